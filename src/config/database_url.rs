@@ -1,0 +1,61 @@
+//! `DATABASE_URL` in every spelling that people paste.
+
+use std::path::PathBuf;
+
+use super::Secret;
+
+/// What a database URL names.
+#[derive(Debug, Clone)]
+pub enum DatabaseTarget {
+    /// A PostgreSQL server.
+    Postgres(PostgresTarget),
+    /// The embedded database.
+    Sqlite(SqliteTarget),
+}
+
+/// A SQLite file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteTarget {
+    /// The database file; never `:memory:`, which would lose tasks.
+    pub path: PathBuf,
+}
+
+/// A PostgreSQL server, database and role.
+#[derive(Debug, Clone)]
+pub struct PostgresTarget {
+    /// Host name, address, or the directory of a Unix socket (starts with `/`).
+    pub host: String,
+    /// TCP port, or the socket's suffix.
+    pub port: u16,
+    /// The role.
+    pub user: String,
+    /// Its password, percent-decoded.
+    pub password: Option<Secret>,
+    /// The database.
+    pub database: String,
+    /// How far the server must prove who it is.
+    pub tls: TlsMode,
+    /// `sslrootcert=`: a CA file, added to the embedded roots.
+    pub root_cert: Option<PathBuf>,
+    /// `options=` as given, decoded (`endpoint=…` for clients without SNI).
+    pub options: Option<String>,
+    /// `application_name=`; `todoctl` when absent.
+    pub application_name: String,
+    /// The URL itself says that a transaction-mode pooler answers.
+    pub pooled: bool,
+}
+
+/// libpq's `sslmode`, as far as it makes a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never encrypted.
+    Disable,
+    /// Encrypted if the server offers it; nothing is verified.
+    Prefer,
+    /// Encrypted; nothing is verified.
+    Require,
+    /// Encrypted, and a known CA signed the certificate.
+    VerifyCa,
+    /// Encrypted, a known CA, and the certificate names this host.
+    VerifyFull,
+}

@@ -1,0 +1,113 @@
+//! The texts of a task.
+
+use serde::Serialize;
+
+/// Why a text was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// No character at all.
+    #[error("String should have at least 1 character")]
+    Empty,
+    /// White space only.
+    #[error("Value must not be blank")]
+    Blank,
+    /// More code points than fit.
+    #[error("String should have at most {max} characters")]
+    TooLong {
+        /// The limit, in Unicode code points.
+        max: usize,
+    },
+    /// Contains U+0000, which PostgreSQL cannot store.
+    #[error("String must not contain NUL characters")]
+    Nul,
+}
+
+fn check_length(text: &str, max: usize) -> Result<(), TextError> {
+    // Bytes bound code points from above, so most texts need no counting.
+    if text.len() > max && text.chars().count() > max {
+        return Err(TextError::TooLong { max });
+    }
+    if text.contains('\0') {
+        return Err(TextError::Nul);
+    }
+    Ok(())
+}
+
+/// A task's title: 1 to 200 code points before trimming, not blank, trimmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Title(String);
+
+impl Title {
+    /// The most code points, counted before trimming.
+    pub const MAX_CHARS: usize = 200;
+
+    /// Checks and trims `text`.
+    pub fn new(text: &str) -> Result<Self, TextError> {
+        if text.is_empty() {
+            return Err(TextError::Empty);
+        }
+        check_length(text, Self::MAX_CHARS)?;
+        match text.trim() {
+            "" => Err(TextError::Blank),
+            trimmed => Ok(Self(trimmed.to_owned())),
+        }
+    }
+
+    /// The trimmed text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A task's description: at most 1000 code points before trimming, trimmed, never empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Description(String);
+
+impl Description {
+    /// The most code points, counted before trimming.
+    pub const MAX_CHARS: usize = 1000;
+
+    /// Checks and trims `text`; a blank one is no description.
+    pub fn new(text: &str) -> Result<Option<Self>, TextError> {
+        check_length(text, Self::MAX_CHARS)?;
+        let trimmed = text.trim();
+        Ok((!trimmed.is_empty()).then(|| Self(trimmed.to_owned())))
+    }
+
+    /// The trimmed text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_count_code_points_before_trimming() {
+        assert!(Title::new(&"\u{1F600}".repeat(200)).is_ok());
+        assert_eq!(
+            Title::new(&format!("{} ", "x".repeat(200))),
+            Err(TextError::TooLong { max: 200 })
+        );
+    }
+
+    #[test]
+    fn trimming_strips_unicode_space_but_not_zero_width() {
+        assert_eq!(Title::new("\u{a0}\u{3000}x\t").unwrap().as_str(), "x");
+        assert_eq!(Title::new("\u{200b}").unwrap().as_str(), "\u{200b}");
+        assert_eq!(Title::new(" \u{3000}"), Err(TextError::Blank));
+        assert_eq!(Description::new(" \n"), Ok(None));
+    }
+
+    #[test]
+    fn nul_is_refused() {
+        assert_eq!(Title::new("a\0b"), Err(TextError::Nul));
+        assert_eq!(Description::new("\0"), Err(TextError::Nul));
+    }
+}

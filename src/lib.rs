@@ -1,0 +1,10 @@
+//! todoctl: a todo API daemon and the toolkit that runs it.
+//!
+//! Who may know whom: `main -> cli -> {api, diagnostics} -> {store, services}
+//! -> {config, domain, clock}`. `api` and `diagnostics` never import each other,
+//! [`store`] knows neither warp nor clap, [`domain`] knows nobody. See
+//! `docs/architecture.md` for the reasons.
+
+pub mod clock;
+pub mod config;
+pub mod domain;
