@@ -246,6 +246,14 @@ impl Store {
         }
     }
 
+    /// Whether every connection is in use, so that the next caller has to wait.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.pools()
+            .iter()
+            .any(|(_, pool)| pool.idle == 0 && pool.size >= pool.max)
+    }
+
     /// The histogram of the time that a connection was waited for.
     #[must_use]
     pub fn acquire_seconds(&self) -> &Histogram {
