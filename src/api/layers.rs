@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -113,6 +113,7 @@ impl App {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             request_id: self.request_ids.of(&parts.headers),
             headers: parts.headers.clone(),
+            answered: AtomicBool::new(false),
         });
         parts.extensions.insert(head.clone());
         (head, Request::from_parts(parts, body))
@@ -164,13 +165,10 @@ impl App {
         if let Ok(id) = HeaderValue::from_str(&head.request_id) {
             headers.insert(X_REQUEST_ID, id);
         }
-        self.observe(
-            head,
-            response.status().as_u16(),
-            caller,
-            error.as_ref(),
-            started,
-        );
+        if !head.answered.swap(true, Ordering::Relaxed) {
+            let status = response.status().as_u16();
+            self.observe(head, status, caller, error.as_ref(), started);
+        }
         response
     }
 

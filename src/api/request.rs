@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::{Buf, Bytes};
 use futures_util::Stream;
@@ -27,6 +28,9 @@ pub(super) struct Head {
     pub target: Target,
     /// What `X-Request-ID` says.
     pub request_id: String,
+    /// Set by the first answer: one that comes after the request timed out is
+    /// neither counted nor logged a second time.
+    pub answered: AtomicBool,
 }
 
 impl Head {

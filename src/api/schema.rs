@@ -1,7 +1,8 @@
-//! The parts of the OpenAPI document that every operation shares.
+//! The parts of the OpenAPI document that no handler's types give.
 //!
-//! The shapes of errors are declared here for the document alone;
-//! [`super::error`] writes them.
+//! The shapes of bodies, queries and errors are declared here for the document
+//! alone: [`super::body`] and [`super::query`] read them by hand, because serde
+//! stops at the first fault, and [`super::error`] writes the errors.
 
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::ResponseBuilder;
@@ -10,7 +11,86 @@ use utoipa::openapi::{
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::domain::{Priority, Timestamp};
+
 use super::error::FieldError;
+
+/// The body of `POST /tasks/`.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct CreateTask {
+    /// Not blank; white space at its ends is cut off.
+    #[schema(min_length = 1, max_length = 200, example = "Pay rent")]
+    title: String,
+    /// Empty or blank is none.
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// How urgent; Medium when absent.
+    #[schema(value_type = Priority, required = false)]
+    priority: Priority,
+    /// RFC 3339; without an offset it is UTC, a date alone is its midnight.
+    due_date: Option<Timestamp>,
+}
+
+/// The body of `PUT /tasks/{task_id}`; absent fields stay as they are.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct UpdateTask {
+    /// Null leaves it as it is.
+    #[schema(min_length = 1, max_length = 200)]
+    title: Option<String>,
+    /// Null, empty or blank clears it.
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// Null leaves it as it is.
+    priority: Option<Priority>,
+    /// Null clears it.
+    due_date: Option<Timestamp>,
+    /// Null leaves it as it is.
+    completed: Option<bool>,
+}
+
+/// The body of `PATCH /tasks/{task_id}`.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct CompleteTask {
+    /// Done?
+    completed: bool,
+}
+
+/// The body of `POST /tasks/bulk-delete`.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct BulkDelete {
+    /// Unknown ids are reported as not found.
+    #[schema(min_items = 1)]
+    task_ids: Vec<i64>,
+}
+
+/// The query of `GET /tasks/`.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "documents a query")]
+pub struct ListParameters {
+    /// Part of the title or of the description, whatever its case.
+    search: Option<String>,
+    /// Exactly this priority.
+    priority: Option<Priority>,
+    /// Done, or not.
+    completed: Option<bool>,
+    /// Due at or before the end of this UTC day.
+    #[param(value_type = Option<String>, format = Date)]
+    due_before: Option<String>,
+    /// Due at or after the start of this UTC day.
+    #[param(value_type = Option<String>, format = Date)]
+    due_after: Option<String>,
+    /// The page's number, from 1.
+    #[param(minimum = 1, default = 1)]
+    page: Option<i64>,
+    /// Tasks on a page.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<i64>,
+}
 
 /// An error raised on purpose; contract 1.1 (a).
 #[derive(ToSchema)]

@@ -1,5 +1,7 @@
 //! `/tasks`: contract section 3.
 
+use std::collections::HashSet;
+
 use bytes::Buf;
 use futures_util::Stream;
 use http::{Method, StatusCode};
@@ -9,7 +11,7 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use crate::domain::{Priority, Task, TaskId, Timestamp};
+use crate::domain::{Task, TaskChanges, TaskId};
 
 use super::auth::{Caller, CallerKind};
 use super::body::{self, BulkId};
@@ -18,6 +20,7 @@ use super::error::ApiError;
 use super::query::{ListQuery, path_id};
 use super::request::{Head, SharedHead, endpoint, read_body, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
+use super::schema::{BulkDelete, CompleteTask, CreateTask, ListParameters, UpdateTask};
 use super::validation::Faults;
 
 /// Every route below `/tasks`.
@@ -145,83 +148,6 @@ pub struct BulkDeleted {
     not_found: Vec<Value>,
 }
 
-/// The body of `POST /tasks/`. `body.rs` reads it by hand, to report every fault.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct CreateTask {
-    /// Not blank; white space at its ends is cut off.
-    #[schema(min_length = 1, max_length = 200, example = "Pay rent")]
-    title: String,
-    /// Empty or blank is none.
-    #[schema(max_length = 1000)]
-    description: Option<String>,
-    /// How urgent; Medium when absent.
-    #[schema(value_type = Priority, required = false)]
-    priority: Priority,
-    /// RFC 3339; without an offset it is UTC, a date alone is its midnight.
-    due_date: Option<Timestamp>,
-}
-
-/// The body of `PUT /tasks/{task_id}`; absent fields stay as they are.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct UpdateTask {
-    /// Null leaves it as it is.
-    #[schema(min_length = 1, max_length = 200)]
-    title: Option<String>,
-    /// Null, empty or blank clears it.
-    #[schema(max_length = 1000)]
-    description: Option<String>,
-    /// Null leaves it as it is.
-    priority: Option<Priority>,
-    /// Null clears it.
-    due_date: Option<Timestamp>,
-    /// Null leaves it as it is.
-    completed: Option<bool>,
-}
-
-/// The body of `PATCH /tasks/{task_id}`.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct CompleteTask {
-    /// Done?
-    completed: bool,
-}
-
-/// The body of `POST /tasks/bulk-delete`.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct BulkDelete {
-    /// Unknown ids are reported as not found.
-    #[schema(min_items = 1)]
-    task_ids: Vec<i64>,
-}
-
-/// The query of `GET /tasks/`.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "documents a query")]
-pub struct ListParameters {
-    /// Part of the title or of the description, whatever its case.
-    search: Option<String>,
-    /// Exactly this priority.
-    priority: Option<Priority>,
-    /// Done, or not.
-    completed: Option<bool>,
-    /// Due at or before the end of this UTC day.
-    #[param(value_type = Option<String>, format = Date)]
-    due_before: Option<String>,
-    /// Due at or after the start of this UTC day.
-    #[param(value_type = Option<String>, format = Date)]
-    due_after: Option<String>,
-    /// The page's number, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<i64>,
-    /// Tasks on a page.
-    #[param(minimum = 1, maximum = 1000, default = 1000)]
-    limit: Option<i64>,
-}
-
 /// One task.
 #[utoipa::path(
     get, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
@@ -321,7 +247,7 @@ where
 /// Checks path and body together, then applies the change.
 async fn change(
     call: &Call,
-    read: impl FnOnce(Faults) -> Result<crate::domain::TaskChanges, ApiError>,
+    read: impl FnOnce(Faults) -> Result<TaskChanges, ApiError>,
 ) -> Result<Response, ApiError> {
     let mut faults = Faults::default();
     let id = path_id("task_id", call.head.parameter(), &mut faults);
@@ -387,8 +313,8 @@ where
         .store
         .delete_tasks(&call.caller.user, &possible)
         .await?;
-    let gone: std::collections::HashSet<TaskId> = gone.into_iter().collect();
-    let mut seen = std::collections::HashSet::new();
+    let gone: HashSet<TaskId> = gone.into_iter().collect();
+    let mut seen = HashSet::new();
     let mut answer = BulkDeleted {
         deleted: Vec::new(),
         not_found: Vec::new(),

@@ -1,0 +1,139 @@
+//! Contract 3.4: lists, filters, pages.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::daemon::{Daemon, fields, send};
+use crate::on_both_engines;
+
+async fn list(daemon: &Daemon, query: &str) -> Value {
+    let (status, body) = send(daemon.call(Method::GET, &format!("/tasks/?{query}"))).await;
+    assert_eq!(status, 200, "{query}: {body}");
+    body
+}
+
+async fn titles(daemon: &Daemon, query: &str) -> Vec<String> {
+    list(daemon, query).await["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| task["title"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+on_both_engines! {
+    /// Newest first, with totals and pages.
+    async fn pages(daemon) {
+        assert_eq!(list(&daemon, "").await, json!({ "tasks": [], "total": 0, "page": 1, "limit": 1000, "pages": 1 }));
+        for number in 1..=5 {
+            daemon.create_titled(&format!("t{number}")).await;
+        }
+        assert_eq!(titles(&daemon, "").await, ["t5", "t4", "t3", "t2", "t1"]);
+        let page = list(&daemon, "page=2&limit=2").await;
+        assert_eq!(titles(&daemon, "page=2&limit=2").await, ["t3", "t2"]);
+        assert_eq!((&page["total"], &page["page"], &page["limit"], &page["pages"]), (&json!(5), &json!(2), &json!(2), &json!(3)));
+        // A page past the end is empty and has the true total.
+        let past = list(&daemon, "page=9&limit=2").await;
+        assert_eq!((&past["tasks"], &past["total"], &past["pages"]), (&json!([]), &json!(5), &json!(3)));
+        // 10.13: also one that is very far past it.
+        assert_eq!(list(&daemon, "page=9223372036854775807&limit=1000").await["total"], 5);
+    }
+
+    /// Nobody sees another's tasks.
+    async fn users_are_apart(daemon) {
+        daemon.create_titled("of alice").await;
+        let (_, body) = send(daemon.as_user("bob", Method::GET, "/tasks/")).await;
+        assert_eq!(body["total"], 0);
+    }
+
+    /// 10.26: equal times are ordered by id, so that no task is on two pages.
+    async fn order_is_total(daemon) {
+        if !daemon.is_postgres() {
+            return;
+        }
+        use sqlx::Connection as _;
+        let mut ids = Vec::new();
+        for number in 0..30 {
+            ids.push(daemon.create_titled(&format!("t{number}")).await);
+        }
+        let mut connection = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
+        sqlx::query("UPDATE tasks SET created_at = '2031-01-01'").execute(&mut connection).await.unwrap();
+        let mut seen = Vec::new();
+        for page in 1..=10 {
+            let body = list(&daemon, &format!("page={page}&limit=3")).await;
+            seen.extend(body["tasks"].as_array().unwrap().iter().map(|task| task["id"].as_i64().unwrap()));
+        }
+        ids.reverse();
+        assert_eq!(seen, ids);
+    }
+
+    /// Filters, each alone and all together.
+    async fn filters(daemon) {
+        daemon.create(json!({ "title": "rent", "priority": "High", "due_date": "2031-01-31T23:59:59.999999Z" })).await;
+        daemon.create(json!({ "title": "milk", "priority": "Low", "due_date": "2031-02-01" })).await;
+        let done = daemon.create_titled("never").await;
+        send(daemon.call(Method::PATCH, &format!("/tasks/{done}")).json(&json!({ "completed": true }))).await;
+        assert_eq!(titles(&daemon, "priority=High").await, ["rent"]);
+        for yes in ["true", "1", "YES", "on"] {
+            assert_eq!(titles(&daemon, &format!("completed={yes}")).await, ["never"]);
+        }
+        assert_eq!(titles(&daemon, "completed=False").await, ["milk", "rent"]);
+        assert_eq!(titles(&daemon, "due_before=2031-01-31").await, ["rent"]);
+        assert_eq!(titles(&daemon, "due_after=2031-02-01").await, ["milk"]);
+        assert_eq!(titles(&daemon, "due_after=2031-02-01T00:00:00Z").await, ["milk"]);
+        assert_eq!(titles(&daemon, "due_before=2031-02-01&due_after=2031-01-31").await, ["milk", "rent"]);
+        let all = "search=REN&priority=High&completed=no&due_before=2031-12-31&due_after=2030-01-01&limit=5&page=1";
+        assert_eq!(titles(&daemon, all).await, ["rent"]);
+        // The last of a repeated parameter counts; unknown ones are ignored.
+        assert_eq!(titles(&daemon, "priority=Low&priority=High&x=1").await, ["rent"]);
+        assert_eq!(list(&daemon, "priority=High").await["total"], 1);
+    }
+
+    /// Search folds case for all of Unicode, in title or description, and takes every sign literally.
+    async fn search(daemon) {
+        daemon.create(json!({ "title": "ÄPFEL kaufen", "description": "100% Ökologisch" })).await;
+        daemon.create(json!({ "title": "a_b\\c", "description": "ПРИВЕТ мир" })).await;
+        for (query, found) in [
+            ("äpfel", "ÄPFEL kaufen"), ("%C3%96KOLO", "ÄPFEL kaufen"), ("100%25", "ÄPFEL kaufen"),
+            ("привет", "a_b\\c"), ("A_B%5C", "a_b\\c"), ("KAUFEN", "ÄPFEL kaufen"),
+        ] {
+            assert_eq!(titles(&daemon, &format!("search={query}")).await, [found], "{query}");
+        }
+        // 10.24: LIKE's signs mean nothing.
+        for query in ["%25x", "a%25b", "_", "%5C%5C", "kaufen 100"] {
+            let expected: usize = usize::from(query == "_");
+            assert_eq!(titles(&daemon, &format!("search={query}")).await.len(), expected, "{query}");
+        }
+        // Not trimmed; empty does not filter.
+        assert_eq!(titles(&daemon, "search=%20kaufen").await.len(), 1);
+        assert_eq!(titles(&daemon, "search=kaufen%20").await.len(), 0);
+        assert_eq!(titles(&daemon, "search=").await.len(), 2);
+    }
+
+    /// What was searched before a change is found after it.
+    async fn search_follows_changes(daemon) {
+        let id = daemon.create(json!({ "title": "OLD", "description": "ÜBER" })).await["id"].clone();
+        let path = format!("/tasks/{id}");
+        send(daemon.call(Method::PUT, &path).json(&json!({ "title": "NEÜ" }))).await;
+        assert_eq!(titles(&daemon, "search=neü").await, ["NEÜ"]);
+        assert_eq!(titles(&daemon, "search=old").await.len(), 0);
+        assert_eq!(titles(&daemon, "search=über").await, ["NEÜ"]);
+        send(daemon.call(Method::PUT, &path).json(&json!({ "description": null }))).await;
+        assert_eq!(titles(&daemon, "search=über").await.len(), 0);
+    }
+
+    /// Every bad parameter at once, as `query.<name>`.
+    async fn bad_parameters(daemon) {
+        let query = "search=%00&priority=high&completed=&due_before=x&due_after=2031-01-01T01:00:00Z&page=0&limit=1001";
+        let (status, body) = send(daemon.call(Method::GET, &format!("/tasks/?{query}"))).await;
+        assert_eq!(status, 422);
+        assert_eq!(fields(&body), [
+            "query.search", "query.priority", "query.completed", "query.due_before", "query.due_after",
+            "query.page", "query.limit",
+        ]);
+        for query in ["page=x", "limit=0", "page=-1", "page=99999999999999999999", "limit=", "priority="] {
+            let (status, _) = send(daemon.call(Method::GET, &format!("/tasks/?{query}"))).await;
+            assert_eq!(status, 422, "{query}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The HTTP contract, spoken to a running server, on both engines.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod authentication;
+mod create;
+mod daemon;
+mod errors;
+mod headers;
+mod list;
+mod operations;
+mod update_delete;
+
+/// Expands to one test an engine; the body is given a running [`daemon::Daemon`].
+macro_rules! on_both_engines {
+    ($($(#[$attribute:meta])* async fn $name:ident($daemon:ident) $body:block)+) => {$(
+        $(#[$attribute])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn body($daemon: $crate::daemon::Daemon) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                body($crate::daemon::Daemon::on_sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                body($crate::daemon::Daemon::on_postgres().await).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_both_engines;

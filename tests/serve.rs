@@ -1,0 +1,301 @@
+//! `todoctl serve` as an operator meets it: a process with an environment.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use support::TestDatabase;
+
+const SERVICE_TOKEN: &str = "5f0c1d2e3b4a59687786958493a2b1c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60";
+
+/// A daemon in a directory and an environment of its own.
+struct Process {
+    child: Child,
+    /// Lines of stderr as they come.
+    lines: mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+fn todoctl(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_todoctl"));
+    command
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("PORT", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The secrets that a daemon on PostgreSQL wants.
+fn with_secrets(command: &mut Command) -> &mut Command {
+    command
+        .env("SERVICE_AUTH_TOKEN", SERVICE_TOKEN)
+        .env("SESSION_HASH_SECRET", SERVICE_TOKEN.replace("5f0c", "6a1b"))
+        .env("ENCRYPTION_KEY", "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy1mb3ItdGVzdHM=")
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let stderr = child.stderr.take().expect("piped");
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line that contains `text` and returns it.
+    fn line(&mut self, text: &str) -> String {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(_) => panic!("no line with {text:?} in\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    /// The daemon's address, once it listens.
+    fn base(&mut self) -> String {
+        let line = self.line("listening");
+        let line: Value = serde_json::from_str(&line).expect("a pipe gets JSON lines");
+        format!("http://{}", line["address"].as_str().expect("an address"))
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    /// Waits for the end; what it wrote to stderr in all.
+    fn end(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().unwrap();
+        self.seen.extend(self.lines.iter());
+        (status, self.seen.join("\n"))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn client() -> reqwest::blocking::Client {
+    reqwest::blocking::Client::builder().no_proxy().build().unwrap()
+}
+
+fn create(base: &str, token: &str, title: &str) -> Value {
+    let answer = client()
+        .post(format!("{base}/tasks/"))
+        .bearer_auth(token)
+        .header("X-User-ID", "me")
+        .json(&json!({ "title": title }))
+        .send()
+        .unwrap();
+    assert_eq!(answer.status(), 201);
+    answer.json().unwrap()
+}
+
+fn total(base: &str, token: &str) -> i64 {
+    let answer = client()
+        .get(format!("{base}/tasks/"))
+        .bearer_auth(token)
+        .header("X-User-ID", "me")
+        .send()
+        .unwrap();
+    answer.json::<Value>().unwrap()["total"].as_i64().unwrap()
+}
+
+/// Runs a command that has to fail, and returns what it said.
+fn refused(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(output.stdout.is_empty());
+    said
+}
+
+/// With nothing configured: the hints are true, and tasks survive kill -9.
+#[test]
+fn first_evening() {
+    let directory = support::sqlite_dir();
+    let mut daemon = Process::start(&mut todoctl(directory.path()));
+    let base = daemon.base();
+    daemon.line("curl ");
+    let hint: Vec<String> = {
+        let mut hint = vec![daemon.seen.last().unwrap().clone()];
+        while hint.last().unwrap().ends_with('\\') {
+            daemon.line("");
+            hint.push(daemon.seen.last().unwrap().clone());
+        }
+        hint
+    };
+    let pasted = Command::new("sh")
+        .args(["-c", &hint.join("\n")])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    let task: Value = serde_json::from_slice(&pasted.stdout).expect("the hint creates a task");
+    assert_eq!(task["user_id"], "me");
+    let token = std::fs::read_to_string(directory.path().join("data/secrets/SERVICE_AUTH_TOKEN")).unwrap();
+    let token = token.trim();
+    assert!(daemon.seen.iter().any(|line| line.contains(&format!("{base}/docs"))));
+    assert!(daemon.seen.iter().all(|line| !line.contains(token)), "a secret was printed");
+    for number in 0..20 {
+        create(&base, token, &format!("t{number}"));
+    }
+    daemon.kill();
+    let mut daemon = Process::start(&mut todoctl(directory.path()));
+    let base = daemon.base();
+    assert_eq!(total(&base, token), 21);
+    daemon.signal("-TERM");
+    let (status, said) = daemon.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains(token));
+}
+
+/// On PostgreSQL, through a URL as SQLAlchemy writes it; SIGINT ends it too.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres() {
+    let database = TestDatabase::create().await;
+    let url = database.url.replace("postgresql://", "postgresql+asyncpg://");
+    tokio::task::spawn_blocking(move || {
+        let directory = support::sqlite_dir();
+        let start = || {
+            let mut command = todoctl(directory.path());
+            Process::start(with_secrets(&mut command).env("DATABASE_URL", &url))
+        };
+        let mut daemon = start();
+        let base = daemon.base();
+        create(&base, SERVICE_TOKEN, "t");
+        daemon.kill();
+        let mut daemon = start();
+        let base = daemon.base();
+        assert_eq!(total(&base, SERVICE_TOKEN), 1);
+        daemon.signal("-INT");
+        let (status, said) = daemon.end();
+        assert_eq!(status.code(), Some(0));
+        assert!(!said.contains(SERVICE_TOKEN) && !said.contains(&url), "{said}");
+        // Nothing was left behind in the directory.
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    })
+    .await
+    .unwrap();
+}
+
+/// A port in use.
+#[test]
+fn port_in_use() {
+    let directory = support::sqlite_dir();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let said = refused(todoctl(directory.path()).env("PORT", &port));
+    assert!(said.contains("cannot listen on") && said.contains(&port) && said.contains("remedy"), "{said}");
+}
+
+/// A file that is not a database is left as it is.
+#[test]
+fn not_a_database() {
+    let directory = support::sqlite_dir();
+    let file = directory.path().join("todo.db");
+    let text = "this is somebody's diary, not a database\n".repeat(100);
+    std::fs::write(&file, &text).unwrap();
+    let said = refused(todoctl(directory.path()).env("DATABASE_URL", "sqlite://todo.db"));
+    assert!(said.contains("is not a SQLite database") && said.contains("remedy"), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
+/// A place that is no directory.
+#[test]
+fn no_directory() {
+    let directory = support::sqlite_dir();
+    std::fs::write(directory.path().join("data"), "a file").unwrap();
+    let said = refused(&mut todoctl(directory.path()));
+    assert!(said.contains("data"), "{said}");
+}
+
+/// A wrong password, a database that does not exist, a host that does not: at once, with a remedy.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_addresses() {
+    let database = TestDatabase::create().await;
+    let url = url::Url::parse(&database.url).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let directory = support::sqlite_dir();
+        let mut wrong_password = url.clone();
+        wrong_password.set_password(Some("wr0ng-canary")).unwrap();
+        let mut no_database = url.clone();
+        no_database.set_path("/nowhere");
+        let mut no_host = url.clone();
+        no_host.set_host(Some("no-such-host.invalid")).unwrap();
+        for (url, expected) in [
+            (wrong_password, "password"), (no_database, "nowhere"), (no_host, "does not resolve"),
+        ] {
+            let mut command = todoctl(directory.path());
+            let started = Instant::now();
+            let said = refused(with_secrets(&mut command).env("DATABASE_URL", url.as_str()));
+            assert!(started.elapsed() < Duration::from_secs(20), "{said}");
+            assert!(said.contains(expected) && said.contains("remedy"), "{said}");
+            assert!(!said.contains("canary"), "{said}");
+            if let Some(password) = url.password() {
+                assert!(!said.contains(password), "{said}");
+            }
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// A database that is not there yet is waited for, each try logged; a signal ends the wait.
+#[test]
+fn waits_for_the_database() {
+    let directory = support::sqlite_dir();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("postgresql://u:canary-password@{closed}/db");
+    let mut command = todoctl(directory.path());
+    let mut daemon = Process::start(with_secrets(&mut command).env("DATABASE_URL", &url));
+    daemon.line("the database is not ready");
+    daemon.line("the database is not ready");
+    daemon.signal("-TERM");
+    let (status, said) = daemon.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(!said.contains("canary"), "{said}");
+}
+
+/// Secrets are asked for where the store is not SQLite, all at once.
+#[test]
+fn missing_secrets() {
+    let directory = support::sqlite_dir();
+    let said = refused(todoctl(directory.path()).env("DATABASE_URL", "postgresql://u:canary@localhost/db"));
+    for name in ["SESSION_HASH_SECRET", "SERVICE_AUTH_TOKEN", "ENCRYPTION_KEY", "gen-secrets"] {
+        assert!(said.contains(name), "{said}");
+    }
+    assert!(!said.contains("canary"));
+}
