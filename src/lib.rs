@@ -5,6 +5,9 @@
 //! [`store`] knows neither warp nor clap, [`domain`] knows nobody. See
 //! `docs/architecture.md` for the reasons.
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod store;
+pub mod telemetry;

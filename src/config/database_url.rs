@@ -59,3 +59,42 @@ pub enum TlsMode {
     /// Encrypted, a known CA, and the certificate names this host.
     VerifyFull,
 }
+
+impl DatabaseTarget {
+    /// The URL without its password.
+    #[must_use]
+    pub fn redacted(&self) -> String {
+        match self {
+            Self::Postgres(server) => format!(
+                "postgresql://{}@{}:{}/{}",
+                server.user, server.host, server.port, server.database
+            ),
+            Self::Sqlite(file) => format!("sqlite://{}", file.path.display()),
+        }
+    }
+}
+
+impl PostgresTarget {
+    /// sqlx's options.
+    pub fn connect_options(&self) -> Result<sqlx::postgres::PgConnectOptions, sqlx::Error> {
+        use sqlx::ConnectOptions as _;
+        let mut options = sqlx::postgres::PgConnectOptions::new_without_pgpass()
+            .host(&self.host)
+            .port(self.port)
+            .username(&self.user)
+            .database(&self.database)
+            .application_name(&self.application_name)
+            .extra_float_digits(None)
+            .disable_statement_logging();
+        if let Some(password) = &self.password {
+            options = options.password(password.expose());
+        }
+        Ok(options)
+    }
+
+    /// Whether a transaction-mode pooler at this host keeps prepared statements.
+    #[must_use]
+    pub fn keeps_prepared_statements(&self) -> bool {
+        self.host.ends_with(".neon.tech")
+    }
+}

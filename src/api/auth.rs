@@ -1,0 +1,262 @@
+//! Who is calling: read from headers alone, never from a cookie.
+
+use std::time::Instant;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use prometheus::{HistogramVec, IntCounterVec};
+use serde_json::{Map, Value};
+use subtle::ConstantTimeEq;
+
+use crate::config::{AuthConfig, RotatingSecret};
+use crate::domain::{Timestamp, UserId};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+
+use super::error::ApiError;
+
+/// The user on whose behalf a service calls; contract 2.2.
+pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
+
+/// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
+const CLOCK_SKEW_SECONDS: f64 = 30.0;
+
+/// How a caller proved who it is. Only this, never a name, goes to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallerKind {
+    /// A JWT.
+    User,
+    /// The service token and `X-User-ID`.
+    Service,
+    /// A session token.
+    Session,
+}
+
+impl CallerKind {
+    /// For logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Service => "service",
+            Self::Session => "session",
+        }
+    }
+
+    /// For metrics.
+    fn method(self) -> &'static str {
+        match self {
+            Self::User => "jwt",
+            Self::Service => "service",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// Who is calling.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    /// Whose tasks the call is about.
+    pub user: UserId,
+    /// How that was proved.
+    pub kind: CallerKind,
+}
+
+/// Checks credentials.
+pub(super) struct Authenticator {
+    service_tokens: RotatingSecret,
+    session_secrets: RotatingSecret,
+    jwt_keys: Vec<DecodingKey>,
+    jwt_rules: Validation,
+    attempts: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl Authenticator {
+    pub fn new(config: &AuthConfig, metrics: &Metrics) -> Self {
+        let mut jwt_rules = Validation::new(Algorithm::HS256);
+        // Times are checked here, against the injected clock; only the signature there.
+        jwt_rules.validate_exp = false;
+        jwt_rules.validate_aud = false;
+        jwt_rules.required_spec_claims.clear();
+        Self {
+            service_tokens: config.service_auth_token.clone(),
+            session_secrets: config.session_hash_secret.clone(),
+            jwt_keys: config
+                .jwt_secret
+                .iter()
+                .flat_map(RotatingSecret::all)
+                .map(|secret| DecodingKey::from_secret(secret.expose().as_bytes()))
+                .collect(),
+            jwt_rules,
+            attempts: metrics.authentications.clone(),
+            seconds: metrics.auth_validation.clone(),
+        }
+    }
+
+    /// The caller of a task route.
+    pub async fn caller(
+        &self,
+        headers: &HeaderMap,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Caller, ApiError> {
+        let started = Instant::now();
+        let (kind, outcome) = if headers.contains_key(X_USER_ID) {
+            (Some(CallerKind::Service), self.service(headers))
+        } else {
+            match bearer(headers) {
+                None => (None, Err(ApiError::unauthorized("Not authenticated"))),
+                Some(token) if looks_like_jwt(token) => {
+                    (Some(CallerKind::User), self.jwt(token, now))
+                }
+                Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
+            }
+        };
+        let method = kind.map_or("none", CallerKind::method);
+        let result = match &outcome {
+            Ok(_) => "accepted",
+            Err(error) if error.status().is_client_error() => "refused",
+            Err(_) => "failed",
+        };
+        self.attempts.with_label_values(&[method, result]).inc();
+        self.seconds
+            .with_label_values(&[method])
+            .observe(started.elapsed().as_secs_f64());
+        match (kind, outcome) {
+            (Some(kind), Ok(user)) => Ok(Caller { user, kind }),
+            (_, Err(error)) => Err(error),
+            // No kind, no user: `outcome` is an error then.
+            (None, Ok(_)) => Err(ApiError::unauthorized("Not authenticated")),
+        }
+    }
+
+    /// Contract 2.2: the service token, and whom it speaks for.
+    fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
+        let token = bearer(headers).unwrap_or_default();
+        let accepted = self
+            .service_tokens
+            .all()
+            .map(|secret| secret.expose().as_bytes().ct_eq(token))
+            // Every secret is compared, so that the time tells nothing.
+            .fold(subtle::Choice::from(0), |any, one| any | one);
+        if token.is_empty() || !bool::from(accepted) {
+            return Err(ApiError::unauthorized("Invalid service credentials"));
+        }
+        let mut named = headers.get_all(X_USER_ID).iter();
+        let (Some(value), None) = (named.next(), named.next()) else {
+            return Err(ApiError::bad_request("X-User-ID must be sent once"));
+        };
+        let text = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| ApiError::bad_request("X-User-ID is not valid UTF-8"))?;
+        UserId::new(text).map_err(|error| ApiError::bad_request(format!("X-User-ID: {error}")))
+    }
+
+    /// Contract 2.1.
+    fn jwt(&self, token: &[u8], now: Timestamp) -> Result<UserId, ApiError> {
+        let invalid = || ApiError::bad_token("invalid_token", "Invalid token");
+        let claims = self
+            .jwt_keys
+            .iter()
+            .find_map(|key| {
+                match jsonwebtoken::decode::<Map<String, Value>>(token, key, &self.jwt_rules) {
+                    Ok(decoded) => Some(Some(decoded.claims)),
+                    // Another key may fit; any other fault is the token's own.
+                    Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => None,
+                    Err(_) => Some(None),
+                }
+            })
+            .flatten()
+            .ok_or_else(invalid)?;
+        let now = now.unix_seconds() as f64;
+        let time = |name| match claims.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(value) => value.as_f64().map(Some).ok_or_else(invalid),
+        };
+        let expires = time("exp")?.ok_or_else(invalid)?;
+        if expires <= now {
+            return Err(ApiError::bad_token("token_expired", "Token has expired"));
+        }
+        for not_before in [time("nbf")?, time("iat")?].into_iter().flatten() {
+            if not_before > now + CLOCK_SKEW_SECONDS {
+                return Err(invalid());
+            }
+        }
+        if claims
+            .get("aud")
+            .is_some_and(|audience| !audience.is_null())
+            || claims.get("type").and_then(Value::as_str) != Some("access")
+        {
+            return Err(invalid());
+        }
+        let subject = claims
+            .get("sub")
+            .and_then(Value::as_str)
+            .ok_or_else(invalid)?;
+        UserId::new(subject).map_err(|_| invalid())
+    }
+
+    /// Contract 13: a session token of ours.
+    async fn session(&self, token: &[u8], store: &Store) -> Result<UserId, ApiError> {
+        let invalid = || ApiError::bad_token("invalid_token", "Invalid token");
+        let token = std::str::from_utf8(token).map_err(|_| invalid())?;
+        let user: Result<Option<UserId>, StoreError> =
+            store.session_user(&self.session_secrets, token).await;
+        user?.ok_or_else(invalid)
+    }
+}
+
+/// The token behind `Authorization: Bearer`; `None` when there is none.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, rest) = value.split_at_checked("bearer".len())?;
+    if !scheme.eq_ignore_ascii_case(b"bearer") || !rest.starts_with(b" ") {
+        return None;
+    }
+    let token = rest.trim_ascii();
+    (!token.is_empty()).then_some(token)
+}
+
+/// Three parts of base64url, separated by dots (RFC 7519, section 3).
+fn looks_like_jwt(token: &[u8]) -> bool {
+    let base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let mut parts = 0;
+    token.split(|byte| *byte == b'.').all(|part| {
+        parts += 1;
+        // The signature of an unsigned token is empty; such a token is still a JWT.
+        part.iter().all(base64url) && (parts == 3 || !part.is_empty())
+    }) && parts == 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token_of(value: &'static str) -> Option<Vec<u8>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, http::HeaderValue::from_static(value));
+        bearer(&headers).map(<[u8]>::to_vec)
+    }
+
+    /// Contract 2.1: the scheme word in any case, several spaces.
+    #[test]
+    fn bearer_values() {
+        for value in ["Bearer abc", "bearer  abc", "BEARER   abc "] {
+            assert_eq!(token_of(value).as_deref(), Some(&b"abc"[..]), "{value}");
+        }
+        for value in ["Basic abc", "Bearer", "Bearer ", "Bearerabc", "abc", ""] {
+            assert_eq!(token_of(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn jwt_shapes() {
+        for token in ["a.b.c", "eyJ0.e30.", "A-_9.x.y"] {
+            assert!(looks_like_jwt(token.as_bytes()), "{token}");
+        }
+        for token in ["", "abc", "a.b", "a.b.c.d", "a..c", "a.b+.c", ".."] {
+            assert!(!looks_like_jwt(token.as_bytes()), "{token}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Cross-origin rules, contract section 8.
+//!
+//! Ready-made CORS layers answer a refused preflight differently, so the few
+//! rules are here.
+
+use std::collections::BTreeSet;
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN, VARY,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use warp::reply::Response;
+
+const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// `X-User-ID` is deliberately not among them: a browser never speaks for a service.
+const HEADERS: [&str; 9] = [
+    "Accept",
+    "Accept-Language",
+    "Authorization",
+    "Content-Language",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "X-Timezone",
+];
+
+const EXPOSED: &str = "Content-Type, ETag, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-ID";
+
+/// Which foreign pages may call.
+pub(super) struct Cors {
+    origins: BTreeSet<String>,
+    allow_methods: HeaderValue,
+    allow_headers: HeaderValue,
+}
+
+impl Cors {
+    pub fn new(origins: &BTreeSet<String>) -> Self {
+        let list = |names: &[&str]| {
+            // The names are constants of plain ASCII, so this cannot fail.
+            HeaderValue::from_str(&names.join(", ")).unwrap_or(HeaderValue::from_static(""))
+        };
+        Self {
+            origins: origins.clone(),
+            allow_methods: list(&METHODS),
+            allow_headers: list(&HEADERS),
+        }
+    }
+
+    fn allowed<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        let origin = headers.get(ORIGIN)?;
+        self.origins
+            .contains(origin.to_str().ok()?)
+            .then_some(origin)
+    }
+
+    /// The answer to a preflight; `None` when the request is something else.
+    pub fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
+        if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
+            return None;
+        }
+        let wanted_method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+        let origin = self.allowed(headers);
+        let mut refused = Vec::new();
+        if origin.is_none() {
+            refused.push("origin");
+        }
+        if !METHODS
+            .iter()
+            .any(|name| name.as_bytes() == wanted_method.as_bytes())
+        {
+            refused.push("method");
+        }
+        if !wanted_headers_allowed(headers) {
+            refused.push("headers");
+        }
+        let (status, text) = if refused.is_empty() {
+            (StatusCode::OK, "OK".to_owned())
+        } else {
+            let text = format!("Disallowed CORS {}", refused.join(", "));
+            (StatusCode::BAD_REQUEST, text)
+        };
+        let mut response = Response::new(text.into());
+        *response.status_mut() = status;
+        let out = response.headers_mut();
+        out.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        out.insert(ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.clone());
+        out.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone());
+        out.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        Some(response)
+    }
+
+    /// What every answer says about origins.
+    pub fn mark(&self, request: &HeaderMap, response: &mut HeaderMap) {
+        response.append(VARY, HeaderValue::from_static("Origin"));
+        if let Some(origin) = self.allowed(request) {
+            response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            response.insert(
+                ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
+            response.insert(
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                HeaderValue::from_static(EXPOSED),
+            );
+        }
+    }
+}
+
+fn wanted_headers_allowed(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCESS_CONTROL_REQUEST_HEADERS)
+        .iter()
+        .all(|value| {
+            value.to_str().is_ok_and(|list| {
+                list.split(',')
+                    .map(str::trim)
+                    .filter(|name| !name.is_empty())
+                    .all(|name| {
+                        HEADERS
+                            .iter()
+                            .any(|allowed| allowed.eq_ignore_ascii_case(name))
+                    })
+            })
+        })
+}

@@ -1,0 +1,146 @@
+//! `/docs` (Swagger UI, from files inside the binary), `/redoc`, `/openapi.json`.
+
+use std::sync::{Arc, LazyLock};
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION,
+};
+use http::{HeaderValue, Method, StatusCode};
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::context::ApiContext;
+use super::error::ApiError;
+use super::request::{Head, SharedHead, endpoint};
+use super::route_table::{DOCS, DOCS_ASSET, OPENAPI, REDOC};
+use super::schema::CommonAnswers;
+use super::{health, tasks};
+
+/// Everything comes from this daemon; Swagger UI writes styles into its elements.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const PAGE: &str = include_str!("docs/index.html");
+const START: &str = include_str!("docs/start.js");
+
+/// The OpenAPI document of this binary.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "todoctl",
+        description = "Tasks of users, for browsers, tools and agents.",
+    ),
+    paths(
+        tasks::list_tasks,
+        tasks::create_task,
+        tasks::get_task,
+        tasks::update_task,
+        tasks::complete_task,
+        tasks::delete_task,
+        tasks::bulk_delete,
+        health::health,
+        health::live,
+        health::ready,
+        super::metrics::metrics,
+    ),
+    modifiers(&Security, &CommonAnswers),
+    tags(
+        (name = "tasks", description = "A user's tasks"),
+        (name = "operations", description = "Probes and metrics"),
+    ),
+)]
+pub struct Document;
+
+/// How callers prove who they are.
+struct Security;
+
+impl utoipa::Modify for Security {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme(
+            "bearer",
+            SecurityScheme::Http(
+                HttpBuilder::new()
+                    .scheme(HttpAuthScheme::Bearer)
+                    .description(Some(
+                        "A user's JWT, a session token, or (with X-User-ID) the service token",
+                    ))
+                    .build(),
+            ),
+        );
+        components.add_security_scheme(
+            "user",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                "X-User-ID",
+                "For whom a service calls; only together with the service token",
+            ))),
+        );
+    }
+}
+
+/// The document as JSON, put together once.
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| Document::openapi().to_json().unwrap_or_default());
+
+/// Nobody has to say who they are.
+pub(super) fn routes(_: &ApiContext) -> BoxedFilter<(Response,)> {
+    let page = endpoint(&DOCS, Method::GET)
+        .map(|_| file(PAGE.as_bytes(), "text/html; charset=utf-8", false));
+    let asset = endpoint(&DOCS_ASSET, Method::GET).map(|head: SharedHead| asset(&head));
+    let document = endpoint(&OPENAPI, Method::GET)
+        .map(|_| file(DOCUMENT.as_bytes(), "application/json", false));
+    let redoc = endpoint(&REDOC, Method::GET).map(|_| {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        response
+            .headers_mut()
+            .insert(LOCATION, HeaderValue::from_static("/docs"));
+        response
+    });
+    page.or(asset)
+        .unify()
+        .or(document)
+        .unify()
+        .or(redoc)
+        .unify()
+        .boxed()
+}
+
+fn asset(head: &Head) -> Response {
+    let name = head.parameter();
+    if name == "start.js" {
+        return file(START.as_bytes(), "text/javascript; charset=utf-8", false);
+    }
+    let config = Arc::new(utoipa_swagger_ui::Config::default());
+    match utoipa_swagger_ui::serve(name, config) {
+        Ok(Some(asset)) => {
+            let mut response = Response::new(asset.bytes.into_owned().into());
+            set_headers(&mut response, &asset.content_type, asset.gzpipped);
+            response
+        }
+        Ok(None) | Err(_) => ApiError::not_found().into_response(),
+    }
+}
+
+fn file(bytes: &'static [u8], content_type: &str, gzipped: bool) -> Response {
+    let mut response = Response::new(bytes.into());
+    set_headers(&mut response, content_type, gzipped);
+    response
+}
+
+fn set_headers(response: &mut Response, content_type: &str, gzipped: bool) {
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        headers.insert(CONTENT_TYPE, value);
+    }
+    if gzipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(DOCS_POLICY),
+    );
+}

@@ -1,0 +1,47 @@
+//! The HTTP daemon.
+//!
+//! A request passes [`server`] (connection limits, timeouts), then the layers of
+//! [`layers`] that every answer gets (request id, metrics, log line, security
+//! headers, CORS, panics), then warp's filters. Which path and method lead where
+//! stands in one table, [`route_table`], which metrics, `Allow` and the OpenAPI
+//! test share. Handlers return `Result<_, ApiError>` as a value; a rejection
+//! means only "not this route".
+
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+mod auth;
+mod body;
+pub mod context;
+mod cors;
+pub mod docs;
+mod error;
+mod health;
+mod layers;
+mod metrics;
+mod query;
+mod rejection;
+mod request;
+pub mod route_table;
+mod schema;
+mod server;
+mod tasks;
+mod validation;
+
+pub use context::ApiContext;
+pub use server::{ServeError, Server};
+
+/// Every route, boxed a resource.
+pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
+    tasks::routes(context)
+        .or(health::routes(context))
+        .unify()
+        .or(metrics::routes(context))
+        .unify()
+        .or(docs::routes(context))
+        .unify()
+        .recover(rejection::recover)
+        .unify()
+        .boxed()
+}

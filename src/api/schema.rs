@@ -1,0 +1,161 @@
+//! The parts of the OpenAPI document that every operation shares.
+//!
+//! The shapes of errors are declared here for the document alone;
+//! [`super::error`] writes them.
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::response::ResponseBuilder;
+use utoipa::openapi::{
+    ContentBuilder, OpenApi, Ref, RefOr, ResponsesBuilder, schema::OneOfBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::error::FieldError;
+
+/// An error raised on purpose; contract 1.1 (a).
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "documents an answer")]
+pub struct PlainError {
+    /// What is wrong, for people.
+    #[schema(example = "Not authenticated")]
+    detail: String,
+}
+
+/// An error about a token; contract 1.1 (b).
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "documents an answer")]
+pub struct CodedError {
+    detail: CodedDetail,
+}
+
+/// What is wrong with a token.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "documents an answer")]
+pub struct CodedDetail {
+    /// For programs.
+    #[schema(example = "token_expired")]
+    error_code: String,
+    /// For people.
+    message: String,
+}
+
+/// A validation error or a fault of the server; contract 1.1 (c).
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "documents an answer")]
+pub struct ErrorEnvelope {
+    /// `validation_error`, `integrity_error`, `database_error`, `internal_error`, `service_unavailable`.
+    r#type: String,
+    /// The kind of error, for people.
+    title: String,
+    /// The HTTP status again.
+    status: u16,
+    /// What is wrong, for people.
+    detail: String,
+    /// The request's path.
+    instance: String,
+    /// When, in UTC.
+    #[schema(format = DateTime)]
+    timestamp: String,
+    /// What `X-Request-ID` says, to be found in the log.
+    #[schema(required)]
+    request_id: Option<String>,
+    /// Each faulty field; null outside validation.
+    #[schema(required)]
+    errors: Option<Vec<FieldError>>,
+    /// Seconds to wait before another try, where that helps.
+    #[schema(required)]
+    retry_after: Option<u32>,
+    /// Always null.
+    #[schema(required, value_type = Option<Object>)]
+    rate_limit_info: Option<()>,
+}
+
+/// Adds the answers that any task route can give, and what they are made of.
+pub(super) struct CommonAnswers;
+
+impl utoipa::Modify for CommonAnswers {
+    fn modify(&self, document: &mut OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let schemas = &mut components.schemas;
+        schemas.insert("PlainError".to_owned(), PlainError::schema());
+        schemas.insert("CodedError".to_owned(), CodedError::schema());
+        schemas.insert("CodedDetail".to_owned(), CodedDetail::schema());
+        schemas.insert("ErrorEnvelope".to_owned(), ErrorEnvelope::schema());
+        schemas.insert("FieldError".to_owned(), FieldError::schema());
+        for (path, item) in &mut document.paths.paths {
+            if !path.starts_with("/tasks") {
+                continue;
+            }
+            let operations = [
+                (false, &mut item.get),
+                (true, &mut item.post),
+                (true, &mut item.put),
+                (true, &mut item.patch),
+                (false, &mut item.delete),
+            ];
+            for (has_body, operation) in operations {
+                if let Some(operation) = operation {
+                    add_answers(operation, path.contains('{'), has_body);
+                }
+            }
+        }
+    }
+}
+
+fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
+    let plain = || reference("PlainError");
+    let envelope = || reference("ErrorEnvelope");
+    let token = OneOfBuilder::new()
+        .item(Ref::from_schema_name("PlainError"))
+        .item(Ref::from_schema_name("CodedError"))
+        .build();
+    let mut answers = vec![
+        ("400", "X-User-ID or the body cannot be read", plain()),
+        (
+            "401",
+            "No credentials, or ones that are not good",
+            RefOr::T(token.into()),
+        ),
+        (
+            "422",
+            "Fields are not valid; all of them are listed",
+            envelope(),
+        ),
+        ("500", "A fault of the server", envelope()),
+        (
+            "503",
+            "The database is not available at the moment",
+            envelope(),
+        ),
+    ];
+    if has_id {
+        answers.push((
+            "404",
+            "There is no such task, or it is somebody else's",
+            plain(),
+        ));
+    }
+    if has_body {
+        answers.push(("408", "The body did not arrive in time", plain()));
+        answers.push(("413", "The body is too large", plain()));
+        answers.push(("415", "The body is not declared as JSON", plain()));
+        answers.push(("409", "The change conflicts with existing data", envelope()));
+    }
+    let mut responses = ResponsesBuilder::new();
+    for (status, description, schema) in answers {
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description(description)
+            .content("application/json", content)
+            .build();
+        responses = responses.response(status, response);
+    }
+    operation
+        .responses
+        .responses
+        .extend(responses.build().responses);
+}
+
+fn reference(name: &str) -> RefOr<utoipa::openapi::Schema> {
+    RefOr::Ref(Ref::from_schema_name(name))
+}

@@ -1,0 +1,242 @@
+//! The listener: connection limits, timeouts, graceful shutdown.
+//!
+//! hyper-util serves warp's filters, so that all of these are ours to set.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use warp::Filter;
+
+use crate::config::Config;
+
+use super::context::ApiContext;
+use super::layers::{self, App};
+use super::{metrics, request, route_table};
+
+/// Connections beyond this wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 8192;
+
+/// Files and sockets that are not client connections: databases, logs, listeners.
+const RESERVED_FILES: u64 = 256;
+
+/// A connection has this long to send a request's head. It also bounds how long
+/// an idle connection is kept, so it is above the 60 s after which load
+/// balancers close theirs: the side that closes first decides whether a request
+/// can get lost.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// The largest head, in bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// What the kernel queues while all workers are busy.
+const BACKLOG: u32 = 1024;
+
+/// Why the daemon could not listen.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ServeError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+impl ServeError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let port = self.address.port();
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => format!(
+                "another process listens on port {port}: stop it (who it is: ss -ltnp 'sport = :{port}'), or choose another port: PORT={}",
+                port.checked_add(1).unwrap_or(8000)
+            ),
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need privileges: choose another one, such as PORT=8000".to_owned()
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "HOST is no address of this machine: use HOST=127.0.0.1, or HOST=0.0.0.0 for all of them".to_owned()
+            }
+            _ => "check HOST and PORT".to_owned(),
+        }
+    }
+}
+
+/// A daemon that listens and does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    context: ApiContext,
+    shutdown_delay: Duration,
+    shutdown_grace: Duration,
+}
+
+impl Server {
+    /// Takes the port (and `METRICS_ADDR`, if set).
+    pub fn bind(config: &Config, context: ApiContext) -> Result<Self, ServeError> {
+        let listener = listen(SocketAddr::new(config.http.host, config.http.port))?;
+        let metrics_listener = config.telemetry.metrics_addr.map(listen).transpose()?;
+        Ok(Self {
+            listener,
+            metrics_listener,
+            context,
+            shutdown_delay: config.http.shutdown_delay,
+            shutdown_grace: config.http.shutdown_grace,
+        })
+    }
+
+    /// Where it listens; the port is the real one also when 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop` is ready, then lets running requests end.
+    ///
+    /// Returns whether all of them ended within the grace period.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
+        let Self {
+            listener,
+            metrics_listener,
+            context,
+            shutdown_delay,
+            shutdown_grace,
+        } = self;
+        let limit = connection_limit();
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let app = App::new(context.clone(), super::routes(&context));
+        let mut loops = tokio::task::JoinSet::new();
+        loops.spawn(accept(
+            listener,
+            app,
+            limit,
+            stopped.clone(),
+            shutdown_grace,
+        ));
+        if let Some(listener) = metrics_listener {
+            let app = App::new(context.clone(), metrics_routes(&context));
+            loops.spawn(accept(listener, app, limit, stopped, shutdown_grace));
+        }
+        stop.await;
+        context.start_draining();
+        tokio::time::sleep(shutdown_delay).await;
+        let deadline = Instant::now() + shutdown_grace;
+        // Both loops hold a receiver, so this cannot fail.
+        let _ = stopping.send(true);
+        let mut drained = true;
+        while let Some(ended) = loops.join_next().await {
+            drained &= ended.unwrap_or(false);
+        }
+        // Handlers of clients that hung up go on without a connection.
+        while context.metrics.in_flight.get() > 0 {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        drained
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let open = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        // A restarted daemon need not wait for connections of its predecessor.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    open().map_err(|source| ServeError { address, source })
+}
+
+/// As many connections as the process may have open files, but for a reserve.
+fn connection_limit() -> usize {
+    let files = rlimit::increase_nofile_limit(MAX_CONNECTIONS as u64 + RESERVED_FILES)
+        .unwrap_or(1024)
+        .saturating_sub(RESERVED_FILES)
+        .max(64);
+    usize::try_from(files).map_or(MAX_CONNECTIONS, |files| files.min(MAX_CONNECTIONS))
+}
+
+fn metrics_routes(context: &ApiContext) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
+    request::endpoint(&route_table::METRICS, http::Method::GET)
+        .and(request::with(context))
+        .map(|_, context: ApiContext| metrics::metrics(&context))
+        .recover(super::rejection::recover)
+        .unify()
+        .boxed()
+}
+
+/// Accepts until `stopped` turns true, then waits for its connections.
+async fn accept(
+    listener: TcpListener,
+    app: App,
+    limit: usize,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+    grace: Duration,
+) -> bool {
+    let slots = Arc::new(Semaphore::new(limit));
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => break,
+            accepted = next_connection(&listener, &slots) => accepted,
+        };
+        let (stream, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Mostly "too many open files": the reason outlives this moment.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let watcher = graceful.watcher();
+        let app = app.clone();
+        tokio::spawn(async move {
+            let connections = app.connections();
+            connections.inc();
+            let service = service_fn(|request| layers::answer(app.clone(), request));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(MAX_HEAD_BYTES)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            connections.dec();
+            drop(slot);
+        });
+    }
+    drop(listener);
+    tokio::time::timeout(grace, graceful.shutdown())
+        .await
+        .is_ok()
+}
+
+async fn next_connection(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let slot = slots
+        .clone()
+        .acquire_owned()
+        .await
+        .map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, slot))
+}

@@ -1,0 +1,451 @@
+//! `/tasks`: contract section 3.
+
+use bytes::Buf;
+use futures_util::Stream;
+use http::{Method, StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+use warp::Filter;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use crate::domain::{Priority, Task, TaskId, Timestamp};
+
+use super::auth::{Caller, CallerKind};
+use super::body::{self, BulkId};
+use super::context::ApiContext;
+use super::error::ApiError;
+use super::query::{ListQuery, path_id};
+use super::request::{Head, SharedHead, endpoint, read_body, with};
+use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
+use super::validation::Faults;
+
+/// Every route below `/tasks`.
+pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
+    let body = warp::body::stream;
+    let get = endpoint(&TASK, Method::GET)
+        .and(with(context))
+        .then(|head, context| answered(head, context, |call| async move { get_task(&call).await }));
+    let list = endpoint(&TASKS, Method::GET)
+        .and(with(context))
+        .then(|head, context| {
+            answered(head, context, |call| async move { list_tasks(&call).await })
+        });
+    let create = endpoint(&TASKS, Method::POST)
+        .and(with(context))
+        .and(body())
+        .then(|head, context, body| {
+            answered(head, context, |call| async move {
+                create_task(&call, body).await
+            })
+        });
+    let update = endpoint(&TASK, Method::PUT)
+        .and(with(context))
+        .and(body())
+        .then(|head, context, body| {
+            answered(head, context, |call| async move {
+                update_task(&call, body).await
+            })
+        });
+    let complete = endpoint(&TASK, Method::PATCH)
+        .and(with(context))
+        .and(body())
+        .then(|head, context, body| {
+            answered(head, context, |call| async move {
+                complete_task(&call, body).await
+            })
+        });
+    let delete = endpoint(&TASK, Method::DELETE)
+        .and(with(context))
+        .then(|head, context| {
+            answered(
+                head,
+                context,
+                |call| async move { delete_task(&call).await },
+            )
+        });
+    let bulk_delete = endpoint(&TASKS_BULK_DELETE, Method::POST)
+        .and(with(context))
+        .and(body())
+        .then(|head, context, body| {
+            answered(head, context, |call| async move {
+                bulk_delete(&call, body).await
+            })
+        });
+    get.or(list)
+        .unify()
+        .or(create)
+        .unify()
+        .or(complete)
+        .unify()
+        .or(update)
+        .unify()
+        .or(delete)
+        .unify()
+        .or(bulk_delete)
+        .unify()
+        .boxed()
+}
+
+/// One call of somebody known.
+pub(super) struct Call {
+    head: SharedHead,
+    context: ApiContext,
+    caller: Caller,
+}
+
+/// Finds out who is calling, runs the handler, and turns what comes of it into a response.
+async fn answered<F, T>(head: SharedHead, context: ApiContext, handler: F) -> Response
+where
+    F: FnOnce(Call) -> T,
+    T: Future<Output = Result<Response, ApiError>>,
+{
+    let now = context.clock.now();
+    let caller = match context
+        .auth
+        .caller(&head.headers, &context.store, now)
+        .await
+    {
+        Ok(caller) => caller,
+        Err(error) => return error.into_response(),
+    };
+    let kind: CallerKind = caller.kind;
+    let call = Call {
+        head,
+        context,
+        caller,
+    };
+    let mut response = handler(call).await.unwrap_or_else(ApiError::into_response);
+    response.extensions_mut().insert(kind);
+    response
+}
+
+/// A page of tasks; contract 3.4.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TaskList {
+    /// Newest first.
+    tasks: Vec<Task>,
+    /// All that match, on every page together.
+    total: i64,
+    /// This page's number, from 1.
+    page: i64,
+    /// Tasks on a full page.
+    limit: i64,
+    /// How many pages there are; at least 1.
+    pages: i64,
+}
+
+/// What became of each id, in the order of the request.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct BulkDeleted {
+    /// These were deleted.
+    deleted: Vec<TaskId>,
+    /// These do not exist or are somebody else's.
+    #[schema(value_type = Vec<i64>)]
+    not_found: Vec<Value>,
+}
+
+/// The body of `POST /tasks/`. `body.rs` reads it by hand, to report every fault.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct CreateTask {
+    /// Not blank; white space at its ends is cut off.
+    #[schema(min_length = 1, max_length = 200, example = "Pay rent")]
+    title: String,
+    /// Empty or blank is none.
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// How urgent; Medium when absent.
+    #[schema(value_type = Priority, required = false)]
+    priority: Priority,
+    /// RFC 3339; without an offset it is UTC, a date alone is its midnight.
+    due_date: Option<Timestamp>,
+}
+
+/// The body of `PUT /tasks/{task_id}`; absent fields stay as they are.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct UpdateTask {
+    /// Null leaves it as it is.
+    #[schema(min_length = 1, max_length = 200)]
+    title: Option<String>,
+    /// Null, empty or blank clears it.
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// Null leaves it as it is.
+    priority: Option<Priority>,
+    /// Null clears it.
+    due_date: Option<Timestamp>,
+    /// Null leaves it as it is.
+    completed: Option<bool>,
+}
+
+/// The body of `PATCH /tasks/{task_id}`.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct CompleteTask {
+    /// Done?
+    completed: bool,
+}
+
+/// The body of `POST /tasks/bulk-delete`.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct BulkDelete {
+    /// Unknown ids are reported as not found.
+    #[schema(min_items = 1)]
+    task_ids: Vec<i64>,
+}
+
+/// The query of `GET /tasks/`.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "documents a query")]
+pub struct ListParameters {
+    /// Part of the title or of the description, whatever its case.
+    search: Option<String>,
+    /// Exactly this priority.
+    priority: Option<Priority>,
+    /// Done, or not.
+    completed: Option<bool>,
+    /// Due at or before the end of this UTC day.
+    #[param(value_type = Option<String>, format = Date)]
+    due_before: Option<String>,
+    /// Due at or after the start of this UTC day.
+    #[param(value_type = Option<String>, format = Date)]
+    due_after: Option<String>,
+    /// The page's number, from 1.
+    #[param(minimum = 1, default = 1)]
+    page: Option<i64>,
+    /// Tasks on a page.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<i64>,
+}
+
+/// One task.
+#[utoipa::path(
+    get, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(("task_id" = i64, Path, description = "The task's id")),
+    responses((status = 200, description = "The task", body = Task)),
+)]
+pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
+    let id = task_id(&call.head)?;
+    let task = match id {
+        Some(id) => call.context.store.task(&call.caller.user, id).await?,
+        None => None,
+    };
+    found(&call.head, task)
+}
+
+/// The caller's tasks, newest first.
+#[utoipa::path(
+    get, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(ListParameters),
+    responses((status = 200, description = "A page of tasks", body = TaskList)),
+)]
+pub(super) async fn list_tasks(call: &Call) -> Result<Response, ApiError> {
+    let mut faults = Faults::default();
+    let query = ListQuery::read(&call.head.query, &mut faults);
+    let query = faults.finish(Some(query))?;
+    let page = call
+        .context
+        .store
+        .tasks(
+            &call.caller.user,
+            &query.filter,
+            query.limit,
+            query.offset(),
+        )
+        .await?;
+    json(
+        StatusCode::OK,
+        &TaskList {
+            tasks: page.tasks,
+            total: page.total,
+            page: query.page,
+            limit: query.limit,
+            pages: ((page.total + query.limit - 1) / query.limit).max(1),
+        },
+    )
+}
+
+/// Creates a task.
+#[utoipa::path(
+    post, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    request_body = CreateTask,
+    responses((status = 201, description = "The new task", body = Task)),
+)]
+pub(super) async fn create_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let body = json_body(call, body).await?;
+    let task = body::new_task(call.caller.user.clone(), body.as_ref(), Faults::default())?;
+    let task = call.context.store.create_task(&task).await?;
+    json(StatusCode::CREATED, &task)
+}
+
+/// Changes the fields that are present.
+#[utoipa::path(
+    put, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(("task_id" = i64, Path, description = "The task's id")),
+    request_body = UpdateTask,
+    responses((status = 200, description = "The task as it now is", body = Task)),
+)]
+pub(super) async fn update_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let body = json_body(call, body).await?;
+    change(call, |faults| body::task_changes(body.as_ref(), faults)).await
+}
+
+/// Marks a task as done, or as not done.
+#[utoipa::path(
+    patch, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(("task_id" = i64, Path, description = "The task's id")),
+    request_body = CompleteTask,
+    responses((status = 200, description = "The task as it now is", body = Task)),
+)]
+pub(super) async fn complete_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let body = json_body(call, body).await?;
+    change(call, |faults| body::completion(body.as_ref(), faults)).await
+}
+
+/// Checks path and body together, then applies the change.
+async fn change(
+    call: &Call,
+    read: impl FnOnce(Faults) -> Result<crate::domain::TaskChanges, ApiError>,
+) -> Result<Response, ApiError> {
+    let mut faults = Faults::default();
+    let id = path_id("task_id", call.head.parameter(), &mut faults);
+    let changes = read(faults)?;
+    let task = match id {
+        Some(id) => {
+            call.context
+                .store
+                .update_task(&call.caller.user, id, &changes)
+                .await?
+        }
+        None => None,
+    };
+    found(&call.head, task)
+}
+
+/// Deletes a task and its notifications.
+#[utoipa::path(
+    delete, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(("task_id" = i64, Path, description = "The task's id")),
+    responses((status = 204, description = "It is gone")),
+)]
+pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
+    let deleted = match task_id(&call.head)? {
+        Some(id) => {
+            call.context
+                .store
+                .delete_task(&call.caller.user, id)
+                .await?
+        }
+        None => false,
+    };
+    if !deleted {
+        return Err(ApiError::task_not_found(call.head.parameter()));
+    }
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+/// Deletes many tasks at once; ids that do not exist are no error.
+#[utoipa::path(
+    post, path = "/tasks/bulk-delete", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    request_body = BulkDelete,
+    responses((status = 200, description = "What became of each id", body = BulkDeleted)),
+)]
+pub(super) async fn bulk_delete<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let body = json_body(call, body).await?;
+    let wanted = body::bulk_ids(body.as_ref(), Faults::default())?;
+    let possible: Vec<TaskId> = wanted
+        .iter()
+        .filter_map(|id| match id {
+            BulkId::Possible(id) => Some(*id),
+            BulkId::Impossible(_) => None,
+        })
+        .collect();
+    let gone = call
+        .context
+        .store
+        .delete_tasks(&call.caller.user, &possible)
+        .await?;
+    let gone: std::collections::HashSet<TaskId> = gone.into_iter().collect();
+    let mut seen = std::collections::HashSet::new();
+    let mut answer = BulkDeleted {
+        deleted: Vec::new(),
+        not_found: Vec::new(),
+    };
+    for id in wanted {
+        let value = match id {
+            BulkId::Possible(id) => Value::from(id),
+            BulkId::Impossible(value) => value,
+        };
+        // A repeated id is reported once (contract 10.27).
+        if !seen.insert(value.to_string()) {
+            continue;
+        }
+        match value.as_i64().filter(|id| gone.contains(id)) {
+            Some(id) => answer.deleted.push(id),
+            None => answer.not_found.push(value),
+        }
+    }
+    json(StatusCode::OK, &answer)
+}
+
+async fn json_body<S, B>(call: &Call, body: S) -> Result<Option<Value>, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let context = &call.context;
+    let bytes = read_body(
+        &call.head,
+        body,
+        context.max_body_bytes,
+        context.request_timeout / 2,
+    )
+    .await?;
+    body::parse(&call.head.headers, &bytes)
+}
+
+fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
+    let mut faults = Faults::default();
+    let id = path_id("task_id", head.parameter(), &mut faults);
+    faults.finish(Some(id))
+}
+
+fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
+    match task {
+        Some(task) => json(StatusCode::OK, &task),
+        None => Err(ApiError::task_not_found(head.parameter())),
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
+    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
+    Ok(response)
+}

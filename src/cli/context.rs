@@ -1,0 +1,64 @@
+//! What a command is run with: the configuration's source, read once.
+
+use std::path::Path;
+
+use crate::clock::Clock;
+use crate::config::{Config, DatabaseConfig, GenerateSecrets, HttpConfig, Loaded, RotatingSecret, Source, TelemetryConfig};
+
+use super::output;
+
+/// Loads just as much of the configuration as a command asks for.
+#[derive(Debug)]
+pub struct Context {
+    source: Source,
+    clock: Clock,
+}
+
+impl Context {
+    /// Reads the environment and `env_file`, or `./.env` if there is one.
+    pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self {
+            source: Source::load(env_file)?,
+            clock: Clock::system(),
+        })
+    }
+
+    /// The clock that everything of this process reads.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// All of it, for the daemon; missing secrets are made where the store is SQLite.
+    pub fn config(&self) -> anyhow::Result<Loaded<Config>> {
+        Ok(Config::load(&self.source, GenerateSecrets::Yes)?)
+    }
+
+    /// The database alone.
+    pub fn database(&self) -> anyhow::Result<DatabaseConfig> {
+        Ok(warned(DatabaseConfig::load(&self.source)?))
+    }
+
+    /// The database, and the secret under which session tokens are stored.
+    pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
+        Ok(warned(crate::config::load_database_and_session_secret(
+            &self.source,
+            GenerateSecrets::Yes,
+        )?))
+    }
+
+    /// The listener's settings alone.
+    pub fn http(&self) -> anyhow::Result<HttpConfig> {
+        Ok(warned(HttpConfig::load(&self.source)?))
+    }
+
+    /// What logs look like.
+    pub fn telemetry(&self) -> anyhow::Result<TelemetryConfig> {
+        Ok(warned(TelemetryConfig::load(&self.source)?))
+    }
+}
+
+fn warned<T>(loaded: Loaded<T>) -> T {
+    output::warnings(&loaded.warnings);
+    loaded.value
+}

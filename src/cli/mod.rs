@@ -1,0 +1,84 @@
+//! The command line: one file a subcommand, each its options and its `run`.
+//!
+//! Data goes to stdout, everything else to stderr, both through [`output`]; the
+//! configuration is loaded by [`context`], and only as much of it as the
+//! command needs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod context;
+pub mod db;
+pub mod gen_secrets;
+pub mod health;
+pub mod migrate;
+pub mod output;
+pub mod serve;
+pub mod session;
+
+use context::Context;
+
+/// A todo API daemon and the toolkit that runs it.
+#[derive(Debug, Parser)]
+#[command(name = "todoctl", version, about, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Read this file instead of ./.env; the real environment wins over both.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Migrate the database, then serve the API.
+    Serve(serve::Options),
+    /// Print new secrets, or fill them into a .env file.
+    GenSecrets(gen_secrets::Options),
+    /// Look at the database.
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Change the database's schema, or show where it stands.
+    #[command(subcommand)]
+    Migrate(migrate::Command),
+    /// Ask a running daemon whether it is healthy.
+    Health(health::Options),
+    /// Make, list and revoke session tokens.
+    #[command(subcommand)]
+    Session(session::Command),
+}
+
+/// Runs the command and returns the process's exit code.
+pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let context = || Context::new(cli.env_file.as_deref());
+    match &cli.command {
+        Command::Serve(options) => serve::run(options, &context()?),
+        Command::GenSecrets(options) => gen_secrets::run(options),
+        Command::Db(command) => block_on(db::run(command, &context()?)),
+        Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
+        Command::Health(options) => block_on(health::run(options, &context()?)),
+        Command::Session(command) => block_on(session::run(command, &context()?)),
+    }
+}
+
+/// Runs a short command; only the daemon needs more than one thread.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

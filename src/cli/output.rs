@@ -1,0 +1,122 @@
+//! The one place that writes to stdout and stderr.
+//!
+//! Data on stdout; notes, questions and errors on stderr, so that a pipe sees
+//! data alone. Nothing depends on colour.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place")]
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use anyhow::{Context as _, bail};
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::config::Warning;
+use crate::store::{ConnectError, StoreError, migrate::MigrateError};
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs; the names in it are stable.
+    Json,
+}
+
+/// Prints data as it is, with a line break behind it.
+///
+/// A reader that went away (`todoctl … | head`) is no fault.
+pub fn data(text: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+}
+
+/// Prints data as indented JSON.
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    data(&serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?);
+    Ok(())
+}
+
+/// Prints data as a table; no rows print the heading alone.
+pub fn table(heading: &[&str], rows: Vec<Vec<String>>) {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(heading.to_vec());
+    if !io::stdout().is_terminal() {
+        // A pipe has no width of its own.
+        table.set_width(120);
+    }
+    for row in rows {
+        table.add_row(row);
+    }
+    let text = table.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    data(&lines.join("\n"));
+}
+
+/// Tells the person something that is not data.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells what is unwise in the configuration.
+pub fn warnings(warnings: &[Warning]) {
+    for warning in warnings {
+        note(&format!("warning: {}: {}", warning.variable, warning.message));
+    }
+}
+
+/// Asks before something is destroyed; `yes` answers in advance.
+///
+/// Without a terminal nobody can answer, so there it is an error that names `--yes`.
+pub fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
+    if yes {
+        return Ok(true);
+    }
+    if !io::stdin().is_terminal() {
+        bail!("{question} Nobody is there to answer: add --yes");
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Prints why a command failed, each cause once, and what to do about it.
+pub fn error(error: &anyhow::Error) {
+    let mut text = format!("error: {error}");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Many errors repeat their source in their own text.
+        if !said.contains(&cause) {
+            text += &format!("\n  because: {cause}");
+            said += &cause;
+        }
+    }
+    if let Some(remedy) = error.chain().find_map(remedy) {
+        text += &format!("\n  remedy: {remedy}");
+    }
+    note(&text);
+}
+
+/// What an error of the library says should be done.
+fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<ConnectError>() {
+        return Some(error.remedy.clone());
+    }
+    if let Some(StoreError::Connect(error)) = error.downcast_ref::<StoreError>() {
+        return Some(error.remedy.clone());
+    }
+    if let Some(error) = error.downcast_ref::<MigrateError>() {
+        return error.remedy();
+    }
+    if let Some(error) = error.downcast_ref::<crate::api::ServeError>() {
+        return Some(error.remedy());
+    }
+    None
+}

@@ -1,0 +1,204 @@
+//! `todoctl serve`: migrate, then listen.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::{ApiContext, Server};
+use crate::clock::Clock;
+use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Warning};
+use crate::store::migrate::{self, MigrateError};
+use crate::store::{ConnectError, Store};
+use crate::telemetry;
+
+use super::context::Context;
+use super::output;
+
+/// How long a database may take to wake up.
+const WAKE_BUDGET: Duration = Duration::from_secs(30);
+
+/// Options of `todoctl serve`; everything else is configured by the environment.
+#[derive(Debug, clap::Args)]
+pub struct Options {}
+
+/// Serves until SIGTERM or SIGINT. Exits with 0 when every accepted request was answered.
+pub fn run(_: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+    let loaded = context.config()?;
+    let config = loaded.value;
+    telemetry::start_logging(&config.telemetry).context("LOG_LEVEL is no log filter")?;
+    log_warnings(&loaded.warnings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(config.http.workers)
+        .enable_all()
+        .build()
+        .context("cannot start the worker threads")?;
+    let code = runtime.block_on(serve(&config, context.clock()))?;
+    // A statement that hangs in the database must not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(code)
+}
+
+async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
+    // Before anything else, so that a signal during the start is not lost.
+    let stop = stop_signal()?;
+    let mut stop = std::pin::pin!(stop);
+    let store = tokio::select! {
+        store = open_store(&config.database, &clock) => store?,
+        () = &mut stop => {
+            tracing::info!("stopped before the database answered");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let context = ApiContext::new(config, store.clone(), clock).context("cannot set up metrics")?;
+    let server = Server::bind(config, context)?;
+    let address = server.address()?;
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    if config.environment == Environment::Development {
+        greet(config, address);
+    }
+    let drained = server.run(stop).await;
+    store.close().await;
+    if drained {
+        tracing::info!("stopped");
+    } else {
+        tracing::warn!("stopped before every request was answered: SHUTDOWN_GRACE_SECONDS was too short");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ready when SIGTERM or SIGINT arrives.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: finishing what runs"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: finishing what runs"),
+        }
+    })
+}
+
+/// Opens the database, once it is awake, and migrates it.
+async fn open_store(config: &DatabaseConfig, clock: &Clock) -> anyhow::Result<Store> {
+    if config.auto_migrate {
+        let applied = wake(|| migrate::up(&config.direct, clock)).await?;
+        for migration in applied {
+            tracing::info!(version = migration.version, name = migration.description, "migrated");
+        }
+    }
+    Ok(wake(|| Store::connect(config, clock.clone())).await?)
+}
+
+/// An error that may go away when the database has woken up.
+trait Transient {
+    fn waking(&self) -> Option<&ConnectError>;
+}
+
+impl Transient for ConnectError {
+    fn waking(&self) -> Option<&ConnectError> {
+        self.is_transient().then_some(self)
+    }
+}
+
+impl Transient for MigrateError {
+    fn waking(&self) -> Option<&ConnectError> {
+        match self {
+            Self::Connect(error) => error.waking(),
+            _ => None,
+        }
+    }
+}
+
+/// Tries until the budget is spent, each time a little later, and logs each try.
+async fn wake<T, E, W>(mut attempt: impl FnMut() -> W) -> Result<T, E>
+where
+    W: Future<Output = Result<T, E>>,
+    E: Transient,
+{
+    let deadline = Instant::now() + WAKE_BUDGET;
+    let mut pause = Duration::from_millis(250);
+    let mut tries = 1;
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Some(reason) = error.waking() else {
+            return Err(error);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left < pause {
+            return Err(error);
+        }
+        tracing::warn!(
+            tries,
+            error = %reason,
+            "the database is not ready; next try in {} ms, giving up in {} s",
+            pause.as_millis(),
+            left.as_secs()
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(4));
+        tries += 1;
+    }
+}
+
+fn log_warnings(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!(variable = warning.variable, "{}", warning.message);
+    }
+}
+
+/// Tells a newcomer what to do next. No secret is printed.
+fn greet(config: &Config, address: std::net::SocketAddr) {
+    let base = reachable(address);
+    let data = config.database.target.redacted();
+    let mut lines = vec![
+        String::new(),
+        format!("  todoctl {} is ready", env!("CARGO_PKG_VERSION")),
+        format!("  data   {data}"),
+        format!("  docs   {base}/docs"),
+    ];
+    let token = match &config.database.target {
+        DatabaseTarget::Sqlite(file) => {
+            let secret = crate::config::generated_secret_path(file, "SERVICE_AUTH_TOKEN");
+            secret.exists().then(|| format!("$(cat {})", shell_quoted(&secret)))
+        }
+        DatabaseTarget::Postgres(_) => None,
+    };
+    let token = token.unwrap_or_else(|| "$SERVICE_AUTH_TOKEN".to_owned());
+    lines.extend([
+        "  Create a task, from this directory:".to_owned(),
+        String::new(),
+        format!("curl -sS {base}/tasks/ \\"),
+        format!("  -H \"Authorization: Bearer {token}\" -H 'X-User-ID: me' \\"),
+        "  -H 'Content-Type: application/json' -d '{\"title\": \"Pay rent\"}'".to_owned(),
+        String::new(),
+    ]);
+    output::note(&lines.join("\n"));
+}
+
+/// A listener on every address is reached through loopback.
+fn reachable(address: std::net::SocketAddr) -> String {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
+/// A path that a shell reads as one word, also inside `$(…)` within double quotes.
+fn shell_quoted(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
+    if text.bytes().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}

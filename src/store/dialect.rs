@@ -1,0 +1,73 @@
+//! The few SQL texts that differ between the engines.
+
+/// One statement in both dialects, made by [`per_engine!`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sql {
+    /// What PostgreSQL runs.
+    pub postgres: &'static str,
+    /// What SQLite runs.
+    pub sqlite: &'static str,
+}
+
+/// Writes a statement once, as pieces in brackets with what differs behind each in
+/// braces, and the common end behind `=>`.
+macro_rules! per_engine {
+    ($([$text:expr] { postgres: $postgres:literal, sqlite: $sqlite:literal })+ => $end:expr) => {
+        $crate::store::dialect::Sql {
+            postgres: concat!($($text, $postgres,)+ $end),
+            sqlite: concat!($($text, $sqlite,)+ $end),
+        }
+    };
+}
+pub(super) use per_engine;
+
+/// What a connection speaks; above all, how a substring is searched without
+/// regard to case, for all of Unicode.
+///
+/// `strpos` and `instr` know no wildcards, so nothing needs escaping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// PostgreSQL with ICU: its collation folds whatever the database's locale is.
+    PostgresIcu,
+    /// PostgreSQL built without ICU: the database's locale decides what folds.
+    PostgresLocale,
+    /// SQLite folds ASCII only, so folded copies are kept beside the texts.
+    SqliteFolded,
+}
+
+impl Dialect {
+    /// The condition that title or description contains the text bound as `$position`.
+    pub fn search_condition(self, position: usize) -> String {
+        match self {
+            Self::PostgresIcu => format!(
+                r#"(strpos(lower(title COLLATE "und-x-icu"), lower(${position} COLLATE "und-x-icu")) > 0
+                 OR strpos(lower(description COLLATE "und-x-icu"), lower(${position} COLLATE "und-x-icu")) > 0)"#
+            ),
+            Self::PostgresLocale => format!(
+                "(strpos(lower(title), lower(${position})) > 0
+                 OR strpos(lower(description), lower(${position})) > 0)"
+            ),
+            Self::SqliteFolded => format!(
+                "(instr(title_folded, ${position}) > 0 OR instr(description_folded, ${position}) > 0)"
+            ),
+        }
+    }
+
+    /// Whether the bound text is folded here, and folded copies of the texts are stored.
+    pub fn wants_folded(self) -> bool {
+        self == Self::SqliteFolded
+    }
+
+    /// What follows a bound priority so that it compares with the column.
+    pub fn priority_cast(self) -> &'static str {
+        match self {
+            Self::PostgresIcu | Self::PostgresLocale => "::text::prioritylevel",
+            Self::SqliteFolded => "",
+        }
+    }
+}
+
+/// The folded copy of a text that SQLite searches.
+pub(super) fn fold(text: &str) -> String {
+    text.to_lowercase()
+}

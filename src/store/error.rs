@@ -1,0 +1,362 @@
+//! What can go wrong with the store. `sqlx::Error` is mapped here, once.
+
+use std::io;
+use std::time::Duration;
+
+use crate::config::DatabaseTarget;
+
+/// A failed unit of work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No connection became free in time, although the database may be well.
+    #[error("no database connection became free within {waited:?} ({in_use} of {max} in use)")]
+    PoolTimeout {
+        /// How long was waited.
+        waited: Duration,
+        /// Connections open at that moment.
+        in_use: usize,
+        /// The most that may be open.
+        max: usize,
+    },
+    /// A connection could not be opened.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// An open connection broke, or the server is shutting down; trying again later may help.
+    #[error("the connection to the database was lost: {0}")]
+    ConnectionLost(#[source] sqlx::Error),
+    /// The database refused the change because a rule of the schema forbids it.
+    #[error("the change violates {}", constraint.as_deref().unwrap_or("a constraint"))]
+    Constraint {
+        /// The constraint's name, where the engine tells it (PostgreSQL).
+        constraint: Option<String>,
+        /// The engine's own words, for the log.
+        source: sqlx::Error,
+    },
+    /// A stored value cannot be read.
+    #[error("{table} row {row}: column {column} cannot be read: {source}")]
+    Corrupt {
+        /// The table's name.
+        table: &'static str,
+        /// The column's position or name.
+        column: String,
+        /// The row's id.
+        row: i64,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Anything else; a fault of the program or of the schema.
+    #[error("a query failed: {0}")]
+    Query(#[source] sqlx::Error),
+    /// The store was closed, because the process is shutting down.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the same work may succeed a little later.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::PoolTimeout { .. }
+            | Self::Connect(_)
+            | Self::ConnectionLost(_)
+            | Self::Closed => true,
+            Self::Constraint { .. } | Self::Corrupt { .. } | Self::Query(_) => false,
+        }
+    }
+}
+
+impl StoreError {
+    /// A row of `table` that could not be decoded.
+    pub(super) fn corrupt(table: &'static str, row: i64, source: sqlx::Error) -> Self {
+        let column = match &source {
+            sqlx::Error::ColumnDecode { index, .. } => index.clone(),
+            _ => "?".to_owned(),
+        };
+        Self::Corrupt {
+            table,
+            column,
+            row,
+            source,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_connection_lost(&error) {
+            return Self::ConnectionLost(error);
+        }
+        if let sqlx::Error::Database(fault) = &error
+            && fault.kind() != sqlx::error::ErrorKind::Other
+        {
+            let constraint = fault.constraint().map(str::to_owned);
+            return Self::Constraint {
+                constraint,
+                source: error,
+            };
+        }
+        Self::Query(error)
+    }
+}
+
+/// Whether the connection that gave `error` is of no further use.
+pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+        sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(fault) => fault
+            .code()
+            .is_some_and(|code| is_connection_lost_code(&code)),
+        _ => false,
+    }
+}
+
+/// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05
+/// (the server ends the session), 25P03 (idle in transaction too long).
+fn is_connection_lost_code(code: &str) -> bool {
+    // SQLite's codes are plain numbers of other lengths, so the two do not meet.
+    (code.len() == 5 && code.starts_with("08"))
+        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectFault {
+    /// The name does not resolve.
+    HostNotFound,
+    /// Nothing listens there.
+    Refused,
+    /// No answer in time.
+    TimedOut,
+    /// The server wants no TLS, the client insists.
+    TlsUnsupported,
+    /// The server's certificate was not accepted.
+    Certificate,
+    /// The role or its password is wrong (28P01, 28000).
+    Login,
+    /// The server has no database of that name (3D000).
+    NoSuchDatabase,
+    /// Every connection slot is taken (53300).
+    TooManyConnections,
+    /// The server is starting or waking up (57P03).
+    Starting,
+    /// The connection was accepted, then closed or answered with nonsense.
+    NotPostgres,
+    /// The file is not a SQLite database.
+    NotADatabase,
+    /// The file or its directory is missing or may not be opened.
+    CannotOpen,
+    /// The file or its directory may not be written.
+    ReadOnly,
+    /// Another process holds the file's lock.
+    Busy,
+    /// The disk is full.
+    DiskFull,
+    /// Something else.
+    Other,
+}
+
+/// A database that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the database {target}: {message}")]
+pub struct ConnectError {
+    /// The kind of fault.
+    pub fault: ConnectFault,
+    /// The URL without its password.
+    pub target: String,
+    /// What happened, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl ConnectError {
+    /// Whether waiting may help: a database that is starting or still out of reach.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.fault,
+            ConnectFault::Refused
+                | ConnectFault::TimedOut
+                | ConnectFault::TooManyConnections
+                | ConnectFault::Starting
+                | ConnectFault::Busy
+        )
+    }
+
+    /// The server did not answer within `limit`.
+    pub(super) fn timed_out(target: &DatabaseTarget, limit: Duration) -> Self {
+        Self::new(
+            ConnectFault::TimedOut,
+            target,
+            format!("no answer within {} s", limit.as_secs()),
+        )
+    }
+
+    /// A file could not be made, opened or locked.
+    pub(super) fn from_io(target: &DatabaseTarget, what: &str, error: &io::Error) -> Self {
+        let fault = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ConnectFault::ReadOnly
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ConnectFault::DiskFull,
+            _ => ConnectFault::CannotOpen,
+        };
+        Self::new(fault, target, format!("{what}: {error}"))
+    }
+
+    /// Explains what a driver said while a connection was opened.
+    pub(super) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
+        let (fault, message) = match target {
+            DatabaseTarget::Postgres(_) => explain_postgres(error),
+            DatabaseTarget::Sqlite(_) => explain_sqlite(error),
+        };
+        Self::new(fault, target, message)
+    }
+
+    fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
+        Self {
+            fault,
+            target: target.redacted(),
+            message,
+            remedy: remedy(fault, target),
+        }
+    }
+}
+
+fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
+    match error {
+        sqlx::Error::Io(fault) => explain_io(fault),
+        sqlx::Error::Tls(fault) => {
+            let text = fault.to_string();
+            if text.contains("does not support") {
+                (
+                    ConnectFault::TlsUnsupported,
+                    "the server does not offer TLS".to_owned(),
+                )
+            } else {
+                (
+                    ConnectFault::Certificate,
+                    format!("the TLS handshake failed: {text}"),
+                )
+            }
+        }
+        sqlx::Error::Database(fault) => {
+            let message = fault.message().to_owned();
+            let kind = match fault.code().as_deref() {
+                Some("28P01" | "28000") => ConnectFault::Login,
+                Some("3D000") => ConnectFault::NoSuchDatabase,
+                Some("53300") => ConnectFault::TooManyConnections,
+                Some("57P03" | "57P01") => ConnectFault::Starting,
+                _ => ConnectFault::Other,
+            };
+            (kind, message)
+        }
+        sqlx::Error::Protocol(text) => (
+            ConnectFault::NotPostgres,
+            format!("what answers there does not speak PostgreSQL's protocol: {text}"),
+        ),
+        other => (ConnectFault::Other, other.to_string()),
+    }
+}
+
+fn explain_io(error: &io::Error) -> (ConnectFault, String) {
+    let text = error.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => (
+            ConnectFault::Refused,
+            "nothing accepts connections there (connection refused)".to_owned(),
+        ),
+        io::ErrorKind::NotFound => (ConnectFault::Refused, format!("no server socket: {text}")),
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => (ConnectFault::TimedOut, text),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => (
+            ConnectFault::NotPostgres,
+            "the connection was accepted and then closed without an answer".to_owned(),
+        ),
+        // The standard library gives resolver failures no kind of their own.
+        _ if text.contains("Temporary failure in name resolution") => (
+            ConnectFault::TimedOut,
+            "the name server did not answer".to_owned(),
+        ),
+        _ if text.contains("lookup address") => (
+            ConnectFault::HostNotFound,
+            "the host name does not resolve".to_owned(),
+        ),
+        _ => (ConnectFault::Other, text),
+    }
+}
+
+fn explain_sqlite(error: &sqlx::Error) -> (ConnectFault, String) {
+    let sqlx::Error::Database(fault) = error else {
+        return (ConnectFault::Other, error.to_string());
+    };
+    let message = fault.message().to_owned();
+    // https://www.sqlite.org/rescode.html: the low byte is the primary code.
+    let primary = fault
+        .code()
+        .and_then(|code| code.parse::<i32>().ok())
+        .map(|code| code & 0xff);
+    match primary {
+        Some(26) => (
+            ConnectFault::NotADatabase,
+            "the file is not a SQLite database (or it is encrypted)".to_owned(),
+        ),
+        Some(14) => (ConnectFault::CannotOpen, message),
+        Some(8 | 3) => (ConnectFault::ReadOnly, message),
+        Some(5 | 6) => (ConnectFault::Busy, message),
+        Some(13) => (ConnectFault::DiskFull, message),
+        _ => (ConnectFault::Other, message),
+    }
+}
+
+fn remedy(fault: ConnectFault, target: &DatabaseTarget) -> String {
+    let place = match target {
+        DatabaseTarget::Postgres(server) => format!("{}:{}", server.host, server.port),
+        DatabaseTarget::Sqlite(file) => file.path.display().to_string(),
+    };
+    match fault {
+        ConnectFault::HostNotFound => format!(
+            "check the host in DATABASE_URL ({place}); a container reaches another one by its service name"
+        ),
+        ConnectFault::Refused => format!(
+            "start PostgreSQL on {place}, or correct the host and port in DATABASE_URL; inside a container, localhost is the container itself"
+        ),
+        ConnectFault::TimedOut => format!(
+            "check that {place} is right and that a firewall or the provider's IP allow-list lets this machine through"
+        ),
+        ConnectFault::TlsUnsupported => {
+            "if that network is trusted, add ?sslmode=disable to DATABASE_URL; otherwise turn TLS on at the server".to_owned()
+        }
+        ConnectFault::Certificate => {
+            "give the server's CA with ?sslrootcert=/path/ca.pem; on a trusted network, ?sslmode=disable turns TLS off".to_owned()
+        }
+        ConnectFault::Login => {
+            "correct the user and password in DATABASE_URL; characters such as @ : / # in a password are written percent-encoded".to_owned()
+        }
+        ConnectFault::NoSuchDatabase => {
+            "correct the database name at the end of DATABASE_URL, or create it: createdb NAME".to_owned()
+        }
+        ConnectFault::TooManyConnections => {
+            "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or raise the server's max_connections".to_owned()
+        }
+        ConnectFault::Starting => "the server is starting: try again in a few seconds".to_owned(),
+        ConnectFault::NotPostgres => {
+            format!("check the port in DATABASE_URL: something else may listen on {place}")
+        }
+        ConnectFault::NotADatabase => {
+            format!("move {place} away, or point DATABASE_URL at another file: sqlite://data/todo.db")
+        }
+        ConnectFault::CannotOpen => {
+            format!("check that the directory of {place} exists and is a directory")
+        }
+        ConnectFault::ReadOnly => {
+            format!("let this user write {place} and its directory, or point DATABASE_URL elsewhere")
+        }
+        ConnectFault::Busy => format!("stop the other process that uses {place}"),
+        ConnectFault::DiskFull => format!("free some space on the disk that holds {place}"),
+        ConnectFault::Other => "see the message above".to_owned(),
+    }
+}

@@ -1,0 +1,420 @@
+//! All SQL, for both engines.
+//!
+//! [`Store`] is the seam: no connection and no transaction ever leaves this
+//! module. One method is one unit of work. Its statements are `const`s beside
+//! it, written once where both engines accept the text; [`dialect`] holds what
+//! differs. [`reading!`] and [`writing!`] expand a method's body for each
+//! engine's pool.
+//!
+//! Time is bound from the [`Clock`], never asked of the database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use prometheus::Histogram;
+use sqlx::{Postgres, Sqlite};
+
+use crate::clock::Clock;
+use crate::config::{
+    DatabaseConfig, DatabaseTarget, HealthProbe, PoolerMode, PostgresTarget, SqliteTarget,
+};
+
+mod connect;
+mod dialect;
+mod error;
+pub mod migrate;
+mod pool;
+mod sessions;
+mod tasks;
+mod values;
+
+pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
+pub use error::{ConnectError, ConnectFault, StoreError};
+pub use pool::PoolStatus;
+pub use sessions::{NewSession, Session, SessionHash};
+pub use tasks::{TaskFilter, TaskPage};
+
+use dialect::{Dialect, Sql};
+use pool::{Backend, Limits, Pool, Pulse};
+
+/// Extra and, with passive probes, all connections close after idling this long.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// SQLite's write-ahead log is copied back and emptied beyond this size.
+const WAL_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// A database, whichever engine it is. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    engine: Engine,
+    clock: Clock,
+    pulse: Arc<Pulse>,
+    acquire_seconds: Histogram,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Postgres(Arc<Pool<PostgresBackend>>),
+    Sqlite(Arc<SqliteEngine>),
+}
+
+struct PostgresBackend {
+    target: PostgresTarget,
+    persistent: bool,
+    dialect: Dialect,
+}
+
+impl Backend for PostgresBackend {
+    type Db = Postgres;
+
+    async fn open(&self) -> Result<sqlx::PgConnection, ConnectError> {
+        open_postgres(&self.target).await
+    }
+
+    fn persistent(&self) -> bool {
+        self.persistent
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    fn text(sql: &Sql) -> &'static str {
+        sql.postgres
+    }
+}
+
+/// One writer, because SQLite has only one anyway and waiting in a queue is
+/// fairer than its busy handler; several readers beside it.
+struct SqliteEngine {
+    writer: Pool<SqliteBackend>,
+    readers: Pool<SqliteBackend>,
+    wal: PathBuf,
+    checkpointing: AtomicBool,
+}
+
+struct SqliteBackend(SqliteTarget);
+
+impl Backend for SqliteBackend {
+    type Db = Sqlite;
+
+    async fn open(&self) -> Result<sqlx::SqliteConnection, ConnectError> {
+        open_sqlite(&self.0, SqliteAccess::Write).await
+    }
+
+    fn persistent(&self) -> bool {
+        true
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::SqliteFolded
+    }
+
+    fn text(sql: &Sql) -> &'static str {
+        sql.sqlite
+    }
+}
+
+/// Runs a query on a reading connection, then turns its answer into the method's result.
+///
+/// A read whose connection turns out to be lost is tried once more on a new
+/// one, so that a restarted server goes unnoticed.
+macro_rules! reading {
+    ($store:expr, |$connection:ident| $query:expr => |$answer:pat_param| $result:expr) => {
+        match &$store.engine {
+            $crate::store::Engine::Postgres(pool) => {
+                $crate::store::reading!(@pool pool, $connection, $query, $answer, $result)
+            }
+            $crate::store::Engine::Sqlite(engine) => {
+                $crate::store::reading!(@pool engine.readers, $connection, $query, $answer, $result)
+            }
+        }
+    };
+    (@pool $pool:expr, $connection:ident, $query:expr, $answer:pat_param, $result:expr) => {{
+        let mut retried = false;
+        loop {
+            #[allow(unused_mut)]
+            let mut $connection = $pool.lease().await?;
+            let outcome = $query;
+            $connection.settle(&outcome);
+            match outcome.map_err($crate::store::StoreError::from) {
+                Ok($answer) => break $result,
+                Err($crate::store::StoreError::ConnectionLost(_)) if !retried => retried = true,
+                Err(error) => break Err(error),
+            }
+        }
+    }};
+}
+use reading;
+
+/// Runs a query on a writing connection, then turns its answer into the method's result.
+macro_rules! writing {
+    ($store:expr, |$connection:ident| $query:expr => |$answer:pat_param| $result:expr) => {
+        match &$store.engine {
+            $crate::store::Engine::Postgres(pool) => {
+                $crate::store::writing!(@pool pool, $connection, $query, $answer, $result)
+            }
+            $crate::store::Engine::Sqlite(engine) => {
+                let done =
+                    $crate::store::writing!(@pool engine.writer, $connection, $query, $answer, $result);
+                engine.keep_wal_small();
+                done
+            }
+        }
+    };
+    (@pool $pool:expr, $connection:ident, $query:expr, $answer:pat_param, $result:expr) => {{
+        #[allow(unused_mut)]
+        let mut $connection = $pool.lease().await?;
+        let outcome = $query;
+        $connection.settle(&outcome);
+        match outcome.map_err($crate::store::StoreError::from) {
+            Ok($answer) => $result,
+            Err(error) => Err(error),
+        }
+    }};
+}
+use writing;
+
+impl Store {
+    /// Opens the database and proves that it answers. Nothing is migrated.
+    ///
+    /// A missing SQLite file is created, empty.
+    pub async fn connect(config: &DatabaseConfig, clock: Clock) -> Result<Self, ConnectError> {
+        let pulse = Arc::new(Pulse::default());
+        let acquire_seconds = pool::acquire_histogram();
+        let engine = match &config.target {
+            DatabaseTarget::Postgres(target) => {
+                let traits = ServerTraits::discover(target, config.pooler).await?;
+                let backend = PostgresBackend {
+                    target: target.clone(),
+                    persistent: traits.persistent,
+                    dialect: traits.dialect,
+                };
+                let limits = Limits {
+                    keep: config.pool.size,
+                    max: config.pool.max(),
+                    wait: config.pool.timeout,
+                    max_age: config.pool.recycle,
+                };
+                let pool = Pool::new(backend, limits, pulse.clone(), acquire_seconds.clone());
+                Engine::Postgres(Arc::new(pool))
+            }
+            DatabaseTarget::Sqlite(target) => {
+                let engine = SqliteEngine::new(target, config, &pulse, &acquire_seconds);
+                // Opening the writer creates the file and proves that it may be written.
+                drop(open_sqlite(target, SqliteAccess::Write).await?);
+                Engine::Sqlite(Arc::new(engine))
+            }
+        };
+        let store = Self {
+            engine,
+            clock,
+            pulse,
+            acquire_seconds,
+        };
+        store.spawn_idle_closer(config.health_probe == HealthProbe::Active);
+        Ok(store)
+    }
+
+    /// Asks the database for the number 1.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        reading!(self, |connection| {
+            sqlx::query("SELECT 1")
+                .persistent(connection.persistent())
+                .execute(&mut *connection)
+                .await
+        } => |_| Ok(()))
+    }
+
+    /// Whether the newest query was answered; `None` before the first. Asks nothing.
+    #[must_use]
+    pub fn last_answer(&self) -> Option<bool> {
+        self.pulse.last()
+    }
+
+    /// Connections at this moment, by pool: `main`, or `writer` and `readers`.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(&'static str, PoolStatus)> {
+        match &self.engine {
+            Engine::Postgres(pool) => vec![("main", pool.status())],
+            Engine::Sqlite(engine) => vec![
+                ("writer", engine.writer.status()),
+                ("readers", engine.readers.status()),
+            ],
+        }
+    }
+
+    /// Whether every connection is in use, so that the next caller has to wait.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.pools()
+            .iter()
+            .any(|(_, pool)| pool.idle == 0 && pool.size >= pool.max)
+    }
+
+    /// The histogram of the time that a connection was waited for.
+    #[must_use]
+    pub fn acquire_seconds(&self) -> &Histogram {
+        &self.acquire_seconds
+    }
+
+    /// Closes all connections. Work that still runs keeps its own until it ends.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Postgres(pool) => pool.close(),
+            Engine::Sqlite(engine) => {
+                engine.checkpoint().await;
+                engine.readers.close();
+                engine.writer.close();
+            }
+        }
+    }
+
+    /// Closes idle connections for as long as somebody holds the store.
+    fn spawn_idle_closer(&self, keep_some: bool) {
+        let Engine::Postgres(pool) = &self.engine else {
+            return;
+        };
+        let pool = Arc::downgrade(pool);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(IDLE_LIMIT / 4);
+            loop {
+                tick.tick().await;
+                let Some(pool) = pool.upgrade() else { return };
+                pool.close_idle(IDLE_LIMIT, keep_some);
+            }
+        });
+    }
+}
+
+impl SqliteEngine {
+    fn new(
+        target: &SqliteTarget,
+        config: &DatabaseConfig,
+        pulse: &Arc<Pulse>,
+        acquire_seconds: &Histogram,
+    ) -> Self {
+        let pool = |connections| {
+            let limits = Limits {
+                keep: connections,
+                max: connections,
+                wait: config.pool.timeout,
+                // A file does not drop its connections.
+                max_age: Duration::MAX,
+            };
+            let backend = SqliteBackend(target.clone());
+            Pool::new(backend, limits, pulse.clone(), acquire_seconds.clone())
+        };
+        let mut wal = target.path.clone().into_os_string();
+        wal.push("-wal");
+        Self {
+            writer: pool(1),
+            readers: pool(config.pool.size.clamp(1, 4)),
+            wal: wal.into(),
+            checkpointing: AtomicBool::new(false),
+        }
+    }
+
+    /// Starts a checkpoint if the write-ahead log has outgrown [`WAL_LIMIT`].
+    ///
+    /// SQLite's automatic checkpoints cannot reset the log while a reader is
+    /// active, and under sustained load one always is.
+    fn keep_wal_small(self: &Arc<Self>) {
+        let size = std::fs::metadata(&self.wal).map_or(0, |file| file.len());
+        if size > WAL_LIMIT && !self.checkpointing.swap(true, Ordering::AcqRel) {
+            let engine = Arc::clone(self);
+            tokio::spawn(async move {
+                engine.checkpoint().await;
+                engine.checkpointing.store(false, Ordering::Release);
+            });
+        }
+    }
+
+    /// Copies the log into the database and empties it. Holds the only writer,
+    /// and waits (at most the busy timeout) for readers of older pages.
+    async fn checkpoint(&self) {
+        let Ok(mut writer) = self.writer.lease().await else {
+            return;
+        };
+        let outcome = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut *writer)
+            .await;
+        writer.settle(&outcome);
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "the write-ahead log could not be checkpointed");
+        }
+    }
+}
+
+/// What one look at a PostgreSQL server tells.
+struct ServerTraits {
+    persistent: bool,
+    dialect: Dialect,
+}
+
+impl ServerTraits {
+    async fn discover(target: &PostgresTarget, pooler: PoolerMode) -> Result<Self, ConnectError> {
+        let named =
+            |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(target.clone()), &error);
+        let mut first = open_postgres(target).await?;
+        let pooled = match pooler {
+            PoolerMode::Transaction => true,
+            PoolerMode::None => false,
+            PoolerMode::Detect => {
+                // Two open connections that share a server process have a pooler in between.
+                let mut second = open_postgres(target).await?;
+                let one = backend_pid(&mut first).await.map_err(named)?;
+                let two = backend_pid(&mut second).await.map_err(named)?;
+                close_quietly(second).await;
+                one == two
+            }
+        };
+        let icu: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')",
+        )
+        .persistent(false)
+        .fetch_one(&mut first)
+        .await
+        .map_err(named)?;
+        close_quietly(first).await;
+        if pooled {
+            tracing::info!(
+                prepared_statements = target.keeps_prepared_statements(),
+                "a transaction-mode pooler answers"
+            );
+        }
+        Ok(Self {
+            persistent: !pooled || target.keeps_prepared_statements(),
+            dialect: if icu {
+                Dialect::PostgresIcu
+            } else {
+                Dialect::PostgresLocale
+            },
+        })
+    }
+}
+
+async fn backend_pid(connection: &mut sqlx::PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_backend_pid()")
+        .persistent(false)
+        .fetch_one(connection)
+        .await
+}
+
+/// Says goodbye to the server; that it may already be gone does not matter.
+async fn close_quietly(connection: sqlx::PgConnection) {
+    use sqlx::Connection as _;
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "a connection did not close cleanly");
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("pools", &self.pools())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,150 @@
+//! Logs and metrics.
+
+use std::io::{self, IsTerminal};
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::time::ChronoUtc;
+
+use crate::config::{LogFormat, TelemetryConfig};
+use crate::store::Store;
+
+/// Starts logging to stderr. A second call changes nothing.
+///
+/// Fails where `LOG_LEVEL` is no tracing filter.
+pub fn start_logging(
+    config: &TelemetryConfig,
+) -> Result<(), tracing_subscriber::filter::ParseError> {
+    let filter = EnvFilter::builder().parse(&config.level)?;
+    let format = config.format.unwrap_or(if io::stderr().is_terminal() {
+        LogFormat::Pretty
+    } else {
+        LogFormat::Json
+    });
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_timer(ChronoUtc::rfc_3339());
+    // An error means that a subscriber is already there, which is as good.
+    let _ = match format {
+        LogFormat::Pretty => builder
+            .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_target(false)
+            .compact()
+            .try_init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init(),
+    };
+    Ok(())
+}
+
+/// What the daemon counts. None of it asks the database.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    /// Answered requests by method, route template and status.
+    pub requests: IntCounterVec,
+    /// Seconds from the request's head to the answer's, by method and route template.
+    pub latency: HistogramVec,
+    /// Requests that are being answered.
+    pub in_flight: IntGauge,
+    /// Open client connections.
+    pub connections: IntGauge,
+    /// Attempts to authenticate by method and outcome.
+    pub authentications: IntCounterVec,
+    /// Seconds that looking at credentials took, by method.
+    pub auth_validation: HistogramVec,
+    pool: IntGaugeVec,
+}
+
+/// Upper bounds in seconds, from a cached read to the request timeout.
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0,
+];
+
+impl Metrics {
+    /// A fresh registry with everything in it; `store` brings its own histogram.
+    pub fn new(store: &Store) -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            requests: IntCounterVec::new(
+                Opts::new("http_requests_total", "Answered requests."),
+                &["method", "route", "status"],
+            )?,
+            latency: HistogramVec::new(
+                HistogramOpts::new(
+                    "http_request_duration_seconds",
+                    "Time from a request's head to its answer's.",
+                )
+                .buckets(LATENCY_BUCKETS.to_vec()),
+                &["method", "route"],
+            )?,
+            in_flight: IntGauge::new("http_requests_in_flight", "Requests being answered.")?,
+            connections: IntGauge::new("http_connections", "Open client connections.")?,
+            authentications: IntCounterVec::new(
+                Opts::new("auth_attempts_total", "Attempts to authenticate."),
+                &["method", "outcome"],
+            )?,
+            auth_validation: HistogramVec::new(
+                HistogramOpts::new(
+                    "auth_validation_seconds",
+                    "Time that looking at credentials took.",
+                )
+                .buckets(vec![
+                    0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0,
+                ]),
+                &["method"],
+            )?,
+            pool: IntGaugeVec::new(
+                Opts::new(
+                    "db_pool_connections",
+                    "Database connections by pool and state.",
+                ),
+                &["pool", "state"],
+            )?,
+            registry: registry.clone(),
+        };
+        let build = IntGaugeVec::new(
+            Opts::new(
+                "todoctl_build_info",
+                "Always 1; the version is in the label.",
+            ),
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        registry.register(Box::new(build))?;
+        registry.register(Box::new(metrics.requests.clone()))?;
+        registry.register(Box::new(metrics.latency.clone()))?;
+        registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.connections.clone()))?;
+        registry.register(Box::new(metrics.authentications.clone()))?;
+        registry.register(Box::new(metrics.auth_validation.clone()))?;
+        registry.register(Box::new(metrics.pool.clone()))?;
+        registry.register(Box::new(store.acquire_seconds().clone()))?;
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        Ok(metrics)
+    }
+
+    /// The registry's text form, with the pools as they are at this moment.
+    pub fn render(&self, store: &Store) -> Result<String, prometheus::Error> {
+        for (name, pool) in store.pools() {
+            for (state, count) in [
+                ("size", pool.size),
+                ("idle", pool.idle),
+                ("waiting", pool.waiting),
+                ("max", pool.max),
+            ] {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                self.pool.with_label_values(&[name, state]).set(count);
+            }
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
