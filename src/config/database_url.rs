@@ -1,8 +1,12 @@
-//! `DATABASE_URL` in every spelling that people paste.
+//! What `DATABASE_URL` names, and [`parse`], which reads it in every spelling that people paste.
 
 use std::path::PathBuf;
 
 use super::Secret;
+
+mod parse;
+
+pub use parse::{BadUrl, Parsed, parse};
 
 /// What a database URL names.
 #[derive(Debug, Clone)]
@@ -66,8 +70,10 @@ impl DatabaseTarget {
     pub fn redacted(&self) -> String {
         match self {
             Self::Postgres(server) => format!(
-                "postgresql://{}@{}:{}/{}",
-                server.user, server.host, server.port, server.database
+                "postgresql://{}@{}/{}",
+                server.user,
+                server.place(),
+                server.database
             ),
             Self::Sqlite(file) => format!("sqlite://{}", file.path.display()),
         }
@@ -75,26 +81,25 @@ impl DatabaseTarget {
 }
 
 impl PostgresTarget {
-    /// sqlx's options.
-    pub fn connect_options(&self) -> Result<sqlx::postgres::PgConnectOptions, sqlx::Error> {
-        use sqlx::ConnectOptions as _;
-        let mut options = sqlx::postgres::PgConnectOptions::new_without_pgpass()
-            .host(&self.host)
-            .port(self.port)
-            .username(&self.user)
-            .database(&self.database)
-            .application_name(&self.application_name)
-            .extra_float_digits(None)
-            .disable_statement_logging();
-        if let Some(password) = &self.password {
-            options = options.password(password.expose());
+    /// Host and port as people write them.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
         }
-        Ok(options)
+    }
+
+    /// Whether this is one of Neon's hosts.
+    #[must_use]
+    pub fn is_neon(&self) -> bool {
+        self.host.ends_with(".neon.tech")
     }
 
     /// Whether a transaction-mode pooler at this host keeps prepared statements.
     #[must_use]
     pub fn keeps_prepared_statements(&self) -> bool {
-        self.host.ends_with(".neon.tech")
+        self.is_neon()
     }
 }

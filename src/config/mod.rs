@@ -10,16 +10,24 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
+mod database;
 pub mod database_url;
+pub mod env_file;
 mod error;
+mod reader;
 pub mod secret;
+mod secrets;
+mod settings;
+mod source;
 
 pub use database_url::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 pub use error::{ConfigError, Loaded, Problem, Warning};
 pub use secret::{RotatingSecret, Secret};
+pub use secrets::{SecretName, generated_secret_path, is_placeholder};
+pub use settings::load_database_and_session_secret;
+pub use source::Source;
 
 /// Where this process runs. Anything but development refuses weak secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -203,7 +211,3 @@ pub enum LogFormat {
     /// For machines: one JSON object a line.
     Json,
 }
-
-/// Where the embedded database and its secrets live (`TODOCTL_DATA_DIR`, `data`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataDir(pub PathBuf);

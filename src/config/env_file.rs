@@ -1,0 +1,268 @@
+//! Filling secrets into a `.env` file without touching anything else in it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Secret;
+use super::secrets::is_placeholder;
+
+/// What became of one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    /// It was missing, empty or a placeholder, and now has a value.
+    Written,
+    /// It had a value, which stays.
+    Kept,
+    /// `NAME_FILE` is set, so that the value lives elsewhere.
+    InFile,
+}
+
+/// Why a file was left as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be {what}: {source}", path.display())]
+pub struct EnvFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// `read` or `written`.
+    pub what: &'static str,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Fills every missing, empty or placeholder value of `values` into the file and
+/// makes it readable for its owner alone. A missing file is made.
+///
+/// The file is replaced in one step: whoever reads it sees the old or the new one.
+pub fn fill(
+    path: &Path,
+    values: &[(&'static str, Secret)],
+) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
+    let failed = |what| {
+        move |source| EnvFileError {
+            path: path.to_owned(),
+            what,
+            source,
+        }
+    };
+    // A link stays a link: what it leads to is replaced.
+    let real = match fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        Err(error) => return Err(failed("read")(error)),
+    };
+    let old = match fs::read_to_string(&real) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed("read")(error)),
+    };
+    let (new, outcome) = filled(&old, values);
+    replace(&real, &new).map_err(failed("written"))?;
+    Ok(outcome)
+}
+
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".env-")
+        .permissions(fs::Permissions::from_mode(0o600))
+        .tempfile_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    fs::File::open(directory)?.sync_all()
+}
+
+/// The text with the values in it.
+fn filled(text: &str, values: &[(&'static str, Secret)]) -> (String, Vec<(&'static str, Filled)>) {
+    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let mut outcome = Vec::new();
+    for (name, value) in values {
+        let file_name = format!("{name}_FILE");
+        let of = |wanted: &str| -> Vec<(usize, Assignment)> {
+            lines
+                .iter()
+                .enumerate()
+                .filter_map(|(index, line)| Some((index, Assignment::of(line, wanted)?)))
+                .collect()
+        };
+        let found = of(name);
+        let state = if found.iter().any(|(_, one)| one.is_real()) {
+            Filled::Kept
+        } else if of(&file_name).iter().any(|(_, one)| one.is_real()) {
+            Filled::InFile
+        } else {
+            Filled::Written
+        };
+        outcome.push((*name, state));
+        if state != Filled::Written {
+            continue;
+        }
+        // Readers differ in which of several lines counts, so all of them get the value.
+        for (index, assignment) in &found {
+            lines[*index] = format!(
+                "{}{}{}",
+                assignment.before,
+                value.expose(),
+                assignment.after
+            );
+        }
+        if found.is_empty() {
+            if let Some(last) = lines.last_mut()
+                && !last.ends_with('\n')
+            {
+                last.push_str(line_end);
+            }
+            lines.push(format!("{name}={}{line_end}", value.expose()));
+        }
+    }
+    (lines.concat(), outcome)
+}
+
+/// A line `NAME=value`, with what stands around the value.
+#[derive(Debug, PartialEq, Eq)]
+struct Assignment {
+    before: String,
+    value: String,
+    after: String,
+}
+
+impl Assignment {
+    /// The assignment to `name`, if `line` is one.
+    fn of(line: &str, name: &str) -> Option<Self> {
+        let (left, right) = line.split_once('=')?;
+        let words = left.trim();
+        let words = words.strip_prefix("export ").map_or(words, str::trim);
+        if words.trim_start_matches('\u{feff}') != name {
+            return None;
+        }
+        let blank = right.len() - right.trim_start_matches([' ', '\t']).len();
+        let (blank, rest) = right.split_at(blank);
+        let end = match rest.chars().next() {
+            Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
+            // A # begins a comment only behind white space; right behind the = it does as well.
+            _ => rest
+                .find([' ', '\t', '\r', '\n'])
+                .unwrap_or(rest.len())
+                .min(if rest.starts_with('#') { 0 } else { rest.len() }),
+        };
+        let (value, after) = rest.split_at(end);
+        let space = if after.starts_with('#') { " " } else { "" };
+        Some(Self {
+            before: format!("{left}={blank}"),
+            value: value.trim_matches(['"', '\'']).to_owned(),
+            after: format!("{space}{after}"),
+        })
+    }
+
+    fn is_real(&self) -> bool {
+        !self.value.trim().is_empty() && !is_placeholder(&self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values() -> Vec<(&'static str, Secret)> {
+        vec![("A", Secret::new("new-a")), ("B", Secret::new("new-b"))]
+    }
+
+    #[track_caller]
+    fn check(old: &str, new: &str, a: Filled, b: Filled) {
+        let (text, outcome) = filled(old, &values());
+        assert_eq!(text, new);
+        assert_eq!(outcome, [("A", a), ("B", b)]);
+    }
+
+    #[test]
+    fn missing_ones_are_appended() {
+        check("", "A=new-a\nB=new-b\n", Filled::Written, Filled::Written);
+        check(
+            "X=1",
+            "X=1\nA=new-a\nB=new-b\n",
+            Filled::Written,
+            Filled::Written,
+        );
+        check(
+            "X=1\r\n",
+            "X=1\r\nA=new-a\r\nB=new-b\r\n",
+            Filled::Written,
+            Filled::Written,
+        );
+    }
+
+    #[test]
+    fn empty_and_placeholder_values_are_filled_in_place() {
+        check(
+            "# head\nB=change-me # why\nexport A = ''\n# A=x\n",
+            "# head\nB=new-b # why\nexport A = new-a\n# A=x\n",
+            Filled::Written,
+            Filled::Written,
+        );
+        check(
+            "A=# why\nB=<token>\n",
+            "A=new-a # why\nB=new-b\n",
+            Filled::Written,
+            Filled::Written,
+        );
+    }
+
+    #[test]
+    fn real_values_stay() {
+        let old = "A=\"real # value\"\nB=x\n";
+        check(old, old, Filled::Kept, Filled::Kept);
+        check(
+            "A=\nA=real\nB=1",
+            "A=\nA=real\nB=1",
+            Filled::Kept,
+            Filled::Kept,
+        );
+        check(
+            "A=\nA=change-me\nB=1\n",
+            "A=new-a\nA=new-a\nB=1\n",
+            Filled::Written,
+            Filled::Kept,
+        );
+        check(
+            "A_FILE=/run/a\nB=1\n",
+            "A_FILE=/run/a\nB=1\n",
+            Filled::InFile,
+            Filled::Kept,
+        );
+        check(
+            "AA=1\nB=1\n",
+            "AA=1\nB=1\nA=new-a\n",
+            Filled::Written,
+            Filled::Kept,
+        );
+    }
+
+    #[test]
+    fn the_file_is_replaced_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("real");
+        fs::write(&path, "X=1\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let link = directory.path().join(".env");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        fill(&link, &values()).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "X=1\nA=new-a\nB=new-b\n"
+        );
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        let error = fill(directory.path(), &values()).unwrap_err();
+        assert!(error.to_string().contains("cannot be read"));
+    }
+}

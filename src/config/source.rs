@@ -1,0 +1,261 @@
+//! Where values come from: the real environment, and behind it one `.env` file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::Path;
+
+use super::{ConfigError, Problem, Warning};
+
+/// The file that is read when none is named, if it exists.
+const DEFAULT_FILE: &str = ".env";
+
+/// Names and values, before anything is made of them.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    values: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8.
+    unreadable: BTreeSet<String>,
+    warnings: Vec<Warning>,
+}
+
+impl Source {
+    /// Reads the environment and `env_file`, or `./.env` if there is one.
+    ///
+    /// Fails where the file cannot be read or holds a line that is no assignment.
+    pub fn load(env_file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut source = Self::default();
+        let (path, wanted) = env_file.map_or((Path::new(DEFAULT_FILE), false), |path| (path, true));
+        if let Some(text) = read(path, wanted)? {
+            source.read_file(path, &text)?;
+        }
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str() else { continue };
+            match value.into_string() {
+                // An empty variable is unset: Compose passes `${NAME:-}` on as empty.
+                Ok(value) if value.trim().is_empty() => {}
+                Ok(value) => {
+                    source.values.insert(name.to_owned(), value);
+                }
+                Err(_) => {
+                    source.unreadable.insert(name.to_owned());
+                    source.values.remove(name);
+                }
+            }
+        }
+        Ok(source)
+    }
+
+    /// Values given directly, for tests of what is made of them.
+    #[must_use]
+    pub fn from_values<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self {
+            values: values
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// What the `.env` file holds that Docker would read differently.
+    #[must_use]
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The value without the white space around it; an empty one is unset.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.values
+            .get(name)
+            .map(|value| value.trim())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Whether the variable is set to bytes that are not UTF-8.
+    pub(super) fn is_unreadable(&self, name: &str) -> bool {
+        self.unreadable.contains(name)
+    }
+
+    fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let text = text.trim_start_matches('\u{feff}');
+        let mut read = BTreeMap::new();
+        for item in dotenvy::from_read_iter(text.as_bytes()) {
+            // The library's error repeats the line, which may hold a secret.
+            let (name, value) = item.map_err(|error| broken(path, text, &error))?;
+            // As in dotenvy, the first of several counts.
+            read.entry(name).or_insert(value);
+        }
+        self.warnings = read_differently(path, text);
+        self.values = read;
+        Ok(())
+    }
+}
+
+fn read(path: &Path, wanted: bool) -> Result<Option<String>, ConfigError> {
+    let place = path.display();
+    let problem = |message: String, remedy: &str| ConfigError {
+        problems: vec![Problem {
+            variable: place.to_string(),
+            message,
+            remedy: remedy.to_owned(),
+        }],
+    };
+    match std::fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(problem(
+                "the file is not UTF-8 text".to_owned(),
+                "save it as UTF-8, one NAME=value a line",
+            )),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound && !wanted => Ok(None),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(problem(
+            "this is a directory, not a file".to_owned(),
+            "Docker makes one when a mounted file is missing: remove it, and make the file with `todoctl gen-secrets --write .env`",
+        )),
+        Err(error) => Err(problem(
+            format!("the file cannot be read: {error}"),
+            "name an existing file that this user may read",
+        )),
+    }
+}
+
+/// Says where the file is broken, without repeating what is there.
+fn broken(path: &Path, text: &str, error: &dotenvy::Error) -> ConfigError {
+    let line = match error {
+        dotenvy::Error::LineParse(line, _) => text
+            .lines()
+            .position(|candidate| line.starts_with(candidate) && !candidate.trim().is_empty()),
+        _ => None,
+    };
+    let line = line.map_or_else(String::new, |index| format!("line {} ", index + 1));
+    ConfigError {
+        problems: vec![Problem {
+            variable: path.display().to_string(),
+            message: format!("{line}is not NAME=value, or a quote in it does not end"),
+            remedy: "put values with spaces, # or quotes into single quotes".to_owned(),
+        }],
+    }
+}
+
+/// `docker run --env-file` takes everything behind `=` as it is, quotes and all.
+fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
+        };
+        if line.starts_with('#') {
+            continue;
+        }
+        let found: Vec<&str> = [
+            ('$', "$"),
+            ('#', "#"),
+            ('"', "a double quote"),
+            ('\'', "a single quote"),
+        ]
+        .into_iter()
+        .filter_map(|(sign, called)| value.contains(sign).then_some(called))
+        .collect();
+        if !found.is_empty() {
+            let name = name.trim().trim_start_matches("export ").trim();
+            warnings.push(Warning {
+                variable: name.to_owned(),
+                message: format!(
+                    "{} line {} holds {}: `docker run --env-file` reads such a line differently (it knows no quotes, comments and variables)",
+                    path.display(),
+                    index + 1,
+                    found.join(" and ")
+                ),
+            });
+        }
+    }
+    warnings
+}
+
+/// A path as the value of a `…_FILE` variable names it.
+pub(super) fn read_secret_file(path: &str) -> Result<String, String> {
+    let bytes =
+        std::fs::read(path).map_err(|error| format!("the file {path} cannot be read: {error}"))?;
+    let mut text =
+        String::from_utf8(bytes).map_err(|_| format!("the file {path} is not UTF-8 text"))?;
+    // Editors and `echo` end a file with a line break that is no part of the secret.
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    if text.is_empty() {
+        return Err(format!("the file {path} is empty"));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Source, ConfigError> {
+        let mut source = Source::default();
+        source.read_file(Path::new(".env"), text).map(|()| source)
+    }
+
+    #[test]
+    fn files_are_read_as_people_write_them() {
+        let source = file(
+            "\u{feff}# a comment\r\nPORT=9000\r\nexport HOST='0.0.0.0'\r\nEMPTY=\r\nPORT=1\r\n",
+        )
+        .unwrap();
+        assert_eq!(source.get("PORT"), Some("9000"));
+        assert_eq!(source.get("HOST"), Some("0.0.0.0"));
+        assert_eq!(source.get("EMPTY"), None);
+    }
+
+    #[test]
+    fn a_broken_line_is_named_but_not_repeated() {
+        let error = file("PORT=1\nJWT_SECRET='canary\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2"), "{error}");
+        assert!(!error.contains("canary"));
+    }
+
+    #[test]
+    fn what_docker_reads_differently_is_said() {
+        let source = file("A=plain\nB='quoted'\nC=a#b\n# D='x'\nE=a$HOME\n").unwrap();
+        let named: Vec<&str> = source
+            .warnings()
+            .iter()
+            .map(|one| one.variable.as_str())
+            .collect();
+        assert_eq!(named, ["B", "C", "E"]);
+    }
+
+    #[test]
+    fn secret_files_lose_one_line_break() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        for (text, expected) in [
+            ("abc\n", "abc"),
+            ("abc\r\n", "abc"),
+            ("abc\n\n", "abc\n"),
+            ("abc", "abc"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(read_secret_file(path.to_str().unwrap()).unwrap(), expected);
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(
+            read_secret_file(path.to_str().unwrap())
+                .unwrap_err()
+                .contains("empty")
+        );
+        assert!(
+            read_secret_file("/no/such/file")
+                .unwrap_err()
+                .contains("cannot be read")
+        );
+    }
+}
