@@ -13,6 +13,7 @@ RUN mkdir src \
     && cargo build --release --locked \
     && rm -r src
 
+COPY build.rs build.rs
 COPY migrations migrations
 COPY src src
 # The files keep their dates, which may be older than the empty crate built above.

@@ -1,13 +1,15 @@
 //! Opening one connection, with every fault explained.
 
 use std::path::Path;
+use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::PgConnection;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
+use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
 use super::error::ConnectError;
 
@@ -17,14 +19,49 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Opens one connection to a PostgreSQL server.
 pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, ConnectError> {
     let named = || DatabaseTarget::Postgres(target.clone());
-    let options = target
-        .connect_options()
-        .map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
+    let options =
+        postgres_options(target).map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
     match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(ConnectError::from_sqlx(&named(), &error)),
         Err(_) => Err(ConnectError::timed_out(&named(), CONNECT_TIMEOUT)),
     }
+}
+
+/// The driver's options, with nothing left to its own defaults.
+fn postgres_options(target: &PostgresTarget) -> Result<PgConnectOptions, sqlx::Error> {
+    // Raw `options` (Neon's `endpoint=…`) can be given to the driver in a URL only.
+    let raw = target.options.as_deref().unwrap_or_default();
+    let url = format!(
+        "postgres://?options={}",
+        utf8_percent_encode(raw, NON_ALPHANUMERIC)
+    );
+    let mut options = PgConnectOptions::from_str(&url)?
+        .host(&target.host)
+        .port(target.port)
+        .username(&target.user)
+        .password(
+            target
+                .password
+                .as_ref()
+                .map_or("", |password| password.expose()),
+        )
+        .database(&target.database)
+        .application_name(&target.application_name)
+        .ssl_mode(match target.tls {
+            TlsMode::Disable => PgSslMode::Disable,
+            TlsMode::Prefer => PgSslMode::Prefer,
+            TlsMode::Require => PgSslMode::Require,
+            TlsMode::VerifyCa => PgSslMode::VerifyCa,
+            TlsMode::VerifyFull => PgSslMode::VerifyFull,
+        })
+        // PgBouncer before 1.20 refuses it, and PostgreSQL 12 and newer do not need it.
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    if let Some(path) = &target.root_cert {
+        options = options.ssl_root_cert(path);
+    }
+    Ok(options)
 }
 
 /// What a SQLite connection may do.
@@ -57,12 +94,7 @@ pub async fn open_sqlite(
         }
         options = options.read_only(true);
     } else {
-        if let Some(directory) = directory_of(&target.path) {
-            std::fs::create_dir_all(directory).map_err(|error| {
-                let what = format!("cannot create the directory {}", directory.display());
-                ConnectError::from_io(&named, &what, &error)
-            })?;
-        }
+        create_directory(target)?;
         options = options
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
@@ -71,6 +103,17 @@ pub async fn open_sqlite(
     SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| ConnectError::from_sqlx(&named, &error))
+}
+
+/// Makes the directory of a SQLite file, where it is missing.
+pub(super) fn create_directory(target: &SqliteTarget) -> Result<(), ConnectError> {
+    let Some(directory) = directory_of(&target.path) else {
+        return Ok(());
+    };
+    std::fs::create_dir_all(directory).map_err(|error| {
+        let what = format!("cannot create the directory {}", directory.display());
+        ConnectError::from_io(&DatabaseTarget::Sqlite(target.clone()), &what, &error)
+    })
 }
 
 /// The directory that holds `path`, unless that is the current one.

@@ -64,9 +64,20 @@ impl StoreError {
             Self::Constraint { .. } | Self::Corrupt { .. } | Self::Query(_) => false,
         }
     }
-}
 
-impl StoreError {
+    /// Whether a table or a column is missing, as before `todoctl migrate up`.
+    #[must_use]
+    pub fn wants_migration(&self) -> bool {
+        let Self::Query(sqlx::Error::Database(fault)) = self else {
+            return false;
+        };
+        // SQLite has one code for every mistake in a statement, so its words must do.
+        matches!(fault.code().as_deref(), Some("42P01" | "42703"))
+            || ["no such table", "no such column", "has no column named"]
+                .iter()
+                .any(|words| fault.message().contains(words))
+    }
+
     /// A row of `table` that could not be decoded.
     pub(super) fn corrupt(table: &'static str, row: i64, source: sqlx::Error) -> Self {
         let column = match &source {
@@ -103,8 +114,11 @@ impl From<sqlx::Error> for StoreError {
 /// Whether the connection that gave `error` is of no further use.
 pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
-        sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::PoolClosed => true,
         sqlx::Error::Database(fault) => fault
             .code()
             .is_some_and(|code| is_connection_lost_code(&code)),

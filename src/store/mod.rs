@@ -26,6 +26,7 @@ mod dialect;
 mod error;
 pub mod migrate;
 mod pool;
+mod probe;
 mod sessions;
 mod tasks;
 mod values;
@@ -33,6 +34,7 @@ mod values;
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use pool::PoolStatus;
+pub use probe::{EngineVersion, ProbeConnection, reach};
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{TaskFilter, TaskPage};
 

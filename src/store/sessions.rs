@@ -33,6 +33,7 @@ pub struct SessionHash(String);
 impl SessionHash {
     /// The hash of `token` under one secret.
     #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "HMAC takes keys of any length")]
     pub fn new(secret: &Secret, token: &str) -> Self {
         #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())

@@ -3,7 +3,9 @@
 use chrono::NaiveDate;
 use sqlx::{AssertSqlSafe, ColumnIndex, Decode, FromRow, Row, Type};
 
-use crate::domain::{NewTask, Priority, Task, TaskChanges, TaskId, Timestamp, UserId};
+use crate::domain::{
+    Description, NewTask, Priority, Task, TaskChanges, TaskId, Timestamp, Title, UserId,
+};
 
 use super::dialect::{Dialect, Sql, fold, per_engine};
 use super::{Store, StoreError, reading, writing};
@@ -199,7 +201,7 @@ impl Store {
                 .persistent(connection.persistent())
                 .bind(task.user_id.as_str())
                 .bind(task.title.as_str())
-                .bind(task.description.as_ref().map(|text| text.as_str()))
+                .bind(task.description.as_ref().map(Description::as_str))
                 .bind(task.priority)
                 .bind(task.due_date)
                 .bind(now);
@@ -225,8 +227,8 @@ impl Store {
             return self.task(user, id).await;
         }
         let now = self.clock.now();
-        let title = changes.title.as_ref().map(|text| text.as_str());
-        let description = changes.description.value().map(|text| text.as_str());
+        let title = changes.title.as_ref().map(Title::as_str);
+        let description = changes.description.value().map(Description::as_str);
         writing!(self, |connection| {
             let mut query = sqlx::query(connection.text(&UPDATE))
                 .persistent(connection.persistent())

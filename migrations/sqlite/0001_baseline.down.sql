@@ -1,0 +1,5 @@
+DROP TABLE notifications;
+
+DROP TABLE user_api_keys;
+
+DROP TABLE tasks;
