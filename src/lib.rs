@@ -6,8 +6,11 @@
 //! `docs/architecture.md` for the reasons.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod diagnostics;
 pub mod domain;
+pub mod services;
 pub mod store;
 pub mod telemetry;

@@ -1,5 +1,11 @@
 //! `todoctl serve` as an operator meets it: a process with an environment.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is what ends a test"
+)]
+
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -21,9 +27,10 @@ struct Process {
     seen: Vec<String>,
 }
 
-fn todoctl(directory: &Path) -> Command {
+fn serve(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_todoctl"));
     command
+        .arg("serve")
         .current_dir(directory)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -39,7 +46,10 @@ fn with_secrets(command: &mut Command) -> &mut Command {
     command
         .env("SERVICE_AUTH_TOKEN", SERVICE_TOKEN)
         .env("SESSION_HASH_SECRET", SERVICE_TOKEN.replace("5f0c", "6a1b"))
-        .env("ENCRYPTION_KEY", "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy1mb3ItdGVzdHM=")
+        .env(
+            "ENCRYPTION_KEY",
+            "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy1mb3ItdGVzdHM=",
+        )
 }
 
 impl Process {
@@ -54,7 +64,11 @@ impl Process {
                 }
             }
         });
-        Self { child, lines, seen: Vec::new() }
+        Self {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
     }
 
     /// Waits for a line that contains `text` and returns it.
@@ -69,7 +83,9 @@ impl Process {
                         return line;
                     }
                 }
-                Err(_) => panic!("no line with {text:?} in\n{}", self.seen.join("\n")),
+                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
+                    panic!("no line with {text:?} in\n{}", self.seen.join("\n"))
+                }
             }
         }
     }
@@ -83,7 +99,13 @@ impl Process {
 
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([name, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for the end; what it wrote to stderr in all.
@@ -108,12 +130,8 @@ impl Process {
     }
 }
 
-fn client() -> reqwest::blocking::Client {
-    reqwest::blocking::Client::builder().no_proxy().build().unwrap()
-}
-
 fn create(base: &str, token: &str, title: &str) -> Value {
-    let answer = client()
+    let answer = support::blocking_http_client()
         .post(format!("{base}/tasks/"))
         .bearer_auth(token)
         .header("X-User-ID", "me")
@@ -125,7 +143,7 @@ fn create(base: &str, token: &str, title: &str) -> Value {
 }
 
 fn total(base: &str, token: &str) -> i64 {
-    let answer = client()
+    let answer = support::blocking_http_client()
         .get(format!("{base}/tasks/"))
         .bearer_auth(token)
         .header("X-User-ID", "me")
@@ -147,7 +165,7 @@ fn refused(command: &mut Command) -> String {
 #[test]
 fn first_evening() {
     let directory = support::sqlite_dir();
-    let mut daemon = Process::start(&mut todoctl(directory.path()));
+    let mut daemon = Process::start(&mut serve(directory.path()));
     let base = daemon.base();
     daemon.line("curl ");
     let hint: Vec<String> = {
@@ -165,15 +183,24 @@ fn first_evening() {
         .unwrap();
     let task: Value = serde_json::from_slice(&pasted.stdout).expect("the hint creates a task");
     assert_eq!(task["user_id"], "me");
-    let token = std::fs::read_to_string(directory.path().join("data/secrets/SERVICE_AUTH_TOKEN")).unwrap();
+    let token =
+        std::fs::read_to_string(directory.path().join("data/secrets/SERVICE_AUTH_TOKEN")).unwrap();
     let token = token.trim();
-    assert!(daemon.seen.iter().any(|line| line.contains(&format!("{base}/docs"))));
-    assert!(daemon.seen.iter().all(|line| !line.contains(token)), "a secret was printed");
+    assert!(
+        daemon
+            .seen
+            .iter()
+            .any(|line| line.contains(&format!("{base}/docs")))
+    );
+    assert!(
+        daemon.seen.iter().all(|line| !line.contains(token)),
+        "a secret was printed"
+    );
     for number in 0..20 {
         create(&base, token, &format!("t{number}"));
     }
     daemon.kill();
-    let mut daemon = Process::start(&mut todoctl(directory.path()));
+    let mut daemon = Process::start(&mut serve(directory.path()));
     let base = daemon.base();
     assert_eq!(total(&base, token), 21);
     daemon.signal("-TERM");
@@ -186,11 +213,13 @@ fn first_evening() {
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres() {
     let database = TestDatabase::create().await;
-    let url = database.url.replace("postgresql://", "postgresql+asyncpg://");
+    let url = database
+        .url
+        .replace("postgresql://", "postgresql+asyncpg://");
     tokio::task::spawn_blocking(move || {
         let directory = support::sqlite_dir();
         let start = || {
-            let mut command = todoctl(directory.path());
+            let mut command = serve(directory.path());
             Process::start(with_secrets(&mut command).env("DATABASE_URL", &url))
         };
         let mut daemon = start();
@@ -203,7 +232,10 @@ async fn on_postgres() {
         daemon.signal("-INT");
         let (status, said) = daemon.end();
         assert_eq!(status.code(), Some(0));
-        assert!(!said.contains(SERVICE_TOKEN) && !said.contains(&url), "{said}");
+        assert!(
+            !said.contains(SERVICE_TOKEN) && !said.contains(&url),
+            "{said}"
+        );
         // Nothing was left behind in the directory.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     })
@@ -217,8 +249,11 @@ fn port_in_use() {
     let directory = support::sqlite_dir();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let said = refused(todoctl(directory.path()).env("PORT", &port));
-    assert!(said.contains("cannot listen on") && said.contains(&port) && said.contains("remedy"), "{said}");
+    let said = refused(serve(directory.path()).env("PORT", &port));
+    assert!(
+        said.contains("cannot listen on") && said.contains(&port) && said.contains("remedy"),
+        "{said}"
+    );
 }
 
 /// A file that is not a database is left as it is.
@@ -228,8 +263,11 @@ fn not_a_database() {
     let file = directory.path().join("todo.db");
     let text = "this is somebody's diary, not a database\n".repeat(100);
     std::fs::write(&file, &text).unwrap();
-    let said = refused(todoctl(directory.path()).env("DATABASE_URL", "sqlite://todo.db"));
-    assert!(said.contains("is not a SQLite database") && said.contains("remedy"), "{said}");
+    let said = refused(serve(directory.path()).env("DATABASE_URL", "sqlite://todo.db"));
+    assert!(
+        said.contains("is not a SQLite database") && said.contains("remedy"),
+        "{said}"
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
 }
 
@@ -238,7 +276,7 @@ fn not_a_database() {
 fn no_directory() {
     let directory = support::sqlite_dir();
     std::fs::write(directory.path().join("data"), "a file").unwrap();
-    let said = refused(&mut todoctl(directory.path()));
+    let said = refused(&mut serve(directory.path()));
     assert!(said.contains("data"), "{said}");
 }
 
@@ -256,9 +294,11 @@ async fn wrong_addresses() {
         let mut no_host = url.clone();
         no_host.set_host(Some("no-such-host.invalid")).unwrap();
         for (url, expected) in [
-            (wrong_password, "password"), (no_database, "nowhere"), (no_host, "does not resolve"),
+            (wrong_password, "password"),
+            (no_database, "nowhere"),
+            (no_host, "does not resolve"),
         ] {
-            let mut command = todoctl(directory.path());
+            let mut command = serve(directory.path());
             let started = Instant::now();
             let said = refused(with_secrets(&mut command).env("DATABASE_URL", url.as_str()));
             assert!(started.elapsed() < Duration::from_secs(20), "{said}");
@@ -277,9 +317,12 @@ async fn wrong_addresses() {
 #[test]
 fn waits_for_the_database() {
     let directory = support::sqlite_dir();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let url = format!("postgresql://u:canary-password@{closed}/db");
-    let mut command = todoctl(directory.path());
+    let mut command = serve(directory.path());
     let mut daemon = Process::start(with_secrets(&mut command).env("DATABASE_URL", &url));
     daemon.line("the database is not ready");
     daemon.line("the database is not ready");
@@ -293,8 +336,14 @@ fn waits_for_the_database() {
 #[test]
 fn missing_secrets() {
     let directory = support::sqlite_dir();
-    let said = refused(todoctl(directory.path()).env("DATABASE_URL", "postgresql://u:canary@localhost/db"));
-    for name in ["SESSION_HASH_SECRET", "SERVICE_AUTH_TOKEN", "ENCRYPTION_KEY", "gen-secrets"] {
+    let said =
+        refused(serve(directory.path()).env("DATABASE_URL", "postgresql://u:canary@localhost/db"));
+    for name in [
+        "SESSION_HASH_SECRET",
+        "SERVICE_AUTH_TOKEN",
+        "ENCRYPTION_KEY",
+        "gen-secrets",
+    ] {
         assert!(said.contains(name), "{said}");
     }
     assert!(!said.contains("canary"));

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use crate::clock::Clock;
-use crate::config::{Config, DatabaseConfig, GenerateSecrets, HttpConfig, Loaded, RotatingSecret, Source, TelemetryConfig};
+use crate::config::{
+    Config, ConfigError, DatabaseConfig, HttpConfig, Loaded, RotatingSecret, Source,
+};
 
 use super::output;
 
@@ -31,7 +33,7 @@ impl Context {
 
     /// All of it, for the daemon; missing secrets are made where the store is SQLite.
     pub fn config(&self) -> anyhow::Result<Loaded<Config>> {
-        Ok(Config::load(&self.source, GenerateSecrets::Yes)?)
+        Ok(Config::load(&self.source)?)
     }
 
     /// The database alone.
@@ -39,22 +41,21 @@ impl Context {
         Ok(warned(DatabaseConfig::load(&self.source)?))
     }
 
+    /// The database alone, with what is wrong with it as a value and nothing printed.
+    pub fn database_unprinted(&self) -> Result<Loaded<DatabaseConfig>, ConfigError> {
+        DatabaseConfig::load(&self.source)
+    }
+
     /// The database, and the secret under which session tokens are stored.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
         Ok(warned(crate::config::load_database_and_session_secret(
             &self.source,
-            GenerateSecrets::Yes,
         )?))
     }
 
     /// The listener's settings alone.
     pub fn http(&self) -> anyhow::Result<HttpConfig> {
         Ok(warned(HttpConfig::load(&self.source)?))
-    }
-
-    /// What logs look like.
-    pub fn telemetry(&self) -> anyhow::Result<TelemetryConfig> {
-        Ok(warned(TelemetryConfig::load(&self.source)?))
     }
 }
 

@@ -22,7 +22,13 @@ use context::Context;
 
 /// A todo API daemon and the toolkit that runs it.
 #[derive(Debug, Parser)]
-#[command(name = "todoctl", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "todoctl",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// Read this file instead of ./.env; the real environment wins over both.
     #[arg(long, global = true, value_name = "FILE")]
@@ -60,7 +66,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::GenSecrets(options) => gen_secrets::run(options),
         Command::Db(command) => block_on(db::run(command, &context()?)),
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
-        Command::Health(options) => block_on(health::run(options, &context()?)),
+        Command::Health(options) => block_on(health::run(options, context())),
         Command::Session(command) => block_on(session::run(command, &context()?)),
     }
 }

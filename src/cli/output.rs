@@ -3,7 +3,11 @@
 //! Data on stdout; notes, questions and errors on stderr, so that a pipe sees
 //! data alone. Nothing depends on colour.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the one place")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the one place"
+)]
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -12,6 +16,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::config::Warning;
+use crate::diagnostics::{Outcome, Report};
 use crate::store::{ConnectError, StoreError, migrate::MigrateError};
 
 /// How data is printed.
@@ -57,6 +62,64 @@ pub fn table(heading: &[&str], rows: Vec<Vec<String>>) {
     data(&lines.join("\n"));
 }
 
+/// Prints checks: a row each, then what to do about them.
+pub fn report(report: &Report, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return json(report);
+    }
+    let rows = report.checks().iter().map(|check| {
+        let time = match check.outcome {
+            Outcome::Skip => String::new(),
+            _ => format!("{} ms", check.millis),
+        };
+        let title = check.title.to_owned();
+        vec![
+            title,
+            word(check.outcome).to_owned(),
+            time,
+            check.detail.clone(),
+        ]
+    });
+    table(&["CHECK", "OUTCOME", "TIME", "DETAIL"], rows.collect());
+    data(&report_end(report));
+    Ok(())
+}
+
+/// Words of their own rather than colours, so that a log shows the same.
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "ok",
+        Outcome::Warn => "WARN",
+        Outcome::Fail => "FAIL",
+        Outcome::Skip => "skipped",
+    }
+}
+
+/// What stands beneath a report's table.
+fn report_end(report: &Report) -> String {
+    let mut text = String::new();
+    for check in report.checks() {
+        if let Some(remedy) = &check.remedy {
+            if text.is_empty() {
+                text += "\nWhat to do:\n";
+            }
+            text += &format!("  {}: {remedy}\n", check.title);
+        }
+    }
+    let summary = report.summary();
+    let counts = [
+        (summary.pass, "ok"),
+        (summary.warn, "worth a look"),
+        (summary.fail, "failed"),
+        (summary.skip, "skipped"),
+    ];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    let told: Vec<String> = told
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    text + "\n" + &told.join(", ")
+}
+
 /// Tells the person something that is not data.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
@@ -65,7 +128,10 @@ pub fn note(text: &str) {
 /// Tells what is unwise in the configuration.
 pub fn warnings(warnings: &[Warning]) {
     for warning in warnings {
-        note(&format!("warning: {}: {}", warning.variable, warning.message));
+        note(&format!(
+            "warning: {}: {}",
+            warning.variable, warning.message
+        ));
     }
 }
 
@@ -119,4 +185,37 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         return Some(error.remedy());
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::diagnostics::check::{Name, Verdict};
+
+    #[test]
+    fn a_report_ends_with_remedies_and_counts() {
+        let (url, login) = (
+            Name {
+                id: "database.url",
+                title: "URL",
+            },
+            Name {
+                id: "database.login",
+                title: "Login",
+            },
+        );
+        let passed = url.done(Verdict::pass("fine"), Duration::ZERO);
+        assert_eq!(report_end(&Report::new(vec![passed.clone()])), "\n1 ok");
+        let failed = login.done(
+            Verdict::fail("no", "todoctl migrate up".to_owned()),
+            Duration::ZERO,
+        );
+        let skipped = login.skipped("not checked");
+        assert_eq!(
+            report_end(&Report::new(vec![passed, failed, skipped])),
+            "\nWhat to do:\n  Login: todoctl migrate up\n\n1 ok, 1 failed, 1 skipped"
+        );
+    }
 }

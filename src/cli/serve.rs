@@ -63,7 +63,9 @@ async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
     if drained {
         tracing::info!("stopped");
     } else {
-        tracing::warn!("stopped before every request was answered: SHUTDOWN_GRACE_SECONDS was too short");
+        tracing::warn!(
+            "stopped before every request was answered: SHUTDOWN_GRACE_SECONDS was too short"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -85,7 +87,11 @@ async fn open_store(config: &DatabaseConfig, clock: &Clock) -> anyhow::Result<St
     if config.auto_migrate {
         let applied = wake(|| migrate::up(&config.direct, clock)).await?;
         for migration in applied {
-            tracing::info!(version = migration.version, name = migration.description, "migrated");
+            tracing::info!(
+                version = migration.version,
+                name = migration.description,
+                "migrated"
+            );
         }
     }
     Ok(wake(|| Store::connect(config, clock.clone())).await?)
@@ -164,7 +170,9 @@ fn greet(config: &Config, address: std::net::SocketAddr) {
     let token = match &config.database.target {
         DatabaseTarget::Sqlite(file) => {
             let secret = crate::config::generated_secret_path(file, "SERVICE_AUTH_TOKEN");
-            secret.exists().then(|| format!("$(cat {})", shell_quoted(&secret)))
+            secret
+                .exists()
+                .then(|| format!("$(cat {})", shell_quoted(&secret)))
         }
         DatabaseTarget::Postgres(_) => None,
     };

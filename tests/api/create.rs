@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::daemon::{Daemon, fields, read, send};
 use crate::on_both_engines;
@@ -196,7 +197,6 @@ on_both_engines! {
         if !daemon.is_postgres() {
             return;
         }
-        use sqlx::Connection as _;
         let mut connection = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
         sqlx::query("SELECT setval('tasks_id_seq', 5000000000)").execute(&mut connection).await.unwrap();
         let id = daemon.create_titled("far away").await;

@@ -28,7 +28,7 @@ pub const ORIGIN: &str = "https://app.example.com";
 /// Keeps a test's database until the test is over.
 enum Home {
     Postgres(TestDatabase),
-    Sqlite(tempfile::TempDir),
+    Sqlite(#[expect(dead_code, reason = "deletes the directory at the end")] tempfile::TempDir),
 }
 
 /// A running daemon.
@@ -72,12 +72,7 @@ impl Daemon {
         let stopped = tokio::spawn(server.run(async {
             let _ = stopping.await;
         }));
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(30))
-            .build()
-            .expect("a client");
+        let client = support::http_client().build().expect("a client");
         Self {
             base,
             config,

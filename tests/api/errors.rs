@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::daemon::{Daemon, send};
@@ -140,7 +141,6 @@ on_both_engines! {
         if !daemon.is_postgres() {
             return;
         }
-        use sqlx::Connection as _;
         daemon.create_titled("t").await;
         let name = daemon.postgres_url().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
         let mut admin = sqlx::PgConnection::connect(&crate::support::postgres_url()).await.unwrap();
@@ -173,7 +173,6 @@ on_both_engines! {
         if !daemon.is_postgres() {
             return;
         }
-        use sqlx::Connection as _;
         let id = daemon.create_titled("t").await;
         let mut admin = sqlx::PgConnection::connect(&crate::support::postgres_url()).await.unwrap();
         for _ in 0..5 {
@@ -189,7 +188,6 @@ on_both_engines! {
         if !daemon.is_postgres() {
             return;
         }
-        use sqlx::Connection as _;
         let mut admin = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
         sqlx::query("ALTER TABLE tasks RENAME COLUMN title TO heading").execute(&mut admin).await.unwrap();
         let (status, body) = send(daemon.call(Method::GET, "/tasks/")).await;

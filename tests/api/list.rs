@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::daemon::{Daemon, fields, send};
 use crate::on_both_engines;
@@ -51,7 +52,6 @@ on_both_engines! {
         if !daemon.is_postgres() {
             return;
         }
-        use sqlx::Connection as _;
         let mut ids = Vec::new();
         for number in 0..30 {
             ids.push(daemon.create_titled(&format!("t{number}")).await);

@@ -1,5 +1,11 @@
 //! The HTTP contract, spoken to a running server, on both engines.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is what ends a test"
+)]
+
 #[path = "../support/mod.rs"]
 mod support;
 

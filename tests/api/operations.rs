@@ -124,7 +124,7 @@ on_both_engines! {
         }
         let base = daemon.base.clone();
         let store = daemon.store.clone();
-        let stopping = tokio::spawn(async move { daemon.stop().await });
+        let stopping = tokio::spawn(async move { (daemon.stop().await, daemon) });
         while reqwest::get(format!("{base}/health/live")).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -133,14 +133,15 @@ on_both_engines! {
         let answer = slow.await.unwrap().unwrap();
         assert_eq!(answer.status(), 201);
         let id = answer.json::<Value>().await.unwrap()["id"].as_i64().unwrap();
-        assert!(stopping.await.unwrap(), "drained");
+        let (drained, _daemon) = stopping.await.unwrap();
+        assert!(drained);
         let user = todoctl::domain::UserId::new("alice").unwrap();
         assert!(store.task(&user, id).await.unwrap().is_some());
     }
 
     /// Without migrations the daemon is alive and not ready.
     async fn not_ready_without_migrations(daemon) {
-        todoctl::store::migrate::down(&daemon.config.database.target, todoctl::store::migrate::Down::All).await.unwrap();
+        todoctl::store::migrate::down(&daemon.config.database.target, todoctl::store::migrate::Down::To(0)).await.unwrap();
         let store = todoctl::store::Store::connect(&daemon.config.database, daemon.clock.clone()).await.unwrap();
         assert!(store.migrations_pending().await.unwrap());
     }

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 
 use crate::daemon::{Daemon, fields, send};
 use crate::on_both_engines;
@@ -94,7 +95,6 @@ on_both_engines! {
         if !daemon.is_postgres() {
             return;
         }
-        use sqlx::Connection as _;
         let task = daemon.create(json!({ "title": "a", "due_date": "2031-01-01" })).await;
         let mut connection = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
         sqlx::query("UPDATE tasks SET reminder_sent = TRUE").execute(&mut connection).await.unwrap();

@@ -1,0 +1,102 @@
+//! `todoctl gen-secrets`: makes secrets, or fills them into a `.env` file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::config::env_file::{self, Filled};
+use crate::config::{Secret, SecretName};
+
+use super::output;
+
+/// Which secrets, and where they go.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Make this one alone; may be given several times.
+    #[arg(long, value_name = "NAME", value_parser = secret_name)]
+    pub only: Vec<SecretName>,
+    /// How they are printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SecretsFormat,
+    /// Print nothing; fill missing and placeholder values into this file.
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    pub write: Option<PathBuf>,
+}
+
+/// How secrets are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum SecretsFormat {
+    /// Lines for a .env file.
+    #[default]
+    Env,
+    /// One object of name to value.
+    Json,
+    /// For people.
+    Table,
+}
+
+fn secret_name(text: &str) -> Result<SecretName, String> {
+    let known = SecretName::ALL;
+    known
+        .into_iter()
+        .find(|name| name.as_str().eq_ignore_ascii_case(text))
+        .ok_or_else(|| {
+            let names = known.map(SecretName::as_str).join(", ");
+            format!("there is no such secret; there are {names}")
+        })
+}
+
+/// Runs the command. It needs no configuration.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let secrets = generate(&options.only)?;
+    match &options.write {
+        Some(path) => write(path, &secrets)?,
+        None => print(options.format, &secrets)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn generate(only: &[SecretName]) -> anyhow::Result<Vec<(&'static str, Secret)>> {
+    SecretName::ALL
+        .into_iter()
+        .filter(|name| only.is_empty() || only.contains(name))
+        .map(|name| Ok((name.as_str(), name.generate()?)))
+        .collect::<Result<_, getrandom::Error>>()
+        .context("the system gives no random numbers")
+}
+
+fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {
+    let pairs = secrets.iter().map(|(name, value)| (*name, value.expose()));
+    match format {
+        SecretsFormat::Env => {
+            let lines: Vec<String> = pairs
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            output::data(&lines.join("\n"));
+        }
+        SecretsFormat::Json => {
+            let object: serde_json::Map<String, serde_json::Value> = pairs
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .collect();
+            output::json(&object)?;
+        }
+        SecretsFormat::Table => {
+            let rows = pairs.map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
+            output::table(&["NAME", "VALUE"], rows.collect());
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {
+    for (name, outcome) in env_file::fill(path, secrets)? {
+        let place = path.display();
+        output::note(&match outcome {
+            Filled::Written => format!("{name}: a new value is in {place}"),
+            Filled::Kept => format!("{name}: has a value in {place}, which stays"),
+            Filled::InFile => format!("{name}: {place} names a file for it, which stays"),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,408 @@
+//! `todoctl session`: makes, lists and revokes session tokens.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+
+use crate::config::{DatabaseConfig, DatabaseTarget};
+use crate::domain::{Timestamp, UserId, UserIdError};
+use crate::services::daemon;
+use crate::store::{NewSession, Session, SessionHash, Store, StoreError};
+
+use super::context::Context;
+use super::output::{self, Format};
+
+/// Tells what to do where the schema is not there yet.
+const NOT_MIGRATED: &str = "the database has no table of sessions yet: run `todoctl migrate up`";
+
+/// What can be done with session tokens.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Make a token that stands for a user; it is shown this once.
+    Create(CreateOptions),
+    /// List sessions, ended ones too; tokens cannot be shown again.
+    List(ListOptions),
+    /// End sessions now.
+    Revoke(RevokeOptions),
+}
+
+/// For whom, and for how long.
+#[derive(Debug, clap::Args)]
+pub struct CreateOptions {
+    /// Whom the token stands for.
+    #[arg(long, value_name = "ID", value_parser = user_id)]
+    pub user: UserId,
+    /// How long it is valid, from 1s to 10years.
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = ttl)]
+    pub ttl: Duration,
+    /// What to call it in the list.
+    #[arg(long, value_name = "TEXT", value_parser = label)]
+    pub label: Option<String>,
+    /// How the token is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Whose sessions.
+#[derive(Debug, clap::Args)]
+pub struct ListOptions {
+    /// Only this user's.
+    #[arg(long, value_name = "ID", value_parser = user_id)]
+    pub user: Option<UserId>,
+    /// How the list is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Which sessions.
+#[derive(Debug, clap::Args)]
+pub struct RevokeOptions {
+    /// Their numbers, as the list shows them.
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<i64>,
+}
+
+fn user_id(text: &str) -> Result<UserId, UserIdError> {
+    UserId::new(text)
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    // A year of humantime's, times 10.
+    const MAX: Duration = Duration::from_secs(10 * 31_557_600);
+    let ttl = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; a time looks like 7d, 12h or 30days"))?;
+    if ttl < Duration::from_secs(1) || ttl > MAX {
+        return Err("a session lasts at least 1s and at most 10years".to_owned());
+    }
+    Ok(ttl)
+}
+
+fn label(text: &str) -> Result<String, String> {
+    const MAX_CHARS: usize = 200;
+    let text = text.trim();
+    if text.is_empty() {
+        return Err("the label is empty or blank".to_owned());
+    }
+    if text.chars().count() > MAX_CHARS {
+        return Err(format!("the label is longer than {MAX_CHARS} characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Runs the command.
+pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Create(options) => create(options, context).await,
+        Command::List(options) => list(options, context).await,
+        Command::Revoke(options) => revoke(options, context).await,
+    }
+}
+
+/// A new session; the only time that its token is known.
+#[derive(Serialize)]
+struct Created<'a> {
+    id: i64,
+    token: &'a str,
+    user_id: &'a UserId,
+    label: Option<&'a str>,
+    expires_at: Timestamp,
+}
+
+async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let (database, secret) = context.database_and_session_secret()?;
+    let token = new_token()?;
+    let session = NewSession {
+        hash: SessionHash::new(&secret.current, &token),
+        user: options.user.clone(),
+        label: options.label.clone(),
+        expires_at: context.clock().now().saturating_add(options.ttl),
+    };
+    let store = open(&database, context).await?;
+    let id = store.create_session(&session).await;
+    store.close().await;
+    let created = Created {
+        id: id.map_err(explained)?,
+        token: &token,
+        user_id: &session.user,
+        label: session.label.as_deref(),
+        expires_at: session.expires_at,
+    };
+    match options.format {
+        Format::Json => output::json(&created)?,
+        Format::Table => {
+            // Alone on stdout, for TOKEN=$(todoctl session create …).
+            output::data(created.token);
+            output::note(&hint(&created, &address(context)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 32 random bytes. Without dots, which would make it look like a JWT; with a
+/// prefix, so that secret scanners can tell what leaked.
+fn new_token() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    Ok(format!("todo_{}", hex::encode(bytes)))
+}
+
+/// Where the daemon is, as far as is known; only a hint depends on it.
+fn address(context: &Context) -> String {
+    let http = context.http();
+    http.map_or_else(
+        |_| "http://127.0.0.1:8000".to_owned(),
+        |http| daemon::local_address(&http),
+    )
+}
+
+fn hint(created: &Created<'_>, address: &str) -> String {
+    format!(
+        "session {} for {}, until {}; the token is not shown again\nwith it in $TOKEN:\n  curl -H \"Authorization: Bearer $TOKEN\" {address}/tasks/",
+        created.id, created.user_id, created.expires_at
+    )
+}
+
+/// Whether a session still opens doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Active,
+    Expired,
+    Revoked,
+}
+
+impl State {
+    fn of(session: &Session, now: Timestamp) -> Self {
+        if session.revoked_at.is_some() {
+            Self::Revoked
+        } else if session.expires_at <= now {
+            Self::Expired
+        } else {
+            Self::Active
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    sessions: Vec<ListedSession>,
+}
+
+#[derive(Serialize)]
+struct ListedSession {
+    #[serde(flatten)]
+    session: Session,
+    state: State,
+}
+
+impl ListedSession {
+    fn row(&self) -> Vec<String> {
+        let session = &self.session;
+        vec![
+            session.id.to_string(),
+            session.user_id.clone(),
+            session.label.clone().unwrap_or_default(),
+            self.state.as_str().to_owned(),
+            session.created_at.to_string(),
+            session.expires_at.to_string(),
+        ]
+    }
+}
+
+async fn list(options: &ListOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let store = open(&context.database()?, context).await?;
+    let sessions = store.sessions(options.user.as_ref()).await;
+    store.close().await;
+    let now = context.clock().now();
+    let with_state = |session: Session| ListedSession {
+        state: State::of(&session, now),
+        session,
+    };
+    let sessions: Vec<ListedSession> = sessions
+        .map_err(explained)?
+        .into_iter()
+        .map(with_state)
+        .collect();
+    if options.format == Format::Json {
+        output::json(&Listed { sessions })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if sessions.is_empty() {
+        output::note("no sessions; to make one: todoctl session create --user ID");
+    } else {
+        output::table(
+            &["ID", "USER", "LABEL", "STATE", "CREATED", "EXPIRES"],
+            sessions.iter().map(ListedSession::row).collect(),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What became of one number that was to be revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Revoked {
+    Now,
+    Before,
+    Unknown,
+}
+
+async fn revoke(options: &RevokeOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let store = open(&context.database()?, context).await?;
+    let mut all_known = true;
+    for &id in &options.ids {
+        match revoke_one(&store, id).await.map_err(explained)? {
+            Revoked::Now => output::note(&format!("session {id} is revoked")),
+            Revoked::Before => output::note(&format!("session {id} was revoked before")),
+            Revoked::Unknown => {
+                all_known = false;
+                output::note(&format!(
+                    "there is no session {id}; to see them all: todoctl session list"
+                ));
+            }
+        }
+    }
+    store.close().await;
+    Ok(ExitCode::from(u8::from(!all_known)))
+}
+
+async fn revoke_one(store: &Store, id: i64) -> Result<Revoked, StoreError> {
+    if store.revoke_session(id).await? {
+        return Ok(Revoked::Now);
+    }
+    let known = store
+        .sessions(None)
+        .await?
+        .iter()
+        .any(|session| session.id == id);
+    Ok(if known {
+        Revoked::Before
+    } else {
+        Revoked::Unknown
+    })
+}
+
+/// Opens the store, but makes no empty SQLite file where there is none.
+async fn open(database: &DatabaseConfig, context: &Context) -> anyhow::Result<Store> {
+    if let DatabaseTarget::Sqlite(file) = &database.target
+        && !file.path.exists()
+    {
+        let place = file.path.display();
+        bail!("the database {place} does not exist yet: run `todoctl migrate up`");
+    }
+    Ok(Store::connect(database, context.clock()).await?)
+}
+
+fn explained(error: StoreError) -> anyhow::Error {
+    let wants_migration = error.wants_migration();
+    let error = anyhow::Error::new(error);
+    if wants_migration {
+        error.context(NOT_MIGRATED)
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(expires_at: i64, revoked_at: Option<i64>) -> Session {
+        let at = Timestamp::from_micros_clamped;
+        Session {
+            id: 7,
+            user_id: "usr_1".to_owned(),
+            label: None,
+            created_at: at(0),
+            expires_at: at(expires_at),
+            revoked_at: revoked_at.map(at),
+        }
+    }
+
+    #[test]
+    fn states_follow_the_clock() {
+        let now = Timestamp::from_micros_clamped(10);
+        assert_eq!(State::of(&session(11, None), now), State::Active);
+        assert_eq!(State::of(&session(10, None), now), State::Expired);
+        assert_eq!(State::of(&session(11, Some(5)), now), State::Revoked);
+        assert_eq!(State::of(&session(9, Some(5)), now), State::Revoked);
+    }
+
+    #[test]
+    fn the_list_names_everything_but_the_token() {
+        let listed = Listed {
+            sessions: vec![ListedSession {
+                state: State::Active,
+                session: session(1_000_000, None),
+            }],
+        };
+        assert_eq!(
+            serde_json::to_value(listed).unwrap(),
+            serde_json::json!({"sessions": [{
+                "id": 7, "user_id": "usr_1", "label": null, "state": "active",
+                "created_at": "1970-01-01T00:00:00Z", "expires_at": "1970-01-01T00:00:01Z",
+                "revoked_at": null,
+            }]})
+        );
+    }
+
+    #[test]
+    fn tokens_differ_and_are_no_jwt() {
+        let (one, two) = (new_token().unwrap(), new_token().unwrap());
+        assert_ne!(one, two);
+        assert_eq!(one.len(), 5 + 64);
+        assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+    }
+
+    #[test]
+    fn the_hint_does_not_repeat_the_token() {
+        let created = Created {
+            id: 3,
+            token: "todo_secret",
+            user_id: &UserId::new("usr_1").unwrap(),
+            label: None,
+            expires_at: Timestamp::from_micros_clamped(0),
+        };
+        let hint = hint(&created, "http://127.0.0.1:8000");
+        assert!(!hint.contains("todo_secret"));
+        assert!(
+            hint.ends_with("curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8000/tasks/")
+        );
+    }
+
+    #[test]
+    fn lifetimes() {
+        assert_eq!(ttl("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        assert_eq!(ttl("1s"), Ok(Duration::from_secs(1)));
+        assert!(ttl("10years").is_ok());
+        for text in [
+            "0s",
+            "999ms",
+            "11years",
+            "7",
+            "",
+            "-1d",
+            "forever",
+            "999999999999999years",
+        ] {
+            assert!(ttl(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn labels_and_users_are_checked() {
+        assert_eq!(label(" laptop "), Ok("laptop".to_owned()));
+        assert!(label("  ").is_err());
+        assert!(label(&"x".repeat(201)).is_err());
+        assert!(user_id("  ").is_err());
+    }
+}

@@ -1,0 +1,31 @@
+//! What is reached over the network by HTTP.
+//!
+//! Every client starts from [`http_client`], so that all of them trust the same
+//! authorities and none of them is led elsewhere.
+
+use std::sync::Arc;
+
+pub mod daemon;
+
+/// The base of every HTTP client.
+///
+/// It trusts the embedded roots, as database connections do, so that an image
+/// without a CA bundle still verifies. It follows no redirects and heeds no
+/// proxy variables: addresses come from the configuration alone.
+pub(crate) fn http_client() -> Result<reqwest::ClientBuilder, rustls::Error> {
+    let roots = webpki_roots::TLS_SERVER_ROOTS
+        .iter()
+        .cloned()
+        .collect::<rustls::RootCertStore>();
+    // The provider is named here because reqwest would panic without a global one.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("todoctl/", env!("CARGO_PKG_VERSION"))))
+}
