@@ -344,3 +344,6 @@ where
 {
     Ok(app.answer(peer, request).await)
 }
+
+#[cfg(test)]
+mod tests;

@@ -319,7 +319,7 @@ for_both_engines! {
             let expected = if number % 2 == 0 { 201 } else { 400 };
             assert_eq!(send(save(&daemon, "alice", KEY)).await.0, expected);
         }
-        // The window began with the first attempt: 3599.5 s are left of an hour, then half a second.
+        // The window began with the first attempt: ten minutes of it are left, then half a second.
         for (now, wait) in [("2031-01-02T03:50:00Z", "600"), ("2031-01-02T03:59:59.5Z", "1")] {
             daemon.clock.set(at(now));
             let response = save(&daemon, "alice", KEY).header("Origin", ORIGIN).send().await.unwrap();

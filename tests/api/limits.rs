@@ -55,7 +55,7 @@ async fn metric(daemon: &Daemon, name: &str) -> f64 {
 }
 
 for_both_engines! {
-    /// 8, 10.30: RATE_LIMIT_PER_MINUTE counts a user's requests, however they are authenticated.
+    /// 8, 10.30: `RATE_LIMIT_PER_MINUTE` counts a user's requests, however they are authenticated.
     async fn requests_of_a_caller(engine) {
         let daemon = Daemon::start_with(engine, |config| config.auth.requests_per_minute = 3).await;
         let first = daemon.call(Method::GET, "/tasks/").send().await.unwrap();
@@ -115,7 +115,7 @@ for_both_engines! {
         assert_eq!(header(&refused, "x-ratelimit-remaining"), "0");
     }
 
-    /// AUTH_FAILURES_PER_MINUTE: wrong credentials count, missing and expired ones do not, valid ones pass.
+    /// `AUTH_FAILURES_PER_MINUTE`: wrong credentials count, missing and expired ones do not, valid ones pass.
     async fn wrong_credentials(engine) {
         let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 3).await;
         let missing = || daemon.bare(Method::GET, "/tasks/");
@@ -147,7 +147,7 @@ for_both_engines! {
         assert!(metric(&daemon, r#"rate_limited_total{limit="address"}"#).await >= 2.0);
     }
 
-    /// TRUSTED_PROXIES: the right-most address that no trusted proxy has is the client's.
+    /// `TRUSTED_PROXIES`: the right-most address that no trusted proxy has is the client's.
     async fn behind_proxies(engine) {
         let daemon = Daemon::start_with(engine, |config| {
             config.auth.failures_per_minute = 2;
@@ -165,7 +165,7 @@ for_both_engines! {
         assert_eq!(statuses(1, || from("2001:db8:0:1::2")).await, [401]);
     }
 
-    /// Without TRUSTED_PROXIES the header means nothing.
+    /// Without `TRUSTED_PROXIES` the header means nothing.
     async fn without_proxies(engine) {
         let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 2).await;
         let mut got = Vec::new();
@@ -176,7 +176,7 @@ for_both_engines! {
         assert_eq!(got, [401, 401, 429, 429]);
     }
 
-    /// REDIS_URL: replicas count together; when Redis is killed each goes on by itself, and says so.
+    /// `REDIS_URL`: replicas count together; when Redis is killed each goes on by itself, and says so.
     async fn with_redis(engine) {
         let mut redis = RedisServer::start();
         let url = redis.url();
