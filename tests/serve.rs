@@ -6,6 +6,8 @@
     reason = "a failed expectation is what ends a test"
 )]
 
+#[path = "serve/secrets.rs"]
+mod secrets;
 mod support;
 
 use std::io::{BufRead, BufReader};

@@ -11,14 +11,17 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+mod api_keys;
 mod auth;
 mod body;
+mod call;
 pub mod context;
 mod cors;
 pub mod docs;
 mod error;
 mod health;
 mod layers;
+mod limits;
 mod metrics;
 mod query;
 mod rejection;
@@ -29,12 +32,14 @@ mod server;
 mod tasks;
 mod validation;
 
-pub use context::ApiContext;
+pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};
 
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(api_keys::routes(context))
+        .unify()
         .or(health::routes(context))
         .unify()
         .or(metrics::routes(context))
