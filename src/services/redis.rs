@@ -182,3 +182,41 @@ impl std::fmt::Debug for RedisCounter {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TLS finds its one provider, and what does not speak it is an outage like any other.
+    #[tokio::test]
+    async fn tls_is_spoken() {
+        use tokio::io::AsyncReadExt as _;
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rediss://{}/0", listener.local_addr().unwrap());
+        let hello = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut first = [0; 3];
+            stream.read_exact(&mut first).await.unwrap();
+            first
+        });
+        let errors = IntCounter::new("errors", "errors").unwrap();
+        let counter = RedisCounter::new(&Secret::new(url), errors.clone()).unwrap();
+        assert_eq!(counter.count("key", PAUSE).await, None);
+        assert_eq!(errors.get(), 1);
+        // A handshake record of TLS (RFC 8446, section 5.1).
+        assert_eq!(hello.await.unwrap(), [22, 3, 1]);
+        // While it is looked for, nobody waits for it.
+        let started = std::time::Instant::now();
+        assert_eq!(counter.count("key", PAUSE).await, None);
+        assert!(started.elapsed() < PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn its_password_is_not_shown() {
+        let errors = IntCounter::new("errors", "errors").unwrap();
+        let url = Secret::new("redis://:canary@127.0.0.1:1/0");
+        let counter = RedisCounter::new(&url, errors).unwrap();
+        assert!(!format!("{counter:?}").contains("canary"));
+    }
+}

@@ -15,6 +15,7 @@ mod create;
 mod daemon;
 mod errors;
 mod headers;
+mod key_attempts;
 mod limits;
 mod list;
 mod operations;
