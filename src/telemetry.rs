@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
@@ -59,6 +60,12 @@ pub struct Metrics {
     pub authentications: IntCounterVec,
     /// Seconds that looking at credentials took, by method.
     pub auth_validation: HistogramVec,
+    /// Questions to the auth server by question and outcome.
+    pub auth_server_requests: IntCounterVec,
+    /// Access tokens issued for a refresh token.
+    pub token_refreshes: IntCounter,
+    /// Refreshes that were refused, by reason.
+    pub token_refresh_errors: IntCounterVec,
     pool: IntGaugeVec,
 }
 
@@ -100,6 +107,24 @@ impl Metrics {
                 ]),
                 &["method"],
             )?,
+            auth_server_requests: IntCounterVec::new(
+                Opts::new(
+                    "auth_server_requests_total",
+                    "Questions to the auth server, also those not put because it failed.",
+                ),
+                &["question", "outcome"],
+            )?,
+            token_refreshes: IntCounter::new(
+                "token_refresh_total",
+                "Access tokens issued for a refresh token.",
+            )?,
+            token_refresh_errors: IntCounterVec::new(
+                Opts::new(
+                    "token_refresh_errors_total",
+                    "Refused refreshes; a revoked token has no row any more, so it counts as invalid.",
+                ),
+                &["reason"],
+            )?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -124,6 +149,13 @@ impl Metrics {
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.authentications.clone()))?;
         registry.register(Box::new(metrics.auth_validation.clone()))?;
+        registry.register(Box::new(metrics.auth_server_requests.clone()))?;
+        registry.register(Box::new(metrics.token_refreshes.clone()))?;
+        registry.register(Box::new(metrics.token_refresh_errors.clone()))?;
+        // Dashboards want the zeros too.
+        for reason in ["missing", "invalid", "expired", "revoked"] {
+            metrics.token_refresh_errors.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.pool.clone()))?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Config, HealthProbe};
+use crate::services::ClientError;
+use crate::services::auth_server::AuthServer;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
@@ -38,12 +40,27 @@ pub struct Shared {
     draining: AtomicBool,
 }
 
+/// The daemon's state could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// A metric could not be registered.
+    #[error("cannot set up metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// No HTTP client for a service.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
 impl ApiContext {
     /// Puts the daemon's state together.
-    pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, prometheus::Error> {
+    pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, ContextError> {
         let metrics = Metrics::new(&store)?;
+        let auth_server =
+            config.services.auth_server_url.as_ref().map(|url| {
+                AuthServer::new(url, clock.clone(), metrics.auth_server_requests.clone())
+            });
         Ok(Self(Arc::new(Shared {
-            auth: Authenticator::new(&config.auth, &metrics),
+            auth: Authenticator::new(&config.auth, auth_server.transpose()?, &metrics),
             cors: Cors::new(&config.http.cors_origins),
             max_body_bytes: config.http.max_body_bytes,
             request_timeout: config.http.request_timeout,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use crate::domain::Timestamp;
+use crate::services::auth_server::AuthServerError;
 use crate::store::StoreError;
 
 /// One faulty field of a request; contract 1.1.
@@ -104,6 +105,11 @@ impl ApiError {
     pub fn bad_token(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message })
             .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// 401 (b) about the cookie of a session route, which has no challenge (contract 6.1).
+    pub fn bad_refresh_token(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message })
     }
 
     /// 400 (a).
@@ -315,5 +321,13 @@ impl From<StoreError> for ApiError {
             ),
         }
         .with_source(error)
+    }
+}
+
+/// Nobody can tell whether the caller's token is good: 503, because a client that gets a
+/// 401 signs its user out.
+impl From<AuthServerError> for ApiError {
+    fn from(error: AuthServerError) -> Self {
+        Self::unavailable("The auth server is not available at the moment").with_source(error)
     }
 }

@@ -27,14 +27,17 @@ pub mod route_table;
 mod schema;
 mod server;
 mod tasks;
+mod tokens;
 mod validation;
 
-pub use context::ApiContext;
+pub use context::{ApiContext, ContextError};
 pub use server::{ServeError, Server};
 
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(tokens::routes(context))
+        .unify()
         .or(health::routes(context))
         .unify()
         .or(metrics::routes(context))

@@ -30,6 +30,16 @@ pub static TASK: Route = Route {
     template: "/tasks/{task_id}",
     methods: &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
 };
+/// A new access token for a refresh token.
+pub static AUTH_REFRESH: Route = Route {
+    template: "/api/auth/refresh",
+    methods: &[Method::POST],
+};
+/// Ends a session.
+pub static AUTH_LOGOUT: Route = Route {
+    template: "/api/auth/logout",
+    methods: &[Method::POST],
+};
 /// Whether the service works, the database included.
 pub static HEALTH: Route = Route {
     template: "/health",
@@ -72,10 +82,12 @@ pub static OPENAPI: Route = Route {
 };
 
 /// All routes; among those that fit a path and a method the first counts.
-pub static ALL: [&Route; 11] = [
+pub static ALL: [&Route; 13] = [
     &TASKS,
     &TASKS_BULK_DELETE,
     &TASK,
+    &AUTH_REFRESH,
+    &AUTH_LOGOUT,
     &HEALTH,
     &HEALTH_LIVE,
     &HEALTH_READY,

@@ -21,6 +21,7 @@ use crate::config::{
     DatabaseConfig, DatabaseTarget, HealthProbe, PoolerMode, PostgresTarget, SqliteTarget,
 };
 
+mod auth_sessions;
 mod connect;
 mod dialect;
 mod error;
@@ -31,6 +32,7 @@ mod sessions;
 mod tasks;
 mod values;
 
+pub use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use pool::PoolStatus;
