@@ -45,23 +45,49 @@ pub struct Daemon {
 
 impl Daemon {
     pub async fn on_sqlite() -> Self {
-        let directory = support::sqlite_dir();
-        let path = directory.path().join("todo.db");
-        let target = DatabaseTarget::Sqlite(SqliteTarget { path });
-        Self::start(target, Home::Sqlite(directory), Clock::system()).await
+        Self::on_sqlite_with(|_| {}).await
     }
 
     pub async fn on_postgres() -> Self {
+        Self::on_postgres_with(|_| {}).await
+    }
+
+    /// With another configuration than the usual one.
+    pub async fn on_sqlite_with(alter: impl FnOnce(&mut Config)) -> Self {
+        Self::on_sqlite_at(Clock::system(), alter).await
+    }
+
+    /// With another configuration than the usual one.
+    pub async fn on_postgres_with(alter: impl FnOnce(&mut Config)) -> Self {
+        Self::on_postgres_at(Clock::system(), alter).await
+    }
+
+    /// The same with a clock that the test moves.
+    pub async fn on_sqlite_at(clock: Clock, alter: impl FnOnce(&mut Config)) -> Self {
+        let directory = support::sqlite_dir();
+        let path = directory.path().join("todo.db");
+        let target = DatabaseTarget::Sqlite(SqliteTarget { path });
+        Self::start(target, Home::Sqlite(directory), clock, alter).await
+    }
+
+    /// The same with a clock that the test moves.
+    pub async fn on_postgres_at(clock: Clock, alter: impl FnOnce(&mut Config)) -> Self {
         let database = TestDatabase::create().await;
         let target = todoctl::config::database_url::parse(&database.url)
             .expect("the test server's URL is good")
             .value;
-        Self::start(target, Home::Postgres(database), Clock::system()).await
+        Self::start(target, Home::Postgres(database), clock, alter).await
     }
 
-    async fn start(target: DatabaseTarget, home: Home, clock: Clock) -> Self {
+    async fn start(
+        target: DatabaseTarget,
+        home: Home,
+        clock: Clock,
+        alter: impl FnOnce(&mut Config),
+    ) -> Self {
         migrate::up(&target, &clock).await.expect("migrates");
-        let config = config(target);
+        let mut config = config(target);
+        alter(&mut config);
         let store = Store::connect(&config.database, clock.clone())
             .await
             .expect("connects");

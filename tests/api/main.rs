@@ -9,6 +9,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auth_server;
+mod auth_server_keys;
 mod authentication;
 mod create;
 mod daemon;
@@ -16,6 +18,7 @@ mod errors;
 mod headers;
 mod list;
 mod operations;
+mod tokens;
 mod update_delete;
 
 /// Expands to one test an engine; the body is given a running [`daemon::Daemon`].

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+pub mod auth_peer;
 mod postgres;
 
 pub use postgres::{TestDatabase, postgres_url};
