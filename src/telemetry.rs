@@ -64,6 +64,12 @@ pub struct Metrics {
     pub rate_limited: IntCounterVec,
     /// Times that Redis did not count, the tries to reach it again included.
     pub rate_limit_backend_errors: IntCounter,
+    /// Questions to the auth server by question and outcome.
+    pub auth_server_requests: IntCounterVec,
+    /// Access tokens issued for a refresh token.
+    pub token_refreshes: IntCounter,
+    /// Refreshes that were refused, by reason.
+    pub token_refresh_errors: IntCounterVec,
     pool: IntGaugeVec,
 }
 
@@ -113,6 +119,24 @@ impl Metrics {
                 "rate_limit_backend_errors_total",
                 "Times that Redis did not count; limits are each replica's own then.",
             )?,
+            auth_server_requests: IntCounterVec::new(
+                Opts::new(
+                    "auth_server_requests_total",
+                    "Questions to the auth server, also those not put because it failed.",
+                ),
+                &["question", "outcome"],
+            )?,
+            token_refreshes: IntCounter::new(
+                "token_refresh_total",
+                "Access tokens issued for a refresh token.",
+            )?,
+            token_refresh_errors: IntCounterVec::new(
+                Opts::new(
+                    "token_refresh_errors_total",
+                    "Refused refreshes; a revoked token has no row any more, so it counts as invalid.",
+                ),
+                &["reason"],
+            )?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -139,6 +163,13 @@ impl Metrics {
         registry.register(Box::new(metrics.auth_validation.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.rate_limit_backend_errors.clone()))?;
+        registry.register(Box::new(metrics.auth_server_requests.clone()))?;
+        registry.register(Box::new(metrics.token_refreshes.clone()))?;
+        registry.register(Box::new(metrics.token_refresh_errors.clone()))?;
+        // Dashboards want the zeros too.
+        for reason in ["missing", "invalid", "expired", "revoked"] {
+            metrics.token_refresh_errors.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.pool.clone()))?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(

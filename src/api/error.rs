@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use crate::domain::Timestamp;
+use crate::services::auth_server::AuthServerError;
 use crate::store::{StoreError, UndecipherableError};
 
 use super::limits::Allowance;
@@ -136,6 +137,11 @@ impl ApiError {
         let error = Self::plain(StatusCode::TOO_MANY_REQUESTS, detail);
         let headers = spent.refusal_headers().into_iter();
         headers.fold(error, |error, (name, value)| error.with_header(name, value))
+    }
+
+    /// 401 (b) about the cookie of a session route, which has no challenge (contract 6.1).
+    pub fn bad_refresh_token(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message })
     }
 
     /// 400 (a).
@@ -361,5 +367,13 @@ impl From<StoreError> for ApiError {
             ),
         }
         .with_source(error)
+    }
+}
+
+/// Nobody can tell whether the caller's token is good: 503, because a client that gets a
+/// 401 signs its user out.
+impl From<AuthServerError> for ApiError {
+    fn from(error: AuthServerError) -> Self {
+        Self::unavailable("The auth server is not available at the moment").with_source(error)
     }
 }

@@ -30,6 +30,7 @@ pub mod route_table;
 mod schema;
 mod server;
 mod tasks;
+mod tokens;
 mod validation;
 
 pub use context::{ApiContext, SetupError};
@@ -39,6 +40,8 @@ pub use server::{ServeError, Server};
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
         .or(api_keys::routes(context))
+        .unify()
+        .or(tokens::routes(context))
         .unify()
         .or(health::routes(context))
         .unify()

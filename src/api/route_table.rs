@@ -40,6 +40,16 @@ pub static USER_API_KEY_CURRENT: Route = Route {
     template: "/api/user-api-keys/current",
     methods: &[Method::GET, Method::DELETE],
 };
+/// A new access token for a refresh token.
+pub static AUTH_REFRESH: Route = Route {
+    template: "/api/auth/refresh",
+    methods: &[Method::POST],
+};
+/// Ends a session.
+pub static AUTH_LOGOUT: Route = Route {
+    template: "/api/auth/logout",
+    methods: &[Method::POST],
+};
 /// Whether the service works, the database included.
 pub static HEALTH: Route = Route {
     template: "/health",
@@ -82,12 +92,14 @@ pub static OPENAPI: Route = Route {
 };
 
 /// All routes; among those that fit a path and a method the first counts.
-pub static ALL: [&Route; 13] = [
+pub static ALL: [&Route; 15] = [
     &TASKS,
     &TASKS_BULK_DELETE,
     &TASK,
     &USER_API_KEYS,
     &USER_API_KEY_CURRENT,
+    &AUTH_REFRESH,
+    &AUTH_LOGOUT,
     &HEALTH,
     &HEALTH_LIVE,
     &HEALTH_READY,

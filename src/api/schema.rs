@@ -135,6 +135,20 @@ pub struct CodedDetail {
     message: String,
 }
 
+/// A 401 of a route that wants a token: plain without one, coded with a bad one.
+pub struct CredentialsError;
+
+impl PartialSchema for CredentialsError {
+    fn schema() -> RefOr<utoipa::openapi::Schema> {
+        let token = OneOfBuilder::new()
+            .item(Ref::from_schema_name("PlainError"))
+            .item(Ref::from_schema_name("CodedError"));
+        RefOr::T(token.build().into())
+    }
+}
+
+impl ToSchema for CredentialsError {}
+
 /// A validation error or a fault of the server; contract 1.1 (c).
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "documents an answer")]

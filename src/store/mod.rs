@@ -22,6 +22,7 @@ use crate::config::{
 };
 
 mod api_keys;
+mod auth_sessions;
 mod connect;
 mod dialect;
 mod error;
@@ -34,6 +35,7 @@ mod tasks;
 mod values;
 
 pub use api_keys::{ATTEMPT_WINDOW, Attempts, StoredKey};
+pub use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableError};

@@ -10,6 +10,8 @@
 mod support;
 
 mod api_keys;
+mod auth_server;
+mod auth_server_keys;
 mod authentication;
 mod create;
 mod daemon;
@@ -19,6 +21,7 @@ mod key_attempts;
 mod limits;
 mod list;
 mod operations;
+mod tokens;
 mod update_delete;
 
 /// Expands to one test an engine; the body is given a running [`daemon::Daemon`].

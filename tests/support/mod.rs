@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+pub mod auth_peer;
 mod http_peer;
 mod postgres;
 mod redis;
