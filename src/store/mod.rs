@@ -25,8 +25,11 @@ mod connect;
 mod dialect;
 mod error;
 pub mod migrate;
+mod notifications;
+mod outbox;
 mod pool;
 mod probe;
+mod reminders;
 mod sessions;
 mod tasks;
 mod transaction;
@@ -34,8 +37,11 @@ mod values;
 
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
+pub use notifications::NotificationList;
+pub use outbox::{OutboxEnd, OutboxMail, OutboxStatus};
 pub use pool::PoolStatus;
 pub use probe::{EngineVersion, ProbeConnection, reach};
+pub use reminders::{DueTask, MailTerms, Reminded, ReminderWindow};
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{TaskFilter, TaskPage};
 
