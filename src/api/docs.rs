@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::request::{Head, SharedHead, endpoint};
 use super::route_table::{DOCS, DOCS_ASSET, OPENAPI, REDOC};
 use super::schema::CommonAnswers;
-use super::{health, tasks};
+use super::{health, notifications, tasks};
 
 /// Everything comes from this daemon; Swagger UI writes styles into its elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -40,6 +40,9 @@ const START: &str = include_str!("docs/start.js");
         tasks::complete_task,
         tasks::delete_task,
         tasks::bulk_delete,
+        notifications::list_notifications,
+        notifications::mark_read,
+        notifications::mark_all_read,
         health::health,
         health::live,
         health::ready,
@@ -48,6 +51,7 @@ const START: &str = include_str!("docs/start.js");
     modifiers(&Security, &CommonAnswers),
     tags(
         (name = "tasks", description = "A user's tasks"),
+        (name = "notifications", description = "What a user was told about tasks"),
         (name = "operations", description = "Probes and metrics"),
     ),
 )]

@@ -20,6 +20,7 @@ mod error;
 mod health;
 mod layers;
 mod metrics;
+mod notifications;
 mod query;
 mod rejection;
 mod request;
@@ -35,6 +36,8 @@ pub use server::{ServeError, Server};
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(notifications::routes(context))
+        .unify()
         .or(health::routes(context))
         .unify()
         .or(metrics::routes(context))

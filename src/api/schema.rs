@@ -163,7 +163,9 @@ impl utoipa::Modify for CommonAnswers {
         schemas.insert("ErrorEnvelope".to_owned(), ErrorEnvelope::schema());
         schemas.insert("FieldError".to_owned(), FieldError::schema());
         for (path, item) in &mut document.paths.paths {
-            if !path.starts_with("/tasks") {
+            // The routes below `/notifications` read no body and have no query.
+            let is_task = path.starts_with("/tasks");
+            if !is_task && !path.starts_with("/notifications") {
                 continue;
             }
             let operations = [
@@ -175,14 +177,15 @@ impl utoipa::Modify for CommonAnswers {
             ];
             for (has_body, operation) in operations {
                 if let Some(operation) = operation {
-                    add_answers(operation, path.contains('{'), has_body);
+                    let has_id = path.contains('{');
+                    add_answers(operation, has_id, has_body && is_task, has_id || is_task);
                 }
             }
         }
     }
 }
 
-fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
+fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool, has_fields: bool) {
     let plain = || reference("PlainError");
     let envelope = || reference("ErrorEnvelope");
     let token = OneOfBuilder::new()
@@ -196,11 +199,6 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
             "No credentials, or ones that are not good",
             RefOr::T(token.into()),
         ),
-        (
-            "422",
-            "Fields are not valid; all of them are listed",
-            envelope(),
-        ),
         ("500", "A fault of the server", envelope()),
         (
             "503",
@@ -208,10 +206,17 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
             envelope(),
         ),
     ];
+    if has_fields {
+        answers.push((
+            "422",
+            "Fields are not valid; all of them are listed",
+            envelope(),
+        ));
+    }
     if has_id {
         answers.push((
             "404",
-            "There is no such task, or it is somebody else's",
+            "There is none with this id, or it is somebody else's",
             plain(),
         ));
     }

@@ -92,13 +92,17 @@ pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
 
 /// One call of somebody known.
 pub(super) struct Call {
-    head: SharedHead,
-    context: ApiContext,
-    caller: Caller,
+    pub head: SharedHead,
+    pub context: ApiContext,
+    pub caller: Caller,
 }
 
 /// Finds out who is calling, runs the handler, and turns what comes of it into a response.
-async fn answered<F, T>(head: SharedHead, context: ApiContext, handler: F) -> Response
+pub(super) async fn answered<F, T>(
+    head: SharedHead,
+    context: ApiContext,
+    handler: F,
+) -> Response
 where
     F: FnOnce(Call) -> T,
     T: Future<Output = Result<Response, ApiError>>,
@@ -283,9 +287,7 @@ pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
     if !deleted {
         return Err(ApiError::task_not_found(call.head.parameter()));
     }
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 /// Deletes many tasks at once; ids that do not exist are no error.
@@ -365,7 +367,15 @@ fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
+/// 204.
+pub(super) fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// `value` as the answer's body.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
     let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
     let mut response = Response::new(body.into());
     *response.status_mut() = status;

@@ -15,6 +15,7 @@ mod daemon;
 mod errors;
 mod headers;
 mod list;
+mod notifications;
 mod operations;
 mod update_delete;
 
