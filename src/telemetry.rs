@@ -11,6 +11,10 @@ use tracing_subscriber::fmt::time::ChronoUtc;
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::store::Store;
 
+mod jobs;
+
+pub use jobs::JobMetrics;
+
 /// Starts logging to stderr. A second call changes nothing.
 ///
 /// Fails where `LOG_LEVEL` is no tracing filter.
@@ -59,6 +63,8 @@ pub struct Metrics {
     pub authentications: IntCounterVec,
     /// Seconds that looking at credentials took, by method.
     pub auth_validation: HistogramVec,
+    /// What the jobs count.
+    pub jobs: JobMetrics,
     pool: IntGaugeVec,
 }
 
@@ -100,6 +106,7 @@ impl Metrics {
                 ]),
                 &["method"],
             )?,
+            jobs: JobMetrics::new()?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -125,6 +132,7 @@ impl Metrics {
         registry.register(Box::new(metrics.authentications.clone()))?;
         registry.register(Box::new(metrics.auth_validation.clone()))?;
         registry.register(Box::new(metrics.pool.clone()))?;
+        metrics.jobs.register(&registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),

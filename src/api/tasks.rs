@@ -98,11 +98,7 @@ pub(super) struct Call {
 }
 
 /// Finds out who is calling, runs the handler, and turns what comes of it into a response.
-pub(super) async fn answered<F, T>(
-    head: SharedHead,
-    context: ApiContext,
-    handler: F,
-) -> Response
+pub(super) async fn answered<F, T>(head: SharedHead, context: ApiContext, handler: F) -> Response
 where
     F: FnOnce(Call) -> T,
     T: Future<Output = Result<Response, ApiError>>,

@@ -58,6 +58,17 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
 }
 
+/// What `todoctl jobs run` needs: no secrets of callers.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// `DATABASE_URL` and how to use it.
+    pub database: DatabaseConfig,
+    /// Services reached over the network.
+    pub services: ServicesConfig,
+    /// Logs.
+    pub telemetry: TelemetryConfig,
+}
+
 /// `DATABASE_URL`, `DATABASE_URL_UNPOOLED`, the `SQLALCHEMY_POOL_*` (or
 /// `DB_POOL_*`) family, `DB_POOLER`, `AUTO_MIGRATE` and `HEALTH_DB_PROBE`.
 #[derive(Debug, Clone)]

@@ -11,7 +11,8 @@ use super::reader::Reader;
 use super::secrets::{SecretName, generated, generated_secret_path, weakness};
 use super::{
     AuthConfig, Config, ConfigError, DatabaseConfig, DatabaseTarget, Environment, HttpConfig,
-    IpNetwork, Loaded, LogFormat, RotatingSecret, Secret, ServicesConfig, Source, TelemetryConfig,
+    IpNetwork, JobsConfig, Loaded, LogFormat, RotatingSecret, Secret, ServicesConfig, Source,
+    TelemetryConfig,
 };
 
 /// How many previous values of a secret are still tried.
@@ -49,6 +50,23 @@ impl DatabaseConfig {
         let mut reader = Reader::new(source);
         let environment = environment(&mut reader);
         let value = super::database::read(&mut reader, environment);
+        Ok(with_source_warnings(source, reader.finish(value)?))
+    }
+}
+
+impl JobsConfig {
+    /// Loads what jobs need.
+    pub fn load(source: &Source) -> Result<Loaded<Self>, ConfigError> {
+        let mut reader = Reader::new(source);
+        let environment = environment(&mut reader);
+        let database = super::database::read(&mut reader, environment);
+        let services = services(&mut reader);
+        let telemetry = telemetry(&mut reader);
+        let value = database.map(|database| Self {
+            database,
+            services,
+            telemetry,
+        });
         Ok(with_source_warnings(source, reader.finish(value)?))
     }
 }
@@ -177,7 +195,7 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 fn services(reader: &mut Reader<'_>) -> ServicesConfig {
-    ServicesConfig {
+    let services = ServicesConfig {
         auth_server_url: url(reader, "AUTH_SERVER_URL", "https://auth.example.com"),
         redis_url: redis_url(reader),
         resend_api_key: reader.secret("RESEND_API_KEY"),
@@ -196,7 +214,14 @@ fn services(reader: &mut Reader<'_>) -> ServicesConfig {
             "GEMINI_API_URL",
             "https://generativelanguage.googleapis.com",
         ),
+    };
+    if services.resend_api_key.is_some() && services.email_from.is_none() {
+        reader.warn(
+            "EMAIL_FROM",
+            "is not set: mails come from onboarding@resend.dev, which reaches the account's owner only",
+        );
     }
+    services
 }
 
 fn url(reader: &mut Reader<'_>, name: &'static str, right: &str) -> Option<Url> {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 pub mod daemon;
+pub mod mail;
 
 /// The base of every HTTP client.
 ///

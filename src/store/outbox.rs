@@ -34,7 +34,7 @@ const MARK_MAILED: &str = "UPDATE notifications SET sent_email = TRUE WHERE id =
 const STATUS: &str = "SELECT
         COALESCE(SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END), 0),
         COALESCE(SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 0),
-        MIN(CASE WHEN state = 'pending' THEN due_at END)
+        MIN(CASE WHEN state = 'pending' AND expires_at > $1 THEN due_at END)
      FROM todoctl_outbox";
 
 /// What nobody could send in time.
@@ -197,9 +197,11 @@ impl Store {
 
     /// How many mails wait, how many were given up, and when the next one is due.
     pub async fn outbox_status(&self) -> Result<OutboxStatus, StoreError> {
+        let now = self.clock.now();
         reading!(self, |connection| {
             sqlx::query_as::<_, OutboxStatus>(STATUS)
                 .persistent(connection.persistent())
+                .bind(now)
                 .fetch_one(&mut *connection)
                 .await
         } => |status| Ok(status))
@@ -240,10 +242,7 @@ impl Store {
     }
 
     /// The mail addresses of those of `users` that have one, by user id.
-    pub async fn addresses(
-        &self,
-        users: &[&str],
-    ) -> Result<HashMap<String, String>, StoreError> {
+    pub async fn addresses(&self, users: &[&str]) -> Result<HashMap<String, String>, StoreError> {
         let users = serde_json::Value::from(users).to_string();
         reading!(self, |connection| {
             sqlx::query_as::<_, (String, String)>(connection.text(&ADDRESSES))

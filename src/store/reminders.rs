@@ -217,7 +217,8 @@ impl Store {
                 notifications: made.len(),
                 mails: 0,
             };
-            if let (NotificationKind::DueSoon, Some(terms), false) = (kind, mails, made.is_empty()) {
+            if let (NotificationKind::DueSoon, Some(terms), false) = (kind, mails, made.is_empty())
+            {
                 let written = sqlx::query(connection.text(&INSERT_MAILS))
                     .persistent(connection.persistent())
                     .bind(ids(&made))
