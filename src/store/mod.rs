@@ -28,6 +28,7 @@ pub mod migrate;
 mod notifications;
 mod outbox;
 mod pool;
+mod pooled;
 mod probe;
 mod reminders;
 mod sessions;
@@ -144,9 +145,14 @@ macro_rules! reading {
     (@pool $pool:expr, $connection:ident, $query:expr, $answer:pat_param, $result:expr) => {{
         let mut retried = false;
         loop {
-            #[allow(unused_mut)]
             let mut $connection = $pool.lease().await?;
-            let outcome = $query;
+            let outcome = match $connection.pin().await {
+                Ok(()) => {
+                    let outcome = $query;
+                    $connection.unpin(outcome).await
+                }
+                Err(error) => Err(error),
+            };
             $connection.settle(&outcome);
             match outcome.map_err($crate::store::StoreError::from) {
                 Ok($answer) => break $result,
@@ -174,9 +180,14 @@ macro_rules! writing {
         }
     };
     (@pool $pool:expr, $connection:ident, $query:expr, $answer:pat_param, $result:expr) => {{
-        #[allow(unused_mut)]
         let mut $connection = $pool.lease().await?;
-        let outcome = $query;
+        let outcome = match $connection.pin().await {
+            Ok(()) => {
+                let outcome = $query;
+                $connection.unpin(outcome).await
+            }
+            Err(error) => Err(error),
+        };
         $connection.settle(&outcome);
         match outcome.map_err($crate::store::StoreError::from) {
             Ok($answer) => $result,
@@ -380,11 +391,10 @@ impl ServerTraits {
                 one == two
             }
         };
-        let icu: bool = sqlx::query_scalar(
+        let icu: bool = ask(
+            &mut first,
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')",
         )
-        .persistent(false)
-        .fetch_one(&mut first)
         .await
         .map_err(named)?;
         close_quietly(first).await;
@@ -406,10 +416,22 @@ impl ServerTraits {
 }
 
 async fn backend_pid(connection: &mut sqlx::PgConnection) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_backend_pid()")
-        .persistent(false)
+    ask(connection, "SELECT pg_backend_pid()").await
+}
+
+/// One question by the simple protocol, which any pooler passes on as a whole.
+async fn ask<T>(
+    connection: &mut sqlx::PgConnection,
+    question: &'static str,
+) -> Result<T, sqlx::Error>
+where
+    T: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,
+{
+    use sqlx::Row as _;
+    sqlx::raw_sql(question)
         .fetch_one(connection)
-        .await
+        .await?
+        .try_get(0)
 }
 
 /// Says goodbye to the server; that it may already be gone does not matter.
