@@ -8,8 +8,12 @@
 
 use std::time::Duration;
 
+mod mail_peer;
+mod pgbouncer;
 mod postgres;
 
+pub use mail_peer::{Answer, MailPeer};
+pub use pgbouncer::PgBouncer;
 pub use postgres::{TestDatabase, postgres_url};
 
 /// A fresh folder for a SQLite database, deleted with its value.
