@@ -19,6 +19,7 @@ mod error;
 mod reader;
 pub mod secret;
 mod secrets;
+mod services;
 mod settings;
 mod source;
 

@@ -75,7 +75,6 @@ impl Jobs {
     }
 
     /// What [`Jobs::stop`] tells them, for whoever knows earlier.
-    #[must_use]
     pub fn stopper(&self) -> impl FnOnce() + use<> {
         let stop = self.stop.clone();
         move || {
@@ -112,7 +111,7 @@ async fn remind(
                 "reminders"
             ),
             Err(error) => {
-                tracing::error!(%error, "reminders failed; they are tried again at the next run")
+                tracing::error!(%error, "reminders failed; they are tried again at the next run");
             }
         }
         wake.notify_one();
@@ -132,8 +131,13 @@ pub async fn run_reminders(
     metrics: &JobMetrics,
 ) -> Result<reminders::ReminderRun, StoreError> {
     let done = reminders::run(store, clock.now(), mails, stop, metrics).await?;
-    outbox::prune(store, clock.now()).await?;
+    prune(store, clock).await?;
     Ok(done)
+}
+
+/// Forgets rows of todoctl's own tables whose time is over.
+async fn prune(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+    outbox::prune(store, clock.now()).await
 }
 
 /// The outbox: after each reminder run, and when a try that was put off is due.

@@ -12,8 +12,9 @@ use crate::telemetry::JobMetrics;
 
 use super::Stop;
 
-/// Tasks in one transaction; a change to one of them waits until it has ended.
-const BATCH: usize = 500;
+/// Tasks in one transaction. A change to one of them waits until it has ended, so it is
+/// small enough for nobody to notice.
+const BATCH: usize = 200;
 
 /// What is due within this time is due soon.
 const SOON: Duration = Duration::from_hours(24);

@@ -13,14 +13,14 @@ use crate::world::{MAIL_KEY, NOON, World, at};
 const STATE: &str = "SELECT state FROM todoctl_outbox";
 const REASON: &str = "SELECT last_error FROM todoctl_outbox";
 
-fn soon() -> Option<Timestamp> {
-    Some(at("2031-05-10T18:30:00Z"))
+fn soon() -> Timestamp {
+    at("2031-05-10T18:30:00Z")
 }
 
 /// A task of `alice`, who has an address, and the mail about it, which waits.
 async fn one_waits(world: &World) {
     world.accounts(&["alice"]).await;
-    world.task("alice", "Pay rent", soon()).await;
+    world.task("alice", "Pay rent", Some(soon())).await;
     let run = world.remind(true).await;
     assert_eq!((run.due_soon, run.mails), (1, 1));
 }
@@ -68,7 +68,7 @@ on_both_engines! {
     /// 9.2: mails are about what is due soon; a line break does not reach the subject.
     async fn what_is_mailed(world) {
         world.accounts(&["alice"]).await;
-        world.task("alice", "two\nlines", soon()).await;
+        world.task("alice", "two\nlines", Some(soon())).await;
         world.task("alice", "over", Some(at("2031-05-09T00:00:00Z"))).await;
         assert_eq!(world.remind(true).await.mails, 1);
         let peer = MailPeer::start().await;
@@ -78,14 +78,14 @@ on_both_engines! {
 
     /// 9.3, 10.39: without a key, without accounts, without an address: reminders and no mail.
     async fn nobody_to_write_to(world) {
-        world.task("alice", "a", soon()).await;
+        world.task("alice", "a", Some(soon())).await;
         let run = world.remind(true).await;
         assert_eq!((run.due_soon, run.mails), (1, 0), "there is no table of accounts");
         world.accounts(&["bob"]).await;
-        world.task("alice", "b", soon()).await;
+        world.task("alice", "b", Some(soon())).await;
         let run = world.remind(false).await;
         assert_eq!((run.due_soon, run.mails), (1, 0), "there is no key");
-        world.task("alice", "c", soon()).await;
+        world.task("alice", "c", Some(soon())).await;
         world.remind(true).await;
         let peer = MailPeer::start().await;
         let done = deliver(&world, &peer).await;
@@ -99,7 +99,7 @@ on_both_engines! {
     async fn another_table_of_that_name(world) {
         let statement = r#"CREATE TABLE "user" (name text)"#;
         world.execute(statement, statement).await;
-        world.task("alice", "a", soon()).await;
+        world.task("alice", "a", Some(soon())).await;
         let run = world.remind(true).await;
         assert_eq!((run.due_soon, run.mails), (1, 0));
     }
@@ -177,7 +177,7 @@ on_both_engines! {
     async fn two_at_once(world) {
         world.accounts(&["alice"]).await;
         for number in 0..25 {
-            world.task("alice", &format!("t{number}"), soon()).await;
+            world.task("alice", &format!("t{number}"), Some(soon())).await;
         }
         assert_eq!(world.remind(true).await.mails, 25);
         let peer = MailPeer::start().await;
@@ -240,7 +240,7 @@ on_both_engines! {
     /// was put off is due.
     async fn by_themselves(world) {
         world.accounts(&["alice"]).await;
-        world.task("alice", "Pay rent", soon()).await;
+        world.task("alice", "Pay rent", Some(soon())).await;
         let peer = MailPeer::start().await;
         peer.will_answer([Answer::status(500)]);
         let services = todoctl::config::ServicesConfig {

@@ -143,12 +143,11 @@ async fn fifty_clients(pooler: Option<&str>) {
     for work in all(&clients) {
         failures += usize::from(work.await.is_err());
     }
-    if failures > 0 {
-        panic!(
-            "{failures} clients failed; the daemon said\n{}",
-            daemon.end()
-        );
-    }
+    assert!(
+        failures == 0,
+        "{failures} clients failed; the daemon said\n{}",
+        daemon.end()
+    );
     let config = crate::world::config(target(&bouncer.url));
     let store = Store::connect(
         &todoctl::config::DatabaseConfig {
