@@ -12,6 +12,10 @@ use tracing_subscriber::fmt::time::ChronoUtc;
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::store::Store;
 
+mod jobs;
+
+pub use jobs::JobMetrics;
+
 /// Starts logging to stderr. A second call changes nothing.
 ///
 /// Fails where `LOG_LEVEL` is no tracing filter.
@@ -70,6 +74,8 @@ pub struct Metrics {
     pub token_refreshes: IntCounter,
     /// Refreshes that were refused, by reason.
     pub token_refresh_errors: IntCounterVec,
+    /// What the jobs count.
+    pub jobs: JobMetrics,
     pool: IntGaugeVec,
 }
 
@@ -137,6 +143,7 @@ impl Metrics {
                 ),
                 &["reason"],
             )?,
+            jobs: JobMetrics::new()?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -171,6 +178,7 @@ impl Metrics {
             metrics.token_refresh_errors.with_label_values(&[reason]);
         }
         registry.register(Box::new(metrics.pool.clone()))?;
+        metrics.jobs.register(&registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),

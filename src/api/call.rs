@@ -109,3 +109,10 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Respons
     );
     Ok(response)
 }
+
+/// 204.
+pub(super) fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -151,11 +151,20 @@ impl ApiError {
 
     /// 404 (a): there is no such task, or it is somebody else's.
     pub fn task_not_found(id: &str) -> Self {
+        Self::nothing_with_id("Task", id)
+    }
+
+    /// 404 (a): there is no such notification, or it is somebody else's.
+    pub fn notification_not_found(id: &str) -> Self {
+        Self::nothing_with_id("Notification", id)
+    }
+
+    fn nothing_with_id(what: &str, id: &str) -> Self {
         // The segment is the client's text; a long one is not worth repeating.
         let id: String = id.chars().take(40).collect();
         Self::plain(
             StatusCode::NOT_FOUND,
-            format!("Task with id {id} not found"),
+            format!("{what} with id {id} not found"),
         )
     }
 

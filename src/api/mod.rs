@@ -23,6 +23,7 @@ mod health;
 mod layers;
 mod limits;
 mod metrics;
+mod notifications;
 mod query;
 mod rejection;
 mod request;
@@ -39,6 +40,8 @@ pub use server::{ServeError, Server};
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(notifications::routes(context))
+        .unify()
         .or(api_keys::routes(context))
         .unify()
         .or(tokens::routes(context))

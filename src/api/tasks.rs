@@ -14,7 +14,7 @@ use warp::reply::Response;
 use crate::domain::{Task, TaskChanges, TaskId};
 
 use super::body::{self, BulkId};
-use super::call::{Call, answered, json, json_body};
+use super::call::{Call, answered, json, json_body, no_content};
 use super::context::ApiContext;
 use super::error::ApiError;
 use super::query::{ListQuery, path_id};
@@ -250,9 +250,7 @@ pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
     if !deleted {
         return Err(ApiError::task_not_found(call.head.parameter()));
     }
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 /// Deletes many tasks at once; ids that do not exist are no error.

@@ -1,5 +1,6 @@
 //! What a task is, and the rules of its fields. No I/O, no framework.
 
+mod notification;
 mod priority;
 mod provider_key;
 mod task;
@@ -7,6 +8,7 @@ mod text;
 mod timestamp;
 mod user_id;
 
+pub use notification::{Notification, NotificationId, NotificationKind};
 pub use priority::{ParsePriorityError, Priority};
 pub use provider_key::{ProviderKey, ProviderKeyError};
 pub use task::{NewTask, Patch, Task, TaskChanges, TaskId};

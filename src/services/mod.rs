@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub mod auth_server;
 pub mod daemon;
 pub mod key_provider;
+pub mod mail;
 pub mod redis;
 
 /// An HTTP client that could not be set up.

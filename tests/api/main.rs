@@ -20,6 +20,7 @@ mod headers;
 mod key_attempts;
 mod limits;
 mod list;
+mod notifications;
 mod operations;
 mod tokens;
 mod update_delete;
