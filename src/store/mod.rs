@@ -3,8 +3,8 @@
 //! [`Store`] is the seam: no connection and no transaction ever leaves this
 //! module. One method is one unit of work. Its statements are `const`s beside
 //! it, written once where both engines accept the text; [`dialect`] holds what
-//! differs. [`reading!`] and [`writing!`] expand a method's body for each
-//! engine's pool.
+//! differs. [`reading!`], [`writing!`] and, for several statements,
+//! [`transaction!`](transaction) expand a method's body for each engine's pool.
 //!
 //! Time is bound from the [`Clock`], never asked of the database.
 
@@ -29,6 +29,7 @@ mod pool;
 mod probe;
 mod sessions;
 mod tasks;
+mod transaction;
 mod values;
 
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};

@@ -294,6 +294,15 @@ impl<B: Backend> Lease<'_, B> {
             self.pool.inner.retain(|_, _| false);
         }
     }
+
+    /// Ends a transaction, given what became of its COMMIT or ROLLBACK. Where that failed
+    /// the transaction may still be open (SQLite), so the connection is closed.
+    pub fn finish<T>(self, ended: &Result<T, sqlx::Error>) {
+        match ended {
+            Err(error) if !is_connection_lost(error) => drop(self),
+            _ => self.settle(ended),
+        }
+    }
 }
 
 impl<B: Backend> Deref for Lease<'_, B> {
