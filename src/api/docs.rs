@@ -33,7 +33,7 @@ const START: &str = include_str!("docs/start.js");
         description = "Tasks of users, for browsers, tools and agents.",
     ),
     paths(
-        tasks::list_tasks,
+        tasks::list::list_tasks,
         tasks::create_task,
         tasks::get_task,
         tasks::update_task,

@@ -13,11 +13,14 @@ use warp::reply::Response;
 
 mod auth;
 mod body;
+mod conditional;
 pub mod context;
 mod cors;
+mod cursor;
 pub mod docs;
 mod error;
 mod health;
+mod idempotency;
 mod layers;
 mod metrics;
 mod query;

@@ -12,16 +12,23 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::domain::{Task, TaskChanges, TaskId};
+use crate::store::Conditional;
 
 use super::auth::{Caller, CallerKind};
 use super::body::{self, BulkId};
+use super::conditional::{Preconditions, json, represent, represent_new};
 use super::context::ApiContext;
 use super::error::ApiError;
-use super::query::{ListQuery, path_id};
+use super::idempotency;
+use super::query::path_id;
 use super::request::{Head, SharedHead, endpoint, read_body, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
-use super::schema::{BulkDelete, CompleteTask, CreateTask, ListParameters, UpdateTask};
+use super::schema::{BulkDelete, CompleteTask, CreateTask, UpdateTask};
 use super::validation::Faults;
+
+pub(super) mod list;
+
+use list::list_tasks;
 
 /// Every route below `/tasks`.
 pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
@@ -123,21 +130,6 @@ where
     response
 }
 
-/// A page of tasks; contract 3.4.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct TaskList {
-    /// Newest first.
-    tasks: Vec<Task>,
-    /// All that match, on every page together.
-    total: i64,
-    /// This page's number, from 1.
-    page: i64,
-    /// Tasks on a full page.
-    limit: i64,
-    /// How many pages there are; at least 1.
-    pages: i64,
-}
-
 /// What became of each id, in the order of the request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BulkDeleted {
@@ -163,38 +155,6 @@ pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
     found(&call.head, task)
 }
 
-/// The caller's tasks, newest first.
-#[utoipa::path(
-    get, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(ListParameters),
-    responses((status = 200, description = "A page of tasks", body = TaskList)),
-)]
-pub(super) async fn list_tasks(call: &Call) -> Result<Response, ApiError> {
-    let mut faults = Faults::default();
-    let query = ListQuery::read(&call.head.query, &mut faults);
-    let query = faults.finish(Some(query))?;
-    let page = call
-        .context
-        .store
-        .tasks(
-            &call.caller.user,
-            &query.filter,
-            query.limit,
-            query.offset(),
-        )
-        .await?;
-    json(
-        StatusCode::OK,
-        &TaskList {
-            tasks: page.tasks,
-            total: page.total,
-            page: query.page,
-            limit: query.limit,
-            pages: ((page.total + query.limit - 1) / query.limit).max(1),
-        },
-    )
-}
-
 /// Creates a task.
 #[utoipa::path(
     post, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
@@ -206,10 +166,16 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
+    let key = idempotency::key(&call.head.headers)?;
     let body = json_body(call, body).await?;
     let task = body::new_task(call.caller.user.clone(), body.as_ref(), Faults::default())?;
-    let task = call.context.store.create_task(&task).await?;
-    json(StatusCode::CREATED, &task)
+    match key {
+        Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
+        None => {
+            let task = call.context.store.create_task(&task).await?;
+            Ok(represent_new(body_of(&task)?))
+        }
+    }
 }
 
 /// Changes the fields that are present.
@@ -252,14 +218,14 @@ async fn change(
     let mut faults = Faults::default();
     let id = path_id("task_id", call.head.parameter(), &mut faults);
     let changes = read(faults)?;
-    let task = match id {
-        Some(id) => {
-            call.context
-                .store
-                .update_task(&call.caller.user, id, &changes)
-                .await?
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let task = match (id, Preconditions::of(&call.head.headers)) {
+        (Some(id), None) => store.update_task(user, id, &changes).await?,
+        (Some(id), Some(conditions)) => {
+            let holds = |task: &Task| conditions.allow_change(task);
+            done(store.update_task_if(user, id, &changes, holds).await?)?
         }
-        None => None,
+        (None, _) => None,
     };
     found(&call.head, task)
 }
@@ -271,14 +237,14 @@ async fn change(
     responses((status = 204, description = "It is gone")),
 )]
 pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
-    let deleted = match task_id(&call.head)? {
-        Some(id) => {
-            call.context
-                .store
-                .delete_task(&call.caller.user, id)
-                .await?
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let deleted = match (task_id(&call.head)?, Preconditions::of(&call.head.headers)) {
+        (Some(id), None) => store.delete_task(user, id).await?,
+        (Some(id), Some(conditions)) => {
+            let holds = |task: &Task| conditions.allow_change(task);
+            done(store.delete_task_if(user, id, holds).await?)?.is_some()
         }
-        None => false,
+        (None, _) => false,
     };
     if !deleted {
         return Err(ApiError::task_not_found(call.head.parameter()));
@@ -333,7 +299,7 @@ where
             None => answer.not_found.push(value),
         }
     }
-    json(StatusCode::OK, &answer)
+    Ok(json(body_of(&answer)?))
 }
 
 async fn json_body<S, B>(call: &Call, body: S) -> Result<Option<Value>, ApiError>
@@ -358,20 +324,22 @@ fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
     faults.finish(Some(id))
 }
 
+/// What a change under a condition came to; `None` when there was nothing to change.
+fn done<T>(outcome: Conditional<T>) -> Result<Option<T>, ApiError> {
+    match outcome {
+        Conditional::Done(value) => Ok(Some(value)),
+        Conditional::NotFound => Ok(None),
+        Conditional::Refused => Err(ApiError::precondition_failed()),
+    }
+}
+
 fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
     match task {
-        Some(task) => json(StatusCode::OK, &task),
+        Some(task) => represent(head, body_of(&task)?),
         None => Err(ApiError::task_not_found(head.parameter())),
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
+fn body_of(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(value).map_err(ApiError::internal)
 }

@@ -1,11 +1,13 @@
 //! What a task is, and the rules of its fields. No I/O, no framework.
 
+mod idempotency_key;
 mod priority;
 mod task;
 mod text;
 mod timestamp;
 mod user_id;
 
+pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use priority::{ParsePriorityError, Priority};
 pub use task::{NewTask, Patch, Task, TaskChanges, TaskId};
 pub use text::{Description, TextError, Title};

@@ -24,6 +24,7 @@ use crate::config::{
 mod connect;
 mod dialect;
 mod error;
+mod idempotency;
 pub mod migrate;
 mod pool;
 mod probe;
@@ -34,10 +35,11 @@ mod values;
 
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
+pub use idempotency::Once;
 pub use pool::PoolStatus;
 pub use probe::{EngineVersion, ProbeConnection, reach};
 pub use sessions::{NewSession, Session, SessionHash};
-pub use tasks::{TaskFilter, TaskPage};
+pub use tasks::{Conditional, TaskFilter, TaskPage, TaskPosition, TaskSlice};
 
 use dialect::{Dialect, Sql};
 use pool::{Backend, Limits, Pool, Pulse};
