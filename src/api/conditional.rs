@@ -181,10 +181,10 @@ impl<'l> Iterator for Entries<'l> {
 mod tests {
     use super::*;
 
-    fn conditions(name: HeaderName, lines: &[&'static str]) -> Preconditions {
+    fn conditions(name: &HeaderName, lines: &[&'static str]) -> Preconditions {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(&name, HeaderValue::from_static(line));
+            headers.append(name, HeaderValue::from_static(line));
         }
         Preconditions::of(&headers).unwrap()
     }
@@ -210,9 +210,13 @@ mod tests {
             (&["oops \"a,b\""], false, false),
             (&[""], false, false),
         ] {
-            assert_eq!(conditions(IF_MATCH, lines).allow(&tag), strong, "{lines:?}");
             assert_eq!(
-                conditions(IF_NONE_MATCH, lines).knows(&tag),
+                conditions(&IF_MATCH, lines).allow(&tag),
+                strong,
+                "{lines:?}"
+            );
+            assert_eq!(
+                conditions(&IF_NONE_MATCH, lines).knows(&tag),
                 weak,
                 "{lines:?}"
             );

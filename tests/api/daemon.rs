@@ -29,6 +29,8 @@ pub const ORIGIN: &str = "https://app.example.com";
 enum Home {
     Postgres(TestDatabase),
     Sqlite(#[expect(dead_code, reason = "deletes the directory at the end")] tempfile::TempDir),
+    /// It is another daemon's.
+    Shared,
 }
 
 /// A running daemon.
@@ -57,6 +59,11 @@ impl Daemon {
             .expect("the test server's URL is good")
             .value;
         Self::start(target, Home::Postgres(database), Clock::system()).await
+    }
+
+    /// A second daemon on the same database, with a clock of its own.
+    pub async fn replica(&self, clock: Clock) -> Self {
+        Self::start(self.config.database.target.clone(), Home::Shared, clock).await
     }
 
     async fn start(target: DatabaseTarget, home: Home, clock: Clock) -> Self {
@@ -105,7 +112,7 @@ impl Daemon {
     pub fn postgres_url(&self) -> &str {
         match &self.home {
             Home::Postgres(database) => &database.url,
-            Home::Sqlite(_) => panic!("on SQLite"),
+            Home::Sqlite(_) | Home::Shared => panic!("not this daemon's own server"),
         }
     }
 

@@ -10,10 +10,13 @@
 mod support;
 
 mod authentication;
+mod conditional;
 mod create;
+mod cursor;
 mod daemon;
 mod errors;
 mod headers;
+mod idempotency;
 mod list;
 mod operations;
 mod update_delete;
