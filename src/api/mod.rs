@@ -18,6 +18,7 @@ pub mod context;
 mod cors;
 mod cursor;
 pub mod docs;
+mod document;
 mod error;
 mod health;
 mod idempotency;

@@ -18,12 +18,13 @@ use super::auth::{Caller, CallerKind};
 use super::body::{self, BulkId};
 use super::conditional::{Preconditions, json, represent, represent_new};
 use super::context::ApiContext;
+use super::document::{ChangeConditions, CreateOnce, ReadConditions};
 use super::error::ApiError;
 use super::idempotency;
 use super::query::path_id;
 use super::request::{Head, SharedHead, endpoint, read_body, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
-use super::schema::{BulkDelete, CompleteTask, CreateTask, UpdateTask};
+use super::schema::{BulkDelete, CompleteTask, CreateTask, PlainError, UpdateTask};
 use super::validation::Faults;
 
 pub(super) mod list;
@@ -143,8 +144,12 @@ pub struct BulkDeleted {
 /// One task.
 #[utoipa::path(
     get, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
-    responses((status = 200, description = "The task", body = Task)),
+    params(("task_id" = i64, Path, description = "The task's id"), ReadConditions),
+    responses(
+        (status = 200, description = "The task", body = Task),
+        (status = 304, description = "It is what the client knows"),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
     let id = task_id(&call.head)?;
@@ -158,6 +163,7 @@ pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
 /// Creates a task.
 #[utoipa::path(
     post, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(CreateOnce),
     request_body = CreateTask,
     responses((status = 201, description = "The new task", body = Task)),
 )]
@@ -181,9 +187,12 @@ where
 /// Changes the fields that are present.
 #[utoipa::path(
     put, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
+    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
     request_body = UpdateTask,
-    responses((status = 200, description = "The task as it now is", body = Task)),
+    responses(
+        (status = 200, description = "The task as it now is", body = Task),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn update_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
 where
@@ -197,9 +206,12 @@ where
 /// Marks a task as done, or as not done.
 #[utoipa::path(
     patch, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
+    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
     request_body = CompleteTask,
-    responses((status = 200, description = "The task as it now is", body = Task)),
+    responses(
+        (status = 200, description = "The task as it now is", body = Task),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn complete_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
 where
@@ -233,8 +245,11 @@ async fn change(
 /// Deletes a task and its notifications.
 #[utoipa::path(
     delete, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
-    responses((status = 204, description = "It is gone")),
+    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
     let (store, user) = (&call.context.store, &call.caller.user);

@@ -14,6 +14,7 @@ pub mod db;
 pub mod gen_secrets;
 pub mod health;
 pub mod migrate;
+pub mod openapi;
 pub mod output;
 pub mod serve;
 pub mod session;
@@ -56,6 +57,8 @@ pub enum Command {
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
+    /// Print the API's OpenAPI description.
+    Openapi(openapi::Options),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -68,6 +71,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
         Command::Session(command) => block_on(session::run(command, &context()?)),
+        Command::Openapi(options) => openapi::run(options),
     }
 }
 

@@ -5,9 +5,10 @@ use warp::reply::Response;
 
 use crate::api::conditional::represent;
 use crate::api::cursor;
+use crate::api::document::ReadConditions;
 use crate::api::error::ApiError;
 use crate::api::query::ListQuery;
-use crate::api::schema::ListParameters;
+use crate::api::schema::{ListParameters, PlainError};
 use crate::api::validation::Faults;
 use crate::domain::Task;
 use crate::store::TaskPosition;
@@ -55,8 +56,12 @@ pub enum TaskListAnswer {
 /// The caller's tasks, newest first.
 #[utoipa::path(
     get, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(ListParameters),
-    responses((status = 200, description = "Tasks", body = TaskListAnswer)),
+    params(ListParameters, ReadConditions),
+    responses(
+        (status = 200, description = "Tasks", body = TaskListAnswer),
+        (status = 304, description = "The list is what the client knows"),
+        (status = 412, description = "The list is not what the client knows", body = PlainError),
+    ),
 )]
 pub(in crate::api) async fn list_tasks(call: &Call) -> Result<Response, ApiError> {
     let mut faults = Faults::default();
