@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
@@ -59,6 +60,10 @@ pub struct Metrics {
     pub authentications: IntCounterVec,
     /// Seconds that looking at credentials took, by method.
     pub auth_validation: HistogramVec,
+    /// Requests answered with 429, by the limit that they exceeded.
+    pub rate_limited: IntCounterVec,
+    /// Times that Redis did not count, the tries to reach it again included.
+    pub rate_limit_backend_errors: IntCounter,
     pool: IntGaugeVec,
 }
 
@@ -100,6 +105,14 @@ impl Metrics {
                 ]),
                 &["method"],
             )?,
+            rate_limited: IntCounterVec::new(
+                Opts::new("rate_limited_total", "Requests beyond a limit."),
+                &["limit"],
+            )?,
+            rate_limit_backend_errors: IntCounter::new(
+                "rate_limit_backend_errors_total",
+                "Times that Redis did not count; limits are each replica's own then.",
+            )?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -124,6 +137,8 @@ impl Metrics {
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.authentications.clone()))?;
         registry.register(Box::new(metrics.auth_validation.clone()))?;
+        registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.rate_limit_backend_errors.clone()))?;
         registry.register(Box::new(metrics.pool.clone()))?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(

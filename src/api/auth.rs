@@ -20,6 +20,9 @@ use super::error::ApiError;
 /// The user on whose behalf a service calls; contract 2.2.
 pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
+/// The service token on the route that tells a key; contract 2.3.
+pub(super) const X_SERVICE_AUTH: HeaderName = HeaderName::from_static("x-service-auth");
+
 /// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
 const CLOCK_SKEW_SECONDS: f64 = 30.0;
 
@@ -106,14 +109,62 @@ impl Authenticator {
         let (kind, outcome) = if headers.contains_key(X_USER_ID) {
             (Some(CallerKind::Service), self.service(headers))
         } else {
-            match bearer(headers) {
-                None => (None, Err(ApiError::unauthorized("Not authenticated"))),
-                Some(token) if looks_like_jwt(token) => {
-                    (Some(CallerKind::User), self.jwt(token, now))
-                }
-                Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
-            }
+            self.token(headers, store, now).await
         };
+        self.observed(started, kind, outcome)
+    }
+
+    /// The caller of a route for users alone; `X-User-ID` means nothing there.
+    pub async fn user(
+        &self,
+        headers: &HeaderMap,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Caller, ApiError> {
+        let started = Instant::now();
+        let (kind, outcome) = self.token(headers, store, now).await;
+        self.observed(started, kind, outcome)
+    }
+
+    /// The caller of the route that tells a key: a user, or the service of contract 2.3.
+    pub async fn key_reader(
+        &self,
+        headers: &HeaderMap,
+        store: &Store,
+        now: Timestamp,
+    ) -> Result<Caller, ApiError> {
+        let started = Instant::now();
+        let service = [X_USER_ID, X_SERVICE_AUTH]
+            .iter()
+            .all(|name| headers.contains_key(name));
+        let (kind, outcome) = if service {
+            (Some(CallerKind::Service), self.key_service(headers))
+        } else {
+            self.token(headers, store, now).await
+        };
+        self.observed(started, kind, outcome)
+    }
+
+    /// Who a bearer token says is calling; no kind when there is none.
+    async fn token(
+        &self,
+        headers: &HeaderMap,
+        store: &Store,
+        now: Timestamp,
+    ) -> (Option<CallerKind>, Result<UserId, ApiError>) {
+        match bearer(headers) {
+            None => (None, Err(ApiError::unauthorized("Not authenticated"))),
+            Some(token) if looks_like_jwt(token) => (Some(CallerKind::User), self.jwt(token, now)),
+            Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
+        }
+    }
+
+    fn observed(
+        &self,
+        started: Instant,
+        kind: Option<CallerKind>,
+        outcome: Result<UserId, ApiError>,
+    ) -> Result<Caller, ApiError> {
         let method = kind.map_or("none", CallerKind::method);
         let result = match &outcome {
             Ok(_) => "accepted",
@@ -134,23 +185,30 @@ impl Authenticator {
 
     /// Contract 2.2: the service token, and whom it speaks for.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
-        let token = bearer(headers).unwrap_or_default();
+        match bearer(headers) {
+            None => Err(ApiError::unauthorized("Not authenticated")),
+            Some(token) if self.is_service_token(token) => named_user(headers),
+            Some(_) => Err(ApiError::wrong_service_token().challenging()),
+        }
+    }
+
+    /// Contract 2.3: the same in a header of its own, and without a challenge on failure.
+    fn key_service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
+        let mut tokens = headers.get_all(X_SERVICE_AUTH).iter();
+        match (tokens.next(), tokens.next()) {
+            (Some(token), None) if self.is_service_token(token.as_bytes()) => named_user(headers),
+            _ => Err(ApiError::wrong_service_token()),
+        }
+    }
+
+    fn is_service_token(&self, token: &[u8]) -> bool {
         let accepted = self
             .service_tokens
             .all()
             .map(|secret| secret.expose().as_bytes().ct_eq(token))
             // Every secret is compared, so that the time tells nothing.
             .fold(subtle::Choice::from(0), |any, one| any | one);
-        if token.is_empty() || !bool::from(accepted) {
-            return Err(ApiError::unauthorized("Invalid service credentials"));
-        }
-        let mut named = headers.get_all(X_USER_ID).iter();
-        let (Some(value), None) = (named.next(), named.next()) else {
-            return Err(ApiError::bad_request("X-User-ID must be sent once"));
-        };
-        let text = std::str::from_utf8(value.as_bytes())
-            .map_err(|_| ApiError::bad_request("X-User-ID is not valid UTF-8"))?;
-        UserId::new(text).map_err(|error| ApiError::bad_request(format!("X-User-ID: {error}")))
+        !token.is_empty() && bool::from(accepted)
     }
 
     /// Contract 2.1.
@@ -205,6 +263,17 @@ impl Authenticator {
             store.session_user(&self.session_secrets, token).await;
         user?.ok_or_else(invalid)
     }
+}
+
+/// Whom a service speaks for.
+fn named_user(headers: &HeaderMap) -> Result<UserId, ApiError> {
+    let mut named = headers.get_all(X_USER_ID).iter();
+    let (Some(value), None) = (named.next(), named.next()) else {
+        return Err(ApiError::bad_request("X-User-ID must be sent once"));
+    };
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| ApiError::bad_request("X-User-ID is not valid UTF-8"))?;
+    UserId::new(text).map_err(|error| ApiError::bad_request(format!("X-User-ID: {error}")))
 }
 
 /// The token behind `Authorization: Bearer`; `None` when there is none.

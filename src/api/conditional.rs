@@ -3,12 +3,13 @@
 //! A tag is strong: a hash of exactly the bytes that a GET would send. So a task
 //! that was just created or changed has the tag of the answer to the next GET.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, VARY};
+use http::header::{CACHE_CONTROL, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
 use crate::domain::Task;
 
+use super::call::json_response;
 use super::error::ApiError;
 use super::request::Head;
 
@@ -41,24 +42,13 @@ pub(super) fn represent(head: &Head, body: Vec<u8>) -> Result<Response, ApiError
             return Ok(response);
         }
     }
-    Ok(tagged(json(body), tag))
+    Ok(tagged(json_response(StatusCode::OK, body), tag))
 }
 
 /// 201 with `body`, JSON, as what was created.
 pub(super) fn represent_new(body: Vec<u8>) -> Response {
     let tag = tag_of(&body);
-    let mut response = tagged(json(body), tag);
-    *response.status_mut() = StatusCode::CREATED;
-    response
-}
-
-/// 200 with `body`, JSON.
-pub(super) fn json(body: Vec<u8>) -> Response {
-    let mut response = Response::new(body.into());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    tagged(json_response(StatusCode::CREATED, body), tag)
 }
 
 fn tagged(mut response: Response, tag: HeaderValue) -> Response {

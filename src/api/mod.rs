@@ -11,8 +11,10 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+mod api_keys;
 mod auth;
 mod body;
+mod call;
 mod conditional;
 pub mod context;
 mod cors;
@@ -23,6 +25,7 @@ mod error;
 mod health;
 mod idempotency;
 mod layers;
+mod limits;
 mod metrics;
 mod query;
 mod rejection;
@@ -33,12 +36,14 @@ mod server;
 mod tasks;
 mod validation;
 
-pub use context::ApiContext;
+pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};
 
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(api_keys::routes(context))
+        .unify()
         .or(health::routes(context))
         .unify()
         .or(metrics::routes(context))

@@ -30,6 +30,16 @@ pub static TASK: Route = Route {
     template: "/tasks/{task_id}",
     methods: &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
 };
+/// The user's provider key.
+pub static USER_API_KEYS: Route = Route {
+    template: "/api/user-api-keys",
+    methods: &[Method::POST],
+};
+/// The one that is stored.
+pub static USER_API_KEY_CURRENT: Route = Route {
+    template: "/api/user-api-keys/current",
+    methods: &[Method::GET, Method::DELETE],
+};
 /// Whether the service works, the database included.
 pub static HEALTH: Route = Route {
     template: "/health",
@@ -72,10 +82,12 @@ pub static OPENAPI: Route = Route {
 };
 
 /// All routes; among those that fit a path and a method the first counts.
-pub static ALL: [&Route; 11] = [
+pub static ALL: [&Route; 13] = [
     &TASKS,
     &TASKS_BULK_DELETE,
     &TASK,
+    &USER_API_KEYS,
+    &USER_API_KEY_CURRENT,
     &HEALTH,
     &HEALTH_LIVE,
     &HEALTH_READY,

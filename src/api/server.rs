@@ -3,7 +3,7 @@
 //! hyper-util serves warp's filters, so that all of these are ours to set.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -193,7 +193,7 @@ async fn accept(
             _ = stopped.wait_for(|stop| *stop) => break,
             accepted = next_connection(&listener, &slots) => accepted,
         };
-        let (stream, slot) = match accepted {
+        let (stream, peer, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Mostly "too many open files": the reason outlives this moment.
@@ -207,7 +207,7 @@ async fn accept(
         tokio::spawn(async move {
             let connections = app.connections();
             connections.inc();
-            let service = service_fn(|request| layers::answer(app.clone(), request));
+            let service = service_fn(|request| layers::answer(app.clone(), peer, request));
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEAD_TIMEOUT)
@@ -229,14 +229,14 @@ async fn accept(
 async fn next_connection(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     // The semaphore is never closed.
     let slot = slots
         .clone()
         .acquire_owned()
         .await
         .map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, slot))
+    Ok((stream, peer.ip(), slot))
 }

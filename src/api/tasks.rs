@@ -14,15 +14,15 @@ use warp::reply::Response;
 use crate::domain::{Task, TaskChanges, TaskId};
 use crate::store::Conditional;
 
-use super::auth::{Caller, CallerKind};
 use super::body::{self, BulkId};
-use super::conditional::{Preconditions, json, represent, represent_new};
+use super::call::{Call, answered, json, json_body, json_bytes};
+use super::conditional::{Preconditions, represent, represent_new};
 use super::context::ApiContext;
 use super::document::{ChangeConditions, CreateOnce, ReadConditions};
 use super::error::ApiError;
 use super::idempotency;
 use super::query::path_id;
-use super::request::{Head, SharedHead, endpoint, read_body, with};
+use super::request::{Head, endpoint, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
 use super::schema::{BulkDelete, CompleteTask, CreateTask, PlainError, UpdateTask};
 use super::validation::Faults;
@@ -98,39 +98,6 @@ pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// One call of somebody known.
-pub(super) struct Call {
-    head: SharedHead,
-    context: ApiContext,
-    caller: Caller,
-}
-
-/// Finds out who is calling, runs the handler, and turns what comes of it into a response.
-async fn answered<F, T>(head: SharedHead, context: ApiContext, handler: F) -> Response
-where
-    F: FnOnce(Call) -> T,
-    T: Future<Output = Result<Response, ApiError>>,
-{
-    let now = context.clock.now();
-    let caller = match context
-        .auth
-        .caller(&head.headers, &context.store, now)
-        .await
-    {
-        Ok(caller) => caller,
-        Err(error) => return error.into_response(),
-    };
-    let kind: CallerKind = caller.kind;
-    let call = Call {
-        head,
-        context,
-        caller,
-    };
-    let mut response = handler(call).await.unwrap_or_else(ApiError::into_response);
-    response.extensions_mut().insert(kind);
-    response
-}
-
 /// What became of each id, in the order of the request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BulkDeleted {
@@ -179,7 +146,7 @@ where
         Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
         None => {
             let task = call.context.store.create_task(&task).await?;
-            Ok(represent_new(body_of(&task)?))
+            Ok(represent_new(json_bytes(&task)?))
         }
     }
 }
@@ -314,23 +281,7 @@ where
             None => answer.not_found.push(value),
         }
     }
-    Ok(json(body_of(&answer)?))
-}
-
-async fn json_body<S, B>(call: &Call, body: S) -> Result<Option<Value>, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let context = &call.context;
-    let bytes = read_body(
-        &call.head,
-        body,
-        context.max_body_bytes,
-        context.request_timeout / 2,
-    )
-    .await?;
-    body::parse(&call.head.headers, &bytes)
+    json(StatusCode::OK, &answer)
 }
 
 fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
@@ -350,11 +301,7 @@ fn done<T>(outcome: Conditional<T>) -> Result<Option<T>, ApiError> {
 
 fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
     match task {
-        Some(task) => represent(head, body_of(&task)?),
+        Some(task) => represent(head, json_bytes(&task)?),
         None => Err(ApiError::task_not_found(head.parameter())),
     }
-}
-
-fn body_of(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(value).map_err(ApiError::internal)
 }

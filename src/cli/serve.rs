@@ -51,7 +51,8 @@ async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let context = ApiContext::new(config, store.clone(), clock).context("cannot set up metrics")?;
+    let context =
+        ApiContext::new(config, store.clone(), clock).context("cannot set up the daemon")?;
     let server = Server::bind(config, context)?;
     let address = server.address()?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");

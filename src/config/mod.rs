@@ -154,6 +154,22 @@ pub struct IpNetwork {
     pub prefix: u8,
 }
 
+impl IpNetwork {
+    /// Whether `address` lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address| match address {
+            IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+            IpAddr::V6(address) => (u128::from(address), 128),
+        };
+        let (network, length) = bits(self.address);
+        let (other, other_length) = bits(address);
+        // No leading bits at all: everything of the family differs in none of them.
+        let ignored = length - u32::from(self.prefix).min(length);
+        length == other_length && (network ^ other).checked_shr(ignored).unwrap_or(0) == 0
+    }
+}
+
 /// The listener and its limits.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {

@@ -2,6 +2,7 @@
 
 mod idempotency_key;
 mod priority;
+mod provider_key;
 mod task;
 mod text;
 mod timestamp;
@@ -9,6 +10,7 @@ mod user_id;
 
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use priority::{ParsePriorityError, Priority};
+pub use provider_key::{ProviderKey, ProviderKeyError};
 pub use task::{NewTask, Patch, Task, TaskChanges, TaskId};
 pub use text::{Description, TextError, Title};
 pub use timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};

@@ -1,11 +1,13 @@
-//! What is reached over the network by HTTP.
+//! What is reached over the network.
 //!
-//! Every client starts from [`http_client`], so that all of them trust the same
+//! Every HTTP client starts from [`http_client`], so that all of them trust the same
 //! authorities and none of them is led elsewhere.
 
 use std::sync::Arc;
 
 pub mod daemon;
+pub mod key_provider;
+pub mod redis;
 
 /// The base of every HTTP client.
 ///

@@ -21,10 +21,12 @@ use crate::config::{
     DatabaseConfig, DatabaseTarget, HealthProbe, PoolerMode, PostgresTarget, SqliteTarget,
 };
 
+mod api_keys;
 mod connect;
 mod dialect;
 mod error;
 mod idempotency;
+mod key_cipher;
 pub mod migrate;
 mod pool;
 mod probe;
@@ -33,9 +35,11 @@ mod tasks;
 mod transaction;
 mod values;
 
+pub use api_keys::{ATTEMPT_WINDOW, Attempts, StoredKey};
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use idempotency::Once;
+pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableError};
 pub use pool::PoolStatus;
 pub use probe::{EngineVersion, ProbeConnection, reach};
 pub use sessions::{NewSession, Session, SessionHash};

@@ -2,7 +2,6 @@
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use todoctl::clock::Clock;
 
 use crate::daemon::{Daemon, ORIGIN, send};
 use crate::on_both_engines;
@@ -173,7 +172,7 @@ on_both_engines! {
 
     /// Of many who change what they saw at the same time, over two daemons, one succeeds.
     async fn no_update_is_lost(daemon) {
-        let replica = daemon.replica(Clock::system()).await;
+        let replica = daemon.replica().await;
         let id = daemon.create_titled("t").await;
         for round in 0..5 {
             let (_, tag, _) = tagged(daemon.call(Method::GET, &path(id))).await;

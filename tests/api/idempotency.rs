@@ -118,7 +118,7 @@ on_both_engines! {
 
     /// Twins at the same time, over two daemons: one creates, the others wait and get its answer.
     async fn twins(daemon) {
-        let replica = daemon.replica(Clock::system()).await;
+        let replica = daemon.replica().await;
         for round in 0..5 {
             let mut twins = tokio::task::JoinSet::new();
             for number in 0..8 {
@@ -138,7 +138,7 @@ on_both_engines! {
     /// After 24 hours a key is free again, whether or not it was pruned.
     async fn expiry(daemon) {
         let clock = Clock::fixed(daemon.clock.now());
-        let daemon = daemon.replica(clock.clone()).await;
+        let daemon = daemon.replica_at(clock.clone()).await;
         let start = clock.now();
         let (_, first) = send(post(&daemon, "k", &json!({ "title": "t" }))).await;
         send(post(&daemon, "old", &json!({ "title": "t" }))).await;

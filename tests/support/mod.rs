@@ -8,9 +8,13 @@
 
 use std::time::Duration;
 
+mod http_peer;
 mod postgres;
+mod redis;
 
+pub use http_peer::{Answer, HttpPeer, Received};
 pub use postgres::{TestDatabase, postgres_url};
+pub use redis::RedisServer;
 
 /// A fresh folder for a SQLite database, deleted with its value.
 pub fn sqlite_dir() -> tempfile::TempDir {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use warp::reply::Response;
 
+use crate::api::call::{Call, json_bytes};
 use crate::api::conditional::represent;
 use crate::api::cursor;
 use crate::api::document::ReadConditions;
@@ -12,8 +13,6 @@ use crate::api::schema::{ListParameters, PlainError};
 use crate::api::validation::Faults;
 use crate::domain::Task;
 use crate::store::TaskPosition;
-
-use super::{Call, body_of};
 
 /// A page of tasks; contract 3.4.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -71,7 +70,7 @@ pub(in crate::api) async fn list_tasks(call: &Call) -> Result<Response, ApiError
         None => TaskListAnswer::Page(page(call, &query).await?),
         Some(after) => TaskListAnswer::Slice(slice(call, &query, after).await?),
     };
-    represent(&call.head, body_of(&answer)?)
+    represent(&call.head, json_bytes(&answer)?)
 }
 
 async fn page(call: &Call, query: &ListQuery) -> Result<TaskList, ApiError> {
