@@ -198,6 +198,14 @@ impl ApiError {
         Self::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").with_header(ALLOW, allow)
     }
 
+    /// 412 (a): the task is not, or no longer, as the client's condition wants it.
+    pub fn precondition_failed() -> Self {
+        Self::plain(
+            StatusCode::PRECONDITION_FAILED,
+            "The condition in If-Match or If-None-Match does not hold",
+        )
+    }
+
     /// 413 (a).
     pub fn body_too_large(limit: usize) -> Self {
         Self::plain(

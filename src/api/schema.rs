@@ -106,6 +106,9 @@ pub struct ListParameters {
     /// Tasks on a page.
     #[param(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<i64>,
+    /// Go on where a list before ended, as its `next_cursor` says; empty starts one. Nothing is
+    /// counted then, and `page` must be absent.
+    cursor: Option<String>,
 }
 
 /// An error raised on purpose; contract 1.1 (a).

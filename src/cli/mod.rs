@@ -15,6 +15,7 @@ pub mod gen_secrets;
 pub mod health;
 pub mod jobs;
 pub mod migrate;
+pub mod openapi;
 pub mod output;
 pub mod serve;
 pub mod session;
@@ -60,6 +61,8 @@ pub enum Command {
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
+    /// Print the API's OpenAPI description.
+    Openapi(openapi::Options),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -73,6 +76,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Health(options) => block_on(health::run(options, context())),
         Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Session(command) => block_on(session::run(command, &context()?)),
+        Command::Openapi(options) => openapi::run(options),
     }
 }
 

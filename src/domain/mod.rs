@@ -1,5 +1,6 @@
 //! What a task is, and the rules of its fields. No I/O, no framework.
 
+mod idempotency_key;
 mod notification;
 mod priority;
 mod provider_key;
@@ -8,6 +9,7 @@ mod text;
 mod timestamp;
 mod user_id;
 
+pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use notification::{Notification, NotificationId, NotificationKind};
 pub use priority::{ParsePriorityError, Priority};
 pub use provider_key::{ProviderKey, ProviderKeyError};

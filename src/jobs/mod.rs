@@ -139,6 +139,7 @@ pub async fn run_reminders(
 async fn prune(store: &Store, clock: &Clock) -> Result<(), StoreError> {
     outbox::prune(store, clock.now()).await?;
     store.prune_attempts().await?;
+    store.prune_idempotency_keys().await?;
     Ok(())
 }
 

@@ -94,7 +94,12 @@ impl Daemon {
 
     /// Another daemon on the same database: a second replica, or the next after a restart.
     pub async fn replica(&self) -> Self {
-        Self::start(self.config.clone(), Home::Elsewhere, self.clock.clone()).await
+        self.replica_at(self.clock.clone()).await
+    }
+
+    /// The same with a clock of its own.
+    pub async fn replica_at(&self, clock: Clock) -> Self {
+        Self::start(self.config.clone(), Home::Elsewhere, clock).await
     }
 
     async fn start(config: Config, home: Home, clock: Clock) -> Self {
