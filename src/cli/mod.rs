@@ -9,10 +9,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod context;
 pub mod db;
 pub mod gen_secrets;
 pub mod health;
+pub mod man;
 pub mod migrate;
 pub mod output;
 pub mod serve;
@@ -24,7 +26,7 @@ use context::Context;
 #[derive(Debug, Parser)]
 #[command(
     name = "todoctl",
-    version,
+    version = crate::VERSION,
     about,
     propagate_version = true,
     arg_required_else_help = true
@@ -56,6 +58,10 @@ pub enum Command {
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
+    /// Print the completion script of a shell.
+    Completions(completions::Options),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Options),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -68,6 +74,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
         Command::Session(command) => block_on(session::run(command, &context()?)),
+        Command::Completions(options) => completions::run(options),
+        Command::Man(options) => man::run(options),
     }
 }
 
