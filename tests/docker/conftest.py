@@ -19,6 +19,40 @@ CANARY_FILES = [
 ]
 
 
+# What the compose file and the recipes call their containers.
+FIXED_NAMES = ["todo-backend-api", "todo-backend"]
+
+
+class Project:
+    """A folder with compose files in it, and the commands of a developer."""
+
+    environment = {"COMPOSE_PROJECT_NAME": LABEL, "DOCKER_BUILDKIT": "0",
+                   "COMPOSE_DOCKER_CLI_BUILD": "0"}
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def run(self, *command, **options):
+        environment = {**self.environment, **options.pop("env", {})}
+        return run(*command, cwd=self.folder, env=environment, **options)
+
+    def compose(self, *arguments, **options):
+        """Compose 1.29, which Debian has."""
+        return self.run("docker-compose", *arguments, **options).stdout
+
+    def compose_v2(self, *arguments, **options):
+        return self.run("docker", "compose", *arguments, **options).stdout
+
+    def remove(self):
+        for name in FIXED_NAMES:
+            docker("rm", "-f", "-v", name, check=False)
+        secrets_given = dict.fromkeys(support.new_secrets(), "unused")
+        self.compose("-f", "docker-compose.fullstack.yml", "--profile", "all", "down", "-v",
+                     "--remove-orphans", check=False, env=secrets_given)
+        keep = [] if os.environ.get("TODOCTL_DOCKER_KEEP") == "1" else ["-v"]
+        self.compose("--profile", "postgres", "down", *keep, "--remove-orphans", check=False)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """The logs of the containers that live while a test fails."""
@@ -60,23 +94,41 @@ def commit():
     return done.stdout.strip() if done.returncode == 0 else "0123456789abcdef0123456789abcdef01234567"
 
 
-@pytest.fixture(scope="session")
-def context(tmp_path_factory):
-    """The project as a clone has it, and secrets lying about in it."""
-    folder = tmp_path_factory.mktemp("context")
+def copy_project(folder):
+    """The project as a clone has it."""
     listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", check=False)
-    if listed.returncode == 0:
-        for name in filter(None, listed.stdout.split("\0")):
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, folder / name)
-    else:
+    if listed.returncode != 0:
         shutil.copytree(ROOT, folder, dirs_exist_ok=True,
                         ignore=shutil.ignore_patterns("target", "data", ".env"))
+        return
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+@pytest.fixture(scope="session")
+def context(tmp_path_factory):
+    """A build context with secrets lying about in it."""
+    folder = tmp_path_factory.mktemp("context")
+    copy_project(folder)
     for name in CANARY_FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(CANARY + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    """A folder to work in as a developer does: compose runs there."""
+    for name in FIXED_NAMES:
+        found = run("docker", "container", "inspect", name, check=False)
+        assert found.returncode != 0, f"a container named {name} is in the way: docker rm -f {name}"
+    folder = tmp_path_factory.mktemp("clone") / "todo-backend"
+    folder.mkdir()
+    copy_project(folder)
+    yield Project(folder)
+    Project(folder).remove()
 
 
 @pytest.fixture(scope="session")
@@ -138,3 +190,10 @@ def database(postgres):
     name = "t" + secrets.token_hex(4)
     postgres.psql("postgres", f"CREATE DATABASE {name}")
     return postgres.url(name)
+
+
+@pytest.fixture(scope="session")
+def prometheus_image():
+    """Debian's Prometheus, with promtool."""
+    docker("build", "-t", "todo-prometheus", ROOT / "deploy/prometheus", env={"DOCKER_BUILDKIT": "0"})
+    return "todo-prometheus"

@@ -11,7 +11,6 @@ import yaml
 
 from support import ROOT, FACTS, Api, Container, Load, docker, new_secrets, until
 
-PROMETHEUS = "todo-prometheus"
 FOLDER = ROOT / "deploy" / "prometheus"
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/todoctl.json").read_text())
 
@@ -27,12 +26,6 @@ def queries():
     for panel in panels():
         for target in panel["targets"]:
             yield pytest.param(target["expr"], id=f"{panel['title']} {target['refId']}")
-
-
-@pytest.fixture(scope="session")
-def prometheus_image():
-    docker("build", "-t", PROMETHEUS, FOLDER, env={"DOCKER_BUILDKIT": "0"})
-    return PROMETHEUS
 
 
 def promtool(image, *arguments):
