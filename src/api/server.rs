@@ -37,6 +37,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// At a stop, how long the next connection is waited for before the queue counts as empty.
+const QUEUE_PATIENCE: Duration = Duration::from_millis(1);
+
 /// What the kernel queues while all workers are busy.
 const BACKLOG: u32 = 1024;
 
@@ -202,28 +205,46 @@ async fn accept(
                 continue;
             }
         };
-        let watcher = graceful.watcher();
-        let app = app.clone();
-        tokio::spawn(async move {
-            let connections = app.connections();
-            connections.inc();
-            let service = service_fn(|request| layers::answer(app.clone(), request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            connections.dec();
-            drop(slot);
-        });
+        serve_connection(&app, &graceful, stream, slot);
+    }
+    // The kernel has accepted connections that this loop has not taken: their clients may have
+    // sent a request and count on its answer. There are no more of them than its queue holds.
+    for _ in 0..BACKLOG {
+        let queued = tokio::time::timeout(QUEUE_PATIENCE, next_connection(&listener, &slots));
+        let Ok(Ok((stream, slot))) = queued.await else {
+            break;
+        };
+        serve_connection(&app, &graceful, stream, slot);
     }
     drop(listener);
     tokio::time::timeout(grace, graceful.shutdown())
         .await
         .is_ok()
+}
+
+fn serve_connection(
+    app: &App,
+    graceful: &GracefulShutdown,
+    stream: TcpStream,
+    slot: tokio::sync::OwnedSemaphorePermit,
+) {
+    let watcher = graceful.watcher();
+    let app = app.clone();
+    tokio::spawn(async move {
+        let connections = app.connections();
+        connections.inc();
+        let service = service_fn(|request| layers::answer(app.clone(), request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        connections.dec();
+        drop(slot);
+    });
 }
 
 async fn next_connection(

@@ -178,14 +178,17 @@ def container(*arguments, **options):
 
 
 class Load:
-    """Clients that create tasks, each over a connection that it keeps, until told to stop.
+    """Clients that create tasks until told to stop.
 
-    A client whose connection ends without a byte of an answer may try again by the rules of
-    HTTP (RFC 9112, 9.3.1) and was not served; what was served is told by the store.
+    One half keeps its connections. When such a connection ends before an answer began, the
+    client may try again by the rules of HTTP (RFC 9112, 9.3.1) and was not served; what was
+    served is told by the store. The other half connects anew for each request: whoever is
+    let in gets an answer.
     """
 
     def __init__(self, api, clients=8):
         self.api = api
+        self.dropped: list[str] = []   # let in over a new connection, and not answered
         self.acknowledged: list[str] = []
         self.refused: list[str] = []   # answered with anything but 201
         self.unanswered: list[str] = []
@@ -204,22 +207,29 @@ class Load:
             thread.join()
 
     def _client(self, number):
+        keeps = number % 2 == 0
         connection, count, failures = None, 0, 0
         while not self._stop.is_set() and failures < 20:
             count += 1
             title = f"load {number} {count}"
+            known = connection is not None
             try:
-                connection = connection or http.client.HTTPConnection(
-                    self.api.host, self.api.port, timeout=20)
+                if not known:
+                    connection = http.client.HTTPConnection(self.api.host, self.api.port, timeout=20)
+                    connection.connect()
+            except OSError:
+                connection, failures = None, failures + 1
+                time.sleep(0.05)
+                continue
+            try:
                 connection.request(
                     "POST", "/tasks/", json.dumps({"title": title}),
                     {"Authorization": f"Bearer {self.api.token}", "X-User-ID": self.api.user,
                      "Content-Type": "application/json"})
                 answer = connection.getresponse()
-            except (OSError, http.client.HTTPException):
-                self.unanswered.append(title)
-                connection, failures = None, failures + 1
-                time.sleep(0.05)
+            except (OSError, http.client.HTTPException) as error:
+                (self.unanswered if known else self.dropped).append(f"{title}: {error!r}")
+                connection = None
                 continue
             try:
                 answer.read()
@@ -231,6 +241,6 @@ class Load:
                 self.acknowledged.append(title)
             else:
                 self.refused.append(f"{answer.status} {title}")
-            if answer.will_close:
+            if answer.will_close or not keeps:
                 connection.close()
                 connection = None

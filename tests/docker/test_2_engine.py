@@ -63,6 +63,7 @@ def test_stop_under_load_fails_no_accepted_request(image, network, values, datab
         assert "stopped" in daemon.logs()
     assert not load.refused, load.refused[:5]
     assert not load.broken, load.broken[:5]
+    assert not load.dropped, load.dropped[:5]
     with container(image, **arguments) as daemon:
         api = daemon.api(token)
         api.wait()
