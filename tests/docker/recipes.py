@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-BLOCK = re.compile(r"^```sh\n(?P<code>.*?)^```\n(?:<!-- (?P<what>expect|interrupt after): (?P<text>.*) -->\n)?",
+BLOCK = re.compile(r"^```sh\n(?P<code>.*?)^```\n(?:<!-- (?P<what>expect|interrupt after): (?P<text>[^\n]*) -->\n)?",
                    re.M | re.S)
 HEADING = re.compile(r"^#+ (.*)$", re.M)
 
