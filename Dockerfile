@@ -18,6 +18,7 @@ COPY --from=runtime / /rootfs/
 RUN rm -rf /rootfs/home /rootfs/root /rootfs/var/tmp /rootfs/var/cache \
     && echo 'appuser:x:1000:1000:todoctl:/data:/sbin/nologin' > /rootfs/etc/passwd \
     && echo 'appuser:x:1000:' > /rootfs/etc/group \
+    && find /rootfs -perm -0002 ! -type l -exec chmod o-w {} + \
     && chmod 1777 /rootfs/tmp \
     && install -d -m 0750 /data
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,6 +21,7 @@ class Hosting:
     probe: str
     kill_after: int
     options: list = field(default_factory=list)
+    check: list = field(default_factory=lambda: ["/usr/local/bin/todoctl", "health"])
 
 
 def render():
@@ -64,12 +64,11 @@ def ecs():
     environment |= {item["name"]: ASKED for item in one["secrets"]}
     command = one["healthCheck"]["command"]
     assert command[0] == "CMD"
-    options = ["--user", one["user"], "--memory", f"{task['memory']}m", "--cap-drop", "ALL",
-               "--health-cmd", shlex.join(command[1:])]
+    options = ["--user", one["user"], "--memory", f"{task['memory']}m", "--cap-drop", "ALL"]
     if one["readonlyRootFilesystem"]:
         options.append("--read-only")
     return Hosting(environment, one["portMappings"][0]["containerPort"],
-                   command[-1].split("8000", 1)[1], one["stopTimeout"], options)
+                   command[-1].split("8000", 1)[1], one["stopTimeout"], options, command[1:])
 
 
 def systemd():
@@ -106,6 +105,7 @@ def test_starts_with_the_environment_of(service, image, network, database):
         api = daemon.api(environment["SERVICE_AUTH_TOKEN"], host.port)
         api.wait(host.probe)
         api.create(f"on {service}")
+        daemon.exec(*host.check)
         daemon.wait_health("healthy")
         docker("stop", "-t", host.kill_after, daemon.name)
         assert daemon.exit_code() == 0
