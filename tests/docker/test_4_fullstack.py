@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 import yaml
 
-from support import FACTS, ROOT, Api, docker, new_secrets, run, until
+from support import FACTS, ROOT, Api, Load, docker, new_secrets, run, until
 
 FILE = "docker-compose.fullstack.yml"
 SECRETS = new_secrets()
@@ -67,10 +67,8 @@ def test_requests_go_through_the_pooler_and_migrations_do_not(stack, project, en
 
 def test_many_requests_through_the_pooler(stack):
     """More at once than PgBouncer has server connections."""
-    from support import Load
     with Load(stack, clients=40) as load:
-        time.sleep(5)
-    assert len(load.acknowledged) > 100
+        until("load", lambda: len(load.acknowledged) > 200, 60)
     assert not load.refused and not load.broken, (load.refused[:3], load.broken[:3])
 
 
