@@ -3,13 +3,18 @@
 use std::io::{self, IsTerminal};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
 
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::store::Store;
+
+mod jobs;
+
+pub use jobs::JobMetrics;
 
 /// Starts logging to stderr. A second call changes nothing.
 ///
@@ -63,6 +68,18 @@ pub struct Metrics {
     /// each `/health/ready`.
     pub migrations_pending: IntGauge,
     database_up: IntGauge,
+    /// Requests answered with 429, by the limit that they exceeded.
+    pub rate_limited: IntCounterVec,
+    /// Times that Redis did not count, the tries to reach it again included.
+    pub rate_limit_backend_errors: IntCounter,
+    /// Questions to the auth server by question and outcome.
+    pub auth_server_requests: IntCounterVec,
+    /// Access tokens issued for a refresh token.
+    pub token_refreshes: IntCounter,
+    /// Refreshes that were refused, by reason.
+    pub token_refresh_errors: IntCounterVec,
+    /// What the jobs count.
+    pub jobs: JobMetrics,
     pool: IntGaugeVec,
 }
 
@@ -112,6 +129,33 @@ impl Metrics {
                 "todoctl_database_up",
                 "1 when the newest query was answered, 0 when it was not.",
             )?,
+            rate_limited: IntCounterVec::new(
+                Opts::new("rate_limited_total", "Requests beyond a limit."),
+                &["limit"],
+            )?,
+            rate_limit_backend_errors: IntCounter::new(
+                "rate_limit_backend_errors_total",
+                "Times that Redis did not count; limits are each replica's own then.",
+            )?,
+            auth_server_requests: IntCounterVec::new(
+                Opts::new(
+                    "auth_server_requests_total",
+                    "Questions to the auth server, also those not put because it failed.",
+                ),
+                &["question", "outcome"],
+            )?,
+            token_refreshes: IntCounter::new(
+                "token_refresh_total",
+                "Access tokens issued for a refresh token.",
+            )?,
+            token_refresh_errors: IntCounterVec::new(
+                Opts::new(
+                    "token_refresh_errors_total",
+                    "Refused refreshes; a revoked token has no row any more, so it counts as invalid.",
+                ),
+                &["reason"],
+            )?,
+            jobs: JobMetrics::new()?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -140,7 +184,17 @@ impl Metrics {
         registry.register(Box::new(metrics.auth_validation.clone()))?;
         registry.register(Box::new(metrics.migrations_pending.clone()))?;
         registry.register(Box::new(metrics.database_up.clone()))?;
+        registry.register(Box::new(metrics.rate_limited.clone()))?;
+        registry.register(Box::new(metrics.rate_limit_backend_errors.clone()))?;
+        registry.register(Box::new(metrics.auth_server_requests.clone()))?;
+        registry.register(Box::new(metrics.token_refreshes.clone()))?;
+        registry.register(Box::new(metrics.token_refresh_errors.clone()))?;
+        // Dashboards want the zeros too.
+        for reason in ["missing", "invalid", "expired", "revoked"] {
+            metrics.token_refresh_errors.with_label_values(&[reason]);
+        }
         registry.register(Box::new(metrics.pool.clone()))?;
+        metrics.jobs.register(&registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),

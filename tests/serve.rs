@@ -6,6 +6,8 @@
     reason = "a failed expectation is what ends a test"
 )]
 
+#[path = "serve/secrets.rs"]
+mod secrets;
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -330,6 +332,52 @@ fn waits_for_the_database() {
     let (status, said) = daemon.end();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(!said.contains("canary"), "{said}");
+}
+
+/// The tools beside a running daemon: its health, and a session token that it accepts.
+#[test]
+fn tools_beside_a_daemon() {
+    let directory = support::sqlite_dir();
+    let mut daemon = Process::start(&mut serve(directory.path()));
+    let base = daemon.base();
+    let port = base.rsplit(':').next().unwrap().to_owned();
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_todoctl"));
+        command
+            .args(arguments)
+            .current_dir(directory.path())
+            .env_clear()
+            // All addresses are read as this machine's own.
+            .env("HOST", "0.0.0.0")
+            .env("PORT", &port);
+        command.output().unwrap()
+    };
+    let health = tool(&["health"]);
+    let said = String::from_utf8(health.stdout).unwrap();
+    assert_eq!(health.status.code(), Some(0), "{said}");
+    assert!(said.contains("database connected"), "{said}");
+
+    let created = tool(&["session", "create", "--user", "usr_1", "--format", "json"]);
+    let created: Value = serde_json::from_slice(&created.stdout).unwrap();
+    let list = |token: &str| {
+        support::blocking_http_client()
+            .get(format!("{base}/tasks/"))
+            .bearer_auth(token)
+            .send()
+            .unwrap()
+            .status()
+    };
+    let token = created["token"].as_str().unwrap();
+    assert_eq!(list(token), 200);
+    let id = created["id"].to_string();
+    assert!(tool(&["session", "revoke", &id]).status.success());
+    assert_eq!(list(token), 401);
+
+    assert_eq!(tool(&["db", "check"]).status.code(), Some(0));
+    daemon.signal("-STOP");
+    let health = tool(&["health", "--timeout", "300ms"]);
+    assert_eq!(health.status.code(), Some(1));
+    daemon.signal("-CONT");
 }
 
 /// Secrets are asked for where the store is not SQLite, all at once.

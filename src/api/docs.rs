@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::request::{Head, SharedHead, endpoint};
 use super::route_table::{DOCS, DOCS_ASSET, OPENAPI, REDOC};
 use super::schema::CommonAnswers;
-use super::{health, tasks};
+use super::{api_keys, health, notifications, tasks, tokens};
 
 /// Everything comes from this daemon; Swagger UI writes styles into its elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -40,6 +40,14 @@ const START: &str = include_str!("docs/start.js");
         tasks::complete_task,
         tasks::delete_task,
         tasks::bulk_delete,
+        api_keys::key_status,
+        api_keys::save_key,
+        api_keys::delete_key,
+        tokens::refresh,
+        tokens::logout,
+        notifications::list_notifications,
+        notifications::mark_read,
+        notifications::mark_all_read,
         health::health,
         health::live,
         health::ready,
@@ -48,6 +56,9 @@ const START: &str = include_str!("docs/start.js");
     modifiers(&Security, &CommonAnswers),
     tags(
         (name = "tasks", description = "A user's tasks"),
+        (name = "keys", description = "A user's key of an AI provider"),
+        (name = "sessions", description = "Refresh tokens of the sign-in service"),
+        (name = "notifications", description = "What a user was told about tasks"),
         (name = "operations", description = "Probes and metrics"),
     ),
 )]
@@ -75,6 +86,13 @@ impl utoipa::Modify for Security {
             SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
                 "X-User-ID",
                 "For whom a service calls; only together with the service token",
+            ))),
+        );
+        components.add_security_scheme(
+            "service",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                "X-Service-Auth",
+                "The service token, where a service reads a user's key",
             ))),
         );
     }

@@ -11,15 +11,19 @@ use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
+mod api_keys;
 mod auth;
 mod body;
+mod call;
 pub mod context;
 mod cors;
 pub mod docs;
 mod error;
 mod health;
 mod layers;
+mod limits;
 mod metrics;
+mod notifications;
 mod query;
 mod rejection;
 mod request;
@@ -27,14 +31,21 @@ pub mod route_table;
 mod schema;
 mod server;
 mod tasks;
+mod tokens;
 mod validation;
 
-pub use context::ApiContext;
+pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};
 
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(notifications::routes(context))
+        .unify()
+        .or(api_keys::routes(context))
+        .unify()
+        .or(tokens::routes(context))
+        .unify()
         .or(health::routes(context))
         .unify()
         .or(metrics::routes(context))

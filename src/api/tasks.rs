@@ -13,12 +13,12 @@ use warp::reply::Response;
 
 use crate::domain::{Task, TaskChanges, TaskId};
 
-use super::auth::{Caller, CallerKind};
 use super::body::{self, BulkId};
+use super::call::{Call, answered, json, json_body, no_content};
 use super::context::ApiContext;
 use super::error::ApiError;
 use super::query::{ListQuery, path_id};
-use super::request::{Head, SharedHead, endpoint, read_body, with};
+use super::request::{Head, endpoint, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
 use super::schema::{BulkDelete, CompleteTask, CreateTask, ListParameters, UpdateTask};
 use super::validation::Faults;
@@ -88,39 +88,6 @@ pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
         .or(bulk_delete)
         .unify()
         .boxed()
-}
-
-/// One call of somebody known.
-pub(super) struct Call {
-    head: SharedHead,
-    context: ApiContext,
-    caller: Caller,
-}
-
-/// Finds out who is calling, runs the handler, and turns what comes of it into a response.
-async fn answered<F, T>(head: SharedHead, context: ApiContext, handler: F) -> Response
-where
-    F: FnOnce(Call) -> T,
-    T: Future<Output = Result<Response, ApiError>>,
-{
-    let now = context.clock.now();
-    let caller = match context
-        .auth
-        .caller(&head.headers, &context.store, now)
-        .await
-    {
-        Ok(caller) => caller,
-        Err(error) => return error.into_response(),
-    };
-    let kind: CallerKind = caller.kind;
-    let call = Call {
-        head,
-        context,
-        caller,
-    };
-    let mut response = handler(call).await.unwrap_or_else(ApiError::into_response);
-    response.extensions_mut().insert(kind);
-    response
 }
 
 /// A page of tasks; contract 3.4.
@@ -283,9 +250,7 @@ pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
     if !deleted {
         return Err(ApiError::task_not_found(call.head.parameter()));
     }
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 /// Deletes many tasks at once; ids that do not exist are no error.
@@ -336,22 +301,6 @@ where
     json(StatusCode::OK, &answer)
 }
 
-async fn json_body<S, B>(call: &Call, body: S) -> Result<Option<Value>, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let context = &call.context;
-    let bytes = read_body(
-        &call.head,
-        body,
-        context.max_body_bytes,
-        context.request_timeout / 2,
-    )
-    .await?;
-    body::parse(&call.head.headers, &bytes)
-}
-
 fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
     let mut faults = Faults::default();
     let id = path_id("task_id", head.parameter(), &mut faults);
@@ -363,15 +312,4 @@ fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
         Some(task) => json(StatusCode::OK, &task),
         None => Err(ApiError::task_not_found(head.parameter())),
     }
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
 }

@@ -14,6 +14,7 @@ pub mod context;
 pub mod db;
 pub mod gen_secrets;
 pub mod health;
+pub mod jobs;
 pub mod man;
 pub mod migrate;
 pub mod output;
@@ -55,6 +56,9 @@ pub enum Command {
     Migrate(migrate::Command),
     /// Ask a running daemon whether it is healthy.
     Health(health::Options),
+    /// Run a job of the daemon now, once.
+    #[command(subcommand)]
+    Jobs(jobs::Command),
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
@@ -73,6 +77,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Db(command) => block_on(db::run(command, &context()?)),
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
+        Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Session(command) => block_on(session::run(command, &context()?)),
         Command::Completions(options) => completions::run(options),
         Command::Man(options) => man::run(options),

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::config::Warning;
+use crate::config::{Warning, env_file::EnvFileError};
 use crate::diagnostics::{Outcome, Report};
 use crate::store::{ConnectError, StoreError, migrate::MigrateError};
 
@@ -180,6 +180,9 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<MigrateError>() {
         return error.remedy();
+    }
+    if let Some(error) = error.downcast_ref::<EnvFileError>() {
+        return Some(error.remedy());
     }
     if let Some(error) = error.downcast_ref::<crate::api::ServeError>() {
         return Some(error.remedy());

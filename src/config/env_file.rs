@@ -31,6 +31,17 @@ pub struct EnvFileError {
     pub source: io::Error,
 }
 
+impl EnvFileError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        let path = self.path.display();
+        format!(
+            "name a file that this user may read and write, in a directory that exists and may be written: {path} is not one"
+        )
+    }
+}
+
 /// Fills every missing, empty or placeholder value of `values` into the file and
 /// makes it readable for its owner alone. A missing file is made.
 ///
@@ -70,7 +81,9 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(".env-")
         .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)?;
+        .tempfile_in(directory)
+        // The library's own text names a temporary file that nobody knows.
+        .map_err(|error| io::Error::from(error.kind()))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;

@@ -19,6 +19,7 @@ mod error;
 mod reader;
 pub mod secret;
 mod secrets;
+mod services;
 mod settings;
 mod source;
 
@@ -55,6 +56,17 @@ pub struct Config {
     /// Services reached over the network.
     pub services: ServicesConfig,
     /// Logs and the metrics listener.
+    pub telemetry: TelemetryConfig,
+}
+
+/// What `todoctl jobs run` needs: no secrets of callers.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// `DATABASE_URL` and how to use it.
+    pub database: DatabaseConfig,
+    /// Services reached over the network.
+    pub services: ServicesConfig,
+    /// Logs.
     pub telemetry: TelemetryConfig,
 }
 
@@ -152,6 +164,22 @@ pub struct IpNetwork {
     pub address: IpAddr,
     /// Leading bits that count.
     pub prefix: u8,
+}
+
+impl IpNetwork {
+    /// Whether `address` lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address| match address {
+            IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+            IpAddr::V6(address) => (u128::from(address), 128),
+        };
+        let (network, length) = bits(self.address);
+        let (other, other_length) = bits(address);
+        // No leading bits at all: everything of the family differs in none of them.
+        let ignored = length - u32::from(self.prefix).min(length);
+        length == other_length && (network ^ other).checked_shr(ignored).unwrap_or(0) == 0
+    }
 }
 
 /// The listener and its limits.

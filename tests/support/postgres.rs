@@ -54,6 +54,18 @@ impl TestDatabase {
     }
 }
 
+impl TestDatabase {
+    /// Runs statements in it.
+    ///
+    /// # Panics
+    /// When the server refuses them.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.url, sql.to_owned())
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
 impl Drop for TestDatabase {
     /// As well as it can be done: the server's end takes care of the rest.
     fn drop(&mut self) {
@@ -80,7 +92,7 @@ fn unique_name() -> String {
     format!("todoctl_test_{}", hex::encode(bytes))
 }
 
-/// Runs one statement on a connection of its own.
+/// Runs statements on a connection of their own.
 async fn execute(url: &str, statement: String) -> Result<(), sqlx::Error> {
     let mut connection = PgConnection::connect(url).await?;
     let outcome = sqlx::raw_sql(AssertSqlSafe(statement))

@@ -109,7 +109,8 @@ pub struct FailedStatement {
     pub hint: Option<String>,
     /// The text that failed, cut off when it is long.
     pub statement: String,
-    source: sqlx::Error,
+    /// The driver's error; not a source, because `reason` has told it.
+    fault: sqlx::Error,
 }
 
 impl MigrateError {
@@ -173,7 +174,7 @@ impl MigrateError {
             reason,
             hint: postgres.and_then(PgDatabaseError::hint).map(str::to_owned),
             statement: shortened(statement).into_owned(),
-            source,
+            fault: source,
         }))
     }
 
@@ -183,15 +184,21 @@ impl MigrateError {
             return false;
         };
         failed
-            .source
+            .fault
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
             .is_some_and(|code| code == "55P03")
     }
 }
 
+/// Without the comments in front of it.
 fn shortened(statement: &str) -> Cow<'_, str> {
-    let statement = statement.trim();
+    let mut statement = statement.trim();
+    while let Some((comment, rest)) = statement.split_once('\n')
+        && comment.starts_with("--")
+    {
+        statement = rest.trim_start();
+    }
     if statement.len() <= SHOWN {
         return Cow::Borrowed(statement);
     }

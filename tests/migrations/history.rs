@@ -1,0 +1,144 @@
+//! Up, down, status, and what stops them; on both engines.
+
+use todoctl::store::migrate::{self, Down, MigrateError, State};
+
+use crate::{Home, versions};
+
+#[tokio::test]
+async fn up_and_down_and_up_again() {
+    for home in Home::both().await {
+        let all = versions(&home.status().await);
+        assert!(
+            home.status()
+                .await
+                .iter()
+                .all(|one| one.state == State::Pending)
+        );
+        assert_eq!(versions(&home.up().await.unwrap()), all);
+        assert!(
+            home.up().await.unwrap().is_empty(),
+            "there is nothing left to do"
+        );
+        let status = home.status().await;
+        assert!(
+            status
+                .iter()
+                .all(|one| one.state == State::Applied && one.applied_at.is_some())
+        );
+
+        let newest = migrate::down(&home.target(), Down::Steps(1)).await.unwrap();
+        assert_eq!(versions(&newest), [*all.last().unwrap()]);
+        let to_one = migrate::down(&home.target(), Down::To(1)).await.unwrap();
+        assert_eq!(to_one.len(), all.len() - 2);
+        let rest = migrate::down(&home.target(), Down::To(0)).await.unwrap();
+        assert_eq!(versions(&rest), [1]);
+        assert!(
+            migrate::down(&home.target(), Down::To(0))
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(versions(&home.up().await.unwrap()), all);
+    }
+}
+
+/// Looking changes nothing: not even the table of migrations is made.
+#[tokio::test]
+async fn status_leaves_no_trace() {
+    let sqlite = Home::sqlite();
+    assert!(!sqlite.status().await.is_empty());
+    let Home::Sqlite(directory) = &sqlite else {
+        unreachable!()
+    };
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+
+    let postgres = Home::postgres().await;
+    assert!(!postgres.status().await.is_empty());
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_one(&mut postgres.connect().await)
+            .await
+            .unwrap();
+    assert_eq!(tables, 0);
+}
+
+/// A database that a newer program migrated is refused by name of both versions.
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    for home in Home::both().await {
+        home.up().await.unwrap();
+        home.run(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9000, 'from the future', TRUE, '', 0)",
+        )
+        .await;
+        let MigrateError::Newer { database, program } = home.up().await.unwrap_err() else {
+            panic!("another error");
+        };
+        assert_eq!(database, 9000);
+        assert!(program < 9000);
+        assert_eq!(home.status().await.last().unwrap().state, State::Missing);
+        let error = migrate::down(&home.target(), Down::Steps(1))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, MigrateError::NotOurs { version: 9000 }));
+    }
+}
+
+#[tokio::test]
+async fn changed_and_unfinished_migrations_stop() {
+    for home in Home::both().await {
+        home.up().await.unwrap();
+        home.run("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1")
+            .await;
+        assert!(matches!(
+            home.up().await,
+            Err(MigrateError::Changed { version: 1, .. })
+        ));
+        home.run("UPDATE _sqlx_migrations SET success = FALSE WHERE version = 1")
+            .await;
+        assert!(matches!(
+            home.up().await,
+            Err(MigrateError::Dirty { version: 1 })
+        ));
+        assert_eq!(home.status().await[0].state, State::Dirty);
+    }
+}
+
+/// The statement and the reason are named, and nothing of the migration stays.
+#[tokio::test]
+async fn a_failed_migration_names_its_statement() {
+    for home in Home::both().await {
+        home.run("CREATE TABLE todoctl_sessions (something_else text)")
+            .await;
+        let error = home.up().await.unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("migration 2 (sessions) failed"), "{said}");
+        assert!(said.contains("already exists"), "{said}");
+        assert!(said.contains("CREATE TABLE todoctl_sessions"), "{said}");
+        assert!(error.remedy().is_some());
+        let status = home.status().await;
+        assert_eq!(status[0].state, State::Applied);
+        assert_eq!(status[1].state, State::Pending);
+    }
+}
+
+/// `sqlx migrate` and todoctl agree about a database, whichever of them migrated it.
+#[tokio::test]
+async fn sqlx_agrees() {
+    static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+    let ours = Home::postgres().await;
+    ours.up().await.unwrap();
+    MIGRATIONS.run(&mut ours.connect().await).await.unwrap();
+
+    let theirs = Home::postgres().await;
+    MIGRATIONS.run(&mut theirs.connect().await).await.unwrap();
+    assert!(theirs.up().await.unwrap().is_empty());
+    assert!(
+        theirs
+            .status()
+            .await
+            .iter()
+            .all(|one| one.state == State::Applied)
+    );
+}

@@ -1,0 +1,95 @@
+//! One migration at a time, whoever migrates.
+
+use std::time::Duration;
+
+use sqlx::migrate::Migrate;
+use todoctl::clock::Clock;
+use todoctl::config::DatabaseTarget;
+use todoctl::store::migrate::{self, MigrateError};
+
+use crate::{Home, versions};
+
+/// Any number of replicas that start at once migrate once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_migrate_once() {
+    for home in Home::both().await {
+        let all = versions(&home.status().await);
+        let starts: Vec<_> = (0..8)
+            .map(|_| {
+                let target = home.target();
+                tokio::spawn(async move { migrate::up(&target, &Clock::system()).await })
+            })
+            .collect();
+        let mut applied = Vec::new();
+        for start in starts {
+            applied.extend(versions(
+                &start.await.unwrap().expect("waits rather than fails"),
+            ));
+        }
+        assert_eq!(applied, all);
+    }
+}
+
+/// sqlx-cli holds the same lock: todoctl waits until it is free.
+#[tokio::test]
+async fn waits_for_sqlx_cli() {
+    let home = Home::postgres().await;
+    let mut other = home.connect().await;
+    other.lock().await.unwrap();
+    let target = home.target();
+    let mut waiting = tokio::spawn(async move { migrate::up(&target, &Clock::system()).await });
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut waiting).await;
+    assert!(early.is_err(), "it did not wait");
+    other.unlock().await.unwrap();
+    assert!(!waiting.await.unwrap().unwrap().is_empty());
+}
+
+/// Neither the lock nor the connection stays behind, after a failure either.
+#[tokio::test]
+async fn the_lock_is_given_back() {
+    let home = Home::postgres().await;
+    home.run("CREATE TABLE todoctl_sessions (something_else text)")
+        .await;
+    home.up().await.unwrap_err();
+    let held: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+         WHERE l.locktype = 'advisory' AND d.datname = current_database()",
+    )
+    .fetch_one(&mut home.connect().await)
+    .await
+    .unwrap();
+    assert_eq!(held, 0);
+}
+
+/// A pooler keeps no session locks, so it is refused by name of what to set.
+#[tokio::test]
+async fn never_through_a_pooler() {
+    let home = Home::postgres().await;
+    let DatabaseTarget::Postgres(mut server) = home.target() else {
+        unreachable!()
+    };
+    server.pooled = true;
+    let error = migrate::up(&DatabaseTarget::Postgres(server), &Clock::system())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, MigrateError::ThroughPooler { .. }));
+    assert!(error.remedy().unwrap().contains("DATABASE_URL_UNPOOLED"));
+}
+
+/// A table that somebody holds is tried again, and no queue builds up behind the migration.
+#[tokio::test]
+async fn gives_way_to_other_sessions() {
+    let home = Home::postgres().await;
+    home.run(include_str!("previous_service.sql")).await;
+    let mut other = home.connect().await;
+    sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN ACCESS SHARE MODE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let target = home.target();
+    let waiting = tokio::spawn(async move { migrate::up(&target, &Clock::system()).await });
+    // Longer than one lock_timeout: the first try has failed by then.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert!(!waiting.await.unwrap().unwrap().is_empty());
+}

@@ -1,0 +1,197 @@
+//! The store without HTTP around it: what its connections do under strain.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is what ends a test"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use support::TestDatabase;
+use todoctl::clock::Clock;
+use todoctl::config::{
+    DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PoolerMode, SqliteTarget,
+};
+use todoctl::domain::{Description, NewTask, Priority, Title, UserId};
+use todoctl::store::{Store, StoreError, TaskFilter, migrate};
+
+fn config(target: DatabaseTarget, connections: usize) -> DatabaseConfig {
+    DatabaseConfig {
+        direct: target.clone(),
+        target,
+        pool: PoolConfig {
+            size: connections,
+            overflow: 0,
+            timeout: Duration::from_secs(2),
+            recycle: Duration::from_secs(1800),
+        },
+        pooler: PoolerMode::None,
+        auto_migrate: true,
+        health_probe: HealthProbe::Active,
+    }
+}
+
+async fn open(target: DatabaseTarget, connections: usize) -> Store {
+    let clock = Clock::system();
+    migrate::up(&target, &clock).await.unwrap();
+    Store::connect(&config(target, connections), clock)
+        .await
+        .unwrap()
+}
+
+async fn on_postgres(connections: usize) -> (TestDatabase, Store) {
+    let database = TestDatabase::create().await;
+    let target = todoctl::config::database_url::parse(&database.url)
+        .unwrap()
+        .value;
+    let store = open(target, connections).await;
+    (database, store)
+}
+
+fn user() -> UserId {
+    UserId::new("usr_1").unwrap()
+}
+
+fn task(title: &str) -> NewTask {
+    NewTask {
+        user_id: user(),
+        title: Title::new(title).unwrap(),
+        description: None,
+        priority: Priority::Medium,
+        due_date: None,
+    }
+}
+
+/// Readers that never pause keep SQLite's own checkpoints from emptying the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_small() {
+    const LIMIT: u64 = 64 * 1024 * 1024;
+    let directory = support::sqlite_dir();
+    let path = directory.path().join("todo.db");
+    let store = open(
+        DatabaseTarget::Sqlite(SqliteTarget { path: path.clone() }),
+        4,
+    )
+    .await;
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    store
+                        .tasks(&user(), &TaskFilter::default(), 3, 0)
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut largest = 0;
+    let mut written = 0;
+    let mut large = task("a task with a long description");
+    // Four bytes each, and stored twice: once folded for the search.
+    large.description = Description::new(&"\u{1d11e}".repeat(1000)).unwrap();
+    let wal = path.with_extension("db-wal");
+    // More than the limit in all, so that a log that only grows would pass it.
+    while written < LIMIT + LIMIT / 4 {
+        store.create_task(&large).await.unwrap();
+        // The row's 8 kB, the table's page and the index's.
+        written += 4 * 4096;
+        largest = largest.max(std::fs::metadata(&wal).map_or(0, |file| file.len()));
+    }
+    for reader in readers {
+        reader.abort();
+    }
+    assert!(largest > 0 && largest < LIMIT, "{largest} bytes");
+    store.close().await;
+}
+
+/// A pool without a free connection is not an error of the database, and is told apart.
+#[tokio::test]
+async fn a_full_pool_is_told() {
+    let (database, store) = on_postgres(1).await;
+    // The one connection is open before somebody else locks the table.
+    store.ping().await.unwrap();
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let held = store.clone();
+    let held = tokio::spawn(async move { held.task(&user(), 1).await });
+    while !store.is_saturated() {
+        tokio::task::yield_now().await;
+    }
+    let error = store.task(&user(), 1).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::PoolTimeout {
+                in_use: 1,
+                max: 1,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(error.is_unavailable());
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert!(held.await.unwrap().unwrap().is_none());
+    assert!(store.task(&user(), 1).await.unwrap().is_none());
+}
+
+/// A unit of work that is dropped in its middle takes its connection with it, and no other.
+#[tokio::test]
+async fn a_dropped_call_spoils_nothing() {
+    let (database, store) = on_postgres(1).await;
+    let created = store.create_task(&task("kept")).await.unwrap();
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    for _ in 0..5 {
+        sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let dropped = task("dropped");
+        let call = store.create_task(&dropped);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), call)
+                .await
+                .is_err()
+        );
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        assert_eq!(
+            store.task(&user(), created.id).await.unwrap().as_ref(),
+            Some(&created)
+        );
+    }
+}
+
+/// A server that ended every session goes unnoticed by the next read.
+#[tokio::test]
+async fn reads_survive_a_restart() {
+    let (database, store) = on_postgres(4).await;
+    let created = store.create_task(&task("kept")).await.unwrap();
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    assert_eq!(
+        store.task(&user(), created.id).await.unwrap(),
+        Some(created)
+    );
+}
+
+/// Nothing is begun on a store that was closed.
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let (_database, store) = on_postgres(2).await;
+    store.close().await;
+    let error = store.task(&user(), 1).await.unwrap_err();
+    assert!(matches!(error, StoreError::Closed), "{error:?}");
+}
