@@ -15,3 +15,9 @@ pub mod jobs;
 pub mod services;
 pub mod store;
 pub mod telemetry;
+
+/// The commit this was built from, seven digits; empty where it is not known.
+pub const COMMIT: &str = env!("TODOCTL_BUILT_FROM");
+
+/// `0.1.0 (1a2b3c4)`, or the number alone where the commit is not known.
+pub const VERSION: &str = env!("TODOCTL_VERSION");

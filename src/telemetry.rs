@@ -64,6 +64,10 @@ pub struct Metrics {
     pub authentications: IntCounterVec,
     /// Seconds that looking at credentials took, by method.
     pub auth_validation: HistogramVec,
+    /// 1 while the database lacks a migration: looked at when the daemon starts and by
+    /// each `/health/ready`.
+    pub migrations_pending: IntGauge,
+    database_up: IntGauge,
     /// Requests answered with 429, by the limit that they exceeded.
     pub rate_limited: IntCounterVec,
     /// Times that Redis did not count, the tries to reach it again included.
@@ -117,6 +121,14 @@ impl Metrics {
                 ]),
                 &["method"],
             )?,
+            migrations_pending: IntGauge::new(
+                "todoctl_migrations_pending",
+                "1 while the database lacks a migration of this program.",
+            )?,
+            database_up: IntGauge::new(
+                "todoctl_database_up",
+                "1 when the newest query was answered, 0 when it was not.",
+            )?,
             rate_limited: IntCounterVec::new(
                 Opts::new("rate_limited_total", "Requests beyond a limit."),
                 &["limit"],
@@ -156,11 +168,13 @@ impl Metrics {
         let build = IntGaugeVec::new(
             Opts::new(
                 "todoctl_build_info",
-                "Always 1; the version is in the label.",
+                "Always 1; version and commit are in the labels.",
             ),
-            &["version"],
+            &["version", "commit"],
         )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), crate::COMMIT])
+            .set(1);
         registry.register(Box::new(build))?;
         registry.register(Box::new(metrics.requests.clone()))?;
         registry.register(Box::new(metrics.latency.clone()))?;
@@ -168,6 +182,8 @@ impl Metrics {
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.authentications.clone()))?;
         registry.register(Box::new(metrics.auth_validation.clone()))?;
+        registry.register(Box::new(metrics.migrations_pending.clone()))?;
+        registry.register(Box::new(metrics.database_up.clone()))?;
         registry.register(Box::new(metrics.rate_limited.clone()))?;
         registry.register(Box::new(metrics.rate_limit_backend_errors.clone()))?;
         registry.register(Box::new(metrics.auth_server_requests.clone()))?;
@@ -188,6 +204,9 @@ impl Metrics {
 
     /// The registry's text form, with the pools as they are at this moment.
     pub fn render(&self, store: &Store) -> Result<String, prometheus::Error> {
+        // Before the first query there is no bad news: the start proved the database.
+        let answered = store.last_answer().unwrap_or(true);
+        self.database_up.set(i64::from(answered));
         for (name, pool) in store.pools() {
             for (state, count) in [
                 ("size", pool.size),

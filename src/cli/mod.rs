@@ -9,11 +9,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod context;
 pub mod db;
 pub mod gen_secrets;
 pub mod health;
 pub mod jobs;
+pub mod man;
 pub mod migrate;
 pub mod openapi;
 pub mod output;
@@ -26,7 +28,7 @@ use context::Context;
 #[derive(Debug, Parser)]
 #[command(
     name = "todoctl",
-    version,
+    version = crate::VERSION,
     about,
     propagate_version = true,
     arg_required_else_help = true
@@ -63,6 +65,10 @@ pub enum Command {
     Session(session::Command),
     /// Print the API's OpenAPI description.
     Openapi(openapi::Options),
+    /// Print the completion script of a shell.
+    Completions(completions::Options),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Options),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -77,6 +83,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Session(command) => block_on(session::run(command, &context()?)),
         Command::Openapi(options) => openapi::run(options),
+        Command::Completions(options) => completions::run(options),
+        Command::Man(options) => man::run(options),
     }
 }
 

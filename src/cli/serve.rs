@@ -59,10 +59,13 @@ async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
     };
     let context = ApiContext::new(config, store.clone(), clock.clone())
         .context("cannot set up the daemon")?;
+    if !config.database.auto_migrate {
+        note_pending_migrations(&context).await;
+    }
     let metrics = context.metrics.jobs.clone();
     let server = Server::bind(config, context)?;
     let address = server.address()?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(%address, version = crate::VERSION, "listening");
     if config.environment == Environment::Development {
         greet(config, address);
     }
@@ -85,6 +88,16 @@ async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells log and metrics about migrations that somebody else is to apply. A database that
+/// does not answer now is what the probes are for.
+async fn note_pending_migrations(context: &ApiContext) {
+    let pending = context.store.migrations_pending().await.unwrap_or(false);
+    context.metrics.migrations_pending.set(i64::from(pending));
+    if pending {
+        tracing::warn!("migrations are pending: todoctl migrate up");
+    }
 }
 
 /// Ready when SIGTERM or SIGINT arrives.
