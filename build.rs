@@ -19,18 +19,21 @@ fn main() {
 /// `TODOCTL_COMMIT`, or what git says. Debug builds do not ask git: every commit
 /// would compile them again.
 fn commit() -> Option<String> {
-    let told = std::env::var("TODOCTL_COMMIT").ok().and_then(short);
+    let told = std::env::var("TODOCTL_COMMIT")
+        .ok()
+        .as_deref()
+        .and_then(short);
     if told.is_some() || std::env::var("PROFILE").as_deref() != Ok("release") {
         return told;
     }
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={log}");
     }
-    git(&["rev-parse", "HEAD"]).and_then(short)
+    git(&["rev-parse", "HEAD"]).as_deref().and_then(short)
 }
 
 /// The first seven digits, if it is a commit's hash at all.
-fn short(commit: String) -> Option<String> {
+fn short(commit: &str) -> Option<String> {
     let commit = commit.trim();
     let is_hash = commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_hash.then(|| commit[..7].to_ascii_lowercase())

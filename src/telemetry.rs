@@ -91,7 +91,6 @@ const LATENCY_BUCKETS: [f64; 14] = [
 impl Metrics {
     /// A fresh registry with everything in it; `store` brings its own histogram.
     pub fn new(store: &Store) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
         let metrics = Self {
             requests: IntCounterVec::new(
                 Opts::new("http_requests_total", "Answered requests."),
@@ -163,8 +162,18 @@ impl Metrics {
                 ),
                 &["pool", "state"],
             )?,
-            registry: registry.clone(),
+            registry: Registry::new(),
         };
+        metrics.register(store)?;
+        // Dashboards want the zeros too.
+        for reason in ["missing", "invalid", "expired", "revoked"] {
+            metrics.token_refresh_errors.with_label_values(&[reason]);
+        }
+        Ok(metrics)
+    }
+
+    fn register(&self, store: &Store) -> Result<(), prometheus::Error> {
+        let registry = &self.registry;
         let build = IntGaugeVec::new(
             Opts::new(
                 "todoctl_build_info",
@@ -176,30 +185,25 @@ impl Metrics {
             .with_label_values(&[env!("CARGO_PKG_VERSION"), crate::COMMIT])
             .set(1);
         registry.register(Box::new(build))?;
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.latency.clone()))?;
-        registry.register(Box::new(metrics.in_flight.clone()))?;
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.authentications.clone()))?;
-        registry.register(Box::new(metrics.auth_validation.clone()))?;
-        registry.register(Box::new(metrics.migrations_pending.clone()))?;
-        registry.register(Box::new(metrics.database_up.clone()))?;
-        registry.register(Box::new(metrics.rate_limited.clone()))?;
-        registry.register(Box::new(metrics.rate_limit_backend_errors.clone()))?;
-        registry.register(Box::new(metrics.auth_server_requests.clone()))?;
-        registry.register(Box::new(metrics.token_refreshes.clone()))?;
-        registry.register(Box::new(metrics.token_refresh_errors.clone()))?;
-        // Dashboards want the zeros too.
-        for reason in ["missing", "invalid", "expired", "revoked"] {
-            metrics.token_refresh_errors.with_label_values(&[reason]);
-        }
-        registry.register(Box::new(metrics.pool.clone()))?;
-        metrics.jobs.register(&registry)?;
+        registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.latency.clone()))?;
+        registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.authentications.clone()))?;
+        registry.register(Box::new(self.auth_validation.clone()))?;
+        registry.register(Box::new(self.migrations_pending.clone()))?;
+        registry.register(Box::new(self.database_up.clone()))?;
+        registry.register(Box::new(self.rate_limited.clone()))?;
+        registry.register(Box::new(self.rate_limit_backend_errors.clone()))?;
+        registry.register(Box::new(self.auth_server_requests.clone()))?;
+        registry.register(Box::new(self.token_refreshes.clone()))?;
+        registry.register(Box::new(self.token_refresh_errors.clone()))?;
+        registry.register(Box::new(self.pool.clone()))?;
+        self.jobs.register(registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
-        Ok(metrics)
+        ))
     }
 
     /// The registry's text form, with the pools as they are at this moment.
