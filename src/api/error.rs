@@ -31,7 +31,7 @@ pub struct FieldError {
     /// What is wrong, for programs.
     pub code: &'static str,
     /// The rejected input, cut off when it is long.
-    #[schema(value_type = Object, nullable)]
+    #[schema(value_type = Value)]
     pub value: Value,
 }
 

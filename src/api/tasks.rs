@@ -102,6 +102,7 @@ pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BulkDeleted {
     /// These were deleted.
+    #[schema(value_type = Vec<i64>)]
     deleted: Vec<TaskId>,
     /// These do not exist or are somebody else's.
     #[schema(value_type = Vec<i64>)]
