@@ -114,7 +114,7 @@ async fn down(options: &DownOptions, context: &Context) -> anyhow::Result<ExitCo
             output::note("nothing was changed");
             return Ok(ExitCode::from(1));
         }
-        migrate::down(&database.direct, how_far).await?
+        migrate::down(&database.direct, how_far, migrate::Patience::default()).await?
     };
     if options.format == Format::Json {
         #[derive(Serialize)]
