@@ -34,8 +34,8 @@ pub mod repair;
 
 use connection::MigrationConnection;
 pub use error::{FailedStatement, MigrateError};
-use history::{check_history, compare};
 pub use history::{Down, Migration, State, plan_down};
+use history::{check_history, compare};
 pub use lock::Patience;
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");

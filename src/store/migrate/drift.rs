@@ -14,7 +14,7 @@ use crate::config::DatabaseTarget;
 use super::catalog::{Schema, TEXT, quoted};
 use super::connection::MigrationConnection;
 use super::history::{State, compare};
-use super::{Direction, Migration, MigrateError, find, migrator};
+use super::{Direction, MigrateError, Migration, find, migrator};
 
 /// Tables that nobody else has: each of these is looked at, wanted or not.
 const OURS: &str = "table todoctl_";

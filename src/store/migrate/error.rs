@@ -148,9 +148,7 @@ impl MigrateError {
                 let path = path.display();
                 return Some(format!("let this user write {path} and its directory"));
             }
-            Self::Dirty { .. } => {
-                "todoctl migrate repair --dry-run says what can be done"
-            }
+            Self::Dirty { .. } => "todoctl migrate repair --dry-run says what can be done",
             Self::Changed { .. } => {
                 "deploy the todoctl that applied it, or, if only the file's look has changed: todoctl migrate repair"
             }

@@ -87,9 +87,9 @@ pub fn new(source: &Path, name: &str) -> Result<Vec<PathBuf>, FilesError> {
     let name = name.trim().to_lowercase().replace([' ', '-'], "_");
     let fits = name.len() <= 60
         && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.bytes().all(|byte| {
-            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
-        });
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if !fits {
         return Err(FilesError::Name(name));
     }
@@ -101,13 +101,15 @@ pub fn new(source: &Path, name: &str) -> Result<Vec<PathBuf>, FilesError> {
     let mut made = Vec::new();
     for folder in FOLDERS {
         for (way, about) in [
-            ("up", "What it changes, and why. Statements are separated by an empty line."),
+            (
+                "up",
+                "What it changes, and why. Statements are separated by an empty line.",
+            ),
             ("down", "What takes that back."),
         ] {
             let file = format!("{:04}_{name}.{way}.sql", newest + 1);
             let path = source.join(folder).join(file);
-            write_new(&path, &format!("-- {about}\n{NOTHING}\n"))
-                .map_err(failed("made", &path))?;
+            write_new(&path, &format!("-- {about}\n{NOTHING}\n")).map_err(failed("made", &path))?;
             made.push(path);
         }
     }

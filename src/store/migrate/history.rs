@@ -114,7 +114,10 @@ pub(super) fn compare(migrations: &Migrator, rows: Vec<Applied>) -> Vec<Migratio
 }
 
 /// Whether the program may go on where the database stands.
-pub(super) fn check_history(migrations: &Migrator, found: &[Migration]) -> Result<(), MigrateError> {
+pub(super) fn check_history(
+    migrations: &Migrator,
+    found: &[Migration],
+) -> Result<(), MigrateError> {
     for one in found {
         let version = one.version;
         match one.state {

@@ -44,30 +44,78 @@ fn broken_by(target: &DatabaseTarget, sql: &str) -> Vec<&'static str> {
 fn what_hurts_on_postgres() {
     for (sql, rules) in [
         ("CREATE INDEX i ON tasks (title)", &["create-index"][..]),
-        ("CREATE INDEX IF NOT EXISTS tasks_built_idx ON tasks (title)", &[]),
-        ("CREATE INDEX CONCURRENTLY i ON tasks (title)", &["concurrently"]),
+        (
+            "CREATE INDEX IF NOT EXISTS tasks_built_idx ON tasks (title)",
+            &[],
+        ),
+        (
+            "CREATE INDEX CONCURRENTLY i ON tasks (title)",
+            &["concurrently"],
+        ),
         ("DROP INDEX CONCURRENTLY i", &["concurrently"]),
-        ("ALTER TABLE tasks ALTER COLUMN title TYPE text", &["change-type"]),
-        ("ALTER TABLE tasks ALTER COLUMN title SET NOT NULL", &["set-not-null"]),
+        (
+            "ALTER TABLE tasks ALTER COLUMN title TYPE text",
+            &["change-type"],
+        ),
+        (
+            "ALTER TABLE tasks ALTER COLUMN title SET NOT NULL",
+            &["set-not-null"],
+        ),
         ("ALTER TABLE tasks ADD COLUMN c text", &[]),
-        ("ALTER TABLE tasks ADD COLUMN c text NOT NULL DEFAULT 'x'", &[]),
-        ("ALTER TABLE tasks ADD COLUMN c timestamptz NOT NULL DEFAULT now()", &[]),
+        (
+            "ALTER TABLE tasks ADD COLUMN c text NOT NULL DEFAULT 'x'",
+            &[],
+        ),
+        (
+            "ALTER TABLE tasks ADD COLUMN c timestamptz NOT NULL DEFAULT now()",
+            &[],
+        ),
         ("ALTER TABLE tasks ADD COLUMN c boolean DEFAULT false", &[]),
-        ("ALTER TABLE tasks ADD COLUMN c jsonb DEFAULT '{}'::jsonb", &[]),
-        ("ALTER TABLE tasks ADD COLUMN c uuid DEFAULT gen_random_uuid()", &["volatile-default"]),
-        ("ALTER TABLE tasks ADD COLUMN c bigserial", &["volatile-default"]),
-        ("ALTER TABLE tasks ADD COLUMN c text NOT NULL", &["not-null-without-default"]),
-        ("ALTER TABLE tasks ADD COLUMN c bigint REFERENCES notifications (id)", &[]),
-        ("ALTER TABLE tasks ADD COLUMN c bigint UNIQUE", &["checked-column"]),
-        ("ALTER TABLE tasks ADD CONSTRAINT k CHECK (id > 0)", &["add-constraint"]),
-        ("ALTER TABLE tasks ADD CONSTRAINT k CHECK (id > 0) NOT VALID", &[]),
+        (
+            "ALTER TABLE tasks ADD COLUMN c jsonb DEFAULT '{}'::jsonb",
+            &[],
+        ),
+        (
+            "ALTER TABLE tasks ADD COLUMN c uuid DEFAULT gen_random_uuid()",
+            &["volatile-default"],
+        ),
+        (
+            "ALTER TABLE tasks ADD COLUMN c bigserial",
+            &["volatile-default"],
+        ),
+        (
+            "ALTER TABLE tasks ADD COLUMN c text NOT NULL",
+            &["not-null-without-default"],
+        ),
+        (
+            "ALTER TABLE tasks ADD COLUMN c bigint REFERENCES notifications (id)",
+            &[],
+        ),
+        (
+            "ALTER TABLE tasks ADD COLUMN c bigint UNIQUE",
+            &["checked-column"],
+        ),
+        (
+            "ALTER TABLE tasks ADD CONSTRAINT k CHECK (id > 0)",
+            &["add-constraint"],
+        ),
+        (
+            "ALTER TABLE tasks ADD CONSTRAINT k CHECK (id > 0) NOT VALID",
+            &[],
+        ),
         ("ALTER TABLE tasks VALIDATE CONSTRAINT k", &[]),
         (
             "ALTER TABLE notifications ADD CONSTRAINT k FOREIGN KEY (task_id) REFERENCES tasks (id)",
             &["add-constraint"],
         ),
-        ("ALTER TABLE tasks ADD CONSTRAINT k UNIQUE (title)", &["add-unique"]),
-        ("ALTER TABLE tasks ADD CONSTRAINT k UNIQUE USING INDEX i", &[]),
+        (
+            "ALTER TABLE tasks ADD CONSTRAINT k UNIQUE (title)",
+            &["add-unique"],
+        ),
+        (
+            "ALTER TABLE tasks ADD CONSTRAINT k UNIQUE USING INDEX i",
+            &[],
+        ),
         ("ALTER TABLE tasks DROP COLUMN title", &["drop-column"]),
         ("ALTER TABLE tasks RENAME COLUMN title TO name", &["rename"]),
         ("ALTER TABLE public.\"tasks\" RENAME TO todos", &["rename"]),
@@ -77,7 +125,10 @@ fn what_hurts_on_postgres() {
         ("DELETE FROM tasks WHERE completed", &["delete"]),
         ("UPDATE tasks SET title = ''", &["update-all"]),
         ("UPDATE tasks SET title = '' WHERE title IS NULL", &[]),
-        ("DO $$ BEGIN EXECUTE 'DROP TABLE tasks'; END $$", &["unread"]),
+        (
+            "DO $$ BEGIN EXECUTE 'DROP TABLE tasks'; END $$",
+            &["unread"],
+        ),
         ("SET LOCAL lock_timeout = '1s'", &[]),
         ("SELECT 1;", &[]),
     ] {
@@ -101,7 +152,10 @@ fn what_hurts_on_sqlite() {
         // One writer at a time anyway, and no table is large.
         ("CREATE INDEX i ON tasks (title)", &[][..]),
         ("ALTER TABLE tasks DROP COLUMN title", &["drop-column"]),
-        ("ALTER TABLE tasks ADD COLUMN c TEXT NOT NULL", &["not-null-without-default"]),
+        (
+            "ALTER TABLE tasks ADD COLUMN c TEXT NOT NULL",
+            &["not-null-without-default"],
+        ),
         ("DROP TABLE tasks", &["drop-table"]),
         (
             "CREATE TABLE tasks_new (id INTEGER PRIMARY KEY);\n\nINSERT INTO tasks_new SELECT id FROM tasks;\n\n\
