@@ -52,7 +52,7 @@ Exit code: 0 when every migration is applied as this program has it, else 1.
 
 Examples:
   todoctl migrate status
-  todoctl migrate status --format json | jq '.migrations[] | select(.state != \"applied\")'";
+  todoctl migrate status --format json | jq '.migrations[].state'";
 
 /// How long another process that migrates is waited for.
 #[derive(Debug, clap::Args)]

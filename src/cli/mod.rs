@@ -25,10 +25,10 @@ const EXAMPLES: &str = "\
 Exit codes: 0 yes, 1 a negative answer, 2 it could not be done.
 
 Examples:
-  todoctl serve                        SQLite in ./data, secrets made by itself
-  todoctl gen-secrets --write .env     what a daemon on PostgreSQL needs
-  todoctl db check                     is the database reached, is its schema right
-  todoctl health                       ask the daemon that runs here";
+  todoctl serve                      SQLite in ./data, secrets made by itself
+  todoctl gen-secrets --write .env   what a daemon on PostgreSQL needs
+  todoctl db check                   is the database reached, its schema right
+  todoctl health                     ask the daemon that runs here";
 
 /// A todo API daemon and the toolkit that runs it.
 #[derive(Debug, Parser)]

@@ -24,7 +24,7 @@ Examples:
 const LIST_EXAMPLES: &str = "\
 Examples:
   todoctl session list --user usr_1
-  todoctl session list --format json | jq '.sessions[] | select(.state == \"active\")'";
+  todoctl session list --format json | jq '.sessions[].label'";
 
 const REVOKE_EXAMPLES: &str = "\
 Examples:

@@ -184,7 +184,12 @@ fn plan_up(
 }
 
 /// Reverts migrations, newest first, each in a transaction of its own, and returns them.
-pub async fn down(
+pub async fn down(target: &DatabaseTarget, down: Down) -> Result<Vec<Migration>, MigrateError> {
+    down_with(target, down, Patience::default()).await
+}
+
+/// Like [`down`], as long as `patience` lasts.
+pub async fn down_with(
     target: &DatabaseTarget,
     down: Down,
     patience: Patience<'_>,

@@ -75,7 +75,7 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         output::note("nothing was changed");
         return Ok(ExitCode::from(1));
     }
-    let reverted = migrate::down(&target, how_far, patience).await?;
+    let reverted = migrate::down_with(&target, how_far, patience).await?;
     if options.format == Format::Json {
         let versions = reverted.iter().map(|one| one.version).collect();
         json(versions, &preview.dropped)?;

@@ -18,7 +18,7 @@ Examples:
 /// What it is called.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Its name, such as task_colour.
+    /// Its name, such as "task colour".
     pub name: String,
     /// The folder with postgres/ and sqlite/ in it.
     #[arg(long, value_name = "DIR", default_value = "migrations")]

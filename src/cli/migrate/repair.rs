@@ -12,9 +12,9 @@ use super::super::output::{self, Format};
 use super::{Wait, name, names};
 
 pub(super) const EXAMPLES: &str = "\
-A migration counts as changed when its file is not what was applied: line endings
-or a comment are enough. This notes the checksum that the program has; the schema
-is not touched, and todoctl migrate check tells whether it is right.
+A migration counts as changed when its file is not what was applied: other
+line endings are enough. This notes the checksum that the program has. The
+schema is not touched; todoctl migrate check tells whether it is right.
 
 Examples:
   todoctl migrate repair --dry-run

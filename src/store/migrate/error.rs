@@ -74,7 +74,7 @@ pub enum MigrateError {
         newest: i64,
     },
     /// The schema to compare with cannot be made.
-    #[error("the schema cannot be compared: this role may not make a schema to compare with ({0})")]
+    #[error("the schema cannot be compared: this role may not make another one beside it")]
     NoScratch(#[source] sqlx::Error),
     /// A migration that this program does not know was to be reverted.
     #[error("migration {version} is not known to this todoctl, so it cannot revert it")]
@@ -148,7 +148,7 @@ impl MigrateError {
                 let path = path.display();
                 return Some(format!("let this user write {path} and its directory"));
             }
-            Self::Dirty { .. } => "todoctl migrate repair --dry-run says what can be done",
+            Self::Dirty { .. } => "todoctl migrate repair --dry-run",
             Self::Changed { .. } => {
                 "deploy the todoctl that applied it, or, if only the file's look has changed: todoctl migrate repair"
             }

@@ -152,7 +152,7 @@ const RULES: &[Rule] = &[
         on: On::Both,
         effect: Effect::Loss,
         what: "its rows are gone, and programs that run already fail",
-        instead: "release a program that does not use it, keep a backup (todoctl db check, pg_dump -t), drop it in a later migration",
+        instead: "release a program that does not use it, keep a backup (pg_dump -t), drop it in a later migration",
         applies: |deed| matches!(deed, Deed::DropTable),
     },
     Rule {
