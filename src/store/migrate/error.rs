@@ -30,6 +30,8 @@ pub enum MigrateError {
     Locked {
         /// Who holds the lock, as far as is known.
         holder: String,
+        /// Its server process, where it is PostgreSQL's.
+        pid: Option<i32>,
     },
     /// The file that serves as a lock cannot be had.
     #[error("the lock file {} cannot be used: {source}", path.display())]
@@ -63,6 +65,17 @@ pub enum MigrateError {
         /// The program's newest version.
         program: i64,
     },
+    /// A version to go to that this program does not have.
+    #[error("there is no migration {version}; this todoctl knows versions up to {newest}")]
+    NoSuchVersion {
+        /// What was asked for.
+        version: i64,
+        /// The program's newest version.
+        newest: i64,
+    },
+    /// The schema to compare with cannot be made.
+    #[error("the schema cannot be compared: this role may not make another one beside it")]
+    NoScratch(#[source] sqlx::Error),
     /// A migration that this program does not know was to be reverted.
     #[error("migration {version} is not known to this todoctl, so it cannot revert it")]
     NotOurs {
@@ -123,20 +136,29 @@ impl MigrateError {
             Self::ThroughPooler { .. } => {
                 "set DATABASE_URL_UNPOOLED to the server's own address, past the pooler"
             }
-            Self::Locked { .. } => {
-                "wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend(PID)'"
+            Self::Locked { pid: Some(pid), .. } => {
+                return Some(format!(
+                    "wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend({pid})'"
+                ));
+            }
+            Self::Locked { pid: None, .. } => {
+                "wait for it; if it hangs, end that process, then: todoctl migrate up"
             }
             Self::LockFile { path, .. } => {
                 let path = path.display();
                 return Some(format!("let this user write {path} and its directory"));
             }
-            Self::Dirty { .. } => {
-                "undo by hand what it left, delete its row from _sqlx_migrations, then: todoctl migrate up"
-            }
+            Self::Dirty { .. } => "todoctl migrate repair --dry-run",
             Self::Changed { .. } => {
-                "deploy the todoctl that applied it, or restore the file; todoctl migrate status lists them all"
+                "deploy the todoctl that applied it, or, if only the file's look has changed: todoctl migrate repair"
             }
-            Self::Newer { .. } => "deploy the newer todoctl that migrated it",
+            Self::Newer { .. } => {
+                "deploy the newer todoctl that migrated it; to go on with this one, without migrating: --allow-newer"
+            }
+            Self::NoSuchVersion { .. } => "todoctl migrate status",
+            Self::NoScratch(_) => {
+                "psql -c 'GRANT CREATE ON DATABASE NAME TO ROLE', or check a restored copy of the database"
+            }
             Self::NotOurs { .. } => "run the newer todoctl that applied it: todoctl migrate down",
             Self::Irreversible { .. } => "restore a backup from before it",
             Self::Statement(_) if self.is_lock_timeout() => {
@@ -149,6 +171,19 @@ impl MigrateError {
             Self::Query(_) => "todoctl db check",
         };
         Some(text.to_owned())
+    }
+
+    /// PostgreSQL, appendix A: 42501 `insufficient_privilege`, 25006 `read_only_sql_transaction`.
+    pub(super) fn no_scratch(error: sqlx::Error) -> Self {
+        let refused = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
+        if refused {
+            Self::NoScratch(error)
+        } else {
+            Self::Query(error)
+        }
     }
 
     pub(super) fn statement(
