@@ -244,10 +244,7 @@ fn serve_connection(app: &App, graceful: &GracefulShutdown, accepted: Accepted) 
     });
 }
 
-async fn next_connection(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<Accepted> {
+async fn next_connection(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
     // The semaphore is never closed.
     let slot = slots
         .clone()
