@@ -63,36 +63,7 @@ pub async fn make(fault: &str) -> Place {
             place.set("AUTO_MIGRATE", "false");
             place
         }
-        "foreign-table" => {
-            let place = Place::on_postgres(fault).await;
-            let database = place.database.as_ref().unwrap();
-            database
-                .execute("CREATE TABLE tasks (id uuid PRIMARY KEY)")
-                .await;
-            place
-        }
-        "locked" => {
-            let mut place = Place::on_postgres(fault).await;
-            let mut other = PgConnection::connect(place.get("DATABASE_URL"))
-                .await
-                .unwrap();
-            other.lock().await.unwrap();
-            place.parts.push(Box::new(other));
-            place
-        }
-        "newer" => {
-            let place = migrated(fault).await;
-            let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-                       VALUES (9000, 'from the future', TRUE, '', 0)";
-            place.database.as_ref().unwrap().execute(sql).await;
-            place
-        }
-        "changed" => {
-            let place = migrated(fault).await;
-            let sql = "UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1";
-            place.database.as_ref().unwrap().execute(sql).await;
-            place
-        }
+        "foreign-table" | "locked" | "newer" | "changed" => make_history(fault).await,
         "daemon-gone" => Place::new(fault),
         "daemon-runs" => {
             let mut place = Place::new(fault);
@@ -129,6 +100,43 @@ pub async fn make(fault: &str) -> Place {
             let pooler = PgBouncer::start(place.get("DATABASE_URL"));
             place.set("DATABASE_URL", &pooler.url);
             place.parts.push(Box::new(pooler));
+            place
+        }
+        unknown => panic!("nobody knows how to make the fault {unknown:?}"),
+    }
+}
+
+/// What is wrong with the migrations of a database.
+async fn make_history(fault: &str) -> Place {
+    match fault {
+        "foreign-table" => {
+            let place = Place::on_postgres(fault).await;
+            let database = place.database.as_ref().unwrap();
+            database
+                .execute("CREATE TABLE tasks (id uuid PRIMARY KEY)")
+                .await;
+            place
+        }
+        "locked" => {
+            let mut place = Place::on_postgres(fault).await;
+            let mut other = PgConnection::connect(place.get("DATABASE_URL"))
+                .await
+                .unwrap();
+            other.lock().await.unwrap();
+            place.parts.push(Box::new(other));
+            place
+        }
+        "newer" => {
+            let place = migrated(fault).await;
+            let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                       VALUES (9000, 'from the future', TRUE, '', 0)";
+            place.database.as_ref().unwrap().execute(sql).await;
+            place
+        }
+        "changed" => {
+            let place = migrated(fault).await;
+            let sql = "UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1";
+            place.database.as_ref().unwrap().execute(sql).await;
             place
         }
         unknown => panic!("nobody knows how to make the fault {unknown:?}"),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use sqlx::{Connection as _, SqliteConnection};
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseTarget, PostgresTarget};
 
 use super::catalog::{Schema, TEXT, quoted};
 use super::connection::MigrationConnection;
@@ -112,9 +112,9 @@ async fn expected(
         .filter(|one| matches!(one.state, State::Applied | State::Changed))
         .filter_map(|one| find(migrator(target), one.version, Direction::Up));
     match target {
-        DatabaseTarget::Postgres(_) => {
+        DatabaseTarget::Postgres(server) => {
             connection.begin().await?;
-            open_scratch(connection).await?;
+            open_scratch(connection, server).await?;
             for migration in applied {
                 connection.rehearse(migration, Direction::Up).await?;
             }
@@ -136,13 +136,16 @@ async fn expected(
 }
 
 /// A schema with nothing in it, and nothing else in sight.
-async fn open_scratch(connection: &mut MigrationConnection) -> Result<(), MigrateError> {
+async fn open_scratch(
+    connection: &mut MigrationConnection,
+    server: &PostgresTarget,
+) -> Result<(), MigrateError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| sqlx::Error::Io(std::io::Error::other(error.to_string())))?;
     let name = quoted(&format!("todoctl_check_{}", hex::encode(random)));
     let made = connection.execute(&format!("CREATE SCHEMA {name}")).await;
-    made.map_err(MigrateError::no_scratch)?;
+    made.map_err(|error| MigrateError::no_scratch(server, error))?;
     // Of this transaction alone: both end with it.
     connection
         .execute(&format!(

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::config::PostgresTarget;
 use crate::store::ConnectError;
 
 use super::Direction;
+use super::catalog::quoted;
 
 /// A statement longer than this is cut off in messages.
 const SHOWN: usize = 600;
@@ -75,7 +77,12 @@ pub enum MigrateError {
     },
     /// The schema to compare with cannot be made.
     #[error("the schema cannot be compared: this role may not make another one beside it")]
-    NoScratch(#[source] sqlx::Error),
+    NoScratch {
+        /// What would allow it.
+        grant: String,
+        /// What the server said.
+        source: sqlx::Error,
+    },
     /// A migration that this program does not know was to be reverted.
     #[error("migration {version} is not known to this todoctl, so it cannot revert it")]
     NotOurs {
@@ -156,8 +163,10 @@ impl MigrateError {
                 "deploy the newer todoctl that migrated it; to go on with this one, without migrating: --allow-newer"
             }
             Self::NoSuchVersion { .. } => "todoctl migrate status",
-            Self::NoScratch(_) => {
-                "psql -c 'GRANT CREATE ON DATABASE NAME TO ROLE', or check a restored copy of the database"
+            Self::NoScratch { grant, .. } => {
+                return Some(format!(
+                    "as the database's owner: psql -c '{grant}'; or check a restored copy of it"
+                ));
             }
             Self::NotOurs { .. } => "run the newer todoctl that applied it: todoctl migrate down",
             Self::Irreversible { .. } => "restore a backup from before it",
@@ -174,13 +183,17 @@ impl MigrateError {
     }
 
     /// PostgreSQL, appendix A: 42501 `insufficient_privilege`, 25006 `read_only_sql_transaction`.
-    pub(super) fn no_scratch(error: sqlx::Error) -> Self {
+    pub(super) fn no_scratch(server: &PostgresTarget, error: sqlx::Error) -> Self {
         let refused = error
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
             .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
         if refused {
-            Self::NoScratch(error)
+            let (database, role) = (quoted(&server.database), quoted(&server.user));
+            Self::NoScratch {
+                grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
+                source: error,
+            }
         } else {
             Self::Query(error)
         }
