@@ -27,7 +27,9 @@ class Project:
     """A folder with compose files in it, and the commands of a developer."""
 
     environment = {"COMPOSE_PROJECT_NAME": LABEL, "DOCKER_BUILDKIT": "0",
-                   "COMPOSE_DOCKER_CLI_BUILD": "0"}
+                   "COMPOSE_DOCKER_CLI_BUILD": "0",
+                   # A new volume is a copy of what the image has there: the compiled dependencies.
+                   "COMPOSE_HTTP_TIMEOUT": "300"}
 
     def __init__(self, folder):
         self.folder = folder
