@@ -186,12 +186,8 @@ pub async fn prune(store: &Store, now: Timestamp) -> Result<(), StoreError> {
             "mails were not sent in time and are given up"
         );
     }
-    let before = |age: Duration| {
-        let micros = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        Timestamp::from_micros_clamped(now.micros().saturating_sub(micros))
-    };
     store
-        .prune_mails(before(KEEP_SENT), before(KEEP_DEAD))
+        .prune_mails(now.saturating_sub(KEEP_SENT), now.saturating_sub(KEEP_DEAD))
         .await?;
     Ok(())
 }

@@ -5,8 +5,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::on_both_engines;
-use crate::support::MailPeer;
-use crate::support::mail_peer::Answer;
+use crate::support::{Answer, MailPeer};
 use crate::world::{MAIL_KEY, World};
 
 /// Runs the command with the machine's own clock, in an environment of its own.
@@ -89,7 +88,7 @@ on_both_engines! {
         tasks(&world).await;
         world.accounts(&["alice"]).await;
         let peer = MailPeer::start().await;
-        peer.will_answer([Answer { body: r#"{"name": "invalid_api_key", "message": "canary"}"#, ..Answer::status(403) }]);
+        peer.will_answer([Answer::Json(403, json!({ "name": "invalid_api_key", "message": "canary" }))]);
         let output = run(&world, Some(&peer), &[]).await;
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains("403 invalid_api_key"));

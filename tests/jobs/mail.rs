@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use todoctl::domain::Timestamp;
 use todoctl::jobs::outbox::Delivered;
 use todoctl::jobs::{Jobs, Stop};
 
 use crate::on_both_engines;
-use crate::support::MailPeer;
-use crate::support::mail_peer::Answer;
+use crate::support::{Answer, MailPeer, Received};
 use crate::world::{MAIL_KEY, NOON, World, at};
 
 const STATE: &str = "SELECT state FROM todoctl_outbox";
@@ -34,6 +34,10 @@ async fn sent_email(world: &World) -> bool {
     world.told("alice").await[0].sent_email
 }
 
+fn key(mail: &Received) -> &str {
+    mail.header("idempotency-key")
+}
+
 fn only_sent(sent: usize) -> Delivered {
     Delivered {
         sent,
@@ -54,9 +58,9 @@ on_both_engines! {
         assert_eq!(received.len(), 1);
         let mail = &received[0];
         assert_eq!((mail.method.as_str(), mail.path.as_str()), ("POST", "/emails"));
-        assert_eq!(mail.authorization, format!("Bearer {MAIL_KEY}"));
-        assert!((20..=256).contains(&mail.idempotency_key.len()), "{}", mail.idempotency_key);
-        assert_eq!(mail.body, serde_json::json!({
+        assert_eq!(mail.header("authorization"), format!("Bearer {MAIL_KEY}"));
+        assert!((20..=256).contains(&key(mail).len()), "{}", key(mail));
+        assert_eq!(mail.json(), json!({
             "from": "Todo <todo@example.com>",
             "to": ["alice@example.com"],
             "subject": "\"Pay rent\" is due soon",
@@ -74,7 +78,7 @@ on_both_engines! {
         assert_eq!(world.remind(true).await.mails, 1);
         let peer = MailPeer::start().await;
         assert_eq!(deliver(&world, &peer).await, only_sent(1));
-        assert_eq!(peer.received()[0].body["subject"], "\"two lines\" is due soon");
+        assert_eq!(peer.received()[0].json()["subject"], "\"two lines\" is due soon");
     }
 
     /// 9.3, 10.39: without a key, without accounts, without an address: reminders and no mail.
@@ -109,10 +113,9 @@ on_both_engines! {
     async fn refused(world) {
         one_waits(&world).await;
         let peer = MailPeer::start().await;
-        peer.will_answer([Answer {
-            body: r#"{"name": "validation_error", "message": "alice@example.com is bad", "statusCode": 422}"#,
-            ..Answer::status(422)
-        }]);
+        peer.will_answer([Answer::Json(422, json!({
+            "name": "validation_error", "message": "alice@example.com is bad", "statusCode": 422,
+        }))]);
         let done = deliver(&world, &peer).await;
         assert_eq!(done, Delivered { dead: 1, ..Delivered::default() });
         assert_eq!(world.text(STATE).await, "dead");
@@ -130,7 +133,7 @@ on_both_engines! {
     async fn tried_again(world) {
         one_waits(&world).await;
         let peer = MailPeer::start().await;
-        peer.will_answer([408, 409, 429, 500, 502, 503, 504, 500].map(Answer::status));
+        peer.will_answer([408, 409, 429, 500, 502, 503, 504, 500].map(MailPeer::status));
         let outbox = world.outbox(&peer);
         for attempt in 1..=8 {
             let done = deliver(&world, &peer).await;
@@ -147,7 +150,7 @@ on_both_engines! {
         assert_eq!(world.text(STATE).await, "dead");
         let received = peer.received();
         assert_eq!(received.len(), 8);
-        assert!(received.iter().all(|one| one.idempotency_key == received[0].idempotency_key));
+        assert!(received.iter().all(|one| key(one) == key(&received[0])));
         assert!(!sent_email(&world).await);
     }
 
@@ -155,7 +158,7 @@ on_both_engines! {
     async fn retry_after(world) {
         one_waits(&world).await;
         let peer = MailPeer::start().await;
-        peer.will_answer([Answer { retry_after: Some("600"), ..Answer::status(429) }]);
+        peer.will_answer([Answer::WithHeader(429, ("retry-after", "600"), json!({}))]);
         assert_eq!(deliver(&world, &peer).await.postponed, 1);
         let next = world.outbox(&peer).next().await.unwrap().unwrap();
         assert!(next >= at("2031-05-10T12:10:00Z"));
@@ -167,9 +170,9 @@ on_both_engines! {
     /// Nothing listens: another try, and the key and the address are in no reason.
     async fn out_of_reach(world) {
         one_waits(&world).await;
-        let mut peer = MailPeer::start().await;
-        peer.address.set_port(9);
-        assert_eq!(deliver(&world, &peer).await.postponed, 1);
+        let closed = "http://127.0.0.1:9".parse().unwrap();
+        let done = world.outbox_to(closed).deliver(&Stop::never()).await.unwrap();
+        assert_eq!(done.postponed, 1);
         assert_eq!(world.text(STATE).await, "pending");
         assert_eq!(world.text(REASON).await, "no connection");
     }
@@ -182,11 +185,11 @@ on_both_engines! {
         }
         assert_eq!(world.remind(true).await.mails, 25);
         let peer = MailPeer::start().await;
-        peer.will_answer((0..25).map(|_| Answer { delay: Duration::from_millis(20), ..Answer::status(200) }));
+        peer.will_answer((0..25).map(|_| Answer::Late(Duration::from_millis(20), 200, json!({}))));
         let (one, two) = tokio::join!(deliver(&world, &peer), deliver(&world, &peer));
         assert_eq!(one.sent + two.sent, 25);
         let received = peer.received();
-        let keys: std::collections::BTreeSet<_> = received.iter().map(|one| &one.idempotency_key).collect();
+        let keys: std::collections::BTreeSet<_> = received.iter().map(key).collect();
         assert_eq!((received.len(), keys.len()), (25, 25));
         assert!(world.told("alice").await.iter().all(|one| one.sent_email));
     }
@@ -203,7 +206,7 @@ on_both_engines! {
         assert_eq!(next, Some(at("2031-05-10T12:03:00Z")));
         world.clock.set(next.unwrap());
         assert_eq!(deliver(&world, &peer).await, only_sent(1));
-        assert_eq!(peer.received()[0].idempotency_key, claimed[0].idempotency_key);
+        assert_eq!(key(&peer.received()[0]), claimed[0].idempotency_key);
         // The dead one's end comes too late to change anything.
         let late = todoctl::store::OutboxEnd::Dead("too late".to_owned());
         assert!(!world.store.end_mail(&claimed[0], &late).await.unwrap());
@@ -243,7 +246,7 @@ on_both_engines! {
         world.accounts(&["alice"]).await;
         world.task("alice", "Pay rent", Some(soon())).await;
         let peer = MailPeer::start().await;
-        peer.will_answer([Answer::status(500)]);
+        peer.will_answer([MailPeer::status(500)]);
         let services = todoctl::config::ServicesConfig {
             resend_api_key: Some(todoctl::config::Secret::new(MAIL_KEY)),
             resend_api_url: Some(peer.url()),
@@ -266,6 +269,6 @@ on_both_engines! {
         }
         jobs.stop(Duration::from_secs(20)).await;
         assert_eq!(peer.received().len(), 2);
-        assert_eq!(peer.received()[1].body["from"], "Todo <onboarding@resend.dev>");
+        assert_eq!(peer.received()[1].json()["from"], "Todo <onboarding@resend.dev>");
     }
 }

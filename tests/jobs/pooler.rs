@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use todoctl::config::PoolerMode;
@@ -115,7 +116,10 @@ async fn fifty_clients(pooler: Option<&str>) {
     let mut daemon = Process::serve(directory.path(), |command| {
         command
             .env("DATABASE_URL", &bouncer.url)
-            .env("DATABASE_URL_UNPOOLED", &database.url);
+            .env("DATABASE_URL_UNPOOLED", &database.url)
+            // A machine that is busy with other tests is slow, and that is no failure here.
+            .env("SQLALCHEMY_POOL_TIMEOUT", "60")
+            .env("REQUEST_TIMEOUT_SECONDS", "60");
         if let Some(pooler) = pooler {
             command.env("DB_POOLER", pooler);
         }
@@ -124,7 +128,10 @@ async fn fifty_clients(pooler: Option<&str>) {
     let base = daemon.base();
     // The daemon's own first run is over, so that the one below makes everything.
     daemon.line(r#""message":"reminders""#);
-    let http = support::http_client().build().unwrap();
+    let http = support::http_client()
+        .timeout(Duration::from_secs(120))
+        .build()
+        .unwrap();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
             Arc::new(Client {

@@ -217,9 +217,14 @@ impl World {
 
     /// An outbox that sends to `peer`.
     pub fn outbox(&self, peer: &MailPeer) -> Outbox {
+        self.outbox_to(peer.url())
+    }
+
+    /// An outbox that sends to a server at `url`.
+    pub fn outbox_to(&self, url: url::Url) -> Outbox {
         let services = ServicesConfig {
             resend_api_key: Some(Secret::new(MAIL_KEY)),
-            resend_api_url: Some(peer.url()),
+            resend_api_url: Some(url),
             email_from: Some("Todo <todo@example.com>".to_owned()),
             ..ServicesConfig::default()
         };

@@ -44,7 +44,9 @@ impl Received {
 pub enum Answer {
     /// A status and a JSON body.
     Json(u16, serde_json::Value),
-    /// The same, after a while.
+    /// A status, a header beside the usual ones, and a JSON body.
+    WithHeader(u16, (&'static str, &'static str), serde_json::Value),
+    /// A status and a JSON body, after a while.
     Late(Duration, u16, serde_json::Value),
     /// Nothing, for as long as the client waits.
     Silence,
@@ -147,11 +149,12 @@ async fn answer(
     let script = shared.script.lock().unwrap().clone();
     let answer = script(&received);
     shared.received.lock().unwrap().push(received);
-    let (status, body) = match answer {
-        Answer::Json(status, body) => (status, body),
+    let (status, header, body) = match answer {
+        Answer::Json(status, body) => (status, None, body),
+        Answer::WithHeader(status, header, body) => (status, Some(header), body),
         Answer::Late(pause, status, body) => {
             tokio::time::sleep(pause).await;
-            (status, body)
+            (status, None, body)
         }
         Answer::Silence => match std::future::pending::<Infallible>().await {},
         Answer::HangUp => return Err(HangUp),
@@ -161,5 +164,8 @@ async fn answer(
     response
         .headers_mut()
         .insert("content-type", "application/json".parse().unwrap());
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
     Ok(response)
 }

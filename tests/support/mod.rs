@@ -10,7 +10,7 @@ use std::time::Duration;
 
 pub mod auth_peer;
 mod http_peer;
-pub mod mail_peer;
+mod mail_peer;
 mod pgbouncer;
 mod postgres;
 mod redis;

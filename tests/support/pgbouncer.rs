@@ -49,12 +49,12 @@ impl PgBouncer {
              listen_addr = 127.0.0.1\n\
              listen_port = {own_port}\n\
              unix_socket_dir =\n\
-             auth_type = scram-sha-256\n\
+             auth_type = trust\n\
              auth_file = {}\n\
              pool_mode = transaction\n\
              default_pool_size = {SERVER_CONNECTIONS}\n\
              max_client_conn = 500\n\
-             query_wait_timeout = 30\n",
+             query_wait_timeout = 60\n",
             users.display()
         );
         let file = directory.path().join("pgbouncer.ini");
