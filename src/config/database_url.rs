@@ -81,6 +81,23 @@ impl DatabaseTarget {
 }
 
 impl PostgresTarget {
+    /// A server for unit tests: role and database `todo`, no password, no TLS.
+    #[cfg(test)]
+    pub(crate) fn fixture(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            user: "todo".to_owned(),
+            password: None,
+            database: "todo".to_owned(),
+            tls: TlsMode::Disable,
+            root_cert: None,
+            options: None,
+            application_name: "todoctl".to_owned(),
+            pooled: false,
+        }
+    }
+
     /// Host and port as people write them.
     #[must_use]
     pub fn place(&self) -> String {

@@ -182,33 +182,20 @@ impl std::fmt::Debug for ProbeConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SqliteTarget, TlsMode};
+    use crate::config::SqliteTarget;
     use crate::store::ConnectFault;
-
-    fn server(host: &str, port: u16) -> PostgresTarget {
-        PostgresTarget {
-            host: host.to_owned(),
-            port,
-            user: "todo".to_owned(),
-            password: None,
-            database: "todo".to_owned(),
-            tls: TlsMode::Disable,
-            root_cert: None,
-            options: None,
-            application_name: "todoctl".to_owned(),
-            pooled: false,
-        }
-    }
 
     #[tokio::test]
     async fn a_listener_is_reached_and_named() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let limit = Duration::from_secs(5);
-        let reached = reach(&server("127.0.0.1", at.port()), limit).await.unwrap();
+        let reached = reach(&PostgresTarget::fixture("127.0.0.1", at.port()), limit)
+            .await
+            .unwrap();
         assert_eq!(reached, at.to_string());
         drop(listener);
-        let error = reach(&server("127.0.0.1", at.port()), limit)
+        let error = reach(&PostgresTarget::fixture("127.0.0.1", at.port()), limit)
             .await
             .unwrap_err();
         assert_eq!(error.fault, ConnectFault::Refused);
@@ -218,7 +205,7 @@ mod tests {
     async fn a_missing_socket_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let host = directory.path().to_str().unwrap();
-        let error = reach(&server(host, 5432), Duration::from_secs(5))
+        let error = reach(&PostgresTarget::fixture(host, 5432), Duration::from_secs(5))
             .await
             .unwrap_err();
         assert_eq!(error.fault, ConnectFault::Refused, "{error}");

@@ -29,29 +29,8 @@ mod operations;
 mod tokens;
 mod update_delete;
 
-/// Expands to one test an engine; the body is given a running [`daemon::Daemon`].
-macro_rules! on_both_engines {
-    ($($(#[$attribute:meta])* async fn $name:ident($daemon:ident) $body:block)+) => {$(
-        $(#[$attribute])*
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            async fn body($daemon: $crate::daemon::Daemon) $body
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                body($crate::daemon::Daemon::on_sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                body($crate::daemon::Daemon::on_postgres().await).await;
-            }
-        }
-    )+};
-}
-pub(crate) use on_both_engines;
+use daemon::Daemon as Fixture;
+pub(crate) use support::on_both_engines;
 
 /// The same for tests that set their daemons up themselves.
 macro_rules! for_both_engines {

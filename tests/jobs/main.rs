@@ -12,30 +12,8 @@ mod support;
 mod command;
 mod mail;
 mod pooler;
-mod process;
 mod reminders;
 mod world;
 
-/// Expands to one test an engine; the body is given a [`world::World`].
-macro_rules! on_both_engines {
-    ($($(#[$attribute:meta])* async fn $name:ident($world:ident) $body:block)+) => {$(
-        $(#[$attribute])*
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            async fn body($world: $crate::world::World) $body
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                body($crate::world::World::on_sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                body($crate::world::World::on_postgres().await).await;
-            }
-        }
-    )+};
-}
-pub(crate) use on_both_engines;
+pub(crate) use support::on_both_engines;
+use world::World as Fixture;

@@ -10,7 +10,7 @@ use todoctl::config::PoolerMode;
 use todoctl::jobs::{self, Stop};
 use todoctl::store::Store;
 
-use crate::process::Process;
+use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
 use crate::support::{self, PgBouncer, TestDatabase};
 use crate::world::{World, target};
 
@@ -29,7 +29,7 @@ impl Client {
         let mut request = self
             .http
             .request(method.clone(), format!("{}{path}", self.base))
-            .bearer_auth(crate::process::SERVICE_TOKEN)
+            .bearer_auth(SERVICE_TOKEN)
             .header("X-User-ID", &self.user);
         if let Some(body) = body {
             request = request.json(&body);
@@ -113,17 +113,17 @@ async fn fifty_clients(pooler: Option<&str>) {
     let database = TestDatabase::create().await;
     let bouncer = PgBouncer::start(&database.url);
     let directory = support::sqlite_dir();
-    let mut daemon = Process::serve(directory.path(), |command| {
-        command
-            .env("DATABASE_URL", &bouncer.url)
-            .env("DATABASE_URL_UNPOOLED", &database.url)
-            // A machine that is busy with other tests is slow, and that is no failure here.
-            .env("SQLALCHEMY_POOL_TIMEOUT", "60")
-            .env("REQUEST_TIMEOUT_SECONDS", "60");
-        if let Some(pooler) = pooler {
-            command.env("DB_POOLER", pooler);
-        }
-    });
+    let mut command = serve(directory.path());
+    with_secrets(&mut command)
+        .env("DATABASE_URL", &bouncer.url)
+        .env("DATABASE_URL_UNPOOLED", &database.url)
+        // A machine that is busy with other tests is slow, and that is no failure here.
+        .env("SQLALCHEMY_POOL_TIMEOUT", "60")
+        .env("REQUEST_TIMEOUT_SECONDS", "60");
+    if let Some(pooler) = pooler {
+        command.env("DB_POOLER", pooler);
+    }
+    let mut daemon = Process::start(&mut command);
     daemon.line("a transaction-mode pooler answers");
     let base = daemon.base();
     // The daemon's own first run is over, so that the one below makes everything.
@@ -153,7 +153,7 @@ async fn fifty_clients(pooler: Option<&str>) {
     assert!(
         failures == 0,
         "{failures} clients failed; the daemon said\n{}",
-        daemon.end()
+        daemon.stop()
     );
     let config = crate::world::config(target(&bouncer.url));
     let store = Store::connect(
@@ -178,7 +178,7 @@ async fn fifty_clients(pooler: Option<&str>) {
     for work in reading {
         work.await.unwrap();
     }
-    let said = daemon.end();
+    let said = daemon.stop();
     assert!(!said.contains("\"level\":\"ERROR\""), "{said}");
 }
 

@@ -13,6 +13,7 @@ mod http_peer;
 mod mail_peer;
 mod pgbouncer;
 mod postgres;
+pub mod process;
 mod redis;
 
 pub use http_peer::{Answer, HttpPeer, Received};
@@ -20,6 +21,32 @@ pub use mail_peer::MailPeer;
 pub use pgbouncer::PgBouncer;
 pub use postgres::{TestDatabase, postgres_url};
 pub use redis::RedisServer;
+
+/// Expands to one test an engine; the body is given a running `Fixture` of the test program.
+#[allow(unused_macros, reason = "not every test program has a fixture")]
+macro_rules! on_both_engines {
+    ($($(#[$attribute:meta])* async fn $name:ident($fixture:ident) $body:block)+) => {$(
+        $(#[$attribute])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn body($fixture: $crate::Fixture) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                body($crate::Fixture::on_sqlite().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                body($crate::Fixture::on_postgres().await).await;
+            }
+        }
+    )+};
+}
+#[allow(unused_imports, reason = "not every test program has a fixture")]
+pub(crate) use on_both_engines;
 
 /// A fresh folder for a SQLite database, deleted with its value.
 pub fn sqlite_dir() -> tempfile::TempDir {

@@ -26,6 +26,25 @@ pub enum Conditional<T> {
     Refused,
 }
 
+/// The user's task, locked, if `holds` says so of it; else the method returns what it has to.
+macro_rules! locked_if {
+    ($connection:ident, $user:expr, $id:expr, $holds:expr) => {{
+        let row = sqlx::query($connection.text(&LOCK))
+            .persistent($connection.persistent())
+            .bind($id)
+            .bind($user.as_str())
+            .fetch_optional(&mut *$connection)
+            .await?;
+        let Some(task) = row.as_ref().map(task_of).transpose()? else {
+            return Ok(Conditional::NotFound);
+        };
+        if !$holds(&task) {
+            return Ok(Conditional::Refused);
+        }
+        task
+    }};
+}
+
 impl Store {
     /// [`Store::update_task`], if `holds` says so of the task as it is before.
     pub async fn update_task_if(
@@ -37,18 +56,7 @@ impl Store {
     ) -> Result<Conditional<Task>, StoreError> {
         let now = self.clock.now();
         transaction!(self, |connection| {
-            let row = sqlx::query(connection.text(&LOCK))
-                .persistent(connection.persistent())
-                .bind(id)
-                .bind(user.as_str())
-                .fetch_optional(&mut *connection)
-                .await?;
-            let Some(task) = row.as_ref().map(task_of).transpose()? else {
-                return Ok(Conditional::NotFound);
-            };
-            if !holds(&task) {
-                return Ok(Conditional::Refused);
-            }
+            let task = locked_if!(connection, user, id, holds);
             if changes.is_empty() {
                 return Ok(Conditional::Done(task));
             }
@@ -67,18 +75,7 @@ impl Store {
         holds: impl FnOnce(&Task) -> bool + Send,
     ) -> Result<Conditional<()>, StoreError> {
         transaction!(self, |connection| {
-            let row = sqlx::query(connection.text(&LOCK))
-                .persistent(connection.persistent())
-                .bind(id)
-                .bind(user.as_str())
-                .fetch_optional(&mut *connection)
-                .await?;
-            let Some(task) = row.as_ref().map(task_of).transpose()? else {
-                return Ok(Conditional::NotFound);
-            };
-            if !holds(&task) {
-                return Ok(Conditional::Refused);
-            }
+            locked_if!(connection, user, id, holds);
             sqlx::query(DELETE)
                 .persistent(connection.persistent())
                 .bind(id)

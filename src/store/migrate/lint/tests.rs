@@ -1,23 +1,12 @@
 use super::*;
-use crate::config::{PostgresTarget, SqliteTarget, TlsMode};
+use crate::config::{PostgresTarget, SqliteTarget};
 
 fn sqlite() -> DatabaseTarget {
     DatabaseTarget::Sqlite(SqliteTarget { path: "x".into() })
 }
 
 fn postgres() -> DatabaseTarget {
-    DatabaseTarget::Postgres(PostgresTarget {
-        host: "db".to_owned(),
-        port: 5432,
-        user: "todo".to_owned(),
-        password: None,
-        database: "todo".to_owned(),
-        tls: TlsMode::Disable,
-        root_cert: None,
-        options: None,
-        application_name: "todoctl".to_owned(),
-        pooled: false,
-    })
+    DatabaseTarget::Postgres(PostgresTarget::fixture("db", 5432))
 }
 
 fn existing() -> Existing {
