@@ -46,6 +46,13 @@ impl Context {
         DatabaseConfig::load(&self.source)
     }
 
+    /// The database at another URL, with the other variables as they are.
+    pub fn database_at(&self, url: &str) -> Result<Loaded<DatabaseConfig>, ConfigError> {
+        let mut source = self.source.clone();
+        source.replace("DATABASE_URL", url);
+        DatabaseConfig::load(&source)
+    }
+
     /// The database, and the secret under which session tokens are stored.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
         Ok(warned(crate::config::load_database_and_session_secret(

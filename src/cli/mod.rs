@@ -13,6 +13,7 @@ pub mod context;
 pub mod db;
 pub mod gen_secrets;
 pub mod health;
+pub mod input;
 pub mod migrate;
 pub mod output;
 pub mod serve;
@@ -73,10 +74,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 /// Runs a short command; only the daemon needs more than one thread.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(work)
+        .build()?;
+    let outcome = runtime.block_on(work);
+    // A name server that does not answer holds a thread for half a minute: nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[cfg(test)]

@@ -57,6 +57,16 @@ impl Source {
         }
     }
 
+    /// Puts `value` in the place of `name`, of its file and of its direct address, as an
+    /// option of the command line does.
+    pub fn replace(&mut self, name: &str, value: &str) {
+        for other in ["_FILE", "_UNPOOLED", "_UNPOOLED_FILE"] {
+            self.values.remove(&format!("{name}{other}"));
+        }
+        self.unreadable.remove(name);
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
     /// What the `.env` file holds that Docker would read differently.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {

@@ -8,4 +8,4 @@ pub mod check;
 pub mod database;
 pub mod migrations;
 
-pub use check::{Check, Outcome, Report, Summary};
+pub use check::{Budget, Check, Outcome, Report, Summary};

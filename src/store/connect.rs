@@ -18,13 +18,21 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Opens one connection to a PostgreSQL server.
 pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, ConnectError> {
+    open_postgres_within(target, CONNECT_TIMEOUT).await
+}
+
+/// The same within `limit`.
+pub(super) async fn open_postgres_within(
+    target: &PostgresTarget,
+    limit: Duration,
+) -> Result<PgConnection, ConnectError> {
     let named = || DatabaseTarget::Postgres(target.clone());
     let options =
         postgres_options(target).map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
-    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+    match tokio::time::timeout(limit, PgConnection::connect_with(&options)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(ConnectError::from_sqlx(&named(), &error)),
-        Err(_) => Err(ConnectError::timed_out(&named(), CONNECT_TIMEOUT)),
+        Err(_) => Err(ConnectError::timed_out(&named(), limit)),
     }
 }
 
@@ -73,6 +81,8 @@ pub enum SqliteAccess {
     Migrate,
     /// Reads the file of a running daemon; the file must exist.
     Read,
+    /// Like `Read`, and leaves no trace: no log is made beside a file that has none.
+    Look,
 }
 
 /// Opens one connection to a SQLite file, in WAL mode with full synchronisation.
@@ -86,13 +96,17 @@ pub async fn open_sqlite(
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(access != SqliteAccess::Migrate)
         .disable_statement_logging();
-    if access == SqliteAccess::Read {
+    if matches!(access, SqliteAccess::Read | SqliteAccess::Look) {
         if !target.path.exists() {
             let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
             let what = format!("{} does not exist yet", target.path.display());
             return Err(ConnectError::from_io(&named, &what, &missing));
         }
         options = options.read_only(true);
+        // Without a log nobody has the file open, and a reader would make one that stays.
+        if access == SqliteAccess::Look && !wal_path(&target.path).exists() {
+            options = options.immutable(true);
+        }
     } else {
         create_directory(target)?;
         options = options
@@ -103,6 +117,13 @@ pub async fn open_sqlite(
     SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| ConnectError::from_sqlx(&named, &error))
+}
+
+/// The write-ahead log of a SQLite file.
+pub(super) fn wal_path(database: &Path) -> std::path::PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// Makes the directory of a SQLite file, where it is missing.

@@ -24,6 +24,7 @@ use crate::config::{
 mod connect;
 mod dialect;
 mod error;
+pub mod messages;
 pub mod migrate;
 mod pool;
 mod probe;
@@ -34,7 +35,11 @@ mod values;
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use pool::PoolStatus;
-pub use probe::{EngineVersion, ProbeConnection, reach};
+pub use probe::{
+    Address, Capacity, EngineVersion, FileFacts, FileQuestion, FileSystem, PreparedStatements, ProbeConnection,
+    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements, resolve,
+    shares_backend,
+};
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{TaskFilter, TaskPage};
 
@@ -309,12 +314,10 @@ impl SqliteEngine {
             let backend = SqliteBackend(target.clone());
             Pool::new(backend, limits, pulse.clone(), acquire_seconds.clone())
         };
-        let mut wal = target.path.clone().into_os_string();
-        wal.push("-wal");
         Self {
             writer: pool(1),
             readers: pool(config.pool.size.clamp(1, 4)),
-            wal: wal.into(),
+            wal: connect::wal_path(&target.path),
             checkpointing: AtomicBool::new(false),
         }
     }
