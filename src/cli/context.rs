@@ -13,6 +13,7 @@ use super::output;
 #[derive(Debug)]
 pub struct Context {
     source: Source,
+    broken: Option<ConfigError>,
     clock: Clock,
 }
 
@@ -21,8 +22,32 @@ impl Context {
     pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
         Ok(Self {
             source: Source::load(env_file)?,
+            broken: None,
             clock: Clock::system(),
         })
+    }
+
+    /// The same for commands that look for faults: a bad file is one of them.
+    #[must_use]
+    pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
+        let (source, broken) = Source::load_what_can_be_read(env_file);
+        Self {
+            source,
+            broken,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Names and values, before anything is made of them.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What is wrong with the `.env` file, where that does not end the command.
+    #[must_use]
+    pub fn broken(&self) -> Option<&ConfigError> {
+        self.broken.as_ref()
     }
 
     /// The clock that everything of this process reads.

@@ -22,7 +22,7 @@ pub enum Command {
 /// How `db check` answers.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
-    /// Check this URL instead of DATABASE_URL; `-` reads it from standard input, so that a
+    /// Check this URL instead of the configured one; `-` reads it from standard input, so that a
     /// password stays out of the process list.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,

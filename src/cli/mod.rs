@@ -9,8 +9,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
 pub mod context;
 pub mod db;
+pub mod doctor;
+pub mod explain;
 pub mod gen_secrets;
 pub mod health;
 pub mod input;
@@ -54,6 +57,13 @@ pub enum Command {
     Migrate(migrate::Command),
     /// Ask a running daemon whether it is healthy.
     Health(health::Options),
+    /// Look at everything and say what to type: configuration, database, services, daemon.
+    Doctor(doctor::Options),
+    /// Explain a message out of a log.
+    Explain(explain::Options),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
@@ -62,12 +72,16 @@ pub enum Command {
 /// Runs the command and returns the process's exit code.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = || Context::new(cli.env_file.as_deref());
+    let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
     match &cli.command {
         Command::Serve(options) => serve::run(options, &context()?),
         Command::GenSecrets(options) => gen_secrets::run(options),
         Command::Db(command) => block_on(db::run(command, &context()?)),
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
+        Command::Doctor(options) => block_on(doctor::run(options, &lenient())),
+        Command::Explain(options) => explain::run(options),
+        Command::Config(command) => config::run(command, &lenient()),
         Command::Session(command) => block_on(session::run(command, &context()?)),
     }
 }

@@ -128,7 +128,10 @@ impl Name {
         work: impl Future<Output = (Verdict, Option<T>)>,
     ) -> (Check, Option<T>) {
         if limit.is_zero() {
-            return (self.skipped("not checked: the time for all checks was used up"), None);
+            return (
+                self.skipped("not checked: the time for all checks was used up"),
+                None,
+            );
         }
         let started = Instant::now();
         let (verdict, rest) = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {

@@ -18,8 +18,11 @@ mod network;
 mod pooler;
 mod server;
 
+pub(super) use file::judge_file_system;
 pub use names::NAMES;
-use names::{FILE_ORDER, LATENCY, LOGIN, QUERY, SERVER_ORDER, STARTUP, UNKNOWN_ORDER, URL, VERSION};
+use names::{
+    FILE_ORDER, LATENCY, LOGIN, QUERY, SERVER_ORDER, STARTUP, UNKNOWN_ORDER, URL, VERSION,
+};
 
 /// A suspended database needs 10 to 15 s to wake.
 const LOGIN_LIMIT: Duration = Duration::from_secs(20);
@@ -57,11 +60,11 @@ pub async fn checks(request: Request<'_>) -> Vec<Check> {
     };
     match &config.target {
         DatabaseTarget::Postgres(target) => {
-            let checks = of_server(checks, request, config, target).await;
+            let checks = Box::pin(of_server(checks, request, config, target)).await;
             skip_rest(checks, SERVER_ORDER)
         }
         DatabaseTarget::Sqlite(target) => {
-            let checks = of_file(checks, request, config, target).await;
+            let checks = Box::pin(of_file(checks, request, config, target)).await;
             skip_rest(checks, FILE_ORDER)
         }
     }
@@ -76,7 +79,9 @@ async fn of_server(
 ) -> Vec<Check> {
     let (check, address) = network::name(target, request.budget).await;
     checks.push(check);
-    let Some(address) = address else { return checks };
+    let Some(address) = address else {
+        return checks;
+    };
     checks.push(network::connection(target, &address, request.budget).await);
     if failed(&checks) {
         return checks;
@@ -127,7 +132,7 @@ async fn of_file(
         let (asked, open) = questions(open, request.budget).await;
         checks.extend(asked);
         if let Some(open) = open {
-            checks.extend(file::questions(open, request.budget).await);
+            checks.push(file::integrity(open, request.budget).await);
         }
         checks = skip_until(checks, FILE_ORDER, MIGRATIONS);
         checks.push(migrations::check(&config.direct, request.budget).await);
@@ -209,10 +214,7 @@ fn fault(error: &ConnectError) -> Verdict {
 }
 
 /// The start of a session: what is sent first, and who logs in.
-async fn login(
-    target: &DatabaseTarget,
-    budget: Budget,
-) -> (Vec<Check>, Option<ProbeConnection>) {
+async fn login(target: &DatabaseTarget, budget: Budget) -> (Vec<Check>, Option<ProbeConnection>) {
     let limit = budget.limit(LOGIN_LIMIT);
     let started = Instant::now();
     let outcome = if limit.is_zero() {
@@ -257,16 +259,17 @@ fn greeting(target: &DatabaseTarget, took: Duration) -> String {
 
 /// What is asked of either engine on the open connection, which is given up at the first
 /// fault: the answer may still be under way on it.
-async fn questions(
-    open: ProbeConnection,
-    budget: Budget,
-) -> (Vec<Check>, Option<ProbeConnection>) {
+async fn questions(open: ProbeConnection, budget: Budget) -> (Vec<Check>, Option<ProbeConnection>) {
     let (check, open) = query(open, budget).await;
     let mut checks = vec![check];
-    let Some(open) = open else { return (checks, None) };
+    let Some(open) = open else {
+        return (checks, None);
+    };
     let (check, open) = latency(open, budget).await;
     checks.push(check);
-    let Some(open) = open else { return (checks, None) };
+    let Some(open) = open else {
+        return (checks, None);
+    };
     let (check, open) = version(open, budget).await;
     checks.push(check);
     (checks, open)

@@ -79,10 +79,9 @@ pub enum SqliteAccess {
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
-    /// Reads the file of a running daemon; the file must exist.
+    /// Reads the file of a running daemon; the file must exist. Leaves no trace: no log is
+    /// made beside a file that has none.
     Read,
-    /// Like `Read`, and leaves no trace: no log is made beside a file that has none.
-    Look,
 }
 
 /// Opens one connection to a SQLite file, in WAL mode with full synchronisation.
@@ -96,7 +95,7 @@ pub async fn open_sqlite(
         .busy_timeout(Duration::from_secs(5))
         .foreign_keys(access != SqliteAccess::Migrate)
         .disable_statement_logging();
-    if matches!(access, SqliteAccess::Read | SqliteAccess::Look) {
+    if access == SqliteAccess::Read {
         if !target.path.exists() {
             let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
             let what = format!("{} does not exist yet", target.path.display());
@@ -104,7 +103,7 @@ pub async fn open_sqlite(
         }
         options = options.read_only(true);
         // Without a log nobody has the file open, and a reader would make one that stays.
-        if access == SqliteAccess::Look && !wal_path(&target.path).exists() {
+        if !wal_path(&target.path).exists() {
             options = options.immutable(true);
         }
     } else {

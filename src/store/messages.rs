@@ -99,7 +99,10 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), count, "ids are unique");
         for one in messages() {
-            assert!(!one.happened.is_empty() && !one.remedy.is_empty(), "{one:?}");
+            assert!(
+                !one.happened.is_empty() && !one.remedy.is_empty(),
+                "{one:?}"
+            );
             for pattern in one.patterns {
                 assert_eq!(*pattern, pattern.to_lowercase(), "{}", one.id);
                 let said = pattern.replace('*', " something ");
@@ -117,21 +120,60 @@ mod tests {
                 "postgres.terminated",
             ),
             ("ERROR: Couldn't connect to compute node", "neon.compute"),
-            ("Failed to acquire permit to connect to the database. Too many database connection attempts are currently ongoing.", "neon.permit"),
-            ("The requested endpoint could not be found, or you don't have access to it", "neon.endpoint-not-found"),
+            (
+                "Failed to acquire permit to connect to the database. Too many database connection attempts are currently ongoing.",
+                "neon.permit",
+            ),
+            (
+                "The requested endpoint could not be found, or you don't have access to it",
+                "neon.endpoint-not-found",
+            ),
             ("ERROR: endpoint cannot be found", "neon.endpoint-not-found"),
-            ("endpoint is disabled. Enable it using Neon API and retry.", "neon.endpoint-disabled"),
-            ("Your account or project has exceeded the compute time quota. Your project is temporarily unavailable. Check your quotas", "neon.quota"),
-            ("This IP address 10.1.2.3 is not allowed to connect to this endpoint.", "neon.ip-not-allowed"),
-            ("You have exceeded the limit of concurrently active endpoints", "neon.active-endpoints"),
-            ("FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute", "postgres.too-many-connections"),
-            ("Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support", "neon.sni"),
-            ("unsupported startup parameter: extra_float_digits", "pgbouncer.startup-parameter"),
+            (
+                "endpoint is disabled. Enable it using Neon API and retry.",
+                "neon.endpoint-disabled",
+            ),
+            (
+                "Your account or project has exceeded the compute time quota. Your project is temporarily unavailable. Check your quotas",
+                "neon.quota",
+            ),
+            (
+                "This IP address 10.1.2.3 is not allowed to connect to this endpoint.",
+                "neon.ip-not-allowed",
+            ),
+            (
+                "You have exceeded the limit of concurrently active endpoints",
+                "neon.active-endpoints",
+            ),
+            (
+                "FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute",
+                "postgres.too-many-connections",
+            ),
+            (
+                "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support",
+                "neon.sni",
+            ),
+            (
+                "unsupported startup parameter: extra_float_digits",
+                "pgbouncer.startup-parameter",
+            ),
             ("FATAL: query_wait_timeout", "pgbouncer.query-wait"),
-            ("FATAL: no more connections allowed (max_client_conn)", "pgbouncer.max-clients"),
-            ("ERROR: prepared statement \"sqlx_s_1\" does not exist", "pgbouncer.prepared-statement"),
-            ("prepared statement \"s0\" already exists", "pgbouncer.prepared-statement"),
-            ("FATAL: server login has been failing, try again later (server_login_retry)", "pgbouncer.server-login"),
+            (
+                "FATAL: no more connections allowed (max_client_conn)",
+                "pgbouncer.max-clients",
+            ),
+            (
+                "ERROR: prepared statement \"sqlx_s_1\" does not exist",
+                "pgbouncer.prepared-statement",
+            ),
+            (
+                "prepared statement \"s0\" already exists",
+                "pgbouncer.prepared-statement",
+            ),
+            (
+                "FATAL: server login has been failing, try again later (server_login_retry)",
+                "pgbouncer.server-login",
+            ),
             ("FATAL: no such database: todo", "postgres.no-database"),
         ] {
             assert_eq!(Known::find(said).map(|one| one.id), Some(id), "{said}");
@@ -140,15 +182,24 @@ mod tests {
 
     #[test]
     fn codes() {
-        assert_eq!(Known::of_code("53300").unwrap().fault, ConnectFault::TooManyConnections);
+        assert_eq!(
+            Known::of_code("53300").unwrap().fault,
+            ConnectFault::TooManyConnections
+        );
         let line = "2031-01-01 12:00 UTC [77] 57P03: the database system is starting up";
-        assert_eq!(Known::of_code_in(line).unwrap().fault, ConnectFault::Starting);
+        assert_eq!(
+            Known::of_code_in(line).unwrap().fault,
+            ConnectFault::Starting
+        );
         assert_eq!(Known::of_code_in("nothing at all"), None);
     }
 
     #[test]
     fn pieces_in_order() {
-        assert!(holds("this ip 1.2.3.4 is not allowed", "this ip*is not allowed"));
+        assert!(holds(
+            "this ip 1.2.3.4 is not allowed",
+            "this ip*is not allowed"
+        ));
         assert!(!holds("is not allowed: this ip", "this ip*is not allowed"));
     }
 }

@@ -36,9 +36,9 @@ pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use pool::PoolStatus;
 pub use probe::{
-    Address, Capacity, EngineVersion, FileFacts, FileQuestion, FileSystem, PreparedStatements, ProbeConnection,
-    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements, resolve,
-    shares_backend,
+    Address, Capacity, EngineVersion, FileFacts, FileSystem, PreparedStatements, ProbeConnection,
+    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements,
+    resolve, shares_backend,
 };
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{TaskFilter, TaskPage};

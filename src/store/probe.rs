@@ -21,7 +21,7 @@ mod pooler;
 mod server;
 mod tls;
 
-pub use file::{FileFacts, FileQuestion, FileSystem, is_writable};
+pub use file::{FileFacts, FileSystem, is_writable};
 pub use network::{Address, connect, resolve};
 pub use pooler::{PreparedStatements, prepared_statements, shares_backend};
 pub use server::{Capacity, Role, Setting};
@@ -76,7 +76,7 @@ impl ProbeConnection {
                 Ok(Self(Engine::Postgres(Box::new(connection))))
             }
             DatabaseTarget::Sqlite(file) => {
-                let mut connection = open_sqlite(file, SqliteAccess::Look).await?;
+                let mut connection = open_sqlite(file, SqliteAccess::Read).await?;
                 // SQLite opens anything; only the first read finds out what it is.
                 sqlx::query(QUERY_FILE)
                     .execute(&mut connection)

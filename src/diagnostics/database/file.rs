@@ -6,11 +6,9 @@ use std::time::Duration;
 use crate::config::SqliteTarget;
 use crate::diagnostics::check::{Budget, Check, Verdict};
 use crate::store::messages::Known;
-use crate::store::{FileFacts, FileQuestion, FileSystem, ProbeConnection, is_writable};
+use crate::store::{FileFacts, FileSystem, ProbeConnection, is_writable};
 
-use super::names::{
-    CONNECTION, DIRECTORY, DISK, FILE_SYSTEM, INTEGRITY, JOURNAL, MODES, WAL,
-};
+use super::names::{CONNECTION, DIRECTORY, DISK, FILE_SYSTEM, INTEGRITY, JOURNAL, MODES, WAL};
 use super::query_failed;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -62,7 +60,13 @@ fn judge_missing(path: &Path) -> Verdict {
     let existing = path
         .ancestors()
         .skip(1)
-        .map(|one| if one.as_os_str().is_empty() { Path::new(".") } else { one })
+        .map(|one| {
+            if one.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                one
+            }
+        })
         .find(|one| one.exists());
     match existing {
         Some(found) if !found.is_dir() => Verdict::fail(
@@ -93,7 +97,10 @@ pub(super) fn facts(file: &SqliteTarget) -> Vec<Check> {
         Err(error) => {
             let verdict = Verdict::fail(
                 format!("{} cannot be looked at: {error}", file.path.display()),
-                format!("let this user enter the directory of {}", file.path.display()),
+                format!(
+                    "let this user enter the directory of {}",
+                    file.path.display()
+                ),
             );
             return vec![DIRECTORY.done(verdict, Duration::ZERO)];
         }
@@ -102,9 +109,13 @@ pub(super) fn facts(file: &SqliteTarget) -> Vec<Check> {
     let done = |name: super::Name, verdict| name.done(verdict, Duration::ZERO);
     vec![
         done(DIRECTORY, judge_directory(&facts, &place)),
-        done(FILE_SYSTEM, judge_file_system(facts.file_system, &facts.directory)),
+        done(
+            FILE_SYSTEM,
+            judge_file_system(facts.file_system, &facts.directory),
+        ),
         done(MODES, judge_modes(&facts, &place)),
         done(DISK, judge_disk(facts.free, &place)),
+        done(JOURNAL, judge_journal(facts.wal_mode)),
         done(WAL, judge_wal(facts.wal)),
     ]
 }
@@ -116,21 +127,29 @@ fn judge_directory(facts: &FileFacts, place: &str) -> Verdict {
     if !facts.file_writable {
         let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
-            format!("{place} belongs to user {} and may not be written by this one ({user})", facts.owner),
+            format!(
+                "{place} belongs to user {} and may not be written by this one ({user})",
+                facts.owner
+            ),
             format!("chown {user} {place}*"),
         );
     }
-    Verdict::pass(format!("{} and the file may be written", facts.directory.display()))
+    Verdict::pass(format!(
+        "{} and the file may be written",
+        facts.directory.display()
+    ))
 }
 
 /// What a database risks on such a file system.
-pub(in crate::diagnostics) fn judge_file_system(kind: FileSystem, directory: &Path) -> Verdict {
+pub fn judge_file_system(kind: FileSystem, directory: &Path) -> Verdict {
     let place = directory.display();
     let elsewhere = "put the database on a disk of this machine: DATABASE_URL=sqlite:///var/lib/todoctl/todo.db; or use PostgreSQL, which is made for several machines";
     match kind {
         FileSystem::Local => Verdict::pass("a disk of this machine"),
         FileSystem::Network(name) => Verdict::fail(
-            format!("{place} is on a network file system ({name}), whose locks do not keep a SQLite database whole"),
+            format!(
+                "{place} is on a network file system ({name}), whose locks do not keep a SQLite database whole"
+            ),
             elsewhere.to_owned(),
         ),
         FileSystem::Shared(name) => Verdict::warn(
@@ -138,7 +157,9 @@ pub(in crate::diagnostics) fn judge_file_system(kind: FileSystem, directory: &Pa
             elsewhere.to_owned(),
         ),
         FileSystem::Fleeting("overlay") => Verdict::warn(
-            format!("{place} is inside a container's own layer: every task is lost with the container"),
+            format!(
+                "{place} is inside a container's own layer: every task is lost with the container"
+            ),
             format!("mount a volume there: docker run -v todo-data:{place} …"),
         ),
         FileSystem::Fleeting(name) => Verdict::warn(
@@ -163,7 +184,9 @@ fn judge_disk(free: u64, place: &str) -> Verdict {
     let detail = format!("{} MiB free", free / MIB);
     let remedy = Known::find("no space left on device").map(|known| known.remedy(place));
     match free {
-        _ if free < FREE_FAIL => Verdict::fail(format!("{detail}: the next write may fail"), remedy),
+        _ if free < FREE_FAIL => {
+            Verdict::fail(format!("{detail}: the next write may fail"), remedy)
+        }
         _ if free < FREE_WARN => Verdict::warn(detail, remedy),
         _ => Verdict::pass(detail),
     }
@@ -180,38 +203,21 @@ fn judge_wal(bytes: Option<u64>) -> Verdict {
     }
 }
 
-/// What SQLite says about the file.
-pub(super) async fn questions(mut open: ProbeConnection, budget: Budget) -> Vec<Check> {
-    let journal = async {
-        let verdict = match open.ask_file(FileQuestion::JournalMode).await {
-            Ok(lines) => judge_journal(&lines),
-            Err(error) => return (query_failed(&error), None),
-        };
-        (verdict, Some(open))
-    };
-    let (check, open) = JOURNAL.check(budget.limit(LIMIT), journal).await;
-    let mut checks = vec![check];
-    if let Some(open) = open {
-        checks.push(integrity(open, budget).await);
+fn judge_journal(wal_mode: Option<bool>) -> Verdict {
+    if wal_mode == Some(true) {
+        return Verdict::pass("wal");
     }
-    checks
+    Verdict::warn(
+        "not in WAL mode: readers and the writer wait for each other",
+        "restart the daemon: it sets WAL when it opens the file".to_owned(),
+    )
 }
 
-fn judge_journal(lines: &[String]) -> Verdict {
-    match lines.first().map(String::as_str) {
-        Some("wal") => Verdict::pass("wal"),
-        other => Verdict::warn(
-            format!("{}: readers and the writer wait for each other", other.unwrap_or("unknown")),
-            "restart the daemon: it sets WAL when it opens the file".to_owned(),
-        ),
-    }
-}
-
-/// A file that is too large for the time is no fault.
-async fn integrity(mut open: ProbeConnection, budget: Budget) -> Check {
+/// What SQLite finds in the file; one that is too large for the time is no fault.
+pub(super) async fn integrity(mut open: ProbeConnection, budget: Budget) -> Check {
     let limit = budget.limit(INTEGRITY_LIMIT);
     let work = async {
-        let asked = tokio::time::timeout(limit, open.ask_file(FileQuestion::Integrity)).await;
+        let asked = tokio::time::timeout(limit, open.integrity()).await;
         let verdict = match asked {
             Ok(Ok(lines)) => {
                 open.close().await;
@@ -219,13 +225,19 @@ async fn integrity(mut open: ProbeConnection, budget: Budget) -> Check {
             }
             Ok(Err(error)) => query_failed(&error),
             Err(_) => Verdict::warn(
-                format!("not read through within {} s; so far nothing is wrong", limit.as_secs()),
+                format!(
+                    "not read through within {} s; so far nothing is wrong",
+                    limit.as_secs()
+                ),
                 "at a quiet hour: sqlite3 FILE 'PRAGMA integrity_check'".to_owned(),
             ),
         };
         (verdict, None::<()>)
     };
-    INTEGRITY.check(limit + Duration::from_secs(1), work).await.0
+    INTEGRITY
+        .check(limit + Duration::from_secs(1), work)
+        .await
+        .0
 }
 
 fn judge_integrity(lines: &[String]) -> Verdict {

@@ -36,9 +36,8 @@ names! {
 }
 
 /// Of a URL that is not understood.
-pub(super) const UNKNOWN_ORDER: &[Name] = &[
-    URL, CONNECTION, LOGIN, QUERY, LATENCY, VERSION, MIGRATIONS,
-];
+pub(super) const UNKNOWN_ORDER: &[Name] =
+    &[URL, CONNECTION, LOGIN, QUERY, LATENCY, VERSION, MIGRATIONS];
 
 /// Of a PostgreSQL server.
 pub(super) const SERVER_ORDER: &[Name] = &[

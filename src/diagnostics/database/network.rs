@@ -35,8 +35,7 @@ fn named(server: &PostgresTarget, address: &Address) -> String {
             if host.parse::<std::net::IpAddr>().is_ok() {
                 return format!("{host} is an address and needs no name server");
             }
-            let mut texts: Vec<String> =
-                addresses.iter().map(|one| one.ip().to_string()).collect();
+            let mut texts: Vec<String> = addresses.iter().map(|one| one.ip().to_string()).collect();
             texts.dedup();
             format!("{host} is {}", texts.join(", "))
         }
@@ -57,15 +56,14 @@ pub(super) async fn connection(
         };
         (verdict, None::<()>)
     };
-    CONNECTION.check(limit + Duration::from_secs(1), work).await.0
+    CONNECTION
+        .check(limit + Duration::from_secs(1), work)
+        .await
+        .0
 }
 
 /// What TLS protects on the way, whatever `sslmode` asks for.
-pub(super) async fn tls(
-    server: &PostgresTarget,
-    address: &Address,
-    request: Request<'_>,
-) -> Check {
+pub(super) async fn tls(server: &PostgresTarget, address: &Address, request: Request<'_>) -> Check {
     if let Address::Socket(_) = address {
         let verdict = Verdict::pass("not needed: a socket does not leave this machine");
         return TLS.done(verdict, Duration::ZERO);
@@ -99,10 +97,14 @@ fn judge(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
         ),
         (TlsMode::Disable, TlsFinding::NotOffered) => Verdict::warn(
             format!("off (sslmode=disable), and not offered: {EAVESDROPPER}"),
-            format!("turn TLS on at the server, then {strict}; leave it only on a network of your own"),
+            format!(
+                "turn TLS on at the server, then {strict}; leave it only on a network of your own"
+            ),
         ),
         (TlsMode::Prefer, TlsFinding::NotOffered) => Verdict::warn(
-            format!("the server does not offer it, and sslmode=prefer goes on without: {EAVESDROPPER}"),
+            format!(
+                "the server does not offer it, and sslmode=prefer goes on without: {EAVESDROPPER}"
+            ),
             format!("turn TLS on at the server, then {strict}"),
         ),
         (_, TlsFinding::NotOffered) => {
@@ -129,8 +131,14 @@ fn judge_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
             "no authority that is trusted here signed the certificate".to_owned(),
             remedy("tls.certificate"),
         ),
-        Trust::Expired => ("the certificate has expired".to_owned(), remedy("tls.expired")),
-        Trust::Bad(text) => (format!("the certificate is not good: {text}"), remedy("tls.certificate")),
+        Trust::Expired => (
+            "the certificate has expired".to_owned(),
+            remedy("tls.expired"),
+        ),
+        Trust::Bad(text) => (
+            format!("the certificate is not good: {text}"),
+            remedy("tls.certificate"),
+        ),
     };
     match (mode, trust) {
         (TlsMode::VerifyFull, Trust::Full { ends_soon: true }) => Verdict::warn(
@@ -141,7 +149,6 @@ fn judge_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
             "{version}; a known authority vouches for {}",
             server.host
         )),
-        (TlsMode::VerifyFull, _) => Verdict::fail(wrong, mend),
         (TlsMode::VerifyCa, Trust::Full { .. } | Trust::OtherHost(_)) => {
             let remedy = match trust {
                 Trust::OtherHost(_) => mend,
@@ -152,7 +159,7 @@ fn judge_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
                 remedy,
             )
         }
-        (TlsMode::VerifyCa, _) => Verdict::fail(wrong, mend),
+        (TlsMode::VerifyFull | TlsMode::VerifyCa, _) => Verdict::fail(wrong, mend),
         (_, Trust::Full { .. }) => Verdict::warn(
             format!("{version}, and nothing is verified: {IMPOSTOR}"),
             "write sslmode=verify-full in DATABASE_URL: this certificate allows it".to_owned(),

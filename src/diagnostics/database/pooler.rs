@@ -15,8 +15,7 @@ const STEP: Duration = Duration::from_secs(3);
 const WITHOUT: &str =
     "session advisory locks, LISTEN, SET, temporary tables and SQL PREPARE do not work through it";
 
-const UNPOOLED: &str =
-    "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, past the pooler)";
+const UNPOOLED: &str = "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, past the pooler)";
 
 /// Looks for a pooler and at what it can do.
 pub(super) async fn check(

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget};
 use crate::diagnostics::check::{Budget, Check, Name, Verdict};
 use crate::domain::Timestamp;
-use crate::store::{Capacity, ConnectError, ConnectFault, ProbeConnection, Role, Setting, StoreError};
+use crate::store::{
+    Capacity, ConnectError, ConnectFault, ProbeConnection, Role, Setting, StoreError,
+};
 
 use super::names::{CLOCK, CONNECTIONS, LOGIN, ROLE, SETTINGS, STARTUP};
 use super::{QUERY_LIMIT, Request, query_failed};
@@ -75,7 +77,9 @@ pub(super) async fn checks(
     let budget = request.budget;
     let role = open.role();
     let (check, role) = ask(ROLE, budget, role, |role| {
-        let Some(role) = role else { return Verdict::pass("") };
+        let Some(role) = role else {
+            return Verdict::pass("");
+        };
         judge_role(role, config)
     })
     .await;
@@ -84,8 +88,16 @@ pub(super) async fn checks(
         return;
     }
     let (check, capacity) = ask(CONNECTIONS, budget, open.capacity(), |capacity| {
-        let Some(capacity) = capacity else { return Verdict::pass("") };
-        judge_capacity(capacity, config.pool.size, config.pool.overflow, request.replicas, target.pooled)
+        let Some(capacity) = capacity else {
+            return Verdict::pass("");
+        };
+        judge_capacity(
+            capacity,
+            config.pool.size,
+            config.pool.overflow,
+            request.replicas,
+            target.pooled,
+        )
     })
     .await;
     checks.push(check);
@@ -95,7 +107,9 @@ pub(super) async fn checks(
     let clock = request.clock;
     let before = clock.now();
     let (check, time) = ask(CLOCK, budget, open.server_time(), |time| {
-        let Some(time) = time else { return Verdict::pass("") };
+        let Some(time) = time else {
+            return Verdict::pass("");
+        };
         judge_clock(*time, before, clock.now())
     })
     .await;
@@ -142,7 +156,9 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
     if role.read_only {
         return Verdict::fail(
             format!("the transactions of {name} are read-only: nothing can be written"),
-            format!("as an administrator: psql -c 'ALTER ROLE \"{name}\" RESET default_transaction_read_only'; and the same with ALTER DATABASE"),
+            format!(
+                "as an administrator: psql -c 'ALTER ROLE \"{name}\" RESET default_transaction_read_only'; and the same with ALTER DATABASE"
+            ),
         );
     }
     let Some(schema) = &role.schema else {
@@ -153,12 +169,19 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
     };
     if !role.closed_tables.is_empty() {
         return Verdict::fail(
-            format!("{name} may not read and write {}", role.closed_tables.join(", ")),
-            format!("as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \"{name}\"'"),
+            format!(
+                "{name} may not read and write {}",
+                role.closed_tables.join(", ")
+            ),
+            format!(
+                "as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \"{name}\"'"
+            ),
         );
     }
     if role.may_create {
-        return Verdict::pass(format!("{name} may make tables in {schema}; not read-only, not in recovery"));
+        return Verdict::pass(format!(
+            "{name} may make tables in {schema}; not read-only, not in recovery"
+        ));
     }
     let remedy = format!("as the owner: psql -c 'GRANT CREATE ON SCHEMA {schema} TO \"{name}\"'");
     if role.has_tasks {
@@ -186,9 +209,8 @@ fn judge_capacity(
     pooled: bool,
 ) -> Verdict {
     let wanted = replicas.saturating_mul(size + overflow);
-    let asked = format!(
-        "{replicas} × ({size} + {overflow}) = {wanted} connections at most from here"
-    );
+    let asked =
+        format!("{replicas} × ({size} + {overflow}) = {wanted} connections at most from here");
     let max = usize::try_from(capacity.max).unwrap_or_default();
     let reserved = usize::try_from(capacity.reserved).unwrap_or_default();
     if pooled {
@@ -207,10 +229,13 @@ fn judge_capacity(
             && limit < allowed
         {
             allowed = limit;
-            whose = text.to_owned();
+            text.clone_into(&mut whose);
         }
     }
-    let detail = format!("{asked}; the server allows {allowed} ({whose}), {} in use", capacity.used);
+    let detail = format!(
+        "{asked}; the server allows {allowed} ({whose}), {} in use",
+        capacity.used
+    );
     if wanted <= allowed {
         return Verdict::pass(detail);
     }
@@ -239,7 +264,8 @@ fn judge_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdic
         "the server's clock is {:.1} s {way} this machine's: tokens and reminders go by this machine's",
         difference.as_secs_f64()
     );
-    let remedy = "on the machine that is wrong (compare with: date -u): timedatectl set-ntp true".to_owned();
+    let remedy =
+        "on the machine that is wrong (compare with: date -u): timedatectl set-ntp true".to_owned();
     if difference <= CLOCK_FAIL {
         Verdict::warn(detail, remedy)
     } else {
@@ -253,7 +279,10 @@ fn wanted(target: &PostgresTarget) -> Vec<(String, String)> {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    wanted.push(("application_name".to_owned(), target.application_name.clone()));
+    wanted.push((
+        "application_name".to_owned(),
+        target.application_name.clone(),
+    ));
     wanted.push(("standard_conforming_strings".to_owned(), "on".to_owned()));
     wanted.push(("server_encoding".to_owned(), "UTF8".to_owned()));
     let options = target.options.as_deref().unwrap_or_default();
@@ -322,11 +351,18 @@ mod tests {
         let judged = judge_capacity(&capacity(100, -1), 10, 20, 4, false);
         assert_eq!(judged.outcome, Outcome::Warn);
         assert!(
-            judged.remedy.unwrap().starts_with("SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=14;")
+            judged
+                .remedy
+                .unwrap()
+                .starts_with("SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=14;")
         );
         let judged = judge_capacity(&capacity(100, 5), 10, 20, 1, false);
         assert_eq!(judged.outcome, Outcome::Warn);
-        assert!(judged.detail.contains("the role's CONNECTION LIMIT"), "{}", judged.detail);
+        assert!(
+            judged.detail.contains("the role's CONNECTION LIMIT"),
+            "{}",
+            judged.detail
+        );
         assert_eq!(
             judge_capacity(&capacity(10, -1), 10, 20, 9, true).outcome,
             Outcome::Pass

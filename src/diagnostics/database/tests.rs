@@ -119,8 +119,15 @@ async fn what_is_no_postgres_fails_before_the_login() {
     });
     let checks = checked(&config(postgres(port))).await;
     assert_eq!(outcome_of(&checks, "database.connection"), Outcome::Pass);
-    assert_eq!(outcome_of(&checks, "database.tls"), Outcome::Fail, "{checks:?}");
-    let query = checks.iter().find(|check| check.id == "database.query").unwrap();
+    assert_eq!(
+        outcome_of(&checks, "database.tls"),
+        Outcome::Fail,
+        "{checks:?}"
+    );
+    let query = checks
+        .iter()
+        .find(|check| check.id == "database.query")
+        .unwrap();
     assert_eq!(query.detail, "not checked, because database.tls failed");
 }
 

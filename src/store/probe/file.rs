@@ -1,7 +1,7 @@
 //! Questions about a SQLite file: asked of the system, and of SQLite itself.
 
 use std::fs::Metadata;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,8 @@ pub struct FileFacts {
     pub mode: u32,
     /// The file's owner, by number.
     pub owner: u32,
+    /// Whether the file says that it is in WAL mode; `None` where it is too short to say.
+    pub wal_mode: Option<bool>,
     /// Bytes of the write-ahead log; `None` where there is none.
     pub wal: Option<u64>,
     /// Bytes that may still be written on that disk.
@@ -66,7 +68,11 @@ impl FileSystem {
     pub fn of(path: &Path) -> io::Result<Self> {
         let facts = rustix::fs::statfs(path)?;
         // The field's type differs from machine to machine; the numbers have 32 bits.
-        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "a bit pattern")]
+        #[allow(
+            clippy::cast_sign_loss,
+            clippy::unnecessary_cast,
+            reason = "a bit pattern"
+        )]
         let kind = facts.f_type as u64 & 0xFFFF_FFFF;
         let known = KINDS.iter().find(|(number, _)| *number == kind);
         Ok(known.map_or(Self::Local, |(_, kind)| *kind))
@@ -87,7 +93,10 @@ impl FileFacts {
             file_writable: is_writable(&target.path),
             mode: file.permissions().mode() & 0o777,
             owner: file.uid(),
-            wal: std::fs::metadata(wal_path(&target.path)).ok().map(|log| log.len()),
+            wal_mode: wal_mode(&target.path),
+            wal: std::fs::metadata(wal_path(&target.path))
+                .ok()
+                .map(|log| log.len()),
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
             file_system: FileSystem::of(&directory)?,
             directory,
@@ -95,7 +104,17 @@ impl FileFacts {
     }
 }
 
+/// SQLite, "Database File Format", 1.3: the byte at 18 is 2 in WAL mode. Asked of the file,
+/// because a connection that may leave no trace does not tell.
+fn wal_mode(path: &Path) -> Option<bool> {
+    let mut header = [0; 20];
+    let mut file = std::fs::File::open(path).ok()?;
+    file.read_exact(&mut header).ok()?;
+    Some(header[18] == 2)
+}
+
 /// Whether this process may write there: by its rights, and not on a read-only disk.
+#[must_use]
 pub fn is_writable(path: &Path) -> bool {
     rustix::fs::accessat(
         rustix::fs::CWD,
@@ -106,30 +125,16 @@ pub fn is_writable(path: &Path) -> bool {
     .is_ok()
 }
 
-/// Something to ask SQLite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileQuestion {
-    /// The journal's mode, such as `wal`.
-    JournalMode,
-    /// Every page and every index; `ok` if nothing is wrong.
-    Integrity,
-}
-
-const JOURNAL_MODE: &str = "PRAGMA journal_mode";
-
 const INTEGRITY: &str = "PRAGMA integrity_check(5)";
 
 impl ProbeConnection {
-    /// What SQLite answers, a line a row; empty on PostgreSQL.
-    pub async fn ask_file(&mut self, question: FileQuestion) -> Result<Vec<String>, StoreError> {
+    /// What is wrong with the file, a line each, after every page and index was read; `ok`
+    /// if nothing is. Empty on PostgreSQL.
+    pub async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
         let Engine::Sqlite(connection) = &mut self.0 else {
             return Ok(Vec::new());
         };
-        let text = match question {
-            FileQuestion::JournalMode => JOURNAL_MODE,
-            FileQuestion::Integrity => INTEGRITY,
-        };
-        let query = sqlx::query_scalar(text);
+        let query = sqlx::query_scalar(INTEGRITY);
         Ok(query.fetch_all(&mut **connection).await?)
     }
 }

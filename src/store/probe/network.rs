@@ -46,8 +46,7 @@ pub async fn connect(
     address: &Address,
     limit: Duration,
 ) -> Result<String, ConnectError> {
-    let silent =
-        |_| ConnectError::timed_out(&DatabaseTarget::Postgres(server.clone()), limit);
+    let silent = |_| ConnectError::timed_out(&DatabaseTarget::Postgres(server.clone()), limit);
     let failed = failed(server);
     match address {
         Address::Socket(path) => {

@@ -7,6 +7,10 @@ use super::{Engine, ProbeConnection};
 
 /// What the role may do, in the schema that it works in.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of answers, each yes or no"
+)]
 pub struct Role {
     /// The role.
     pub name: String,

@@ -12,7 +12,9 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -83,8 +85,14 @@ pub async fn look_at_tls(
             b'S' => {}
             b'N' => return Ok(TlsFinding::NotOffered),
             other => {
-                let wrong = format!("it answered {:?} to PostgreSQL's request for TLS", char::from(other));
-                return Err(ConnectError::from_sqlx(&target, &sqlx::Error::Protocol(wrong)));
+                let wrong = format!(
+                    "it answered {:?} to PostgreSQL's request for TLS",
+                    char::from(other)
+                );
+                return Err(ConnectError::from_sqlx(
+                    &target,
+                    &sqlx::Error::Protocol(wrong),
+                ));
             }
         }
         let name = server_name(server).map_err(bad)?;
@@ -120,8 +128,9 @@ fn roots(server: &PostgresTarget) -> Result<RootCertStore, String> {
     let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
     if let Some(path) = &server.root_cert {
         let place = path.display();
-        let unreadable =
-            |error: &dyn std::fmt::Display| format!("the root certificate file {place} cannot be read: {error}");
+        let unreadable = |error: &dyn std::fmt::Display| {
+            format!("the root certificate file {place} cannot be read: {error}")
+        };
         let certificates =
             CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
         for certificate in certificates {
@@ -242,7 +251,10 @@ mod tests {
 
     #[test]
     fn names_of_a_certificate() {
-        let presented = ["DnsName(\"db.example.com\")".to_owned(), "IpAddress(127.0.0.1)".to_owned()];
+        let presented = [
+            "DnsName(\"db.example.com\")".to_owned(),
+            "IpAddress(127.0.0.1)".to_owned(),
+        ];
         assert_eq!(names(&presented), "db.example.com, 127.0.0.1");
         assert_eq!(names(&[]), "no host at all");
     }

@@ -81,7 +81,11 @@ pub(super) static CONNECTING: &[Known] = &[
     Known {
         id: "tls.host-name",
         fault: ConnectFault::Certificate,
-        patterns: &["notvalidforname", "not valid for name", "does not match host name"],
+        patterns: &[
+            "notvalidforname",
+            "not valid for name",
+            "does not match host name",
+        ],
         codes: &[],
         happened: "the certificate was made for another host name",
         retry: Retry::No,
@@ -90,7 +94,11 @@ pub(super) static CONNECTING: &[Known] = &[
     Known {
         id: "tls.expired",
         fault: ConnectFault::Certificate,
-        patterns: &["certificate has expired", "certificate expired", "invalid peer certificate: expired"],
+        patterns: &[
+            "certificate has expired",
+            "certificate expired",
+            "invalid peer certificate: expired",
+        ],
         codes: &[],
         happened: "the server's certificate has expired, or this machine's clock is wrong",
         retry: Retry::No,
@@ -122,7 +130,11 @@ pub(super) static CONNECTING: &[Known] = &[
     Known {
         id: "postgres.no-role",
         fault: ConnectFault::Login,
-        patterns: &["role \"*\" does not exist", "no such user", "is not permitted to log in"],
+        patterns: &[
+            "role \"*\" does not exist",
+            "no such user",
+            "is not permitted to log in",
+        ],
         codes: &["28000"],
         happened: "the server knows no such role, or does not let it log in",
         retry: Retry::No,
@@ -182,7 +194,11 @@ pub(super) static CONNECTING: &[Known] = &[
     Known {
         id: "network.not-postgres",
         fault: ConnectFault::NotPostgres,
-        patterns: &["does not speak postgresql's protocol", "unknown message type", "closed without an answer"],
+        patterns: &[
+            "does not speak postgresql's protocol",
+            "unknown message type",
+            "closed without an answer",
+        ],
         codes: &["08P01"],
         happened: "what answers there is no PostgreSQL server",
         retry: Retry::No,

@@ -7,7 +7,11 @@ pub(super) static HOSTED: &[Known] = &[
     Known {
         id: "neon.compute",
         fault: ConnectFault::Starting,
-        patterns: &["couldn't connect to compute node", "could not connect to compute node", "failed to wake up the compute"],
+        patterns: &[
+            "couldn't connect to compute node",
+            "could not connect to compute node",
+            "failed to wake up the compute",
+        ],
         codes: &[],
         happened: "Neon's proxy could not reach the compute that it was waking",
         retry: Retry::Yes,
@@ -43,7 +47,11 @@ pub(super) static HOSTED: &[Known] = &[
     Known {
         id: "neon.quota",
         fault: ConnectFault::Other,
-        patterns: &["temporarily unavailable*check your quotas", "exceeded the * quota", "exceeded * time quota"],
+        patterns: &[
+            "temporarily unavailable*check your quotas",
+            "exceeded the * quota",
+            "exceeded * time quota",
+        ],
         codes: &[],
         happened: "the Neon project has used up a quota and stays suspended until the next period",
         retry: Retry::No,
@@ -107,7 +115,11 @@ pub(super) static HOSTED: &[Known] = &[
     Known {
         id: "pgbouncer.server-login",
         fault: ConnectFault::Starting,
-        patterns: &["server_login_retry", "server login has been failing", "server login failed"],
+        patterns: &[
+            "server_login_retry",
+            "server login has been failing",
+            "server login failed",
+        ],
         codes: &[],
         happened: "the pooler itself cannot log in to PostgreSQL",
         retry: Retry::Later,
@@ -116,7 +128,10 @@ pub(super) static HOSTED: &[Known] = &[
     Known {
         id: "pgbouncer.prepared-statement",
         fault: ConnectFault::Other,
-        patterns: &["prepared statement \"*\" does not exist", "prepared statement \"*\" already exists"],
+        patterns: &[
+            "prepared statement \"*\" does not exist",
+            "prepared statement \"*\" already exists",
+        ],
         codes: &["26000", "42P05"],
         happened: "a transaction-mode pooler gave the client another server connection, which does not have its prepared statements",
         retry: Retry::No,

@@ -26,7 +26,12 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "postgres.no-table",
         fault: ConnectFault::Other,
-        patterns: &["relation \"*\" does not exist", "column * does not exist", "no such table", "no such column"],
+        patterns: &[
+            "relation \"*\" does not exist",
+            "column * does not exist",
+            "no such table",
+            "no such column",
+        ],
         codes: &["42P01", "42703"],
         happened: "the schema is older than the program, or the wrong database was opened",
         retry: Retry::No,
@@ -44,7 +49,10 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "postgres.lock-timeout",
         fault: ConnectFault::Other,
-        patterns: &["canceling statement due to lock timeout", "could not obtain lock"],
+        patterns: &[
+            "canceling statement due to lock timeout",
+            "could not obtain lock",
+        ],
         codes: &["55P03"],
         happened: "another session holds a lock for too long",
         retry: Retry::Later,
@@ -71,7 +79,11 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "todoctl.pool-timeout",
         fault: ConnectFault::Other,
-        patterns: &["no database connection became free within", "queuepool limit of size", "pool timed out"],
+        patterns: &[
+            "no database connection became free within",
+            "queuepool limit of size",
+            "pool timed out",
+        ],
         codes: &[],
         happened: "every connection of the process's own pool was in use for too long",
         retry: Retry::Later,
@@ -80,7 +92,10 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "todoctl.advisory-lock",
         fault: ConnectFault::Other,
-        patterns: &["another process is migrating this database", "pg_advisory_lock"],
+        patterns: &[
+            "another process is migrating this database",
+            "pg_advisory_lock",
+        ],
         codes: &[],
         happened: "another process holds the migration lock, or a pooler kept it for one that is gone",
         retry: Retry::Later,
@@ -126,7 +141,12 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "sqlite.read-only",
         fault: ConnectFault::ReadOnly,
-        patterns: &["attempt to write a readonly database", "readonly database", "permission denied (os error", "read-only file system"],
+        patterns: &[
+            "attempt to write a readonly database",
+            "readonly database",
+            "permission denied (os error",
+            "read-only file system",
+        ],
         codes: &[],
         happened: "this user may not write the file or its directory",
         retry: Retry::No,
@@ -144,7 +164,11 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "sqlite.disk-full",
         fault: ConnectFault::DiskFull,
-        patterns: &["database or disk is full", "no space left on device", "disk quota exceeded"],
+        patterns: &[
+            "database or disk is full",
+            "no space left on device",
+            "disk quota exceeded",
+        ],
         codes: &[],
         happened: "the disk is full",
         retry: Retry::Later,
