@@ -168,7 +168,12 @@ fn word(outcome: Outcome) -> &'static str {
 /// What stands beneath a report's table.
 fn report_end(report: &Report) -> String {
     let mut text = String::new();
-    for check in report.checks() {
+    // What is broken first: a warning may be gone with it.
+    let (broken, others): (Vec<_>, Vec<_>) = report
+        .checks()
+        .iter()
+        .partition(|check| check.outcome == Outcome::Fail);
+    for check in broken.into_iter().chain(others) {
         if let Some(remedy) = &check.remedy {
             if text.is_empty() {
                 text += "\nWhat to do:\n";

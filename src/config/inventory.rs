@@ -16,7 +16,7 @@ pub struct Entry {
     pub name: String,
     /// What may be shown of its value; `None` where it is not set and has no default.
     pub value: Option<String>,
-    /// `option`, `environment`, `file`, `generated` or `default`.
+    /// `option`, `environment`, `file`, `generated`, `default` or `unset`.
     pub source: &'static str,
     /// Whether the value is shown in part only.
     pub secret: bool,
@@ -176,6 +176,9 @@ fn unset(source: &Source, audit: &Audit, variable: &Variable) -> Entry {
         }
         _ => {}
     }
+    if entry.value.is_none() {
+        entry.source = "unset";
+    }
     let Some(name) = SecretName::ALL
         .into_iter()
         .find(|one| one.as_str() == variable.name)
@@ -191,6 +194,7 @@ fn unset(source: &Source, audit: &Audit, variable: &Variable) -> Entry {
             entry.value = Some(text);
             entry.source = "generated";
         } else {
+            entry.source = "default";
             entry.value = Some("(made at the first start)".to_owned());
         }
     }

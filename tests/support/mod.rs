@@ -8,8 +8,10 @@
 
 use std::time::Duration;
 
+mod pgbouncer;
 mod postgres;
 
+pub use pgbouncer::PgBouncer;
 pub use postgres::{TestDatabase, postgres_url};
 
 /// A fresh folder for a SQLite database, deleted with its value.

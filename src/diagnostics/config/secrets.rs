@@ -52,7 +52,10 @@ pub(super) fn differ(audit: &Audit) -> Verdict {
         }
     }
     if equal.is_empty() {
-        return Verdict::pass(format!("{} values, no two the same", audit.secrets.len()));
+        return Verdict::pass(match audit.secrets.len() {
+            0 => "none is set".to_owned(),
+            count => format!("{count} values, no two the same"),
+        });
     }
     Verdict::warn(
         format!("{}: whoever learns one has both", equal.join("; ")),
