@@ -87,7 +87,7 @@ fn a_directory_of_another_user() {
     let broken = migrated();
     let open = |mode| std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(broken.path(), open(0o755)).unwrap();
-    let broken = broken.as_user(65_534);
+    let broken = broken.run_by(65_534);
     broken.database_says("database.directory", "fail", "chown -R 65534 data");
     broken
         .doctor()

@@ -81,7 +81,7 @@ impl Broken {
     }
 
     /// Runs everything as another user from now on.
-    fn as_user(mut self, user: u32) -> Self {
+    fn run_by(mut self, user: u32) -> Self {
         self.user = Some(user);
         self
     }

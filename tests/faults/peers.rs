@@ -42,7 +42,7 @@ pub fn refusing(code: &'static str, message: &'static str) -> SocketAddr {
     })
 }
 
-/// PostgreSQL, "Message Formats": SSLRequest, StartupMessage, ErrorResponse.
+/// PostgreSQL, "Message Formats": `SSLRequest`, `StartupMessage`, `ErrorResponse`.
 fn refuse(stream: &mut TcpStream, code: &str, message: &str) -> std::io::Result<()> {
     loop {
         let mut length = [0; 4];
