@@ -6,6 +6,8 @@
     reason = "a failed expectation is what ends a test"
 )]
 
+#[path = "serve/secrets.rs"]
+mod secrets;
 mod support;
 
 use std::io::{BufRead, BufReader};
@@ -332,6 +334,52 @@ fn waits_for_the_database() {
     assert!(!said.contains("canary"), "{said}");
 }
 
+/// The tools beside a running daemon: its health, and a session token that it accepts.
+#[test]
+fn tools_beside_a_daemon() {
+    let directory = support::sqlite_dir();
+    let mut daemon = Process::start(&mut serve(directory.path()));
+    let base = daemon.base();
+    let port = base.rsplit(':').next().unwrap().to_owned();
+    let tool = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_todoctl"));
+        command
+            .args(arguments)
+            .current_dir(directory.path())
+            .env_clear()
+            // All addresses are read as this machine's own.
+            .env("HOST", "0.0.0.0")
+            .env("PORT", &port);
+        command.output().unwrap()
+    };
+    let health = tool(&["health"]);
+    let said = String::from_utf8(health.stdout).unwrap();
+    assert_eq!(health.status.code(), Some(0), "{said}");
+    assert!(said.contains("database connected"), "{said}");
+
+    let created = tool(&["session", "create", "--user", "usr_1", "--format", "json"]);
+    let created: Value = serde_json::from_slice(&created.stdout).unwrap();
+    let list = |token: &str| {
+        support::blocking_http_client()
+            .get(format!("{base}/tasks/"))
+            .bearer_auth(token)
+            .send()
+            .unwrap()
+            .status()
+    };
+    let token = created["token"].as_str().unwrap();
+    assert_eq!(list(token), 200);
+    let id = created["id"].to_string();
+    assert!(tool(&["session", "revoke", &id]).status.success());
+    assert_eq!(list(token), 401);
+
+    assert_eq!(tool(&["db", "check"]).status.code(), Some(0));
+    daemon.signal("-STOP");
+    let health = tool(&["health", "--timeout", "300ms"]);
+    assert_eq!(health.status.code(), Some(1));
+    daemon.signal("-CONT");
+}
+
 /// Secrets are asked for where the store is not SQLite, all at once.
 #[test]
 fn missing_secrets() {
@@ -347,4 +395,55 @@ fn missing_secrets() {
         assert!(said.contains(name), "{said}");
     }
     assert!(!said.contains("canary"));
+}
+
+/// Migrations that are left to somebody else: the log and the metrics tell, the daemon is
+/// alive and not ready, and both tell when it is done.
+#[test]
+fn pending_migrations_are_told() {
+    let directory = support::sqlite_dir();
+    let mut daemon = Process::start(serve(directory.path()).env("AUTO_MIGRATE", "false"));
+    daemon.line("migrations are pending: todoctl migrate up");
+    let base = daemon.base();
+    let get = |path: &str| {
+        let answer = support::blocking_http_client()
+            .get(format!("{base}{path}"))
+            .send()
+            .unwrap();
+        (answer.status().as_u16(), answer.text().unwrap())
+    };
+    let metrics = get("/metrics").1;
+    assert!(
+        metrics.contains("\ntodoctl_migrations_pending 1\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("\ntodoctl_database_up 1\n"), "{metrics}");
+    assert_eq!(get("/health/live").0, 200);
+    assert_eq!(get("/health/ready").0, 503);
+
+    let migrated = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+        .args(["migrate", "up"])
+        .current_dir(directory.path())
+        .env_clear()
+        .status()
+        .unwrap();
+    assert!(migrated.success());
+    assert_eq!(get("/health/ready").0, 200);
+    let metrics = get("/metrics").1;
+    assert!(
+        metrics.contains("\ntodoctl_migrations_pending 0\n"),
+        "{metrics}"
+    );
+}
+
+/// `todoctl --version` is the package's version; a debug build does not ask git.
+#[test]
+fn version() {
+    let output = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+        .arg("--version")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, format!("todoctl {}\n", todoctl::VERSION));
+    assert!(said.starts_with(concat!("todoctl ", env!("CARGO_PKG_VERSION"))));
 }

@@ -7,15 +7,37 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Config, HealthProbe};
-use crate::store::Store;
+use crate::services::ClientError;
+use crate::services::auth_server::AuthServer;
+use crate::services::key_provider::KeyProvider;
+use crate::services::redis::{RedisCounter, RedisUrlError};
+use crate::store::{CipherKeyError, KeyCipher, Store};
 use crate::telemetry::Metrics;
 
 use super::auth::Authenticator;
 use super::cors::Cors;
+use super::limits::Limits;
 
 /// The daemon's shared state. Cheap to clone: one `Arc`.
 #[derive(Clone)]
 pub struct ApiContext(Arc<Shared>);
+
+/// Why the daemon's state could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Two metrics of one name.
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// `ENCRYPTION_KEY`.
+    #[error(transparent)]
+    EncryptionKey(#[from] CipherKeyError),
+    /// The client of the key provider.
+    #[error(transparent)]
+    HttpClient(#[from] ClientError),
+    /// `REDIS_URL`.
+    #[error(transparent)]
+    Redis(#[from] RedisUrlError),
+}
 
 /// What is behind an [`ApiContext`].
 pub struct Shared {
@@ -27,6 +49,9 @@ pub struct Shared {
     pub metrics: Metrics,
     pub(super) auth: Authenticator,
     pub(super) cors: Cors,
+    pub(super) limits: Limits,
+    pub(super) key_cipher: KeyCipher,
+    pub(super) key_provider: KeyProvider,
     /// The largest request body, in bytes.
     pub max_body_bytes: usize,
     /// How long a request may take, its body included.
@@ -39,12 +64,25 @@ pub struct Shared {
 }
 
 impl ApiContext {
-    /// Puts the daemon's state together.
-    pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, prometheus::Error> {
+    /// Puts the daemon's state together. Must be called within a runtime.
+    pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, SetupError> {
         let metrics = Metrics::new(&store)?;
+        let services = &config.services;
+        let auth_server = services
+            .auth_server_url
+            .as_ref()
+            .map(|url| AuthServer::new(url, clock.clone(), metrics.auth_server_requests.clone()));
+        let redis = services
+            .redis_url
+            .as_ref()
+            .map(|url| RedisCounter::new(url, metrics.rate_limit_backend_errors.clone()))
+            .transpose()?;
         Ok(Self(Arc::new(Shared {
-            auth: Authenticator::new(&config.auth, &metrics),
+            auth: Authenticator::new(&config.auth, auth_server.transpose()?, &metrics),
             cors: Cors::new(&config.http.cors_origins),
+            limits: Limits::new(&config.auth, redis.as_ref(), &metrics),
+            key_cipher: KeyCipher::new(&config.auth.encryption_key)?,
+            key_provider: KeyProvider::new(services.gemini_api_url.as_ref())?,
             max_body_bytes: config.http.max_body_bytes,
             request_timeout: config.http.request_timeout,
             health_probe: config.database.health_probe,

@@ -98,7 +98,12 @@ impl Cors {
 
     /// What every answer says about origins.
     pub fn mark(&self, request: &HeaderMap, response: &mut HeaderMap) {
-        response.append(VARY, HeaderValue::from_static("Origin"));
+        let varies = match response.get(VARY).map(HeaderValue::as_bytes) {
+            // What a handler says its answer depends on stays on one line with ours.
+            Some(others) => HeaderValue::from_bytes(&[others, b", Origin"].concat()).ok(),
+            None => None,
+        };
+        response.insert(VARY, varies.unwrap_or(HeaderValue::from_static("Origin")));
         if let Some(origin) = self.allowed(request) {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             response.insert(

@@ -13,11 +13,12 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use super::context::ApiContext;
+use super::document::AnswerHeaders;
 use super::error::ApiError;
 use super::request::{Head, SharedHead, endpoint};
 use super::route_table::{DOCS, DOCS_ASSET, OPENAPI, REDOC};
-use super::schema::CommonAnswers;
-use super::{health, tasks};
+use super::schema::{CommonAnswers, PlainError};
+use super::{api_keys, health, notifications, tasks, tokens};
 
 /// Everything comes from this daemon; Swagger UI writes styles into its elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -30,25 +31,41 @@ const START: &str = include_str!("docs/start.js");
 #[openapi(
     info(
         title = "todoctl",
-        description = "Tasks of users, for browsers, tools and agents.",
+        description = "Tasks of users, for browsers, tools and agents.\n\nEvery answer has an X-Request-ID: the request's own if it has one of 1 to 128 letters, digits and `-_.:/+=`. HEAD is answered wherever GET is. A path's other methods are answered 405, and `Allow` names those that it has. A path is good with and without a slash at its end.",
     ),
     paths(
-        tasks::list_tasks,
+        tasks::list::list_tasks,
         tasks::create_task,
         tasks::get_task,
         tasks::update_task,
         tasks::complete_task,
         tasks::delete_task,
         tasks::bulk_delete,
+        api_keys::key_status,
+        api_keys::save_key,
+        api_keys::delete_key,
+        tokens::refresh,
+        tokens::logout,
+        notifications::list_notifications,
+        notifications::mark_read,
+        notifications::mark_all_read,
         health::health,
         health::live,
         health::ready,
         super::metrics::metrics,
+        page,
+        asset,
+        redoc,
+        document,
     ),
-    modifiers(&Security, &CommonAnswers),
+    modifiers(&Security, &CommonAnswers, &AnswerHeaders),
     tags(
         (name = "tasks", description = "A user's tasks"),
+        (name = "keys", description = "A user's key of an AI provider"),
+        (name = "sessions", description = "Refresh tokens of the sign-in service"),
+        (name = "notifications", description = "What a user was told about tasks"),
         (name = "operations", description = "Probes and metrics"),
+        (name = "documentation", description = "This description, for programs and people"),
     ),
 )]
 pub struct Document;
@@ -77,6 +94,13 @@ impl utoipa::Modify for Security {
                 "For whom a service calls; only together with the service token",
             ))),
         );
+        components.add_security_scheme(
+            "service",
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+                "X-Service-Auth",
+                "The service token, where a service reads a user's key",
+            ))),
+        );
     }
 }
 
@@ -86,19 +110,10 @@ static DOCUMENT: LazyLock<String> =
 
 /// Nobody has to say who they are.
 pub(super) fn routes(_: &ApiContext) -> BoxedFilter<(Response,)> {
-    let page = endpoint(&DOCS, Method::GET)
-        .map(|_| file(PAGE.as_bytes(), "text/html; charset=utf-8", false));
+    let page = endpoint(&DOCS, Method::GET).map(|_| page());
     let asset = endpoint(&DOCS_ASSET, Method::GET).map(|head: SharedHead| asset(&head));
-    let document = endpoint(&OPENAPI, Method::GET)
-        .map(|_| file(DOCUMENT.as_bytes(), "application/json", false));
-    let redoc = endpoint(&REDOC, Method::GET).map(|_| {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
-        response
-            .headers_mut()
-            .insert(LOCATION, HeaderValue::from_static("/docs"));
-        response
-    });
+    let document = endpoint(&OPENAPI, Method::GET).map(|_| document());
+    let redoc = endpoint(&REDOC, Method::GET).map(|_| redoc());
     page.or(asset)
         .unify()
         .or(document)
@@ -108,6 +123,50 @@ pub(super) fn routes(_: &ApiContext) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
+/// This description as a page to read and to try.
+#[utoipa::path(
+    get, path = "/docs", operation_id = "docs_page", tag = "documentation",
+    responses((status = 200, description = "Swagger UI", body = String, content_type = "text/html")),
+)]
+fn page() -> Response {
+    file(PAGE.as_bytes(), "text/html; charset=utf-8", false)
+}
+
+/// This description.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "documentation",
+    responses((status = 200, description = "OpenAPI", body = Object)),
+)]
+fn document() -> Response {
+    file(DOCUMENT.as_bytes(), "application/json", false)
+}
+
+/// Leads to the page.
+#[utoipa::path(
+    get, path = "/redoc", operation_id = "redoc", tag = "documentation",
+    responses((
+        status = 307, description = "To `/docs`",
+        headers(("Location" = String, description = "`/docs`")),
+    )),
+)]
+fn redoc() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    response
+        .headers_mut()
+        .insert(LOCATION, HeaderValue::from_static("/docs"));
+    response
+}
+
+/// What the page is made of.
+#[utoipa::path(
+    get, path = "/docs/{asset}", operation_id = "docs_asset", tag = "documentation",
+    params(("asset" = String, Path, description = "A file's name")),
+    responses(
+        (status = 200, description = "The file", body = Vec<u8>, content_type = "*/*"),
+        (status = 404, description = "There is none of this name", body = PlainError),
+    ),
+)]
 fn asset(head: &Head) -> Response {
     let name = head.parameter();
     if name == "start.js" {

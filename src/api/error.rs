@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use crate::domain::Timestamp;
-use crate::store::StoreError;
+use crate::services::auth_server::AuthServerError;
+use crate::store::{StoreError, UndecipherableError};
+
+use super::limits::Allowance;
 
 /// One faulty field of a request; contract 1.1.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -28,7 +31,7 @@ pub struct FieldError {
     /// What is wrong, for programs.
     pub code: &'static str,
     /// The rejected input, cut off when it is long.
-    #[schema(value_type = Object, nullable)]
+    #[schema(value_type = Value)]
     pub value: Value,
 }
 
@@ -41,6 +44,7 @@ struct Inner {
     status: StatusCode,
     shape: Shape,
     headers: Vec<(HeaderName, HeaderValue)>,
+    wrong_credentials: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -72,6 +76,7 @@ impl ApiError {
             status,
             shape,
             headers: Vec::new(),
+            wrong_credentials: false,
             source: None,
         }))
     }
@@ -94,16 +99,49 @@ impl ApiError {
         self
     }
 
-    /// 401 (a): no credentials, or ones that are no token at all.
+    /// 401 (a): no credentials.
     pub fn unauthorized(detail: &'static str) -> Self {
-        Self::plain(StatusCode::UNAUTHORIZED, detail)
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        Self::plain(StatusCode::UNAUTHORIZED, detail).challenging()
+    }
+
+    /// 401 (a), without a challenge: not the service token.
+    pub fn wrong_service_token() -> Self {
+        let mut error = Self::plain(StatusCode::UNAUTHORIZED, "Invalid service credentials");
+        if let Some(inner) = Arc::get_mut(&mut error.0) {
+            inner.wrong_credentials = true;
+        }
+        error
     }
 
     /// 401 (b): a token that is not good, or no longer.
     pub fn bad_token(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message }).challenging()
+    }
+
+    /// Says which credentials are wanted.
+    pub fn challenging(self) -> Self {
+        self.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+    }
+
+    /// Whether somebody may be guessing. A token that has expired was good once,
+    /// and browsers send one every half hour.
+    pub fn is_wrong_credentials(&self) -> bool {
+        match self.0.shape {
+            Shape::Coded { code, .. } => matches!(code, "invalid_token" | "invalid_refresh_token"),
+            _ => self.0.wrong_credentials,
+        }
+    }
+
+    /// 429 (a) with `Retry-After` and what is left: nothing.
+    pub fn too_many(detail: &'static str, spent: &Allowance) -> Self {
+        let error = Self::plain(StatusCode::TOO_MANY_REQUESTS, detail);
+        let headers = spent.refusal_headers().into_iter();
+        headers.fold(error, |error, (name, value)| error.with_header(name, value))
+    }
+
+    /// 401 (b) about the cookie of a session route, which has no challenge (contract 6.1).
+    pub fn bad_refresh_token(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message })
-            .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
     }
 
     /// 400 (a).
@@ -113,12 +151,35 @@ impl ApiError {
 
     /// 404 (a): there is no such task, or it is somebody else's.
     pub fn task_not_found(id: &str) -> Self {
+        Self::nothing_with_id("Task", id)
+    }
+
+    /// 404 (a): there is no such notification, or it is somebody else's.
+    pub fn notification_not_found(id: &str) -> Self {
+        Self::nothing_with_id("Notification", id)
+    }
+
+    fn nothing_with_id(what: &str, id: &str) -> Self {
         // The segment is the client's text; a long one is not worth repeating.
         let id: String = id.chars().take(40).collect();
         Self::plain(
             StatusCode::NOT_FOUND,
-            format!("Task with id {id} not found"),
+            format!("{what} with id {id} not found"),
         )
+    }
+
+    /// 404 (a): the user has no provider key.
+    pub fn key_not_found() -> Self {
+        Self::plain(StatusCode::NOT_FOUND, "No API key is stored")
+    }
+
+    /// 500 (a): a stored provider key cannot be decrypted.
+    pub fn key_unreadable(source: UndecipherableError) -> Self {
+        Self::plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The stored API key cannot be read",
+        )
+        .with_source(source)
     }
 
     /// 404 or 405, as the route table says.
@@ -135,6 +196,14 @@ impl ApiError {
     fn wrong_method(allow: &str) -> Self {
         let allow = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("GET"));
         Self::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").with_header(ALLOW, allow)
+    }
+
+    /// 412 (a): the task is not, or no longer, as the client's condition wants it.
+    pub fn precondition_failed() -> Self {
+        Self::plain(
+            StatusCode::PRECONDITION_FAILED,
+            "The condition in If-Match or If-None-Match does not hold",
+        )
     }
 
     /// 413 (a).
@@ -315,5 +384,13 @@ impl From<StoreError> for ApiError {
             ),
         }
         .with_source(error)
+    }
+}
+
+/// Nobody can tell whether the caller's token is good: 503, because a client that gets a
+/// 401 signs its user out.
+impl From<AuthServerError> for ApiError {
+    fn from(error: AuthServerError) -> Self {
+        Self::unavailable("The auth server is not available at the moment").with_source(error)
     }
 }

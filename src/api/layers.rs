@@ -2,6 +2,7 @@
 //! a request id, the route, metrics, a log line, CORS, security headers.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderValue, Method, Request};
 use tower::Service;
@@ -20,6 +21,7 @@ use warp::reply::Response;
 use super::auth::CallerKind;
 use super::context::ApiContext;
 use super::error::ApiError;
+use super::limits::Allowance;
 use super::request::{Head, SharedHead};
 use super::route_table;
 
@@ -56,6 +58,18 @@ static SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     ),
 ];
 
+/// Below this nothing may be kept by a browser or a proxy; contract section 5.
+const KEY_ROUTES: &str = "/api/user-api-keys";
+
+static NEVER_STORED: [(HeaderName, HeaderValue); 3] = [
+    (
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate, private, max-age=0"),
+    ),
+    (PRAGMA, HeaderValue::from_static("no-cache")),
+    (EXPIRES, HeaderValue::from_static("0")),
+];
+
 /// The whole application behind one call.
 #[derive(Clone)]
 pub(super) struct App {
@@ -82,14 +96,14 @@ impl App {
     ///
     /// The handler runs as a task of its own: a client that hangs up does not
     /// stop a unit of work in its middle.
-    pub async fn answer<B>(self, request: Request<B>) -> Response
+    pub async fn answer<B>(self, peer: IpAddr, request: Request<B>) -> Response
     where
         B: http_body::Body + Send + Sync + 'static,
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let patience = self.context.request_timeout;
-        let (head, request) = self.prepare(request);
+        let (head, request) = self.prepare(peer, request);
         let late = Late {
             app: self.clone(),
             head: head.clone(),
@@ -104,7 +118,7 @@ impl App {
         }
     }
 
-    fn prepare<B>(&self, request: Request<B>) -> (SharedHead, Request<B>) {
+    fn prepare<B>(&self, peer: IpAddr, request: Request<B>) -> (SharedHead, Request<B>) {
         let (mut parts, body) = request.into_parts();
         let head = Arc::new(Head {
             target: route_table::find(&parts.method, parts.uri.path()),
@@ -112,6 +126,7 @@ impl App {
             path: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             request_id: self.request_ids.of(&parts.headers),
+            client: self.context.limits.client_address(peer, &parts.headers),
             headers: parts.headers.clone(),
             answered: AtomicBool::new(false),
         });
@@ -128,7 +143,11 @@ impl App {
         let _in_flight = InFlight::new(&self.context);
         let response = match self.context.cors.preflight(&head.method, &head.headers) {
             Some(response) => response,
-            None => self.dispatch(request).await,
+            None => {
+                let response = self.dispatch(request).await;
+                let now = self.context.clock.now();
+                self.context.limits.judge(&head, response, now).await
+            }
         };
         self.finish(&head, response, started)
     }
@@ -152,6 +171,7 @@ impl App {
     /// Writes an error's body, adds the headers, counts and logs.
     fn finish(&self, head: &Head, mut response: Response, started: Instant) -> Response {
         let caller = response.extensions_mut().remove::<CallerKind>();
+        let allowance = response.extensions_mut().remove::<Allowance>();
         let error = response.extensions_mut().remove::<ApiError>();
         if let Some(error) = &error {
             response = error.render(head, self.context.clock.now());
@@ -160,6 +180,12 @@ impl App {
         for (name, value) in &SECURITY_HEADERS {
             // A handler that set its own knows better: the docs page has a stricter policy.
             headers.entry(name).or_insert_with(|| value.clone());
+        }
+        if let Some(allowance) = allowance {
+            allowance.mark(headers);
+        }
+        if head.path.starts_with(KEY_ROUTES) {
+            headers.extend(NEVER_STORED.iter().cloned());
         }
         self.context.cors.mark(&head.headers, headers);
         if let Ok(id) = HeaderValue::from_str(&head.request_id) {
@@ -306,11 +332,18 @@ fn is_sane_id(id: &str) -> bool {
 }
 
 /// [`App::answer`] in the form that hyper wants.
-pub(super) async fn answer<B>(app: App, request: Request<B>) -> Result<Response, Infallible>
+pub(super) async fn answer<B>(
+    app: App,
+    peer: IpAddr,
+    request: Request<B>,
+) -> Result<Response, Infallible>
 where
     B: http_body::Body + Send + Sync + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    Ok(app.answer(request).await)
+    Ok(app.answer(peer, request).await)
 }
+
+#[cfg(test)]
+mod tests;

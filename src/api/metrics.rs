@@ -10,6 +10,7 @@ use super::context::ApiContext;
 use super::error::ApiError;
 use super::request::{endpoint, with};
 use super::route_table::METRICS;
+use super::schema::{ErrorEnvelope, PlainError};
 
 /// Served here unless `METRICS_ADDR` moves it to a listener of its own.
 pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
@@ -28,7 +29,11 @@ pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
 /// All metrics as they are now, as Prometheus text.
 #[utoipa::path(
     get, path = "/metrics", tag = "operations",
-    responses((status = 200, description = "Prometheus text", body = String, content_type = "text/plain")),
+    responses(
+        (status = 200, description = "Prometheus text", body = String, content_type = "text/plain"),
+        (status = 404, description = "They are on a listener of their own", body = PlainError),
+        (status = 500, description = "A fault of the server", body = ErrorEnvelope),
+    ),
 )]
 pub(super) fn metrics(context: &ApiContext) -> Response {
     match context.metrics.render(&context.store) {

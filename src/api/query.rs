@@ -3,9 +3,10 @@
 use chrono::NaiveDate;
 use serde_json::Value;
 
-use crate::domain::{ParsePriorityError, Priority, TaskId, Timestamp};
-use crate::store::TaskFilter;
+use crate::domain::{ParsePriorityError, Priority, TaskId, Timestamp, UserId};
+use crate::store::{TaskFilter, TaskPosition};
 
+use super::cursor;
 use super::validation::Faults;
 
 /// The page sizes that a list accepts.
@@ -17,6 +18,9 @@ pub(super) struct ListQuery {
     pub filter: TaskFilter,
     pub page: i64,
     pub limit: i64,
+    /// The list is to go on behind this position, or to start if there is none;
+    /// `None` for a list by page.
+    pub cursor: Option<Option<TaskPosition>>,
 }
 
 impl ListQuery {
@@ -25,8 +29,8 @@ impl ListQuery {
         (self.page - 1).saturating_mul(self.limit)
     }
 
-    /// Reads a raw query. Unknown names are ignored; of a repeated one the last counts.
-    pub fn read(raw: &str, faults: &mut Faults) -> Self {
+    /// Reads the raw query of `user`. Unknown names are ignored; of a repeated one the last counts.
+    pub fn read(raw: &str, user: &UserId, faults: &mut Faults) -> Self {
         let mut last = Parameters::default();
         for (name, value) in form_urlencoded::parse(raw.as_bytes()) {
             let value = value.into_owned();
@@ -38,9 +42,11 @@ impl ListQuery {
                 "due_after" => last.due_after = Some(value),
                 "page" => last.page = Some(value),
                 "limit" => last.limit = Some(value),
+                "cursor" => last.cursor = Some(value),
                 _ => {}
             }
         }
+        let paged = last.page.is_some();
         Self {
             filter: TaskFilter {
                 search: search(last.search, faults),
@@ -59,6 +65,7 @@ impl ListQuery {
             limit: last
                 .limit
                 .map_or(*LIMITS.end(), |text| whole("limit", &text, LIMITS, faults)),
+            cursor: last.cursor.map(|text| position(&text, user, paged, faults)),
         }
     }
 }
@@ -72,6 +79,7 @@ struct Parameters {
     due_after: Option<String>,
     page: Option<String>,
     limit: Option<String>,
+    cursor: Option<String>,
 }
 
 fn search(text: Option<String>, faults: &mut Faults) -> Option<String> {
@@ -139,6 +147,25 @@ fn day(name: &str, text: &str, faults: &mut Faults) -> Option<NaiveDate> {
     Some(moment.to_datetime().date_naive())
 }
 
+/// Where a list goes on: what `next_cursor` said before, or nothing for its start.
+fn position(text: &str, user: &UserId, paged: bool, faults: &mut Faults) -> Option<TaskPosition> {
+    let mut fault = |message| {
+        let value = Value::from(text);
+        faults.add("query.cursor", "value_error", message, &value);
+        None
+    };
+    if paged {
+        return fault("A list goes by page or by cursor, not by both");
+    }
+    if text.is_empty() {
+        return None;
+    }
+    match cursor::read(text, user) {
+        Some(position) => Some(position),
+        None => fault("Input should be empty or what next_cursor said before"),
+    }
+}
+
 fn whole(name: &str, text: &str, range: std::ops::RangeInclusive<i64>, faults: &mut Faults) -> i64 {
     let field = format!("query.{name}");
     let value = Value::from(text);
@@ -189,7 +216,7 @@ mod tests {
 
     fn read(raw: &str) -> Result<ListQuery, usize> {
         let mut faults = Faults::default();
-        let query = ListQuery::read(raw, &mut faults);
+        let query = ListQuery::read(raw, &UserId::new("alice").unwrap(), &mut faults);
         match faults.finish(Some(query)) {
             Ok(query) => Ok(query),
             Err(_) => Err(1),
@@ -222,6 +249,8 @@ mod tests {
             "due_after=2031-01-01T01:00:00Z",
             "page=99999999999999999999",
             "search=%00",
+            "cursor=x",
+            "cursor=&page=1",
         ] {
             assert!(read(raw).is_err(), "{raw}");
         }

@@ -1,6 +1,7 @@
 //! What a handler sees of a request.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -24,6 +25,8 @@ pub(super) struct Head {
     pub query: String,
     /// All headers.
     pub headers: HeaderMap,
+    /// Who sent it, as far as the network and trusted proxies tell.
+    pub client: IpAddr,
     /// What the path and the method lead to.
     pub target: Target,
     /// What `X-Request-ID` says.

@@ -4,11 +4,11 @@
 //! alone: [`super::body`] and [`super::query`] read them by hand, because serde
 //! stops at the first fault, and [`super::error`] writes the errors.
 
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::response::ResponseBuilder;
-use utoipa::openapi::{
-    ContentBuilder, OpenApi, Ref, RefOr, ResponsesBuilder, schema::OneOfBuilder,
-};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponsesBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::domain::{Priority, Timestamp};
@@ -67,6 +67,22 @@ pub struct BulkDelete {
     task_ids: Vec<i64>,
 }
 
+/// The body of `POST /api/user-api-keys`.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code, reason = "documents a body")]
+pub struct SaveKey {
+    /// The key; white space at its ends is cut off.
+    #[schema(
+        min_length = 20,
+        max_length = 303,
+        example = "AIzaSyExample-0123456789"
+    )]
+    api_key: String,
+    /// Whose key it is; gemini when absent.
+    #[schema(required = false, pattern = "^gemini$", example = "gemini")]
+    provider: String,
+}
+
 /// The query of `GET /tasks/`.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -90,6 +106,9 @@ pub struct ListParameters {
     /// Tasks on a page.
     #[param(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<i64>,
+    /// Go on where a list before ended, as its `next_cursor` says; empty starts one. Nothing is
+    /// counted then, and `page` must be absent.
+    cursor: Option<String>,
 }
 
 /// An error raised on purpose; contract 1.1 (a).
@@ -118,6 +137,20 @@ pub struct CodedDetail {
     /// For people.
     message: String,
 }
+
+/// A 401 of a route that wants a token: plain without one, coded with a bad one.
+pub struct CredentialsError;
+
+impl PartialSchema for CredentialsError {
+    fn schema() -> RefOr<utoipa::openapi::Schema> {
+        let token = OneOfBuilder::new()
+            .item(Ref::from_schema_name("PlainError"))
+            .item(Ref::from_schema_name("CodedError"));
+        RefOr::T(token.build().into())
+    }
+}
+
+impl ToSchema for CredentialsError {}
 
 /// A validation error or a fault of the server; contract 1.1 (c).
 #[derive(ToSchema)]
@@ -150,8 +183,22 @@ pub struct ErrorEnvelope {
     rate_limit_info: Option<()>,
 }
 
-/// Adds the answers that any task route can give, and what they are made of.
+/// Either of two shapes.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "documents an answer")]
+pub enum AnyError {
+    /// Raised on purpose.
+    Plain(PlainError),
+    /// A fault of the server.
+    Envelope(ErrorEnvelope),
+}
+
+/// Adds the answers that any route behind credentials can give, and what they are made of.
 pub(super) struct CommonAnswers;
+
+/// The routes that ask who is calling.
+const BEHIND_CREDENTIALS: [&str; 3] = ["/tasks", "/notifications", "/api/user-api-keys"];
 
 impl utoipa::Modify for CommonAnswers {
     fn modify(&self, document: &mut OpenApi) {
@@ -163,7 +210,10 @@ impl utoipa::Modify for CommonAnswers {
         schemas.insert("ErrorEnvelope".to_owned(), ErrorEnvelope::schema());
         schemas.insert("FieldError".to_owned(), FieldError::schema());
         for (path, item) in &mut document.paths.paths {
-            if !path.starts_with("/tasks") {
+            if !BEHIND_CREDENTIALS
+                .iter()
+                .any(|start| path.starts_with(start))
+            {
                 continue;
             }
             let operations = [
@@ -175,14 +225,18 @@ impl utoipa::Modify for CommonAnswers {
             ];
             for (has_body, operation) in operations {
                 if let Some(operation) = operation {
-                    add_answers(operation, path.contains('{'), has_body);
+                    // The routes below `/notifications` read no body and have no query.
+                    let has_body = has_body && !path.starts_with("/notifications");
+                    let has_id = path.contains('{');
+                    let has_fields = has_id || has_body || path == "/tasks/";
+                    add_answers(operation, has_id, has_body, has_fields);
                 }
             }
         }
     }
 }
 
-fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
+fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool, has_fields: bool) {
     let plain = || reference("PlainError");
     let envelope = || reference("ErrorEnvelope");
     let token = OneOfBuilder::new()
@@ -197,9 +251,9 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
             RefOr::T(token.into()),
         ),
         (
-            "422",
-            "Fields are not valid; all of them are listed",
-            envelope(),
+            "429",
+            "Too much of this within a minute or an hour",
+            plain(),
         ),
         ("500", "A fault of the server", envelope()),
         (
@@ -208,10 +262,17 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
             envelope(),
         ),
     ];
+    if has_fields {
+        answers.push((
+            "422",
+            "Fields are not valid; all of them are listed",
+            envelope(),
+        ));
+    }
     if has_id {
         answers.push((
             "404",
-            "There is no such task, or it is somebody else's",
+            "There is none with this id, or it is somebody else's",
             plain(),
         ));
     }
@@ -224,16 +285,46 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
     let mut responses = ResponsesBuilder::new();
     for (status, description, schema) in answers {
         let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new()
+        let mut response = ResponseBuilder::new()
             .description(description)
-            .content("application/json", content)
-            .build();
-        responses = responses.response(status, response);
+            .content("application/json", content);
+        if status == "429" {
+            for (name, header) in limit_headers() {
+                response = response.header(name, header);
+            }
+        }
+        responses = responses.response(status, response.build());
     }
-    operation
-        .responses
-        .responses
-        .extend(responses.build().responses);
+    for (status, response) in responses.build().responses {
+        // What a route says of itself is more precise.
+        let known = &mut operation.responses.responses;
+        known.entry(status).or_insert(response);
+    }
+}
+
+/// What a 429 says beside its body.
+fn limit_headers() -> [(&'static str, Header); 4] {
+    let header = |kind: Type, text| {
+        HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(kind).build()))
+            .description(Some(text))
+            .build()
+    };
+    [
+        (
+            "Retry-After",
+            header(Type::Integer, "Seconds until another try makes sense"),
+        ),
+        (
+            "X-RateLimit-Limit",
+            header(Type::Integer, "How many are allowed"),
+        ),
+        ("X-RateLimit-Remaining", header(Type::Integer, "0")),
+        (
+            "X-RateLimit-Reset",
+            header(Type::String, "When counting begins anew, in UTC"),
+        ),
+    ]
 }
 
 fn reference(name: &str) -> RefOr<utoipa::openapi::Schema> {

@@ -12,16 +12,24 @@ use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
 use crate::domain::{Task, TaskChanges, TaskId};
+use crate::store::Conditional;
 
-use super::auth::{Caller, CallerKind};
 use super::body::{self, BulkId};
+use super::call::{Call, answered, json, json_body, json_bytes, no_content};
+use super::conditional::{Preconditions, represent, represent_new};
 use super::context::ApiContext;
+use super::document::{ChangeConditions, CreateOnce, ReadConditions};
 use super::error::ApiError;
-use super::query::{ListQuery, path_id};
-use super::request::{Head, SharedHead, endpoint, read_body, with};
+use super::idempotency;
+use super::query::path_id;
+use super::request::{Head, endpoint, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
-use super::schema::{BulkDelete, CompleteTask, CreateTask, ListParameters, UpdateTask};
+use super::schema::{BulkDelete, CompleteTask, CreateTask, PlainError, UpdateTask};
 use super::validation::Faults;
+
+pub(super) mod list;
+
+use list::list_tasks;
 
 /// Every route below `/tasks`.
 pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
@@ -90,58 +98,11 @@ pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
         .boxed()
 }
 
-/// One call of somebody known.
-pub(super) struct Call {
-    head: SharedHead,
-    context: ApiContext,
-    caller: Caller,
-}
-
-/// Finds out who is calling, runs the handler, and turns what comes of it into a response.
-async fn answered<F, T>(head: SharedHead, context: ApiContext, handler: F) -> Response
-where
-    F: FnOnce(Call) -> T,
-    T: Future<Output = Result<Response, ApiError>>,
-{
-    let now = context.clock.now();
-    let caller = match context
-        .auth
-        .caller(&head.headers, &context.store, now)
-        .await
-    {
-        Ok(caller) => caller,
-        Err(error) => return error.into_response(),
-    };
-    let kind: CallerKind = caller.kind;
-    let call = Call {
-        head,
-        context,
-        caller,
-    };
-    let mut response = handler(call).await.unwrap_or_else(ApiError::into_response);
-    response.extensions_mut().insert(kind);
-    response
-}
-
-/// A page of tasks; contract 3.4.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct TaskList {
-    /// Newest first.
-    tasks: Vec<Task>,
-    /// All that match, on every page together.
-    total: i64,
-    /// This page's number, from 1.
-    page: i64,
-    /// Tasks on a full page.
-    limit: i64,
-    /// How many pages there are; at least 1.
-    pages: i64,
-}
-
 /// What became of each id, in the order of the request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BulkDeleted {
     /// These were deleted.
+    #[schema(value_type = Vec<i64>)]
     deleted: Vec<TaskId>,
     /// These do not exist or are somebody else's.
     #[schema(value_type = Vec<i64>)]
@@ -151,8 +112,12 @@ pub struct BulkDeleted {
 /// One task.
 #[utoipa::path(
     get, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
-    responses((status = 200, description = "The task", body = Task)),
+    params(("task_id" = i64, Path, description = "The task's id"), ReadConditions),
+    responses(
+        (status = 200, description = "The task", body = Task),
+        (status = 304, description = "It is what the client knows"),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
     let id = task_id(&call.head)?;
@@ -163,41 +128,10 @@ pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
     found(&call.head, task)
 }
 
-/// The caller's tasks, newest first.
-#[utoipa::path(
-    get, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(ListParameters),
-    responses((status = 200, description = "A page of tasks", body = TaskList)),
-)]
-pub(super) async fn list_tasks(call: &Call) -> Result<Response, ApiError> {
-    let mut faults = Faults::default();
-    let query = ListQuery::read(&call.head.query, &mut faults);
-    let query = faults.finish(Some(query))?;
-    let page = call
-        .context
-        .store
-        .tasks(
-            &call.caller.user,
-            &query.filter,
-            query.limit,
-            query.offset(),
-        )
-        .await?;
-    json(
-        StatusCode::OK,
-        &TaskList {
-            tasks: page.tasks,
-            total: page.total,
-            page: query.page,
-            limit: query.limit,
-            pages: ((page.total + query.limit - 1) / query.limit).max(1),
-        },
-    )
-}
-
 /// Creates a task.
 #[utoipa::path(
     post, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
+    params(CreateOnce),
     request_body = CreateTask,
     responses((status = 201, description = "The new task", body = Task)),
 )]
@@ -206,18 +140,27 @@ where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
+    let key = idempotency::key(&call.head.headers)?;
     let body = json_body(call, body).await?;
     let task = body::new_task(call.caller.user.clone(), body.as_ref(), Faults::default())?;
-    let task = call.context.store.create_task(&task).await?;
-    json(StatusCode::CREATED, &task)
+    match key {
+        Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
+        None => {
+            let task = call.context.store.create_task(&task).await?;
+            Ok(represent_new(json_bytes(&task)?))
+        }
+    }
 }
 
 /// Changes the fields that are present.
 #[utoipa::path(
     put, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
+    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
     request_body = UpdateTask,
-    responses((status = 200, description = "The task as it now is", body = Task)),
+    responses(
+        (status = 200, description = "The task as it now is", body = Task),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn update_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
 where
@@ -231,9 +174,12 @@ where
 /// Marks a task as done, or as not done.
 #[utoipa::path(
     patch, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
+    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
     request_body = CompleteTask,
-    responses((status = 200, description = "The task as it now is", body = Task)),
+    responses(
+        (status = 200, description = "The task as it now is", body = Task),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn complete_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
 where
@@ -252,14 +198,14 @@ async fn change(
     let mut faults = Faults::default();
     let id = path_id("task_id", call.head.parameter(), &mut faults);
     let changes = read(faults)?;
-    let task = match id {
-        Some(id) => {
-            call.context
-                .store
-                .update_task(&call.caller.user, id, &changes)
-                .await?
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let task = match (id, Preconditions::of(&call.head.headers)) {
+        (Some(id), None) => store.update_task(user, id, &changes).await?,
+        (Some(id), Some(conditions)) => {
+            let holds = |task: &Task| conditions.allow_change(task);
+            done(store.update_task_if(user, id, &changes, holds).await?)?
         }
-        None => None,
+        (None, _) => None,
     };
     found(&call.head, task)
 }
@@ -267,25 +213,26 @@ async fn change(
 /// Deletes a task and its notifications.
 #[utoipa::path(
     delete, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id")),
-    responses((status = 204, description = "It is gone")),
+    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 412, description = "It is not what the client knows", body = PlainError),
+    ),
 )]
 pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
-    let deleted = match task_id(&call.head)? {
-        Some(id) => {
-            call.context
-                .store
-                .delete_task(&call.caller.user, id)
-                .await?
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let deleted = match (task_id(&call.head)?, Preconditions::of(&call.head.headers)) {
+        (Some(id), None) => store.delete_task(user, id).await?,
+        (Some(id), Some(conditions)) => {
+            let holds = |task: &Task| conditions.allow_change(task);
+            done(store.delete_task_if(user, id, holds).await?)?.is_some()
         }
-        None => false,
+        (None, _) => false,
     };
     if !deleted {
         return Err(ApiError::task_not_found(call.head.parameter()));
     }
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 /// Deletes many tasks at once; ids that do not exist are no error.
@@ -336,42 +283,24 @@ where
     json(StatusCode::OK, &answer)
 }
 
-async fn json_body<S, B>(call: &Call, body: S) -> Result<Option<Value>, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let context = &call.context;
-    let bytes = read_body(
-        &call.head,
-        body,
-        context.max_body_bytes,
-        context.request_timeout / 2,
-    )
-    .await?;
-    body::parse(&call.head.headers, &bytes)
-}
-
 fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
     let mut faults = Faults::default();
     let id = path_id("task_id", head.parameter(), &mut faults);
     faults.finish(Some(id))
 }
 
-fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
-    match task {
-        Some(task) => json(StatusCode::OK, &task),
-        None => Err(ApiError::task_not_found(head.parameter())),
+/// What a change under a condition came to; `None` when there was nothing to change.
+fn done<T>(outcome: Conditional<T>) -> Result<Option<T>, ApiError> {
+    match outcome {
+        Conditional::Done(value) => Ok(Some(value)),
+        Conditional::NotFound => Ok(None),
+        Conditional::Refused => Err(ApiError::precondition_failed()),
     }
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(value).map_err(ApiError::internal)?;
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    Ok(response)
+fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
+    match task {
+        Some(task) => represent(head, json_bytes(&task)?),
+        None => Err(ApiError::task_not_found(head.parameter())),
+    }
 }

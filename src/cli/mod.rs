@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod config;
 pub mod context;
 pub mod db;
@@ -17,7 +18,10 @@ pub mod explain;
 pub mod gen_secrets;
 pub mod health;
 pub mod input;
+pub mod jobs;
+pub mod man;
 pub mod migrate;
+pub mod openapi;
 pub mod output;
 pub mod serve;
 pub mod session;
@@ -28,7 +32,7 @@ use context::Context;
 #[derive(Debug, Parser)]
 #[command(
     name = "todoctl",
-    version,
+    version = crate::VERSION,
     about,
     propagate_version = true,
     arg_required_else_help = true
@@ -57,6 +61,9 @@ pub enum Command {
     Migrate(migrate::Command),
     /// Ask a running daemon whether it is healthy.
     Health(health::Options),
+    /// Run a job of the daemon now, once.
+    #[command(subcommand)]
+    Jobs(jobs::Command),
     /// Look at everything and say what to type: configuration, database, services, daemon.
     Doctor(doctor::Options),
     /// Explain a message out of a log.
@@ -67,6 +74,12 @@ pub enum Command {
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
+    /// Print the API's OpenAPI description.
+    Openapi(openapi::Options),
+    /// Print the completion script of a shell.
+    Completions(completions::Options),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Options),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -79,10 +92,14 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Db(command) => block_on(db::run(command, &context()?)),
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
+        Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Doctor(options) => block_on(doctor::run(options, &lenient())),
         Command::Explain(options) => explain::run(options),
         Command::Config(command) => config::run(command, &lenient()),
         Command::Session(command) => block_on(session::run(command, &context()?)),
+        Command::Openapi(options) => openapi::run(options),
+        Command::Completions(options) => completions::run(options),
+        Command::Man(options) => man::run(options),
     }
 }
 

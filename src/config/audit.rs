@@ -43,7 +43,7 @@ impl Audit {
         let database = super::database::read(&mut reader, environment);
         let target = database.map(|database| database.target);
         let http = settings::http(&mut reader, environment);
-        let services = settings::services(&mut reader);
+        let services = super::services::read(&mut reader);
         let telemetry = settings::telemetry(&mut reader);
         // Its value is of no use here; its faults are.
         let _ = settings::auth(&mut reader, environment, target.as_ref());

@@ -1,7 +1,7 @@
 //! The environment becomes one typed [`Config`], or a list of everything that is wrong with it.
 //!
 //! Values come from the real environment and, behind it, from one `.env` file
-//! ([`source`]). Sections can be loaded alone, so that `todoctl db check` does
+//! (`source`). Sections can be loaded alone, so that `todoctl db check` does
 //! not ask for secrets that it does not use. Every problem of a load is reported
 //! at once ([`ConfigError`]); what is merely unwise is a [`Warning`]. Neither
 //! ever holds a secret's value, nor any part of one.
@@ -21,6 +21,7 @@ mod inventory;
 mod reader;
 pub mod secret;
 mod secrets;
+mod services;
 mod settings;
 mod source;
 mod variables;
@@ -61,6 +62,17 @@ pub struct Config {
     /// Services reached over the network.
     pub services: ServicesConfig,
     /// Logs and the metrics listener.
+    pub telemetry: TelemetryConfig,
+}
+
+/// What `todoctl jobs run` needs: no secrets of callers.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// `DATABASE_URL` and how to use it.
+    pub database: DatabaseConfig,
+    /// Services reached over the network.
+    pub services: ServicesConfig,
+    /// Logs.
     pub telemetry: TelemetryConfig,
 }
 
@@ -158,6 +170,22 @@ pub struct IpNetwork {
     pub address: IpAddr,
     /// Leading bits that count.
     pub prefix: u8,
+}
+
+impl IpNetwork {
+    /// Whether `address` lies in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address| match address {
+            IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+            IpAddr::V6(address) => (u128::from(address), 128),
+        };
+        let (network, length) = bits(self.address);
+        let (other, other_length) = bits(address);
+        // No leading bits at all: everything of the family differs in none of them.
+        let ignored = length - u32::from(self.prefix).min(length);
+        length == other_length && (network ^ other).checked_shr(ignored).unwrap_or(0) == 0
+    }
 }
 
 /// The listener and its limits.

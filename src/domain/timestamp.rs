@@ -72,6 +72,20 @@ impl Timestamp {
         Self::from_micros_clamped(self.0.saturating_add(micros))
     }
 
+    /// This instant and `duration` earlier, at least [`Timestamp::MIN`].
+    #[must_use]
+    pub fn saturating_sub(self, duration: std::time::Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros_clamped(self.0.saturating_sub(micros))
+    }
+
+    /// How long this instant is after `earlier`; zero if it is not.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        let micros = self.0.saturating_sub(earlier.0);
+        std::time::Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
     /// The first instant of a UTC day.
     pub fn start_of_day(day: NaiveDate) -> Result<Self, TimestampRangeError> {
         Self::from_micros(

@@ -1,12 +1,40 @@
-//! What is reached over the network by HTTP.
+//! What is reached over the network.
 //!
-//! Every client starts from [`http_client`], so that all of them trust the same
+//! Every HTTP client starts from `http_client`, so that all of them trust the same
 //! authorities and none of them is led elsewhere.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
+pub mod auth_server;
 pub mod daemon;
+pub mod key_provider;
+pub mod mail;
 pub mod reach;
+pub mod redis;
+
+/// An HTTP client that could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client cannot be set up: {0}")]
+pub struct ClientError(String);
+
+impl From<rustls::Error> for ClientError {
+    fn from(error: rustls::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<url::ParseError> for ClientError {
+    fn from(error: url::ParseError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<reqwest::Error> for ClientError {
+    fn from(error: reqwest::Error) -> Self {
+        Self(innermost(&error))
+    }
+}
 
 /// The base of every HTTP client.
 ///
@@ -33,4 +61,15 @@ fn tls_client() -> Result<rustls::ClientConfig, rustls::Error> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth())
+}
+
+/// The cause that tells most: reqwest's own text only repeats the request.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text
 }

@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::config::Secret;
 
-use super::daemon::innermost;
+use super::innermost;
 
 /// Redis, "Protocol specification": a command as a line of its own.
 const PING: &[u8] = b"PING\r\n";

@@ -5,7 +5,7 @@
 //! rather than by sqlx's `Migrator`, which takes a lock that blocks, returns
 //! before it unlocks when something fails, and cannot tell which statement that
 //! was. Migrating runs on a connection of its own, never through a pooler, and
-//! under a lock ([`lock`]) that any number of starting replicas share.
+//! under a lock (`lock`) that any number of starting replicas share.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,13 +1,10 @@
 //! Tasks: their statements, their rows, their units of work.
 
-use chrono::NaiveDate;
-use sqlx::{AssertSqlSafe, ColumnIndex, Decode, FromRow, Row, Type};
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
-use crate::domain::{
-    Description, NewTask, Priority, Task, TaskChanges, TaskId, Timestamp, Title, UserId,
-};
+use crate::domain::{NewTask, Priority, Task, TaskChanges, TaskId, Timestamp, UserId};
 
-use super::dialect::{Dialect, Sql, fold, per_engine};
+use super::dialect::{Sql, per_engine};
 use super::{Store, StoreError, reading, writing};
 
 /// The columns of a [`Task`], in the order in which [`TaskRow`] reads them.
@@ -17,13 +14,19 @@ macro_rules! columns {
     };
 }
 
+mod conditional;
+mod list;
+
+pub use conditional::Conditional;
+pub use list::{TaskFilter, TaskPage, TaskPosition, TaskSlice};
+
 const GET: &str = concat!(
     "SELECT ",
     columns!(),
     " FROM tasks WHERE id = $1 AND user_id = $2"
 );
 
-const INSERT: Sql = per_engine!(
+pub(super) const INSERT: Sql = per_engine!(
     ["INSERT INTO tasks (user_id, title, description, priority, due_date, completed, reminder_sent, created_at, updated_at"]
     { postgres: "", sqlite: ", title_folded, description_folded" }
     [") VALUES ($1, $2, $3, $4"] { postgres: "::text::prioritylevel", sqlite: "" } [", $5, FALSE, FALSE, $6, $6"]
@@ -60,32 +63,8 @@ const BULK_DELETE: Sql = per_engine!(
     => " RETURNING id"
 );
 
-/// Which tasks a list shows; `None` does not filter.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TaskFilter {
-    /// Part of the title or of the description, whatever its case.
-    pub search: Option<String>,
-    /// Exactly this priority.
-    pub priority: Option<Priority>,
-    /// Done, or not.
-    pub completed: Option<bool>,
-    /// Due at or before the end of this UTC day.
-    pub due_before: Option<NaiveDate>,
-    /// Due at or after the start of this UTC day.
-    pub due_after: Option<NaiveDate>,
-}
-
-/// A page of a list and how many tasks match in all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TaskPage {
-    /// Newest first; the higher id first among equals.
-    pub tasks: Vec<Task>,
-    /// All that match, on every page together.
-    pub total: i64,
-}
-
 /// A row of [`columns!`].
-struct TaskRow(Task);
+pub(super) struct TaskRow(Task);
 
 impl<'r, R: Row> FromRow<'r, R> for TaskRow
 where
@@ -112,7 +91,7 @@ where
 }
 
 /// Names the row that could not be read, so that it can be found and mended.
-fn task_of<'r, R: Row>(row: &'r R) -> Result<Task, StoreError>
+pub(super) fn task_of<'r, R: Row>(row: &'r R) -> Result<Task, StoreError>
 where
     usize: ColumnIndex<R>,
     i64: Decode<'r, R::Database> + Type<R::Database>,
@@ -128,6 +107,65 @@ where
     }
 }
 
+/// [`INSERT`] with a [`NewTask`] bound to it.
+macro_rules! bind_insert {
+    ($connection:ident, $task:expr, $now:expr) => {{
+        let task: &$crate::domain::NewTask = $task;
+        let description = task
+            .description
+            .as_ref()
+            .map($crate::domain::Description::as_str);
+        let query = sqlx::query($connection.text(&$crate::store::tasks::INSERT))
+            .persistent($connection.persistent())
+            .bind(task.user_id.as_str())
+            .bind(task.title.as_str())
+            .bind(description)
+            .bind(task.priority)
+            .bind(task.due_date)
+            .bind($now);
+        if $connection.dialect().wants_folded() {
+            query
+                .bind($crate::store::dialect::fold(task.title.as_str()))
+                .bind(description.map($crate::store::dialect::fold))
+        } else {
+            query
+        }
+    }};
+}
+pub(super) use bind_insert;
+
+/// [`UPDATE`] with [`TaskChanges`] bound to it.
+macro_rules! bind_update {
+    ($connection:ident, $user:expr, $id:expr, $changes:expr, $now:expr) => {{
+        let changes: &$crate::domain::TaskChanges = $changes;
+        let title = changes.title.as_ref().map($crate::domain::Title::as_str);
+        let description = changes
+            .description
+            .value()
+            .map($crate::domain::Description::as_str);
+        let query = sqlx::query($connection.text(&$crate::store::tasks::UPDATE))
+            .persistent($connection.persistent())
+            .bind($id)
+            .bind($user.as_str())
+            .bind(title)
+            .bind(changes.description.is_set())
+            .bind(description)
+            .bind(changes.completed)
+            .bind(changes.priority)
+            .bind(changes.due_date.is_set())
+            .bind(changes.due_date.value().copied())
+            .bind($now);
+        if $connection.dialect().wants_folded() {
+            query
+                .bind(title.map($crate::store::dialect::fold))
+                .bind(description.map($crate::store::dialect::fold))
+        } else {
+            query
+        }
+    }};
+}
+use bind_update;
+
 impl Store {
     /// The user's task with this id, or `None` when there is none or it is somebody else's.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
@@ -141,76 +179,11 @@ impl Store {
         } => |row| row.as_ref().map(task_of).transpose())
     }
 
-    /// One page of the user's tasks, `offset` rows after the first.
-    pub async fn tasks(
-        &self,
-        user: &UserId,
-        filter: &TaskFilter,
-        limit: i64,
-        offset: i64,
-    ) -> Result<TaskPage, StoreError> {
-        let folded = filter.search.as_deref().map(fold);
-        // A day beyond the range of timestamps bounds nothing that could be stored.
-        let due_before = filter
-            .due_before
-            .map(|day| Timestamp::end_of_day(day).unwrap_or(Timestamp::MAX));
-        let due_after = filter
-            .due_after
-            .map(|day| Timestamp::start_of_day(day).unwrap_or(Timestamp::MAX));
-        let page: Result<TaskPage, StoreError> = reading!(self, |connection| {
-            let mut query = sqlx::query(AssertSqlSafe(list_statement(filter, connection.dialect())))
-                .persistent(connection.persistent())
-                .bind(user.as_str());
-            if let (Some(search), Some(folded)) = (&filter.search, &folded) {
-                query = query.bind(if connection.dialect().wants_folded() { folded } else { search });
-            }
-            if let Some(priority) = filter.priority {
-                query = query.bind(priority);
-            }
-            if let Some(completed) = filter.completed {
-                query = query.bind(completed);
-            }
-            if let Some(due_before) = due_before {
-                query = query.bind(due_before);
-            }
-            if let Some(due_after) = due_after {
-                query = query.bind(due_after);
-            }
-            query.bind(limit).bind(offset).fetch_all(&mut *connection).await
-        } => |rows| {
-            let tasks = rows.iter().map(task_of).collect::<Result<Vec<_>, _>>()?;
-            // The count stands in every row, so a page without rows has none.
-            let total = match rows.first() {
-                Some(row) => row.try_get::<i64, _>(9).map_err(StoreError::from)?,
-                None => 0,
-            };
-            Ok(TaskPage { tasks, total })
-        });
-        let mut page = page?;
-        if page.tasks.is_empty() && offset > 0 {
-            page.total = Box::pin(self.tasks(user, filter, 1, 0)).await?.total;
-        }
-        Ok(page)
-    }
-
     /// Stores a new task and returns it.
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.clock.now();
         writing!(self, |connection| {
-            let mut query = sqlx::query(connection.text(&INSERT))
-                .persistent(connection.persistent())
-                .bind(task.user_id.as_str())
-                .bind(task.title.as_str())
-                .bind(task.description.as_ref().map(Description::as_str))
-                .bind(task.priority)
-                .bind(task.due_date)
-                .bind(now);
-            if connection.dialect().wants_folded() {
-                query = query
-                    .bind(fold(task.title.as_str()))
-                    .bind(task.description.as_ref().map(|text| fold(text.as_str())));
-            }
-            query.fetch_one(&mut *connection).await
+            bind_insert!(connection, task, now).fetch_one(&mut *connection).await
         } => |row| task_of(&row))
     }
 
@@ -227,25 +200,10 @@ impl Store {
             return self.task(user, id).await;
         }
         let now = self.clock.now();
-        let title = changes.title.as_ref().map(Title::as_str);
-        let description = changes.description.value().map(Description::as_str);
         writing!(self, |connection| {
-            let mut query = sqlx::query(connection.text(&UPDATE))
-                .persistent(connection.persistent())
-                .bind(id)
-                .bind(user.as_str())
-                .bind(title)
-                .bind(changes.description.is_set())
-                .bind(description)
-                .bind(changes.completed)
-                .bind(changes.priority)
-                .bind(changes.due_date.is_set())
-                .bind(changes.due_date.value().copied())
-                .bind(now);
-            if connection.dialect().wants_folded() {
-                query = query.bind(title.map(fold)).bind(description.map(fold));
-            }
-            query.fetch_optional(&mut *connection).await
+            bind_update!(connection, user, id, changes, now)
+                .fetch_optional(&mut *connection)
+                .await
         } => |row| row.as_ref().map(task_of).transpose())
     }
 
@@ -278,45 +236,4 @@ impl Store {
                 .await
         } => |deleted| Ok(deleted))
     }
-}
-
-/// The list's statement with only the filters that are in use.
-///
-/// Bound in this order: user, search, priority, completed, `due_before`,
-/// `due_after`, limit, offset.
-fn list_statement(filter: &TaskFilter, dialect: Dialect) -> String {
-    let mut bound = 1;
-    let mut next = || {
-        bound += 1;
-        bound
-    };
-    let mut condition = "user_id = $1".to_owned();
-    if filter.search.is_some() {
-        condition = condition + " AND " + &dialect.search_condition(next());
-    }
-    if filter.priority.is_some() {
-        condition += &format!(" AND priority = ${}{}", next(), dialect.priority_cast());
-    }
-    if filter.completed.is_some() {
-        condition += &format!(" AND completed = ${}", next());
-    }
-    if filter.due_before.is_some() {
-        condition += &format!(" AND due_date <= ${}", next());
-    }
-    if filter.due_after.is_some() {
-        condition += &format!(" AND due_date >= ${}", next());
-    }
-    let (limit, offset) = (next(), next());
-    format!(
-        concat!(
-            "SELECT ",
-            columns!(),
-            ", (SELECT count(*) FROM tasks WHERE {condition}) AS total
-             FROM tasks WHERE {condition}
-             ORDER BY created_at DESC, id DESC LIMIT ${limit} OFFSET ${offset}"
-        ),
-        condition = condition,
-        limit = limit,
-        offset = offset,
-    )
 }

@@ -22,11 +22,21 @@ pub const JWT_SECRET: &str = "a-test-secret-for-signing-0123456789";
 pub const OLD_JWT_SECRET: &str = "the-secret-before-it-0123456789-abcd";
 pub const SERVICE_TOKEN: &str = "a-test-service-token-0123456789-abcd";
 pub const SESSION_SECRET: &str = "a-test-session-secret-0123456789-abc";
+pub const ENCRYPTION_KEY: &str = "dGhlIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGVzLi4=";
 /// The one origin that may call from a browser.
 pub const ORIGIN: &str = "https://app.example.com";
 
+/// What a daemon of a test stores its data in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
 /// Keeps a test's database until the test is over.
 enum Home {
+    /// Another daemon's.
+    Elsewhere,
     Postgres(TestDatabase),
     Sqlite(#[expect(dead_code, reason = "deletes the directory at the end")] tempfile::TempDir),
 }
@@ -45,23 +55,54 @@ pub struct Daemon {
 
 impl Daemon {
     pub async fn on_sqlite() -> Self {
-        let directory = support::sqlite_dir();
-        let path = directory.path().join("todo.db");
-        let target = DatabaseTarget::Sqlite(SqliteTarget { path });
-        Self::start(target, Home::Sqlite(directory), Clock::system()).await
+        Self::start_with(Engine::Sqlite, |_| ()).await
     }
 
     pub async fn on_postgres() -> Self {
-        let database = TestDatabase::create().await;
-        let target = todoctl::config::database_url::parse(&database.url)
-            .expect("the test server's URL is good")
-            .value;
-        Self::start(target, Home::Postgres(database), Clock::system()).await
+        Self::start_with(Engine::Postgres, |_| ()).await
     }
 
-    async fn start(target: DatabaseTarget, home: Home, clock: Clock) -> Self {
+    /// One whose configuration is the test's own.
+    pub async fn start_with(engine: Engine, alter: impl FnOnce(&mut Config)) -> Self {
+        Self::start_at(engine, Clock::system(), alter).await
+    }
+
+    /// The same with another clock than the system's.
+    pub async fn start_at(engine: Engine, clock: Clock, alter: impl FnOnce(&mut Config)) -> Self {
+        let (target, home) = match engine {
+            Engine::Sqlite => {
+                let directory = support::sqlite_dir();
+                let path = directory.path().join("todo.db");
+                (
+                    DatabaseTarget::Sqlite(SqliteTarget { path }),
+                    Home::Sqlite(directory),
+                )
+            }
+            Engine::Postgres => {
+                let database = TestDatabase::create().await;
+                let target = todoctl::config::database_url::parse(&database.url)
+                    .expect("the test server's URL is good")
+                    .value;
+                (target, Home::Postgres(database))
+            }
+        };
         migrate::up(&target, &clock).await.expect("migrates");
-        let config = config(target);
+        let mut config = config(target);
+        alter(&mut config);
+        Self::start(config, home, clock).await
+    }
+
+    /// Another daemon on the same database: a second replica, or the next after a restart.
+    pub async fn replica(&self) -> Self {
+        self.replica_at(self.clock.clone()).await
+    }
+
+    /// The same with a clock of its own.
+    pub async fn replica_at(&self, clock: Clock) -> Self {
+        Self::start(self.config.clone(), Home::Elsewhere, clock).await
+    }
+
+    async fn start(config: Config, home: Home, clock: Clock) -> Self {
         let store = Store::connect(&config.database, clock.clone())
             .await
             .expect("connects");
@@ -105,7 +146,7 @@ impl Daemon {
     pub fn postgres_url(&self) -> &str {
         match &self.home {
             Home::Postgres(database) => &database.url,
-            Home::Sqlite(_) => panic!("on SQLite"),
+            Home::Sqlite(_) | Home::Elsewhere => panic!("no PostgreSQL database of its own"),
         }
     }
 
@@ -124,6 +165,12 @@ impl Daemon {
     /// A request on behalf of the test's usual user.
     pub fn call(&self, method: Method, path: &str) -> RequestBuilder {
         self.as_user("alice", method, path)
+    }
+
+    /// A request with a JWT of `user`.
+    pub fn with_jwt(&self, user: &str, method: Method, path: &str) -> RequestBuilder {
+        let token = jwt(&claims(user, self.clock.now()), JWT_SECRET);
+        self.bare(method, path).bearer_auth(token)
     }
 
     /// Creates a task and returns it.
@@ -224,7 +271,7 @@ fn config(target: DatabaseTarget) -> Config {
         auth: AuthConfig {
             session_hash_secret: secret(SESSION_SECRET),
             service_auth_token: secret(SERVICE_TOKEN),
-            encryption_key: secret("unused here"),
+            encryption_key: secret(ENCRYPTION_KEY),
             jwt_secret: Some(RotatingSecret {
                 current: Secret::new(JWT_SECRET),
                 previous: vec![Secret::new(OLD_JWT_SECRET)],

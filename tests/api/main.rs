@@ -9,13 +9,23 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api_keys;
+mod auth_server;
+mod auth_server_keys;
 mod authentication;
+mod conditional;
 mod create;
+mod cursor;
 mod daemon;
 mod errors;
 mod headers;
+mod idempotency;
+mod key_attempts;
+mod limits;
 mod list;
+mod notifications;
 mod operations;
+mod tokens;
 mod update_delete;
 
 /// Expands to one test an engine; the body is given a running [`daemon::Daemon`].
@@ -41,3 +51,27 @@ macro_rules! on_both_engines {
     )+};
 }
 pub(crate) use on_both_engines;
+
+/// The same for tests that set their daemons up themselves.
+macro_rules! for_both_engines {
+    ($($(#[$attribute:meta])* async fn $name:ident($engine:ident) $body:block)+) => {$(
+        $(#[$attribute])*
+        mod $name {
+            #[allow(unused_imports)]
+            use super::*;
+
+            async fn body($engine: $crate::daemon::Engine) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                body($crate::daemon::Engine::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                body($crate::daemon::Engine::Postgres).await;
+            }
+        }
+    )+};
+}
+pub(crate) use for_both_engines;

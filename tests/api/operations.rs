@@ -44,11 +44,11 @@ on_both_engines! {
             r#"auth_attempts_total{method="none",outcome="refused"} 1"#,
             r#"auth_validation_seconds_count{method="jwt"} 1"#,
             r#"http_request_duration_seconds_count{method="POST",route="/tasks/"} 1"#,
-            "http_requests_in_flight 1",
+            "http_requests_in_flight 1", "todoctl_database_up 1", "todoctl_migrations_pending 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        for name in ["db_pool_connections{", "db_pool_acquire_seconds_bucket", "todoctl_build_info{version=", "process_resident_memory_bytes", "process_start_time_seconds"] {
+        for name in ["db_pool_connections{", "db_pool_acquire_seconds_bucket", "todoctl_build_info{commit=", "process_resident_memory_bytes", "process_start_time_seconds"] {
             assert!(text.contains(name), "{name}");
         }
         assert!(!text.contains("attacker"));
@@ -91,13 +91,16 @@ on_both_engines! {
                         assert!(operation["responses"][status].is_object(), "{method} {path} {status}");
                     }
                 }
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    assert!(response["headers"]["X-Request-ID"].is_object(), "{method} {path} {status}");
+                    if status == "503" && !path.starts_with("/health") {
+                        assert!(response["headers"]["Retry-After"].is_object(), "{method} {path}");
+                    }
+                }
             }
         }
-        // The documentation does not document itself.
-        let undocumented = ["/docs", "/docs/{asset}", "/redoc", "/openapi.json"];
         let table: BTreeSet<_> = route_table::ALL
             .iter()
-            .filter(|route| !undocumented.contains(&route.template))
             .flat_map(|route| route.methods.iter().map(|method| (route.template.to_owned(), method.to_string())))
             .collect();
         assert_eq!(documented, table);
@@ -106,6 +109,43 @@ on_both_engines! {
             let name = part.split('"').next().unwrap();
             assert!(document["components"]["schemas"][name].is_object(), "{name} is not defined");
         }
+    }
+
+    /// 13: the headers that a request may have, and what their answers are.
+    async fn openapi_headers(daemon) {
+        let (_, document) = send(daemon.bare(Method::GET, "/openapi.json")).await;
+        let parameters = |path: &str, method: &str| -> BTreeSet<String> {
+            document["paths"][path][method]["parameters"].as_array().unwrap().iter()
+                .filter(|parameter| parameter["in"] == "header")
+                .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let conditions = BTreeSet::from(["If-Match".to_owned(), "If-None-Match".to_owned()]);
+        for (path, method, status) in [
+            ("/tasks/", "get", "200"), ("/tasks/{task_id}", "get", "200"), ("/tasks/{task_id}", "put", "200"),
+            ("/tasks/{task_id}", "patch", "200"), ("/tasks/{task_id}", "delete", "204"),
+        ] {
+            assert_eq!(parameters(path, method), conditions, "{method} {path}");
+            let responses = &document["paths"][path][method]["responses"];
+            assert!(responses["412"].is_object(), "{method} {path}");
+            assert_eq!(responses["304"].is_object(), method == "get", "{method} {path}");
+            assert_eq!(responses[status]["headers"]["ETag"].is_object(), status == "200", "{method} {path}");
+        }
+        assert_eq!(parameters("/tasks/", "post"), BTreeSet::from(["Idempotency-Key".to_owned()]));
+        assert!(document["paths"]["/tasks/"]["post"]["responses"]["201"]["headers"]["ETag"].is_object());
+        assert!(document["components"]["responses"]["MethodNotAllowed"]["headers"]["Allow"].is_object());
+        assert_eq!(document["components"]["securitySchemes"]["user"]["name"], "X-User-ID");
+        let refused = &document["paths"]["/tasks/"]["get"]["responses"]["401"];
+        assert!(refused["headers"]["WWW-Authenticate"].is_object());
+    }
+
+    /// `todoctl openapi` prints what the daemon serves.
+    async fn openapi_command(daemon) {
+        let (_, served) = send(daemon.bare(Method::GET, "/openapi.json")).await;
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_todoctl")).arg("openapi").env_clear().output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), served);
+        assert!(output.stderr.is_empty());
     }
 
     /// A stop lets a request that was accepted end, and refuses new connections.

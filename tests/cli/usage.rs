@@ -25,6 +25,7 @@ fn help() {
         ("help_session_create", &["session", "create", "--help"]),
         ("help_session_list", &["session", "list", "--help"]),
         ("help_session_revoke", &["session", "revoke", "--help"]),
+        ("help_openapi", &["openapi", "--help"]),
     ] {
         assert_said(name, &cli.run(arguments));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
 use crate::config::{DatabaseTarget, PostgresTarget};
@@ -80,8 +80,10 @@ pub async fn prepared_statements(
 }
 
 async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    let query = sqlx::query_scalar(BACKEND).persistent(false);
-    query.fetch_one(connection).await
+    sqlx::raw_sql(BACKEND)
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
 }
 
 async fn prepared(connection: &mut PgConnection) -> Result<(), sqlx::Error> {

@@ -1,4 +1,7 @@
-//! Questions to an open PostgreSQL server.
+//! Questions to an open PostgreSQL server, by the simple protocol: a pooler may hand the
+//! next exchange to another server connection.
+
+use sqlx::{AssertSqlSafe, FromRow as _, Row as _};
 
 use crate::domain::Timestamp;
 use crate::store::StoreError;
@@ -85,16 +88,14 @@ pub struct Setting {
     pub value: Option<String>,
 }
 
-const SETTING: &str = "SELECT current_setting($1, true)";
-
 impl ProbeConnection {
     /// What the role may do; `None` on SQLite.
     pub async fn role(&mut self) -> Result<Option<Role>, StoreError> {
         let Engine::Postgres(connection) = &mut self.0 else {
             return Ok(None);
         };
-        let query = sqlx::query_as(ROLE).persistent(false);
-        Ok(Some(query.fetch_one(&mut **connection).await?))
+        let row = sqlx::raw_sql(ROLE).fetch_one(&mut **connection).await?;
+        Ok(Some(Role::from_row(&row)?))
     }
 
     /// How many connections there may be; `None` on SQLite.
@@ -102,8 +103,8 @@ impl ProbeConnection {
         let Engine::Postgres(connection) = &mut self.0 else {
             return Ok(None);
         };
-        let query = sqlx::query_as(CAPACITY).persistent(false);
-        Ok(Some(query.fetch_one(&mut **connection).await?))
+        let row = sqlx::raw_sql(CAPACITY).fetch_one(&mut **connection).await?;
+        Ok(Some(Capacity::from_row(&row)?))
     }
 
     /// The server's time; `None` on SQLite, which has none of its own.
@@ -111,9 +112,8 @@ impl ProbeConnection {
         let Engine::Postgres(connection) = &mut self.0 else {
             return Ok(None);
         };
-        let query = sqlx::query_scalar(CLOCK).persistent(false);
-        let micros: i64 = query.fetch_one(&mut **connection).await?;
-        Ok(Some(Timestamp::from_micros_clamped(micros)))
+        let row = sqlx::raw_sql(CLOCK).fetch_one(&mut **connection).await?;
+        Ok(Some(Timestamp::from_micros_clamped(row.try_get(0)?)))
     }
 
     /// What the server made of the settings `names`; empty on SQLite.
@@ -121,8 +121,12 @@ impl ProbeConnection {
         let mut settings = Vec::with_capacity(names.len());
         if let Engine::Postgres(connection) = &mut self.0 {
             for &name in names {
-                let query = sqlx::query_scalar(SETTING).bind(name).persistent(false);
-                let value = query.fetch_one(&mut **connection).await?;
+                let text = format!(
+                    "SELECT current_setting('{}', true)",
+                    name.replace('\'', "''")
+                );
+                let query = sqlx::raw_sql(AssertSqlSafe(text));
+                let value = query.fetch_one(&mut **connection).await?.try_get(0)?;
                 settings.push(Setting {
                     name: name.to_owned(),
                     value,

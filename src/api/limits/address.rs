@@ -1,0 +1,123 @@
+//! What a client's address is: the peer's, or what a trusted proxy says it is.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use http::{HeaderMap, HeaderName};
+
+use crate::config::IpNetwork;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The right-most address that no trusted proxy has, seen from the peer.
+///
+/// Each proxy appends whom it got the request from, so what stands further left
+/// was said by somebody who is not trusted.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNetwork]) -> IpAddr {
+    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
+    let mut nearest = peer.to_canonical();
+    let mut values = headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>();
+    // Several lines are one list (RFC 9110, section 5.3).
+    while let Some(value) = values.pop() {
+        for entry in value.to_str().unwrap_or_default().rsplit(',') {
+            if !is_trusted(nearest) {
+                return nearest;
+            }
+            match read(entry.trim()) {
+                Some(address) => nearest = address.to_canonical(),
+                // What stands before nonsense is no better: the proxy itself is all that is known.
+                None => return nearest,
+            }
+        }
+    }
+    nearest
+}
+
+/// An address as proxies write it: alone, with a port, or in brackets.
+fn read(entry: &str) -> Option<IpAddr> {
+    let bare = || entry.trim_start_matches('[').trim_end_matches(']').parse();
+    entry
+        .parse::<SocketAddr>()
+        .map(|socket| socket.ip())
+        .or_else(|_| bare())
+        .ok()
+}
+
+/// What one client can be told by. Everybody has a whole /64 of version 6 addresses.
+pub(super) fn client_key(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(address: &str, prefix: u8) -> IpNetwork {
+        IpNetwork {
+            address: address.parse().unwrap(),
+            prefix,
+        }
+    }
+
+    fn found(peer: &str, lines: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(X_FORWARDED_FOR, line.parse().unwrap());
+        }
+        let trusted = [network("10.0.0.0", 8), network("2001:db8:1::", 48)];
+        client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        for (peer, lines, expected) in [
+            ("192.0.2.1", &[][..], "192.0.2.1"),
+            ("192.0.2.1", &["198.51.100.7"][..], "192.0.2.1"),
+            ("10.1.2.3", &[], "10.1.2.3"),
+            ("10.1.2.3", &["198.51.100.7"], "198.51.100.7"),
+            ("10.1.2.3", &["1.1.1.1, 198.51.100.7"], "198.51.100.7"),
+            (
+                "10.1.2.3",
+                &["1.1.1.1, 198.51.100.7, 10.9.9.9"],
+                "198.51.100.7",
+            ),
+            (
+                "10.1.2.3",
+                &["1.1.1.1", "198.51.100.7", "10.9.9.9"],
+                "198.51.100.7",
+            ),
+            ("10.1.2.3", &["10.0.0.1, 10.0.0.2"], "10.0.0.1"),
+            ("10.1.2.3", &["198.51.100.7:1234"], "198.51.100.7"),
+            ("10.1.2.3", &["1.1.1.1, unknown"], "10.1.2.3"),
+            ("10.1.2.3", &["1.1.1.1, unknown, 10.9.9.9"], "10.9.9.9"),
+            ("10.1.2.3", &[""], "10.1.2.3"),
+            ("::ffff:10.1.2.3", &["::ffff:198.51.100.7"], "198.51.100.7"),
+            ("2001:db8:1::5", &["[2001:db8:2::6]:443"], "2001:db8:2::6"),
+            ("2001:db8:1::5", &["[2001:db8:2::6]"], "2001:db8:2::6"),
+            ("2001:db8:2::5", &["2001:db8:3::6"], "2001:db8:2::5"),
+        ] {
+            assert_eq!(found(peer, lines), expected, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        let holds = |network: IpNetwork, address: &str| network.contains(address.parse().unwrap());
+        assert!(holds(network("0.0.0.0", 0), "203.0.113.9"));
+        assert!(!holds(network("0.0.0.0", 0), "::1"));
+        assert!(holds(network("::", 0), "2001:db8::1"));
+        assert!(holds(network("192.0.2.1", 32), "192.0.2.1"));
+        assert!(!holds(network("192.0.2.1", 32), "192.0.2.0"));
+        assert!(holds(network("172.16.0.0", 12), "172.31.255.255"));
+        assert!(!holds(network("172.16.0.0", 12), "172.32.0.0"));
+    }
+
+    #[test]
+    fn one_client_has_many_addresses_of_version_6() {
+        let key = |text: &str| client_key(text.parse().unwrap()).to_string();
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(key("192.0.2.1"), "192.0.2.1");
+    }
+}

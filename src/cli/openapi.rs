@@ -1,0 +1,23 @@
+//! `todoctl openapi`: the API's description, as the daemon serves it at `/openapi.json`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use utoipa::OpenApi as _;
+
+use crate::api::docs::Document;
+
+use super::output;
+
+/// Prints the description. No configuration is needed.
+#[derive(Debug, clap::Args)]
+pub struct Options {}
+
+/// Runs the command.
+pub fn run(_: &Options) -> anyhow::Result<ExitCode> {
+    let document = Document::openapi()
+        .to_pretty_json()
+        .context("cannot write the description as JSON")?;
+    output::data(&document);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,118 @@
+//! The key with which a user calls an AI provider.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Why a text is not a provider's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderKeyError {
+    /// Too few characters without the white space around it.
+    #[error("Invalid API key format: the key is too short")]
+    TooShort,
+    /// Not what the provider's keys begin with.
+    #[error("Invalid API key format: the key should start with AIza")]
+    Prefix,
+    /// A character that no request header can carry.
+    #[error("Invalid API key format: the key holds characters that no key has")]
+    Characters,
+}
+
+/// A provider's key. `Debug` hides it; there is no `Display`.
+#[derive(Clone)]
+pub struct ProviderKey(SecretString);
+
+impl ProviderKey {
+    /// The only provider whose keys are kept.
+    pub const PROVIDER: &str = "gemini";
+
+    /// The fewest characters of a key.
+    pub const MIN_CHARS: usize = 20;
+
+    /// The longest key in bytes: encrypted, a longer one would not fit 500 characters.
+    pub const MAX_BYTES: usize = 303;
+
+    /// What the provider's keys begin with.
+    const PREFIX: &str = "AIza";
+
+    /// Trims `text` and checks that it has the form of a key.
+    pub fn new(text: &str) -> Result<Self, ProviderKeyError> {
+        let text = text.trim();
+        if text.chars().count() < Self::MIN_CHARS {
+            return Err(ProviderKeyError::TooShort);
+        }
+        if !text.starts_with(Self::PREFIX) {
+            return Err(ProviderKeyError::Prefix);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ProviderKeyError::Characters);
+        }
+        Ok(Self::stored(text))
+    }
+
+    /// A key that was accepted before, perhaps by rules of that time.
+    #[must_use]
+    pub fn stored(text: impl Into<String>) -> Self {
+        Self(SecretString::from(text.into()))
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// The first 4 and the last 3 characters, by which its owner recognises it.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let characters: Vec<char> = self.expose().chars().collect();
+        let first: String = characters.iter().take(4).collect();
+        let last: String = characters[characters.len().saturating_sub(3)..]
+            .iter()
+            .collect();
+        format!("{first}...{last}")
+    }
+}
+
+impl fmt::Debug for ProviderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProviderKey([REDACTED])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "AIzaSyA-0123456789_abcXYZ";
+
+    /// Contract 5.2 step 3, and 10.29: what counts is the trimmed value.
+    #[test]
+    fn the_form_of_a_key() {
+        let key = ProviderKey::new(&format!(" \u{a0}{GOOD}\n")).unwrap();
+        assert_eq!(key.expose(), GOOD);
+        assert_eq!(key.masked(), "AIza...XYZ");
+        for (text, expected) in [
+            ("AIza", ProviderKeyError::TooShort),
+            ("AIza                ", ProviderKeyError::TooShort),
+            ("aiza0123456789abcdefgh", ProviderKeyError::Prefix),
+            ("AIza0123456789 abcdefgh", ProviderKeyError::Characters),
+            ("AIza0123456789\u{e9}abcdefgh", ProviderKeyError::Characters),
+            ("AIza0123456789\0abcdefgh", ProviderKeyError::Characters),
+        ] {
+            assert_eq!(ProviderKey::new(text).unwrap_err(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_key_of_any_length_is_masked() {
+        assert_eq!(ProviderKey::stored("").masked(), "...");
+        assert_eq!(ProviderKey::stored("ab").masked(), "ab...ab");
+    }
+
+    #[test]
+    fn debug_hides_the_key() {
+        let shown = format!("{:?}", ProviderKey::stored(GOOD));
+        assert!(!shown.contains("AIza") && !shown.contains("XYZ"), "{shown}");
+    }
+}
