@@ -6,7 +6,10 @@ use crate::{Cli, assert_said};
 /// One way through up, status and down; both engines say the same, but for what a
 /// baseline consists of.
 fn way(cli: &Cli, engine: &str) {
-    let all = format!("migrate_down_all_{engine}");
+    let (to, all) = (
+        format!("migrate_down_to_{engine}"),
+        format!("migrate_down_all_{engine}"),
+    );
     for (name, arguments) in [
         ("migrate_status_pending", &["migrate", "status"][..]),
         ("migrate_up", &["migrate", "up"]),
@@ -18,7 +21,7 @@ fn way(cli: &Cli, engine: &str) {
         ),
         ("migrate_down_yes", &["migrate", "down", "--yes"]),
         (
-            "migrate_down_to",
+            &to,
             &["migrate", "down", "--to", "1", "--yes", "--format", "json"],
         ),
         (&all, &["migrate", "down", "--all", "--yes"]),

@@ -4,6 +4,7 @@ use todoctl::store::migrate::{self, Down, MigrateError, State};
 
 use crate::{Home, versions};
 
+/// Contract 10.44: the chain applies, both ways.
 #[tokio::test]
 async fn up_and_down_and_up_again() {
     for home in Home::both().await {
