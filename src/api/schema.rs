@@ -198,7 +198,18 @@ pub enum AnyError {
 pub(super) struct CommonAnswers;
 
 /// The routes that ask who is calling.
-const BEHIND_CREDENTIALS: [&str; 3] = ["/tasks", "/notifications", "/api/user-api-keys"];
+const BEHIND_CREDENTIALS: [&str; 4] = [
+    "/tasks",
+    "/notifications",
+    "/api/user-api-keys",
+    "/api/auth/logout",
+];
+
+/// Those of them that have a POST, PUT or PATCH without a body, and no query.
+const WITHOUT_BODY: [&str; 2] = ["/notifications", "/api/auth"];
+
+/// The route that is shown a credential of its own, and so counts wrong ones.
+const REFRESH: &str = "/api/auth/refresh";
 
 impl utoipa::Modify for CommonAnswers {
     fn modify(&self, document: &mut OpenApi) {
@@ -209,6 +220,12 @@ impl utoipa::Modify for CommonAnswers {
         schemas.insert("CodedDetail".to_owned(), CodedDetail::schema());
         schemas.insert("ErrorEnvelope".to_owned(), ErrorEnvelope::schema());
         schemas.insert("FieldError".to_owned(), FieldError::schema());
+        if let Some(item) = document.paths.paths.get_mut(REFRESH)
+            && let Some(operation) = &mut item.post
+        {
+            let responses = &mut operation.responses.responses;
+            responses.insert("429".to_owned(), too_many().into());
+        }
         for (path, item) in &mut document.paths.paths {
             if !BEHIND_CREDENTIALS
                 .iter()
@@ -225,8 +242,8 @@ impl utoipa::Modify for CommonAnswers {
             ];
             for (has_body, operation) in operations {
                 if let Some(operation) = operation {
-                    // The routes below `/notifications` read no body and have no query.
-                    let has_body = has_body && !path.starts_with("/notifications");
+                    let without_body = WITHOUT_BODY.iter().any(|start| path.starts_with(start));
+                    let has_body = has_body && !without_body;
                     let has_id = path.contains('{');
                     let has_fields = has_id || has_body || path == "/tasks/";
                     add_answers(operation, has_id, has_body, has_fields);
@@ -249,11 +266,6 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool, has_fiel
             "401",
             "No credentials, or ones that are not good",
             RefOr::T(token.into()),
-        ),
-        (
-            "429",
-            "Too much of this within a minute or an hour",
-            plain(),
         ),
         ("500", "A fault of the server", envelope()),
         (
@@ -284,22 +296,30 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool, has_fiel
     }
     let mut responses = ResponsesBuilder::new();
     for (status, description, schema) in answers {
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let mut response = ResponseBuilder::new()
-            .description(description)
-            .content("application/json", content);
-        if status == "429" {
-            for (name, header) in limit_headers() {
-                response = response.header(name, header);
-            }
-        }
-        responses = responses.response(status, response.build());
+        responses = responses.response(status, answer(description, schema).build());
     }
+    responses = responses.response("429", too_many());
     for (status, response) in responses.build().responses {
         // What a route says of itself is more precise.
         let known = &mut operation.responses.responses;
         known.entry(status).or_insert(response);
     }
+}
+
+fn answer(description: &str, schema: RefOr<utoipa::openapi::Schema>) -> ResponseBuilder {
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new()
+        .description(description)
+        .content("application/json", content)
+}
+
+fn too_many() -> utoipa::openapi::Response {
+    let description = "Too much of this within a minute or an hour";
+    let plain = answer(description, reference("PlainError"));
+    limit_headers()
+        .into_iter()
+        .fold(plain, |answer, (name, header)| answer.header(name, header))
+        .build()
 }
 
 /// What a 429 says beside its body.

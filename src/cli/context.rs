@@ -16,6 +16,7 @@ use super::output;
 #[derive(Debug)]
 pub struct Context {
     source: Source,
+    broken: Option<ConfigError>,
     clock: Clock,
 }
 
@@ -24,8 +25,32 @@ impl Context {
     pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
         Ok(Self {
             source: Source::load(env_file)?,
+            broken: None,
             clock: Clock::system(),
         })
+    }
+
+    /// The same for commands that look for faults: a bad file is one of them.
+    #[must_use]
+    pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
+        let (source, broken) = Source::load_what_can_be_read(env_file);
+        Self {
+            source,
+            broken,
+            clock: Clock::system(),
+        }
+    }
+
+    /// Names and values, before anything is made of them.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// What is wrong with the `.env` file, where that does not end the command.
+    #[must_use]
+    pub fn broken(&self) -> Option<&ConfigError> {
+        self.broken.as_ref()
     }
 
     /// The clock that everything of this process reads.
@@ -47,6 +72,13 @@ impl Context {
     /// The database alone, with what is wrong with it as a value and nothing printed.
     pub fn database_unprinted(&self) -> Result<Loaded<DatabaseConfig>, ConfigError> {
         DatabaseConfig::load(&self.source)
+    }
+
+    /// The database at another URL, with the other variables as they are.
+    pub fn database_at(&self, url: &str) -> Result<Loaded<DatabaseConfig>, ConfigError> {
+        let mut source = self.source.clone();
+        source.replace("DATABASE_URL", url);
+        DatabaseConfig::load(&source)
     }
 
     /// The database, and the secret under which session tokens are stored.

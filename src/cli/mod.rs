@@ -10,11 +10,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub mod completions;
+pub mod config;
 pub mod context;
 pub mod db;
+pub mod doctor;
+pub mod explain;
 pub mod gen_secrets;
 pub mod health;
 pub mod hint;
+pub mod input;
 pub mod jobs;
 pub mod man;
 pub mod migrate;
@@ -75,6 +79,13 @@ pub enum Command {
     /// Run a job of the daemon now, once.
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Look at everything and say what to type: configuration, database, services, daemon.
+    Doctor(doctor::Options),
+    /// Explain a message out of a log.
+    Explain(explain::Options),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(config::Command),
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
@@ -89,6 +100,7 @@ pub enum Command {
 /// Runs the command and returns the process's exit code.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = || Context::new(cli.env_file.as_deref());
+    let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
     match &cli.command {
         Command::Serve(options) => serve::run(options, &context()?),
         Command::GenSecrets(options) => gen_secrets::run(options),
@@ -96,6 +108,9 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
         Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
+        Command::Doctor(options) => block_on(doctor::run(options, &lenient())),
+        Command::Explain(options) => explain::run(options),
+        Command::Config(command) => config::run(command, &lenient()),
         Command::Session(command) => block_on(session::run(command, &context()?)),
         Command::Openapi(options) => openapi::run(options),
         Command::Completions(options) => completions::run(options),
@@ -105,10 +120,13 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 
 /// Runs a short command; only the daemon needs more than one thread.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(work)
+        .build()?;
+    let outcome = runtime.block_on(work);
+    // A name server that does not answer holds a thread for half a minute: nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }
 
 #[cfg(test)]

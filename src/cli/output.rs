@@ -10,13 +10,16 @@
 )]
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::config::Warning;
-use crate::diagnostics::{Outcome, Report};
+use crate::diagnostics::doctor::{self, Group};
+use crate::diagnostics::{Check, Outcome, Report};
 
 use super::hint::Hint;
 
@@ -72,22 +75,89 @@ pub fn report(report: &Report, format: Format) -> anyhow::Result<()> {
     if format == Format::Json {
         return json(report);
     }
-    let rows = report.checks().iter().map(|check| {
+    data(&report_table(report.checks()));
+    data(&report_end(report));
+    Ok(())
+}
+
+/// The same with a table for each group, which is what stands before the dot of an id.
+pub fn grouped_report(report: &Report, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        return json(report);
+    }
+    for group in Group::ALL {
+        let checks = report.checks().iter();
+        let here: Vec<Check> = checks
+            .filter(|check| doctor::selects(group.prefix(), check.id))
+            .cloned()
+            .collect();
+        if !here.is_empty() {
+            data(&format!("{}\n{}\n", group.title(), report_table(&here)));
+        }
+    }
+    data(report_end(report).trim_start());
+    Ok(())
+}
+
+/// Columns of fixed widths, so that long details wrap at the same place everywhere.
+const REPORT_COLUMNS: [(&str, u16); 3] = [("CHECK", 17), ("OUTCOME", 9), ("TIME", 10)];
+
+/// A terminal of the usual size, and what a pipe is taken for.
+const REPORT_WIDTH: u16 = 80;
+
+fn report_table(checks: &[Check]) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    let width = match table.width() {
+        Some(width) if io::stdout().is_terminal() => width.max(REPORT_WIDTH),
+        _ => REPORT_WIDTH,
+    };
+    table.set_width(width);
+    let heading = REPORT_COLUMNS.map(|(name, _)| name);
+    table.set_header(heading.into_iter().chain(["DETAIL"]));
+    for check in checks {
         let time = match check.outcome {
             Outcome::Skip => String::new(),
             _ => format!("{} ms", check.millis),
         };
-        let title = check.title.to_owned();
-        vec![
-            title,
-            word(check.outcome).to_owned(),
-            time,
-            check.detail.clone(),
-        ]
-    });
-    table(&["CHECK", "OUTCOME", "TIME", "DETAIL"], rows.collect());
-    data(&report_end(report));
-    Ok(())
+        table.add_row([check.title, word(check.outcome), &time, &check.detail]);
+    }
+    for (index, (_, width)) in REPORT_COLUMNS.into_iter().enumerate() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
+        }
+    }
+    let text = table.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}
+
+/// What a long command is doing, on a terminal; elsewhere nothing.
+#[derive(Debug)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// Shows `text` on stderr until [`Progress::end`].
+    #[must_use]
+    pub fn start(text: &'static str) -> Self {
+        // The library draws on terminals only.
+        let bar = ProgressBar::new_spinner().with_message(text);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self(bar)
+    }
+
+    /// Adds that `what` is done.
+    pub fn done(&self, what: &str) {
+        self.0
+            .set_message(format!("{}; {what}: done", self.0.message()));
+    }
+
+    /// Takes the line away.
+    pub fn end(self) {
+        self.0.finish_and_clear();
+    }
 }
 
 /// Words of their own rather than colours, so that a log shows the same.
@@ -103,12 +173,19 @@ fn word(outcome: Outcome) -> &'static str {
 /// What stands beneath a report's table.
 fn report_end(report: &Report) -> String {
     let mut text = String::new();
-    for check in report.checks() {
+    // What is broken first: a warning may be gone with it.
+    let (broken, others): (Vec<_>, Vec<_>) = report
+        .checks()
+        .iter()
+        .partition(|check| check.outcome == Outcome::Fail);
+    for check in broken.into_iter().chain(others) {
         if let Some(remedy) = &check.remedy {
             if text.is_empty() {
                 text += "\nWhat to do:\n";
             }
-            text += &format!("  {}: {remedy}\n", check.title);
+            for line in remedy.lines() {
+                text += &format!("  {}: {line}\n", check.title);
+            }
         }
     }
     let summary = report.summary();
@@ -163,8 +240,6 @@ pub fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::diagnostics::check::{Name, Verdict};
 

@@ -108,6 +108,17 @@ impl PostgresTarget {
         }
     }
 
+    /// Whether the connection stays on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host.starts_with('/')
+            || self.host.eq_ignore_ascii_case("localhost")
+            || self
+                .host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+
     /// Whether this is one of Neon's hosts.
     #[must_use]
     pub fn is_neon(&self) -> bool {

@@ -12,23 +12,29 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+mod audit;
 mod database;
 pub mod database_url;
 pub mod env_file;
 mod error;
+mod inventory;
 mod reader;
 pub mod secret;
 mod secrets;
 mod services;
 mod settings;
 mod source;
+mod variables;
 
+pub use audit::Audit;
 pub use database_url::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 pub use error::{ConfigError, Loaded, Problem, Warning};
+pub use inventory::{Entry, Shown, fingerprint, inventory};
 pub use secret::{RotatingSecret, Secret};
 pub use secrets::{SecretName, generated_secret_path, is_placeholder};
 pub use settings::load_database_and_session_secret;
-pub use source::Source;
+pub use source::{Origin, Source};
+pub use variables::{Kind, Section, VARIABLES, Variable};
 
 /// Where this process runs. Anything but development refuses weak secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -12,6 +12,7 @@ pub(super) struct Reader<'a> {
     source: &'a Source,
     problems: Vec<Problem>,
     warnings: Vec<Warning>,
+    looking: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -20,7 +21,26 @@ impl<'a> Reader<'a> {
             source,
             problems: Vec::new(),
             warnings: Vec::new(),
+            looking: false,
         }
+    }
+
+    /// For whoever only looks: nothing is made that is missing.
+    pub fn looking(source: &'a Source) -> Self {
+        Self {
+            looking: true,
+            ..Self::new(source)
+        }
+    }
+
+    /// Whether nothing may be made.
+    pub fn is_looking(&self) -> bool {
+        self.looking
+    }
+
+    /// What was wrong and what was unwise, in the order in which the variables were read.
+    pub fn findings(self) -> (Vec<Problem>, Vec<Warning>) {
+        (self.problems, self.warnings)
     }
 
     /// A variable that is set to something; the first of `names` that is.

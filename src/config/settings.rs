@@ -109,7 +109,7 @@ fn with_source_warnings<T>(source: &Source, loaded: Loaded<T>) -> Loaded<T> {
     }
 }
 
-fn environment(reader: &mut Reader<'_>) -> Environment {
+pub(super) fn environment(reader: &mut Reader<'_>) -> Environment {
     reader.parsed(
         &["ENVIRONMENT"],
         Environment::Development,
@@ -123,7 +123,7 @@ fn environment(reader: &mut Reader<'_>) -> Environment {
     )
 }
 
-fn http(reader: &mut Reader<'_>, environment: Environment) -> HttpConfig {
+pub(super) fn http(reader: &mut Reader<'_>, environment: Environment) -> HttpConfig {
     let request_timeout = reader.seconds(&["REQUEST_TIMEOUT_SECONDS"], 20, 0.1, 3600.0);
     if request_timeout >= Duration::from_secs(30) {
         reader.warn(
@@ -193,7 +193,7 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
-fn telemetry(reader: &mut Reader<'_>) -> TelemetryConfig {
+pub(super) fn telemetry(reader: &mut Reader<'_>) -> TelemetryConfig {
     TelemetryConfig {
         level: reader.parsed(&["LOG_LEVEL"], "info".to_owned(), "info", log_level),
         format: reader.parsed(&["LOG_FORMAT"], None, "json", |text| {
@@ -230,7 +230,7 @@ fn log_level(text: &str) -> Result<String, String> {
 }
 
 /// `None` after a problem that was reported.
-fn auth(
+pub(super) fn auth(
     reader: &mut Reader<'_>,
     environment: Environment,
     target: Option<&DatabaseTarget>,
@@ -312,7 +312,7 @@ fn required(
         }
         DatabaseTarget::Sqlite(file) => {
             let known = generated_secret_path(file, name.as_str()).exists();
-            if !known && !reader.is_fine() {
+            if !known && (reader.is_looking() || !reader.is_fine()) {
                 return None;
             }
             match generated(file, name) {

@@ -2,17 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{ConfigError, Problem, Warning};
 
 /// The file that is read when none is named, if it exists.
 const DEFAULT_FILE: &str = ".env";
 
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// An option of the command line.
+    Option,
+    /// The real environment.
+    Environment,
+    /// The `.env` file.
+    File,
+}
+
 /// Names and values, before anything is made of them.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Source {
     values: BTreeMap<String, String>,
+    /// Where each of them comes from.
+    origins: BTreeMap<String, Origin>,
+    /// The file that was read, if there is one.
+    file: Option<PathBuf>,
     /// Variables whose value is not UTF-8.
     unreadable: BTreeSet<String>,
     warnings: Vec<Warning>,
@@ -23,44 +38,96 @@ impl Source {
     ///
     /// Fails where the file cannot be read or holds a line that is no assignment.
     pub fn load(env_file: Option<&Path>) -> Result<Self, ConfigError> {
+        match Self::load_what_can_be_read(env_file) {
+            (source, None) => Ok(source),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same for whoever looks for faults: a bad file is told beside the environment.
+    #[must_use]
+    pub fn load_what_can_be_read(env_file: Option<&Path>) -> (Self, Option<ConfigError>) {
         let mut source = Self::default();
         let (path, wanted) = env_file.map_or((Path::new(DEFAULT_FILE), false), |path| (path, true));
-        if let Some(text) = read(path, wanted)? {
-            source.read_file(path, &text)?;
-        }
+        let outcome = match read(path, wanted) {
+            Ok(Some(text)) => source.read_file(path, &text),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        source.read_environment();
+        (source, outcome.err())
+    }
+
+    fn read_environment(&mut self) {
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str() else { continue };
             match value.into_string() {
                 // An empty variable is unset: Compose passes `${NAME:-}` on as empty.
                 Ok(value) if value.trim().is_empty() => {}
                 Ok(value) => {
-                    source.values.insert(name.to_owned(), value);
+                    self.origins.insert(name.to_owned(), Origin::Environment);
+                    self.values.insert(name.to_owned(), value);
                 }
                 Err(_) => {
-                    source.unreadable.insert(name.to_owned());
-                    source.values.remove(name);
+                    self.unreadable.insert(name.to_owned());
+                    self.values.remove(name);
                 }
             }
         }
-        Ok(source)
     }
 
     /// Values given directly, for tests of what is made of them.
     #[must_use]
     pub fn from_values<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let values: BTreeMap<String, String> = values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let names = values.keys().cloned();
         Self {
-            values: values
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .collect(),
+            origins: names.map(|name| (name, Origin::Environment)).collect(),
+            values,
             ..Self::default()
         }
+    }
+
+    /// Puts `value` in the place of `name`, of its file and of its direct address, as an
+    /// option of the command line does.
+    pub fn replace(&mut self, name: &str, value: &str) {
+        for other in ["_FILE", "_UNPOOLED", "_UNPOOLED_FILE"] {
+            self.values.remove(&format!("{name}{other}"));
+        }
+        self.unreadable.remove(name);
+        self.origins.insert(name.to_owned(), Origin::Option);
+        self.values.insert(name.to_owned(), value.to_owned());
     }
 
     /// What the `.env` file holds that Docker would read differently.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Where the value of `name` comes from, if it has one.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Option<Origin> {
+        self.get(name)?;
+        self.origins.get(name).copied()
+    }
+
+    /// The `.env` file that was read.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Names that the `.env` file sets and the real environment does not.
+    pub fn names_of_file(&self) -> impl Iterator<Item = &str> {
+        let of_file = |(_, origin): &(&String, &Origin)| **origin == Origin::File;
+        self.origins
+            .iter()
+            .filter(of_file)
+            .map(|(name, _)| name.as_str())
     }
 
     /// The value without the white space around it; an empty one is unset.
@@ -77,6 +144,7 @@ impl Source {
     }
 
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        self.file = Some(path.to_owned());
         let text = text.trim_start_matches('\u{feff}');
         let mut read = BTreeMap::new();
         for item in dotenvy::from_read_iter(text.as_bytes()) {
@@ -86,8 +154,19 @@ impl Source {
             read.entry(name).or_insert(value);
         }
         self.warnings = read_differently(path, text);
+        self.origins = read
+            .keys()
+            .map(|name| (name.clone(), Origin::File))
+            .collect();
         self.values = read;
         Ok(())
+    }
+}
+
+impl std::fmt::Debug for Source {
+    /// Names alone: the values hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.values.keys()).finish()
     }
 }
 

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::config::Problem;
+
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,12 +73,47 @@ impl Verdict {
         Self::new(Outcome::Fail, detail, remedy.into())
     }
 
+    /// Faults of the configuration; each remedy is a line of its own.
+    #[must_use]
+    pub fn of_problems(problems: &[Problem]) -> Self {
+        let said: Vec<String> = problems
+            .iter()
+            .map(|one| format!("{}: {}", one.variable, one.message))
+            .collect();
+        let mut remedies: Vec<&str> = problems.iter().map(|one| one.remedy.as_str()).collect();
+        remedies.retain(|remedy| !remedy.is_empty());
+        remedies.dedup();
+        Self::fail(said.join("; "), remedies.join("\n"))
+    }
+
     fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) -> Self {
         Self {
             outcome,
             detail: detail.into(),
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
         }
+    }
+}
+
+/// The time that all checks of a run have together.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    until: Instant,
+}
+
+impl Budget {
+    /// `all` from now on.
+    #[must_use]
+    pub fn new(all: Duration) -> Self {
+        Self {
+            until: Instant::now() + all,
+        }
+    }
+
+    /// What one check may take: `most`, or what is left.
+    #[must_use]
+    pub fn limit(&self, most: Duration) -> Duration {
+        most.min(self.until.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -90,9 +127,15 @@ impl Name {
         limit: Duration,
         work: impl Future<Output = (Verdict, Option<T>)>,
     ) -> (Check, Option<T>) {
+        if limit.is_zero() {
+            return (
+                self.skipped("not checked: the time for all checks was used up"),
+                None,
+            );
+        }
         let started = Instant::now();
         let (verdict, rest) = tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            let detail = format!("no answer within {} s", limit.as_secs());
+            let detail = format!("no answer within {} s", limit.as_secs().max(1));
             (Verdict::fail(detail, None), None)
         });
         (self.done(verdict, started.elapsed()), rest)

@@ -1,47 +1,36 @@
-//! Whether the database can be reached, opened and asked, step by step.
+//! Whether the database can be reached, opened, asked and relied on, step by step.
+//!
+//! What follows from a failed step is skipped with the step's name. The ids are stable;
+//! those of one engine do not appear in a report about the other.
 
 use std::time::{Duration, Instant};
 
-use crate::config::{
-    ConfigError, DatabaseConfig, DatabaseTarget, Loaded, PostgresTarget, SqliteTarget,
-};
-use crate::store::{ConnectError, EngineVersion, ProbeConnection, StoreError, reach};
+use crate::clock::Clock;
+use crate::config::{ConfigError, DatabaseConfig, DatabaseTarget, Loaded};
+use crate::store::{ConnectError, EngineVersion, ProbeConnection, StoreError, messages::Retry};
 
-use super::check::{Check, Name, Outcome, Verdict};
+use super::check::{Budget, Check, Name, Outcome, Verdict};
 use super::migrations::{self, MIGRATIONS};
 
-const URL: Name = Name {
-    id: "database.url",
-    title: "URL",
-};
-const CONNECTION: Name = Name {
-    id: "database.connection",
-    title: "Connection",
-};
-const LOGIN: Name = Name {
-    id: "database.login",
-    title: "Login",
-};
-const QUERY: Name = Name {
-    id: "database.query",
-    title: "Query",
-};
-const LATENCY: Name = Name {
-    id: "database.latency",
-    title: "Latency",
-};
-const VERSION: Name = Name {
-    id: "database.version",
-    title: "Version",
+mod file;
+mod names;
+mod network;
+mod pooler;
+mod server;
+
+pub(super) use file::judge_file_system;
+pub use names::NAMES;
+use names::{
+    FILE_ORDER, LATENCY, LOGIN, QUERY, SERVER_ORDER, STARTUP, UNKNOWN_ORDER, URL, VERSION,
 };
 
-/// For the name server and the server each.
-const REACH_LIMIT: Duration = Duration::from_secs(5);
-const CONNECTION_LIMIT: Duration = Duration::from_secs(11);
 /// A suspended database needs 10 to 15 s to wake.
 const LOGIN_LIMIT: Duration = Duration::from_secs(20);
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 const LATENCY_LIMIT: Duration = Duration::from_secs(10);
+
+/// A login that took longer has woken somebody.
+const WAKING: Duration = Duration::from_secs(2);
 
 const SAMPLES: usize = 20;
 /// A request makes a few queries one after the other, and each costs this much.
@@ -50,52 +39,105 @@ const SLOW: Duration = Duration::from_millis(100);
 /// The oldest PostgreSQL that is still fine.
 const OLDEST_MAJOR: i32 = 12;
 
-/// All checks of the database, in order; what follows from a failed one is skipped.
-pub async fn checks(config: &Result<Loaded<DatabaseConfig>, ConfigError>) -> Vec<Check> {
-    let mut checks = vec![URL.done(judge_url(config), Duration::ZERO)];
-    let Ok(Loaded { value: config, .. }) = config else {
-        return skip_rest(
-            checks,
-            &[CONNECTION, LOGIN, QUERY, LATENCY, VERSION, MIGRATIONS],
-        );
-    };
-
-    checks.push(connection(&config.target).await);
-    if failed(&checks) {
-        return skip_rest(checks, &[LOGIN, QUERY, LATENCY, VERSION, MIGRATIONS]);
-    }
-
-    let (check, open) = login(&config.target).await;
-    checks.push(check);
-    let Some(open) = open else {
-        return skip_rest(checks, &[QUERY, LATENCY, VERSION, MIGRATIONS]);
-    };
-
-    let checks = questions(checks, open).await;
-    // On a connection of its own, so a fault of the questions does not hide it.
-    let migrations = migrations::check(&config.direct).await;
-    checks.into_iter().chain([migrations]).collect()
+/// What is looked at, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The database, or what is wrong with its variables.
+    pub config: &'a Result<Loaded<DatabaseConfig>, ConfigError>,
+    /// How many daemons share the server.
+    pub replicas: usize,
+    /// What the server's time is compared with.
+    pub clock: &'a Clock,
+    /// The time for all checks together.
+    pub budget: Budget,
 }
 
-/// What is asked on the open connection, which is given up at the first fault:
-/// the answer may still be under way on it.
-async fn questions(mut checks: Vec<Check>, open: ProbeConnection) -> Vec<Check> {
-    let (check, open) = query(open).await;
-    checks.push(check);
-    let Some(open) = open else {
-        return skip_rest(checks, &[LATENCY, VERSION]);
+/// All checks of the database, in order; what follows from a failed one is skipped.
+pub async fn checks(request: Request<'_>) -> Vec<Check> {
+    let checks = vec![URL.done(judge_url(request.config), Duration::ZERO)];
+    let Ok(Loaded { value: config, .. }) = request.config else {
+        return skip_rest(checks, UNKNOWN_ORDER);
     };
-    let (check, open) = latency(open).await;
-    checks.push(check);
-    let Some(open) = open else {
-        return skip_rest(checks, &[VERSION]);
-    };
-    let (check, open) = version(open).await;
-    checks.push(check);
-    if let Some(open) = open {
-        open.close().await;
+    match &config.target {
+        DatabaseTarget::Postgres(target) => {
+            let checks = Box::pin(of_server(checks, request, config, target)).await;
+            skip_rest(checks, SERVER_ORDER)
+        }
+        DatabaseTarget::Sqlite(target) => {
+            let checks = Box::pin(of_file(checks, request, config, target)).await;
+            skip_rest(checks, FILE_ORDER)
+        }
     }
-    checks
+}
+
+/// The checks of a server, up to the first one without which the rest makes no sense.
+async fn of_server(
+    mut checks: Vec<Check>,
+    request: Request<'_>,
+    config: &DatabaseConfig,
+    target: &crate::config::PostgresTarget,
+) -> Vec<Check> {
+    let (check, address) = network::name(target, request.budget).await;
+    checks.push(check);
+    let Some(address) = address else {
+        return checks;
+    };
+    checks.push(network::connection(target, &address, request.budget).await);
+    if failed(&checks) {
+        return checks;
+    }
+    checks.push(network::tls(target, &address, request).await);
+    if failed(&checks) {
+        return checks;
+    }
+    let (begun, open) = login(&config.target, request.budget).await;
+    checks.extend(begun);
+    let Some(open) = open else { return checks };
+    // Each on connections of its own, so that a fault of the questions hides nothing.
+    let (asked, pooler, migrations) = tokio::join!(
+        async {
+            let (mut checks, open) = questions(open, request.budget).await;
+            if let Some(open) = open {
+                server::checks(&mut checks, open, config, target, request).await;
+            }
+            checks
+        },
+        pooler::check(config, target, request.budget),
+        migrations::check(&config.direct, request.budget),
+    );
+    checks.extend(asked);
+    checks = skip_until(checks, SERVER_ORDER, names::POOLER);
+    checks.push(pooler);
+    checks = skip_until(checks, SERVER_ORDER, MIGRATIONS);
+    checks.push(migrations);
+    in_order(checks, SERVER_ORDER)
+}
+
+async fn of_file(
+    mut checks: Vec<Check>,
+    request: Request<'_>,
+    config: &DatabaseConfig,
+    target: &crate::config::SqliteTarget,
+) -> Vec<Check> {
+    checks.push(file::connection(target, request.budget).await);
+    if failed(&checks) {
+        // Where the file should be tells why it is not there.
+        checks.push(file::directory(target));
+        return in_order(skip_rest(checks, FILE_ORDER), FILE_ORDER);
+    }
+    checks.extend(file::facts(target));
+    let (begun, open) = login(&config.target, request.budget).await;
+    checks.extend(begun.into_iter().filter(|check| check.id == LOGIN.id));
+    if let Some(open) = open {
+        let (asked, open) = questions(open, request.budget).await;
+        checks.extend(asked);
+        if let Some(open) = open {
+            checks.push(file::integrity(open, request.budget).await);
+        }
+        checks = skip_until(checks, FILE_ORDER, MIGRATIONS);
+        checks.push(migrations::check(&config.direct, request.budget).await);
+    }
+    in_order(checks, FILE_ORDER)
 }
 
 fn failed(checks: &[Check]) -> bool {
@@ -104,16 +146,37 @@ fn failed(checks: &[Check]) -> bool {
         .is_some_and(|check| check.outcome == Outcome::Fail)
 }
 
-/// Skips `names` because of the last check that was made.
-fn skip_rest(mut checks: Vec<Check>, names: &[Name]) -> Vec<Check> {
-    let id = checks.last().map_or("", |check| check.id);
-    let reason = format!("not checked, because {id} failed");
-    checks.extend(names.iter().map(|name| name.skipped(&reason)));
+/// Skips what of `order` was not made, because of the last check that failed.
+fn skip_rest(checks: Vec<Check>, order: &[Name]) -> Vec<Check> {
+    skip(checks, order.iter())
+}
+
+/// The same for what stands before `name`.
+fn skip_until(checks: Vec<Check>, order: &[Name], name: Name) -> Vec<Check> {
+    skip(checks, order.iter().take_while(|one| **one != name))
+}
+
+fn skip<'a>(mut checks: Vec<Check>, names: impl Iterator<Item = &'a Name>) -> Vec<Check> {
+    let failed = checks.iter().rev().find(|one| one.outcome == Outcome::Fail);
+    let reason = match failed {
+        Some(check) => format!("not checked, because {} failed", check.id),
+        None => "not checked: the step before it did not end".to_owned(),
+    };
+    for name in names {
+        if !checks.iter().any(|check| check.id == name.id) {
+            checks.push(name.skipped(&reason));
+        }
+    }
+    checks
+}
+
+fn in_order(mut checks: Vec<Check>, order: &[Name]) -> Vec<Check> {
+    let place = |check: &Check| order.iter().position(|name| name.id == check.id);
+    checks.sort_by_key(place);
     checks
 }
 
 fn judge_url(config: &Result<Loaded<DatabaseConfig>, ConfigError>) -> Verdict {
-    let join = |texts: Vec<String>| texts.join("; ");
     match config {
         Ok(Loaded { value, warnings }) if warnings.is_empty() => {
             Verdict::pass(value.target.redacted())
@@ -124,100 +187,116 @@ fn judge_url(config: &Result<Loaded<DatabaseConfig>, ConfigError>) -> Verdict {
                 .iter()
                 .map(|one| format!("{}: {}", one.variable, one.message));
             texts.extend(said);
-            Verdict::warn(join(texts), None)
+            Verdict::warn(texts.join("; "), None)
         }
-        Err(error) => {
-            let problems = &error.problems;
-            let said = problems
-                .iter()
-                .map(|one| format!("{}: {}", one.variable, one.message));
-            let remedies = problems.iter().map(|one| one.remedy.clone());
-            let remedies = remedies.filter(|remedy| !remedy.is_empty());
-            Verdict::fail(join(said.collect()), join(remedies.collect()))
-        }
+        Err(error) => Verdict::of_problems(&error.problems),
     }
 }
 
-async fn connection(target: &DatabaseTarget) -> Check {
-    let work = async {
-        let verdict = match target {
-            DatabaseTarget::Postgres(server) => connection_postgres(server).await,
-            DatabaseTarget::Sqlite(file) => connection_sqlite(file).await,
-        };
-        (verdict, None::<()>)
-    };
-    CONNECTION.check(CONNECTION_LIMIT, work).await.0
-}
-
-async fn connection_postgres(server: &PostgresTarget) -> Verdict {
-    match reach(server, REACH_LIMIT).await {
-        Ok(address) => Verdict::pass(format!("{address} accepts connections")),
-        Err(error) => fault(&error),
-    }
-}
-
-async fn connection_sqlite(file: &SqliteTarget) -> Verdict {
-    let place = file.path.display();
-    // The kind first: opening a named pipe would wait for its other end.
-    let opened = match tokio::fs::metadata(&file.path).await {
-        Ok(found) if !found.is_file() => {
-            let remedy = "point DATABASE_URL at a file: DATABASE_URL=sqlite://data/todo.db";
-            return Verdict::fail(format!("{place} is not a file"), remedy.to_owned());
+/// What a driver said, with what it means where the words alone do not tell.
+fn explained(error: &ConnectError) -> String {
+    let message = &error.message;
+    match error.known {
+        Some(known) if known.id.starts_with("neon.") || known.id.starts_with("pgbouncer.") => {
+            let again = match known.retry {
+                Retry::Yes => "trying again helps",
+                Retry::Later => "trying again helps once that has changed",
+                Retry::No => "trying again does not help",
+            };
+            format!("{message} ({}; {again})", known.happened)
         }
-        Ok(found) => tokio::fs::File::open(&file.path).await.map(|_| found.len()),
-        Err(error) => Err(error),
-    };
-    match opened {
-        Ok(bytes) => Verdict::pass(format!("{place} is readable, {bytes} bytes")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Verdict::fail(
-            format!("{place} does not exist yet"),
-            "todoctl migrate up".to_owned(),
-        ),
-        Err(error) => Verdict::fail(
-            format!("{place} cannot be read: {error}"),
-            format!("let this user read and write {place} and its directory"),
-        ),
+        _ => message.clone(),
     }
 }
 
 fn fault(error: &ConnectError) -> Verdict {
-    Verdict::fail(error.message.clone(), error.remedy.clone())
+    Verdict::fail(explained(error), error.remedy.clone())
 }
 
-async fn login(target: &DatabaseTarget) -> (Check, Option<ProbeConnection>) {
-    let work = async {
-        match ProbeConnection::open(target).await {
-            Ok(open) => {
-                let detail = match target {
-                    DatabaseTarget::Postgres(server) => {
-                        format!("as {} to the database {}", server.user, server.database)
-                    }
-                    DatabaseTarget::Sqlite(_) => "opened; a file asks for no password".to_owned(),
-                };
-                (Verdict::pass(detail), Some(open))
-            }
-            Err(error) => (fault(&error), None),
-        }
+/// The start of a session: what is sent first, and who logs in.
+async fn login(target: &DatabaseTarget, budget: Budget) -> (Vec<Check>, Option<ProbeConnection>) {
+    let limit = budget.limit(LOGIN_LIMIT);
+    let started = Instant::now();
+    let outcome = if limit.is_zero() {
+        None
+    } else {
+        Some(ProbeConnection::open(target, limit).await)
     };
-    LOGIN.check(LOGIN_LIMIT, work).await
+    let took = started.elapsed();
+    let skipped = |name: Name, why: &str| name.skipped(why);
+    match outcome {
+        None => {
+            let why = "not checked: the time for all checks was used up";
+            (vec![skipped(STARTUP, why), skipped(LOGIN, why)], None)
+        }
+        Some(Ok(open)) => {
+            let verdict = Verdict::pass(greeting(target, took));
+            let checks = vec![
+                STARTUP.done(Verdict::pass(server::sent(target)), Duration::ZERO),
+                LOGIN.done(verdict, took),
+            ];
+            (checks, Some(open))
+        }
+        Some(Err(error)) => (server::refused(&error, fault(&error), took), None),
+    }
 }
 
-async fn query(mut open: ProbeConnection) -> (Check, Option<ProbeConnection>) {
+fn greeting(target: &DatabaseTarget, took: Duration) -> String {
+    match target {
+        DatabaseTarget::Postgres(server) => {
+            let mut text = format!("as {} to the database {}", server.user, server.database);
+            if took > WAKING {
+                text += &format!(
+                    ", after {:.1} s: a suspended database was waking",
+                    took.as_secs_f64()
+                );
+            }
+            text
+        }
+        DatabaseTarget::Sqlite(_) => "opened; a file asks for no password".to_owned(),
+    }
+}
+
+/// What is asked of either engine on the open connection, which is given up at the first
+/// fault: the answer may still be under way on it.
+async fn questions(open: ProbeConnection, budget: Budget) -> (Vec<Check>, Option<ProbeConnection>) {
+    let (check, open) = query(open, budget).await;
+    let mut checks = vec![check];
+    let Some(open) = open else {
+        return (checks, None);
+    };
+    let (check, open) = latency(open, budget).await;
+    checks.push(check);
+    let Some(open) = open else {
+        return (checks, None);
+    };
+    let (check, open) = version(open, budget).await;
+    checks.push(check);
+    (checks, open)
+}
+
+async fn query(mut open: ProbeConnection, budget: Budget) -> (Check, Option<ProbeConnection>) {
     let work = async move {
         match open.query().await {
             Ok(()) => (Verdict::pass("answered"), Some(open)),
             Err(error) => (query_failed(&error), None),
         }
     };
-    QUERY.check(QUERY_LIMIT, work).await
+    QUERY.check(budget.limit(QUERY_LIMIT), work).await
 }
 
 fn query_failed(error: &StoreError) -> Verdict {
-    let remedy = "todoctl db check, once more; if it fails again, the server's log says why";
-    Verdict::fail(error.to_string(), remedy.to_owned())
+    let said = error.to_string();
+    let remedy = match crate::store::messages::Known::find(&said) {
+        Some(known) => known.remedy("the database"),
+        None => {
+            "todoctl db check, once more; if it fails again, the server's log says why".to_owned()
+        }
+    };
+    Verdict::fail(said, remedy)
 }
 
-async fn latency(mut open: ProbeConnection) -> (Check, Option<ProbeConnection>) {
+async fn latency(mut open: ProbeConnection, budget: Budget) -> (Check, Option<ProbeConnection>) {
     let work = async move {
         let mut times = Vec::with_capacity(SAMPLES);
         for _ in 0..SAMPLES {
@@ -229,7 +308,7 @@ async fn latency(mut open: ProbeConnection) -> (Check, Option<ProbeConnection>) 
         }
         (judge_latency(times), Some(open))
     };
-    LATENCY.check(LATENCY_LIMIT, work).await
+    LATENCY.check(budget.limit(LATENCY_LIMIT), work).await
 }
 
 fn judge_latency(mut times: Vec<Duration>) -> Verdict {
@@ -261,14 +340,14 @@ fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }
 
-async fn version(mut open: ProbeConnection) -> (Check, Option<ProbeConnection>) {
+async fn version(mut open: ProbeConnection, budget: Budget) -> (Check, Option<ProbeConnection>) {
     let work = async move {
         match open.version().await {
             Ok(version) => (judge_version(&version), Some(open)),
             Err(error) => (query_failed(&error), None),
         }
     };
-    VERSION.check(QUERY_LIMIT, work).await
+    VERSION.check(budget.limit(QUERY_LIMIT), work).await
 }
 
 fn judge_version(version: &EngineVersion) -> Verdict {

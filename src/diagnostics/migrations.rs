@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::DatabaseTarget;
 use crate::store::migrate::{self, Migration, State};
 
-use super::check::{Check, Name, Verdict};
+use super::check::{Budget, Check, Name, Verdict};
 
 /// `database.migrations`.
 pub const MIGRATIONS: Name = Name {
@@ -21,7 +21,7 @@ const STATUS: &str = "todoctl migrate status";
 /// Compares the migrations of the database with those of this program.
 ///
 /// `target` is the direct connection, as for migrating itself.
-pub async fn check(target: &DatabaseTarget) -> Check {
+pub async fn check(target: &DatabaseTarget, budget: Budget) -> Check {
     let work = async {
         let verdict = match migrate::status(target).await {
             Ok(migrations) => judge(&migrations),
@@ -29,7 +29,7 @@ pub async fn check(target: &DatabaseTarget) -> Check {
         };
         (verdict, None::<()>)
     };
-    MIGRATIONS.check(LIMIT, work).await.0
+    MIGRATIONS.check(budget.limit(LIMIT), work).await.0
 }
 
 fn judge(migrations: &[Migration]) -> Verdict {

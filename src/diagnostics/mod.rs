@@ -5,7 +5,12 @@
 //! with the reason. Nothing here prints, and nothing changes anything.
 
 pub mod check;
+pub mod config;
+pub mod daemon;
 pub mod database;
+pub mod doctor;
+pub mod explain;
 pub mod migrations;
+pub mod services;
 
-pub use check::{Check, Outcome, Report, Summary};
+pub use check::{Budget, Check, Outcome, Report, Summary};

@@ -14,6 +14,9 @@ use super::innermost;
 /// More than a health answer ever is.
 const MAX_BODY: usize = 64 * 1024;
 
+/// More than the metrics ever are.
+const MAX_METRICS: usize = 4 * 1024 * 1024;
+
 /// Longer than any word that the daemon uses about its database.
 const MAX_WORD: usize = 100;
 
@@ -54,13 +57,19 @@ pub enum DaemonError {
 /// The address at which a daemon with this configuration is reached from its own machine.
 #[must_use]
 pub fn local_address(http: &HttpConfig) -> String {
+    local_address_of(SocketAddr::new(http.host, http.port))
+}
+
+/// The same for any address that is listened on.
+#[must_use]
+pub fn local_address_of(at: SocketAddr) -> String {
     // Listening on "all addresses" is not an address that can be called.
-    let host = match http.host {
+    let host = match at.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         host => host,
     };
-    format!("http://{}", SocketAddr::new(host, http.port))
+    format!("http://{}", SocketAddr::new(host, at.port()))
 }
 
 /// The health route below `base`; an address of a health route is kept as it is.
@@ -83,8 +92,79 @@ pub fn health_url(base: &str) -> Result<Url, DaemonError> {
     Ok(url)
 }
 
+/// What `/metrics` says: its samples, if what answers is a todoctl at all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Metrics(Vec<(String, f64)>);
+
+impl Metrics {
+    /// Reads the text format of Prometheus.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = samples.filter_map(|line| {
+            let (name, value) = line.rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        });
+        Self(samples.collect())
+    }
+
+    /// The value of the first sample called `name` that has all of `labels`.
+    #[must_use]
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let wanted: Vec<String> = labels
+            .iter()
+            .map(|(label, value)| format!("{label}=\"{value}\""))
+            .collect();
+        let found = self
+            .of(name)
+            .find(|(text, _)| wanted.iter().all(|one| text.contains(one)));
+        found.map(|(_, value)| value)
+    }
+
+    /// The value of `label` in each sample called `name`.
+    #[must_use]
+    pub fn labels(&self, name: &str, label: &str) -> Vec<String> {
+        let begins = format!("{label}=\"");
+        self.of(name)
+            .filter_map(|(text, _)| {
+                let (_, rest) = text.split_once(&begins)?;
+                Some(rest.split_once('"')?.0.to_owned())
+            })
+            .collect()
+    }
+
+    fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.0.iter().filter_map(move |(text, value)| {
+            let rest = text.strip_prefix(name)?;
+            (rest.is_empty() || rest.starts_with('{')).then_some((text.as_str(), *value))
+        })
+    }
+}
+
+/// Asks `base` for its metrics, within `limit` for everything.
+pub async fn metrics(base: &str, limit: Duration) -> Result<Metrics, DaemonError> {
+    let url = Url::parse(&format!("{}/metrics", base.trim_end_matches('/')))
+        .map_err(|_| DaemonError::Url("the address".to_owned()))?;
+    let (status, body) = get(&url, limit, MAX_METRICS).await?;
+    if status != StatusCode::OK.as_u16() {
+        return Err(DaemonError::Unreachable(format!(
+            "/metrics answers {status}"
+        )));
+    }
+    Ok(Metrics::parse(&String::from_utf8_lossy(&body)))
+}
+
 /// Asks `url` once, within `limit` for everything.
 pub async fn health(url: &Url, limit: Duration) -> Result<HealthAnswer, DaemonError> {
+    let (status, body) = get(url, limit, MAX_BODY).await?;
+    Ok(HealthAnswer {
+        status,
+        database: database_word(&body),
+    })
+}
+
+/// The status, and the body unless it is longer than `max`.
+async fn get(url: &Url, limit: Duration, max: usize) -> Result<(u16, Vec<u8>), DaemonError> {
     let client = super::http_client()
         .map_err(|error| DaemonError::Client(error.to_string()))?
         .timeout(limit)
@@ -103,15 +183,12 @@ pub async fn health(url: &Url, limit: Duration) -> Result<HealthAnswer, DaemonEr
     // The status is the answer: a body that breaks off or never ends takes nothing from it.
     while let Ok(Some(piece)) = response.chunk().await {
         body.extend_from_slice(&piece);
-        if body.len() > MAX_BODY {
+        if body.len() > max {
             body.clear();
             break;
         }
     }
-    Ok(HealthAnswer {
-        status,
-        database: database_word(&body),
-    })
+    Ok((status, body))
 }
 
 fn database_word(body: &[u8]) -> Option<String> {
@@ -221,6 +298,16 @@ mod tests {
         assert!(!answer.is_healthy());
         assert_eq!(answer.status, 503);
         assert_eq!(answer.database.as_deref(), Some("disconnected"));
+    }
+
+    #[test]
+    fn samples() {
+        let text = "# HELP a_total x\na_total{pool=\"main\",state=\"idle\"} 3\na_total{pool=\"main\",state=\"max\"} 30\nb 1.5\nbc 2\n";
+        let metrics = Metrics::parse(text);
+        assert_eq!(metrics.value("b", &[]), Some(1.5));
+        assert_eq!(metrics.value("a_total", &[("state", "max")]), Some(30.0));
+        assert_eq!(metrics.value("a_total", &[("state", "none")]), None);
+        assert_eq!(metrics.labels("a_total", "state"), ["idle", "max"]);
     }
 
     #[tokio::test]

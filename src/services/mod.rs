@@ -10,6 +10,7 @@ pub mod auth_server;
 pub mod daemon;
 pub mod key_provider;
 pub mod mail;
+pub mod reach;
 pub mod redis;
 
 /// An HTTP client that could not be set up.
@@ -41,21 +42,25 @@ impl From<reqwest::Error> for ClientError {
 /// without a CA bundle still verifies. It follows no redirects and heeds no
 /// proxy variables: addresses come from the configuration alone.
 pub(crate) fn http_client() -> Result<reqwest::ClientBuilder, rustls::Error> {
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls_client()?)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("todoctl/", env!("CARGO_PKG_VERSION"))))
+}
+
+/// How every client that speaks TLS verifies the other side.
+fn tls_client() -> Result<rustls::ClientConfig, rustls::Error> {
     let roots = webpki_roots::TLS_SERVER_ROOTS
         .iter()
         .cloned()
         .collect::<rustls::RootCertStore>();
     // The provider is named here because reqwest would panic without a global one.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("todoctl/", env!("CARGO_PKG_VERSION"))))
+        .with_no_client_auth())
 }
 
 /// The cause that tells most: reqwest's own text only repeats the request.

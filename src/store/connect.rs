@@ -18,13 +18,21 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Opens one connection to a PostgreSQL server.
 pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, ConnectError> {
+    open_postgres_within(target, CONNECT_TIMEOUT).await
+}
+
+/// The same within `limit`.
+pub(super) async fn open_postgres_within(
+    target: &PostgresTarget,
+    limit: Duration,
+) -> Result<PgConnection, ConnectError> {
     let named = || DatabaseTarget::Postgres(target.clone());
     let options =
         postgres_options(target).map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
-    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await {
+    match tokio::time::timeout(limit, PgConnection::connect_with(&options)).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(ConnectError::from_sqlx(&named(), &error)),
-        Err(_) => Err(ConnectError::timed_out(&named(), CONNECT_TIMEOUT)),
+        Err(_) => Err(ConnectError::timed_out(&named(), limit)),
     }
 }
 
@@ -74,7 +82,8 @@ pub enum SqliteAccess {
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
-    /// Reads the file of a running daemon; the file must exist.
+    /// Reads the file of a running daemon; the file must exist. Leaves no trace: no log is
+    /// made beside a file that has none.
     Read,
 }
 
@@ -96,6 +105,10 @@ pub async fn open_sqlite(
             return Err(ConnectError::from_io(&named, &what, &missing));
         }
         options = options.read_only(true);
+        // Without a log nobody has the file open, and a reader would make one that stays.
+        if !wal_path(&target.path).exists() {
+            options = options.immutable(true);
+        }
     } else {
         create_directory(target)?;
         options = options
@@ -106,6 +119,13 @@ pub async fn open_sqlite(
     SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| ConnectError::from_sqlx(&named, &error))
+}
+
+/// The write-ahead log of a SQLite file.
+pub(super) fn wal_path(database: &Path) -> std::path::PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
 }
 
 /// Makes the directory of a SQLite file, where it is missing.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::config::DatabaseTarget;
 
+use super::messages::Known;
+
 /// A failed unit of work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -157,8 +159,12 @@ pub enum ConnectFault {
     Starting,
     /// The connection was accepted, then closed or answered with nonsense.
     NotPostgres,
+    /// A pooler refuses what is sent when a connection begins.
+    StartupParameter,
     /// The file is not a SQLite database.
     NotADatabase,
+    /// The file is damaged.
+    Corrupt,
     /// The file or its directory is missing or may not be opened.
     CannotOpen,
     /// The file or its directory may not be written.
@@ -183,6 +189,8 @@ pub struct ConnectError {
     pub message: String,
     /// What to do about it.
     pub remedy: String,
+    /// What is known about the message, if it is one that is known.
+    pub known: Option<&'static Known>,
 }
 
 impl ConnectError {
@@ -229,12 +237,24 @@ impl ConnectError {
         Self::new(fault, target, message)
     }
 
-    fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
+    pub(super) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
+        let place = match target {
+            DatabaseTarget::Postgres(server) => server.place(),
+            DatabaseTarget::Sqlite(file) => file.path.display().to_string(),
+        };
+        // The words say most; the kind alone still says what to look at.
+        let known = Known::find(&message)
+            .filter(|known| known.fault == fault)
+            .or_else(|| (fault != ConnectFault::Other).then(|| Known::of_fault(fault))?);
         Self {
             fault,
             target: target.redacted(),
             message,
-            remedy: remedy(fault, target),
+            remedy: known.map_or_else(
+                || "todoctl db check; the server's log says more".to_owned(),
+                |known| known.remedy(&place),
+            ),
+            known,
         }
     }
 }
@@ -257,15 +277,10 @@ fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
             }
         }
         sqlx::Error::Database(fault) => {
-            let message = fault.message().to_owned();
-            let kind = match fault.code().as_deref() {
-                Some("28P01" | "28000") => ConnectFault::Login,
-                Some("3D000") => ConnectFault::NoSuchDatabase,
-                Some("53300") => ConnectFault::TooManyConnections,
-                Some("57P03" | "57P01") => ConnectFault::Starting,
-                _ => ConnectFault::Other,
-            };
-            (kind, message)
+            let known = Known::find(fault.message())
+                .or_else(|| fault.code().and_then(|code| Known::of_code(&code)));
+            let kind = known.map_or(ConnectFault::Other, |known| known.fault);
+            (kind, fault.message().to_owned())
         }
         sqlx::Error::Protocol(text) => (
             ConnectFault::NotPostgres,
@@ -322,55 +337,7 @@ fn explain_sqlite(error: &sqlx::Error) -> (ConnectFault, String) {
         Some(8 | 3) => (ConnectFault::ReadOnly, message),
         Some(5 | 6) => (ConnectFault::Busy, message),
         Some(13) => (ConnectFault::DiskFull, message),
+        Some(11) => (ConnectFault::Corrupt, message),
         _ => (ConnectFault::Other, message),
-    }
-}
-
-fn remedy(fault: ConnectFault, target: &DatabaseTarget) -> String {
-    let place = match target {
-        DatabaseTarget::Postgres(server) => format!("{}:{}", server.host, server.port),
-        DatabaseTarget::Sqlite(file) => file.path.display().to_string(),
-    };
-    match fault {
-        ConnectFault::HostNotFound => format!(
-            "check the host in DATABASE_URL ({place}); a container reaches another one by its service name"
-        ),
-        ConnectFault::Refused => format!(
-            "start PostgreSQL on {place}, or correct the host and port in DATABASE_URL; inside a container, localhost is the container itself"
-        ),
-        ConnectFault::TimedOut => format!(
-            "check that {place} is right and that a firewall or the provider's IP allow-list lets this machine through"
-        ),
-        ConnectFault::TlsUnsupported => {
-            "if that network is trusted, add ?sslmode=disable to DATABASE_URL; otherwise turn TLS on at the server".to_owned()
-        }
-        ConnectFault::Certificate => {
-            "give the server's CA with ?sslrootcert=/path/ca.pem; on a trusted network, ?sslmode=disable turns TLS off".to_owned()
-        }
-        ConnectFault::Login => {
-            "correct the user and password in DATABASE_URL; characters such as @ : / # in a password are written percent-encoded".to_owned()
-        }
-        ConnectFault::NoSuchDatabase => {
-            "correct the database name at the end of DATABASE_URL, or create it: createdb NAME".to_owned()
-        }
-        ConnectFault::TooManyConnections => {
-            "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or raise the server's max_connections".to_owned()
-        }
-        ConnectFault::Starting => "the server is starting: try again in a few seconds".to_owned(),
-        ConnectFault::NotPostgres => {
-            format!("check the port in DATABASE_URL: something else may listen on {place}")
-        }
-        ConnectFault::NotADatabase => {
-            format!("move {place} away, or point DATABASE_URL at another file: sqlite://data/todo.db")
-        }
-        ConnectFault::CannotOpen => {
-            format!("check that the directory of {place} exists and is a directory")
-        }
-        ConnectFault::ReadOnly => {
-            format!("let this user write {place} and its directory, or point DATABASE_URL elsewhere")
-        }
-        ConnectFault::Busy => format!("stop the other process that uses {place}"),
-        ConnectFault::DiskFull => format!("free some space on the disk that holds {place}"),
-        ConnectFault::Other => "see the message above".to_owned(),
     }
 }

@@ -26,6 +26,7 @@ mod dialect;
 mod error;
 mod idempotency;
 mod key_cipher;
+pub mod messages;
 pub mod migrate;
 mod notifications;
 mod outbox;
@@ -48,7 +49,11 @@ pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableErro
 pub use notifications::NotificationList;
 pub use outbox::{OutboxEnd, OutboxMail, OutboxStatus};
 pub use pool::PoolStatus;
-pub use probe::{EngineVersion, ProbeConnection, reach};
+pub use probe::{
+    Address, Capacity, EngineVersion, FileFacts, FileSystem, PreparedStatements, ProbeConnection,
+    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements,
+    resolve, shares_backend,
+};
 pub use reminders::{DueTask, MailTerms, Reminded, ReminderWindow};
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{Conditional, TaskFilter, TaskPage, TaskPosition, TaskSlice};
@@ -335,12 +340,10 @@ impl SqliteEngine {
             let backend = SqliteBackend(target.clone());
             Pool::new(backend, limits, pulse.clone(), acquire_seconds.clone())
         };
-        let mut wal = target.path.clone().into_os_string();
-        wal.push("-wal");
         Self {
             writer: pool(1),
             readers: pool(config.pool.size.clamp(1, 4)),
-            wal: wal.into(),
+            wal: connect::wal_path(&target.path),
             checkpointing: AtomicBool::new(false),
         }
     }

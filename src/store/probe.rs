@@ -3,20 +3,29 @@
 //! The checks of `todoctl db check` need to know which step fails, so here each
 //! step is a function of its own; the daemon has no use for them.
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{Connection as _, Row as _};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::{DatabaseTarget, PostgresTarget};
+use crate::config::DatabaseTarget;
 
-use super::connect::{SqliteAccess, open_postgres, open_sqlite};
+use super::connect::{SqliteAccess, open_postgres_within, open_sqlite};
 use super::error::{ConnectError, StoreError};
+
+mod file;
+mod network;
+mod pooler;
+mod server;
+mod tls;
+
+pub use file::{FileFacts, FileSystem, is_writable};
+pub use network::{Address, connect, resolve};
+pub use pooler::{PreparedStatements, prepared_statements, shares_backend};
+pub use server::{Capacity, Role, Setting};
+pub use tls::{TlsFinding, Trust, look_at_tls};
 
 const QUERY: &str = "SELECT 1";
 
@@ -30,51 +39,6 @@ const VERSION_SQLITE: &str = "SELECT sqlite_version()";
 
 /// How long saying goodbye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Whether something accepts connections where the server should be; returns
-/// the address or the socket that did.
-///
-/// The name server and the server get `limit` each. Addresses are tried in the
-/// order in which the driver tries them, so that both have the same luck.
-pub async fn reach(server: &PostgresTarget, limit: Duration) -> Result<String, ConnectError> {
-    let target = DatabaseTarget::Postgres(server.clone());
-    let failed = |error| ConnectError::from_sqlx(&target, &sqlx::Error::Io(error));
-    let silent = |_| ConnectError::timed_out(&target, limit);
-    if server.host.starts_with('/') {
-        let socket = format!("{}/.s.PGSQL.{}", server.host, server.port);
-        timeout(limit, connect_socket(&socket))
-            .await
-            .map_err(silent)?
-            .map_err(failed)?;
-        return Ok(socket);
-    }
-    let host = server.host.trim_matches(['[', ']']);
-    let addresses: Vec<SocketAddr> = timeout(limit, tokio::net::lookup_host((host, server.port)))
-        .await
-        .map_err(|_| {
-            failed(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the name server did not answer",
-            ))
-        })?
-        .map_err(failed)?
-        .collect();
-    let stream = timeout(limit, TcpStream::connect(&addresses[..]))
-        .await
-        .map_err(silent)?
-        .map_err(failed)?;
-    Ok(stream.peer_addr().map_err(failed)?.to_string())
-}
-
-#[cfg(unix)]
-async fn connect_socket(path: &str) -> io::Result<()> {
-    tokio::net::UnixStream::connect(path).await.map(drop)
-}
-
-#[cfg(not(unix))]
-async fn connect_socket(_path: &str) -> io::Result<()> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
-}
 
 /// What a server or a library says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,11 +66,13 @@ enum Engine {
 }
 
 impl ProbeConnection {
-    /// Logs in to the server, or opens the file for reading; a missing file stays missing.
-    pub async fn open(target: &DatabaseTarget) -> Result<Self, ConnectError> {
+    /// Logs in to the server within `limit`, or opens the file for reading.
+    ///
+    /// A missing file stays missing, and nothing is made beside one that exists.
+    pub async fn open(target: &DatabaseTarget, limit: Duration) -> Result<Self, ConnectError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let connection = open_postgres(server).await?;
+                let connection = open_postgres_within(server, limit).await?;
                 Ok(Self(Engine::Postgres(Box::new(connection))))
             }
             DatabaseTarget::Sqlite(file) => {
@@ -185,38 +151,14 @@ mod tests {
     use crate::config::SqliteTarget;
     use crate::store::ConnectFault;
 
-    #[tokio::test]
-    async fn a_listener_is_reached_and_named() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let limit = Duration::from_secs(5);
-        let reached = reach(&PostgresTarget::fixture("127.0.0.1", at.port()), limit)
-            .await
-            .unwrap();
-        assert_eq!(reached, at.to_string());
-        drop(listener);
-        let error = reach(&PostgresTarget::fixture("127.0.0.1", at.port()), limit)
-            .await
-            .unwrap_err();
-        assert_eq!(error.fault, ConnectFault::Refused);
-    }
-
-    #[tokio::test]
-    async fn a_missing_socket_is_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let host = directory.path().to_str().unwrap();
-        let error = reach(&PostgresTarget::fixture(host, 5432), Duration::from_secs(5))
-            .await
-            .unwrap_err();
-        assert_eq!(error.fault, ConnectFault::Refused, "{error}");
-    }
+    const LIMIT: Duration = Duration::from_secs(5);
 
     #[tokio::test]
     async fn a_missing_file_stays_missing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("todo.db");
         let target = DatabaseTarget::Sqlite(SqliteTarget { path });
-        ProbeConnection::open(&target).await.unwrap_err();
+        ProbeConnection::open(&target, LIMIT).await.unwrap_err();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
@@ -226,7 +168,7 @@ mod tests {
         let path = directory.path().join("todo.db");
         std::fs::write(&path, "a shopping list, not a database".repeat(100)).unwrap();
         let target = DatabaseTarget::Sqlite(SqliteTarget { path });
-        let error = ProbeConnection::open(&target).await.unwrap_err();
+        let error = ProbeConnection::open(&target, LIMIT).await.unwrap_err();
         assert_eq!(error.fault, ConnectFault::NotADatabase);
     }
 }

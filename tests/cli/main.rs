@@ -14,12 +14,14 @@ mod support;
 
 mod config;
 mod database;
+mod doctor;
 mod gen_secrets;
 mod health;
 mod migrate;
 mod session;
 mod usage;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -59,14 +61,26 @@ impl Cli {
     }
 
     fn run(&self, arguments: &[&str]) -> Said {
-        let output = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+        self.run_with(arguments, "")
+    }
+
+    /// The same with something on standard input.
+    fn run_with(&self, arguments: &[&str], input: &str) -> Said {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_todoctl"))
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .expect("the binary runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // A command that does not read has closed it.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().expect("the binary ends");
         Said {
             code: output.status.code().expect("it was not killed"),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -112,6 +126,10 @@ fn assert_said(name: &str, said: &Said) {
             (r"pid \d+, [^,]+, connected since [^)]+", "pid [pid], [name], connected since [time]"),
             (r"pg_terminate_backend\(\d+\)", "pg_terminate_backend([pid])"),
             (r"WORKERS=\d+", "WORKERS=[cores]"),
+            (r"WORKERS +\d+", "WORKERS [cores]"),
+            (r"\b\d+ MiB free", "[n] MiB free"),
+            (r", owner \d+", ", owner [n]"),
+            (r"; the server allows \d+ \(max_connections \d+ less \d+ reserved\), \d+ in use", "; the server allows [n] (max_connections [n] less [n] reserved), [n] in use"),
             // The line of PostgreSQL's own source differs from release to release.
             (r" at line \d+", ""),
             // Columns are as wide as their longest value.

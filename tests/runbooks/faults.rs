@@ -204,7 +204,8 @@ async fn limited(fault: &str) -> Place {
     database
         .execute(&format!(
             "CREATE ROLE {role} LOGIN PASSWORD 'limited' CONNECTION LIMIT 0; \
-             GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+             GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {role}"
         ))
         .await;
     let admin = database.url.clone();

@@ -327,14 +327,8 @@ fn tls_mode(value: &str) -> Result<TlsMode, BadUrl> {
 }
 
 fn resolved_tls(server: &PostgresTarget, given: Option<TlsMode>, channel_binding: bool) -> TlsMode {
-    let loopback = server.host.starts_with('/')
-        || server.host.eq_ignore_ascii_case("localhost")
-        || server
-            .host
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
     match given {
-        None if loopback => TlsMode::Prefer,
+        None if server.is_loopback() => TlsMode::Prefer,
         None => TlsMode::VerifyFull,
         // Channel binding wants to know the server; both say that the certificate is a public one.
         Some(TlsMode::Require) if server.is_neon() || channel_binding => TlsMode::VerifyFull,

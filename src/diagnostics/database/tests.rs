@@ -1,5 +1,11 @@
+//! Faults of every step, on addresses and files of their own.
+
 use super::*;
-use crate::config::{HealthProbe, PoolConfig, PoolerMode, Problem, Secret, Warning};
+use crate::config::{
+    HealthProbe, PoolConfig, PoolerMode, PostgresTarget, Problem, Secret, SqliteTarget,
+    Warning,
+};
+use crate::diagnostics::check::Outcome;
 
 #[allow(clippy::unnecessary_wraps, reason = "what the checks are given")]
 fn config(target: DatabaseTarget) -> Result<Loaded<DatabaseConfig>, ConfigError> {
@@ -27,6 +33,21 @@ fn postgres(port: u16) -> DatabaseTarget {
     })
 }
 
+async fn checked(config: &Result<Loaded<DatabaseConfig>, ConfigError>) -> Vec<Check> {
+    let clock = Clock::system();
+    checks(Request {
+        config,
+        replicas: 1,
+        clock: &clock,
+        budget: Budget::new(Duration::from_secs(30)),
+    })
+    .await
+}
+
+fn outcome_of(checks: &[Check], id: &str) -> Outcome {
+    checks.iter().find(|check| check.id == id).unwrap().outcome
+}
+
 fn outcomes(checks: &[Check]) -> Vec<(&'static str, Outcome)> {
     checks
         .iter()
@@ -43,7 +64,7 @@ async fn a_bad_configuration_is_a_row_and_the_rest_is_skipped() {
             remedy: "DATABASE_URL=sqlite://data/todo.db".to_owned(),
         }],
     };
-    let checks = checks(&Err(error)).await;
+    let checks = checked(&Err(error)).await;
     assert_eq!(
         outcomes(&checks),
         [
@@ -69,42 +90,44 @@ async fn a_refused_connection_skips_the_rest_and_shows_no_password() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let checks = checks(&config(postgres(port))).await;
-    assert_eq!(checks[0].outcome, Outcome::Pass);
-    assert_eq!(checks[1].outcome, Outcome::Fail);
-    assert!(checks[1].remedy.is_some());
-    assert!(
-        checks[2..]
-            .iter()
-            .all(|check| check.outcome == Outcome::Skip)
-    );
-    assert_eq!(checks.len(), 7);
+    let checks = checked(&config(postgres(port))).await;
+    assert_eq!(checks[2].id, "database.connection");
+    assert_eq!(checks[2].outcome, Outcome::Fail);
+    assert!(checks[2].remedy.is_some());
+    let rest = checks[3..].iter();
+    assert!(rest.clone().all(|check| check.outcome == Outcome::Skip));
+    assert_eq!(checks.len(), names::SERVER_ORDER.len());
     let json = serde_json::to_string(&checks).unwrap();
     assert!(!json.contains("hunter2"), "{json}");
 }
 
 #[tokio::test]
-async fn what_is_no_postgres_fails_at_the_login() {
+async fn what_is_no_postgres_fails_before_the_login() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         // Accepts and hangs up, as a port that somebody else listens on may.
         while listener.accept().await.is_ok() {}
     });
-    let checks = checks(&config(postgres(port))).await;
-    assert_eq!(checks[1].outcome, Outcome::Pass, "{checks:?}");
-    assert_eq!(checks[2].outcome, Outcome::Fail, "{checks:?}");
+    let checks = checked(&config(postgres(port))).await;
+    assert_eq!(outcome_of(&checks, "database.connection"), Outcome::Pass);
     assert_eq!(
-        checks[3].detail,
-        "not checked, because database.login failed"
+        outcome_of(&checks, "database.tls"),
+        Outcome::Fail,
+        "{checks:?}"
     );
+    let query = checks
+        .iter()
+        .find(|check| check.id == "database.query")
+        .unwrap();
+    assert_eq!(query.detail, "not checked, because database.tls failed");
 }
 
 #[tokio::test]
 async fn a_missing_file_is_a_fault_and_stays_missing() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data/todo.db");
-    let checks = checks(&config(DatabaseTarget::Sqlite(SqliteTarget { path }))).await;
+    let checks = checked(&config(DatabaseTarget::Sqlite(SqliteTarget { path }))).await;
     assert_eq!(checks[1].outcome, Outcome::Fail);
     assert_eq!(checks[1].remedy.as_deref(), Some("todoctl migrate up"));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
@@ -114,7 +137,7 @@ async fn a_missing_file_is_a_fault_and_stays_missing() {
 async fn a_directory_is_no_database() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
-    let check = connection(&DatabaseTarget::Sqlite(SqliteTarget { path })).await;
+    let check = file::connection(&SqliteTarget { path }, Budget::new(QUERY_LIMIT)).await;
     assert_eq!(check.outcome, Outcome::Fail);
     assert!(check.detail.ends_with("is not a file"), "{}", check.detail);
 }

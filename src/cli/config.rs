@@ -1,0 +1,129 @@
+//! `todoctl config`: what is configured, and whether it is whole.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::config::{Entry, inventory};
+use crate::diagnostics::{Report, config};
+
+use super::context::Context;
+use super::output::{self, Format};
+
+/// Looks at the configuration; changes nothing.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Print every variable's effective value and where it comes from.
+    #[command(after_help = "\
+Examples:
+  todoctl config show                 a table
+  todoctl config show --format env    NAME=value lines; secrets are comments
+  todoctl config show --format json | jq -r '.variables[] | select(.secret) | .value'
+
+A secret is shown as its length and a fingerprint, the first 16 bits of a hash: two
+services have the same secret if the fingerprints are the same. That gives nothing of a
+random secret away. A guessable one could be confirmed by it, so weak secrets have none.")]
+    Show(ShowOptions),
+    /// List everything that is wrong or unwise.
+    #[command(after_help = "\
+Examples:
+  todoctl config check
+  todoctl --env-file production.env config check --strict
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 it could not look.")]
+    Check(CheckOptions),
+}
+
+/// How `config show` answers.
+#[derive(Debug, clap::Args)]
+pub struct ShowOptions {
+    /// How the values are printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: ShowFormat,
+}
+
+/// How values are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ShowFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// Lines of NAME=value, as in a .env file.
+    Env,
+    /// For programs; the names in it are stable.
+    Json,
+}
+
+/// How `config check` answers.
+#[derive(Debug, clap::Args)]
+pub struct CheckOptions {
+    /// End with 1 also when something is worth a look.
+    #[arg(long)]
+    pub strict: bool,
+    /// How the report is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// What is printed as JSON; the names are stable.
+#[derive(Debug, Serialize)]
+struct Variables {
+    schema: u32,
+    variables: Vec<Entry>,
+}
+
+/// Runs the command.
+pub fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Show(options) => show(options, context),
+        Command::Check(options) => check(options, context),
+    }
+}
+
+fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    if let Some(error) = context.broken() {
+        return Err(error.clone().into());
+    }
+    let entries = inventory(context.source());
+    match options.format {
+        ShowFormat::Table => {
+            let rows = entries.into_iter().map(|entry| {
+                vec![
+                    entry.name,
+                    entry.value.unwrap_or_default(),
+                    entry.source.to_owned(),
+                ]
+            });
+            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect());
+        }
+        ShowFormat::Env => {
+            let lines: Vec<String> = entries.iter().map(line).collect();
+            output::data(&lines.join("\n"));
+        }
+        ShowFormat::Json => output::json(&Variables {
+            schema: 1,
+            variables: entries,
+        })?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is not the value itself is a comment, so that nobody takes it for one.
+fn line(entry: &Entry) -> String {
+    match &entry.value {
+        None => format!("#{}=", entry.name),
+        Some(text) if entry.secret => format!("#{}: {text}", entry.name),
+        Some(text)
+            if text.contains(|sign: char| sign.is_whitespace() || "#$\"'".contains(sign)) =>
+        {
+            format!("{}='{text}'", entry.name)
+        }
+        Some(text) => format!("{}={text}", entry.name),
+    }
+}
+
+fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let report = Report::new(config::checks(context.source(), context.broken()));
+    output::report(&report, options.format)?;
+    Ok(ExitCode::from(report.exit_code(options.strict)))
+}

@@ -1,0 +1,64 @@
+//! `todoctl explain`: what a message out of a log means.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::diagnostics::explain::{Explanation, explain};
+use crate::store::messages::Retry;
+
+use super::input;
+use super::output::{self, Format};
+
+/// The message.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  todoctl explain 'FATAL: remaining connection slots are reserved'
+  docker logs todo 2>&1 | tail -n 1 | todoctl explain -
+
+Exit codes: 0 the message is known, 1 it is not: then the general way is printed.")]
+pub struct Options {
+    /// The message, as the log has it; `-` or nothing reads it from standard input.
+    pub message: Option<String>,
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Runs the command.
+pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let message = match options.message.as_deref() {
+        None | Some("-") => input::text()?,
+        Some(message) => message.trim().to_owned(),
+    };
+    if message.is_empty() {
+        bail!("there is no message: todoctl explain 'MESSAGE'");
+    }
+    let explanation = explain(&message);
+    match options.format {
+        Format::Table => output::data(&text(&explanation)),
+        Format::Json => output::json(&explanation)?,
+    }
+    Ok(ExitCode::from(u8::from(explanation.id.is_none())))
+}
+
+fn text(explanation: &Explanation) -> String {
+    let again = match explanation.retry {
+        Some(Retry::Yes) => "yes, in a few seconds",
+        Some(Retry::Later) => "once the cause is gone",
+        Some(Retry::No) => "no, it fails until something is changed",
+        None => "unknown",
+    };
+    let mut text = format!(
+        "What happened: {}\nTry again:     {again}\nWhat to do:",
+        explanation.happened
+    );
+    for step in &explanation.remedy {
+        text += &format!("\n  {step}");
+    }
+    if let Some(id) = explanation.id {
+        text += &format!("\n({id})");
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! Whether a pooler answers, and whether it keeps prepared statements.
+
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use tokio::time::timeout;
+
+use crate::config::{DatabaseTarget, PostgresTarget};
+use crate::store::connect::open_postgres_within;
+use crate::store::{ConnectError, StoreError};
+
+const BACKEND: &str = "SELECT pg_backend_pid()";
+
+/// Prepared by name in one transaction, run again in the next.
+const PREPARED: &str = "SELECT 1 + $1";
+
+/// How prepared statements fare across two transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreparedStatements {
+    /// The pooler brings them along (PgBouncer 1.21 and newer, Neon).
+    Kept,
+    /// They are lost when the next transaction lands on another server connection.
+    Lost,
+    /// No second server connection was free, so it could not be tried.
+    Untried,
+}
+
+/// Whether two open connections share one server process, as only a pooler makes them.
+pub async fn shares_backend(
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Result<bool, ConnectError> {
+    let named = |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(server.clone()), &error);
+    let mut one = open_postgres_within(server, limit).await?;
+    let mut two = open_postgres_within(server, limit).await?;
+    let first = backend(&mut one).await.map_err(named)?;
+    let second = backend(&mut two).await.map_err(named)?;
+    close(one).await;
+    close(two).await;
+    Ok(first == second)
+}
+
+/// Prepares a statement in one transaction and runs it in another, which a second client's
+/// open transaction pushes onto another server connection. What is left is cleaned up.
+pub async fn prepared_statements(
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Result<PreparedStatements, StoreError> {
+    let mut one = open_postgres_within(server, limit).await?;
+    let mut other = open_postgres_within(server, limit).await?;
+    let mut begun = one.begin().await?;
+    let first = backend(&mut begun).await?;
+    prepared(&mut begun).await?;
+    begun.commit().await?;
+    // Poolers hand out the newest idle server connection, which is the one just used.
+    let mut holding = other.begin().await?;
+    let held = backend(&mut holding).await?;
+    let tried = timeout(limit, async {
+        let mut begun = one.begin().await?;
+        let second = backend(&mut begun).await?;
+        let outcome = prepared(&mut begun).await;
+        let _ = begun.rollback().await;
+        Ok::<_, sqlx::Error>((second, outcome))
+    })
+    .await;
+    let kept = match tried {
+        Ok(Ok((second, Ok(())))) if second != first => PreparedStatements::Kept,
+        Ok(Ok((_, Err(_)))) => PreparedStatements::Lost,
+        _ => PreparedStatements::Untried,
+    };
+    if kept == PreparedStatements::Lost && held == first {
+        // The driver's first name, left on a server connection that others will get.
+        let leave = sqlx::raw_sql(AssertSqlSafe("DEALLOCATE sqlx_s_1".to_owned()));
+        let _ = leave.execute(&mut *holding).await;
+    }
+    let _ = holding.rollback().await;
+    close(one).await;
+    close(other).await;
+    Ok(kept)
+}
+
+async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::raw_sql(BACKEND)
+        .fetch_one(connection)
+        .await?
+        .try_get(0)
+}
+
+async fn prepared(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let query = sqlx::query(PREPARED).bind(1_i32).persistent(true);
+    query.execute(connection).await.map(drop)
+}
+
+/// The other side may be gone, or stuck: nobody waits for its goodbye.
+async fn close(connection: PgConnection) {
+    let _ = timeout(super::CLOSE_TIMEOUT, connection.close()).await;
+}

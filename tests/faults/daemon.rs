@@ -1,0 +1,94 @@
+//! Ports, services, and the daemon itself.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Broken;
+use crate::peers::{http, silent};
+
+#[test]
+fn a_port_that_somebody_else_has() {
+    let port = http().port().to_string();
+    let report = Broken::new().env("PORT", &port).doctor();
+    report.says(
+        "daemon.port",
+        "fail",
+        &format!("ss -ltnp 'sport = :{port}'"),
+    );
+    report.says("daemon.health", "skip", "");
+}
+
+#[test]
+fn an_address_of_another_machine() {
+    let report = Broken::new().env("HOST", "203.0.113.9").doctor();
+    report.says("daemon.listen", "fail", "HOST=0.0.0.0");
+}
+
+#[test]
+fn services_that_are_not_there() {
+    let broken = Broken::new()
+        .env("AUTH_SERVER_URL", "http://127.0.0.1:1")
+        .env("REDIS_URL", "redis://:canary@127.0.0.1:1/0")
+        .env("RESEND_API_KEY", "canary")
+        .env("RESEND_API_URL", &format!("http://{}", silent()));
+    let report = broken.doctor();
+    report
+        .says("services.auth_server", "fail", "/api/auth/jwks")
+        .says("services.redis", "fail", "REDIS_URL")
+        .says("services.mail", "warn", "RESEND_API_URL")
+        .says("services.key_provider", "warn", "GEMINI_API_URL");
+    assert!(!format!("{:#}", report.json).contains("canary"));
+}
+
+#[test]
+fn something_else_where_redis_should_be() {
+    let report = Broken::new()
+        .env("REDIS_URL", &format!("redis://{}/0", http()))
+        .doctor();
+    report.says("services.redis", "fail", "rediss://");
+}
+
+/// A daemon, ended with its value.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_daemon_that_runs() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let broken = Broken::new().env("PORT", &port.to_string());
+    let child = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+        .arg("serve")
+        .current_dir(broken.path())
+        .env_clear()
+        .envs(broken.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _daemon = Daemon(child);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "the daemon does not listen");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let report = broken.doctor();
+    report
+        .says("daemon.port", "pass", "")
+        .says("daemon.health", "pass", "")
+        .says("daemon.version", "pass", "")
+        .says("daemon.pool", "pass", "")
+        .says("database.journal", "pass", "");
+    assert_eq!(report.code, 0, "{:#}", report.json);
+}

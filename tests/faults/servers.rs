@@ -1,0 +1,169 @@
+//! PostgreSQL itself: roles, limits, states, poolers.
+
+use sqlx::{Connection as _, PgConnection};
+use url::Url;
+
+use crate::Broken;
+use crate::support::{PgBouncer, TestDatabase};
+
+/// The database's address for another role.
+fn as_role(database: &TestDatabase, role: &str) -> String {
+    let mut url = Url::parse(&database.url).unwrap();
+    url.set_username(role).unwrap();
+    url.set_password(Some("canary")).unwrap();
+    url.into()
+}
+
+/// A role of this test alone; gone with its database's drop is not what roles do, so the
+/// name is the database's.
+async fn role(database: &TestDatabase, options: &str) -> String {
+    let url = Url::parse(&database.url).unwrap();
+    let name = url.path().trim_start_matches('/').replace("test", "role");
+    database
+        .execute(&format!(
+            "CREATE ROLE {name} LOGIN PASSWORD 'canary' {options}; REVOKE CREATE ON SCHEMA public FROM PUBLIC"
+        ))
+        .await;
+    name
+}
+
+async fn drop_role(database: &TestDatabase, name: &str) {
+    database
+        .execute(&format!("DROP OWNED BY {name}; DROP ROLE {name}"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_healthy_server() {
+    let database = TestDatabase::create().await;
+    let broken = Broken::with_server(&database.url);
+    broken.database_says("database.migrations", "fail", "todoctl migrate up");
+    assert!(broken.output(&["migrate", "up"]).status.success());
+    let report = broken.db_check();
+    assert_eq!(report.code, 0, "{:#}", report.json);
+    assert_eq!(report.json["summary"]["fail"], 0);
+    assert_eq!(report.json["summary"]["skip"], 0, "{:#}", report.json);
+    let report = broken.doctor();
+    assert_eq!(report.code, 0, "{:#}", report.json);
+}
+
+#[tokio::test]
+async fn a_role_without_rights() {
+    let database = TestDatabase::create().await;
+    let name = role(&database, "").await;
+    let broken = Broken::with_server(&as_role(&database, &name));
+    broken.database_says("database.role", "fail", "GRANT CREATE ON SCHEMA public");
+    // With the tables there, and closed to it.
+    let owner = Broken::with_server(&database.url);
+    assert!(owner.output(&["migrate", "up"]).status.success());
+    broken.database_says(
+        "database.role",
+        "fail",
+        "GRANT SELECT, INSERT, UPDATE, DELETE",
+    );
+    // What the remedy says mends it: it may work, and not migrate.
+    database
+        .execute(&format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
+        ))
+        .await;
+    broken.database_says("database.role", "warn", "GRANT CREATE ON SCHEMA public");
+    drop_role(&database, &name).await;
+}
+
+#[tokio::test]
+async fn a_read_only_role() {
+    let database = TestDatabase::create().await;
+    let name = role(&database, "").await;
+    database
+        .execute(&format!(
+            "ALTER ROLE {name} SET default_transaction_read_only = on"
+        ))
+        .await;
+    let broken = Broken::with_server(&as_role(&database, &name));
+    broken.database_says(
+        "database.role",
+        "fail",
+        "RESET default_transaction_read_only",
+    );
+    drop_role(&database, &name).await;
+}
+
+#[tokio::test]
+async fn a_full_connection_table() {
+    let database = TestDatabase::create().await;
+    let name = role(&database, "CONNECTION LIMIT 1").await;
+    let url = as_role(&database, &name);
+    let holder = PgConnection::connect(&url).await.unwrap();
+    let broken = Broken::with_server(&url);
+    broken.database_says("database.login", "fail", "SQLALCHEMY_POOL_SIZE");
+    holder.close().await.unwrap();
+    drop_role(&database, &name).await;
+}
+
+#[tokio::test]
+async fn more_replicas_than_connections() {
+    let database = TestDatabase::create().await;
+    let broken = Broken::with_server(&database.url);
+    let check = |replicas: &str| {
+        broken.report(&["db", "check", "--replicas", replicas, "--format", "json"])
+    };
+    check("1").says("database.connections", "pass", "");
+    check("50").says(
+        "database.connections",
+        "warn",
+        "SQLALCHEMY_POOL_SIZE=3 SQLALCHEMY_POOL_OVERFLOW=0",
+    );
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_a_missing_database() {
+    let database = TestDatabase::create().await;
+    let wrong = as_role(&database, "postgres");
+    Broken::with_server(&wrong).database_says("database.login", "fail", "percent-encoded");
+    let mut nowhere = Url::parse(&database.url).unwrap();
+    nowhere.set_path("nowhere");
+    Broken::with_server(nowhere.as_str()).database_says("database.login", "fail", "createdb");
+}
+
+#[tokio::test]
+async fn a_setting_that_does_not_take() {
+    let database = TestDatabase::create().await;
+    let url = format!("{}?options=-c%20statement_timeout%3D5s", database.url);
+    let broken = Broken::with_server(&url);
+    broken.db_check().says("database.settings", "pass", "");
+    database
+        .execute("ALTER DATABASE \"postgres\" RESET ALL")
+        .await;
+    let url = format!("{}?options=-c%20todo.unknown%3D1", database.url);
+    // A prefixed name is a placeholder: the server takes it without a word.
+    Broken::with_server(&url)
+        .db_check()
+        .says("database.startup", "pass", "");
+}
+
+/// PgBouncer 1.18 in transaction mode: nothing says so, and migrations would go through it.
+#[tokio::test]
+async fn a_pooler_that_nobody_mentioned() {
+    let database = TestDatabase::create().await;
+    let owner = Broken::with_server(&database.url);
+    assert!(owner.output(&["migrate", "up"]).status.success());
+    let pooler = PgBouncer::start(&database.url);
+    let broken = Broken::with_server(&pooler.url);
+    broken.database_says("database.pooler", "fail", "DB_POOLER=transaction");
+    let report = broken.db_check();
+    assert!(
+        report
+            .detail("database.pooler")
+            .contains("loses prepared statements"),
+        "{}",
+        report.detail("database.pooler")
+    );
+    // What it says to type is what mends it.
+    let mended = broken
+        .env("DB_POOLER", "transaction")
+        .env("DATABASE_URL_UNPOOLED", &database.url);
+    mended.database_says("database.pooler", "pass", "");
+    let wrong = mended.env("DB_POOLER", "none");
+    wrong.database_says("database.pooler", "fail", "DB_POOLER=transaction");
+}
