@@ -1,46 +1,78 @@
 # The daemon and its tools in one small image. Plain Dockerfile syntax: the classic
 # builder takes it as well as BuildKit.
-FROM rust:1.95-slim-bookworm AS build
+#
+#   docker build -t todo-backend .
+#   docker build -t todo-backend --build-arg TODOCTL_COMMIT="$(git rev-parse HEAD)" .
+#
+# RUST_IMAGE and RUNTIME_IMAGE may name mirrors of the same images.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM ${RUNTIME_IMAGE} AS runtime
+
+
+# What the daemon runs on: glibc, certificates, time zones. Its one user may write /tmp and
+# /data, and nothing else.
+FROM ${RUST_IMAGE} AS rootfs
+COPY --from=runtime / /rootfs/
+RUN rm -rf /rootfs/home /rootfs/root /rootfs/var/tmp /rootfs/var/cache \
+    && echo 'appuser:x:1000:1000:todoctl:/data:/sbin/nologin' > /rootfs/etc/passwd \
+    && echo 'appuser:x:1000:' > /rootfs/etc/group \
+    && find /rootfs -perm -0002 ! -type l -exec chmod o-w {} + \
+    && chmod 1777 /rootfs/tmp \
+    && install -d -m 0750 /data
+
+
+FROM ${RUST_IMAGE} AS build
+# Writes the list of dependencies, with their versions, into the binary: an SBOM that
+# scanners read (`cargo audit bin`, trivy, syft).
+RUN cargo install cargo-auditable --version 0.7.7 --locked --debug
 WORKDIR /build
 
-# The dependencies first, as a layer of their own: an edit of our code does not
-# build them again. The image's own toolchain is used (rust-toolchain.toml stays
-# out of the context: its clippy and rustfmt are not needed here).
+# The dependencies first, as a layer of their own: an edit of our code does not build
+# them again. The image's own toolchain is used (rust-toolchain.toml stays out of the
+# context: its clippy and rustfmt are not needed here).
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+RUN mkdir -p src \
     && echo 'fn main() {}' > src/main.rs \
     && : > src/lib.rs \
-    && cargo build --release --locked \
+    && rm -f build.rs \
+    && cargo auditable build --release --locked \
     && rm -r src
 
 COPY build.rs build.rs
 COPY migrations migrations
 COPY src src
+ARG TODOCTL_COMMIT=
 # The files keep their dates, which may be older than the empty crate built above.
-RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked
-
-RUN useradd --uid 1000 --user-group --no-create-home --home-dir /data --shell /usr/sbin/nologin appuser \
-    && mkdir /data
+RUN touch build.rs src/main.rs src/lib.rs \
+    && cargo auditable build --release --locked \
+    && cp target/release/todoctl /todoctl
 
 
-FROM gcr.io/distroless/cc-debian12:nonroot
-LABEL org.opencontainers.image.title="todoctl" \
-      org.opencontainers.image.description="A todo API daemon and the toolkit that runs it" \
-      org.opencontainers.image.licenses="MIT OR Apache-2.0"
-
-COPY --from=build /etc/passwd /etc/group /etc/
-COPY --from=build --chown=1000:1000 /data /data
-COPY --from=build /build/target/release/todoctl /usr/local/bin/todoctl
+FROM scratch
+COPY --from=rootfs /rootfs/ /
+COPY --from=rootfs --chown=1000:1000 /data /data
+COPY --from=build /todoctl /usr/local/bin/todoctl
 
 USER 1000:1000
-# The SQLite database and its generated secrets, when DATABASE_URL is not set.
-VOLUME /data
 WORKDIR /data
-ENV HOST=0.0.0.0 \
+# The embedded database and its generated secrets, when DATABASE_URL is not set.
+VOLUME /data
+ENV PATH=/usr/local/bin:/usr/bin:/bin \
+    HOST=0.0.0.0 \
     TODOCTL_DATA_DIR=/data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=15s CMD ["/usr/local/bin/todoctl", "health"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=15s --retries=3 \
+    CMD ["/usr/local/bin/todoctl", "health"]
 ENTRYPOINT ["/usr/local/bin/todoctl"]
 CMD ["serve"]
+
+ARG TODOCTL_COMMIT=
+ARG TODOCTL_VERSION=0.1.0
+LABEL org.opencontainers.image.title="todoctl" \
+      org.opencontainers.image.description="A todo API daemon and the toolkit that runs it" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${TODOCTL_VERSION}" \
+      org.opencontainers.image.revision="${TODOCTL_COMMIT}"

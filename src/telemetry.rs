@@ -12,6 +12,10 @@ use tracing_subscriber::fmt::time::ChronoUtc;
 use crate::config::{LogFormat, TelemetryConfig};
 use crate::store::Store;
 
+mod jobs;
+
+pub use jobs::JobMetrics;
+
 /// Starts logging to stderr. A second call changes nothing.
 ///
 /// Fails where `LOG_LEVEL` is no tracing filter.
@@ -60,10 +64,22 @@ pub struct Metrics {
     pub authentications: IntCounterVec,
     /// Seconds that looking at credentials took, by method.
     pub auth_validation: HistogramVec,
+    /// 1 while the database lacks a migration: looked at when the daemon starts and by
+    /// each `/health/ready`.
+    pub migrations_pending: IntGauge,
+    database_up: IntGauge,
     /// Requests answered with 429, by the limit that they exceeded.
     pub rate_limited: IntCounterVec,
     /// Times that Redis did not count, the tries to reach it again included.
     pub rate_limit_backend_errors: IntCounter,
+    /// Questions to the auth server by question and outcome.
+    pub auth_server_requests: IntCounterVec,
+    /// Access tokens issued for a refresh token.
+    pub token_refreshes: IntCounter,
+    /// Refreshes that were refused, by reason.
+    pub token_refresh_errors: IntCounterVec,
+    /// What the jobs count.
+    pub jobs: JobMetrics,
     pool: IntGaugeVec,
 }
 
@@ -75,7 +91,6 @@ const LATENCY_BUCKETS: [f64; 14] = [
 impl Metrics {
     /// A fresh registry with everything in it; `store` brings its own histogram.
     pub fn new(store: &Store) -> Result<Self, prometheus::Error> {
-        let registry = Registry::new();
         let metrics = Self {
             requests: IntCounterVec::new(
                 Opts::new("http_requests_total", "Answered requests."),
@@ -105,6 +120,14 @@ impl Metrics {
                 ]),
                 &["method"],
             )?,
+            migrations_pending: IntGauge::new(
+                "todoctl_migrations_pending",
+                "1 while the database lacks a migration of this program.",
+            )?,
+            database_up: IntGauge::new(
+                "todoctl_database_up",
+                "1 when the newest query was answered, 0 when it was not.",
+            )?,
             rate_limited: IntCounterVec::new(
                 Opts::new("rate_limited_total", "Requests beyond a limit."),
                 &["limit"],
@@ -113,6 +136,25 @@ impl Metrics {
                 "rate_limit_backend_errors_total",
                 "Times that Redis did not count; limits are each replica's own then.",
             )?,
+            auth_server_requests: IntCounterVec::new(
+                Opts::new(
+                    "auth_server_requests_total",
+                    "Questions to the auth server, also those not put because it failed.",
+                ),
+                &["question", "outcome"],
+            )?,
+            token_refreshes: IntCounter::new(
+                "token_refresh_total",
+                "Access tokens issued for a refresh token.",
+            )?,
+            token_refresh_errors: IntCounterVec::new(
+                Opts::new(
+                    "token_refresh_errors_total",
+                    "Refused refreshes; a revoked token has no row any more, so it counts as invalid.",
+                ),
+                &["reason"],
+            )?,
+            jobs: JobMetrics::new()?,
             pool: IntGaugeVec::new(
                 Opts::new(
                     "db_pool_connections",
@@ -120,35 +162,55 @@ impl Metrics {
                 ),
                 &["pool", "state"],
             )?,
-            registry: registry.clone(),
+            registry: Registry::new(),
         };
+        metrics.register(store)?;
+        // Dashboards want the zeros too.
+        for reason in ["missing", "invalid", "expired", "revoked"] {
+            metrics.token_refresh_errors.with_label_values(&[reason]);
+        }
+        Ok(metrics)
+    }
+
+    fn register(&self, store: &Store) -> Result<(), prometheus::Error> {
+        let registry = &self.registry;
         let build = IntGaugeVec::new(
             Opts::new(
                 "todoctl_build_info",
-                "Always 1; the version is in the label.",
+                "Always 1; version and commit are in the labels.",
             ),
-            &["version"],
+            &["version", "commit"],
         )?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        build
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), crate::COMMIT])
+            .set(1);
         registry.register(Box::new(build))?;
-        registry.register(Box::new(metrics.requests.clone()))?;
-        registry.register(Box::new(metrics.latency.clone()))?;
-        registry.register(Box::new(metrics.in_flight.clone()))?;
-        registry.register(Box::new(metrics.connections.clone()))?;
-        registry.register(Box::new(metrics.authentications.clone()))?;
-        registry.register(Box::new(metrics.auth_validation.clone()))?;
-        registry.register(Box::new(metrics.rate_limited.clone()))?;
-        registry.register(Box::new(metrics.rate_limit_backend_errors.clone()))?;
-        registry.register(Box::new(metrics.pool.clone()))?;
+        registry.register(Box::new(self.requests.clone()))?;
+        registry.register(Box::new(self.latency.clone()))?;
+        registry.register(Box::new(self.in_flight.clone()))?;
+        registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.authentications.clone()))?;
+        registry.register(Box::new(self.auth_validation.clone()))?;
+        registry.register(Box::new(self.migrations_pending.clone()))?;
+        registry.register(Box::new(self.database_up.clone()))?;
+        registry.register(Box::new(self.rate_limited.clone()))?;
+        registry.register(Box::new(self.rate_limit_backend_errors.clone()))?;
+        registry.register(Box::new(self.auth_server_requests.clone()))?;
+        registry.register(Box::new(self.token_refreshes.clone()))?;
+        registry.register(Box::new(self.token_refresh_errors.clone()))?;
+        registry.register(Box::new(self.pool.clone()))?;
+        self.jobs.register(registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
-        Ok(metrics)
+        ))
     }
 
     /// The registry's text form, with the pools as they are at this moment.
     pub fn render(&self, store: &Store) -> Result<String, prometheus::Error> {
+        // Before the first query there is no bad news: the start proved the database.
+        let answered = store.last_answer().unwrap_or(true);
+        self.database_up.set(i64::from(answered));
         for (name, pool) in store.pools() {
             for (state, count) in [
                 ("size", pool.size),

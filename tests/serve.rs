@@ -396,3 +396,54 @@ fn missing_secrets() {
     }
     assert!(!said.contains("canary"));
 }
+
+/// Migrations that are left to somebody else: the log and the metrics tell, the daemon is
+/// alive and not ready, and both tell when it is done.
+#[test]
+fn pending_migrations_are_told() {
+    let directory = support::sqlite_dir();
+    let mut daemon = Process::start(serve(directory.path()).env("AUTO_MIGRATE", "false"));
+    daemon.line("migrations are pending: todoctl migrate up");
+    let base = daemon.base();
+    let get = |path: &str| {
+        let answer = support::blocking_http_client()
+            .get(format!("{base}{path}"))
+            .send()
+            .unwrap();
+        (answer.status().as_u16(), answer.text().unwrap())
+    };
+    let metrics = get("/metrics").1;
+    assert!(
+        metrics.contains("\ntodoctl_migrations_pending 1\n"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("\ntodoctl_database_up 1\n"), "{metrics}");
+    assert_eq!(get("/health/live").0, 200);
+    assert_eq!(get("/health/ready").0, 503);
+
+    let migrated = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+        .args(["migrate", "up"])
+        .current_dir(directory.path())
+        .env_clear()
+        .status()
+        .unwrap();
+    assert!(migrated.success());
+    assert_eq!(get("/health/ready").0, 200);
+    let metrics = get("/metrics").1;
+    assert!(
+        metrics.contains("\ntodoctl_migrations_pending 0\n"),
+        "{metrics}"
+    );
+}
+
+/// `todoctl --version` is the package's version; a debug build does not ask git.
+#[test]
+fn version() {
+    let output = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+        .arg("--version")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said, format!("todoctl {}\n", todoctl::VERSION));
+    assert!(said.starts_with(concat!("todoctl ", env!("CARGO_PKG_VERSION"))));
+}

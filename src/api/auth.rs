@@ -4,27 +4,26 @@ use std::time::Instant;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use prometheus::{HistogramVec, IntCounterVec};
-use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
 use crate::config::{AuthConfig, RotatingSecret};
 use crate::domain::{Timestamp, UserId};
+use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
 use super::error::ApiError;
+
+mod jwt;
+
+use jwt::{Jwts, Signer};
 
 /// The user on whose behalf a service calls; contract 2.2.
 pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
 /// The service token on the route that tells a key; contract 2.3.
 pub(super) const X_SERVICE_AUTH: HeaderName = HeaderName::from_static("x-service-auth");
-
-/// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
-const CLOCK_SKEW_SECONDS: f64 = 30.0;
 
 /// How a caller proved who it is. Only this, never a name, goes to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,29 +69,19 @@ pub(super) struct Caller {
 pub(super) struct Authenticator {
     service_tokens: RotatingSecret,
     session_secrets: RotatingSecret,
-    jwt_keys: Vec<DecodingKey>,
-    jwt_rules: Validation,
+    jwts: Jwts,
+    auth_server: Option<AuthServer>,
     attempts: IntCounterVec,
     seconds: HistogramVec,
 }
 
 impl Authenticator {
-    pub fn new(config: &AuthConfig, metrics: &Metrics) -> Self {
-        let mut jwt_rules = Validation::new(Algorithm::HS256);
-        // Times are checked here, against the injected clock; only the signature there.
-        jwt_rules.validate_exp = false;
-        jwt_rules.validate_aud = false;
-        jwt_rules.required_spec_claims.clear();
+    pub fn new(config: &AuthConfig, auth_server: Option<AuthServer>, metrics: &Metrics) -> Self {
         Self {
             service_tokens: config.service_auth_token.clone(),
             session_secrets: config.session_hash_secret.clone(),
-            jwt_keys: config
-                .jwt_secret
-                .iter()
-                .flat_map(RotatingSecret::all)
-                .map(|secret| DecodingKey::from_secret(secret.expose().as_bytes()))
-                .collect(),
-            jwt_rules,
+            jwts: Jwts::new(config),
+            auth_server,
             attempts: metrics.authentications.clone(),
             seconds: metrics.auth_validation.clone(),
         }
@@ -105,13 +94,12 @@ impl Authenticator {
         store: &Store,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
+        if !headers.contains_key(X_USER_ID) {
+            return self.user(headers, store, now).await;
+        }
         let started = Instant::now();
-        let (kind, outcome) = if headers.contains_key(X_USER_ID) {
-            (Some(CallerKind::Service), self.service(headers))
-        } else {
-            self.token(headers, store, now).await
-        };
-        self.observed(started, kind, outcome)
+        let outcome = self.service(headers);
+        self.judged(Some(CallerKind::Service), outcome, started)
     }
 
     /// The caller of a route for users alone; `X-User-ID` means nothing there.
@@ -122,8 +110,15 @@ impl Authenticator {
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
         let started = Instant::now();
-        let (kind, outcome) = self.token(headers, store, now).await;
-        self.observed(started, kind, outcome)
+        let (kind, outcome) = match bearer(headers) {
+            None => (None, Err(ApiError::unauthorized("Not authenticated"))),
+            Some(token) if looks_like_jwt(token) => {
+                let user = self.jwts.user(token, self.auth_server.as_ref(), now).await;
+                (Some(CallerKind::User), user)
+            }
+            Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
+        };
+        self.judged(kind, outcome, started)
     }
 
     /// The caller of the route that tells a key: a user, or the service of contract 2.3.
@@ -133,37 +128,23 @@ impl Authenticator {
         store: &Store,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
-        let started = Instant::now();
         let service = [X_USER_ID, X_SERVICE_AUTH]
             .iter()
             .all(|name| headers.contains_key(name));
-        let (kind, outcome) = if service {
-            (Some(CallerKind::Service), self.key_service(headers))
-        } else {
-            self.token(headers, store, now).await
-        };
-        self.observed(started, kind, outcome)
-    }
-
-    /// Who a bearer token says is calling; no kind when there is none.
-    async fn token(
-        &self,
-        headers: &HeaderMap,
-        store: &Store,
-        now: Timestamp,
-    ) -> (Option<CallerKind>, Result<UserId, ApiError>) {
-        match bearer(headers) {
-            None => (None, Err(ApiError::unauthorized("Not authenticated"))),
-            Some(token) if looks_like_jwt(token) => (Some(CallerKind::User), self.jwt(token, now)),
-            Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
+        if !service {
+            return self.user(headers, store, now).await;
         }
+        let started = Instant::now();
+        let outcome = self.key_service(headers);
+        self.judged(Some(CallerKind::Service), outcome, started)
     }
 
-    fn observed(
+    /// Counts an attempt.
+    fn judged(
         &self,
-        started: Instant,
         kind: Option<CallerKind>,
         outcome: Result<UserId, ApiError>,
+        started: Instant,
     ) -> Result<Caller, ApiError> {
         let method = kind.map_or("none", CallerKind::method);
         let result = match &outcome {
@@ -211,57 +192,29 @@ impl Authenticator {
         !token.is_empty() && bool::from(accepted)
     }
 
-    /// Contract 2.1.
-    fn jwt(&self, token: &[u8], now: Timestamp) -> Result<UserId, ApiError> {
-        let invalid = || ApiError::bad_token("invalid_token", "Invalid token");
-        let claims = self
-            .jwt_keys
-            .iter()
-            .find_map(|key| {
-                match jsonwebtoken::decode::<Map<String, Value>>(token, key, &self.jwt_rules) {
-                    Ok(decoded) => Some(Some(decoded.claims)),
-                    // Another key may fit; any other fault is the token's own.
-                    Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => None,
-                    Err(_) => Some(None),
-                }
-            })
-            .flatten()
-            .ok_or_else(invalid)?;
-        let now = now.unix_seconds() as f64;
-        let time = |name| match claims.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_f64().map(Some).ok_or_else(invalid),
-        };
-        let expires = time("exp")?.ok_or_else(invalid)?;
-        if expires <= now {
-            return Err(ApiError::bad_token("token_expired", "Token has expired"));
-        }
-        for not_before in [time("nbf")?, time("iat")?].into_iter().flatten() {
-            if not_before > now + CLOCK_SKEW_SECONDS {
-                return Err(invalid());
-            }
-        }
-        if claims
-            .get("aud")
-            .is_some_and(|audience| !audience.is_null())
-            || claims.get("type").and_then(Value::as_str) != Some("access")
-        {
-            return Err(invalid());
-        }
-        let subject = claims
-            .get("sub")
-            .and_then(Value::as_str)
-            .ok_or_else(invalid)?;
-        UserId::new(subject).map_err(|_| invalid())
+    /// Who issues access tokens; 503 without a `JWT_SECRET` to sign them with.
+    pub fn signer(&self) -> Result<&Signer, ApiError> {
+        self.jwts
+            .signer()
+            .ok_or_else(|| ApiError::unavailable("Access tokens cannot be issued here"))
     }
 
-    /// Contract 13: a session token of ours.
+    /// Contract 13: a session token of ours, or one that the auth server vouches for.
     async fn session(&self, token: &[u8], store: &Store) -> Result<UserId, ApiError> {
         let invalid = || ApiError::bad_token("invalid_token", "Invalid token");
         let token = std::str::from_utf8(token).map_err(|_| invalid())?;
         let user: Result<Option<UserId>, StoreError> =
             store.session_user(&self.session_secrets, token).await;
-        user?.ok_or_else(invalid)
+        if let Some(user) = user? {
+            return Ok(user);
+        }
+        match &self.auth_server {
+            // The service token is a secret between us and the services: it is not sent on.
+            Some(server) if !self.is_service_token(token.as_bytes()) => {
+                server.session_user(token).await?.ok_or_else(invalid)
+            }
+            Some(_) | None => Err(invalid()),
+        }
     }
 }
 

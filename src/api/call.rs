@@ -118,3 +118,10 @@ pub(super) fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
     );
     response
 }
+
+/// 204.
+pub(super) fn no_content() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

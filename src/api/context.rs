@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Config, HealthProbe};
-use crate::services::key_provider::{ClientError, KeyProvider};
+use crate::services::ClientError;
+use crate::services::auth_server::AuthServer;
+use crate::services::key_provider::KeyProvider;
 use crate::services::redis::{RedisCounter, RedisUrlError};
 use crate::store::{CipherKeyError, KeyCipher, Store};
 use crate::telemetry::Metrics;
@@ -66,13 +68,17 @@ impl ApiContext {
     pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, SetupError> {
         let metrics = Metrics::new(&store)?;
         let services = &config.services;
+        let auth_server = services
+            .auth_server_url
+            .as_ref()
+            .map(|url| AuthServer::new(url, clock.clone(), metrics.auth_server_requests.clone()));
         let redis = services
             .redis_url
             .as_ref()
             .map(|url| RedisCounter::new(url, metrics.rate_limit_backend_errors.clone()))
             .transpose()?;
         Ok(Self(Arc::new(Shared {
-            auth: Authenticator::new(&config.auth, &metrics),
+            auth: Authenticator::new(&config.auth, auth_server.transpose()?, &metrics),
             cors: Cors::new(&config.http.cors_origins),
             limits: Limits::new(&config.auth, redis.as_ref(), &metrics),
             key_cipher: KeyCipher::new(&config.auth.encryption_key)?,

@@ -18,7 +18,7 @@ use super::error::ApiError;
 use super::request::{Head, SharedHead, endpoint};
 use super::route_table::{DOCS, DOCS_ASSET, OPENAPI, REDOC};
 use super::schema::{CommonAnswers, PlainError};
-use super::{api_keys, health, tasks};
+use super::{api_keys, health, notifications, tasks, tokens};
 
 /// Everything comes from this daemon; Swagger UI writes styles into its elements.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -44,6 +44,11 @@ const START: &str = include_str!("docs/start.js");
         api_keys::key_status,
         api_keys::save_key,
         api_keys::delete_key,
+        tokens::refresh,
+        tokens::logout,
+        notifications::list_notifications,
+        notifications::mark_read,
+        notifications::mark_all_read,
         health::health,
         health::live,
         health::ready,
@@ -57,6 +62,8 @@ const START: &str = include_str!("docs/start.js");
     tags(
         (name = "tasks", description = "A user's tasks"),
         (name = "keys", description = "A user's key of an AI provider"),
+        (name = "sessions", description = "Refresh tokens of the sign-in service"),
+        (name = "notifications", description = "What a user was told about tasks"),
         (name = "operations", description = "Probes and metrics"),
         (name = "documentation", description = "This description, for programs and people"),
     ),

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use warp::reply::Response;
 
 use crate::domain::Timestamp;
+use crate::services::auth_server::AuthServerError;
 use crate::store::{StoreError, UndecipherableError};
 
 use super::limits::Allowance;
@@ -138,6 +139,11 @@ impl ApiError {
         headers.fold(error, |error, (name, value)| error.with_header(name, value))
     }
 
+    /// 401 (b) about the cookie of a session route, which has no challenge (contract 6.1).
+    pub fn bad_refresh_token(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message })
+    }
+
     /// 400 (a).
     pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::plain(StatusCode::BAD_REQUEST, detail)
@@ -145,11 +151,20 @@ impl ApiError {
 
     /// 404 (a): there is no such task, or it is somebody else's.
     pub fn task_not_found(id: &str) -> Self {
+        Self::nothing_with_id("Task", id)
+    }
+
+    /// 404 (a): there is no such notification, or it is somebody else's.
+    pub fn notification_not_found(id: &str) -> Self {
+        Self::nothing_with_id("Notification", id)
+    }
+
+    fn nothing_with_id(what: &str, id: &str) -> Self {
         // The segment is the client's text; a long one is not worth repeating.
         let id: String = id.chars().take(40).collect();
         Self::plain(
             StatusCode::NOT_FOUND,
-            format!("Task with id {id} not found"),
+            format!("{what} with id {id} not found"),
         )
     }
 
@@ -369,5 +384,13 @@ impl From<StoreError> for ApiError {
             ),
         }
         .with_source(error)
+    }
+}
+
+/// Nobody can tell whether the caller's token is good: 503, because a client that gets a
+/// 401 signs its user out.
+impl From<AuthServerError> for ApiError {
+    fn from(error: AuthServerError) -> Self {
+        Self::unavailable("The auth server is not available at the moment").with_source(error)
     }
 }

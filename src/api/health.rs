@@ -98,10 +98,14 @@ pub(super) async fn ready(context: &ApiContext) -> Response {
     if context.is_draining() {
         return unready("draining");
     }
-    match tokio::time::timeout(PROBE_LIMIT, context.store.migrations_pending()).await {
-        Ok(Ok(false)) => {}
-        Ok(Ok(true)) => return unready("migrations"),
-        Ok(Err(_)) | Err(_) => return unready("database"),
+    let Ok(Ok(pending)) =
+        tokio::time::timeout(PROBE_LIMIT, context.store.migrations_pending()).await
+    else {
+        return unready("database");
+    };
+    context.metrics.migrations_pending.set(i64::from(pending));
+    if pending {
+        return unready("migrations");
     }
     if database_answers(context).await {
         status_only(StatusCode::OK, "ready")

@@ -27,6 +27,7 @@ mod idempotency;
 mod layers;
 mod limits;
 mod metrics;
+mod notifications;
 mod query;
 mod rejection;
 mod request;
@@ -34,6 +35,7 @@ pub mod route_table;
 mod schema;
 mod server;
 mod tasks;
+mod tokens;
 mod validation;
 
 pub use context::{ApiContext, SetupError};
@@ -42,7 +44,11 @@ pub use server::{ServeError, Server};
 /// Every route, boxed a resource.
 pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
     tasks::routes(context)
+        .or(notifications::routes(context))
+        .unify()
         .or(api_keys::routes(context))
+        .unify()
+        .or(tokens::routes(context))
         .unify()
         .or(health::routes(context))
         .unify()

@@ -30,6 +30,21 @@ pub static TASK: Route = Route {
     template: "/tasks/{task_id}",
     methods: &[Method::GET, Method::PUT, Method::PATCH, Method::DELETE],
 };
+/// A user's newest notifications.
+pub static NOTIFICATIONS: Route = Route {
+    template: "/notifications/",
+    methods: &[Method::GET],
+};
+/// All of them at once.
+pub static NOTIFICATIONS_READ_ALL: Route = Route {
+    template: "/notifications/read-all",
+    methods: &[Method::POST],
+};
+/// One notification has been seen.
+pub static NOTIFICATION_READ: Route = Route {
+    template: "/notifications/{notification_id}/read",
+    methods: &[Method::PATCH],
+};
 /// The user's provider key.
 pub static USER_API_KEYS: Route = Route {
     template: "/api/user-api-keys",
@@ -39,6 +54,16 @@ pub static USER_API_KEYS: Route = Route {
 pub static USER_API_KEY_CURRENT: Route = Route {
     template: "/api/user-api-keys/current",
     methods: &[Method::GET, Method::DELETE],
+};
+/// A new access token for a refresh token.
+pub static AUTH_REFRESH: Route = Route {
+    template: "/api/auth/refresh",
+    methods: &[Method::POST],
+};
+/// Ends a session.
+pub static AUTH_LOGOUT: Route = Route {
+    template: "/api/auth/logout",
+    methods: &[Method::POST],
 };
 /// Whether the service works, the database included.
 pub static HEALTH: Route = Route {
@@ -82,12 +107,17 @@ pub static OPENAPI: Route = Route {
 };
 
 /// All routes; among those that fit a path and a method the first counts.
-pub static ALL: [&Route; 13] = [
+pub static ALL: [&Route; 18] = [
     &TASKS,
     &TASKS_BULK_DELETE,
     &TASK,
+    &NOTIFICATIONS,
+    &NOTIFICATIONS_READ_ALL,
+    &NOTIFICATION_READ,
     &USER_API_KEYS,
     &USER_API_KEY_CURRENT,
+    &AUTH_REFRESH,
+    &AUTH_LOGOUT,
     &HEALTH,
     &HEALTH_LIVE,
     &HEALTH_READY,
@@ -173,8 +203,9 @@ fn fits<'p>(template: &str, path: &'p str) -> Option<Option<&'p str>> {
     let path = without_slash(path);
     match template.split_once('{') {
         None => (without_slash(template) == path).then_some(None),
-        Some((prefix, _)) => {
-            let segment = path.strip_prefix(prefix)?;
+        Some((prefix, rest)) => {
+            let suffix = rest.split_once('}').map_or("", |(_, suffix)| suffix);
+            let segment = path.strip_prefix(prefix)?.strip_suffix(suffix)?;
             (!segment.is_empty() && !segment.contains('/')).then_some(Some(segment))
         }
     }
@@ -210,6 +241,21 @@ mod tests {
             assert_eq!(find(&Method::GET, path), Target::NotFound, "{path}");
         }
         assert_eq!(label(&Method::GET, "/tasks/1/"), "/tasks/{task_id}");
+        for path in ["/notifications/1/read", "/notifications/x/read/"] {
+            assert_eq!(
+                label(&Method::PATCH, path),
+                "/notifications/{notification_id}/read",
+                "{path}"
+            );
+        }
+        for path in [
+            "/notifications//read",
+            "/notifications/read",
+            "/notifications/1/2/read",
+            "/notifications/1",
+        ] {
+            assert_eq!(find(&Method::PATCH, path), Target::NotFound, "{path}");
+        }
     }
 
     /// Contract 3.10: other methods on `bulk-delete` are about a task of that id.

@@ -138,6 +138,20 @@ pub struct CodedDetail {
     message: String,
 }
 
+/// A 401 of a route that wants a token: plain without one, coded with a bad one.
+pub struct CredentialsError;
+
+impl PartialSchema for CredentialsError {
+    fn schema() -> RefOr<utoipa::openapi::Schema> {
+        let token = OneOfBuilder::new()
+            .item(Ref::from_schema_name("PlainError"))
+            .item(Ref::from_schema_name("CodedError"));
+        RefOr::T(token.build().into())
+    }
+}
+
+impl ToSchema for CredentialsError {}
+
 /// A validation error or a fault of the server; contract 1.1 (c).
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "documents an answer")]
@@ -184,7 +198,7 @@ pub enum AnyError {
 pub(super) struct CommonAnswers;
 
 /// The routes that ask who is calling.
-const BEHIND_CREDENTIALS: [&str; 2] = ["/tasks", "/api/user-api-keys"];
+const BEHIND_CREDENTIALS: [&str; 3] = ["/tasks", "/notifications", "/api/user-api-keys"];
 
 impl utoipa::Modify for CommonAnswers {
     fn modify(&self, document: &mut OpenApi) {
@@ -211,14 +225,18 @@ impl utoipa::Modify for CommonAnswers {
             ];
             for (has_body, operation) in operations {
                 if let Some(operation) = operation {
-                    add_answers(operation, path.contains('{'), has_body);
+                    // The routes below `/notifications` read no body and have no query.
+                    let has_body = has_body && !path.starts_with("/notifications");
+                    let has_id = path.contains('{');
+                    let has_fields = has_id || has_body || path == "/tasks/";
+                    add_answers(operation, has_id, has_body, has_fields);
                 }
             }
         }
     }
 }
 
-fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
+fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool, has_fields: bool) {
     let plain = || reference("PlainError");
     let envelope = || reference("ErrorEnvelope");
     let token = OneOfBuilder::new()
@@ -233,11 +251,6 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
             RefOr::T(token.into()),
         ),
         (
-            "422",
-            "Fields are not valid; all of them are listed",
-            envelope(),
-        ),
-        (
             "429",
             "Too much of this within a minute or an hour",
             plain(),
@@ -249,10 +262,17 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool) {
             envelope(),
         ),
     ];
+    if has_fields {
+        answers.push((
+            "422",
+            "Fields are not valid; all of them are listed",
+            envelope(),
+        ));
+    }
     if has_id {
         answers.push((
             "404",
-            "There is no such task, or it is somebody else's",
+            "There is none with this id, or it is somebody else's",
             plain(),
         ));
     }

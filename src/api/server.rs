@@ -37,6 +37,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// The largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
+/// At a stop, how long the next connection is waited for before the queue counts as empty.
+const QUEUE_PATIENCE: Duration = Duration::from_millis(1);
+
 /// What the kernel queues while all workers are busy.
 const BACKLOG: u32 = 1024;
 
@@ -193,32 +196,23 @@ async fn accept(
             _ = stopped.wait_for(|stop| *stop) => break,
             accepted = next_connection(&listener, &slots) => accepted,
         };
-        let (stream, peer, slot) = match accepted {
-            Ok(accepted) => accepted,
+        match accepted {
+            Ok(accepted) => serve_connection(&app, &graceful, accepted),
             Err(error) => {
                 // Mostly "too many open files": the reason outlives this moment.
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
             }
+        }
+    }
+    // The kernel has accepted connections that this loop has not taken: their clients may have
+    // sent a request and count on its answer. There are no more of them than its queue holds.
+    for _ in 0..BACKLOG {
+        let queued = tokio::time::timeout(QUEUE_PATIENCE, next_connection(&listener, &slots));
+        let Ok(Ok(accepted)) = queued.await else {
+            break;
         };
-        let watcher = graceful.watcher();
-        let app = app.clone();
-        tokio::spawn(async move {
-            let connections = app.connections();
-            connections.inc();
-            let service = service_fn(|request| layers::answer(app.clone(), peer, request));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-            connections.dec();
-            drop(slot);
-        });
+        serve_connection(&app, &graceful, accepted);
     }
     drop(listener);
     tokio::time::timeout(grace, graceful.shutdown())
@@ -226,10 +220,31 @@ async fn accept(
         .is_ok()
 }
 
-async fn next_connection(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
+/// A client's connection, its address, and its place among those that may be open.
+type Accepted = (TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit);
+
+fn serve_connection(app: &App, graceful: &GracefulShutdown, accepted: Accepted) {
+    let (stream, peer, slot) = accepted;
+    let watcher = graceful.watcher();
+    let app = app.clone();
+    tokio::spawn(async move {
+        let connections = app.connections();
+        connections.inc();
+        let service = service_fn(|request| layers::answer(app.clone(), peer, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+        connections.dec();
+        drop(slot);
+    });
+}
+
+async fn next_connection(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
     // The semaphore is never closed.
     let slot = slots
         .clone()

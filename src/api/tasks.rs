@@ -15,7 +15,7 @@ use crate::domain::{Task, TaskChanges, TaskId};
 use crate::store::Conditional;
 
 use super::body::{self, BulkId};
-use super::call::{Call, answered, json, json_body, json_bytes};
+use super::call::{Call, answered, json, json_body, json_bytes, no_content};
 use super::conditional::{Preconditions, represent, represent_new};
 use super::context::ApiContext;
 use super::document::{ChangeConditions, CreateOnce, ReadConditions};
@@ -232,9 +232,7 @@ pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
     if !deleted {
         return Err(ApiError::task_not_found(call.head.parameter()));
     }
-    let mut response = Response::default();
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    Ok(no_content())
 }
 
 /// Deletes many tasks at once; ids that do not exist are no error.

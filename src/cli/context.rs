@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use anyhow::bail;
+
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConfigError, DatabaseConfig, HttpConfig, Loaded, RotatingSecret, Source,
+    Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
+    RotatingSecret, Source,
 };
+use crate::store::Store;
 
 use super::output;
 
@@ -53,9 +57,25 @@ impl Context {
         )?))
     }
 
+    /// What jobs need.
+    pub fn jobs(&self) -> anyhow::Result<JobsConfig> {
+        Ok(warned(JobsConfig::load(&self.source)?))
+    }
+
     /// The listener's settings alone.
     pub fn http(&self) -> anyhow::Result<HttpConfig> {
         Ok(warned(HttpConfig::load(&self.source)?))
+    }
+
+    /// Opens the store, but makes no empty SQLite file where there is none.
+    pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
+        if let DatabaseTarget::Sqlite(file) = &database.target
+            && !file.path.exists()
+        {
+            let place = file.path.display();
+            bail!("the database {place} does not exist yet: run `todoctl migrate up`");
+        }
+        Ok(Store::connect(database, self.clock()).await?)
     }
 }
 

@@ -9,10 +9,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod completions;
 pub mod context;
 pub mod db;
 pub mod gen_secrets;
 pub mod health;
+pub mod jobs;
+pub mod man;
 pub mod migrate;
 pub mod openapi;
 pub mod output;
@@ -25,7 +28,7 @@ use context::Context;
 #[derive(Debug, Parser)]
 #[command(
     name = "todoctl",
-    version,
+    version = crate::VERSION,
     about,
     propagate_version = true,
     arg_required_else_help = true
@@ -54,11 +57,18 @@ pub enum Command {
     Migrate(migrate::Command),
     /// Ask a running daemon whether it is healthy.
     Health(health::Options),
+    /// Run a job of the daemon now, once.
+    #[command(subcommand)]
+    Jobs(jobs::Command),
     /// Make, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
     /// Print the API's OpenAPI description.
     Openapi(openapi::Options),
+    /// Print the completion script of a shell.
+    Completions(completions::Options),
+    /// Print the manual page, or write the pages of all commands.
+    Man(man::Options),
 }
 
 /// Runs the command and returns the process's exit code.
@@ -70,8 +80,11 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Db(command) => block_on(db::run(command, &context()?)),
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
+        Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Session(command) => block_on(session::run(command, &context()?)),
         Command::Openapi(options) => openapi::run(options),
+        Command::Completions(options) => completions::run(options),
+        Command::Man(options) => man::run(options),
     }
 }
 

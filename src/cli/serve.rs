@@ -9,6 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Warning};
+use crate::jobs::Jobs;
+use crate::services::mail::Mailer;
 use crate::store::migrate::{self, MigrateError};
 use crate::store::{ConnectError, Store};
 use crate::telemetry;
@@ -18,6 +20,10 @@ use super::output;
 
 /// How long a database may take to wake up.
 const WAKE_BUDGET: Duration = Duration::from_secs(30);
+
+/// How long a job may take to end what it was at when the last request was answered; both
+/// were told to end together.
+const JOB_GRACE: Duration = Duration::from_secs(1);
 
 /// Options of `todoctl serve`; everything else is configured by the environment.
 #[derive(Debug, clap::Args)]
@@ -51,15 +57,28 @@ async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let context =
-        ApiContext::new(config, store.clone(), clock).context("cannot set up the daemon")?;
+    let context = ApiContext::new(config, store.clone(), clock.clone())
+        .context("cannot set up the daemon")?;
+    if !config.database.auto_migrate {
+        note_pending_migrations(&context).await;
+    }
+    let metrics = context.metrics.jobs.clone();
     let server = Server::bind(config, context)?;
     let address = server.address()?;
-    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    tracing::info!(%address, version = crate::VERSION, "listening");
     if config.environment == Environment::Development {
         greet(config, address);
     }
-    let drained = server.run(stop).await;
+    let mailer = Mailer::new(&config.services)?;
+    let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
+    let stop_jobs = jobs.stopper();
+    let drained = server
+        .run(async {
+            stop.await;
+            stop_jobs();
+        })
+        .await;
+    jobs.stop(JOB_GRACE).await;
     store.close().await;
     if drained {
         tracing::info!("stopped");
@@ -69,6 +88,16 @@ async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells log and metrics about migrations that somebody else is to apply. A database that
+/// does not answer now is what the probes are for.
+async fn note_pending_migrations(context: &ApiContext) {
+    let pending = context.store.migrations_pending().await.unwrap_or(false);
+    context.metrics.migrations_pending.set(i64::from(pending));
+    if pending {
+        tracing::warn!("migrations are pending: todoctl migrate up");
+    }
 }
 
 /// Ready when SIGTERM or SIGINT arrives.

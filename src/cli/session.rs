@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use serde::Serialize;
 
-use crate::config::{DatabaseConfig, DatabaseTarget};
 use crate::domain::{Timestamp, UserId, UserIdError};
 use crate::services::daemon;
 use crate::store::{NewSession, Session, SessionHash, Store, StoreError};
@@ -119,7 +118,7 @@ async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<Ex
         label: options.label.clone(),
         expires_at: context.clock().now().saturating_add(options.ttl),
     };
-    let store = open(&database, context).await?;
+    let store = context.store(&database).await?;
     let id = store.create_session(&session).await;
     store.close().await;
     let created = Created {
@@ -220,7 +219,7 @@ impl ListedSession {
 }
 
 async fn list(options: &ListOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let store = open(&context.database()?, context).await?;
+    let store = context.store(&context.database()?).await?;
     let sessions = store.sessions(options.user.as_ref()).await;
     store.close().await;
     let now = context.clock().now();
@@ -257,7 +256,7 @@ enum Revoked {
 }
 
 async fn revoke(options: &RevokeOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let store = open(&context.database()?, context).await?;
+    let store = context.store(&context.database()?).await?;
     let mut all_known = true;
     for &id in &options.ids {
         match revoke_one(&store, id).await.map_err(explained)? {
@@ -289,17 +288,6 @@ async fn revoke_one(store: &Store, id: i64) -> Result<Revoked, StoreError> {
     } else {
         Revoked::Unknown
     })
-}
-
-/// Opens the store, but makes no empty SQLite file where there is none.
-async fn open(database: &DatabaseConfig, context: &Context) -> anyhow::Result<Store> {
-    if let DatabaseTarget::Sqlite(file) = &database.target
-        && !file.path.exists()
-    {
-        let place = file.path.display();
-        bail!("the database {place} does not exist yet: run `todoctl migrate up`");
-    }
-    Ok(Store::connect(database, context.clock()).await?)
 }
 
 fn explained(error: StoreError) -> anyhow::Error {

@@ -19,6 +19,7 @@ mod error;
 mod reader;
 pub mod secret;
 mod secrets;
+mod services;
 mod settings;
 mod source;
 
@@ -55,6 +56,17 @@ pub struct Config {
     /// Services reached over the network.
     pub services: ServicesConfig,
     /// Logs and the metrics listener.
+    pub telemetry: TelemetryConfig,
+}
+
+/// What `todoctl jobs run` needs: no secrets of callers.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// `DATABASE_URL` and how to use it.
+    pub database: DatabaseConfig,
+    /// Services reached over the network.
+    pub services: ServicesConfig,
+    /// Logs.
     pub telemetry: TelemetryConfig,
 }
 

@@ -11,7 +11,7 @@ use super::reader::Reader;
 use super::secrets::{SecretName, generated, generated_secret_path, weakness};
 use super::{
     AuthConfig, Config, ConfigError, DatabaseConfig, DatabaseTarget, Environment, HttpConfig,
-    IpNetwork, Loaded, LogFormat, RotatingSecret, Secret, ServicesConfig, Source, TelemetryConfig,
+    IpNetwork, JobsConfig, Loaded, LogFormat, RotatingSecret, Secret, Source, TelemetryConfig,
 };
 
 /// How many previous values of a secret are still tried.
@@ -27,7 +27,7 @@ impl Config {
         let environment = environment(&mut reader);
         let database = super::database::read(&mut reader, environment);
         let http = http(&mut reader, environment);
-        let services = services(&mut reader);
+        let services = super::services::read(&mut reader);
         let telemetry = telemetry(&mut reader);
         let target = database.as_ref().map(|database| &database.target);
         let auth = auth(&mut reader, environment, target);
@@ -49,6 +49,23 @@ impl DatabaseConfig {
         let mut reader = Reader::new(source);
         let environment = environment(&mut reader);
         let value = super::database::read(&mut reader, environment);
+        Ok(with_source_warnings(source, reader.finish(value)?))
+    }
+}
+
+impl JobsConfig {
+    /// Loads what jobs need.
+    pub fn load(source: &Source) -> Result<Loaded<Self>, ConfigError> {
+        let mut reader = Reader::new(source);
+        let environment = environment(&mut reader);
+        let database = super::database::read(&mut reader, environment);
+        let services = super::services::read(&mut reader);
+        let telemetry = telemetry(&mut reader);
+        let value = database.map(|database| Self {
+            database,
+            services,
+            telemetry,
+        });
         Ok(with_source_warnings(source, reader.finish(value)?))
     }
 }
@@ -174,53 +191,6 @@ fn origin(text: &str) -> Result<String, String> {
     } else {
         Err(wrong())
     }
-}
-
-fn services(reader: &mut Reader<'_>) -> ServicesConfig {
-    ServicesConfig {
-        auth_server_url: url(reader, "AUTH_SERVER_URL", "https://auth.example.com"),
-        redis_url: redis_url(reader),
-        resend_api_key: reader.secret("RESEND_API_KEY"),
-        email_from: reader.parsed(&["EMAIL_FROM"], None, "Todo <todo@example.com>", |text| {
-            let address = text.trim_end_matches('>');
-            match address.split_once('@') {
-                Some((name, domain)) if !name.is_empty() && domain.contains('.') => {
-                    Ok(Some(text.to_owned()))
-                }
-                _ => Err("is not an e-mail address".to_owned()),
-            }
-        }),
-        resend_api_url: url(reader, "RESEND_API_URL", "https://api.resend.com"),
-        gemini_api_url: url(
-            reader,
-            "GEMINI_API_URL",
-            "https://generativelanguage.googleapis.com",
-        ),
-    }
-}
-
-fn url(reader: &mut Reader<'_>, name: &'static str, right: &str) -> Option<Url> {
-    reader.parsed(&[name], None, right, |text| {
-        Url::parse(text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .map(Some)
-            .ok_or_else(|| "is not an http or https URL".to_owned())
-    })
-}
-
-fn redis_url(reader: &mut Reader<'_>) -> Option<Secret> {
-    let secret = reader.secret("REDIS_URL")?;
-    let fine = Url::parse(secret.expose())
-        .is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
-    if !fine {
-        reader.problem(
-            "REDIS_URL",
-            "is not a redis URL",
-            "REDIS_URL=redis://:PASSWORD@redis:6379/0 (rediss:// for TLS)",
-        );
-    }
-    Some(secret)
 }
 
 fn telemetry(reader: &mut Reader<'_>) -> TelemetryConfig {

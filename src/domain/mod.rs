@@ -1,6 +1,7 @@
 //! What a task is, and the rules of its fields. No I/O, no framework.
 
 mod idempotency_key;
+mod notification;
 mod priority;
 mod provider_key;
 mod task;
@@ -9,6 +10,7 @@ mod timestamp;
 mod user_id;
 
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
+pub use notification::{Notification, NotificationId, NotificationKind};
 pub use priority::{ParsePriorityError, Priority};
 pub use provider_key::{ProviderKey, ProviderKeyError};
 pub use task::{NewTask, Patch, Task, TaskChanges, TaskId};

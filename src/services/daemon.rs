@@ -1,6 +1,5 @@
 //! The daemon, seen from outside: what a probe asks it.
 
-use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -9,6 +8,8 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::config::HttpConfig;
+
+use super::innermost;
 
 /// More than a health answer ever is.
 const MAX_BODY: usize = 64 * 1024;
@@ -122,17 +123,6 @@ fn database_word(body: &[u8]) -> Option<String> {
     // It goes to a terminal, and may come from anything that listens there.
     let plain = body.database.chars().filter(|c| !c.is_control());
     Some(plain.take(MAX_WORD).collect())
-}
-
-/// The cause that tells most: reqwest's own text only repeats the request.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = inner.to_string();
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use url::Url;
 
 use crate::domain::ProviderKey;
 
+use super::ClientError;
+
 /// For everything: finding the host, connecting, the answer's head.
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -40,11 +42,6 @@ pub enum ProbeError {
     Unexpected(StatusCode),
 }
 
-/// The HTTP client could not be made.
-#[derive(Debug, thiserror::Error)]
-#[error("the HTTP client cannot be set up: {0}")]
-pub struct ClientError(String);
-
 /// Asks the provider; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct KeyProvider {
@@ -55,18 +52,13 @@ pub struct KeyProvider {
 impl KeyProvider {
     /// Of the provider at `base`, or at its own address.
     pub fn new(base: Option<&Url>) -> Result<Self, ClientError> {
-        let named = |error: &dyn std::fmt::Display| ClientError(error.to_string());
         let mut models = match base {
             Some(base) => base.clone(),
-            None => Url::parse(GEMINI).map_err(|error| named(&error))?,
+            None => Url::parse(GEMINI)?,
         };
         let path = format!("{}{MODELS}", models.path().trim_end_matches('/'));
         models.set_path(&path);
-        let client = super::http_client()
-            .map_err(|error| named(&error))?
-            .timeout(LIMIT)
-            .build()
-            .map_err(|error| named(&error))?;
+        let client = super::http_client()?.timeout(LIMIT).build()?;
         Ok(Self { client, models })
     }
 

@@ -3,11 +3,37 @@
 //! Every HTTP client starts from [`http_client`], so that all of them trust the same
 //! authorities and none of them is led elsewhere.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
+pub mod auth_server;
 pub mod daemon;
 pub mod key_provider;
+pub mod mail;
 pub mod redis;
+
+/// An HTTP client that could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("the HTTP client cannot be set up: {0}")]
+pub struct ClientError(String);
+
+impl From<rustls::Error> for ClientError {
+    fn from(error: rustls::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<url::ParseError> for ClientError {
+    fn from(error: url::ParseError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<reqwest::Error> for ClientError {
+    fn from(error: reqwest::Error) -> Self {
+        Self(innermost(&error))
+    }
+}
 
 /// The base of every HTTP client.
 ///
@@ -30,4 +56,15 @@ pub(crate) fn http_client() -> Result<reqwest::ClientBuilder, rustls::Error> {
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("todoctl/", env!("CARGO_PKG_VERSION"))))
+}
+
+/// The cause that tells most: reqwest's own text only repeats the request.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    text
 }

@@ -30,12 +30,15 @@ pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, Conn
 
 /// The driver's options, with nothing left to its own defaults.
 fn postgres_options(target: &PostgresTarget) -> Result<PgConnectOptions, sqlx::Error> {
-    // Raw `options` (Neon's `endpoint=…`) can be given to the driver in a URL only.
-    let raw = target.options.as_deref().unwrap_or_default();
-    let url = format!(
-        "postgres://?options={}",
-        utf8_percent_encode(raw, NON_ALPHANUMERIC)
-    );
+    // Raw `options` (Neon's `endpoint=…`) can be given to the driver in a URL only. PgBouncer
+    // refuses them, empty ones too.
+    let url = match target.options.as_deref() {
+        None | Some("") => "postgres://".to_owned(),
+        Some(raw) => format!(
+            "postgres://?options={}",
+            utf8_percent_encode(raw, NON_ALPHANUMERIC)
+        ),
+    };
     let mut options = PgConnectOptions::from_str(&url)?
         .host(&target.host)
         .port(target.port)

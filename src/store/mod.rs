@@ -17,36 +17,45 @@ use prometheus::Histogram;
 use sqlx::{Postgres, Sqlite};
 
 use crate::clock::Clock;
-use crate::config::{
-    DatabaseConfig, DatabaseTarget, HealthProbe, PoolerMode, PostgresTarget, SqliteTarget,
-};
+use crate::config::{DatabaseConfig, DatabaseTarget, HealthProbe, PostgresTarget, SqliteTarget};
 
 mod api_keys;
+mod auth_sessions;
 mod connect;
 mod dialect;
 mod error;
 mod idempotency;
 mod key_cipher;
 pub mod migrate;
+mod notifications;
+mod outbox;
 mod pool;
+mod pooled;
 mod probe;
+mod reminders;
+mod server;
 mod sessions;
 mod tasks;
 mod transaction;
 mod values;
 
 pub use api_keys::{ATTEMPT_WINDOW, Attempts, StoredKey};
+pub use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
 pub use error::{ConnectError, ConnectFault, StoreError};
 pub use idempotency::Once;
 pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableError};
+pub use notifications::NotificationList;
+pub use outbox::{OutboxEnd, OutboxMail, OutboxStatus};
 pub use pool::PoolStatus;
 pub use probe::{EngineVersion, ProbeConnection, reach};
+pub use reminders::{DueTask, MailTerms, Reminded, ReminderWindow};
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{Conditional, TaskFilter, TaskPage, TaskPosition, TaskSlice};
 
 use dialect::{Dialect, Sql};
 use pool::{Backend, Limits, Pool, Pulse};
+use server::ServerTraits;
 
 /// Extra and, with passive probes, all connections close after idling this long.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
@@ -144,9 +153,14 @@ macro_rules! reading {
     (@pool $pool:expr, $connection:ident, $query:expr, $answer:pat_param, $result:expr) => {{
         let mut retried = false;
         loop {
-            #[allow(unused_mut)]
             let mut $connection = $pool.lease().await?;
-            let outcome = $query;
+            let outcome = match $connection.pin().await {
+                Ok(()) => {
+                    let outcome = $query;
+                    $connection.unpin(outcome).await
+                }
+                Err(error) => Err(error),
+            };
             $connection.settle(&outcome);
             match outcome.map_err($crate::store::StoreError::from) {
                 Ok($answer) => break $result,
@@ -174,9 +188,14 @@ macro_rules! writing {
         }
     };
     (@pool $pool:expr, $connection:ident, $query:expr, $answer:pat_param, $result:expr) => {{
-        #[allow(unused_mut)]
         let mut $connection = $pool.lease().await?;
-        let outcome = $query;
+        let outcome = match $connection.pin().await {
+            Ok(()) => {
+                let outcome = $query;
+                $connection.unpin(outcome).await
+            }
+            Err(error) => Err(error),
+        };
         $connection.settle(&outcome);
         match outcome.map_err($crate::store::StoreError::from) {
             Ok($answer) => $result,
@@ -354,69 +373,6 @@ impl SqliteEngine {
         if let Err(error) = outcome {
             tracing::warn!(%error, "the write-ahead log could not be checkpointed");
         }
-    }
-}
-
-/// What one look at a PostgreSQL server tells.
-struct ServerTraits {
-    persistent: bool,
-    dialect: Dialect,
-}
-
-impl ServerTraits {
-    async fn discover(target: &PostgresTarget, pooler: PoolerMode) -> Result<Self, ConnectError> {
-        let named =
-            |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(target.clone()), &error);
-        let mut first = open_postgres(target).await?;
-        let pooled = match pooler {
-            PoolerMode::Transaction => true,
-            PoolerMode::None => false,
-            PoolerMode::Detect => {
-                // Two open connections that share a server process have a pooler in between.
-                let mut second = open_postgres(target).await?;
-                let one = backend_pid(&mut first).await.map_err(named)?;
-                let two = backend_pid(&mut second).await.map_err(named)?;
-                close_quietly(second).await;
-                one == two
-            }
-        };
-        let icu: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')",
-        )
-        .persistent(false)
-        .fetch_one(&mut first)
-        .await
-        .map_err(named)?;
-        close_quietly(first).await;
-        if pooled {
-            tracing::info!(
-                prepared_statements = target.keeps_prepared_statements(),
-                "a transaction-mode pooler answers"
-            );
-        }
-        Ok(Self {
-            persistent: !pooled || target.keeps_prepared_statements(),
-            dialect: if icu {
-                Dialect::PostgresIcu
-            } else {
-                Dialect::PostgresLocale
-            },
-        })
-    }
-}
-
-async fn backend_pid(connection: &mut sqlx::PgConnection) -> Result<i32, sqlx::Error> {
-    sqlx::query_scalar("SELECT pg_backend_pid()")
-        .persistent(false)
-        .fetch_one(connection)
-        .await
-}
-
-/// Says goodbye to the server; that it may already be gone does not matter.
-async fn close_quietly(connection: sqlx::PgConnection) {
-    use sqlx::Connection as _;
-    if let Err(error) = connection.close().await {
-        tracing::debug!(%error, "a connection did not close cleanly");
     }
 }
 

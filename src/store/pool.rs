@@ -170,6 +170,7 @@ impl<B: Backend> Pool<B> {
                 object: Some(object),
                 pool: self,
                 settled: false,
+                spoilt: false,
             }),
             Err(error) => Err(self.explain(error)),
         }
@@ -265,6 +266,7 @@ pub(super) struct Lease<'a, B: Backend> {
     object: Option<Object<Manager<B>>>,
     pool: &'a Pool<B>,
     settled: bool,
+    spoilt: bool,
 }
 
 impl<B: Backend> Lease<'_, B> {
@@ -289,10 +291,15 @@ impl<B: Backend> Lease<'_, B> {
     pub fn settle<T>(mut self, outcome: &Result<T, sqlx::Error>) {
         let lost = outcome.as_ref().is_err_and(is_connection_lost);
         self.pool.pulse.record(!lost);
-        self.settled = !lost;
+        self.settled = !lost && !self.spoilt;
         if lost {
             self.pool.inner.retain(|_, _| false);
         }
+    }
+
+    /// From now on the connection is fit to be closed only: a transaction may be open on it.
+    pub fn spoil(&mut self) {
+        self.spoilt = true;
     }
 
     /// Ends a transaction, given what became of its COMMIT or ROLLBACK. Where that failed

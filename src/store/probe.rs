@@ -7,9 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{Connection as _, Row as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -123,10 +123,9 @@ impl ProbeConnection {
 
     /// The smallest query that needs the database to answer.
     pub async fn query(&mut self) -> Result<(), StoreError> {
-        // Not persistent: a pooler may hand the next query to another server connection.
+        // By the simple protocol: a pooler may hand the next exchange to another server connection.
         match &mut self.0 {
-            Engine::Postgres(connection) => sqlx::query(QUERY)
-                .persistent(false)
+            Engine::Postgres(connection) => sqlx::raw_sql(QUERY)
                 .execute(&mut **connection)
                 .await
                 .map(drop)?,
@@ -142,10 +141,8 @@ impl ProbeConnection {
     pub async fn version(&mut self) -> Result<EngineVersion, StoreError> {
         match &mut self.0 {
             Engine::Postgres(connection) => {
-                let (text, number) = sqlx::query_as::<_, (String, i32)>(VERSION)
-                    .persistent(false)
-                    .fetch_one(&mut **connection)
-                    .await?;
+                let row = sqlx::raw_sql(VERSION).fetch_one(&mut **connection).await?;
+                let (text, number) = (row.try_get(0)?, row.try_get::<i32, _>(1)?);
                 // 120004 is 12.4; before 10 it was 90624 for 9.6.24.
                 let major = number / 10_000;
                 Ok(EngineVersion::Postgres { text, major })

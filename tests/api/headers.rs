@@ -64,6 +64,7 @@ on_both_engines! {
             daemon.bare(Method::GET, "/nope"), daemon.bare(Method::DELETE, "/tasks/"),
             daemon.call(Method::GET, "/tasks/x"), daemon.bare(Method::GET, "/health"),
             daemon.bare(Method::GET, "/metrics"), daemon.bare(Method::GET, "/docs"),
+            daemon.bare(Method::POST, "/api/auth/refresh"), daemon.bare(Method::POST, "/api/auth/logout"),
             daemon.bare(Method::GET, "/redoc"), daemon.call(Method::POST, "/tasks/").body("x"),
         ] {
             secured(&request.send().await.unwrap());

@@ -10,6 +10,8 @@
 mod support;
 
 mod api_keys;
+mod auth_server;
+mod auth_server_keys;
 mod authentication;
 mod conditional;
 mod create;
@@ -21,7 +23,9 @@ mod idempotency;
 mod key_attempts;
 mod limits;
 mod list;
+mod notifications;
 mod operations;
+mod tokens;
 mod update_delete;
 
 /// Expands to one test an engine; the body is given a running [`daemon::Daemon`].

@@ -44,11 +44,11 @@ on_both_engines! {
             r#"auth_attempts_total{method="none",outcome="refused"} 1"#,
             r#"auth_validation_seconds_count{method="jwt"} 1"#,
             r#"http_request_duration_seconds_count{method="POST",route="/tasks/"} 1"#,
-            "http_requests_in_flight 1",
+            "http_requests_in_flight 1", "todoctl_database_up 1", "todoctl_migrations_pending 0",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
-        for name in ["db_pool_connections{", "db_pool_acquire_seconds_bucket", "todoctl_build_info{version=", "process_resident_memory_bytes", "process_start_time_seconds"] {
+        for name in ["db_pool_connections{", "db_pool_acquire_seconds_bucket", "todoctl_build_info{commit=", "process_resident_memory_bytes", "process_start_time_seconds"] {
             assert!(text.contains(name), "{name}");
         }
         assert!(!text.contains("attacker"));

@@ -8,11 +8,16 @@
 
 use std::time::Duration;
 
+pub mod auth_peer;
 mod http_peer;
+pub mod mail_peer;
+mod pgbouncer;
 mod postgres;
 mod redis;
 
 pub use http_peer::{Answer, HttpPeer, Received};
+pub use mail_peer::MailPeer;
+pub use pgbouncer::PgBouncer;
 pub use postgres::{TestDatabase, postgres_url};
 pub use redis::RedisServer;
 

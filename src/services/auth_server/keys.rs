@@ -1,0 +1,298 @@
+//! The public keys that the auth server signs JWTs with (RFC 7517).
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+
+use super::client::Client;
+use super::{AuthServerError, Claims, has_passed, signature_only};
+
+const PATH: &str = "/api/auth/jwks";
+
+/// An unknown key id is a reason to ask again, at most this often.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// As long as no keys are known at all, they are asked for this often.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Keys older than this are asked for again, so that a withdrawn one does not stay good.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+const MAX_BODY: usize = 256 * 1024;
+
+/// More keys than any server rotates through; a token without a key id tries all of its kind.
+const MAX_KEYS: usize = 32;
+
+/// RFC 7518, section 3.3: 2048 bits or more.
+const MIN_RSA_BYTES: usize = 256;
+
+/// One key, for one algorithm.
+pub(super) struct TrustedKey {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+    rules: Validation,
+}
+
+impl TrustedKey {
+    /// The claims of `token` if this key signed it with this key's algorithm.
+    pub fn claims(&self, token: &[u8]) -> Option<Claims> {
+        jsonwebtoken::decode(token, &self.key, &self.rules)
+            .ok()
+            .map(|token| token.claims)
+    }
+}
+
+type KeySet = Arc<[Arc<TrustedKey>]>;
+
+pub(super) struct Keys {
+    client: Client,
+    clock: Clock,
+    known: RwLock<Known>,
+    /// Held while asking, so that one question serves all who wait.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The newest set that was understood; a failed question does not take it away.
+    keys: Option<KeySet>,
+    /// When it came.
+    fetched_at: Option<Timestamp>,
+    /// When the newest question was put, and why it failed, if it did.
+    asked: Option<(Timestamp, Option<AuthServerError>)>,
+}
+
+impl Known {
+    fn may_ask(&self, now: Timestamp) -> bool {
+        let pause = match self.keys {
+            Some(_) => PAUSE,
+            None => FIRST_PAUSE,
+        };
+        self.asked
+            .as_ref()
+            .is_none_or(|(at, _)| has_passed(*at, pause, now))
+    }
+
+    fn is_old(&self, now: Timestamp) -> bool {
+        self.fetched_at
+            .is_some_and(|at| has_passed(at, MAX_AGE, now))
+    }
+
+    fn matching(&self, algorithm: Algorithm, id: Option<&str>) -> Vec<Arc<TrustedKey>> {
+        let keys = self.keys.as_deref().unwrap_or_default().iter();
+        keys.filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id))
+            .cloned()
+            .collect()
+    }
+}
+
+impl Keys {
+    pub fn new(client: Client, clock: Clock) -> Self {
+        Self {
+            client,
+            clock,
+            known: RwLock::default(),
+            asking: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// The keys that may have signed a token with this algorithm and key id.
+    ///
+    /// Known ones come at once. Otherwise the server is asked, if it was not lately;
+    /// an error means that the newest question failed, so that nobody can tell.
+    pub async fn matching(
+        this: &Arc<Self>,
+        algorithm: Algorithm,
+        id: Option<&str>,
+    ) -> Result<Vec<Arc<TrustedKey>>, AuthServerError> {
+        if !is_supported(algorithm) {
+            return Ok(Vec::new());
+        }
+        let now = this.clock.now();
+        let (found, old) = this.read(|known| {
+            let old = known.is_old(now) && known.may_ask(now);
+            (known.matching(algorithm, id), old)
+        });
+        if !found.is_empty() {
+            if old {
+                let this = Arc::clone(this);
+                tokio::spawn(async move { this.refresh().await });
+            }
+            return Ok(found);
+        }
+        this.refresh().await;
+        this.read(|known| {
+            let found = known.matching(algorithm, id);
+            match &known.asked {
+                Some((_, Some(error))) if found.is_empty() => Err(error.clone()),
+                _ => Ok(found),
+            }
+        })
+    }
+
+    /// Asks for the keys, unless that was done lately or while waiting for the lock.
+    async fn refresh(&self) {
+        let _asking = self.asking.lock().await;
+        let now = self.clock.now();
+        if !self.read(|known| known.may_ask(now)) {
+            return;
+        }
+        let answer = self.client.ask("jwks", PATH, None, MAX_BODY, read).await;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.asked = Some((now, answer.as_ref().err().cloned()));
+        match answer {
+            Ok(keys) => {
+                tracing::debug!(keys = keys.len(), "read the auth server's keys");
+                known.keys = Some(keys);
+                known.fetched_at = Some(now);
+            }
+            Err(error) => tracing::warn!(
+                %error,
+                kept = known.keys.as_ref().map_or(0, |keys| keys.len()),
+                "the auth server's keys could not be read"
+            ),
+        }
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn is_supported(algorithm: Algorithm) -> bool {
+    matches!(
+        algorithm,
+        Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256
+    )
+}
+
+fn read(body: &[u8]) -> Result<KeySet, AuthServerError> {
+    #[derive(Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let set: Set = serde_json::from_slice(body)
+        .map_err(|_| AuthServerError::Unreadable("it is no set of keys"))?;
+    // RFC 7517, section 5: what is not understood is left out, the rest is good.
+    let keys = set.keys.into_iter().filter_map(trusted);
+    Ok(keys.take(MAX_KEYS).map(Arc::new).collect())
+}
+
+/// A key that verifies signatures with one of the algorithms, or `None`.
+///
+/// The algorithm follows from the key's type and never from a token, so that no token
+/// can have a public key taken for a shared secret.
+fn trusted(key: Value) -> Option<TrustedKey> {
+    let jwk: Jwk = serde_json::from_value(key).ok()?;
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+            Algorithm::EdDSA
+        }
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+            Algorithm::ES256
+        }
+        AlgorithmParameters::RSA(_) => Algorithm::RS256,
+        _ => return None,
+    };
+    let common = jwk.common.clone();
+    let meant = common
+        .key_algorithm
+        .is_none_or(|named| named == algorithm.into())
+        && common
+            .public_key_use
+            .is_none_or(|purpose| purpose == PublicKeyUse::Signature)
+        && common
+            .key_operations
+            .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
+    let key = DecodingKey::from_jwk(&jwk).ok()?;
+    (meant && is_sound(algorithm, &key)).then(|| TrustedKey {
+        id: common.key_id,
+        algorithm,
+        key,
+        rules: signature_only(algorithm),
+    })
+}
+
+/// Whether the key is as long as its algorithm wants it.
+fn is_sound(algorithm: Algorithm, key: &DecodingKey) -> bool {
+    match (algorithm, key.kind()) {
+        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
+        // An uncompressed point: its tag and two coordinates.
+        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => point.len() == 65,
+        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
+            n.iter().skip_while(|byte| **byte == 0).count() >= MIN_RSA_BYTES
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    const EC_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+    const EC_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
+
+    fn accepted(key: &Value) -> Vec<Algorithm> {
+        let body = json!({ "keys": [key] }).to_string();
+        let keys = read(body.as_bytes()).unwrap();
+        keys.iter().map(|key| key.algorithm).collect()
+    }
+
+    /// Keys of RFC 8037, appendix A.2, and RFC 7515, appendix A.3.
+    #[test]
+    fn each_kind_of_key_has_one_algorithm() {
+        let ed = json!({ "kty": "OKP", "crv": "Ed25519", "x": X, "kid": "1", "createdAt": 17.5 });
+        assert_eq!(accepted(&ed), [Algorithm::EdDSA]);
+        let ec = json!({ "kty": "EC", "crv": "P-256", "x": EC_X, "y": EC_Y, "use": "sig" });
+        assert_eq!(accepted(&ec), [Algorithm::ES256]);
+        let rsa = json!({ "kty": "RSA", "n": "_".repeat(341) + "w", "e": "AQAB", "alg": "RS256" });
+        assert_eq!(accepted(&rsa), [Algorithm::RS256]);
+
+        let with = |key: &Value, name: &str, value: Value| {
+            let mut key = key.clone();
+            key[name] = value;
+            key
+        };
+        for bad in [
+            json!({ "kty": "oct", "k": "c2VjcmV0", "alg": "HS256" }),
+            json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA" }),
+            json!({}),
+            json!(7),
+            with(&ed, "x", json!("AAAA")),
+            with(&ed, "x", json!("*")),
+            with(&ed, "crv", json!("Ed448")),
+            with(&ed, "alg", json!("HS256")),
+            with(&ed, "use", json!("enc")),
+            with(&ec, "crv", json!("P-384")),
+            with(&ec, "crv", json!("secp256k1")),
+            with(&ec, "y", json!("AAAA")),
+            with(&ec, "key_ops", json!(["sign"])),
+            with(&rsa, "n", json!("_".repeat(170) + "w")),
+            with(&rsa, "alg", json!("PS256")),
+        ] {
+            assert_eq!(accepted(&bad), [], "{bad}");
+        }
+    }
+
+    #[test]
+    fn sets() {
+        assert_eq!(read(br#"{"keys":[]}"#).unwrap().len(), 0);
+        for bad in ["", "null", "[]", "{}", r#"{"keys":{}}"#, "<html>"] {
+            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+        }
+        let one = json!({ "kty": "OKP", "crv": "Ed25519", "x": X });
+        let many = json!({ "keys": vec![one; MAX_KEYS + 1] }).to_string();
+        assert_eq!(read(many.as_bytes()).unwrap().len(), MAX_KEYS);
+    }
+}

@@ -1,0 +1,332 @@
+//! Contract section 6: refresh and logout; 9.1 for the table that they read.
+
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+use todoctl::config::DatabaseTarget;
+
+use crate::daemon::{
+    Daemon, Engine, JWT_SECRET, OLD_JWT_SECRET, SERVICE_TOKEN, claims, jwt, read, send,
+};
+use crate::on_both_engines;
+
+/// The table as the sign-in service makes it.
+const TABLE: &str = r#"CREATE TABLE user_sessions (
+    id text PRIMARY KEY, "userId" text NOT NULL, token text NOT NULL UNIQUE,
+    "expiresAt" timestamp(3) NOT NULL, "ipAddress" text, "userAgent" text,
+    "createdAt" timestamp(3) NOT NULL, "updatedAt" timestamp(3) NOT NULL)"#;
+
+const PAST: &str = "2001-01-01 00:00:00.123";
+const FUTURE: &str = "2999-01-01 00:00:00.123";
+
+/// Runs a statement behind the daemon's back; the texts in the first column of its rows.
+async fn sql(daemon: &Daemon, statement: &str) -> Vec<String> {
+    let query = sqlx::AssertSqlSafe(statement.to_owned());
+    match &daemon.config.database.target {
+        DatabaseTarget::Postgres(_) => {
+            let mut connection = PgConnection::connect(daemon.postgres_url()).await.unwrap();
+            sqlx::query_scalar(query).fetch_all(&mut connection).await
+        }
+        DatabaseTarget::Sqlite(file) => {
+            let url = format!("sqlite://{}", file.path.display());
+            let mut connection = SqliteConnection::connect(&url).await.unwrap();
+            sqlx::query_scalar(query).fetch_all(&mut connection).await
+        }
+    }
+    .unwrap()
+}
+
+fn hash(token: &str) -> String {
+    hex::encode(Sha256::digest(token))
+}
+
+/// Stores a row with this very text as its `token`.
+async fn store(daemon: &Daemon, token: &str, user: &str, expires_at: &str) {
+    sql(
+        daemon,
+        &format!(
+            r#"INSERT INTO user_sessions (id, "userId", token, "expiresAt", "createdAt", "updatedAt")
+               VALUES ('{token}', '{user}', '{token}', '{expires_at}', '{PAST}', '{PAST}')"#
+        ),
+    )
+    .await;
+}
+
+/// What is left in the table, in order.
+async fn tokens(daemon: &Daemon) -> Vec<String> {
+    sql(daemon, "SELECT token FROM user_sessions ORDER BY token").await
+}
+
+fn refresh(daemon: &Daemon, cookies: &str) -> RequestBuilder {
+    let request = daemon.bare(Method::POST, "/api/auth/refresh");
+    if cookies.is_empty() {
+        request
+    } else {
+        request.header("Cookie", cookies)
+    }
+}
+
+/// Sends, and checks that the answer is a 401 (b) without a challenge.
+async fn refused(request: RequestBuilder) -> String {
+    let response = request.send().await.unwrap();
+    assert!(!response.headers().contains_key("www-authenticate"));
+    assert!(!response.headers().contains_key("set-cookie"));
+    let (status, body) = read(response).await;
+    assert_eq!(status, 401, "{body}");
+    assert!(body["detail"]["message"].is_string(), "{body}");
+    body["detail"]["error_code"].as_str().unwrap().to_owned()
+}
+
+fn access(daemon: &Daemon) -> String {
+    jwt(&claims("alice", daemon.clock.now()), JWT_SECRET)
+}
+
+async fn logout(daemon: &Daemon, cookies: &str) -> Response {
+    let request = daemon
+        .bare(Method::POST, "/api/auth/logout")
+        .bearer_auth(access(daemon));
+    let request = if cookies.is_empty() {
+        request
+    } else {
+        request.header("Cookie", cookies)
+    };
+    request.send().await.unwrap()
+}
+
+fn is_logged_out(response: &Response) {
+    assert_eq!(response.status(), 200);
+    let set: Vec<&str> = response
+        .headers()
+        .get_all("set-cookie")
+        .iter()
+        .map(|value| value.to_str().unwrap())
+        .collect();
+    assert_eq!(
+        set,
+        [
+            r#"refresh_token=""; HttpOnly; Max-Age=0; Path=/; SameSite=strict; Secure"#,
+            r#"refreshToken=""; HttpOnly; Max-Age=0; Path=/; SameSite=strict; Secure"#,
+        ]
+    );
+}
+
+on_both_engines! {
+    /// 6.1, 10.22, 10.23: a good refresh token, by either name, gives an access token as in 2.1.
+    async fn refresh_works(daemon) {
+        sql(&daemon, TABLE).await;
+        store(&daemon, &hash("good"), "alice", FUTURE).await;
+        store(&daemon, &hash("of-bob"), "bob", FUTURE).await;
+        for (cookies, user) in [
+            ("refresh_token=good", "alice"),
+            ("refreshToken=good", "alice"),
+            ("a=b; refreshToken=\"good\"; c", "alice"),
+            // 10.23: the sign-in service's own name is preferred, unless it is empty.
+            ("refreshToken=good; refresh_token=of-bob", "bob"),
+            ("refresh_token=; refreshToken=good", "alice"),
+        ] {
+            let before = daemon.clock.now().unix_seconds();
+            let response = refresh(&daemon, cookies).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{cookies}");
+            assert_eq!(response.headers()["content-type"], "application/json");
+            assert_eq!(response.headers()["cache-control"], "no-store");
+            assert!(!response.headers().contains_key("set-cookie"));
+            let body: Value = response.json().await.unwrap();
+            assert_eq!(body.as_object().unwrap().len(), 1);
+            let token = body["access_token"].as_str().unwrap();
+            let key = jsonwebtoken::DecodingKey::from_secret(JWT_SECRET.as_bytes());
+            let rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+            let claims: Value = jsonwebtoken::decode(token, &key, &rules).unwrap().claims;
+            let issued = claims["iat"].as_i64().unwrap();
+            assert!((before..before + 60).contains(&issued));
+            assert_eq!(claims, json!({ "sub": user, "iat": issued, "exp": issued + 1800, "type": "access" }));
+            let call = daemon.bare(Method::GET, "/tasks/").bearer_auth(token);
+            assert_eq!(send(call).await.0, 200);
+        }
+        // No rotation.
+        assert_eq!(tokens(&daemon).await.len(), 2);
+    }
+
+    /// 6.1: missing, unknown and expired ones; 9.1: plain values of web sessions never work.
+    async fn refresh_is_refused(daemon) {
+        // Without the table every token is unknown.
+        assert_eq!(refused(refresh(&daemon, "refresh_token=good")).await, "invalid_refresh_token");
+        sql(&daemon, TABLE).await;
+        let good = hash("good");
+        store(&daemon, &good, "alice", FUTURE).await;
+        store(&daemon, &hash("old"), "alice", PAST).await;
+        store(&daemon, "plain", "alice", FUTURE).await;
+        store(&daemon, &hash("UPPER").to_uppercase(), "alice", FUTURE).await;
+        store(&daemon, &hash("of nobody"), " ", FUTURE).await;
+        for cookies in ["", "refresh_token=", "refreshToken=\"\"", "refresh-token=good", "better-auth.session_token=good"] {
+            assert_eq!(refused(refresh(&daemon, cookies)).await, "missing_refresh_token", "{cookies}");
+        }
+        let longest = "x".repeat(8000);
+        for token in ["unknown", "plain", "UPPER", "of nobody", &good, "'", "%", "good%20", &longest] {
+            let request = refresh(&daemon, &format!("refresh_token={token}"));
+            assert_eq!(refused(request).await, "invalid_refresh_token", "{token}");
+        }
+        // A bearer is no refresh token, and the preferred cookie decides.
+        assert_eq!(refused(refresh(&daemon, "").bearer_auth("good")).await, "missing_refresh_token");
+        assert_eq!(
+            refused(refresh(&daemon, "refresh_token=unknown; refreshToken=good")).await,
+            "invalid_refresh_token"
+        );
+        assert_eq!(tokens(&daemon).await.len(), 5);
+        // 10.22: an expired one loses its row; the second time it is unknown.
+        assert_eq!(refused(refresh(&daemon, "refresh_token=old")).await, "refresh_token_expired");
+        assert_eq!(refused(refresh(&daemon, "refresh_token=old")).await, "invalid_refresh_token");
+        assert_eq!(tokens(&daemon).await.len(), 4);
+        // 7: what of it shows in the metrics.
+        assert_eq!(send(refresh(&daemon, "refresh_token=good")).await.0, 200);
+        let metrics = daemon.bare(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        for line in [
+            "token_refresh_total 1",
+            r#"token_refresh_errors_total{reason="missing"} 6"#,
+            r#"token_refresh_errors_total{reason="invalid"} 12"#,
+            r#"token_refresh_errors_total{reason="expired"} 1"#,
+            r#"token_refresh_errors_total{reason="revoked"} 0"#,
+        ] {
+            assert!(metrics.contains(&format!("{line}\n")), "{line} is not in\n{metrics}");
+        }
+    }
+
+    /// 10.22: a time without a zone is UTC, whatever the session's time zone.
+    async fn expiry_is_utc(daemon) {
+        sql(&daemon, TABLE).await;
+        if daemon.is_postgres() {
+            let name = sql(&daemon, "SELECT current_database()::text").await;
+            sql(&daemon, &format!("ALTER DATABASE {} SET timezone TO 'Pacific/Auckland'", name[0])).await;
+        }
+        let at = |minutes: i64| {
+            let moment = daemon.clock.now().to_datetime() + chrono::TimeDelta::minutes(minutes);
+            moment.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
+        };
+        store(&daemon, &hash("soon"), "alice", &at(5)).await;
+        store(&daemon, &hash("just"), "alice", &at(-5)).await;
+        assert_eq!(send(refresh(&daemon, "refresh_token=soon")).await.0, 200);
+        assert_eq!(refused(refresh(&daemon, "refresh_token=just")).await, "refresh_token_expired");
+    }
+
+    /// 6.2, 10.23: logout deletes the rows of the cookies that are sent, and clears both.
+    async fn logout_works(daemon) {
+        // The table may be missing.
+        is_logged_out(&logout(&daemon, "refresh_token=one").await);
+        sql(&daemon, TABLE).await;
+        for token in ["one", "two", "three"] {
+            store(&daemon, &hash(token), "bob", FUTURE).await;
+        }
+        store(&daemon, "plain", "bob", FUTURE).await;
+        let bare = logout(&daemon, "").await;
+        is_logged_out(&bare);
+        let body: Value = bare.json().await.unwrap();
+        assert_eq!(body["success"], true);
+        assert!(body["message"].is_string());
+        assert_eq!(body.as_object().unwrap().len(), 2);
+        is_logged_out(&logout(&daemon, "refresh_token=unknown; refreshToken=plain").await);
+        assert_eq!(tokens(&daemon).await.len(), 4);
+        is_logged_out(&logout(&daemon, "refreshToken=one").await);
+        assert_eq!(tokens(&daemon).await.len(), 3);
+        is_logged_out(&logout(&daemon, "refreshToken=two; refresh_token=three").await);
+        assert_eq!(tokens(&daemon).await, ["plain"]);
+    }
+
+    /// 6.2: a row that cannot be deleted fails nothing.
+    async fn logout_survives_a_failing_table(daemon) {
+        sql(&daemon, "CREATE TABLE user_sessions (id integer)").await;
+        is_logged_out(&logout(&daemon, "refresh_token=one").await);
+    }
+
+    /// 2.4, 13: a JWT or a session token, never the service, never a cookie.
+    async fn who_may_log_out(daemon) {
+        sql(&daemon, TABLE).await;
+        store(&daemon, &hash("one"), "alice", FUTURE).await;
+        let post = || daemon.bare(Method::POST, "/api/auth/logout").header("Cookie", "refresh_token=one");
+        let response = post().send().await.unwrap();
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        assert!(!response.headers().contains_key("set-cookie"));
+        let (status, body) = read(response).await;
+        assert_eq!(status, 401);
+        assert!(body["detail"].is_string(), "{body}");
+        let mut expired = claims("alice", daemon.clock.now());
+        expired["exp"] = json!(daemon.clock.now().unix_seconds() - 1);
+        for (token, code) in [
+            (jwt(&expired, JWT_SECRET), "token_expired"),
+            ("one".to_owned(), "invalid_token"),
+            (SERVICE_TOKEN.to_owned(), "invalid_token"),
+        ] {
+            let (status, body) = send(post().bearer_auth(&token)).await;
+            assert_eq!((status.as_u16(), body["detail"]["error_code"].as_str()), (401, Some(code)));
+            let (status, _) = send(post().bearer_auth(&token).header("X-User-ID", "alice")).await;
+            assert_eq!(status, 401);
+        }
+        assert_eq!(tokens(&daemon).await.len(), 1);
+        let session = daemon.session("alice", std::time::Duration::from_secs(60)).await;
+        assert_eq!(send(post().bearer_auth(session)).await.0, 200);
+        assert_eq!(tokens(&daemon).await.len(), 0);
+        let previous = jwt(&claims("alice", daemon.clock.now()), OLD_JWT_SECRET);
+        assert_eq!(send(post().bearer_auth(previous)).await.0, 200);
+    }
+
+    /// 7: the document says what these routes take and give.
+    async fn documented(daemon) {
+        let (_, document) = send(daemon.bare(Method::GET, "/openapi.json")).await;
+        for (path, statuses) in [("/api/auth/refresh", ["200", "401", "500", "503"]), ("/api/auth/logout", ["200", "401", "500", "503"])] {
+            let operation = &document["paths"][path]["post"];
+            let cookies: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|one| (&one["name"], &one["in"], &one["required"])).collect();
+            let cookie = json!("cookie");
+            assert_eq!(cookies, [(&json!("refresh_token"), &cookie, &json!(false)), (&json!("refreshToken"), &cookie, &json!(false))]);
+            let documented: Vec<_> = operation["responses"].as_object().unwrap().keys().collect();
+            assert_eq!(documented, statuses);
+        }
+    }
+
+    /// 1.3, 1.4: both slash forms, and the one method of each.
+    async fn forms(daemon) {
+        for path in ["/api/auth/refresh", "/api/auth/refresh/", "/api/auth/logout", "/api/auth/logout/"] {
+            assert_eq!(send(daemon.bare(Method::POST, path)).await.0, 401, "{path}");
+            // A body is not read, whatever it is.
+            assert_eq!(send(daemon.bare(Method::POST, path).body("{")).await.0, 401, "{path}");
+            let other = daemon.bare(Method::GET, path).send().await.unwrap();
+            assert_eq!((other.status().as_u16(), &other.headers()["allow"]), (405, &"POST".parse().unwrap()));
+        }
+        assert_eq!(send(daemon.bare(Method::POST, "/api/auth/sign-in")).await.0, 404);
+    }
+}
+
+/// 6.1: without a `JWT_SECRET` there is nothing to sign with: 503, never a crash.
+async fn without_a_secret(daemon: Daemon) {
+    sql(&daemon, TABLE).await;
+    store(&daemon, &hash("good"), "alice", FUTURE).await;
+    for cookies in ["", "refresh_token=good"] {
+        let response = refresh(&daemon, cookies).send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"));
+        let (status, body) = read(response).await;
+        assert_eq!((status.as_u16(), &body["status"]), (503, &json!(503)));
+    }
+    // 2.1: HS256 tokens are refused then.
+    let call = daemon
+        .bare(Method::GET, "/tasks/")
+        .bearer_auth(access(&daemon));
+    let (status, body) = send(call).await;
+    assert_eq!(
+        (status.as_u16(), body["detail"]["error_code"].as_str()),
+        (401, Some("invalid_token"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_secret_sqlite() {
+    without_a_secret(
+        Daemon::start_with(Engine::Sqlite, |config| config.auth.jwt_secret = None).await,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_secret_postgres() {
+    without_a_secret(
+        Daemon::start_with(Engine::Postgres, |config| config.auth.jwt_secret = None).await,
+    )
+    .await;
+}

@@ -1,0 +1,135 @@
+//! Debian's PgBouncer (1.18: no prepared statements) in front of the tests' PostgreSQL.
+
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+/// Server connections for each database and user.
+pub const SERVER_CONNECTIONS: usize = 2;
+
+/// A transaction-mode pooler, ended with its value.
+#[derive(Debug)]
+pub struct PgBouncer {
+    /// The address of the database that it was started for, through it.
+    pub url: String,
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl PgBouncer {
+    /// Starts one in front of the database at `url`.
+    ///
+    /// # Panics
+    /// Where it is not installed, or does not start.
+    pub fn start(url: &str) -> Self {
+        let server = Url::parse(url).expect("the database's address");
+        let host = server.host_str().expect("a host");
+        let port = server.port().expect("a port");
+        let user = server.username();
+        let password = server.password().expect("a password");
+
+        let directory = tempfile::Builder::new()
+            .prefix("todoctl-pgbouncer-")
+            .tempdir_in("/tmp")
+            .expect("a folder");
+        // Its user may be another one than this test's.
+        let open = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(directory.path(), open(0o755)).expect("permissions");
+        let users = directory.path().join("users.txt");
+        std::fs::write(&users, format!("\"{user}\" \"{password}\"\n")).expect("a file");
+        let own_port = free_port();
+        let settings = format!(
+            "[databases]\n\
+             * = host={host} port={port}\n\
+             [pgbouncer]\n\
+             listen_addr = 127.0.0.1\n\
+             listen_port = {own_port}\n\
+             unix_socket_dir =\n\
+             auth_type = scram-sha-256\n\
+             auth_file = {}\n\
+             pool_mode = transaction\n\
+             default_pool_size = {SERVER_CONNECTIONS}\n\
+             max_client_conn = 500\n\
+             query_wait_timeout = 30\n",
+            users.display()
+        );
+        let file = directory.path().join("pgbouncer.ini");
+        std::fs::write(&file, settings).expect("a file");
+        let child = start(&file);
+        let mut pooled = server.clone();
+        pooled.set_port(Some(own_port)).expect("a port");
+        let mut started = Self {
+            url: pooled.into(),
+            child,
+            _directory: directory,
+        };
+        started.wait(own_port);
+        started
+    }
+
+    /// Until it accepts connections.
+    fn wait(&mut self, port: u16) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                panic!("pgbouncer ended at once: {status}");
+            }
+            assert!(Instant::now() < deadline, "pgbouncer does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// It refuses to run as root, so there it runs as `nobody`.
+fn start(settings: &std::path::Path) -> Child {
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let program = [
+        "/usr/sbin/pgbouncer",
+        "/usr/local/sbin/pgbouncer",
+        "/usr/bin/pgbouncer",
+    ]
+    .into_iter()
+    .find(|path| std::path::Path::new(path).exists())
+    .unwrap_or("pgbouncer");
+    let mut command = Command::new(program);
+    command
+        .arg("-q")
+        .arg(settings)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if is_root {
+        use std::os::unix::process::CommandExt as _;
+        // 65534 is Debian's `nobody` and `nogroup`. The kernel does the change, so the child
+        // that is waited for is PgBouncer itself.
+        command.uid(65_534).gid(65_534);
+    }
+    match command.spawn() {
+        Ok(child) => child,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            panic!("pgbouncer is not installed: `sudo apt-get install pgbouncer`")
+        }
+        Err(error) => panic!("pgbouncer does not start: {error}"),
+    }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").port()
+}
