@@ -245,6 +245,52 @@ async fn on_postgres() {
     .unwrap();
 }
 
+/// A newer program migrates: a daemon that runs already stays ready; an older one that
+/// starts refuses, and serves when it is told to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_database() {
+    let database = TestDatabase::create().await;
+    let url = database.url.clone();
+    let mut running = tokio::task::spawn_blocking(move || {
+        let directory = support::sqlite_dir();
+        let mut command = serve(directory.path());
+        let mut daemon = Process::start(with_secrets(&mut command).env("DATABASE_URL", &url));
+        let base = daemon.base();
+        (directory, url, daemon, base)
+    })
+    .await
+    .unwrap();
+    database
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9000, 'from the future', TRUE, '', 0)",
+        )
+        .await;
+    tokio::task::spawn_blocking(move || {
+        let (directory, url, _daemon, base) = &mut running;
+        let ready = |base: &str| {
+            let answer = support::blocking_http_client()
+                .get(format!("{base}/health/ready"))
+                .send();
+            answer.unwrap().status().as_u16()
+        };
+        assert_eq!(ready(base), 200);
+        let mut command = serve(directory.path());
+        let said = refused(with_secrets(&mut command).env("DATABASE_URL", &*url));
+        assert!(said.contains("the database is at version 9000"), "{said}");
+        assert!(said.contains("--allow-newer"), "{said}");
+        let mut command = serve(directory.path());
+        command.arg("--allow-newer");
+        let mut older = Process::start(with_secrets(&mut command).env("DATABASE_URL", &*url));
+        older.line("a newer todoctl migrated the database");
+        let base = older.base();
+        assert_eq!(ready(&base), 200);
+        assert_eq!(create(&base, SERVICE_TOKEN, "t")["title"], "t");
+    })
+    .await
+    .unwrap();
+}
+
 /// A port in use.
 #[test]
 fn port_in_use() {

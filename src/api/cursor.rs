@@ -29,7 +29,7 @@ pub(super) fn write(position: TaskPosition, user: &UserId) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The position that [`write`] made `text` of, for the same user.
+/// The position that [`write()`] made `text` of, for the same user.
 pub(super) fn read(text: &str, user: &UserId) -> Option<TaskPosition> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
     let (position, sum) = bytes.split_at_checked(POSITION)?;

@@ -1,7 +1,7 @@
 //! The HTTP daemon.
 //!
-//! A request passes [`server`] (connection limits, timeouts), then the layers of
-//! [`layers`] that every answer gets (request id, metrics, log line, security
+//! A request passes `server` (connection limits, timeouts), then the layers of
+//! `layers` that every answer gets (request id, metrics, log line, security
 //! headers, CORS, panics), then warp's filters. Which path and method lead where
 //! stands in one table, [`route_table`], which metrics, `Allow` and the OpenAPI
 //! test share. Handlers return `Result<_, ApiError>` as a value; a rejection

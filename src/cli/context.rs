@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::bail;
-
 use crate::clock::Clock;
 use crate::config::{
     Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
@@ -11,6 +9,7 @@ use crate::config::{
 };
 use crate::store::Store;
 
+use super::hint::Hint;
 use super::output;
 
 /// Loads just as much of the configuration as a command asks for.
@@ -73,7 +72,8 @@ impl Context {
             && !file.path.exists()
         {
             let place = file.path.display();
-            bail!("the database {place} does not exist yet: run `todoctl migrate up`");
+            let what = format!("the database {place} does not exist yet");
+            return Err(Hint::new(what, "todoctl migrate up").into());
         }
         Ok(Store::connect(database, self.clock()).await?)
     }

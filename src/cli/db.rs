@@ -7,10 +7,17 @@ use crate::diagnostics::{Report, database};
 use super::context::Context;
 use super::output::{self, Format};
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  todoctl db check
+  DATABASE_URL=postgresql://todo@db/todo todoctl db check
+  todoctl db check --format json | jq '.checks[] | select(.outcome == \"fail\")'";
+
 /// Looks at the database.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Check URL, connection, login, queries and migrations; changes nothing.
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckOptions),
 }
 

@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-
 use crate::config::env_file::{self, Filled};
 use crate::config::{Secret, SecretName};
 
+use super::hint::{Hint, NO_RANDOM};
 use super::output;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  todoctl gen-secrets --write .env         fill what is missing, keep the rest
+  todoctl gen-secrets --only JWT_SECRET    one line for a secret store
+  docker run --rm todoctl gen-secrets > .env";
 
 /// Which secrets, and where they go.
 #[derive(Debug, clap::Args)]
@@ -63,7 +68,7 @@ fn generate(only: &[SecretName]) -> anyhow::Result<Vec<(&'static str, Secret)>> 
         .filter(|name| only.is_empty() || only.contains(name))
         .map(|name| Ok((name.as_str(), name.generate()?)))
         .collect::<Result<_, getrandom::Error>>()
-        .context("the system gives no random numbers")
+        .map_err(|error| Hint::of(error, "the system gives no random numbers", NO_RANDOM).into())
 }
 
 fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {

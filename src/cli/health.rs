@@ -13,6 +13,14 @@ use crate::services::daemon::{self, HealthAnswer};
 use super::context::Context;
 use super::output::{self, Format};
 
+pub(super) const EXAMPLES: &str = "\
+Exit code: 0 healthy, 1 anything else, as Docker wants it.
+
+Examples:
+  todoctl health
+  todoctl health --url https://todo.example.com --timeout 10s
+  HEALTHCHECK CMD [\"todoctl\", \"health\"]    in a Dockerfile";
+
 /// Whom to ask, and how long.
 #[derive(Debug, clap::Args)]
 pub struct Options {

@@ -1,51 +1,42 @@
 //! `todoctl migrate`: changes the database's schema, or shows where it stands.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::store::migrate::{self, Down, Migration, State};
+use crate::store::migrate::{self, Migration, Patience, State};
 
 use super::context::Context;
 use super::output::{self, Format};
 
+mod check;
+mod down;
+mod new;
+mod repair;
+mod up;
+
 /// Changes the database's schema, or shows where it stands.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Apply every pending migration.
-    Up(UpOptions),
+    /// Apply pending migrations.
+    #[command(after_help = up::EXAMPLES)]
+    Up(up::Options),
     /// Revert the newest migration, or more of them, and what is stored in their tables.
-    Down(DownOptions),
+    #[command(after_help = down::EXAMPLES)]
+    Down(down::Options),
     /// Show every migration and how it stands; changes nothing.
+    #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusOptions),
-}
-
-/// How `migrate up` answers.
-#[derive(Debug, clap::Args)]
-pub struct UpOptions {
-    /// How the applied migrations are printed.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
-}
-
-/// How far down.
-#[derive(Debug, clap::Args)]
-pub struct DownOptions {
-    /// Revert so many.
-    #[arg(long, value_name = "N", default_value_t = 1, group = "how_far", value_parser = clap::value_parser!(u16).range(1..))]
-    pub steps: u16,
-    /// Revert until this version is the newest; 0 is an empty database.
-    #[arg(long, value_name = "VERSION", group = "how_far", value_parser = clap::value_parser!(i64).range(0..))]
-    pub to: Option<i64>,
-    /// Revert everything.
-    #[arg(long, group = "how_far")]
-    pub all: bool,
-    /// Do not ask.
-    #[arg(long, short)]
-    pub yes: bool,
-    /// How the reverted migrations are printed.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// Compare the schema with its migrations, and read new ones for harm; changes nothing.
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Options),
+    /// Make the files of a new migration in a checkout, for both engines.
+    #[command(after_help = new::EXAMPLES)]
+    New(new::Options),
+    /// Note this program's checksums for migrations whose files have changed.
+    #[command(after_help = repair::EXAMPLES)]
+    Repair(repair::Options),
 }
 
 /// How `migrate status` answers.
@@ -56,88 +47,43 @@ pub struct StatusOptions {
     pub format: Format,
 }
 
-impl DownOptions {
-    fn how_far(&self) -> Down {
-        match self.to {
-            _ if self.all => Down::To(0),
-            Some(version) => Down::To(version),
-            None => Down::Steps(self.steps.into()),
-        }
+const STATUS_EXAMPLES: &str = "\
+Exit code: 0 when every migration is applied as this program has it, else 1.
+
+Examples:
+  todoctl migrate status
+  todoctl migrate status --format json | jq '.migrations[].state'";
+
+/// How long another process that migrates is waited for.
+#[derive(Debug, clap::Args)]
+pub struct Wait {
+    /// How long to wait for another process that migrates.
+    #[arg(long = "wait", value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    limit: Duration,
+}
+
+impl Wait {
+    /// Tells on stderr who is waited for.
+    fn patience(&self) -> Patience<'static> {
+        Patience::new(self.limit, &output::note)
     }
 }
 
 /// Runs the command.
 pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Up(options) => up(options, context).await,
-        Command::Down(options) => down(options, context).await,
+        Command::Up(options) => up::run(options, context).await,
+        Command::Down(options) => down::run(options, context).await,
         Command::Status(options) => status(options, context).await,
+        Command::Check(options) => check::run(options, context).await,
+        Command::New(options) => new::run(options),
+        Command::Repair(options) => repair::run(options, context).await,
     }
 }
 
 #[derive(Serialize)]
 struct Listed<'a> {
     migrations: &'a [Migration],
-}
-
-async fn up(options: &UpOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let database = context.database()?;
-    let applied = migrate::up(&database.direct, &context.clock()).await?;
-    if options.format == Format::Json {
-        #[derive(Serialize)]
-        struct Applied<'a> {
-            applied: &'a [Migration],
-        }
-        output::json(&Applied { applied: &applied })?;
-    } else if applied.is_empty() {
-        output::note("nothing to do: every migration is applied");
-    } else {
-        print(&applied);
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn down(options: &DownOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let database = context.database()?;
-    let how_far = options.how_far();
-    let found = migrate::status(&database.direct).await?;
-    let planned = migrate::plan_down(&found, how_far)?;
-    let reverted = if planned.is_empty() {
-        Vec::new()
-    } else {
-        let question = format!(
-            "Revert {} of {}, and lose what is stored in their tables?",
-            names(&planned),
-            database.direct.redacted()
-        );
-        if !output::confirm(&question, options.yes)? {
-            output::note("nothing was changed");
-            return Ok(ExitCode::from(1));
-        }
-        migrate::down(&database.direct, how_far).await?
-    };
-    if options.format == Format::Json {
-        #[derive(Serialize)]
-        struct Reverted {
-            reverted: Vec<i64>,
-        }
-        let reverted = reverted.iter().map(|one| one.version).collect();
-        output::json(&Reverted { reverted })?;
-    } else if reverted.is_empty() {
-        output::note("nothing to do: there is no migration to revert");
-    } else {
-        output::data(&format!("reverted {}", names(&reverted)));
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// `2 (sessions), 1 (baseline)`.
-fn names(migrations: &[Migration]) -> String {
-    let names: Vec<String> = migrations
-        .iter()
-        .map(|one| format!("{} ({})", one.version, one.description))
-        .collect();
-    names.join(", ")
 }
 
 async fn status(options: &StatusOptions, context: &Context) -> anyhow::Result<ExitCode> {
@@ -147,12 +93,38 @@ async fn status(options: &StatusOptions, context: &Context) -> anyhow::Result<Ex
         output::json(&Listed { migrations: &found })?;
     } else {
         print(&found);
-        if found.iter().any(|one| one.state == State::Pending) {
-            output::note("to apply what is pending: todoctl migrate up");
+        for (state, what) in [
+            (
+                State::Pending,
+                "to apply what is pending: todoctl migrate up",
+            ),
+            (
+                State::Changed,
+                "about what has changed: todoctl migrate repair --dry-run",
+            ),
+            (
+                State::Dirty,
+                "about what is not finished: todoctl migrate repair --dry-run",
+            ),
+        ] {
+            if found.iter().any(|one| one.state == state) {
+                output::note(what);
+            }
         }
     }
     let fine = found.iter().all(|one| one.state == State::Applied);
     Ok(ExitCode::from(u8::from(!fine)))
+}
+
+/// `2 (sessions), 1 (baseline)`.
+fn names(migrations: &[Migration]) -> String {
+    let names: Vec<String> = migrations.iter().map(name).collect();
+    names.join(", ")
+}
+
+/// `2 (sessions)`.
+fn name(migration: &Migration) -> String {
+    format!("{} ({})", migration.version, migration.description)
 }
 
 fn print(migrations: &[Migration]) {

@@ -14,6 +14,7 @@ pub mod context;
 pub mod db;
 pub mod gen_secrets;
 pub mod health;
+pub mod hint;
 pub mod jobs;
 pub mod man;
 pub mod migrate;
@@ -24,6 +25,15 @@ pub mod session;
 
 use context::Context;
 
+const EXAMPLES: &str = "\
+Exit codes: 0 yes, 1 a negative answer, 2 it could not be done.
+
+Examples:
+  todoctl serve                      SQLite in ./data, secrets made by itself
+  todoctl gen-secrets --write .env   what a daemon on PostgreSQL needs
+  todoctl db check                   is the database reached, its schema right
+  todoctl health                     ask the daemon that runs here";
+
 /// A todo API daemon and the toolkit that runs it.
 #[derive(Debug, Parser)]
 #[command(
@@ -31,7 +41,9 @@ use context::Context;
     version = crate::VERSION,
     about,
     propagate_version = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    max_term_width = 80,
+    after_help = EXAMPLES
 )]
 pub struct Cli {
     /// Read this file instead of ./.env; the real environment wins over both.
@@ -46,8 +58,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Migrate the database, then serve the API.
+    #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Options),
     /// Print new secrets, or fill them into a .env file.
+    #[command(after_help = gen_secrets::EXAMPLES)]
     GenSecrets(gen_secrets::Options),
     /// Look at the database.
     #[command(subcommand)]
@@ -56,6 +70,7 @@ pub enum Command {
     #[command(subcommand)]
     Migrate(migrate::Command),
     /// Ask a running daemon whether it is healthy.
+    #[command(after_help = health::EXAMPLES)]
     Health(health::Options),
     /// Run a job of the daemon now, once.
     #[command(subcommand)]

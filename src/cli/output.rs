@@ -11,13 +11,18 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::config::{Warning, env_file::EnvFileError};
+use crate::config::Warning;
 use crate::diagnostics::{Outcome, Report};
-use crate::store::{ConnectError, StoreError, migrate::MigrateError};
+
+use super::hint::Hint;
+
+mod error;
+
+pub use error::error;
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -143,51 +148,17 @@ pub fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        bail!("{question} Nobody is there to answer: add --yes");
+        return Err(Hint::new(
+            format!("nobody is there to answer: {question}"),
+            "add --yes if that is what you want",
+        )
+        .into());
     }
     eprint!("{question} [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Prints why a command failed, each cause once, and what to do about it.
-pub fn error(error: &anyhow::Error) {
-    let mut text = format!("error: {error}");
-    let mut said = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        // Many errors repeat their source in their own text.
-        if !said.contains(&cause) {
-            text += &format!("\n  because: {cause}");
-            said += &cause;
-        }
-    }
-    if let Some(remedy) = error.chain().find_map(remedy) {
-        text += &format!("\n  remedy: {remedy}");
-    }
-    note(&text);
-}
-
-/// What an error of the library says should be done.
-fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<ConnectError>() {
-        return Some(error.remedy.clone());
-    }
-    if let Some(StoreError::Connect(error)) = error.downcast_ref::<StoreError>() {
-        return Some(error.remedy.clone());
-    }
-    if let Some(error) = error.downcast_ref::<MigrateError>() {
-        return error.remedy();
-    }
-    if let Some(error) = error.downcast_ref::<EnvFileError>() {
-        return Some(error.remedy());
-    }
-    if let Some(error) = error.downcast_ref::<crate::api::ServeError>() {
-        return Some(error.remedy());
-    }
-    None
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ use crate::clock::Clock;
 use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Warning};
 use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
-use crate::store::migrate::{self, MigrateError};
+use crate::store::migrate::{self, MigrateError, Patience, Up};
 use crate::store::{ConnectError, Store};
 use crate::telemetry;
 
 use super::context::Context;
+use super::hint::Hint;
 use super::output;
 
 /// How long a database may take to wake up.
@@ -24,34 +25,47 @@ const WAKE_BUDGET: Duration = Duration::from_secs(30);
 /// How long a job may take to end what it was at when the last request was answered; both
 /// were told to end together.
 const JOB_GRACE: Duration = Duration::from_secs(1);
+pub(super) const EXAMPLES: &str = "\
+Settings come from the environment and from ./.env; .env.example lists them.
+SIGTERM and SIGINT stop it once the requests under way are answered.
+
+Examples:
+  todoctl serve
+  PORT=9000 LOG_LEVEL=debug todoctl serve
+  todoctl serve --allow-newer          an older program, after a rollback";
 
 /// Options of `todoctl serve`; everything else is configured by the environment.
 #[derive(Debug, clap::Args)]
-pub struct Options {}
+pub struct Options {
+    /// Serve a database that a newer todoctl migrated, without migrating, rather than refuse it.
+    #[arg(long)]
+    pub allow_newer: bool,
+}
 
 /// Serves until SIGTERM or SIGINT. Exits with 0 when every accepted request was answered.
-pub fn run(_: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+pub fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let loaded = context.config()?;
     let config = loaded.value;
-    telemetry::start_logging(&config.telemetry).context("LOG_LEVEL is no log filter")?;
+    telemetry::start_logging(&config.telemetry)
+        .map_err(|error| Hint::of(error, "LOG_LEVEL is no log filter", "LOG_LEVEL=info"))?;
     log_warnings(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.http.workers)
         .enable_all()
         .build()
-        .context("cannot start the worker threads")?;
-    let code = runtime.block_on(serve(&config, context.clock()))?;
+        .map_err(|error| Hint::of(error, "cannot start the worker threads", "WORKERS=1"))?;
+    let code = runtime.block_on(serve(&config, context.clock(), options.allow_newer))?;
     // A statement that hangs in the database must not hold the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(code)
 }
 
-async fn serve(config: &Config, clock: Clock) -> anyhow::Result<ExitCode> {
+async fn serve(config: &Config, clock: Clock, allow_newer: bool) -> anyhow::Result<ExitCode> {
     // Before anything else, so that a signal during the start is not lost.
     let stop = stop_signal()?;
     let mut stop = std::pin::pin!(stop);
     let store = tokio::select! {
-        store = open_store(&config.database, &clock) => store?,
+        store = open_store(&config.database, &clock, allow_newer) => store?,
         () = &mut stop => {
             tracing::info!("stopped before the database answered");
             return Ok(ExitCode::SUCCESS);
@@ -113,14 +127,30 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// Opens the database, once it is awake, and migrates it.
-async fn open_store(config: &DatabaseConfig, clock: &Clock) -> anyhow::Result<Store> {
+async fn open_store(
+    config: &DatabaseConfig,
+    clock: &Clock,
+    allow_newer: bool,
+) -> anyhow::Result<Store> {
     if config.auto_migrate {
-        let applied = wake(|| migrate::up(&config.direct, clock)).await?;
-        for migration in applied {
+        let up = Up {
+            to: None,
+            allow_newer,
+        };
+        let patience = Patience::default();
+        let applied = wake(|| migrate::up_with(&config.direct, clock, up, patience)).await?;
+        for migration in applied.migrations {
             tracing::info!(
                 version = migration.version,
                 name = migration.description,
                 "migrated"
+            );
+        }
+        if let Some(newer) = applied.newer {
+            tracing::warn!(
+                database = newer.database,
+                program = newer.program,
+                "a newer todoctl migrated the database; going on without migrating"
             );
         }
     }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::Serialize;
 
 use crate::domain::{Timestamp, UserId, UserIdError};
@@ -11,19 +10,40 @@ use crate::services::daemon;
 use crate::store::{NewSession, Session, SessionHash, Store, StoreError};
 
 use super::context::Context;
+use super::hint::{Hint, NO_RANDOM};
 use super::output::{self, Format};
 
-/// Tells what to do where the schema is not there yet.
-const NOT_MIGRATED: &str = "the database has no table of sessions yet: run `todoctl migrate up`";
+const CREATE_EXAMPLES: &str = "\
+The token alone goes to stdout, and is shown this once.
+
+Examples:
+  TOKEN=$(todoctl session create --user usr_1)
+  todoctl session create --user usr_1 --ttl 30days --label laptop";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  todoctl session list --user usr_1
+  todoctl session list --format json | jq '.sessions[].label'";
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  todoctl session revoke 3 4
+  todoctl session list                 has the numbers";
+
+/// What to type where the schema is not there yet.
+const MIGRATE: &str = "todoctl migrate up";
 
 /// What can be done with session tokens.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Make a token that stands for a user; it is shown this once.
+    #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateOptions),
     /// List sessions, ended ones too; tokens cannot be shown again.
+    #[command(after_help = LIST_EXAMPLES)]
     List(ListOptions),
     /// End sessions now.
+    #[command(after_help = REVOKE_EXAMPLES)]
     Revoke(RevokeOptions),
 }
 
@@ -143,7 +163,8 @@ async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<Ex
 /// prefix, so that secret scanners can tell what leaked.
 fn new_token() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Hint::of(error, "the system gives no random numbers", NO_RANDOM))?;
     Ok(format!("todo_{}", hex::encode(bytes)))
 }
 
@@ -291,13 +312,11 @@ async fn revoke_one(store: &Store, id: i64) -> Result<Revoked, StoreError> {
 }
 
 fn explained(error: StoreError) -> anyhow::Error {
-    let wants_migration = error.wants_migration();
-    let error = anyhow::Error::new(error);
-    if wants_migration {
-        error.context(NOT_MIGRATED)
-    } else {
-        error
+    if error.wants_migration() {
+        let what = "the database has no table of sessions yet";
+        return Hint::of(error, what, MIGRATE).into();
     }
+    error.into()
 }
 
 #[cfg(test)]

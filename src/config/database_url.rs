@@ -1,4 +1,4 @@
-//! What `DATABASE_URL` names, and [`parse`], which reads it in every spelling that people paste.
+//! What `DATABASE_URL` names, and [`parse()`], which reads it in every spelling that people paste.
 
 use std::path::PathBuf;
 

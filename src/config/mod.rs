@@ -1,7 +1,7 @@
 //! The environment becomes one typed [`Config`], or a list of everything that is wrong with it.
 //!
 //! Values come from the real environment and, behind it, from one `.env` file
-//! ([`source`]). Sections can be loaded alone, so that `todoctl db check` does
+//! (`source`). Sections can be loaded alone, so that `todoctl db check` does
 //! not ask for secrets that it does not use. Every problem of a load is reported
 //! at once ([`ConfigError`]); what is merely unwise is a [`Warning`]. Neither
 //! ever holds a secret's value, nor any part of one.

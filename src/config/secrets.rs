@@ -203,6 +203,7 @@ mod tests {
         }
     }
 
+    /// Contract 10.8: known and weak secrets.
     #[test]
     fn weak_ones() {
         assert!(weakness("short").is_some());

@@ -1,6 +1,6 @@
 //! What is reached over the network.
 //!
-//! Every HTTP client starts from [`http_client`], so that all of them trust the same
+//! Every HTTP client starts from `http_client`, so that all of them trust the same
 //! authorities and none of them is led elsewhere.
 
 use std::error::Error as _;

@@ -5,25 +5,38 @@
 //! rather than by sqlx's `Migrator`, which takes a lock that blocks, returns
 //! before it unlocks when something fails, and cannot tell which statement that
 //! was. Migrating runs on a connection of its own, never through a pooler, and
-//! under a lock ([`lock`]) that any number of starting replicas share.
+//! under a lock (`lock`) that any number of starting replicas share.
+//!
+//! [`drift`] compares a schema with what its migrations make, [`lint`] reads
+//! new migrations for what would hurt, [`preview`] tells what a way down drops,
+//! [`repair`] mends the notes, and [`files`] looks after the files of a checkout.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 
 use crate::clock::Clock;
 use crate::config::DatabaseTarget;
-use crate::domain::Timestamp;
 
 use super::{Engine, Store, StoreError, reading};
 
+mod catalog;
 mod connection;
+pub mod drift;
 mod error;
+pub mod files;
+mod history;
+pub mod lint;
 mod lock;
+mod pooler;
+pub mod preview;
+pub mod repair;
 
 use connection::MigrationConnection;
-pub use error::MigrateError;
+pub use error::{FailedStatement, MigrateError};
+pub use history::{Down, Migration, State, plan_down};
+use history::{check_history, compare};
+pub use lock::Patience;
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -34,42 +47,41 @@ const LOCK_TRIES: u32 = 5;
 /// For the queue behind a table's lock to drain before the next try.
 const LOCK_PAUSE: Duration = Duration::from_secs(2);
 
-/// How one migration and one database go together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// In the database, as this program has it.
-    Applied,
-    /// Not in the database yet.
-    Pending,
-    /// In the database, and not in this program: a newer one applied it.
-    Missing,
-    /// In the database, but its file has changed since.
-    Changed,
-    /// Begun by another tool, and not finished.
-    Dirty,
+/// How far `up` goes, and when it does not.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Up {
+    /// The last version to apply; all of them without it.
+    pub to: Option<i64>,
+    /// Whether a database that a newer program migrated is left as it is, rather than refused.
+    pub allow_newer: bool,
 }
 
-/// One migration of the program, of the database, or of both.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Migration {
-    /// Its number.
-    pub version: i64,
-    /// Its name.
-    pub description: String,
-    /// How it stands.
-    pub state: State,
-    /// When it was applied, if it was.
-    pub applied_at: Option<Timestamp>,
+/// What `up` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// What was applied now, in order.
+    pub migrations: Vec<Migration>,
+    /// Both versions, where the database is newer than the program and nothing was done.
+    pub newer: Option<Newer>,
 }
 
-/// How far `down` goes.
+/// A database and an older program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Down {
-    /// So many migrations.
-    Steps(usize),
-    /// Until this one is the newest; 0 is an empty database.
-    To(i64),
+pub struct Newer {
+    /// The database's newest version.
+    pub database: i64,
+    /// The program's newest version.
+    pub program: i64,
+}
+
+/// A pending migration and what it would run.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Planned {
+    /// Which one.
+    #[serde(flatten)]
+    pub migration: Migration,
+    /// Its statements, in order, with their comments.
+    pub statements: Vec<&'static str>,
 }
 
 /// Compares the database's migrations with the program's, in their order.
@@ -90,72 +102,107 @@ pub async fn status(target: &DatabaseTarget) -> Result<Vec<Migration>, MigrateEr
 /// Waits while another process migrates. Where the database is newer than the
 /// program, or what was applied has changed, nothing is done.
 pub async fn up(target: &DatabaseTarget, clock: &Clock) -> Result<Vec<Migration>, MigrateError> {
+    let applied = up_with(target, clock, Up::default(), Patience::default()).await?;
+    Ok(applied.migrations)
+}
+
+/// Like [`up`], as far as `up` says, and as long as `patience` lasts.
+pub async fn up_with(
+    target: &DatabaseTarget,
+    clock: &Clock,
+    up: Up,
+    patience: Patience<'_>,
+) -> Result<Applied, MigrateError> {
     let migrations = migrator(target);
-    let (mut connection, _lock) = begin(target).await?;
+    let (mut connection, _lock) = begin(target, patience).await?;
     let outcome = async {
         let found = compare(migrations, connection.applied().await?);
-        check_history(migrations, &found)?;
-        let mut done = Vec::new();
-        for mut one in found {
-            if one.state != State::Pending {
-                continue;
+        let planned = match plan_up(migrations, found, up) {
+            Err(MigrateError::Newer { database, program }) if up.allow_newer => {
+                return Ok(Applied {
+                    migrations: Vec::new(),
+                    newer: Some(Newer { database, program }),
+                });
             }
+            planned => planned?,
+        };
+        let mut done = Vec::new();
+        for mut one in planned {
             connection.ensure_table().await?;
             let Some(migration) = find(migrations, one.version, Direction::Up) else {
                 continue;
             };
-            patiently(&mut connection, migration, Direction::Up).await?;
+            patiently(&mut connection, migration, Direction::Up, patience).await?;
             one.state = State::Applied;
             one.applied_at = Some(clock.now());
             done.push(one);
         }
-        Ok(done)
+        Ok(Applied {
+            migrations: done,
+            newer: None,
+        })
     }
     .await;
     connection.close().await;
     outcome
 }
 
-/// The migrations that `down` would revert, newest first.
-///
-/// Fails where one of them is not this program's to revert.
-pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, MigrateError> {
-    let mut applied: Vec<&Migration> = found
-        .iter()
-        .filter(|one| one.state != State::Pending)
-        .collect();
-    applied.sort_by_key(|one| std::cmp::Reverse(one.version));
-    let planned: Vec<Migration> = match down {
-        Down::Steps(steps) => applied.into_iter().take(steps).cloned().collect(),
-        Down::To(version) => applied
-            .into_iter()
-            .take_while(|one| one.version > version)
-            .cloned()
-            .collect(),
+/// What `up` would run. Changes nothing, and takes no lock.
+pub async fn dry_up(target: &DatabaseTarget, up: Up) -> Result<Vec<Planned>, MigrateError> {
+    let migrations = migrator(target);
+    let planned = match plan_up(migrations, status(target).await?, up) {
+        Err(MigrateError::Newer { .. }) if up.allow_newer => Vec::new(),
+        planned => planned?,
     };
-    match planned.iter().find(|one| one.state == State::Missing) {
-        Some(unknown) => Err(MigrateError::NotOurs {
-            version: unknown.version,
-        }),
-        None => Ok(planned),
+    let with_statements = |migration: Migration| {
+        let file = find(migrations, migration.version, Direction::Up)?;
+        Some(Planned {
+            statements: statements(file.sql.as_str()).collect(),
+            migration,
+        })
+    };
+    Ok(planned.into_iter().filter_map(with_statements).collect())
+}
+
+/// The pending migrations that `up` reaches, where the history allows it.
+fn plan_up(
+    migrations: &Migrator,
+    found: Vec<Migration>,
+    up: Up,
+) -> Result<Vec<Migration>, MigrateError> {
+    check_history(migrations, &found)?;
+    if let Some(version) = up.to
+        && !ups(migrations).any(|one| one.version == version)
+    {
+        let newest = newest(migrations);
+        return Err(MigrateError::NoSuchVersion { version, newest });
     }
+    let reached = |one: &Migration| {
+        one.state == State::Pending && up.to.is_none_or(|version| one.version <= version)
+    };
+    Ok(found.into_iter().filter(reached).collect())
 }
 
 /// Reverts migrations, newest first, each in a transaction of its own, and returns them.
 pub async fn down(target: &DatabaseTarget, down: Down) -> Result<Vec<Migration>, MigrateError> {
+    down_with(target, down, Patience::default()).await
+}
+
+/// Like [`down`], as long as `patience` lasts.
+pub async fn down_with(
+    target: &DatabaseTarget,
+    down: Down,
+    patience: Patience<'_>,
+) -> Result<Vec<Migration>, MigrateError> {
     let migrations = migrator(target);
-    let (mut connection, _lock) = begin(target).await?;
+    let (mut connection, _lock) = begin(target, patience).await?;
     let outcome = async {
         // Again under the lock: what the caller saw may be gone by now.
         let found = compare(migrations, connection.applied().await?);
         let planned = plan_down(&found, down)?;
         for one in &planned {
-            let migration = find(migrations, one.version, Direction::Down).ok_or(
-                MigrateError::Irreversible {
-                    version: one.version,
-                },
-            )?;
-            patiently(&mut connection, migration, Direction::Down).await?;
+            let migration = reverting(migrations, one.version)?;
+            patiently(&mut connection, migration, Direction::Down, patience).await?;
         }
         Ok(planned)
     }
@@ -207,6 +254,10 @@ fn ups(migrations: &Migrator) -> impl Iterator<Item = &sqlx::migrate::Migration>
         .filter(|one| one.migration_type.is_up_migration())
 }
 
+fn newest(migrations: &Migrator) -> i64 {
+    ups(migrations).map(|one| one.version).max().unwrap_or(0)
+}
+
 fn find(
     migrations: &'static Migrator,
     version: i64,
@@ -218,26 +269,40 @@ fn find(
     })
 }
 
+fn reverting(
+    migrations: &'static Migrator,
+    version: i64,
+) -> Result<&'static sqlx::migrate::Migration, MigrateError> {
+    find(migrations, version, Direction::Down).ok_or(MigrateError::Irreversible { version })
+}
+
+/// The statements of a migration file: they are separated by an empty line, and hold none.
+///
+/// One by one they are sent, so that the one that fails can be named.
+fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split("\n\n").map(str::trim).filter(|text| {
+        text.lines()
+            .any(|line| !line.is_empty() && !line.trim_start().starts_with("--"))
+    })
+}
+
 /// A connection that holds the lock for as long as both values live.
 async fn begin(
     target: &DatabaseTarget,
+    patience: Patience<'_>,
 ) -> Result<(MigrationConnection, Option<lock::FileLock>), MigrateError> {
     match target {
         DatabaseTarget::Postgres(server) => {
-            if server.pooled {
-                return Err(MigrateError::ThroughPooler {
-                    place: server.place(),
-                });
-            }
+            pooler::refuse(server).await?;
             let mut connection = MigrationConnection::open(target).await?;
-            if let Err(error) = connection.take_lock().await {
+            if let Err(error) = connection.take_lock(patience).await {
                 connection.close().await;
                 return Err(error);
             }
             Ok((connection, None))
         }
         DatabaseTarget::Sqlite(file) => {
-            let lock = lock::FileLock::take(file).await?;
+            let lock = lock::FileLock::take(file, patience).await?;
             Ok((MigrationConnection::open(target).await?, Some(lock)))
         }
     }
@@ -249,89 +314,23 @@ async fn patiently(
     connection: &mut MigrationConnection,
     migration: &sqlx::migrate::Migration,
     direction: Direction,
+    patience: Patience<'_>,
 ) -> Result<(), MigrateError> {
     let mut tries = 1;
     loop {
         match connection.run(migration, direction).await {
             Err(error) if error.is_lock_timeout() && tries < LOCK_TRIES => {
-                tracing::warn!(
-                    version = migration.version,
-                    tries,
-                    "another session holds a table that the migration wants; trying again"
-                );
+                patience.tell(&format!(
+                    "another session holds a table that migration {} wants; try {} of {LOCK_TRIES} follows",
+                    migration.version,
+                    tries + 1
+                ));
                 tokio::time::sleep(LOCK_PAUSE).await;
                 tries += 1;
             }
             outcome => return outcome,
         }
     }
-}
-
-/// A row of `_sqlx_migrations`.
-struct Applied {
-    version: i64,
-    description: String,
-    installed_on: Timestamp,
-    success: bool,
-    checksum: Vec<u8>,
-}
-
-fn compare(migrations: &Migrator, rows: Vec<Applied>) -> Vec<Migration> {
-    let mut all: BTreeMap<i64, Migration> = ups(migrations)
-        .map(|one| {
-            let pending = Migration {
-                version: one.version,
-                description: one.description.to_string(),
-                state: State::Pending,
-                applied_at: None,
-            };
-            (one.version, pending)
-        })
-        .collect();
-    for row in rows {
-        let ours = ups(migrations).find(|one| one.version == row.version);
-        let state = match ours {
-            _ if !row.success => State::Dirty,
-            None => State::Missing,
-            Some(ours) if *ours.checksum != *row.checksum => State::Changed,
-            Some(_) => State::Applied,
-        };
-        all.insert(
-            row.version,
-            Migration {
-                version: row.version,
-                description: row.description,
-                state,
-                applied_at: Some(row.installed_on),
-            },
-        );
-    }
-    all.into_values().collect()
-}
-
-/// Whether the program may go on where the database stands.
-fn check_history(migrations: &Migrator, found: &[Migration]) -> Result<(), MigrateError> {
-    for one in found {
-        let version = one.version;
-        match one.state {
-            State::Applied | State::Pending => {}
-            State::Dirty => return Err(MigrateError::Dirty { version }),
-            State::Changed => {
-                return Err(MigrateError::Changed {
-                    version,
-                    description: one.description.clone(),
-                });
-            }
-            State::Missing => {
-                let newest = |all: &mut dyn Iterator<Item = i64>| all.max().unwrap_or(0);
-                return Err(MigrateError::Newer {
-                    database: newest(&mut found.iter().map(|one| one.version)),
-                    program: newest(&mut ups(migrations).map(|one| one.version)),
-                });
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -357,52 +356,10 @@ mod tests {
         assert!(POSTGRES.iter().chain(SQLITE.iter()).all(|one| !one.no_tx));
     }
 
-    fn found(states: &[State]) -> Vec<Migration> {
-        (1..)
-            .zip(states)
-            .map(|(version, &state)| Migration {
-                version,
-                description: String::new(),
-                state,
-                applied_at: None,
-            })
-            .collect()
-    }
-
-    fn planned(states: &[State], down: Down) -> Option<Vec<i64>> {
-        let plan = plan_down(&found(states), down).ok()?;
-        Some(plan.iter().map(|one| one.version).collect())
-    }
-
     #[test]
-    fn what_down_reverts() {
-        use State::{Applied, Changed, Missing, Pending};
-        let all = [Applied, Changed, Applied, Pending];
-        assert_eq!(planned(&all, Down::Steps(1)), Some(vec![3]));
-        assert_eq!(planned(&all, Down::Steps(9)), Some(vec![3, 2, 1]));
-        assert_eq!(planned(&all, Down::To(2)), Some(vec![3]));
-        assert_eq!(planned(&all, Down::To(0)), Some(vec![3, 2, 1]));
-        assert_eq!(planned(&[Pending], Down::Steps(1)), Some(vec![]));
-        assert_eq!(planned(&[Applied, Missing], Down::Steps(1)), None);
-    }
-
-    #[test]
-    fn a_history_that_does_not_fit_stops() {
-        use State::{Applied, Changed, Dirty, Missing, Pending};
-        let checked = |states: &[State]| check_history(&POSTGRES, &found(states));
-        assert!(checked(&[Applied, Pending]).is_ok());
-        assert!(matches!(
-            checked(&[Applied, Dirty]),
-            Err(MigrateError::Dirty { version: 2 })
-        ));
-        assert!(matches!(
-            checked(&[Changed]),
-            Err(MigrateError::Changed { version: 1, .. })
-        ));
-        let Err(MigrateError::Newer { database, .. }) = checked(&[Applied, Applied, Missing])
-        else {
-            panic!("a newer database is refused");
-        };
-        assert_eq!(database, 3);
+    fn files_fall_into_statements() {
+        let sql = "-- About it.\n--\n-- More.\n\n-- One.\nSELECT 1;\n\n\nDO $$\nBEGIN\nEND $$;\n";
+        let found: Vec<&str> = statements(sql).collect();
+        assert_eq!(found, ["-- One.\nSELECT 1;", "DO $$\nBEGIN\nEND $$;"]);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`Store`] is the seam: no connection and no transaction ever leaves this
 //! module. One method is one unit of work. Its statements are `const`s beside
-//! it, written once where both engines accept the text; [`dialect`] holds what
-//! differs. [`reading!`], [`writing!`] and, for several statements,
-//! [`transaction!`](transaction) expand a method's body for each engine's pool.
+//! it, written once where both engines accept the text; `dialect` holds what
+//! differs. `reading!`, `writing!` and, for several statements,
+//! `transaction!` expand a method's body for each engine's pool.
 //!
 //! Time is bound from the [`Clock`], never asked of the database.
 

@@ -61,7 +61,7 @@ impl ServerTraits {
     }
 }
 
-async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+pub(super) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     ask(connection, "SELECT pg_backend_pid()").await
 }
 
@@ -78,7 +78,7 @@ where
 }
 
 /// Says goodbye to the server; that it may already be gone does not matter.
-async fn close_quietly(connection: PgConnection) {
+pub(super) async fn close_quietly(connection: PgConnection) {
     use sqlx::Connection as _;
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "a connection did not close cleanly");

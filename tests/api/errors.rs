@@ -91,7 +91,7 @@ on_both_engines! {
         }
     }
 
-    /// 13: HEAD wherever GET is, without a body.
+    /// 13, 10.46: HEAD wherever GET is, without a body.
     async fn head(daemon) {
         let id = daemon.create_titled("t").await;
         for path in ["/tasks/".to_owned(), format!("/tasks/{id}"), "/health".to_owned(), "/docs".to_owned(), "/openapi.json".to_owned()] {
@@ -136,7 +136,7 @@ on_both_engines! {
         }
     }
 
-    /// 10.36, 10.5: the database gone is 503 with Retry-After and no driver text; back, it works again.
+    /// 10.35, 10.36, 10.5: the database gone is 503 with Retry-After and no driver text; back, it works again.
     async fn database_gone(daemon) {
         if !daemon.is_postgres() {
             return;

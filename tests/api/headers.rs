@@ -57,7 +57,7 @@ async fn preflight(daemon: &Daemon, origin: &str, method: &str, headers: &str) -
 }
 
 on_both_engines! {
-    /// Every kind of answer has the security headers.
+    /// 8, 10.20: every kind of answer has the security headers.
     async fn on_every_answer(daemon) {
         for request in [
             daemon.call(Method::GET, "/tasks/"), daemon.bare(Method::GET, "/tasks/"),
@@ -73,7 +73,7 @@ on_both_engines! {
         secured(&preflight(&daemon, "https://evil.example", "GET", "").await);
     }
 
-    /// An allowed origin may read every answer; a foreign one is served without that.
+    /// 8: an allowed origin may read every answer; a foreign one is served without that.
     async fn origins(daemon) {
         for path in ["/tasks/", "/nope", "/tasks/x"] {
             let response = daemon.call(Method::GET, path).header("Origin", ORIGIN).send().await.unwrap();
@@ -90,7 +90,7 @@ on_both_engines! {
         assert_eq!(daemon.call(Method::GET, "/tasks/").header("Origin", "null").send().await.unwrap().status(), 200);
     }
 
-    /// Preflights, without authentication, on any path.
+    /// 8: preflights, without authentication, on any path.
     async fn preflights(daemon) {
         let good = preflight(&daemon, ORIGIN, "PATCH", "authorization, Content-Type,x-timezone, if-match, if-none-match, idempotency-key").await;
         assert_eq!(good.status(), 200);
@@ -122,7 +122,7 @@ on_both_engines! {
         assert_ne!(header(&one, "x-request-id"), header(&two, "x-request-id"));
     }
 
-    /// No response compression.
+    /// 8: no response compression.
     async fn not_compressed(daemon) {
         let response = daemon.call(Method::GET, "/tasks/").header("Accept-Encoding", "gzip, deflate, br").send().await.unwrap();
         assert_eq!(header(&response, "content-encoding"), "");

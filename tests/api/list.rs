@@ -23,7 +23,7 @@ async fn titles(daemon: &Daemon, query: &str) -> Vec<String> {
 }
 
 on_both_engines! {
-    /// Newest first, with totals and pages.
+    /// 3.4: newest first, with totals and pages.
     async fn pages(daemon) {
         assert_eq!(list(&daemon, "").await, json!({ "tasks": [], "total": 0, "page": 1, "limit": 1000, "pages": 1 }));
         for number in 1..=5 {
@@ -67,7 +67,7 @@ on_both_engines! {
         assert_eq!(seen, ids);
     }
 
-    /// Filters, each alone and all together.
+    /// 3.4: filters, each alone and all together.
     async fn filters(daemon) {
         daemon.create(json!({ "title": "rent", "priority": "High", "due_date": "2031-01-31T23:59:59.999999Z" })).await;
         daemon.create(json!({ "title": "milk", "priority": "Low", "due_date": "2031-02-01" })).await;
@@ -89,7 +89,7 @@ on_both_engines! {
         assert_eq!(list(&daemon, "priority=High").await["total"], 1);
     }
 
-    /// Search folds case for all of Unicode, in title or description, and takes every sign literally.
+    /// 3.4, 10.24: search folds case for all of Unicode, in title or description, and takes every sign literally.
     async fn search(daemon) {
         daemon.create(json!({ "title": "ÄPFEL kaufen", "description": "100% Ökologisch" })).await;
         daemon.create(json!({ "title": "a_b\\c", "description": "ПРИВЕТ мир" })).await;
@@ -122,7 +122,7 @@ on_both_engines! {
         assert_eq!(titles(&daemon, "search=über").await.len(), 0);
     }
 
-    /// Every bad parameter at once, as `query.<name>`.
+    /// 3.4, 10.13: every bad parameter at once, as `query.<name>`.
     async fn bad_parameters(daemon) {
         let query = "search=%00&priority=high&completed=&due_before=x&due_after=2031-01-01T01:00:00Z&page=0&limit=1001";
         let (status, body) = send(daemon.call(Method::GET, &format!("/tasks/?{query}"))).await;

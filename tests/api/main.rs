@@ -13,6 +13,7 @@ mod api_keys;
 mod auth_server;
 mod auth_server_keys;
 mod authentication;
+mod clients;
 mod conditional;
 mod create;
 mod cursor;

@@ -22,7 +22,7 @@ on_both_engines! {
         assert_eq!(send(daemon.bare(Method::GET, "/health/ready")).await, (reqwest::StatusCode::OK, json!({ "status": "ready" })));
     }
 
-    /// Metrics name routes by template, unknown methods as `other`, and authentication outcomes.
+    /// 7, 10.43: metrics name routes by template, unknown methods as `other`, and authentication outcomes.
     async fn metrics(daemon) {
         let id = daemon.create_titled("t").await;
         let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);

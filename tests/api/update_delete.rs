@@ -170,7 +170,7 @@ on_both_engines! {
         assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 1);
     }
 
-    /// 10.12: very many ids in one request.
+    /// 10.12, 10.45: very many ids in one request.
     async fn large_bulk_delete(daemon) {
         let id = daemon.create_titled("a").await;
         let mut ids: Vec<i64> = (1_000_000..1_050_000).collect();

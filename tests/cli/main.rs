@@ -108,6 +108,9 @@ fn assert_said(name: &str, said: &Said) {
             (r"PostgreSQL \d+\.\d+( \([^)]*\))?", "PostgreSQL [version]"),
             (r"SQLite 3\.\d+\.\d+", "SQLite [version]"),
             (r"\b\d+ bytes", "[n] bytes"),
+            (r"(sqlite|postgresql)://\S+ drops", "[url] drops"),
+            (r"pid \d+, [^,]+, connected since [^)]+", "pid [pid], [name], connected since [time]"),
+            (r"pg_terminate_backend\(\d+\)", "pg_terminate_backend([pid])"),
             (r"WORKERS=\d+", "WORKERS=[cores]"),
             // The line of PostgreSQL's own source differs from release to release.
             (r" at line \d+", ""),

@@ -3,8 +3,13 @@
 use crate::support::TestDatabase;
 use crate::{Cli, assert_said};
 
-/// One way through up, status and down; both engines say the same.
-fn way(cli: &Cli) {
+/// One way through up, status and down; both engines say the same, but for what a
+/// baseline consists of.
+fn way(cli: &Cli, engine: &str) {
+    let (to, all) = (
+        format!("migrate_down_to_{engine}"),
+        format!("migrate_down_all_{engine}"),
+    );
     for (name, arguments) in [
         ("migrate_status_pending", &["migrate", "status"][..]),
         ("migrate_up", &["migrate", "up"]),
@@ -16,10 +21,10 @@ fn way(cli: &Cli) {
         ),
         ("migrate_down_yes", &["migrate", "down", "--yes"]),
         (
-            "migrate_down_to",
+            &to,
             &["migrate", "down", "--to", "1", "--yes", "--format", "json"],
         ),
-        ("migrate_down_all", &["migrate", "down", "--all", "--yes"]),
+        (&all, &["migrate", "down", "--all", "--yes"]),
         ("migrate_down_nothing", &["migrate", "down", "--yes"]),
         ("migrate_up_json", &["migrate", "up", "--format", "json"]),
         (
@@ -33,13 +38,13 @@ fn way(cli: &Cli) {
 
 #[test]
 fn on_sqlite() {
-    way(&Cli::new());
+    way(&Cli::new(), "sqlite");
 }
 
 #[tokio::test]
 async fn on_postgres() {
     let database = TestDatabase::create().await;
-    way(&Cli::new().env("DATABASE_URL", &database.url));
+    way(&Cli::new().env("DATABASE_URL", &database.url), "postgres");
 }
 
 /// Without a terminal nobody can be asked, so nothing is destroyed.
@@ -60,4 +65,221 @@ async fn failure() {
         .await;
     let cli = Cli::new().env("DATABASE_URL", &database.url);
     assert_said("migrate_up_failed", &cli.run(&["migrate", "up"]));
+}
+
+/// What `up` would run is printed, and nothing is changed.
+#[test]
+fn dry_run() {
+    let cli = Cli::new();
+    let said = cli.run(&["migrate", "up", "--dry-run", "--to", "1"]);
+    assert_eq!(said.code, 0);
+    assert!(said.stdout.starts_with("-- migration 1 (baseline)\n"));
+    assert!(said.stdout.contains("\nCREATE TABLE tasks ("));
+    assert!(!said.stdout.contains("sessions"));
+    let json = cli.run(&["migrate", "up", "--dry-run", "--format", "json"]);
+    assert!(json.json()["planned"][0]["statements"].is_array());
+    assert_eq!(std::fs::read_dir(cli.path()).unwrap().count(), 0);
+    assert_said(
+        "migrate_up_no_such_version",
+        &cli.run(&["migrate", "up", "--to", "9000"]),
+    );
+    cli.run(&["migrate", "up"]);
+    for (name, arguments) in [
+        (
+            "migrate_up_dry_nothing",
+            &["migrate", "up", "--dry-run"][..],
+        ),
+        (
+            "migrate_down_dry",
+            &["migrate", "down", "--to", "1", "--dry-run"],
+        ),
+        (
+            "migrate_down_dry_json",
+            &[
+                "migrate",
+                "down",
+                "--to",
+                "1",
+                "--dry-run",
+                "--format",
+                "json",
+            ],
+        ),
+    ] {
+        assert_said(name, &cli.run(arguments));
+    }
+    assert_eq!(cli.run(&["migrate", "status"]).code, 0);
+}
+
+const FUTURE: &str =
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+     VALUES (9000, 'from the future', TRUE, '', 0)";
+
+/// A rollback: refused by name of both versions, or left alone when told to.
+#[tokio::test]
+async fn newer() {
+    let database = TestDatabase::create().await;
+    let cli = Cli::new().env("DATABASE_URL", &database.url);
+    cli.run(&["migrate", "up"]);
+    database.execute(FUTURE).await;
+    for (name, arguments) in [
+        ("migrate_up_newer", &["migrate", "up"][..]),
+        (
+            "migrate_up_newer_allowed",
+            &["migrate", "up", "--allow-newer"],
+        ),
+        ("migrate_down_newer", &["migrate", "down", "--yes"]),
+        ("migrate_check_newer", &["migrate", "check"]),
+        ("migrate_status_newer", &["migrate", "status"]),
+    ] {
+        assert_said(name, &cli.run(arguments));
+    }
+}
+
+/// Who is waited for, and what to type when that takes too long.
+#[tokio::test]
+async fn locked() {
+    use sqlx::migrate::Migrate as _;
+    use sqlx::{Connection as _, PgConnection};
+    let database = TestDatabase::create().await;
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    other.lock().await.unwrap();
+    let cli = Cli::new().env("DATABASE_URL", &database.url);
+    let said = cli.run(&["migrate", "up", "--wait", "300ms"]);
+    assert_said("migrate_up_locked", &said);
+}
+
+/// A transaction pooler is found out although its address does not tell.
+#[tokio::test]
+async fn through_a_pooler() {
+    let database = TestDatabase::create().await;
+    let pooler = crate::support::PgBouncer::start(&database.url);
+    let cli = Cli::new().env("DATABASE_URL", &pooler.url);
+    assert_said("migrate_up_pooler", &cli.run(&["migrate", "up"]));
+    let cli = cli.env("DATABASE_URL_UNPOOLED", &database.url);
+    assert_eq!(cli.run(&["migrate", "up"]).code, 0);
+}
+
+#[tokio::test]
+async fn check() {
+    let database = TestDatabase::create().await;
+    let postgres = Cli::new().env("DATABASE_URL", &database.url);
+    let sqlite = Cli::new();
+    for cli in [&postgres, &sqlite] {
+        let said = cli.run(&["migrate", "check", "--allow-pending"]);
+        assert_eq!(said.code, 0, "{}", said.text());
+    }
+    assert_said("migrate_check_pending", &sqlite.run(&["migrate", "check"]));
+    assert_eq!(std::fs::read_dir(sqlite.path()).unwrap().count(), 0);
+    for cli in [&postgres, &sqlite] {
+        cli.run(&["migrate", "up"]);
+        assert_said("migrate_check_fine", &cli.run(&["migrate", "check"]));
+    }
+    database
+        .execute(
+            "ALTER TABLE tasks ADD COLUMN colour text; ALTER TABLE tasks ALTER COLUMN title TYPE text; \
+             DROP TABLE user_api_keys",
+        )
+        .await;
+    assert_said("migrate_check_drift", &postgres.run(&["migrate", "check"]));
+    assert_said(
+        "migrate_check_drift_json",
+        &postgres.run(&["migrate", "check", "--format", "json"]),
+    );
+    for folder in ["postgres", "sqlite"] {
+        std::fs::create_dir_all(sqlite.path().join("next").join(folder)).unwrap();
+        sqlite.file(
+            &format!("next/{folder}/0099_task_colour.up.sql"),
+            "-- Why.\nALTER TABLE tasks ADD COLUMN colour TEXT NOT NULL;\n\n\
+             CREATE INDEX tasks_colour_idx ON tasks (colour);\n\n\
+             -- lint: allow drop-table\nDROP TABLE notifications;\n",
+        );
+    }
+    assert_said(
+        "migrate_check_source",
+        &sqlite.run(&["migrate", "check", "--source", "next"]),
+    );
+    assert_said(
+        "migrate_check_no_source",
+        &sqlite.run(&["migrate", "check", "--source", "nowhere"]),
+    );
+}
+
+/// The role may log in and read, and make no schema.
+#[tokio::test]
+async fn check_without_rights() {
+    let database = TestDatabase::create().await;
+    Cli::new()
+        .env("DATABASE_URL", &database.url)
+        .run(&["migrate", "up"]);
+    database
+        .execute(
+            "CREATE ROLE todoctl_checker LOGIN PASSWORD 'checker'; \
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO todoctl_checker",
+        )
+        .await;
+    let mut url = url::Url::parse(&database.url).unwrap();
+    url.set_username("todoctl_checker").unwrap();
+    url.set_password(Some("checker")).unwrap();
+    let said = Cli::new()
+        .env("DATABASE_URL", url.as_str())
+        .run(&["migrate", "check"]);
+    database
+        .execute("DROP OWNED BY todoctl_checker; DROP ROLE todoctl_checker")
+        .await;
+    assert_said("migrate_check_no_rights", &said);
+}
+
+#[test]
+fn new() {
+    let cli = Cli::new();
+    assert_said(
+        "migrate_new_no_checkout",
+        &cli.run(&["migrate", "new", "task_colour"]),
+    );
+    for folder in ["migrations/postgres", "migrations/sqlite"] {
+        std::fs::create_dir_all(cli.path().join(folder)).unwrap();
+    }
+    cli.file("migrations/sqlite/0041_something.up.sql", "SELECT 1;\n");
+    assert_said("migrate_new", &cli.run(&["migrate", "new", "Task colour"]));
+    let up = cli
+        .path()
+        .join("migrations/postgres/0042_task_colour.up.sql");
+    assert!(
+        std::fs::read_to_string(up)
+            .unwrap()
+            .ends_with("SELECT 1;\n")
+    );
+    assert_said("migrate_new_bad_name", &cli.run(&["migrate", "new", "1;2"]));
+}
+
+/// A changed file is mended once somebody says so; an unfinished one is explained.
+#[tokio::test]
+async fn repair() {
+    let database = TestDatabase::create().await;
+    let cli = Cli::new().env("DATABASE_URL", &database.url);
+    cli.run(&["migrate", "up"]);
+    assert_said("migrate_repair_nothing", &cli.run(&["migrate", "repair"]));
+    database
+        .execute("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1")
+        .await;
+    for (name, arguments) in [
+        ("migrate_up_changed", &["migrate", "up"][..]),
+        ("migrate_status_changed", &["migrate", "status"]),
+        ("migrate_repair_dry", &["migrate", "repair", "--dry-run"]),
+        ("migrate_repair_unasked", &["migrate", "repair"]),
+        ("migrate_repair_yes", &["migrate", "repair", "--yes"]),
+    ] {
+        assert_said(name, &cli.run(arguments));
+    }
+    assert_eq!(cli.run(&["migrate", "status"]).code, 0);
+    database
+        .execute("UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2")
+        .await;
+    assert_said("migrate_up_dirty", &cli.run(&["migrate", "up"]));
+    assert_said("migrate_repair_dirty", &cli.run(&["migrate", "repair"]));
+    assert_said(
+        "migrate_repair_dirty_json",
+        &cli.run(&["migrate", "repair", "--format", "json"]),
+    );
 }

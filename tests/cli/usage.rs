@@ -15,6 +15,9 @@ fn help() {
         ("help_migrate_up", &["migrate", "up", "--help"]),
         ("help_migrate_down", &["migrate", "down", "--help"]),
         ("help_migrate_status", &["migrate", "status", "--help"]),
+        ("help_migrate_check", &["migrate", "check", "--help"]),
+        ("help_migrate_new", &["migrate", "new", "--help"]),
+        ("help_migrate_repair", &["migrate", "repair", "--help"]),
         ("help_health", &["health", "--help"]),
         ("help_session", &["session", "--help"]),
         ("help_session_create", &["session", "create", "--help"]),
@@ -22,7 +25,10 @@ fn help() {
         ("help_session_revoke", &["session", "revoke", "--help"]),
         ("help_openapi", &["openapi", "--help"]),
     ] {
-        assert_said(name, &cli.run(arguments));
+        let said = cli.run(arguments);
+        let widest = said.stdout.lines().map(str::len).max();
+        assert!(widest <= Some(80), "{name} is {widest:?} wide");
+        assert_said(name, &said);
     }
 }
 
@@ -38,6 +44,11 @@ fn mistakes() {
             &["migrate", "down", "--all", "--to", "1"],
         ),
         ("usage_zero_steps", &["migrate", "down", "--steps", "0"]),
+        (
+            "usage_dry_run_and_yes",
+            &["migrate", "down", "--dry-run", "--yes"],
+        ),
+        ("usage_no_name", &["migrate", "new"]),
         ("usage_bad_format", &["db", "check", "--format", "yaml"]),
         ("usage_no_user", &["session", "create"]),
         ("usage_blank_user", &["session", "create", "--user", " "]),

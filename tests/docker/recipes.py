@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 BLOCK = re.compile(r"^```sh\n(?P<code>.*?)^```\n(?:<!-- (?P<what>expect|interrupt after): (?P<text>[^\n]*) -->\n)?",
                    re.M | re.S)
+COLOUR = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|\(B)")
 HEADING = re.compile(r"^#+ (.*)$", re.M)
 
 
@@ -72,6 +73,7 @@ def perform(recipe, folder, environment, seconds=900):
         assert interrupted, f"{recipe.interrupt_after!r} was never shown:\n{shown[-3000:]}"
     else:
         assert status == 0, f"exit {status}:\n{shown[-3000:]}"
+    shown = COLOUR.sub("", shown)
     if recipe.expect:
         assert re.search(recipe.expect, shown, re.M), f"{recipe.expect!r} not in:\n{shown[-3000:]}"
     return shown

@@ -21,12 +21,7 @@ TEMPLATES = ROOT / "deploy/templates"
 @pytest.fixture(scope="module")
 def environment(prometheus_image, project):
     (project.folder / ".env").write_text("".join(f"{k}={v}\n" for k, v in SECRETS.items()))
-    values = {"PROMETHEUS_IMAGE": prometheus_image}
-    for name in OTHERS:
-        folder = project.folder.parent / name
-        folder.mkdir(exist_ok=True)
-        (folder / "Dockerfile").write_text(STUB)
-    yield values
+    yield {"PROMETHEUS_IMAGE": prometheus_image}
     (project.folder / ".env").unlink()
 
 
@@ -93,6 +88,12 @@ def test_a_daemon_of_the_stack_is_hardened(stack, project, environment):
 
 def test_the_others_are_built_and_wired(stack, project, environment):
     """Each from its build context, with what the contract gives it and nothing more."""
+    environment = dict(environment)
+    for name in OTHERS:
+        folder = project.folder.parent / name
+        folder.mkdir(exist_ok=True)
+        (folder / "Dockerfile").write_text(STUB)
+        environment[name.upper().replace("-", "_") + "_CONTEXT"] = f"../{name}"
     project.compose("-f", FILE, "--profile", "all", "up", "-d", *OTHERS, env=environment,
                     timeout=600)
     log = project.compose("-f", FILE, "logs", "--no-color", *OTHERS, env=environment)
@@ -122,6 +123,13 @@ def test_the_others_are_built_and_wired(stack, project, environment):
                               "exec 3<>/dev/tcp/backend/8000; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
                               env=environment)
     assert "200 OK" in reached
+
+
+def test_a_context_that_nobody_named_is_asked_for(project, environment):
+    done = project.run("docker-compose", "-f", FILE, "--profile", "frontend", "build", "frontend",
+                       env=environment, check=False)
+    assert done.returncode != 0
+    assert "FRONTEND_CONTEXT" in done.stdout
 
 
 def test_both_composes_read_it(project, environment):

@@ -4,6 +4,7 @@ use todoctl::store::migrate::{self, Down, MigrateError, State};
 
 use crate::{Home, versions};
 
+/// Contract 10.44: the chain applies, both ways.
 #[tokio::test]
 async fn up_and_down_and_up_again() {
     for home in Home::both().await {
@@ -121,6 +122,38 @@ async fn a_failed_migration_names_its_statement() {
         assert_eq!(status[0].state, State::Applied);
         assert_eq!(status[1].state, State::Pending);
     }
+}
+
+/// What `sqlx migrate info` prints follows from this table and the files; `status` says the same.
+#[tokio::test]
+async fn sqlx_info_agrees() {
+    use sqlx::migrate::Migrate as _;
+    static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/postgres");
+    let home = Home::postgres().await;
+    home.up().await.unwrap();
+    migrate::down(&home.target(), Down::Steps(1)).await.unwrap();
+    home.run("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1")
+        .await;
+    let mut connection = home.connect().await;
+    let applied = connection
+        .list_applied_migrations("_sqlx_migrations")
+        .await
+        .unwrap();
+    let info = MIGRATIONS
+        .iter()
+        .filter(|one| one.migration_type.is_up_migration())
+        .map(|one| {
+            // As sqlx-cli does it: installed, installed with another checksum, pending.
+            let state = match applied.iter().find(|row| row.version == one.version) {
+                Some(row) if row.checksum == one.checksum => State::Applied,
+                Some(_) => State::Changed,
+                None => State::Pending,
+            };
+            (one.version, state)
+        });
+    let status = home.status().await;
+    let ours = status.iter().map(|one| (one.version, one.state));
+    assert!(ours.eq(info), "{status:?}");
 }
 
 /// `sqlx migrate` and todoctl agree about a database, whichever of them migrated it.

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::migrate::Migrate;
 use todoctl::clock::Clock;
 use todoctl::config::DatabaseTarget;
-use todoctl::store::migrate::{self, MigrateError};
+use todoctl::store::migrate::{self, MigrateError, Patience, Up};
 
+use crate::support::PgBouncer;
 use crate::{Home, versions};
 
 /// Any number of replicas that start at once migrate once.
@@ -59,6 +61,83 @@ async fn the_lock_is_given_back() {
     .await
     .unwrap();
     assert_eq!(held, 0);
+}
+
+/// Whoever waits is told for whom, and for how long; then it is an error that names the process.
+#[tokio::test]
+async fn who_holds_the_lock_is_said() {
+    let home = Home::postgres().await;
+    let mut other = home.connect().await;
+    other.lock().await.unwrap();
+    let pid: i32 = sqlx::query_scalar("SELECT pg_backend_pid()")
+        .fetch_one(&mut other)
+        .await
+        .unwrap();
+    let said = std::sync::Mutex::new(Vec::new());
+    let remark = |text: &str| said.lock().unwrap().push(text.to_owned());
+    let patience = Patience::new(Duration::from_millis(500), &remark);
+    let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), patience)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, MigrateError::Locked { pid: Some(named), .. } if named == pid));
+    assert!(error.to_string().contains("connected since 2"), "{error}");
+    assert!(
+        error
+            .remedy()
+            .unwrap()
+            .contains(&format!("pg_terminate_backend({pid})"))
+    );
+    let said = said.into_inner().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains(&format!("pid {pid}, ")), "{said:?}");
+    assert!(said[0].ends_with("500ms at most"), "{said:?}");
+}
+
+/// The same on SQLite, where the lock is a file.
+#[tokio::test]
+async fn a_locked_file_is_said() {
+    let home = Home::sqlite();
+    let Home::Sqlite(directory) = &home else {
+        unreachable!()
+    };
+    let path = directory.path().join("todo.db-migrate.lock");
+    let file = std::fs::File::create(&path).unwrap();
+    file.lock().unwrap();
+    let patience = Patience::new(Duration::from_millis(300), &|_| {});
+    let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), patience)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("todo.db-migrate.lock"),
+        "{error}"
+    );
+}
+
+/// A pooler whose address does not tell is found out before a lock is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hidden_pooler_is_found_out() {
+    let Home::Postgres(database) = Home::postgres().await else {
+        unreachable!()
+    };
+    let pooler = PgBouncer::start(&database.url);
+    let target = todoctl::config::database_url::parse(&pooler.url)
+        .unwrap()
+        .value;
+    let DatabaseTarget::Postgres(server) = &target else {
+        unreachable!()
+    };
+    assert!(!server.pooled, "the address must not tell");
+    let error = migrate::up(&target, &Clock::system()).await.unwrap_err();
+    assert!(
+        matches!(error, MigrateError::ThroughPooler { .. }),
+        "{error}"
+    );
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_one(&mut sqlx::PgConnection::connect(&database.url).await.unwrap())
+            .await
+            .unwrap();
+    assert_eq!(tables, 0);
 }
 
 /// A pooler keeps no session locks, so it is refused by name of what to set.

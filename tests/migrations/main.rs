@@ -10,6 +10,7 @@
 mod support;
 
 mod adoption;
+mod depth;
 mod history;
 mod locking;
 

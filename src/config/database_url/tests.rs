@@ -56,6 +56,7 @@ fn hosts_and_sockets() {
     }
 }
 
+/// Contract 10.4: verified unless told otherwise.
 #[test]
 fn how_far_the_server_is_verified() {
     for (text, expected) in [

@@ -8,7 +8,8 @@ use crate::config::DatabaseTarget;
 use crate::domain::Timestamp;
 use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite};
 
-use super::{Applied, Direction, MigrateError, lock};
+use super::history::Applied;
+use super::{Direction, MigrateError, Patience, lock, statements};
 
 /// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
@@ -18,6 +19,8 @@ pub(super) const APPLIED_VERSIONS: &str = "SELECT version FROM _sqlx_migrations 
 
 const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
      FROM _sqlx_migrations ORDER BY version";
+
+const SET_CHECKSUM: &str = "UPDATE _sqlx_migrations SET checksum = $2 WHERE version = $1";
 
 const FORGET: &str = "DELETE FROM _sqlx_migrations WHERE version = $1";
 
@@ -101,9 +104,9 @@ impl MigrationConnection {
     }
 
     /// Takes PostgreSQL's lock; SQLite's is a file.
-    pub async fn take_lock(&mut self) -> Result<(), MigrateError> {
+    pub async fn take_lock(&mut self, patience: Patience<'_>) -> Result<(), MigrateError> {
         if let Self::Postgres(connection) = self {
-            lock::take_advisory(connection).await?;
+            lock::take_advisory(connection, patience).await?;
             sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await?;
         }
         Ok(())
@@ -190,33 +193,71 @@ impl MigrationConnection {
         Ok(())
     }
 
+    /// Runs statements of this program's own, without looking at what they answer.
+    pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        on_engine!(self, |connection, _| {
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(connection)
+                .await
+                .map(drop)
+        })
+    }
+
+    /// The one number that a query of this program's own answers.
+    pub async fn number(&mut self, sql: &str) -> Result<i64, sqlx::Error> {
+        on_engine!(self, |connection, _| {
+            sqlx::query_scalar(AssertSqlSafe(sql))
+                .persistent(false)
+                .fetch_one(connection)
+                .await
+        })
+    }
+
+    /// Begins a transaction of which nothing is to stay: see [`Self::undo`].
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let begin = match self {
+            Self::Postgres(_) => POSTGRES.begin,
+            Self::Sqlite(_) => SQLITE.begin,
+        };
+        self.execute(begin).await
+    }
+
+    /// Takes back what was done since [`Self::begin`].
+    pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
+        self.execute("ROLLBACK").await
+    }
+
+    /// Runs a migration's statements and notes nothing: for transactions that are undone.
+    pub async fn rehearse(
+        &mut self,
+        migration: &sqlx::migrate::Migration,
+        direction: Direction,
+    ) -> Result<(), MigrateError> {
+        for statement in statements(migration.sql.as_str()) {
+            let ran = self.execute(statement).await;
+            ran.map_err(|error| MigrateError::statement(migration, direction, statement, error))?;
+        }
+        Ok(())
+    }
+
+    /// Notes another checksum for an applied migration.
+    pub async fn set_checksum(&mut self, version: i64, checksum: &[u8]) -> Result<(), sqlx::Error> {
+        on_engine!(self, |connection, _| {
+            sqlx::query(SET_CHECKSUM)
+                .bind(version)
+                .bind(checksum)
+                .persistent(false)
+                .execute(connection)
+                .await
+                .map(drop)
+        })
+    }
+
     /// Says goodbye, which frees PostgreSQL's lock; that the server may be gone does not matter.
     pub async fn close(self) {
         let closed = on_engine!(self, |connection, _| connection.close().await);
         if let Err(error) = closed {
             tracing::debug!(%error, "a connection did not close cleanly");
         }
-    }
-}
-
-/// The statements of a migration file: they are separated by an empty line, and hold none.
-///
-/// One by one they are sent, so that the one that fails can be named.
-fn statements(sql: &str) -> impl Iterator<Item = &str> {
-    sql.split("\n\n").map(str::trim).filter(|text| {
-        text.lines()
-            .any(|line| !line.is_empty() && !line.trim_start().starts_with("--"))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_fall_into_statements() {
-        let sql = "-- About it.\n--\n-- More.\n\n-- One.\nSELECT 1;\n\n\nDO $$\nBEGIN\nEND $$;\n";
-        let found: Vec<&str> = statements(sql).collect();
-        assert_eq!(found, ["-- One.\nSELECT 1;", "DO $$\nBEGIN\nEND $$;"]);
     }
 }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use sqlx::postgres::PgDatabaseError;
 
+use crate::config::PostgresTarget;
 use crate::store::ConnectError;
 
 use super::Direction;
+use super::catalog::quoted;
 
 /// A statement longer than this is cut off in messages.
 const SHOWN: usize = 600;
@@ -30,6 +32,8 @@ pub enum MigrateError {
     Locked {
         /// Who holds the lock, as far as is known.
         holder: String,
+        /// Its server process, where it is PostgreSQL's.
+        pid: Option<i32>,
     },
     /// The file that serves as a lock cannot be had.
     #[error("the lock file {} cannot be used: {source}", path.display())]
@@ -62,6 +66,22 @@ pub enum MigrateError {
         database: i64,
         /// The program's newest version.
         program: i64,
+    },
+    /// A version to go to that this program does not have.
+    #[error("there is no migration {version}; this todoctl knows versions up to {newest}")]
+    NoSuchVersion {
+        /// What was asked for.
+        version: i64,
+        /// The program's newest version.
+        newest: i64,
+    },
+    /// The schema to compare with cannot be made.
+    #[error("the schema cannot be compared: this role may not make another one beside it")]
+    NoScratch {
+        /// What would allow it.
+        grant: String,
+        /// What the server said.
+        source: sqlx::Error,
     },
     /// A migration that this program does not know was to be reverted.
     #[error("migration {version} is not known to this todoctl, so it cannot revert it")]
@@ -123,20 +143,31 @@ impl MigrateError {
             Self::ThroughPooler { .. } => {
                 "set DATABASE_URL_UNPOOLED to the server's own address, past the pooler"
             }
-            Self::Locked { .. } => {
-                "wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend(PID)'"
+            Self::Locked { pid: Some(pid), .. } => {
+                return Some(format!(
+                    "wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend({pid})'"
+                ));
+            }
+            Self::Locked { pid: None, .. } => {
+                "wait for it; if it hangs, end that process, then: todoctl migrate up"
             }
             Self::LockFile { path, .. } => {
                 let path = path.display();
                 return Some(format!("let this user write {path} and its directory"));
             }
-            Self::Dirty { .. } => {
-                "undo by hand what it left, delete its row from _sqlx_migrations, then: todoctl migrate up"
-            }
+            Self::Dirty { .. } => "todoctl migrate repair --dry-run",
             Self::Changed { .. } => {
-                "deploy the todoctl that applied it, or restore the file; todoctl migrate status lists them all"
+                "deploy the todoctl that applied it, or, if only the file's look has changed: todoctl migrate repair"
             }
-            Self::Newer { .. } => "deploy the newer todoctl that migrated it",
+            Self::Newer { .. } => {
+                "deploy the newer todoctl that migrated it; to go on with this one, without migrating: --allow-newer"
+            }
+            Self::NoSuchVersion { .. } => "todoctl migrate status",
+            Self::NoScratch { grant, .. } => {
+                return Some(format!(
+                    "as the database's owner: psql -c '{grant}'; or check a restored copy of it"
+                ));
+            }
             Self::NotOurs { .. } => "run the newer todoctl that applied it: todoctl migrate down",
             Self::Irreversible { .. } => "restore a backup from before it",
             Self::Statement(_) if self.is_lock_timeout() => {
@@ -149,6 +180,23 @@ impl MigrateError {
             Self::Query(_) => "todoctl db check",
         };
         Some(text.to_owned())
+    }
+
+    /// PostgreSQL, appendix A: 42501 `insufficient_privilege`, 25006 `read_only_sql_transaction`.
+    pub(super) fn no_scratch(server: &PostgresTarget, error: sqlx::Error) -> Self {
+        let refused = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
+        if refused {
+            let (database, role) = (quoted(&server.database), quoted(&server.user));
+            Self::NoScratch {
+                grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
+                source: error,
+            }
+        } else {
+            Self::Query(error)
+        }
     }
 
     pub(super) fn statement(

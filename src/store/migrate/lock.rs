@@ -11,14 +11,40 @@ use crate::store::connect::create_directory;
 
 use super::MigrateError;
 
-/// How long another process may take.
-const LIMIT: Duration = Duration::from_secs(5 * 60);
-
 /// How often the lock is tried.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// How often the log tells who is waited for.
 const REMARK: Duration = Duration::from_secs(10);
+
+/// How long another process may take, and who is told that it is waited for.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// From the first try on.
+    pub limit: Duration,
+    remark: &'a (dyn Fn(&str) + Sync),
+}
+
+impl<'a> Patience<'a> {
+    /// As long as another process may reasonably take.
+    pub const LIMIT: Duration = Duration::from_secs(5 * 60);
+
+    /// Tells `remark` who is waited for, at once and then every 10 s.
+    pub fn new(limit: Duration, remark: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Self { limit, remark }
+    }
+
+    pub(super) fn tell(&self, text: &str) {
+        (self.remark)(text);
+    }
+}
+
+impl Default for Patience<'_> {
+    /// Five minutes, told to the log.
+    fn default() -> Self {
+        Self::new(Self::LIMIT, &|text| tracing::info!("{text}"))
+    }
+}
 
 /// Who holds the advisory lock `$1`: a bigint key is two halves in `pg_locks`.
 const HOLDER: &str = "SELECT l.pid, CAST(a.application_name AS text), CAST(a.backend_start AS text)
@@ -32,12 +58,15 @@ const HOLDER: &str = "SELECT l.pid, CAST(a.application_name AS text), CAST(a.bac
 ///
 /// It is tried again and again rather than waited for: a session that waits
 /// holds a snapshot, and `CREATE INDEX CONCURRENTLY` waits for that.
-pub(super) async fn take_advisory(connection: &mut PgConnection) -> Result<(), MigrateError> {
+pub(super) async fn take_advisory(
+    connection: &mut PgConnection,
+    patience: Patience<'_>,
+) -> Result<(), MigrateError> {
     let database: String = sqlx::query_scalar("SELECT current_database()")
         .fetch_one(&mut *connection)
         .await?;
     let id = lock_id(&database);
-    let mut waiting = Waiting::begin();
+    let mut waiting = Waiting::begin(patience);
     loop {
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(id)
@@ -58,53 +87,72 @@ fn lock_id(database: &str) -> i64 {
     0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
 }
 
-async fn holder(connection: &mut PgConnection, id: i64) -> Result<String, MigrateError> {
+/// Who holds a lock, in words, and the server process if there is one to end.
+struct Holder {
+    text: String,
+    pid: Option<i32>,
+}
+
+async fn holder(connection: &mut PgConnection, id: i64) -> Result<Holder, MigrateError> {
     type Row = (i32, Option<String>, Option<String>);
     let row: Option<Row> = sqlx::query_as(HOLDER)
         .bind(id)
         .fetch_optional(connection)
         .await?;
     Ok(row.map_or_else(
-        || "who holds the lock is not known".to_owned(),
+        || Holder {
+            text: "who holds the lock is not known".to_owned(),
+            pid: None,
+        },
         |(pid, name, since)| {
             let name = name.filter(|name| !name.is_empty());
-            format!(
-                "pid {pid}, {}, connected since {}",
-                name.as_deref().unwrap_or("without a name"),
-                since.as_deref().unwrap_or("an unknown time"),
-            )
+            Holder {
+                text: format!(
+                    "pid {pid}, {}, connected since {}",
+                    name.as_deref().unwrap_or("without a name"),
+                    since.as_deref().unwrap_or("an unknown time"),
+                ),
+                pid: Some(pid),
+            }
         },
     ))
 }
 
 /// How long is waited already, and when that is worth a line.
-struct Waiting {
+struct Waiting<'a> {
+    patience: Patience<'a>,
     since: Instant,
     remarked: Option<Instant>,
 }
 
-impl Waiting {
-    fn begin() -> Self {
+impl<'a> Waiting<'a> {
+    fn begin(patience: Patience<'a>) -> Self {
         Self {
+            patience,
             since: Instant::now(),
             remarked: None,
         }
     }
 
-    fn wants_holder(&self) -> bool {
-        self.since.elapsed() > LIMIT || self.remarked.is_none_or(|last| last.elapsed() > REMARK)
+    fn is_over(&self) -> bool {
+        self.since.elapsed() > self.patience.limit
     }
 
-    /// Logs who is waited for; an error once that took too long.
-    fn remark(&mut self, holder: String) -> Result<(), MigrateError> {
-        if self.since.elapsed() > LIMIT {
-            return Err(MigrateError::Locked { holder });
+    fn wants_holder(&self) -> bool {
+        self.is_over() || self.remarked.is_none_or(|last| last.elapsed() > REMARK)
+    }
+
+    /// Tells who is waited for; an error once that took too long.
+    fn remark(&mut self, holder: Holder) -> Result<(), MigrateError> {
+        let Holder { text, pid } = holder;
+        if self.is_over() {
+            return Err(MigrateError::Locked { holder: text, pid });
         }
         self.remarked = Some(Instant::now());
-        tracing::info!(
-            holder,
-            "another process is migrating this database; waiting for it"
-        );
+        self.patience.tell(&format!(
+            "another process is migrating this database ({text}); waiting for it, {} at most",
+            humantime::format_duration(self.patience.limit)
+        ));
         Ok(())
     }
 }
@@ -117,7 +165,10 @@ impl Waiting {
 pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long as it")] File);
 
 impl FileLock {
-    pub async fn take(database: &SqliteTarget) -> Result<Self, MigrateError> {
+    pub async fn take(
+        database: &SqliteTarget,
+        patience: Patience<'_>,
+    ) -> Result<Self, MigrateError> {
         create_directory(database)?;
         let mut path = database.path.clone().into_os_string();
         path.push("-migrate.lock");
@@ -132,7 +183,7 @@ impl FileLock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        let mut waiting = Waiting::begin();
+        let mut waiting = Waiting::begin(patience);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
@@ -140,7 +191,10 @@ impl FileLock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             if waiting.wants_holder() {
-                waiting.remark(format!("it holds {}", path.display()))?;
+                waiting.remark(Holder {
+                    text: format!("it holds {}", path.display()),
+                    pid: None,
+                })?;
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -1,0 +1,128 @@
+//! What a schema consists of, in lines that can be compared and read.
+
+use std::collections::BTreeMap;
+
+use super::connection::MigrationConnection;
+
+/// Objects by their names (`table tasks`), each with its parts (`column title`)
+/// and what they are (`text not null`).
+pub(super) type Schema = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The part that SQLite knows a table by. It tells what the other parts leave
+/// out, such as checks, but also blanks and the order of its columns.
+pub(super) const TEXT: &str = "definition";
+
+/// Tables, views, types and functions of the current schema, without those of extensions.
+/// `pg_get_…(…, true)` names what is in the search path without its schema.
+const POSTGRES: &str = r"
+WITH here AS (
+    SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
+), relation AS (
+    SELECT c.oid, c.relname, CASE WHEN c.relkind IN ('v', 'm') THEN 'view ' ELSE 'table ' END || c.relname AS object
+    FROM pg_catalog.pg_class c
+    WHERE c.relnamespace = (SELECT oid FROM here) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+)
+SELECT r.object, 'column ' || a.attname,
+    concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
+        CASE WHEN a.attnotnull THEN 'not null' END,
+        CASE WHEN a.attidentity <> '' THEN 'identity' END,
+        CASE WHEN a.attgenerated <> '' THEN 'generated' END,
+        'default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid, true))
+FROM relation r
+JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
+UNION ALL
+SELECT r.object, 'constraint ' || c.conname, pg_catalog.pg_get_constraintdef(c.oid, true)
+FROM relation r
+JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
+UNION ALL
+SELECT r.object, 'index ' || i.relname,
+    pg_catalog.pg_get_indexdef(x.indexrelid, 0, true) || CASE WHEN x.indisvalid THEN '' ELSE ' (invalid)' END
+FROM relation r
+JOIN pg_catalog.pg_index x ON x.indrelid = r.oid
+JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conindid = x.indexrelid AND c.conrelid = r.oid)
+UNION ALL
+SELECT r.object, 'sequence ' || c.relname, pg_catalog.format_type(s.seqtypid, NULL)
+FROM relation r
+JOIN pg_catalog.pg_depend p ON p.refobjid = r.oid AND p.deptype IN ('a', 'i') AND p.classid = 'pg_catalog.pg_class'::regclass
+JOIN pg_catalog.pg_sequence s ON s.seqrelid = p.objid
+JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
+UNION ALL
+SELECT r.object, 'trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid, true)
+FROM relation r
+JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
+UNION ALL
+SELECT r.object, 'query', pg_catalog.pg_get_viewdef(r.oid, true)
+FROM relation r
+WHERE r.object LIKE 'view %'
+UNION ALL
+SELECT 'type ' || t.typname, 'labels', string_agg(e.enumlabel, ', ' ORDER BY e.enumsortorder)
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_enum e ON e.enumtypid = t.oid
+WHERE t.typnamespace = (SELECT oid FROM here)
+GROUP BY t.typname
+UNION ALL
+SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
+    'md5 of its body ' || md5(p.prosrc)
+FROM pg_catalog.pg_proc p
+WHERE p.pronamespace = (SELECT oid FROM here)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                  WHERE d.objid = p.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_proc'::regclass)";
+
+const SQLITE: &str = r#"
+WITH relation AS (SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\')
+SELECT 'table ' || r.name, 'column ' || c.name,
+    c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
+        || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END
+FROM relation r, pragma_table_xinfo(r.name) c
+UNION ALL
+SELECT 'table ' || r.name, 'foreign key ' || f."from",
+    f."table" || COALESCE(' (' || f."to" || ')', '') || ' on delete ' || lower(f.on_delete)
+FROM relation r, pragma_foreign_key_list(r.name) f
+UNION ALL
+SELECT 'table ' || r.name,
+    'unique ' || (SELECT group_concat(c.name, ', ') FROM pragma_index_info(i.name) c), 'yes'
+FROM relation r, pragma_index_list(r.name) i
+WHERE i.origin = 'u'
+UNION ALL
+SELECT 'table ' || r.name, 'definition', r.sql
+FROM relation r
+UNION ALL
+SELECT CASE WHEN s.type = 'view' THEN 'view ' || s.name ELSE 'table ' || s.tbl_name END, s.type || ' ' || s.name, s.sql
+FROM sqlite_schema s
+WHERE s.type IN ('index', 'trigger', 'view') AND s.sql IS NOT NULL"#;
+
+impl MigrationConnection {
+    /// Reads the current schema, without the migrator's own table.
+    pub async fn schema(&mut self) -> Result<Schema, sqlx::Error> {
+        type Row = (String, String, String);
+        let rows: Vec<Row> = match self {
+            Self::Postgres(connection) => {
+                let query = sqlx::query_as(POSTGRES).persistent(false);
+                query.fetch_all(connection).await?
+            }
+            Self::Sqlite(connection) => {
+                let query = sqlx::query_as(SQLITE).persistent(false);
+                query.fetch_all(connection).await?
+            }
+        };
+        let mut schema = Schema::new();
+        for (object, part, definition) in rows {
+            if object != "table _sqlx_migrations" {
+                let parts = schema.entry(object).or_default();
+                parts.insert(part, one_line(&definition));
+            }
+        }
+        Ok(schema)
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A name as both engines read it in a statement.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

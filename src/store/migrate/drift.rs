@@ -1,0 +1,245 @@
+//! What differs between a database's schema and what its migrations make.
+//!
+//! The wanted schema is not written down anywhere: the migrations that the
+//! database has are run again, on SQLite in memory, on PostgreSQL in a schema
+//! of its own within a transaction that is rolled back.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use sqlx::{Connection as _, SqliteConnection};
+
+use crate::config::{DatabaseTarget, PostgresTarget};
+
+use super::catalog::{Schema, TEXT, quoted};
+use super::connection::MigrationConnection;
+use super::history::{State, compare};
+use super::{Direction, MigrateError, Migration, find, migrator};
+
+/// Tables that nobody else has: each of these is looked at, wanted or not.
+const OURS: &str = "table todoctl_";
+
+/// One part of the schema that is not as the migrations make it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What it belongs to, such as `table tasks`.
+    pub object: String,
+    /// Which part, such as `column title`; `None` is the object itself.
+    pub part: Option<String>,
+    /// What the migrations make; `None` is nothing.
+    pub expected: Option<String>,
+    /// What the database has; `None` is nothing.
+    pub found: Option<String>,
+}
+
+/// What is there, for the checks that follow.
+#[derive(Debug)]
+pub struct Compared {
+    /// How each migration stands.
+    pub migrations: Vec<Migration>,
+    /// What is not as it should be. `None` where a newer program migrated the
+    /// database: what it made cannot be known.
+    pub differences: Result<Option<Vec<Difference>>, MigrateError>,
+    /// The tables of the database, and its indexes.
+    pub existing: Existing,
+}
+
+/// Names that new migrations may meet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Existing {
+    /// Tables.
+    pub tables: BTreeSet<String>,
+    /// Indexes.
+    pub indexes: BTreeSet<String>,
+}
+
+/// Compares a database with its migrations. Nothing in it is changed.
+pub async fn compare_with_migrations(target: &DatabaseTarget) -> Result<Compared, MigrateError> {
+    let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
+        return Ok(Compared {
+            migrations: compare(migrator(target), Vec::new()),
+            differences: Ok(Some(Vec::new())),
+            existing: Existing::default(),
+        });
+    };
+    let outcome = compared(&mut connection, target).await;
+    connection.close().await;
+    outcome
+}
+
+async fn compared(
+    connection: &mut MigrationConnection,
+    target: &DatabaseTarget,
+) -> Result<Compared, MigrateError> {
+    let migrations = compare(migrator(target), connection.applied().await?);
+    let found = connection.schema().await?;
+    let differences = if migrations.iter().any(|one| one.state == State::Missing) {
+        Ok(None)
+    } else {
+        let expected = expected(connection, target, &migrations).await;
+        expected.map(|expected| Some(between(&expected, &found)))
+    };
+    Ok(Compared {
+        differences,
+        existing: existing(&found),
+        migrations,
+    })
+}
+
+fn existing(schema: &Schema) -> Existing {
+    let named = |name: &str, kind: &str| name.strip_prefix(kind).map(str::to_owned);
+    Existing {
+        tables: schema
+            .keys()
+            .filter_map(|object| named(object, "table "))
+            .collect(),
+        indexes: schema
+            .values()
+            .flat_map(|parts| parts.keys())
+            .filter_map(|part| named(part, "index "))
+            .collect(),
+    }
+}
+
+/// The schema that the applied migrations make where there is nothing.
+async fn expected(
+    connection: &mut MigrationConnection,
+    target: &DatabaseTarget,
+    migrations: &[Migration],
+) -> Result<Schema, MigrateError> {
+    let applied = migrations
+        .iter()
+        .filter(|one| matches!(one.state, State::Applied | State::Changed))
+        .filter_map(|one| find(migrator(target), one.version, Direction::Up));
+    match target {
+        DatabaseTarget::Postgres(server) => {
+            connection.begin().await?;
+            open_scratch(connection, server).await?;
+            for migration in applied {
+                connection.rehearse(migration, Direction::Up).await?;
+            }
+            let schema = connection.schema().await?;
+            connection.undo().await?;
+            Ok(schema)
+        }
+        DatabaseTarget::Sqlite(_) => {
+            let memory = SqliteConnection::connect("sqlite::memory:").await?;
+            let mut memory = MigrationConnection::Sqlite(memory);
+            for migration in applied {
+                memory.rehearse(migration, Direction::Up).await?;
+            }
+            let schema = memory.schema().await?;
+            memory.close().await;
+            Ok(schema)
+        }
+    }
+}
+
+/// A schema with nothing in it, and nothing else in sight.
+async fn open_scratch(
+    connection: &mut MigrationConnection,
+    server: &PostgresTarget,
+) -> Result<(), MigrateError> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| sqlx::Error::Io(std::io::Error::other(error.to_string())))?;
+    let name = quoted(&format!("todoctl_check_{}", hex::encode(random)));
+    let made = connection.execute(&format!("CREATE SCHEMA {name}")).await;
+    made.map_err(|error| MigrateError::no_scratch(server, error))?;
+    // Of this transaction alone: both end with it.
+    connection
+        .execute(&format!(
+            "SET LOCAL search_path = {name}; SET LOCAL statement_timeout = 0"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// What differs, in the order of the names. Tables of others are none of our business.
+fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let objects: BTreeSet<&String> = expected
+        .keys()
+        .chain(found.keys().filter(|object| object.starts_with(OURS)))
+        .collect();
+    for object in objects {
+        let whole = |expected: bool| Difference {
+            object: object.clone(),
+            part: None,
+            expected: expected.then(|| object.clone()),
+            found: (!expected).then(|| object.clone()),
+        };
+        match (expected.get(object), found.get(object)) {
+            (Some(_), None) => differences.push(whole(true)),
+            (None, Some(_)) => differences.push(whole(false)),
+            (Some(expected), Some(found)) => {
+                let parts: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+                let mut here: Vec<Difference> = parts
+                    .into_iter()
+                    .filter(|part| expected.get(*part) != found.get(*part))
+                    .map(|part| Difference {
+                        object: object.clone(),
+                        part: Some(part.clone()),
+                        expected: expected.get(part).cloned(),
+                        found: found.get(part).cloned(),
+                    })
+                    .collect();
+                // The whole text differs with each of its parts: then they tell it better.
+                if here.len() > 1 {
+                    here.retain(|one| one.part.as_deref() != Some(TEXT));
+                }
+                differences.extend(here);
+            }
+            (None, None) => {}
+        }
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(objects: &[(&str, &[(&str, &str)])]) -> Schema {
+        let part = |(name, what): &(&str, &str)| ((*name).to_owned(), (*what).to_owned());
+        objects
+            .iter()
+            .map(|(object, parts)| ((*object).to_owned(), parts.iter().map(part).collect()))
+            .collect()
+    }
+
+    #[test]
+    fn parts_that_differ_are_told_and_foreign_tables_are_not() {
+        let expected = schema(&[
+            ("table tasks", &[("column id", "bigint"), (TEXT, "a")]),
+            ("table gone", &[]),
+        ]);
+        let found = schema(&[
+            ("table tasks", &[("column id", "integer"), (TEXT, "b")]),
+            ("table user", &[("column id", "text")]),
+            ("table todoctl_old", &[]),
+        ]);
+        let told: Vec<String> = between(&expected, &found)
+            .into_iter()
+            .map(|one| {
+                let part = one.part.unwrap_or_default();
+                format!("{} {part} {:?} {:?}", one.object, one.expected, one.found)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                r#"table gone  Some("table gone") None"#,
+                r#"table tasks column id Some("bigint") Some("integer")"#,
+                r#"table todoctl_old  None Some("table todoctl_old")"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn the_text_of_a_table_is_told_where_nothing_else_is() {
+        let expected = schema(&[("table tasks", &[(TEXT, "CHECK (a > 0)")])]);
+        let found = schema(&[("table tasks", &[(TEXT, "CHECK (a > 1)")])]);
+        assert_eq!(between(&expected, &found).len(), 1);
+    }
+}

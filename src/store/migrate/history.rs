@@ -1,0 +1,195 @@
+//! How the migrations of a database and those of the program go together.
+
+use std::collections::BTreeMap;
+
+use sqlx::migrate::Migrator;
+
+use crate::domain::Timestamp;
+
+use super::{MigrateError, newest, ups};
+
+/// How one migration and one database go together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// In the database, as this program has it.
+    Applied,
+    /// Not in the database yet.
+    Pending,
+    /// In the database, and not in this program: a newer one applied it.
+    Missing,
+    /// In the database, but its file has changed since.
+    Changed,
+    /// Begun by another tool, and not finished.
+    Dirty,
+}
+
+/// One migration of the program, of the database, or of both.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Migration {
+    /// Its number.
+    pub version: i64,
+    /// Its name.
+    pub description: String,
+    /// How it stands.
+    pub state: State,
+    /// When it was applied, if it was.
+    pub applied_at: Option<Timestamp>,
+}
+
+/// How far `down` goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Down {
+    /// So many migrations.
+    Steps(usize),
+    /// Until this one is the newest; 0 is an empty database.
+    To(i64),
+}
+
+/// The migrations that `down` would revert, newest first.
+///
+/// Fails where one of them is not this program's to revert.
+pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, MigrateError> {
+    let mut applied: Vec<&Migration> = found
+        .iter()
+        .filter(|one| one.state != State::Pending)
+        .collect();
+    applied.sort_by_key(|one| std::cmp::Reverse(one.version));
+    let planned: Vec<Migration> = match down {
+        Down::Steps(steps) => applied.into_iter().take(steps).cloned().collect(),
+        Down::To(version) => applied
+            .into_iter()
+            .take_while(|one| one.version > version)
+            .cloned()
+            .collect(),
+    };
+    match planned.iter().find(|one| one.state == State::Missing) {
+        Some(unknown) => Err(MigrateError::NotOurs {
+            version: unknown.version,
+        }),
+        None => Ok(planned),
+    }
+}
+
+/// A row of `_sqlx_migrations`.
+pub(super) struct Applied {
+    pub version: i64,
+    pub description: String,
+    pub installed_on: Timestamp,
+    pub success: bool,
+    pub checksum: Vec<u8>,
+}
+
+pub(super) fn compare(migrations: &Migrator, rows: Vec<Applied>) -> Vec<Migration> {
+    let mut all: BTreeMap<i64, Migration> = ups(migrations)
+        .map(|one| {
+            let pending = Migration {
+                version: one.version,
+                description: one.description.to_string(),
+                state: State::Pending,
+                applied_at: None,
+            };
+            (one.version, pending)
+        })
+        .collect();
+    for row in rows {
+        let ours = ups(migrations).find(|one| one.version == row.version);
+        let state = match ours {
+            _ if !row.success => State::Dirty,
+            None => State::Missing,
+            Some(ours) if *ours.checksum != *row.checksum => State::Changed,
+            Some(_) => State::Applied,
+        };
+        all.insert(
+            row.version,
+            Migration {
+                version: row.version,
+                description: row.description,
+                state,
+                applied_at: Some(row.installed_on),
+            },
+        );
+    }
+    all.into_values().collect()
+}
+
+/// Whether the program may go on where the database stands.
+pub(super) fn check_history(
+    migrations: &Migrator,
+    found: &[Migration],
+) -> Result<(), MigrateError> {
+    for one in found {
+        let version = one.version;
+        match one.state {
+            State::Applied | State::Pending => {}
+            State::Dirty => return Err(MigrateError::Dirty { version }),
+            State::Changed => {
+                return Err(MigrateError::Changed {
+                    version,
+                    description: one.description.clone(),
+                });
+            }
+            State::Missing => {
+                return Err(MigrateError::Newer {
+                    database: found.iter().map(|one| one.version).max().unwrap_or(0),
+                    program: newest(migrations),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(states: &[State]) -> Vec<Migration> {
+        (1..)
+            .zip(states)
+            .map(|(version, &state)| Migration {
+                version,
+                description: String::new(),
+                state,
+                applied_at: None,
+            })
+            .collect()
+    }
+
+    fn planned(states: &[State], down: Down) -> Option<Vec<i64>> {
+        let plan = plan_down(&found(states), down).ok()?;
+        Some(plan.iter().map(|one| one.version).collect())
+    }
+
+    #[test]
+    fn what_down_reverts() {
+        use State::{Applied, Changed, Missing, Pending};
+        let all = [Applied, Changed, Applied, Pending];
+        assert_eq!(planned(&all, Down::Steps(1)), Some(vec![3]));
+        assert_eq!(planned(&all, Down::Steps(9)), Some(vec![3, 2, 1]));
+        assert_eq!(planned(&all, Down::To(2)), Some(vec![3]));
+        assert_eq!(planned(&all, Down::To(0)), Some(vec![3, 2, 1]));
+        assert_eq!(planned(&[Pending], Down::Steps(1)), Some(vec![]));
+        assert_eq!(planned(&[Applied, Missing], Down::Steps(1)), None);
+    }
+
+    #[test]
+    fn a_history_that_does_not_fit_stops() {
+        use State::{Applied, Changed, Dirty, Missing, Pending};
+        let checked = |states: &[State]| check_history(&super::super::POSTGRES, &found(states));
+        assert!(checked(&[Applied, Pending]).is_ok());
+        assert!(matches!(
+            checked(&[Applied, Dirty]),
+            Err(MigrateError::Dirty { version: 2 })
+        ));
+        assert!(matches!(
+            checked(&[Changed]),
+            Err(MigrateError::Changed { version: 1, .. })
+        ));
+        let Err(MigrateError::Newer { database, .. }) = checked(&[Applied, Applied, Missing])
+        else {
+            panic!("a newer database is refused");
+        };
+        assert_eq!(database, 3);
+    }
+}
