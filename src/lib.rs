@@ -16,6 +16,10 @@ pub mod services;
 pub mod store;
 pub mod telemetry;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use api::fuzzing;
+
 /// The commit this was built from, seven digits; empty where it is not known.
 pub const COMMIT: &str = env!("TODOCTL_BUILT_FROM");
 

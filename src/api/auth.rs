@@ -15,6 +15,8 @@ use crate::telemetry::Metrics;
 
 use super::error::ApiError;
 
+#[cfg(any(fuzzing, test))]
+pub(super) mod fuzzing;
 mod jwt;
 
 use jwt::{Jwts, Signer};

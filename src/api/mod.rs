@@ -22,6 +22,8 @@ mod cursor;
 pub mod docs;
 mod document;
 mod error;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod health;
 mod idempotency;
 mod layers;

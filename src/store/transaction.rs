@@ -27,15 +27,17 @@ use super::StoreError;
 /// loses its connection, and the server takes back what was not committed. A body must not
 /// turn a statement's error into `Ok`: PostgreSQL would answer COMMIT, and roll back.
 ///
-/// PostgreSQL's isolation is named, because a server's default may be another, under which a
-/// row that was waited for is an error. SQLite begins with BEGIN IMMEDIATE, because a transaction that read first could not be
-/// sure to become a writer. A connection that turns out to be lost at BEGIN is replaced
-/// once: nothing was done on it yet.
+/// PostgreSQL's isolation level is named, because a server's default may be another, under
+/// which a row that was waited for is an error. SQLite begins with BEGIN IMMEDIATE, because
+/// a transaction that read first could not be sure to become a writer. A connection that
+/// turns out to be lost at BEGIN is replaced once: nothing was done on it yet.
 macro_rules! transaction {
     ($store:expr, |$connection:ident| $work:expr) => {
         match &$store.engine {
             $crate::store::Engine::Postgres(pool) => {
-                $crate::store::transaction::transaction!(@pool pool, "BEGIN ISOLATION LEVEL READ COMMITTED", $connection, $work)
+                $crate::store::transaction::transaction!(
+                    @pool pool, "BEGIN ISOLATION LEVEL READ COMMITTED", $connection, $work
+                )
             }
             $crate::store::Engine::Sqlite(engine) => {
                 let done = $crate::store::transaction::transaction!(
