@@ -25,6 +25,7 @@ const WAKE_BUDGET: Duration = Duration::from_secs(30);
 /// How long a job may take to end what it was at when the last request was answered; both
 /// were told to end together.
 const JOB_GRACE: Duration = Duration::from_secs(1);
+
 pub(super) const EXAMPLES: &str = "\
 Settings come from the environment and from ./.env; .env.example lists them.
 SIGTERM and SIGINT stop it once the requests under way are answered.

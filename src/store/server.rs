@@ -8,6 +8,9 @@ use super::connect::open_postgres;
 use super::dialect::Dialect;
 use super::error::ConnectError;
 
+/// How often two connections are compared.
+const ROUNDS: usize = 5;
+
 /// What one look at a PostgreSQL server tells.
 pub(super) struct ServerTraits {
     /// Whether statements may be prepared once and used again.
@@ -29,12 +32,10 @@ impl ServerTraits {
             PoolerMode::Transaction => true,
             PoolerMode::None => false,
             PoolerMode::Detect => {
-                // Two open connections that share a server process have a pooler in between.
                 let mut second = open_postgres(target).await?;
-                let one = backend_pid(&mut first).await.map_err(named)?;
-                let two = backend_pid(&mut second).await.map_err(named)?;
+                let shared = share_a_process(&mut first, &mut second).await;
                 close_quietly(second).await;
-                one == two
+                shared.map_err(named)?
             }
         };
         let icu: bool = ask(
@@ -61,7 +62,27 @@ impl ServerTraits {
     }
 }
 
-pub(super) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+/// Whether a pooler in transaction mode is behind two open connections: they share a server
+/// process, or one of them changes it.
+///
+/// Asked several times, because a pooler under load hands its server connections out in any
+/// order, and two that differ may do so by chance.
+pub(super) async fn share_a_process(
+    first: &mut PgConnection,
+    second: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
+    let mut before = None;
+    for _ in 0..ROUNDS {
+        let now = (backend_pid(first).await?, backend_pid(second).await?);
+        if now.0 == now.1 || before.is_some_and(|before| before != now) {
+            return Ok(true);
+        }
+        before = Some(now);
+    }
+    Ok(false)
+}
+
+async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     ask(connection, "SELECT pg_backend_pid()").await
 }
 
