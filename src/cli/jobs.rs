@@ -15,10 +15,11 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::{self, JobMetrics};
 
 use super::context::Context;
+use super::hint::Hint;
 use super::output::{self, Format};
 
-/// Tells what to do where the schema is not there yet.
-const NOT_MIGRATED: &str = "the database has no tables for reminders yet: run `todoctl migrate up`";
+/// What is said where the schema is not there yet.
+const NOT_MIGRATED: &str = "the database has no tables for reminders yet";
 
 /// What can be done with jobs.
 #[derive(Debug, clap::Subcommand)]
@@ -64,7 +65,8 @@ struct Outcome {
 /// Exits with 1 when a task was left out or a mail was given up.
 async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.jobs()?;
-    telemetry::start_logging(&config.telemetry).context("LOG_LEVEL is no log filter")?;
+    telemetry::start_logging(&config.telemetry)
+        .map_err(|error| Hint::of(error, "LOG_LEVEL is no log filter", "LOG_LEVEL=info"))?;
     let mailer = Mailer::new(&config.services)?;
     let store = context.store(&config.database).await?;
     let outcome = work(&store, mailer, context).await;
@@ -123,11 +125,8 @@ fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
 }
 
 fn explained(error: StoreError) -> anyhow::Error {
-    let wants_migration = error.wants_migration();
-    let error = anyhow::Error::new(error);
-    if wants_migration {
-        error.context(NOT_MIGRATED)
-    } else {
-        error
+    if error.wants_migration() {
+        return Hint::of(error, NOT_MIGRATED, "todoctl migrate up").into();
     }
+    error.into()
 }

@@ -94,6 +94,7 @@ fn gone(before: &Schema, after: &Schema) -> Vec<Dropped> {
             rows: None,
         }));
     }
+    whole.sort_by_key(|one| !one.what.starts_with("table "));
     whole.append(&mut parts);
     whole
 }
