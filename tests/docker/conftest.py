@@ -145,7 +145,7 @@ def image(context):
         docker("tag", os.environ["TODOCTL_IMAGE"], IMAGE)
         return IMAGE
     began = time.monotonic()
-    docker("build", "-t", IMAGE, context, timeout=1500, env={"DOCKER_BUILDKIT": "0", "TODOCTL_CANARY": CANARY, "JWT_SECRET": CANARY})
+    docker("build", "-t", IMAGE, context, timeout=3600, env={"DOCKER_BUILDKIT": "0", "TODOCTL_CANARY": CANARY, "JWT_SECRET": CANARY})
     support.FACTS["image: build"] = f"{time.monotonic() - began:.0f} s (cached layers included)"
     size = int(docker("image", "inspect", "-f", "{{.Size}}", IMAGE))
     support.FACTS["image: size"] = f"{size / 1e6:.1f} MB"

@@ -107,7 +107,7 @@ def test_no_secret_of_the_context_and_nothing_of_the_builders_environment(image,
 
 def test_no_secret_of_the_context_reaches_the_builder(image, context):
     docker("build", "--target", "build", "-t", f"{IMAGE}-builder", context,
-           env={"DOCKER_BUILDKIT": "0"}, timeout=1500)
+           env={"DOCKER_BUILDKIT": "0"}, timeout=3600)
     found = run("docker", "run", "--rm", f"{IMAGE}-builder", "grep", "-rlF", CANARY, "/build/src",
                 "/build/migrations", "/build/Cargo.toml", check=False)
     assert found.returncode == 1, found.stdout
@@ -135,7 +135,7 @@ def test_buildkit_builds_the_same_and_knows_the_commit(image, context, commit):
     """The other builder, told the commit. It starts from what the classic one has compiled."""
     other = f"{IMAGE}-buildkit"
     docker("build", "-t", other, "--build-arg", f"RUST_IMAGE={IMAGE}-builder", "--build-arg",
-           f"TODOCTL_COMMIT={commit}", context, env={"DOCKER_BUILDKIT": "1"}, timeout=1500)
+           f"TODOCTL_COMMIT={commit}", context, env={"DOCKER_BUILDKIT": "1"}, timeout=3600)
     template = "{{json .Config.Entrypoint}} {{json .Config.Env}} {{json .Config.Volumes}} {{.Config.User}}"
     assert docker("image", "inspect", "-f", template, other) == \
         docker("image", "inspect", "-f", template, image)

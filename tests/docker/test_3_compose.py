@@ -18,7 +18,7 @@ def api():
 def stack(project, api):
     """docker-compose up --build, without an .env."""
     began = time.monotonic()
-    project.compose("build", timeout=1500)
+    project.compose("build", timeout=3600)
     FACTS["compose: build of the development image"] = f"{time.monotonic() - began:.0f} s"
     began = time.monotonic()
     project.compose("up", "-d")
