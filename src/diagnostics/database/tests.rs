@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::config::{
-    HealthProbe, PoolConfig, PoolerMode, PostgresTarget, Problem, Secret, SqliteTarget,
-    Warning,
+    HealthProbe, PoolConfig, PoolerMode, PostgresTarget, Problem, Secret, SqliteTarget, Warning,
 };
 use crate::diagnostics::check::Outcome;
 
