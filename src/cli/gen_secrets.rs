@@ -88,7 +88,7 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
         }
         SecretsFormat::Table => {
             let rows = pairs.map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
-            output::table(&["NAME", "VALUE"], rows.collect());
+            output::unbroken_table(&["NAME", "VALUE"], rows.collect());
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::domain::Timestamp;
 use crate::store::migrate::{self, Migration, Patience, State};
 
 use super::context::Context;
@@ -133,7 +134,8 @@ fn print(migrations: &[Migration]) {
             one.version.to_string(),
             one.description.clone(),
             word(one.state).to_owned(),
-            one.applied_at.map_or_else(String::new, |at| at.to_string()),
+            one.applied_at
+                .map_or_else(String::new, Timestamp::to_seconds_string),
         ]
     };
     output::table(

@@ -51,23 +51,37 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Prints data as a table; no rows print the heading alone.
+/// A terminal of the usual size; a pipe, which has none, is taken for one.
+const PIPE_WIDTH: u16 = 80;
+
+/// Prints data as a table that fits the terminal; no rows print the heading alone.
 pub fn table(heading: &[&str], rows: Vec<Vec<String>>) {
+    data(&table_text(heading, rows, ContentArrangement::Dynamic));
+}
+
+/// The same with each value on one line, however long, so that it can be copied.
+pub fn unbroken_table(heading: &[&str], rows: Vec<Vec<String>>) {
+    data(&table_text(heading, rows, ContentArrangement::Disabled));
+}
+
+fn table_text(heading: &[&str], rows: Vec<Vec<String>>, fit: ContentArrangement) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(heading.to_vec());
+        .set_content_arrangement(fit)
+        .set_header(heading.to_vec())
+        .add_rows(rows);
     if !io::stdout().is_terminal() {
-        // A pipe has no width of its own.
-        table.set_width(120);
+        table.set_width(PIPE_WIDTH);
     }
-    for row in rows {
-        table.add_row(row);
-    }
+    lines_of(&table)
+}
+
+/// The lines of a table, without the blanks that fill the last column.
+fn lines_of(table: &Table) -> String {
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    data(&lines.join("\n"));
+    lines.join("\n")
 }
 
 /// Prints checks: a row each, then what to do about them.
@@ -102,17 +116,14 @@ pub fn grouped_report(report: &Report, format: Format) -> anyhow::Result<()> {
 /// Columns of fixed widths, so that long details wrap at the same place everywhere.
 const REPORT_COLUMNS: [(&str, u16); 3] = [("CHECK", 17), ("OUTCOME", 9), ("TIME", 10)];
 
-/// A terminal of the usual size, and what a pipe is taken for.
-const REPORT_WIDTH: u16 = 80;
-
 fn report_table(checks: &[Check]) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
     let width = match table.width() {
-        Some(width) if io::stdout().is_terminal() => width.max(REPORT_WIDTH),
-        _ => REPORT_WIDTH,
+        Some(width) if io::stdout().is_terminal() => width.max(PIPE_WIDTH),
+        _ => PIPE_WIDTH,
     };
     table.set_width(width);
     let heading = REPORT_COLUMNS.map(|(name, _)| name);
@@ -129,9 +140,7 @@ fn report_table(checks: &[Check]) -> String {
             column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
         }
     }
-    let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    lines.join("\n")
+    lines_of(&table)
 }
 
 /// What a long command is doing, on a terminal; elsewhere nothing.

@@ -233,8 +233,8 @@ impl ListedSession {
             session.user_id.clone(),
             session.label.clone().unwrap_or_default(),
             self.state.as_str().to_owned(),
-            session.created_at.to_string(),
-            session.expires_at.to_string(),
+            session.created_at.to_seconds_string(),
+            session.expires_at.to_seconds_string(),
         ]
     }
 }

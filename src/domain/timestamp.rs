@@ -115,6 +115,13 @@ impl Timestamp {
             .to_rfc3339_opts(chrono::SecondsFormat::Micros, false)
     }
 
+    /// RFC 3339 with `Z` and whole seconds: what tables for people use.
+    #[must_use]
+    pub fn to_seconds_string(self) -> String {
+        self.to_datetime()
+            .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+    }
+
     /// Writes RFC 3339 with `Z` into `buffer` and returns the text.
     ///
     /// A page of tasks holds dozens of these; chrono's formatter takes several

@@ -271,7 +271,7 @@ on_both_engines! {
     /// 7: the document says what these routes take and give.
     async fn documented(daemon) {
         let (_, document) = send(daemon.bare(Method::GET, "/openapi.json")).await;
-        for (path, statuses) in [("/api/auth/refresh", ["200", "401", "500", "503"]), ("/api/auth/logout", ["200", "401", "500", "503"])] {
+        for (path, statuses) in [("/api/auth/refresh", &["200", "401", "429", "500", "503"][..]), ("/api/auth/logout", &["200", "400", "401", "429", "500", "503"])] {
             let operation = &document["paths"][path]["post"];
             let cookies: Vec<_> = operation["parameters"].as_array().unwrap().iter().map(|one| (&one["name"], &one["in"], &one["required"])).collect();
             let cookie = json!("cookie");

@@ -236,27 +236,38 @@ fn sleeping(url: &str) -> String {
     own.into()
 }
 
-fn forward(mut client: TcpStream, address: &str, awake: &AtomicBool) {
-    let mut first = [0; 1024];
-    // Whoever only looks whether somebody listens wakes nobody.
-    let Ok(count @ 1..) = client.read(&mut first) else {
-        return;
-    };
+/// PostgreSQL, "Message Formats": `SSLRequest`.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// Carries one connection. Whoever only looks whether somebody listens, or asks for TLS,
+/// wakes nobody: Neon's proxy answers that by itself.
+fn forward(client: TcpStream, address: &str, awake: &AtomicBool) {
+    let _ = carry(client, address, awake);
+}
+
+fn carry(mut client: TcpStream, address: &str, awake: &AtomicBool) -> std::io::Result<()> {
+    let mut message = [0; 1024];
+    let mut count = client.read(&mut message)?;
+    if message[..count] == SSL_REQUEST {
+        client.write_all(b"N")?;
+        count = client.read(&mut message)?;
+    }
+    if count == 0 {
+        return Ok(());
+    }
     if !awake.load(Ordering::Acquire) {
         std::thread::sleep(WAKING);
         awake.store(true, Ordering::Release);
     }
-    let Ok(mut server) = TcpStream::connect(address) else {
-        return;
-    };
-    let _ = server.write_all(&first[..count]);
-    let (mut from, mut to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let mut server = TcpStream::connect(address)?;
+    server.write_all(&message[..count])?;
+    let (mut from, mut to) = (server.try_clone()?, client.try_clone()?);
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut from, &mut to);
         let _ = to.shutdown(std::net::Shutdown::Both);
     });
     let _ = std::io::copy(&mut client, &mut server);
-    let _ = server.shutdown(std::net::Shutdown::Both);
+    server.shutdown(std::net::Shutdown::Both)
 }
 
 /// A PostgreSQL server of the test's own, which can be stopped.
