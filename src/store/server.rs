@@ -82,7 +82,8 @@ pub(super) async fn share_a_process(
     Ok(false)
 }
 
-async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+/// The process that serves a connection at this moment.
+pub(super) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     ask(connection, "SELECT pg_backend_pid()").await
 }
 

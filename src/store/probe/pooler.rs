@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::config::{DatabaseTarget, PostgresTarget};
 use crate::store::connect::open_postgres_within;
+use crate::store::server::{backend_pid, share_a_process};
 use crate::store::{ConnectError, StoreError};
 
-const BACKEND: &str = "SELECT pg_backend_pid()";
+/// How often prepared statements are tried at most.
+const TRIES: u32 = 3;
 
 /// Prepared by name in one transaction, run again in the next.
 const PREPARED: &str = "SELECT 1 + $1";
@@ -33,31 +35,45 @@ pub async fn shares_backend(
     let named = |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(server.clone()), &error);
     let mut one = open_postgres_within(server, limit).await?;
     let mut two = open_postgres_within(server, limit).await?;
-    let first = backend(&mut one).await.map_err(named)?;
-    let second = backend(&mut two).await.map_err(named)?;
+    let shared = share_a_process(&mut one, &mut two).await.map_err(named)?;
     close(one).await;
     close(two).await;
-    Ok(first == second)
+    Ok(shared)
+}
+
+/// How prepared statements fare: tried again where others, on a busy pooler, were in the way.
+/// All tries together wait `limit` for a second server connection.
+pub async fn prepared_statements(
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Result<PreparedStatements, StoreError> {
+    for _ in 1..TRIES {
+        let kept = try_prepared_statements(server, limit).await?;
+        if kept != PreparedStatements::Untried {
+            return Ok(kept);
+        }
+    }
+    try_prepared_statements(server, limit).await
 }
 
 /// Prepares a statement in one transaction and runs it in another, which a second client's
 /// open transaction pushes onto another server connection. What is left is cleaned up.
-pub async fn prepared_statements(
+async fn try_prepared_statements(
     server: &PostgresTarget,
     limit: Duration,
 ) -> Result<PreparedStatements, StoreError> {
     let mut one = open_postgres_within(server, limit).await?;
     let mut other = open_postgres_within(server, limit).await?;
     let mut begun = one.begin().await?;
-    let first = backend(&mut begun).await?;
+    let first = backend_pid(&mut begun).await?;
     prepared(&mut begun).await?;
     begun.commit().await?;
     // Poolers hand out the newest idle server connection, which is the one just used.
     let mut holding = other.begin().await?;
-    let held = backend(&mut holding).await?;
-    let tried = timeout(limit, async {
+    let held = backend_pid(&mut holding).await?;
+    let tried = timeout(limit / TRIES, async {
         let mut begun = one.begin().await?;
-        let second = backend(&mut begun).await?;
+        let second = backend_pid(&mut begun).await?;
         let outcome = prepared(&mut begun).await;
         let _ = begun.rollback().await;
         Ok::<_, sqlx::Error>((second, outcome))
@@ -77,13 +93,6 @@ pub async fn prepared_statements(
     close(one).await;
     close(other).await;
     Ok(kept)
-}
-
-async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    sqlx::raw_sql(BACKEND)
-        .fetch_one(connection)
-        .await?
-        .try_get(0)
 }
 
 async fn prepared(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
