@@ -16,7 +16,7 @@ use todoctl::clock::Clock;
 use todoctl::config::{
     DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PoolerMode, SqliteTarget,
 };
-use todoctl::domain::{Description, NewTask, Priority, Title, UserId};
+use todoctl::domain::{Description, NewTask, Priority, TaskChanges, Title, UserId};
 use todoctl::store::{Store, StoreError, TaskFilter, migrate};
 
 fn config(target: DatabaseTarget, connections: usize) -> DatabaseConfig {
@@ -194,4 +194,42 @@ async fn a_closed_store_says_so() {
     store.close().await;
     let error = store.task(&user(), 1).await.unwrap_err();
     assert!(matches!(error, StoreError::Closed), "{error:?}");
+}
+
+/// A row that somebody else has locked is waited for, whatever the server's own isolation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_server_ends_no_wait_in_an_error() {
+    let database = TestDatabase::create().await;
+    let name = database.url.rsplit('/').next().unwrap();
+    let strict =
+        format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
+    database.execute(&strict).await;
+    let target = todoctl::config::database_url::parse(&database.url)
+        .unwrap()
+        .value;
+    let store = open(target, 4).await;
+    let id = store.create_task(&task("wanted by all")).await.unwrap().id;
+    let writers: Vec<_> = (0..4)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let changes = TaskChanges {
+                    completed: Some(number % 2 == 0),
+                    ..TaskChanges::default()
+                };
+                for _ in 0..50 {
+                    assert!(
+                        store
+                            .update_task(&user(), id, &changes)
+                            .await
+                            .unwrap()
+                            .is_some()
+                    );
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
 }

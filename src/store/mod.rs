@@ -85,6 +85,7 @@ enum Engine {
 
 struct PostgresBackend {
     target: PostgresTarget,
+    pooled: bool,
     persistent: bool,
     dialect: Dialect,
 }
@@ -93,7 +94,15 @@ impl Backend for PostgresBackend {
     type Db = Postgres;
 
     async fn open(&self) -> Result<sqlx::PgConnection, ConnectError> {
-        open_postgres(&self.target).await
+        let mut connection = open_postgres(&self.target).await?;
+        if !self.pooled {
+            server::read_committed(&mut connection)
+                .await
+                .map_err(|error| {
+                    ConnectError::from_sqlx(&DatabaseTarget::Postgres(self.target.clone()), &error)
+                })?;
+        }
+        Ok(connection)
     }
 
     fn persistent(&self) -> bool {
@@ -222,6 +231,7 @@ impl Store {
                 let traits = ServerTraits::discover(target, config.pooler).await?;
                 let backend = PostgresBackend {
                     target: target.clone(),
+                    pooled: traits.pooled,
                     persistent: traits.persistent,
                     dialect: traits.dialect,
                 };

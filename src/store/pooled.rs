@@ -15,7 +15,8 @@ impl Lease<'_, PostgresBackend> {
         if self.persistent() {
             return Ok(());
         }
-        sqlx::raw_sql("BEGIN").execute(&mut **self).await.map(drop)
+        let begin = sqlx::raw_sql("BEGIN ISOLATION LEVEL READ COMMITTED");
+        begin.execute(&mut **self).await.map(drop)
     }
 
     /// Lets go of it again: what was done stands only if the statement succeeded.

@@ -13,6 +13,8 @@ const ROUNDS: usize = 5;
 
 /// What one look at a PostgreSQL server tells.
 pub(super) struct ServerTraits {
+    /// Whether a transaction-mode pooler answers, behind which no session is one's own.
+    pub pooled: bool,
     /// Whether statements may be prepared once and used again.
     pub persistent: bool,
     /// What it speaks.
@@ -52,6 +54,7 @@ impl ServerTraits {
             );
         }
         Ok(Self {
+            pooled,
             persistent: !pooled || target.keeps_prepared_statements(),
             dialect: if icu {
                 Dialect::PostgresIcu
@@ -80,6 +83,15 @@ pub(super) async fn share_a_process(
         before = Some(now);
     }
     Ok(false)
+}
+
+/// Makes a session's transactions wait for a locked row and then go on with it, whatever the
+/// server's own default is: under a stricter level the wait ends in an error (40001).
+pub(super) async fn read_committed(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("SET default_transaction_isolation = 'read committed'")
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// The process that serves a connection at this moment.
