@@ -13,6 +13,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   todoctl gen-secrets --write .env         fill what is missing, keep the rest
   todoctl gen-secrets --only JWT_SECRET    one line for a secret store
+  todoctl gen-secrets --write .env --only SERVICE_AUTH_TOKEN --replace
   docker run --rm todoctl gen-secrets > .env";
 
 /// Which secrets, and where they go.
@@ -27,6 +28,9 @@ pub struct Options {
     /// Print nothing; fill missing and placeholder values into this file.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub write: Option<PathBuf>,
+    /// Replace the values that --only names in that file, whatever they are.
+    #[arg(long, requires = "write", requires = "only")]
+    pub replace: bool,
 }
 
 /// How secrets are printed.
@@ -56,7 +60,7 @@ fn secret_name(text: &str) -> Result<SecretName, String> {
 pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let secrets = generate(&options.only)?;
     match &options.write {
-        Some(path) => write(path, &secrets)?,
+        Some(path) => write(path, &secrets, options.replace)?,
         None => print(options.format, &secrets)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -94,8 +98,13 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
     Ok(())
 }
 
-fn write(path: &Path, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {
-    for (name, outcome) in env_file::fill(path, secrets)? {
+fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyhow::Result<()> {
+    let outcomes = if replace {
+        env_file::replace(path, secrets)?
+    } else {
+        env_file::fill(path, secrets)?
+    };
+    for (name, outcome) in outcomes {
         let place = path.display();
         output::note(&match outcome {
             Filled::Written => format!("{name}: a new value is in {place}"),

@@ -9,13 +9,14 @@ const MAX: u64 = 1024 * 1024;
 
 /// Everything that stands there, without the white space around it.
 pub fn text() -> anyhow::Result<String> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     io::stdin()
         .lock()
         .take(MAX)
-        .read_to_string(&mut text)
-        .context("standard input cannot be read as UTF-8 text")?;
-    Ok(text.trim().to_owned())
+        .read_to_end(&mut bytes)
+        .context("standard input cannot be read")?;
+    // Logs hold anything.
+    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
 /// One line, which must not be empty.

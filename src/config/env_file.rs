@@ -50,6 +50,23 @@ pub fn fill(
     path: &Path,
     values: &[(&'static str, Secret)],
 ) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
+    rewrite(path, values, Assignment::is_real)
+}
+
+/// The same, and real values are replaced too. One that lives in a file of its own stays.
+pub fn replace(
+    path: &Path,
+    values: &[(&'static str, Secret)],
+) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
+    rewrite(path, values, |_| false)
+}
+
+/// `stays` tells which value is kept.
+fn rewrite(
+    path: &Path,
+    values: &[(&'static str, Secret)],
+    stays: impl Fn(&Assignment) -> bool,
+) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
     let failed = |what| {
         move |source| EnvFileError {
             path: path.to_owned(),
@@ -68,12 +85,12 @@ pub fn fill(
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed("read")(error)),
     };
-    let (new, outcome) = filled(&old, values);
-    replace(&real, &new).map_err(failed("written"))?;
+    let (new, outcome) = filled(&old, values, stays);
+    store(&real, &new).map_err(failed("written"))?;
     Ok(outcome)
 }
 
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+fn store(path: &Path, text: &str) -> io::Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -91,7 +108,11 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The text with the values in it.
-fn filled(text: &str, values: &[(&'static str, Secret)]) -> (String, Vec<(&'static str, Filled)>) {
+fn filled(
+    text: &str,
+    values: &[(&'static str, Secret)],
+    stays: impl Fn(&Assignment) -> bool,
+) -> (String, Vec<(&'static str, Filled)>) {
     let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
     let mut outcome = Vec::new();
@@ -105,7 +126,7 @@ fn filled(text: &str, values: &[(&'static str, Secret)]) -> (String, Vec<(&'stat
                 .collect()
         };
         let found = of(name);
-        let state = if found.iter().any(|(_, one)| one.is_real()) {
+        let state = if found.iter().any(|(_, one)| stays(one)) {
             Filled::Kept
         } else if of(&file_name).iter().any(|(_, one)| one.is_real()) {
             Filled::InFile
@@ -188,7 +209,7 @@ mod tests {
 
     #[track_caller]
     fn check(old: &str, new: &str, a: Filled, b: Filled) {
-        let (text, outcome) = filled(old, &values());
+        let (text, outcome) = filled(old, &values(), Assignment::is_real);
         assert_eq!(text, new);
         assert_eq!(outcome, [("A", a), ("B", b)]);
     }
@@ -224,6 +245,13 @@ mod tests {
             Filled::Written,
             Filled::Written,
         );
+    }
+
+    #[test]
+    fn real_values_are_replaced_on_request() {
+        let (text, outcome) = filled("A='weak' # why\nB_FILE=/b\n", &values(), |_| false);
+        assert_eq!(text, "A=new-a # why\nB_FILE=/b\n");
+        assert_eq!(outcome, [("A", Filled::Written), ("B", Filled::InFile)]);
     }
 
     #[test]

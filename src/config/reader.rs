@@ -1,5 +1,6 @@
 //! Reads variables one by one and collects everything that is wrong with them.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +17,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// The env file, where `name` comes from it.
+    pub fn env_file_of(&self, name: &str) -> Option<&Path> {
+        self.source.env_file_of(name)
+    }
+
     pub fn new(source: &'a Source) -> Self {
         Self {
             source,

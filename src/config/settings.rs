@@ -384,7 +384,10 @@ fn judge(
     variable: &str,
     value: &Secret,
 ) {
-    let remedy = format!("todoctl gen-secrets --only {}", name.as_str());
+    let mut remedy = format!("todoctl gen-secrets --only {}", name.as_str());
+    if let Some(file) = reader.env_file_of(variable) {
+        remedy += &format!(" --replace --write {}", file.display());
+    }
     if let Some(fault) = name.fault(value.expose()) {
         reader.problem(variable, fault, remedy);
     } else if let Some(weak) = weakness(value.expose()) {

@@ -143,6 +143,12 @@ impl Source {
         self.unreadable.contains(name)
     }
 
+    /// The env file, where `name` comes from it.
+    pub(super) fn env_file_of(&self, name: &str) -> Option<&Path> {
+        let from_file = self.origin(name) == Some(Origin::File);
+        self.file.as_deref().filter(|_| from_file)
+    }
+
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         self.file = Some(path.to_owned());
         let text = text.trim_start_matches('\u{feff}');
@@ -220,6 +226,7 @@ fn broken(path: &Path, text: &str, error: &dotenvy::Error) -> ConfigError {
 /// `docker run --env-file` takes everything behind `=` as it is, quotes and all.
 fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
     let mut warnings = Vec::new();
+    let mut first_lines = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim_start();
         let Some((name, value)) = line.split_once('=') else {
@@ -228,7 +235,19 @@ fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
         if line.starts_with('#') {
             continue;
         }
-        let found: Vec<&str> = [
+        let name = name.trim().trim_start_matches("export ").trim();
+        let number = index + 1;
+        let first = *first_lines.entry(name.to_owned()).or_insert(number);
+        if first != number {
+            warnings.push(Warning {
+                variable: name.to_owned(),
+                message: format!(
+                    "{} sets it in line {first} and again in line {number}: the first counts here, and the last with Docker; delete one",
+                    path.display()
+                ),
+            });
+        }
+        let mut found: Vec<&str> = [
             ('$', "$"),
             ('#', "#"),
             ('"', "a double quote"),
@@ -237,14 +256,16 @@ fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
         .into_iter()
         .filter_map(|(sign, called)| value.contains(sign).then_some(called))
         .collect();
+        if !line.starts_with(&format!("{name}=")) {
+            found.push("white space in front of the =");
+        }
         if !found.is_empty() {
-            let name = name.trim().trim_start_matches("export ").trim();
             warnings.push(Warning {
                 variable: name.to_owned(),
                 message: format!(
                     "{} line {} holds {}: `docker run --env-file` reads such a line differently (it knows no quotes, comments and variables)",
                     path.display(),
-                    index + 1,
+                    number,
                     found.join(" and ")
                 ),
             });

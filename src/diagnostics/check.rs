@@ -86,7 +86,7 @@ impl Verdict {
         Self::fail(said.join("; "), remedies.join("\n"))
     }
 
-    fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) -> Self {
+    pub(super) fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) -> Self {
         Self {
             outcome,
             detail: detail.into(),

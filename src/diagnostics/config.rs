@@ -12,6 +12,7 @@ use crate::store::{FileSystem, is_writable};
 
 use super::check::{Check, Name, Outcome, Verdict};
 use super::database::judge_file_system;
+use super::directory::{give, move_away, nearest};
 
 mod secrets;
 
@@ -176,9 +177,8 @@ fn section(source: &Source, audit: &Audit, section: Section) -> Verdict {
 
 fn data_directory(audit: &Audit) -> Option<Verdict> {
     let Some(target) = &audit.target else {
-        return Some(Verdict::pass(
-            "not known, as long as DATABASE_URL is not understood",
-        ));
+        let unknown = "not known, as long as DATABASE_URL is not understood";
+        return Some(Verdict::new(Outcome::Skip, unknown, None));
     };
     let DatabaseTarget::Sqlite(file) = target else {
         return None;
@@ -192,23 +192,13 @@ fn data_directory(audit: &Audit) -> Option<Verdict> {
 
 fn judge_directory(directory: &Path) -> Verdict {
     let place = directory.display();
-    let existing = directory
-        .ancestors()
-        .map(|one| {
-            if one.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                one
-            }
-        })
-        .find(|one| one.exists());
-    let Some(existing) = existing else {
+    let Some(existing) = nearest(directory) else {
         return Verdict::pass("not looked at");
     };
     if !existing.is_dir() {
         return Verdict::fail(
             format!("{} is not a directory", existing.display()),
-            "TODOCTL_DATA_DIR=data".to_owned(),
+            move_away(existing),
         );
     }
     if !is_writable(existing) {
@@ -218,7 +208,7 @@ fn judge_directory(directory: &Path) -> Verdict {
                 "{} may not be written by this user ({user})",
                 existing.display()
             ),
-            format!("chown -R {user} {}", existing.display()),
+            give(directory),
         );
     }
     match FileSystem::of(existing) {

@@ -77,5 +77,12 @@ mod tests {
         assert_eq!(explain(said).id, Some("postgres.login"));
         assert_eq!(explain("SQLSTATE 40P01").id, Some("postgres.deadlock"));
         assert_eq!(explain("the moon is full").id, None);
+        // A number of five digits is no SQLSTATE.
+        assert_eq!(explain("INFO 200 GET /tasks id=53300 ms=12").id, None);
+        assert_eq!(
+            explain("error: db failed (57P01)").id,
+            Some("postgres.terminated")
+        );
+        assert_eq!(explain("53300").id, Some("postgres.too-many-connections"));
     }
 }

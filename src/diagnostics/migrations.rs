@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::DatabaseTarget;
 use crate::store::migrate::{self, Migration, State};
 
-use super::check::{Budget, Check, Name, Verdict};
+use super::check::{Budget, Check, Name, Outcome, Verdict};
 
 /// `database.migrations`.
 pub const MIGRATIONS: Name = Name {
@@ -17,6 +17,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 const UP: &str = "todoctl migrate up";
 const STATUS: &str = "todoctl migrate status";
+const CHECK: &str =
+    "todoctl migrate check (shows what differs); then restore the tables from a backup";
+const NEWER: &str = "deploy the newer todoctl that applied them; to go on with this one, without migrating: todoctl serve --allow-newer";
 
 /// Compares the migrations of the database with those of this program.
 ///
@@ -24,12 +27,31 @@ const STATUS: &str = "todoctl migrate status";
 pub async fn check(target: &DatabaseTarget, budget: Budget) -> Check {
     let work = async {
         let verdict = match migrate::status(target).await {
-            Ok(migrations) => judge(&migrations),
+            Ok(migrations) => match judge(&migrations) {
+                verdict if verdict.outcome == Outcome::Pass => tables(target, verdict).await,
+                verdict => verdict,
+            },
             Err(error) => Verdict::fail(error.to_string(), error.remedy()),
         };
         (verdict, None::<()>)
     };
     MIGRATIONS.check(budget.limit(LIMIT), work).await.0
+}
+
+/// Somebody may have dropped or renamed what the migrations made.
+async fn tables(target: &DatabaseTarget, verdict: Verdict) -> Verdict {
+    match migrate::drift::missing_tables(target).await {
+        Ok(missing) if missing.is_empty() => verdict,
+        Ok(missing) => Verdict::fail(
+            format!(
+                "{}, and these tables are gone: {}",
+                verdict.detail,
+                missing.join(", ")
+            ),
+            CHECK.to_owned(),
+        ),
+        Err(error) => Verdict::fail(error.to_string(), error.remedy()),
+    }
 }
 
 fn judge(migrations: &[Migration]) -> Verdict {
@@ -58,7 +80,8 @@ fn judge(migrations: &[Migration]) -> Verdict {
     } else if !pending.is_empty() {
         Verdict::fail(detail, remedy(UP))
     } else if !unknown.is_empty() {
-        Verdict::warn(detail, remedy("deploy the newer todoctl that applied them"))
+        // The next start is refused; a daemon that runs goes on.
+        Verdict::fail(detail, remedy(NEWER))
     } else {
         Verdict::pass(detail)
     }
@@ -72,7 +95,6 @@ fn list(versions: &[i64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::Outcome;
 
     fn migrations(states: &[State]) -> Vec<Migration> {
         (1..)
@@ -105,9 +127,9 @@ mod tests {
             (&[], Outcome::Pass, "0 applied, 0 pending", None),
             (
                 &[Applied, Missing],
-                Outcome::Warn,
+                Outcome::Fail,
                 "1 applied, 0 pending, 1 newer than this program (2)",
-                Some("deploy the newer todoctl that applied them"),
+                Some(NEWER),
             ),
             (
                 &[Dirty, Pending],

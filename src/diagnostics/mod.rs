@@ -8,6 +8,7 @@ pub mod check;
 pub mod config;
 pub mod daemon;
 pub mod database;
+mod directory;
 pub mod doctor;
 pub mod explain;
 pub mod migrations;

@@ -22,6 +22,9 @@ pub enum Retry {
     No,
 }
 
+/// What stands before an SQLSTATE.
+const CODE_WORDS: [&str; 3] = ["sqlstate", "code", "error"];
+
 /// One message that is known.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Known {
@@ -55,12 +58,30 @@ impl Known {
         messages().find(|one| one.codes.contains(&code))
     }
 
-    /// The message that a pasted line names by its SQLSTATE alone.
+    /// The message that a pasted line names by its SQLSTATE. One of digits alone counts where
+    /// it stands alone, in brackets, or behind a word that says so: it may be any number.
     #[must_use]
     pub fn of_code_in(text: &str) -> Option<&'static Self> {
-        text.split(|sign: char| !sign.is_ascii_alphanumeric())
-            .filter(|word| word.len() == 5)
-            .find_map(Self::of_code)
+        let words: Vec<&str> = text
+            .split(|sign: char| !sign.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
+        let told = |index: usize| {
+            let before = index.checked_sub(1).map(|before| words[before]);
+            words.len() == 1
+                || before
+                    .is_some_and(|word| CODE_WORDS.iter().any(|one| word.eq_ignore_ascii_case(one)))
+                || text.contains(&format!("({})", words[index]))
+                || text.contains(&format!("[{}]", words[index]))
+        };
+        words
+            .iter()
+            .enumerate()
+            .filter(|(_, word)| word.len() == 5)
+            .filter(|(index, word)| {
+                word.bytes().any(|sign| sign.is_ascii_alphabetic()) || told(*index)
+            })
+            .find_map(|(_, word)| Self::of_code(word))
     }
 
     /// What is true of every fault of one kind.

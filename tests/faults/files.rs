@@ -88,10 +88,10 @@ fn a_directory_of_another_user() {
     let open = |mode| std::fs::Permissions::from_mode(mode);
     std::fs::set_permissions(broken.path(), open(0o755)).unwrap();
     let broken = broken.run_by(65_534);
-    broken.database_says("database.directory", "fail", "chown -R 65534 data");
+    broken.database_says("database.directory", "fail", "sudo chown -R 65534 data");
     broken
         .doctor()
-        .says("config.data_directory", "fail", "chown -R 65534 data");
+        .says("config.data_directory", "fail", "sudo chown -R 65534 data");
     // Not even to be read.
     std::fs::set_permissions(broken.path().join("data/todo.db"), open(0o600)).unwrap();
     broken.database_says("database.connection", "fail", "read and write data/todo.db");

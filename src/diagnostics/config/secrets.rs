@@ -70,6 +70,9 @@ pub(super) fn files(audit: &Audit) -> Verdict {
         let Ok(found) = std::fs::metadata(path) else {
             continue;
         };
+        if !found.is_file() {
+            continue;
+        }
         let mode = found.permissions().mode() & 0o777;
         if mode & 0o007 != 0 && !path.starts_with(MOUNTED) {
             open.push((path.display().to_string(), mode));

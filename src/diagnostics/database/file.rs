@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::config::SqliteTarget;
 use crate::diagnostics::check::{Budget, Check, Verdict};
+use crate::diagnostics::directory::{give, move_away, nearest};
 use crate::store::messages::Known;
 use crate::store::{FileFacts, FileSystem, ProbeConnection, is_writable};
 
@@ -32,8 +33,7 @@ async fn readable(file: &SqliteTarget) -> Verdict {
     // The kind first: opening a named pipe would wait for its other end.
     let opened = match tokio::fs::metadata(&file.path).await {
         Ok(found) if !found.is_file() => {
-            let remedy = "point DATABASE_URL at a file: DATABASE_URL=sqlite://data/todo.db";
-            return Verdict::fail(format!("{place} is not a file"), remedy.to_owned());
+            return Verdict::fail(format!("{place} is not a file"), move_away(&file.path));
         }
         Ok(found) => tokio::fs::File::open(&file.path).await.map(|_| found.len()),
         Err(error) => Err(error),
@@ -57,36 +57,27 @@ pub(super) fn directory(file: &SqliteTarget) -> Check {
 }
 
 fn judge_missing(path: &Path) -> Verdict {
-    let existing = path
-        .ancestors()
-        .skip(1)
-        .map(|one| {
-            if one.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                one
-            }
-        })
-        .find(|one| one.exists());
-    match existing {
+    let directory = path.parent().unwrap_or(path);
+    match nearest(directory) {
         Some(found) if !found.is_dir() => Verdict::fail(
             format!("{} is not a directory", found.display()),
-            "TODOCTL_DATA_DIR=data (a directory, or one that can be made)".to_owned(),
+            move_away(found),
         ),
         Some(found) if is_writable(found) => {
             Verdict::pass(format!("{} may be written", found.display()))
         }
-        Some(found) => unwritable(found),
+        Some(found) => unwritable(found, directory),
         None => Verdict::pass("not looked at"),
     }
 }
 
-fn unwritable(directory: &Path) -> Verdict {
-    let place = directory.display();
+/// `wanted` is what the file is to be in; `existing` what there is of it.
+fn unwritable(existing: &Path, wanted: &Path) -> Verdict {
+    let place = existing.display();
     let user = rustix::process::geteuid().as_raw();
     Verdict::fail(
         format!("{place} may not be written by this user ({user}), and SQLite makes its log there"),
-        format!("chown -R {user} {place}"),
+        give(wanted),
     )
 }
 
@@ -122,7 +113,7 @@ pub(super) fn facts(file: &SqliteTarget) -> Vec<Check> {
 
 fn judge_directory(facts: &FileFacts, place: &str) -> Verdict {
     if !facts.directory_writable {
-        return unwritable(&facts.directory);
+        return unwritable(&facts.directory, &facts.directory);
     }
     if !facts.file_writable {
         let user = rustix::process::geteuid().as_raw();
@@ -131,7 +122,7 @@ fn judge_directory(facts: &FileFacts, place: &str) -> Verdict {
                 "{place} belongs to user {} and may not be written by this one ({user})",
                 facts.owner
             ),
-            format!("chown {user} {place}*"),
+            format!("sudo chown {user} {place}*"),
         );
     }
     Verdict::pass(format!(

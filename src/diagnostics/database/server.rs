@@ -167,14 +167,12 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
             format!("as the owner: psql -c 'GRANT USAGE, CREATE ON SCHEMA public TO \"{name}\"'"),
         );
     };
-    if !role.closed_tables.is_empty() {
+    let closed = [&role.closed_tables[..], &role.closed_sequences[..]].concat();
+    if !closed.is_empty() {
         return Verdict::fail(
+            format!("{name} may not read and write {}", closed.join(", ")),
             format!(
-                "{name} may not read and write {}",
-                role.closed_tables.join(", ")
-            ),
-            format!(
-                "as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \"{name}\"'"
+                "as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \"{name}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO \"{name}\"'"
             ),
         );
     }

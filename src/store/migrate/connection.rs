@@ -49,8 +49,8 @@ const SQLITE: Texts = Texts {
 /// A role's or a database's own limit must not cut a migration off.
 const NO_LIMIT: &str = "SET statement_timeout = 0";
 
-/// Set only once the migration lock is held. A migration that waits for a table
-/// makes every later query wait behind it, so it gives up soon.
+/// Set for reading, and for migrating once the migration lock is held. A migration that waits
+/// for a table makes every later query wait behind it, so it gives up soon.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 
 /// A dedicated connection, closed by [`MigrationConnection::close`] in every case.
@@ -94,7 +94,9 @@ impl MigrationConnection {
     pub async fn open_to_read(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                Ok(Some(Self::Postgres(open_postgres(server).await?)))
+                let mut connection = open_postgres(server).await?;
+                sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
+                Ok(Some(Self::Postgres(connection)))
             }
             DatabaseTarget::Sqlite(file) if !file.path.exists() => Ok(None),
             DatabaseTarget::Sqlite(file) => Ok(Some(Self::Sqlite(

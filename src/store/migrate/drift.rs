@@ -53,6 +53,32 @@ pub struct Existing {
     pub indexes: BTreeSet<String>,
 }
 
+/// The tables that the migrations make, whatever the engine.
+const TABLES: [&str; 8] = [
+    "tasks",
+    "notifications",
+    "user_api_keys",
+    "todoctl_attempts",
+    "todoctl_idempotency_keys",
+    "todoctl_outbox",
+    "todoctl_sessions",
+    "todoctl_unread",
+];
+
+/// The tables that are not there although every migration is applied.
+pub async fn missing_tables(target: &DatabaseTarget) -> Result<Vec<&'static str>, MigrateError> {
+    let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
+        return Ok(Vec::new());
+    };
+    let schema = connection.schema().await;
+    connection.close().await;
+    let tables = existing(&schema?).tables;
+    Ok(TABLES
+        .into_iter()
+        .filter(|name| !tables.contains(*name))
+        .collect())
+}
+
 /// Compares a database with its migrations. Nothing in it is changed.
 pub async fn compare_with_migrations(target: &DatabaseTarget) -> Result<Compared, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {

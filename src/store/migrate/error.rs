@@ -8,6 +8,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::config::PostgresTarget;
 use crate::store::ConnectError;
+use crate::store::messages::Known;
 
 use super::Direction;
 use super::catalog::quoted;
@@ -109,7 +110,7 @@ pub enum MigrateError {
         row: i64,
     },
     /// A query of the migrator itself failed.
-    #[error("a query of the migrator failed: {0}")]
+    #[error("a query of the migrator failed: {}", said(.0))]
     Query(#[from] sqlx::Error),
 }
 
@@ -177,7 +178,12 @@ impl MigrateError {
             Self::ForeignKey { .. } => {
                 "nothing was changed; mend or delete that row, then: todoctl migrate up"
             }
-            Self::Query(_) => "todoctl db check",
+            Self::Query(error) => {
+                return Some(Known::find(&said(error)).map_or_else(
+                    || "todoctl db check".to_owned(),
+                    |known| known.remedy("the database"),
+                ));
+            }
         };
         Some(text.to_owned())
     }
@@ -236,6 +242,14 @@ impl MigrateError {
             .as_database_error()
             .and_then(sqlx::error::DatabaseError::code)
             .is_some_and(|code| code == "55P03")
+    }
+}
+
+/// What the database said, without the driver's words around it.
+fn said(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(fault) => fault.message().to_owned(),
+        None => error.to_string(),
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Role {
     pub has_tasks: bool,
     /// Tables of the service that it may not read and write.
     pub closed_tables: Vec<String>,
+    /// Sequences behind their `serial` columns that it may not draw numbers from.
+    pub closed_sequences: Vec<String>,
 }
 
 const ROLE: &str = "
@@ -50,7 +52,18 @@ const ROLE: &str = "
                           AND has_table_privilege(c.oid, 'UPDATE')
                           AND has_table_privilege(c.oid, 'DELETE'))
                ORDER BY c.relname
-           ) AS closed_tables";
+           ) AS closed_tables,
+           ARRAY(
+               SELECT s.relname::text
+               FROM pg_catalog.pg_class s
+               JOIN pg_catalog.pg_depend d ON d.objid = s.oid AND d.deptype = 'a'
+               JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
+               WHERE s.relkind = 'S' AND s.relnamespace = current_schema()::regnamespace
+                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
+                      OR c.relname LIKE 'todoctl\\_%')
+                 AND NOT has_sequence_privilege(s.oid, 'USAGE')
+               ORDER BY s.relname
+           ) AS closed_sequences";
 
 /// How many connections there may be, and how many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]

@@ -5,6 +5,7 @@
 //! certificate is worth whatever `sslmode` is: which part of it does not hold, and whether
 //! a stricter mode would work.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,7 +101,14 @@ pub async fn look_at_tls(
         let stream = connector
             .connect(name.clone(), stream)
             .await
-            .map_err(|error| bad(format!("the TLS handshake failed: {error}")))?;
+            .map_err(|error| match error.kind() {
+                // It began with the letter that PostgreSQL would have sent, and is something else.
+                io::ErrorKind::InvalidData if is_no_tls(&error) => ConnectError::from_sqlx(
+                    &target,
+                    &sqlx::Error::Protocol("what it sends is no TLS".to_owned()),
+                ),
+                _ => bad(format!("the TLS handshake failed: {error}")),
+            })?;
         let (_, session) = stream.get_ref();
         let version = session
             .protocol_version()
@@ -112,9 +120,18 @@ pub async fn look_at_tls(
             trust: judge(roots, chain, &name, clock).map_err(bad)?,
         })
     };
-    timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(ConnectError::timed_out(&target, limit)))
+    timeout(limit, work).await.unwrap_or_else(|_| {
+        let said = format!(
+            "it accepts connections and says nothing for {} s",
+            limit.as_secs()
+        );
+        Err(ConnectError::new(ConnectFault::TimedOut, &target, said))
+    })
+}
+
+fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
 }
 
 fn server_name(server: &PostgresTarget) -> Result<ServerName<'static>, String> {

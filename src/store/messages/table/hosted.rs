@@ -11,6 +11,9 @@ pub(super) static HOSTED: &[Known] = &[
             "couldn't connect to compute node",
             "could not connect to compute node",
             "failed to wake up the compute",
+            "control plane request failed",
+            "console request failed",
+            "request to console failed",
         ],
         codes: &[],
         happened: "Neon's proxy could not reach the compute that it was waking",
@@ -38,7 +41,7 @@ pub(super) static HOSTED: &[Known] = &[
     Known {
         id: "neon.endpoint-disabled",
         fault: ConnectFault::Other,
-        patterns: &["endpoint is disabled"],
+        patterns: &["endpoint is disabled", "endpoint has been disabled"],
         codes: &[],
         happened: "the Neon endpoint was disabled by somebody",
         retry: Retry::No,
@@ -78,11 +81,20 @@ pub(super) static HOSTED: &[Known] = &[
     Known {
         id: "neon.sni",
         fault: ConnectFault::Other,
-        patterns: &["endpoint id is not specified"],
+        patterns: &["endpoint id is not specified", "inconsistent project name"],
         codes: &[],
         happened: "Neon could not tell the endpoint, because the host name did not reach it (no SNI)",
         retry: Retry::No,
         remedy: "add options=endpoint%3DENDPOINT_ID to DATABASE_URL; the id is the first label of the host, without -pooler",
+    },
+    Known {
+        id: "neon.insecure",
+        fault: ConnectFault::Other,
+        patterns: &["connection is insecure"],
+        codes: &[],
+        happened: "Neon takes encrypted connections alone, and the URL turns TLS off",
+        retry: Retry::No,
+        remedy: "add ?sslmode=verify-full to DATABASE_URL, in place of another sslmode",
     },
     // ---------------------------------------------------------------------- PgBouncer ---
     Known {
@@ -119,6 +131,7 @@ pub(super) static HOSTED: &[Known] = &[
             "server_login_retry",
             "server login has been failing",
             "server login failed",
+            "pgbouncer cannot connect to server",
         ],
         codes: &[],
         happened: "the pooler itself cannot log in to PostgreSQL",

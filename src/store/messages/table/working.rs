@@ -15,13 +15,22 @@ pub(super) static WORKING: &[Known] = &[
         remedy: "point DATABASE_URL at the primary; if it was set read only: psql -c 'ALTER DATABASE NAME RESET default_transaction_read_only'",
     },
     Known {
+        id: "postgres.no-connect",
+        fault: ConnectFault::Other,
+        patterns: &["permission denied for database"],
+        codes: &[],
+        happened: "the role may not connect to that database, or make something in it",
+        retry: Retry::No,
+        remedy: "as the owner: psql -c 'GRANT CONNECT, CREATE ON DATABASE NAME TO ROLE'",
+    },
+    Known {
         id: "postgres.no-right",
         fault: ConnectFault::Other,
         patterns: &["permission denied for", "must be owner of"],
         codes: &["42501"],
         happened: "the role lacks a right",
         retry: Retry::No,
-        remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO ROLE' and 'GRANT ALL ON ALL TABLES IN SCHEMA public TO ROLE'",
+        remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO ROLE; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ROLE; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO ROLE'",
     },
     Known {
         id: "postgres.no-table",
@@ -99,7 +108,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "another process holds the migration lock, or a pooler kept it for one that is gone",
         retry: Retry::Later,
-        remedy: "wait for it; if it hangs, set DATABASE_URL_UNPOOLED and end the holder: psql -c \"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'\"",
+        remedy: "wait for it; if it hangs: todoctl migrate up --wait 0s names the session that holds it and how to end that one; through a pooler set DATABASE_URL_UNPOOLED",
     },
     Known {
         id: "todoctl.through-pooler",
@@ -117,7 +126,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "a newer todoctl has migrated this database",
         retry: Retry::No,
-        remedy: "deploy the newer todoctl that migrated it",
+        remedy: "deploy the newer todoctl that migrated it; to go on with this one, without migrating: todoctl serve --allow-newer",
     },
     // ------------------------------------------------------------------------- SQLite ---
     Known {
@@ -127,7 +136,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "the file is something else than a SQLite database, or it is encrypted",
         retry: Retry::No,
-        remedy: "move {place} away, or point DATABASE_URL at another file: sqlite://data/todo.db",
+        remedy: "mv {place} {place}.old (or name another file in DATABASE_URL), then: todoctl migrate up",
     },
     Known {
         id: "sqlite.cannot-open",
@@ -159,7 +168,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "another process holds the file's lock",
         retry: Retry::Later,
-        remedy: "stop the other process that uses {place}",
+        remedy: "find the process that holds it, and stop it: fuser -v {place}",
     },
     Known {
         id: "sqlite.disk-full",
@@ -181,7 +190,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "the file is damaged: a crash on a network file system, or a copy made while it was written",
         retry: Retry::No,
-        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover | sqlite3 rescued.db",
+        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover | sqlite3 {place}.rescued && mv {place} {place}.damaged && mv {place}.rescued {place}",
     },
     // ------------------------------------------------------------------------ the rest ---
     Known {
