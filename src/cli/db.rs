@@ -31,7 +31,7 @@ pub enum Command {
 pub struct CheckOptions {
     /// Check this URL instead of the configured one; `-` reads it from standard input, so that a
     /// password stays out of the process list.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub url: Option<String>,
     /// How many daemons share the server's connections.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]

@@ -26,6 +26,7 @@ pub mod openapi;
 pub mod output;
 pub mod serve;
 pub mod session;
+pub mod usage;
 
 use context::Context;
 

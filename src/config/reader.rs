@@ -146,7 +146,17 @@ impl<'a> Reader<'a> {
                 self.problem(
                     name,
                     format!("{name} and {file_name} are both set"),
-                    format!("keep one of them: unset {name}, or unset {file_name}"),
+                    match (self.env_file_of(name), self.env_file_of(&file_name)) {
+                        (Some(file), _) => {
+                            format!("delete the line {name}=… from {}", file.display())
+                        }
+                        (None, Some(file)) => {
+                            format!("delete the line {file_name}=… from {}", file.display())
+                        }
+                        (None, None) => {
+                            format!("keep one of them: unset {name}, or unset {file_name}")
+                        }
+                    },
                 );
                 None
             }

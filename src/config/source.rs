@@ -121,13 +121,9 @@ impl Source {
         self.file.as_deref()
     }
 
-    /// Names that the `.env` file sets and the real environment does not.
-    pub fn names_of_file(&self) -> impl Iterator<Item = &str> {
-        let of_file = |(_, origin): &(&String, &Origin)| **origin == Origin::File;
-        self.origins
-            .iter()
-            .filter(of_file)
-            .map(|(name, _)| name.as_str())
+    /// Every name that is set, in the file or in the environment.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.origins.keys().map(String::as_str)
     }
 
     /// The value without the white space around it; an empty one is unset.
@@ -198,10 +194,18 @@ fn read(path: &Path, wanted: bool) -> Result<Option<String>, ConfigError> {
             "this is a directory, not a file".to_owned(),
             "Docker makes one when a mounted file is missing: remove it, and make the file with `todoctl gen-secrets --write .env`",
         )),
-        Err(error) => Err(problem(
-            format!("the file cannot be read: {error}"),
-            "name an existing file that this user may read",
-        )),
+        Err(error) => {
+            let remedy = if error.kind() == ErrorKind::NotFound {
+                "name a file that exists: --env-file FILE".to_owned()
+            } else {
+                let user = rustix::process::geteuid().as_raw();
+                format!("sudo chown {user} {place} && chmod 600 {place}")
+            };
+            Err(problem(
+                format!("the file cannot be read: {error}"),
+                &remedy,
+            ))
+        }
     }
 }
 

@@ -41,10 +41,20 @@ names! {
 
 /// How alike a name must be to one that is known (0 to 1) to be called a misspelling.
 const ALIKE: f64 = 0.93;
+/// Shorter names are alike others by chance.
+const SHORTEST: usize = 4;
 
 /// All checks of the configuration. `broken` is what is wrong with the `.env` file itself.
 #[must_use]
 pub fn checks(source: &Source, broken: Option<&ConfigError>) -> Vec<Check> {
+    if let Some(error) = broken {
+        // What stands in the file would change everything else.
+        let reason = format!("not checked, because {} failed", ENV_FILE.id);
+        let file = ENV_FILE.done(Verdict::of_problems(&error.problems), Duration::ZERO);
+        let rest = NAMES.iter().filter(|name| name.id != ENV_FILE.id);
+        let rest = rest.map(|name| name.skipped(&reason));
+        return std::iter::once(file).chain(rest).collect();
+    }
     let audit = Audit::of(source);
     let data_directory = match data_directory(&audit) {
         Some(verdict) => DATA_DIRECTORY.done(verdict, Duration::ZERO),
@@ -52,7 +62,7 @@ pub fn checks(source: &Source, broken: Option<&ConfigError>) -> Vec<Check> {
     };
     let done = |name: Name, verdict| name.done(verdict, Duration::ZERO);
     vec![
-        done(ENV_FILE, env_file(source, broken)),
+        done(ENV_FILE, env_file(source)),
         done(UNKNOWN, unknown(source)),
         done(ENVIRONMENT, environment(source, &audit)),
         done(DATABASE, section(source, &audit, Section::Database)),
@@ -67,10 +77,7 @@ pub fn checks(source: &Source, broken: Option<&ConfigError>) -> Vec<Check> {
     ]
 }
 
-fn env_file(source: &Source, broken: Option<&ConfigError>) -> Verdict {
-    if let Some(error) = broken {
-        return Verdict::of_problems(&error.problems);
-    }
+fn env_file(source: &Source) -> Verdict {
     let Some(path) = source.file() else {
         return Verdict::pass("none: the environment alone counts");
     };
@@ -99,11 +106,11 @@ fn env_file(source: &Source, broken: Option<&ConfigError>) -> Verdict {
     Verdict::warn(said.join("; "), remedies.join("\n"))
 }
 
-/// Names in the file that nothing reads: misspelt ones are told, others may be somebody else's.
+/// Names that nothing reads: misspelt ones are told, others may be somebody else's.
 fn unknown(source: &Source) -> Verdict {
     let mut said = Vec::new();
     let mut remedies = Vec::new();
-    for name in source.names_of_file() {
+    for name in source.names() {
         if Variable::of(name).is_some() {
             continue;
         }
@@ -111,8 +118,18 @@ fn unknown(source: &Source) -> Verdict {
             .iter()
             .flat_map(|one| [Some(one.name), one.alias])
             .flatten();
+        let alike = |known: &str| {
+            // Two letters in each other's place weigh much in a short name.
+            let swapped =
+                name.len() == known.len() && strsim::damerau_levenshtein(name, known) == 1;
+            if swapped && name.len() >= SHORTEST {
+                1.0
+            } else {
+                strsim::jaro_winkler(name, known)
+            }
+        };
         let best = known
-            .map(|known| (strsim::jaro_winkler(name, known), known))
+            .map(|known| (alike(known), known))
             .max_by(|one, two| one.0.total_cmp(&two.0));
         if let Some((alike, known)) = best
             && alike >= ALIKE
@@ -122,7 +139,7 @@ fn unknown(source: &Source) -> Verdict {
         }
     }
     if said.is_empty() {
-        return Verdict::pass("no misspelt variable in the env file");
+        return Verdict::pass("no misspelt variable");
     }
     Verdict::warn(said.join("; "), remedies.join("\n"))
 }

@@ -1,6 +1,6 @@
 //! The daemon that runs on this machine, if one does.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ const LISTEN: Name = Name {
 const PORT: Name = Name {
     id: "daemon.port",
     title: "Port",
+};
+const METRICS_PORT: Name = Name {
+    id: "daemon.metrics_port",
+    title: "Metrics port",
 };
 const HEALTH: Name = Name {
     id: "daemon.health",
@@ -40,7 +44,16 @@ const REMINDERS: Name = Name {
 };
 
 /// Every check of the daemon, in order.
-pub const NAMES: &[Name] = &[LISTEN, PORT, HEALTH, VERSION, POOL, MAILS, REMINDERS];
+pub const NAMES: &[Name] = &[
+    LISTEN,
+    PORT,
+    METRICS_PORT,
+    HEALTH,
+    VERSION,
+    POOL,
+    MAILS,
+    REMINDERS,
+];
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -81,6 +94,10 @@ pub async fn checks(
         && why.to_lowercase().contains("refused")
     {
         checks.push(PORT.done(Verdict::pass(format!("{} is free", http.port)), took));
+        if let Some(address) = telemetry.metrics_addr {
+            let taken = !matches!(&metrics, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"));
+            checks.push(METRICS_PORT.done(judge_metrics_port(http, address, taken), took));
+        }
         let none = "no daemon runs here";
         checks.extend([HEALTH, VERSION, POOL, MAILS, REMINDERS].map(|name| name.skipped(none)));
         return checks;
@@ -137,6 +154,33 @@ fn is_todoctl(metrics: &Metrics) -> bool {
 
 fn next_port(port: u16) -> u16 {
     port.checked_add(1).unwrap_or(8000)
+}
+
+/// `taken` although no daemon runs: its start would fail.
+fn judge_metrics_port(http: &HttpConfig, address: SocketAddr, taken: bool) -> Verdict {
+    let remedy = || {
+        let free = next_port(address.port().max(http.port));
+        format!("METRICS_ADDR={}", SocketAddr::new(address.ip(), free))
+    };
+    let overlaps =
+        address.ip() == http.host || address.ip().is_unspecified() || http.host.is_unspecified();
+    if address.port() == http.port && overlaps {
+        return Verdict::fail(
+            format!("METRICS_ADDR={address} is where the API itself listens"),
+            remedy(),
+        );
+    }
+    if taken {
+        return Verdict::fail(
+            format!("something that is not todoctl has {address}, which METRICS_ADDR names"),
+            format!(
+                "find it: ss -ltnp 'sport = :{}'; stop it, or choose another: {}",
+                address.port(),
+                remedy()
+            ),
+        );
+    }
+    Verdict::pass(format!("{address} is free"))
 }
 
 fn judge_listen(host: IpAddr, in_container: bool) -> Verdict {

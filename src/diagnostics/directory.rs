@@ -12,10 +12,12 @@ const OF_THE_SYSTEM: [&str; 19] = [
 pub(super) fn nearest(directory: &Path) -> Option<&Path> {
     directory
         .ancestors()
-        .map(|one| if one.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            one
+        .map(|one| {
+            if one.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                one
+            }
         })
         .find(|one| one.exists())
 }

@@ -114,6 +114,12 @@ pub async fn checks(request: Request<'_>, done: impl Fn(Group)) -> Vec<Check> {
             return Vec::new();
         }
         let checks = match group {
+            // What stands in a file that cannot be read would change everything.
+            Group::Database | Group::Services | Group::Daemon if request.broken.is_some() => {
+                let skipped =
+                    |name: &Name| name.skipped("not checked, because config.env_file failed");
+                group.names().iter().map(skipped).collect()
+            }
             Group::Configuration => config::checks(request.source, request.broken),
             Group::Database => {
                 let request = database::Request {

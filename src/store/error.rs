@@ -238,10 +238,6 @@ impl ConnectError {
     }
 
     pub(super) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
-        let place = match target {
-            DatabaseTarget::Postgres(server) => server.place(),
-            DatabaseTarget::Sqlite(file) => file.path.display().to_string(),
-        };
         // The words say most; the kind alone still says what to look at.
         let known = Known::find(&message)
             .filter(|known| known.fault == fault)
@@ -252,7 +248,10 @@ impl ConnectError {
             message,
             remedy: known.map_or_else(
                 || "todoctl db check; the server's log says more".to_owned(),
-                |known| known.remedy(&place),
+                |known| match target {
+                    DatabaseTarget::Postgres(server) => known.remedy_at(server),
+                    DatabaseTarget::Sqlite(file) => known.remedy(&file.path.display().to_string()),
+                },
             ),
             known,
         }

@@ -4,6 +4,8 @@
 //! checks of `todoctl db check`, and `todoctl explain`, so that the same message has the
 //! same remedy everywhere.
 
+use crate::config::PostgresTarget;
+
 use super::ConnectFault;
 
 mod table;
@@ -92,7 +94,30 @@ impl Known {
     /// What to do, at the server or file that `place` names.
     #[must_use]
     pub fn remedy(&self, place: &str) -> String {
-        self.remedy.replace("{place}", place)
+        self.filled(place, "ROLE", "DATABASE")
+    }
+
+    /// What to do at `server`, with the names of the role and the database in it.
+    #[must_use]
+    pub fn remedy_at(&self, server: &PostgresTarget) -> String {
+        // Names with signs would have to be quoted for SQL and for a shell.
+        let plain = |name: &str| {
+            name.bytes()
+                .all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, b'_' | b'-'))
+        };
+        let or = |name: &str, other: &str| if plain(name) { name } else { other }.to_owned();
+        self.filled(
+            &server.place(),
+            &or(&server.user, "ROLE"),
+            &or(&server.database, "DATABASE"),
+        )
+    }
+
+    fn filled(&self, place: &str, role: &str, database: &str) -> String {
+        self.remedy
+            .replace("{place}", place)
+            .replace("{role}", role)
+            .replace("{database}", database)
     }
 }
 

@@ -177,11 +177,43 @@ fn an_env_file_that_is_broken_or_a_directory() {
     );
 }
 
+/// One name twice, and white space before the sign: Docker takes another value.
+#[test]
+fn an_env_file_with_a_name_twice() {
+    let broken = Broken::new();
+    let file = broken.path().join(".env");
+    std::fs::write(&file, "LOG_LEVEL=info\nLOG_LEVEL=debug\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    says(&broken, "config.env_file", "warn", "");
+    let report = broken.report(&["config", "check", "--format", "json"]);
+    let said = report.detail("config.env_file");
+    assert!(said.contains("in line 1 and again in line 2"), "{said}");
+}
+
+/// What `doctor` says about a weak secret mends it.
+#[test]
+fn a_weak_secret_in_the_env_file() {
+    let broken = Broken::with_server("postgresql://u:p@127.0.0.1:1/d")
+        .env("ENVIRONMENT", "production")
+        .env("CORS_ORIGINS", "https://app.example.com")
+        .env("JWT_SECRET", "");
+    let file = broken.path().join(".env");
+    std::fs::write(&file, "JWT_SECRET=canary\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let remedy = "todoctl gen-secrets --only JWT_SECRET --replace --write .env";
+    says(&broken, "config.secrets", "fail", remedy);
+    let typed: Vec<&str> = remedy.split(' ').skip(1).collect();
+    assert!(broken.output(&typed).status.success());
+    says(&broken, "config.secrets", "pass", "");
+}
+
 #[test]
 fn a_misspelt_variable() {
     let broken = Broken::new();
     std::fs::write(broken.path().join(".env"), "DATABSE_URL=sqlite://x.db\n").unwrap();
     says(&broken, "config.unknown", "warn", "DATABASE_URL=");
+    let swapped = Broken::new().env("PROT", "8000");
+    says(&swapped, "config.unknown", "warn", "PORT=");
 }
 
 #[test]

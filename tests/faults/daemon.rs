@@ -20,6 +20,19 @@ fn a_port_that_somebody_else_has() {
 }
 
 #[test]
+fn a_metrics_port_that_somebody_else_has() {
+    let broken = Broken::new().env("METRICS_ADDR", &http().to_string());
+    broken
+        .doctor()
+        .says("daemon.metrics_port", "fail", "METRICS_ADDR=127.0.0.1:");
+    let same = broken.env("METRICS_ADDR", "127.0.0.1:1");
+    same.doctor()
+        .says("daemon.metrics_port", "fail", "METRICS_ADDR=127.0.0.1:2");
+    let free = same.env("METRICS_ADDR", "127.0.0.1:3");
+    free.doctor().says("daemon.metrics_port", "pass", "");
+}
+
+#[test]
 fn an_address_of_another_machine() {
     let report = Broken::new().env("HOST", "203.0.113.9").doctor();
     report.says("daemon.listen", "fail", "HOST=0.0.0.0");

@@ -55,7 +55,7 @@ fn not_a_database() {
         "a shopping list\n".repeat(100),
     )
     .unwrap();
-    broken.database_says("database.login", "fail", "move todo.txt away");
+    broken.database_says("database.login", "fail", "mv todo.txt todo.txt.old");
 }
 
 #[test]
@@ -74,7 +74,11 @@ fn a_damaged_file() {
 fn a_directory_where_a_file_should_be() {
     let broken = Broken::new();
     std::fs::create_dir_all(broken.path().join("data/todo.db")).unwrap();
-    broken.database_says("database.connection", "fail", "sqlite://data/todo.db");
+    broken.database_says(
+        "database.connection",
+        "fail",
+        "mv data/todo.db data/todo.db.old",
+    );
 }
 
 /// Root's directory, and a process that is not root.
@@ -94,12 +98,36 @@ fn a_directory_of_another_user() {
         .says("config.data_directory", "fail", "sudo chown -R 65534 data");
     // Not even to be read.
     std::fs::set_permissions(broken.path().join("data/todo.db"), open(0o600)).unwrap();
-    broken.database_says("database.connection", "fail", "read and write data/todo.db");
+    broken.database_says("database.connection", "fail", "sudo chown -R 65534 data");
 }
 
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output().unwrap();
     output.stdout.trim_ascii() == b"0"
+}
+
+/// What is typed as root changes hands for good: never a directory of the system.
+#[test]
+fn a_directory_of_the_system() {
+    for (url, remedy) in [
+        (
+            "sqlite:///etc/todo.db",
+            "sudo install -d -o 65534 /etc/todoctl\nDATABASE_URL=sqlite:///etc/todoctl/todo.db",
+        ),
+        ("sqlite:///todo.db", "sudo install -d -o 65534 /todoctl"),
+        (
+            "sqlite:///var/lib/no-such-one/todo.db",
+            "sudo install -d -o 65534 /var/lib/no-such-one",
+        ),
+    ] {
+        let broken = Broken::new().env("DATABASE_URL", url).run_by(65_534);
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(broken.path(), open).unwrap();
+        broken.database_says("database.directory", "fail", remedy);
+        broken
+            .doctor()
+            .says("config.data_directory", "fail", remedy);
+    }
 }
 
 /// A small disk in memory, taken away with its value.

@@ -67,6 +67,17 @@ async fn a_role_without_rights() {
             "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
         ))
         .await;
+    // Ids are drawn from sequences.
+    broken.database_says(
+        "database.role",
+        "fail",
+        "GRANT USAGE, SELECT ON ALL SEQUENCES",
+    );
+    database
+        .execute(&format!(
+            "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}"
+        ))
+        .await;
     broken.database_says("database.role", "warn", "GRANT CREATE ON SCHEMA public");
     drop_role(&database, &name).await;
 }
@@ -96,7 +107,8 @@ async fn a_full_connection_table() {
     let url = as_role(&database, &name);
     let holder = PgConnection::connect(&url).await.unwrap();
     let broken = Broken::with_server(&url);
-    broken.database_says("database.login", "fail", "SQLALCHEMY_POOL_SIZE");
+    let raise = format!("ALTER ROLE \"{name}\" CONNECTION LIMIT");
+    broken.database_says("database.login", "fail", &raise);
     holder.close().await.unwrap();
     drop_role(&database, &name).await;
 }
@@ -112,8 +124,41 @@ async fn more_replicas_than_connections() {
     check("50").says(
         "database.connections",
         "warn",
-        "SQLALCHEMY_POOL_SIZE=3 SQLALCHEMY_POOL_OVERFLOW=0",
+        "SQLALCHEMY_POOL_SIZE=3\nSQLALCHEMY_POOL_OVERFLOW=0",
     );
+}
+
+/// Somebody renamed a table: the history says that all is well.
+#[tokio::test]
+async fn a_table_that_is_gone() {
+    let database = TestDatabase::create().await;
+    let broken = Broken::with_server(&database.url);
+    assert!(broken.output(&["migrate", "up"]).status.success());
+    database
+        .execute("ALTER TABLE notifications RENAME TO old_notifications")
+        .await;
+    broken.database_says("database.migrations", "fail", "todoctl migrate check");
+    assert!(
+        broken
+            .db_check()
+            .detail("database.migrations")
+            .contains("notifications")
+    );
+}
+
+/// `serve` refuses it, so `doctor` must not pass it.
+#[tokio::test]
+async fn a_database_that_a_newer_release_migrated() {
+    let database = TestDatabase::create().await;
+    let broken = Broken::with_server(&database.url);
+    assert!(broken.output(&["migrate", "up"]).status.success());
+    database
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (99, 'later', true, '\\x00', 0)",
+        )
+        .await;
+    broken.database_says("database.migrations", "fail", "--allow-newer");
 }
 
 #[tokio::test]
@@ -123,7 +168,11 @@ async fn a_wrong_password_and_a_missing_database() {
     Broken::with_server(&wrong).database_says("database.login", "fail", "percent-encoded");
     let mut nowhere = Url::parse(&database.url).unwrap();
     nowhere.set_path("nowhere");
-    Broken::with_server(nowhere.as_str()).database_says("database.login", "fail", "createdb");
+    Broken::with_server(nowhere.as_str()).database_says(
+        "database.login",
+        "fail",
+        "createdb nowhere",
+    );
 }
 
 #[tokio::test]

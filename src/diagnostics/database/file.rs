@@ -46,7 +46,7 @@ async fn readable(file: &SqliteTarget) -> Verdict {
         ),
         Err(error) => Verdict::fail(
             format!("{place} cannot be read: {error}"),
-            format!("let this user read and write {place} and its directory"),
+            give(file.path.parent().unwrap_or(&file.path)),
         ),
     }
 }

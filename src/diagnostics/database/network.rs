@@ -109,7 +109,7 @@ fn judge(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
         ),
         (_, TlsFinding::NotOffered) => {
             let known = Known::find("server does not support tls");
-            let remedy = known.map(|known| known.remedy(&server.place()));
+            let remedy = known.map(|known| known.remedy_at(server));
             Verdict::fail("the server does not offer TLS", remedy)
         }
         (mode, TlsFinding::Offered { version, trust }) => judge_trust(server, mode, version, trust),
@@ -119,7 +119,7 @@ fn judge(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
 fn judge_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Trust) -> Verdict {
     let remedy = |id: &str| {
         let known = store::messages::messages().find(|one| one.id == id);
-        known.map(|known| known.remedy(&server.place()))
+        known.map(|known| known.remedy_at(server))
     };
     let (wrong, mend) = match trust {
         Trust::Full { .. } => (String::new(), None),

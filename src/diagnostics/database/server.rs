@@ -237,10 +237,11 @@ fn judge_capacity(
     if wanted <= allowed {
         return Verdict::pass(detail);
     }
-    let each = allowed / replicas.max(1);
+    // One in ten stays free for migrations, this command and psql.
+    let each = (allowed - allowed.div_ceil(10)) / replicas.max(1);
     let kept = each.min(size).max(1);
     let remedy = format!(
-        "SQLALCHEMY_POOL_SIZE={kept} SQLALCHEMY_POOL_OVERFLOW={}; or raise the limit, or put a pooler before the server",
+        "SQLALCHEMY_POOL_SIZE={kept}\nSQLALCHEMY_POOL_OVERFLOW={}",
         each.saturating_sub(kept)
     );
     Verdict::warn(detail, remedy)
@@ -348,11 +349,9 @@ mod tests {
         assert_eq!(judged.outcome, Outcome::Pass, "{judged:?}");
         let judged = judge_capacity(&capacity(100, -1), 10, 20, 4, false);
         assert_eq!(judged.outcome, Outcome::Warn);
-        assert!(
-            judged
-                .remedy
-                .unwrap()
-                .starts_with("SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=14;")
+        assert_eq!(
+            judged.remedy.as_deref(),
+            Some("SQLALCHEMY_POOL_SIZE=10\nSQLALCHEMY_POOL_OVERFLOW=11")
         );
         let judged = judge_capacity(&capacity(100, 5), 10, 20, 1, false);
         assert_eq!(judged.outcome, Outcome::Warn);

@@ -225,6 +225,25 @@ fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SqliteTarget;
+    use crate::store::migrate;
+
+    /// The list is what the migrations make, and nothing else.
+    #[tokio::test]
+    async fn the_tables_are_those_of_the_migrations() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = DatabaseTarget::Sqlite(SqliteTarget {
+            path: directory.path().join("todo.db"),
+        });
+        migrate::up(&target, &crate::clock::Clock::system())
+            .await
+            .unwrap();
+        let compared = compare_with_migrations(&target).await.unwrap();
+        let mut made = compared.existing.tables;
+        made.retain(|name| name != "_sqlx_migrations" && !name.starts_with("sqlite_"));
+        assert_eq!(made, TABLES.map(str::to_owned).into());
+        assert_eq!(missing_tables(&target).await.unwrap(), [""; 0]);
+    }
 
     fn schema(objects: &[(&str, &[(&str, &str)])]) -> Schema {
         let part = |(name, what): &(&str, &str)| ((*name).to_owned(), (*what).to_owned());

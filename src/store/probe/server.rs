@@ -58,10 +58,12 @@ const ROLE: &str = "
                FROM pg_catalog.pg_class s
                JOIN pg_catalog.pg_depend d ON d.objid = s.oid AND d.deptype = 'a'
                JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
-               WHERE s.relkind = 'S' AND s.relnamespace = current_schema()::regnamespace
+               WHERE s.relnamespace = current_schema()::regnamespace
                  AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
                       OR c.relname LIKE 'todoctl\\_%')
-                 AND NOT has_sequence_privilege(s.oid, 'USAGE')
+                 -- CASE, as WHERE has no order and the function knows sequences alone.
+                 AND CASE WHEN s.relkind = 'S'
+                          THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
                ORDER BY s.relname
            ) AS closed_sequences";
 

@@ -85,7 +85,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &[],
         happened: "no authority that is trusted here signed the server's certificate",
         retry: Retry::No,
-        remedy: "give the server's CA with ?sslrootcert=/path/ca.pem; on a trusted network, ?sslmode=disable turns TLS off",
+        remedy: "give the file of the CA that signed it: ?sslrootcert=/path/ca.pem in DATABASE_URL",
     },
     Known {
         id: "tls.host-name",
@@ -147,7 +147,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &["28000"],
         happened: "the server knows no such role, or does not let it log in",
         retry: Retry::No,
-        remedy: "correct the user in DATABASE_URL, or make the role: createuser --login --pwprompt NAME",
+        remedy: "correct the user in DATABASE_URL, or make the role: createuser --login --pwprompt {role}",
     },
     Known {
         id: "postgres.no-database",
@@ -156,7 +156,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &["3D000"],
         happened: "the server has no database of that name",
         retry: Retry::No,
-        remedy: "correct the database name at the end of DATABASE_URL, or create it: createdb NAME",
+        remedy: "correct the database name at the end of DATABASE_URL, or create it: createdb {database}",
     },
     Known {
         id: "postgres.too-many-connections",
@@ -177,7 +177,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &[],
         happened: "the role has as many connections as its CONNECTION LIMIT allows",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as an administrator: psql -c 'ALTER ROLE NAME CONNECTION LIMIT 50'",
+        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as an administrator: psql -c 'ALTER ROLE \"{role}\" CONNECTION LIMIT 50'",
     },
     Known {
         id: "postgres.database-limit",
@@ -186,7 +186,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &[],
         happened: "the database has as many connections as its CONNECTION LIMIT allows",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE NAME CONNECTION LIMIT 50'",
+        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT 50'",
     },
     Known {
         id: "postgres.starting",

@@ -12,7 +12,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &["25006"],
         happened: "the server is a standby, or set to read only",
         retry: Retry::Later,
-        remedy: "point DATABASE_URL at the primary; if it was set read only: psql -c 'ALTER DATABASE NAME RESET default_transaction_read_only'",
+        remedy: "point DATABASE_URL at the primary; if it was set read only: psql -c 'ALTER DATABASE \"{database}\" RESET default_transaction_read_only'",
     },
     Known {
         id: "postgres.no-connect",
@@ -21,7 +21,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "the role may not connect to that database, or make something in it",
         retry: Retry::No,
-        remedy: "as the owner: psql -c 'GRANT CONNECT, CREATE ON DATABASE NAME TO ROLE'",
+        remedy: "as the owner: psql -c 'GRANT CONNECT, CREATE ON DATABASE \"{database}\" TO \"{role}\"'",
     },
     Known {
         id: "postgres.no-right",
@@ -30,7 +30,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &["42501"],
         happened: "the role lacks a right",
         retry: Retry::No,
-        remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO ROLE; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ROLE; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO ROLE'",
+        remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO \"{role}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO \"{role}\"' {database}",
     },
     Known {
         id: "postgres.no-table",
@@ -74,7 +74,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &["57014"],
         happened: "a query took longer than statement_timeout allows",
         retry: Retry::Later,
-        remedy: "find what is slow: todoctl doctor --only database; or raise the role's statement_timeout: psql -c \"ALTER ROLE NAME SET statement_timeout = '30s'\"",
+        remedy: "find what is slow: todoctl doctor --only database; or raise the role's statement_timeout: psql -c \"ALTER ROLE {role} SET statement_timeout = '30s'\"",
     },
     Known {
         id: "postgres.disk-full",
