@@ -88,6 +88,7 @@ impl Description {
 mod tests {
     use super::*;
 
+    /// Contract 1: lengths.
     #[test]
     fn lengths_count_code_points_before_trimming() {
         assert!(Title::new(&"\u{1F600}".repeat(200)).is_ok());
@@ -97,14 +98,25 @@ mod tests {
         );
     }
 
+    /// Contract 1: trimming.
     #[test]
     fn trimming_strips_unicode_space_but_not_zero_width() {
         assert_eq!(Title::new("\u{a0}\u{3000}x\t").unwrap().as_str(), "x");
         assert_eq!(Title::new("\u{200b}").unwrap().as_str(), "\u{200b}");
         assert_eq!(Title::new(" \u{3000}"), Err(TextError::Blank));
-        assert_eq!(Description::new(" \n"), Ok(None));
+        let description = |text: &str| Description::new(text).unwrap().map(|one| one.0);
+        assert_eq!(
+            description("\u{a0}\u{3000}x\n").as_deref(),
+            Some("x"),
+            "trimmed"
+        );
+        for blank in [" \n", "\u{a0}", "\u{3000}"] {
+            assert_eq!(description(blank), None, "{blank:?}");
+        }
+        assert_eq!(description("\u{200b}").as_deref(), Some("\u{200b}"));
     }
 
+    /// Contract 10.11: U+0000.
     #[test]
     fn nul_is_refused() {
         assert_eq!(Title::new("a\0b"), Err(TextError::Nul));

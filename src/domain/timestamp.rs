@@ -276,6 +276,20 @@ mod tests {
         }
     }
 
+    /// Contract 1: the form of error envelopes and `/health` always has six digits.
+    #[test]
+    fn the_form_with_an_offset() {
+        let shown = |text: &str| text.parse::<Timestamp>().unwrap().to_offset_string();
+        assert_eq!(
+            shown("2031-01-02T03:04:05Z"),
+            "2031-01-02T03:04:05.000000+00:00"
+        );
+        assert_eq!(
+            shown("2031-01-02T03:04:05.12Z"),
+            "2031-01-02T03:04:05.120000+00:00"
+        );
+    }
+
     #[test]
     fn ends_of_the_range_are_what_they_say() {
         assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");

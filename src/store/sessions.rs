@@ -156,3 +156,18 @@ impl Store {
         } => |done| Ok(done.rows_affected() > 0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Contract 13: lower-case hex of HMAC-SHA256; a published vector.
+    #[test]
+    fn the_hash_of_a_token() {
+        let text = "The quick brown fox jumps over the lazy dog";
+        assert_eq!(
+            SessionHash::new(&Secret::new("key"), text).0,
+            "f7bc83f430538424b13298e6aa6fb143ef4d59a14946175997479dbc2d1a3cd8"
+        );
+    }
+}

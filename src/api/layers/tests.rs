@@ -1,6 +1,7 @@
 //! What no route can be made to do from outside: a panic.
 
 use http::StatusCode;
+use http_body_util::BodyExt as _;
 use warp::Filter;
 
 use super::*;
@@ -44,4 +45,15 @@ async fn a_panic_is_answered_like_anything_else() {
         "https://app.example.com"
     );
     assert_eq!(headers["content-type"], "application/json");
+
+    // Contract 1.1 (c), 10.5: what it says, and nothing of the panic.
+    let id = headers[X_REQUEST_ID].to_str().unwrap().to_owned();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["type"], "internal_error");
+    assert_eq!(body["status"], 500);
+    assert_eq!(body["instance"], "/api/user-api-keys/current");
+    assert_eq!(body["request_id"], id.as_str());
+    assert!(body["detail"].is_string() && body["errors"].is_null());
+    assert!(!body.to_string().contains("handler"), "{body}");
 }
