@@ -70,25 +70,6 @@ pub fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// Runs a statement behind the daemon's back.
-async fn execute(daemon: &Daemon, statement: String) {
-    use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
-    if daemon.is_postgres() {
-        let mut database = PgConnection::connect(daemon.postgres_url()).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(&mut database)
-            .await
-            .unwrap();
-    } else {
-        let path = daemon.config.database.target.redacted();
-        let mut database = SqliteConnection::connect(&path).await.unwrap();
-        sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(&mut database)
-            .await
-            .unwrap();
-    }
-}
-
 for_both_engines! {
     /// 5.1, 5.2, 5.3: nothing, save, status for owner and service, replace, delete.
     async fn from_nothing_to_nothing(engine) {
@@ -261,6 +242,35 @@ for_both_engines! {
         assert_eq!(send(as_service(&daemon, "bob")).await.1["plaintext_key"], KEY);
     }
 
+    /// 5.1: a key that was refused when it was last looked at.
+    async fn a_failed_validation(engine) {
+        let (daemon, _provider) = start(engine).await;
+        assert_eq!(send(save(&daemon, "alice", KEY)).await.0, 201);
+        let time = if daemon.is_postgres() { "'2026-01-02T03:04:05Z'" } else { "1767323045000000" };
+        daemon.execute(&format!("UPDATE user_api_keys SET validation_status = 'failure', last_validated_at = {time}")).await;
+        for body in [status(&daemon, "alice").await, send(as_service(&daemon, "alice")).await.1] {
+            assert_eq!((&body["validation_status"], &body["last_validated_at"]), (&json!("failure"), &json!("2026-01-02T03:04:05Z")));
+            assert_eq!(body["configured"], true);
+        }
+    }
+
+    /// 2.2, 10.1: a service token that is not set opens nothing, an empty one included.
+    async fn no_service_token(engine) {
+        let daemon = Daemon::start_with(engine, |config| {
+            config.auth.service_auth_token = RotatingSecret { current: Secret::new(""), previous: Vec::new() };
+        }).await;
+        let get = |path: &str| daemon.bare(Method::GET, path).header("X-User-ID", "alice");
+        for request in [
+            get(CURRENT).header("X-Service-Auth", ""), get(CURRENT).header("X-Service-Auth", "x"),
+            get("/tasks/").header("Authorization", "Bearer "), get("/tasks/").header("Authorization", "Bearer x"),
+            get("/tasks/").header("Authorization", "Bearer"), get("/tasks/").header("X-Service-Auth", ""),
+        ] {
+            let (code, body) = send(request).await;
+            assert_eq!(code, 401);
+            assert!(body["detail"].is_string(), "{body}");
+        }
+    }
+
     /// 9.1: what is stored is a Fernet token; rows of Python's `cryptography`, and of previous keys, are read.
     async fn at_rest(engine) {
         // Written by cryptography 50.0.2 under OLD_KEY.
@@ -280,9 +290,9 @@ for_both_engines! {
             "INSERT INTO user_api_keys (user_id, encrypted_key, provider, created_at, updated_at)
              VALUES ('{user}', '{token}', '{provider}', {now}, {now})"
         );
-        execute(&daemon, insert("alice", TOKEN, "gemini")).await;
-        execute(&daemon, insert("bob", &TOKEN.replace("gAAAAABr", "gAAAAABs"), "gemini")).await;
-        execute(&daemon, insert("carol", TOKEN, "openai")).await;
+        daemon.execute(&insert("alice", TOKEN, "gemini")).await;
+        daemon.execute(&insert("bob", &TOKEN.replace("gAAAAABr", "gAAAAABs"), "gemini")).await;
+        daemon.execute(&insert("carol", TOKEN, "openai")).await;
         let (code, body) = send(as_service(&daemon, "alice")).await;
         assert_eq!(code, 200);
         assert_eq!(body, json!({
@@ -369,7 +379,7 @@ for_both_engines! {
     /// 10.36: without its table the daemon says 500, and nothing of the statement.
     async fn a_fault_of_the_database(engine) {
         let (daemon, _provider) = start(engine).await;
-        execute(&daemon, "DROP TABLE user_api_keys".to_owned()).await;
+        daemon.execute("DROP TABLE user_api_keys").await;
         let (code, body) = send(daemon.with_jwt("alice", Method::GET, CURRENT)).await;
         assert_eq!((code.as_u16(), &body["type"]), (500, &json!("database_error")));
         assert!(!body.to_string().contains("user_api_keys ") && !body.to_string().contains("SELECT"), "{body}");

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use todoctl::config::Secret;
 
 use crate::daemon::{Daemon, JWT_SECRET, OLD_JWT_SECRET, SERVICE_TOKEN, claims, jwt, send};
 use crate::on_both_engines;
+use crate::tokens::sql;
 
 async fn with_bearer(daemon: &Daemon, token: &str) -> (u16, Value, Option<String>) {
     let response = daemon
@@ -71,7 +73,10 @@ on_both_engines! {
         let now = daemon.clock.now();
         let good = claims("alice", now);
         let seconds = now.unix_seconds();
+        let expired = with(&good, "exp", json!(seconds - 1));
         let mut bad = vec![
+            // Expired is said of tokens with a valid signature alone.
+            jwt(&expired, "another-secret-0123456789-0123456789"),
             "abc.def.ghi".to_owned(),
             "not-a-jwt".to_owned(),
             jwt(&good, "another-secret-0123456789-0123456789"),
@@ -105,11 +110,15 @@ on_both_engines! {
             let (status, body, challenge) = with_bearer(&daemon, &token).await;
             assert_eq!(status, 401, "{token}");
             assert_eq!(body["detail"]["error_code"], "invalid_token", "{token}");
+            // 1.1 (b): these two keys and no other.
+            assert!(body["detail"]["message"].is_string(), "{body}");
+            assert_eq!((body.as_object().unwrap().len(), body["detail"].as_object().unwrap().len()), (1, 2), "{body}");
             assert_eq!(challenge.as_deref(), Some("Bearer"));
         }
-        let expired = with(&good, "exp", json!(seconds - 1));
-        let (status, body, _) = with_bearer(&daemon, &jwt(&expired, JWT_SECRET)).await;
+        let (status, body, challenge) = with_bearer(&daemon, &jwt(&expired, JWT_SECRET)).await;
         assert_eq!((status, body["detail"]["error_code"].as_str()), (401, Some("token_expired")));
+        assert!(body["detail"]["message"].is_string(), "{body}");
+        assert_eq!((body["detail"].as_object().unwrap().len(), challenge.as_deref()), (2, Some("Bearer")));
     }
 
     /// 2.2: the service token together with `X-User-ID` acts as that user.
@@ -162,6 +171,23 @@ on_both_engines! {
         assert_eq!((status, body["detail"]["error_code"].as_str()), (401, Some("invalid_token")));
         let expired = daemon.session("bob", Duration::ZERO).await;
         assert_eq!(with_bearer(&daemon, &expired).await.0, 401);
+    }
+
+    /// 13: a session under the secret before is good while that is known; the token itself is not stored.
+    async fn the_previous_session_secret(daemon) {
+        let token = daemon.session("alice", Duration::from_secs(3600)).await;
+        let mut config = daemon.config.clone();
+        let secrets = &mut config.auth.session_hash_secret;
+        let old = std::mem::replace(&mut secrets.current, Secret::new("another-session-secret-0123456789-abc"));
+        let forgotten = daemon.replica_with(config.clone()).await;
+        assert_eq!(with_bearer(&forgotten, &token).await.0, 401);
+        config.auth.session_hash_secret.previous = vec![old];
+        let rotated = daemon.replica_with(config).await;
+        assert_eq!(with_bearer(&rotated, &token).await.0, 200);
+        let stored = sql(&daemon, "SELECT token_hash FROM todoctl_sessions").await;
+        assert_eq!((stored.len(), stored[0].len()), (1, 64));
+        let row = sql(&daemon, "SELECT token_hash || user_id || COALESCE(label, '') FROM todoctl_sessions").await;
+        assert!(!row[0].contains(&token), "{row:?}");
     }
 
     /// 13: a cookie never authenticates a task route.

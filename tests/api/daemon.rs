@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use todoctl::api::{ApiContext, Server};
 use todoctl::clock::Clock;
 use todoctl::config::{
@@ -102,6 +103,11 @@ impl Daemon {
         Self::start(self.config.clone(), Home::Elsewhere, clock).await
     }
 
+    /// The same with a configuration of its own.
+    pub async fn replica_with(&self, config: Config) -> Self {
+        Self::start(config, Home::Elsewhere, self.clock.clone()).await
+    }
+
     async fn start(config: Config, home: Home, clock: Clock) -> Self {
         let store = Store::connect(&config.database, clock.clone())
             .await
@@ -147,6 +153,19 @@ impl Daemon {
         match &self.home {
             Home::Postgres(database) => &database.url,
             Home::Sqlite(_) | Home::Elsewhere => panic!("no PostgreSQL database of its own"),
+        }
+    }
+
+    /// Runs statements behind the daemon's back.
+    pub async fn execute(&self, statements: &str) {
+        let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned()));
+        if self.is_postgres() {
+            let mut database = PgConnection::connect(self.postgres_url()).await.unwrap();
+            statements.execute(&mut database).await.unwrap();
+        } else {
+            let path = self.config.database.target.redacted();
+            let mut database = SqliteConnection::connect(&path).await.unwrap();
+            statements.execute(&mut database).await.unwrap();
         }
     }
 

@@ -1,11 +1,14 @@
 //! Contract section 1: shapes and statuses of errors, order of checks, paths.
 
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::daemon::{Daemon, send};
+use todoctl::api::route_table;
+
+use crate::daemon::{Daemon, JWT_SECRET, claims, fields, jwt, send};
+use crate::headers::secured;
 use crate::on_both_engines;
 
 /// Sends bytes as they are and reads until the daemon closes the connection.
@@ -22,23 +25,137 @@ async fn raw(daemon: &Daemon, request: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
+/// Checks an answer of the shape (c) on `/tasks/`, and returns its body.
+async fn enveloped(response: Response, status: u16, kind: &str) -> Value {
+    assert_eq!(response.status(), status);
+    secured(&response);
+    let id = response.headers()["x-request-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let body: Value = response.json().await.unwrap();
+    let mut keys: Vec<&String> = body.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(
+        keys,
+        [
+            "detail",
+            "errors",
+            "instance",
+            "rate_limit_info",
+            "request_id",
+            "retry_after",
+            "status",
+            "timestamp",
+            "title",
+            "type",
+        ]
+    );
+    assert_eq!(
+        (&body["type"], &body["status"], &body["instance"]),
+        (&json!(kind), &json!(status), &json!("/tasks/"))
+    );
+    assert!(body["detail"].is_string() && body["title"].is_string());
+    assert!(body["timestamp"].as_str().unwrap().ends_with("+00:00"));
+    assert_eq!(body["request_id"], json!(id));
+    assert_eq!(body["errors"].is_null(), status != 422, "{body}");
+    body
+}
+
+/// Each route's path and methods, with the variable segments filled in.
+fn routes(task: i64) -> Vec<(String, &'static [Method])> {
+    let fill = |template: &str| {
+        template
+            .replace("{task_id}", &task.to_string())
+            .replace("{notification_id}", "1")
+            .replace("{asset}", "start.js")
+    };
+    route_table::ALL
+        .iter()
+        .map(|route| (fill(route.template), route.methods))
+        .collect()
+}
+
+/// Sends bytes over a connection that stays open; the head of the answer, its body read too.
+async fn exchange(stream: &mut tokio::net::TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap();
+    let length = length.split('\r').next().unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    head
+}
+
 on_both_engines! {
+    /// 10.20: after a fault, and after a body that nobody read, a connection is good or announced to close.
+    async fn connections_after_faults(daemon) {
+        const NEXT: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+        let address = daemon.base.strip_prefix("http://").unwrap();
+        let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);
+        daemon.execute("DROP TABLE user_api_keys").await;
+        let fault = format!("GET /api/user-api-keys/current HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+        let mut unread = b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".to_vec();
+        unread.resize(unread.len() + 900_000, b' ');
+        for (request, status) in [(fault.as_bytes(), "http/1.1 500 "), (&unread, "http/1.1 401 ")] {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let head = exchange(&mut stream, request).await;
+            assert!(head.starts_with(status), "{head}");
+            if status.contains("401") && head.contains("connection: close") {
+                continue;
+            }
+            assert!(exchange(&mut stream, NEXT).await.starts_with("http/1.1 200 "), "{head}");
+        }
+    }
+
     /// 1.1 (c): every key of the envelope.
     async fn envelope(daemon) {
         let response = daemon.call(Method::POST, "/tasks/").json(&json!({})).send().await.unwrap();
-        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
-        let body: Value = response.json().await.unwrap();
-        let mut keys: Vec<&String> = body.as_object().unwrap().keys().collect();
-        keys.sort();
-        assert_eq!(keys, [
-            "detail", "errors", "instance", "rate_limit_info", "request_id", "retry_after", "status",
-            "timestamp", "title", "type",
-        ]);
-        assert_eq!((&body["type"], &body["status"], &body["instance"]), (&json!("validation_error"), &json!(422), &json!("/tasks/")));
-        assert!(body["detail"].is_string());
-        assert!(body["timestamp"].as_str().unwrap().ends_with("+00:00"));
-        assert_eq!(body["request_id"], json!(id));
+        let body = enveloped(response, 422, "validation_error").await;
         assert_eq!(body["errors"][0]["value"], json!({}));
+    }
+
+    /// 1.1 (c): `instance` is the decoded path, without the query.
+    async fn instance(daemon) {
+        let (status, body) = send(daemon.call(Method::GET, "/tasks/%C3%A4%20b?x=1")).await;
+        assert_eq!((status.as_u16(), &body["instance"]), (422, &json!("/tasks/ä b")));
+    }
+
+    /// 1.3, 10.6, 13: both slash forms of every route are answered alike, without a redirect.
+    async fn every_slash_form(daemon) {
+        for (path, methods) in routes(1) {
+            let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
+            for method in methods {
+                let mut statuses = Vec::new();
+                for form in [&path, &other] {
+                    statuses.push(daemon.bare(method.clone(), form).send().await.unwrap().status().as_u16());
+                }
+                assert_eq!(statuses[0], statuses[1], "{method} {path}");
+                assert!(statuses[0] != 404 && statuses[0] != 405, "{method} {path}");
+                assert_eq!((300..400).contains(&statuses[0]), path == "/redoc", "{method} {path}");
+            }
+        }
+    }
+
+    /// 13: HEAD is answered wherever GET is, with its status, and nothing after the headers.
+    async fn every_head(daemon) {
+        let id = daemon.create_titled("t").await;
+        let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);
+        for (path, methods) in routes(id).into_iter().chain([("/tasks/999999".to_owned(), &[Method::GET][..])]) {
+            if !methods.contains(&Method::GET) {
+                continue;
+            }
+            for bearer in [token.as_str(), ""] {
+                let get = daemon.bare(Method::GET, &path).bearer_auth(bearer).send().await.unwrap().status();
+                let head = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\r\n");
+                let answer = raw(&daemon, head.as_bytes()).await;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {} ", get.as_u16())), "{path}: {get}, {answer}");
+                assert!(answer.find("\r\n\r\n") == Some(answer.len() - 4), "{path}: {answer}");
+            }
+        }
     }
 
     /// 1.4: unknown paths, and `GET /`.
@@ -47,6 +164,9 @@ on_both_engines! {
             let (status, body) = send(daemon.bare(Method::GET, path)).await;
             assert_eq!(status, 404, "{path}");
             assert_eq!(body, json!({ "detail": "Not Found" }));
+        }
+        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD] {
+            assert_eq!(send(daemon.call(method.clone(), "/nope")).await.0, 404, "{method}");
         }
     }
 
@@ -78,6 +198,17 @@ on_both_engines! {
         // Broken JSON before fields and existence.
         let broken = daemon.call(Method::PUT, "/tasks/abc").header("Content-Type", "application/json").body("{");
         assert_eq!(send(broken).await.1["errors"][0]["code"], "json_invalid");
+    }
+
+    /// 1.2: fields before existence and ownership.
+    async fn fields_before_existence(daemon) {
+        let (_, foreign) = send(daemon.as_user("bob", Method::POST, "/tasks/").json(&json!({ "title": "t" }))).await;
+        for id in [&json!(999_999), &foreign["id"]] {
+            for (method, body, field) in [(Method::PUT, json!({ "title": "" }), "title"), (Method::PATCH, json!({}), "completed")] {
+                let (status, answer) = send(daemon.call(method, &format!("/tasks/{id}")).json(&body)).await;
+                assert_eq!((status.as_u16(), fields(&answer)), (422, vec![field]), "{id}");
+            }
+        }
     }
 
     /// 1.3, 10.6: both slash forms are served directly, whatever the Host.
@@ -153,14 +284,14 @@ on_both_engines! {
             daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "lost?" })),
         ] {
             let response = request.send().await.unwrap();
-            assert_eq!(response.status(), 503);
             assert!(response.headers().contains_key("retry-after"));
-            let body: Value = response.json().await.unwrap();
-            assert_eq!(body["type"], "service_unavailable");
+            let body = enveloped(response, 503, "service_unavailable").await;
             assert!(!body.to_string().contains("postgres"), "{body}");
         }
         let (status, body) = send(daemon.bare(Method::GET, "/health")).await;
         assert_eq!((status.as_u16(), &body["status"], &body["database"]), (503, &json!("unhealthy"), &json!("disconnected")));
+        let keys: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["database", "status", "timestamp"]);
         assert_eq!(send(daemon.bare(Method::GET, "/health/ready")).await.0, 503);
         assert_eq!(send(daemon.bare(Method::GET, "/health/live")).await.0, 200);
         sqlx::query(allow(true)).execute(&mut admin).await.unwrap();
@@ -190,12 +321,12 @@ on_both_engines! {
         }
         let mut admin = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
         sqlx::query("ALTER TABLE tasks RENAME COLUMN title TO heading").execute(&mut admin).await.unwrap();
-        let (status, body) = send(daemon.call(Method::GET, "/tasks/")).await;
-        assert_eq!((status.as_u16(), &body["type"]), (500, &json!("database_error")));
+        let response = daemon.call(Method::GET, "/tasks/").send().await.unwrap();
+        let body = enveloped(response, 500, "database_error").await;
         assert!(!body.to_string().contains("title\\\""), "{body}");
         sqlx::query("ALTER TABLE tasks RENAME COLUMN heading TO title").execute(&mut admin).await.unwrap();
         sqlx::query("ALTER TABLE tasks ADD CONSTRAINT none CHECK (title <> 'forbidden')").execute(&mut admin).await.unwrap();
-        let (status, body) = send(daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "forbidden" }))).await;
-        assert_eq!((status.as_u16(), &body["type"]), (409, &json!("integrity_error")));
+        let response = daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "forbidden" })).send().await.unwrap();
+        enveloped(response, 409, "integrity_error").await;
     }
 }

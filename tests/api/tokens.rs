@@ -21,7 +21,7 @@ const PAST: &str = "2001-01-01 00:00:00.123";
 const FUTURE: &str = "2999-01-01 00:00:00.123";
 
 /// Runs a statement behind the daemon's back; the texts in the first column of its rows.
-async fn sql(daemon: &Daemon, statement: &str) -> Vec<String> {
+pub async fn sql(daemon: &Daemon, statement: &str) -> Vec<String> {
     let query = sqlx::AssertSqlSafe(statement.to_owned());
     match &daemon.config.database.target {
         DatabaseTarget::Postgres(_) => {
@@ -82,6 +82,12 @@ fn access(daemon: &Daemon) -> String {
     jwt(&claims("alice", daemon.clock.now()), JWT_SECRET)
 }
 
+fn claims_of(token: &str) -> Value {
+    let key = jsonwebtoken::DecodingKey::from_secret(JWT_SECRET.as_bytes());
+    let rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
+    jsonwebtoken::decode(token, &key, &rules).unwrap().claims
+}
+
 async fn logout(daemon: &Daemon, cookies: &str) -> Response {
     let request = daemon
         .bare(Method::POST, "/api/auth/logout")
@@ -134,9 +140,7 @@ on_both_engines! {
             let body: Value = response.json().await.unwrap();
             assert_eq!(body.as_object().unwrap().len(), 1);
             let token = body["access_token"].as_str().unwrap();
-            let key = jsonwebtoken::DecodingKey::from_secret(JWT_SECRET.as_bytes());
-            let rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::HS256);
-            let claims: Value = jsonwebtoken::decode(token, &key, &rules).unwrap().claims;
+            let claims = claims_of(token);
             let issued = claims["iat"].as_i64().unwrap();
             assert!((before..before + 60).contains(&issued));
             assert_eq!(claims, json!({ "sub": user, "iat": issued, "exp": issued + 1800, "type": "access" }));
@@ -231,6 +235,13 @@ on_both_engines! {
         assert_eq!(tokens(&daemon).await, ["plain"]);
     }
 
+    /// 2.1, 10.10: an access token outlives the sign-out that it was used for.
+    async fn logout_leaves_access_tokens(daemon) {
+        let token = access(&daemon);
+        assert_eq!(send(daemon.bare(Method::POST, "/api/auth/logout").bearer_auth(&token)).await.0, 200);
+        assert_eq!(send(daemon.bare(Method::GET, "/tasks/").bearer_auth(&token)).await.0, 200);
+    }
+
     /// 6.2: a row that cannot be deleted fails nothing.
     async fn logout_survives_a_failing_table(daemon) {
         sql(&daemon, "CREATE TABLE user_sessions (id integer)").await;
@@ -292,6 +303,23 @@ on_both_engines! {
         }
         assert_eq!(send(daemon.bare(Method::POST, "/api/auth/sign-in")).await.0, 404);
     }
+}
+
+/// 2.1, 9.3: another lifetime of access tokens is in what is issued.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_lifetime() {
+    let daemon = Daemon::start_with(Engine::Sqlite, |config| {
+        config.auth.access_token_lifetime = std::time::Duration::from_secs(300);
+    })
+    .await;
+    sql(&daemon, TABLE).await;
+    store(&daemon, &hash("good"), "alice", FUTURE).await;
+    let (_, body) = send(refresh(&daemon, "refresh_token=good")).await;
+    let claims = claims_of(body["access_token"].as_str().unwrap());
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        300
+    );
 }
 
 /// 6.1: without a `JWT_SECRET` there is nothing to sign with: 503, never a crash.
