@@ -40,6 +40,19 @@ on_both_engines! {
         assert_eq!(list(&daemon, "page=9223372036854775807&limit=1000").await["total"], 5);
     }
 
+    /// 3.4: without a limit the first thousand are listed, and all are counted.
+    async fn the_default_limit(daemon) {
+        daemon.execute(if daemon.is_postgres() {
+            "INSERT INTO tasks (user_id, title, completed, priority) SELECT 'alice', 't', FALSE, 'Medium' FROM generate_series(1, 1001)"
+        } else {
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1001)
+             INSERT INTO tasks (user_id, title, created_at, updated_at, title_folded) SELECT 'alice', 't', n, n, 't' FROM n"
+        }).await;
+        let body = list(&daemon, "").await;
+        assert_eq!(body["tasks"].as_array().unwrap().len(), 1000);
+        assert_eq!((&body["total"], &body["limit"], &body["pages"]), (&json!(1001), &json!(1000), &json!(2)));
+    }
+
     /// Nobody sees another's tasks.
     async fn users_are_apart(daemon) {
         daemon.create_titled("of alice").await;
@@ -74,10 +87,12 @@ on_both_engines! {
         let done = daemon.create_titled("never").await;
         send(daemon.call(Method::PATCH, &format!("/tasks/{done}")).json(&json!({ "completed": true }))).await;
         assert_eq!(titles(&daemon, "priority=High").await, ["rent"]);
-        for yes in ["true", "1", "YES", "on"] {
+        for yes in ["true", "1", "YES", "on", "Yes", "ON"] {
             assert_eq!(titles(&daemon, &format!("completed={yes}")).await, ["never"]);
         }
-        assert_eq!(titles(&daemon, "completed=False").await, ["milk", "rent"]);
+        for no in ["False", "0", "off", "OFF", "No"] {
+            assert_eq!(titles(&daemon, &format!("completed={no}")).await, ["milk", "rent"]);
+        }
         assert_eq!(titles(&daemon, "due_before=2031-01-31").await, ["rent"]);
         assert_eq!(titles(&daemon, "due_after=2031-02-01").await, ["milk"]);
         assert_eq!(titles(&daemon, "due_after=2031-02-01T00:00:00Z").await, ["milk"]);

@@ -67,6 +67,25 @@ on_both_engines! {
         assert_eq!(found[0]["message"], "\"with \"quotes\"\" is overdue");
     }
 
+    /// 4: one without a task; equal times are ordered by id; there are no paging parameters.
+    async fn rows_of_others(daemon) {
+        let time = if daemon.is_postgres() { "'2026-01-02T03:04:05Z'" } else { "1767323045000000" };
+        for _ in 0..3 {
+            daemon.execute(&format!(
+                "INSERT INTO notifications (user_id, task_id, type, message, is_read, sent_email, created_at)
+                 VALUES ('alice', NULL, 'due_soon', 'm', FALSE, FALSE, {time})"
+            )).await;
+        }
+        let (found, unread) = list(&daemon, "alice").await;
+        let ids: Vec<i64> = found.iter().map(|one| one["id"].as_i64().unwrap()).collect();
+        assert!(ids.len() == 3 && ids.is_sorted_by(|one, next| one > next), "{ids:?}");
+        assert_eq!((unread, &found[0]["task_id"], &found[0]["created_at"]), (3, &Value::Null, &json!("2026-01-02T03:04:05Z")));
+        let (status, paged) = send(daemon.call(Method::GET, "/notifications/?page=2&limit=1&offset=x&x=1")).await;
+        assert_eq!((status.as_u16(), &paged["notifications"]), (200, &json!(found)));
+        let (status, read) = send(daemon.call(Method::PATCH, &format!("/notifications/{}/read", ids[0]))).await;
+        assert_eq!((status.as_u16(), &read["is_read"], &read["task_id"]), (200, &json!(true), &Value::Null));
+    }
+
     /// 4, 10.25: fifty are listed, all unread ones are counted, however they come and go.
     async fn counting(daemon) {
         let mut tasks = Vec::new();

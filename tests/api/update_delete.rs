@@ -63,6 +63,28 @@ on_both_engines! {
         })).await;
         assert_eq!((&set["completed"], &set["priority"], &set["description"], &set["due_date"]),
             (&json!(true), &json!("Urgent"), &json!("new"), &json!("2031-12-31T23:00:00Z")));
+        // 3.2: what clears a description; the due date, absent, stays.
+        for nothing in [Value::Null, json!(" \u{3000}\n")] {
+            put(&daemon, &task["id"], json!({ "description": "d" })).await;
+            let (_, cleared) = put(&daemon, &task["id"], json!({ "description": nothing })).await;
+            assert_eq!((&cleared["description"], &cleared["due_date"]), (&Value::Null, &set["due_date"]));
+        }
+    }
+
+    /// 3.7, 3.8: the same value again is a change of `updated_at`, and of nothing else.
+    async fn the_same_again(daemon) {
+        let task = daemon.create(json!({ "title": "a", "due_date": "2031-01-01" })).await;
+        let path = format!("/tasks/{}", task["id"]);
+        let put = || daemon.call(Method::PUT, &path).json(&json!({ "title": "a", "due_date": "2031-01-01" }));
+        let patch = || daemon.call(Method::PATCH, &path).json(&json!({ "completed": false }));
+        let mut before = task;
+        for request in [put(), put(), patch(), patch()] {
+            let (_, mut after) = send(request).await;
+            assert!(after["updated_at"].as_str() > before["updated_at"].as_str(), "{after}");
+            let moved = std::mem::replace(&mut after["updated_at"], before["updated_at"].clone());
+            assert_eq!(after, before);
+            before["updated_at"] = moved;
+        }
     }
 
     /// 3.7: nothing to change leaves the task as it is, `updated_at` included.
@@ -119,6 +141,11 @@ on_both_engines! {
             let (status, answer) = send(daemon.call(Method::PATCH, &path).json(&body)).await;
             assert_eq!((status.as_u16(), fields(&answer)), (422, vec!["completed"]));
         }
+        let (status, answer) = send(daemon.call(Method::PATCH, &path)).await;
+        assert_eq!((status.as_u16(), fields(&answer)), (422, vec![""]));
+        // 1: what is not known is ignored.
+        let request = daemon.call(Method::PATCH, &format!("{path}?x=1&completed=no")).json(&json!({ "completed": true }));
+        assert_eq!(send(request).await.1["completed"], true);
     }
 
     /// 3.9: gone for good; a JSON content type without a body is no fault.
@@ -140,7 +167,7 @@ on_both_engines! {
         let other = daemon.create_titled("b").await;
         let (_, foreign) = send(daemon.as_user("bob", Method::POST, "/tasks/").json(&json!({ "title": "c" }))).await;
         let body = format!(
-            r#"{{"task_ids": [{other}, 999999, {mine}, {other}, 0, -5, {}, 9223372036854775808, 123456789012345678901234567890]}}"#,
+            r#"{{"x": 1, "task_ids": [{other}, 999999, {mine}, {other}, 0, -5, {}, 9223372036854775808, 123456789012345678901234567890]}}"#,
             foreign["id"]
         );
         let request = daemon.call(Method::POST, "/tasks/bulk-delete").header("Content-Type", "application/json").body(body);
@@ -167,6 +194,58 @@ on_both_engines! {
             let (status, answer) = send(daemon.call(Method::POST, "/tasks/bulk-delete").json(&body)).await;
             assert_eq!((status.as_u16(), fields(&answer)), (422, expected));
         }
+        assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 1);
+    }
+
+    /// 3.10, 10.45: one statement in one transaction, so that a row that cannot go keeps them all.
+    async fn bulk_delete_is_one_statement(daemon) {
+        if !daemon.is_postgres() {
+            return;
+        }
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(daemon.create_titled("t").await);
+        }
+        daemon.execute(&format!(
+            "CREATE TABLE statements (n integer);
+             CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO statements VALUES (1); RETURN NULL; END $$;
+             CREATE TRIGGER noted AFTER DELETE ON tasks FOR EACH STATEMENT EXECUTE FUNCTION noted();
+             CREATE FUNCTION kept() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN IF OLD.id = {} THEN RAISE EXCEPTION 'kept'; END IF; RETURN OLD; END $$;
+             CREATE TRIGGER kept BEFORE DELETE ON tasks FOR EACH ROW EXECUTE FUNCTION kept()",
+            ids[3],
+        )).await;
+        let request = || daemon.call(Method::POST, "/tasks/bulk-delete").json(&json!({ "task_ids": ids }));
+        assert!(send(request()).await.0.is_server_error());
+        assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 5);
+        daemon.execute("DROP TRIGGER kept ON tasks").await;
+        assert_eq!(send(request()).await.1, json!({ "deleted": ids, "not_found": [] }));
+        let mut connection = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
+        let statements: i64 = sqlx::query_scalar("SELECT count(*) FROM statements").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(statements, 1);
+    }
+
+    /// 10.21: a commit that fails is not answered with success, and leaves nothing.
+    async fn a_commit_that_fails(daemon) {
+        if !daemon.is_postgres() {
+            return;
+        }
+        daemon.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+             CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON tasks DEFERRABLE INITIALLY DEFERRED
+                 FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ).await;
+        let plain = || daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "t" }));
+        let keyed = || plain().header("Idempotency-Key", "k");
+        for request in [plain(), keyed(), keyed()] {
+            let (status, body) = send(request).await;
+            assert!(status.is_server_error(), "{status} {body}");
+        }
+        daemon.execute("DROP TRIGGER refuse ON tasks").await;
+        assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 0);
+        // The key was not used up either.
+        assert_eq!(send(keyed()).await.0, 201);
         assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 1);
     }
 
