@@ -34,7 +34,11 @@ pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, A
             Err(ApiError::bad_request("Request body is nested too deeply"))
         }
         Err(error) => {
-            let offset = char_offset(text, error.line(), error.column());
+            let mut offset = char_offset(text, error.line(), error.column());
+            if error.is_eof() {
+                // The column is that of the last character, and the fault is behind it.
+                offset = text.chars().count();
+            }
             let mut faults = Faults::default();
             faults.add(
                 offset.to_string(),

@@ -269,6 +269,21 @@ impl ApiError {
         .with_header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
     }
 
+    /// 409 (c): a create that may have taken place. A browser repeats what ended in a 5xx, and
+    /// then there were two (contract 11.3).
+    pub fn outcome_unknown() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            Shape::Envelope {
+                kind: "outcome_unknown",
+                title: "Conflict",
+                detail: "It is not known whether the task was created: look at the list before you try again".into(),
+                errors: None,
+                retry_after: None,
+            },
+        )
+    }
+
     /// 500 (c); the source goes to the log alone.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::fault(
@@ -364,9 +379,11 @@ impl From<StoreError> for ApiError {
             StoreError::PoolTimeout { .. }
             | StoreError::Connect(_)
             | StoreError::ConnectionLost(_)
+            | StoreError::Hindered(_)
             | StoreError::Closed => {
                 Self::unavailable("The database is not available at the moment")
             }
+            StoreError::OutcomeUnknown(_) => Self::outcome_unknown(),
             StoreError::Constraint { .. } => Self::new(
                 StatusCode::CONFLICT,
                 Shape::Envelope {

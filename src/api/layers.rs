@@ -114,6 +114,9 @@ impl App {
             Ok(Ok(response)) => response,
             // The task catches panics itself, so it was ended from outside: the runtime stops.
             Ok(Err(error)) => late.answer(&ApiError::internal(error)),
+            Err(_) if late.head.creating.load(Ordering::Relaxed) => {
+                late.answer(&ApiError::outcome_unknown())
+            }
             Err(_) => late.answer(&ApiError::unavailable("The request took too long")),
         }
     }
@@ -129,6 +132,7 @@ impl App {
             client: self.context.limits.client_address(peer, &parts.headers),
             headers: parts.headers.clone(),
             answered: AtomicBool::new(false),
+            creating: AtomicBool::new(false),
         });
         parts.extensions.insert(head.clone());
         (head, Request::from_parts(parts, body))

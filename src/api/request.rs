@@ -34,6 +34,9 @@ pub(super) struct Head {
     /// Set by the first answer: one that comes after the request timed out is
     /// neither counted nor logged a second time.
     pub answered: AtomicBool,
+    /// Set once a task is being created that a second request would create again: what becomes
+    /// of it is not known while there is no answer.
+    pub creating: AtomicBool,
 }
 
 impl Head {

@@ -292,7 +292,11 @@ fn add_answers(operation: &mut Operation, has_id: bool, has_body: bool, has_fiel
         answers.push(("408", "The body did not arrive in time", plain()));
         answers.push(("413", "The body is too large", plain()));
         answers.push(("415", "The body is not declared as JSON", plain()));
-        answers.push(("409", "The change conflicts with existing data", envelope()));
+        answers.push((
+            "409",
+            "The change conflicts with existing data, or it is not known whether it took place",
+            envelope(),
+        ));
     }
     let mut responses = ResponsesBuilder::new();
     for (status, description, schema) in answers {

@@ -1,6 +1,7 @@
 //! `/tasks`: contract section 3.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use bytes::Buf;
 use futures_util::Stream;
@@ -146,6 +147,7 @@ where
     match key {
         Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
         None => {
+            call.head.creating.store(true, Ordering::Relaxed);
             let task = call.context.store.create_task(&task).await?;
             Ok(represent_new(json_bytes(&task)?))
         }

@@ -40,8 +40,8 @@ impl Dialect {
     pub fn search_condition(self, position: usize) -> String {
         match self {
             Self::PostgresIcu => format!(
-                r#"(strpos(lower(title COLLATE "und-x-icu"), lower(${position} COLLATE "und-x-icu")) > 0
-                 OR strpos(lower(description COLLATE "und-x-icu"), lower(${position} COLLATE "und-x-icu")) > 0)"#
+                r#"(strpos(translate(lower(title COLLATE "und-x-icu"), 'ς', 'σ'), translate(lower(${position} COLLATE "und-x-icu"), 'ς', 'σ')) > 0
+                 OR strpos(translate(lower(description COLLATE "und-x-icu"), 'ς', 'σ'), translate(lower(${position} COLLATE "und-x-icu"), 'ς', 'σ')) > 0)"#
             ),
             Self::PostgresLocale => format!(
                 "(strpos(lower(title), lower(${position})) > 0
@@ -69,5 +69,7 @@ impl Dialect {
 
 /// The folded copy of a text that SQLite searches.
 pub(super) fn fold(text: &str) -> String {
-    text.to_lowercase()
+    // A sigma at a word's end has a small letter of its own, which a search for a part of a
+    // longer word would miss.
+    text.to_lowercase().replace('ς', "σ")
 }

@@ -26,6 +26,13 @@ pub enum StoreError {
     /// An open connection broke, or the server is shutting down; trying again later may help.
     #[error("the connection to the database was lost: {0}")]
     ConnectionLost(#[source] sqlx::Error),
+    /// The connection broke under a change, and the database could not be asked since whether
+    /// it took place.
+    #[error("whether the change took place is not known: {0}")]
+    OutcomeUnknown(#[source] sqlx::Error),
+    /// The database cannot do it at the moment: a lock, a full disk, a deadlock, a limit of time.
+    #[error("the database cannot do that at the moment: {0}")]
+    Hindered(#[source] sqlx::Error),
     /// The database refused the change because a rule of the schema forbids it.
     #[error("the change violates {}", constraint.as_deref().unwrap_or("a constraint"))]
     Constraint {
@@ -62,8 +69,12 @@ impl StoreError {
             Self::PoolTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
+            | Self::Hindered(_)
             | Self::Closed => true,
-            Self::Constraint { .. } | Self::Corrupt { .. } | Self::Query(_) => false,
+            Self::OutcomeUnknown(_)
+            | Self::Constraint { .. }
+            | Self::Corrupt { .. }
+            | Self::Query(_) => false,
         }
     }
 
@@ -100,6 +111,9 @@ impl From<sqlx::Error> for StoreError {
         if is_connection_lost(&error) {
             return Self::ConnectionLost(error);
         }
+        if is_hindered(&error) {
+            return Self::Hindered(error);
+        }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
         {
@@ -126,6 +140,25 @@ pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
             .is_some_and(|code| is_connection_lost_code(&code)),
         _ => false,
     }
+}
+
+/// Whether `error` says that the same statement may succeed a little later.
+fn is_hindered(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(fault) = error else {
+        return false;
+    };
+    let Some(code) = fault.code() else {
+        return false;
+    };
+    // PostgreSQL, appendix A: serialization failure, deadlock, lock not available, canceled by
+    // a limit, read-only because the server is a standby now, class 53 (out of resources).
+    if code.len() == 5 {
+        return matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "25006")
+            || code.starts_with("53");
+    }
+    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, FULL in the low byte.
+    code.parse::<i32>()
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 13))
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05

@@ -34,6 +34,13 @@ pub(super) const INSERT: Sql = per_engine!(
     => concat!(") RETURNING ", columns!())
 );
 
+/// `created_at` is the clock's microsecond, so no other request has it and the title.
+const FIND_CREATED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM tasks WHERE user_id = $1 AND created_at = $2 AND title = $3 ORDER BY id DESC LIMIT 1"
+);
+
 /// Changing the due date arms the reminder again.
 const UPDATE: Sql = per_engine!(
     ["UPDATE tasks SET
@@ -180,11 +187,38 @@ impl Store {
     }
 
     /// Stores a new task and returns it.
+    ///
+    /// A connection that breaks meanwhile leaves it open whether the task was stored; then it
+    /// is looked for, and [`StoreError::OutcomeUnknown`] says that this was not possible.
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.clock.now();
-        writing!(self, |connection| {
+        let stored = writing!(self, |connection| {
             bind_insert!(connection, task, now).fetch_one(&mut *connection).await
-        } => |row| task_of(&row))
+        } => |row| task_of(&row));
+        match stored {
+            // An error that the server itself sent is an answer: nothing was stored.
+            Err(StoreError::ConnectionLost(lost)) if lost.as_database_error().is_none() => {
+                match self.created(task, now).await {
+                    Ok(Some(task)) => Ok(task),
+                    Ok(None) => Err(StoreError::ConnectionLost(lost)),
+                    Err(_) => Err(StoreError::OutcomeUnknown(lost)),
+                }
+            }
+            answered => answered,
+        }
+    }
+
+    /// The task that was created at `now`, if it was.
+    async fn created(&self, task: &NewTask, now: Timestamp) -> Result<Option<Task>, StoreError> {
+        reading!(self, |connection| {
+            sqlx::query(FIND_CREATED)
+                .persistent(connection.persistent())
+                .bind(task.user_id.as_str())
+                .bind(now)
+                .bind(task.title.as_str())
+                .fetch_optional(&mut *connection)
+                .await
+        } => |row| row.as_ref().map(task_of).transpose())
     }
 
     /// Applies `changes` and returns the task as it then is; `None` as in [`Store::task`].

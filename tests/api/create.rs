@@ -105,6 +105,9 @@ on_both_engines! {
         assert_eq!(status, 422);
         assert_eq!(answer["errors"][0]["code"], "json_invalid");
         assert_eq!(fields(&answer), ["8"]);
+        // 1.1: at the end of the body, the position behind its last character.
+        let cut = daemon.call(Method::POST, "/tasks/").header("Content-Type", "application/json").body("{\"title\":");
+        assert_eq!(fields(&send(cut).await.1), ["9"]);
     }
 
     /// 3.3, 10.14: date-times that are not.

@@ -26,6 +26,7 @@ mod limits;
 mod list;
 mod notifications;
 mod operations;
+mod outcomes;
 mod tokens;
 mod update_delete;
 

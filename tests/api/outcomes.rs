@@ -1,0 +1,203 @@
+//! Contract 11.3: a create that may have taken place must not end in a 5xx, which a browser
+//! repeats; 10.36: what is only hindered is 503 with `Retry-After`, and not 500.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use todoctl::config::DatabaseTarget;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::daemon::{Daemon, Engine, read, send};
+use crate::for_both_engines;
+
+/// What keeps every write waiting, until it is let go.
+enum Held {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Held {
+    async fn by(daemon: &Daemon) -> Self {
+        if daemon.is_postgres() {
+            let mut connection = PgConnection::connect(daemon.postgres_url()).await.unwrap();
+            sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN EXCLUSIVE MODE")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            Self::Postgres(connection)
+        } else {
+            let path = daemon.config.database.target.redacted();
+            let mut connection = SqliteConnection::connect(&path).await.unwrap();
+            sqlx::raw_sql("BEGIN IMMEDIATE")
+                .execute(&mut connection)
+                .await
+                .unwrap();
+            Self::Sqlite(connection)
+        }
+    }
+
+    async fn let_go(self) {
+        match self {
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+async fn total(daemon: &Daemon) -> i64 {
+    let (status, body) = send(daemon.call(Method::GET, "/tasks/")).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body["total"].as_i64().unwrap()
+}
+
+for_both_engines! {
+    /// 11.3: the time is over while the task is being stored; then it is.
+    async fn a_create_that_takes_too_long(engine) {
+        let daemon = Daemon::start_with(engine, |config| {
+            config.http.request_timeout = Duration::from_secs(1);
+        }).await;
+        let held = Held::by(&daemon).await;
+        let create = daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "late" }));
+        let (status, body) = send(create).await;
+        assert_eq!((status.as_u16(), &body["type"]), (409, &json!("outcome_unknown")), "{body}");
+        // With a key a second request creates nothing, so it may be asked for.
+        let create = daemon.call(Method::POST, "/tasks/").header("Idempotency-Key", "k").json(&json!({ "title": "late" }));
+        let response = create.send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"));
+        assert_eq!(read(response).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        // What changes nothing when it is repeated is as before.
+        let delete = daemon.call(Method::POST, "/tasks/bulk-delete").json(&json!({ "task_ids": [999_999] }));
+        assert_eq!(send(delete).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        held.let_go().await;
+        let stored = async {
+            while total(&daemon).await < 2 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), stored).await.expect("both are stored in the end");
+    }
+
+    /// 10.36: a lock that does not come free in the database's own time.
+    async fn a_lock_that_is_held(engine) {
+        let daemon = Daemon::start_with(engine, |config| {
+            if let DatabaseTarget::Postgres(server) = &mut config.database.target {
+                server.options = Some("-c lock_timeout=300ms".to_owned());
+            }
+        }).await;
+        let held = Held::by(&daemon).await;
+        let create = daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "hindered" }));
+        let response = create.send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"));
+        let (status, body) = read(response).await;
+        assert_eq!((status.as_u16(), &body["type"]), (503, &json!("service_unavailable")), "{body}");
+        held.let_go().await;
+        assert_eq!(total(&daemon).await, 0);
+        daemon.create_titled("hindered").await;
+    }
+}
+
+/// Lets everything through.
+const OPEN: u8 = 0;
+/// Keeps the server's answers back, and then breaks the connection.
+const CUT: u8 = 1;
+/// The same, and takes no new connection.
+const CUT_AND_CLOSED: u8 = 2;
+
+/// A network between daemon and database that can be cut.
+async fn network(server: (String, u16)) -> (u16, Arc<AtomicU8>) {
+    let state = Arc::new(AtomicU8::new(OPEN));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let shared = state.clone();
+    tokio::spawn(async move {
+        loop {
+            let (client, _) = listener.accept().await.unwrap();
+            if shared.load(Ordering::SeqCst) == CUT_AND_CLOSED {
+                continue;
+            }
+            let server = TcpStream::connect((server.0.as_str(), server.1))
+                .await
+                .unwrap();
+            tokio::spawn(carry(client, server, shared.clone()));
+        }
+    });
+    (port, state)
+}
+
+async fn carry(client: TcpStream, server: TcpStream, state: Arc<AtomicU8>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async { tokio::io::copy(&mut from_client, &mut to_server).await };
+    let down = async {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let count = from_server.read(&mut bytes).await.unwrap_or(0);
+            let cut = state.load(Ordering::SeqCst) != OPEN;
+            if cut {
+                // Once: what is asked next is answered.
+                let _ = state.compare_exchange(CUT, OPEN, Ordering::SeqCst, Ordering::SeqCst);
+            }
+            if cut || count == 0 || to_client.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = up => {}
+        () = down => {}
+    }
+}
+
+/// 11.3: the connection breaks after the task was stored and before the daemon knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_whose_connection_breaks() {
+    let direct = Daemon::start_with(Engine::Postgres, |_| ()).await;
+    let mut config = direct.config.clone();
+    let DatabaseTarget::Postgres(server) = &mut config.database.target else {
+        unreachable!("it was started on PostgreSQL");
+    };
+    let (port, state) = network((server.host.clone(), server.port)).await;
+    server.port = port;
+    let daemon = direct.replica_with(config).await;
+    daemon.create_titled("first").await;
+
+    state.store(CUT, Ordering::SeqCst);
+    let created = daemon
+        .create(json!({ "title": "found again", "priority": "High" }))
+        .await;
+    assert_eq!(
+        (&created["title"], &created["priority"]),
+        (&json!("found again"), &json!("High"))
+    );
+    assert_eq!(total(&direct).await, 2, "it is there once");
+
+    state.store(CUT_AND_CLOSED, Ordering::SeqCst);
+    let create = daemon
+        .call(Method::POST, "/tasks/")
+        .json(&json!({ "title": "who knows" }));
+    let (status, body) = send(create).await;
+    assert_eq!(
+        (status.as_u16(), &body["type"]),
+        (409, &json!("outcome_unknown")),
+        "{body}"
+    );
+    // With a key it is asked again, by the daemon or by the client, and stored once.
+    state.store(OPEN, Ordering::SeqCst);
+    daemon.create_titled("between").await;
+    state.store(CUT, Ordering::SeqCst);
+    let mut status = StatusCode::SERVICE_UNAVAILABLE;
+    for _ in 0..2 {
+        let create = daemon
+            .call(Method::POST, "/tasks/")
+            .header("Idempotency-Key", "k");
+        status = send(create.json(&json!({ "title": "once" }))).await.0;
+    }
+    assert_eq!(status, StatusCode::CREATED);
+    let (_, body) = send(direct.call(Method::GET, "/tasks/?search=once")).await;
+    assert_eq!(body["total"], 1);
+}
