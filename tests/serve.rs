@@ -311,7 +311,7 @@ fn tools_beside_a_daemon() {
     daemon.signal("-CONT");
 }
 
-/// Secrets are asked for where the store is not SQLite, all at once.
+/// Contract 10.1, 10.8: secrets are asked for where the store is not SQLite, all at once.
 #[test]
 fn missing_secrets() {
     let directory = support::sqlite_dir();
@@ -326,6 +326,39 @@ fn missing_secrets() {
         assert!(said.contains(name), "{said}");
     }
     assert!(!said.contains("canary"));
+
+    // One of them missing is enough.
+    let mut command = serve(directory.path());
+    let said = refused(
+        with_secrets(&mut command)
+            .env_remove("SERVICE_AUTH_TOKEN")
+            .env("ENVIRONMENT", "production")
+            .env("CORS_ORIGINS", "https://app.example.com")
+            .env("DATABASE_URL", "postgresql://u:p@localhost/db"),
+    );
+    assert!(
+        said.contains("SERVICE_AUTH_TOKEN") && !said.contains("ENCRYPTION_KEY"),
+        "{said}"
+    );
+}
+
+/// Contract 10.44: a migration that fails stops the start, and names its statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_fails() {
+    let database = TestDatabase::create().await;
+    database
+        .execute("CREATE TABLE todoctl_sessions (x text)")
+        .await;
+    let url = database.url.clone();
+    tokio::task::spawn_blocking(move || {
+        let directory = support::sqlite_dir();
+        let mut command = serve(directory.path());
+        let said = refused(with_secrets(&mut command).env("DATABASE_URL", &url));
+        assert!(said.contains("CREATE TABLE todoctl_sessions"), "{said}");
+        assert!(!said.contains("listening"), "{said}");
+    })
+    .await
+    .unwrap();
 }
 
 /// Migrations that are left to somebody else: the log and the metrics tell, the daemon is

@@ -24,6 +24,8 @@ mod secrets;
 mod services;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod variables;
 
 pub use audit::Audit;

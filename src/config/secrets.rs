@@ -208,6 +208,7 @@ mod tests {
     fn weak_ones() {
         assert!(weakness("short").is_some());
         assert!(weakness(&"ab".repeat(40)).is_some());
+        assert!(weakness("0123456789abcdef0123456789abcde").is_some());
         assert_eq!(weakness("0123456789abcdef0123456789abcdef"), None);
     }
 

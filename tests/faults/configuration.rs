@@ -40,6 +40,7 @@ fn secrets_that_are_missing() {
     );
 }
 
+/// Contract 10.8: weak secrets are refused outside development.
 #[test]
 fn secrets_that_are_placeholders_or_weak() {
     let broken = Broken::with_server("postgresql://u:p@127.0.0.1:1/d")

@@ -84,6 +84,7 @@ impl Drop for TlsServer {
     }
 }
 
+/// Contract 10.4: the certificate and its name are verified, by `sslmode`.
 #[test]
 fn certificates() {
     let server = TlsServer::start();

@@ -56,6 +56,8 @@ on_both_engines! {
         world.task("alice", "some time", None).await;
         let done = world.task("alice", "done", Some(at("2031-05-10T11:00:00Z"))).await;
         complete(&world, done).await;
+        let done_early = world.task("alice", "done early", Some(at("2031-05-10T13:00:00Z"))).await;
+        complete(&world, done_early).await;
         let before = world.store.task(&UserId::new("alice").unwrap(), at_once).await.unwrap();
 
         let run = world.remind(false).await;

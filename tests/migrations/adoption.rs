@@ -1,4 +1,4 @@
-//! A database of the previous service is taken over without losing a row.
+//! Contract 9.1, 10.44: a database of the previous service is taken over without losing a row.
 
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use todoctl::store::migrate::{self, Down, MigrateError};
@@ -52,6 +52,26 @@ async fn rows(connection: &mut PgConnection, table: &str, columns: &str) -> Vec<
         .unwrap()
 }
 
+/// 9.1: the columns of the service's own tables; 13: ids are 64-bit.
+#[tokio::test]
+async fn the_columns() {
+    let home = Home::postgres().await;
+    home.up().await.unwrap();
+    let columns: Vec<String> = sqlx::query_scalar(
+        "SELECT concat_ws(' ', table_name, column_name,
+             CASE data_type WHEN 'USER-DEFINED' THEN udt_name ELSE data_type END, character_maximum_length,
+             CASE is_nullable WHEN 'NO' THEN 'required' END, column_default)
+         FROM information_schema.columns
+         WHERE table_schema = 'public' AND table_name IN ('tasks', 'notifications', 'user_api_keys')
+         ORDER BY table_name, ordinal_position",
+    )
+    .fetch_all(&mut home.connect().await)
+    .await
+    .unwrap();
+    insta::assert_snapshot!(columns.join("\n"));
+}
+
+/// 9.1, 10.44: an empty database and an existing one end alike.
 #[tokio::test]
 async fn a_taken_over_schema_is_a_fresh_one() {
     let fresh = Home::postgres().await;
@@ -65,10 +85,13 @@ async fn a_taken_over_schema_is_a_fresh_one() {
     }
 }
 
-/// Every row stays as it is, duplicate notifications included, and so do other tables.
+/// 9.1: every row stays as it is, duplicate notifications included, and so do the tables of others.
 #[tokio::test]
 async fn every_row_stays() {
-    const KEPT: [(&str, &str); 5] = [
+    const OTHERS: &str =
+        "SELECT concat_ws(' ', table_name, column_name, data_type, datetime_precision, is_nullable)
+         FROM information_schema.columns WHERE table_name IN ('user', 'user_sessions') ORDER BY 1";
+    const KEPT: [(&str, &str); 7] = [
         (
             "tasks",
             "id, user_id, title, description, completed, priority, due_date, reminder_sent, created_at, updated_at",
@@ -83,16 +106,35 @@ async fn every_row_stays() {
         ),
         ("conversations", "id, user_id"),
         ("messages", "id, conversation_id, content"),
+        (
+            "\"user\"",
+            r#"id, email, name, "emailVerified", image, "createdAt", "updatedAt""#,
+        ),
+        (
+            "user_sessions",
+            r#"id, "userId", token, "expiresAt", "ipAddress", "userAgent", "createdAt", "updatedAt""#,
+        ),
     ];
     let home = Home::postgres().await;
     home.run(PREVIOUS).await;
+    home.run(
+        r#"INSERT INTO "user" VALUES ('usr_1', 'a@example.com', 'Ä', true, NULL, '2030-01-01 00:00:00.123', '2030-01-02');
+           INSERT INTO user_sessions VALUES ('s', 'usr_1', 'hash', '2031-01-01 00:00:00.123', '::1', NULL, '2030-01-01', '2030-01-01')"#,
+    )
+    .await;
     let mut connection = home.connect().await;
+    let others: Vec<String> = sqlx::query_scalar(OTHERS)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(others.len(), 15);
     let mut before = Vec::new();
     for (table, columns) in KEPT {
         before.push(rows(&mut connection, table, columns).await);
     }
     assert_eq!(before[0].len(), 50);
     assert_eq!(before[1].len(), 3);
+    assert_eq!((before[5].len(), before[6].len()), (1, 1));
     home.up().await.unwrap();
     for ((table, columns), before) in KEPT.into_iter().zip(before) {
         assert_eq!(
@@ -101,9 +143,14 @@ async fn every_row_stays() {
             "{table}"
         );
     }
+    let after: Vec<String> = sqlx::query_scalar(OTHERS)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(after, others);
 }
 
-/// Times without a zone were UTC, whatever the server's zone is.
+/// 9.1: times without a zone were UTC, whatever the server's zone is.
 #[tokio::test]
 async fn an_earlier_form_is_completed() {
     let home = Home::postgres().await;
@@ -138,7 +185,7 @@ async fn an_earlier_form_is_completed() {
     assert_eq!(notifications, ["kept|1|f", "its task is gone|none|f"]);
 }
 
-/// What the previous service sends still works, so that the change can be undone.
+/// 9.1: what the previous service sends still works, so that the change can be undone.
 #[tokio::test]
 async fn the_previous_services_statements_still_work() {
     let home = Home::postgres().await;
@@ -177,7 +224,7 @@ async fn a_taken_over_baseline_is_not_reverted() {
     assert_eq!(tasks.len(), 50);
 }
 
-/// A wanted table that exists and is something else stops the start, and stays as it is.
+/// 10.44: a wanted table that exists and is something else stops the start, and stays as it is.
 #[tokio::test]
 async fn somebody_elses_table_stops() {
     for (table, expected) in [

@@ -1,0 +1,112 @@
+//! Contract 8 and 9.3: what existing deployments set, and what holds where they do not.
+
+use super::*;
+
+/// A deployment of the service before, and the one secret that it did not have.
+const DEPLOYMENT: [(&str, &str); 10] = [
+    (
+        "DATABASE_URL",
+        "postgresql+asyncpg://todo:p%40ss@db.example.com:5432/todo?sslmode=require",
+    ),
+    ("JWT_SECRET", "0123456789abcdefghijklmnopqrstuv"),
+    ("JWT_ALGORITHM", "HS256"),
+    ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "30"),
+    ("SERVICE_AUTH_TOKEN", "5f0c1d2e3b4a59687786958493a2b1c0"),
+    (
+        "ENCRYPTION_KEY",
+        "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy1mb3ItdGVzdHM=",
+    ),
+    (
+        "CORS_ORIGINS",
+        " https://app.example.com , https://www.example.com,",
+    ),
+    ("RESEND_API_KEY", ""),
+    ("ENVIRONMENT", "production"),
+    ("SESSION_HASH_SECRET", "6a1b1d2e3b4a59687786958493a2b1c0"),
+];
+
+/// That deployment with one variable set otherwise.
+fn load(name: &str, value: &str) -> Result<Loaded<Config>, ConfigError> {
+    let others = DEPLOYMENT.into_iter().filter(|(other, _)| *other != name);
+    Config::load(&Source::from_values(others.chain([(name, value)])))
+}
+
+/// Contract 9.3: every name that existing deployments use.
+#[test]
+fn an_existing_deployment() {
+    let config = Config::load(&Source::from_values(DEPLOYMENT))
+        .unwrap()
+        .value;
+    assert_eq!(config.environment, Environment::Production);
+    let DatabaseTarget::Postgres(server) = &config.database.target else {
+        panic!("{:?}", config.database.target);
+    };
+    assert_eq!(server.tls, TlsMode::Require);
+    let auth = &config.auth;
+    assert!(auth.jwt_secret.is_some());
+    assert_eq!(auth.access_token_lifetime, Duration::from_secs(1800));
+    assert_eq!(
+        auth.service_auth_token.current.expose(),
+        "5f0c1d2e3b4a59687786958493a2b1c0"
+    );
+    assert_eq!(config.http.port, 8000);
+    // Contract 8: a list with blanks.
+    let origins: Vec<&String> = config.http.cors_origins.iter().collect();
+    assert_eq!(
+        origins,
+        ["https://app.example.com", "https://www.example.com"]
+    );
+}
+
+/// Contract 8, 9.3: what holds where nothing is set.
+#[test]
+fn defaults() {
+    let nothing = HttpConfig::load(&Source::default()).unwrap().value;
+    assert_eq!(
+        nothing.cors_origins,
+        BTreeSet::from(["http://localhost:3000".to_owned()])
+    );
+    assert_eq!(nothing.port, 8000);
+    let config = load("ENVIRONMENT", "").unwrap().value;
+    assert_eq!(config.environment, Environment::Development);
+}
+
+/// Contract 2.1, 9.3: how long access tokens live.
+#[test]
+fn lifetimes_of_access_tokens() {
+    for (minutes, seconds) in [("", 1800), ("5", 300)] {
+        let config = load("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", minutes).unwrap();
+        assert_eq!(
+            config.value.auth.access_token_lifetime,
+            Duration::from_secs(seconds)
+        );
+    }
+}
+
+/// Contract 9.3: an empty mail key is none.
+#[test]
+fn empty_mail_keys() {
+    for (key, expected) in [("", false), (" ", false), ("re_0123", true)] {
+        let services = load("RESEND_API_KEY", key).unwrap().value.services;
+        assert_eq!(services.resend_api_key.is_some(), expected, "{key:?}");
+    }
+}
+
+/// Contract 10.1, 10.8: no default secrets, and 32 bytes at least, outside development.
+#[test]
+fn secrets_outside_development() {
+    for name in ["JWT_SECRET", "SERVICE_AUTH_TOKEN", "SESSION_HASH_SECRET"] {
+        let long = "abcdefghijklmnopqrstuvwxyz012345";
+        assert_eq!(long.len(), 32);
+        assert!(load(name, long).is_ok(), "{name}");
+        for weak in [&long[..31], "change-me-change-me-change-me-0123456789"] {
+            let error = load(name, weak).unwrap_err();
+            assert_eq!(error.problems.len(), 1, "{error}");
+            assert_eq!(error.problems[0].variable, name);
+        }
+    }
+    for name in ["SERVICE_AUTH_TOKEN", "ENCRYPTION_KEY"] {
+        let error = load(name, " ").unwrap_err();
+        assert_eq!(error.problems[0].variable, name);
+    }
+}
