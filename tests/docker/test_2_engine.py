@@ -121,13 +121,13 @@ def test_a_failed_migration_ends_the_container_and_says_why(image, network, valu
 
 
 def test_waits_for_a_database_that_starts_later(image, network, values):
-    """As in a compose file without depends_on: the name is there, nobody listens yet."""
+    """As in a compose file without depends_on: a stopped container has no name, so it is restarted."""
     server = Postgres(network)
     try:
         server.psql("postgres", "CREATE DATABASE todo")
         docker("stop", "-t", "5", server.name)
         environment = production(values, server.url("todo"))
-        options = ["--restart", "on-failure:5"]
+        options = ["--restart", "on-failure:9"]
         with container(image, env=environment, network=network, options=options) as daemon:
             time.sleep(2)
             docker("start", server.name)

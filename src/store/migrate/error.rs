@@ -174,6 +174,9 @@ impl MigrateError {
             Self::Statement(_) if self.is_lock_timeout() => {
                 "end the session that holds the table (psql -c 'SELECT pid, query FROM pg_stat_activity'), then: todoctl migrate up"
             }
+            Self::Statement(failed) if failed.reason.ends_with("already exists") => {
+                "nothing was changed; see what is there: todoctl migrate check; rename what is in the way (ALTER TABLE … RENAME TO …), then: todoctl migrate up"
+            }
             Self::Statement(_) => "nothing was changed; mend the cause, then: todoctl migrate up",
             Self::ForeignKey { .. } => {
                 "nothing was changed; mend or delete that row, then: todoctl migrate up"
