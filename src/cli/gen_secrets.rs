@@ -104,8 +104,15 @@ fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyh
     } else {
         env_file::fill(path, secrets)?
     };
+    let place = path.display();
     for (name, outcome) in outcomes {
-        let place = path.display();
+        if replace && outcome == Filled::Kept {
+            return Err(Hint::new(
+                format!("{name} stays: provider keys are stored under it"),
+                format!("call its line {name}_PREVIOUS in {place}, then: todoctl gen-secrets --only {name} --write {place}"),
+            )
+            .into());
+        }
         output::note(&match outcome {
             Filled::Written => format!("{name}: a new value is in {place}"),
             Filled::Kept => format!("{name}: has a value in {place}, which stays"),

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::Secret;
+use super::SecretName;
 use super::secrets::is_placeholder;
 
 /// What became of one name.
@@ -50,22 +51,28 @@ pub fn fill(
     path: &Path,
     values: &[(&'static str, Secret)],
 ) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
-    rewrite(path, values, Assignment::is_real)
+    rewrite(path, values, |_, one| one.is_real())
 }
 
-/// The same, and real values are replaced too. One that lives in a file of its own stays.
+/// The same, and real values are replaced too. One that lives in a file of its own stays, and
+/// so does a key that opens what is stored.
 pub fn replace(
     path: &Path,
     values: &[(&'static str, Secret)],
 ) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
-    rewrite(path, values, |_| false)
+    rewrite(path, values, opens_what_is_stored)
+}
+
+fn opens_what_is_stored(name: &str, assignment: &Assignment) -> bool {
+    name == SecretName::EncryptionKey.as_str()
+        && SecretName::EncryptionKey.fault(&assignment.value).is_none()
 }
 
 /// `stays` tells which value is kept.
 fn rewrite(
     path: &Path,
     values: &[(&'static str, Secret)],
-    stays: impl Fn(&Assignment) -> bool,
+    stays: impl Fn(&str, &Assignment) -> bool,
 ) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
     let failed = |what| {
         move |source| EnvFileError {
@@ -86,8 +93,34 @@ fn rewrite(
         Err(error) => return Err(failed("read")(error)),
     };
     let (new, outcome) = filled(&old, values, stays);
+    if !reads_back(&new, values, &outcome) {
+        let why = io::Error::other(
+            "a value in it spans lines or has signs that cannot be told apart; delete its line, and try again",
+        );
+        return Err(failed("changed safely")(why));
+    }
     store(&real, &new).map_err(failed("written"))?;
     Ok(outcome)
+}
+
+/// Whether every value that was written is what a reader of the file gets.
+fn reads_back(
+    text: &str,
+    values: &[(&'static str, Secret)],
+    outcome: &[(&'static str, Filled)],
+) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut read = std::collections::BTreeMap::new();
+    for item in dotenvy::from_read_iter(text.as_bytes()) {
+        let Ok((name, value)) = item else {
+            return false;
+        };
+        read.entry(name).or_insert(value);
+    }
+    let pairs = values.iter().zip(outcome);
+    pairs
+        .filter(|(_, (_, state))| *state == Filled::Written)
+        .all(|((name, value), _)| read.get(*name).is_some_and(|got| got == value.expose()))
 }
 
 fn store(path: &Path, text: &str) -> io::Result<()> {
@@ -101,6 +134,11 @@ fn store(path: &Path, text: &str) -> io::Result<()> {
         .tempfile_in(directory)
         // The library's own text names a temporary file that nobody knows.
         .map_err(|error| io::Error::from(error.kind()))?;
+    if let Ok(old) = fs::metadata(path) {
+        // An administrator's change must not take the file from its owner; others may not give
+        // files away, and need not.
+        let _ = std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+    }
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -111,7 +149,7 @@ fn store(path: &Path, text: &str) -> io::Result<()> {
 fn filled(
     text: &str,
     values: &[(&'static str, Secret)],
-    stays: impl Fn(&Assignment) -> bool,
+    stays: impl Fn(&str, &Assignment) -> bool,
 ) -> (String, Vec<(&'static str, Filled)>) {
     let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
@@ -126,7 +164,7 @@ fn filled(
                 .collect()
         };
         let found = of(name);
-        let state = if found.iter().any(|(_, one)| stays(one)) {
+        let state = if found.iter().any(|(_, one)| stays(name, one)) {
             Filled::Kept
         } else if of(&file_name).iter().any(|(_, one)| one.is_real()) {
             Filled::InFile
@@ -209,7 +247,7 @@ mod tests {
 
     #[track_caller]
     fn check(old: &str, new: &str, a: Filled, b: Filled) {
-        let (text, outcome) = filled(old, &values(), Assignment::is_real);
+        let (text, outcome) = filled(old, &values(), |_, one| one.is_real());
         assert_eq!(text, new);
         assert_eq!(outcome, [("A", a), ("B", b)]);
     }
@@ -249,9 +287,21 @@ mod tests {
 
     #[test]
     fn real_values_are_replaced_on_request() {
-        let (text, outcome) = filled("A='weak' # why\nB_FILE=/b\n", &values(), |_| false);
+        let old = "A='weak' # why\nB_FILE=/b\n";
+        let (text, outcome) = filled(old, &values(), opens_what_is_stored);
         assert_eq!(text, "A=new-a # why\nB_FILE=/b\n");
         assert_eq!(outcome, [("A", Filled::Written), ("B", Filled::InFile)]);
+    }
+
+    #[test]
+    fn a_key_that_opens_what_is_stored_stays() {
+        let name = SecretName::EncryptionKey.as_str();
+        let values = [(name, Secret::new("new"))];
+        let good = format!("{name}=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n");
+        let (text, outcome) = filled(&good, &values, opens_what_is_stored);
+        assert_eq!((text, outcome[0].1), (good, Filled::Kept));
+        let (text, _) = filled(&format!("{name}=x\n"), &values, opens_what_is_stored);
+        assert_eq!(text, format!("{name}=new\n"));
     }
 
     #[test]

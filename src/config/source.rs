@@ -155,7 +155,7 @@ impl Source {
             // As in dotenvy, the first of several counts.
             read.entry(name).or_insert(value);
         }
-        self.warnings = read_differently(path, text);
+        self.warnings = read_differently(path, text, &read);
         self.origins = read
             .keys()
             .map(|name| (name.clone(), Origin::File))
@@ -228,7 +228,7 @@ fn broken(path: &Path, text: &str, error: &dotenvy::Error) -> ConfigError {
 }
 
 /// `docker run --env-file` takes everything behind `=` as it is, quotes and all.
-fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
+fn read_differently(path: &Path, text: &str, read: &BTreeMap<String, String>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let mut first_lines = BTreeMap::new();
     for (index, line) in text.lines().enumerate() {
@@ -240,6 +240,10 @@ fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
             continue;
         }
         let name = name.trim().trim_start_matches("export ").trim();
+        // Within a value of several lines, what looks like a name may be a secret.
+        if !read.contains_key(name) {
+            continue;
+        }
         let number = index + 1;
         let first = *first_lines.entry(name.to_owned()).or_insert(number);
         if first != number {
@@ -261,13 +265,13 @@ fn read_differently(path: &Path, text: &str) -> Vec<Warning> {
         .filter_map(|(sign, called)| value.contains(sign).then_some(called))
         .collect();
         if !line.starts_with(&format!("{name}=")) {
-            found.push("white space in front of the =");
+            found.push("export or white space in front of the =");
         }
         if !found.is_empty() {
             warnings.push(Warning {
                 variable: name.to_owned(),
                 message: format!(
-                    "{} line {} holds {}: `docker run --env-file` reads such a line differently (it knows no quotes, comments and variables)",
+                    "{} line {} holds {}: `docker run --env-file` reads such a line differently (it knows no quotes, comments, variables and export)",
                     path.display(),
                     number,
                     found.join(" and ")

@@ -90,7 +90,7 @@ fn env_file(source: &Source) -> Verdict {
     let mut remedies = Vec::new();
     if !said.is_empty() {
         remedies.push(format!(
-            "leave quotes, $ and # out of the values in {place}, or use docker compose, which reads them as todoctl does"
+            "write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #; or use docker compose, which reads the file as todoctl does"
         ));
     }
     if let Ok(found) = std::fs::metadata(path) {
@@ -121,7 +121,7 @@ fn unknown(source: &Source) -> Verdict {
         let alike = |known: &str| {
             // Two letters in each other's place weigh much in a short name.
             let swapped =
-                name.len() == known.len() && strsim::damerau_levenshtein(name, known) == 1;
+                letters(name) == letters(known) && strsim::damerau_levenshtein(name, known) == 1;
             if swapped && name.len() >= SHORTEST {
                 1.0
             } else {
@@ -142,6 +142,12 @@ fn unknown(source: &Source) -> Verdict {
         return Verdict::pass("no misspelt variable");
     }
     Verdict::warn(said.join("; "), remedies.join("\n"))
+}
+
+fn letters(name: &str) -> Vec<u8> {
+    let mut letters = name.as_bytes().to_vec();
+    letters.sort_unstable();
+    letters
 }
 
 fn environment(source: &Source, audit: &Audit) -> Verdict {

@@ -95,8 +95,7 @@ pub async fn checks(
     {
         checks.push(PORT.done(Verdict::pass(format!("{} is free", http.port)), took));
         if let Some(address) = telemetry.metrics_addr {
-            let taken = !matches!(&metrics, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"));
-            checks.push(METRICS_PORT.done(judge_metrics_port(http, address, taken), took));
+            checks.push(METRICS_PORT.done(judge_metrics_port(http, address, &metrics), took));
         }
         let none = "no daemon runs here";
         checks.extend([HEALTH, VERSION, POOL, MAILS, REMINDERS].map(|name| name.skipped(none)));
@@ -156,8 +155,12 @@ fn next_port(port: u16) -> u16 {
     port.checked_add(1).unwrap_or(8000)
 }
 
-/// `taken` although no daemon runs: its start would fail.
-fn judge_metrics_port(http: &HttpConfig, address: SocketAddr, taken: bool) -> Verdict {
+/// No daemon has HOST and PORT. What answers where the metrics are to be hinders its start.
+fn judge_metrics_port(
+    http: &HttpConfig,
+    address: SocketAddr,
+    answer: &Result<Metrics, DaemonError>,
+) -> Verdict {
     let remedy = || {
         let free = next_port(address.port().max(http.port));
         format!("METRICS_ADDR={}", SocketAddr::new(address.ip(), free))
@@ -170,7 +173,20 @@ fn judge_metrics_port(http: &HttpConfig, address: SocketAddr, taken: bool) -> Ve
             remedy(),
         );
     }
-    if taken {
+    if UdpSocket::bind((address.ip(), 0)).is_err() {
+        return Verdict::fail(
+            format!("METRICS_ADDR={address} is no address of this machine"),
+            format!("METRICS_ADDR=127.0.0.1:{}", address.port()),
+        );
+    }
+    if answer.as_ref().is_ok_and(is_todoctl) {
+        return Verdict::fail(
+            format!("a todoctl daemon with another PORT has {address}, which METRICS_ADDR names"),
+            remedy(),
+        );
+    }
+    let refused = matches!(answer, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"));
+    if !refused {
         return Verdict::fail(
             format!("something that is not todoctl has {address}, which METRICS_ADDR names"),
             format!(

@@ -288,7 +288,7 @@ async fn query(mut open: ProbeConnection, budget: Budget) -> (Check, Option<Prob
 fn query_failed(error: &StoreError) -> Verdict {
     let said = error.to_string();
     let remedy = match crate::store::messages::Known::find(&said) {
-        Some(known) => known.remedy("the database"),
+        Some(known) => known.remedy_anywhere(),
         None => {
             "todoctl db check, once more; if it fails again, the server's log says why".to_owned()
         }

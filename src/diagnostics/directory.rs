@@ -1,12 +1,8 @@
 //! Directories that the service writes into, and how a user comes to own one.
 
+use std::borrow::Cow;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-
-/// Directories of the system: never given to somebody, whatever lies in them.
-const OF_THE_SYSTEM: [&str; 19] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/media", "/mnt", "/opt", "/proc",
-    "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var",
-];
 
 /// The directory, or the nearest above it, that exists.
 pub(super) fn nearest(directory: &Path) -> Option<&Path> {
@@ -25,26 +21,60 @@ pub(super) fn nearest(directory: &Path) -> Option<&Path> {
 /// What lets this user write `directory`, as an administrator types it.
 ///
 /// Only what is the service's own changes hands: a directory that is missing is made, and
-/// one of the system gets a new one in it.
+/// one that others use as well gets a new one in it.
 pub(super) fn give(directory: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
-    let place = directory.display();
-    if !directory.exists() {
+    let directory = if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    };
+    let place = quoted(directory);
+    let Ok(found) = directory.metadata() else {
         return format!("sudo install -d -o {user} {place}");
+    };
+    if is_own(directory) {
+        let chown = format!("sudo chown -R {user} {place}");
+        return match found.uid() {
+            0 => chown,
+            owner => {
+                format!("{chown}; or run todoctl as its owner: sudo -u '#{owner}' todoctl serve")
+            }
+        };
     }
-    let whole = directory.canonicalize();
-    let whole = whole.as_deref().unwrap_or(directory);
-    if OF_THE_SYSTEM.iter().any(|one| whole == Path::new(one)) {
-        let own = directory.join("todoctl");
-        let own = own.display();
-        return format!("sudo install -d -o {user} {own}\nDATABASE_URL=sqlite://{own}/todo.db");
-    }
-    format!("sudo chown -R {user} {place}")
+    let own = directory.join("todoctl");
+    format!(
+        "sudo install -d -o {user} {}\nDATABASE_URL=sqlite://{}/todo.db",
+        quoted(&own),
+        own.display()
+    )
+}
+
+/// Whether nothing lies there but databases of SQLite and the service's secrets.
+fn is_own(directory: &Path) -> bool {
+    let Ok(mut entries) = directory.read_dir() else {
+        return false;
+    };
+    entries.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name == "secrets" || name.contains(".db")
+        })
+    })
+}
+
+/// As a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // Only a NUL cannot be quoted, and no path holds one.
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
 }
 
 /// What makes room for a directory where a file is.
 pub(super) fn move_away(file: &Path) -> String {
-    format!("mv {0} {0}.old", file.display())
+    let place = quoted(file);
+    format!("mv -n {place} {place}.old")
 }
 
 #[cfg(test)]
@@ -65,9 +95,14 @@ mod tests {
             )
         );
         let own = tempfile::tempdir().unwrap();
+        std::fs::write(own.path().join("todo.db-wal"), "").unwrap();
+        let chown = format!("sudo chown -R {user} {}", own.path().display());
+        assert!(give(own.path()).starts_with(&chown), "{}", give(own.path()));
+        std::fs::write(own.path().join("letter.odt"), "").unwrap();
+        assert!(give(own.path()).starts_with("sudo install -d -o"));
         assert_eq!(
-            give(own.path()),
-            format!("sudo chown -R {user} {}", own.path().display())
+            give(Path::new("/no such")),
+            format!("sudo install -d -o {user} '/no such'")
         );
     }
 

@@ -37,7 +37,7 @@ pub fn explain(message: &str) -> Explanation {
             id: Some(known.id),
             happened: known.happened,
             retry: Some(known.retry),
-            remedy: vec![known.remedy(place(known.id))],
+            remedy: vec![known.remedy_anywhere()],
         },
         None => Explanation {
             schema: 1,
@@ -49,15 +49,6 @@ pub fn explain(message: &str) -> Explanation {
     }
 }
 
-/// A pasted message does not say where it came from.
-fn place(id: &str) -> &'static str {
-    if id.starts_with("sqlite.") {
-        "the database file"
-    } else {
-        "its host and port"
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +57,7 @@ mod tests {
     #[test]
     fn every_known_message_has_a_whole_remedy() {
         for one in messages() {
-            let text = one.remedy(place(one.id));
+            let text = one.remedy_anywhere();
             assert!(!text.contains('{'), "{}: {text}", one.id);
         }
     }

@@ -48,7 +48,8 @@ impl Dialect {
                  OR strpos(lower(description), lower(${position})) > 0)"
             ),
             Self::SqliteFolded => format!(
-                "(instr(title_folded, ${position}) > 0 OR instr(description_folded, ${position}) > 0)"
+                "(instr(replace(title_folded, 'ς', 'σ'), ${position}) > 0
+                 OR instr(replace(description_folded, 'ς', 'σ'), ${position}) > 0)"
             ),
         }
     }
@@ -70,6 +71,6 @@ impl Dialect {
 /// The folded copy of a text that SQLite searches.
 pub(super) fn fold(text: &str) -> String {
     // A sigma at a word's end has a small letter of its own, which a search for a part of a
-    // longer word would miss.
+    // longer word would miss. Copies that were stored earlier may hold it.
     text.to_lowercase().replace('ς', "σ")
 }

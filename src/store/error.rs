@@ -161,12 +161,27 @@ fn is_hindered(error: &sqlx::Error) -> bool {
         .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 13))
 }
 
-/// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05
-/// (the server ends the session), 25P03 (idle in transaction too long).
+/// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04
+/// (the server ends the session), 40003 (nobody knows whether the statement was completed).
 fn is_connection_lost_code(code: &str) -> bool {
     // SQLite's codes are plain numbers of other lengths, so the two do not meet.
-    (code.len() == 5 && code.starts_with("08"))
-        || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+    (code.len() == 5 && code.starts_with("08")) || code == "40003" || ends_session(code)
+}
+
+fn ends_session(code: &str) -> bool {
+    matches!(
+        code,
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" | "25P03" | "25P04"
+    )
+}
+
+/// Whether the server itself said that it ends the session: what was under way is taken back.
+/// A pooler's own words (08P01) and a silent end say nothing about that.
+pub(super) fn is_surely_undone(lost: &sqlx::Error) -> bool {
+    let code = lost
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ends_session(&code))
 }
 
 /// Why a database could not be opened.

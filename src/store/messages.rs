@@ -97,6 +97,13 @@ impl Known {
         self.filled(place, "ROLE", "DATABASE")
     }
 
+    /// What to do, wherever that is: for a message that does not say where it comes from.
+    #[must_use]
+    pub fn remedy_anywhere(&self) -> String {
+        let is_file = self.id.starts_with("sqlite.");
+        self.remedy(if is_file { "FILE" } else { "HOST:PORT" })
+    }
+
     /// What to do at `server`, with the names of the role and the database in it.
     #[must_use]
     pub fn remedy_at(&self, server: &PostgresTarget) -> String {

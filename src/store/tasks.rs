@@ -5,6 +5,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use crate::domain::{NewTask, Priority, Task, TaskChanges, TaskId, Timestamp, UserId};
 
 use super::dialect::{Sql, per_engine};
+use super::error::is_surely_undone;
 use super::{Store, StoreError, reading, writing};
 
 /// The columns of a [`Task`], in the order in which [`TaskRow`] reads them.
@@ -196,8 +197,7 @@ impl Store {
             bind_insert!(connection, task, now).fetch_one(&mut *connection).await
         } => |row| task_of(&row));
         match stored {
-            // An error that the server itself sent is an answer: nothing was stored.
-            Err(StoreError::ConnectionLost(lost)) if lost.as_database_error().is_none() => {
+            Err(StoreError::ConnectionLost(lost)) if !is_surely_undone(&lost) => {
                 match self.created(task, now).await {
                     Ok(Some(task)) => Ok(task),
                     Ok(None) => Err(StoreError::ConnectionLost(lost)),

@@ -157,7 +157,12 @@ fn an_env_file_that_docker_reads_differently() {
     let file = broken.path().join(".env");
     std::fs::write(&file, "EMAIL_FROM='Todo <todo@example.com>'\n").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    says(&broken, "config.env_file", "warn", "leave quotes");
+    says(
+        &broken,
+        "config.env_file",
+        "warn",
+        "without export, blanks, quotes",
+    );
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     says(&broken, "config.env_file", "warn", "chmod 600 .env");
 }

@@ -55,7 +55,7 @@ fn not_a_database() {
         "a shopping list\n".repeat(100),
     )
     .unwrap();
-    broken.database_says("database.login", "fail", "mv todo.txt todo.txt.old");
+    broken.database_says("database.login", "fail", "mv -n todo.txt todo.txt.old");
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_directory_where_a_file_should_be() {
     broken.database_says(
         "database.connection",
         "fail",
-        "mv data/todo.db data/todo.db.old",
+        "mv -n data/todo.db data/todo.db.old",
     );
 }
 
@@ -115,6 +115,10 @@ fn a_directory_of_the_system() {
             "sudo install -d -o 65534 /etc/todoctl\nDATABASE_URL=sqlite:///etc/todoctl/todo.db",
         ),
         ("sqlite:///todo.db", "sudo install -d -o 65534 /todoctl"),
+        (
+            "sqlite:///var/lib/todo.db",
+            "sudo install -d -o 65534 /var/lib/todoctl",
+        ),
         (
             "sqlite:///var/lib/no-such-one/todo.db",
             "sudo install -d -o 65534 /var/lib/no-such-one",

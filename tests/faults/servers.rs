@@ -52,7 +52,7 @@ async fn a_role_without_rights() {
     let database = TestDatabase::create().await;
     let name = role(&database, "").await;
     let broken = Broken::with_server(&as_role(&database, &name));
-    broken.database_says("database.role", "fail", "GRANT CREATE ON SCHEMA public");
+    broken.database_says("database.role", "fail", "GRANT CREATE ON SCHEMA \"public\"");
     // With the tables there, and closed to it.
     let owner = Broken::with_server(&database.url);
     assert!(owner.output(&["migrate", "up"]).status.success());
@@ -78,7 +78,7 @@ async fn a_role_without_rights() {
             "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}"
         ))
         .await;
-    broken.database_says("database.role", "warn", "GRANT CREATE ON SCHEMA public");
+    broken.database_says("database.role", "warn", "GRANT CREATE ON SCHEMA \"public\"");
     drop_role(&database, &name).await;
 }
 

@@ -147,6 +147,10 @@ async fn ask<T>(
 
 fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
     let name = &role.name;
+    let database = match &config.target {
+        DatabaseTarget::Postgres(server) => server.database.as_str(),
+        DatabaseTarget::Sqlite(_) => "",
+    };
     if role.in_recovery {
         return Verdict::fail(
             "the server is a standby (in recovery): nothing can be written".to_owned(),
@@ -157,14 +161,16 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
         return Verdict::fail(
             format!("the transactions of {name} are read-only: nothing can be written"),
             format!(
-                "as an administrator: psql -c 'ALTER ROLE \"{name}\" RESET default_transaction_read_only'; and the same with ALTER DATABASE"
+                "as an administrator: psql -c 'ALTER ROLE \"{name}\" RESET default_transaction_read_only; ALTER DATABASE \"{database}\" RESET default_transaction_read_only'"
             ),
         );
     }
     let Some(schema) = &role.schema else {
         return Verdict::fail(
             format!("the search path of {name} leads to no schema that it may use"),
-            format!("as the owner: psql -c 'GRANT USAGE, CREATE ON SCHEMA public TO \"{name}\"'"),
+            format!(
+                "as the owner: psql -c 'GRANT USAGE, CREATE ON SCHEMA public TO \"{name}\"' {database}"
+            ),
         );
     };
     let closed = [&role.closed_tables[..], &role.closed_sequences[..]].concat();
@@ -172,7 +178,7 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
         return Verdict::fail(
             format!("{name} may not read and write {}", closed.join(", ")),
             format!(
-                "as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \"{name}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {schema} TO \"{name}\"'"
+                "as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"{schema}\" TO \"{name}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA \"{schema}\" TO \"{name}\"' {database}"
             ),
         );
     }
@@ -181,7 +187,9 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
             "{name} may make tables in {schema}; not read-only, not in recovery"
         ));
     }
-    let remedy = format!("as the owner: psql -c 'GRANT CREATE ON SCHEMA {schema} TO \"{name}\"'");
+    let remedy = format!(
+        "as the owner: psql -c 'GRANT CREATE ON SCHEMA \"{schema}\" TO \"{name}\"' {database}"
+    );
     if role.has_tasks {
         let automatic = if config.auto_migrate {
             "; the next release's migrations will fail"

@@ -95,7 +95,10 @@ impl MigrationConnection {
         match target {
             DatabaseTarget::Postgres(server) => {
                 let mut connection = open_postgres(server).await?;
-                sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
+                // A pooler would keep it, and give it to others.
+                if !server.pooled {
+                    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
+                }
                 Ok(Some(Self::Postgres(connection)))
             }
             DatabaseTarget::Sqlite(file) if !file.path.exists() => Ok(None),

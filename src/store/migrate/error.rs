@@ -182,10 +182,10 @@ impl MigrateError {
                 "nothing was changed; mend or delete that row, then: todoctl migrate up"
             }
             Self::Query(error) => {
-                return Some(Known::find(&said(error)).map_or_else(
-                    || "todoctl db check".to_owned(),
-                    |known| known.remedy("the database"),
-                ));
+                return Some(
+                    Known::find(&said(error))
+                        .map_or_else(|| "todoctl db check".to_owned(), Known::remedy_anywhere),
+                );
             }
         };
         Some(text.to_owned())

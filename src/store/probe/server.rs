@@ -56,9 +56,10 @@ const ROLE: &str = "
            ARRAY(
                SELECT s.relname::text
                FROM pg_catalog.pg_class s
+               JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
                JOIN pg_catalog.pg_depend d ON d.objid = s.oid AND d.deptype = 'a'
                JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
-               WHERE s.relnamespace = current_schema()::regnamespace
+               WHERE n.nspname = current_schema()
                  AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
                       OR c.relname LIKE 'todoctl\\_%')
                  -- CASE, as WHERE has no order and the function knows sequences alone.

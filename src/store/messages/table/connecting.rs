@@ -177,7 +177,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &[],
         happened: "the role has as many connections as its CONNECTION LIMIT allows",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as an administrator: psql -c 'ALTER ROLE \"{role}\" CONNECTION LIMIT 50'",
+        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as an administrator: psql -c 'ALTER ROLE \"{role}\" CONNECTION LIMIT -1'",
     },
     Known {
         id: "postgres.database-limit",
@@ -186,7 +186,7 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &[],
         happened: "the database has as many connections as its CONNECTION LIMIT allows",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT 50'",
+        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT -1'",
     },
     Known {
         id: "postgres.starting",
@@ -212,9 +212,12 @@ pub(super) static CONNECTING: &[Known] = &[
             "terminating connection due to idle",
             "ssl syscall error: eof detected",
             "cached plan must not change result type",
+            "server conn crashed",
             "connection to the database was lost",
         ],
-        codes: &["57P01", "57P05", "25P03", "08006"],
+        codes: &[
+            "57P01", "57P04", "57P05", "25P03", "25P04", "40003", "08006",
+        ],
         happened: "the server ended the connection: a restart, a suspend, or somebody who ended the session",
         retry: Retry::Yes,
         remedy: "nothing, if it happened once: a lost connection is replaced and reads are tried again; if it goes on, see the server's log",

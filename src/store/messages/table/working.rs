@@ -26,11 +26,20 @@ pub(super) static WORKING: &[Known] = &[
     Known {
         id: "postgres.no-right",
         fault: ConnectFault::Other,
-        patterns: &["permission denied for", "must be owner of"],
+        patterns: &["permission denied for"],
         codes: &["42501"],
         happened: "the role lacks a right",
         retry: Retry::No,
         remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO \"{role}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO \"{role}\"' {database}",
+    },
+    Known {
+        id: "postgres.not-owner",
+        fault: ConnectFault::Other,
+        patterns: &["must be owner of"],
+        codes: &[],
+        happened: "a migration changes a table that belongs to another role",
+        retry: Retry::No,
+        remedy: "migrate as its owner (DATABASE_URL_UNPOOLED with that role), or as an administrator: psql -c 'REASSIGN OWNED BY OLD_OWNER TO \"{role}\"' {database}",
     },
     Known {
         id: "postgres.no-table",
@@ -74,7 +83,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &["57014"],
         happened: "a query took longer than statement_timeout allows",
         retry: Retry::Later,
-        remedy: "find what is slow: todoctl doctor --only database; or raise the role's statement_timeout: psql -c \"ALTER ROLE {role} SET statement_timeout = '30s'\"",
+        remedy: "find what is slow: todoctl doctor --only database; or raise the role's statement_timeout: psql -c 'ALTER ROLE \"{role}\" SET statement_timeout = 30000'",
     },
     Known {
         id: "postgres.disk-full",
@@ -136,7 +145,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "the file is something else than a SQLite database, or it is encrypted",
         retry: Retry::No,
-        remedy: "mv {place} {place}.old (or name another file in DATABASE_URL), then: todoctl migrate up",
+        remedy: "mv -n {place} {place}.old (or name another file in DATABASE_URL), then: todoctl migrate up",
     },
     Known {
         id: "sqlite.cannot-open",
@@ -190,7 +199,7 @@ pub(super) static WORKING: &[Known] = &[
         codes: &[],
         happened: "the file is damaged: a crash on a network file system, or a copy made while it was written",
         retry: Retry::No,
-        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover | sqlite3 {place}.rescued && mv {place} {place}.damaged && mv {place}.rescued {place}",
+        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover > rescued.sql && sqlite3 -bail rescued.db < rescued.sql && sqlite3 rescued.db 'SELECT count(*) FROM tasks'; if that is all of it, move {place}, its -wal and its -shm away, and rescued.db there",
     },
     // ------------------------------------------------------------------------ the rest ---
     Known {
