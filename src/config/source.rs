@@ -191,8 +191,9 @@ fn read(path: &Path, wanted: bool) -> Result<Option<String>, ConfigError> {
         },
         Err(error) if error.kind() == ErrorKind::NotFound && !wanted => Ok(None),
         Err(error) if error.kind() == ErrorKind::IsADirectory => Err(problem(
-            "this is a directory, not a file".to_owned(),
-            "Docker makes one when a mounted file is missing: remove it, and make the file with `todoctl gen-secrets --write .env`",
+            "this is a directory, not a file; Docker makes one when a mounted file is missing"
+                .to_owned(),
+            &format!("rmdir {place} && todoctl gen-secrets --write {place}"),
         )),
         Err(error) => {
             let remedy = if error.kind() == ErrorKind::NotFound {

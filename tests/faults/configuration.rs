@@ -179,7 +179,7 @@ fn an_env_file_that_is_broken_or_a_directory() {
         &broken,
         "config.env_file",
         "fail",
-        "todoctl gen-secrets --write .env",
+        "rmdir .env && todoctl gen-secrets --write .env",
     );
 }
 

@@ -71,6 +71,16 @@ fn a_damaged_file() {
 }
 
 #[test]
+fn a_file_where_the_directory_should_be() {
+    let broken = Broken::new();
+    std::fs::write(broken.path().join("data"), "").unwrap();
+    broken.database_says("database.connection", "fail", "mv -n data data.old");
+    broken
+        .doctor()
+        .says("config.data_directory", "fail", "mv -n data data.old");
+}
+
+#[test]
 fn a_directory_where_a_file_should_be() {
     let broken = Broken::new();
     std::fs::create_dir_all(broken.path().join("data/todo.db")).unwrap();

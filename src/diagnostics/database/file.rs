@@ -44,6 +44,9 @@ async fn readable(file: &SqliteTarget) -> Verdict {
             format!("{place} does not exist yet"),
             "todoctl migrate up".to_owned(),
         ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            judge_missing(&file.path)
+        }
         Err(error) => Verdict::fail(
             format!("{place} cannot be read: {error}"),
             give(file.path.parent().unwrap_or(&file.path)),

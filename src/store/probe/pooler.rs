@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
 
@@ -66,7 +67,16 @@ async fn try_prepared_statements(
     let mut other = open_postgres_within(server, limit).await?;
     let mut begun = one.begin().await?;
     let first = backend_pid(&mut begun).await?;
-    prepared(&mut begun).await?;
+    if let Err(error) = prepared(&mut begun).await {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        // 42P05: another client's statement has the name. A pooler that keeps statements gives
+        // each of them a name of its own.
+        return if code.as_deref() == Some("42P05") {
+            Ok(PreparedStatements::Lost)
+        } else {
+            Err(error.into())
+        };
+    }
     begun.commit().await?;
     // Poolers hand out the newest idle server connection, which is the one just used.
     let mut holding = other.begin().await?;
@@ -75,6 +85,9 @@ async fn try_prepared_statements(
         let mut begun = one.begin().await?;
         let second = backend_pid(&mut begun).await?;
         let outcome = prepared(&mut begun).await;
+        if second == first {
+            forget(&mut begun).await;
+        }
         let _ = begun.rollback().await;
         Ok::<_, sqlx::Error>((second, outcome))
     })
@@ -84,10 +97,8 @@ async fn try_prepared_statements(
         Ok(Ok((_, Err(_)))) => PreparedStatements::Lost,
         _ => PreparedStatements::Untried,
     };
-    if kept == PreparedStatements::Lost && held == first {
-        // The driver's first name, left on a server connection that others will get.
-        let leave = sqlx::raw_sql(AssertSqlSafe("DEALLOCATE sqlx_s_1".to_owned()));
-        let _ = leave.execute(&mut *holding).await;
+    if kept != PreparedStatements::Kept && held == first {
+        forget(&mut holding).await;
     }
     let _ = holding.rollback().await;
     close(one).await;
@@ -98,6 +109,12 @@ async fn try_prepared_statements(
 async fn prepared(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let query = sqlx::query(PREPARED).bind(1_i32).persistent(true);
     query.execute(connection).await.map(drop)
+}
+
+/// Takes back the driver's first name, left on a server connection that others will get.
+async fn forget(connection: &mut PgConnection) {
+    let leave = sqlx::raw_sql(AssertSqlSafe("DEALLOCATE sqlx_s_1".to_owned()));
+    let _ = leave.execute(connection).await;
 }
 
 /// The other side may be gone, or stuck: nobody waits for its goodbye.
