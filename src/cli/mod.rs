@@ -91,6 +91,7 @@ pub enum Command {
     #[command(subcommand)]
     Session(session::Command),
     /// Print the API's OpenAPI description.
+    #[command(after_help = openapi::EXAMPLES)]
     Openapi(openapi::Options),
     /// Print the completion script of a shell.
     Completions(completions::Options),

@@ -9,6 +9,11 @@ use crate::api::docs::Document;
 
 use super::output;
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  todoctl openapi > openapi.json
+  todoctl openapi | jq -r '.paths | keys[]'";
+
 /// Prints the description. No configuration is needed.
 #[derive(Debug, clap::Args)]
 pub struct Options {}

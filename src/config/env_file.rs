@@ -9,6 +9,9 @@ use super::Secret;
 use super::SecretName;
 use super::secrets::is_placeholder;
 
+/// What could not be done with a file whose values are read back otherwise than they are written.
+const UNSAFE: &str = "changed safely";
+
 /// What became of one name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filled {
@@ -26,7 +29,7 @@ pub enum Filled {
 pub struct EnvFileError {
     /// The file.
     pub path: PathBuf,
-    /// `read` or `written`.
+    /// `read`, `written` or `changed safely`.
     pub what: &'static str,
     /// Why.
     pub source: io::Error,
@@ -37,6 +40,9 @@ impl EnvFileError {
     #[must_use]
     pub fn remedy(&self) -> String {
         let path = self.path.display();
+        if self.what == UNSAFE {
+            return format!("delete the lines of that value from {path}, then the same command");
+        }
         format!(
             "name a file that this user may read and write, in a directory that exists and may be written: {path} is not one"
         )
@@ -94,10 +100,8 @@ fn rewrite(
     };
     let (new, outcome) = filled(&old, values, stays);
     if !reads_back(&new, values, &outcome) {
-        let why = io::Error::other(
-            "a value in it spans lines or has signs that cannot be told apart; delete its line, and try again",
-        );
-        return Err(failed("changed safely")(why));
+        let why = "a value in it spans lines, or holds quotes or signs that readers take in different ways";
+        return Err(failed(UNSAFE)(io::Error::other(why)));
     }
     store(&real, &new).map_err(failed("written"))?;
     Ok(outcome)

@@ -52,7 +52,11 @@ def shell(project, image, tmp_path_factory):
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: re.sub(r"\W+", "-", recipe.title.lower()))
 def test_recipe(recipe, shell):
-    perform(recipe, *shell)
+    folder, environment = shell
+    if recipe.title == "Build":
+        # The builder that has compiled all of it before; the other one has its own test.
+        environment = {**environment, "DOCKER_BUILDKIT": "0"}
+    perform(recipe, folder, environment)
 
 
 def test_the_page_has_every_recipe():
