@@ -34,11 +34,12 @@ pub(super) fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, A
             Err(ApiError::bad_request("Request body is nested too deeply"))
         }
         Err(error) => {
-            let mut offset = char_offset(text, error.line(), error.column());
-            if error.is_eof() {
+            let offset = if error.is_eof() {
                 // The column is that of the last character, and the fault is behind it.
-                offset = text.chars().count();
-            }
+                text.chars().count()
+            } else {
+                char_offset(text, error.line(), error.column())
+            };
             let mut faults = Faults::default();
             faults.add(
                 offset.to_string(),

@@ -272,16 +272,13 @@ impl ApiError {
     /// 409 (c): a create that may have taken place. A browser repeats what ended in a 5xx, and
     /// then there were two (contract 11.3).
     pub fn outcome_unknown() -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            Shape::Envelope {
-                kind: "outcome_unknown",
-                title: "Conflict",
-                detail: "It is not known whether the task was created: look at the list before you try again".into(),
-                errors: None,
-                retry_after: None,
-            },
-        )
+        let detail =
+            "It is not known whether the task was created: look at the list before you try again";
+        Self::conflict("outcome_unknown", detail)
+    }
+
+    fn conflict(kind: &'static str, detail: &'static str) -> Self {
+        Self::envelope(StatusCode::CONFLICT, kind, "Conflict", detail)
     }
 
     /// 500 (c); the source goes to the log alone.
@@ -295,16 +292,24 @@ impl ApiError {
     }
 
     fn fault(kind: &'static str, title: &'static str, detail: &'static str) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            Shape::Envelope {
-                kind,
-                title,
-                detail: detail.into(),
-                errors: None,
-                retry_after: None,
-            },
-        )
+        Self::envelope(StatusCode::INTERNAL_SERVER_ERROR, kind, title, detail)
+    }
+
+    /// (c) that names no field.
+    fn envelope(
+        status: StatusCode,
+        kind: &'static str,
+        title: &'static str,
+        detail: &'static str,
+    ) -> Self {
+        let shape = Shape::Envelope {
+            kind,
+            title,
+            detail: detail.into(),
+            errors: None,
+            retry_after: None,
+        };
+        Self::new(status, shape)
     }
 
     /// A response that carries this error to the layers, which write its body.
@@ -384,16 +389,9 @@ impl From<StoreError> for ApiError {
                 Self::unavailable("The database is not available at the moment")
             }
             StoreError::OutcomeUnknown(_) => Self::outcome_unknown(),
-            StoreError::Constraint { .. } => Self::new(
-                StatusCode::CONFLICT,
-                Shape::Envelope {
-                    kind: "integrity_error",
-                    title: "Conflict",
-                    detail: "The change conflicts with existing data".into(),
-                    errors: None,
-                    retry_after: None,
-                },
-            ),
+            StoreError::Constraint { .. } => {
+                Self::conflict("integrity_error", "The change conflicts with existing data")
+            }
             StoreError::Corrupt { .. } | StoreError::Query(_) => Self::fault(
                 "database_error",
                 "Database Error",

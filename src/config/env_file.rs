@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::Secret;
-use super::SecretName;
 use super::secrets::is_placeholder;
+use super::source::assignments;
+use super::{Secret, SecretName};
 
 /// What could not be done with a file whose values are read back otherwise than they are written.
 const UNSAFE: &str = "changed safely";
@@ -113,14 +113,9 @@ fn reads_back(
     values: &[(&'static str, Secret)],
     outcome: &[(&'static str, Filled)],
 ) -> bool {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut read = std::collections::BTreeMap::new();
-    for item in dotenvy::from_read_iter(text.as_bytes()) {
-        let Ok((name, value)) = item else {
-            return false;
-        };
-        read.entry(name).or_insert(value);
-    }
+    let Ok(read) = assignments(text) else {
+        return false;
+    };
     let pairs = values.iter().zip(outcome);
     pairs
         .filter(|(_, (_, state))| *state == Filled::Written)

@@ -17,11 +17,6 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The env file, where `name` comes from it.
-    pub fn env_file_of(&self, name: &str) -> Option<&Path> {
-        self.source.env_file_of(name)
-    }
-
     pub fn new(source: &'a Source) -> Self {
         Self {
             source,
@@ -37,6 +32,11 @@ impl<'a> Reader<'a> {
             looking: true,
             ..Self::new(source)
         }
+    }
+
+    /// The env file, where `name` comes from it.
+    pub fn env_file_of(&self, name: &str) -> Option<&Path> {
+        self.source.env_file_of(name)
     }
 
     /// Whether nothing may be made.

@@ -67,6 +67,26 @@ impl SecretName {
         Ok(Secret::new(hex::encode(bytes)))
     }
 
+    /// How a value of `variable` that is not good enough becomes one; `file` is the env file,
+    /// where it comes from there.
+    pub(super) fn remedy(self, variable: &str, value: &Secret, file: Option<&Path>) -> String {
+        if variable == self.previous() {
+            return match file {
+                Some(file) => format!("delete the line {variable}=… from {}", file.display()),
+                None => format!("unset {variable}"),
+            };
+        }
+        let name = self.as_str();
+        let write = file.map_or_else(String::new, |file| format!(" --write {}", file.display()));
+        if self == Self::EncryptionKey && self.fault(value.expose()).is_none() {
+            return format!(
+                "call it {name}_PREVIOUS, so that stored provider keys stay readable, then: todoctl gen-secrets --only {name}{write}"
+            );
+        }
+        let replace = if file.is_some() { " --replace" } else { "" };
+        format!("todoctl gen-secrets --only {name}{replace}{write}")
+    }
+
     /// What makes the value unusable everywhere; `None` if nothing does.
     pub(super) fn fault(self, value: &str) -> Option<&'static str> {
         match self {

@@ -376,26 +376,6 @@ fn previous(reader: &mut Reader<'_>, environment: Environment, name: SecretName)
     values
 }
 
-/// How a secret that is not good enough becomes one.
-fn better(reader: &Reader<'_>, name: SecretName, variable: &str, value: &Secret) -> String {
-    let name_of = name.as_str();
-    let file = reader.env_file_of(variable);
-    if variable != name_of && variable != format!("{name_of}_FILE") {
-        return match file {
-            Some(file) => format!("delete the line {variable}=… from {}", file.display()),
-            None => format!("unset {variable}"),
-        };
-    }
-    let write = file.map_or_else(String::new, |file| format!(" --write {}", file.display()));
-    if name == SecretName::EncryptionKey && name.fault(value.expose()).is_none() {
-        return format!(
-            "call it {name_of}_PREVIOUS, so that stored provider keys stay readable, then: todoctl gen-secrets --only {name_of}{write}"
-        );
-    }
-    let replace = if file.is_some() { " --replace" } else { "" };
-    format!("todoctl gen-secrets --only {name_of}{replace}{write}")
-}
-
 /// A weak secret is refused where users are real, and remarked on elsewhere.
 fn judge(
     reader: &mut Reader<'_>,
@@ -404,7 +384,7 @@ fn judge(
     variable: &str,
     value: &Secret,
 ) {
-    let remedy = better(reader, name, variable, value);
+    let remedy = name.remedy(variable, value, reader.env_file_of(variable));
     if let Some(fault) = name.fault(value.expose()) {
         reader.problem(variable, fault, remedy);
     } else if let Some(weak) = weakness(value.expose()) {

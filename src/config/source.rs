@@ -147,14 +147,8 @@ impl Source {
 
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         self.file = Some(path.to_owned());
-        let text = text.trim_start_matches('\u{feff}');
-        let mut read = BTreeMap::new();
-        for item in dotenvy::from_read_iter(text.as_bytes()) {
-            // The library's error repeats the line, which may hold a secret.
-            let (name, value) = item.map_err(|error| broken(path, text, &error))?;
-            // As in dotenvy, the first of several counts.
-            read.entry(name).or_insert(value);
-        }
+        // The library's error repeats the line, which may hold a secret.
+        let read = assignments(text).map_err(|error| broken(path, text, &error))?;
         self.warnings = read_differently(path, text, &read);
         self.origins = read
             .keys()
@@ -163,6 +157,18 @@ impl Source {
         self.values = read;
         Ok(())
     }
+}
+
+/// The names and values of an env file's text.
+pub(super) fn assignments(text: &str) -> Result<BTreeMap<String, String>, dotenvy::Error> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut read = BTreeMap::new();
+    for item in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = item?;
+        // As in dotenvy, the first of several counts.
+        read.entry(name).or_insert(value);
+    }
+    Ok(read)
 }
 
 impl std::fmt::Debug for Source {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
@@ -12,7 +12,7 @@ use crate::store::{FileSystem, is_writable};
 
 use super::check::{Check, Name, Outcome, Verdict};
 use super::database::judge_file_system;
-use super::directory::{give, move_away, nearest};
+use super::directory::{give, move_away, nearest, of_file};
 
 mod secrets;
 
@@ -206,11 +206,7 @@ fn data_directory(audit: &Audit) -> Option<Verdict> {
     let DatabaseTarget::Sqlite(file) = target else {
         return None;
     };
-    let directory = match file.path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    Some(judge_directory(&directory))
+    Some(judge_directory(of_file(&file.path)))
 }
 
 fn judge_directory(directory: &Path) -> Verdict {

@@ -90,9 +90,7 @@ pub async fn checks(
             .is_ok_and(|answer| answer.database.is_some());
 
     let mut checks = vec![listen];
-    if let Err(DaemonError::Unreachable(why)) = &health
-        && why.to_lowercase().contains("refused")
-    {
+    if is_refused(&health) {
         checks.push(PORT.done(Verdict::pass(format!("{} is free", http.port)), took));
         if let Some(address) = telemetry.metrics_addr {
             checks.push(METRICS_PORT.done(judge_metrics_port(http, address, &metrics), took));
@@ -151,6 +149,16 @@ fn is_todoctl(metrics: &Metrics) -> bool {
     metrics.value("todoctl_build_info", &[]).is_some()
 }
 
+/// Whether nothing listens there.
+fn is_refused<T>(answer: &Result<T, DaemonError>) -> bool {
+    matches!(answer, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"))
+}
+
+fn is_of_this_machine(address: IpAddr) -> bool {
+    // UDP, so that no TCP port is taken from a daemon that starts at this moment.
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
 fn next_port(port: u16) -> u16 {
     port.checked_add(1).unwrap_or(8000)
 }
@@ -173,7 +181,7 @@ fn judge_metrics_port(
             remedy(),
         );
     }
-    if UdpSocket::bind((address.ip(), 0)).is_err() {
+    if !is_of_this_machine(address.ip()) {
         return Verdict::fail(
             format!("METRICS_ADDR={address} is no address of this machine"),
             format!("METRICS_ADDR=127.0.0.1:{}", address.port()),
@@ -185,8 +193,7 @@ fn judge_metrics_port(
             remedy(),
         );
     }
-    let refused = matches!(answer, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"));
-    if !refused {
+    if !is_refused(answer) {
         return Verdict::fail(
             format!("something that is not todoctl has {address}, which METRICS_ADDR names"),
             format!(
@@ -200,8 +207,7 @@ fn judge_metrics_port(
 }
 
 fn judge_listen(host: IpAddr, in_container: bool) -> Verdict {
-    // UDP, so that no TCP port is taken from a daemon that starts at this moment.
-    if UdpSocket::bind((host, 0)).is_err() {
+    if !is_of_this_machine(host) {
         return Verdict::fail(
             format!("HOST={host} is no address of this machine"),
             "HOST=0.0.0.0 (all addresses), or HOST=127.0.0.1 (this machine alone)".to_owned(),

@@ -4,18 +4,23 @@ use std::borrow::Cow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+/// The directory that a file is in.
+pub(super) fn of_file(file: &Path) -> &Path {
+    here(file.parent().unwrap_or(file))
+}
+
+/// The empty path, which relative ones end in, is this directory.
+fn here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    }
+}
+
 /// The directory, or the nearest above it, that exists.
 pub(super) fn nearest(directory: &Path) -> Option<&Path> {
-    directory
-        .ancestors()
-        .map(|one| {
-            if one.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                one
-            }
-        })
-        .find(|one| one.exists())
+    directory.ancestors().map(here).find(|one| one.exists())
 }
 
 /// What lets this user write `directory`, as an administrator types it.
@@ -24,11 +29,6 @@ pub(super) fn nearest(directory: &Path) -> Option<&Path> {
 /// one that others use as well gets a new one in it.
 pub(super) fn give(directory: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
-    let directory = if directory.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        directory
-    };
     let place = quoted(directory);
     let Ok(found) = directory.metadata() else {
         return format!("sudo install -d -o {user} {place}");

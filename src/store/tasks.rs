@@ -35,7 +35,8 @@ pub(super) const INSERT: Sql = per_engine!(
     => concat!(") RETURNING ", columns!())
 );
 
-/// `created_at` is the clock's microsecond, so no other request has it and the title.
+/// `created_at` is the clock's microsecond: that another request of the user has it, and the
+/// title too, is next to impossible.
 const FIND_CREATED: &str = concat!(
     "SELECT ",
     columns!(),

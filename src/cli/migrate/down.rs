@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::DatabaseTarget;
 use crate::store::migrate::preview::{self, Dropped, Preview};
-use crate::store::migrate::{self, Down, MigrateError, Migration, plan_down};
+use crate::store::migrate::{self, Down, plan_down};
 
 use super::super::context::Context;
 use super::super::output::{self, Format};
@@ -62,7 +62,6 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
     let target = context.database()?.direct;
     let (how_far, patience) = (options.how_far(), options.wait.patience());
     let found = migrate::status(&target).await?;
-    known(&found, options.to)?;
     if plan_down(&found, how_far)?.is_empty() {
         return nothing(options);
     }
@@ -84,20 +83,6 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         output::data(&format!("reverted {}", names(&reverted)));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A version that neither the program nor the database has is a mistake.
-fn known(found: &[Migration], to: Option<i64>) -> Result<(), MigrateError> {
-    match to {
-        Some(version) if version != 0 && !found.iter().any(|one| one.version == version) => {
-            let newest = found.iter().map(|one| one.version).max();
-            Err(MigrateError::NoSuchVersion {
-                version,
-                newest: newest.unwrap_or_default(),
-            })
-        }
-        _ => Ok(()),
-    }
 }
 
 fn nothing(options: &Options) -> anyhow::Result<ExitCode> {

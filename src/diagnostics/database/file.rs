@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::SqliteTarget;
 use crate::diagnostics::check::{Budget, Check, Verdict};
-use crate::diagnostics::directory::{give, move_away, nearest};
+use crate::diagnostics::directory::{give, move_away, nearest, of_file};
 use crate::store::messages::Known;
 use crate::store::{FileFacts, FileSystem, ProbeConnection, is_writable};
 
@@ -49,7 +49,7 @@ async fn readable(file: &SqliteTarget) -> Verdict {
         }
         Err(error) => Verdict::fail(
             format!("{place} cannot be read: {error}"),
-            give(file.path.parent().unwrap_or(&file.path)),
+            give(of_file(&file.path)),
         ),
     }
 }
@@ -60,7 +60,7 @@ pub(super) fn directory(file: &SqliteTarget) -> Check {
 }
 
 fn judge_missing(path: &Path) -> Verdict {
-    let directory = path.parent().unwrap_or(path);
+    let directory = of_file(path);
     match nearest(directory) {
         Some(found) if !found.is_dir() => Verdict::fail(
             format!("{} is not a directory", found.display()),

@@ -48,8 +48,19 @@ pub enum Down {
 
 /// The migrations that `down` would revert, newest first.
 ///
-/// Fails where one of them is not this program's to revert.
+/// Fails where one of them is not this program's to revert, and for a version that neither
+/// the program nor the database has.
 pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, MigrateError> {
+    if let Down::To(version) = down
+        && version != 0
+        && !found.iter().any(|one| one.version == version)
+    {
+        let newest = found.iter().map(|one| one.version).max();
+        return Err(MigrateError::NoSuchVersion {
+            version,
+            newest: newest.unwrap_or_default(),
+        });
+    }
     let mut applied: Vec<&Migration> = found
         .iter()
         .filter(|one| one.state != State::Pending)
