@@ -80,7 +80,7 @@ pub(super) async fn checks(
         let Some(role) = role else {
             return Verdict::pass("");
         };
-        judge_role(role, config)
+        judge_role(role, &target.database, config.auto_migrate)
     })
     .await;
     checks.push(check);
@@ -145,12 +145,8 @@ async fn ask<T>(
     name.check(budget.limit(QUERY_LIMIT), work).await
 }
 
-fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
+fn judge_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
     let name = &role.name;
-    let database = match &config.target {
-        DatabaseTarget::Postgres(server) => server.database.as_str(),
-        DatabaseTarget::Sqlite(_) => "",
-    };
     if role.in_recovery {
         return Verdict::fail(
             "the server is a standby (in recovery): nothing can be written".to_owned(),
@@ -191,7 +187,7 @@ fn judge_role(role: &Role, config: &DatabaseConfig) -> Verdict {
         "as the owner: psql -c 'GRANT CREATE ON SCHEMA \"{schema}\" TO \"{name}\"' {database}"
     );
     if role.has_tasks {
-        let automatic = if config.auto_migrate {
+        let automatic = if auto_migrate {
             "; the next release's migrations will fail"
         } else {
             ""
