@@ -1,4 +1,4 @@
-//! Who is calling: read from headers alone, never from a cookie.
+//! Authentication: identifies the caller from headers alone, never from a cookie.
 
 use std::time::Instant;
 
@@ -113,7 +113,7 @@ impl Authenticator {
     ) -> Result<Caller, ApiError> {
         let started = Instant::now();
         let (kind, outcome) = match bearer(headers) {
-            None => (None, Err(ApiError::unauthorized("Not authenticated"))),
+            None => (None, Err(ApiError::NotAuthenticated)),
             Some(token) if looks_like_jwt(token) => {
                 let user = self.jwts.user(token, self.auth_server.as_ref(), now).await;
                 (Some(CallerKind::User), user)
@@ -162,16 +162,16 @@ impl Authenticator {
             (Some(kind), Ok(user)) => Ok(Caller { user, kind }),
             (_, Err(error)) => Err(error),
             // No kind, no user: `outcome` is an error then.
-            (None, Ok(_)) => Err(ApiError::unauthorized("Not authenticated")),
+            (None, Ok(_)) => Err(ApiError::NotAuthenticated),
         }
     }
 
     /// Contract 2.2: the service token, and whom it speaks for.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         match bearer(headers) {
-            None => Err(ApiError::unauthorized("Not authenticated")),
+            None => Err(ApiError::NotAuthenticated),
             Some(token) if self.is_service_token(token) => named_user(headers),
-            Some(_) => Err(ApiError::wrong_service_token().challenging()),
+            Some(_) => Err(ApiError::WrongServiceToken),
         }
     }
 
@@ -180,7 +180,7 @@ impl Authenticator {
         let mut tokens = headers.get_all(X_SERVICE_AUTH).iter();
         match (tokens.next(), tokens.next()) {
             (Some(token), None) if self.is_service_token(token.as_bytes()) => named_user(headers),
-            _ => Err(ApiError::wrong_service_token()),
+            _ => Err(ApiError::WrongServiceAuth),
         }
     }
 
@@ -198,13 +198,12 @@ impl Authenticator {
     pub fn signer(&self) -> Result<&Signer, ApiError> {
         self.jwts
             .signer()
-            .ok_or_else(|| ApiError::unavailable("Access tokens cannot be issued here"))
+            .ok_or(ApiError::NoTokenIssuer)
     }
 
     /// Contract 13: a session token of ours, or one that the auth server vouches for.
     async fn session(&self, token: &[u8], store: &Store) -> Result<UserId, ApiError> {
-        let invalid = || ApiError::bad_token("invalid_token", "Invalid token");
-        let token = std::str::from_utf8(token).map_err(|_| invalid())?;
+        let token = std::str::from_utf8(token).map_err(|_| ApiError::InvalidToken)?;
         let user: Result<Option<UserId>, StoreError> =
             store.session_user(&self.session_secrets, token).await;
         if let Some(user) = user? {
@@ -213,22 +212,26 @@ impl Authenticator {
         match &self.auth_server {
             // The service token is a secret between us and the services: it is not sent on.
             Some(server) if !self.is_service_token(token.as_bytes()) => {
-                server.session_user(token).await?.ok_or_else(invalid)
+                server.session_user(token).await?.ok_or(ApiError::InvalidToken)
             }
-            Some(_) | None => Err(invalid()),
+            Some(_) | None => Err(ApiError::InvalidToken),
         }
     }
 }
 
-/// Whom a service speaks for.
+/// The user that a service names in `X-User-ID`.
 fn named_user(headers: &HeaderMap) -> Result<UserId, ApiError> {
+    let problem = |problem| ApiError::Header {
+        name: "X-User-ID",
+        problem,
+    };
     let mut named = headers.get_all(X_USER_ID).iter();
     let (Some(value), None) = (named.next(), named.next()) else {
-        return Err(ApiError::bad_request("X-User-ID must be sent once"));
+        return Err(problem("must be sent once".into()));
     };
     let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| ApiError::bad_request("X-User-ID is not valid UTF-8"))?;
-    UserId::new(text).map_err(|error| ApiError::bad_request(format!("X-User-ID: {error}")))
+        .map_err(|_| problem("is not valid UTF-8".into()))?;
+    UserId::new(text).map_err(|error| problem(error.to_string().into()))
 }
 
 /// The token behind `Authorization: Bearer`; `None` when there is none.
