@@ -26,6 +26,7 @@ mod error;
 pub mod fuzzing;
 mod health;
 mod idempotency;
+mod input;
 mod layers;
 mod limits;
 mod metrics;

@@ -160,7 +160,7 @@ fn position(text: &str, user: &UserId, paged: bool, faults: &mut Faults) -> Opti
     if text.is_empty() {
         return None;
     }
-    match cursor::read(text, user) {
+    match cursor::SignedPosition::decode(text).and_then(|signed| signed.verify(user)) {
         Some(position) => Some(position),
         None => fault("Input should be empty or what next_cursor said before"),
     }

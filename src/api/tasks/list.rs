@@ -99,6 +99,6 @@ async fn slice(
     Ok(TaskSlice {
         tasks: slice.tasks,
         limit: query.limit,
-        next_cursor: slice.next.map(|position| cursor::write(position, user)),
+        next_cursor: slice.next.map(|position| cursor::encode(position, user)),
     })
 }

@@ -1,0 +1,23 @@
+//! The variable segments of paths.
+
+use super::declaration::input;
+use super::presence::Required;
+use super::types::RowId;
+
+input! {
+    /// A task's path.
+    #[derive(Debug)]
+    pub(crate) struct TaskPath in Path {
+        /// The task's id.
+        task_id: Required<RowId>,
+    }
+}
+
+input! {
+    /// A notification's path.
+    #[derive(Debug)]
+    pub(crate) struct NotificationPath in Path {
+        /// The notification's id.
+        notification_id: Required<RowId>,
+    }
+}

@@ -1,0 +1,186 @@
+//! Tasks; contract section 3.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::declaration::input;
+use super::errors::{Code, ValidationErrors};
+use super::presence::{Clearable, Defaulted, Nullable, Optional, Required};
+use super::types::{Cursor, Day, Flag, ItemId, Limit, Page, Search};
+use crate::domain::{Description, NewTask, Priority, TaskChanges, Timestamp, Title, UserId};
+use crate::store::{TaskFilter, TaskPosition};
+
+input! {
+    /// A task to create.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    pub(crate) struct CreateTask in Body {
+        /// Not blank. White space around it is removed.
+        title: Required<Title>,
+        /// White space around it is removed. An empty or blank description is stored as null.
+        description: Nullable<Description>,
+        /// How urgent the task is.
+        priority: Defaulted<Priority>,
+        /// RFC 3339. Without an offset it is in UTC; a date alone is midnight UTC.
+        due_date: Nullable<Timestamp>,
+    }
+}
+
+impl CreateTask {
+    /// The task as its owner's.
+    pub fn of(self, user_id: UserId) -> NewTask {
+        let Self {
+            title,
+            description,
+            priority,
+            due_date,
+        } = self;
+        NewTask {
+            user_id,
+            title,
+            description,
+            priority,
+            due_date,
+        }
+    }
+}
+
+input! {
+    /// Changes to a task. Absent fields stay as they are.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct UpdateTask in Body {
+        /// Null leaves it unchanged.
+        title: Nullable<Title>,
+        /// Null, an empty or a blank text clears it.
+        description: Clearable<Description>,
+        /// Null leaves it unchanged.
+        priority: Nullable<Priority>,
+        /// Null clears it.
+        due_date: Clearable<Timestamp>,
+        /// Null leaves it unchanged.
+        completed: Nullable<bool>,
+    }
+}
+
+impl From<UpdateTask> for TaskChanges {
+    fn from(update: UpdateTask) -> Self {
+        let UpdateTask {
+            title,
+            description,
+            priority,
+            due_date,
+            completed,
+        } = update;
+        Self {
+            title,
+            description,
+            completed,
+            priority,
+            due_date,
+        }
+    }
+}
+
+input! {
+    /// Whether a task is completed.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct CompleteTask in Body {
+        /// True if the task is completed.
+        completed: Required<bool>,
+    }
+}
+
+impl From<CompleteTask> for TaskChanges {
+    fn from(CompleteTask { completed }: CompleteTask) -> Self {
+        Self {
+            completed: Some(completed),
+            ..Self::default()
+        }
+    }
+}
+
+input! {
+    /// Tasks to delete.
+    #[derive(Debug, Clone, PartialEq)]
+    pub(crate) struct BulkDelete in Body {
+        /// Their ids. Ids that do not exist are reported as not found.
+        task_ids: Required<Vec<ItemId>>,
+    }
+}
+
+input! {
+    /// Filters and paging of a list of tasks.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct ListTasks in Query {
+        /// Tasks whose title or description contains this text, in upper or lower case.
+        search: Optional<Search>,
+        /// Tasks of this priority.
+        priority: Optional<Priority>,
+        /// Tasks that are, or are not, completed.
+        completed: Optional<Flag>,
+        /// Tasks due at or before the end of this UTC day.
+        due_before: Optional<Day>,
+        /// Tasks due at or after the start of this UTC day.
+        due_after: Optional<Day>,
+        /// The number of the page, from 1.
+        page: Optional<Page>,
+        /// The number of tasks on a page.
+        limit: Defaulted<Limit>,
+        /// Continues a list: the `next_cursor` of its last page, or empty for the first page.
+        /// Such a list has no total, and `page` must be absent.
+        cursor: Optional<Cursor>,
+    }
+}
+
+/// The part of a list that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paging {
+    /// This page, from 1.
+    Page(i64),
+    /// What follows this position, or the start of the list.
+    After(Option<TaskPosition>),
+}
+
+impl ListTasks {
+    pub fn filter(&self) -> TaskFilter {
+        TaskFilter {
+            search: self.search.as_ref().map(|Search(text)| text.clone()),
+            priority: self.priority,
+            completed: self.completed.map(|Flag(completed)| completed),
+            due_before: self.due_before.map(|Day(day)| day),
+            due_after: self.due_after.map(|Day(day)| day),
+        }
+    }
+
+    /// The number of tasks on a page.
+    pub fn limit(&self) -> i64 {
+        self.limit.0
+    }
+
+    /// The part that `user` wants. A cursor belongs to one user, and excludes a page number.
+    pub fn paging(&self, user: &UserId) -> Result<Paging, ValidationErrors> {
+        let Some(Cursor(cursor)) = &self.cursor else {
+            return Ok(Paging::Page(self.page.unwrap_or_default().0));
+        };
+        let refuse = |message| {
+            ValidationErrors::single("query.cursor", Code::ValueError, message, &Value::Null)
+        };
+        if self.page.is_some() {
+            return Err(refuse("page and cursor exclude each other"));
+        }
+        match cursor {
+            None => Ok(Paging::After(None)),
+            Some(signed) => match signed.verify(user) {
+                Some(position) => Ok(Paging::After(Some(position))),
+                None => Err(refuse(Cursor::INVALID)),
+            },
+        }
+    }
+}
+
+impl Paging {
+    /// Rows before the page. A page too far away to count is as empty as the farthest one
+    /// (contract 10.13).
+    pub fn offset(page: i64, limit: i64) -> i64 {
+        (page - 1).saturating_mul(limit)
+    }
+}

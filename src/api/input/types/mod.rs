@@ -1,0 +1,12 @@
+//! The types of fields: how each is read, with which error codes, and its OpenAPI schema.
+
+mod field_type;
+mod id;
+mod key;
+mod query;
+mod task;
+
+pub(super) use field_type::FieldType;
+pub(crate) use id::{ItemId, RowId};
+pub(super) use key::{KeyText, Provider};
+pub(super) use query::{Cursor, Day, Flag, Limit, Page, Search};
