@@ -35,7 +35,7 @@ pub struct Endpoint {
     /// Who may call, what the request holds, and the function that answers.
     pub(super) handler: Handler,
     /// Headers and cookies that it reads beside its inputs and the credentials.
-    pub(super) parameters: &'static [Parameter],
+    pub(super) headers: &'static [&'static Declaration],
     /// The answers of its own; those that follow from access and inputs are added.
     pub(super) answers: &'static [Answer],
     pub(super) cache: Cache,
@@ -81,23 +81,6 @@ pub(super) enum Listener {
     Public,
     /// `METRICS_ADDR` if it is set, else the public one.
     Metrics,
-}
-
-/// A header or cookie of a request, for the OpenAPI document.
-pub(super) struct Parameter {
-    pub name: &'static str,
-    pub place: Place,
-    pub description: &'static str,
-    /// A regular expression, if its form is restricted.
-    pub pattern: Option<&'static str>,
-    pub max_length: Option<usize>,
-}
-
-/// Where a [`Parameter`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    Header,
-    Cookie,
 }
 
 /// A documented answer.

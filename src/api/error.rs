@@ -3,12 +3,12 @@
 //! The text of a variant is what the client reads; its source goes to the log alone. One `match`,
 //! [`ApiError::answer`], maps a variant to status, body and headers.
 
+use std::any::Any;
 use std::borrow::Cow;
+use std::fmt;
 
 use http::header::{ALLOW, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::domain::{ProviderKeyError, Timestamp};
 use crate::services::auth_server::AuthServerError;
@@ -16,6 +16,9 @@ use crate::services::key_provider::ProbeError;
 use crate::store::{StoreError, UndecipherableError};
 
 use super::allowance::Allowance;
+use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
+use super::head::decode;
+use super::input::{BodyError, ValidationErrors};
 use super::reply::Reply;
 
 /// An error of any type, kept for the log.
@@ -28,15 +31,14 @@ const RETRY_SECONDS: u32 = 2;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// A request header that cannot be used.
-    #[error("{name} {problem}")]
+    #[error("{name}: {problem}")]
     Header {
         name: &'static str,
         problem: Cow<'static, str>,
     },
-    #[error("Request body is not valid UTF-8")]
-    BodyNotUtf8,
-    #[error("Request body is nested too deeply")]
-    BodyTooDeep,
+    /// The body is no text, or no JSON that can be read.
+    #[error("{0}")]
+    Body(BodyError),
     /// The client stopped in the middle of its body.
     #[error("Request body could not be read")]
     BodyIncomplete(#[source] Source),
@@ -66,10 +68,10 @@ pub(super) enum ApiError {
 
     #[error("Not Found")]
     PathNotFound,
-    /// No such task, or another user's. The text is the id as the client sent it.
+    /// No such task, or another user's.
     #[error("Task with id {0} not found")]
     TaskNotFound(String),
-    /// No such notification, or another user's. The text is the id as the client sent it.
+    /// No such notification, or another user's.
     #[error("Notification with id {0} not found")]
     NotificationNotFound(String),
     #[error("No API key is stored")]
@@ -89,11 +91,8 @@ pub(super) enum ApiError {
     PreconditionFailed,
     #[error("Request body is larger than {limit} bytes")]
     BodyTooLarge { limit: usize },
-    #[error("Content-Type must be application/json")]
-    NotJson,
-    /// Every invalid field of path, query, headers and body.
-    #[error("{}", summary(.0))]
-    Validation(Vec<FieldError>),
+    #[error("{0}")]
+    Validation(ValidationErrors),
     #[error("{limit}")]
     RateLimited {
         limit: RateLimit,
@@ -106,9 +105,6 @@ pub(super) enum ApiError {
     Database(#[source] StoreError),
     #[error("An unexpected error occurred")]
     Internal(#[source] Source),
-    /// The panic's hook has logged where it was.
-    #[error("An unexpected error occurred")]
-    Panicked,
 
     #[error("The database is not available at the moment")]
     DatabaseUnavailable(#[source] StoreError),
@@ -134,20 +130,6 @@ pub(super) enum RateLimit {
     /// Contract 5.2.
     #[error("Too many attempts to save an API key")]
     KeyAttempts,
-}
-
-/// One invalid field of a request; contract 1.1.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct FieldError {
-    /// `title`, `task_ids.1`, `query.page`, `path.task_id`; empty for the body as a whole.
-    pub field: String,
-    /// What is wrong, for people.
-    pub message: String,
-    /// What is wrong, for programs.
-    pub code: &'static str,
-    /// The rejected input, truncated when it is long.
-    #[schema(value_type = Value)]
-    pub value: Value,
 }
 
 /// The three forms of an error body, contract 1.1.
@@ -177,6 +159,26 @@ impl ApiError {
         Self::Internal(source.into())
     }
 
+    /// The error of a handler that panicked with `payload`.
+    pub fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self::internal(match text {
+            Some(text) => format!("the handler panicked: {text}"),
+            None => "the handler panicked".to_owned(),
+        })
+    }
+
+    pub fn task_not_found(id: &impl fmt::Display) -> Self {
+        Self::TaskNotFound(short(id))
+    }
+
+    pub fn notification_not_found(id: &impl fmt::Display) -> Self {
+        Self::NotificationNotFound(short(id))
+    }
+
     /// Status, form of the body and headers of each error.
     fn answer(&self) -> (StatusCode, Form, HeaderMap) {
         use Form::{Coded, Envelope, Plain};
@@ -190,8 +192,7 @@ impl ApiError {
         };
         match self {
             Self::Header { .. }
-            | Self::BodyNotUtf8
-            | Self::BodyTooDeep
+            | Self::Body(BodyError::NotUtf8 | BodyError::TooDeep)
             | Self::BodyIncomplete(_)
             | Self::ProviderKeyForm(_)
             | Self::ProviderKeyRejected(_) => (StatusCode::BAD_REQUEST, Plain, none()),
@@ -235,8 +236,8 @@ impl ApiError {
             Self::OutcomeUnknown(_) => (StatusCode::CONFLICT, conflict("outcome_unknown"), none()),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, Plain, none()),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Plain, none()),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Plain, none()),
-            Self::Validation(_) => {
+            Self::Body(BodyError::NotJson) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Plain, none()),
+            Self::Validation(_) | Self::Body(BodyError::Syntax(_)) => {
                 let form = Envelope {
                     kind: "validation_error",
                     title: "Validation Error",
@@ -257,7 +258,7 @@ impl ApiError {
                 };
                 (StatusCode::INTERNAL_SERVER_ERROR, form, none())
             }
-            Self::Internal(_) | Self::Panicked => {
+            Self::Internal(_) => {
                 let form = Envelope {
                     kind: "internal_error",
                     title: "Internal Server Error",
@@ -282,29 +283,38 @@ impl ApiError {
     pub fn reply(&self, context: &Context<'_>) -> Reply {
         let (status, form, headers) = self.answer();
         let detail = self.to_string();
-        let errors = match self {
-            Self::Validation(errors) => Some(errors),
-            _ => None,
-        };
         let body = match form {
-            Form::Plain => json!({ "detail": detail }),
-            Form::Coded(code) => json!({ "detail": { "error_code": code, "message": detail } }),
-            Form::Envelope { kind, title } => json!({
-                "type": kind,
-                "title": title,
-                "status": status.as_u16(),
-                "detail": detail,
-                "instance": percent_encoding::percent_decode_str(context.path).decode_utf8_lossy(),
-                "timestamp": context.now.to_offset_string(),
-                "request_id": context.request_id,
-                "errors": errors,
-                "retry_after": headers.contains_key(RETRY_AFTER).then_some(RETRY_SECONDS),
-                "rate_limit_info": null,
+            Form::Plain => serde_json::to_vec(&PlainError { detail }),
+            Form::Coded(error_code) => serde_json::to_vec(&CodedError {
+                detail: CodedDetail {
+                    error_code,
+                    message: detail,
+                },
+            }),
+            Form::Envelope { kind, title } => serde_json::to_vec(&ErrorEnvelope {
+                r#type: kind,
+                title,
+                status: status.as_u16(),
+                detail,
+                instance: decode(context.path).into_owned(),
+                timestamp: context.now.to_offset_string(),
+                request_id: Some(context.request_id.to_owned()),
+                errors: self.fields().cloned(),
+                retry_after: headers.contains_key(RETRY_AFTER).then_some(RETRY_SECONDS),
+                rate_limit_info: None,
             }),
         };
-        let mut reply = Reply::json_text(status, body.to_string());
+        // Texts and numbers always become JSON.
+        let mut reply = Reply::json_text(status, body.unwrap_or_default());
         reply.headers.extend(headers);
         reply
+    }
+
+    fn fields(&self) -> Option<&ValidationErrors> {
+        match self {
+            Self::Validation(errors) | Self::Body(BodyError::Syntax(errors)) => Some(errors),
+            _ => None,
+        }
     }
 
     /// The status of the answer.
@@ -342,15 +352,24 @@ impl ApiError {
     }
 }
 
-fn header(name: http::HeaderName, value: HeaderValue) -> HeaderMap {
+fn header(name: HeaderName, value: HeaderValue) -> HeaderMap {
     HeaderMap::from_iter([(name, value)])
 }
 
-fn summary(errors: &[FieldError]) -> String {
-    match errors {
-        [only] if only.field.is_empty() => only.message.clone(),
-        [only] => format!("{}: {}", only.field, only.message),
-        several => format!("{} fields are not valid", several.len()),
+/// An id as the client sent it. A long one is not worth repeating.
+fn short(id: &impl fmt::Display) -> String {
+    id.to_string().chars().take(40).collect()
+}
+
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::Validation(errors)
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
     }
 }
 
