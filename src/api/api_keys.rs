@@ -14,13 +14,10 @@ use super::auth::CallerKind;
 use super::call::{Access, Call, answered_for, json, json_body};
 use super::context::ApiContext;
 use super::error::ApiError;
+use super::input::{self, SaveKey, Sources};
 use super::limits::Allowance;
 use super::request::{endpoint, with};
 use super::route_table::{USER_API_KEY_CURRENT, USER_API_KEYS};
-use super::schema::SaveKey;
-use super::validation::Faults;
-
-mod body;
 
 /// How often a user may try to save a key in an hour.
 const MAX_ATTEMPTS: u32 = 5;
@@ -109,7 +106,7 @@ pub struct KeyDeleted {
     security(("bearer" = []), ("service" = [], "user" = [])),
     responses(
         (status = 200, description = "What is known of the key", body = KeyStatus),
-        (status = 500, description = "The stored key cannot be read, or another fault of the server", body = inline(super::schema::AnyError)),
+        (status = 500, description = "The stored key cannot be read, or another fault of the server", body = inline(super::schema::KeyStatusError)),
     ),
 )]
 pub(super) async fn key_status(call: &Call) -> Result<Response, ApiError> {
@@ -140,10 +137,9 @@ pub(super) async fn key_status(call: &Call) -> Result<Response, ApiError> {
 /// Saves a key once the provider accepts it; five attempts an hour.
 #[utoipa::path(
     post, path = "/api/user-api-keys", tag = "keys", security(("bearer" = [])),
-    request_body = SaveKey,
     responses(
         (status = 201, description = "The key is saved, in place of an older one", body = KeySaved),
-        (status = 400, description = "Not the form of a key, or the provider did not accept it; the text says why", body = super::schema::PlainError),
+        (status = 400, description = "Not the form of a key, or the provider did not accept it; the text says why", body = super::error_body::PlainError),
     ),
 )]
 pub(super) async fn save_key<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
@@ -154,7 +150,11 @@ where
     let context = &call.context;
     let user = &call.caller.user;
     let body = json_body(call, body).await?;
-    let text = body::save_key(body.as_ref(), Faults::default())?;
+    let sources = Sources {
+        body: body.as_ref(),
+        ..Sources::default()
+    };
+    let ((), (), save) = input::read::<(), (), SaveKey>(&sources)?;
     let attempts = context.store.count_attempt(user).await?;
     if attempts.count > i64::from(MAX_ATTEMPTS) {
         context
@@ -168,7 +168,9 @@ where
             &spent,
         ));
     }
-    let key = ProviderKey::new(text).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let key = save
+        .into_key()
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
     context
         .key_provider
         .probe(&key)
@@ -191,7 +193,7 @@ where
     delete, path = "/api/user-api-keys/current", tag = "keys", security(("bearer" = [])),
     responses(
         (status = 200, description = "It is gone", body = KeyDeleted),
-        (status = 404, description = "No key is stored", body = super::schema::PlainError),
+        (status = 404, description = "No key is stored", body = super::error_body::PlainError),
     ),
 )]
 pub(super) async fn delete_key(call: &Call) -> Result<Response, ApiError> {

@@ -8,9 +8,9 @@ use serde_json::Value;
 use warp::reply::Response;
 
 use super::auth::Caller;
-use super::body;
 use super::context::ApiContext;
 use super::error::ApiError;
+use super::input::parse_json;
 use super::request::{SharedHead, read_body};
 
 /// One call of somebody known.
@@ -95,7 +95,7 @@ where
         context.request_timeout / 2,
     )
     .await?;
-    body::parse(&call.head.headers, &bytes)
+    Ok(parse_json(&call.head.headers, &bytes)?)
 }
 
 /// An answer with a JSON body.

@@ -15,9 +15,10 @@ use warp::reply::Response;
 use super::context::ApiContext;
 use super::document::AnswerHeaders;
 use super::error::ApiError;
+use super::error_body::PlainError;
 use super::request::{Head, SharedHead, endpoint};
 use super::route_table::{DOCS, DOCS_ASSET, OPENAPI, REDOC};
-use super::schema::{CommonAnswers, PlainError};
+use super::schema::CommonAnswers;
 use super::{api_keys, health, notifications, tasks, tokens};
 
 /// Everything comes from this daemon; Swagger UI writes styles into its elements.

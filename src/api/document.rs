@@ -7,53 +7,6 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr};
 
-/// The conditions that a GET may have.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "documents headers")]
-pub struct ReadConditions {
-    /// Tags that the client knows, or `*`: with the current one among them (weak comparison) the
-    /// answer is 304.
-    #[param(rename = "If-None-Match", required = false)]
-    if_none_match: String,
-    /// Tags of which one must be the current one (strong comparison), or `*`; otherwise the answer
-    /// is 412.
-    #[param(rename = "If-Match", required = false)]
-    if_match: String,
-}
-
-/// The conditions that a change may have.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "documents headers")]
-pub struct ChangeConditions {
-    /// Tags of which one must be the task's current one (strong comparison), or `*`; otherwise
-    /// nothing changes and the answer is 412.
-    #[param(rename = "If-Match", required = false)]
-    if_match: String,
-    /// Tags of which none may be the task's current one, or `*`; otherwise nothing changes and the
-    /// answer is 412.
-    #[param(rename = "If-None-Match", required = false)]
-    if_none_match: String,
-}
-
-/// What makes a creation repeatable.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Header)]
-#[allow(dead_code, reason = "documents headers")]
-pub struct CreateOnce {
-    /// A name for this creation, unique among the user's. Sent again within 24 hours with the same
-    /// task (what the body means counts, not its bytes), it gets the first answer again; with
-    /// another task it is 422.
-    #[param(
-        rename = "Idempotency-Key",
-        min_length = 1,
-        max_length = 255,
-        pattern = "^[!-~]+$"
-    )]
-    idempotency_key: Option<String>,
-}
-
 /// Adds the headers that answers have, and the answer to a wrong method, which belongs to no
 /// operation.
 pub(super) struct AnswerHeaders;

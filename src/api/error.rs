@@ -11,29 +11,15 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
-use serde_json::{Value, json};
 use warp::reply::Response;
 
 use crate::domain::Timestamp;
 use crate::services::auth_server::AuthServerError;
 use crate::store::{StoreError, UndecipherableError};
 
+use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
+use super::input::{BodyError, ValidationErrors};
 use super::limits::Allowance;
-
-/// One faulty field of a request; contract 1.1.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct FieldError {
-    /// `title`, `task_ids.1`, `query.page`, `path.task_id`; empty for the body as a whole.
-    pub field: String,
-    /// What is wrong, for people.
-    pub message: String,
-    /// What is wrong, for programs.
-    pub code: &'static str,
-    /// The rejected input, cut off when it is long.
-    #[schema(value_type = Value)]
-    pub value: Value,
-}
 
 /// An answer that is not a success. Cheap to clone, so that it fits a response's extensions.
 #[derive(Debug, Clone)]
@@ -60,7 +46,7 @@ enum Shape {
         kind: &'static str,
         title: &'static str,
         detail: Cow<'static, str>,
-        errors: Option<Vec<FieldError>>,
+        errors: Option<ValidationErrors>,
         retry_after: Option<u32>,
     },
     /// 404 or 405: the route table knows which.
@@ -227,33 +213,6 @@ impl ApiError {
         Self::bad_request("Request body could not be read").with_source(source)
     }
 
-    /// 415 (a).
-    pub fn not_json() -> Self {
-        Self::plain(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type must be application/json",
-        )
-    }
-
-    /// 422 (c) with every fault found.
-    pub fn validation(errors: Vec<FieldError>) -> Self {
-        let detail = match errors.as_slice() {
-            [only] if only.field.is_empty() => only.message.clone(),
-            [only] => format!("{}: {}", only.field, only.message),
-            several => format!("{} fields are not valid", several.len()),
-        };
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Shape::Envelope {
-                kind: "validation_error",
-                title: "Validation Error",
-                detail: detail.into(),
-                errors: Some(errors),
-                retry_after: None,
-            },
-        )
-    }
-
     /// 503 (c) with `Retry-After`.
     pub fn unavailable(detail: &'static str) -> Self {
         Self::new(
@@ -333,31 +292,40 @@ impl ApiError {
             .render(head, now);
         }
         let body = match &self.0.shape {
-            Shape::Plain(detail) => json!({ "detail": detail }),
-            Shape::Coded { code, message } => {
-                json!({ "detail": { "error_code": code, "message": message } })
-            }
+            Shape::Plain(detail) => serde_json::to_string(&PlainError {
+                detail: detail.to_string(),
+            }),
+            Shape::Coded { code, message } => serde_json::to_string(&CodedError {
+                detail: CodedDetail {
+                    error_code: code,
+                    message: (*message).to_owned(),
+                },
+            }),
             Shape::Envelope {
                 kind,
                 title,
                 detail,
                 errors,
                 retry_after,
-            } => json!({
-                "type": kind,
-                "title": title,
-                "status": self.0.status.as_u16(),
-                "detail": detail,
-                "instance": percent_encoding::percent_decode_str(&head.path).decode_utf8_lossy(),
-                "timestamp": now.to_offset_string(),
-                "request_id": head.request_id,
-                "errors": errors,
-                "retry_after": retry_after,
-                "rate_limit_info": null,
+            } => serde_json::to_string(&ErrorEnvelope {
+                r#type: kind,
+                title,
+                status: self.0.status.as_u16(),
+                detail: detail.to_string(),
+                instance: percent_encoding::percent_decode_str(&head.path)
+                    .decode_utf8_lossy()
+                    .into_owned(),
+                timestamp: now.to_offset_string(),
+                request_id: head.request_id.clone(),
+                errors: errors.clone(),
+                retry_after: *retry_after,
+                rate_limit_info: (),
             }),
-            Shape::Unrouted => Value::Null,
+            Shape::Unrouted => Ok(String::new()),
         };
-        let mut response = Response::new(body.to_string().into());
+        // Texts and numbers always become JSON.
+        let body = body.unwrap_or_default();
+        let mut response = Response::new(body.into());
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -375,6 +343,32 @@ impl ApiError {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         self.0.status
+    }
+}
+
+/// 422 (c) with every error found.
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        let shape = Shape::Envelope {
+            kind: "validation_error",
+            title: "Validation Error",
+            detail: errors.to_string().into(),
+            errors: Some(errors),
+            retry_after: None,
+        };
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, shape)
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::NotJson => {
+                Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, error.to_string())
+            }
+            BodyError::NotUtf8 | BodyError::TooDeep => Self::bad_request(error.to_string()),
+            BodyError::Syntax(errors) => errors.into(),
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use warp::reply::Response;
 
 use super::context::ApiContext;
 use super::error::ApiError;
+use super::error_body::{ErrorEnvelope, PlainError};
 use super::request::{endpoint, with};
 use super::route_table::METRICS;
-use super::schema::{ErrorEnvelope, PlainError};
 
 /// Served here unless `METRICS_ADDR` moves it to a listener of its own.
 pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {

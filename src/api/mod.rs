@@ -13,7 +13,6 @@ use warp::reply::Response;
 
 mod api_keys;
 mod auth;
-mod body;
 mod call;
 mod conditional;
 pub mod context;
@@ -22,6 +21,7 @@ mod cursor;
 pub mod docs;
 mod document;
 mod error;
+mod error_body;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod health;
@@ -31,7 +31,6 @@ mod layers;
 mod limits;
 mod metrics;
 mod notifications;
-mod query;
 mod rejection;
 mod request;
 pub mod route_table;
@@ -39,7 +38,6 @@ mod schema;
 mod server;
 mod tasks;
 mod tokens;
-mod validation;
 
 pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};

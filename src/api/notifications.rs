@@ -11,10 +11,9 @@ use crate::domain::Notification;
 use super::call::{Call, answered, json, no_content};
 use super::context::ApiContext;
 use super::error::ApiError;
-use super::query::path_id;
+use super::input::{self, NotificationPath, Sources};
 use super::request::{endpoint, with};
 use super::route_table::{NOTIFICATION_READ, NOTIFICATIONS, NOTIFICATIONS_READ_ALL};
-use super::validation::Faults;
 
 /// How many notifications a list shows.
 const NEWEST: i64 = 50;
@@ -74,14 +73,16 @@ pub(super) async fn list_notifications(call: &Call) -> Result<Response, ApiError
 /// Marks a notification as read; repeating it changes nothing.
 #[utoipa::path(
     patch, path = "/notifications/{notification_id}/read", tag = "notifications", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("notification_id" = i64, Path, description = "The notification's id")),
     responses((status = 200, description = "The notification as it now is", body = Notification)),
 )]
 pub(super) async fn mark_read(call: &Call) -> Result<Response, ApiError> {
     let segment = call.head.parameter();
-    let mut faults = Faults::default();
-    let id = path_id("notification_id", segment, &mut faults);
-    let notification = match faults.finish(Some(id))? {
+    let sources = Sources {
+        path: &[("notification_id", segment)],
+        ..Sources::default()
+    };
+    let (path, (), ()) = input::read::<NotificationPath, (), ()>(&sources)?;
+    let notification = match path.notification_id.number() {
         Some(id) => {
             let store = &call.context.store;
             store.mark_notification_read(&call.caller.user, id).await?

@@ -1,8 +1,6 @@
 //! The parts of the OpenAPI document that no handler's types give.
 //!
-//! The shapes of bodies, queries and errors are declared here for the document
-//! alone: [`super::body`] and [`super::query`] read them by hand, because serde
-//! stops at the first fault, and [`super::error`] writes the errors.
+//! What requests may hold is declared in [`super::input`].
 
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::Operation;
@@ -11,132 +9,11 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponsesBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::domain::{Priority, Timestamp};
-
-use super::error::FieldError;
-
-/// The body of `POST /tasks/`.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct CreateTask {
-    /// Not blank; white space at its ends is cut off.
-    #[schema(min_length = 1, max_length = 200, example = "Pay rent")]
-    title: String,
-    /// Empty or blank is none.
-    #[schema(max_length = 1000)]
-    description: Option<String>,
-    /// How urgent; Medium when absent.
-    #[schema(value_type = Priority, required = false)]
-    priority: Priority,
-    /// RFC 3339; without an offset it is UTC, a date alone is its midnight.
-    due_date: Option<Timestamp>,
-}
-
-/// The body of `PUT /tasks/{task_id}`; absent fields stay as they are.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct UpdateTask {
-    /// Null leaves it as it is.
-    #[schema(min_length = 1, max_length = 200)]
-    title: Option<String>,
-    /// Null, empty or blank clears it.
-    #[schema(max_length = 1000)]
-    description: Option<String>,
-    /// Null leaves it as it is.
-    priority: Option<Priority>,
-    /// Null clears it.
-    due_date: Option<Timestamp>,
-    /// Null leaves it as it is.
-    completed: Option<bool>,
-}
-
-/// The body of `PATCH /tasks/{task_id}`.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct CompleteTask {
-    /// Done?
-    completed: bool,
-}
-
-/// The body of `POST /tasks/bulk-delete`.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct BulkDelete {
-    /// Unknown ids are reported as not found.
-    #[schema(min_items = 1)]
-    task_ids: Vec<i64>,
-}
-
-/// The body of `POST /api/user-api-keys`.
-#[derive(utoipa::ToSchema)]
-#[allow(dead_code, reason = "documents a body")]
-pub struct SaveKey {
-    /// The key; white space at its ends is cut off.
-    #[schema(
-        min_length = 20,
-        max_length = 303,
-        example = "AIzaSyExample-0123456789"
-    )]
-    api_key: String,
-    /// Whose key it is; gemini when absent.
-    #[schema(required = false, pattern = "^gemini$", example = "gemini")]
-    provider: String,
-}
-
-/// The query of `GET /tasks/`.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code, reason = "documents a query")]
-pub struct ListParameters {
-    /// Part of the title or of the description, whatever its case.
-    search: Option<String>,
-    /// Exactly this priority.
-    priority: Option<Priority>,
-    /// Done, or not.
-    completed: Option<bool>,
-    /// Due at or before the end of this UTC day.
-    #[param(value_type = Option<String>, format = Date)]
-    due_before: Option<String>,
-    /// Due at or after the start of this UTC day.
-    #[param(value_type = Option<String>, format = Date)]
-    due_after: Option<String>,
-    /// The page's number, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<i64>,
-    /// Tasks on a page.
-    #[param(minimum = 1, maximum = 1000, default = 1000)]
-    limit: Option<i64>,
-    /// Go on where a list before ended, as its `next_cursor` says; empty starts one. Nothing is
-    /// counted then, and `page` must be absent.
-    cursor: Option<String>,
-}
-
-/// An error raised on purpose; contract 1.1 (a).
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "documents an answer")]
-pub struct PlainError {
-    /// What is wrong, for people.
-    #[schema(example = "Not authenticated")]
-    detail: String,
-}
-
-/// An error about a token; contract 1.1 (b).
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "documents an answer")]
-pub struct CodedError {
-    detail: CodedDetail,
-}
-
-/// What is wrong with a token.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "documents an answer")]
-pub struct CodedDetail {
-    /// For programs.
-    #[schema(example = "token_expired")]
-    error_code: String,
-    /// For people.
-    message: String,
-}
+use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
+use super::input::{
+    BulkDelete, CHANGE_CONDITIONS, CREATE_ONCE, CompleteTask, CreateTask, Declaration, FieldError,
+    Input, ListTasks, NotificationPath, READ_CONDITIONS, SaveKey, TaskPath, UpdateTask,
+};
 
 /// A 401 of a route that wants a token: plain without one, coded with a bad one.
 pub struct CredentialsError;
@@ -152,50 +29,71 @@ impl PartialSchema for CredentialsError {
 
 impl ToSchema for CredentialsError {}
 
-/// A validation error or a fault of the server; contract 1.1 (c).
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "documents an answer")]
-pub struct ErrorEnvelope {
-    /// `validation_error`, `integrity_error`, `database_error`, `internal_error`, `service_unavailable`.
-    r#type: String,
-    /// The kind of error, for people.
-    title: String,
-    /// The HTTP status again.
-    status: u16,
-    /// What is wrong, for people.
-    detail: String,
-    /// The request's path.
-    instance: String,
-    /// When, in UTC.
-    #[schema(format = DateTime)]
-    timestamp: String,
-    /// What `X-Request-ID` says, to be found in the log.
-    #[schema(required)]
-    request_id: Option<String>,
-    /// Each faulty field; null outside validation.
-    #[schema(required)]
-    errors: Option<Vec<FieldError>>,
-    /// Seconds to wait before another try, where that helps.
-    #[schema(required)]
-    retry_after: Option<u32>,
-    /// Always null.
-    #[schema(required, value_type = Option<Object>)]
-    rate_limit_info: Option<()>,
+/// A 500 of the key status: plain if the stored key cannot be decrypted (contract 5.1).
+pub struct KeyStatusError;
+
+impl PartialSchema for KeyStatusError {
+    fn schema() -> RefOr<utoipa::openapi::Schema> {
+        let either = OneOfBuilder::new()
+            .item(Ref::from_schema_name("PlainError"))
+            .item(Ref::from_schema_name("ErrorEnvelope"));
+        RefOr::T(either.build().into())
+    }
 }
 
-/// Either of two shapes.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "documents an answer")]
-pub enum AnyError {
-    /// Raised on purpose.
-    Plain(PlainError),
-    /// A fault of the server.
-    Envelope(ErrorEnvelope),
-}
+impl ToSchema for KeyStatusError {}
 
 /// Adds the answers that any route behind credentials can give, and what they are made of.
 pub(super) struct CommonAnswers;
+
+/// The input of each operation.
+const INPUTS: &[(&str, &str, &[Option<&Declaration>])] = &[
+    (
+        "get",
+        "/tasks/",
+        &[ListTasks::DECLARATION, Some(READ_CONDITIONS)],
+    ),
+    (
+        "post",
+        "/tasks/",
+        &[Some(CREATE_ONCE), CreateTask::DECLARATION],
+    ),
+    ("post", "/tasks/bulk-delete", &[BulkDelete::DECLARATION]),
+    (
+        "get",
+        "/tasks/{task_id}",
+        &[TaskPath::DECLARATION, Some(READ_CONDITIONS)],
+    ),
+    (
+        "put",
+        "/tasks/{task_id}",
+        &[
+            TaskPath::DECLARATION,
+            Some(CHANGE_CONDITIONS),
+            UpdateTask::DECLARATION,
+        ],
+    ),
+    (
+        "patch",
+        "/tasks/{task_id}",
+        &[
+            TaskPath::DECLARATION,
+            Some(CHANGE_CONDITIONS),
+            CompleteTask::DECLARATION,
+        ],
+    ),
+    (
+        "delete",
+        "/tasks/{task_id}",
+        &[TaskPath::DECLARATION, Some(CHANGE_CONDITIONS)],
+    ),
+    (
+        "patch",
+        "/notifications/{notification_id}/read",
+        &[NotificationPath::DECLARATION],
+    ),
+    ("post", "/api/user-api-keys", &[SaveKey::DECLARATION]),
+];
 
 /// The routes that ask who is calling.
 const BEHIND_CREDENTIALS: [&str; 4] = [
@@ -220,6 +118,35 @@ impl utoipa::Modify for CommonAnswers {
         schemas.insert("CodedDetail".to_owned(), CodedDetail::schema());
         schemas.insert("ErrorEnvelope".to_owned(), ErrorEnvelope::schema());
         schemas.insert("FieldError".to_owned(), FieldError::schema());
+        for (_, _, declarations) in INPUTS {
+            for declaration in declarations.iter().copied().flatten() {
+                if declaration.location.is_body() {
+                    schemas.insert(declaration.name.to_owned(), declaration.schema().into());
+                }
+            }
+        }
+        for (method, path, declarations) in INPUTS {
+            let Some(item) = document.paths.paths.get_mut(*path) else {
+                continue;
+            };
+            let operation = match *method {
+                "get" => &mut item.get,
+                "post" => &mut item.post,
+                "put" => &mut item.put,
+                "patch" => &mut item.patch,
+                _ => &mut item.delete,
+            };
+            let Some(operation) = operation else {
+                continue;
+            };
+            for declaration in declarations.iter().copied().flatten() {
+                let parameters = operation.parameters.get_or_insert_default();
+                parameters.extend(declaration.parameters().into_iter().map(RefOr::T));
+                if declaration.location.is_body() {
+                    operation.request_body = Some(RefOr::T(declaration.request_body()));
+                }
+            }
+        }
         if let Some(item) = document.paths.paths.get_mut(REFRESH)
             && let Some(operation) = &mut item.post
         {

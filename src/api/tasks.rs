@@ -15,18 +15,17 @@ use warp::reply::Response;
 use crate::domain::{Task, TaskChanges, TaskId};
 use crate::store::Conditional;
 
-use super::body::{self, BulkId};
 use super::call::{Call, answered, json, json_body, json_bytes, no_content};
 use super::conditional::{Preconditions, represent, represent_new};
 use super::context::ApiContext;
-use super::document::{ChangeConditions, CreateOnce, ReadConditions};
 use super::error::ApiError;
+use super::error_body::PlainError;
 use super::idempotency;
-use super::query::path_id;
+use super::input::{
+    self, BulkDelete, CompleteTask, CreateTask, Input, ItemId, RowId, Sources, TaskPath, UpdateTask,
+};
 use super::request::{Head, endpoint, with};
 use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
-use super::schema::{BulkDelete, CompleteTask, CreateTask, PlainError, UpdateTask};
-use super::validation::Faults;
 
 pub(super) mod list;
 
@@ -113,7 +112,6 @@ pub struct BulkDeleted {
 /// One task.
 #[utoipa::path(
     get, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ReadConditions),
     responses(
         (status = 200, description = "The task", body = Task),
         (status = 304, description = "It is what the client knows"),
@@ -122,7 +120,7 @@ pub struct BulkDeleted {
 )]
 pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
     let id = task_id(&call.head)?;
-    let task = match id {
+    let task = match id.number() {
         Some(id) => call.context.store.task(&call.caller.user, id).await?,
         None => None,
     };
@@ -132,8 +130,6 @@ pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
 /// Creates a task.
 #[utoipa::path(
     post, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(CreateOnce),
-    request_body = CreateTask,
     responses((status = 201, description = "The new task", body = Task)),
 )]
 pub(super) async fn create_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
@@ -143,7 +139,8 @@ where
 {
     let key = idempotency::key(&call.head.headers)?;
     let body = json_body(call, body).await?;
-    let task = body::new_task(call.caller.user.clone(), body.as_ref(), Faults::default())?;
+    let ((), (), create) = read::<(), CreateTask>(&call.head, body.as_ref())?;
+    let task = create.of(call.caller.user.clone());
     match key {
         Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
         None => {
@@ -157,8 +154,6 @@ where
 /// Changes the fields that are present.
 #[utoipa::path(
     put, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
-    request_body = UpdateTask,
     responses(
         (status = 200, description = "The task as it now is", body = Task),
         (status = 412, description = "It is not what the client knows", body = PlainError),
@@ -170,14 +165,12 @@ where
     B: Buf,
 {
     let body = json_body(call, body).await?;
-    change(call, |faults| body::task_changes(body.as_ref(), faults)).await
+    change::<UpdateTask>(call, body.as_ref()).await
 }
 
 /// Marks a task as done, or as not done.
 #[utoipa::path(
     patch, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
-    request_body = CompleteTask,
     responses(
         (status = 200, description = "The task as it now is", body = Task),
         (status = 412, description = "It is not what the client knows", body = PlainError),
@@ -189,17 +182,17 @@ where
     B: Buf,
 {
     let body = json_body(call, body).await?;
-    change(call, |faults| body::completion(body.as_ref(), faults)).await
+    change::<CompleteTask>(call, body.as_ref()).await
 }
 
 /// Checks path and body together, then applies the change.
-async fn change(
+async fn change<B: Input + Into<TaskChanges>>(
     call: &Call,
-    read: impl FnOnce(Faults) -> Result<TaskChanges, ApiError>,
+    body: Option<&Value>,
 ) -> Result<Response, ApiError> {
-    let mut faults = Faults::default();
-    let id = path_id("task_id", call.head.parameter(), &mut faults);
-    let changes = read(faults)?;
+    let (path, (), body) = read::<TaskPath, B>(&call.head, body)?;
+    let id = path.task_id.number();
+    let changes = body.into();
     let (store, user) = (&call.context.store, &call.caller.user);
     let task = match (id, Preconditions::of(&call.head.headers)) {
         (Some(id), None) => store.update_task(user, id, &changes).await?,
@@ -215,7 +208,6 @@ async fn change(
 /// Deletes a task and its notifications.
 #[utoipa::path(
     delete, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
     responses(
         (status = 204, description = "It is gone"),
         (status = 412, description = "It is not what the client knows", body = PlainError),
@@ -223,7 +215,10 @@ async fn change(
 )]
 pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
     let (store, user) = (&call.context.store, &call.caller.user);
-    let deleted = match (task_id(&call.head)?, Preconditions::of(&call.head.headers)) {
+    let deleted = match (
+        task_id(&call.head)?.number(),
+        Preconditions::of(&call.head.headers),
+    ) {
         (Some(id), None) => store.delete_task(user, id).await?,
         (Some(id), Some(conditions)) => {
             let holds = |task: &Task| conditions.allow_change(task);
@@ -240,7 +235,6 @@ pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
 /// Deletes many tasks at once; ids that do not exist are no error.
 #[utoipa::path(
     post, path = "/tasks/bulk-delete", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    request_body = BulkDelete,
     responses((status = 200, description = "What became of each id", body = BulkDeleted)),
 )]
 pub(super) async fn bulk_delete<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
@@ -249,12 +243,13 @@ where
     B: Buf,
 {
     let body = json_body(call, body).await?;
-    let wanted = body::bulk_ids(body.as_ref(), Faults::default())?;
+    let ((), (), wanted) = read::<(), BulkDelete>(&call.head, body.as_ref())?;
+    let wanted = wanted.task_ids;
     let possible: Vec<TaskId> = wanted
         .iter()
         .filter_map(|id| match id {
-            BulkId::Possible(id) => Some(*id),
-            BulkId::Impossible(_) => None,
+            ItemId::Possible(id) => Some(*id),
+            ItemId::Impossible(_) => None,
         })
         .collect();
     let gone = call
@@ -270,8 +265,8 @@ where
     };
     for id in wanted {
         let value = match id {
-            BulkId::Possible(id) => Value::from(id),
-            BulkId::Impossible(value) => value,
+            ItemId::Possible(id) => Value::from(id),
+            ItemId::Impossible(value) => value,
         };
         // A repeated id is reported once (contract 10.27).
         if !seen.insert(value.to_string()) {
@@ -285,10 +280,19 @@ where
     json(StatusCode::OK, &answer)
 }
 
-fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
-    let mut faults = Faults::default();
-    let id = path_id("task_id", head.parameter(), &mut faults);
-    faults.finish(Some(id))
+fn read<P: Input, B: Input>(head: &Head, body: Option<&Value>) -> Result<(P, (), B), ApiError> {
+    let path = [("task_id", head.parameter())];
+    let sources = Sources {
+        path: &path,
+        query: "",
+        body,
+    };
+    Ok(input::read(&sources)?)
+}
+
+fn task_id(head: &Head) -> Result<RowId, ApiError> {
+    let (path, (), ()) = read::<TaskPath, ()>(head, None)?;
+    Ok(path.task_id)
 }
 
 /// What a change under a condition came to; `None` when there was nothing to change.

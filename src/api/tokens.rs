@@ -16,9 +16,10 @@ use crate::store::{RefreshToken, RefreshTokenHash};
 use super::call::{Access, Call, answered_for, json};
 use super::context::ApiContext;
 use super::error::ApiError;
+use super::error_body::{CodedError, ErrorEnvelope};
 use super::request::{Head, SharedHead, endpoint, with};
 use super::route_table::{AUTH_LOGOUT, AUTH_REFRESH};
-use super::schema::{CodedError, CredentialsError, ErrorEnvelope};
+use super::schema::CredentialsError;
 
 /// The cookie's names: what the sign-in service sets, and what the previous service read.
 const COOKIE_NAMES: [&str; 2] = ["refresh_token", "refreshToken"];

@@ -1,7 +1,7 @@
 //! The variable segments of paths.
 
-use super::declaration::input;
 use super::presence::Required;
+use super::reader::input;
 use super::types::RowId;
 
 input! {

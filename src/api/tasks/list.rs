@@ -6,11 +6,9 @@ use warp::reply::Response;
 use crate::api::call::{Call, json_bytes};
 use crate::api::conditional::represent;
 use crate::api::cursor;
-use crate::api::document::ReadConditions;
 use crate::api::error::ApiError;
-use crate::api::query::ListQuery;
-use crate::api::schema::{ListParameters, PlainError};
-use crate::api::validation::Faults;
+use crate::api::error_body::PlainError;
+use crate::api::input::{self, ListTasks, Paging, Sources};
 use crate::domain::Task;
 use crate::store::TaskPosition;
 
@@ -55,7 +53,6 @@ pub enum TaskListAnswer {
 /// The caller's tasks, newest first.
 #[utoipa::path(
     get, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(ListParameters, ReadConditions),
     responses(
         (status = 200, description = "Tasks", body = TaskListAnswer),
         (status = 304, description = "The list is what the client knows"),
@@ -63,42 +60,44 @@ pub enum TaskListAnswer {
     ),
 )]
 pub(in crate::api) async fn list_tasks(call: &Call) -> Result<Response, ApiError> {
-    let mut faults = Faults::default();
-    let query = ListQuery::read(&call.head.query, &call.caller.user, &mut faults);
-    let query = faults.finish(Some(query))?;
-    let answer = match query.cursor {
-        None => TaskListAnswer::Page(page(call, &query).await?),
-        Some(after) => TaskListAnswer::Slice(slice(call, &query, after).await?),
+    let sources = Sources {
+        query: &call.head.query,
+        ..Sources::default()
+    };
+    let ((), query, ()) = input::read::<(), ListTasks, ()>(&sources)?;
+    let answer = match query.paging(&call.caller.user)? {
+        Paging::Page(number) => TaskListAnswer::Page(page(call, &query, number).await?),
+        Paging::After(position) => TaskListAnswer::Slice(slice(call, &query, position).await?),
     };
     represent(&call.head, json_bytes(&answer)?)
 }
 
-async fn page(call: &Call, query: &ListQuery) -> Result<TaskList, ApiError> {
+async fn page(call: &Call, query: &ListTasks, number: i64) -> Result<TaskList, ApiError> {
     let (store, user) = (&call.context.store, &call.caller.user);
-    let page = store
-        .tasks(user, &query.filter, query.limit, query.offset())
-        .await?;
+    let (limit, offset) = (query.limit(), query.offset(number));
+    let page = store.tasks(user, &query.filter(), limit, offset).await?;
     Ok(TaskList {
         tasks: page.tasks,
         total: page.total,
-        page: query.page,
-        limit: query.limit,
-        pages: ((page.total + query.limit - 1) / query.limit).max(1),
+        page: number,
+        limit,
+        pages: ((page.total + limit - 1) / limit).max(1),
     })
 }
 
 async fn slice(
     call: &Call,
-    query: &ListQuery,
+    query: &ListTasks,
     after: Option<TaskPosition>,
 ) -> Result<TaskSlice, ApiError> {
     let (store, user) = (&call.context.store, &call.caller.user);
+    let limit = query.limit();
     let slice = store
-        .tasks_after(user, &query.filter, query.limit, after)
+        .tasks_after(user, &query.filter(), limit, after)
         .await?;
     Ok(TaskSlice {
         tasks: slice.tasks,
-        limit: query.limit,
+        limit,
         next_cursor: slice.next.map(|position| cursor::encode(position, user)),
     })
 }
