@@ -104,8 +104,7 @@ pub(super) async fn save_key(
             allowance: Allowance::used_up(MAX_ATTEMPTS.into(), attempts.ends_at, now),
         });
     }
-    let key =
-        ProviderKey::new(inputs.body.api_key.expose()).map_err(ApiError::ProviderKeyForm)?;
+    let key = inputs.body.into_key().map_err(ApiError::ProviderKeyForm)?;
     let probe = context.key_provider.probe(&key).await;
     probe.map_err(ApiError::ProviderKeyRejected)?;
     let encrypted = context.key_cipher.encrypt(&key, context.clock.now());

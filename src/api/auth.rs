@@ -196,9 +196,7 @@ impl Authenticator {
 
     /// The issuer of access tokens; an error without a `JWT_SECRET` to sign them with.
     pub fn signer(&self) -> Result<&Signer, ApiError> {
-        self.jwts
-            .signer()
-            .ok_or(ApiError::NoTokenIssuer)
+        self.jwts.signer().ok_or(ApiError::NoTokenIssuer)
     }
 
     /// Contract 13: a session token from `todoctl_sessions`, or one that the auth server accepts.
@@ -211,9 +209,10 @@ impl Authenticator {
         }
         match &self.auth_server {
             // The service token is no business of the auth server.
-            Some(server) if !self.is_service_token(token.as_bytes()) => {
-                server.session_user(token).await?.ok_or(ApiError::InvalidToken)
-            }
+            Some(server) if !self.is_service_token(token.as_bytes()) => server
+                .session_user(token)
+                .await?
+                .ok_or(ApiError::InvalidToken),
             Some(_) | None => Err(ApiError::InvalidToken),
         }
     }
@@ -229,8 +228,8 @@ fn named_user(headers: &HeaderMap) -> Result<UserId, ApiError> {
     let (Some(value), None) = (named.next(), named.next()) else {
         return Err(problem("must be sent once".into()));
     };
-    let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| problem("is not valid UTF-8".into()))?;
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| problem("is not valid UTF-8".into()))?;
     UserId::new(text).map_err(|error| problem(error.to_string().into()))
 }
 

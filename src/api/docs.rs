@@ -32,7 +32,7 @@ pub(super) async fn redoc(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
 }
 
 pub(super) async fn asset(_: Call<()>, inputs: Inputs<AssetPath>) -> Result<Reply, ApiError> {
-    let name = inputs.path.asset;
+    let name = inputs.path.asset.0;
     if name == "start.js" {
         return Ok(file(JAVASCRIPT, START.as_bytes()));
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
-use http::{HeaderName, Method};
+use http::Method;
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
@@ -38,7 +38,7 @@ pub struct Endpoint {
     pub(super) headers: &'static [&'static Declaration],
     /// The answers of its own; those that follow from access and inputs are added.
     pub(super) answers: &'static [Answer],
-    pub(super) cache: Cache,
+    pub(super) cache: CachePolicy,
     pub(super) on_timeout: OnTimeout,
     pub(super) listener: Listener,
 }
@@ -47,32 +47,32 @@ pub struct Endpoint {
 /// path below it.
 pub(super) struct Subtree {
     pub path: &'static str,
-    pub cache: Cache,
+    pub cache: CachePolicy,
 }
 
 /// What caches may keep of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cache {
+pub(super) enum CachePolicy {
     /// Nothing is said about it.
     Unspecified,
     /// RFC 9111: no cache may store a successful answer.
     NoStore,
     /// It may be stored, and is asked about before each use.
-    NoCache,
+    Revalidate,
     /// The same for the caller's own cache alone: the answer depends on the credentials.
-    PrivateNoCache,
+    RevalidatePrivate,
     /// Every form of "do not store" that a browser or a proxy has ever known, on errors too
     /// (contract section 5).
     NeverStore,
 }
 
 /// What a client reads when its request takes too long.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnTimeout {
     /// 503: the request can be repeated.
     Unavailable,
     /// 409: a repeat might do it twice. A request with the header `unless` can be repeated.
-    OutcomeUnknown { unless: HeaderName },
+    OutcomeUnknown { unless: &'static str },
 }
 
 /// Which listener serves an endpoint.

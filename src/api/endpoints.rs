@@ -2,13 +2,12 @@
 
 use std::sync::LazyLock;
 
-use http::header::HeaderName;
 use http::{HeaderValue, Method};
 
 use crate::domain::{Notification, Task};
 
 use super::endpoint::{
-    Answer, BodySchema, Cache, Call, Content, Endpoint, Inputs, Listener, OnTimeout, Subtree,
+    Answer, BodySchema, CachePolicy, Call, Content, Endpoint, Inputs, Listener, OnTimeout, Subtree,
     handler,
 };
 use super::error::ApiError;
@@ -19,7 +18,7 @@ use super::notifications::Notifications;
 use super::reply::Reply;
 use super::tasks::{BulkDeleted, TaskListAnswer};
 use super::tokens::{AccessToken, LoggedOut};
-use super::{api_keys, docs, health, idempotency, metrics, notifications, openapi, tasks, tokens};
+use super::{api_keys, docs, health, metrics, notifications, openapi, tasks, tokens};
 
 /// What most endpoints have in common.
 const COMMON: Endpoint = Endpoint {
@@ -32,7 +31,7 @@ const COMMON: Endpoint = Endpoint {
     handler: handler!(Open, health::live),
     headers: &[],
     answers: &[],
-    cache: Cache::Unspecified,
+    cache: CachePolicy::Unspecified,
     on_timeout: OnTimeout::Unavailable,
     listener: Listener::Public,
 };
@@ -81,7 +80,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             NOT_MODIFIED,
             PRECONDITION_FAILED,
         ],
-        cache: Cache::PrivateNoCache,
+        cache: CachePolicy::RevalidatePrivate,
         ..COMMON
     },
     Endpoint {
@@ -96,9 +95,9 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             headers: &[REPLAYED],
             ..json!(201, "The new task", Task)
         }],
-        cache: Cache::PrivateNoCache,
+        cache: CachePolicy::RevalidatePrivate,
         on_timeout: OnTimeout::OutcomeUnknown {
-            unless: idempotency::IDEMPOTENCY_KEY,
+            unless: "Idempotency-Key",
         },
         ..COMMON
     },
@@ -126,7 +125,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             NOT_MODIFIED,
             PRECONDITION_FAILED,
         ],
-        cache: Cache::PrivateNoCache,
+        cache: CachePolicy::RevalidatePrivate,
         ..COMMON
     },
     Endpoint {
@@ -138,7 +137,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         handler: handler!(UserOrService, tasks::update_task),
         headers: &[CHANGE_CONDITIONS],
         answers: &[json!(200, "The changed task", Task), PRECONDITION_FAILED],
-        cache: Cache::PrivateNoCache,
+        cache: CachePolicy::RevalidatePrivate,
         ..COMMON
     },
     Endpoint {
@@ -150,7 +149,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         handler: handler!(UserOrService, tasks::complete_task),
         headers: &[CHANGE_CONDITIONS],
         answers: &[json!(200, "The changed task", Task), PRECONDITION_FAILED],
-        cache: Cache::PrivateNoCache,
+        cache: CachePolicy::RevalidatePrivate,
         ..COMMON
     },
     Endpoint {
@@ -184,7 +183,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         tag: "notifications",
         summary: "Mark all notifications as read",
         handler: handler!(UserOrService, notifications::mark_all_read),
-        answers: &[Answer::new(204, "All notifications are read", Content::Empty)],
+        answers: &[Answer::new(
+            204,
+            "All notifications are read",
+            Content::Empty,
+        )],
         ..COMMON
     },
     Endpoint {
@@ -275,7 +278,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             ),
         ],
         // RFC 6749, section 5.1.
-        cache: Cache::NoStore,
+        cache: CachePolicy::NoStore,
         ..COMMON
     },
     Endpoint {
@@ -291,7 +294,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             headers: &[("Set-Cookie", "Twice: one deletes each cookie")],
             ..json!(200, "Signed out", LoggedOut)
         }],
-        cache: Cache::NoStore,
+        cache: CachePolicy::NoStore,
         ..COMMON
     },
     Endpoint {
@@ -305,7 +308,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(200, "The service works", Health),
             json!(503, "The database does not answer", Health),
         ],
-        cache: Cache::NoStore,
+        cache: CachePolicy::NoStore,
         ..COMMON
     },
     Endpoint {
@@ -317,7 +320,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         description: "The database is not asked.",
         handler: handler!(Open, health::live),
         answers: &[json!(200, "The process runs", ProbeStatus)],
-        cache: Cache::NoStore,
+        cache: CachePolicy::NoStore,
         ..COMMON
     },
     Endpoint {
@@ -331,7 +334,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(200, "Ready", ProbeStatus),
             json!(503, "Not ready", ProbeStatus),
         ],
-        cache: Cache::NoStore,
+        cache: CachePolicy::NoStore,
         ..COMMON
     },
     Endpoint {
@@ -341,7 +344,11 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         tag: "operations",
         summary: "Get all metrics as Prometheus text",
         handler: handler!(Open, metrics::metrics),
-        answers: &[Answer::new(200, "Prometheus text", Content::Text("text/plain"))],
+        answers: &[Answer::new(
+            200,
+            "Prometheus text",
+            Content::Text("text/plain"),
+        )],
         listener: Listener::Metrics,
         ..COMMON
     },
@@ -353,7 +360,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         summary: "Read and try the API",
         handler: handler!(Open, docs::page),
         answers: &[Answer::new(200, "Swagger UI", Content::Text("text/html"))],
-        cache: Cache::NoCache,
+        cache: CachePolicy::Revalidate,
         ..COMMON
     },
     Endpoint {
@@ -367,7 +374,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             Answer::new(200, "The file", Content::Bytes),
             json!(404, "There is no such file", PlainError),
         ],
-        cache: Cache::NoCache,
+        cache: CachePolicy::Revalidate,
         ..COMMON
     },
     Endpoint {
@@ -391,7 +398,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         summary: "Get this description",
         handler: handler!(Open, openapi_json),
         answers: &[Answer::new(200, "OpenAPI", Content::AnyJson)],
-        cache: Cache::NoCache,
+        cache: CachePolicy::Revalidate,
         ..COMMON
     },
 ];
@@ -399,7 +406,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
 /// Contract section 5: the errors of any path below it too.
 pub(super) static SUBTREES: &[Subtree] = &[Subtree {
     path: "/api/user-api-keys",
-    cache: Cache::NeverStore,
+    cache: CachePolicy::NeverStore,
 }];
 
 /// The OpenAPI document of [`ENDPOINTS`].

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{ALLOW, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::domain::{ProviderKeyError, Timestamp};
@@ -298,10 +298,10 @@ impl ApiError {
                 detail,
                 instance: decode(context.path).into_owned(),
                 timestamp: context.now.to_offset_string(),
-                request_id: Some(context.request_id.to_owned()),
+                request_id: context.request_id.to_owned(),
                 errors: self.fields().cloned(),
                 retry_after: headers.contains_key(RETRY_AFTER).then_some(RETRY_SECONDS),
-                rate_limit_info: None,
+                rate_limit_info: (),
             }),
         };
         // Texts and numbers always become JSON.

@@ -14,8 +14,9 @@ use utoipa::openapi::{
 };
 
 use super::auth::Access;
-use super::endpoint::{Answer, BodySchema, Cache, Content, Endpoint, Run};
+use super::endpoint::{Answer, BodySchema, CachePolicy, Content, Endpoint, Run};
 use super::error_body::{CodedError, ErrorEnvelope, PlainError};
+use super::input::Declaration;
 
 const DESCRIPTION: &str = "\
 Tasks of users, for browsers, tools and agents.
@@ -89,7 +90,7 @@ fn operation(endpoint: &Endpoint) -> Operation {
             operation = operation.parameter(parameter);
         }
     }
-    operation = operation.request_body(inputs.body.map(|body| body.request_body()));
+    operation = operation.request_body(inputs.body.map(Declaration::request_body));
     for requirement in security(&endpoint.handler.run) {
         operation = operation.security(requirement);
     }
@@ -202,7 +203,7 @@ fn response(endpoint: &Endpoint, answer: &Answer) -> Response {
             };
             response = response.header(title_case(name.as_str()), text(&value));
         }
-        if endpoint.cache == Cache::PrivateNoCache {
+        if endpoint.cache == CachePolicy::RevalidatePrivate {
             response = response.header("ETag", text("A strong tag of the body"));
         }
     }
@@ -219,10 +220,7 @@ fn response(endpoint: &Endpoint, answer: &Answer) -> Response {
                     header(Type::Integer, "The number of allowed requests"),
                 )
                 .header("X-RateLimit-Remaining", header(Type::Integer, "0"))
-                .header(
-                    "X-RateLimit-Reset",
-                    text("When the limit is reset, in UTC"),
-                );
+                .header("X-RateLimit-Reset", text("When the limit is reset, in UTC"));
         }
         503 => {
             let seconds = "Seconds to wait before another attempt";

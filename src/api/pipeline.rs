@@ -115,7 +115,9 @@ impl App {
         let progress = Progress::default();
         // A span of the level error: it is there whatever LOG_LEVEL is.
         let span = tracing::error_span!("request", request_id = head.request_id());
-        let work = self.process(&head, &found, body, &progress).instrument(span);
+        let work = self
+            .process(&head, &found, body, &progress)
+            .instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;
         let is_late = in_time.is_err();
@@ -242,7 +244,7 @@ fn timed_out(found: &Found, head: &Head, progress: &Progress) -> ApiError {
     match found.endpoint.as_ref().map(|endpoint| &endpoint.on_timeout) {
         Ok(OnTimeout::OutcomeUnknown { unless })
             if progress.handler_started.load(Ordering::Relaxed)
-                && !head.headers().contains_key(unless) =>
+                && !head.headers().contains_key(*unless) =>
         {
             ApiError::OutcomeUnknown(None)
         }

@@ -13,7 +13,7 @@ use warp::reply::Response;
 use super::allowance::Allowance;
 use super::auth::CallerKind;
 use super::context::ApiContext;
-use super::endpoint::Cache;
+use super::endpoint::CachePolicy;
 use super::error::{ApiError, Context};
 use super::head::{Head, X_REQUEST_ID};
 use super::reply::Reply;
@@ -30,7 +30,7 @@ pub(super) struct Outcome {
 type Headers = &'static [(HeaderName, HeaderValue)];
 
 /// Contract section 8.
-pub(super) static SECURITY_HEADERS: Headers = &[
+pub(super) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     (
         STRICT_TRANSPORT_SECURITY,
         HeaderValue::from_static("max-age=31536000; includeSubDomains"),
@@ -56,17 +56,19 @@ pub(super) static SECURITY_HEADERS: Headers = &[
     ),
 ];
 
-static NO_STORE: Headers = &[(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+static NO_STORE: [(HeaderName, HeaderValue); 1] =
+    [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
 
-static NO_CACHE: Headers = &[(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
+static NO_CACHE: [(HeaderName, HeaderValue); 1] =
+    [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
 
-static PRIVATE_NO_CACHE: Headers = &[
+static PRIVATE_NO_CACHE: [(HeaderName, HeaderValue); 2] = [
     (CACHE_CONTROL, HeaderValue::from_static("private, no-cache")),
     (VARY, HeaderValue::from_static("Authorization, X-User-ID")),
 ];
 
 /// Contract section 5.
-static NEVER_STORE: Headers = &[
+static NEVER_STORE: [(HeaderName, HeaderValue); 3] = [
     (
         CACHE_CONTROL,
         HeaderValue::from_static("no-cache, no-store, must-revalidate, private, max-age=0"),
@@ -75,14 +77,14 @@ static NEVER_STORE: Headers = &[
     (EXPIRES, HeaderValue::from_static("0")),
 ];
 
-impl Cache {
+impl CachePolicy {
     pub(super) fn headers(self) -> Headers {
         match self {
             Self::Unspecified => &[],
-            Self::NoStore => NO_STORE,
-            Self::NoCache => NO_CACHE,
-            Self::PrivateNoCache => PRIVATE_NO_CACHE,
-            Self::NeverStore => NEVER_STORE,
+            Self::NoStore => &NO_STORE,
+            Self::Revalidate => &NO_CACHE,
+            Self::RevalidatePrivate => &PRIVATE_NO_CACHE,
+            Self::NeverStore => &NEVER_STORE,
         }
     }
 }
@@ -110,7 +112,7 @@ pub(super) fn render(
         add(headers, endpoint.cache.headers());
     }
     add(headers, found.cache.headers());
-    for (name, value) in SECURITY_HEADERS {
+    for (name, value) in &SECURITY_HEADERS {
         // An endpoint may set its own: the docs page has a stricter policy.
         headers.entry(name).or_insert_with(|| value.clone());
     }

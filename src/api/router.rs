@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderValue, Method};
 
-use super::endpoint::{Cache, Endpoint, Subtree};
+use super::endpoint::{CachePolicy, Endpoint, Subtree};
 use super::error::ApiError;
 use super::head::decode;
 
@@ -31,7 +31,7 @@ pub enum RouteError {
 struct Path {
     endpoints: Vec<Candidate>,
     allow: HeaderValue,
-    cache: Cache,
+    cache: CachePolicy,
 }
 
 #[derive(Clone, Copy)]
@@ -46,8 +46,8 @@ pub(super) struct Found {
     pub endpoint: Result<&'static Endpoint, Miss>,
     /// The variable segment of the path: its name, and its value, decoded.
     pub segment: Option<(&'static str, String)>,
-    /// The policy for every answer, errors included; [`Cache::Unspecified`] if there is none.
-    pub cache: Cache,
+    /// The policy for every answer, errors included; [`CachePolicy::Unspecified`] if there is none.
+    pub cache: CachePolicy,
 }
 
 /// Why there is no endpoint.
@@ -96,7 +96,13 @@ impl Router {
         }
         let mut paths = matchit::Router::new();
         for (path, own) in &templates {
-            let mut endpoints: Vec<Candidate> = own.iter().map(|one| one.into()).collect();
+            let mut endpoints: Vec<Candidate> = own
+                .iter()
+                .map(|endpoint| Candidate {
+                    endpoint,
+                    fixed: None,
+                })
+                .collect();
             if !path.contains('{')
                 && let Ok(hidden) = variable.at(path)
             {
@@ -112,7 +118,7 @@ impl Router {
             let cache = subtrees
                 .iter()
                 .find(|subtree| subtree.contains(path))
-                .map_or(Cache::Unspecified, |subtree| subtree.cache);
+                .map_or(CachePolicy::Unspecified, |subtree| subtree.cache);
             insert(&mut paths, path, Path::new(endpoints, cache))?;
         }
         for subtree in subtrees {
@@ -131,7 +137,7 @@ impl Router {
             return Found {
                 endpoint: Err(Miss::Path),
                 segment: None,
-                cache: Cache::Unspecified,
+                cache: CachePolicy::Unspecified,
             };
         };
         let Path {
@@ -166,7 +172,7 @@ impl Router {
 }
 
 impl Path {
-    fn new(endpoints: Vec<Candidate>, cache: Cache) -> Self {
+    fn new(endpoints: Vec<Candidate>, cache: CachePolicy) -> Self {
         let mut methods: Vec<&str> = endpoints
             .iter()
             .map(|one| one.endpoint.method.as_str())
@@ -181,15 +187,6 @@ impl Path {
                 .unwrap_or(HeaderValue::from_static("")),
             endpoints,
             cache,
-        }
-    }
-}
-
-impl From<&&'static Endpoint> for Candidate {
-    fn from(endpoint: &&'static Endpoint) -> Self {
-        Self {
-            endpoint,
-            fixed: None,
         }
     }
 }
@@ -248,3 +245,6 @@ fn variable(template: &'static str) -> Option<&'static str> {
     let (_, rest) = template.split_once('{')?;
     rest.split_once('}').map(|(name, _)| name)
 }
+
+#[cfg(test)]
+mod tests;

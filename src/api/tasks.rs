@@ -34,11 +34,11 @@ pub(super) async fn create_task(
     inputs: Inputs<(), (), CreateTask>,
 ) -> Result<Reply, ApiError> {
     let store = &call.context.store;
-    let user = call.caller.user;
+    let task = inputs.body.of(call.caller.user);
     match idempotency::key(call.head.headers())? {
-        Some(key) => idempotency::create_once(store, user, inputs.body, &key).await,
+        Some(key) => idempotency::create_once(store, &task, &key).await,
         None => {
-            let task = store.create_task(&inputs.body.of(user)).await?;
+            let task = store.create_task(&task).await?;
             Ok(represent_new(serde_json::to_vec(&task)?))
         }
     }

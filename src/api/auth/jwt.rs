@@ -77,7 +77,8 @@ impl Jwts {
             Shared::Bad => Err(ApiError::InvalidToken),
             Shared::Other => {
                 let server = auth_server.ok_or(ApiError::InvalidToken)?;
-                let header = jsonwebtoken::decode_header(token).map_err(|_| ApiError::InvalidToken)?;
+                let header =
+                    jsonwebtoken::decode_header(token).map_err(|_| ApiError::InvalidToken)?;
                 if has_critical(&header) {
                     return Err(ApiError::InvalidToken);
                 }
@@ -166,7 +167,9 @@ fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserI
     if !fitting {
         return Err(ApiError::InvalidToken);
     }
-    let subject = claim("sub").and_then(Value::as_str).ok_or(ApiError::InvalidToken)?;
+    let subject = claim("sub")
+        .and_then(Value::as_str)
+        .ok_or(ApiError::InvalidToken)?;
     UserId::new(subject).map_err(|_| ApiError::InvalidToken)
 }
 

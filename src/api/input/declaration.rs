@@ -1,12 +1,10 @@
-//! Declarations of inputs, and the readers and schemas that follow from them.
+//! Declarations of inputs, and the OpenAPI schemas that follow from them.
 
-use form_urlencoded::parse;
-use serde_json::{Map, Value};
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Required, Schema};
+use utoipa::openapi::{Content, Ref, RefOr, Required, Schema};
 
-use super::errors::{Code, FieldErrors, Refused, ValidationErrors, echo};
 use super::presence::Presence;
 use super::schema;
 
@@ -15,6 +13,8 @@ use super::schema;
 pub(crate) enum Location {
     Path,
     Query,
+    Header,
+    Cookie,
     Body,
     /// A body that may hold a secret in any field: no error repeats a part of it (contract 10.7).
     SecretBody,
@@ -22,20 +22,32 @@ pub(crate) enum Location {
 
 impl Location {
     /// What precedes the name of a field in an error; contract 1.1.
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Self::Path => "path.",
             Self::Query => "query.",
+            Self::Header => "header.",
+            Self::Cookie => "cookie.",
             Self::Body | Self::SecretBody => "",
         }
     }
 
-    fn is_secret(self) -> bool {
+    pub(super) fn is_secret(self) -> bool {
         self == Self::SecretBody
+    }
+
+    fn of_parameters(self) -> Option<ParameterIn> {
+        match self {
+            Self::Path => Some(ParameterIn::Path),
+            Self::Query => Some(ParameterIn::Query),
+            Self::Header => Some(ParameterIn::Header),
+            Self::Cookie => Some(ParameterIn::Cookie),
+            Self::Body | Self::SecretBody => None,
+        }
     }
 }
 
-/// An input: a body, a query, or the variable segments of a path.
+/// An input: a body, a query, headers, or the variable segments of a path.
 pub(crate) struct Declaration {
     /// The name of a body's schema in the OpenAPI document.
     pub name: &'static str,
@@ -49,6 +61,7 @@ pub(crate) struct Field {
     pub name: &'static str,
     pub is_required: bool,
     doc: &'static str,
+    note: &'static str,
     schema: fn() -> RefOr<Schema>,
 }
 
@@ -87,8 +100,20 @@ impl Declaration {
         object.build().into()
     }
 
-    /// The parameters of a query or a path.
+    /// A JSON body with this schema.
+    pub fn request_body(&self) -> RequestBody {
+        let content = Content::new(Some(Ref::from_schema_name(self.name)));
+        RequestBodyBuilder::new()
+            .content("application/json", content)
+            .required(Some(Required::True))
+            .build()
+    }
+
+    /// The parameters of a path, a query or headers.
     pub fn parameters(&self) -> Vec<Parameter> {
+        let Some(location) = self.location.of_parameters() else {
+            return Vec::new();
+        };
         let parameter = |field: &Field| {
             let required = if field.is_required {
                 Required::True
@@ -97,10 +122,7 @@ impl Declaration {
             };
             ParameterBuilder::new()
                 .name(field.name)
-                .parameter_in(match self.location {
-                    Location::Path => ParameterIn::Path,
-                    Location::Query | Location::Body | Location::SecretBody => ParameterIn::Query,
-                })
+                .parameter_in(location.clone())
                 .required(required)
                 .description(Some(field.description()))
                 .schema(Some(field.schema()))
@@ -116,12 +138,29 @@ impl Field {
             name,
             is_required: P::REQUIRED,
             doc,
+            note: P::NOTE,
             schema: P::schema,
         }
     }
 
+    /// An optional header or cookie.
+    pub(super) const fn header(
+        name: &'static str,
+        doc: &'static str,
+        schema: fn() -> RefOr<Schema>,
+    ) -> Self {
+        Self {
+            name,
+            is_required: false,
+            doc,
+            note: "",
+            schema,
+        }
+    }
+
     pub fn description(&self) -> String {
-        text(self.doc)
+        let description = format!("{} {}", text(self.doc), self.note);
+        description.trim().to_owned()
     }
 
     /// The schema of the value, null included where that is allowed.
@@ -135,150 +174,3 @@ fn text(doc: &str) -> String {
     let lines: Vec<&str> = doc.lines().map(str::trim).collect();
     lines.join("\n").trim().to_owned()
 }
-
-/// What the daemon received.
-#[derive(Default)]
-pub(crate) struct Sources<'r> {
-    /// Names and percent-decoded values of the path's variable segments.
-    pub path: &'r [(&'r str, &'r str)],
-    /// The query as it was sent, without the `?`.
-    pub query: &'r str,
-    /// The body; `None` if it was empty.
-    pub body: Option<&'r Value>,
-}
-
-/// A value that is read from a request by its declaration. `()` reads nothing.
-pub(crate) trait Input: Sized {
-    /// What is read; `None` for `()`.
-    const DECLARATION: Option<&'static Declaration>;
-
-    /// Reads the fields of a JSON object in declared order, and adds an error for each invalid one.
-    fn from_object(object: &Value, errors: &mut ValidationErrors) -> Result<Self, Refused>;
-}
-
-impl Input for () {
-    const DECLARATION: Option<&'static Declaration> = None;
-
-    fn from_object(_: &Value, _: &mut ValidationErrors) -> Result<Self, Refused> {
-        Ok(())
-    }
-}
-
-/// Reads path, query and body, and reports the errors of all of them in this order.
-pub(crate) fn read<P: Input, Q: Input, B: Input>(
-    sources: &Sources<'_>,
-) -> Result<(P, Q, B), ValidationErrors> {
-    let mut errors = ValidationErrors::default();
-    let path = read_one(sources, &mut errors);
-    let query = read_one(sources, &mut errors);
-    let body = read_one(sources, &mut errors);
-    errors.finish(match (path, query, body) {
-        (Ok(path), Ok(query), Ok(body)) => Ok((path, query, body)),
-        _ => Err(Refused),
-    })
-}
-
-fn read_one<T: Input>(sources: &Sources<'_>, errors: &mut ValidationErrors) -> Result<T, Refused> {
-    let Some(declaration) = T::DECLARATION else {
-        return T::from_object(&Value::Null, errors);
-    };
-    match declaration.location {
-        Location::Path => T::from_object(&text_fields(sources.path.iter().copied()), errors),
-        // Of a repeated parameter the last one counts, because it replaces the ones before it.
-        Location::Query => T::from_object(&text_fields(parse(sources.query.as_bytes())), errors),
-        Location::Body | Location::SecretBody => match sources.body {
-            Some(object @ Value::Object(_)) => T::from_object(object, errors),
-            None => Err(errors.add(
-                String::new(),
-                Code::Missing,
-                "Field required".to_owned(),
-                Value::Null,
-            )),
-            Some(other) => {
-                let value = if declaration.location.is_secret() {
-                    Value::Null
-                } else {
-                    echo(other)
-                };
-                let message = "Input should be a JSON object".to_owned();
-                Err(errors.add(String::new(), Code::ModelAttributesType, message, value))
-            }
-        },
-    }
-}
-
-/// A JSON object whose values are the texts of a path or a query.
-fn text_fields<N: Into<String>, V: Into<String>>(fields: impl Iterator<Item = (N, V)>) -> Value {
-    let fields: Map<String, Value> = fields
-        .map(|(name, value)| (name.into(), Value::String(value.into())))
-        .collect();
-    Value::Object(fields)
-}
-
-/// Reads the field of an object: what [`input!`] calls for each field.
-pub(super) fn read_field<P: Presence>(
-    location: Location,
-    name: &'static str,
-    object: &Value,
-    errors: &mut ValidationErrors,
-) -> Result<P::Value, Refused> {
-    let mut errors = FieldErrors::new(errors, location.prefix(), name, location.is_secret());
-    P::read(name, object, &mut errors)
-}
-
-/// Declares an input: a struct whose fields have a name, a [`Presence`] and a description. Its
-/// [`Input`] reads all of its fields before it looks at the results, so that every error is found.
-macro_rules! input {
-    (
-        $(#[doc = $doc:literal])+
-        $(#[derive($($derive:path),+)])?
-        $vis:vis struct $name:ident in $location:ident {
-            $(
-                $(#[doc = $field_doc:literal])+
-                $field:ident: $presence:ty,
-            )+
-        }
-    ) => {
-        $(#[doc = $doc])+
-        $(#[derive($($derive),+)])?
-        $vis struct $name {
-            $(
-                $(#[doc = $field_doc])+
-                $vis $field: <$presence as $crate::api::input::presence::Presence>::Value,
-            )+
-        }
-
-        impl $crate::api::input::declaration::Input for $name {
-            const DECLARATION: Option<&'static $crate::api::input::declaration::Declaration> =
-                Some(&$crate::api::input::declaration::Declaration::new(
-                    stringify!($name),
-                    $crate::api::input::declaration::Location::$location,
-                    concat!($($doc, "\n"),+),
-                    &[$(
-                        $crate::api::input::declaration::Field::new::<$presence>(
-                            stringify!($field),
-                            concat!($($field_doc, "\n"),+),
-                        ),
-                    )+],
-                ));
-
-            fn from_object(
-                object: &serde_json::Value,
-                errors: &mut $crate::api::input::errors::ValidationErrors,
-            ) -> Result<Self, $crate::api::input::errors::Refused> {
-                let location = $crate::api::input::declaration::Location::$location;
-                $(
-                    let $field = $crate::api::input::declaration::read_field::<$presence>(
-                        location, stringify!($field), object, errors,
-                    );
-                )+
-                match ($($field,)+) {
-                    ($(Ok($field),)+) => Ok(Self { $($field),+ }),
-                    _ => Err($crate::api::input::errors::Refused),
-                }
-            }
-        }
-    };
-}
-
-pub(super) use input;

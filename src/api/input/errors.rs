@@ -58,7 +58,7 @@ pub(crate) struct FieldError {
 pub(crate) struct Refused;
 
 /// The errors of a request: path, then query, then body, each in declared order.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub(crate) struct ValidationErrors(Vec<FieldError>);
 
 impl ValidationErrors {
@@ -92,16 +92,23 @@ impl ValidationErrors {
             _ => Err(self),
         }
     }
+}
 
-    /// The errors in their order.
-    pub fn into_fields(self) -> Vec<FieldError> {
-        self.0
+#[cfg(any(fuzzing, test))]
+impl ValidationErrors {
+    pub fn fields(&self) -> &[FieldError] {
+        &self.0
     }
 }
 
+/// The `detail` of the answer: the only error, or how many there are.
 impl fmt::Display for ValidationErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} invalid fields", self.0.len())
+        match self.0.as_slice() {
+            [only] if only.field.is_empty() => f.write_str(&only.message),
+            [only] => write!(f, "{}: {}", only.field, only.message),
+            several => write!(f, "{} fields are not valid", several.len()),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The variable segments of paths.
 
-use super::declaration::input;
 use super::presence::Required;
-use super::types::RowId;
+use super::reader::input;
+use super::types::{FileName, RowId};
 
 input! {
     /// A task's path.
@@ -19,5 +19,14 @@ input! {
     pub(crate) struct NotificationPath in Path {
         /// The notification's id.
         notification_id: Required<RowId>,
+    }
+}
+
+input! {
+    /// The path of a file of the documentation.
+    #[derive(Debug)]
+    pub(crate) struct AssetPath in Path {
+        /// The name of the file.
+        asset: Required<FileName>,
     }
 }

@@ -18,6 +18,9 @@ pub(crate) trait Presence {
 
     const REQUIRED: bool;
 
+    /// What the OpenAPI document says of null and absence, beyond the schema.
+    const NOTE: &'static str = "";
+
     fn schema() -> RefOr<Schema>;
 
     fn read(
@@ -39,8 +42,11 @@ pub(crate) struct Optional<T>(PhantomData<T>);
 /// Absent or null: none.
 pub(crate) struct Nullable<T>(PhantomData<T>);
 
-/// Absent: the stored value stays. Null clears it.
-pub(crate) struct Clearable<T>(PhantomData<T>);
+/// Of a partial update. Absent or null: the stored value stays.
+pub(crate) struct KeptIfNull<T>(PhantomData<T>);
+
+/// Of a partial update. Absent: the stored value stays. Null clears it.
+pub(crate) struct ClearedIfNull<T>(PhantomData<T>);
 
 impl<T: FieldType> Presence for Required<T> {
     type Value = T;
@@ -116,20 +122,41 @@ impl<T: FieldType> Presence for Nullable<T> {
     }
 }
 
-impl<T: FieldType> Presence for Clearable<T> {
+impl<T: FieldType> Presence for KeptIfNull<T> {
+    type Value = Option<T>;
+
+    const REQUIRED: bool = false;
+
+    const NOTE: &'static str = "Null leaves it unchanged.";
+
+    fn schema() -> RefOr<Schema> {
+        Nullable::<T>::schema()
+    }
+
+    fn read(
+        name: &str,
+        object: &Value,
+        errors: &mut FieldErrors<'_>,
+    ) -> Result<Option<T>, Refused> {
+        Nullable::<T>::read(name, object, errors)
+    }
+}
+
+impl<T: FieldType> Presence for ClearedIfNull<T> {
     type Value = Patch<T>;
 
     const REQUIRED: bool = false;
 
+    const NOTE: &'static str = "Null clears it.";
+
     fn schema() -> RefOr<Schema> {
-        schema::nullable(T::schema())
+        Nullable::<T>::schema()
     }
 
     fn read(name: &str, object: &Value, errors: &mut FieldErrors<'_>) -> Result<Patch<T>, Refused> {
         match object.get(name) {
             None => Ok(Patch::Keep),
-            Some(Value::Null) => Ok(Patch::Set(None)),
-            Some(input) => T::read(input, errors).map(Patch::Set),
+            Some(_) => Nullable::<T>::read(name, object, errors).map(Patch::Set),
         }
     }
 }

@@ -1,18 +1,15 @@
 //! Tasks; contract section 3.
 
-use serde::Serialize;
-use serde_json::Value;
-
-use super::declaration::input;
-use super::errors::{Code, ValidationErrors};
-use super::presence::{Clearable, Defaulted, Nullable, Optional, Required};
+use super::errors::ValidationErrors;
+use super::presence::{ClearedIfNull, Defaulted, KeptIfNull, Nullable, Optional, Required};
+use super::reader::input;
 use super::types::{Cursor, Day, Flag, ItemId, Limit, Page, Search};
 use crate::domain::{Description, NewTask, Priority, TaskChanges, Timestamp, Title, UserId};
 use crate::store::{TaskFilter, TaskPosition};
 
 input! {
     /// A task to create.
-    #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+    #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct CreateTask in Body {
         /// Not blank. White space around it is removed.
         title: Required<Title>,
@@ -45,19 +42,19 @@ impl CreateTask {
 }
 
 input! {
-    /// Changes to a task. Absent fields stay as they are.
+    /// Changes to a task. Absent fields stay unchanged.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub(crate) struct UpdateTask in Body {
-        /// Null leaves it unchanged.
-        title: Nullable<Title>,
-        /// Null, an empty or a blank text clears it.
-        description: Clearable<Description>,
-        /// Null leaves it unchanged.
-        priority: Nullable<Priority>,
-        /// Null clears it.
-        due_date: Clearable<Timestamp>,
-        /// Null leaves it unchanged.
-        completed: Nullable<bool>,
+        /// Not blank. White space around it is removed.
+        title: KeptIfNull<Title>,
+        /// White space around it is removed. An empty or blank description is stored as null.
+        description: ClearedIfNull<Description>,
+        /// How urgent the task is.
+        priority: KeptIfNull<Priority>,
+        /// RFC 3339. Without an offset it is in UTC; a date alone is midnight UTC.
+        due_date: ClearedIfNull<Timestamp>,
+        /// Whether the task is completed.
+        completed: KeptIfNull<bool>,
     }
 }
 
@@ -156,31 +153,18 @@ impl ListTasks {
         self.limit.0
     }
 
-    /// The part that `user` wants. A cursor belongs to one user, and excludes a page number.
+    /// The part that `user` wants. A page number and a cursor exclude each other.
     pub fn paging(&self, user: &UserId) -> Result<Paging, ValidationErrors> {
-        let Some(Cursor(cursor)) = &self.cursor else {
-            return Ok(Paging::Page(self.page.unwrap_or_default().0));
-        };
-        let refuse = |message| {
-            ValidationErrors::single("query.cursor", Code::ValueError, message, &Value::Null)
-        };
-        if self.page.is_some() {
-            return Err(refuse("page and cursor exclude each other"));
-        }
-        match cursor {
-            None => Ok(Paging::After(None)),
-            Some(signed) => match signed.verify(user) {
-                Some(position) => Ok(Paging::After(Some(position))),
-                None => Err(refuse(Cursor::INVALID)),
-            },
+        match (&self.cursor, self.page) {
+            (None, page) => Ok(Paging::Page(page.unwrap_or_default().0)),
+            (Some(cursor), None) => cursor.position(user).map(Paging::After),
+            (Some(cursor), Some(_)) => Err(cursor.refuse("page and cursor exclude each other")),
         }
     }
-}
 
-impl Paging {
-    /// Rows before the page. A page too far away to count is as empty as the farthest one
-    /// (contract 10.13).
-    pub fn offset(page: i64, limit: i64) -> i64 {
-        (page - 1).saturating_mul(limit)
+    /// The number of tasks before a page. A page too far away to count is as empty as the
+    /// farthest one (contract 10.13).
+    pub fn offset(&self, page: i64) -> i64 {
+        (page - 1).saturating_mul(self.limit())
     }
 }

@@ -8,8 +8,9 @@ use utoipa::openapi::{RefOr, Schema};
 
 use super::field_type::{FieldType, string};
 use crate::api::cursor::SignedPosition;
-use crate::api::input::errors::{Code, FieldErrors, Refused};
-use crate::domain::Timestamp;
+use crate::api::input::errors::{Code, FieldErrors, Refused, ValidationErrors};
+use crate::domain::{Timestamp, UserId};
+use crate::store::TaskPosition;
 
 /// A text to search for; an empty one is no filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,9 +167,12 @@ fn in_range(
     Err(errors.refuse(code, message, input))
 }
 
-/// Where a list continues: the start if the text is empty, otherwise a `next_cursor`.
+/// Where a list continues: its start if the text is empty, otherwise a `next_cursor`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cursor(pub Option<SignedPosition>);
+pub(crate) struct Cursor {
+    text: String,
+    position: Option<SignedPosition>,
+}
 
 impl FieldType for Cursor {
     fn schema() -> RefOr<Schema> {
@@ -179,18 +183,33 @@ impl FieldType for Cursor {
     }
 
     fn read(input: &Value, errors: &mut FieldErrors<'_>) -> Result<Option<Self>, Refused> {
-        let text = string(input, errors)?;
-        if text.is_empty() {
-            return Ok(Some(Self(None)));
+        let text = string(input, errors)?.to_owned();
+        let position = SignedPosition::decode(&text);
+        if position.is_none() && !text.is_empty() {
+            return Err(errors.refuse(Code::ValueError, Self::INVALID, input));
         }
-        match SignedPosition::decode(text) {
-            Some(position) => Ok(Some(Self(Some(position)))),
-            None => Err(errors.refuse(Code::ValueError, Self::INVALID, input)),
-        }
+        Ok(Some(Self { text, position }))
     }
 }
 
 impl Cursor {
-    /// The message for a text that is not a cursor of the caller.
-    pub const INVALID: &'static str = "Input should be empty or the next_cursor of an earlier list";
+    const INVALID: &'static str = "Input should be empty or the next_cursor of an earlier list";
+
+    /// The position in the list of `user`; `None` is its start. A cursor that was written for
+    /// another user is refused.
+    pub fn position(&self, user: &UserId) -> Result<Option<TaskPosition>, ValidationErrors> {
+        match &self.position {
+            None => Ok(None),
+            Some(signed) => match signed.verify(user) {
+                Some(position) => Ok(Some(position)),
+                None => Err(self.refuse(Self::INVALID)),
+            },
+        }
+    }
+
+    /// An error about this cursor.
+    pub fn refuse(&self, message: &str) -> ValidationErrors {
+        let input = Value::from(self.text.as_str());
+        ValidationErrors::single("query.cursor", Code::ValueError, message, &input)
+    }
 }
