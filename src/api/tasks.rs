@@ -140,7 +140,7 @@ where
     let key = idempotency::key(&call.head.headers)?;
     let body = json_body(call, body).await?;
     let ((), (), create) = read::<(), CreateTask>(&call.head, body.as_ref())?;
-    let task = create.of(call.caller.user.clone());
+    let task = create.into_task(call.caller.user.clone());
     match key {
         Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
         None => {
