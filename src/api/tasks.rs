@@ -34,7 +34,7 @@ pub(super) async fn create_task(
     inputs: Inputs<(), (), CreateTask>,
 ) -> Result<Reply, ApiError> {
     let store = &call.context.store;
-    let task = inputs.body.of(call.caller.user);
+    let task = inputs.body.into_task(call.caller.user);
     match idempotency::key(call.head.headers())? {
         Some(key) => idempotency::create_once(store, &task, &key).await,
         None => {

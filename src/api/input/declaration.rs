@@ -169,8 +169,8 @@ impl Field {
     }
 }
 
-/// A doc comment without the space before each line.
+/// A doc comment as one line.
 fn text(doc: &str) -> String {
     let lines: Vec<&str> = doc.lines().map(str::trim).collect();
-    lines.join("\n").trim().to_owned()
+    lines.join(" ")
 }

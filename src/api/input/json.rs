@@ -85,3 +85,67 @@ fn char_offset(text: &str, line: usize, column: usize) -> usize {
     let end = text.floor_char_boundary(line_start + column.saturating_sub(1));
     text[..end].chars().count()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn parse(media_type: Option<&'static str>, body: &[u8]) -> Result<Option<Value>, BodyError> {
+        let mut headers = HeaderMap::new();
+        if let Some(media_type) = media_type {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        }
+        parse_json(&headers, body)
+    }
+
+    /// Contract 1 and 10.15: JSON of any name, and a body without a type.
+    #[test]
+    fn media_types() {
+        for accepted in [
+            None,
+            Some("application/json"),
+            Some("Application/JSON; charset=utf-8"),
+            Some("application/merge-patch+json"),
+        ] {
+            assert_eq!(parse(accepted, b"1"), Ok(Some(1.into())), "{accepted:?}");
+        }
+        for refused in ["", "text/plain", "text/json", "application/jsonp"] {
+            let read = parse(Some(refused), b"1");
+            assert_eq!(read, Err(BodyError::NotJson), "{refused}");
+            assert_eq!(parse(Some(refused), b""), Ok(None), "{refused}");
+        }
+    }
+
+    /// Contract 1.4.
+    #[test]
+    fn unreadable_bodies() {
+        assert_eq!(parse(None, b"\"\xff\""), Err(BodyError::NotUtf8));
+        let nested = "[".repeat(100_000);
+        assert_eq!(parse(None, nested.as_bytes()), Err(BodyError::TooDeep));
+    }
+
+    /// Contract 1.1: the field of broken JSON is the offset of the error in characters.
+    #[test]
+    fn broken_json() {
+        for (body, offset) in [
+            (r#"{"title":}"#, "9"),
+            (r#"{"title": "x""#, "13"),
+            ("{\"ä\":\n }", "7"),
+            ("NaN", "0"),
+        ] {
+            let Err(BodyError::Syntax(errors)) = parse(None, body.as_bytes()) else {
+                panic!("{body}");
+            };
+            let [error] = errors.fields() else {
+                panic!("{body}");
+            };
+            assert_eq!(
+                (error.field.as_str(), error.code),
+                (offset, Code::JsonInvalid),
+                "{body}"
+            );
+        }
+    }
+}

@@ -32,3 +32,6 @@ pub(crate) use paths::{AssetPath, NotificationPath, TaskPath};
 pub(crate) use reader::{Input, Sources, read};
 pub(crate) use tasks::{BulkDelete, CompleteTask, CreateTask, ListTasks, Paging, UpdateTask};
 pub(crate) use types::{ItemId, RowId};
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::store::{TaskFilter, TaskPosition};
 
 input! {
     /// A task to create.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Debug)]
     pub(crate) struct CreateTask in Body {
         /// Not blank. White space around it is removed.
         title: Required<Title>,
@@ -23,27 +23,21 @@ input! {
 }
 
 impl CreateTask {
-    /// The task as its owner's.
-    pub fn of(self, user_id: UserId) -> NewTask {
-        let Self {
-            title,
-            description,
-            priority,
-            due_date,
-        } = self;
+    /// The task, owned by `user_id`.
+    pub fn into_task(self, user_id: UserId) -> NewTask {
         NewTask {
             user_id,
-            title,
-            description,
-            priority,
-            due_date,
+            title: self.title,
+            description: self.description,
+            priority: self.priority,
+            due_date: self.due_date,
         }
     }
 }
 
 input! {
     /// Changes to a task. Absent fields stay unchanged.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Debug)]
     pub(crate) struct UpdateTask in Body {
         /// Not blank. White space around it is removed.
         title: KeptIfNull<Title>,
@@ -60,26 +54,19 @@ input! {
 
 impl From<UpdateTask> for TaskChanges {
     fn from(update: UpdateTask) -> Self {
-        let UpdateTask {
-            title,
-            description,
-            priority,
-            due_date,
-            completed,
-        } = update;
         Self {
-            title,
-            description,
-            completed,
-            priority,
-            due_date,
+            title: update.title,
+            description: update.description,
+            completed: update.completed,
+            priority: update.priority,
+            due_date: update.due_date,
         }
     }
 }
 
 input! {
     /// Whether a task is completed.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Debug)]
     pub(crate) struct CompleteTask in Body {
         /// True if the task is completed.
         completed: Required<bool>,
@@ -97,7 +84,7 @@ impl From<CompleteTask> for TaskChanges {
 
 input! {
     /// Tasks to delete.
-    #[derive(Debug, Clone, PartialEq)]
+    #[derive(Debug)]
     pub(crate) struct BulkDelete in Body {
         /// Their ids. Ids that do not exist are reported as not found.
         task_ids: Required<Vec<ItemId>>,
@@ -106,7 +93,7 @@ input! {
 
 input! {
     /// Filters and paging of a list of tasks.
-    #[derive(Debug, Clone, PartialEq, Eq)]
+    #[derive(Debug)]
     pub(crate) struct ListTasks in Query {
         /// Tasks whose title or description contains this text, in upper or lower case.
         search: Optional<Search>,
