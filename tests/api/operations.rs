@@ -56,6 +56,15 @@ on_both_engines! {
         assert!(!text.contains("alice"));
     }
 
+    /// What `todoctl doctor` reads of a daemon.
+    async fn status(daemon) {
+        let (status, body) = send(daemon.bare(Method::GET, "/status")).await;
+        assert_eq!(status, reqwest::StatusCode::OK);
+        assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
+        assert!(body["pools"][0]["max"].as_u64().unwrap() >= 1, "{body}");
+        assert_eq!((&body["mails"], &body["last_reminder_run"]), (&json!(null), &json!(null)));
+    }
+
     /// 7, 10.34: the documentation is a page by itself, and everything it loads is here.
     async fn documentation(daemon) {
         let page = daemon.bare(Method::GET, "/docs").send().await.unwrap();
