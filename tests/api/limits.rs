@@ -6,9 +6,9 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde_json::json;
 use todoctl::config::{Config, Secret};
 
-use crate::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt, read, send};
-use crate::for_both_engines;
-use crate::headers::secured;
+use crate::api::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt, read, send};
+use crate::api::for_both_engines;
+use crate::api::headers::secured;
 use crate::support::RedisServer;
 
 fn header<'r>(response: &'r Response, name: &str) -> &'r str {

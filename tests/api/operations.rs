@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use todoctl::api::route_table;
 
-use crate::daemon::{JWT_SECRET, claims, jwt, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{JWT_SECRET, claims, jwt, send};
+use crate::support::on_both_engines;
 
 on_both_engines! {
     /// 7: `/health` and its three keys; live and ready.

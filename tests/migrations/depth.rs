@@ -5,7 +5,7 @@ use todoctl::clock::Clock;
 use todoctl::store::migrate::drift::{self, Difference};
 use todoctl::store::migrate::{self, Applied, Down, LockWait, MigrateError, State, Up, preview};
 
-use crate::{Home, versions};
+use crate::migrations::{Home, versions};
 
 async fn up(home: &Home, up: Up) -> Result<Applied, MigrateError> {
     migrate::up_with(&home.target(), &Clock::system(), up, LockWait::default()).await
