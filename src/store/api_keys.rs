@@ -12,10 +12,12 @@ use super::row::{Columns, FromRow};
 use super::sql::Sql;
 
 /// The window, from the first attempt on, in which attempts are counted together.
-pub const ATTEMPT_WINDOW: Duration = Duration::from_secs(3600);
+const ATTEMPT_WINDOW: Duration = Duration::from_secs(3600);
 
-static GET: Sql = Sql::Common("SELECT id, encrypted_key, validation_status, last_validated_at, created_at, updated_at
-     FROM user_api_keys WHERE user_id = $1 AND provider = $2");
+static GET: Sql = Sql::Common(
+    "SELECT id, encrypted_key, validation_status, last_validated_at, created_at, updated_at
+     FROM user_api_keys WHERE user_id = $1 AND provider = $2",
+);
 
 static SAVE: Sql = Sql::Common("INSERT INTO user_api_keys
          (user_id, provider, encrypted_key, validation_status, last_validated_at, created_at, updated_at)
@@ -30,14 +32,16 @@ static DELETE: Sql = Sql::Common("DELETE FROM user_api_keys WHERE user_id = $1 A
 
 /// One statement, so that the database counts simultaneous attempts one after the other.
 /// `$2` is now, `$3` the latest start of a window that is over.
-static ATTEMPT: Sql = Sql::Common("INSERT INTO todoctl_attempts (user_id, started_at, attempts)
+static ATTEMPT: Sql = Sql::Common(
+    "INSERT INTO todoctl_attempts (user_id, started_at, attempts)
      VALUES ($1, $2, 1)
      ON CONFLICT (user_id) DO UPDATE SET
          attempts = CASE WHEN todoctl_attempts.started_at <= $3 THEN 1
                     ELSE todoctl_attempts.attempts + 1 END,
          started_at = CASE WHEN todoctl_attempts.started_at <= $3 THEN excluded.started_at
                       ELSE todoctl_attempts.started_at END
-     RETURNING attempts, started_at");
+     RETURNING attempts, started_at",
+);
 
 static PRUNE_ATTEMPTS: Sql = Sql::Common("DELETE FROM todoctl_attempts WHERE started_at <= $1");
 

@@ -1,8 +1,8 @@
 //! One connection to either engine.
 
 use futures_util::{Stream, TryStreamExt as _};
-use sqlx::postgres::PgQueryResult;
-use sqlx::sqlite::SqliteQueryResult;
+use sqlx::postgres::{PgArguments, PgQueryResult};
+use sqlx::sqlite::{SqliteArguments, SqliteQueryResult};
 use sqlx::{
     AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, SqlSafeStr,
     SqliteConnection,
@@ -33,13 +33,13 @@ impl Connection {
     pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
         match self {
             Self::Postgres { session, prepares } => {
-                let args = encode(args).map_err(sqlx::Error::Encode)?;
+                let args: PgArguments = encode(args).map_err(sqlx::Error::Encode)?;
                 let query = sqlx::query_with(sql.for_postgres(), args).persistent(*prepares);
                 let stream = session.fetch_many(query);
                 collect(stream, Row::Postgres, PgQueryResult::rows_affected).await
             }
             Self::Sqlite(connection) => {
-                let args = encode(args).map_err(sqlx::Error::Encode)?;
+                let args: SqliteArguments = encode(args).map_err(sqlx::Error::Encode)?;
                 let stream = connection.fetch_many(sqlx::query_with(sql.for_sqlite(), args));
                 collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await
             }

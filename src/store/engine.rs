@@ -201,7 +201,12 @@ impl Engine {
 impl Records {
     fn pool(&self, opener: Opener, limits: Limits) -> Pool {
         let records = self.clone();
-        Pool::new(opener, limits, records.last_outcome, records.acquire_seconds)
+        Pool::new(
+            opener,
+            limits,
+            records.last_outcome,
+            records.acquire_seconds,
+        )
     }
 }
 

@@ -25,7 +25,9 @@ pub enum StoreError {
     ConnectionLost(#[source] sqlx::Error),
     /// The connection broke during a change, and afterwards the database could not be asked
     /// whether the change was committed.
-    #[error("the connection to the database was lost, and it is unknown whether the change was committed: {0}")]
+    #[error(
+        "the connection to the database was lost, and it is unknown whether the change was committed: {0}"
+    )]
     OutcomeUnknown(#[source] sqlx::Error),
     /// A condition that may pass: a lock, a deadlock, a full disk, a time limit.
     #[error("the database cannot do this at the moment: {0}")]

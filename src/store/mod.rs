@@ -45,23 +45,23 @@ mod tasks;
 mod values;
 mod work;
 
-pub use api_keys::{ATTEMPT_WINDOW, Attempts, StoredKey};
-pub use auth_sessions::{RefreshToken, RefreshTokenHash};
-pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
-pub use connect_error::ConnectError;
-pub use connect_fault::ConnectFault;
+pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
+pub(crate) use connect_error::ConnectError;
+pub(crate) use connect_fault::ConnectFault;
 pub use database::Store;
 pub use error::StoreError;
-pub use idempotency::Once;
-pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableError};
-pub use notifications::NotificationList;
-pub use outbox::{OutboxEnd, OutboxMail, OutboxStatus};
-pub use pool::PoolStatus;
-pub use probe::{
+pub(crate) use idempotency::Once;
+pub(crate) use key_cipher::{CipherKeyError, KeyCipher, UndecipherableError};
+pub use outbox::OutboxEnd;
+pub(crate) use outbox::OutboxMail;
+pub(crate) use probe::{
     Address, Capacity, EngineVersion, FileFacts, FileSystem, PreparedStatements, ProbeConnection,
     Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements,
     resolve, shares_backend,
 };
-pub use reminders::{DueTask, MailTerms, Reminded, ReminderWindow};
-pub use sessions::{NewSession, Session, SessionHash};
-pub use tasks::{Conditional, TaskFilter, TaskPage, TaskPosition, TaskSlice};
+pub use reminders::ReminderWindow;
+pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub(crate) use sessions::Session;
+pub use sessions::{NewSession, SessionHash};
+pub use tasks::TaskFilter;
+pub(crate) use tasks::{Conditional, TaskPosition};

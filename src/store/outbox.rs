@@ -46,17 +46,25 @@ static CLAIM: Sql = per_engine!(
     => concat!(") RETURNING ", mail_columns!())
 );
 
-static END: Sql = Sql::Common("UPDATE todoctl_outbox SET state = $3, due_at = $4, finished_at = $5, last_error = $6
-     WHERE id = $1 AND attempts = $2 AND state = 'pending'");
+static END: Sql = Sql::Common(
+    "UPDATE todoctl_outbox SET state = $3, due_at = $4, finished_at = $5, last_error = $6
+     WHERE id = $1 AND attempts = $2 AND state = 'pending'",
+);
 
 static MARK_MAILED: Sql = Sql::Common("UPDATE notifications SET sent_email = TRUE WHERE id = $1");
 
 /// `$1` is now.
-static STATUS: Sql = Sql::Common(concat!("SELECT ", status_columns!(), " FROM todoctl_outbox"));
+static STATUS: Sql = Sql::Common(concat!(
+    "SELECT ",
+    status_columns!(),
+    " FROM todoctl_outbox"
+));
 
 /// Mails that were not sent in time.
-static EXPIRE: Sql = Sql::Common("UPDATE todoctl_outbox SET state = 'dead', finished_at = $1, last_error = 'expired'
-     WHERE state = 'pending' AND expires_at <= $1");
+static EXPIRE: Sql = Sql::Common(
+    "UPDATE todoctl_outbox SET state = 'dead', finished_at = $1, last_error = 'expired'
+     WHERE state = 'pending' AND expires_at <= $1",
+);
 
 static PRUNE: Sql = Sql::Common("DELETE FROM todoctl_outbox
      WHERE (state IN ('sent', 'skipped') AND finished_at <= $1) OR (state = 'dead' AND finished_at <= $2)");

@@ -41,7 +41,9 @@ impl managed::Manager for Manager {
         metrics: &Metrics,
     ) -> RecycleResult<ConnectError> {
         if metrics.age() > self.max_age {
-            return Err(managed::RecycleError::message("older than the configured age"));
+            return Err(managed::RecycleError::message(
+                "older than the configured age",
+            ));
         }
         if metrics.last_used() > PING_AFTER && connection.ping().await.is_err() {
             return Err(managed::RecycleError::message("does not answer a ping"));

@@ -23,17 +23,25 @@ record! {
 }
 
 /// `$1` to `$2` is the window; the page starts after `$3`, `$4`.
-static DUE_SOON: Sql = Sql::Common(concat!("SELECT ", due_columns!(), " FROM tasks
+static DUE_SOON: Sql = Sql::Common(concat!(
+    "SELECT ",
+    due_columns!(),
+    " FROM tasks
      WHERE NOT completed AND due_date >= $1 AND due_date <= $2 AND NOT reminder_sent
        AND (due_date, id) > ($3, $4)
-     ORDER BY due_date, id LIMIT $5"));
+     ORDER BY due_date, id LIMIT $5"
+));
 
 /// Due before `$1`, and without a notification since `$2`.
-static OVERDUE: Sql = Sql::Common(concat!("SELECT ", due_columns!(), " FROM tasks
+static OVERDUE: Sql = Sql::Common(concat!(
+    "SELECT ",
+    due_columns!(),
+    " FROM tasks
      WHERE NOT completed AND due_date < $1 AND (due_date, id) > ($3, $4)
        AND NOT EXISTS (SELECT 1 FROM notifications AS told
            WHERE told.task_id = tasks.id AND told.type = 'overdue' AND told.created_at >= $2)
-     ORDER BY due_date, id LIMIT $5"));
+     ORDER BY due_date, id LIMIT $5"
+));
 
 /// `$1` is a JSON array of ids.
 static CLAIM_DUE_SOON: Sql = per_engine!(

@@ -13,12 +13,16 @@ use super::error::StoreError;
 use super::row::record;
 use super::sql::Sql;
 
-static INSERT: Sql = Sql::Common("INSERT INTO todoctl_sessions (token_hash, user_id, label, created_at, expires_at)
-     VALUES ($1, $2, $3, $4, $5) RETURNING id");
+static INSERT: Sql = Sql::Common(
+    "INSERT INTO todoctl_sessions (token_hash, user_id, label, created_at, expires_at)
+     VALUES ($1, $2, $3, $4, $5) RETURNING id",
+);
 
 /// `$1` and `$2` are the hashes under the current and the previous secret.
-static FIND: Sql = Sql::Common("SELECT user_id FROM todoctl_sessions
-     WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3");
+static FIND: Sql = Sql::Common(
+    "SELECT user_id FROM todoctl_sessions
+     WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3",
+);
 
 record! {
     session_columns => Session in "todoctl_sessions" {
@@ -37,7 +41,8 @@ static LIST: Sql = Sql::Common(concat!(
     " FROM todoctl_sessions WHERE CAST($1 AS text) IS NULL OR user_id = $1 ORDER BY id"
 ));
 
-static REVOKE: Sql = Sql::Common("UPDATE todoctl_sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
+static REVOKE: Sql =
+    Sql::Common("UPDATE todoctl_sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
 
 /// The lower-case hex HMAC-SHA256 of a token, which is all that the database has of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,9 +66,11 @@ impl SessionHash {
 pub struct NewSession {
     /// The hash of its token under the current secret.
     pub hash: SessionHash,
+    /// Whom the token identifies.
     pub user: UserId,
     /// The operator's name for it.
     pub label: Option<String>,
+    /// The token is invalid from this time on.
     pub expires_at: Timestamp,
 }
 

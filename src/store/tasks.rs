@@ -1,11 +1,13 @@
 //! Tasks: what is stored of one, and the units of work on them.
 
-mod change;
+// First, because the others use its macro `task_columns!`.
+#[macro_use]
 mod columns;
+mod change;
 mod conditional;
 mod create;
 mod list;
 
 pub use conditional::Conditional;
 pub(super) use create::{INSERT, insert_args};
-pub use list::{TaskFilter, TaskPage, TaskPosition, TaskSlice};
+pub use list::{TaskFilter, TaskPosition};

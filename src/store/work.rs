@@ -15,7 +15,7 @@ pub(super) async fn read(
     sql: &Sql,
     args: &[Arg<'_>],
 ) -> Result<QueryResult, StoreError> {
-    again_if_lost(async || statement(pool, sql, args).await).await
+    again_if_lost(|| statement(pool, sql, args)).await
 }
 
 /// Runs one statement and returns after its commit.
@@ -34,7 +34,12 @@ pub(super) async fn statement(
     }
     let mut lease = pool.lease().await?;
     let outcome = lease.run(sql, args).await;
-    lease.settle(outcome.as_ref().err().map_or(Condition::Reusable, after_error));
+    lease.settle(
+        outcome
+            .as_ref()
+            .err()
+            .map_or(Condition::Reusable, after_error),
+    );
     Ok(outcome?)
 }
 
@@ -49,7 +54,7 @@ pub(super) async fn transaction<T>(
     work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     // Nothing was done yet on a connection that is lost at BEGIN.
-    let mut lease = again_if_lost(async || begin(pool).await).await?;
+    let mut lease = again_if_lost(|| begin(pool)).await?;
     let outcome = work(&mut lease).await;
     let ended = lease.end(outcome.is_ok()).await;
     lease.settle(after_end(&ended));
@@ -71,9 +76,10 @@ async fn begin(pool: &Pool) -> Result<Lease<'_>, StoreError> {
 }
 
 /// Tries once more where the connection was lost.
-async fn again_if_lost<T>(
-    attempt: impl AsyncFn() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
+async fn again_if_lost<T, F>(attempt: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     match attempt().await {
         Err(StoreError::ConnectionLost(_)) => attempt().await,
         outcome => outcome,

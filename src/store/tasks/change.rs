@@ -7,8 +7,6 @@ use crate::store::dialect::{Dialect, fold};
 use crate::store::error::StoreError;
 use crate::store::sql::{Sql, per_engine};
 
-use super::columns::task_columns;
-
 static GET: Sql = Sql::Common(concat!(
     "SELECT ",
     task_columns!(),

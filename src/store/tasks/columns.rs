@@ -16,4 +16,3 @@ record! {
         updated_at,
     }
 }
-pub(super) use task_columns;

@@ -9,7 +9,6 @@ use crate::store::error::StoreError;
 use crate::store::sql::{Sql, per_engine};
 
 use super::change::{DELETE, UPDATE, update_args};
-use super::columns::task_columns;
 
 /// SQLite's transactions exclude each other from their start, so there is no row to lock.
 static LOCK: Sql = per_engine!(

@@ -7,8 +7,6 @@ use crate::store::dialect::{Dialect, fold};
 use crate::store::error::{StoreError, is_rolled_back};
 use crate::store::sql::{Sql, per_engine};
 
-use super::columns::task_columns;
-
 pub(in crate::store) static INSERT: Sql = per_engine!(
     ["INSERT INTO tasks (user_id, title, description, priority, due_date, completed, reminder_sent, created_at, updated_at"]
     { postgres: "", sqlite: ", title_folded, description_folded" }
@@ -40,7 +38,14 @@ pub(in crate::store) fn insert_args(
     } = task;
     let title = title.as_str();
     let description = description.as_ref().map(Description::as_str);
-    let mut args = Vec::from(args![user_id, title, description, *priority, *due_date, now]);
+    let mut args = Vec::from(args![
+        user_id,
+        title,
+        description,
+        *priority,
+        *due_date,
+        now
+    ]);
     if dialect.wants_folded() {
         args.extend(args![fold(title), description.map(fold)]);
     }

@@ -9,14 +9,14 @@ use crate::store::dialect::{Dialect, fold};
 use crate::store::error::StoreError;
 use crate::store::sql::Sql;
 
-use super::columns::task_columns;
-
 /// Which tasks a list shows; `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TaskFilter {
     /// Part of the title or of the description, regardless of case.
     pub search: Option<String>,
+    /// Of exactly this priority.
     pub priority: Option<Priority>,
+    /// Completed, or open.
     pub completed: Option<bool>,
     /// Due at or before the end of this UTC day.
     pub due_before: Option<NaiveDate>,
