@@ -120,7 +120,7 @@ fn store_remedy(error: &StoreError) -> Option<String> {
         StoreError::ConnectionLost(_) | StoreError::Query(_) | StoreError::Constraint { .. } => {
             "todoctl db check"
         }
-        StoreError::Hindered(_) | StoreError::OutcomeUnknown(_) => {
+        StoreError::Transient(_) | StoreError::OutcomeUnknown(_) => {
             "todoctl db check, then once more"
         }
         StoreError::Corrupt { .. } => "correct that row by hand, or restore it from a backup",

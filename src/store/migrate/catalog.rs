@@ -96,10 +96,7 @@ WHERE s.type IN ('index', 'trigger', 'view') AND s.sql IS NOT NULL"#;
 impl MigrationConnection {
     /// Reads the current schema, without `_sqlx_migrations`.
     pub async fn schema(&mut self) -> Result<Schema, sqlx::Error> {
-        let query = match self {
-            Self::Postgres(_) => POSTGRES,
-            Self::Sqlite(_) => SQLITE,
-        };
+        let query = if self.is_postgres() { POSTGRES } else { SQLITE };
         let rows: Vec<(String, String, String)> = self.fetch_all(query).await?;
         let mut schema = Schema::new();
         for (object, part, definition) in rows {
@@ -114,9 +111,4 @@ impl MigrationConnection {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// An identifier, quoted for a statement of either engine.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrate;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, SqliteConnection};
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
 use crate::domain::Timestamp;
 use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite};
+use crate::store::connection::Connection;
 
 use super::embedded::{Direction, statements};
 use super::error::MigrateError;
@@ -19,9 +20,6 @@ use super::sessions::{self, SessionInfo};
 
 /// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
-
-/// The versions whose migrations finished.
-pub(super) const APPLIED_VERSIONS: &str = "SELECT version FROM _sqlx_migrations WHERE success";
 
 const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
      FROM _sqlx_migrations ORDER BY version";
@@ -37,26 +35,36 @@ const NO_STATEMENT_TIMEOUT: &str = "SET statement_timeout = 0";
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 
 /// A dedicated connection; close it with [`MigrationConnection::close`].
-pub(super) enum MigrationConnection {
-    Postgres(PgConnection),
-    Sqlite(SqliteConnection),
-}
+pub(super) struct MigrationConnection(Connection);
 
 impl MigrationConnection {
     /// Opens the database to change it; creates a missing SQLite file.
     pub async fn open(target: &DatabaseTarget) -> Result<Self, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = open_postgres(server).await?;
-                sqlx::raw_sql(NO_STATEMENT_TIMEOUT)
-                    .execute(&mut connection)
-                    .await?;
-                Ok(Self::Postgres(connection))
+                let mut connection = Self::open_server(server).await?;
+                connection.execute(NO_STATEMENT_TIMEOUT).await?;
+                Ok(connection)
             }
-            DatabaseTarget::Sqlite(file) => Ok(Self::Sqlite(
-                open_sqlite(file, SqliteAccess::Migrate).await?,
-            )),
+            DatabaseTarget::Sqlite(file) => Self::open_file(file, SqliteAccess::Migrate).await,
         }
+    }
+
+    async fn open_server(server: &PostgresTarget) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Postgres {
+            session: open_postgres(server).await?,
+            prepares: false,
+        }))
+    }
+
+    async fn open_file(file: &SqliteTarget, access: SqliteAccess) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Sqlite(open_sqlite(file, access).await?)))
+    }
+
+    /// An empty SQLite database that exists as long as the connection.
+    pub async fn open_in_memory() -> Result<Self, MigrateError> {
+        let connection = SqliteConnection::connect("sqlite::memory:").await?;
+        Ok(Self(Connection::Sqlite(connection)))
     }
 
     /// Opens the database to change it, under the migration lock: PostgreSQL's belongs to the
@@ -88,24 +96,28 @@ impl MigrationConnection {
     pub async fn open_to_read(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = open_postgres(server).await?;
+                let mut connection = Self::open_server(server).await?;
                 // A pooler would keep the setting and hand it to other clients.
                 if !server.pooled {
-                    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
+                    connection.execute(LOCK_TIMEOUT).await?;
                 }
-                Ok(Some(Self::Postgres(connection)))
+                Ok(Some(connection))
             }
             DatabaseTarget::Sqlite(file) if !file.path.exists() => Ok(None),
-            DatabaseTarget::Sqlite(file) => Ok(Some(Self::Sqlite(
-                open_sqlite(file, SqliteAccess::Read).await?,
-            ))),
+            DatabaseTarget::Sqlite(file) => {
+                Self::open_file(file, SqliteAccess::Read).await.map(Some)
+            }
         }
     }
 
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.0, Connection::Postgres { .. })
+    }
+
     async fn take_lock(&mut self, wait: LockWait<'_>) -> Result<(), MigrateError> {
-        if let Self::Postgres(connection) = self {
-            lock::take_advisory(connection, wait).await?;
-            sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await?;
+        if let Connection::Postgres { session, .. } = &mut self.0 {
+            lock::take_advisory(session, wait).await?;
+            self.execute(LOCK_TIMEOUT).await?;
         }
         Ok(())
     }
@@ -113,9 +125,10 @@ impl MigrationConnection {
     /// The rows of `_sqlx_migrations` by version; none if the table does not exist.
     pub async fn applied(&mut self) -> Result<Vec<AppliedRow>, MigrateError> {
         type Row = (i64, String, DateTime<Utc>, bool, Vec<u8>);
-        let exists = match self {
-            Self::Postgres(_) => "SELECT count(to_regclass('_sqlx_migrations'))",
-            Self::Sqlite(_) => "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+        let exists = if self.is_postgres() {
+            "SELECT count(to_regclass('_sqlx_migrations'))"
+        } else {
+            "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"
         };
         if self.fetch_number(exists).await? == 0 {
             return Ok(Vec::new());
@@ -133,9 +146,9 @@ impl MigrationConnection {
 
     /// Creates `_sqlx_migrations` if it is missing.
     pub async fn ensure_table(&mut self) -> Result<(), MigrateError> {
-        let created = match self {
-            Self::Postgres(connection) => connection.ensure_migrations_table(TABLE).await,
-            Self::Sqlite(connection) => connection.ensure_migrations_table(TABLE).await,
+        let created = match &mut self.0 {
+            Connection::Postgres { session, .. } => session.ensure_migrations_table(TABLE).await,
+            Connection::Sqlite(connection) => connection.ensure_migrations_table(TABLE).await,
         };
         created.map_err(query_error)
     }
@@ -148,12 +161,10 @@ impl MigrationConnection {
     ) -> Result<(), MigrateError> {
         self.begin().await?;
         let outcome = self.run_and_record(migration, direction).await;
-        match outcome {
-            Ok(()) => self.execute("COMMIT").await?,
-            // The first error says what is wrong; a lost connection has nothing to roll back.
-            Err(_) => drop(self.rollback().await),
-        }
-        outcome
+        let ended = self.0.end(outcome.is_ok()).await;
+        // The first error is the cause: a rollback fails when the connection is lost.
+        outcome?;
+        Ok(ended?)
     }
 
     async fn run_and_record(
@@ -170,9 +181,10 @@ impl MigrationConnection {
                 self.execute(&forget).await?;
             }
         }
-        let dangling: Vec<(String, i64)> = match self {
-            Self::Postgres(_) => Vec::new(),
-            Self::Sqlite(_) => self.fetch_all(DANGLING).await?,
+        let dangling: Vec<(String, i64)> = if self.is_postgres() {
+            Vec::new()
+        } else {
+            self.fetch_all(DANGLING).await?
         };
         match dangling.into_iter().next() {
             Some((table, row)) => Err(MigrateError::ForeignKey {
@@ -186,9 +198,9 @@ impl MigrationConnection {
 
     /// Adds the migration's row to `_sqlx_migrations`, which sqlx calls skipping it.
     async fn record(&mut self, migration: &sqlx::migrate::Migration) -> Result<(), MigrateError> {
-        let recorded = match self {
-            Self::Postgres(connection) => connection.skip(TABLE, migration).await,
-            Self::Sqlite(connection) => connection.skip(TABLE, migration).await,
+        let recorded = match &mut self.0 {
+            Connection::Postgres { session, .. } => session.skip(TABLE, migration).await,
+            Connection::Sqlite(connection) => connection.skip(TABLE, migration).await,
         };
         recorded.map_err(query_error)
     }
@@ -209,11 +221,7 @@ impl MigrationConnection {
 
     /// Runs SQL of this program.
     pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
-        match self {
-            Self::Postgres(connection) => sql.execute(connection).await.map(drop),
-            Self::Sqlite(connection) => sql.execute(connection).await.map(drop),
-        }
+        self.0.run_script(sql).await
     }
 
     /// The one number that a query of this program returns.
@@ -231,12 +239,12 @@ impl MigrationConnection {
         T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
     {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
-        match self {
-            Self::Postgres(connection) => {
-                let rows = sql.fetch_all(connection).await?;
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => {
+                let rows = sql.fetch_all(session).await?;
                 rows.iter().map(T::from_row).collect()
             }
-            Self::Sqlite(connection) => {
+            Connection::Sqlite(connection) => {
                 let rows = sql.fetch_all(connection).await?;
                 rows.iter().map(T::from_row).collect()
             }
@@ -245,35 +253,25 @@ impl MigrationConnection {
 
     /// The session that holds a lock on a table of `statement`, on PostgreSQL.
     pub async fn table_lock_holder(&mut self, statement: &str) -> Option<SessionInfo> {
-        match self {
-            Self::Postgres(connection) => sessions::table_holder(connection, statement).await,
-            Self::Sqlite(_) => None,
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => {
+                sessions::table_holder(session, statement).await
+            }
+            Connection::Sqlite(_) => None,
         }
     }
 
     pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        let begin = match self {
-            Self::Postgres(_) => "BEGIN",
-            // A daemon may be writing: the lock is taken first rather than upgraded to.
-            Self::Sqlite(_) => "BEGIN IMMEDIATE",
-        };
-        self.execute(begin).await
+        self.0.begin().await
     }
 
     pub async fn rollback(&mut self) -> Result<(), sqlx::Error> {
-        self.execute("ROLLBACK").await
+        self.0.end(false).await
     }
 
-    /// Closes the connection, which frees PostgreSQL's lock. Errors do not matter: the server
-    /// frees the lock of a lost connection too.
+    /// Closes the connection, which frees PostgreSQL's lock.
     pub async fn close(self) {
-        let closed = match self {
-            Self::Postgres(connection) => connection.close().await,
-            Self::Sqlite(connection) => connection.close().await,
-        };
-        if let Err(error) = closed {
-            tracing::debug!(%error, "a connection did not close cleanly");
-        }
+        self.0.close().await;
     }
 }
 

@@ -6,11 +6,11 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::config::{DatabaseTarget, PostgresTarget};
+use crate::store::sql::quoted_name;
 
-use super::catalog::{DEFINITION, Schema, quoted};
+use super::catalog::{DEFINITION, Schema};
 use super::connection::MigrationConnection;
 use super::embedded::{Direction, find, migrator};
 use super::error::MigrateError;
@@ -118,8 +118,7 @@ async fn expected(
             Ok(schema)
         }
         DatabaseTarget::Sqlite(_) => {
-            let memory = SqliteConnection::connect("sqlite::memory:").await?;
-            let mut memory = MigrationConnection::Sqlite(memory);
+            let mut memory = MigrationConnection::open_in_memory().await?;
             for migration in applied {
                 memory.run_statements(migration, Direction::Up).await?;
             }
@@ -138,7 +137,7 @@ async fn create_scratch_schema(
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| sqlx::Error::Io(std::io::Error::other(error.to_string())))?;
-    let name = quoted(&format!("todoctl_check_{}", hex::encode(random)));
+    let name = quoted_name(&format!("todoctl_check_{}", hex::encode(random)));
     connection
         .execute(&format!("CREATE SCHEMA {name}"))
         .await
@@ -160,7 +159,7 @@ fn scratch_schema_error(server: &PostgresTarget, error: sqlx::Error) -> MigrateE
     if !is_refused {
         return MigrateError::Query(error);
     }
-    let (database, role) = (quoted(&server.database), quoted(&server.user));
+    let (database, role) = (quoted_name(&server.database), quoted_name(&server.user));
     MigrateError::NoScratchSchema {
         grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
         source: error,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::store::ConnectError;
+use crate::store::connect_error::ConnectError;
 use crate::store::messages::Known;
 
 use super::embedded::Direction;

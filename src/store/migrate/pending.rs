@@ -1,9 +1,15 @@
 //! The check for pending migrations that `/health/ready` makes.
 
-use crate::store::{Engine, Store, StoreError, reading};
+use crate::store::arg::args;
+use crate::store::database::Store;
+use crate::store::dialect::Dialect;
+use crate::store::error::StoreError;
+use crate::store::sql::Sql;
 
-use super::connection::APPLIED_VERSIONS;
 use super::embedded::{POSTGRES, SQLITE, ups};
+
+/// The versions whose migrations finished.
+static APPLIED_VERSIONS: Sql = Sql::Common("SELECT version FROM _sqlx_migrations WHERE success");
 
 impl Store {
     /// Whether the database lacks a migration that this program has.
@@ -11,18 +17,15 @@ impl Store {
     /// A newer database lacks none, so a running daemon stays ready while a newer
     /// program migrates.
     pub async fn migrations_pending(&self) -> Result<bool, StoreError> {
-        let migrations = match &self.engine {
-            Engine::Postgres(_) => &POSTGRES,
-            Engine::Sqlite(_) => &SQLITE,
+        let migrations = match self.dialect() {
+            Dialect::PostgresIcu | Dialect::PostgresLocale => &POSTGRES,
+            Dialect::SqliteFolded => &SQLITE,
         };
-        let applied: Result<Vec<i64>, StoreError> = reading!(self, |connection| {
-            sqlx::query_scalar::<_, i64>(APPLIED_VERSIONS)
-                .persistent(connection.persistent())
-                .fetch_all(&mut *connection)
-                .await
-        } => |versions| Ok(versions));
-        match applied {
-            Ok(applied) => Ok(ups(migrations).any(|one| !applied.contains(&one.version))),
+        match self.read(&APPLIED_VERSIONS, &args![]).await {
+            Ok(result) => {
+                let applied: Vec<i64> = result.column("version")?;
+                Ok(ups(migrations).any(|one| !applied.contains(&one.version)))
+            }
             Err(error) if error.wants_migration() => Ok(true),
             Err(error) => Err(error),
         }

@@ -1,8 +1,8 @@
 //! Refuses to migrate through a pooler.
 
 use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::ConnectError;
 use crate::store::connect::open_postgres;
+use crate::store::connect_error::ConnectError;
 use crate::store::server::{close_quietly, share_a_process};
 
 use super::error::MigrateError;

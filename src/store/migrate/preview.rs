@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use crate::config::DatabaseTarget;
+use crate::store::sql::quoted_name;
 
-use super::catalog::{Schema, quoted};
+use super::catalog::Schema;
 use super::connection::MigrationConnection;
 use super::embedded::{Direction, migrator};
 use super::error::MigrateError;
@@ -104,10 +105,10 @@ fn missing(before: &Schema, after: &Schema) -> Vec<Dropped> {
 
 fn count_query(dropped: &Dropped) -> Option<String> {
     if let Some(table) = dropped.what.strip_prefix("table ") {
-        return Some(format!("SELECT count(*) FROM {}", quoted(table)));
+        return Some(format!("SELECT count(*) FROM {}", quoted_name(table)));
     }
-    let column = quoted(dropped.what.strip_prefix("column ")?);
-    let table = quoted(dropped.of.as_deref()?);
+    let column = quoted_name(dropped.what.strip_prefix("column ")?);
+    let table = quoted_name(dropped.of.as_deref()?);
     Some(format!("SELECT count({column}) FROM {table}"))
 }
 
