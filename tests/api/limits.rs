@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Response;
 use rstest::rstest;
 use serde_json::json;
-use todoctl::config::{Config, IpNetwork, Secret};
+use todoctl::config::{Config, Secret};
 
 use crate::api::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt};
 use crate::api::headers::secured;
@@ -30,16 +30,9 @@ async fn statuses(count: usize, request: impl Fn() -> Request) -> Vec<u16> {
 }
 
 fn with_proxies(config: &mut Config) {
-    config.auth.trusted_proxies = vec![
-        IpNetwork {
-            address: "127.0.0.1".parse().unwrap(),
-            prefix: 32,
-        },
-        IpNetwork {
-            address: "10.0.0.0".parse().unwrap(),
-            prefix: 8,
-        },
-    ];
+    config.auth.trusted_proxies = ["127.0.0.1/32", "10.0.0.0/8"]
+        .map(|network| network.parse().unwrap())
+        .into();
 }
 
 async fn metric(daemon: &Daemon, name: &str) -> f64 {

@@ -88,6 +88,21 @@ async fn metrics(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(!text.contains("alice"));
 }
 
+/// What `todoctl doctor` reads of a daemon.
+#[rstest]
+#[tokio::test]
+async fn status(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let (status, body) = daemon.get("/status").anonymous().await;
+    assert_eq!(status, 200);
+    assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
+    assert!(body["pools"][0]["max"].as_u64().unwrap() >= 1, "{body}");
+    assert_eq!(
+        (&body["mails"], &body["last_reminder_run"]),
+        (&json!(null), &json!(null))
+    );
+}
+
 /// 7, 10.34: the documentation is a page by itself, and everything it loads is here.
 #[rstest]
 #[tokio::test]
