@@ -3,7 +3,6 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
-use warp::reply::Response;
 
 use crate::domain::{IdempotencyKey, NewTask, Task};
 use crate::store::{Once, Store};
@@ -11,6 +10,7 @@ use crate::store::{Once, Store};
 use super::conditional::represent_new;
 use super::error::ApiError;
 use super::input::{Code, ValidationErrors};
+use super::reply::Reply;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -19,16 +19,20 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The request's key, if it has one.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
+    let refuse = |problem| ApiError::Header {
+        name: "Idempotency-Key",
+        problem,
+    };
     let mut sent = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = sent.next() else {
         return Ok(None);
     };
     if sent.next().is_some() {
-        return Err(ApiError::bad_request("Idempotency-Key must be sent once"));
+        return Err(refuse("must be sent once".into()));
     }
     IdempotencyKey::new(value.as_bytes())
         .map(Some)
-        .map_err(|error| ApiError::bad_request(format!("Idempotency-Key: {error}")))
+        .map_err(|error| refuse(error.to_string().into()))
 }
 
 /// Creates a task, or gives the answer of when it was created before.
@@ -36,18 +40,15 @@ pub(super) async fn create_once(
     store: &Store,
     task: &NewTask,
     key: &IdempotencyKey,
-) -> Result<Response, ApiError> {
+) -> Result<Reply, ApiError> {
     // A task is texts, numbers and times, so writing it as JSON cannot fail.
     let answer = |task: &Task| serde_json::to_string(task).unwrap_or_default();
-    let digest = digest(task).map_err(ApiError::internal)?;
+    let digest = digest(task)?;
     match store.create_task_once(task, key, &digest, answer).await? {
         Once::Created(body) => Ok(represent_new(body.into_bytes())),
         Once::Repeated(body) => {
-            let mut response = represent_new(body.into_bytes());
-            response
-                .headers_mut()
-                .insert(REPLAYED, HeaderValue::from_static("true"));
-            Ok(response)
+            let reply = represent_new(body.into_bytes());
+            Ok(reply.with_header(REPLAYED, HeaderValue::from_static("true")))
         }
         Once::Reused => {
             let errors = ValidationErrors::single(

@@ -14,6 +14,7 @@ pub(crate) enum Location {
     Path,
     Query,
     Header,
+    Cookie,
     Body,
     /// A body that may hold a secret in any field: no error repeats a part of it (contract 10.7).
     SecretBody,
@@ -26,6 +27,7 @@ impl Location {
             Self::Path => "path.",
             Self::Query => "query.",
             Self::Header => "header.",
+            Self::Cookie => "cookie.",
             Self::Body | Self::SecretBody => "",
         }
     }
@@ -34,15 +36,12 @@ impl Location {
         self == Self::SecretBody
     }
 
-    pub fn is_body(self) -> bool {
-        matches!(self, Self::Body | Self::SecretBody)
-    }
-
     fn of_parameters(self) -> Option<ParameterIn> {
         match self {
             Self::Path => Some(ParameterIn::Path),
             Self::Query => Some(ParameterIn::Query),
             Self::Header => Some(ParameterIn::Header),
+            Self::Cookie => Some(ParameterIn::Cookie),
             Self::Body | Self::SecretBody => None,
         }
     }
@@ -144,8 +143,8 @@ impl Field {
         }
     }
 
-    /// An optional header.
-    pub(super) const fn header(
+    /// An optional header or cookie.
+    pub(super) const fn optional(
         name: &'static str,
         doc: &'static str,
         schema: fn() -> RefOr<Schema>,

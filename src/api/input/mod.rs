@@ -25,10 +25,10 @@ mod types;
 
 pub(crate) use declaration::Declaration;
 pub(crate) use errors::{Code, FieldError, ValidationErrors};
-pub(crate) use headers::{CHANGE_CONDITIONS, CREATE_ONCE, READ_CONDITIONS};
+pub(crate) use headers::{CHANGE_CONDITIONS, CREATE_ONCE, READ_CONDITIONS, REFRESH_COOKIES};
 pub(crate) use json::{BodyError, parse_json};
 pub(crate) use keys::SaveKey;
-pub(crate) use paths::{NotificationPath, TaskPath};
+pub(crate) use paths::{AssetPath, NotificationPath, TaskPath};
 pub(crate) use reader::{Input, Sources, read};
 pub(crate) use tasks::{BulkDelete, CompleteTask, CreateTask, ListTasks, Paging, UpdateTask};
 pub(crate) use types::{ItemId, RowId};

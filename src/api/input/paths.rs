@@ -2,7 +2,7 @@
 
 use super::presence::Required;
 use super::reader::input;
-use super::types::RowId;
+use super::types::{FileName, RowId};
 
 input! {
     /// A task's path.
@@ -19,5 +19,14 @@ input! {
     pub(crate) struct NotificationPath in Path {
         /// The notification's id.
         notification_id: Required<RowId>,
+    }
+}
+
+input! {
+    /// The path of a file of the documentation.
+    #[derive(Debug)]
+    pub(crate) struct AssetPath in Path {
+        /// The name of the file.
+        asset: Required<FileName>,
     }
 }
