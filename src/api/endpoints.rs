@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use http::{HeaderValue, Method};
 
 use crate::domain::{Notification, Task};
+use crate::services::daemon::DaemonStatus;
 
 use super::endpoint::{
     Answer, BodySchema, CachePolicy, Call, Content, Endpoint, Inputs, Listener, OnTimeout, Subtree,
@@ -18,7 +19,7 @@ use super::notifications::Notifications;
 use super::reply::Reply;
 use super::tasks::{BulkDeleted, TaskListAnswer};
 use super::tokens::{AccessToken, LoggedOut};
-use super::{api_keys, docs, health, metrics, notifications, openapi, tasks, tokens};
+use super::{api_keys, docs, health, metrics, notifications, openapi, status, tasks, tokens};
 
 /// What most endpoints have in common.
 const COMMON: Endpoint = Endpoint {
@@ -46,6 +47,18 @@ const PRECONDITION_FAILED: Answer = Answer::new(
     412,
     "Precondition failed: the ETag does not match",
     Content::Json(&[BodySchema::of::<PlainError>()]),
+);
+
+const ON_METRICS_LISTENER: Answer = Answer::new(
+    404,
+    "METRICS_ADDR is set, and that listener serves it",
+    Content::Json(&[BodySchema::of::<PlainError>()]),
+);
+
+const SERVER_ERROR: Answer = Answer::new(
+    500,
+    "Server error",
+    Content::Json(&[BodySchema::of::<ErrorEnvelope>()]),
 );
 
 const REPLAYED: (&str, &str) = (
@@ -349,6 +362,22 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             "Prometheus text",
             Content::Text("text/plain"),
         )],
+        listener: Listener::Metrics,
+        ..COMMON
+    },
+    Endpoint {
+        method: Method::GET,
+        path: "/status",
+        name: "status",
+        tag: "operations",
+        summary: "Get version, connection pools, mails and reminders",
+        handler: handler!(Open, status::status),
+        answers: &[
+            json!(200, "The daemon's state", DaemonStatus),
+            ON_METRICS_LISTENER,
+            SERVER_ERROR,
+        ],
+        cache: CachePolicy::NoStore,
         listener: Listener::Metrics,
         ..COMMON
     },

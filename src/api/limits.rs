@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::HeaderMap;
+use ipnet::IpNet;
 use prometheus::IntCounter;
 
-use crate::config::{AuthConfig, IpNetwork};
+use crate::config::AuthConfig;
 use crate::domain::{Timestamp, UserId};
 use crate::services::redis::RedisCounter;
 use crate::telemetry::Metrics;
@@ -28,7 +29,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(super) struct Limits {
     requests: Option<Limiter>,
     failures: Option<Limiter>,
-    trusted_proxies: Vec<IpNetwork>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 impl Limits {

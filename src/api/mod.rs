@@ -36,6 +36,7 @@ mod render;
 mod reply;
 mod router;
 mod server;
+mod status;
 mod tasks;
 mod tokens;
 

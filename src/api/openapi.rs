@@ -9,8 +9,8 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr,
-    ResponsesBuilder, Schema,
+    ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
+    PathItem, Ref, RefOr, ResponsesBuilder, Schema,
 };
 
 use super::auth::Access;
@@ -51,12 +51,17 @@ pub(super) fn document(endpoints: &[Endpoint]) -> OpenApi {
             .description(Some(description))
             .build()
     });
+    let license = LicenseBuilder::new()
+        .name(env!("CARGO_PKG_LICENSE"))
+        .identifier(Some(env!("CARGO_PKG_LICENSE")))
+        .build();
     OpenApiBuilder::new()
         .info(
             InfoBuilder::new()
                 .title("todoctl")
                 .version(env!("CARGO_PKG_VERSION"))
                 .description(Some(DESCRIPTION))
+                .license(Some(license))
                 .build(),
         )
         .paths(paths)
@@ -222,7 +227,8 @@ fn response(endpoint: &Endpoint, answer: &Answer) -> Response {
                 .header("X-RateLimit-Remaining", header(Type::Integer, "0"))
                 .header("X-RateLimit-Reset", text("When the limit is reset, in UTC"));
         }
-        503 => {
+        // The probes answer 503 without it.
+        503 if !matches!(endpoint.handler.run, Run::Open(_)) => {
             let seconds = "Seconds to wait before another attempt";
             response = response.header("Retry-After", header(Type::Integer, seconds));
         }
