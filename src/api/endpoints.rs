@@ -8,8 +8,7 @@ use crate::domain::{Notification, Task};
 use crate::services::daemon::DaemonStatus;
 
 use super::endpoint::{
-    Answer, BodySchema, CachePolicy, Call, Content, Endpoint, Inputs, Listener, OnTimeout, Subtree,
-    handler,
+    Answer, CachePolicy, Call, Content, Endpoint, Inputs, Listener, OnTimeout, Subtree, handler,
 };
 use super::error::ApiError;
 use super::error_body::{CodedError, ErrorEnvelope, PlainError};
@@ -21,61 +20,12 @@ use super::tasks::{BulkDeleted, TaskListAnswer};
 use super::tokens::{AccessToken, LoggedOut};
 use super::{api_keys, docs, health, metrics, notifications, openapi, status, tasks, tokens};
 
-/// What most endpoints have in common.
-const COMMON: Endpoint = Endpoint {
-    method: Method::GET,
-    path: "",
-    name: "",
-    tag: "",
-    summary: "",
-    description: "",
-    handler: handler!(Open, health::live),
-    headers: &[],
-    answers: &[],
-    cache: CachePolicy::Unspecified,
-    on_timeout: OnTimeout::Unavailable,
-    listener: Listener::Public,
+mod common;
+
+use common::{
+    DOCUMENTATION, KEYS, NOT_MODIFIED, NOTIFICATIONS, ON_METRICS_LISTENER, OPERATIONS,
+    PRECONDITION_FAILED, REPLAYED, SERVER_ERROR, SESSIONS, TASKS, json,
 };
-
-const NOT_MODIFIED: Answer = Answer::new(
-    304,
-    "Not modified: the client has the current version",
-    Content::Empty,
-);
-
-const PRECONDITION_FAILED: Answer = Answer::new(
-    412,
-    "Precondition failed: the ETag does not match",
-    Content::Json(&[BodySchema::of::<PlainError>()]),
-);
-
-const ON_METRICS_LISTENER: Answer = Answer::new(
-    404,
-    "METRICS_ADDR is set, and that listener serves it",
-    Content::Json(&[BodySchema::of::<PlainError>()]),
-);
-
-const SERVER_ERROR: Answer = Answer::new(
-    500,
-    "Server error",
-    Content::Json(&[BodySchema::of::<ErrorEnvelope>()]),
-);
-
-const REPLAYED: (&str, &str) = (
-    "Idempotency-Replayed",
-    "`true` if an earlier request with the same Idempotency-Key created the task",
-);
-
-/// A documented answer with a JSON body.
-macro_rules! json {
-    ($status:literal, $description:literal, $($body:ty)|+) => {
-        Answer::new(
-            $status,
-            $description,
-            Content::Json(&[$(BodySchema::of::<$body>()),+]),
-        )
-    };
-}
 
 /// Every endpoint. A slash more or less at the end of a path makes no difference.
 pub(super) static ENDPOINTS: &[Endpoint] = &[
@@ -83,7 +33,6 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         method: Method::GET,
         path: "/tasks/",
         name: "list_tasks",
-        tag: "tasks",
         summary: "List tasks",
         description: "Newest first.",
         handler: handler!(UserOrService, tasks::list_tasks),
@@ -94,13 +43,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             PRECONDITION_FAILED,
         ],
         cache: CachePolicy::RevalidatePrivate,
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::POST,
         path: "/tasks/",
         name: "create_task",
-        tag: "tasks",
         summary: "Create a task",
         handler: handler!(UserOrService, tasks::create_task),
         headers: &[CREATE_ONCE],
@@ -112,24 +60,22 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         on_timeout: OnTimeout::OutcomeUnknown {
             unless: "Idempotency-Key",
         },
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::POST,
         path: "/tasks/bulk-delete",
         name: "bulk_delete",
-        tag: "tasks",
         summary: "Delete several tasks",
         description: "An id that does not exist is no error.",
         handler: handler!(UserOrService, tasks::bulk_delete),
         answers: &[json!(200, "The outcome for each id", BulkDeleted)],
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::GET,
         path: "/tasks/{task_id}",
         name: "get_task",
-        tag: "tasks",
         summary: "Get a task",
         handler: handler!(UserOrService, tasks::get_task),
         headers: &[READ_CONDITIONS],
@@ -139,37 +85,34 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             PRECONDITION_FAILED,
         ],
         cache: CachePolicy::RevalidatePrivate,
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::PUT,
         path: "/tasks/{task_id}",
         name: "update_task",
-        tag: "tasks",
         summary: "Change the fields that are present",
         handler: handler!(UserOrService, tasks::update_task),
         headers: &[CHANGE_CONDITIONS],
         answers: &[json!(200, "The changed task", Task), PRECONDITION_FAILED],
         cache: CachePolicy::RevalidatePrivate,
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::PATCH,
         path: "/tasks/{task_id}",
         name: "complete_task",
-        tag: "tasks",
         summary: "Mark a task as completed or not completed",
         handler: handler!(UserOrService, tasks::complete_task),
         headers: &[CHANGE_CONDITIONS],
         answers: &[json!(200, "The changed task", Task), PRECONDITION_FAILED],
         cache: CachePolicy::RevalidatePrivate,
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::DELETE,
         path: "/tasks/{task_id}",
         name: "delete_task",
-        tag: "tasks",
         summary: "Delete a task and its notifications",
         handler: handler!(UserOrService, tasks::delete_task),
         headers: &[CHANGE_CONDITIONS],
@@ -177,23 +120,21 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             Answer::new(204, "The task is deleted", Content::Empty),
             PRECONDITION_FAILED,
         ],
-        ..COMMON
+        ..TASKS
     },
     Endpoint {
         method: Method::GET,
         path: "/notifications/",
         name: "list_notifications",
-        tag: "notifications",
         summary: "List the 50 newest notifications",
         handler: handler!(UserOrService, notifications::list_notifications),
         answers: &[json!(200, "The newest notifications", Notifications)],
-        ..COMMON
+        ..NOTIFICATIONS
     },
     Endpoint {
         method: Method::POST,
         path: "/notifications/read-all",
         name: "mark_all_read",
-        tag: "notifications",
         summary: "Mark all notifications as read",
         handler: handler!(UserOrService, notifications::mark_all_read),
         answers: &[Answer::new(
@@ -201,24 +142,22 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             "All notifications are read",
             Content::Empty,
         )],
-        ..COMMON
+        ..NOTIFICATIONS
     },
     Endpoint {
         method: Method::PATCH,
         path: "/notifications/{notification_id}/read",
         name: "mark_read",
-        tag: "notifications",
         summary: "Mark a notification as read",
         description: "Marking it again changes nothing.",
         handler: handler!(UserOrService, notifications::mark_read),
         answers: &[json!(200, "The changed notification", Notification)],
-        ..COMMON
+        ..NOTIFICATIONS
     },
     Endpoint {
         method: Method::POST,
         path: "/api/user-api-keys",
         name: "save_key",
-        tag: "keys",
         summary: "Save a provider key",
         description: "The provider has to accept the key. A user has five attempts an hour.",
         handler: handler!(User, api_keys::save_key),
@@ -234,13 +173,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 PlainError
             ),
         ],
-        ..COMMON
+        ..KEYS
     },
     Endpoint {
         method: Method::GET,
         path: "/api/user-api-keys/current",
         name: "key_status",
-        tag: "keys",
         summary: "Get the state of the stored provider key",
         description: "A service that sends X-User-ID and X-Service-Auth instead of a token gets \
                       the key itself.",
@@ -253,26 +191,24 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
                 PlainError | ErrorEnvelope
             ),
         ],
-        ..COMMON
+        ..KEYS
     },
     Endpoint {
         method: Method::DELETE,
         path: "/api/user-api-keys/current",
         name: "delete_key",
-        tag: "keys",
         summary: "Delete the stored provider key",
         handler: handler!(User, api_keys::delete_key),
         answers: &[
             json!(200, "The key is deleted", api_keys::KeyDeleted),
             json!(404, "No key is stored", PlainError),
         ],
-        ..COMMON
+        ..KEYS
     },
     Endpoint {
         method: Method::POST,
         path: "/api/auth/refresh",
         name: "refresh",
-        tag: "sessions",
         summary: "Get a new access token for the refresh token in the cookie",
         description: "The refresh token stays as it is.",
         handler: handler!(RefreshCookie, tokens::refresh),
@@ -292,13 +228,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         ],
         // RFC 6749, section 5.1.
         cache: CachePolicy::NoStore,
-        ..COMMON
+        ..SESSIONS
     },
     Endpoint {
         method: Method::POST,
         path: "/api/auth/logout",
         name: "logout",
-        tag: "sessions",
         summary: "Delete the refresh tokens in the cookies, and the cookies",
         description: "The access token stays valid until it expires.",
         handler: handler!(User, tokens::logout),
@@ -308,13 +243,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             ..json!(200, "Signed out", LoggedOut)
         }],
         cache: CachePolicy::NoStore,
-        ..COMMON
+        ..SESSIONS
     },
     Endpoint {
         method: Method::GET,
         path: "/health",
         name: "health",
-        tag: "operations",
         summary: "Check the service and its database",
         handler: handler!(Open, health::health),
         answers: &[
@@ -322,25 +256,23 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(503, "The database does not answer", Health),
         ],
         cache: CachePolicy::NoStore,
-        ..COMMON
+        ..OPERATIONS
     },
     Endpoint {
         method: Method::GET,
         path: "/health/live",
         name: "live",
-        tag: "operations",
         summary: "Check that the process runs",
         description: "The database is not asked.",
         handler: handler!(Open, health::live),
         answers: &[json!(200, "The process runs", ProbeStatus)],
         cache: CachePolicy::NoStore,
-        ..COMMON
+        ..OPERATIONS
     },
     Endpoint {
         method: Method::GET,
         path: "/health/ready",
         name: "ready",
-        tag: "operations",
         summary: "Check that the process can take requests",
         handler: handler!(Open, health::ready),
         answers: &[
@@ -348,13 +280,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(503, "Not ready", ProbeStatus),
         ],
         cache: CachePolicy::NoStore,
-        ..COMMON
+        ..OPERATIONS
     },
     Endpoint {
         method: Method::GET,
         path: "/metrics",
         name: "metrics",
-        tag: "operations",
         summary: "Get all metrics as Prometheus text",
         handler: handler!(Open, metrics::metrics),
         answers: &[Answer::new(
@@ -363,13 +294,12 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             Content::Text("text/plain"),
         )],
         listener: Listener::Metrics,
-        ..COMMON
+        ..OPERATIONS
     },
     Endpoint {
         method: Method::GET,
         path: "/status",
         name: "status",
-        tag: "operations",
         summary: "Get version, connection pools, mails and reminders",
         handler: handler!(Open, status::status),
         answers: &[
@@ -379,24 +309,22 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         ],
         cache: CachePolicy::NoStore,
         listener: Listener::Metrics,
-        ..COMMON
+        ..OPERATIONS
     },
     Endpoint {
         method: Method::GET,
         path: "/docs",
         name: "docs_page",
-        tag: "documentation",
         summary: "Read and try the API",
         handler: handler!(Open, docs::page),
         answers: &[Answer::new(200, "Swagger UI", Content::Text("text/html"))],
         cache: CachePolicy::Revalidate,
-        ..COMMON
+        ..DOCUMENTATION
     },
     Endpoint {
         method: Method::GET,
         path: "/docs/{asset}",
         name: "docs_asset",
-        tag: "documentation",
         summary: "Get a file of the page",
         handler: handler!(Open, docs::asset),
         answers: &[
@@ -404,31 +332,29 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(404, "There is no such file", PlainError),
         ],
         cache: CachePolicy::Revalidate,
-        ..COMMON
+        ..DOCUMENTATION
     },
     Endpoint {
         method: Method::GET,
         path: "/redoc",
         name: "redoc",
-        tag: "documentation",
         summary: "Redirect to `/docs`",
         handler: handler!(Open, docs::redoc),
         answers: &[Answer {
             headers: &[("Location", "`/docs`")],
             ..Answer::new(307, "To `/docs`", Content::Empty)
         }],
-        ..COMMON
+        ..DOCUMENTATION
     },
     Endpoint {
         method: Method::GET,
         path: "/openapi.json",
         name: "openapi",
-        tag: "documentation",
         summary: "Get this description",
         handler: handler!(Open, openapi_json),
         answers: &[Answer::new(200, "OpenAPI", Content::AnyJson)],
         cache: CachePolicy::Revalidate,
-        ..COMMON
+        ..DOCUMENTATION
     },
 ];
 
