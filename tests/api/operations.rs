@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use todoctl::api::route_table;
+use todoctl::api::endpoints;
 
 use crate::api::Fixture;
 use crate::api::daemon::{JWT_SECRET, claims, jwt, send};
@@ -109,10 +109,7 @@ on_both_engines! {
                 }
             }
         }
-        let table: BTreeSet<_> = route_table::ALL
-            .iter()
-            .flat_map(|route| route.methods.iter().map(|method| (route.template.to_owned(), method.to_string())))
-            .collect();
+        let table: BTreeSet<_> = endpoints().map(|(method, path)| (path.to_owned(), method.to_string())).collect();
         assert_eq!(documented, table);
         let references = document.to_string();
         for part in references.split("\"#/components/schemas/").skip(1) {

@@ -1,0 +1,4 @@
+//! Tests of all declarations.
+
+mod codes;
+mod schema;
