@@ -37,7 +37,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let explanation = explain(&message);
     match options.format {
-        Format::Table => output::data(&text(&explanation)),
+        Format::Table => output::data(&text(&explanation))?,
         Format::Json => output::json(&explanation)?,
     }
     Ok(ExitCode::from(u8::from(explanation.id.is_none())))
