@@ -119,7 +119,7 @@ async fn report_pending_migrations(context: &ApiContext) {
     let pending = context.store.migrations_pending().await.unwrap_or(false);
     context.metrics.migrations_pending.set(i64::from(pending));
     if pending {
-        tracing::warn!("migrations are pending; apply them with: todoctl migrate up");
+        tracing::warn!("migrations are pending: todoctl migrate up");
     }
 }
 
