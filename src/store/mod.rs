@@ -22,17 +22,18 @@ use crate::config::{DatabaseConfig, DatabaseTarget, HealthProbe, PostgresTarget,
 mod api_keys;
 mod auth_sessions;
 mod connect;
+mod connect_error;
 mod dialect;
 mod error;
 mod idempotency;
 mod key_cipher;
+mod known;
 pub mod messages;
 pub mod migrate;
 mod notifications;
 mod outbox;
 mod pool;
 mod pooled;
-mod probe;
 mod reminders;
 mod server;
 mod sessions;
@@ -43,19 +44,19 @@ mod values;
 pub use api_keys::{ATTEMPT_WINDOW, Attempts, StoredKey};
 pub use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
-pub use error::{ConnectError, ConnectFault, StoreError};
+pub use connect_error::ConnectError;
+pub use error::StoreError;
 pub use idempotency::Once;
 pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableError};
+pub use messages::ConnectFault;
 pub use notifications::NotificationList;
 pub use outbox::{OutboxEnd, OutboxMail, OutboxStatus};
 pub use pool::PoolStatus;
-pub use probe::{
-    Address, Capacity, EngineVersion, FileFacts, FileSystem, PreparedStatements, ProbeConnection,
-    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements,
-    resolve, shares_backend,
-};
 pub use reminders::{DueTask, MailTerms, Reminded, ReminderWindow};
 pub use sessions::{NewSession, Session, SessionHash};
+pub(crate) use connect::{open_postgres_within, wal_path};
+pub(crate) use known::known_message;
+pub(crate) use server::{backend_pid, share_a_process};
 pub use tasks::{Conditional, TaskFilter, TaskPage, TaskPosition, TaskSlice};
 
 use dialect::{Dialect, Sql};

@@ -1,0 +1,60 @@
+//! What answers at the daemon's addresses.
+
+use std::time::Duration;
+
+use crate::config::{HttpConfig, TelemetryConfig};
+use crate::services::daemon::{self, DaemonError, HealthAnswer, Metrics};
+
+pub(super) struct Daemon {
+    pub(super) health: Result<HealthAnswer, DaemonError>,
+    pub(super) metrics: Result<Metrics, DaemonError>,
+}
+
+impl Daemon {
+    pub(super) async fn observe(
+        http: &HttpConfig,
+        telemetry: &TelemetryConfig,
+        limit: Duration,
+    ) -> Self {
+        let base = daemon::local_address(http);
+        let metrics_base = match telemetry.metrics_addr {
+            Some(address) => daemon::local_address_of(address),
+            None => base.clone(),
+        };
+        let health = async {
+            let url = daemon::health_url(&base)?;
+            daemon::health(&url, limit).await
+        };
+        let (health, metrics) = tokio::join!(health, daemon::metrics(&metrics_base, limit));
+        Self { health, metrics }
+    }
+
+    /// Whether nothing listens at HOST and PORT.
+    pub(super) fn is_absent(&self) -> bool {
+        is_refused(&self.health)
+    }
+
+    /// Whether a todoctl daemon answers.
+    pub(super) fn is_todoctl(&self) -> bool {
+        self.has_metrics_of_todoctl()
+            || self
+                .health
+                .as_ref()
+                .is_ok_and(|answer| answer.database.is_some())
+    }
+
+    pub(super) fn has_metrics_of_todoctl(&self) -> bool {
+        let has_build_info =
+            |metrics: &Metrics| metrics.value("todoctl_build_info", &[]).is_some();
+        self.metrics.as_ref().is_ok_and(has_build_info)
+    }
+
+    /// Whether nothing listens at the metrics' address.
+    pub(super) fn has_free_metrics_address(&self) -> bool {
+        is_refused(&self.metrics)
+    }
+}
+
+fn is_refused<T>(answer: &Result<T, DaemonError>) -> bool {
+    matches!(answer, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"))
+}
