@@ -13,17 +13,17 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::config::Warning;
-use crate::diagnostics::doctor::{self, Group};
-use crate::diagnostics::{Check, Outcome, Report};
 
 use super::hint::Hint;
 
 mod error;
+pub(crate) mod report;
+mod terminal;
 
 pub use error::error;
 
@@ -84,65 +84,6 @@ fn lines_of(table: &Table) -> String {
     lines.join("\n")
 }
 
-/// Prints checks: a row each, then what to do about them.
-pub fn report(report: &Report, format: Format) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return json(report);
-    }
-    data(&report_table(report.checks()));
-    data(&report_end(report));
-    Ok(())
-}
-
-/// The same with a table for each group, which is what stands before the dot of an id.
-pub fn grouped_report(report: &Report, format: Format) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return json(report);
-    }
-    for group in Group::ALL {
-        let checks = report.checks().iter();
-        let here: Vec<Check> = checks
-            .filter(|check| doctor::selects(group.prefix(), check.id))
-            .cloned()
-            .collect();
-        if !here.is_empty() {
-            data(&format!("{}\n{}\n", group.title(), report_table(&here)));
-        }
-    }
-    data(report_end(report).trim_start());
-    Ok(())
-}
-
-/// Columns of fixed widths, so that long details wrap at the same place everywhere.
-const REPORT_COLUMNS: [(&str, u16); 3] = [("CHECK", 17), ("OUTCOME", 9), ("TIME", 10)];
-
-fn report_table(checks: &[Check]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    let width = match table.width() {
-        Some(width) if io::stdout().is_terminal() => width.max(PIPE_WIDTH),
-        _ => PIPE_WIDTH,
-    };
-    table.set_width(width);
-    let heading = REPORT_COLUMNS.map(|(name, _)| name);
-    table.set_header(heading.into_iter().chain(["DETAIL"]));
-    for check in checks {
-        let time = match check.outcome {
-            Outcome::Skip => String::new(),
-            _ => format!("{} ms", check.millis),
-        };
-        table.add_row([check.title, word(check.outcome), &time, &check.detail]);
-    }
-    for (index, (_, width)) in REPORT_COLUMNS.into_iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
-        }
-    }
-    lines_of(&table)
-}
-
 /// What a long command is doing, on a terminal; elsewhere nothing.
 #[derive(Debug)]
 pub struct Progress(ProgressBar);
@@ -167,48 +108,6 @@ impl Progress {
     pub fn end(self) {
         self.0.finish_and_clear();
     }
-}
-
-/// Words of their own rather than colours, so that a log shows the same.
-fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "ok",
-        Outcome::Warn => "WARN",
-        Outcome::Fail => "FAIL",
-        Outcome::Skip => "skipped",
-    }
-}
-
-/// What stands beneath a report's table.
-fn report_end(report: &Report) -> String {
-    let mut text = String::new();
-    // What is broken first: a warning may be gone with it.
-    let (broken, others): (Vec<_>, Vec<_>) = report
-        .checks()
-        .iter()
-        .partition(|check| check.outcome == Outcome::Fail);
-    for check in broken.into_iter().chain(others) {
-        if let Some(remedy) = &check.remedy {
-            if text.is_empty() {
-                text += "\nWhat to do:\n";
-            }
-            for line in remedy.lines() {
-                text += &format!("  {}: {line}\n", check.title);
-            }
-        }
-    }
-    let summary = report.summary();
-    let counts = [
-        (summary.pass, "ok"),
-        (summary.warn, "worth a look"),
-        (summary.fail, "failed"),
-        (summary.skip, "skipped"),
-    ];
-    let told = counts.iter().filter(|(count, _)| *count > 0);
-    let told: Vec<String> = told
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    text + "\n" + &told.join(", ")
 }
 
 /// Tells the person something that is not data.
@@ -245,35 +144,4 @@ pub fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diagnostics::check::{Name, Verdict};
-
-    #[test]
-    fn a_report_ends_with_remedies_and_counts() {
-        let (url, login) = (
-            Name {
-                id: "database.url",
-                title: "URL",
-            },
-            Name {
-                id: "database.login",
-                title: "Login",
-            },
-        );
-        let passed = url.done(Verdict::pass("fine"), Duration::ZERO);
-        assert_eq!(report_end(&Report::new(vec![passed.clone()])), "\n1 ok");
-        let failed = login.done(
-            Verdict::fail("no", "todoctl migrate up".to_owned()),
-            Duration::ZERO,
-        );
-        let skipped = login.skipped("not checked");
-        assert_eq!(
-            report_end(&Report::new(vec![passed, failed, skipped])),
-            "\nWhat to do:\n  Login: todoctl migrate up\n\n1 ok, 1 failed, 1 skipped"
-        );
-    }
 }

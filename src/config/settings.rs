@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 use url::Url;
 
@@ -11,7 +12,7 @@ use super::reader::Reader;
 use super::secrets::{SecretName, generated, generated_secret_path, weakness};
 use super::{
     AuthConfig, Config, ConfigError, DatabaseConfig, DatabaseTarget, Environment, HttpConfig,
-    IpNetwork, JobsConfig, Loaded, LogFormat, RotatingSecret, Secret, Source, TelemetryConfig,
+    JobsConfig, Loaded, LogFormat, RotatingSecret, Secret, Source, TelemetryConfig,
 };
 
 /// How many previous values of a secret are still tried.
@@ -275,20 +276,13 @@ pub(super) fn auth(
     })
 }
 
-fn network(text: &str) -> Result<IpNetwork, String> {
-    let wrong =
-        || format!("holds {text:?}, which is neither an address nor a range such as 10.0.0.0/8");
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.map_or(Ok(bits), |prefix| prefix.parse().map_err(|_| wrong()))?;
-    if prefix > bits {
-        return Err(wrong());
-    }
-    Ok(IpNetwork { address, prefix })
+/// A range such as `10.0.0.0/8`, or a single address.
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
+            format!("holds {text:?}, which is neither an address nor a range such as 10.0.0.0/8")
+        })
 }
 
 /// A secret that has to be there; made anew where the store is SQLite.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::services::daemon::Metrics;
+use crate::services::daemon::DaemonStatus;
 
 use super::check::{Check, Run, run};
 use super::context::Context;
@@ -13,8 +13,12 @@ use super::verdict::Verdict;
 pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.listen", "Address", Run::Now(listen)).needs(&["config.env_file"]),
     Check::new("daemon.port", "Port", run!(Always, port)).needs(&["config.env_file"]),
-    Check::new("daemon.metrics_port", "Metrics port", run!(Always, metrics_port))
-        .needs(&["daemon.port"]),
+    Check::new(
+        "daemon.metrics_port",
+        "Metrics port",
+        run!(Always, metrics_port),
+    )
+    .needs(&["daemon.port"]),
     Check::new("daemon.health", "Health", run!(Always, health)).needs(&["daemon.port"]),
     Check::new("daemon.version", "Version", run!(Always, version)).needs(&["daemon.port"]),
     Check::new("daemon.pool", "Pool", run!(Always, pool)).needs(&["daemon.port"]),
@@ -83,7 +87,7 @@ async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
     };
     let daemon = context.daemon(limit).await;
     if !daemon.is_absent() {
-        return match &daemon.metrics {
+        return match &daemon.status {
             Ok(_) => Verdict::pass(format!("the daemon listens on {address}")),
             Err(error) => Verdict::warn(
                 format!("the daemon does not answer on METRICS_ADDR={address}: {error}"),
@@ -107,7 +111,7 @@ async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
             format!("METRICS_ADDR=127.0.0.1:{}", address.port()),
         );
     }
-    if daemon.has_metrics_of_todoctl() {
+    if daemon.status.is_ok() {
         return Verdict::fail(
             format!("a todoctl daemon with another PORT listens on METRICS_ADDR={address}"),
             other_address,
@@ -147,66 +151,62 @@ async fn health(context: &Context, limit: Duration) -> Verdict {
     }
 }
 
-/// The verdict on the daemon's metrics, or why there are none.
-async fn of_metrics(
+/// The verdict on the daemon's status, or why there is none.
+async fn of_status(
     context: &Context,
     limit: Duration,
-    judge: impl FnOnce(&Metrics) -> Verdict,
+    verdict: impl FnOnce(&DaemonStatus) -> Verdict,
 ) -> Verdict {
     let daemon = context.daemon(limit).await;
-    match &daemon.metrics {
+    match &daemon.status {
         _ if daemon.is_absent() => Verdict::skip(NO_DAEMON),
-        Ok(metrics) => judge(metrics),
-        Err(error) => Verdict::skip(format!("skipped: no metrics: {error}")),
+        Ok(status) => verdict(status),
+        Err(error) => Verdict::skip(format!(
+            "skipped: the daemon's status is not known: {error}"
+        )),
     }
 }
 
 async fn version(context: &Context, limit: Duration) -> Verdict {
-    of_metrics(context, limit, compare_versions).await
+    of_status(context, limit, compare_versions).await
 }
 
-fn compare_versions(metrics: &Metrics) -> Verdict {
+fn compare_versions(status: &DaemonStatus) -> Verdict {
     let ours = env!("CARGO_PKG_VERSION");
-    let theirs = metrics.labels("todoctl_build_info", "version");
-    match theirs.first().map(String::as_str) {
-        Some(theirs) if theirs == ours => Verdict::pass(format!("{ours}, the same as this program")),
-        Some(theirs) => Verdict::warn(
-            format!("the daemon is {theirs}, this program is {ours}"),
-            "restart the daemon with this program, or use the program that started it".to_owned(),
-        ),
-        None => Verdict::warn("the daemon does not report its version", None),
+    let theirs = &status.version;
+    if theirs == ours {
+        return Verdict::pass(format!("{ours}, the same as this program"));
     }
+    Verdict::warn(
+        format!("the daemon is {theirs}, this program is {ours}"),
+        "restart the daemon with this program, or use the program that started it".to_owned(),
+    )
 }
 
 async fn pool(context: &Context, limit: Duration) -> Verdict {
-    of_metrics(context, limit, check_pools).await
+    of_status(context, limit, check_pools).await
 }
 
-fn check_pools(metrics: &Metrics) -> Verdict {
-    const NAME: &str = "db_pool_connections";
-    let mut pools = metrics.labels(NAME, "pool");
-    pools.dedup();
-    if pools.is_empty() {
-        return Verdict::skip("the daemon does not report its pools");
-    }
-    let mut texts = Vec::new();
-    let mut is_full = false;
-    for pool in &pools {
-        let state = |state| {
-            metrics
-                .value(NAME, &[("pool", pool), ("state", state)])
-                .unwrap_or(0.0)
-        };
-        let (size, idle, waiting, max) =
-            (state("size"), state("idle"), state("waiting"), state("max"));
-        texts.push(format!(
-            "{pool}: {} of {max} in use, {waiting} waiting",
-            (size - idle).max(0.0)
-        ));
-        // A pool of one writer is often busy; it is full only if a request waits for it.
-        is_full |= idle == 0.0 && size >= max && (waiting > 0.0 || max > 1.0);
-    }
+fn check_pools(status: &DaemonStatus) -> Verdict {
+    let texts: Vec<String> = status
+        .pools
+        .iter()
+        .map(|pool| {
+            format!(
+                "{}: {} of {} in use, {} waiting",
+                pool.name,
+                pool.size.saturating_sub(pool.idle),
+                pool.max,
+                pool.waiting
+            )
+        })
+        .collect();
     let detail = texts.join("; ");
+    // A pool of one writer is often busy; it is full only if a request waits for it.
+    let is_full = status
+        .pools
+        .iter()
+        .any(|pool| pool.idle == 0 && pool.size >= pool.max && (pool.waiting > 0 || pool.max > 1));
     if !is_full {
         return Verdict::pass(detail);
     }
@@ -217,38 +217,38 @@ fn check_pools(metrics: &Metrics) -> Verdict {
 }
 
 async fn mails(context: &Context, limit: Duration) -> Verdict {
-    of_metrics(context, limit, check_mails).await
+    of_status(context, limit, check_mails).await
 }
 
-fn check_mails(metrics: &Metrics) -> Verdict {
-    const NAME: &str = "mail_outbox_rows";
-    let Some(dead) = metrics.value(NAME, &[("state", "dead")]) else {
-        return Verdict::skip("the daemon has not looked at its mails yet");
+fn check_mails(status: &DaemonStatus) -> Verdict {
+    let Some(mails) = status.mails else {
+        return Verdict::skip("the daemon has not read its outbox yet");
     };
-    let waiting = metrics.value(NAME, &[("state", "pending")]).unwrap_or(0.0);
-    if dead == 0.0 {
-        return Verdict::pass(format!("none; {waiting} waiting"));
+    if mails.dead == 0 {
+        return Verdict::pass(format!("none; {} waiting", mails.pending));
     }
     Verdict::warn(
-        format!("{dead} mails were given up; {waiting} waiting"),
+        format!("{} mails were given up; {} waiting", mails.dead, mails.pending),
         "read in the daemon's log why each was refused; correct RESEND_API_KEY and EMAIL_FROM, then restart the daemon".to_owned(),
     )
 }
 
 async fn reminders(context: &Context, limit: Duration) -> Verdict {
-    let now = context.request.clock.now().unix_seconds() as f64;
-    of_metrics(context, limit, |metrics| check_reminders(metrics, now)).await
+    let now = context.request.clock.now().unix_seconds();
+    of_status(context, limit, |status| check_reminders(status, now)).await
 }
 
 /// `now` is in seconds since 1970.
-fn check_reminders(metrics: &Metrics, now: f64) -> Verdict {
-    let last = metrics.value("reminder_last_success_timestamp_seconds", &[]);
-    let Some(last) = last.filter(|last| *last > 0.0) else {
+fn check_reminders(status: &DaemonStatus, now: i64) -> Verdict {
+    let Some(last) = status.last_reminder_run else {
         return Verdict::skip("no reminder run has succeeded yet");
     };
-    let age = (now - last).max(0.0);
-    let detail = format!("the last successful run ended {:.0} min ago", age / 60.0);
-    if age <= REMINDERS_LATE.as_secs_f64() {
+    let age = Duration::from_secs(u64::try_from(now - last).unwrap_or_default());
+    let detail = format!(
+        "the last successful run ended {} min ago",
+        age.as_secs() / 60
+    );
+    if age <= REMINDERS_LATE {
         return Verdict::pass(detail);
     }
     Verdict::warn(
@@ -260,35 +260,71 @@ fn check_reminders(metrics: &Metrics, now: f64) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::Outcome::{self, Fail, Pass, Skip, Warn};
+    use crate::diagnostics::Outcome::{Fail, Pass, Skip, Warn};
+    use crate::services::daemon::{MailStatus, PoolStatus};
 
-    #[test]
-    fn pools() {
-        let outcome = |text: &str| check_pools(&Metrics::parse(text)).outcome;
-        let rows = |idle, waiting| {
-            format!(
-                "db_pool_connections{{pool=\"main\",state=\"idle\"}} {idle}\ndb_pool_connections{{pool=\"main\",state=\"max\"}} 30\ndb_pool_connections{{pool=\"main\",state=\"size\"}} 30\ndb_pool_connections{{pool=\"main\",state=\"waiting\"}} {waiting}\n"
-            )
-        };
-        assert_eq!(outcome(&rows(4, 0)), Pass);
-        assert_eq!(outcome(&rows(0, 0)), Warn);
-        assert_eq!(outcome(&rows(4, 1)), Pass);
-        assert_eq!(outcome(""), Skip);
+    fn status() -> DaemonStatus {
+        DaemonStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pools: vec![PoolStatus {
+                name: "main".to_owned(),
+                size: 30,
+                idle: 4,
+                waiting: 0,
+                max: 30,
+            }],
+            mails: None,
+            last_reminder_run: None,
+        }
     }
 
     #[test]
-    fn mails_and_reminders() {
-        let mails = |text: &str| check_mails(&Metrics::parse(text)).outcome;
-        assert_eq!(mails(""), Skip);
-        assert_eq!(mails("mail_outbox_rows{state=\"dead\"} 0"), Pass);
-        assert_eq!(mails("mail_outbox_rows{state=\"dead\"} 2"), Warn);
-        let reminders = |last: &str| -> Outcome {
-            let text = format!("reminder_last_success_timestamp_seconds {last}");
-            check_reminders(&Metrics::parse(&text), 10_000.0).outcome
+    fn versions() {
+        let mut status = status();
+        assert_eq!(compare_versions(&status).outcome, Pass);
+        status.version = "0.0.1".to_owned();
+        assert_eq!(compare_versions(&status).outcome, Warn);
+    }
+
+    #[test]
+    fn pools() {
+        let outcome = |idle, waiting, max| {
+            let mut status = status();
+            let pool = &mut status.pools[0];
+            (pool.idle, pool.waiting, pool.max, pool.size) = (idle, waiting, max, max);
+            check_pools(&status).outcome
         };
-        assert_eq!(reminders("0"), Skip);
-        assert_eq!(reminders("9900"), Pass);
-        assert_eq!(reminders("1000"), Warn);
+        assert_eq!(outcome(4, 0, 30), Pass);
+        assert_eq!(outcome(0, 0, 30), Warn);
+        assert_eq!(outcome(4, 1, 30), Pass);
+        assert_eq!(outcome(0, 0, 1), Pass);
+        assert_eq!(outcome(0, 1, 1), Warn);
+    }
+
+    #[test]
+    fn mails() {
+        let outcome = |dead| {
+            let mails = Some(MailStatus { pending: 1, dead });
+            check_mails(&DaemonStatus { mails, ..status() }).outcome
+        };
+        assert_eq!(check_mails(&status()).outcome, Skip);
+        assert_eq!(outcome(0), Pass);
+        assert_eq!(outcome(2), Warn);
+    }
+
+    #[test]
+    fn reminders() {
+        let outcome = |last| {
+            let last_reminder_run = Some(last);
+            let status = DaemonStatus {
+                last_reminder_run,
+                ..status()
+            };
+            check_reminders(&status, 10_000).outcome
+        };
+        assert_eq!(check_reminders(&status(), 10_000).outcome, Skip);
+        assert_eq!(outcome(9_900), Pass);
+        assert_eq!(outcome(1_000), Warn);
     }
 
     #[test]

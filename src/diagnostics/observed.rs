@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::config::{HttpConfig, TelemetryConfig};
-use crate::services::daemon::{self, DaemonError, HealthAnswer, Metrics};
+use crate::services::daemon::{self, DaemonError, DaemonStatus, HealthAnswer};
 
 pub(super) struct Daemon {
     pub(super) health: Result<HealthAnswer, DaemonError>,
-    pub(super) metrics: Result<Metrics, DaemonError>,
+    pub(super) status: Result<DaemonStatus, DaemonError>,
 }
 
 impl Daemon {
@@ -17,7 +17,7 @@ impl Daemon {
         limit: Duration,
     ) -> Self {
         let base = daemon::local_address(http);
-        let metrics_base = match telemetry.metrics_addr {
+        let status_base = match telemetry.metrics_addr {
             Some(address) => daemon::local_address_of(address),
             None => base.clone(),
         };
@@ -25,8 +25,8 @@ impl Daemon {
             let url = daemon::health_url(&base)?;
             daemon::health(&url, limit).await
         };
-        let (health, metrics) = tokio::join!(health, daemon::metrics(&metrics_base, limit));
-        Self { health, metrics }
+        let (health, status) = tokio::join!(health, daemon::status(&status_base, limit));
+        Self { health, status }
     }
 
     /// Whether nothing listens at HOST and PORT.
@@ -36,22 +36,16 @@ impl Daemon {
 
     /// Whether a todoctl daemon answers.
     pub(super) fn is_todoctl(&self) -> bool {
-        self.has_metrics_of_todoctl()
+        self.status.is_ok()
             || self
                 .health
                 .as_ref()
                 .is_ok_and(|answer| answer.database.is_some())
     }
 
-    pub(super) fn has_metrics_of_todoctl(&self) -> bool {
-        let has_build_info =
-            |metrics: &Metrics| metrics.value("todoctl_build_info", &[]).is_some();
-        self.metrics.as_ref().is_ok_and(has_build_info)
-    }
-
     /// Whether nothing listens at the metrics' address.
     pub(super) fn has_free_metrics_address(&self) -> bool {
-        is_refused(&self.metrics)
+        is_refused(&self.status)
     }
 }
 

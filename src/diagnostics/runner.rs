@@ -86,11 +86,13 @@ impl Runner<'_> {
                 Duration::ZERO,
             );
         }
-        let needed = checks().filter(|other| {
-            check.needs.contains(&other.id) && other.applies_to(self.context)
-        });
+        let needed = checks()
+            .filter(|other| check.needs.contains(&other.id) && other.applies_to(self.context));
         let results = join_all(needed.map(|other| self.result(other))).await;
-        let mut blocked = results.into_iter().flatten().filter_map(|one| one.blocks.as_ref());
+        let mut blocked = results
+            .into_iter()
+            .flatten()
+            .filter_map(|one| one.blocks.as_ref());
         if let Some(verdict) = blocked.next() {
             return RunResult {
                 is_cause: false,
@@ -117,7 +119,10 @@ impl Runner<'_> {
             return Verdict::skip("does not apply to this database");
         };
         timeout(limit + GRACE, running).await.unwrap_or_else(|_| {
-            Verdict::fail(format!("no answer within {} s", limit.as_secs().max(1)), None)
+            Verdict::fail(
+                format!("no answer within {} s", limit.as_secs().max(1)),
+                None,
+            )
         })
     }
 }

@@ -5,25 +5,31 @@ use std::time::Duration;
 use url::Url;
 
 use crate::services::reach::{self, ReachError, RedisAnswer};
+use crate::services::{key_provider, mail};
 
 use super::check::{Check, run};
 use super::context::Context;
 use super::verdict::Verdict;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("services.auth_server", "Auth server", run!(Always, auth_server))
-        .needs(&["config.env_file"]),
+    Check::new(
+        "services.auth_server",
+        "Auth server",
+        run!(Always, auth_server),
+    )
+    .needs(&["config.env_file"]),
     Check::new("services.redis", "Redis", run!(Always, redis)).needs(&["config.env_file"]),
-    Check::new("services.mail", "Mail", run!(Always, mail)).needs(&["config.env_file"]),
-    Check::new("services.key_provider", "Key provider", run!(Always, key_provider))
-        .needs(&["config.env_file"]),
+    Check::new("services.mail", "Mail", run!(Always, mail_provider)).needs(&["config.env_file"]),
+    Check::new(
+        "services.key_provider",
+        "Key provider",
+        run!(Always, key_provider),
+    )
+    .needs(&["config.env_file"]),
 ];
 
 /// What the auth server shows to anybody: the keys that it signs tokens with.
 const JWKS: &str = "/api/auth/jwks";
-
-const RESEND: &str = "https://api.resend.com";
-const GEMINI: &str = "https://generativelanguage.googleapis.com";
 
 async fn auth_server(context: &Context, limit: Duration) -> Verdict {
     let Some(base) = &context.audit.services.auth_server_url else {
@@ -36,9 +42,7 @@ async fn auth_server(context: &Context, limit: Duration) -> Verdict {
     match reach::http(&url, limit).await {
         Ok(200) => Verdict::pass(format!("{origin} publishes its keys")),
         Ok(status) => Verdict::warn(
-            format!(
-                "{origin}{JWKS} answers {status}, not 200: its tokens cannot be verified"
-            ),
+            format!("{origin}{JWKS} answers {status}, not 200: its tokens cannot be verified"),
             format!("curl -i {origin}{JWKS}; if that is another service, correct AUTH_SERVER_URL"),
         ),
         Err(error) => Verdict::fail(
@@ -52,8 +56,8 @@ async fn redis(context: &Context, limit: Duration) -> Verdict {
     let Some(url) = &context.audit.services.redis_url else {
         return Verdict::skip("REDIS_URL is not set: each daemon counts for itself");
     };
-    let has_password = Url::parse(url.expose())
-        .is_ok_and(|url| url.password().is_some_and(|one| !one.is_empty()));
+    let has_password =
+        Url::parse(url.expose()).is_ok_and(|url| url.password().is_some_and(|one| !one.is_empty()));
     match (reach::redis(url, limit).await, has_password) {
         (Ok(RedisAnswer::Open), _) => Verdict::pass("answers PONG"),
         (Ok(RedisAnswer::WantsPassword), true) => {
@@ -74,14 +78,12 @@ async fn redis(context: &Context, limit: Duration) -> Verdict {
     }
 }
 
-async fn mail(context: &Context, limit: Duration) -> Verdict {
+async fn mail_provider(context: &Context, limit: Duration) -> Verdict {
     let config = &context.audit.services;
     if config.resend_api_key.is_none() {
         return Verdict::skip("RESEND_API_KEY is not set: reminders are not mailed");
     }
-    let Some(base) = url_or(config.resend_api_url.as_ref(), RESEND) else {
-        return Verdict::skip("no endpoint");
-    };
+    let base = url_or(config.resend_api_url.as_ref(), mail::ENDPOINT);
     let origin = origin(&base);
     match reach::http(&base, limit).await {
         Ok(status) if status < 500 && config.email_from.is_none() => Verdict::warn(
@@ -101,9 +103,8 @@ async fn mail(context: &Context, limit: Duration) -> Verdict {
 }
 
 async fn key_provider(context: &Context, limit: Duration) -> Verdict {
-    let Some(base) = url_or(context.audit.services.gemini_api_url.as_ref(), GEMINI) else {
-        return Verdict::skip("no endpoint");
-    };
+    let config = &context.audit.services;
+    let base = url_or(config.gemini_api_url.as_ref(), key_provider::ENDPOINT);
     let origin = origin(&base);
     match reach::http(&base, limit).await {
         Ok(status) if status < 500 => Verdict::pass(format!("{origin} answers")),
@@ -115,16 +116,36 @@ async fn key_provider(context: &Context, limit: Duration) -> Verdict {
             format!(
                 "{origin} cannot be reached: {error}; no provider key can be saved until it can"
             ),
-            format!("curl -i {origin}; allow outgoing connections to it, or correct GEMINI_API_URL"),
+            format!(
+                "curl -i {origin}; allow outgoing connections to it, or correct GEMINI_API_URL"
+            ),
         ),
     }
 }
 
-fn url_or(url: Option<&Url>, default: &str) -> Option<Url> {
-    url.cloned().or_else(|| Url::parse(default).ok())
+/// The configured address, or the service's own.
+#[expect(
+    clippy::expect_used,
+    reason = "the addresses are constants, tested below"
+)]
+fn url_or(url: Option<&Url>, own: &'static str) -> Url {
+    let own = || Url::parse(own).expect("a constant address is a URL");
+    url.cloned().unwrap_or_else(own)
 }
 
 /// Scheme, host and port: path and query may hold secrets.
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses() {
+        for own in [mail::ENDPOINT, key_provider::ENDPOINT] {
+            assert_eq!(origin(&url_or(None, own)), own);
+        }
+    }
 }

@@ -11,16 +11,15 @@ use super::messages::{self, ConnectFault, KnownMessage};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the database {target}: {message}")]
 pub struct ConnectError {
-    /// The kind of fault.
-    pub fault: ConnectFault,
+    pub(crate) fault: ConnectFault,
     /// The URL without its password.
     pub target: String,
     /// What happened, in one line.
     pub message: String,
     /// What to do about it.
     pub remedy: String,
-    /// What is known about the message, if it is one that is known.
-    pub known: Option<&'static KnownMessage>,
+    /// The catalogue's entry for the message, if it has one.
+    pub(crate) known: Option<&'static KnownMessage>,
 }
 
 impl ConnectError {
@@ -80,7 +79,9 @@ impl ConnectError {
                 || "todoctl db check; the server's log says more".to_owned(),
                 |known| match target {
                     DatabaseTarget::Postgres(server) => known.remedy_at(server),
-                    DatabaseTarget::Sqlite(file) => known.remedy_for_file(&file.path.display().to_string()),
+                    DatabaseTarget::Sqlite(file) => {
+                        known.remedy_for_file(&file.path.display().to_string())
+                    }
                 },
             ),
             known,

@@ -10,9 +10,13 @@ use super::messages::{self, KnownMessage};
 ///
 /// Its `id` and `remedy()` hold nothing of the error's own text, so they may go to a log.
 pub(crate) fn known_message(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {
-    std::iter::successors(Some(error), |error| error.source())
-        .filter_map(of_one)
-        .last()
+    let mut known = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        known = of_one(error).or(known);
+        cause = error.source();
+    }
+    known
 }
 
 fn of_one(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {

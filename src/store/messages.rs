@@ -10,7 +10,5 @@ mod hosted;
 mod lookup;
 mod working;
 
-pub use entry::{ConnectFault, KnownMessage};
-pub use lookup::find;
-pub(crate) use entry::Retry;
-pub(crate) use lookup::{all, by_code, by_code_in, by_fault, by_id};
+pub(crate) use entry::{ConnectFault, KnownMessage, Retry};
+pub(crate) use lookup::{by_code, by_code_in, by_fault, by_id, find};

@@ -5,8 +5,8 @@ use sqlx::{PgConnection, Postgres};
 use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget};
 
 use super::connect::open_postgres;
-use super::dialect::Dialect;
 use super::connect_error::ConnectError;
+use super::dialect::Dialect;
 
 /// How often two connections are compared.
 const ROUNDS: usize = 5;

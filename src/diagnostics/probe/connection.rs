@@ -8,9 +8,7 @@ use sqlx::{Connection as _, Row as _};
 use tokio::time::timeout;
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
-use crate::store::{
-    ConnectError, SqliteAccess, StoreError, open_postgres_within, open_sqlite,
-};
+use crate::store::{ConnectError, SqliteAccess, StoreError, open_postgres_within, open_sqlite};
 
 const QUERY: &str = "SELECT 1";
 
@@ -79,7 +77,11 @@ impl Connection for ServerConnection {
 
 /// Closes a connection that nothing depends on.
 pub(super) async fn close(connection: PgConnection) {
-    log_failure(timeout(CLOSE_LIMIT, connection.close()).await.unwrap_or(Ok(())));
+    log_failure(
+        timeout(CLOSE_LIMIT, connection.close())
+            .await
+            .unwrap_or(Ok(())),
+    );
 }
 
 fn log_failure(closed: Result<(), sqlx::Error>) {

@@ -21,7 +21,10 @@ pub(crate) enum Address {
 }
 
 /// Resolves the server's host name.
-pub(crate) async fn resolve(server: &PostgresTarget, limit: Duration) -> Result<Address, ConnectError> {
+pub(crate) async fn resolve(
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Result<Address, ConnectError> {
     if server.host.starts_with('/') {
         let socket = format!("{}/.s.PGSQL.{}", server.host, server.port);
         return Ok(Address::Socket(socket.into()));

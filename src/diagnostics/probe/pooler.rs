@@ -7,9 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::{
-    ConnectError, StoreError, backend_pid, open_postgres_within, share_a_process,
-};
+use crate::store::{ConnectError, StoreError, backend_pid, open_postgres_within, share_a_process};
 
 use super::connection::close;
 

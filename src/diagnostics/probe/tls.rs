@@ -81,10 +81,7 @@ pub(crate) async fn inspect_tls(
             b'S' => {}
             b'N' => return Ok(TlsFinding::NotOffered),
             other => {
-                let wrong = format!(
-                    "it answered {:?} to the request for TLS",
-                    char::from(other)
-                );
+                let wrong = format!("it answered {:?} to the request for TLS", char::from(other));
                 return Err(ConnectError::from_sqlx(
                     &target,
                     &sqlx::Error::Protocol(wrong),

@@ -16,7 +16,7 @@ pub(crate) enum Retry {
 
 /// Why a database could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectFault {
+pub(crate) enum ConnectFault {
     HostNotFound,
     Refused,
     TimedOut,
@@ -50,9 +50,9 @@ pub enum ConnectFault {
 
 /// A message of a database, a pooler or the system, and what it means.
 #[derive(Debug, PartialEq, Eq)]
-pub struct KnownMessage {
+pub(crate) struct KnownMessage {
     /// Stable, such as `neon.endpoint-disabled`.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// The kind of fault when the message ends an attempt to connect.
     pub(crate) fault: ConnectFault,
     /// The message contains one of these texts; `*` stands for anything. Lower case.
@@ -69,8 +69,7 @@ pub struct KnownMessage {
 
 impl KnownMessage {
     /// What to do when it is not known which server or file the message comes from.
-    #[must_use]
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         let is_file = self.id.starts_with("sqlite.");
         self.remedy_for_file(if is_file { "FILE" } else { "HOST:PORT" })
     }

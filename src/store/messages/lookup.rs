@@ -9,13 +9,12 @@ use super::working::WORKING;
 const CODE_WORDS: [&str; 3] = ["sqlstate", "code", "error"];
 
 /// Every known message; special ones come before general ones.
-pub(crate) fn all() -> impl Iterator<Item = &'static KnownMessage> {
+fn all() -> impl Iterator<Item = &'static KnownMessage> {
     HOSTED.iter().chain(CONNECTING).chain(WORKING)
 }
 
 /// The message that `text` contains. The catalogue's order decides between several.
-#[must_use]
-pub fn find(text: &str) -> Option<&'static KnownMessage> {
+pub(crate) fn find(text: &str) -> Option<&'static KnownMessage> {
     let text = text.to_lowercase();
     all().find(|one| one.patterns.iter().any(|pattern| contains(&text, pattern)))
 }
@@ -92,10 +91,9 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), count, "ids are unique");
         for one in all() {
-            assert!(
-                !one.meaning.is_empty() && !one.remedy.is_empty(),
-                "{one:?}"
-            );
+            assert!(!one.meaning.is_empty() && !one.remedy.is_empty(), "{one:?}");
+            let remedy = one.remedy();
+            assert!(!remedy.contains('{'), "{}: {remedy}", one.id);
             for pattern in one.patterns {
                 assert_eq!(*pattern, pattern.to_lowercase(), "{}", one.id);
                 let said = pattern.replace('*', " something ");
@@ -180,10 +178,7 @@ mod tests {
             ConnectFault::TooManyConnections
         );
         let line = "2031-01-01 12:00 UTC [77] 57P03: the database system is starting up";
-        assert_eq!(
-            by_code_in(line).unwrap().fault,
-            ConnectFault::Starting
-        );
+        assert_eq!(by_code_in(line).unwrap().fault, ConnectFault::Starting);
         assert_eq!(by_code_in("nothing at all"), None);
     }
 
@@ -193,6 +188,9 @@ mod tests {
             "this ip 1.2.3.4 is not allowed",
             "this ip*is not allowed"
         ));
-        assert!(!contains("is not allowed: this ip", "this ip*is not allowed"));
+        assert!(!contains(
+            "is not allowed: this ip",
+            "this ip*is not allowed"
+        ));
     }
 }
