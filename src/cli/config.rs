@@ -101,11 +101,11 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
                     entry.source.to_owned(),
                 ]
             });
-            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect());
+            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect())?;
         }
         ShowFormat::Env => {
             let lines: Vec<String> = entries.iter().map(line).collect();
-            output::data(&lines.join("\n"));
+            output::data(&lines.join("\n"))?;
         }
         ShowFormat::Json => output::json(&Variables {
             schema: 1,

@@ -21,33 +21,33 @@ Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing.";
 const BUDGET: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Check the connection to the database, its state and its limits, step by step
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckOptions),
 }
 
 #[derive(Debug, clap::Args)]
-pub struct CheckOptions {
+pub(crate) struct CheckOptions {
     /// Check this URL instead of the configured one; `-` reads it from standard input, which
     /// keeps a password out of the process list
     #[arg(long, value_name = "URL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// How many daemons share the server's connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub replicas: u16,
+    pub(crate) replicas: u16,
     /// Exit with 1 on warnings too
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// Print every check, also those that passed
     #[arg(long, short)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// How the report is printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
-pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(options) => check(options, context).await,
     }

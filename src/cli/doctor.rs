@@ -25,26 +25,26 @@ A selected check runs after the checks that it needs; of those, only the ones th
 in the report.
 
 Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing.")]
-pub struct Options {
+pub(crate) struct Options {
     /// Run only this check, or the checks of this group: config, database, services, daemon.
     #[arg(long, value_name = "ID")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Exit with 1 on warnings too.
     #[arg(long)]
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// How many daemons share the database server's connections.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub replicas: u16,
+    pub(crate) replicas: u16,
     /// Print every check, also those that passed.
     #[arg(long, short)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// How the report is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
 /// Runs the command. A broken `.env` file is a finding of the report.
-pub async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let only: Vec<&str> = options.only.iter().map(String::as_str).collect();
     for wanted in &only {
         if !diagnostics::ids().any(|id| diagnostics::selects(wanted, id)) {

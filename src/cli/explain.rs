@@ -20,15 +20,15 @@ Examples:
 Of several lines, the last known message is explained. JSON logs are understood.
 
 Exit codes: 0 the message is known, 1 it is unknown, 2 error.")]
-pub struct Options {
+pub(crate) struct Options {
     /// A message or a log line; `-` or nothing reads standard input.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let message = match options.message.as_deref() {
         None | Some("-") => input::text()?,
         Some(message) => message.trim().to_owned(),
@@ -38,7 +38,7 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let explanation = explain(&message);
     match options.format {
-        Format::Table => output::data(&text(&explanation)),
+        Format::Table => output::data(&text(&explanation))?,
         Format::Json => output::json(&explanation)?,
     }
     Ok(ExitCode::from(u8::from(explanation.id.is_none())))

@@ -1,12 +1,11 @@
-//! The one place that writes to stdout and stderr.
+//! The only code that writes to stdout and stderr.
 //!
-//! Data on stdout; notes, questions and errors on stderr, so that a pipe sees
-//! data alone. Nothing depends on colour.
+//! Data goes to stdout; notes, questions and errors go to stderr.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "this is the one place"
+    reason = "only this module prints"
 )]
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -26,54 +25,72 @@ pub(crate) mod report;
 mod terminal;
 
 pub use error::error;
+pub(crate) use terminal::{Tone, stdout_has_colour};
 
 /// How data is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     #[default]
     Table,
-    /// For programs; the names in it are stable.
+    /// JSON for programs; its keys are stable.
     Json,
 }
 
-/// Prints data as it is, with a line break behind it.
+/// Prints data, followed by a line break.
 ///
-/// A reader that went away (`todoctl … | head`) is no fault.
-pub fn data(text: &str) {
+/// A closed pipe (`todoctl … | head`) is success: its reader has read what it wanted.
+pub(crate) fn data(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Hint::of(
+            error,
+            "cannot write to standard output",
+            "free disk space, or send the output somewhere else",
+        )
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 /// Prints data as indented JSON.
-pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    data(&serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?);
-    Ok(())
+pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    data(&serde_json::to_string_pretty(value).context("cannot write the answer as JSON")?)
 }
 
-/// A terminal of the usual size; a pipe, which has none, is taken for one.
-const PIPE_WIDTH: u16 = 80;
-
-/// Prints data as a table that fits the terminal; no rows print the heading alone.
-pub fn table(heading: &[&str], rows: Vec<Vec<String>>) {
-    data(&table_text(heading, rows, ContentArrangement::Dynamic));
+/// Prints a table: as wide as the terminal, or one line a row when stdout is no terminal.
+pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    toned_table(heading, rows, &[])
 }
 
-/// The same with each value on one line, however long, so that it can be copied.
-pub fn unbroken_table(heading: &[&str], rows: Vec<Vec<String>>) {
-    data(&table_text(heading, rows, ContentArrangement::Disabled));
+/// The same with colours for the words of a column that holds outcomes or states.
+pub(crate) fn toned_table(
+    heading: &[&str],
+    rows: Vec<Vec<String>>,
+    tones: &[(&str, Tone)],
+) -> anyhow::Result<()> {
+    let text = table_text(heading, rows, terminal::width());
+    data(&in_colour(text, tones))
 }
 
-fn table_text(heading: &[&str], rows: Vec<Vec<String>>, fit: ContentArrangement) -> String {
+/// Prints a table with each value on one line, whatever its length, so that it can be copied.
+pub(crate) fn unbroken_table(heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    data(&table_text(heading, rows, None))
+}
+
+fn table_text(heading: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(fit)
         .set_header(heading.to_vec())
         .add_rows(rows);
-    if !io::stdout().is_terminal() {
-        table.set_width(PIPE_WIDTH);
-    }
+    match width {
+        Some(width) => table
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_width(width),
+        None => table.set_content_arrangement(ContentArrangement::Disabled),
+    };
     lines_of(&table)
 }
 
@@ -84,39 +101,64 @@ fn lines_of(table: &Table) -> String {
     lines.join("\n")
 }
 
-/// What a long command is doing, on a terminal; elsewhere nothing.
+fn in_colour(text: String, tones: &[(&str, Tone)]) -> String {
+    if stdout_has_colour() {
+        coloured(&text, tones)
+    } else {
+        text
+    }
+}
+
+/// Colours the first of the words in each line that stands alone.
+///
+/// The colours are added after the layout, which would count their bytes as columns.
+fn coloured(text: &str, tones: &[(&str, Tone)]) -> String {
+    let line = |line: &str| {
+        let found = tones.iter().filter_map(|(word, tone)| {
+            let at = format!("{line} ").find(&format!(" {word} "))? + 1;
+            Some((at, *word, *tone))
+        });
+        match found.min_by_key(|(at, ..)| *at) {
+            Some((at, word, tone)) => {
+                let (before, after) = (&line[..at], &line[at + word.len()..]);
+                format!("{before}{}{after}", tone.paint(word))
+            }
+            None => line.to_owned(),
+        }
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A spinner on stderr while a command works; invisible unless stderr is a terminal.
 #[derive(Debug)]
-pub struct Progress(ProgressBar);
+pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Shows `text` on stderr until [`Progress::end`].
-    #[must_use]
-    pub fn start(text: &'static str) -> Self {
-        // The library draws on terminals only.
+    pub(crate) fn start(text: &'static str) -> Self {
         let bar = ProgressBar::new_spinner().with_message(text);
         bar.enable_steady_tick(Duration::from_millis(120));
         Self(bar)
     }
 
     /// Adds that `what` is done.
-    pub fn done(&self, what: &str) {
+    pub(crate) fn done(&self, what: &str) {
         self.0
             .set_message(format!("{}; {what}: done", self.0.message()));
     }
 
-    /// Takes the line away.
-    pub fn end(self) {
+    /// Removes the spinner.
+    pub(crate) fn end(self) {
         self.0.finish_and_clear();
     }
 }
 
-/// Tells the person something that is not data.
-pub fn note(text: &str) {
+/// Prints a note to stderr. If stderr cannot be written, there is nowhere left to say so.
+pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Tells what is unwise in the configuration.
-pub fn warnings(warnings: &[Warning]) {
+/// Prints configuration warnings to stderr.
+pub(crate) fn warnings(warnings: &[Warning]) {
     for warning in warnings {
         note(&format!(
             "warning: {}: {}",
@@ -125,23 +167,59 @@ pub fn warnings(warnings: &[Warning]) {
     }
 }
 
-/// Asks before something is destroyed; `yes` answers in advance.
-///
-/// Without a terminal nobody can answer, so there it is an error that names `--yes`.
-pub fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
+/// Asks for confirmation before something is destroyed; `yes` (from `--yes`) confirms it.
+pub(crate) fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
     if yes {
         return Ok(true);
     }
     if !io::stdin().is_terminal() {
-        return Err(Hint::new(
-            format!("nobody is there to answer: {question}"),
-            "add --yes if that is what you want",
-        )
-        .into());
+        let what = format!("Not a terminal, so this cannot be asked: {question}");
+        return Err(Hint::new(what, "add --yes to confirm").into());
     }
     eprint!("{question} [y/N] ");
     io::stderr().flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: &str = "postgresql://todo@a-rather-long-host-name.eu-central-1.aws.example.com:5432/todo?sslmode=verify-full";
+
+    fn sample(width: Option<u16>) -> String {
+        let row = |id: &str, value: &str| vec![id.to_owned(), value.to_owned()];
+        let rows = vec![row("1", "short"), row("2", LONG)];
+        table_text(&["ID", "VALUE"], rows, width)
+    }
+
+    #[test]
+    fn a_pipe_gets_one_line_a_row() {
+        let text = sample(None);
+        assert_eq!(text.lines().count(), 3, "{text}");
+        assert!(text.contains(LONG), "{text}");
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        for width in [80, 100, 140] {
+            let text = sample(Some(width));
+            let widest = text.lines().map(str::len).max();
+            assert!(widest <= Some(width.into()), "{text}");
+        }
+        assert_eq!(sample(Some(140)).lines().count(), 3);
+    }
+
+    #[test]
+    fn the_first_outcome_of_a_line_is_coloured() {
+        let tones = [("ok", Tone::Good), ("FAIL", Tone::Bad)];
+        let painted = Tone::Bad.paint("FAIL");
+        assert_eq!(
+            coloured(" Login  FAIL  not ok \n token  4", &tones),
+            format!(" Login  {painted}  not ok \n token  4")
+        );
+        assert!(coloured(" 1  ok", &tones).ends_with(&Tone::Good.paint("ok")));
+    }
 }

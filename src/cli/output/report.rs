@@ -14,8 +14,7 @@ pub(crate) fn print(report: &Report, format: Format, verbose: bool) -> anyhow::R
                 width: terminal::width().map(usize::from),
                 colour: stdout_has_colour(),
             };
-            data(&layout.report(report, verbose));
-            Ok(())
+            data(&layout.report(report, verbose))
         }
     }
 }
