@@ -64,6 +64,7 @@ impl Audit {
     }
 
     /// Where the database is, if that is understood.
+    #[must_use]
     pub fn target(&self) -> Option<&DatabaseTarget> {
         self.database.as_ref().map(|database| &database.target)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::{Outcome, Verdict};
-use crate::store::messages;
+use crate::store::messages::{self, KnownMessage};
 use crate::store::migrate::{self, Migration, State};
 
 const UP: &str = "todoctl migrate up";
@@ -73,7 +73,7 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
     } else if !unknown.is_empty() {
         // The next start is refused; a running daemon continues.
         let known = messages::by_id("todoctl.newer-database");
-        Verdict::fail(detail, known.map(|known| known.remedy()))
+        Verdict::fail(detail, known.map(KnownMessage::remedy))
     } else {
         Verdict::pass(detail)
     }

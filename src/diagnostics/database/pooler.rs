@@ -7,7 +7,7 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages;
+use crate::store::messages::{self, KnownMessage};
 
 use super::fault::cannot_connect;
 
@@ -57,7 +57,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
         let detail = format!(
             "{detail}; migrations need a direct connection, and DATABASE_URL_UNPOOLED is not set"
         );
-        let unpooled = messages::by_id("todoctl.through-pooler").map(|known| known.remedy());
+        let unpooled = messages::by_id("todoctl.through-pooler").map(KnownMessage::remedy);
         let mode = (!configured).then(|| MODE.to_owned());
         let remedies: Vec<String> = mode.into_iter().chain(unpooled).collect();
         let remedy = remedies.join("\n");
