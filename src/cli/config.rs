@@ -1,14 +1,15 @@
 //! `todoctl config`: what is configured, and whether it is whole.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::{Entry, inventory};
-use crate::diagnostics::{Report, config};
+use crate::diagnostics;
 
 use super::context::Context;
-use super::output::{self, Format};
+use super::output::{self, Format, report};
 
 /// Looks at the configuration; changes nothing.
 #[derive(Debug, clap::Subcommand)]
@@ -24,13 +25,13 @@ A secret is shown as its length and a fingerprint, the first 16 bits of a hash: 
 services have the same secret if the fingerprints are the same. That gives nothing of a
 random secret away. A guessable one could be confirmed by it, so weak secrets have none.")]
     Show(ShowOptions),
-    /// List everything that is wrong or unwise.
+    /// Check the configuration: errors, weak secrets, misspelt names.
     #[command(after_help = "\
 Examples:
   todoctl config check
   todoctl --env-file production.env config check --strict
 
-Exit codes: 0 nothing is wrong, 1 something is, 2 it could not look.")]
+Exit codes: 0 no check failed, 1 a check failed, 2 error.")]
     Check(CheckOptions),
 }
 
@@ -57,13 +58,19 @@ pub enum ShowFormat {
 /// How `config check` answers.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
-    /// End with 1 also when something is worth a look.
+    /// Exit with 1 on warnings too.
     #[arg(long)]
     pub strict: bool,
+    /// Print every check, also those that passed.
+    #[arg(long, short)]
+    pub verbose: bool,
     /// How the report is printed.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
+
+/// These checks only read files.
+const BUDGET: Duration = Duration::from_secs(10);
 
 /// What is printed as JSON; the names are stable.
 #[derive(Debug, Serialize)]
@@ -73,10 +80,10 @@ struct Variables {
 }
 
 /// Runs the command.
-pub fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Show(options) => show(options, context),
-        Command::Check(options) => check(options, context),
+        Command::Check(options) => check(options, context).await,
     }
 }
 
@@ -122,8 +129,15 @@ fn line(entry: &Entry) -> String {
     }
 }
 
-fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let report = Report::new(config::checks(context.source(), context.broken()));
-    output::report(&report, options.format)?;
+async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let checks = diagnostics::Context::new(diagnostics::Request {
+        source: context.source().clone(),
+        broken: context.broken().cloned(),
+        clock: context.clock(),
+        replicas: 1,
+        file_must_exist: false,
+    });
+    let report = diagnostics::run(&checks, &["config"], BUDGET, |_| ()).await;
+    report::print(&report, options.format, options.verbose)?;
     Ok(ExitCode::from(report.exit_code(options.strict)))
 }

@@ -69,18 +69,6 @@ impl Context {
         Ok(warned(DatabaseConfig::load(&self.source)?))
     }
 
-    /// The database alone, with what is wrong with it as a value and nothing printed.
-    pub fn database_unprinted(&self) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        DatabaseConfig::load(&self.source)
-    }
-
-    /// The database at another URL, with the other variables as they are.
-    pub fn database_at(&self, url: &str) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        let mut source = self.source.clone();
-        source.replace("DATABASE_URL", url);
-        DatabaseConfig::load(&source)
-    }
-
     /// The database, and the secret under which session tokens are stored.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
         Ok(warned(crate::config::load_database_and_session_secret(

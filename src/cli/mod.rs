@@ -124,7 +124,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Doctor(options) => block_on(doctor::run(options, &lenient())),
         Command::Explain(options) => explain::run(options),
-        Command::Config(command) => config::run(command, &lenient()),
+        Command::Config(command) => block_on(config::run(command, &lenient())),
         Command::Session(command) => block_on(session::run(command, &context()?)),
         Command::Openapi => openapi::run(),
         Command::Completions(options) => completions::run(options),

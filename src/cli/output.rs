@@ -12,17 +12,16 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::config::Warning;
-use crate::diagnostics::doctor::{self, Group};
-use crate::diagnostics::{Check, Outcome, Report};
 
 use super::hint::Hint;
 
 mod error;
+pub(crate) mod report;
 mod terminal;
 
 pub use error::error;
@@ -130,62 +129,6 @@ fn coloured(text: &str, tones: &[(&str, Tone)]) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Prints checks: a row each, then what to do about them.
-pub fn report(report: &Report, format: Format) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return json(report);
-    }
-    data(&report_table(report.checks()))?;
-    data(&report_end(report))
-}
-
-/// The same with a table for each group, which is what stands before the dot of an id.
-pub fn grouped_report(report: &Report, format: Format) -> anyhow::Result<()> {
-    if format == Format::Json {
-        return json(report);
-    }
-    for group in Group::ALL {
-        let checks = report.checks().iter();
-        let here: Vec<Check> = checks
-            .filter(|check| doctor::selects(group.prefix(), check.id))
-            .cloned()
-            .collect();
-        if !here.is_empty() {
-            data(&format!("{}\n{}\n", group.title(), report_table(&here)))?;
-        }
-    }
-    data(report_end(report).trim_start())
-}
-
-/// How wide a report is where stdout is no terminal.
-const PIPE_WIDTH: u16 = 80;
-
-/// Columns of fixed widths, so that long details wrap at the same place everywhere.
-const REPORT_COLUMNS: [(&str, u16); 3] = [("CHECK", 17), ("OUTCOME", 9), ("TIME", 10)];
-
-fn report_table(checks: &[Check]) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(terminal::width().unwrap_or(PIPE_WIDTH));
-    let heading = REPORT_COLUMNS.map(|(name, _)| name);
-    table.set_header(heading.into_iter().chain(["DETAIL"]));
-    for check in checks {
-        let time = match check.outcome {
-            Outcome::Skip => String::new(),
-            _ => format!("{} ms", check.millis),
-        };
-        table.add_row([check.title, word(check.outcome), &time, &check.detail]);
-    }
-    for (index, (_, width)) in REPORT_COLUMNS.into_iter().enumerate() {
-        if let Some(column) = table.column_mut(index) {
-            column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
-        }
-    }
-    in_colour(lines_of(&table), &OUTCOMES)
-}
-
 /// A spinner on stderr while a command works; invisible unless stderr is a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
@@ -207,55 +150,6 @@ impl Progress {
     pub(crate) fn end(self) {
         self.0.finish_and_clear();
     }
-}
-
-/// The colours of the words below.
-const OUTCOMES: [(&str, Tone); 4] = [
-    ("ok", Tone::Good),
-    ("WARN", Tone::Attention),
-    ("FAIL", Tone::Bad),
-    ("skipped", Tone::Muted),
-];
-
-fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "ok",
-        Outcome::Warn => "WARN",
-        Outcome::Fail => "FAIL",
-        Outcome::Skip => "skipped",
-    }
-}
-
-/// What stands beneath a report's table.
-fn report_end(report: &Report) -> String {
-    let mut text = String::new();
-    // What is broken first: a warning may be gone with it.
-    let (broken, others): (Vec<_>, Vec<_>) = report
-        .checks()
-        .iter()
-        .partition(|check| check.outcome == Outcome::Fail);
-    for check in broken.into_iter().chain(others) {
-        if let Some(remedy) = &check.remedy {
-            if text.is_empty() {
-                text += "\nWhat to do:\n";
-            }
-            for line in remedy.lines() {
-                text += &format!("  {}: {line}\n", check.title);
-            }
-        }
-    }
-    let summary = report.summary();
-    let counts = [
-        (summary.pass, "ok"),
-        (summary.warn, "with warnings"),
-        (summary.fail, "failed"),
-        (summary.skip, "skipped"),
-    ];
-    let told = counts.iter().filter(|(count, _)| *count > 0);
-    let told: Vec<String> = told
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    text + "\n" + &told.join(", ")
 }
 
 /// Prints a note to stderr. If stderr cannot be written, there is nowhere left to say so.
@@ -292,7 +186,6 @@ pub(crate) fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::check::{Name, Verdict};
 
     const LONG: &str = "postgresql://todo@a-rather-long-host-name.eu-central-1.aws.example.com:5432/todo?sslmode=verify-full";
 
@@ -328,30 +221,5 @@ mod tests {
             format!(" Login  {painted}  not ok \n token  4")
         );
         assert!(coloured(" 1  ok", &tones).ends_with(&Tone::Good.paint("ok")));
-    }
-
-    #[test]
-    fn a_report_ends_with_remedies_and_counts() {
-        let (url, login) = (
-            Name {
-                id: "database.url",
-                title: "URL",
-            },
-            Name {
-                id: "database.login",
-                title: "Login",
-            },
-        );
-        let passed = url.done(Verdict::pass("fine"), Duration::ZERO);
-        assert_eq!(report_end(&Report::new(vec![passed.clone()])), "\n1 ok");
-        let failed = login.done(
-            Verdict::fail("no", "todoctl migrate up".to_owned()),
-            Duration::ZERO,
-        );
-        let skipped = login.skipped("not checked");
-        assert_eq!(
-            report_end(&Report::new(vec![passed, failed, skipped])),
-            "\nWhat to do:\n  Login: todoctl migrate up\n\n1 ok, 1 failed, 1 skipped"
-        );
     }
 }

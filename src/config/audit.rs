@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 
 use super::reader::Reader;
-use super::{ConfigError, Kind, VARIABLES};
 use super::{
-    DatabaseConfig, DatabaseTarget, Environment, HttpConfig, Loaded, Problem, Secret, SecretName,
+    DatabaseConfig, DatabaseTarget, Environment, HttpConfig, Problem, Secret, SecretName,
     ServicesConfig, Source, TelemetryConfig, Warning, generated_secret_path, settings,
 };
+use super::{Kind, Section, VARIABLES, Variable};
 
 /// What a look at every variable finds. Sections with faults have their defaults.
 #[derive(Debug)]
 pub struct Audit {
     /// `ENVIRONMENT`.
     pub environment: Environment,
-    /// Where the database is, if that is understood.
-    pub target: Option<DatabaseTarget>,
+    /// The database, if `DATABASE_URL` is understood.
+    pub database: Option<DatabaseConfig>,
     /// The listener and its limits.
     pub http: HttpConfig,
     /// Other services.
@@ -41,17 +41,17 @@ impl Audit {
         let mut reader = Reader::looking(source);
         let environment = settings::environment(&mut reader);
         let database = super::database::read(&mut reader, environment);
-        let target = database.map(|database| database.target);
+        let target = database.as_ref().map(|database| &database.target);
         let http = settings::http(&mut reader, environment);
         let services = super::services::read(&mut reader);
         let telemetry = settings::telemetry(&mut reader);
         // Its value is of no use here; its faults are.
-        let _ = settings::auth(&mut reader, environment, target.as_ref());
+        let _ = settings::auth(&mut reader, environment, target);
         let (problems, warnings) = reader.findings();
-        let (made_later, secrets, secret_files) = secrets(source, target.as_ref());
+        let (made_later, secrets, secret_files) = secrets(source, target);
         Self {
             environment,
-            target,
+            database,
             http,
             services,
             telemetry,
@@ -63,10 +63,27 @@ impl Audit {
         }
     }
 
-    /// The database's part of it, for the checks of the database.
-    pub fn database(source: &Source) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        DatabaseConfig::load(source)
+    /// Where the database is, if that is understood.
+    #[must_use]
+    pub fn target(&self) -> Option<&DatabaseTarget> {
+        self.database.as_ref().map(|database| &database.target)
     }
+
+    /// Everything in `section` that stops a start.
+    pub fn problems_of(&self, section: Section) -> impl Iterator<Item = &Problem> {
+        let is_here = move |one: &&Problem| is_in(section, &one.variable);
+        self.problems.iter().filter(is_here)
+    }
+
+    /// Everything in `section` that is unwise.
+    pub fn warnings_of(&self, section: Section) -> impl Iterator<Item = &Warning> {
+        let is_here = move |one: &&Warning| is_in(section, &one.variable);
+        self.warnings.iter().filter(is_here)
+    }
+}
+
+fn is_in(section: Section, variable: &str) -> bool {
+    Variable::of(variable).is_some_and(|one| one.section == section)
 }
 
 type Secrets = (Vec<SecretName>, Vec<(&'static str, Secret)>, Vec<PathBuf>);

@@ -168,7 +168,7 @@ fn unset(source: &Source, audit: &Audit, variable: &Variable) -> Entry {
             entry.value = Some(origins.join(","));
         }
         "DATABASE_URL" if source.origin("DATABASE_URL").is_none() => {
-            entry.value = audit.target.as_ref().map(DatabaseTarget::redacted);
+            entry.value = audit.target().map(DatabaseTarget::redacted);
         }
         "RESEND_API_URL" => entry.value = Some("https://api.resend.com".to_owned()),
         "GEMINI_API_URL" => {
@@ -185,7 +185,7 @@ fn unset(source: &Source, audit: &Audit, variable: &Variable) -> Entry {
     else {
         return entry;
     };
-    if let Some(DatabaseTarget::Sqlite(file)) = &audit.target
+    if let Some(DatabaseTarget::Sqlite(file)) = audit.target()
         && name != SecretName::JwtSecret
     {
         entry.secret = true;

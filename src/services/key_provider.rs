@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// The provider's own endpoint, unless `GEMINI_API_URL` names another.
-const GEMINI: &str = "https://generativelanguage.googleapis.com";
+pub(crate) const ENDPOINT: &str = "https://generativelanguage.googleapis.com";
 
 /// What lists the models: the cheapest call that needs a key.
 const MODELS: &str = "/v1beta/models";
@@ -54,7 +54,7 @@ impl KeyProvider {
     pub fn new(base: Option<&Url>) -> Result<Self, ClientError> {
         let mut models = match base {
             Some(base) => base.clone(),
-            None => Url::parse(GEMINI)?,
+            None => Url::parse(ENDPOINT)?,
         };
         let path = format!("{}{MODELS}", models.path().trim_end_matches('/'));
         models.set_path(&path);

@@ -11,7 +11,7 @@ use url::Url;
 use crate::config::{Secret, ServicesConfig};
 
 /// Where Resend is, unless `RESEND_API_URL` names another endpoint.
-const ENDPOINT: &str = "https://api.resend.com";
+pub(crate) const ENDPOINT: &str = "https://api.resend.com";
 
 /// The sender that Resend lends to accounts without a domain of their own.
 const DEFAULT_FROM: &str = "Todo <onboarding@resend.dev>";

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use crate::Cli;
+use crate::cli::Cli;
 
 /// Runs the binary with its stdout at `stdout`; exit code and stderr.
 fn run(arguments: &[&str], stdout: Stdio) -> (Option<i32>, String) {
