@@ -216,13 +216,10 @@ pub fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Tells what is unwise in the configuration.
+/// Prints the configuration's warnings.
 pub fn warnings(warnings: &[Warning]) {
     for warning in warnings {
-        note(&format!(
-            "warning: {}: {}",
-            warning.variable, warning.message
-        ));
+        note(&format!("warning: {warning}"));
     }
 }
 

@@ -76,10 +76,7 @@ impl Verdict {
     /// Faults of the configuration; each remedy is a line of its own.
     #[must_use]
     pub fn of_problems(problems: &[Problem]) -> Self {
-        let said: Vec<String> = problems
-            .iter()
-            .map(|one| format!("{}: {}", one.variable, one.message))
-            .collect();
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         let mut remedies: Vec<&str> = problems.iter().map(|one| one.remedy.as_str()).collect();
         remedies.retain(|remedy| !remedy.is_empty());
         remedies.dedup();

@@ -82,11 +82,7 @@ fn env_file(source: &Source) -> Verdict {
         return Verdict::pass("none: the environment alone counts");
     };
     let place = path.display();
-    let mut said: Vec<String> = source
-        .warnings()
-        .iter()
-        .map(|one| format!("{}: {}", one.variable, one.message))
-        .collect();
+    let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let mut remedies = Vec::new();
     if !said.is_empty() {
         remedies.push(format!(
@@ -178,7 +174,7 @@ fn section(source: &Source, audit: &Audit, section: Section) -> Verdict {
         .warnings
         .iter()
         .filter(|one| here(&one.variable))
-        .map(|one| format!("{}: {}", one.variable, one.message))
+        .map(ToString::to_string)
         .collect();
     if !said.is_empty() {
         return Verdict::warn(said.join("; "), None);

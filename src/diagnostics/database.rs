@@ -183,10 +183,7 @@ fn judge_url(config: &Result<Loaded<DatabaseConfig>, ConfigError>) -> Verdict {
         }
         Ok(Loaded { value, warnings }) => {
             let mut texts = vec![value.target.redacted()];
-            let said = warnings
-                .iter()
-                .map(|one| format!("{}: {}", one.variable, one.message));
-            texts.extend(said);
+            texts.extend(warnings.iter().map(ToString::to_string));
             Verdict::warn(texts.join("; "), None)
         }
         Err(error) => Verdict::of_problems(&error.problems),

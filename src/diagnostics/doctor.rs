@@ -108,7 +108,6 @@ pub async fn checks(request: Request<'_>, done: impl Fn(Group)) -> Vec<Check> {
                 .iter()
                 .any(|name| request.only.iter().any(|one| selects(one, name.id)))
     };
-    let database = Audit::database(request.source);
     let group = async |group: Group| {
         if !wanted(group) {
             return Vec::new();
@@ -123,7 +122,7 @@ pub async fn checks(request: Request<'_>, done: impl Fn(Group)) -> Vec<Check> {
             Group::Configuration => config::checks(request.source, request.broken),
             Group::Database => {
                 let request = database::Request {
-                    config: &database,
+                    config: &audit.database,
                     replicas: request.replicas,
                     clock: request.clock,
                     budget,

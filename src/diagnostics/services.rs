@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{Secret, ServicesConfig};
+use crate::config::{GEMINI_API, RESEND_API, Secret, ServicesConfig};
 use crate::services::reach::{self, ReachError, RedisAnswer};
 
 use super::check::{Budget, Check, Name, Verdict};
@@ -33,9 +33,6 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// What the auth server shows to anybody: the keys that its tokens are signed with.
 const JWKS: &str = "/api/auth/jwks";
-
-const RESEND: &str = "https://api.resend.com";
-const GEMINI: &str = "https://generativelanguage.googleapis.com";
 
 /// All of them, at once.
 pub async fn checks(config: &ServicesConfig, budget: Budget) -> Vec<Check> {
@@ -116,7 +113,7 @@ async fn mail(config: &ServicesConfig, budget: Budget) -> Check {
     let base = config
         .resend_api_url
         .clone()
-        .or_else(|| Url::parse(RESEND).ok());
+        .or_else(|| Url::parse(RESEND_API).ok());
     let Some(base) = base else {
         return MAIL.skipped("no endpoint");
     };
@@ -144,7 +141,7 @@ async fn mail(config: &ServicesConfig, budget: Budget) -> Check {
 }
 
 async fn key_provider(base: Option<&Url>, budget: Budget) -> Check {
-    let Some(base) = base.cloned().or_else(|| Url::parse(GEMINI).ok()) else {
+    let Some(base) = base.cloned().or_else(|| Url::parse(GEMINI_API).ok()) else {
         return KEYS.skipped("no endpoint");
     };
     let place = place(&base);

@@ -3,7 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use crate::config::Secret;
+use crate::config::secret::Secret;
 
 use super::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 

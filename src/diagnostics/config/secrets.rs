@@ -28,9 +28,10 @@ pub(super) fn secrets(source: &Source, audit: &Audit) -> Verdict {
     let mut names: Vec<&str> = audit.secrets.iter().map(|(name, _)| *name).collect();
     names.retain(|name| SecretName::ALL.iter().any(|one| one.as_str() == *name));
     let mut text = format!("{} of 4 are there and strong enough", names.len());
-    if !audit.made_later.is_empty() {
-        let names: Vec<&str> = audit.made_later.iter().map(|one| one.as_str()).collect();
-        text += &format!("; made at the first start: {}", names.join(", "));
+    if !audit.missing_secrets().is_empty() {
+        let missing = audit.missing_secrets().iter();
+        let names: Vec<&str> = missing.map(|one| one.as_str()).collect();
+        text += &format!("; generated at the first start: {}", names.join(", "));
     }
     Verdict::pass(text)
 }
