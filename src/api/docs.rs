@@ -53,6 +53,7 @@ const START: &str = include_str!("docs/start.js");
         health::live,
         health::ready,
         super::metrics::metrics,
+        super::status::status,
         page,
         asset,
         redoc,

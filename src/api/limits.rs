@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use ipnet::IpNet;
 use prometheus::IntCounter;
 use warp::reply::Response;
 
 use crate::config::AuthConfig;
-use crate::config::IpNetwork;
 use crate::domain::{Timestamp, UserId};
 use crate::services::redis::RedisCounter;
 use crate::telemetry::Metrics;
@@ -89,7 +89,7 @@ impl Allowance {
 pub(super) struct Limits {
     requests: Option<Limiter>,
     failures: Option<Limiter>,
-    trusted_proxies: Vec<IpNetwork>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 impl Limits {

@@ -36,6 +36,7 @@ mod request;
 pub mod route_table;
 mod schema;
 mod server;
+mod status;
 mod tasks;
 mod tokens;
 mod validation;
@@ -55,6 +56,8 @@ pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
         .or(health::routes(context))
         .unify()
         .or(metrics::routes(context))
+        .unify()
+        .or(status::routes(context))
         .unify()
         .or(docs::routes(context))
         .unify()

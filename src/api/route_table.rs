@@ -85,6 +85,11 @@ pub static METRICS: Route = Route {
     template: "/metrics",
     methods: &[Method::GET],
 };
+/// What `todoctl doctor` reads.
+pub static STATUS: Route = Route {
+    template: "/status",
+    methods: &[Method::GET],
+};
 /// Swagger UI.
 pub static DOCS: Route = Route {
     template: "/docs",
@@ -107,7 +112,7 @@ pub static OPENAPI: Route = Route {
 };
 
 /// All routes; among those that fit a path and a method the first counts.
-pub static ALL: [&Route; 18] = [
+pub static ALL: [&Route; 19] = [
     &TASKS,
     &TASKS_BULK_DELETE,
     &TASK,
@@ -122,6 +127,7 @@ pub static ALL: [&Route; 18] = [
     &HEALTH_LIVE,
     &HEALTH_READY,
     &METRICS,
+    &STATUS,
     &DOCS,
     &DOCS_ASSET,
     &REDOC,

@@ -20,7 +20,7 @@ use crate::config::Config;
 
 use super::context::ApiContext;
 use super::layers::{self, App};
-use super::{metrics, request, route_table};
+use super::{metrics, request, route_table, status};
 
 /// Connections beyond this wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 8192;
@@ -172,9 +172,15 @@ fn connection_limit() -> usize {
 }
 
 fn metrics_routes(context: &ApiContext) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
-    request::endpoint(&route_table::METRICS, http::Method::GET)
+    let metrics = request::endpoint(&route_table::METRICS, http::Method::GET)
         .and(request::with(context))
-        .map(|_, context: ApiContext| metrics::metrics(&context))
+        .map(|_, context: ApiContext| metrics::metrics(&context));
+    let status = request::endpoint(&route_table::STATUS, http::Method::GET)
+        .and(request::with(context))
+        .map(|_, context: ApiContext| status::status(&context));
+    metrics
+        .or(status)
+        .unify()
         .recover(super::rejection::recover)
         .unify()
         .boxed()

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::network::IpNetwork;
+use ipnet::IpNet;
+
 use super::parse::{list, number};
 use super::reader::Reader;
 use super::secret::RotatingSecret;
@@ -29,7 +30,7 @@ pub struct AuthConfig {
     /// Requests per minute and caller; 0 is no limit.
     pub requests_per_minute: u32,
     /// Networks whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpNetwork>,
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 const fn variable(name: &'static str, help: &'static str) -> Variable {
@@ -52,7 +53,7 @@ declare! {
     )
     .default("30", |text| number(text, 1, 60 * 24 * 365));
 
-    static TRUSTED_PROXIES: Optional<Vec<IpNetwork>> = variable(
+    static TRUSTED_PROXIES: Optional<Vec<IpNet>> = variable(
         "TRUSTED_PROXIES",
         "Proxies whose X-Forwarded-For is believed: IP addresses and networks, separated by \
          commas.",
@@ -80,7 +81,7 @@ pub(super) struct Limits {
     access_token_lifetime: Duration,
     failures_per_minute: u32,
     requests_per_minute: u32,
-    trusted_proxies: Vec<IpNetwork>,
+    trusted_proxies: Vec<IpNet>,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
@@ -110,21 +111,12 @@ impl AuthConfig {
     }
 }
 
-fn network(text: &str) -> Result<IpNetwork, Fault> {
-    let wrong = || {
-        Fault::from(format!(
-            "contains {text:?}, which is not an IP address or a network such as 10.0.0.0/8"
-        ))
-    };
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().map_err(|_| wrong())?;
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = prefix.map_or(Ok(bits), |prefix| prefix.parse().map_err(|_| wrong()))?;
-    if prefix > bits {
-        return Err(wrong());
-    }
-    Ok(IpNetwork { address, prefix })
+/// A network such as `10.0.0.0/8`, or a single address.
+fn network(text: &str) -> Result<IpNet, Fault> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
+            format!("contains {text:?}, which is not an IP address or a network such as 10.0.0.0/8")
+                .into()
+        })
 }

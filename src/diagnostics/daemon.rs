@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{HttpConfig, TelemetryConfig};
-use crate::services::daemon::{self, DaemonError, Metrics};
+use crate::services::daemon::{self, DaemonError, DaemonStatus};
 
 use super::check::{Budget, Check, Name, Verdict};
 
@@ -68,7 +68,7 @@ pub async fn checks(
     budget: Budget,
 ) -> Vec<Check> {
     let base = daemon::local_address(http);
-    let metrics_base = match telemetry.metrics_addr {
+    let status_base = match telemetry.metrics_addr {
         Some(address) => daemon::local_address_of(address),
         None => base.clone(),
     };
@@ -78,13 +78,13 @@ pub async fn checks(
         daemon::health(&url, limit).await
     };
     let started = std::time::Instant::now();
-    let (health, metrics) = tokio::join!(health, daemon::metrics(&metrics_base, limit));
+    let (health, status) = tokio::join!(health, daemon::status(&status_base, limit));
     let took = started.elapsed();
     let listen = LISTEN.done(
         judge_listen(http.host, Path::new("/.dockerenv").exists()),
         Duration::ZERO,
     );
-    let is_ours = metrics.as_ref().is_ok_and(is_todoctl)
+    let is_ours = status.is_ok()
         || health
             .as_ref()
             .is_ok_and(|answer| answer.database.is_some());
@@ -93,7 +93,7 @@ pub async fn checks(
     if is_refused(&health) {
         checks.push(PORT.done(Verdict::pass(format!("{} is free", http.port)), took));
         if let Some(address) = telemetry.metrics_addr {
-            checks.push(METRICS_PORT.done(judge_metrics_port(http, address, &metrics), took));
+            checks.push(METRICS_PORT.done(judge_metrics_port(http, address, &status), took));
         }
         let none = "no daemon runs here";
         checks.extend([HEALTH, VERSION, POOL, MAILS, REMINDERS].map(|name| name.skipped(none)));
@@ -122,15 +122,15 @@ pub async fn checks(
         took,
     ));
     checks.push(HEALTH.done(judge_health(health), took));
-    match metrics {
-        Ok(metrics) => {
-            checks.push(VERSION.done(judge_version(&metrics), took));
-            checks.extend(judged(POOL, judge_pool(&metrics)));
-            checks.extend(judged(MAILS, judge_mails(&metrics)));
-            checks.extend(judged(REMINDERS, judge_reminders(&metrics, clock)));
+    match status {
+        Ok(status) => {
+            checks.push(VERSION.done(judge_version(&status), took));
+            checks.push(POOL.done(judge_pool(&status), Duration::ZERO));
+            checks.extend(judged(MAILS, judge_mails(&status)));
+            checks.extend(judged(REMINDERS, judge_reminders(&status, clock)));
         }
         Err(error) => {
-            let reason = format!("not checked: no metrics: {error}");
+            let reason = format!("not checked: no status: {error}");
             checks.extend([VERSION, POOL, MAILS, REMINDERS].map(|name| name.skipped(&reason)));
         }
     }
@@ -143,10 +143,6 @@ fn judged(name: Name, verdict: Result<Verdict, &'static str>) -> [Check; 1] {
         Ok(verdict) => name.done(verdict, Duration::ZERO),
         Err(reason) => name.skipped(reason),
     }]
-}
-
-fn is_todoctl(metrics: &Metrics) -> bool {
-    metrics.value("todoctl_build_info", &[]).is_some()
 }
 
 /// Whether nothing listens there.
@@ -167,7 +163,7 @@ fn next_port(port: u16) -> u16 {
 fn judge_metrics_port(
     http: &HttpConfig,
     address: SocketAddr,
-    answer: &Result<Metrics, DaemonError>,
+    answer: &Result<DaemonStatus, DaemonError>,
 ) -> Verdict {
     let remedy = || {
         let free = next_port(address.port().max(http.port));
@@ -187,7 +183,7 @@ fn judge_metrics_port(
             format!("METRICS_ADDR=127.0.0.1:{}", address.port()),
         );
     }
-    if answer.as_ref().is_ok_and(is_todoctl) {
+    if answer.is_ok() {
         return Verdict::fail(
             format!("a todoctl daemon with another PORT has {address}, which METRICS_ADDR names"),
             remedy(),
@@ -240,63 +236,47 @@ fn judge_health(health: Result<daemon::HealthAnswer, DaemonError>) -> Verdict {
     }
 }
 
-fn judge_version(metrics: &Metrics) -> Verdict {
-    let ours = env!("CARGO_PKG_VERSION");
-    let theirs = metrics.labels("todoctl_build_info", "version");
-    match theirs.first().map(String::as_str) {
-        Some(theirs) if theirs == ours => Verdict::pass(format!("{ours}, as this program")),
-        Some(theirs) => Verdict::warn(
-            format!("the daemon is {theirs}, this program {ours}"),
-            "restart the daemon with this program, or use the program that it was started with"
-                .to_owned(),
-        ),
-        None => Verdict::warn("the daemon does not say its version", None),
+fn judge_version(status: &DaemonStatus) -> Verdict {
+    let (ours, theirs) = (env!("CARGO_PKG_VERSION"), &status.version);
+    if theirs == ours {
+        return Verdict::pass(format!("{ours}, as this program"));
     }
+    Verdict::warn(
+        format!("the daemon is {theirs}, this program {ours}"),
+        "restart the daemon with this program, or use the program that it was started with"
+            .to_owned(),
+    )
 }
 
-fn judge_pool(metrics: &Metrics) -> Result<Verdict, &'static str> {
-    const NAME: &str = "db_pool_connections";
-    let mut pools = metrics.labels(NAME, "pool");
-    pools.dedup();
-    if pools.is_empty() {
-        return Err("the daemon does not tell");
-    }
-    let mut said = Vec::new();
-    let mut full = Vec::new();
-    for pool in &pools {
-        let state = |state| {
-            metrics
-                .value(NAME, &[("pool", pool), ("state", state)])
-                .unwrap_or(0.0)
-        };
-        let (size, idle, waiting, max) =
-            (state("size"), state("idle"), state("waiting"), state("max"));
-        said.push(format!(
-            "{pool}: {} of {max} in use, {waiting} waiting",
-            (size - idle).max(0.0)
-        ));
-        // A writer of one is often busy, and full only once somebody waits for it.
-        if idle == 0.0 && size >= max && (waiting > 0.0 || max > 1.0) {
-            full.push(pool.as_str());
-        }
-    }
+fn judge_pool(status: &DaemonStatus) -> Verdict {
+    let said: Vec<String> = status
+        .pools
+        .iter()
+        .map(|pool| {
+            let used = pool.size.saturating_sub(pool.idle);
+            let (name, max, waiting) = (&pool.name, pool.max, pool.waiting);
+            format!("{name}: {used} of {max} in use, {waiting} waiting")
+        })
+        .collect();
     let said = said.join("; ");
-    if full.is_empty() {
-        return Ok(Verdict::pass(said));
+    // A pool of one, as SQLite's writer is, is full only when somebody waits for it.
+    let is_full = status
+        .pools
+        .iter()
+        .any(|pool| pool.idle == 0 && pool.size >= pool.max && (pool.waiting > 0 || pool.max > 1));
+    if !is_full {
+        return Verdict::pass(said);
     }
-    Ok(Verdict::warn(
+    Verdict::warn(
         format!("full: {said}"),
         "see what is slow: psql -c \"SELECT pid, state, query_start, query FROM pg_stat_activity\"; raise SQLALCHEMY_POOL_SIZE as far as database.connections allows".to_owned(),
-    ))
+    )
 }
 
-fn judge_mails(metrics: &Metrics) -> Result<Verdict, &'static str> {
-    const NAME: &str = "mail_outbox_rows";
-    let dead = metrics
-        .value(NAME, &[("state", "dead")])
-        .ok_or("no mail was looked at yet")?;
-    let waiting = metrics.value(NAME, &[("state", "pending")]).unwrap_or(0.0);
-    if dead == 0.0 {
+fn judge_mails(status: &DaemonStatus) -> Result<Verdict, &'static str> {
+    let mails = status.mails.ok_or("no mail was looked at yet")?;
+    let (dead, waiting) = (mails.dead, mails.pending);
+    if dead == 0 {
         return Ok(Verdict::pass(format!("none; {waiting} waiting")));
     }
     Ok(Verdict::warn(
@@ -305,14 +285,13 @@ fn judge_mails(metrics: &Metrics) -> Result<Verdict, &'static str> {
     ))
 }
 
-fn judge_reminders(metrics: &Metrics, clock: &Clock) -> Result<Verdict, &'static str> {
-    let last = metrics
-        .value("reminder_last_success_timestamp_seconds", &[])
-        .filter(|last| *last > 0.0)
+fn judge_reminders(status: &DaemonStatus, clock: &Clock) -> Result<Verdict, &'static str> {
+    let last = status
+        .last_reminder_run
         .ok_or("no reminder run has ended yet")?;
-    let age = (clock.now().unix_seconds() as f64 - last).max(0.0);
-    let detail = format!("the newest run ended well {:.0} min ago", age / 60.0);
-    if age <= REMINDERS_LATE.as_secs_f64() {
+    let age = u64::try_from(clock.now().unix_seconds().saturating_sub(last)).unwrap_or(0);
+    let detail = format!("the newest run ended well {} min ago", age / 60);
+    if age <= REMINDERS_LATE.as_secs() {
         return Ok(Verdict::pass(detail));
     }
     Ok(Verdict::warn(
@@ -326,45 +305,58 @@ mod tests {
     use super::*;
     use crate::diagnostics::Outcome;
     use crate::domain::Timestamp;
+    use crate::services::daemon::{MailStatus, PoolStatus};
+
+    fn status() -> DaemonStatus {
+        DaemonStatus {
+            version: String::new(),
+            pools: Vec::new(),
+            mails: None,
+            last_reminder_run: None,
+        }
+    }
 
     #[test]
     fn pools() {
-        let judged = |text: &str| judge_pool(&Metrics::parse(text)).map(|one| one.outcome);
-        let rows = |idle, waiting| {
-            format!(
-                "db_pool_connections{{pool=\"main\",state=\"idle\"}} {idle}\ndb_pool_connections{{pool=\"main\",state=\"max\"}} 30\ndb_pool_connections{{pool=\"main\",state=\"size\"}} 30\ndb_pool_connections{{pool=\"main\",state=\"waiting\"}} {waiting}\n"
-            )
+        let outcome = |idle, waiting| {
+            let pool = PoolStatus {
+                name: "main".to_owned(),
+                size: 30,
+                idle,
+                waiting,
+                max: 30,
+            };
+            let pools = vec![pool];
+            judge_pool(&DaemonStatus { pools, ..status() }).outcome
         };
-        assert_eq!(judged(&rows(4, 0)), Ok(Outcome::Pass));
-        assert_eq!(judged(&rows(0, 0)), Ok(Outcome::Warn));
-        assert_eq!(judged(&rows(4, 1)), Ok(Outcome::Pass));
-        assert!(judged("").is_err());
+        assert_eq!(outcome(4, 0), Outcome::Pass);
+        assert_eq!(outcome(0, 0), Outcome::Warn);
+        assert_eq!(outcome(4, 1), Outcome::Pass);
     }
 
     #[test]
     fn mails_and_reminders() {
-        let mails = |text: &str| judge_mails(&Metrics::parse(text)).map(|one| one.outcome);
-        assert!(mails("").is_err());
-        assert_eq!(
-            mails("mail_outbox_rows{state=\"dead\"} 0"),
-            Ok(Outcome::Pass)
-        );
-        assert_eq!(
-            mails("mail_outbox_rows{state=\"dead\"} 2"),
-            Ok(Outcome::Warn)
-        );
+        let mails = |dead| {
+            let mails = Some(MailStatus { pending: 1, dead });
+            let verdict = judge_mails(&DaemonStatus { mails, ..status() });
+            verdict.map(|verdict| verdict.outcome)
+        };
+        assert!(judge_mails(&status()).is_err());
+        assert_eq!(mails(0), Ok(Outcome::Pass));
+        assert_eq!(mails(2), Ok(Outcome::Warn));
+
         let clock = Clock::fixed(Timestamp::from_micros_clamped(10_000_000_000));
-        let reminders =
-            |text: &str| judge_reminders(&Metrics::parse(text), &clock).map(|one| one.outcome);
-        assert!(reminders("reminder_last_success_timestamp_seconds 0").is_err());
-        assert_eq!(
-            reminders("reminder_last_success_timestamp_seconds 9900"),
-            Ok(Outcome::Pass)
-        );
-        assert_eq!(
-            reminders("reminder_last_success_timestamp_seconds 1000"),
-            Ok(Outcome::Warn)
-        );
+        let reminders = |seconds| {
+            let last_reminder_run = Some(seconds);
+            let status = DaemonStatus {
+                last_reminder_run,
+                ..status()
+            };
+            judge_reminders(&status, &clock).map(|verdict| verdict.outcome)
+        };
+        assert!(judge_reminders(&status(), &clock).is_err());
+        assert_eq!(reminders(9900), Ok(Outcome::Pass));
+        assert_eq!(reminders(1000), Ok(Outcome::Warn));
     }
 
     #[test]

@@ -107,9 +107,7 @@ impl Outbox {
     /// When the next try is due, if any mail waits. Also brings the gauges up to date.
     pub async fn next(&self) -> Result<Option<Timestamp>, StoreError> {
         let status = self.store.outbox_status().await?;
-        let gauge = |state, rows| self.metrics.outbox.with_label_values(&[state]).set(rows);
-        gauge("pending", status.pending);
-        gauge("dead", status.dead);
+        self.metrics.set_outbox(status.pending, status.dead);
         Ok(status.next)
     }
 

@@ -11,13 +11,14 @@ use crate::config::HttpConfig;
 
 use super::innermost;
 
-/// More than a health answer ever is.
+mod status;
+
+pub use status::{DaemonStatus, MailStatus, PoolStatus};
+
+/// More than any answer of these routes has.
 const MAX_BODY: usize = 64 * 1024;
 
-/// More than the metrics ever are.
-const MAX_METRICS: usize = 4 * 1024 * 1024;
-
-/// Longer than any word that the daemon uses about its database.
+/// Longer than any word in these answers.
 const MAX_WORD: usize = 100;
 
 /// What the daemon answered.
@@ -92,66 +93,24 @@ pub fn health_url(base: &str) -> Result<Url, DaemonError> {
     Ok(url)
 }
 
-/// What `/metrics` says: its samples, if what answers is a todoctl at all.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Metrics(Vec<(String, f64)>);
-
-impl Metrics {
-    /// Reads the text format of Prometheus.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        let samples = samples.filter_map(|line| {
-            let (name, value) = line.rsplit_once(' ')?;
-            Some((name.to_owned(), value.parse().ok()?))
-        });
-        Self(samples.collect())
-    }
-
-    /// The value of the first sample called `name` that has all of `labels`.
-    #[must_use]
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let wanted: Vec<String> = labels
-            .iter()
-            .map(|(label, value)| format!("{label}=\"{value}\""))
-            .collect();
-        let found = self
-            .of(name)
-            .find(|(text, _)| wanted.iter().all(|one| text.contains(one)));
-        found.map(|(_, value)| value)
-    }
-
-    /// The value of `label` in each sample called `name`.
-    #[must_use]
-    pub fn labels(&self, name: &str, label: &str) -> Vec<String> {
-        let begins = format!("{label}=\"");
-        self.of(name)
-            .filter_map(|(text, _)| {
-                let (_, rest) = text.split_once(&begins)?;
-                Some(rest.split_once('"')?.0.to_owned())
-            })
-            .collect()
-    }
-
-    fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
-        self.0.iter().filter_map(move |(text, value)| {
-            let rest = text.strip_prefix(name)?;
-            (rest.is_empty() || rest.starts_with('{')).then_some((text.as_str(), *value))
-        })
-    }
-}
-
-/// Asks `base` for its metrics, within `limit` for everything.
-pub async fn metrics(base: &str, limit: Duration) -> Result<Metrics, DaemonError> {
-    let url = Url::parse(&format!("{}/metrics", base.trim_end_matches('/')))
+/// Asks the daemon at `base` for its status, within `limit` for everything.
+pub async fn status(base: &str, limit: Duration) -> Result<DaemonStatus, DaemonError> {
+    let url = Url::parse(&format!("{}/status", base.trim_end_matches('/')))
         .map_err(|_| DaemonError::Url("the address".to_owned()))?;
-    let (status, body) = get(&url, limit, MAX_METRICS).await?;
+    let (status, body) = get(&url, limit, MAX_BODY).await?;
     if status != StatusCode::OK.as_u16() {
         return Err(DaemonError::Unreachable(format!(
-            "/metrics answers {status}"
+            "GET /status answers {status}"
         )));
     }
-    Ok(Metrics::parse(&String::from_utf8_lossy(&body)))
+    let mut status: DaemonStatus = serde_json::from_slice(&body).map_err(|_| {
+        DaemonError::Unreachable("GET /status answers something else than a status".to_owned())
+    })?;
+    status.version = printable(&status.version);
+    for pool in &mut status.pools {
+        pool.name = printable(&pool.name);
+    }
+    Ok(status)
 }
 
 /// Asks `url` once, within `limit` for everything.
@@ -197,9 +156,14 @@ fn database_word(body: &[u8]) -> Option<String> {
         database: String,
     }
     let body: Body = serde_json::from_slice(body).ok()?;
-    // It goes to a terminal, and may come from anything that listens there.
-    let plain = body.database.chars().filter(|c| !c.is_control());
-    Some(plain.take(MAX_WORD).collect())
+    Some(printable(&body.database))
+}
+
+/// The text without control characters, shortened: it goes to a terminal, and may come from any
+/// program that listens there.
+fn printable(text: &str) -> String {
+    let plain = text.chars().filter(|c| !c.is_control());
+    plain.take(MAX_WORD).collect()
 }
 
 #[cfg(test)]
@@ -300,14 +264,32 @@ mod tests {
         assert_eq!(answer.database.as_deref(), Some("disconnected"));
     }
 
-    #[test]
-    fn samples() {
-        let text = "# HELP a_total x\na_total{pool=\"main\",state=\"idle\"} 3\na_total{pool=\"main\",state=\"max\"} 30\nb 1.5\nbc 2\n";
-        let metrics = Metrics::parse(text);
-        assert_eq!(metrics.value("b", &[]), Some(1.5));
-        assert_eq!(metrics.value("a_total", &[("state", "max")]), Some(30.0));
-        assert_eq!(metrics.value("a_total", &[("state", "none")]), None);
-        assert_eq!(metrics.labels("a_total", "state"), ["idle", "max"]);
+    #[tokio::test]
+    async fn a_status_is_read() {
+        let url = server(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"version\":\"1\\u001b.0\",\"pools\":[],\"mails\":null,\"last_reminder_run\":7}",
+        )
+        .await;
+        let base = url.origin().ascii_serialization();
+        let expected = DaemonStatus {
+            version: "1.0".to_owned(),
+            pools: Vec::new(),
+            mails: None,
+            last_reminder_run: Some(7),
+        };
+        assert_eq!(status(&base, LIMIT).await.unwrap(), expected);
+
+        for answer in [
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnull",
+        ] {
+            let base = server(answer).await.origin().ascii_serialization();
+            let error = status(&base, LIMIT).await.unwrap_err();
+            assert!(
+                error.to_string().starts_with("GET /status answers "),
+                "{error}"
+            );
+        }
     }
 
     #[tokio::test]

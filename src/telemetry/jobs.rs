@@ -1,5 +1,8 @@
 //! What the jobs count.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Counts of the reminder job and of the mail outbox. The jobs keep them; a scrape asks
@@ -16,6 +19,7 @@ pub struct JobMetrics {
     pub mails: IntCounterVec,
     /// Mails that wait and mails that were given up, when the outbox was last looked at.
     pub outbox: IntGaugeVec,
+    outbox_was_read: Arc<AtomicBool>,
 }
 
 impl JobMetrics {
@@ -48,7 +52,23 @@ impl JobMetrics {
                 ),
                 &["state"],
             )?,
+            outbox_was_read: Arc::default(),
         })
+    }
+
+    /// Sets how many mails wait and how many were given up.
+    pub(crate) fn set_outbox(&self, pending: i64, dead: i64) {
+        self.outbox.with_label_values(&["pending"]).set(pending);
+        self.outbox.with_label_values(&["dead"]).set(dead);
+        self.outbox_was_read.store(true, Ordering::Release);
+    }
+
+    /// Pending and dead mails, once the outbox has been read.
+    pub(crate) fn outbox_rows(&self) -> Option<(i64, i64)> {
+        let rows = |state| self.outbox.with_label_values(&[state]).get();
+        self.outbox_was_read
+            .load(Ordering::Acquire)
+            .then(|| (rows("pending"), rows("dead")))
     }
 
     /// Adds all of them to what `/metrics` shows.

@@ -8,8 +8,10 @@ use todoctl::clock::Clock;
 use todoctl::config::{RotatingSecret, Secret};
 use todoctl::domain::Timestamp;
 
-use crate::daemon::{Daemon, ENCRYPTION_KEY, Engine, ORIGIN, SERVICE_TOKEN, fields, read, send};
-use crate::for_both_engines;
+use crate::api::daemon::{
+    Daemon, ENCRYPTION_KEY, Engine, ORIGIN, SERVICE_TOKEN, fields, read, send,
+};
+use crate::api::for_both_engines;
 use crate::support::{Answer, HttpPeer};
 
 pub const ROUTE: &str = "/api/user-api-keys";

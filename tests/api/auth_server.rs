@@ -7,9 +7,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use todoctl::domain::Timestamp;
 
-use crate::daemon::{Daemon, Engine, JWT_SECRET, SERVICE_TOKEN, claims, jwt, read, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, Engine, JWT_SECRET, SERVICE_TOKEN, claims, jwt, read, send};
 use crate::support::auth_peer::{AuthPeer, GET_SESSION, Mood, TestKey};
+use crate::support::on_both_engines;
 
 pub const START: &str = "2031-01-01T00:00:00Z";
 const LATER: &str = "2031-02-01T00:00:00.000Z";
@@ -28,7 +29,7 @@ macro_rules! with_auth_server {
             async fn sqlite() {
                 let peer = AuthPeer::start().await;
                 let url = Some(peer.url.clone());
-                let clock = todoctl::clock::Clock::fixed($crate::auth_server::START.parse().unwrap());
+                let clock = todoctl::clock::Clock::fixed($crate::api::auth_server::START.parse().unwrap());
                 let daemon = Daemon::start_at(Engine::Sqlite, clock, |config| config.services.auth_server_url = url).await;
                 body(daemon, peer).await;
             }
@@ -37,7 +38,7 @@ macro_rules! with_auth_server {
             async fn postgres() {
                 let peer = AuthPeer::start().await;
                 let url = Some(peer.url.clone());
-                let clock = todoctl::clock::Clock::fixed($crate::auth_server::START.parse().unwrap());
+                let clock = todoctl::clock::Clock::fixed($crate::api::auth_server::START.parse().unwrap());
                 let daemon = Daemon::start_at(Engine::Postgres, clock, |config| config.services.auth_server_url = url).await;
                 body(daemon, peer).await;
             }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use crate::auth_server::{at, call, hs256, refused, status, unanswered, with_auth_server};
-use crate::daemon::{Daemon, Engine, JWT_SECRET, claims};
+use crate::api::auth_server::{at, call, hs256, refused, status, unanswered, with_auth_server};
+use crate::api::daemon::{Daemon, Engine, JWT_SECRET, claims};
 use crate::support::auth_peer::{AuthPeer, JWKS, Mood, TestKey};
 
 /// The claims of a good token of the auth server for alice.

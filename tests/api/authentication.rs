@@ -6,9 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use todoctl::config::Secret;
 
-use crate::daemon::{Daemon, JWT_SECRET, OLD_JWT_SECRET, SERVICE_TOKEN, claims, jwt, send};
-use crate::on_both_engines;
-use crate::tokens::sql;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, JWT_SECRET, OLD_JWT_SECRET, SERVICE_TOKEN, claims, jwt, send};
+use crate::api::tokens::sql;
+use crate::support::on_both_engines;
 
 async fn with_bearer(daemon: &Daemon, token: &str) -> (u16, Value, Option<String>) {
     let response = daemon

@@ -3,8 +3,9 @@
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::daemon::{SERVICE_TOKEN, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{SERVICE_TOKEN, send};
+use crate::support::on_both_engines;
 
 /// What the tool server relies on: nine keys of these types.
 fn is_task(task: &Value) {

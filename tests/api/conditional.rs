@@ -3,8 +3,9 @@
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::daemon::{Daemon, ORIGIN, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, ORIGIN, send};
+use crate::support::on_both_engines;
 
 fn header<'r>(response: &'r Response, name: &str) -> &'r str {
     response

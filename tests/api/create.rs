@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use crate::daemon::{Daemon, fields, read, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, fields, read, send};
+use crate::support::on_both_engines;
 
 async fn refused(daemon: &Daemon, body: Value) -> Value {
     let (status, answer) = send(daemon.call(Method::POST, "/tasks/").json(&body)).await;

@@ -4,8 +4,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 
-use crate::daemon::{Daemon, fields, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, fields, send};
+use crate::support::on_both_engines;
 
 async fn list(daemon: &Daemon, query: &str) -> Value {
     let (status, body) = send(daemon.call(Method::GET, &format!("/tasks/?{query}"))).await;

@@ -7,9 +7,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use todoctl::api::route_table;
 
-use crate::daemon::{Daemon, JWT_SECRET, claims, fields, jwt, send};
-use crate::headers::secured;
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, JWT_SECRET, claims, fields, jwt, send};
+use crate::api::headers::secured;
+use crate::support::on_both_engines;
 
 /// Sends bytes as they are and reads until the daemon closes the connection.
 async fn raw(daemon: &Daemon, request: &[u8]) -> String {
@@ -253,7 +254,7 @@ on_both_engines! {
         let address = daemon.base.strip_prefix("http://").unwrap().to_owned();
         for _ in 0..100 {
             let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-            let token = crate::daemon::SERVICE_TOKEN;
+            let token = crate::api::daemon::SERVICE_TOKEN;
             let head = format!("POST /tasks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-User-ID: alice\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"title\"");
             stream.write_all(head.as_bytes()).await.unwrap();
             drop(stream);

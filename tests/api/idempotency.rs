@@ -6,8 +6,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use todoctl::clock::Clock;
 
-use crate::daemon::{Daemon, fields, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, fields, send};
+use crate::support::on_both_engines;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

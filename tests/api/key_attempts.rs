@@ -6,11 +6,11 @@ use reqwest::Method;
 use serde_json::json;
 use todoctl::clock::Clock;
 
-use crate::api_keys::{
+use crate::api::api_keys::{
     KEY, OTHER_KEY, ROUTE, as_service, at, header, nothing, save, start, start_at, status,
 };
-use crate::daemon::{ORIGIN, read, send};
-use crate::for_both_engines;
+use crate::api::daemon::{ORIGIN, read, send};
+use crate::api::for_both_engines;
 use crate::support::Answer;
 
 for_both_engines! {

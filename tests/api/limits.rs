@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::json;
-use todoctl::config::{Config, IpNetwork, Secret};
+use todoctl::config::{Config, Secret};
 
-use crate::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt, read, send};
-use crate::for_both_engines;
-use crate::headers::secured;
+use crate::api::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt, read, send};
+use crate::api::for_both_engines;
+use crate::api::headers::secured;
 use crate::support::RedisServer;
 
 fn header<'r>(response: &'r Response, name: &str) -> &'r str {
@@ -28,16 +28,9 @@ async fn statuses(count: usize, request: impl Fn() -> RequestBuilder) -> Vec<u16
 }
 
 fn with_proxies(config: &mut Config) {
-    config.auth.trusted_proxies = vec![
-        IpNetwork {
-            address: "127.0.0.1".parse().unwrap(),
-            prefix: 32,
-        },
-        IpNetwork {
-            address: "10.0.0.0".parse().unwrap(),
-            prefix: 8,
-        },
-    ];
+    config.auth.trusted_proxies = ["127.0.0.1/32", "10.0.0.0/8"]
+        .map(|network| network.parse().unwrap())
+        .into();
 }
 
 async fn metric(daemon: &Daemon, name: &str) -> f64 {

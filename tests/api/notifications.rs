@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use todoctl::domain::NotificationKind;
 use todoctl::store::ReminderWindow;
 
-use crate::daemon::{Daemon, JWT_SECRET, claims, fields, jwt, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{Daemon, JWT_SECRET, claims, fields, jwt, send};
+use crate::support::on_both_engines;
 
 /// Creates an overdue task for `user` and has it noticed; the task's id.
 async fn notified(daemon: &Daemon, user: &str, title: &str) -> i64 {

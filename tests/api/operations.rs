@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use todoctl::api::route_table;
 
-use crate::daemon::{JWT_SECRET, claims, jwt, send};
-use crate::on_both_engines;
+use crate::api::Fixture;
+use crate::api::daemon::{JWT_SECRET, claims, jwt, send};
+use crate::support::on_both_engines;
 
 on_both_engines! {
     /// 7: `/health` and its three keys; live and ready.
@@ -53,6 +54,15 @@ on_both_engines! {
         }
         assert!(!text.contains("attacker"));
         assert!(!text.contains("alice"));
+    }
+
+    /// What `todoctl doctor` reads of a daemon.
+    async fn status(daemon) {
+        let (status, body) = send(daemon.bare(Method::GET, "/status")).await;
+        assert_eq!(status, reqwest::StatusCode::OK);
+        assert_eq!(body["version"], env!("CARGO_PKG_VERSION"));
+        assert!(body["pools"][0]["max"].as_u64().unwrap() >= 1, "{body}");
+        assert_eq!((&body["mails"], &body["last_reminder_run"]), (&json!(null), &json!(null)));
     }
 
     /// 7, 10.34: the documentation is a page by itself, and everything it loads is here.

@@ -12,8 +12,8 @@ use todoctl::config::DatabaseTarget;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::daemon::{Daemon, Engine, read, send};
-use crate::for_both_engines;
+use crate::api::daemon::{Daemon, Engine, read, send};
+use crate::api::for_both_engines;
 
 /// What keeps every write waiting, until it is let go.
 enum Held {

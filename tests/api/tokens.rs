@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use todoctl::config::DatabaseTarget;
 
-use crate::daemon::{
+use crate::api::Fixture;
+use crate::api::daemon::{
     Daemon, Engine, JWT_SECRET, OLD_JWT_SECRET, SERVICE_TOKEN, claims, jwt, read, send,
 };
-use crate::on_both_engines;
+use crate::support::on_both_engines;
 
 /// The table as the sign-in service makes it.
 const TABLE: &str = r#"CREATE TABLE user_sessions (

@@ -1,6 +1,6 @@
 //! Faults of the configuration: all at once, with what would be right, without any secret.
 
-use crate::{Cli, assert_said};
+use crate::cli::{Cli, assert_said};
 
 #[test]
 fn everything_at_once() {

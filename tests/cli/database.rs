@@ -1,7 +1,7 @@
 //! `todoctl db check`: healthy, and with everyday faults.
 
+use crate::cli::{Cli, assert_said};
 use crate::support::TestDatabase;
-use crate::{Cli, assert_said};
 
 #[test]
 fn sqlite() {

@@ -2,7 +2,7 @@
 //!
 //! What they find is tested in `tests/faults`.
 
-use crate::{Cli, assert_said};
+use crate::cli::{Cli, assert_said};
 
 /// With nothing that differs from machine to machine: no daemon, no way out.
 fn cli() -> Cli {

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::{Cli, assert_said};
+use crate::cli::{Cli, assert_said};
 
 #[test]
 fn formats() {

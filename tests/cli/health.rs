@@ -1,6 +1,6 @@
 //! `todoctl health` against nothing; against a daemon it is tested with `serve`.
 
-use crate::{Cli, assert_said};
+use crate::cli::{Cli, assert_said};
 
 /// Docker knows 0 and 1 and reserves 2.
 #[test]

@@ -1,7 +1,7 @@
 //! `todoctl migrate`.
 
+use crate::cli::{Cli, assert_said};
 use crate::support::TestDatabase;
-use crate::{Cli, assert_said};
 
 /// One way through up, status and down; both engines say the same, but for what a
 /// baseline consists of.

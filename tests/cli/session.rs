@@ -1,7 +1,7 @@
 //! `todoctl session`.
 
+use crate::cli::{Cli, assert_said};
 use crate::support::TestDatabase;
-use crate::{Cli, assert_said};
 
 const SECRET: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
 

@@ -1,6 +1,6 @@
 //! Help texts and mistakes on the command line.
 
-use crate::{Cli, assert_said};
+use crate::cli::{Cli, assert_said};
 
 #[test]
 fn help() {

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::Broken;
-use crate::peers::refusing;
+use crate::faults::Broken;
+use crate::faults::peers::refusing;
 use crate::support::TestDatabase;
 
 /// No word of it stands in any text of the program's.

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Broken;
-use crate::peers::{http, silent};
+use crate::faults::Broken;
+use crate::faults::peers::{http, silent};
 
 #[test]
 fn a_port_that_somebody_else_has() {

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::Broken;
+use crate::faults::Broken;
 
 /// With a database that was migrated.
 fn migrated() -> Broken {

@@ -1,7 +1,7 @@
 //! Nobody there, nobody who answers, somebody else.
 
-use crate::Broken;
-use crate::peers::{BlackHole, http, refusing, silent};
+use crate::faults::Broken;
+use crate::faults::peers::{BlackHole, http, refusing, silent};
 
 fn url(at: impl std::fmt::Display) -> String {
     format!("postgresql://todo:canary@{at}/todo?sslmode=disable")

@@ -3,7 +3,7 @@
 use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
-use crate::Broken;
+use crate::faults::Broken;
 use crate::support::{PgBouncer, TestDatabase};
 
 /// The database's address for another role.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
-use crate::Broken;
+use crate::faults::Broken;
 
 /// A private cluster, gone with its value.
 struct TlsServer {

@@ -4,9 +4,10 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::on_both_engines;
+use crate::jobs::Fixture;
+use crate::jobs::world::{MAIL_KEY, World};
+use crate::support::on_both_engines;
 use crate::support::{Answer, MailPeer};
-use crate::world::{MAIL_KEY, World};
 
 /// Runs the command with the machine's own clock, in an environment of its own.
 async fn run(world: &World, peer: Option<&MailPeer>, arguments: &[&str]) -> Output {

@@ -7,9 +7,10 @@ use todoctl::domain::Timestamp;
 use todoctl::jobs::outbox::Delivered;
 use todoctl::jobs::{Jobs, Stop};
 
-use crate::on_both_engines;
+use crate::jobs::Fixture;
+use crate::jobs::world::{MAIL_KEY, NOON, World, at};
+use crate::support::on_both_engines;
 use crate::support::{Answer, MailPeer, Received};
-use crate::world::{MAIL_KEY, NOON, World, at};
 
 const STATE: &str = "SELECT state FROM todoctl_outbox";
 const REASON: &str = "SELECT last_error FROM todoctl_outbox";

@@ -10,9 +10,9 @@ use todoctl::config::PoolerMode;
 use todoctl::jobs::{self, Stop};
 use todoctl::store::Store;
 
+use crate::jobs::world::{World, target};
 use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
 use crate::support::{self, PgBouncer, TestDatabase};
-use crate::world::{World, target};
 
 const CLIENTS: usize = 50;
 
@@ -155,7 +155,7 @@ async fn fifty_clients(pooler: Option<&str>) {
         "{failures} clients failed; the daemon said\n{}",
         daemon.stop()
     );
-    let config = crate::world::config(target(&bouncer.url));
+    let config = crate::jobs::world::config(target(&bouncer.url));
     let store = Store::connect(
         &todoctl::config::DatabaseConfig {
             pooler: PoolerMode::Detect,
@@ -214,7 +214,7 @@ async fn three_replicas() {
     for _ in 0..3 {
         let config = todoctl::config::DatabaseConfig {
             pooler: PoolerMode::Detect,
-            ..crate::world::config(target(&bouncer.url))
+            ..crate::jobs::world::config(target(&bouncer.url))
         };
         let store = Store::connect(&config, world.clock.clone()).await.unwrap();
         let (clock, metrics) = (world.clock.clone(), world.metrics.clone());

@@ -8,8 +8,9 @@ use todoctl::jobs::reminders::ReminderRun;
 use todoctl::jobs::{self, Stop};
 use todoctl::store::Store;
 
-use crate::on_both_engines;
-use crate::world::{NOON, World, at};
+use crate::jobs::Fixture;
+use crate::jobs::world::{NOON, World, at};
+use crate::support::on_both_engines;
 
 fn kind(kind: &str, task: i64) -> (String, i64) {
     (kind.to_owned(), task)

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use todoctl::store::migrate::{self, Down, MigrateError};
 
-use crate::Home;
+use crate::migrations::Home;
 
 const PREVIOUS: &str = include_str!("previous_service.sql");
 const EARLIER: &str = include_str!("earlier_form.sql");

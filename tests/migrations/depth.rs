@@ -7,7 +7,7 @@ use todoctl::store::migrate::{
     self, Applied, Down, MigrateError, Patience, State, Up, lint, preview, repair,
 };
 
-use crate::{Home, versions};
+use crate::migrations::{Home, versions};
 
 async fn up(home: &Home, up: Up) -> Result<Applied, MigrateError> {
     migrate::up_with(&home.target(), &Clock::system(), up, Patience::default()).await

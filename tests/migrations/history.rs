@@ -2,7 +2,7 @@
 
 use todoctl::store::migrate::{self, Down, MigrateError, State};
 
-use crate::{Home, versions};
+use crate::migrations::{Home, versions};
 
 /// Contract 10.44: the chain applies, both ways.
 #[tokio::test]

@@ -8,8 +8,8 @@ use todoctl::clock::Clock;
 use todoctl::config::DatabaseTarget;
 use todoctl::store::migrate::{self, MigrateError, Patience, Up};
 
+use crate::migrations::{Home, versions};
 use crate::support::PgBouncer;
-use crate::{Home, versions};
 
 /// Any number of replicas that start at once migrate once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,7 +11,7 @@ use sqlx::migrate::Migrate as _;
 use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
-use crate::place::{Place, chmod};
+use crate::runbooks::place::{Place, chmod};
 use crate::support::{PgBouncer, TestDatabase};
 
 /// How long a sleeping database needs: within the seconds that the page shows.

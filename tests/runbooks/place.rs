@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::page::{one_line, says};
+use crate::runbooks::page::{one_line, says};
 use crate::support::{self, TestDatabase};
 
 /// Debian's `nobody`.

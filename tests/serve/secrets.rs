@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
-use super::support::{Answer, HttpPeer, RedisServer, blocking_http_client, sqlite_dir};
+use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
+use crate::support::{Answer, HttpPeer, RedisServer, blocking_http_client, sqlite_dir};
 
 const KEY: &str = "AIzaSyCanary-0123456789_abcdefXYZ";
 const JWT_SECRET: &str = "a-canary-secret-for-signing-0123456789";

@@ -31,16 +31,16 @@ macro_rules! on_both_engines {
             #[allow(unused_imports)]
             use super::*;
 
-            async fn body($fixture: $crate::Fixture) $body
+            async fn body($fixture: Fixture) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                body($crate::Fixture::on_sqlite().await).await;
+                body(Fixture::on_sqlite().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                body($crate::Fixture::on_postgres().await).await;
+                body(Fixture::on_postgres().await).await;
             }
         }
     )+};

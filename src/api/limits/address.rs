@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
-
-use crate::config::IpNetwork;
+use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -12,8 +11,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// Each proxy appends whom it got the request from, so what stands further left
 /// was said by somebody who is not trusted.
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNetwork]) -> IpAddr {
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
     let mut values = headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>();
     // Several lines are one list (RFC 9110, section 5.3).
@@ -54,19 +53,12 @@ pub(super) fn client_key(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn network(address: &str, prefix: u8) -> IpNetwork {
-        IpNetwork {
-            address: address.parse().unwrap(),
-            prefix,
-        }
-    }
-
     fn found(peer: &str, lines: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(X_FORWARDED_FOR, line.parse().unwrap());
         }
-        let trusted = [network("10.0.0.0", 8), network("2001:db8:1::", 48)];
+        let trusted = ["10.0.0.0/8", "2001:db8:1::/48"].map(|network| network.parse().unwrap());
         client_address(peer.parse().unwrap(), &headers, &trusted).to_string()
     }
 
@@ -100,18 +92,6 @@ mod tests {
         ] {
             assert_eq!(found(peer, lines), expected, "{peer} {lines:?}");
         }
-    }
-
-    #[test]
-    fn networks() {
-        let holds = |network: IpNetwork, address: &str| network.contains(address.parse().unwrap());
-        assert!(holds(network("0.0.0.0", 0), "203.0.113.9"));
-        assert!(!holds(network("0.0.0.0", 0), "::1"));
-        assert!(holds(network("::", 0), "2001:db8::1"));
-        assert!(holds(network("192.0.2.1", 32), "192.0.2.1"));
-        assert!(!holds(network("192.0.2.1", 32), "192.0.2.0"));
-        assert!(holds(network("172.16.0.0", 12), "172.31.255.255"));
-        assert!(!holds(network("172.16.0.0", 12), "172.32.0.0"));
     }
 
     #[test]

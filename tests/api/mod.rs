@@ -1,14 +1,5 @@
 //! The HTTP contract, spoken to a running server, on both engines.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod api_keys;
 mod auth_server;
 mod auth_server_keys;
@@ -31,7 +22,6 @@ mod tokens;
 mod update_delete;
 
 use daemon::Daemon as Fixture;
-pub(crate) use support::on_both_engines;
 
 /// The same for tests that set their daemons up themselves.
 macro_rules! for_both_engines {
@@ -41,16 +31,16 @@ macro_rules! for_both_engines {
             #[allow(unused_imports)]
             use super::*;
 
-            async fn body($engine: $crate::daemon::Engine) $body
+            async fn body($engine: $crate::api::daemon::Engine) $body
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                body($crate::daemon::Engine::Sqlite).await;
+                body($crate::api::daemon::Engine::Sqlite).await;
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                body($crate::daemon::Engine::Postgres).await;
+                body($crate::api::daemon::Engine::Postgres).await;
             }
         }
     )+};

@@ -1,21 +1,12 @@
 //! The schema's way up and down, and the taking over of the previous service's database.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod adoption;
 mod depth;
 mod history;
 mod locking;
 
+use crate::support::{self, TestDatabase};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use support::TestDatabase;
 use todoctl::clock::Clock;
 use todoctl::config::{DatabaseTarget, SqliteTarget};
 use todoctl::store::migrate::{self, MigrateError, Migration};

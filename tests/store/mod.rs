@@ -1,17 +1,9 @@
 //! The store without HTTP around it: what its connections do under strain.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{self, TestDatabase};
 use sqlx::{Connection, PgConnection};
-use support::TestDatabase;
 use todoctl::clock::Clock;
 use todoctl::config::{
     DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PoolerMode, SqliteTarget,

@@ -7,15 +7,6 @@
 //! place, with `…` for any text; `exit N` is the exit code. Commands of a container
 //! (`console docker`) are looked at, and run by the tests of the image.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod faults;
 mod page;
 mod place;

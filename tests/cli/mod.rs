@@ -3,15 +3,6 @@
 //! A snapshot holds the exit code, stdout and stderr. After a wanted change:
 //! `cargo insta review`, or run with `INSTA_UPDATE=always`.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod config;
 mod database;
 mod doctor;
@@ -24,6 +15,8 @@ mod usage;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use crate::support;
 
 /// Runs of the binary in a directory and an environment of their own.
 struct Cli {

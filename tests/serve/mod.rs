@@ -1,21 +1,13 @@
 //! `todoctl serve` as an operator meets it: a process with an environment.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-#[path = "serve/secrets.rs"]
 mod secrets;
-mod support;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
+use crate::support::{self, TestDatabase};
 use serde_json::{Value, json};
-use support::TestDatabase;
-use support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
 
 fn create(base: &str, token: &str, title: &str) -> Value {
     let answer = support::blocking_http_client()

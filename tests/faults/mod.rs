@@ -4,15 +4,6 @@
 //! gives the id of the check that has to find it, how that ends, and a piece of what has to
 //! be typed; all within the time that is promised.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a failed expectation is what ends a test"
-)]
-
-#[path = "../support/mod.rs"]
-mod support;
-
 mod canary;
 mod configuration;
 mod daemon;
@@ -27,6 +18,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::support;
 
 /// What is promised for a whole run, and the time that a loaded machine needs besides.
 const PROMISE: Duration = Duration::from_secs(33);

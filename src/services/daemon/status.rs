@@ -1,0 +1,43 @@
+//! The body of `GET /status`: what a daemon tells about itself.
+
+use serde::{Deserialize, Serialize};
+
+/// What `todoctl doctor` wants to know of a running daemon. None of it asks the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DaemonStatus {
+    /// The version of the program.
+    pub version: String,
+    /// The connection pools: one on PostgreSQL, a writer's and the readers' on SQLite.
+    pub pools: Vec<PoolStatus>,
+    /// Mails in the outbox; null until the outbox has been read once.
+    #[schema(required)]
+    pub mails: Option<MailStatus>,
+    /// When a reminder run last succeeded, in seconds since 1970; null before the first.
+    #[schema(required)]
+    pub last_reminder_run: Option<i64>,
+}
+
+/// The connections of one pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DaemonPoolStatus)]
+pub struct PoolStatus {
+    /// `main`, `writer` or `readers`.
+    pub name: String,
+    /// Open connections.
+    pub size: usize,
+    /// Open connections that nobody uses.
+    pub idle: usize,
+    /// Callers that wait for a connection.
+    pub waiting: usize,
+    /// The most connections that may be open.
+    pub max: usize,
+}
+
+/// Mails in the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MailStatus {
+    /// Mails that wait to be sent.
+    pub pending: i64,
+    /// Mails that were given up.
+    pub dead: i64,
+}

@@ -1,0 +1,11 @@
+//! The HTTP contract and the jobs, with the daemon inside the test's own process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation ends a test"
+)]
+
+mod api;
+mod jobs;
+mod support;

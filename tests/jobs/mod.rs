@@ -1,0 +1,9 @@
+//! The jobs beside requests, on both engines; contract 9.2 and 10.37 to 10.41.
+
+mod command;
+mod mail;
+mod pooler;
+mod reminders;
+mod world;
+
+use world::World as Fixture;
