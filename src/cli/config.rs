@@ -1,14 +1,15 @@
 //! `todoctl config`: shows and checks the configuration.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::{Audit, Entry, env_example, inventory};
-use crate::diagnostics::{Report, config};
+use crate::diagnostics;
 
 use super::context::Context;
-use super::output::{self, Format};
+use super::output::{self, Format, report};
 
 /// Shows and checks the configuration; changes nothing.
 #[derive(Debug, clap::Subcommand)]
@@ -25,13 +26,13 @@ Two services have the same secret if the fingerprints are equal. A fingerprint
 reveals nothing about a random secret. It could confirm a guess of a weak one,
 so weak secrets are shown without.")]
     Show(ShowOptions),
-    /// Report errors and risks in the configuration.
+    /// Check the configuration: errors, weak secrets, misspelt names.
     #[command(after_help = "\
 Examples:
   todoctl config check
   todoctl --env-file production.env config check --strict
 
-Exit codes: 0 success, 1 a check failed, 2 error.")]
+Exit codes: 0 no check failed, 1 a check failed, 2 error.")]
     Check(CheckOptions),
     /// Print an example .env file with every variable.
     #[command(after_help = "\
@@ -66,10 +67,16 @@ pub struct CheckOptions {
     /// Exit with 1 on warnings too.
     #[arg(long)]
     pub strict: bool,
+    /// Print every check, also those that passed.
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
+
+/// These checks only read files.
+const BUDGET: Duration = Duration::from_secs(10);
 
 /// The JSON document of `config show`. Its schema is stable.
 #[derive(Debug, Serialize)]
@@ -79,12 +86,12 @@ struct Variables {
 }
 
 /// Runs the command.
-pub fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Show(options) => show(options, context),
-        Command::Check(options) => check(options, context),
+        Command::Check(options) => check(options, context).await,
         Command::Example => {
-            output::data(env_example().trim_end());
+            output::data(env_example().trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -104,11 +111,11 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
                     entry.source.to_owned(),
                 ]
             });
-            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect());
+            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect())?;
         }
         ShowFormat::Env => {
             let lines: Vec<String> = entries.iter().map(line).collect();
-            output::data(&lines.join("\n"));
+            output::data(&lines.join("\n"))?;
         }
         ShowFormat::Json => output::json(&Variables {
             schema: 1,
@@ -133,8 +140,15 @@ fn line(entry: &Entry) -> String {
     }
 }
 
-fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let report = Report::new(config::checks(context.source(), context.broken()));
-    output::report(&report, options.format)?;
+async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let checks = diagnostics::Context::new(diagnostics::Request {
+        source: context.source().clone(),
+        broken: context.broken().cloned(),
+        clock: context.clock(),
+        replicas: 1,
+        file_must_exist: false,
+    });
+    let report = diagnostics::run(&checks, &["config"], BUDGET, |_| ()).await;
+    report::print(&report, options.format, options.verbose)?;
     Ok(ExitCode::from(report.exit_code(options.strict)))
 }

@@ -69,18 +69,6 @@ impl Context {
         Ok(warned(DatabaseConfig::load(&self.source)?))
     }
 
-    /// Only the database; prints no warnings.
-    pub fn database_unprinted(&self) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        DatabaseConfig::load(&self.source)
-    }
-
-    /// The database at another URL, with all other variables as they are set.
-    pub fn database_at(&self, url: &str) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        let mut source = self.source.clone();
-        source.replace("DATABASE_URL", url);
-        DatabaseConfig::load(&source)
-    }
-
     /// The database, and the secret under which session tokens are stored. With SQLite the secret
     /// is generated if it is missing.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {

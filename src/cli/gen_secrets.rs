@@ -85,7 +85,7 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
             let lines: Vec<String> = pairs
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect();
-            output::data(&lines.join("\n"));
+            output::data(&lines.join("\n"))?;
         }
         SecretsFormat::Json => {
             let object: serde_json::Map<String, serde_json::Value> = pairs
@@ -95,7 +95,7 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
         }
         SecretsFormat::Table => {
             let rows = pairs.map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
-            output::unbroken_table(&["NAME", "VALUE"], rows.collect());
+            output::unbroken_table(&["NAME", "VALUE"], rows.collect())?;
         }
     }
     Ok(())

@@ -93,7 +93,7 @@ async fn status(options: &StatusOptions, context: &Context) -> anyhow::Result<Ex
     if options.format == Format::Json {
         output::json(&Listed { migrations: &found })?;
     } else {
-        print(&found);
+        print(&found)?;
         for (state, what) in [
             (
                 State::Pending,
@@ -128,7 +128,7 @@ fn name(migration: &Migration) -> String {
     format!("{} ({})", migration.version, migration.description)
 }
 
-fn print(migrations: &[Migration]) {
+fn print(migrations: &[Migration]) -> anyhow::Result<()> {
     let row = |one: &Migration| {
         vec![
             one.version.to_string(),
@@ -141,7 +141,7 @@ fn print(migrations: &[Migration]) {
     output::table(
         &["VERSION", "NAME", "STATE", "APPLIED"],
         migrations.iter().map(row).collect(),
-    );
+    )
 }
 
 fn word(state: State) -> &'static str {

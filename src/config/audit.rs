@@ -6,7 +6,7 @@ use super::auth::{self, Limits};
 use super::database::{self, DatabaseConfig};
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
-use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::error::{Problem, Warning};
 use super::http::{self, HttpConfig};
 use super::reader::Reader;
 use super::secret::Secret;
@@ -15,15 +15,14 @@ use super::secrets::Secrets;
 use super::services::{self, ServicesConfig};
 use super::source::Source;
 use super::telemetry::{self, TelemetryConfig};
+use super::variable::{Section, Variable};
 
 /// All variables, read once; nothing is changed. A variable with a problem has its default here.
 #[derive(Debug)]
 pub struct Audit {
     pub environment: Environment,
-    /// Where the database is, if `DATABASE_URL` is understood.
-    pub target: Option<DatabaseTarget>,
-    /// The database's variables, or their problems.
-    pub database: Result<Loaded<DatabaseConfig>, ConfigError>,
+    /// `None` if `DATABASE_URL` is not understood.
+    pub database: Option<DatabaseConfig>,
     pub http: HttpConfig,
     pub services: ServicesConfig,
     pub telemetry: TelemetryConfig,
@@ -45,16 +44,14 @@ impl Audit {
     pub fn of(source: &Source) -> Self {
         let mut reader = Reader::new(source);
         let database = database::read(&mut reader);
-        let target = database.as_ref().map(|database| database.target.clone());
-        let database = reader.finish(database);
+        let target = database.as_ref().map(|database| &database.target);
         let http = http::read(&mut reader);
         let services = services::read(&mut reader);
         let telemetry = telemetry::read(&mut reader);
         let limits = auth::read(&mut reader);
-        let own_secrets = Secrets::read(&mut reader, target.as_ref(), &SecretName::ALL);
+        let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
         Self {
             environment: reader.environment,
-            target,
             database,
             http,
             services,
@@ -68,6 +65,24 @@ impl Audit {
         }
     }
 
+    /// Where the database is, if `DATABASE_URL` is understood.
+    #[must_use]
+    pub fn target(&self) -> Option<&DatabaseTarget> {
+        self.database.as_ref().map(|database| &database.target)
+    }
+
+    /// The problems with variables of `section`.
+    pub fn problems_of(&self, section: Section) -> impl Iterator<Item = &Problem> {
+        let problems = self.problems.iter();
+        problems.filter(move |one| is_in(section, &one.variable))
+    }
+
+    /// The warnings about variables of `section`.
+    pub fn warnings_of(&self, section: Section) -> impl Iterator<Item = &Warning> {
+        let warnings = self.warnings.iter();
+        warnings.filter(move |one| is_in(section, &one.variable))
+    }
+
     /// Secrets that `serve` will generate.
     #[must_use]
     pub fn missing_secrets(&self) -> &[SecretName] {
@@ -77,12 +92,16 @@ impl Audit {
     /// Generates the secrets that are missing, where the database is SQLite. Does nothing while
     /// there are problems.
     pub fn generate_missing_secrets(&mut self) {
-        if let Some(target) = &self.target
+        if let Some(database) = &self.database
             && self.problems.is_empty()
         {
-            self.problems = self.own_secrets.generate_missing(target);
+            self.problems = self.own_secrets.generate_missing(&database.target);
         }
     }
+}
+
+fn is_in(section: Section, variable: &str) -> bool {
+    Variable::of(variable).is_some_and(|one| one.section == section)
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn unset(audit: &Audit, variable: &Variable) -> Entry {
         secret: false,
     };
     if variable.name == DATABASE_URL.variable.name {
-        entry.value = audit.target.as_ref().map(DatabaseTarget::redacted);
+        entry.value = audit.target().map(DatabaseTarget::redacted);
     } else if is_generated(audit, variable) {
         entry.value = Some(describe_secret(audit, variable));
         entry.source = "generated";
@@ -112,7 +112,7 @@ fn unset(audit: &Audit, variable: &Variable) -> Entry {
 }
 
 fn is_generated(audit: &Audit, variable: &Variable) -> bool {
-    let Some(DatabaseTarget::Sqlite(file)) = &audit.target else {
+    let Some(DatabaseTarget::Sqlite(file)) = audit.target() else {
         return false;
     };
     let path = generated::path(file, variable.name);

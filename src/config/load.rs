@@ -51,7 +51,7 @@ impl Config {
             warnings,
             ..
         } = audit;
-        let (Ok(database), Some(auth), []) = (
+        let (Some(database), Some(auth), []) = (
             database,
             AuthConfig::new(limits, own_secrets),
             problems.as_slice(),
@@ -61,7 +61,7 @@ impl Config {
         Ok(Loaded {
             value: Self {
                 environment,
-                database: database.value,
+                database,
                 auth,
                 http,
                 services,

@@ -56,7 +56,7 @@ pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use secret_name::SecretName;
 pub(crate) use services::{GEMINI_API, RESEND_API};
-pub(crate) use source::Source;
+pub(crate) use source::{Origin, Source};
 pub(crate) use strength::is_placeholder;
 pub(crate) use variable::{Section, Variable};
 pub(crate) use variables::VARIABLES;

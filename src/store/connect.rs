@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
-use super::error::ConnectError;
+use super::connect_error::ConnectError;
 
 /// How long one try may take; a suspended Neon database needs 10 to 15 s to wake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -22,7 +22,7 @@ pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, Conn
 }
 
 /// The same within `limit`.
-pub(super) async fn open_postgres_within(
+pub(crate) async fn open_postgres_within(
     target: &PostgresTarget,
     limit: Duration,
 ) -> Result<PgConnection, ConnectError> {
@@ -122,7 +122,7 @@ pub async fn open_sqlite(
 }
 
 /// The write-ahead log of a SQLite file.
-pub(super) fn wal_path(database: &Path) -> std::path::PathBuf {
+pub(crate) fn wal_path(database: &Path) -> std::path::PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push("-wal");
     name.into()

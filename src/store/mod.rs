@@ -22,17 +22,18 @@ use crate::config::{DatabaseConfig, DatabaseTarget, HealthProbe, PostgresTarget,
 mod api_keys;
 mod auth_sessions;
 mod connect;
+mod connect_error;
 mod dialect;
 mod error;
 mod idempotency;
 mod key_cipher;
-pub mod messages;
+mod known;
+pub(crate) mod messages;
 pub mod migrate;
 mod notifications;
 mod outbox;
 mod pool;
 mod pooled;
-mod probe;
 mod reminders;
 mod server;
 mod sessions;
@@ -43,18 +44,18 @@ mod values;
 pub use api_keys::{ATTEMPT_WINDOW, Attempts, StoredKey};
 pub use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub use connect::{CONNECT_TIMEOUT, SqliteAccess, open_postgres, open_sqlite};
-pub use error::{ConnectError, ConnectFault, StoreError};
+pub(crate) use connect::{open_postgres_within, wal_path};
+pub use connect_error::ConnectError;
+pub use error::StoreError;
 pub use idempotency::Once;
 pub use key_cipher::{CipherKeyError, EncryptedKey, KeyCipher, UndecipherableError};
+pub(crate) use known::known_message;
+pub(crate) use messages::ConnectFault;
 pub use notifications::NotificationList;
 pub use outbox::{OutboxEnd, OutboxMail, OutboxStatus};
 pub use pool::PoolStatus;
-pub use probe::{
-    Address, Capacity, EngineVersion, FileFacts, FileSystem, PreparedStatements, ProbeConnection,
-    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements,
-    resolve, shares_backend,
-};
 pub use reminders::{DueTask, MailTerms, Reminded, ReminderWindow};
+pub(crate) use server::{backend_pid, share_a_process};
 pub use sessions::{NewSession, Session, SessionHash};
 pub use tasks::{Conditional, TaskFilter, TaskPage, TaskPosition, TaskSlice};
 

@@ -14,8 +14,9 @@ use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResu
 use prometheus::{Histogram, HistogramOpts};
 use sqlx::{Connection, Database};
 
+use super::connect_error::ConnectError;
 use super::dialect::{Dialect, Sql};
-use super::error::{ConnectError, StoreError, is_connection_lost};
+use super::error::{StoreError, is_connection_lost};
 
 /// A connection that idled longer than this is pinged before it is used again.
 const PING_AFTER: Duration = Duration::from_secs(30);

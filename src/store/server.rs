@@ -5,8 +5,8 @@ use sqlx::{PgConnection, Postgres};
 use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget};
 
 use super::connect::open_postgres;
+use super::connect_error::ConnectError;
 use super::dialect::Dialect;
-use super::error::ConnectError;
 
 /// How often two connections are compared.
 const ROUNDS: usize = 5;
@@ -70,7 +70,7 @@ impl ServerTraits {
 ///
 /// Asked several times, because a pooler under load hands its server connections out in any
 /// order, and two that differ may do so by chance.
-pub(super) async fn share_a_process(
+pub(crate) async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
 ) -> Result<bool, sqlx::Error> {
@@ -95,7 +95,7 @@ pub(super) async fn read_committed(connection: &mut PgConnection) -> Result<(), 
 }
 
 /// The process that serves a connection at this moment.
-pub(super) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     ask(connection, "SELECT pg_backend_pid()").await
 }
 

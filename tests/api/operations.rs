@@ -12,7 +12,7 @@ use crate::api::daemon::{JWT_SECRET, claims, jwt, send};
 use crate::support::on_both_engines;
 
 on_both_engines! {
-    /// 7: `/health` and its three keys; live and ready.
+    /// 7, 11.5: `/health` and its three keys; live and ready.
     async fn probes(daemon) {
         let (status, body) = send(daemon.bare(Method::GET, "/health")).await;
         assert_eq!(status, 200);

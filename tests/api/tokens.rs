@@ -119,7 +119,7 @@ fn is_logged_out(response: &Response) {
 }
 
 on_both_engines! {
-    /// 6.1, 10.22, 10.23: a good refresh token, by either name, gives an access token as in 2.1.
+    /// 6.1, 10.22, 10.23, 11.4: a good refresh token, by either name, gives an access token as in 2.1.
     async fn refresh_works(daemon) {
         sql(&daemon, TABLE).await;
         store(&daemon, &hash("good"), "alice", FUTURE).await;

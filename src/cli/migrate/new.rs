@@ -29,7 +29,7 @@ pub struct Options {
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let made = files::new(&options.source, &options.name)?;
     let paths: Vec<String> = made.iter().map(|path| path.display().to_string()).collect();
-    output::data(&paths.join("\n"));
+    output::data(&paths.join("\n"))?;
     output::note(&format!(
         "fill them in, then: todoctl migrate check --allow-pending --source {}",
         options.source.display()

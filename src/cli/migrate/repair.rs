@@ -94,10 +94,10 @@ fn print(
     if repaired.is_empty() {
         output::note("no checksum to mend");
     } else if options.dry_run {
-        output::data(&format!("would note the checksum of {}", names(repaired)));
+        output::data(&format!("would note the checksum of {}", names(repaired)))?;
         output::note("to do it: todoctl migrate repair");
     } else {
-        output::data(&format!("noted the checksum of {}", names(repaired)));
+        output::data(&format!("noted the checksum of {}", names(repaired)))?;
         output::note("whether the schema is right: todoctl migrate check");
     }
     Ok(())

@@ -261,7 +261,10 @@ impl<'a> Parts<'a> {
 
     fn host(&self) -> Result<String, BadUrl> {
         if self.address.contains(',') {
-            return bad("names several hosts", "use only the host that accepts writes");
+            return bad(
+                "names several hosts",
+                "use only the host that accepts writes",
+            );
         }
         if let Some(rest) = self.address.strip_prefix('[') {
             return Ok(rest.split(']').next().unwrap_or_default().to_owned());

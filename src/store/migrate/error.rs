@@ -8,7 +8,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::config::PostgresTarget;
 use crate::store::ConnectError;
-use crate::store::messages::Known;
+use crate::store::messages::{self, KnownMessage};
 
 use super::Direction;
 use super::catalog::quoted;
@@ -183,8 +183,8 @@ impl MigrateError {
             }
             Self::Query(error) => {
                 return Some(
-                    Known::find(&said(error))
-                        .map_or_else(|| "todoctl db check".to_owned(), Known::remedy_anywhere),
+                    messages::find(&said(error))
+                        .map_or_else(|| "todoctl db check".to_owned(), KnownMessage::remedy),
                 );
             }
         };
