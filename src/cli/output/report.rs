@@ -71,7 +71,7 @@ impl Layout {
             for (reason, titles) in skips(&findings) {
                 let what = match titles[..] {
                     [title] => title.to_owned(),
-                    _ => format!("{} {group} checks", titles.len()),
+                    _ => format!("{} {} checks", titles.len(), group.to_lowercase()),
                 };
                 self.entry(Outcome::Skip, &format!("{what}: {reason}"), lines);
             }
@@ -227,7 +227,7 @@ mod tests {
             PIPE.report(&report()),
             "FAIL  Title: no [database.url]\n      fix: one\n      fix: two\n\
              WARN  Title: doubtful [config.cors]\n      fix: A=1\n\
-             skip  2 Database checks: because\nskip  Title: unset\n\
+             skip  2 database checks: because\nskip  Title: unset\n\
              ok    Configuration: 1 check passed\n\n\
              1 failed, 1 warning, 3 skipped, 1 passed; --verbose lists every check"
         );
