@@ -21,8 +21,8 @@ Examples:
   todoctl doctor --only database.tls --strict   one check; exit with 1 on a warning
   todoctl doctor --format json | jq '.checks[] | select(.outcome == \"fail\")'
 
-A selected check runs after the checks that it needs; of those, only the ones that failed are
-in the report.
+A selected check runs after the checks that it needs. Of those, the report has only
+the ones that failed.
 
 Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing.")]
 pub(crate) struct Options {

@@ -22,7 +22,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.health", "Health", run!(Always, health)).needs(&["daemon.port"]),
     Check::new("daemon.version", "Version", run!(Always, version)).needs(&["daemon.port"]),
     Check::new("daemon.pool", "Pool", run!(Always, pool)).needs(&["daemon.port"]),
-    Check::new("daemon.mails", "Failed mails", run!(Always, mails)).needs(&["daemon.port"]),
+    Check::new("daemon.mails", "Dead mails", run!(Always, mails)).needs(&["daemon.port"]),
     Check::new("daemon.reminders", "Reminders", run!(Always, reminders)).needs(&["daemon.port"]),
 ];
 
@@ -83,7 +83,7 @@ fn next_port(port: u16) -> u16 {
 
 async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
     let Some(address) = context.audit.telemetry.metrics_addr else {
-        return Verdict::skip("METRICS_ADDR is not set");
+        return Verdict::pass("METRICS_ADDR is not set: metrics are on PORT");
     };
     let daemon = context.daemon(limit).await;
     if !daemon.is_absent() {

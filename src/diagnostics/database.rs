@@ -51,7 +51,7 @@ pub(super) static CHECKS: &[Check] = &[
         .needs(&["database.connection", "database.tls"])
         .within(LOGIN_SECONDS),
     Check::new("database.query", "Query", run!(Database, questions::query))
-        .needs(&["database.login"])
+        .needs(LOGIN)
         .taking_turns(),
     Check::new(
         "database.latency",
@@ -72,7 +72,7 @@ pub(super) static CHECKS: &[Check] = &[
         .needs(QUERY)
         .taking_turns(),
     Check::new("database.pooler", "Pooler", run!(Server, pooler::pooler))
-        .needs(&["database.login"])
+        .needs(LOGIN)
         .within(10),
     Check::new(
         "database.connections",
@@ -91,7 +91,7 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .needs(QUERY)
     .taking_turns(),
-    Check::new("database.journal", "Journal", run!(File, file::journal)).needs(FILE),
+    Check::new("database.journal", "Journal", run!(File, file::journal)).needs(LOGIN),
     Check::new("database.wal", "Write-ahead log", run!(File, file::wal)).needs(FILE),
     // A large file takes long to read.
     Check::new(
@@ -107,11 +107,12 @@ pub(super) static CHECKS: &[Check] = &[
         "Migrations",
         run!(Database, migrations::migrations),
     )
-    .needs(&["database.login"])
+    .needs(LOGIN)
     .within(20),
 ];
 
 const FILE: &[&str] = &["database.connection"];
+const LOGIN: &[&str] = &["database.login"];
 const QUERY: &[&str] = &["database.query"];
 
 fn url(context: &Context) -> Verdict {
@@ -126,7 +127,7 @@ fn url(context: &Context) -> Verdict {
     let warnings: Vec<String> = context
         .audit
         .warnings_of(Section::Database)
-        .map(|one| format!("{}: {}", one.variable, one.message))
+        .map(ToString::to_string)
         .collect();
     if warnings.is_empty() {
         return Verdict::pass(url);

@@ -8,10 +8,10 @@
 
 use crate::api::ServeError;
 use crate::cli::hint::Hint;
-use crate::config::{ConfigError, env_file::EnvFileError};
+use crate::config::ConfigError;
 use crate::services::daemon::DaemonError;
 use crate::store::migrate::{MigrateError, files::FilesError};
-use crate::store::{ConnectError, StoreError};
+use crate::store::{ConnectError, StoreError, known_message};
 
 use super::note;
 use super::terminal::{Tone, stderr_has_colour};
@@ -71,8 +71,7 @@ impl Lines {
         let noun = if count == 1 { "problem" } else { "problems" };
         self.add("error", format!("the configuration has {count} {noun}"));
         for problem in &error.problems {
-            let what = format!("{}: {}", problem.variable, problem.message);
-            self.add("because", what);
+            self.add("because", problem.to_string());
             if !problem.remedy.is_empty() {
                 self.add("remedy", &problem.remedy);
             }
@@ -113,9 +112,6 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<FilesError>() {
         return Some(error.remedy().to_owned());
     }
-    if let Some(error) = error.downcast_ref::<EnvFileError>() {
-        return Some(error.remedy());
-    }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(error.remedy());
     }
@@ -125,23 +121,22 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
+/// The remedy of the known message behind the error, or else a general one.
 fn store_remedy(error: &StoreError) -> Option<String> {
-    let text = match error {
-        StoreError::Connect(error) => return Some(error.remedy.clone()),
-        StoreError::PoolTimeout { .. } => {
-            "raise SQLALCHEMY_POOL_SIZE, or find out what uses the connections: todoctl db check"
+    if let StoreError::Connect(error) = error {
+        // It names the server or the file.
+        return Some(error.remedy.clone());
+    }
+    if let Some(known) = known_message(error) {
+        return Some(known.remedy());
+    }
+    match error {
+        StoreError::Corrupt { .. } => {
+            Some("correct that row by hand, or restore it from a backup".to_owned())
         }
-        error if error.wants_migration() => "todoctl migrate up",
-        StoreError::ConnectionLost(_) | StoreError::Query(_) | StoreError::Constraint { .. } => {
-            "todoctl db check"
-        }
-        StoreError::Hindered(_) | StoreError::OutcomeUnknown(_) => {
-            "todoctl db check, then try again"
-        }
-        StoreError::Corrupt { .. } => "correct that row by hand, or restore it from a backup",
-        StoreError::Closed => return None,
-    };
-    Some(text.to_owned())
+        StoreError::Closed => None,
+        _ => Some("todoctl db check".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -198,8 +193,8 @@ mod tests {
         };
         assert_eq!(
             text(error),
-            "error: the configuration has 2 problems\n  because: A: is not set\n  remedy: A=1\n  \
-             because: B: is not set\n  remedy: B=1"
+            "error: the configuration has 2 problems\n  because: A is not set\n  remedy: A=1\n  \
+             because: B is not set\n  remedy: B=1"
         );
     }
 

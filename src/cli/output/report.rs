@@ -13,8 +13,9 @@ pub(crate) fn print(report: &Report, format: Format, verbose: bool) -> anyhow::R
             let layout = Layout {
                 width: terminal::width().map(usize::from),
                 colour: stdout_has_colour(),
+                verbose,
             };
-            data(&layout.report(report, verbose))
+            data(&layout.report(report))
         }
     }
 }
@@ -23,21 +24,23 @@ struct Layout {
     /// Where lines are wrapped; `None` prints one line for each entry.
     width: Option<usize>,
     colour: bool,
+    /// Lists every check, with its time.
+    verbose: bool,
 }
 
 /// Outcomes are this wide, with the space after them.
 const INDENT: usize = 6;
 
 impl Layout {
-    fn report(&self, report: &Report, verbose: bool) -> String {
+    fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
-        if verbose {
+        if self.verbose {
             self.all(report, &mut lines);
         } else {
             self.folded(report, &mut lines);
         }
         lines.push(String::new());
-        lines.push(counts(report, verbose));
+        lines.push(counts(report, self.verbose));
         lines.join("\n")
     }
 
@@ -68,7 +71,7 @@ impl Layout {
             for (reason, titles) in skips(&findings) {
                 let what = match titles[..] {
                     [title] => title.to_owned(),
-                    _ => format!("{} {group} checks", titles.len()),
+                    _ => format!("{} {} checks", titles.len(), group.to_lowercase()),
                 };
                 self.entry(Outcome::Skip, &format!("{what}: {reason}"), lines);
             }
@@ -88,9 +91,10 @@ impl Layout {
         let Finding {
             id, title, detail, ..
         } = finding;
-        let text = match finding.outcome {
-            Outcome::Skip => format!("{title}: {detail} [{id}]"),
-            _ => format!("{title}: {detail} [{id}, {} ms]", finding.millis),
+        let text = if self.verbose && finding.outcome != Outcome::Skip {
+            format!("{title}: {detail} [{id}, {} ms]", finding.millis)
+        } else {
+            format!("{title}: {detail} [{id}]")
         };
         self.entry(finding.outcome, &text, lines);
         for step in finding.remedy.iter().flat_map(|remedy| remedy.lines()) {
@@ -214,15 +218,16 @@ mod tests {
     const PIPE: Layout = Layout {
         width: None,
         colour: false,
+        verbose: false,
     };
 
     #[test]
     fn what_needs_attention_comes_first() {
         assert_eq!(
-            PIPE.report(&report(), false),
-            "FAIL  Title: no [database.url, 3 ms]\n      fix: one\n      fix: two\n\
-             WARN  Title: doubtful [config.cors, 3 ms]\n      fix: A=1\n\
-             skip  2 Database checks: because\nskip  Title: unset\n\
+            PIPE.report(&report()),
+            "FAIL  Title: no [database.url]\n      fix: one\n      fix: two\n\
+             WARN  Title: doubtful [config.cors]\n      fix: A=1\n\
+             skip  2 database checks: because\nskip  Title: unset\n\
              ok    Configuration: 1 check passed\n\n\
              1 failed, 1 warning, 3 skipped, 1 passed; --verbose lists every check"
         );
@@ -230,7 +235,11 @@ mod tests {
 
     #[test]
     fn verbose_lists_every_check() {
-        let text = PIPE.report(&report(), true);
+        let verbose = Layout {
+            verbose: true,
+            ..PIPE
+        };
+        let text = verbose.report(&report());
         assert!(text.starts_with("Configuration\nok    Title: fine [config.env_file, 3 ms]\n"));
         assert_eq!(text.matches("skip  ").count(), 3);
     }
@@ -242,6 +251,7 @@ mod tests {
         let terminal = Layout {
             width: Some(80),
             colour: true,
+            ..PIPE
         };
         let lines = terminal.wrapped(&format!("ok    {long}"));
         assert_eq!(lines.len(), 2);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, SqliteTarget};
+use crate::config::{DatabaseConfig, SqliteTarget, generated_secret_path};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
@@ -55,14 +55,16 @@ fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> V
             "todoctl migrate up".to_owned(),
         );
     }
-    let secrets = match context.audit.made_later.len() {
-        0 => String::new(),
-        1 => " and a secret".to_owned(),
-        count => format!(" and {count} secrets"),
-    };
-    Verdict::skip_all(format!(
-        "{place} does not exist yet: todoctl serve creates it{secrets}"
-    ))
+    let mut text = format!("{place} does not exist yet: todoctl serve creates it");
+    if let Some(first) = context.audit.missing_secrets().first() {
+        let secret = generated_secret_path(file, first.as_str());
+        text += &format!(
+            ", and {} secrets in {}",
+            context.audit.missing_secrets().len(),
+            of_file(&secret).display()
+        );
+    }
+    Verdict::skip_all(text)
 }
 
 /// Whether the directory, and the file if there is one, can be written.

@@ -18,7 +18,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The host name does not resolve",
         retry: Retry::No,
-        remedy: "check the host in DATABASE_URL ({place}); from one container, another is reached by its service name",
+        remedy: "check the host in DATABASE_URL ({place}); between containers, it is the service name",
     },
     KnownMessage {
         id: "network.refused",

@@ -48,6 +48,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
             "column * does not exist",
             "no such table",
             "no such column",
+            "has no column named",
         ],
         codes: &["42P01", "42703"],
         meaning: "The schema is older than the program, or this is the wrong database",
