@@ -384,7 +384,7 @@ impl From<StoreError> for ApiError {
             StoreError::PoolTimeout { .. }
             | StoreError::Connect(_)
             | StoreError::ConnectionLost(_)
-            | StoreError::Hindered(_)
+            | StoreError::Transient(_)
             | StoreError::Closed => {
                 Self::unavailable("The database is not available at the moment")
             }

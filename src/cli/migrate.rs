@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::domain::Timestamp;
-use crate::store::migrate::{self, Migration, Patience, State};
+use crate::store::migrate::{self, LockWait, Migration, State};
 
 use super::context::Context;
 use super::output::{self, Format};
@@ -65,8 +65,8 @@ pub struct Wait {
 
 impl Wait {
     /// Tells on stderr who is waited for.
-    fn patience(&self) -> Patience<'static> {
-        Patience::new(self.limit, &output::note)
+    fn patience(&self) -> LockWait<'static> {
+        LockWait::new(self.limit, &output::note)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning};
 use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
-use crate::store::migrate::{self, MigrateError, Patience, Up};
+use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{ConnectError, Store};
 use crate::telemetry;
 
@@ -146,7 +146,7 @@ async fn open_store(
             to: None,
             allow_newer,
         };
-        let patience = Patience::default();
+        let patience = LockWait::default();
         let applied = wake(|| migrate::up_with(&config.direct, clock, up, patience)).await?;
         for migration in applied.migrations {
             tracing::info!(

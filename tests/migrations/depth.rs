@@ -4,13 +4,13 @@ use sqlx::Connection as _;
 use todoctl::clock::Clock;
 use todoctl::store::migrate::drift::{self, Difference};
 use todoctl::store::migrate::{
-    self, Applied, Down, MigrateError, Patience, State, Up, lint, preview, repair,
+    self, Applied, Down, LockWait, MigrateError, State, Up, lint, preview, repair,
 };
 
 use crate::migrations::{Home, versions};
 
 async fn up(home: &Home, up: Up) -> Result<Applied, MigrateError> {
-    migrate::up_with(&home.target(), &Clock::system(), up, Patience::default()).await
+    migrate::up_with(&home.target(), &Clock::system(), up, LockWait::default()).await
 }
 
 async fn differences(home: &Home) -> Vec<Difference> {
@@ -137,7 +137,7 @@ async fn a_way_down_is_rehearsed() {
         home.run(task).await;
         home.run(&row(1)).await;
         home.run(&row(2)).await;
-        let preview = preview::down(&home.target(), Down::To(0), Patience::default())
+        let preview = preview::down(&home.target(), Down::To(0), LockWait::default())
             .await
             .unwrap();
         let rows = |name: &str| {
@@ -166,7 +166,7 @@ async fn what_stops_a_way_down_is_found_out_first() {
     let home = Home::postgres().await;
     home.run(include_str!("previous_service.sql")).await;
     home.up().await.unwrap();
-    let error = preview::down(&home.target(), Down::To(0), Patience::default())
+    let error = preview::down(&home.target(), Down::To(0), LockWait::default())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("taken over"), "{error}");
@@ -310,7 +310,7 @@ async fn checksums_are_mended() {
             .await;
         home.run("UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2")
             .await;
-        let mended = repair::checksums(&home.target(), Patience::default())
+        let mended = repair::checksums(&home.target(), LockWait::default())
             .await
             .unwrap();
         assert_eq!(versions(&mended), [1]);

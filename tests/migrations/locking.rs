@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use sqlx::migrate::Migrate;
 use todoctl::clock::Clock;
 use todoctl::config::DatabaseTarget;
-use todoctl::store::migrate::{self, MigrateError, Patience, Up};
+use todoctl::store::migrate::{self, LockWait, MigrateError, Up};
 
 use crate::migrations::{Home, versions};
 use crate::support::PgBouncer;
@@ -75,7 +75,7 @@ async fn who_holds_the_lock_is_said() {
         .unwrap();
     let said = std::sync::Mutex::new(Vec::new());
     let remark = |text: &str| said.lock().unwrap().push(text.to_owned());
-    let patience = Patience::new(Duration::from_millis(500), &remark);
+    let patience = LockWait::new(Duration::from_millis(500), &remark);
     let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), patience)
         .await
         .unwrap_err();
@@ -103,7 +103,7 @@ async fn a_locked_file_is_said() {
     let path = directory.path().join("todo.db-migrate.lock");
     let file = std::fs::File::create(&path).unwrap();
     file.lock().unwrap();
-    let patience = Patience::new(Duration::from_millis(300), &|_| {});
+    let patience = LockWait::new(Duration::from_millis(300), &|_| {});
     let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), patience)
         .await
         .unwrap_err();

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::store::arg::args;
+use crate::store::sql::Sql;
+
 use super::connection::MigrationConnection;
 
 /// Objects by their names (`table tasks`), each with its parts (`column title`)
 /// and what they are (`text not null`).
 pub(super) type Schema = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The part that SQLite knows a table by. It tells what the other parts leave
-/// out, such as checks, but also blanks and the order of its columns.
+/// The part with a table's whole text on SQLite. It includes what the other parts leave out,
+/// such as checks, but also white space and the order of the columns.
 pub(super) const TEXT: &str = "definition";
 
 /// Tables, views, types and functions of the current schema, without those of extensions.
@@ -22,12 +25,12 @@ WITH here AS (
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = (SELECT oid FROM here) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 )
-SELECT r.object, 'column ' || a.attname,
+SELECT r.object AS object, 'column ' || a.attname AS part,
     concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
         CASE WHEN a.attnotnull THEN 'not null' END,
         CASE WHEN a.attidentity <> '' THEN 'identity' END,
         CASE WHEN a.attgenerated <> '' THEN 'generated' END,
-        'default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid, true))
+        'default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid, true)) AS definition
 FROM relation r
 JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
@@ -72,9 +75,9 @@ WHERE p.pronamespace = (SELECT oid FROM here)
 
 const SQLITE: &str = r#"
 WITH relation AS (SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\')
-SELECT 'table ' || r.name, 'column ' || c.name,
+SELECT 'table ' || r.name AS object, 'column ' || c.name AS part,
     c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
-        || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END
+        || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END AS definition
 FROM relation r, pragma_table_xinfo(r.name) c
 UNION ALL
 SELECT 'table ' || r.name, 'foreign key ' || f."from",
@@ -93,25 +96,21 @@ SELECT CASE WHEN s.type = 'view' THEN 'view ' || s.name ELSE 'table ' || s.tbl_n
 FROM sqlite_schema s
 WHERE s.type IN ('index', 'trigger', 'view') AND s.sql IS NOT NULL"#;
 
+static PARTS: Sql = Sql::PerEngine {
+    postgres: POSTGRES,
+    sqlite: SQLITE,
+};
+
 impl MigrationConnection {
     /// Reads the current schema, without the migrator's own table.
     pub async fn schema(&mut self) -> Result<Schema, sqlx::Error> {
-        type Row = (String, String, String);
-        let rows: Vec<Row> = match self {
-            Self::Postgres(connection) => {
-                let query = sqlx::query_as(POSTGRES).persistent(false);
-                query.fetch_all(connection).await?
-            }
-            Self::Sqlite(connection) => {
-                let query = sqlx::query_as(SQLITE).persistent(false);
-                query.fetch_all(connection).await?
-            }
-        };
         let mut schema = Schema::new();
-        for (object, part, definition) in rows {
+        for row in self.query(&PARTS, &args![]).await?.rows {
+            let object: String = row.get("object")?;
             if object != "table _sqlx_migrations" {
+                let definition: String = row.get("definition")?;
                 let parts = schema.entry(object).or_default();
-                parts.insert(part, one_line(&definition));
+                parts.insert(row.get("part")?, one_line(&definition));
             }
         }
         Ok(schema)
@@ -120,9 +119,4 @@ impl MigrationConnection {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A name as both engines read it in a statement.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,238 +1,201 @@
-//! The connection that migrates, and the statements of the migrator's own.
+//! The connection that migrates, and the migrator's own statements.
 
-use chrono::{DateTime, Utc};
-use sqlx::migrate::Migrate;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::migrate::Migrate as _;
+use sqlx::{Connection as _, SqliteConnection};
 
-use crate::config::DatabaseTarget;
-use crate::domain::Timestamp;
+use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
+use crate::store::arg::{Arg, args};
 use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite};
+use crate::store::connection::Connection;
+use crate::store::row::QueryResult;
+use crate::store::sql::{Sql, per_engine};
 
+use super::embedded::{Direction, statements};
+use super::error::MigrateError;
 use super::history::Applied;
-use super::{Direction, MigrateError, Patience, lock, statements};
+use super::lock::{self, LockWait};
 
-/// The table's name as sqlx has it.
+/// The name of sqlx's table.
 const TABLE: &str = "_sqlx_migrations";
 
-/// The versions that were applied to their end.
-pub(super) const APPLIED_VERSIONS: &str = "SELECT version FROM _sqlx_migrations WHERE success";
+static TABLE_EXISTS: Sql = per_engine!(
+    ["SELECT "] {
+        postgres: "to_regclass('_sqlx_migrations') IS NOT NULL",
+        sqlite: "EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')"
+    }
+    => " AS present"
+);
 
-const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
-     FROM _sqlx_migrations ORDER BY version";
+/// sqlx lets SQLite write the time of an installation as text.
+static APPLIED: Sql = per_engine!(
+    ["SELECT version, description, success, checksum, "] {
+        postgres: "installed_on",
+        sqlite: "CAST(round(unixepoch(installed_on, 'subsec') * 1000000) AS integer) AS installed_on"
+    }
+    => " FROM _sqlx_migrations ORDER BY version"
+);
 
-const SET_CHECKSUM: &str = "UPDATE _sqlx_migrations SET checksum = $2 WHERE version = $1";
+/// `$2` in hexadecimal digits.
+static SET_CHECKSUM: Sql = per_engine!(
+    ["UPDATE _sqlx_migrations SET checksum = "] {
+        postgres: "decode($2, 'hex')",
+        sqlite: "unhex($2)"
+    }
+    => " WHERE version = $1"
+);
 
-const FORGET: &str = "DELETE FROM _sqlx_migrations WHERE version = $1";
+static FORGET: Sql = Sql::Common("DELETE FROM _sqlx_migrations WHERE version = $1");
 
-/// What the migrator says differently to each engine.
-struct Texts {
-    begin: &'static str,
-    table_exists: &'static str,
-    /// The first row that refers to a missing one, where the engine has not checked itself.
-    dangling: Option<&'static str>,
-}
+/// SQLite's rows that refer to missing ones: foreign keys are not enforced while it migrates.
+static DANGLING: Sql = Sql::Common(
+    "SELECT \"table\" AS table_name, COALESCE(rowid, 0) AS row_id FROM pragma_foreign_key_check",
+);
 
-const POSTGRES: Texts = Texts {
-    begin: "BEGIN",
-    table_exists: "SELECT to_regclass('_sqlx_migrations') IS NOT NULL",
-    dangling: None,
-};
-
-const SQLITE: Texts = Texts {
-    // A daemon may be writing: the lock is taken first rather than upgraded to.
-    begin: "BEGIN IMMEDIATE",
-    table_exists: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
-    // Foreign keys are off while SQLite migrates.
-    dangling: Some("SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check"),
-};
-
-/// A role's or a database's own limit must not cut a migration off.
+/// A limit of the role or of the database must not cut a migration off.
 const NO_LIMIT: &str = "SET statement_timeout = 0";
 
 /// Set for reading, and for migrating once the migration lock is held. A migration that waits
 /// for a table makes every later query wait behind it, so it gives up soon.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 
-/// A dedicated connection, closed by [`MigrationConnection::close`] in every case.
-pub(super) enum MigrationConnection {
-    Postgres(PgConnection),
-    Sqlite(SqliteConnection),
-}
-
-/// Expands the body for each engine's connection and [`Texts`].
-macro_rules! on_engine {
-    ($connection:expr, |$inner:ident, $texts:pat_param| $body:expr) => {
-        match $connection {
-            MigrationConnection::Postgres($inner) => {
-                let $texts = &POSTGRES;
-                $body
-            }
-            MigrationConnection::Sqlite($inner) => {
-                let $texts = &SQLITE;
-                $body
-            }
-        }
-    };
-}
+/// A dedicated connection. [`MigrationConnection::close`] ends it in every case.
+pub(super) struct MigrationConnection(Connection);
 
 impl MigrationConnection {
-    /// Opens the database to change it; a missing SQLite file is made.
+    /// Opens the database to change it; a missing SQLite file is created.
     pub async fn open(target: &DatabaseTarget) -> Result<Self, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = open_postgres(server).await?;
-                sqlx::raw_sql(NO_LIMIT).execute(&mut connection).await?;
-                Ok(Self::Postgres(connection))
+                let mut connection = Self::of_server(server).await?;
+                connection.execute(NO_LIMIT).await?;
+                Ok(connection)
             }
-            DatabaseTarget::Sqlite(file) => Ok(Self::Sqlite(
-                open_sqlite(file, SqliteAccess::Migrate).await?,
-            )),
+            DatabaseTarget::Sqlite(file) => Self::of_file(file, SqliteAccess::Migrate).await,
         }
     }
 
-    /// Opens the database to look at it; `None` where a SQLite file does not exist.
+    /// Opens the database to read it; `None` if a SQLite file does not exist.
     pub async fn open_to_read(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = open_postgres(server).await?;
-                // A pooler would keep it, and give it to others.
+                let mut connection = Self::of_server(server).await?;
+                // A pooler would keep the setting and apply it to other clients.
                 if !server.pooled {
-                    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
+                    connection.execute(LOCK_TIMEOUT).await?;
                 }
-                Ok(Some(Self::Postgres(connection)))
+                Ok(Some(connection))
             }
             DatabaseTarget::Sqlite(file) if !file.path.exists() => Ok(None),
-            DatabaseTarget::Sqlite(file) => Ok(Some(Self::Sqlite(
-                open_sqlite(file, SqliteAccess::Read).await?,
-            ))),
+            DatabaseTarget::Sqlite(file) => Self::of_file(file, SqliteAccess::Read).await.map(Some),
         }
     }
 
+    /// An empty SQLite database that exists as long as the connection.
+    pub async fn in_memory() -> Result<Self, MigrateError> {
+        let connection = SqliteConnection::connect("sqlite::memory:").await?;
+        Ok(Self(Connection::Sqlite(connection)))
+    }
+
+    async fn of_server(server: &PostgresTarget) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Postgres {
+            session: open_postgres(server).await?,
+            // Each statement runs once, and a pooler may be in between when reading.
+            prepares: false,
+        }))
+    }
+
+    async fn of_file(file: &SqliteTarget, access: SqliteAccess) -> Result<Self, MigrateError> {
+        let connection = open_sqlite(file, access).await?;
+        Ok(Self(Connection::Sqlite(connection)))
+    }
+
     /// Takes PostgreSQL's lock; SQLite's is a file.
-    pub async fn take_lock(&mut self, patience: Patience<'_>) -> Result<(), MigrateError> {
-        if let Self::Postgres(connection) = self {
-            lock::take_advisory(connection, patience).await?;
-            sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await?;
+    pub async fn take_lock(&mut self, wait: LockWait<'_>) -> Result<(), MigrateError> {
+        if let Connection::Postgres { .. } = self.0 {
+            lock::take_advisory(&mut self.0, wait).await?;
+            self.execute(LOCK_TIMEOUT).await?;
         }
         Ok(())
     }
 
-    /// What was applied, in the order of the versions; nothing where the table is missing.
+    /// What was applied, in the order of the versions; nothing if the table is missing.
     pub async fn applied(&mut self) -> Result<Vec<Applied>, MigrateError> {
-        type Row = (i64, String, DateTime<Utc>, bool, Vec<u8>);
-        let rows: Vec<Row> = on_engine!(self, |connection, texts| {
-            let exists: bool = sqlx::query_scalar(texts.table_exists)
-                .persistent(false)
-                .fetch_one(&mut *connection)
-                .await?;
-            if !exists {
-                return Ok(Vec::new());
-            }
-            sqlx::query_as(APPLIED)
-                .persistent(false)
-                .fetch_all(connection)
-                .await?
-        });
-        let applied = |(version, description, installed_on, success, checksum)| Applied {
-            version,
-            description,
-            installed_on: Timestamp::from(installed_on),
-            success,
-            checksum,
-        };
-        Ok(rows.into_iter().map(applied).collect())
+        if !self
+            .query(&TABLE_EXISTS, &args![])
+            .await?
+            .value("present")?
+        {
+            return Ok(Vec::new());
+        }
+        let mut applied = Vec::new();
+        for row in self.query(&APPLIED, &args![]).await?.rows {
+            applied.push(Applied {
+                version: row.get("version")?,
+                description: row.get("description")?,
+                installed_on: row.get("installed_on")?,
+                success: row.get("success")?,
+                checksum: row.get("checksum")?,
+            });
+        }
+        Ok(applied)
     }
 
-    /// Makes the table of applied migrations where it is missing.
+    /// Creates the table of applied migrations if it is missing.
     pub async fn ensure_table(&mut self) -> Result<(), MigrateError> {
-        on_engine!(self, |connection, _| {
-            connection.ensure_migrations_table(TABLE).await
-        })
-        .map_err(|error| MigrateError::Query(sqlx::Error::Migrate(Box::new(error))))
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => session.ensure_migrations_table(TABLE).await,
+            Connection::Sqlite(connection) => connection.ensure_migrations_table(TABLE).await,
+        }
+        .map_err(of_sqlx)
     }
 
-    /// Runs one migration and notes it, in one transaction.
+    /// Runs one migration and records it, in one transaction.
     pub async fn run(
         &mut self,
         migration: &sqlx::migrate::Migration,
         direction: Direction,
     ) -> Result<(), MigrateError> {
-        on_engine!(self, |connection, texts| {
-            let mut transaction = connection.begin_with(texts.begin).await?;
-            for statement in statements(migration.sql.as_str()) {
-                sqlx::raw_sql(AssertSqlSafe(statement))
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(|error| {
-                        MigrateError::statement(migration, direction, statement, error)
-                    })?;
+        self.begin().await?;
+        let outcome = self.apply(migration, direction).await;
+        let ended = self.0.end(outcome.is_ok()).await;
+        outcome?;
+        Ok(ended?)
+    }
+
+    async fn apply(
+        &mut self,
+        migration: &sqlx::migrate::Migration,
+        direction: Direction,
+    ) -> Result<(), MigrateError> {
+        self.rehearse(migration, direction).await?;
+        match direction {
+            Direction::Up => self.record(migration).await?,
+            Direction::Down => {
+                self.query(&FORGET, &args![migration.version]).await?;
             }
-            match direction {
-                // sqlx's name for: note it, the statements have been run.
-                Direction::Up => transaction
-                    .skip(TABLE, migration)
-                    .await
-                    .map_err(|error| MigrateError::Query(sqlx::Error::Migrate(Box::new(error))))?,
-                Direction::Down => {
-                    sqlx::query(FORGET)
-                        .bind(migration.version)
-                        .execute(&mut *transaction)
-                        .await?;
-                }
-            }
-            if let Some(dangling) = texts.dangling {
-                let row: Option<(String, i64)> = sqlx::query_as(dangling)
-                    .fetch_optional(&mut *transaction)
-                    .await?;
-                if let Some((table, row)) = row {
-                    let version = migration.version;
-                    return Err(MigrateError::ForeignKey {
-                        version,
-                        table,
-                        row,
-                    });
-                }
-            }
-            transaction.commit().await?;
-        });
+        }
+        if let Connection::Sqlite(_) = self.0
+            && let Some(row) = self.query(&DANGLING, &args![]).await?.rows.first()
+        {
+            return Err(MigrateError::ForeignKey {
+                version: migration.version,
+                table: row.get("table_name")?,
+                row: row.get("row_id")?,
+            });
+        }
         Ok(())
     }
 
-    /// Runs statements of this program's own, without looking at what they answer.
-    pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        on_engine!(self, |connection, _| {
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(connection)
-                .await
-                .map(drop)
-        })
+    /// Records a migration whose statements have run; sqlx calls this skipping it.
+    async fn record(&mut self, migration: &sqlx::migrate::Migration) -> Result<(), MigrateError> {
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => session.skip(TABLE, migration).await,
+            Connection::Sqlite(connection) => connection.skip(TABLE, migration).await,
+        }
+        .map_err(of_sqlx)
     }
 
-    /// The one number that a query of this program's own answers.
-    pub async fn number(&mut self, sql: &str) -> Result<i64, sqlx::Error> {
-        on_engine!(self, |connection, _| {
-            sqlx::query_scalar(AssertSqlSafe(sql))
-                .persistent(false)
-                .fetch_one(connection)
-                .await
-        })
-    }
-
-    /// Begins a transaction of which nothing is to stay: see [`Self::undo`].
-    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        let begin = match self {
-            Self::Postgres(_) => POSTGRES.begin,
-            Self::Sqlite(_) => SQLITE.begin,
-        };
-        self.execute(begin).await
-    }
-
-    /// Takes back what was done since [`Self::begin`].
-    pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
-        self.execute("ROLLBACK").await
-    }
-
-    /// Runs a migration's statements and notes nothing: for transactions that are undone.
+    /// Runs the statements of a migration without recording it.
     pub async fn rehearse(
         &mut self,
         migration: &sqlx::migrate::Migration,
@@ -245,24 +208,37 @@ impl MigrationConnection {
         Ok(())
     }
 
-    /// Notes another checksum for an applied migration.
-    pub async fn set_checksum(&mut self, version: i64, checksum: &[u8]) -> Result<(), sqlx::Error> {
-        on_engine!(self, |connection, _| {
-            sqlx::query(SET_CHECKSUM)
-                .bind(version)
-                .bind(checksum)
-                .persistent(false)
-                .execute(connection)
-                .await
-                .map(drop)
-        })
+    /// Runs statements of this program; what they return is ignored.
+    pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        self.0.run_script(sql).await
     }
 
-    /// Says goodbye, which frees PostgreSQL's lock; that the server may be gone does not matter.
-    pub async fn close(self) {
-        let closed = on_engine!(self, |connection, _| connection.close().await);
-        if let Err(error) = closed {
-            tracing::debug!(%error, "a connection did not close cleanly");
-        }
+    /// Runs one statement to its end.
+    pub async fn query(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
+        self.0.run(sql, args).await
     }
+
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        self.0.begin().await
+    }
+
+    /// Rolls back what was done since [`Self::begin`].
+    pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
+        self.0.end(false).await
+    }
+
+    /// Records another checksum for an applied migration.
+    pub async fn set_checksum(&mut self, version: i64, checksum: &[u8]) -> Result<(), sqlx::Error> {
+        let args = args![version, hex::encode(checksum)];
+        self.query(&SET_CHECKSUM, &args).await.map(drop)
+    }
+
+    /// Closes the connection, which frees PostgreSQL's lock.
+    pub async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+fn of_sqlx(error: sqlx::migrate::MigrateError) -> MigrateError {
+    MigrateError::Query(sqlx::Error::Migrate(Box::new(error)))
 }

@@ -1,44 +1,44 @@
 //! What differs between a database's schema and what its migrations make.
 //!
-//! The wanted schema is not written down anywhere: the migrations that the
-//! database has are run again, on SQLite in memory, on PostgreSQL in a schema
-//! of its own within a transaction that is rolled back.
+//! The expected schema is not written down anywhere: the migrations that the database has run
+//! again, on SQLite in memory, on PostgreSQL in a schema of their own within a transaction that
+//! is rolled back.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::config::{DatabaseTarget, PostgresTarget};
+use crate::store::sql::quoted_name;
 
-use super::catalog::{Schema, TEXT, quoted};
+use super::catalog::{Schema, TEXT};
 use super::connection::MigrationConnection;
-use super::history::{State, compare};
-use super::{Direction, MigrateError, Migration, find, migrator};
+use super::embedded::{Direction, find, migrator};
+use super::error::MigrateError;
+use super::history::{Migration, State, compare};
 
-/// Tables that nobody else has: each of these is looked at, wanted or not.
+/// Only todoctl has tables of this prefix: each is compared, expected or not.
 const OURS: &str = "table todoctl_";
 
-/// One part of the schema that is not as the migrations make it.
+/// A part of the schema that is not as the migrations create it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// What it belongs to, such as `table tasks`.
     pub object: String,
     /// Which part, such as `column title`; `None` is the object itself.
     pub part: Option<String>,
-    /// What the migrations make; `None` is nothing.
+    /// What the migrations create; `None` is nothing.
     pub expected: Option<String>,
     /// What the database has; `None` is nothing.
     pub found: Option<String>,
 }
 
-/// What is there, for the checks that follow.
+/// What a database has, compared with its migrations.
 #[derive(Debug)]
 pub struct Compared {
     /// How each migration stands.
     pub migrations: Vec<Migration>,
-    /// What is not as it should be. `None` where a newer program migrated the
-    /// database: what it made cannot be known.
+    /// What differs. `None` if a newer program migrated the database: its schema is unknown.
     pub differences: Result<Option<Vec<Difference>>, MigrateError>,
     /// The tables of the database, and its indexes.
     pub existing: Existing,
@@ -53,7 +53,7 @@ pub struct Existing {
     pub indexes: BTreeSet<String>,
 }
 
-/// The tables that the migrations make, whatever the engine.
+/// The tables that the migrations create on either engine.
 const TABLES: [&str; 8] = [
     "tasks",
     "notifications",
@@ -65,7 +65,7 @@ const TABLES: [&str; 8] = [
     "todoctl_unread",
 ];
 
-/// The tables that are not there although every migration is applied.
+/// The tables that are missing although every migration is applied.
 pub async fn missing_tables(target: &DatabaseTarget) -> Result<Vec<&'static str>, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
         return Ok(Vec::new());
@@ -79,7 +79,7 @@ pub async fn missing_tables(target: &DatabaseTarget) -> Result<Vec<&'static str>
         .collect())
 }
 
-/// Compares a database with its migrations. Nothing in it is changed.
+/// Compares a database with its migrations. Nothing is changed.
 pub async fn compare_with_migrations(target: &DatabaseTarget) -> Result<Compared, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
         return Ok(Compared {
@@ -127,7 +127,7 @@ fn existing(schema: &Schema) -> Existing {
     }
 }
 
-/// The schema that the applied migrations make where there is nothing.
+/// The schema that the applied migrations create in an empty database.
 async fn expected(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
@@ -149,8 +149,7 @@ async fn expected(
             Ok(schema)
         }
         DatabaseTarget::Sqlite(_) => {
-            let memory = SqliteConnection::connect("sqlite::memory:").await?;
-            let mut memory = MigrationConnection::Sqlite(memory);
+            let mut memory = MigrationConnection::in_memory().await?;
             for migration in applied {
                 memory.rehearse(migration, Direction::Up).await?;
             }
@@ -161,7 +160,7 @@ async fn expected(
     }
 }
 
-/// A schema with nothing in it, and nothing else in sight.
+/// Creates an empty schema and makes it the only one in the search path.
 async fn open_scratch(
     connection: &mut MigrationConnection,
     server: &PostgresTarget,
@@ -169,10 +168,10 @@ async fn open_scratch(
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| sqlx::Error::Io(std::io::Error::other(error.to_string())))?;
-    let name = quoted(&format!("todoctl_check_{}", hex::encode(random)));
+    let name = quoted_name(&format!("todoctl_check_{}", hex::encode(random)));
     let made = connection.execute(&format!("CREATE SCHEMA {name}")).await;
     made.map_err(|error| MigrateError::no_scratch(server, error))?;
-    // Of this transaction alone: both end with it.
+    // Both settings end with the transaction.
     connection
         .execute(&format!(
             "SET LOCAL search_path = {name}; SET LOCAL statement_timeout = 0"
@@ -181,7 +180,7 @@ async fn open_scratch(
     Ok(())
 }
 
-/// What differs, in the order of the names. Tables of others are none of our business.
+/// What differs, in the order of the names. Tables of other programs are ignored.
 fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
     let mut differences = Vec::new();
     let objects: BTreeSet<&String> = expected
@@ -210,7 +209,7 @@ fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
                         found: found.get(part).cloned(),
                     })
                     .collect();
-                // The whole text differs with each of its parts: then they tell it better.
+                // The whole text differs whenever a part does; the parts say more.
                 if here.len() > 1 {
                     here.retain(|one| one.part.as_deref() != Some(TEXT));
                 }
@@ -228,7 +227,7 @@ mod tests {
     use crate::config::SqliteTarget;
     use crate::store::migrate;
 
-    /// The list is what the migrations make, and nothing else.
+    /// The list has exactly the tables that the migrations create.
     #[tokio::test]
     async fn the_tables_are_those_of_the_migrations() {
         let directory = tempfile::tempdir().unwrap();

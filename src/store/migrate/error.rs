@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::config::PostgresTarget;
-use crate::store::ConnectError;
+use crate::store::connect_error::ConnectError;
 use crate::store::messages::{self, KnownMessage};
+use crate::store::sql::quoted_name;
 
-use super::Direction;
-use super::catalog::quoted;
+use super::embedded::Direction;
 
 /// A statement longer than this is cut off in messages.
 const SHOWN: usize = 600;
@@ -198,7 +198,7 @@ impl MigrateError {
             .and_then(sqlx::error::DatabaseError::code)
             .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
         if refused {
-            let (database, role) = (quoted(&server.database), quoted(&server.user));
+            let (database, role) = (quoted_name(&server.database), quoted_name(&server.user));
             Self::NoScratch {
                 grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
                 source: error,

@@ -6,7 +6,8 @@ use sqlx::migrate::Migrator;
 
 use crate::domain::Timestamp;
 
-use super::{MigrateError, newest, ups};
+use super::embedded::{newest, ups};
+use super::error::MigrateError;
 
 /// How one migration and one database go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -154,6 +155,7 @@ pub(super) fn check_history(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::migrate::embedded::POSTGRES;
 
     fn found(states: &[State]) -> Vec<Migration> {
         (1..)
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn a_history_that_does_not_fit_stops() {
         use State::{Applied, Changed, Dirty, Missing, Pending};
-        let checked = |states: &[State]| check_history(&super::super::POSTGRES, &found(states));
+        let checked = |states: &[State]| check_history(&POSTGRES, &found(states));
         assert!(checked(&[Applied, Pending]).is_ok());
         assert!(matches!(
             checked(&[Applied, Dirty]),

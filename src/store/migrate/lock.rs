@@ -4,79 +4,87 @@ use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sqlx::PgConnection;
-
 use crate::config::SqliteTarget;
+use crate::store::arg::args;
 use crate::store::connect::create_directory;
+use crate::store::connection::Connection;
+use crate::store::sql::Sql;
 
-use super::MigrateError;
+use super::error::MigrateError;
 
-/// How often the lock is tried.
+/// The pause between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How often the log tells who is waited for.
-const REMARK: Duration = Duration::from_secs(10);
+/// How often the holder of the lock is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// How long another process may take, and who is told that it is waited for.
+/// How long to wait for another process that migrates, and where to report it.
 #[derive(Clone, Copy)]
-pub struct Patience<'a> {
-    /// From the first try on.
+pub struct LockWait<'a> {
+    /// From the first attempt on.
     pub limit: Duration,
-    remark: &'a (dyn Fn(&str) + Sync),
+    report: &'a (dyn Fn(&str) + Sync),
 }
 
-impl<'a> Patience<'a> {
+impl<'a> LockWait<'a> {
     /// As long as another process may reasonably take.
     pub const LIMIT: Duration = Duration::from_secs(5 * 60);
 
-    /// Tells `remark` who is waited for, at once and then every 10 s.
-    pub fn new(limit: Duration, remark: &'a (dyn Fn(&str) + Sync)) -> Self {
-        Self { limit, remark }
+    /// Calls `report` with the holder of the lock, at once and then every 10 s.
+    pub fn new(limit: Duration, report: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Self { limit, report }
     }
 
-    pub(super) fn tell(&self, text: &str) {
-        (self.remark)(text);
+    pub(super) fn notify(&self, text: &str) {
+        (self.report)(text);
     }
 }
 
-impl Default for Patience<'_> {
-    /// Five minutes, told to the log.
+impl Default for LockWait<'_> {
+    /// Five minutes, reported to the log.
     fn default() -> Self {
         Self::new(Self::LIMIT, &|text| tracing::info!("{text}"))
     }
 }
 
 /// Who holds the advisory lock `$1`: a bigint key is two halves in `pg_locks`.
-const HOLDER: &str = "SELECT l.pid, CAST(a.application_name AS text), CAST(a.backend_start AS text)
+static HOLDER: Sql = Sql::Common(
+    "SELECT l.pid, CAST(a.application_name AS text) AS name, CAST(a.backend_start AS text) AS since
      FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
        AND l.classid = CAST((CAST($1 AS bigint) >> 32) & 4294967295 AS oid)
-       AND l.objid = CAST(CAST($1 AS bigint) & 4294967295 AS oid)";
+       AND l.objid = CAST(CAST($1 AS bigint) & 4294967295 AS oid)",
+);
+
+static DATABASE_NAME: Sql = Sql::Common("SELECT CAST(current_database() AS text) AS name");
+
+static TRY_LOCK: Sql = Sql::Common("SELECT pg_try_advisory_lock($1) AS taken");
 
 /// Takes PostgreSQL's advisory lock for the rest of the session.
 ///
-/// It is tried again and again rather than waited for: a session that waits
-/// holds a snapshot, and `CREATE INDEX CONCURRENTLY` waits for that.
+/// It is polled: a session that waits for it holds a snapshot, for which
+/// `CREATE INDEX CONCURRENTLY` would wait.
 pub(super) async fn take_advisory(
-    connection: &mut PgConnection,
-    patience: Patience<'_>,
+    connection: &mut Connection,
+    wait: LockWait<'_>,
 ) -> Result<(), MigrateError> {
-    let database: String = sqlx::query_scalar("SELECT current_database()")
-        .fetch_one(&mut *connection)
-        .await?;
+    let database: String = connection
+        .run(&DATABASE_NAME, &args![])
+        .await?
+        .value("name")?;
     let id = lock_id(&database);
-    let mut waiting = Waiting::begin(patience);
+    let mut waiting = Waiting::start(wait);
     loop {
-        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-            .bind(id)
-            .fetch_one(&mut *connection)
-            .await?;
-        if taken {
+        if connection
+            .run(&TRY_LOCK, &args![id])
+            .await?
+            .value("taken")?
+        {
             return Ok(());
         }
-        if waiting.wants_holder() {
-            waiting.remark(holder(connection, id).await?)?;
+        if waiting.is_report_due() {
+            waiting.report(holder(connection, id).await?)?;
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -87,71 +95,72 @@ fn lock_id(database: &str) -> i64 {
     0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
 }
 
-/// Who holds a lock, in words, and the server process if there is one to end.
+/// Who holds a lock, for people, and the server process that could be ended.
 struct Holder {
     text: String,
     pid: Option<i32>,
 }
 
-async fn holder(connection: &mut PgConnection, id: i64) -> Result<Holder, MigrateError> {
-    type Row = (i32, Option<String>, Option<String>);
-    let row: Option<Row> = sqlx::query_as(HOLDER)
-        .bind(id)
-        .fetch_optional(connection)
-        .await?;
-    Ok(row.map_or_else(
-        || Holder {
-            text: "who holds the lock is not known".to_owned(),
+async fn holder(connection: &mut Connection, id: i64) -> Result<Holder, MigrateError> {
+    let found = connection.run(&HOLDER, &args![id]).await?;
+    let Some(row) = found.rows.first() else {
+        return Ok(Holder {
+            text: "the holder of the lock is unknown".to_owned(),
             pid: None,
-        },
-        |(pid, name, since)| {
-            let name = name.filter(|name| !name.is_empty());
-            Holder {
-                text: format!(
-                    "pid {pid}, {}, connected since {}",
-                    name.as_deref().unwrap_or("without a name"),
-                    since.as_deref().unwrap_or("an unknown time"),
-                ),
-                pid: Some(pid),
-            }
-        },
-    ))
+        });
+    };
+    let pid: i32 = row.get("pid")?;
+    let name: Option<String> = row.get("name")?;
+    let since: Option<String> = row.get("since")?;
+    Ok(Holder {
+        text: format!(
+            "pid {pid}, {}, connected since {}",
+            name.as_deref()
+                .filter(|name| !name.is_empty())
+                .unwrap_or("no application name"),
+            since.as_deref().unwrap_or("an unknown time"),
+        ),
+        pid: Some(pid),
+    })
 }
 
-/// How long is waited already, and when that is worth a line.
+/// A wait that has started.
 struct Waiting<'a> {
-    patience: Patience<'a>,
+    wait: LockWait<'a>,
     since: Instant,
-    remarked: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(patience: Patience<'a>) -> Self {
+    fn start(wait: LockWait<'a>) -> Self {
         Self {
-            patience,
+            wait,
             since: Instant::now(),
-            remarked: None,
+            reported: None,
         }
     }
 
     fn is_over(&self) -> bool {
-        self.since.elapsed() > self.patience.limit
+        self.since.elapsed() > self.wait.limit
     }
 
-    fn wants_holder(&self) -> bool {
-        self.is_over() || self.remarked.is_none_or(|last| last.elapsed() > REMARK)
+    fn is_report_due(&self) -> bool {
+        self.is_over()
+            || self
+                .reported
+                .is_none_or(|last| last.elapsed() > REPORT_EVERY)
     }
 
-    /// Tells who is waited for; an error once that took too long.
-    fn remark(&mut self, holder: Holder) -> Result<(), MigrateError> {
+    /// Reports the holder of the lock; an error once the wait has taken too long.
+    fn report(&mut self, holder: Holder) -> Result<(), MigrateError> {
         let Holder { text, pid } = holder;
         if self.is_over() {
             return Err(MigrateError::Locked { holder: text, pid });
         }
-        self.remarked = Some(Instant::now());
-        self.patience.tell(&format!(
+        self.reported = Some(Instant::now());
+        self.wait.notify(&format!(
             "another process is migrating this database ({text}); waiting for it, {} at most",
-            humantime::format_duration(self.patience.limit)
+            humantime::format_duration(self.wait.limit)
         ));
         Ok(())
     }
@@ -159,16 +168,13 @@ impl<'a> Waiting<'a> {
 
 /// A locked file beside a SQLite database: sqlx's own lock does nothing there.
 ///
-/// The database file itself is not locked: closing a second handle of it would
-/// drop SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2). The
-/// file stays, because removing it would race with whoever waits for it.
+/// The database file itself is not locked: closing a second handle of it would drop SQLite's
+/// own locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2). The lock file stays, because
+/// removing it would race with a process that waits for it.
 pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long as it")] File);
 
 impl FileLock {
-    pub async fn take(
-        database: &SqliteTarget,
-        patience: Patience<'_>,
-    ) -> Result<Self, MigrateError> {
+    pub async fn take(database: &SqliteTarget, wait: LockWait<'_>) -> Result<Self, MigrateError> {
         create_directory(database)?;
         let mut path = database.path.clone().into_os_string();
         path.push("-migrate.lock");
@@ -183,15 +189,15 @@ impl FileLock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        let mut waiting = Waiting::begin(patience);
+        let mut waiting = Waiting::start(wait);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            if waiting.wants_holder() {
-                waiting.remark(Holder {
+            if waiting.is_report_due() {
+                waiting.report(Holder {
                     text: format!("it holds {}", path.display()),
                     pid: None,
                 })?;

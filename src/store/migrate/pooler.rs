@@ -1,16 +1,16 @@
-//! Finding out that a pooler answers, before anything relies on a session.
+//! Finding out whether a pooler is in between, before anything relies on a session.
 
 use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::ConnectError;
 use crate::store::connect::open_postgres;
+use crate::store::connect_error::ConnectError;
 use crate::store::server::{close_quietly, share_a_process};
 
-use super::MigrateError;
+use super::error::MigrateError;
 
-/// Refuses a pooler in transaction mode: it loses the lock of a session, and
-/// lets the settings of one leak into others.
+/// Refuses a pooler in transaction mode: it loses a session's lock, and one session's settings
+/// leak into others.
 ///
-/// The address may tell. Otherwise two open connections are compared.
+/// The address may show it. Otherwise two open connections are compared.
 pub(super) async fn refuse(server: &PostgresTarget) -> Result<(), MigrateError> {
     if !server.pooled {
         let (mut first, mut second) = (open_postgres(server).await?, open_postgres(server).await?);

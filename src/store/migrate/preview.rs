@@ -1,26 +1,31 @@
-//! What a way down would drop, found out by going it and coming back.
+//! What `down` would drop, found out by reverting in a transaction that is rolled back.
 
 use serde::Serialize;
 
 use crate::config::DatabaseTarget;
+use crate::store::arg::args;
+use crate::store::sql::{Sql, quoted_name};
 
-use super::catalog::{Schema, quoted};
+use super::catalog::Schema;
 use super::connection::MigrationConnection;
-use super::{Direction, Down, MigrateError, Migration, Patience};
-use super::{begin, compare, migrator, plan_down, reverting};
+use super::embedded::{Direction, migrator, reverting};
+use super::error::MigrateError;
+use super::history::{Down, Migration, compare, plan_down};
+use super::lock::LockWait;
+use super::run::open_locked;
 
-/// What would be gone.
+/// Something that would be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dropped {
-    /// What kind of thing and its name, such as `table tasks` or `index tasks_user_newest_idx`.
+    /// Its kind and name, such as `table tasks` or `index tasks_user_newest_idx`.
     pub what: String,
-    /// The table that it belongs to, unless it is one.
+    /// The table that it belongs to, unless it is a table itself.
     pub of: Option<String>,
-    /// Rows of a table, or rows that have a value in a column.
+    /// The rows of a table, or the rows that have a value in a column.
     pub rows: Option<i64>,
 }
 
-/// A way down and what is lost on it.
+/// What `down` would revert and drop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Preview {
     /// What would be reverted, newest first.
@@ -32,14 +37,14 @@ pub struct Preview {
 /// Reverts migrations in a transaction that is rolled back, and compares the
 /// schema before and after.
 ///
-/// That is the truth where a reading of the files would be a guess, and it finds
-/// out what would stop it. The tables in question are locked for that moment.
+/// This is exact, where reading the files would be a guess, and it finds out what would make
+/// `down` fail. The tables are locked meanwhile.
 pub async fn down(
     target: &DatabaseTarget,
     down: Down,
-    patience: Patience<'_>,
+    wait: LockWait<'_>,
 ) -> Result<Preview, MigrateError> {
-    let (mut connection, _lock) = begin(target, patience).await?;
+    let (mut connection, _lock) = open_locked(target, wait).await?;
     let outcome = rehearsed(&mut connection, target, down).await;
     connection.close().await;
     outcome
@@ -64,7 +69,10 @@ async fn rehearsed(
     let mut dropped = gone(&before, &after);
     for one in &mut dropped {
         if let Some(query) = count(one) {
-            one.rows = Some(connection.number(&query).await?);
+            let counted = connection
+                .query(&Sql::Built(query.into()), &args![])
+                .await?;
+            one.rows = Some(counted.value("rows")?);
         }
     }
     connection.undo().await?;
@@ -101,11 +109,14 @@ fn gone(before: &Schema, after: &Schema) -> Vec<Dropped> {
 
 fn count(dropped: &Dropped) -> Option<String> {
     if let Some(table) = dropped.what.strip_prefix("table ") {
-        return Some(format!("SELECT count(*) FROM {}", quoted(table)));
+        return Some(format!(
+            "SELECT count(*) AS rows FROM {}",
+            quoted_name(table)
+        ));
     }
-    let column = quoted(dropped.what.strip_prefix("column ")?);
-    let table = quoted(dropped.of.as_deref()?);
-    Some(format!("SELECT count({column}) FROM {table}"))
+    let column = quoted_name(dropped.what.strip_prefix("column ")?);
+    let table = quoted_name(dropped.of.as_deref()?);
+    Some(format!("SELECT count({column}) AS rows FROM {table}"))
 }
 
 #[cfg(test)]
@@ -128,7 +139,7 @@ mod tests {
         assert_eq!(names, ["table a", "column y"]);
         assert_eq!(
             count(&gone[1]).as_deref(),
-            Some(r#"SELECT count("y") FROM "b""#)
+            Some(r#"SELECT count("y") AS rows FROM "b""#)
         );
     }
 }

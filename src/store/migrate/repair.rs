@@ -2,8 +2,8 @@
 
 use crate::config::DatabaseTarget;
 
-use super::{Direction, MigrateError, Migration, Patience, State};
-use super::{begin, compare, find, migrator};
+use super::{Direction, LockWait, MigrateError, Migration, State};
+use super::{compare, find, migrator, open_locked};
 
 /// Notes this program's checksum for each migration that has changed since it
 /// was applied, and returns those.
@@ -12,9 +12,9 @@ use super::{begin, compare, find, migrator};
 /// One that is unfinished or not known is left alone: only a person can tell.
 pub async fn checksums(
     target: &DatabaseTarget,
-    patience: Patience<'_>,
+    wait: LockWait<'_>,
 ) -> Result<Vec<Migration>, MigrateError> {
-    let (mut connection, _lock) = begin(target, patience).await?;
+    let (mut connection, _lock) = open_locked(target, wait).await?;
     let outcome = async {
         let found = compare(migrator(target), connection.applied().await?);
         let mut mended = Vec::new();
