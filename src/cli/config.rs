@@ -1,29 +1,30 @@
-//! `todoctl config`: what is configured, and whether it is whole.
+//! `todoctl config`: shows and checks the configuration.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::{Entry, inventory};
+use crate::config::{Audit, Entry, env_example, inventory};
 use crate::diagnostics;
 
 use super::context::Context;
 use super::output::{self, Format, report};
 
-/// Looks at the configuration; changes nothing.
+/// Shows and checks the configuration; changes nothing.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print every variable's effective value and where it comes from.
+    /// Print the effective value of every variable and where it comes from.
     #[command(after_help = "\
 Examples:
   todoctl config show                 a table
   todoctl config show --format env    NAME=value lines; secrets are comments
-  todoctl config show --format json | jq -r '.variables[] | select(.secret) | .value'
+  todoctl config show --format json | jq -r '.variables[] | select(.secret)'
 
-A secret is shown as its length and a fingerprint, the first 16 bits of a hash: two
-services have the same secret if the fingerprints are the same. That gives nothing of a
-random secret away. A guessable one could be confirmed by it, so weak secrets have none.")]
+A secret is shown as its length and a fingerprint, the first 16 bits of a hash.
+Two services have the same secret if the fingerprints are equal. A fingerprint
+reveals nothing about a random secret. It could confirm a guess of a weak one,
+so weak secrets are shown without.")]
     Show(ShowOptions),
     /// Check the configuration: errors, weak secrets, misspelt names.
     #[command(after_help = "\
@@ -33,12 +34,17 @@ Examples:
 
 Exit codes: 0 no check failed, 1 a check failed, 2 error.")]
     Check(CheckOptions),
+    /// Print an example .env file with every variable.
+    #[command(after_help = "\
+Example:
+  todoctl config example > .env && todoctl gen-secrets --write .env")]
+    Example,
 }
 
-/// How `config show` answers.
+/// Options of `config show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowOptions {
-    /// How the values are printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: ShowFormat,
 }
@@ -46,16 +52,16 @@ pub struct ShowOptions {
 /// How values are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ShowFormat {
-    /// For people.
+    /// A table.
     #[default]
     Table,
-    /// Lines of NAME=value, as in a .env file.
+    /// NAME=value lines, as in a .env file.
     Env,
-    /// For programs; the names in it are stable.
+    /// JSON with a stable schema.
     Json,
 }
 
-/// How `config check` answers.
+/// Options of `config check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
     /// Exit with 1 on warnings too.
@@ -64,7 +70,7 @@ pub struct CheckOptions {
     /// Print every check, also those that passed.
     #[arg(long, short)]
     pub verbose: bool,
-    /// How the report is printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -72,7 +78,7 @@ pub struct CheckOptions {
 /// These checks only read files.
 const BUDGET: Duration = Duration::from_secs(10);
 
-/// What is printed as JSON; the names are stable.
+/// The JSON document of `config show`. Its schema is stable.
 #[derive(Debug, Serialize)]
 struct Variables {
     schema: u32,
@@ -84,6 +90,10 @@ pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCod
     match command {
         Command::Show(options) => show(options, context),
         Command::Check(options) => check(options, context).await,
+        Command::Example => {
+            output::data(env_example().trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -91,7 +101,7 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(error) = context.broken() {
         return Err(error.clone().into());
     }
-    let entries = inventory(context.source());
+    let entries = inventory(context.source(), &Audit::of(context.source()));
     match options.format {
         ShowFormat::Table => {
             let rows = entries.into_iter().map(|entry| {
@@ -115,7 +125,8 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is not the value itself is a comment, so that nobody takes it for one.
+/// A line of a `.env` file. A description of a value is a comment, so that it is not taken for
+/// the value.
 fn line(entry: &Entry) -> String {
     match &entry.value {
         None => format!("#{}=", entry.name),

@@ -160,10 +160,7 @@ pub(crate) fn note(text: &str) {
 /// Prints configuration warnings to stderr.
 pub(crate) fn warnings(warnings: &[Warning]) {
     for warning in warnings {
-        note(&format!(
-            "warning: {}: {}",
-            warning.variable, warning.message
-        ));
+        note(&format!("warning: {warning}"));
     }
 }
 

@@ -222,7 +222,7 @@ where
 
 fn log_warnings(warnings: &[Warning]) {
     for warning in warnings {
-        tracing::warn!(variable = warning.variable, "{}", warning.message);
+        tracing::warn!(variable = warning.variable, "{warning}");
     }
 }
 

@@ -1,8 +1,8 @@
-//! What `DATABASE_URL` names, and [`parse()`], which reads it in every spelling that people paste.
+//! The database that a URL names; [`parse()`] reads the spellings of all usual clients.
 
 use std::path::PathBuf;
 
-use super::Secret;
+use super::secret::Secret;
 
 mod parse;
 
@@ -31,13 +31,13 @@ pub struct PostgresTarget {
     pub host: String,
     /// TCP port, or the socket's suffix.
     pub port: u16,
-    /// The role.
+    /// The role's name.
     pub user: String,
     /// Its password, percent-decoded.
     pub password: Option<Secret>,
     /// The database.
     pub database: String,
-    /// How far the server must prove who it is.
+    /// How far the server is verified.
     pub tls: TlsMode,
     /// `sslrootcert=`: a CA file, added to the embedded roots.
     pub root_cert: Option<PathBuf>,
@@ -45,11 +45,11 @@ pub struct PostgresTarget {
     pub options: Option<String>,
     /// `application_name=`; `todoctl` when absent.
     pub application_name: String,
-    /// The URL itself says that a transaction-mode pooler answers.
+    /// The URL says that it leads to a pooler in transaction mode.
     pub pooled: bool,
 }
 
-/// libpq's `sslmode`, as far as it makes a difference.
+/// libpq's `sslmode`; `allow` is the same as `prefer`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
     /// Never encrypted.

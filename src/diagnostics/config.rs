@@ -63,11 +63,7 @@ fn env_file(context: &Context) -> Verdict {
         return Verdict::pass("no .env file");
     };
     let place = path.display();
-    let mut said: Vec<String> = source
-        .warnings()
-        .iter()
-        .map(|one| format!("{}: {}", one.variable, one.message))
-        .collect();
+    let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let mut remedies = Vec::new();
     if !said.is_empty() {
         remedies.push(format!(
@@ -165,7 +161,7 @@ fn section(context: &Context, section: Section) -> Verdict {
     let warnings: Vec<String> = context
         .audit
         .warnings_of(section)
-        .map(|one| format!("{}: {}", one.variable, one.message))
+        .map(ToString::to_string)
         .collect();
     let source = &context.request.source;
     let set: Vec<&str> = VARIABLES

@@ -127,7 +127,7 @@ fn url(context: &Context) -> Verdict {
     let warnings: Vec<String> = context
         .audit
         .warnings_of(Section::Database)
-        .map(|one| format!("{}: {}", one.variable, one.message))
+        .map(ToString::to_string)
         .collect();
     if warnings.is_empty() {
         return Verdict::pass(url);

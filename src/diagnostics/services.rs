@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::config::{GEMINI_API, RESEND_API};
 use crate::services::reach::{self, ReachError, RedisAnswer};
-use crate::services::{key_provider, mail};
 
 use super::check::{Check, run};
 use super::context::Context;
@@ -83,7 +83,7 @@ async fn mail_provider(context: &Context, limit: Duration) -> Verdict {
     if config.resend_api_key.is_none() {
         return Verdict::skip("RESEND_API_KEY is not set: reminders are not mailed");
     }
-    let base = url_or(config.resend_api_url.as_ref(), mail::ENDPOINT);
+    let base = url_or(config.resend_api_url.as_ref(), RESEND_API);
     let origin = origin(&base);
     match reach::http(&base, limit).await {
         Ok(status) if status < 500 && config.email_from.is_none() => Verdict::warn(
@@ -104,7 +104,7 @@ async fn mail_provider(context: &Context, limit: Duration) -> Verdict {
 
 async fn key_provider(context: &Context, limit: Duration) -> Verdict {
     let config = &context.audit.services;
-    let base = url_or(config.gemini_api_url.as_ref(), key_provider::ENDPOINT);
+    let base = url_or(config.gemini_api_url.as_ref(), GEMINI_API);
     let origin = origin(&base);
     match reach::http(&base, limit).await {
         Ok(status) if status < 500 => Verdict::pass(format!("{origin} answers")),
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn own_addresses() {
-        for own in [mail::ENDPOINT, key_provider::ENDPOINT] {
+        for own in [RESEND_API, GEMINI_API] {
             assert_eq!(origin(&url_or(None, own)), own);
         }
     }

@@ -66,7 +66,7 @@ impl Verdict {
         let mut texts = Vec::new();
         let mut remedies = Vec::new();
         for problem in problems {
-            texts.push(format!("{}: {}", problem.variable, problem.message));
+            texts.push(problem.to_string());
             remedies.push(problem.remedy.as_str());
         }
         remedies.retain(|remedy| !remedy.is_empty());

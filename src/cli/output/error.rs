@@ -8,7 +8,7 @@
 
 use crate::api::ServeError;
 use crate::cli::hint::Hint;
-use crate::config::{ConfigError, env_file::EnvFileError};
+use crate::config::ConfigError;
 use crate::services::daemon::DaemonError;
 use crate::store::migrate::{MigrateError, files::FilesError};
 use crate::store::{ConnectError, StoreError, known_message};
@@ -71,8 +71,7 @@ impl Lines {
         let noun = if count == 1 { "problem" } else { "problems" };
         self.add("error", format!("the configuration has {count} {noun}"));
         for problem in &error.problems {
-            let what = format!("{}: {}", problem.variable, problem.message);
-            self.add("because", what);
+            self.add("because", problem.to_string());
             if !problem.remedy.is_empty() {
                 self.add("remedy", &problem.remedy);
             }
@@ -112,9 +111,6 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<FilesError>() {
         return Some(error.remedy().to_owned());
-    }
-    if let Some(error) = error.downcast_ref::<EnvFileError>() {
-        return Some(error.remedy());
     }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(error.remedy());
@@ -197,8 +193,8 @@ mod tests {
         };
         assert_eq!(
             text(error),
-            "error: the configuration has 2 problems\n  because: A: is not set\n  remedy: A=1\n  \
-             because: B: is not set\n  remedy: B=1"
+            "error: the configuration has 2 problems\n  because: A is not set\n  remedy: A=1\n  \
+             because: B is not set\n  remedy: B=1"
         );
     }
 

@@ -16,7 +16,7 @@ pub(super) fn secrets(context: &Context) -> Verdict {
     if !problems.is_empty() {
         return Verdict::of_problems(problems);
     }
-    let as_text = |one: &Warning| format!("{}: {}", one.variable, one.message);
+    let as_text = |one: &Warning| one.to_string();
     let mut warnings: Vec<String> = audit.warnings_of(Section::Secrets).map(as_text).collect();
     let mut remedies = Vec::new();
     let is_set = |name: SecretName| audit.secrets.iter().any(|(one, _)| *one == name.as_str());
@@ -32,8 +32,9 @@ pub(super) fn secrets(context: &Context) -> Verdict {
         .filter(|name| is_set(*name))
         .count();
     let mut text = format!("{count} of {} set", SecretName::ALL.len());
-    if !audit.made_later.is_empty() {
-        let names: Vec<&str> = audit.made_later.iter().map(|one| one.as_str()).collect();
+    let missing = audit.missing_secrets();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|one| one.as_str()).collect();
         text += &format!("; todoctl serve creates {}", names.join(", "));
     }
     Verdict::warn_if_any(&warnings, &remedies, Verdict::pass(text))

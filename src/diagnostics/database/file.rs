@@ -56,11 +56,11 @@ fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> V
         );
     }
     let mut text = format!("{place} does not exist yet: todoctl serve creates it");
-    if let Some(first) = context.audit.made_later.first() {
+    if let Some(first) = context.audit.missing_secrets().first() {
         let secret = generated_secret_path(file, first.as_str());
         text += &format!(
             ", and {} secrets in {}",
-            context.audit.made_later.len(),
+            context.audit.missing_secrets().len(),
             of_file(&secret).display()
         );
     }
