@@ -146,8 +146,8 @@ async fn open_store(
             to: None,
             allow_newer,
         };
-        let patience = LockWait::default();
-        let applied = wake(|| migrate::up_with(&config.direct, clock, up, patience)).await?;
+        let wait = LockWait::default();
+        let applied = wake(|| migrate::up_with(&config.direct, clock, up, wait)).await?;
         for migration in applied.migrations {
             tracing::info!(
                 version = migration.version,

@@ -1,44 +1,29 @@
-//! The embedded migrations: where a database stands, and how it is moved.
+//! The embedded migrations: the state of a database, and how it is changed.
 //!
-//! sqlx's migration files and its table `_sqlx_migrations` are used, so that `sqlx migrate` and
-//! todoctl agree about a database. They are applied here rather than by sqlx's `Migrator`, which
-//! takes a blocking lock, returns before it unlocks when something fails, and does not report
-//! which statement failed. Migrating uses a connection of its own, never a pooler, and a lock
-//! that any number of starting replicas share.
+//! The files and the table `_sqlx_migrations` are sqlx's, so that `sqlx migrate`
+//! and todoctl agree about a database. The files are not applied by sqlx's
+//! `Migrator`: it waits for its lock inside a statement, returns without
+//! unlocking when a migration fails, and does not tell which statement failed.
+//! Migrations run on a dedicated direct connection under a lock ([`LockWait`])
+//! that all starting replicas share.
 //!
-//! | to look for | file |
-//! |---|---|
-//! | where a database stands | `status.rs`, `history.rs` |
-//! | applying and reverting | `up.rs`, `down.rs`, `run.rs`, `connection.rs` |
-//! | the lock, and refusing a pooler | `lock.rs`, `pooler.rs` |
-//! | the program's migrations | `embedded.rs` |
-//! | the schema compared with the migrations | `drift.rs`, `catalog.rs` |
-//! | what reverting would drop | `preview.rs` |
+//! [`drift`] compares a schema with its migrations, [`preview`] lists what
+//! `migrate down` would drop.
 
+mod apply;
 mod catalog;
 mod connection;
-mod down;
 pub mod drift;
 mod embedded;
 mod error;
-pub mod files;
 mod history;
-pub mod lint;
 mod lock;
+mod pending;
 mod pooler;
 pub mod preview;
-pub mod repair;
-mod run;
-mod status;
-mod up;
+mod sessions;
 
-pub use down::{down, down_with};
+pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
 pub use error::{FailedStatement, MigrateError};
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
-pub use status::status;
-pub use up::{Applied, Newer, Planned, Up, dry_up, up, up_with};
-
-use embedded::{Direction, find, migrator, statements};
-use history::compare;
-use run::open_locked;

@@ -1,22 +1,19 @@
-//! What a schema consists of, in lines that can be compared and read.
+//! Reads a schema as text that can be compared and printed.
 
 use std::collections::BTreeMap;
 
-use crate::store::arg::args;
-use crate::store::sql::Sql;
-
 use super::connection::MigrationConnection;
 
-/// Objects by their names (`table tasks`), each with its parts (`column title`)
-/// and what they are (`text not null`).
+/// Objects by name (`table tasks`), each with its parts (`column title`) and their
+/// definitions (`text not null`).
 pub(super) type Schema = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The part with a table's whole text on SQLite. It includes what the other parts leave out,
-/// such as checks, but also white space and the order of the columns.
-pub(super) const TEXT: &str = "definition";
+/// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
+/// but also differs in blanks and in the order of the columns.
+pub(super) const DEFINITION: &str = "definition";
 
 /// Tables, views, types and functions of the current schema, without those of extensions.
-/// `pg_get_…(…, true)` names what is in the search path without its schema.
+/// `pg_get_…(…, true)` omits the names of schemas in the search path.
 const POSTGRES: &str = r"
 WITH here AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
@@ -25,12 +22,12 @@ WITH here AS (
     FROM pg_catalog.pg_class c
     WHERE c.relnamespace = (SELECT oid FROM here) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 )
-SELECT r.object AS object, 'column ' || a.attname AS part,
+SELECT r.object, 'column ' || a.attname,
     concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
         CASE WHEN a.attnotnull THEN 'not null' END,
         CASE WHEN a.attidentity <> '' THEN 'identity' END,
         CASE WHEN a.attgenerated <> '' THEN 'generated' END,
-        'default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid, true)) AS definition
+        'default ' || pg_catalog.pg_get_expr(d.adbin, d.adrelid, true))
 FROM relation r
 JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
@@ -75,9 +72,9 @@ WHERE p.pronamespace = (SELECT oid FROM here)
 
 const SQLITE: &str = r#"
 WITH relation AS (SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\')
-SELECT 'table ' || r.name AS object, 'column ' || c.name AS part,
+SELECT 'table ' || r.name, 'column ' || c.name,
     c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
-        || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END AS definition
+        || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END
 FROM relation r, pragma_table_xinfo(r.name) c
 UNION ALL
 SELECT 'table ' || r.name, 'foreign key ' || f."from",
@@ -96,21 +93,16 @@ SELECT CASE WHEN s.type = 'view' THEN 'view ' || s.name ELSE 'table ' || s.tbl_n
 FROM sqlite_schema s
 WHERE s.type IN ('index', 'trigger', 'view') AND s.sql IS NOT NULL"#;
 
-static PARTS: Sql = Sql::PerEngine {
-    postgres: POSTGRES,
-    sqlite: SQLITE,
-};
-
 impl MigrationConnection {
-    /// Reads the current schema, without the migrator's own table.
+    /// Reads the current schema, without `_sqlx_migrations`.
     pub async fn schema(&mut self) -> Result<Schema, sqlx::Error> {
+        let query = if self.is_postgres() { POSTGRES } else { SQLITE };
+        let rows: Vec<(String, String, String)> = self.fetch_all(query).await?;
         let mut schema = Schema::new();
-        for row in self.query(&PARTS, &args![]).await?.rows {
-            let object: String = row.get("object")?;
+        for (object, part, definition) in rows {
             if object != "table _sqlx_migrations" {
-                let definition: String = row.get("definition")?;
                 let parts = schema.entry(object).or_default();
-                parts.insert(row.get("part")?, one_line(&definition));
+                parts.insert(part, one_line(&definition));
             }
         }
         Ok(schema)

@@ -1,236 +1,272 @@
-//! The connection that migrates, and the migrator's own statements.
+//! The connection that migrates.
 
-use sqlx::migrate::Migrate as _;
-use sqlx::{Connection as _, SqliteConnection};
+use chrono::{DateTime, Utc};
+use sqlx::migrate::Migrate;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, SqliteConnection};
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
-use crate::store::arg::{Arg, args};
+use crate::domain::Timestamp;
 use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite};
 use crate::store::connection::Connection;
-use crate::store::row::QueryResult;
-use crate::store::sql::{Sql, per_engine};
 
 use super::embedded::{Direction, statements};
 use super::error::MigrateError;
-use super::history::Applied;
-use super::lock::{self, LockWait};
+use super::history::AppliedRow;
+use super::lock::{self, FileLock, LockWait};
+use super::pooler;
+use super::sessions::{self, SessionInfo};
 
-/// The name of sqlx's table.
+/// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
 
-static TABLE_EXISTS: Sql = per_engine!(
-    ["SELECT "] {
-        postgres: "to_regclass('_sqlx_migrations') IS NOT NULL",
-        sqlite: "EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')"
-    }
-    => " AS present"
-);
+const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
+     FROM _sqlx_migrations ORDER BY version";
 
-/// sqlx lets SQLite write the time of an installation as text.
-static APPLIED: Sql = per_engine!(
-    ["SELECT version, description, success, checksum, "] {
-        postgres: "installed_on",
-        sqlite: "CAST(round(unixepoch(installed_on, 'subsec') * 1000000) AS integer) AS installed_on"
-    }
-    => " FROM _sqlx_migrations ORDER BY version"
-);
+/// The first row that refers to a missing one. SQLite migrates without foreign keys.
+const DANGLING: &str = "SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check LIMIT 1";
 
-/// `$2` in hexadecimal digits.
-static SET_CHECKSUM: Sql = per_engine!(
-    ["UPDATE _sqlx_migrations SET checksum = "] {
-        postgres: "decode($2, 'hex')",
-        sqlite: "unhex($2)"
-    }
-    => " WHERE version = $1"
-);
+/// A role's or a database's own limit must not interrupt a migration.
+const NO_STATEMENT_TIMEOUT: &str = "SET statement_timeout = 0";
 
-static FORGET: Sql = Sql::Common("DELETE FROM _sqlx_migrations WHERE version = $1");
-
-/// SQLite's rows that refer to missing ones: foreign keys are not enforced while it migrates.
-static DANGLING: Sql = Sql::Common(
-    "SELECT \"table\" AS table_name, COALESCE(rowid, 0) AS row_id FROM pragma_foreign_key_check",
-);
-
-/// A limit of the role or of the database must not cut a migration off.
-const NO_LIMIT: &str = "SET statement_timeout = 0";
-
-/// Set for reading, and for migrating once the migration lock is held. A migration that waits
-/// for a table makes every later query wait behind it, so it gives up soon.
+/// While a migration waits for a table's lock, every later query of the table waits behind
+/// it, so it gives up soon.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 
-/// A dedicated connection. [`MigrationConnection::close`] ends it in every case.
+/// A dedicated connection; close it with [`MigrationConnection::close`].
 pub(super) struct MigrationConnection(Connection);
 
 impl MigrationConnection {
-    /// Opens the database to change it; a missing SQLite file is created.
+    /// Opens the database to change it; creates a missing SQLite file.
     pub async fn open(target: &DatabaseTarget) -> Result<Self, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = Self::of_server(server).await?;
-                connection.execute(NO_LIMIT).await?;
+                let mut connection = Self::open_server(server).await?;
+                connection.execute(NO_STATEMENT_TIMEOUT).await?;
                 Ok(connection)
             }
-            DatabaseTarget::Sqlite(file) => Self::of_file(file, SqliteAccess::Migrate).await,
+            DatabaseTarget::Sqlite(file) => Self::open_file(file, SqliteAccess::Migrate).await,
         }
     }
 
-    /// Opens the database to read it; `None` if a SQLite file does not exist.
+    async fn open_server(server: &PostgresTarget) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Postgres {
+            session: open_postgres(server).await?,
+            prepares: false,
+        }))
+    }
+
+    async fn open_file(file: &SqliteTarget, access: SqliteAccess) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Sqlite(open_sqlite(file, access).await?)))
+    }
+
+    /// An empty SQLite database that exists as long as the connection.
+    pub async fn open_in_memory() -> Result<Self, MigrateError> {
+        let connection = SqliteConnection::connect("sqlite::memory:").await?;
+        Ok(Self(Connection::Sqlite(connection)))
+    }
+
+    /// Opens the database to change it, under the migration lock: PostgreSQL's belongs to the
+    /// connection, SQLite's is the second value.
+    pub async fn open_locked(
+        target: &DatabaseTarget,
+        wait: LockWait<'_>,
+    ) -> Result<(Self, Option<FileLock>), MigrateError> {
+        match target {
+            DatabaseTarget::Postgres(server) => {
+                pooler::refuse(server).await?;
+                let mut connection = Self::open(target).await?;
+                match connection.take_lock(wait).await {
+                    Ok(()) => Ok((connection, None)),
+                    Err(error) => {
+                        connection.close().await;
+                        Err(error)
+                    }
+                }
+            }
+            DatabaseTarget::Sqlite(file) => {
+                let lock = FileLock::take(file, wait).await?;
+                Ok((Self::open(target).await?, Some(lock)))
+            }
+        }
+    }
+
+    /// Opens the database to read it; `None` if the SQLite file does not exist.
     pub async fn open_to_read(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = Self::of_server(server).await?;
-                // A pooler would keep the setting and apply it to other clients.
+                let mut connection = Self::open_server(server).await?;
+                // A pooler would keep the setting and hand it to other clients.
                 if !server.pooled {
                     connection.execute(LOCK_TIMEOUT).await?;
                 }
                 Ok(Some(connection))
             }
             DatabaseTarget::Sqlite(file) if !file.path.exists() => Ok(None),
-            DatabaseTarget::Sqlite(file) => Self::of_file(file, SqliteAccess::Read).await.map(Some),
+            DatabaseTarget::Sqlite(file) => {
+                Self::open_file(file, SqliteAccess::Read).await.map(Some)
+            }
         }
     }
 
-    /// An empty SQLite database that exists as long as the connection.
-    pub async fn in_memory() -> Result<Self, MigrateError> {
-        let connection = SqliteConnection::connect("sqlite::memory:").await?;
-        Ok(Self(Connection::Sqlite(connection)))
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.0, Connection::Postgres { .. })
     }
 
-    async fn of_server(server: &PostgresTarget) -> Result<Self, MigrateError> {
-        Ok(Self(Connection::Postgres {
-            session: open_postgres(server).await?,
-            // Each statement runs once, and a pooler may be in between when reading.
-            prepares: false,
-        }))
-    }
-
-    async fn of_file(file: &SqliteTarget, access: SqliteAccess) -> Result<Self, MigrateError> {
-        let connection = open_sqlite(file, access).await?;
-        Ok(Self(Connection::Sqlite(connection)))
-    }
-
-    /// Takes PostgreSQL's lock; SQLite's is a file.
-    pub async fn take_lock(&mut self, wait: LockWait<'_>) -> Result<(), MigrateError> {
-        if let Connection::Postgres { .. } = self.0 {
-            lock::take_advisory(&mut self.0, wait).await?;
+    async fn take_lock(&mut self, wait: LockWait<'_>) -> Result<(), MigrateError> {
+        if let Connection::Postgres { session, .. } = &mut self.0 {
+            lock::take_advisory(session, wait).await?;
             self.execute(LOCK_TIMEOUT).await?;
         }
         Ok(())
     }
 
-    /// What was applied, in the order of the versions; nothing if the table is missing.
-    pub async fn applied(&mut self) -> Result<Vec<Applied>, MigrateError> {
-        if !self
-            .query(&TABLE_EXISTS, &args![])
-            .await?
-            .value("present")?
-        {
+    /// The rows of `_sqlx_migrations` by version; none if the table does not exist.
+    pub async fn applied(&mut self) -> Result<Vec<AppliedRow>, MigrateError> {
+        type Row = (i64, String, DateTime<Utc>, bool, Vec<u8>);
+        let exists = if self.is_postgres() {
+            "SELECT count(to_regclass('_sqlx_migrations'))"
+        } else {
+            "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"
+        };
+        if self.fetch_number(exists).await? == 0 {
             return Ok(Vec::new());
         }
-        let mut applied = Vec::new();
-        for row in self.query(&APPLIED, &args![]).await?.rows {
-            applied.push(Applied {
-                version: row.get("version")?,
-                description: row.get("description")?,
-                installed_on: row.get("installed_on")?,
-                success: row.get("success")?,
-                checksum: row.get("checksum")?,
-            });
-        }
-        Ok(applied)
+        let rows: Vec<Row> = self.fetch_all(APPLIED).await?;
+        let applied = |(version, description, installed_on, success, checksum)| AppliedRow {
+            version,
+            description,
+            installed_on: Timestamp::from(installed_on),
+            success,
+            checksum,
+        };
+        Ok(rows.into_iter().map(applied).collect())
     }
 
-    /// Creates the table of applied migrations if it is missing.
+    /// Creates `_sqlx_migrations` if it is missing.
     pub async fn ensure_table(&mut self) -> Result<(), MigrateError> {
-        match &mut self.0 {
+        let created = match &mut self.0 {
             Connection::Postgres { session, .. } => session.ensure_migrations_table(TABLE).await,
             Connection::Sqlite(connection) => connection.ensure_migrations_table(TABLE).await,
-        }
-        .map_err(of_sqlx)
+        };
+        created.map_err(query_error)
     }
 
-    /// Runs one migration and records it, in one transaction.
+    /// Runs a migration and records it, in one transaction.
     pub async fn run(
         &mut self,
         migration: &sqlx::migrate::Migration,
         direction: Direction,
     ) -> Result<(), MigrateError> {
         self.begin().await?;
-        let outcome = self.apply(migration, direction).await;
+        let outcome = self.run_and_record(migration, direction).await;
         let ended = self.0.end(outcome.is_ok()).await;
+        // The first error is the cause: a rollback fails when the connection is lost.
         outcome?;
         Ok(ended?)
     }
 
-    async fn apply(
+    async fn run_and_record(
         &mut self,
         migration: &sqlx::migrate::Migration,
         direction: Direction,
     ) -> Result<(), MigrateError> {
-        self.rehearse(migration, direction).await?;
+        let version = migration.version;
+        self.run_statements(migration, direction).await?;
         match direction {
             Direction::Up => self.record(migration).await?,
             Direction::Down => {
-                self.query(&FORGET, &args![migration.version]).await?;
+                let forget = format!("DELETE FROM _sqlx_migrations WHERE version = {version}");
+                self.execute(&forget).await?;
             }
         }
-        if let Connection::Sqlite(_) = self.0
-            && let Some(row) = self.query(&DANGLING, &args![]).await?.rows.first()
-        {
-            return Err(MigrateError::ForeignKey {
-                version: migration.version,
-                table: row.get("table_name")?,
-                row: row.get("row_id")?,
-            });
+        let dangling: Vec<(String, i64)> = if self.is_postgres() {
+            Vec::new()
+        } else {
+            self.fetch_all(DANGLING).await?
+        };
+        match dangling.into_iter().next() {
+            Some((table, row)) => Err(MigrateError::ForeignKey {
+                version,
+                table,
+                row,
+            }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    /// Records a migration whose statements have run; sqlx calls this skipping it.
+    /// Adds the migration's row to `_sqlx_migrations`, which sqlx calls skipping it.
     async fn record(&mut self, migration: &sqlx::migrate::Migration) -> Result<(), MigrateError> {
-        match &mut self.0 {
+        let recorded = match &mut self.0 {
             Connection::Postgres { session, .. } => session.skip(TABLE, migration).await,
             Connection::Sqlite(connection) => connection.skip(TABLE, migration).await,
-        }
-        .map_err(of_sqlx)
+        };
+        recorded.map_err(query_error)
     }
 
-    /// Runs the statements of a migration without recording it.
-    pub async fn rehearse(
+    /// Runs a migration's statements without recording it.
+    pub async fn run_statements(
         &mut self,
         migration: &sqlx::migrate::Migration,
         direction: Direction,
     ) -> Result<(), MigrateError> {
         for statement in statements(migration.sql.as_str()) {
-            let ran = self.execute(statement).await;
-            ran.map_err(|error| MigrateError::statement(migration, direction, statement, error))?;
+            self.execute(statement)
+                .await
+                .map_err(|error| MigrateError::statement(migration, direction, statement, error))?;
         }
         Ok(())
     }
 
-    /// Runs statements of this program; what they return is ignored.
+    /// Runs SQL of this program.
     pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         self.0.run_script(sql).await
     }
 
-    /// Runs one statement to its end.
-    pub async fn query(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
-        self.0.run(sql, args).await
+    /// The one number that a query of this program returns.
+    pub async fn fetch_number(&mut self, sql: &str) -> Result<i64, sqlx::Error> {
+        let rows: Vec<(i64,)> = self.fetch_all(sql).await?;
+        rows.first()
+            .map(|row| row.0)
+            .ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// The rows of a query of this program. It is sent in one message, without preparing it,
+    /// because a pooler may run each message in another session.
+    pub async fn fetch_all<T>(&mut self, sql: &str) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
+    {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => {
+                let rows = sql.fetch_all(session).await?;
+                rows.iter().map(T::from_row).collect()
+            }
+            Connection::Sqlite(connection) => {
+                let rows = sql.fetch_all(connection).await?;
+                rows.iter().map(T::from_row).collect()
+            }
+        }
+    }
+
+    /// The session that holds a lock on a table of `statement`, on PostgreSQL.
+    pub async fn table_lock_holder(&mut self, statement: &str) -> Option<SessionInfo> {
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => {
+                sessions::table_holder(session, statement).await
+            }
+            Connection::Sqlite(_) => None,
+        }
     }
 
     pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
         self.0.begin().await
     }
 
-    /// Rolls back what was done since [`Self::begin`].
-    pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
+    pub async fn rollback(&mut self) -> Result<(), sqlx::Error> {
         self.0.end(false).await
-    }
-
-    /// Records another checksum for an applied migration.
-    pub async fn set_checksum(&mut self, version: i64, checksum: &[u8]) -> Result<(), sqlx::Error> {
-        let args = args![version, hex::encode(checksum)];
-        self.query(&SET_CHECKSUM, &args).await.map(drop)
     }
 
     /// Closes the connection, which frees PostgreSQL's lock.
@@ -239,6 +275,6 @@ impl MigrationConnection {
     }
 }
 
-fn of_sqlx(error: sqlx::migrate::MigrateError) -> MigrateError {
+fn query_error(error: sqlx::migrate::MigrateError) -> MigrateError {
     MigrateError::Query(sqlx::Error::Migrate(Box::new(error)))
 }

@@ -1,21 +1,19 @@
-//! The migrations inside the program.
+//! The migration files in this program.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
 
 use crate::config::DatabaseTarget;
-
-use super::error::MigrateError;
 
 pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// Which way a migration runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Up,
     Down,
 }
 
+/// The files of the target's engine.
 pub(super) fn migrator(target: &DatabaseTarget) -> &'static Migrator {
     match target {
         DatabaseTarget::Postgres(_) => &POSTGRES,
@@ -23,12 +21,13 @@ pub(super) fn migrator(target: &DatabaseTarget) -> &'static Migrator {
     }
 }
 
-pub(super) fn ups(migrations: &Migrator) -> impl Iterator<Item = &sqlx::migrate::Migration> {
+pub(super) fn ups(migrations: &Migrator) -> impl Iterator<Item = &Migration> {
     migrations
         .iter()
         .filter(|one| one.migration_type.is_up_migration())
 }
 
+/// The highest version.
 pub(super) fn newest(migrations: &Migrator) -> i64 {
     ups(migrations).map(|one| one.version).max().unwrap_or(0)
 }
@@ -37,24 +36,16 @@ pub(super) fn find(
     migrations: &'static Migrator,
     version: i64,
     direction: Direction,
-) -> Option<&'static sqlx::migrate::Migration> {
+) -> Option<&'static Migration> {
     migrations.iter().find(|one| {
         one.version == version
             && one.migration_type.is_up_migration() == (direction == Direction::Up)
     })
 }
 
-/// The migration that reverts `version`.
-pub(super) fn reverting(
-    migrations: &'static Migrator,
-    version: i64,
-) -> Result<&'static sqlx::migrate::Migration, MigrateError> {
-    find(migrations, version, Direction::Down).ok_or(MigrateError::Irreversible { version })
-}
-
-/// The statements of a migration file. They are separated by empty lines, and contain none.
+/// The statements of a file: an empty line separates them, and none contains one.
 ///
-/// They are sent one by one, so that the error names the one that failed.
+/// They are sent one by one, so that an error can name its statement.
 pub(super) fn statements(sql: &str) -> impl Iterator<Item = &str> {
     sql.split("\n\n").map(str::trim).filter(|text| {
         text.lines()
@@ -67,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_engines_have_the_same_versions_both_ways() {
+    fn both_engines_have_the_same_versions_in_both_directions() {
         let versions = |migrations: &Migrator| -> Vec<(i64, String, bool)> {
             migrations
                 .iter()
@@ -81,7 +72,7 @@ mod tests {
         for one in ups(&POSTGRES) {
             assert!(find(&POSTGRES, one.version, Direction::Down).is_some());
         }
-        // Each runs in a transaction here, whatever its file asks for.
+        // todoctl runs every migration in a transaction and ignores sqlx's `-- no-transaction`.
         assert!(POSTGRES.iter().chain(SQLITE.iter()).all(|one| !one.no_tx));
     }
 

@@ -1,130 +1,90 @@
-//! One migration at a time, over any number of processes.
+//! The migration lock: one process at a time migrates a database.
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crc::{CRC_32_ISO_HDLC, Crc};
+use sqlx::PgConnection;
+
 use crate::config::SqliteTarget;
-use crate::store::arg::args;
 use crate::store::connect::create_directory;
-use crate::store::connection::Connection;
-use crate::store::sql::Sql;
 
 use super::error::MigrateError;
+use super::sessions;
 
-/// The pause between two attempts to take the lock.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Time between two attempts to take the lock.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often the holder of the lock is reported.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// Time between two reports about the process that holds it.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long to wait for another process that migrates, and where to report it.
+/// How long to wait for the migration lock, and where to report who holds it.
 #[derive(Clone, Copy)]
 pub struct LockWait<'a> {
-    /// From the first attempt on.
-    pub limit: Duration,
+    limit: Duration,
     report: &'a (dyn Fn(&str) + Sync),
 }
 
 impl<'a> LockWait<'a> {
-    /// As long as another process may reasonably take.
-    pub const LIMIT: Duration = Duration::from_secs(5 * 60);
-
-    /// Calls `report` with the holder of the lock, at once and then every 10 s.
+    /// `report` is called at once and then every 10 s while another process holds the lock.
     pub fn new(limit: Duration, report: &'a (dyn Fn(&str) + Sync)) -> Self {
         Self { limit, report }
     }
 
-    pub(super) fn notify(&self, text: &str) {
+    pub(super) fn report(&self, text: &str) {
         (self.report)(text);
     }
 }
 
 impl Default for LockWait<'_> {
-    /// Five minutes, reported to the log.
+    /// Waits five minutes and reports to the log.
     fn default() -> Self {
-        Self::new(Self::LIMIT, &|text| tracing::info!("{text}"))
+        Self::new(Duration::from_secs(5 * 60), &|text| {
+            tracing::info!("{text}");
+        })
     }
 }
 
-/// Who holds the advisory lock `$1`: a bigint key is two halves in `pg_locks`.
-static HOLDER: Sql = Sql::Common(
-    "SELECT l.pid, CAST(a.application_name AS text) AS name, CAST(a.backend_start AS text) AS since
-     FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-       AND l.classid = CAST((CAST($1 AS bigint) >> 32) & 4294967295 AS oid)
-       AND l.objid = CAST(CAST($1 AS bigint) & 4294967295 AS oid)",
-);
-
-static DATABASE_NAME: Sql = Sql::Common("SELECT CAST(current_database() AS text) AS name");
-
-static TRY_LOCK: Sql = Sql::Common("SELECT pg_try_advisory_lock($1) AS taken");
-
 /// Takes PostgreSQL's advisory lock for the rest of the session.
 ///
-/// It is polled: a session that waits for it holds a snapshot, for which
-/// `CREATE INDEX CONCURRENTLY` would wait.
+/// Polls, because a session that waits inside a statement holds a snapshot, for which
+/// `CREATE INDEX CONCURRENTLY` waits.
 pub(super) async fn take_advisory(
-    connection: &mut Connection,
+    connection: &mut PgConnection,
     wait: LockWait<'_>,
 ) -> Result<(), MigrateError> {
-    let database: String = connection
-        .run(&DATABASE_NAME, &args![])
-        .await?
-        .value("name")?;
+    let database: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&mut *connection)
+        .await?;
     let id = lock_id(&database);
-    let mut waiting = Waiting::start(wait);
+    let mut waiting = Waiting::begin(wait);
     loop {
-        if connection
-            .run(&TRY_LOCK, &args![id])
-            .await?
-            .value("taken")?
-        {
+        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+            .bind(id)
+            .fetch_one(&mut *connection)
+            .await?;
+        if taken {
             return Ok(());
         }
         if waiting.is_report_due() {
-            waiting.report(holder(connection, id).await?)?;
+            let holder = sessions::advisory_holder(connection, id).await?;
+            let text = holder
+                .as_ref()
+                .map_or_else(|| "it is not known which".to_owned(), ToString::to_string);
+            waiting.report(&text, holder.map(|holder| holder.pid))?;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
 /// The id that sqlx-cli locks for a database of this name.
 fn lock_id(database: &str) -> i64 {
-    0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
+    const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+    0x3d32_ad9e * i64::from(CRC.checksum(database.as_bytes()))
 }
 
-/// Who holds a lock, for people, and the server process that could be ended.
-struct Holder {
-    text: String,
-    pid: Option<i32>,
-}
-
-async fn holder(connection: &mut Connection, id: i64) -> Result<Holder, MigrateError> {
-    let found = connection.run(&HOLDER, &args![id]).await?;
-    let Some(row) = found.rows.first() else {
-        return Ok(Holder {
-            text: "the holder of the lock is unknown".to_owned(),
-            pid: None,
-        });
-    };
-    let pid: i32 = row.get("pid")?;
-    let name: Option<String> = row.get("name")?;
-    let since: Option<String> = row.get("since")?;
-    Ok(Holder {
-        text: format!(
-            "pid {pid}, {}, connected since {}",
-            name.as_deref()
-                .filter(|name| !name.is_empty())
-                .unwrap_or("no application name"),
-            since.as_deref().unwrap_or("an unknown time"),
-        ),
-        pid: Some(pid),
-    })
-}
-
-/// A wait that has started.
+/// The time spent waiting.
 struct Waiting<'a> {
     wait: LockWait<'a>,
     since: Instant,
@@ -132,7 +92,7 @@ struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn start(wait: LockWait<'a>) -> Self {
+    fn begin(wait: LockWait<'a>) -> Self {
         Self {
             wait,
             since: Instant::now(),
@@ -148,18 +108,18 @@ impl<'a> Waiting<'a> {
         self.is_over()
             || self
                 .reported
-                .is_none_or(|last| last.elapsed() > REPORT_EVERY)
+                .is_none_or(|last| last.elapsed() > REPORT_INTERVAL)
     }
 
-    /// Reports the holder of the lock; an error once the wait has taken too long.
-    fn report(&mut self, holder: Holder) -> Result<(), MigrateError> {
-        let Holder { text, pid } = holder;
+    /// Reports who holds the lock; an error once the limit is over.
+    fn report(&mut self, holder: &str, pid: Option<i32>) -> Result<(), MigrateError> {
         if self.is_over() {
-            return Err(MigrateError::Locked { holder: text, pid });
+            let holder = holder.to_owned();
+            return Err(MigrateError::Locked { holder, pid });
         }
         self.reported = Some(Instant::now());
-        self.wait.notify(&format!(
-            "another process is migrating this database ({text}); waiting for it, {} at most",
+        self.wait.report(&format!(
+            "another process is migrating this database: {holder}; waiting up to {} for it",
             humantime::format_duration(self.wait.limit)
         ));
         Ok(())
@@ -168,9 +128,9 @@ impl<'a> Waiting<'a> {
 
 /// A locked file beside a SQLite database: sqlx's own lock does nothing there.
 ///
-/// The database file itself is not locked: closing a second handle of it would drop SQLite's
-/// own locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2). The lock file stays, because
-/// removing it would race with a process that waits for it.
+/// The database file itself is not locked: closing a second handle of it would
+/// drop SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2). The
+/// lock file stays, because removing it would race with waiting processes.
 pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long as it")] File);
 
 impl FileLock {
@@ -189,7 +149,7 @@ impl FileLock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        let mut waiting = Waiting::start(wait);
+        let mut waiting = Waiting::begin(wait);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
@@ -197,12 +157,9 @@ impl FileLock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             if waiting.is_report_due() {
-                waiting.report(Holder {
-                    text: format!("it holds {}", path.display()),
-                    pid: None,
-                })?;
+                waiting.report(&format!("it holds {}", path.display()), None)?;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 }
@@ -211,13 +168,9 @@ impl FileLock {
 mod tests {
     use super::*;
 
-    /// Computed by sqlx-cli's own formula for these names.
+    /// `0x3d32ad9e` times the CRC-32 of the name, as sqlx-cli computes it.
     #[test]
-    fn the_lock_is_sqlx_clis() {
-        const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-        for name in ["postgres", "todo", "tödo"] {
-            let expected = 0x3d32_ad9e * i64::from(CRC.checksum(name.as_bytes()));
-            assert_eq!(lock_id(name), expected);
-        }
+    fn the_lock_is_that_of_sqlx_cli() {
+        assert_eq!(lock_id("123456789"), 0x3d32_ad9e * 0xcbf4_3926);
     }
 }

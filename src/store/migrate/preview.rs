@@ -1,56 +1,53 @@
-//! What `down` would drop, found out by reverting in a transaction that is rolled back.
+//! What `migrate down` would drop.
 
 use serde::Serialize;
 
 use crate::config::DatabaseTarget;
-use crate::store::arg::args;
-use crate::store::sql::{Sql, quoted_name};
+use crate::store::sql::quoted_name;
 
 use super::catalog::Schema;
 use super::connection::MigrationConnection;
-use super::embedded::{Direction, migrator, reverting};
+use super::embedded::{Direction, migrator};
 use super::error::MigrateError;
-use super::history::{Down, Migration, compare, plan_down};
+use super::history::{Down, Migration, compare, down_file, plan_down};
 use super::lock::LockWait;
-use super::run::open_locked;
 
-/// Something that would be dropped.
+/// A table, a part of one, or another object that would be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dropped {
-    /// Its kind and name, such as `table tasks` or `index tasks_user_newest_idx`.
+    /// Kind and name, such as `table tasks` or `index tasks_user_newest_idx`.
     pub what: String,
-    /// The table that it belongs to, unless it is a table itself.
+    /// The table of an index, column or trigger.
     pub of: Option<String>,
-    /// The rows of a table, or the rows that have a value in a column.
+    /// Rows of a table, or rows with a value in a column.
     pub rows: Option<i64>,
 }
 
-/// What `down` would revert and drop.
+/// What `migrate down` would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Preview {
-    /// What would be reverted, newest first.
+    /// The migrations, newest first.
     pub migrations: Vec<Migration>,
-    /// What would be dropped, tables first.
+    /// Tables first.
     pub dropped: Vec<Dropped>,
 }
 
-/// Reverts migrations in a transaction that is rolled back, and compares the
-/// schema before and after.
+/// Reverts migrations in a transaction that is rolled back, and compares the schema before
+/// and after. Fails where the migrations could not be reverted.
 ///
-/// This is exact, where reading the files would be a guess, and it finds out what would make
-/// `down` fail. The tables are locked meanwhile.
+/// Locks the affected tables for a moment.
 pub async fn down(
     target: &DatabaseTarget,
     down: Down,
     wait: LockWait<'_>,
 ) -> Result<Preview, MigrateError> {
-    let (mut connection, _lock) = open_locked(target, wait).await?;
-    let outcome = rehearsed(&mut connection, target, down).await;
+    let (mut connection, _lock) = MigrationConnection::open_locked(target, wait).await?;
+    let outcome = preview(&mut connection, target, down).await;
     connection.close().await;
     outcome
 }
 
-async fn rehearsed(
+async fn preview(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
     down: Down,
@@ -61,29 +58,28 @@ async fn rehearsed(
     let before = connection.schema().await?;
     connection.execute("SAVEPOINT before_down").await?;
     for one in &migrations {
-        let migration = reverting(migrator(target), one.version)?;
-        connection.rehearse(migration, Direction::Down).await?;
+        let migration = down_file(migrator(target), one.version)?;
+        connection
+            .run_statements(migration, Direction::Down)
+            .await?;
     }
     let after = connection.schema().await?;
     connection.execute("ROLLBACK TO before_down").await?;
-    let mut dropped = gone(&before, &after);
+    let mut dropped = missing(&before, &after);
     for one in &mut dropped {
-        if let Some(query) = count(one) {
-            let counted = connection
-                .query(&Sql::Built(query.into()), &args![])
-                .await?;
-            one.rows = Some(counted.value("rows")?);
+        if let Some(query) = count_query(one) {
+            one.rows = Some(connection.fetch_number(&query).await?);
         }
     }
-    connection.undo().await?;
+    connection.rollback().await?;
     Ok(Preview {
         migrations,
         dropped,
     })
 }
 
-/// What is in `before` and not in `after`; the parts of a dropped table go with it.
-fn gone(before: &Schema, after: &Schema) -> Vec<Dropped> {
+/// What is in `before` and not in `after`, without the parts of dropped tables.
+fn missing(before: &Schema, after: &Schema) -> Vec<Dropped> {
     let mut whole = Vec::new();
     let mut parts = Vec::new();
     for (object, had) in before {
@@ -107,16 +103,13 @@ fn gone(before: &Schema, after: &Schema) -> Vec<Dropped> {
     whole
 }
 
-fn count(dropped: &Dropped) -> Option<String> {
+fn count_query(dropped: &Dropped) -> Option<String> {
     if let Some(table) = dropped.what.strip_prefix("table ") {
-        return Some(format!(
-            "SELECT count(*) AS rows FROM {}",
-            quoted_name(table)
-        ));
+        return Some(format!("SELECT count(*) FROM {}", quoted_name(table)));
     }
     let column = quoted_name(dropped.what.strip_prefix("column ")?);
     let table = quoted_name(dropped.of.as_deref()?);
-    Some(format!("SELECT count({column}) AS rows FROM {table}"))
+    Some(format!("SELECT count({column}) FROM {table}"))
 }
 
 #[cfg(test)]
@@ -124,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_a_dropped_table_go_with_it() {
+    fn parts_of_dropped_tables_are_not_listed() {
         let parts = |names: &[&str]| {
             let part = |name: &&str| ((*name).to_owned(), String::new());
             names.iter().map(part).collect()
@@ -134,12 +127,12 @@ mod tests {
             ("table b".to_owned(), parts(&["column y", "column z"])),
         ]);
         let after = Schema::from([("table b".to_owned(), parts(&["column z"]))]);
-        let gone = gone(&before, &after);
-        let names: Vec<&str> = gone.iter().map(|one| one.what.as_str()).collect();
+        let dropped = missing(&before, &after);
+        let names: Vec<&str> = dropped.iter().map(|one| one.what.as_str()).collect();
         assert_eq!(names, ["table a", "column y"]);
         assert_eq!(
-            count(&gone[1]).as_deref(),
-            Some(r#"SELECT count("y") AS rows FROM "b""#)
+            count_query(&dropped[1]).as_deref(),
+            Some(r#"SELECT count("y") FROM "b""#)
         );
     }
 }
