@@ -39,7 +39,7 @@ pub struct Task {
 }
 
 /// A task to be created.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewTask {
     pub user_id: UserId,
     pub title: Title,
