@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
-use super::error::ConnectError;
+use super::connect_error::ConnectError;
 
 /// How long one try may take; a suspended Neon database needs 10 to 15 s to wake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

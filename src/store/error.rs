@@ -1,23 +1,20 @@
-//! What can go wrong with the store. `sqlx::Error` is mapped here, once.
+//! What can go wrong with a unit of work. `sqlx::Error` is mapped here, once.
 
-use std::io;
 use std::time::Duration;
 
-use crate::config::DatabaseTarget;
-
-use super::messages::Known;
+use super::connect_error::ConnectError;
 
 /// A failed unit of work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection became free in time, although the database may be well.
+    /// No connection became free in time. The database itself may be fine.
     #[error("no database connection became free within {waited:?} ({in_use} of {max} in use)")]
     PoolTimeout {
-        /// How long was waited.
+        /// The time limit.
         waited: Duration,
-        /// Connections open at that moment.
+        /// Connections in use at that moment.
         in_use: usize,
-        /// The most that may be open.
+        /// The size of the pool.
         max: usize,
     },
     /// A connection could not be opened.
@@ -26,34 +23,36 @@ pub enum StoreError {
     /// An open connection broke, or the server is shutting down; trying again later may help.
     #[error("the connection to the database was lost: {0}")]
     ConnectionLost(#[source] sqlx::Error),
-    /// The connection broke under a change, and the database could not be asked since whether
-    /// it took place.
-    #[error("whether the change took place is not known: {0}")]
+    /// The connection broke during a change, and afterwards the database could not be asked
+    /// whether the change was committed.
+    #[error(
+        "the connection to the database was lost, and it is unknown whether the change was committed: {0}"
+    )]
     OutcomeUnknown(#[source] sqlx::Error),
-    /// The database cannot do it at the moment: a lock, a full disk, a deadlock, a limit of time.
-    #[error("the database cannot do that at the moment: {0}")]
-    Hindered(#[source] sqlx::Error),
-    /// The database refused the change because a rule of the schema forbids it.
+    /// A condition that may pass: a lock, a deadlock, a full disk, a time limit.
+    #[error("the database cannot do this at the moment: {0}")]
+    Transient(#[source] sqlx::Error),
+    /// A constraint of the schema forbids the change.
     #[error("the change violates {}", constraint.as_deref().unwrap_or("a constraint"))]
     Constraint {
-        /// The constraint's name, where the engine tells it (PostgreSQL).
+        /// The constraint's name, where the engine reports it (PostgreSQL).
         constraint: Option<String>,
-        /// The engine's own words, for the log.
+        /// The engine's error, for the log.
         source: sqlx::Error,
     },
     /// A stored value cannot be read.
-    #[error("{table} row {row}: column {column} cannot be read: {source}")]
+    #[error("row {row} of table {table}: column {column} cannot be read: {source}")]
     Corrupt {
         /// The table's name.
         table: &'static str,
-        /// The column's position or name.
+        /// The column's name.
         column: String,
         /// The row's id.
         row: i64,
         /// Why.
         source: sqlx::Error,
     },
-    /// Anything else; a fault of the program or of the schema.
+    /// Anything else: a defect of the program or of the schema.
     #[error("a query failed: {0}")]
     Query(#[source] sqlx::Error),
     /// The store was closed, because the process is shutting down.
@@ -69,7 +68,7 @@ impl StoreError {
             Self::PoolTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
-            | Self::Hindered(_)
+            | Self::Transient(_)
             | Self::Closed => true,
             Self::OutcomeUnknown(_)
             | Self::Constraint { .. }
@@ -78,13 +77,13 @@ impl StoreError {
         }
     }
 
-    /// Whether a table or a column is missing, as before `todoctl migrate up`.
+    /// Whether a table or a column is missing, as it is before `todoctl migrate up`.
     #[must_use]
     pub fn wants_migration(&self) -> bool {
         let Self::Query(sqlx::Error::Database(fault)) = self else {
             return false;
         };
-        // SQLite has one code for every mistake in a statement, so its words must do.
+        // SQLite has one code for every mistake in a statement, so its message has to do.
         matches!(fault.code().as_deref(), Some("42P01" | "42703"))
             || ["no such table", "no such column", "has no column named"]
                 .iter()
@@ -111,8 +110,8 @@ impl From<sqlx::Error> for StoreError {
         if is_connection_lost(&error) {
             return Self::ConnectionLost(error);
         }
-        if is_hindered(&error) {
-            return Self::Hindered(error);
+        if is_transient(&error) {
+            return Self::Transient(error);
         }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
@@ -127,7 +126,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether the connection that gave `error` is of no further use.
+/// Whether the connection that reported `error` is of no further use.
 pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -142,8 +141,8 @@ pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether `error` says that the same statement may succeed a little later.
-fn is_hindered(error: &sqlx::Error) -> bool {
+/// Whether the same statement may succeed a little later.
+fn is_transient(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(fault) = error else {
         return false;
     };
@@ -162,7 +161,7 @@ fn is_hindered(error: &sqlx::Error) -> bool {
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04
-/// (the server ends the session), 40003 (nobody knows whether the statement was completed).
+/// (the server ends the session), 40003 (statement completion unknown).
 fn is_connection_lost_code(code: &str) -> bool {
     // SQLite's codes are plain numbers of other lengths, so the two do not meet.
     (code.len() == 5 && code.starts_with("08")) || code == "40003" || ends_session(code)
@@ -175,216 +174,11 @@ fn ends_session(code: &str) -> bool {
     )
 }
 
-/// Whether the server itself said that it ends the session: what was under way is taken back.
-/// A pooler's own words (08P01) and a silent end say nothing about that.
-pub(super) fn is_surely_undone(lost: &sqlx::Error) -> bool {
+/// Whether the server itself reported that it ends the session, so that it rolls back what was
+/// under way. An error of a pooler (08P01) and a connection that just ends prove nothing.
+pub(super) fn is_rolled_back(lost: &sqlx::Error) -> bool {
     let code = lost
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ends_session(&code))
-}
-
-/// Why a database could not be opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectFault {
-    /// The name does not resolve.
-    HostNotFound,
-    /// Nothing listens there.
-    Refused,
-    /// No answer in time.
-    TimedOut,
-    /// The server wants no TLS, the client insists.
-    TlsUnsupported,
-    /// The server's certificate was not accepted.
-    Certificate,
-    /// The role or its password is wrong (28P01, 28000).
-    Login,
-    /// The server has no database of that name (3D000).
-    NoSuchDatabase,
-    /// Every connection slot is taken (53300).
-    TooManyConnections,
-    /// The server is starting or waking up (57P03).
-    Starting,
-    /// The connection was accepted, then closed or answered with nonsense.
-    NotPostgres,
-    /// A pooler refuses what is sent when a connection begins.
-    StartupParameter,
-    /// The file is not a SQLite database.
-    NotADatabase,
-    /// The file is damaged.
-    Corrupt,
-    /// The file or its directory is missing or may not be opened.
-    CannotOpen,
-    /// The file or its directory may not be written.
-    ReadOnly,
-    /// Another process holds the file's lock.
-    Busy,
-    /// The disk is full.
-    DiskFull,
-    /// Something else.
-    Other,
-}
-
-/// A database that could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot open the database {target}: {message}")]
-pub struct ConnectError {
-    /// The kind of fault.
-    pub fault: ConnectFault,
-    /// The URL without its password.
-    pub target: String,
-    /// What happened, in one line.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: String,
-    /// What is known about the message, if it is one that is known.
-    pub known: Option<&'static Known>,
-}
-
-impl ConnectError {
-    /// Whether waiting may help: a database that is starting or still out of reach.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        matches!(
-            self.fault,
-            ConnectFault::Refused
-                | ConnectFault::TimedOut
-                | ConnectFault::TooManyConnections
-                | ConnectFault::Starting
-                | ConnectFault::Busy
-        )
-    }
-
-    /// The server did not answer within `limit`.
-    pub(super) fn timed_out(target: &DatabaseTarget, limit: Duration) -> Self {
-        Self::new(
-            ConnectFault::TimedOut,
-            target,
-            format!("no answer within {} s", limit.as_secs()),
-        )
-    }
-
-    /// A file could not be made, opened or locked.
-    pub(super) fn from_io(target: &DatabaseTarget, what: &str, error: &io::Error) -> Self {
-        let fault = match error.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                ConnectFault::ReadOnly
-            }
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ConnectFault::DiskFull,
-            _ => ConnectFault::CannotOpen,
-        };
-        Self::new(fault, target, format!("{what}: {error}"))
-    }
-
-    /// Explains what a driver said while a connection was opened.
-    pub(super) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
-        let (fault, message) = match target {
-            DatabaseTarget::Postgres(_) => explain_postgres(error),
-            DatabaseTarget::Sqlite(_) => explain_sqlite(error),
-        };
-        Self::new(fault, target, message)
-    }
-
-    pub(super) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
-        // The words say most; the kind alone still says what to look at.
-        let known = Known::find(&message)
-            .filter(|known| known.fault == fault)
-            .or_else(|| (fault != ConnectFault::Other).then(|| Known::of_fault(fault))?);
-        Self {
-            fault,
-            target: target.redacted(),
-            message,
-            remedy: known.map_or_else(
-                || "todoctl db check; the server's log says more".to_owned(),
-                |known| match target {
-                    DatabaseTarget::Postgres(server) => known.remedy_at(server),
-                    DatabaseTarget::Sqlite(file) => known.remedy(&file.path.display().to_string()),
-                },
-            ),
-            known,
-        }
-    }
-}
-
-fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
-    match error {
-        sqlx::Error::Io(fault) => explain_io(fault),
-        sqlx::Error::Tls(fault) => {
-            let text = fault.to_string();
-            if text.contains("does not support") {
-                (
-                    ConnectFault::TlsUnsupported,
-                    "the server does not offer TLS".to_owned(),
-                )
-            } else {
-                (
-                    ConnectFault::Certificate,
-                    format!("the TLS handshake failed: {text}"),
-                )
-            }
-        }
-        sqlx::Error::Database(fault) => {
-            let known = Known::find(fault.message())
-                .or_else(|| fault.code().and_then(|code| Known::of_code(&code)));
-            let kind = known.map_or(ConnectFault::Other, |known| known.fault);
-            (kind, fault.message().to_owned())
-        }
-        sqlx::Error::Protocol(text) => (
-            ConnectFault::NotPostgres,
-            format!("what answers there does not speak PostgreSQL's protocol: {text}"),
-        ),
-        other => (ConnectFault::Other, other.to_string()),
-    }
-}
-
-fn explain_io(error: &io::Error) -> (ConnectFault, String) {
-    let text = error.to_string();
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => (
-            ConnectFault::Refused,
-            "nothing accepts connections there (connection refused)".to_owned(),
-        ),
-        io::ErrorKind::NotFound => (ConnectFault::Refused, format!("no server socket: {text}")),
-        io::ErrorKind::TimedOut
-        | io::ErrorKind::HostUnreachable
-        | io::ErrorKind::NetworkUnreachable => (ConnectFault::TimedOut, text),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => (
-            ConnectFault::NotPostgres,
-            "the connection was accepted and then closed without an answer".to_owned(),
-        ),
-        // The standard library gives resolver failures no kind of their own.
-        _ if text.contains("Temporary failure in name resolution") => (
-            ConnectFault::TimedOut,
-            "the name server did not answer".to_owned(),
-        ),
-        _ if text.contains("lookup address") => (
-            ConnectFault::HostNotFound,
-            "the host name does not resolve".to_owned(),
-        ),
-        _ => (ConnectFault::Other, text),
-    }
-}
-
-fn explain_sqlite(error: &sqlx::Error) -> (ConnectFault, String) {
-    let sqlx::Error::Database(fault) = error else {
-        return (ConnectFault::Other, error.to_string());
-    };
-    let message = fault.message().to_owned();
-    // https://www.sqlite.org/rescode.html: the low byte is the primary code.
-    let primary = fault
-        .code()
-        .and_then(|code| code.parse::<i32>().ok())
-        .map(|code| code & 0xff);
-    match primary {
-        Some(26) => (
-            ConnectFault::NotADatabase,
-            "the file is not a SQLite database (or it is encrypted)".to_owned(),
-        ),
-        Some(14) => (ConnectFault::CannotOpen, message),
-        Some(8 | 3) => (ConnectFault::ReadOnly, message),
-        Some(5 | 6) => (ConnectFault::Busy, message),
-        Some(13) => (ConnectFault::DiskFull, message),
-        Some(11) => (ConnectFault::Corrupt, message),
-        _ => (ConnectFault::Other, message),
-    }
 }

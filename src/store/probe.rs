@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use crate::config::DatabaseTarget;
 
 use super::connect::{SqliteAccess, open_postgres_within, open_sqlite};
-use super::error::{ConnectError, StoreError};
+use super::connect_error::ConnectError;
+use super::error::StoreError;
 
 mod file;
 mod network;

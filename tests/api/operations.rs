@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::{Method, StatusCode};
 use rstest::rstest;
 use serde_json::{Value, json};
-use todoctl::api::route_table;
+use todoctl::api::endpoints;
 use todoctl::store::migrate::{self, Down};
 use tokio::net::TcpStream;
 
@@ -182,14 +182,8 @@ async fn openapi(#[values(Sqlite, Postgres)] engine: Engine) {
             }
         }
     }
-    let table: BTreeSet<_> = route_table::ALL
-        .iter()
-        .flat_map(|route| {
-            route
-                .methods
-                .iter()
-                .map(|method| (route.template.to_owned(), method.to_string()))
-        })
+    let table: BTreeSet<_> = endpoints()
+        .map(|(method, path)| (path.to_owned(), method.to_string()))
         .collect();
     assert_eq!(documented, table);
     let references = document.to_string();

@@ -124,7 +124,7 @@ async fn fifty_clients(pooler: Option<&str>) {
         command.env("DB_POOLER", pooler);
     }
     let mut daemon = Process::start(&mut command);
-    daemon.line("a transaction-mode pooler answers");
+    daemon.line("connected through a pooler in transaction mode");
     let base = daemon.base();
     // The daemon's own first run is over, so that the one below makes everything.
     daemon.line(r#""message":"reminders""#);

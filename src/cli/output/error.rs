@@ -10,7 +10,7 @@ use crate::api::ServeError;
 use crate::cli::hint::Hint;
 use crate::config::{ConfigError, env_file::EnvFileError};
 use crate::services::daemon::DaemonError;
-use crate::store::migrate::{MigrateError, files::FilesError};
+use crate::store::migrate::MigrateError;
 use crate::store::{ConnectError, StoreError};
 
 use super::note;
@@ -98,9 +98,6 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<MigrateError>() {
         return error.remedy();
     }
-    if let Some(error) = error.downcast_ref::<FilesError>() {
-        return Some(error.remedy().to_owned());
-    }
     if let Some(error) = error.downcast_ref::<EnvFileError>() {
         return Some(error.remedy());
     }
@@ -123,7 +120,7 @@ fn store_remedy(error: &StoreError) -> Option<String> {
         StoreError::ConnectionLost(_) | StoreError::Query(_) | StoreError::Constraint { .. } => {
             "todoctl db check"
         }
-        StoreError::Hindered(_) | StoreError::OutcomeUnknown(_) => {
+        StoreError::Transient(_) | StoreError::OutcomeUnknown(_) => {
             "todoctl db check, then once more"
         }
         StoreError::Corrupt { .. } => "correct that row by hand, or restore it from a backup",
@@ -178,7 +175,5 @@ mod tests {
     fn every_error_of_the_store_says_what_to_type() {
         let lost = StoreError::ConnectionLost(sqlx::Error::WorkerCrashed);
         assert!(text(&lost.into()).ends_with("\n  remedy: todoctl db check"));
-        let files = FilesError::Name("x y".to_owned());
-        assert!(text(&files.into()).contains("\n  remedy: use up to 60"));
     }
 }

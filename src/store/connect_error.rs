@@ -1,0 +1,173 @@
+//! Why a database could not be opened. What the drivers say then is explained here, once.
+
+use std::io;
+use std::time::Duration;
+
+use crate::config::DatabaseTarget;
+
+use super::connect_fault::ConnectFault;
+use super::messages::Known;
+
+/// A database that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the database {target}: {message}")]
+pub struct ConnectError {
+    /// The kind of fault.
+    pub fault: ConnectFault,
+    /// The URL without its password.
+    pub target: String,
+    /// What happened, in one line.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// What is known about the message, if it is one that is known.
+    pub known: Option<&'static Known>,
+}
+
+impl ConnectError {
+    /// Whether waiting may help: a database that is starting or still out of reach.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.fault,
+            ConnectFault::Refused
+                | ConnectFault::TimedOut
+                | ConnectFault::TooManyConnections
+                | ConnectFault::Starting
+                | ConnectFault::Busy
+        )
+    }
+
+    /// The server did not answer within `limit`.
+    pub(super) fn timed_out(target: &DatabaseTarget, limit: Duration) -> Self {
+        Self::new(
+            ConnectFault::TimedOut,
+            target,
+            format!("no answer within {} s", limit.as_secs()),
+        )
+    }
+
+    /// A file could not be made, opened or locked.
+    pub(super) fn from_io(target: &DatabaseTarget, what: &str, error: &io::Error) -> Self {
+        let fault = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ConnectFault::ReadOnly
+            }
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ConnectFault::DiskFull,
+            _ => ConnectFault::CannotOpen,
+        };
+        Self::new(fault, target, format!("{what}: {error}"))
+    }
+
+    /// Explains what a driver said while a connection was opened.
+    pub(super) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
+        let (fault, message) = match target {
+            DatabaseTarget::Postgres(_) => explain_postgres(error),
+            DatabaseTarget::Sqlite(_) => explain_sqlite(error),
+        };
+        Self::new(fault, target, message)
+    }
+
+    pub(super) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
+        // The words say most; the kind alone still says what to look at.
+        let known = Known::find(&message)
+            .filter(|known| known.fault == fault)
+            .or_else(|| (fault != ConnectFault::Other).then(|| Known::of_fault(fault))?);
+        Self {
+            fault,
+            target: target.redacted(),
+            message,
+            remedy: known.map_or_else(
+                || "todoctl db check; the server's log says more".to_owned(),
+                |known| match target {
+                    DatabaseTarget::Postgres(server) => known.remedy_at(server),
+                    DatabaseTarget::Sqlite(file) => known.remedy(&file.path.display().to_string()),
+                },
+            ),
+            known,
+        }
+    }
+}
+
+fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
+    match error {
+        sqlx::Error::Io(fault) => explain_io(fault),
+        sqlx::Error::Tls(fault) => {
+            let text = fault.to_string();
+            if text.contains("does not support") {
+                (
+                    ConnectFault::TlsUnsupported,
+                    "the server does not offer TLS".to_owned(),
+                )
+            } else {
+                (
+                    ConnectFault::Certificate,
+                    format!("the TLS handshake failed: {text}"),
+                )
+            }
+        }
+        sqlx::Error::Database(fault) => {
+            let known = Known::find(fault.message())
+                .or_else(|| fault.code().and_then(|code| Known::of_code(&code)));
+            let kind = known.map_or(ConnectFault::Other, |known| known.fault);
+            (kind, fault.message().to_owned())
+        }
+        sqlx::Error::Protocol(text) => (
+            ConnectFault::NotPostgres,
+            format!("what answers there does not speak PostgreSQL's protocol: {text}"),
+        ),
+        other => (ConnectFault::Other, other.to_string()),
+    }
+}
+
+fn explain_io(error: &io::Error) -> (ConnectFault, String) {
+    let text = error.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => (
+            ConnectFault::Refused,
+            "nothing accepts connections there (connection refused)".to_owned(),
+        ),
+        io::ErrorKind::NotFound => (ConnectFault::Refused, format!("no server socket: {text}")),
+        io::ErrorKind::TimedOut
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkUnreachable => (ConnectFault::TimedOut, text),
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => (
+            ConnectFault::NotPostgres,
+            "the connection was accepted and then closed without an answer".to_owned(),
+        ),
+        // The standard library gives resolver failures no kind of their own.
+        _ if text.contains("Temporary failure in name resolution") => (
+            ConnectFault::TimedOut,
+            "the name server did not answer".to_owned(),
+        ),
+        _ if text.contains("lookup address") => (
+            ConnectFault::HostNotFound,
+            "the host name does not resolve".to_owned(),
+        ),
+        _ => (ConnectFault::Other, text),
+    }
+}
+
+fn explain_sqlite(error: &sqlx::Error) -> (ConnectFault, String) {
+    let sqlx::Error::Database(fault) = error else {
+        return (ConnectFault::Other, error.to_string());
+    };
+    let message = fault.message().to_owned();
+    // https://www.sqlite.org/rescode.html: the low byte is the primary code.
+    let primary = fault
+        .code()
+        .and_then(|code| code.parse::<i32>().ok())
+        .map(|code| code & 0xff);
+    match primary {
+        Some(26) => (
+            ConnectFault::NotADatabase,
+            "the file is not a SQLite database (or it is encrypted)".to_owned(),
+        ),
+        Some(14) => (ConnectFault::CannotOpen, message),
+        Some(8 | 3) => (ConnectFault::ReadOnly, message),
+        Some(5 | 6) => (ConnectFault::Busy, message),
+        Some(13) => (ConnectFault::DiskFull, message),
+        Some(11) => (ConnectFault::Corrupt, message),
+        _ => (ConnectFault::Other, message),
+    }
+}
