@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::endpoints::{ENDPOINTS, SUBTREES};
+use crate::api::input::Declaration;
 
 fn find(method: &Method, path: &str) -> Found {
     Router::new(ENDPOINTS, SUBTREES).unwrap().find(method, path)
@@ -36,7 +37,7 @@ fn handlers_fit_their_paths() {
     let mut names = std::collections::BTreeSet::new();
     for endpoint in ENDPOINTS {
         let path = endpoint.path;
-        let declared = endpoint.handler.inputs.path.map(|path| path.parameters());
+        let declared = endpoint.handler.inputs.path.map(Declaration::parameters);
         let declared: Vec<String> = declared
             .into_iter()
             .flatten()
