@@ -68,17 +68,18 @@ fn task(title: &str) -> NewTask {
 /// A way into a store's database past the store.
 enum Database {
     Postgres(TestDatabase),
-    Sqlite {
-        path: PathBuf,
-        _directory: tempfile::TempDir,
-    },
+    Sqlite(
+        PathBuf,
+        #[expect(dead_code, reason = "its directory is removed when it is dropped")]
+        tempfile::TempDir,
+    ),
 }
 
 impl Database {
     async fn execute(&self, sql: &str) {
         match self {
             Self::Postgres(database) => database.execute(sql).await,
-            Self::Sqlite { path, .. } => {
+            Self::Sqlite(path, _) => {
                 let mut connection = sqlite(path).await;
                 let statement = sqlx::raw_sql(AssertSqlSafe(sql));
                 statement.execute(&mut connection).await.unwrap();
@@ -99,7 +100,7 @@ impl Database {
                 .await
                 .unwrap()
             }
-            Self::Sqlite { path, .. } => {
+            Self::Sqlite(path, _) => {
                 let mut connection = sqlite(path).await;
                 sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
                     .bind(table)
@@ -125,13 +126,7 @@ async fn on_both_engines() -> [(Database, Store); 2] {
     let sqlite = open(target, 2).await;
     let (database, postgres) = on_postgres(2).await;
     [
-        (
-            Database::Sqlite {
-                path,
-                _directory: directory,
-            },
-            sqlite,
-        ),
+        (Database::Sqlite(path, directory), sqlite),
         (Database::Postgres(database), postgres),
     ]
 }

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::secret::Secret;
 
-use super::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
+use super::target::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
 const EXAMPLE: &str = "DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/NAME";
 
