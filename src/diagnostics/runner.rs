@@ -58,7 +58,7 @@ pub(crate) fn selects(wanted: &str, id: &str) -> bool {
 struct Runner<'a> {
     context: &'a Context,
     until: Instant,
-    /// Filled when a check is first asked for, so a check that nobody needs does not run.
+    /// Filled when a check is first asked for, so a check that is neither selected nor needed does not run.
     results: BTreeMap<&'static str, OnceCell<RunResult>>,
 }
 
@@ -139,5 +139,83 @@ impl RunResult {
             blocks,
             finding: Finding::new(check.id, check.title, verdict, took),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Source;
+    use crate::diagnostics::check::run;
+    use crate::diagnostics::context::Request;
+
+    fn context(url: &str) -> Context {
+        Context::new(Request {
+            source: Source::from_values([("DATABASE_URL", url)]),
+            broken: None,
+            clock: Clock::system(),
+            replicas: 1,
+            file_must_exist: true,
+        })
+    }
+
+    const BUDGET: Duration = Duration::from_secs(10);
+
+    async fn ids(url: &str, only: &[&str]) -> Vec<(&'static str, Outcome)> {
+        let report = run(&context(url), only, BUDGET, |_| ()).await;
+        let findings = report.findings().iter();
+        findings.map(|one| (one.id, one.outcome)).collect()
+    }
+
+    #[tokio::test]
+    async fn a_selected_check_and_the_reason_why_it_was_skipped() {
+        let closed = "postgresql://todo@127.0.0.1:1/todo";
+        assert_eq!(
+            ids(closed, &["database.url"]).await,
+            [("database.url", Outcome::Pass)]
+        );
+        assert_eq!(
+            ids(closed, &["database.role"]).await,
+            [
+                ("database.connection", Outcome::Fail),
+                ("database.role", Outcome::Skip)
+            ]
+        );
+        assert_eq!(
+            ids(closed, &["database.wal"]).await,
+            [("database.wal", Outcome::Skip)]
+        );
+    }
+
+    #[tokio::test]
+    async fn nothing_runs_when_the_time_is_used_up() {
+        let report = run(&context("sqlite://x.db"), &[], Duration::ZERO, |_| ()).await;
+        let skipped = |one: &Finding| one.outcome == Outcome::Skip;
+        assert!(report.findings().iter().all(skipped));
+    }
+
+    #[tokio::test]
+    async fn a_check_that_hangs_fails_in_time() {
+        async fn hang(_: &Context, _: Duration) -> Verdict {
+            std::future::pending().await
+        }
+        let mut check = Check::new("test.hang", "Hang", run!(Always, hang));
+        check.limit = Duration::from_millis(10);
+        let context = context("sqlite://x.db");
+        let runner = Runner {
+            context: &context,
+            until: Instant::now() + BUDGET,
+            results: BTreeMap::new(),
+        };
+        assert_eq!(runner.verdict(&check).await.outcome, Outcome::Fail);
+    }
+
+    #[test]
+    fn selections() {
+        assert!(selects("database", "database.tls"));
+        assert!(selects("database.tls", "database.tls"));
+        assert!(!selects("database.t", "database.tls"));
+        assert!(!selects("data", "database.tls"));
     }
 }
