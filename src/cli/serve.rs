@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning};
 use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
-use crate::store::migrate::{self, MigrateError, Patience, Up};
+use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{ConnectError, Store};
 use crate::telemetry;
 
@@ -146,8 +146,8 @@ async fn open_store(
             to: None,
             allow_newer,
         };
-        let patience = Patience::default();
-        let applied = wake(|| migrate::up_with(&config.direct, clock, up, patience)).await?;
+        let wait = LockWait::default();
+        let applied = wake(|| migrate::up_with(&config.direct, clock, up, wait)).await?;
         for migration in applied.migrations {
             tracing::info!(
                 version = migration.version,

@@ -1,35 +1,43 @@
 //! Refresh tokens: rows of the auth server's own table `user_sessions`.
 //!
-//! The table is never made or altered here, and it need not be there: without
-//! it no refresh token is known. Its `token` is the lower-case hex SHA-256 of
-//! the cookie's value; the plain values of web sessions that stand in the same
-//! column are never looked for, so they are no refresh tokens.
+//! The table is never created or altered here, and it need not exist: without it no refresh
+//! token is known. Its `token` is the lower-case hex SHA-256 of the cookie's value. The same
+//! column has the plain values of web sessions, which are never looked up, so they cannot
+//! serve as refresh tokens.
 
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Timestamp, UserId};
 
-use super::dialect::{Sql, per_engine};
-use super::{Store, StoreError, reading, writing};
+use super::arg::args;
+use super::database::Store;
+use super::error::StoreError;
+use super::sql::{Sql, per_engine};
 
-const TABLE_EXISTS: Sql = Sql {
-    postgres: "SELECT to_regclass('user_sessions') IS NOT NULL",
-    sqlite: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'user_sessions')",
-};
-
-/// The expiry in microseconds since 1970: a `timestamp` without a zone is UTC, and a
-/// `timestamptz` or an ISO text is understood as well.
-const FIND: Sql = per_engine!(
-    [r#"SELECT CAST("userId" AS text), CAST("#] {
-        postgres: r#"extract(epoch FROM "expiresAt") * 1000000 AS bigint)"#,
-        sqlite: r#"round(unixepoch("expiresAt", 'subsec') * 1000000) AS integer)"#
+static TABLE_EXISTS: Sql = per_engine!(
+    ["SELECT "] {
+        postgres: "to_regclass('user_sessions') IS NOT NULL",
+        sqlite: "EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'user_sessions')"
     }
-    => " FROM user_sessions WHERE token = $1"
+    => " AS present"
 );
 
-const DELETE: &str = "DELETE FROM user_sessions WHERE token IN ($1, $2)";
+/// The expiry in microseconds since 1970. A `timestamp` without a zone is UTC; a `timestamptz`
+/// or an ISO text is understood as well. What no [`Timestamp`] can hold (`infinity`) becomes
+/// the nearest one, because PostgreSQL cannot cast it to an integer.
+static FIND: Sql = per_engine!(
+    [r#"SELECT CAST("userId" AS text) AS user_id, CAST("#] {
+        postgres: r#"CASE WHEN "expiresAt" IS NOT NULL THEN
+            greatest(least(extract(epoch FROM "expiresAt") * 1000000, 253402300799999999), -62135596800000000)
+            END AS bigint)"#,
+        sqlite: r#"round(unixepoch("expiresAt", 'subsec') * 1000000) AS integer)"#
+    }
+    => " AS expires_at FROM user_sessions WHERE token = $1"
+);
 
-/// What the database knows of a refresh token: its lower-case hex SHA-256.
+static DELETE: Sql = Sql::Common("DELETE FROM user_sessions WHERE token IN ($1, $2)");
+
+/// The lower-case hex SHA-256 of a refresh token, which is all that the database has of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshTokenHash(String);
 
@@ -41,38 +49,37 @@ impl RefreshTokenHash {
     }
 }
 
-/// What a refresh token is worth.
+/// Whether a refresh token is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshToken {
     /// There is no such token.
     Unknown,
-    /// There was one; its row is gone now.
+    /// It has expired; its row was deleted.
     Expired,
-    /// It stands for this user.
+    /// It identifies this user.
     Good(UserId),
 }
 
 impl Store {
-    /// Whom a refresh token stands for. An expired one is deleted.
+    /// Looks up a refresh token. An expired one is deleted.
     pub async fn refresh_token(&self, hash: &RefreshTokenHash) -> Result<RefreshToken, StoreError> {
         if !self.has_user_sessions().await? {
             return Ok(RefreshToken::Unknown);
         }
-        let row: Option<(String, Option<i64>)> = reading!(self, |connection| {
-            sqlx::query_as::<_, (String, Option<i64>)>(connection.text(&FIND))
-                .persistent(connection.persistent())
-                .bind(hash.0.as_str())
-                .fetch_optional(&mut *connection)
-                .await
-        } => |row| Ok::<_, StoreError>(row))?;
-        // A row without an expiry, or of a user that nobody can be, is no refresh token.
-        let Some((user, Some(expires_at))) = row else {
+        let found = self.read(&FIND, &args![hash.0.as_str()]).await?;
+        let Some(row) = found.rows.first() else {
             return Ok(RefreshToken::Unknown);
         };
-        if Timestamp::from_micros_clamped(expires_at) > self.clock.now() {
-            return Ok(UserId::new(user).map_or(RefreshToken::Unknown, RefreshToken::Good));
+        // Without an expiry it is no refresh token.
+        let Some(expires_at) = row.get("expires_at")? else {
+            return Ok(RefreshToken::Unknown);
+        };
+        if Timestamp::from_micros_clamped(expires_at) > self.now() {
+            // Nor is it one with a user id that nobody can have.
+            let user = UserId::new(row.get::<String>("user_id")?);
+            return Ok(user.map_or(RefreshToken::Unknown, RefreshToken::Good));
         }
-        // It is expired whether or not its row can be deleted.
+        // It has expired, whether or not its row can be deleted.
         if let Err(error) = self.delete_user_sessions(hash, hash).await {
             tracing::warn!(%error, "an expired row of user_sessions could not be deleted");
         }
@@ -95,12 +102,8 @@ impl Store {
     }
 
     async fn has_user_sessions(&self) -> Result<bool, StoreError> {
-        reading!(self, |connection| {
-            sqlx::query_scalar::<_, bool>(connection.text(&TABLE_EXISTS))
-                .persistent(connection.persistent())
-                .fetch_one(&mut *connection)
-                .await
-        } => |exists| Ok(exists))
+        let found = self.read(&TABLE_EXISTS, &args![]).await?;
+        Ok(found.value("present")?)
     }
 
     async fn delete_user_sessions(
@@ -108,13 +111,7 @@ impl Store {
         one: &RefreshTokenHash,
         other: &RefreshTokenHash,
     ) -> Result<(), StoreError> {
-        writing!(self, |connection| {
-            sqlx::query(DELETE)
-                .persistent(connection.persistent())
-                .bind(one.0.as_str())
-                .bind(other.0.as_str())
-                .execute(&mut *connection)
-                .await
-        } => |_| Ok(()))
+        let args = args![one.0.as_str(), other.0.as_str()];
+        self.write(&DELETE, &args).await.map(drop)
     }
 }

@@ -1,30 +1,9 @@
-//! The few SQL texts that differ between the engines.
+//! How searches and priorities differ between the engines.
 
-/// One statement in both dialects, made by [`per_engine!`].
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sql {
-    /// What PostgreSQL runs.
-    pub postgres: &'static str,
-    /// What SQLite runs.
-    pub sqlite: &'static str,
-}
-
-/// Writes a statement once, as pieces in brackets with what differs behind each in
-/// braces, and the common end behind `=>`.
-macro_rules! per_engine {
-    ($([$text:expr] { postgres: $postgres:literal, sqlite: $sqlite:literal })+ => $end:expr) => {
-        $crate::store::dialect::Sql {
-            postgres: concat!($($text, $postgres,)+ $end),
-            sqlite: concat!($($text, $sqlite,)+ $end),
-        }
-    };
-}
-pub(super) use per_engine;
-
-/// What a connection speaks; above all, how a substring is searched without
-/// regard to case, for all of Unicode.
+/// What a database speaks, above all how it searches for a substring without regard to case,
+/// for all of Unicode.
 ///
-/// `strpos` and `instr` know no wildcards, so nothing needs escaping.
+/// `strpos` and `instr` have no wildcards, so nothing needs escaping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
     /// PostgreSQL with ICU: its collation folds whatever the database's locale is.

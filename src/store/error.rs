@@ -1,4 +1,4 @@
-//! What can go wrong with the store. `sqlx::Error` is mapped here, once.
+//! What can go wrong with a unit of work. `sqlx::Error` is mapped here, once.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use super::connect_error::ConnectError;
 /// A failed unit of work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection became free in time, although the database may be well.
+    /// No connection became free in time. The database itself may be fine.
     #[error("no database connection became free within {waited:?} ({in_use} of {max} in use)")]
     PoolTimeout {
-        /// How long was waited.
+        /// The time limit.
         waited: Duration,
-        /// Connections open at that moment.
+        /// Connections in use at that moment.
         in_use: usize,
-        /// The most that may be open.
+        /// The size of the pool.
         max: usize,
     },
     /// A connection could not be opened.
@@ -23,34 +23,36 @@ pub enum StoreError {
     /// An open connection broke, or the server is shutting down; trying again later may help.
     #[error("the connection to the database was lost: {0}")]
     ConnectionLost(#[source] sqlx::Error),
-    /// The connection broke under a change, and the database could not be asked since whether
-    /// it took place.
-    #[error("whether the change took place is not known: {0}")]
+    /// The connection broke during a change, and afterwards the database could not be asked
+    /// whether the change was committed.
+    #[error(
+        "the connection to the database was lost, and it is unknown whether the change was committed: {0}"
+    )]
     OutcomeUnknown(#[source] sqlx::Error),
-    /// The database cannot do it at the moment: a lock, a full disk, a deadlock, a limit of time.
-    #[error("the database cannot do that at the moment: {0}")]
-    Hindered(#[source] sqlx::Error),
-    /// The database refused the change because a rule of the schema forbids it.
+    /// A condition that may pass: a lock, a deadlock, a full disk, a time limit.
+    #[error("the database cannot do this at the moment: {0}")]
+    Transient(#[source] sqlx::Error),
+    /// A constraint of the schema forbids the change.
     #[error("the change violates {}", constraint.as_deref().unwrap_or("a constraint"))]
     Constraint {
-        /// The constraint's name, where the engine tells it (PostgreSQL).
+        /// The constraint's name, where the engine reports it (PostgreSQL).
         constraint: Option<String>,
-        /// The engine's own words, for the log.
+        /// The engine's error, for the log.
         source: sqlx::Error,
     },
     /// A stored value cannot be read.
-    #[error("{table} row {row}: column {column} cannot be read: {source}")]
+    #[error("row {row} of table {table}: column {column} cannot be read: {source}")]
     Corrupt {
         /// The table's name.
         table: &'static str,
-        /// The column's position or name.
+        /// The column's name.
         column: String,
         /// The row's id.
         row: i64,
         /// Why.
         source: sqlx::Error,
     },
-    /// Anything else; a fault of the program or of the schema.
+    /// Anything else: a defect of the program or of the schema.
     #[error("a query failed: {0}")]
     Query(#[source] sqlx::Error),
     /// The store was closed, because the process is shutting down.
@@ -66,7 +68,7 @@ impl StoreError {
             Self::PoolTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
-            | Self::Hindered(_)
+            | Self::Transient(_)
             | Self::Closed => true,
             Self::OutcomeUnknown(_)
             | Self::Constraint { .. }
@@ -75,13 +77,13 @@ impl StoreError {
         }
     }
 
-    /// Whether a table or a column is missing, as before `todoctl migrate up`.
+    /// Whether a table or a column is missing, as it is before `todoctl migrate up`.
     #[must_use]
     pub fn wants_migration(&self) -> bool {
         let Self::Query(sqlx::Error::Database(fault)) = self else {
             return false;
         };
-        // SQLite has one code for every mistake in a statement, so its words must do.
+        // SQLite has one code for every mistake in a statement, so its message has to do.
         matches!(fault.code().as_deref(), Some("42P01" | "42703"))
             || ["no such table", "no such column", "has no column named"]
                 .iter()
@@ -108,8 +110,8 @@ impl From<sqlx::Error> for StoreError {
         if is_connection_lost(&error) {
             return Self::ConnectionLost(error);
         }
-        if is_hindered(&error) {
-            return Self::Hindered(error);
+        if is_transient(&error) {
+            return Self::Transient(error);
         }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
@@ -124,7 +126,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether the connection that gave `error` is of no further use.
+/// Whether the connection that reported `error` is of no further use.
 pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -139,8 +141,8 @@ pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether `error` says that the same statement may succeed a little later.
-fn is_hindered(error: &sqlx::Error) -> bool {
+/// Whether the same statement may succeed a little later.
+fn is_transient(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(fault) = error else {
         return false;
     };
@@ -159,7 +161,7 @@ fn is_hindered(error: &sqlx::Error) -> bool {
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04
-/// (the server ends the session), 40003 (nobody knows whether the statement was completed).
+/// (the server ends the session), 40003 (statement completion unknown).
 fn is_connection_lost_code(code: &str) -> bool {
     // SQLite's codes are plain numbers of other lengths, so the two do not meet.
     (code.len() == 5 && code.starts_with("08")) || code == "40003" || ends_session(code)
@@ -172,9 +174,9 @@ fn ends_session(code: &str) -> bool {
     )
 }
 
-/// Whether the server itself said that it ends the session: what was under way is taken back.
-/// A pooler's own words (08P01) and a silent end say nothing about that.
-pub(super) fn is_surely_undone(lost: &sqlx::Error) -> bool {
+/// Whether the server itself reported that it ends the session, so that it rolls back what was
+/// under way. An error of a pooler (08P01) and a connection that just ends prove nothing.
+pub(super) fn is_rolled_back(lost: &sqlx::Error) -> bool {
     let code = lost
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code);

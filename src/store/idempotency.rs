@@ -1,42 +1,48 @@
-//! Creating once: what a client that asks again under the same key is told.
+//! Creating once: what a client gets that sends a request again under the same key.
 //!
-//! The key, its task and the answer are written in one transaction, so that
-//! there is never one without the others. A twin that comes meanwhile waits for
-//! the key's row, on SQLite for the only writer.
+//! The key, its task and the answer are written in one transaction, so none exists without the
+//! others. A second request under the same key waits for the key's row, on SQLite for the only
+//! writer.
 
 use std::time::Duration;
 
 use crate::domain::{IdempotencyKey, NewTask, Task};
 
-use super::tasks::{bind_insert, task_of};
-use super::transaction::transaction;
-use super::{Store, StoreError, writing};
+use super::arg::args;
+use super::database::Store;
+use super::error::StoreError;
+use super::sql::Sql;
+use super::tasks::{INSERT, insert_args};
 
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// Keys deleted by one statement, so that none holds its locks for long.
+/// How many keys one statement deletes, so that none holds its locks for long.
 const BATCH: i64 = 1000;
 
-/// Takes a key that is new or has expired; no row when it is in use.
-const CLAIM: &str =
+/// Takes a key that is new or has expired; no row if it is in use.
+static CLAIM: Sql = Sql::Common(
     "INSERT INTO todoctl_idempotency_keys (user_id, key, fingerprint, answer, created_at)
      VALUES ($1, $2, $3, '', $4)
      ON CONFLICT (user_id, key) DO UPDATE SET
         fingerprint = excluded.fingerprint, answer = '', created_at = excluded.created_at
      WHERE todoctl_idempotency_keys.created_at <= $5
-     RETURNING created_at";
+     RETURNING created_at",
+);
 
-const FIND: &str =
-    "SELECT fingerprint, answer FROM todoctl_idempotency_keys WHERE user_id = $1 AND key = $2";
+static FIND: Sql = Sql::Common(
+    "SELECT fingerprint, answer FROM todoctl_idempotency_keys WHERE user_id = $1 AND key = $2",
+);
 
-const KEEP: &str =
-    "UPDATE todoctl_idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2";
+static KEEP: Sql =
+    Sql::Common("UPDATE todoctl_idempotency_keys SET answer = $3 WHERE user_id = $1 AND key = $2");
 
-/// The outer condition is for a key that was claimed anew while this waited for its row.
-const PRUNE: &str = "DELETE FROM todoctl_idempotency_keys
+/// The outer condition is for a key that was claimed again while this waited for its row.
+static PRUNE: Sql = Sql::Common(
+    "DELETE FROM todoctl_idempotency_keys
      WHERE created_at <= $1 AND (user_id, key) IN (
-        SELECT user_id, key FROM todoctl_idempotency_keys WHERE created_at <= $1 LIMIT $2)";
+        SELECT user_id, key FROM todoctl_idempotency_keys WHERE created_at <= $1 LIMIT $2)",
+);
 
 /// What became of a request under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,15 +51,15 @@ pub enum Once {
     Created(String),
     /// The task was created before; the answer that was given then.
     Repeated(String),
-    /// The key was used for something else.
+    /// The key was used for another request.
     Reused,
 }
 
 impl Store {
     /// Stores a new task, unless its owner did so under this key within 24 hours.
     ///
-    /// `fingerprint` tells whether it is the same request. What `answer` makes of
-    /// the new task is kept and given again.
+    /// `fingerprint`, a digest of the whole request, identifies the request. The result of
+    /// `answer` for the new task is stored and returned to later requests.
     pub async fn create_task_once(
         &self,
         task: &NewTask,
@@ -61,65 +67,37 @@ impl Store {
         fingerprint: &str,
         answer: impl FnOnce(&Task) -> String + Send,
     ) -> Result<Once, StoreError> {
-        let now = self.clock.now();
-        let expired = now.saturating_sub(KEPT);
-        transaction!(self, |connection| {
-            loop {
-                let claimed = sqlx::query(CLAIM)
-                    .persistent(connection.persistent())
-                    .bind(task.user_id.as_str())
-                    .bind(key.as_str())
-                    .bind(fingerprint)
-                    .bind(now)
-                    .bind(expired)
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                if claimed.is_some() {
-                    break;
-                }
-                let found = sqlx::query_as::<_, (String, String)>(FIND)
-                    .persistent(connection.persistent())
-                    .bind(task.user_id.as_str())
-                    .bind(key.as_str())
-                    .fetch_optional(&mut *connection)
-                    .await?;
-                match found {
-                    Some((kept, answer)) if kept == fingerprint => {
-                        return Ok(Once::Repeated(answer));
-                    }
-                    Some(_) => return Ok(Once::Reused),
-                    // It expired and was pruned between the two statements: it is free now.
-                    None => {}
+        let now = self.now();
+        let insert = insert_args(task, now, self.dialect());
+        let (user, key) = (&task.user_id, key.as_str());
+        let claim = args![user, key, fingerprint, now, now.saturating_sub(KEPT)];
+        self.transaction(async |tx| {
+            while tx.run(&CLAIM, &claim).await?.rows.is_empty() {
+                // Without a row the key has expired and was pruned meanwhile: it is free now.
+                let found = tx.run(&FIND, &args![user, key]).await?;
+                if let Some(row) = found.rows.first() {
+                    let kept: String = row.get("fingerprint")?;
+                    return Ok(if kept == fingerprint {
+                        Once::Repeated(row.get("answer")?)
+                    } else {
+                        Once::Reused
+                    });
                 }
             }
-            let row = bind_insert!(connection, task, now)
-                .fetch_one(&mut *connection)
-                .await?;
-            let answer = answer(&task_of(&row)?);
-            sqlx::query(KEEP)
-                .persistent(connection.persistent())
-                .bind(task.user_id.as_str())
-                .bind(key.as_str())
-                .bind(answer.as_str())
-                .execute(&mut *connection)
-                .await?;
+            let created: Task = tx.run(&INSERT, &insert).await?.one()?;
+            let answer = answer(&created);
+            tx.run(&KEEP, &args![user, key, answer.as_str()]).await?;
             Ok(Once::Created(answer))
         })
+        .await
     }
 
     /// Deletes expired keys and returns how many there were.
     pub async fn prune_idempotency_keys(&self) -> Result<u64, StoreError> {
-        let expired = self.clock.now().saturating_sub(KEPT);
+        let expired = self.now().saturating_sub(KEPT);
         let mut pruned = 0;
         loop {
-            let batch = writing!(self, |connection| {
-                sqlx::query(PRUNE)
-                    .persistent(connection.persistent())
-                    .bind(expired)
-                    .bind(BATCH)
-                    .execute(&mut *connection)
-                    .await
-            } => |done| Ok(done.rows_affected()))?;
+            let batch = self.write(&PRUNE, &args![expired, BATCH]).await?.affected;
             pruned += batch;
             if batch < BATCH.unsigned_abs() {
                 return Ok(pruned);

@@ -1,92 +1,52 @@
-//! Pools of plain sqlx connections.
+//! Pools of connections.
 //!
-//! sqlx's own pool spawns a task and pings at every release, which costs a point
-//! read about a third of its rate. Here deadpool keeps the connections, and one
-//! is pinged only when it has been idle for a while.
+//! sqlx's own pool spawns a task and pings on every release, which costs a point read about
+//! a third of its rate. Here deadpool keeps the connections, and a connection is pinged only
+//! after it was idle for a while.
 
-use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType};
 use prometheus::{Histogram, HistogramOpts};
-use sqlx::{Connection, Database};
 
 use super::connect_error::ConnectError;
-use super::dialect::{Dialect, Sql};
-use super::error::{StoreError, is_connection_lost};
+use super::connection::Connection;
+use super::error::StoreError;
+use super::last_outcome::LastOutcome;
+use super::opener::Opener;
 
-/// A connection that idled longer than this is pinged before it is used again.
+/// A connection that was idle longer than this is pinged before it is used again.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
-/// One engine: how to open a connection, and which dialect it speaks.
-pub(super) trait Backend: Send + Sync + 'static {
-    /// sqlx's name for the engine.
-    type Db: Database;
-
-    /// Opens one connection.
-    fn open(
-        &self,
-    ) -> impl Future<Output = Result<<Self::Db as Database>::Connection, ConnectError>> + Send;
-
-    /// Whether statements may be prepared once and used again.
-    fn persistent(&self) -> bool;
-
-    /// What this engine speaks.
-    fn dialect(&self) -> Dialect;
-
-    /// The statement in this engine's dialect.
-    fn text(sql: &Sql) -> &'static str;
-}
-
-/// What tells whether the database answers, without asking it.
-#[derive(Debug, Default)]
-pub(super) struct Pulse {
-    /// The outcome of the newest query: 1 answered, -1 out of reach, 0 none yet.
-    last: AtomicI64,
-}
-
-impl Pulse {
-    fn record(&self, answered: bool) {
-        self.last
-            .store(if answered { 1 } else { -1 }, Ordering::Relaxed);
-    }
-
-    /// Whether the newest query was answered; `None` before the first.
-    pub fn last(&self) -> Option<bool> {
-        match self.last.load(Ordering::Relaxed) {
-            0 => None,
-            outcome => Some(outcome > 0),
-        }
-    }
-}
-
 /// Opens and recycles one pool's connections.
-pub(super) struct Manager<B> {
-    backend: B,
+struct Manager {
+    opener: Opener,
     max_age: Duration,
 }
 
-impl<B: Backend> managed::Manager for Manager<B> {
-    type Type = <B::Db as Database>::Connection;
+impl managed::Manager for Manager {
+    type Type = Connection;
     type Error = ConnectError;
 
-    async fn create(&self) -> Result<Self::Type, ConnectError> {
-        self.backend.open().await
+    async fn create(&self) -> Result<Connection, ConnectError> {
+        self.opener.open().await
     }
 
     async fn recycle(
         &self,
-        connection: &mut Self::Type,
+        connection: &mut Connection,
         metrics: &Metrics,
     ) -> RecycleResult<ConnectError> {
         if metrics.age() > self.max_age {
-            return Err(managed::RecycleError::message("older than the pool keeps"));
+            return Err(managed::RecycleError::message(
+                "older than the configured age",
+            ));
         }
         if metrics.last_used() > PING_AFTER && connection.ping().await.is_err() {
-            return Err(managed::RecycleError::message("no longer answers"));
+            return Err(managed::RecycleError::message("does not answer a ping"));
         }
         Ok(())
     }
@@ -99,18 +59,18 @@ pub(super) struct Limits {
     pub keep: usize,
     /// The most that may be open.
     pub max: usize,
-    /// How long a caller waits for one.
+    /// How long a caller waits for a connection.
     pub wait: Duration,
-    /// The age at which one is replaced.
+    /// The age at which a connection is replaced.
     pub max_age: Duration,
 }
 
 /// A pool of connections to one database.
-pub(super) struct Pool<B: Backend> {
-    inner: managed::Pool<Manager<B>>,
+pub(super) struct Pool {
+    inner: managed::Pool<Manager>,
     limits: Limits,
     waiting: AtomicUsize,
-    pulse: Arc<Pulse>,
+    last_outcome: Arc<LastOutcome>,
     acquire_seconds: Histogram,
 }
 
@@ -130,10 +90,15 @@ pub(super) fn acquire_histogram() -> Histogram {
     Histogram::with_opts(options).expect("valid histogram options")
 }
 
-impl<B: Backend> Pool<B> {
-    pub fn new(backend: B, limits: Limits, pulse: Arc<Pulse>, acquire_seconds: Histogram) -> Self {
+impl Pool {
+    pub fn new(
+        opener: Opener,
+        limits: Limits,
+        last_outcome: Arc<LastOutcome>,
+        acquire_seconds: Histogram,
+    ) -> Self {
         let manager = Manager {
-            backend,
+            opener,
             max_age: limits.max_age,
         };
         #[allow(
@@ -153,13 +118,18 @@ impl<B: Backend> Pool<B> {
             inner,
             limits,
             waiting: AtomicUsize::new(0),
-            pulse,
+            last_outcome,
             acquire_seconds,
         }
     }
 
+    /// Whether statements are prepared once and used again.
+    pub fn prepares_statements(&self) -> bool {
+        self.inner.manager().opener.prepares_statements()
+    }
+
     /// A connection for one unit of work.
-    pub async fn lease(&self) -> Result<Lease<'_, B>, StoreError> {
+    pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let started = Instant::now();
         let waiting = Waiting::new(&self.waiting);
         let outcome = self.inner.get().await;
@@ -170,8 +140,7 @@ impl<B: Backend> Pool<B> {
             Ok(object) => Ok(Lease {
                 object: Some(object),
                 pool: self,
-                settled: false,
-                spoilt: false,
+                reusable: false,
             }),
             Err(error) => Err(self.explain(error)),
         }
@@ -180,12 +149,12 @@ impl<B: Backend> Pool<B> {
     fn explain(&self, error: PoolError<ConnectError>) -> StoreError {
         match error {
             PoolError::Backend(error) => {
-                self.pulse.record(false);
+                self.last_outcome.record(false);
                 StoreError::Connect(error)
             }
             PoolError::Closed => StoreError::Closed,
             PoolError::Timeout(TimeoutType::Create | TimeoutType::Recycle) => {
-                self.pulse.record(false);
+                self.last_outcome.record(false);
                 self.timed_out()
             }
             PoolError::Timeout(TimeoutType::Wait)
@@ -203,7 +172,8 @@ impl<B: Backend> Pool<B> {
         }
     }
 
-    /// Closes what idled longer than `idle`, but for the `keep` connections that stay open.
+    /// Closes connections that were idle longer than `idle`; where `keep_some`, the configured
+    /// number stays open.
     pub fn close_idle(&self, idle: Duration, keep_some: bool) {
         let keep = if keep_some { self.limits.keep } else { 0 };
         let mut excess = self.inner.status().size.saturating_sub(keep);
@@ -214,12 +184,11 @@ impl<B: Backend> Pool<B> {
         });
     }
 
-    /// Closes every idle connection and lets no new one be opened.
+    /// Closes every idle connection. No new one is opened afterwards.
     pub fn close(&self) {
         self.inner.close();
     }
 
-    /// What the pool holds at this moment.
     pub fn status(&self) -> PoolStatus {
         let status = self.inner.status();
         PoolStatus {
@@ -231,20 +200,20 @@ impl<B: Backend> Pool<B> {
     }
 }
 
-/// Connections at one moment.
+/// The connections of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolStatus {
     /// Open connections.
     pub size: usize,
     /// Open and unused.
     pub idle: usize,
-    /// Callers that ask for one and have none yet.
+    /// Callers that wait for one.
     pub waiting: usize,
     /// The most that may be open.
     pub max: usize,
 }
 
-/// Counts a caller for as long as it lives, also when the caller is cancelled.
+/// Counts a waiting caller until it is dropped, so that a cancelled caller is not counted on.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -260,61 +229,40 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A connection in use. It goes back to the pool only when [`Lease::settle`] was
-/// called: one whose work was cancelled or lost is closed instead, because a
-/// statement or a transaction may still be open on it.
-pub(super) struct Lease<'a, B: Backend> {
-    object: Option<Object<Manager<B>>>,
-    pool: &'a Pool<B>,
-    settled: bool,
-    spoilt: bool,
+/// The condition of a connection after its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// Nothing is open on it.
+    Reusable,
+    /// The database answers, but a transaction may still be open on it.
+    Unclean,
+    /// The connection broke, or the server ended it.
+    Lost,
 }
 
-impl<B: Backend> Lease<'_, B> {
-    /// The statement in this connection's dialect.
-    #[allow(clippy::unused_self, reason = "the connection tells which engine")]
-    pub fn text(&self, sql: &Sql) -> &'static str {
-        B::text(sql)
-    }
+/// A connection in use. It returns to the pool only through [`Lease::settle`]: where the work
+/// was cancelled, a statement or a transaction may still be open, and it is closed instead.
+pub(super) struct Lease<'a> {
+    object: Option<Object<Manager>>,
+    pool: &'a Pool,
+    reusable: bool,
+}
 
-    /// Whether statements may be prepared once and used again.
-    pub fn persistent(&self) -> bool {
-        self.pool.inner.manager().backend.persistent()
-    }
-
-    /// What this connection speaks.
-    pub fn dialect(&self) -> Dialect {
-        self.pool.inner.manager().backend.dialect()
-    }
-
-    /// Ends the unit of work. After a lost connection every idle one is closed
-    /// too: the server that went away took them with it.
-    pub fn settle<T>(mut self, outcome: &Result<T, sqlx::Error>) {
-        let lost = outcome.as_ref().is_err_and(is_connection_lost);
-        self.pool.pulse.record(!lost);
-        self.settled = !lost && !self.spoilt;
+impl Lease<'_> {
+    /// Returns the connection or closes it. A lost one takes the idle ones with it: the server
+    /// that went away has ended those too.
+    pub fn settle(mut self, condition: Condition) {
+        let lost = condition == Condition::Lost;
+        self.pool.last_outcome.record(!lost);
+        self.reusable = condition == Condition::Reusable;
         if lost {
             self.pool.inner.retain(|_, _| false);
         }
     }
-
-    /// From now on the connection is fit to be closed only: a transaction may be open on it.
-    pub fn spoil(&mut self) {
-        self.spoilt = true;
-    }
-
-    /// Ends a transaction, given what became of its COMMIT or ROLLBACK. Where that failed
-    /// the transaction may still be open (SQLite), so the connection is closed.
-    pub fn finish<T>(self, ended: &Result<T, sqlx::Error>) {
-        match ended {
-            Err(error) if !is_connection_lost(error) => drop(self),
-            _ => self.settle(ended),
-        }
-    }
 }
 
-impl<B: Backend> Deref for Lease<'_, B> {
-    type Target = <B::Db as Database>::Connection;
+impl Deref for Lease<'_> {
+    type Target = Connection;
 
     #[allow(clippy::expect_used, reason = "only drop takes the object")]
     fn deref(&self) -> &Self::Target {
@@ -324,7 +272,7 @@ impl<B: Backend> Deref for Lease<'_, B> {
     }
 }
 
-impl<B: Backend> DerefMut for Lease<'_, B> {
+impl DerefMut for Lease<'_> {
     #[allow(clippy::expect_used, reason = "only drop takes the object")]
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.object
@@ -333,9 +281,9 @@ impl<B: Backend> DerefMut for Lease<'_, B> {
     }
 }
 
-impl<B: Backend> Drop for Lease<'_, B> {
+impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if let (false, Some(object)) = (self.settled, self.object.take()) {
+        if let (false, Some(object)) = (self.reusable, self.object.take()) {
             drop(Object::take(object));
         }
     }

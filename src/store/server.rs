@@ -1,4 +1,4 @@
-//! What a PostgreSQL server, or a pooler before it, can do.
+//! What a PostgreSQL server, or a pooler in front of it, can do.
 
 use sqlx::{PgConnection, Postgres};
 
@@ -8,21 +8,21 @@ use super::connect::open_postgres;
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 
-/// How often two connections are compared.
+/// How many times two connections are compared.
 const ROUNDS: usize = 5;
 
-/// What one look at a PostgreSQL server tells.
+/// What a PostgreSQL server, or the pooler in front of it, can do.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct ServerTraits {
-    /// Whether a transaction-mode pooler answers, behind which no session is one's own.
+    /// Whether a pooler in transaction mode answers: no session state survives a transaction.
     pub pooled: bool,
     /// Whether statements may be prepared once and used again.
-    pub persistent: bool,
-    /// What it speaks.
+    pub prepares_statements: bool,
     pub dialect: Dialect,
 }
 
 impl ServerTraits {
-    /// Looks, on one or two connections of its own.
+    /// Finds out, on one or two connections of its own.
     pub async fn discover(
         target: &PostgresTarget,
         pooler: PoolerMode,
@@ -50,12 +50,12 @@ impl ServerTraits {
         if pooled {
             tracing::info!(
                 prepared_statements = target.keeps_prepared_statements(),
-                "a transaction-mode pooler answers"
+                "connected through a pooler in transaction mode"
             );
         }
         Ok(Self {
             pooled,
-            persistent: !pooled || target.keeps_prepared_statements(),
+            prepares_statements: !pooled || target.keeps_prepared_statements(),
             dialect: if icu {
                 Dialect::PostgresIcu
             } else {
@@ -65,11 +65,11 @@ impl ServerTraits {
     }
 }
 
-/// Whether a pooler in transaction mode is behind two open connections: they share a server
+/// Whether two open connections go through a pooler in transaction mode: they share a server
 /// process, or one of them changes it.
 ///
-/// Asked several times, because a pooler under load hands its server connections out in any
-/// order, and two that differ may do so by chance.
+/// They are compared several times, because a pooler under load hands out its server
+/// connections in any order, and two may differ by chance.
 pub(crate) async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
@@ -83,15 +83,6 @@ pub(crate) async fn share_a_process(
         before = Some(now);
     }
     Ok(false)
-}
-
-/// Makes a session's transactions wait for a locked row and then go on with it, whatever the
-/// server's own default is: under a stricter level the wait ends in an error (40001).
-pub(super) async fn read_committed(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("SET default_transaction_isolation = 'read committed'")
-        .execute(connection)
-        .await
-        .map(drop)
 }
 
 /// The process that serves a connection at this moment.
@@ -111,10 +102,10 @@ where
         .try_get(0)
 }
 
-/// Says goodbye to the server; that it may already be gone does not matter.
+/// Closes a connection. The server may already be gone, so an error is only logged.
 pub(super) async fn close_quietly(connection: PgConnection) {
     use sqlx::Connection as _;
     if let Err(error) = connection.close().await {
-        tracing::debug!(%error, "a connection did not close cleanly");
+        tracing::debug!(%error, "a database connection did not close cleanly");
     }
 }

@@ -1,32 +1,50 @@
-//! Session tokens: opaque bearer values that stand for a user until they expire
-//! or are revoked. Only an HMAC of a token is ever stored.
+//! Session tokens: opaque bearer values that identify a user until they expire or are revoked.
+//! Only an HMAC of a token is ever stored.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use crate::config::{RotatingSecret, Secret};
 use crate::domain::{Timestamp, UserId};
 
-use super::{Store, StoreError, reading, writing};
+use super::arg::args;
+use super::database::Store;
+use super::error::StoreError;
+use super::row::record;
+use super::sql::Sql;
 
-const INSERT: &str =
+static INSERT: Sql = Sql::Common(
     "INSERT INTO todoctl_sessions (token_hash, user_id, label, created_at, expires_at)
-     VALUES ($1, $2, $3, $4, $5) RETURNING id";
+     VALUES ($1, $2, $3, $4, $5) RETURNING id",
+);
 
 /// `$1` and `$2` are the hashes under the current and the previous secret.
-const FIND: &str = "SELECT user_id FROM todoctl_sessions
-     WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3";
+static FIND: Sql = Sql::Common(
+    "SELECT user_id FROM todoctl_sessions
+     WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3",
+);
 
-const LIST: &str = "SELECT id, user_id, label, created_at, expires_at, revoked_at
-     FROM todoctl_sessions
-     WHERE CAST($1 AS text) IS NULL OR user_id = $1
-     ORDER BY id";
+record! {
+    session_columns => Session in "todoctl_sessions" {
+        id,
+        user_id,
+        label,
+        created_at,
+        expires_at,
+        revoked_at,
+    }
+}
 
-const REVOKE: &str =
-    "UPDATE todoctl_sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+static LIST: Sql = Sql::Common(concat!(
+    "SELECT ",
+    session_columns!(),
+    " FROM todoctl_sessions WHERE CAST($1 AS text) IS NULL OR user_id = $1 ORDER BY id"
+));
 
-/// The lower-case hex HMAC-SHA256 of a token: what the database knows of it.
+static REVOKE: Sql =
+    Sql::Common("UPDATE todoctl_sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
+
+/// The lower-case hex HMAC-SHA256 of a token, which is all that the database has of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionHash(String);
 
@@ -48,68 +66,47 @@ impl SessionHash {
 pub struct NewSession {
     /// The hash of its token under the current secret.
     pub hash: SessionHash,
-    /// Whom the token stands for.
+    /// Whom the token identifies.
     pub user: UserId,
-    /// What the operator calls it.
+    /// The operator's name for it.
     pub label: Option<String>,
-    /// When it ends.
+    /// The token is invalid from this time on.
     pub expires_at: Timestamp,
 }
 
-/// A stored session. The token cannot be had back from it.
+/// A stored session. Its token cannot be recovered.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Session {
-    /// Its number, for `session revoke`.
+    /// The number that `session revoke` takes.
     pub id: i64,
-    /// Whom it stands for.
     pub user_id: String,
-    /// What the operator calls it.
+    /// The operator's name for it.
     pub label: Option<String>,
-    /// When it was made.
     pub created_at: Timestamp,
-    /// When it ends.
     pub expires_at: Timestamp,
-    /// When it was revoked, if it was.
     pub revoked_at: Option<Timestamp>,
-}
-
-impl<'r, R: Row> FromRow<'r, R> for Session
-where
-    usize: ColumnIndex<R>,
-    i64: Decode<'r, R::Database> + Type<R::Database>,
-    String: Decode<'r, R::Database> + Type<R::Database>,
-    Timestamp: Decode<'r, R::Database> + Type<R::Database>,
-{
-    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get(0)?,
-            user_id: row.try_get(1)?,
-            label: row.try_get(2)?,
-            created_at: row.try_get(3)?,
-            expires_at: row.try_get(4)?,
-            revoked_at: row.try_get(5)?,
-        })
-    }
 }
 
 impl Store {
     /// Stores a session and returns its number.
     pub async fn create_session(&self, session: &NewSession) -> Result<i64, StoreError> {
-        let now = self.clock.now();
-        writing!(self, |connection| {
-            sqlx::query_scalar::<_, i64>(INSERT)
-                .persistent(connection.persistent())
-                .bind(session.hash.0.as_str())
-                .bind(session.user.as_str())
-                .bind(session.label.as_deref())
-                .bind(now)
-                .bind(session.expires_at)
-                .fetch_one(&mut *connection)
-                .await
-        } => |id| Ok(id))
+        let NewSession {
+            hash,
+            user,
+            label,
+            expires_at,
+        } = session;
+        let args = args![
+            hash.0.as_str(),
+            user,
+            label.as_deref(),
+            self.now(),
+            *expires_at
+        ];
+        Ok(self.write(&INSERT, &args).await?.value("id")?)
     }
 
-    /// Whom `token` stands for, if it is a session that has neither expired nor been revoked.
+    /// The user of `token`, if it is a session that has neither expired nor been revoked.
     pub async fn session_user(
         &self,
         secrets: &RotatingSecret,
@@ -120,40 +117,19 @@ impl Store {
             .previous
             .first()
             .map_or_else(|| current.clone(), |secret| SessionHash::new(secret, token));
-        let now = self.clock.now();
-        reading!(self, |connection| {
-            sqlx::query_scalar::<_, String>(FIND)
-                .persistent(connection.persistent())
-                .bind(current.0.as_str())
-                .bind(previous.0.as_str())
-                .bind(now)
-                .fetch_optional(&mut *connection)
-                .await
-        } => |user| Ok(user.and_then(|user| UserId::new(user).ok())))
+        let args = args![current.0, previous.0, self.now()];
+        let found = self.read(&FIND, &args).await?.column::<String>("user_id")?;
+        Ok(found.into_iter().find_map(|user| UserId::new(user).ok()))
     }
 
-    /// All sessions, or one user's, oldest first; ended ones too.
+    /// The sessions of one user, or of all, oldest first; including those that have ended.
     pub async fn sessions(&self, user: Option<&UserId>) -> Result<Vec<Session>, StoreError> {
-        reading!(self, |connection| {
-            sqlx::query_as::<_, Session>(LIST)
-                .persistent(connection.persistent())
-                .bind(user.map(UserId::as_str))
-                .fetch_all(&mut *connection)
-                .await
-        } => |sessions| Ok(sessions))
+        self.read(&LIST, &args![user]).await?.all()
     }
 
-    /// Ends a session now; `false` when there is none of that number or it was revoked before.
+    /// Ends a session now; `false` if there is none of that number or it was revoked before.
     pub async fn revoke_session(&self, id: i64) -> Result<bool, StoreError> {
-        let now = self.clock.now();
-        writing!(self, |connection| {
-            sqlx::query(REVOKE)
-                .persistent(connection.persistent())
-                .bind(id)
-                .bind(now)
-                .execute(&mut *connection)
-                .await
-        } => |done| Ok(done.rows_affected() > 0))
+        Ok(self.write(&REVOKE, &args![id, self.now()]).await?.affected > 0)
     }
 }
 

@@ -1,15 +1,21 @@
-//! How domain types travel to and from the engines.
+//! How types of the domain are encoded and decoded by the engines.
 
-use chrono::{DateTime, Utc};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueRef};
+use sqlx::postgres::{PgArgumentBuffer, PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteTypeInfo, SqliteValueRef};
+use sqlx::types::chrono::{DateTime, Utc};
 use sqlx::{Database, Decode, Encode, Postgres, Sqlite, Type};
 
 use crate::domain::{Priority, Timestamp};
 
-// A timestamp is `timestamptz` in PostgreSQL and microseconds since 1970 in SQLite.
+// A timestamp is `timestamptz` in PostgreSQL and microseconds since 1970 in SQLite. Other
+// programs may store what a `Timestamp` cannot hold (`infinity`, years BC or beyond 9999):
+// it is decoded as the nearest end of the range.
+
+/// PostgreSQL counts microseconds from 2000-01-01T00:00:00Z. Its `infinity` and `-infinity`
+/// are the ends of the 64-bit range.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl Type<Postgres> for Timestamp {
     fn type_info() -> PgTypeInfo {
@@ -19,14 +25,20 @@ impl Type<Postgres> for Timestamp {
 
 impl Encode<'_, Postgres> for Timestamp {
     fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        Encode::<Postgres>::encode_by_ref(&self.to_datetime(), buffer)
+        // Years 1 to 9999 are far from the ends of the range.
+        Encode::<Postgres>::encode(self.micros() - POSTGRES_EPOCH_MICROS, buffer)
     }
 }
 
 impl<'r> Decode<'r, Postgres> for Timestamp {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
-        let moment = <DateTime<Utc> as Decode<Postgres>>::decode(value)?;
-        Ok(Self::from_micros(moment.timestamp_micros())?)
+        if value.format() == PgValueFormat::Text {
+            return Err("a timestamp is read by the extended protocol only".into());
+        }
+        let micros = <i64 as Decode<Postgres>>::decode(value)?;
+        Ok(Self::from_micros_clamped(
+            micros.saturating_add(POSTGRES_EPOCH_MICROS),
+        ))
     }
 }
 
@@ -44,11 +56,12 @@ impl Encode<'_, Sqlite> for Timestamp {
 
 impl<'r> Decode<'r, Sqlite> for Timestamp {
     fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(Self::from_micros(<i64 as Decode<Sqlite>>::decode(value)?)?)
+        let micros = <i64 as Decode<Sqlite>>::decode(value)?;
+        Ok(Self::from_micros_clamped(micros))
     }
 }
 
-// A priority is its label; PostgreSQL's enum is cast to and from text in the statements.
+// A priority is its label; PostgreSQL's enum is cast to text in the statements.
 
 impl<DB: Database> Type<DB> for Priority
 where
@@ -60,15 +73,6 @@ where
 
     fn compatible(ty: &DB::TypeInfo) -> bool {
         <str as Type<DB>>::compatible(ty)
-    }
-}
-
-impl<'q, DB: Database> Encode<'q, DB> for Priority
-where
-    &'static str: Encode<'q, DB>,
-{
-    fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        self.as_str().encode_by_ref(buffer)
     }
 }
 

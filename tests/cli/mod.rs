@@ -121,7 +121,7 @@ fn assert_said(name: &str, said: &Said) {
             (r"SQLite 3\.\d+\.\d+", "SQLite [version]"),
             (r"\b\d+ bytes", "[n] bytes"),
             (r"(sqlite|postgresql)://\S+ drops", "[url] drops"),
-            (r"pid \d+, [^,]+, connected since [^)]+", "pid [pid], [name], connected since [time]"),
+            (r"pid \d+ \([^)]+\)", "pid [pid] ([session])"),
             (r"pg_terminate_backend\(\d+\)", "pg_terminate_backend([pid])"),
             (r"WORKERS=\d+", "WORKERS=[cores]"),
             (r"WORKERS +\d+", "WORKERS [cores]"),

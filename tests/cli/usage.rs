@@ -17,7 +17,6 @@ fn help() {
         ("help_migrate_status", &["migrate", "status", "--help"]),
         ("help_migrate_check", &["migrate", "check", "--help"]),
         ("help_migrate_new", &["migrate", "new", "--help"]),
-        ("help_migrate_repair", &["migrate", "repair", "--help"]),
         ("help_health", &["health", "--help"]),
         ("help_doctor", &["doctor", "--help"]),
         ("help_explain", &["explain", "--help"]),

@@ -1,16 +1,14 @@
-//! How far up, what a way down drops, drift, repair; on both engines where both have it.
+//! `migrate up --to`, what `migrate down` drops, and drift.
 
 use sqlx::Connection as _;
 use todoctl::clock::Clock;
 use todoctl::store::migrate::drift::{self, Difference};
-use todoctl::store::migrate::{
-    self, Applied, Down, MigrateError, Patience, State, Up, lint, preview, repair,
-};
+use todoctl::store::migrate::{self, Applied, Down, LockWait, MigrateError, State, Up, preview};
 
 use crate::migrations::{Home, versions};
 
 async fn up(home: &Home, up: Up) -> Result<Applied, MigrateError> {
-    migrate::up_with(&home.target(), &Clock::system(), up, Patience::default()).await
+    migrate::up_with(&home.target(), &Clock::system(), up, LockWait::default()).await
 }
 
 async fn differences(home: &Home) -> Vec<Difference> {
@@ -137,7 +135,7 @@ async fn a_way_down_is_rehearsed() {
         home.run(task).await;
         home.run(&row(1)).await;
         home.run(&row(2)).await;
-        let preview = preview::down(&home.target(), Down::To(0), Patience::default())
+        let preview = preview::down(&home.target(), Down::To(0), LockWait::default())
             .await
             .unwrap();
         let rows = |name: &str| {
@@ -166,7 +164,7 @@ async fn what_stops_a_way_down_is_found_out_first() {
     let home = Home::postgres().await;
     home.run(include_str!("previous_service.sql")).await;
     home.up().await.unwrap();
-    let error = preview::down(&home.target(), Down::To(0), Patience::default())
+    let error = preview::down(&home.target(), Down::To(0), LockWait::default())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("taken over"), "{error}");
@@ -277,50 +275,13 @@ async fn a_role_without_rights_is_refused_clearly() {
             .all(|one| one.state == State::Applied)
     );
     let error = compared.differences.unwrap_err();
-    assert!(matches!(error, MigrateError::NoScratch { .. }), "{error}");
+    assert!(
+        matches!(error, MigrateError::NoScratchSchema { .. }),
+        "{error}"
+    );
     assert!(error.remedy().unwrap().contains("TO \"todoctl_reader\""));
     home.run("DROP OWNED BY todoctl_reader; DROP ROLE todoctl_reader")
         .await;
-}
-
-/// Pending migrations are read against the tables that are there.
-#[tokio::test]
-async fn pending_migrations_are_read() {
-    let fresh = Home::postgres().await;
-    let taken_over = Home::postgres().await;
-    taken_over.run(include_str!("previous_service.sql")).await;
-    for (home, faults) in [(fresh, false), (taken_over, true)] {
-        let compared = drift::compare_with_migrations(&home.target())
-            .await
-            .unwrap();
-        let findings = lint::pending(&home.target(), &compared.migrations, compared.existing);
-        assert_eq!(
-            findings.iter().any(lint::Finding::is_fault),
-            faults,
-            "{findings:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn checksums_are_mended() {
-    for home in Home::both().await {
-        home.up().await.unwrap();
-        home.run("UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1")
-            .await;
-        home.run("UPDATE _sqlx_migrations SET success = FALSE WHERE version = 2")
-            .await;
-        let mended = repair::checksums(&home.target(), Patience::default())
-            .await
-            .unwrap();
-        assert_eq!(versions(&mended), [1]);
-        let status = home.status().await;
-        assert_eq!(status[0].state, State::Applied);
-        assert_eq!(status[1].state, State::Dirty, "only a person can tell");
-        home.run("UPDATE _sqlx_migrations SET success = TRUE WHERE version = 2")
-            .await;
-        assert!(home.up().await.unwrap().is_empty());
-    }
 }
 
 /// Drift is looked for while the daemon works: no lock is wanted beyond that of a reader.

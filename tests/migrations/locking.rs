@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use sqlx::migrate::Migrate;
 use todoctl::clock::Clock;
 use todoctl::config::DatabaseTarget;
-use todoctl::store::migrate::{self, MigrateError, Patience, Up};
+use todoctl::store::migrate::{self, LockWait, MigrateError, Up};
 
 use crate::migrations::{Home, versions};
 use crate::support::PgBouncer;
@@ -63,9 +63,9 @@ async fn the_lock_is_given_back() {
     assert_eq!(held, 0);
 }
 
-/// Whoever waits is told for whom, and for how long; then it is an error that names the process.
+/// The holder of the lock is reported, and named by the error when the wait is over.
 #[tokio::test]
-async fn who_holds_the_lock_is_said() {
+async fn the_lock_holder_is_reported() {
     let home = Home::postgres().await;
     let mut other = home.connect().await;
     other.lock().await.unwrap();
@@ -73,29 +73,32 @@ async fn who_holds_the_lock_is_said() {
         .fetch_one(&mut other)
         .await
         .unwrap();
-    let said = std::sync::Mutex::new(Vec::new());
-    let remark = |text: &str| said.lock().unwrap().push(text.to_owned());
-    let patience = Patience::new(Duration::from_millis(500), &remark);
-    let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), patience)
+    let reports = std::sync::Mutex::new(Vec::new());
+    let report = |text: &str| reports.lock().unwrap().push(text.to_owned());
+    let wait = LockWait::new(Duration::from_millis(500), &report);
+    let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), wait)
         .await
         .unwrap_err();
     assert!(matches!(error, MigrateError::Locked { pid: Some(named), .. } if named == pid));
-    assert!(error.to_string().contains("connected since 2"), "{error}");
+    assert!(error.to_string().contains("(unnamed, idle for "), "{error}");
     assert!(
         error
             .remedy()
             .unwrap()
             .contains(&format!("pg_terminate_backend({pid})"))
     );
-    let said = said.into_inner().unwrap();
-    assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains(&format!("pid {pid}, ")), "{said:?}");
-    assert!(said[0].ends_with("500ms at most"), "{said:?}");
+    let reports = reports.into_inner().unwrap();
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].contains(&format!("pid {pid} (")), "{reports:?}");
+    assert!(
+        reports[0].ends_with("waiting up to 500ms for it"),
+        "{reports:?}"
+    );
 }
 
 /// The same on SQLite, where the lock is a file.
 #[tokio::test]
-async fn a_locked_file_is_said() {
+async fn a_locked_file_is_named() {
     let home = Home::sqlite();
     let Home::Sqlite(directory) = &home else {
         unreachable!()
@@ -103,8 +106,8 @@ async fn a_locked_file_is_said() {
     let path = directory.path().join("todo.db-migrate.lock");
     let file = std::fs::File::create(&path).unwrap();
     file.lock().unwrap();
-    let patience = Patience::new(Duration::from_millis(300), &|_| {});
-    let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), patience)
+    let wait = LockWait::new(Duration::from_millis(300), &|_| {});
+    let error = migrate::up_with(&home.target(), &Clock::system(), Up::default(), wait)
         .await
         .unwrap_err();
     assert!(
@@ -155,7 +158,7 @@ async fn never_through_a_pooler() {
     assert!(error.remedy().unwrap().contains("DATABASE_URL_UNPOOLED"));
 }
 
-/// A table that somebody holds is tried again, and no queue builds up behind the migration.
+/// A migration that waits for a locked table is retried, and the report names the session.
 #[tokio::test]
 async fn gives_way_to_other_sessions() {
     let home = Home::postgres().await;
@@ -166,9 +169,18 @@ async fn gives_way_to_other_sessions() {
         .await
         .unwrap();
     let target = home.target();
-    let waiting = tokio::spawn(async move { migrate::up(&target, &Clock::system()).await });
-    // Longer than one lock_timeout: the first try has failed by then.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    let (reports, mut reported) = tokio::sync::mpsc::unbounded_channel();
+    let migrating = tokio::spawn(async move {
+        let report = |text: &str| reports.send(text.to_owned()).unwrap();
+        let wait = LockWait::new(Duration::from_secs(5), &report);
+        migrate::up_with(&target, &Clock::system(), Up::default(), wait).await
+    });
+    let report = reported.recv().await.expect("a report");
+    assert!(
+        report.contains("table \"tasks\", which another session has locked: pid "),
+        "{report}"
+    );
+    assert!(report.contains("idle in transaction for "), "{report}");
     sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-    assert!(!waiting.await.unwrap().unwrap().is_empty());
+    assert!(!migrating.await.unwrap().unwrap().migrations.is_empty());
 }

@@ -1,15 +1,22 @@
-//! The store without HTTP around it: what its connections do under strain.
+//! The store without HTTP around it.
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{self, TestDatabase};
-use sqlx::{Connection, PgConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use todoctl::clock::Clock;
 use todoctl::config::{
     DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PoolerMode, SqliteTarget,
 };
-use todoctl::domain::{Description, NewTask, Priority, TaskChanges, Title, UserId};
-use todoctl::store::{Store, StoreError, TaskFilter, migrate};
+use todoctl::domain::{NewTask, Priority, Title, UserId};
+use todoctl::store::{Store, migrate};
+
+use crate::support::{self, TestDatabase};
+
+mod connections;
+mod rows;
 
 fn config(target: DatabaseTarget, connections: usize) -> DatabaseConfig {
     DatabaseConfig {
@@ -58,170 +65,73 @@ fn task(title: &str) -> NewTask {
     }
 }
 
-/// Readers that never pause keep SQLite's own checkpoints from emptying the log.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_write_ahead_log_stays_small() {
-    const LIMIT: u64 = 64 * 1024 * 1024;
+/// A way into a store's database past the store.
+enum Database {
+    Postgres(TestDatabase),
+    Sqlite {
+        path: PathBuf,
+        _directory: tempfile::TempDir,
+    },
+}
+
+impl Database {
+    async fn execute(&self, sql: &str) {
+        match self {
+            Self::Postgres(database) => database.execute(sql).await,
+            Self::Sqlite { path, .. } => {
+                let mut connection = sqlite(path).await;
+                let statement = sqlx::raw_sql(AssertSqlSafe(sql));
+                statement.execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+
+    /// The names of a table's columns.
+    async fn columns(&self, table: &str) -> BTreeSet<String> {
+        let names: Vec<String> = match self {
+            Self::Postgres(database) => {
+                let mut connection = PgConnection::connect(&database.url).await.unwrap();
+                sqlx::query_scalar(
+                    "SELECT column_name::text FROM information_schema.columns WHERE table_name = $1",
+                )
+                .bind(table)
+                .fetch_all(&mut connection)
+                .await
+                .unwrap()
+            }
+            Self::Sqlite { path, .. } => {
+                let mut connection = sqlite(path).await;
+                sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
+                    .bind(table)
+                    .fetch_all(&mut connection)
+                    .await
+                    .unwrap()
+            }
+        };
+        names.into_iter().collect()
+    }
+}
+
+async fn sqlite(path: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(path);
+    SqliteConnection::connect_with(&options).await.unwrap()
+}
+
+/// A migrated store on each engine.
+async fn on_both_engines() -> [(Database, Store); 2] {
     let directory = support::sqlite_dir();
     let path = directory.path().join("todo.db");
-    let store = open(
-        DatabaseTarget::Sqlite(SqliteTarget { path: path.clone() }),
-        4,
-    )
-    .await;
-    let readers: Vec<_> = (0..2)
-        .map(|_| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                loop {
-                    store
-                        .tasks(&user(), &TaskFilter::default(), 3, 0)
-                        .await
-                        .unwrap();
-                }
-            })
-        })
-        .collect();
-    let mut largest = 0;
-    let mut written = 0;
-    let mut large = task("a task with a long description");
-    // Four bytes each, and stored twice: once folded for the search.
-    large.description = Description::new(&"\u{1d11e}".repeat(1000)).unwrap();
-    let wal = path.with_extension("db-wal");
-    // More than the limit in all, so that a log that only grows would pass it.
-    while written < LIMIT + LIMIT / 4 {
-        store.create_task(&large).await.unwrap();
-        // The row's 8 kB, the table's page and the index's.
-        written += 4 * 4096;
-        largest = largest.max(std::fs::metadata(&wal).map_or(0, |file| file.len()));
-    }
-    for reader in readers {
-        reader.abort();
-    }
-    assert!(largest > 0 && largest < LIMIT, "{largest} bytes");
-    store.close().await;
-}
-
-/// A pool without a free connection is not an error of the database, and is told apart.
-#[tokio::test]
-async fn a_full_pool_is_told() {
-    let (database, store) = on_postgres(1).await;
-    // The one connection is open before somebody else locks the table.
-    store.ping().await.unwrap();
-    let mut other = PgConnection::connect(&database.url).await.unwrap();
-    sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
-        .execute(&mut other)
-        .await
-        .unwrap();
-    let held = store.clone();
-    let held = tokio::spawn(async move { held.task(&user(), 1).await });
-    while !store.is_saturated() {
-        tokio::task::yield_now().await;
-    }
-    let error = store.task(&user(), 1).await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            StoreError::PoolTimeout {
-                in_use: 1,
-                max: 1,
-                ..
-            }
+    let target = DatabaseTarget::Sqlite(SqliteTarget { path: path.clone() });
+    let sqlite = open(target, 2).await;
+    let (database, postgres) = on_postgres(2).await;
+    [
+        (
+            Database::Sqlite {
+                path,
+                _directory: directory,
+            },
+            sqlite,
         ),
-        "{error:?}"
-    );
-    assert!(error.is_unavailable());
-    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-    assert!(held.await.unwrap().unwrap().is_none());
-    assert!(store.task(&user(), 1).await.unwrap().is_none());
-}
-
-/// A unit of work that is dropped in its middle takes its connection with it, and no other.
-#[tokio::test]
-async fn a_dropped_call_spoils_nothing() {
-    let (database, store) = on_postgres(1).await;
-    let created = store.create_task(&task("kept")).await.unwrap();
-    let mut other = PgConnection::connect(&database.url).await.unwrap();
-    for _ in 0..5 {
-        sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
-            .execute(&mut other)
-            .await
-            .unwrap();
-        let dropped = task("dropped");
-        let call = store.create_task(&dropped);
-        assert!(
-            tokio::time::timeout(Duration::from_millis(100), call)
-                .await
-                .is_err()
-        );
-        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
-        assert_eq!(
-            store.task(&user(), created.id).await.unwrap().as_ref(),
-            Some(&created)
-        );
-    }
-}
-
-/// A server that ended every session goes unnoticed by the next read.
-#[tokio::test]
-async fn reads_survive_a_restart() {
-    let (database, store) = on_postgres(4).await;
-    let created = store.create_task(&task("kept")).await.unwrap();
-    database
-        .execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
-        .await;
-    assert_eq!(
-        store.task(&user(), created.id).await.unwrap(),
-        Some(created)
-    );
-}
-
-/// Nothing is begun on a store that was closed.
-#[tokio::test]
-async fn a_closed_store_says_so() {
-    let (_database, store) = on_postgres(2).await;
-    store.close().await;
-    let error = store.task(&user(), 1).await.unwrap_err();
-    assert!(matches!(error, StoreError::Closed), "{error:?}");
-}
-
-/// A row that somebody else has locked is waited for, whatever the server's own isolation.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_strict_server_ends_no_wait_in_an_error() {
-    let database = TestDatabase::create().await;
-    let name = database.url.rsplit('/').next().unwrap();
-    let strict =
-        format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
-    database.execute(&strict).await;
-    let target = todoctl::config::database_url::parse(&database.url)
-        .unwrap()
-        .value;
-    let store = open(target, 4).await;
-    let id = store.create_task(&task("wanted by all")).await.unwrap().id;
-    let writers: Vec<_> = (0..4)
-        .map(|number| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                let changes = TaskChanges {
-                    completed: Some(number % 2 == 0),
-                    ..TaskChanges::default()
-                };
-                for _ in 0..50 {
-                    assert!(
-                        store
-                            .update_task(&user(), id, &changes)
-                            .await
-                            .unwrap()
-                            .is_some()
-                    );
-                }
-            })
-        })
-        .collect();
-    for writer in writers {
-        writer.await.unwrap();
-    }
+        (Database::Postgres(database), postgres),
+    ]
 }

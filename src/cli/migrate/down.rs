@@ -1,50 +1,49 @@
-//! `todoctl migrate down`: reverts migrations, once it has said what is lost.
+//! `todoctl migrate down`: shows what would be lost, asks, and reverts migrations.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::output::{self, Format};
 use crate::config::DatabaseTarget;
 use crate::store::migrate::preview::{self, Dropped, Preview};
 use crate::store::migrate::{self, Down, plan_down};
 
-use super::super::context::Context;
-use super::super::output::{self, Format};
-use super::{Wait, names};
+use super::list::names;
+use super::wait::Wait;
 
 pub(super) const EXAMPLES: &str = "\
-What would be dropped is found out by reverting in a transaction that is rolled
-back, and told before anything is asked.
+First lists what would be dropped, with the number of rows. For this it reverts
+the migrations in a transaction and rolls that back.
 
 Examples:
-  todoctl migrate down                 the newest migration; asks first
-  todoctl migrate down --dry-run       say what would be dropped, change nothing
-  todoctl migrate down --to 2 --yes    back to version 2, without a question";
+  todoctl migrate down                 revert the newest migration; asks first
+  todoctl migrate down --dry-run       list what would be dropped
+  todoctl migrate down --to 2 --yes    revert to version 2 without a question";
 
-/// How far down.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Revert so many.
+    /// Revert this many migrations.
     #[arg(long, value_name = "N", default_value_t = 1, group = "how_far", value_parser = clap::value_parser!(u16).range(1..))]
-    pub steps: u16,
-    /// Revert until this version is the newest; 0 is an empty database.
+    steps: u16,
+    /// Revert all migrations after this version; 0 reverts all.
     #[arg(long, value_name = "VERSION", group = "how_far", value_parser = clap::value_parser!(i64).range(0..))]
-    pub to: Option<i64>,
-    /// Revert everything.
+    to: Option<i64>,
+    /// Revert all migrations.
     #[arg(long, group = "how_far")]
-    pub all: bool,
-    /// Say what would be dropped; change nothing.
+    all: bool,
+    /// List what would be dropped; change nothing.
     #[arg(long, conflicts_with = "yes")]
-    pub dry_run: bool,
-    /// Do not ask.
+    dry_run: bool,
+    /// Do not ask for confirmation.
     #[arg(long, short)]
-    pub yes: bool,
-    /// How long.
+    yes: bool,
     #[command(flatten)]
-    pub wait: Wait,
-    /// How the reverted migrations are printed.
+    wait: Wait,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
 }
 
 impl Options {
@@ -57,25 +56,24 @@ impl Options {
     }
 }
 
-/// Runs the command.
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let target = context.database()?.direct;
-    let (how_far, patience) = (options.how_far(), options.wait.patience());
-    let found = migrate::status(&target).await?;
-    if plan_down(&found, how_far)?.is_empty() {
+    let (how_far, wait) = (options.how_far(), options.wait.lock_wait());
+    let migrations = migrate::status(&target).await?;
+    if plan_down(&migrations, how_far)?.is_empty() {
         return nothing(options);
     }
-    let preview = preview::down(&target, how_far, patience).await?;
+    let preview = preview::down(&target, how_far, wait).await?;
     if options.dry_run {
         return dry_run(&preview, &target, options.format);
     }
-    output::note(&told(&preview, &target));
+    output::note(&summary(&preview, &target));
     let question = format!("Revert {}?", names(&preview.migrations));
     if !output::confirm(&question, options.yes)? {
         output::note("nothing was changed");
         return Ok(ExitCode::from(1));
     }
-    let reverted = migrate::down_with(&target, how_far, patience).await?;
+    let reverted = migrate::down_with(&target, how_far, wait).await?;
     if options.format == Format::Json {
         let versions = reverted.iter().map(|one| one.version).collect();
         json(versions, &preview.dropped)?;
@@ -97,7 +95,7 @@ fn nothing(options: &Options) -> anyhow::Result<ExitCode> {
 fn dry_run(preview: &Preview, target: &DatabaseTarget, format: Format) -> anyhow::Result<ExitCode> {
     match format {
         Format::Json => output::json(preview)?,
-        Format::Table => output::data(&told(preview, target))?,
+        Format::Table => output::data(&summary(preview, target))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -111,8 +109,8 @@ fn json(reverted: Vec<i64>, dropped: &[Dropped]) -> anyhow::Result<()> {
     output::json(&Reverted { reverted, dropped })
 }
 
-/// What would be lost, a line each.
-fn told(preview: &Preview, target: &DatabaseTarget) -> String {
+/// What would be dropped, a line each.
+fn summary(preview: &Preview, target: &DatabaseTarget) -> String {
     let (names, place) = (names(&preview.migrations), target.redacted());
     if preview.dropped.is_empty() {
         return format!("reverting {names} of {place} drops nothing");

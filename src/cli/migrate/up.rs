@@ -1,46 +1,44 @@
-//! `todoctl migrate up`: applies what is pending, or shows what that would run.
+//! `todoctl migrate up`: applies pending migrations, or prints their SQL.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::cli::context::Context;
+use crate::cli::output::{self, Format};
 use crate::config::DatabaseTarget;
 use crate::store::migrate::{self, Migration, Planned, Up};
 
-use super::super::context::Context;
-use super::super::output::{self, Format};
-use super::{Wait, name, print};
+use super::list;
+use super::wait::Wait;
 
 pub(super) const EXAMPLES: &str = "\
-Each migration runs in a transaction of its own: one that fails leaves nothing.
+Each migration runs in its own transaction: one that fails changes nothing.
 
 Examples:
-  todoctl migrate up                   apply every pending migration
+  todoctl migrate up                   apply all pending migrations
   todoctl migrate up --dry-run         print the SQL, change nothing
-  todoctl migrate up --to 3            stop behind version 3
-  todoctl migrate up --allow-newer     after a rollback of the program";
+  todoctl migrate up --to 3            stop after version 3
+  todoctl migrate up --allow-newer     after a rollback to an older todoctl";
 
-/// How far, and how the answer looks.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Stop behind this version.
+    /// Stop after this version.
     #[arg(long, value_name = "VERSION")]
-    pub to: Option<i64>,
+    to: Option<i64>,
     /// Print the SQL that would run; change nothing.
     #[arg(long)]
-    pub dry_run: bool,
-    /// Leave a database that a newer todoctl migrated as it is, rather than refuse it.
+    dry_run: bool,
+    /// Do nothing, instead of failing, if a newer todoctl migrated the database.
     #[arg(long)]
-    pub allow_newer: bool,
-    /// How long.
+    allow_newer: bool,
     #[command(flatten)]
-    pub wait: Wait,
-    /// How the applied migrations are printed.
+    wait: Wait,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
 }
 
-/// Runs the command.
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let target = context.database()?.direct;
     let up = Up {
@@ -50,8 +48,8 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
     if options.dry_run {
         return dry_run(&target, up, options.format).await;
     }
-    let patience = options.wait.patience();
-    let done = migrate::up_with(&target, &context.clock(), up, patience).await?;
+    let wait = options.wait.lock_wait();
+    let done = migrate::up_with(&target, &context.clock(), up, wait).await?;
     if let Some(newer) = done.newer {
         output::note(&format!(
             "nothing was migrated: the database is at version {}, and this todoctl knows versions up to {}",
@@ -66,7 +64,7 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         let applied = &done.migrations;
         output::json(&Applied { applied })?;
     } else if !done.migrations.is_empty() {
-        print(&done.migrations)?;
+        list::print(&done.migrations)?;
     } else if done.newer.is_none() {
         output::note(nothing(up));
     }
@@ -91,16 +89,16 @@ async fn dry_run(target: &DatabaseTarget, up: Up, format: Format) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// As a file for psql or sqlite3 would have it.
+/// The statements as a file for psql or sqlite3.
 fn sql(planned: &Planned) -> String {
-    let statements = planned.statements.join("\n\n");
-    format!("-- migration {}\n\n{statements}", name(&planned.migration))
+    let name = list::name(&planned.migration);
+    format!("-- migration {name}\n\n{}", planned.statements.join("\n\n"))
 }
 
 fn nothing(up: Up) -> &'static str {
     if up.to.is_some() {
-        "nothing to do: every migration up to that version is applied"
+        "nothing to do: all migrations up to that version are applied"
     } else {
-        "nothing to do: every migration is applied"
+        "nothing to do: all migrations are applied"
     }
 }

@@ -10,7 +10,7 @@ use crate::api::ServeError;
 use crate::cli::hint::Hint;
 use crate::config::ConfigError;
 use crate::services::daemon::DaemonError;
-use crate::store::migrate::{MigrateError, files::FilesError};
+use crate::store::migrate::MigrateError;
 use crate::store::{ConnectError, StoreError, known_message};
 
 use super::note;
@@ -109,9 +109,6 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<MigrateError>() {
         return error.remedy();
     }
-    if let Some(error) = error.downcast_ref::<FilesError>() {
-        return Some(error.remedy().to_owned());
-    }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(error.remedy());
     }
@@ -200,9 +197,9 @@ mod tests {
 
     #[test]
     fn errors_of_the_library_have_remedies() {
+        let unknown = StoreError::Query(sqlx::Error::RowNotFound);
+        assert!(text(unknown).ends_with("\n  remedy: todoctl db check"));
         let lost = StoreError::ConnectionLost(sqlx::Error::WorkerCrashed);
-        assert!(text(lost).ends_with("\n  remedy: todoctl db check"));
-        let files = FilesError::Name("x y".to_owned());
-        assert!(text(files).contains("\n  remedy: use up to 60"));
+        assert!(text(lost).contains("\n  remedy: nothing, if it happened once"));
     }
 }

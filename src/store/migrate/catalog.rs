@@ -1,19 +1,19 @@
-//! What a schema consists of, in lines that can be compared and read.
+//! Reads a schema as text that can be compared and printed.
 
 use std::collections::BTreeMap;
 
 use super::connection::MigrationConnection;
 
-/// Objects by their names (`table tasks`), each with its parts (`column title`)
-/// and what they are (`text not null`).
+/// Objects by name (`table tasks`), each with its parts (`column title`) and their
+/// definitions (`text not null`).
 pub(super) type Schema = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The part that SQLite knows a table by. It tells what the other parts leave
-/// out, such as checks, but also blanks and the order of its columns.
-pub(super) const TEXT: &str = "definition";
+/// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
+/// but also differs in blanks and in the order of the columns.
+pub(super) const DEFINITION: &str = "definition";
 
 /// Tables, views, types and functions of the current schema, without those of extensions.
-/// `pg_get_…(…, true)` names what is in the search path without its schema.
+/// `pg_get_…(…, true)` omits the names of schemas in the search path.
 const POSTGRES: &str = r"
 WITH here AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
@@ -94,19 +94,10 @@ FROM sqlite_schema s
 WHERE s.type IN ('index', 'trigger', 'view') AND s.sql IS NOT NULL"#;
 
 impl MigrationConnection {
-    /// Reads the current schema, without the migrator's own table.
+    /// Reads the current schema, without `_sqlx_migrations`.
     pub async fn schema(&mut self) -> Result<Schema, sqlx::Error> {
-        type Row = (String, String, String);
-        let rows: Vec<Row> = match self {
-            Self::Postgres(connection) => {
-                let query = sqlx::query_as(POSTGRES).persistent(false);
-                query.fetch_all(connection).await?
-            }
-            Self::Sqlite(connection) => {
-                let query = sqlx::query_as(SQLITE).persistent(false);
-                query.fetch_all(connection).await?
-            }
-        };
+        let query = if self.is_postgres() { POSTGRES } else { SQLITE };
+        let rows: Vec<(String, String, String)> = self.fetch_all(query).await?;
         let mut schema = Schema::new();
         for (object, part, definition) in rows {
             if object != "table _sqlx_migrations" {
@@ -120,9 +111,4 @@ impl MigrationConnection {
 
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// A name as both engines read it in a statement.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,139 +1,140 @@
-//! The connection that migrates, and the statements of the migrator's own.
+//! The connection that migrates.
 
 use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrate;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, SqliteConnection};
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
 use crate::domain::Timestamp;
 use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite};
+use crate::store::connection::Connection;
 
-use super::history::Applied;
-use super::{Direction, MigrateError, Patience, lock, statements};
+use super::embedded::{Direction, statements};
+use super::error::MigrateError;
+use super::history::AppliedRow;
+use super::lock::{self, FileLock, LockWait};
+use super::pooler;
+use super::sessions::{self, SessionInfo};
 
 /// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
 
-/// The versions that were applied to their end.
-pub(super) const APPLIED_VERSIONS: &str = "SELECT version FROM _sqlx_migrations WHERE success";
-
 const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
      FROM _sqlx_migrations ORDER BY version";
 
-const SET_CHECKSUM: &str = "UPDATE _sqlx_migrations SET checksum = $2 WHERE version = $1";
+/// The first row that refers to a missing one. SQLite migrates without foreign keys.
+const DANGLING: &str = "SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check LIMIT 1";
 
-const FORGET: &str = "DELETE FROM _sqlx_migrations WHERE version = $1";
+/// A role's or a database's own limit must not interrupt a migration.
+const NO_STATEMENT_TIMEOUT: &str = "SET statement_timeout = 0";
 
-/// What the migrator says differently to each engine.
-struct Texts {
-    begin: &'static str,
-    table_exists: &'static str,
-    /// The first row that refers to a missing one, where the engine has not checked itself.
-    dangling: Option<&'static str>,
-}
-
-const POSTGRES: Texts = Texts {
-    begin: "BEGIN",
-    table_exists: "SELECT to_regclass('_sqlx_migrations') IS NOT NULL",
-    dangling: None,
-};
-
-const SQLITE: Texts = Texts {
-    // A daemon may be writing: the lock is taken first rather than upgraded to.
-    begin: "BEGIN IMMEDIATE",
-    table_exists: "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
-    // Foreign keys are off while SQLite migrates.
-    dangling: Some("SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check"),
-};
-
-/// A role's or a database's own limit must not cut a migration off.
-const NO_LIMIT: &str = "SET statement_timeout = 0";
-
-/// Set for reading, and for migrating once the migration lock is held. A migration that waits
-/// for a table makes every later query wait behind it, so it gives up soon.
+/// While a migration waits for a table's lock, every later query of the table waits behind
+/// it, so it gives up soon.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 
-/// A dedicated connection, closed by [`MigrationConnection::close`] in every case.
-pub(super) enum MigrationConnection {
-    Postgres(PgConnection),
-    Sqlite(SqliteConnection),
-}
-
-/// Expands the body for each engine's connection and [`Texts`].
-macro_rules! on_engine {
-    ($connection:expr, |$inner:ident, $texts:pat_param| $body:expr) => {
-        match $connection {
-            MigrationConnection::Postgres($inner) => {
-                let $texts = &POSTGRES;
-                $body
-            }
-            MigrationConnection::Sqlite($inner) => {
-                let $texts = &SQLITE;
-                $body
-            }
-        }
-    };
-}
+/// A dedicated connection; close it with [`MigrationConnection::close`].
+pub(super) struct MigrationConnection(Connection);
 
 impl MigrationConnection {
-    /// Opens the database to change it; a missing SQLite file is made.
+    /// Opens the database to change it; creates a missing SQLite file.
     pub async fn open(target: &DatabaseTarget) -> Result<Self, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = open_postgres(server).await?;
-                sqlx::raw_sql(NO_LIMIT).execute(&mut connection).await?;
-                Ok(Self::Postgres(connection))
+                let mut connection = Self::open_server(server).await?;
+                connection.execute(NO_STATEMENT_TIMEOUT).await?;
+                Ok(connection)
             }
-            DatabaseTarget::Sqlite(file) => Ok(Self::Sqlite(
-                open_sqlite(file, SqliteAccess::Migrate).await?,
-            )),
+            DatabaseTarget::Sqlite(file) => Self::open_file(file, SqliteAccess::Migrate).await,
         }
     }
 
-    /// Opens the database to look at it; `None` where a SQLite file does not exist.
+    async fn open_server(server: &PostgresTarget) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Postgres {
+            session: open_postgres(server).await?,
+            prepares: false,
+        }))
+    }
+
+    async fn open_file(file: &SqliteTarget, access: SqliteAccess) -> Result<Self, MigrateError> {
+        Ok(Self(Connection::Sqlite(open_sqlite(file, access).await?)))
+    }
+
+    /// An empty SQLite database that exists as long as the connection.
+    pub async fn open_in_memory() -> Result<Self, MigrateError> {
+        let connection = SqliteConnection::connect("sqlite::memory:").await?;
+        Ok(Self(Connection::Sqlite(connection)))
+    }
+
+    /// Opens the database to change it, under the migration lock: PostgreSQL's belongs to the
+    /// connection, SQLite's is the second value.
+    pub async fn open_locked(
+        target: &DatabaseTarget,
+        wait: LockWait<'_>,
+    ) -> Result<(Self, Option<FileLock>), MigrateError> {
+        match target {
+            DatabaseTarget::Postgres(server) => {
+                pooler::refuse(server).await?;
+                let mut connection = Self::open(target).await?;
+                match connection.take_lock(wait).await {
+                    Ok(()) => Ok((connection, None)),
+                    Err(error) => {
+                        connection.close().await;
+                        Err(error)
+                    }
+                }
+            }
+            DatabaseTarget::Sqlite(file) => {
+                let lock = FileLock::take(file, wait).await?;
+                Ok((Self::open(target).await?, Some(lock)))
+            }
+        }
+    }
+
+    /// Opens the database to read it; `None` if the SQLite file does not exist.
     pub async fn open_to_read(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = open_postgres(server).await?;
-                // A pooler would keep it, and give it to others.
+                let mut connection = Self::open_server(server).await?;
+                // A pooler would keep the setting and hand it to other clients.
                 if !server.pooled {
-                    sqlx::raw_sql(LOCK_TIMEOUT).execute(&mut connection).await?;
+                    connection.execute(LOCK_TIMEOUT).await?;
                 }
-                Ok(Some(Self::Postgres(connection)))
+                Ok(Some(connection))
             }
             DatabaseTarget::Sqlite(file) if !file.path.exists() => Ok(None),
-            DatabaseTarget::Sqlite(file) => Ok(Some(Self::Sqlite(
-                open_sqlite(file, SqliteAccess::Read).await?,
-            ))),
+            DatabaseTarget::Sqlite(file) => {
+                Self::open_file(file, SqliteAccess::Read).await.map(Some)
+            }
         }
     }
 
-    /// Takes PostgreSQL's lock; SQLite's is a file.
-    pub async fn take_lock(&mut self, patience: Patience<'_>) -> Result<(), MigrateError> {
-        if let Self::Postgres(connection) = self {
-            lock::take_advisory(connection, patience).await?;
-            sqlx::raw_sql(LOCK_TIMEOUT).execute(connection).await?;
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.0, Connection::Postgres { .. })
+    }
+
+    async fn take_lock(&mut self, wait: LockWait<'_>) -> Result<(), MigrateError> {
+        if let Connection::Postgres { session, .. } = &mut self.0 {
+            lock::take_advisory(session, wait).await?;
+            self.execute(LOCK_TIMEOUT).await?;
         }
         Ok(())
     }
 
-    /// What was applied, in the order of the versions; nothing where the table is missing.
-    pub async fn applied(&mut self) -> Result<Vec<Applied>, MigrateError> {
+    /// The rows of `_sqlx_migrations` by version; none if the table does not exist.
+    pub async fn applied(&mut self) -> Result<Vec<AppliedRow>, MigrateError> {
         type Row = (i64, String, DateTime<Utc>, bool, Vec<u8>);
-        let rows: Vec<Row> = on_engine!(self, |connection, texts| {
-            let exists: bool = sqlx::query_scalar(texts.table_exists)
-                .persistent(false)
-                .fetch_one(&mut *connection)
-                .await?;
-            if !exists {
-                return Ok(Vec::new());
-            }
-            sqlx::query_as(APPLIED)
-                .persistent(false)
-                .fetch_all(connection)
-                .await?
-        });
-        let applied = |(version, description, installed_on, success, checksum)| Applied {
+        let exists = if self.is_postgres() {
+            "SELECT count(to_regclass('_sqlx_migrations'))"
+        } else {
+            "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"
+        };
+        if self.fetch_number(exists).await? == 0 {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Row> = self.fetch_all(APPLIED).await?;
+        let applied = |(version, description, installed_on, success, checksum)| AppliedRow {
             version,
             description,
             installed_on: Timestamp::from(installed_on),
@@ -143,126 +144,137 @@ impl MigrationConnection {
         Ok(rows.into_iter().map(applied).collect())
     }
 
-    /// Makes the table of applied migrations where it is missing.
+    /// Creates `_sqlx_migrations` if it is missing.
     pub async fn ensure_table(&mut self) -> Result<(), MigrateError> {
-        on_engine!(self, |connection, _| {
-            connection.ensure_migrations_table(TABLE).await
-        })
-        .map_err(|error| MigrateError::Query(sqlx::Error::Migrate(Box::new(error))))
+        let created = match &mut self.0 {
+            Connection::Postgres { session, .. } => session.ensure_migrations_table(TABLE).await,
+            Connection::Sqlite(connection) => connection.ensure_migrations_table(TABLE).await,
+        };
+        created.map_err(query_error)
     }
 
-    /// Runs one migration and notes it, in one transaction.
+    /// Runs a migration and records it, in one transaction.
     pub async fn run(
         &mut self,
         migration: &sqlx::migrate::Migration,
         direction: Direction,
     ) -> Result<(), MigrateError> {
-        on_engine!(self, |connection, texts| {
-            let mut transaction = connection.begin_with(texts.begin).await?;
-            for statement in statements(migration.sql.as_str()) {
-                sqlx::raw_sql(AssertSqlSafe(statement))
-                    .execute(&mut *transaction)
-                    .await
-                    .map_err(|error| {
-                        MigrateError::statement(migration, direction, statement, error)
-                    })?;
-            }
-            match direction {
-                // sqlx's name for: note it, the statements have been run.
-                Direction::Up => transaction
-                    .skip(TABLE, migration)
-                    .await
-                    .map_err(|error| MigrateError::Query(sqlx::Error::Migrate(Box::new(error))))?,
-                Direction::Down => {
-                    sqlx::query(FORGET)
-                        .bind(migration.version)
-                        .execute(&mut *transaction)
-                        .await?;
-                }
-            }
-            if let Some(dangling) = texts.dangling {
-                let row: Option<(String, i64)> = sqlx::query_as(dangling)
-                    .fetch_optional(&mut *transaction)
-                    .await?;
-                if let Some((table, row)) = row {
-                    let version = migration.version;
-                    return Err(MigrateError::ForeignKey {
-                        version,
-                        table,
-                        row,
-                    });
-                }
-            }
-            transaction.commit().await?;
-        });
-        Ok(())
+        self.begin().await?;
+        let outcome = self.run_and_record(migration, direction).await;
+        let ended = self.0.end(outcome.is_ok()).await;
+        // The first error is the cause: a rollback fails when the connection is lost.
+        outcome?;
+        Ok(ended?)
     }
 
-    /// Runs statements of this program's own, without looking at what they answer.
-    pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        on_engine!(self, |connection, _| {
-            sqlx::raw_sql(AssertSqlSafe(sql))
-                .execute(connection)
-                .await
-                .map(drop)
-        })
-    }
-
-    /// The one number that a query of this program's own answers.
-    pub async fn number(&mut self, sql: &str) -> Result<i64, sqlx::Error> {
-        on_engine!(self, |connection, _| {
-            sqlx::query_scalar(AssertSqlSafe(sql))
-                .persistent(false)
-                .fetch_one(connection)
-                .await
-        })
-    }
-
-    /// Begins a transaction of which nothing is to stay: see [`Self::undo`].
-    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
-        let begin = match self {
-            Self::Postgres(_) => POSTGRES.begin,
-            Self::Sqlite(_) => SQLITE.begin,
+    async fn run_and_record(
+        &mut self,
+        migration: &sqlx::migrate::Migration,
+        direction: Direction,
+    ) -> Result<(), MigrateError> {
+        let version = migration.version;
+        self.run_statements(migration, direction).await?;
+        match direction {
+            Direction::Up => self.record(migration).await?,
+            Direction::Down => {
+                let forget = format!("DELETE FROM _sqlx_migrations WHERE version = {version}");
+                self.execute(&forget).await?;
+            }
+        }
+        let dangling: Vec<(String, i64)> = if self.is_postgres() {
+            Vec::new()
+        } else {
+            self.fetch_all(DANGLING).await?
         };
-        self.execute(begin).await
+        match dangling.into_iter().next() {
+            Some((table, row)) => Err(MigrateError::ForeignKey {
+                version,
+                table,
+                row,
+            }),
+            None => Ok(()),
+        }
     }
 
-    /// Takes back what was done since [`Self::begin`].
-    pub async fn undo(&mut self) -> Result<(), sqlx::Error> {
-        self.execute("ROLLBACK").await
+    /// Adds the migration's row to `_sqlx_migrations`, which sqlx calls skipping it.
+    async fn record(&mut self, migration: &sqlx::migrate::Migration) -> Result<(), MigrateError> {
+        let recorded = match &mut self.0 {
+            Connection::Postgres { session, .. } => session.skip(TABLE, migration).await,
+            Connection::Sqlite(connection) => connection.skip(TABLE, migration).await,
+        };
+        recorded.map_err(query_error)
     }
 
-    /// Runs a migration's statements and notes nothing: for transactions that are undone.
-    pub async fn rehearse(
+    /// Runs a migration's statements without recording it.
+    pub async fn run_statements(
         &mut self,
         migration: &sqlx::migrate::Migration,
         direction: Direction,
     ) -> Result<(), MigrateError> {
         for statement in statements(migration.sql.as_str()) {
-            let ran = self.execute(statement).await;
-            ran.map_err(|error| MigrateError::statement(migration, direction, statement, error))?;
+            self.execute(statement)
+                .await
+                .map_err(|error| MigrateError::statement(migration, direction, statement, error))?;
         }
         Ok(())
     }
 
-    /// Notes another checksum for an applied migration.
-    pub async fn set_checksum(&mut self, version: i64, checksum: &[u8]) -> Result<(), sqlx::Error> {
-        on_engine!(self, |connection, _| {
-            sqlx::query(SET_CHECKSUM)
-                .bind(version)
-                .bind(checksum)
-                .persistent(false)
-                .execute(connection)
-                .await
-                .map(drop)
-        })
+    /// Runs SQL of this program.
+    pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
+        self.0.run_script(sql).await
     }
 
-    /// Says goodbye, which frees PostgreSQL's lock; that the server may be gone does not matter.
-    pub async fn close(self) {
-        let closed = on_engine!(self, |connection, _| connection.close().await);
-        if let Err(error) = closed {
-            tracing::debug!(%error, "a connection did not close cleanly");
+    /// The one number that a query of this program returns.
+    pub async fn fetch_number(&mut self, sql: &str) -> Result<i64, sqlx::Error> {
+        let rows: Vec<(i64,)> = self.fetch_all(sql).await?;
+        rows.first()
+            .map(|row| row.0)
+            .ok_or(sqlx::Error::RowNotFound)
+    }
+
+    /// The rows of a query of this program. It is sent in one message, without preparing it,
+    /// because a pooler may run each message in another session.
+    pub async fn fetch_all<T>(&mut self, sql: &str) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
+    {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => {
+                let rows = sql.fetch_all(session).await?;
+                rows.iter().map(T::from_row).collect()
+            }
+            Connection::Sqlite(connection) => {
+                let rows = sql.fetch_all(connection).await?;
+                rows.iter().map(T::from_row).collect()
+            }
         }
     }
+
+    /// The session that holds a lock on a table of `statement`, on PostgreSQL.
+    pub async fn table_lock_holder(&mut self, statement: &str) -> Option<SessionInfo> {
+        match &mut self.0 {
+            Connection::Postgres { session, .. } => {
+                sessions::table_holder(session, statement).await
+            }
+            Connection::Sqlite(_) => None,
+        }
+    }
+
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        self.0.begin().await
+    }
+
+    pub async fn rollback(&mut self) -> Result<(), sqlx::Error> {
+        self.0.end(false).await
+    }
+
+    /// Closes the connection, which frees PostgreSQL's lock.
+    pub async fn close(self) {
+        self.0.close().await;
+    }
+}
+
+fn query_error(error: sqlx::migrate::MigrateError) -> MigrateError {
+    MigrateError::Query(sqlx::Error::Migrate(Box::new(error)))
 }

@@ -1,59 +1,47 @@
-//! What differs between a database's schema and what its migrations make.
+//! The differences between a database's schema and its migrations.
 //!
-//! The wanted schema is not written down anywhere: the migrations that the
-//! database has are run again, on SQLite in memory, on PostgreSQL in a schema
-//! of its own within a transaction that is rolled back.
+//! To get the expected schema, the applied migrations are run again: for SQLite in memory,
+//! for PostgreSQL in a new schema, in a transaction that is rolled back.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use sqlx::{Connection as _, SqliteConnection};
 
 use crate::config::{DatabaseTarget, PostgresTarget};
+use crate::store::sql::quoted_name;
 
-use super::catalog::{Schema, TEXT, quoted};
+use super::catalog::{DEFINITION, Schema};
 use super::connection::MigrationConnection;
-use super::history::{State, compare};
-use super::{Direction, MigrateError, Migration, find, migrator};
+use super::embedded::{Direction, find, migrator};
+use super::error::MigrateError;
+use super::history::{Migration, State, compare};
 
-/// Tables that nobody else has: each of these is looked at, wanted or not.
-const OURS: &str = "table todoctl_";
+/// Tables with this prefix belong to todoctl: one that no migration creates is a difference.
+const OWN_TABLES: &str = "table todoctl_";
 
-/// One part of the schema that is not as the migrations make it.
+/// A part of the schema that differs from the migrations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// What it belongs to, such as `table tasks`.
+    /// The table, view, type or function, such as `table tasks`.
     pub object: String,
-    /// Which part, such as `column title`; `None` is the object itself.
+    /// The part of it, such as `column title`; `None` is the whole object.
     pub part: Option<String>,
-    /// What the migrations make; `None` is nothing.
+    /// The definition by the migrations; `None` if they do not create it.
     pub expected: Option<String>,
-    /// What the database has; `None` is nothing.
+    /// The definition in the database; `None` if it is not there.
     pub found: Option<String>,
 }
 
-/// What is there, for the checks that follow.
+/// The outcome of [`compare_with_migrations`].
 #[derive(Debug)]
 pub struct Compared {
-    /// How each migration stands.
+    /// All migrations of the program and of the database.
     pub migrations: Vec<Migration>,
-    /// What is not as it should be. `None` where a newer program migrated the
-    /// database: what it made cannot be known.
+    /// `None` if a newer program migrated the database: its migrations are not known here.
     pub differences: Result<Option<Vec<Difference>>, MigrateError>,
-    /// The tables of the database, and its indexes.
-    pub existing: Existing,
 }
 
-/// Names that new migrations may meet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Existing {
-    /// Tables.
-    pub tables: BTreeSet<String>,
-    /// Indexes.
-    pub indexes: BTreeSet<String>,
-}
-
-/// The tables that the migrations make, whatever the engine.
+/// The tables that the migrations create on both engines.
 const TABLES: [&str; 8] = [
     "tasks",
     "notifications",
@@ -65,27 +53,24 @@ const TABLES: [&str; 8] = [
     "todoctl_unread",
 ];
 
-/// The tables that are not there although every migration is applied.
+/// The tables that do not exist although all migrations are applied.
 pub async fn missing_tables(target: &DatabaseTarget) -> Result<Vec<&'static str>, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
         return Ok(Vec::new());
     };
     let schema = connection.schema().await;
     connection.close().await;
-    let tables = existing(&schema?).tables;
-    Ok(TABLES
-        .into_iter()
-        .filter(|name| !tables.contains(*name))
-        .collect())
+    let schema = schema?;
+    let is_missing = |name: &&str| !schema.contains_key(&format!("table {name}"));
+    Ok(TABLES.into_iter().filter(is_missing).collect())
 }
 
-/// Compares a database with its migrations. Nothing in it is changed.
+/// Compares a database with its migrations. Changes nothing.
 pub async fn compare_with_migrations(target: &DatabaseTarget) -> Result<Compared, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
         return Ok(Compared {
             migrations: compare(migrator(target), Vec::new()),
             differences: Ok(Some(Vec::new())),
-            existing: Existing::default(),
         });
     };
     let outcome = compared(&mut connection, target).await;
@@ -106,28 +91,12 @@ async fn compared(
         expected.map(|expected| Some(between(&expected, &found)))
     };
     Ok(Compared {
-        differences,
-        existing: existing(&found),
         migrations,
+        differences,
     })
 }
 
-fn existing(schema: &Schema) -> Existing {
-    let named = |name: &str, kind: &str| name.strip_prefix(kind).map(str::to_owned);
-    Existing {
-        tables: schema
-            .keys()
-            .filter_map(|object| named(object, "table "))
-            .collect(),
-        indexes: schema
-            .values()
-            .flat_map(|parts| parts.keys())
-            .filter_map(|part| named(part, "index "))
-            .collect(),
-    }
-}
-
-/// The schema that the applied migrations make where there is nothing.
+/// The schema that the applied migrations create in an empty database.
 async fn expected(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
@@ -140,19 +109,18 @@ async fn expected(
     match target {
         DatabaseTarget::Postgres(server) => {
             connection.begin().await?;
-            open_scratch(connection, server).await?;
+            create_scratch_schema(connection, server).await?;
             for migration in applied {
-                connection.rehearse(migration, Direction::Up).await?;
+                connection.run_statements(migration, Direction::Up).await?;
             }
             let schema = connection.schema().await?;
-            connection.undo().await?;
+            connection.rollback().await?;
             Ok(schema)
         }
         DatabaseTarget::Sqlite(_) => {
-            let memory = SqliteConnection::connect("sqlite::memory:").await?;
-            let mut memory = MigrationConnection::Sqlite(memory);
+            let mut memory = MigrationConnection::open_in_memory().await?;
             for migration in applied {
-                memory.rehearse(migration, Direction::Up).await?;
+                memory.run_statements(migration, Direction::Up).await?;
             }
             let schema = memory.schema().await?;
             memory.close().await;
@@ -161,18 +129,19 @@ async fn expected(
     }
 }
 
-/// A schema with nothing in it, and nothing else in sight.
-async fn open_scratch(
+/// Creates an empty schema and makes it the only one in the search path.
+async fn create_scratch_schema(
     connection: &mut MigrationConnection,
     server: &PostgresTarget,
 ) -> Result<(), MigrateError> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| sqlx::Error::Io(std::io::Error::other(error.to_string())))?;
-    let name = quoted(&format!("todoctl_check_{}", hex::encode(random)));
-    let made = connection.execute(&format!("CREATE SCHEMA {name}")).await;
-    made.map_err(|error| MigrateError::no_scratch(server, error))?;
-    // Of this transaction alone: both end with it.
+    let name = quoted_name(&format!("todoctl_check_{}", hex::encode(random)));
+    connection
+        .execute(&format!("CREATE SCHEMA {name}"))
+        .await
+        .map_err(|error| scratch_schema_error(server, error))?;
     connection
         .execute(&format!(
             "SET LOCAL search_path = {name}; SET LOCAL statement_timeout = 0"
@@ -181,12 +150,28 @@ async fn open_scratch(
     Ok(())
 }
 
-/// What differs, in the order of the names. Tables of others are none of our business.
+/// PostgreSQL, appendix A: 42501 `insufficient_privilege`, 25006 `read_only_sql_transaction`.
+fn scratch_schema_error(server: &PostgresTarget, error: sqlx::Error) -> MigrateError {
+    let is_refused = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
+    if !is_refused {
+        return MigrateError::Query(error);
+    }
+    let (database, role) = (quoted_name(&server.database), quoted_name(&server.user));
+    MigrateError::NoScratchSchema {
+        grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
+        source: error,
+    }
+}
+
+/// The differences by name. Tables of other services are ignored.
 fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
     let mut differences = Vec::new();
     let objects: BTreeSet<&String> = expected
         .keys()
-        .chain(found.keys().filter(|object| object.starts_with(OURS)))
+        .chain(found.keys().filter(|object| object.starts_with(OWN_TABLES)))
         .collect();
     for object in objects {
         let whole = |expected: bool| Difference {
@@ -210,9 +195,9 @@ fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
                         found: found.get(part).cloned(),
                     })
                     .collect();
-                // The whole text differs with each of its parts: then they tell it better.
+                // The definition differs whenever another part does, and says less clearly how.
                 if here.len() > 1 {
-                    here.retain(|one| one.part.as_deref() != Some(TEXT));
+                    here.retain(|one| one.part.as_deref() != Some(DEFINITION));
                 }
                 differences.extend(here);
             }
@@ -228,9 +213,8 @@ mod tests {
     use crate::config::SqliteTarget;
     use crate::store::migrate;
 
-    /// The list is what the migrations make, and nothing else.
     #[tokio::test]
-    async fn the_tables_are_those_of_the_migrations() {
+    async fn the_list_has_all_tables_of_the_migrations() {
         let directory = tempfile::tempdir().unwrap();
         let target = DatabaseTarget::Sqlite(SqliteTarget {
             path: directory.path().join("todo.db"),
@@ -238,10 +222,12 @@ mod tests {
         migrate::up(&target, &crate::clock::Clock::system())
             .await
             .unwrap();
-        let compared = compare_with_migrations(&target).await.unwrap();
-        let mut made = compared.existing.tables;
-        made.retain(|name| name != "_sqlx_migrations" && !name.starts_with("sqlite_"));
-        assert_eq!(made, TABLES.map(str::to_owned).into());
+        let mut connection = MigrationConnection::open(&target).await.unwrap();
+        let schema = connection.schema().await.unwrap();
+        let made = schema
+            .keys()
+            .filter_map(|object| object.strip_prefix("table "));
+        assert_eq!(made.collect::<BTreeSet<_>>(), TABLES.into());
         assert_eq!(missing_tables(&target).await.unwrap(), [""; 0]);
     }
 
@@ -254,13 +240,16 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_differ_are_told_and_foreign_tables_are_not() {
+    fn differing_parts_are_listed_and_foreign_tables_are_not() {
         let expected = schema(&[
-            ("table tasks", &[("column id", "bigint"), (TEXT, "a")]),
+            ("table tasks", &[("column id", "bigint"), (DEFINITION, "a")]),
             ("table gone", &[]),
         ]);
         let found = schema(&[
-            ("table tasks", &[("column id", "integer"), (TEXT, "b")]),
+            (
+                "table tasks",
+                &[("column id", "integer"), (DEFINITION, "b")],
+            ),
             ("table user", &[("column id", "text")]),
             ("table todoctl_old", &[]),
         ]);
@@ -282,9 +271,9 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_a_table_is_told_where_nothing_else_is() {
-        let expected = schema(&[("table tasks", &[(TEXT, "CHECK (a > 0)")])]);
-        let found = schema(&[("table tasks", &[(TEXT, "CHECK (a > 1)")])]);
+    fn the_definition_is_listed_if_nothing_else_differs() {
+        let expected = schema(&[("table tasks", &[(DEFINITION, "CHECK (a > 0)")])]);
+        let found = schema(&[("table tasks", &[(DEFINITION, "CHECK (a > 1)")])]);
         assert_eq!(between(&expected, &found).len(), 1);
     }
 }

@@ -1,63 +1,48 @@
-//! Why a schema could not be changed or looked at.
+//! Why the schema could not be changed or read.
 
 use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::config::PostgresTarget;
-use crate::store::ConnectError;
+use crate::store::connect_error::ConnectError;
 use crate::store::messages::{self, KnownMessage};
 
-use super::Direction;
-use super::catalog::quoted;
+use super::embedded::Direction;
+use super::sessions::SessionInfo;
 
-/// A statement longer than this is cut off in messages.
-const SHOWN: usize = 600;
+/// Messages show this much of a statement.
+const MAX_STATEMENT: usize = 600;
 
-/// Why migrating failed, or was not begun. Nothing of a failed migration stays.
+/// Why migrating failed or did not start. A failed migration is rolled back.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages explain variants and fields")]
 pub enum MigrateError {
-    /// The database could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A pooler in transaction mode answers, which keeps neither locks nor settings.
-    #[error("migrations cannot run through the pooler at {place}")]
-    ThroughPooler {
-        /// Its host and port.
-        place: String,
-    },
-    /// Another process migrates, and did not end in time.
-    #[error("another process is migrating this database and did not finish in time ({holder})")]
+    /// A pooler in transaction mode keeps neither locks nor settings of a session.
+    #[error("migrations cannot run through the pooler at {host_port}")]
+    ThroughPooler { host_port: String },
+    /// Another process migrates, and did not finish in time.
+    #[error("another process is migrating this database and did not finish in time: {holder}")]
     Locked {
-        /// Who holds the lock, as far as is known.
         holder: String,
-        /// Its server process, where it is PostgreSQL's.
+        /// Its server process, on PostgreSQL.
         pid: Option<i32>,
     },
-    /// The file that serves as a lock cannot be had.
-    #[error("the lock file {} cannot be used: {source}", path.display())]
-    LockFile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A migration was begun and not finished, by a tool without transactions.
-    #[error("migration {version} was begun and not finished")]
-    Dirty {
-        /// Its number.
-        version: i64,
-    },
-    /// What was applied is not what this program has under that number.
+    #[error("cannot use the lock file {}: {source}", path.display())]
+    LockFile { path: PathBuf, source: io::Error },
+    /// Another session holds a table for too long.
+    #[error("migration {version} waits for table {:?}, which another session has locked: {holder}", holder.table)]
+    TableLocked { version: i64, holder: SessionInfo },
+    /// A tool without transactions started a migration and did not finish it.
+    #[error("migration {version} was started and not finished")]
+    Dirty { version: i64 },
+    /// The applied migration had another checksum than this program's file.
     #[error("migration {version} ({description}) was changed after it was applied")]
-    Changed {
-        /// Its number.
-        version: i64,
-        /// Its name.
-        description: String,
-    },
+    Changed { version: i64, description: String },
     /// The database has migrations that this program does not know.
     #[error(
         "the database is at version {database}, and this todoctl knows versions up to {program}"
@@ -68,49 +53,33 @@ pub enum MigrateError {
         /// The program's newest version.
         program: i64,
     },
-    /// A version to go to that this program does not have.
-    #[error("there is no migration {version}; this todoctl knows versions up to {newest}")]
-    NoSuchVersion {
-        /// What was asked for.
-        version: i64,
-        /// The program's newest version.
-        newest: i64,
-    },
-    /// The schema to compare with cannot be made.
-    #[error("the schema cannot be compared: this role may not make another one beside it")]
-    NoScratch {
-        /// What would allow it.
+    /// Neither the program nor the database has the version to stop at.
+    #[error("there is no migration {version}; the newest is {newest}")]
+    NoSuchVersion { version: i64, newest: i64 },
+    /// The role may not create the schema in which the migrations run for comparison.
+    #[error("cannot compare the schema: this role may not create a second one to compare it with")]
+    NoScratchSchema {
+        /// The statement that permits it.
         grant: String,
-        /// What the server said.
         source: sqlx::Error,
     },
-    /// A migration that this program does not know was to be reverted.
-    #[error("migration {version} is not known to this todoctl, so it cannot revert it")]
-    NotOurs {
-        /// Its number.
-        version: i64,
-    },
-    /// A migration without a way back.
+    /// A migration to revert is not in this program.
+    #[error("this todoctl does not know migration {version} and cannot revert it")]
+    Unknown { version: i64 },
     #[error("migration {version} has no down file")]
-    Irreversible {
-        /// Its number.
-        version: i64,
-    },
-    /// A statement failed; the migration was rolled back.
+    Irreversible { version: i64 },
+    /// The database refused a statement of a migration.
     #[error(transparent)]
     Statement(Box<FailedStatement>),
-    /// After a migration a row refers to one that does not exist; it was rolled back.
-    #[error("after migration {version} row {row} of {table} refers to a row that does not exist")]
+    /// After the migration a row would refer to one that does not exist.
+    #[error("after migration {version}, row {row} of {table} refers to a row that does not exist")]
     ForeignKey {
-        /// The migration's number.
         version: i64,
-        /// The table.
         table: String,
-        /// The row.
         row: i64,
     },
-    /// A query of the migrator itself failed.
-    #[error("a query of the migrator failed: {}", said(.0))]
+    /// A query about the migrations failed.
+    #[error("a query about the migrations failed: {}", message(.0))]
     Query(#[from] sqlx::Error),
 }
 
@@ -120,18 +89,28 @@ pub enum MigrateError {
 pub struct FailedStatement {
     /// `applying` or `reverting`.
     pub what: &'static str,
-    /// The migration's number.
+    /// The migration's version.
     pub version: i64,
     /// The migration's name.
     pub description: String,
-    /// What the database said.
+    /// The database's message and detail.
     pub reason: String,
-    /// What the database advises.
+    /// The database's hint.
     pub hint: Option<String>,
-    /// The text that failed, cut off when it is long.
+    /// Without leading comments; shortened.
     pub statement: String,
-    /// The driver's error; not a source, because `reason` has told it.
+    /// Not the error's source, because `reason` repeats it.
     fault: sqlx::Error,
+}
+
+impl FailedStatement {
+    /// PostgreSQL, appendix A: 55P03 `lock_not_available`.
+    pub(super) fn is_lock_timeout(&self) -> bool {
+        let fault = self.fault.as_database_error();
+        fault
+            .and_then(DatabaseError::code)
+            .is_some_and(|code| code == "55P03")
+    }
 }
 
 impl MigrateError {
@@ -142,48 +121,51 @@ impl MigrateError {
             Self::Connect(error) => return Some(error.remedy.clone()),
             Self::Statement(failed) if failed.hint.is_some() => return failed.hint.clone(),
             Self::ThroughPooler { .. } => {
-                "set DATABASE_URL_UNPOOLED to the server's own address, past the pooler"
+                "set DATABASE_URL_UNPOOLED to the address of the server itself"
             }
-            Self::Locked { pid: Some(pid), .. } => {
-                return Some(format!(
-                    "wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend({pid})'"
-                ));
-            }
+            Self::Locked { pid: Some(pid), .. } => return Some(end_session(*pid)),
+            Self::TableLocked { holder, .. } => return Some(end_session(holder.pid)),
             Self::Locked { pid: None, .. } => {
                 "wait for it; if it hangs, end that process, then: todoctl migrate up"
             }
             Self::LockFile { path, .. } => {
                 let path = path.display();
-                return Some(format!("let this user write {path} and its directory"));
+                return Some(format!(
+                    "give this user write access to {path} and its directory"
+                ));
             }
-            Self::Dirty { .. } => "todoctl migrate repair --dry-run",
+            Self::Dirty { version } => {
+                return Some(format!(
+                    "see what it did: todoctl migrate check; then undo that and delete row {version} of _sqlx_migrations, or complete it and set success to TRUE in that row"
+                ));
+            }
             Self::Changed { .. } => {
-                "deploy the todoctl that applied it, or, if only the file's look has changed: todoctl migrate repair"
+                "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations"
             }
             Self::Newer { .. } => {
                 "deploy the newer todoctl that migrated it; to go on with this one, without migrating: --allow-newer"
             }
             Self::NoSuchVersion { .. } => "todoctl migrate status",
-            Self::NoScratch { grant, .. } => {
+            Self::NoScratchSchema { grant, .. } => {
                 return Some(format!(
-                    "as the database's owner: psql -c '{grant}'; or check a restored copy of it"
+                    "as the database's owner: psql -c '{grant}'; or check a restored copy of the database"
                 ));
             }
-            Self::NotOurs { .. } => "run the newer todoctl that applied it: todoctl migrate down",
+            Self::Unknown { .. } => "run the newer todoctl that applied it: todoctl migrate down",
             Self::Irreversible { .. } => "restore a backup from before it",
-            Self::Statement(_) if self.is_lock_timeout() => {
-                "end the session that holds the table (psql -c 'SELECT pid, query FROM pg_stat_activity'), then: todoctl migrate up"
+            Self::Statement(failed) if failed.is_lock_timeout() => {
+                "another session has locked the table: wait until it has finished, then: todoctl migrate up"
             }
             Self::Statement(failed) if failed.reason.ends_with("already exists") => {
                 "nothing was changed; see what is there: todoctl migrate check; rename what is in the way (ALTER TABLE … RENAME TO …), then: todoctl migrate up"
             }
-            Self::Statement(_) => "nothing was changed; mend the cause, then: todoctl migrate up",
+            Self::Statement(_) => "nothing was changed; fix the cause, then: todoctl migrate up",
             Self::ForeignKey { .. } => {
-                "nothing was changed; mend or delete that row, then: todoctl migrate up"
+                "nothing was changed; correct or delete that row, then: todoctl migrate up"
             }
             Self::Query(error) => {
                 return Some(
-                    messages::find(&said(error))
+                    messages::find(&message(error))
                         .map_or_else(|| "todoctl db check".to_owned(), KnownMessage::remedy),
                 );
             }
@@ -191,33 +173,16 @@ impl MigrateError {
         Some(text.to_owned())
     }
 
-    /// PostgreSQL, appendix A: 42501 `insufficient_privilege`, 25006 `read_only_sql_transaction`.
-    pub(super) fn no_scratch(server: &PostgresTarget, error: sqlx::Error) -> Self {
-        let refused = error
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
-        if refused {
-            let (database, role) = (quoted(&server.database), quoted(&server.user));
-            Self::NoScratch {
-                grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
-                source: error,
-            }
-        } else {
-            Self::Query(error)
-        }
-    }
-
     pub(super) fn statement(
         migration: &sqlx::migrate::Migration,
         direction: Direction,
         statement: &str,
-        source: sqlx::Error,
+        fault: sqlx::Error,
     ) -> Self {
-        let fault = source.as_database_error();
-        let postgres = fault.and_then(|fault| fault.try_downcast_ref::<PgDatabaseError>());
-        let mut reason =
-            fault.map_or_else(|| source.to_string(), |fault| fault.message().to_owned());
+        let postgres = fault
+            .as_database_error()
+            .and_then(|fault| fault.try_downcast_ref::<PgDatabaseError>());
+        let mut reason = message(&fault);
         if let Some(detail) = postgres.and_then(PgDatabaseError::detail) {
             reason += &format!(" ({detail})");
         }
@@ -231,32 +196,24 @@ impl MigrateError {
             reason,
             hint: postgres.and_then(PgDatabaseError::hint).map(str::to_owned),
             statement: shortened(statement).into_owned(),
-            fault: source,
+            fault,
         }))
-    }
-
-    /// PostgreSQL, appendix A: 55P03 `lock_not_available`.
-    pub(super) fn is_lock_timeout(&self) -> bool {
-        let Self::Statement(failed) = self else {
-            return false;
-        };
-        failed
-            .fault
-            .as_database_error()
-            .and_then(sqlx::error::DatabaseError::code)
-            .is_some_and(|code| code == "55P03")
     }
 }
 
-/// What the database said, without the driver's words around it.
-fn said(error: &sqlx::Error) -> String {
+fn end_session(pid: i32) -> String {
+    format!("wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend({pid})'")
+}
+
+/// The database's message without the driver's prefix.
+fn message(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(fault) => fault.message().to_owned(),
         None => error.to_string(),
     }
 }
 
-/// Without the comments in front of it.
+/// Without leading comments, and not too long.
 fn shortened(statement: &str) -> Cow<'_, str> {
     let mut statement = statement.trim();
     while let Some((comment, rest)) = statement.split_once('\n')
@@ -264,9 +221,9 @@ fn shortened(statement: &str) -> Cow<'_, str> {
     {
         statement = rest.trim_start();
     }
-    if statement.len() <= SHOWN {
+    if statement.len() <= MAX_STATEMENT {
         return Cow::Borrowed(statement);
     }
-    let end = statement.floor_char_boundary(SHOWN);
+    let end = statement.floor_char_boundary(MAX_STATEMENT);
     Cow::Owned(format!("{}…", &statement[..end]))
 }

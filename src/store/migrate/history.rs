@@ -6,9 +6,10 @@ use sqlx::migrate::Migrator;
 
 use crate::domain::Timestamp;
 
-use super::{MigrateError, newest, ups};
+use super::embedded::{Direction, find, newest, ups};
+use super::error::MigrateError;
 
-/// How one migration and one database go together.
+/// The state of a migration in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -16,40 +17,39 @@ pub enum State {
     Applied,
     /// Not in the database yet.
     Pending,
-    /// In the database, and not in this program: a newer one applied it.
+    /// In the database and not in this program: a newer one applied it.
     Missing,
-    /// In the database, but its file has changed since.
+    /// In the database, with another checksum than this program's file.
     Changed,
-    /// Begun by another tool, and not finished.
+    /// Started without a transaction, by another tool, and not finished.
     Dirty,
 }
 
 /// One migration of the program, of the database, or of both.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Migration {
-    /// Its number.
+    /// The number at the start of the file's name.
     pub version: i64,
-    /// Its name.
+    /// The rest of the file's name with blanks, such as `task colour`.
     pub description: String,
-    /// How it stands.
+    /// Whether the database has it, and as the program does.
     pub state: State,
-    /// When it was applied, if it was.
+    /// `None` while it is pending.
     pub applied_at: Option<Timestamp>,
 }
 
-/// How far `down` goes.
+/// Which migrations `down` reverts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Down {
-    /// So many migrations.
+    /// The newest ones, this many.
     Steps(usize),
-    /// Until this one is the newest; 0 is an empty database.
+    /// All after this version; 0 reverts all.
     To(i64),
 }
 
 /// The migrations that `down` would revert, newest first.
 ///
-/// Fails where one of them is not this program's to revert, and for a version that neither
-/// the program nor the database has.
+/// Fails if this program does not have one of them, or nobody has the version to stop at.
 pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, MigrateError> {
     if let Down::To(version) = down
         && version != 0
@@ -75,15 +75,23 @@ pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, Migr
             .collect(),
     };
     match planned.iter().find(|one| one.state == State::Missing) {
-        Some(unknown) => Err(MigrateError::NotOurs {
+        Some(unknown) => Err(MigrateError::Unknown {
             version: unknown.version,
         }),
         None => Ok(planned),
     }
 }
 
+/// The file that reverts a version.
+pub(super) fn down_file(
+    migrations: &'static Migrator,
+    version: i64,
+) -> Result<&'static sqlx::migrate::Migration, MigrateError> {
+    find(migrations, version, Direction::Down).ok_or(MigrateError::Irreversible { version })
+}
+
 /// A row of `_sqlx_migrations`.
-pub(super) struct Applied {
+pub(super) struct AppliedRow {
     pub version: i64,
     pub description: String,
     pub installed_on: Timestamp,
@@ -91,7 +99,8 @@ pub(super) struct Applied {
     pub checksum: Vec<u8>,
 }
 
-pub(super) fn compare(migrations: &Migrator, rows: Vec<Applied>) -> Vec<Migration> {
+/// The migrations of the program and of the database, by version.
+pub(super) fn compare(migrations: &Migrator, rows: Vec<AppliedRow>) -> Vec<Migration> {
     let mut all: BTreeMap<i64, Migration> = ups(migrations)
         .map(|one| {
             let pending = Migration {
@@ -124,7 +133,7 @@ pub(super) fn compare(migrations: &Migrator, rows: Vec<Applied>) -> Vec<Migratio
     all.into_values().collect()
 }
 
-/// Whether the program may go on where the database stands.
+/// Refuses a database in which pending migrations cannot follow the applied ones.
 pub(super) fn check_history(
     migrations: &Migrator,
     found: &[Migration],
@@ -187,7 +196,9 @@ mod tests {
     #[test]
     fn a_history_that_does_not_fit_stops() {
         use State::{Applied, Changed, Dirty, Missing, Pending};
-        let checked = |states: &[State]| check_history(&super::super::POSTGRES, &found(states));
+        let checked = |states: &[State]| {
+            check_history(&crate::store::migrate::embedded::POSTGRES, &found(states))
+        };
         assert!(checked(&[Applied, Pending]).is_ok());
         assert!(matches!(
             checked(&[Applied, Dirty]),

@@ -1,72 +1,64 @@
-//! One migration at a time, over any number of processes.
+//! The migration lock: one process at a time migrates a database.
 
 use std::fs::{File, TryLockError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use sqlx::PgConnection;
 
 use crate::config::SqliteTarget;
 use crate::store::connect::create_directory;
 
-use super::MigrateError;
+use super::error::MigrateError;
+use super::sessions;
 
-/// How often the lock is tried.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Time between two attempts to take the lock.
+const RETRY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How often the log tells who is waited for.
-const REMARK: Duration = Duration::from_secs(10);
+/// Time between two reports about the process that holds it.
+const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long another process may take, and who is told that it is waited for.
+/// How long to wait for the migration lock, and where to report who holds it.
 #[derive(Clone, Copy)]
-pub struct Patience<'a> {
-    /// From the first try on.
-    pub limit: Duration,
-    remark: &'a (dyn Fn(&str) + Sync),
+pub struct LockWait<'a> {
+    limit: Duration,
+    report: &'a (dyn Fn(&str) + Sync),
 }
 
-impl<'a> Patience<'a> {
-    /// As long as another process may reasonably take.
-    pub const LIMIT: Duration = Duration::from_secs(5 * 60);
-
-    /// Tells `remark` who is waited for, at once and then every 10 s.
-    pub fn new(limit: Duration, remark: &'a (dyn Fn(&str) + Sync)) -> Self {
-        Self { limit, remark }
+impl<'a> LockWait<'a> {
+    /// `report` is called at once and then every 10 s while another process holds the lock.
+    pub fn new(limit: Duration, report: &'a (dyn Fn(&str) + Sync)) -> Self {
+        Self { limit, report }
     }
 
-    pub(super) fn tell(&self, text: &str) {
-        (self.remark)(text);
+    pub(super) fn report(&self, text: &str) {
+        (self.report)(text);
     }
 }
 
-impl Default for Patience<'_> {
-    /// Five minutes, told to the log.
+impl Default for LockWait<'_> {
+    /// Waits five minutes and reports to the log.
     fn default() -> Self {
-        Self::new(Self::LIMIT, &|text| tracing::info!("{text}"))
+        Self::new(Duration::from_secs(5 * 60), &|text| {
+            tracing::info!("{text}");
+        })
     }
 }
-
-/// Who holds the advisory lock `$1`: a bigint key is two halves in `pg_locks`.
-const HOLDER: &str = "SELECT l.pid, CAST(a.application_name AS text), CAST(a.backend_start AS text)
-     FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-       AND l.classid = CAST((CAST($1 AS bigint) >> 32) & 4294967295 AS oid)
-       AND l.objid = CAST(CAST($1 AS bigint) & 4294967295 AS oid)";
 
 /// Takes PostgreSQL's advisory lock for the rest of the session.
 ///
-/// It is tried again and again rather than waited for: a session that waits
-/// holds a snapshot, and `CREATE INDEX CONCURRENTLY` waits for that.
+/// Polls, because a session that waits inside a statement holds a snapshot, for which
+/// `CREATE INDEX CONCURRENTLY` waits.
 pub(super) async fn take_advisory(
     connection: &mut PgConnection,
-    patience: Patience<'_>,
+    wait: LockWait<'_>,
 ) -> Result<(), MigrateError> {
     let database: String = sqlx::query_scalar("SELECT current_database()")
         .fetch_one(&mut *connection)
         .await?;
     let id = lock_id(&database);
-    let mut waiting = Waiting::begin(patience);
+    let mut waiting = Waiting::begin(wait);
     loop {
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(id)
@@ -75,83 +67,60 @@ pub(super) async fn take_advisory(
         if taken {
             return Ok(());
         }
-        if waiting.wants_holder() {
-            waiting.remark(holder(connection, id).await?)?;
+        if waiting.is_report_due() {
+            let holder = sessions::advisory_holder(connection, id).await?;
+            let text = holder
+                .as_ref()
+                .map_or_else(|| "it is not known which".to_owned(), ToString::to_string);
+            waiting.report(&text, holder.map(|holder| holder.pid))?;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_INTERVAL).await;
     }
 }
 
 /// The id that sqlx-cli locks for a database of this name.
 fn lock_id(database: &str) -> i64 {
-    0x3d32_ad9e * i64::from(crc32fast::hash(database.as_bytes()))
+    const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+    0x3d32_ad9e * i64::from(CRC.checksum(database.as_bytes()))
 }
 
-/// Who holds a lock, in words, and the server process if there is one to end.
-struct Holder {
-    text: String,
-    pid: Option<i32>,
-}
-
-async fn holder(connection: &mut PgConnection, id: i64) -> Result<Holder, MigrateError> {
-    type Row = (i32, Option<String>, Option<String>);
-    let row: Option<Row> = sqlx::query_as(HOLDER)
-        .bind(id)
-        .fetch_optional(connection)
-        .await?;
-    Ok(row.map_or_else(
-        || Holder {
-            text: "who holds the lock is not known".to_owned(),
-            pid: None,
-        },
-        |(pid, name, since)| {
-            let name = name.filter(|name| !name.is_empty());
-            Holder {
-                text: format!(
-                    "pid {pid}, {}, connected since {}",
-                    name.as_deref().unwrap_or("without a name"),
-                    since.as_deref().unwrap_or("an unknown time"),
-                ),
-                pid: Some(pid),
-            }
-        },
-    ))
-}
-
-/// How long is waited already, and when that is worth a line.
+/// The time spent waiting.
 struct Waiting<'a> {
-    patience: Patience<'a>,
+    wait: LockWait<'a>,
     since: Instant,
-    remarked: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(patience: Patience<'a>) -> Self {
+    fn begin(wait: LockWait<'a>) -> Self {
         Self {
-            patience,
+            wait,
             since: Instant::now(),
-            remarked: None,
+            reported: None,
         }
     }
 
     fn is_over(&self) -> bool {
-        self.since.elapsed() > self.patience.limit
+        self.since.elapsed() > self.wait.limit
     }
 
-    fn wants_holder(&self) -> bool {
-        self.is_over() || self.remarked.is_none_or(|last| last.elapsed() > REMARK)
+    fn is_report_due(&self) -> bool {
+        self.is_over()
+            || self
+                .reported
+                .is_none_or(|last| last.elapsed() > REPORT_INTERVAL)
     }
 
-    /// Tells who is waited for; an error once that took too long.
-    fn remark(&mut self, holder: Holder) -> Result<(), MigrateError> {
-        let Holder { text, pid } = holder;
+    /// Reports who holds the lock; an error once the limit is over.
+    fn report(&mut self, holder: &str, pid: Option<i32>) -> Result<(), MigrateError> {
         if self.is_over() {
-            return Err(MigrateError::Locked { holder: text, pid });
+            let holder = holder.to_owned();
+            return Err(MigrateError::Locked { holder, pid });
         }
-        self.remarked = Some(Instant::now());
-        self.patience.tell(&format!(
-            "another process is migrating this database ({text}); waiting for it, {} at most",
-            humantime::format_duration(self.patience.limit)
+        self.reported = Some(Instant::now());
+        self.wait.report(&format!(
+            "another process is migrating this database: {holder}; waiting up to {} for it",
+            humantime::format_duration(self.wait.limit)
         ));
         Ok(())
     }
@@ -161,14 +130,11 @@ impl<'a> Waiting<'a> {
 ///
 /// The database file itself is not locked: closing a second handle of it would
 /// drop SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2). The
-/// file stays, because removing it would race with whoever waits for it.
+/// lock file stays, because removing it would race with waiting processes.
 pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long as it")] File);
 
 impl FileLock {
-    pub async fn take(
-        database: &SqliteTarget,
-        patience: Patience<'_>,
-    ) -> Result<Self, MigrateError> {
+    pub async fn take(database: &SqliteTarget, wait: LockWait<'_>) -> Result<Self, MigrateError> {
         create_directory(database)?;
         let mut path = database.path.clone().into_os_string();
         path.push("-migrate.lock");
@@ -183,20 +149,17 @@ impl FileLock {
             .truncate(false)
             .open(&path)
             .map_err(failed)?;
-        let mut waiting = Waiting::begin(patience);
+        let mut waiting = Waiting::begin(wait);
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self(file)),
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            if waiting.wants_holder() {
-                waiting.remark(Holder {
-                    text: format!("it holds {}", path.display()),
-                    pid: None,
-                })?;
+            if waiting.is_report_due() {
+                waiting.report(&format!("it holds {}", path.display()), None)?;
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
     }
 }
@@ -205,13 +168,9 @@ impl FileLock {
 mod tests {
     use super::*;
 
-    /// Computed by sqlx-cli's own formula for these names.
+    /// `0x3d32ad9e` times the CRC-32 of the name, as sqlx-cli computes it.
     #[test]
-    fn the_lock_is_sqlx_clis() {
-        const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
-        for name in ["postgres", "todo", "tödo"] {
-            let expected = 0x3d32_ad9e * i64::from(CRC.checksum(name.as_bytes()));
-            assert_eq!(lock_id(name), expected);
-        }
+    fn the_lock_is_that_of_sqlx_cli() {
+        assert_eq!(lock_id("123456789"), 0x3d32_ad9e * 0xcbf4_3926);
     }
 }

@@ -1,16 +1,16 @@
-//! Finding out that a pooler answers, before anything relies on a session.
+//! Refuses to migrate through a pooler.
 
 use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::ConnectError;
 use crate::store::connect::open_postgres;
+use crate::store::connect_error::ConnectError;
 use crate::store::server::{close_quietly, share_a_process};
 
-use super::MigrateError;
+use super::error::MigrateError;
 
-/// Refuses a pooler in transaction mode: it loses the lock of a session, and
-/// lets the settings of one leak into others.
+/// Fails behind a pooler in transaction mode, which neither keeps a session's lock nor resets
+/// its settings for the next client.
 ///
-/// The address may tell. Otherwise two open connections are compared.
+/// Where the address does not tell, two open connections are compared.
 pub(super) async fn refuse(server: &PostgresTarget) -> Result<(), MigrateError> {
     if !server.pooled {
         let (mut first, mut second) = (open_postgres(server).await?, open_postgres(server).await?);
@@ -24,6 +24,6 @@ pub(super) async fn refuse(server: &PostgresTarget) -> Result<(), MigrateError> 
         }
     }
     Err(MigrateError::ThroughPooler {
-        place: server.place(),
+        host_port: server.place(),
     })
 }

@@ -1,51 +1,53 @@
-//! What a way down would drop, found out by going it and coming back.
+//! What `migrate down` would drop.
 
 use serde::Serialize;
 
 use crate::config::DatabaseTarget;
+use crate::store::sql::quoted_name;
 
-use super::catalog::{Schema, quoted};
+use super::catalog::Schema;
 use super::connection::MigrationConnection;
-use super::{Direction, Down, MigrateError, Migration, Patience};
-use super::{begin, compare, migrator, plan_down, reverting};
+use super::embedded::{Direction, migrator};
+use super::error::MigrateError;
+use super::history::{Down, Migration, compare, down_file, plan_down};
+use super::lock::LockWait;
 
-/// What would be gone.
+/// A table, a part of one, or another object that would be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Dropped {
-    /// What kind of thing and its name, such as `table tasks` or `index tasks_user_newest_idx`.
+    /// Kind and name, such as `table tasks` or `index tasks_user_newest_idx`.
     pub what: String,
-    /// The table that it belongs to, unless it is one.
+    /// The table of an index, column or trigger.
     pub of: Option<String>,
-    /// Rows of a table, or rows that have a value in a column.
+    /// Rows of a table, or rows with a value in a column.
     pub rows: Option<i64>,
 }
 
-/// A way down and what is lost on it.
+/// What `migrate down` would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Preview {
-    /// What would be reverted, newest first.
+    /// The migrations, newest first.
     pub migrations: Vec<Migration>,
-    /// What would be dropped, tables first.
+    /// Tables first.
     pub dropped: Vec<Dropped>,
 }
 
-/// Reverts migrations in a transaction that is rolled back, and compares the
-/// schema before and after.
+/// Reverts migrations in a transaction that is rolled back, and compares the schema before
+/// and after. Fails where the migrations could not be reverted.
 ///
-/// That is the truth where a reading of the files would be a guess, and it finds
-/// out what would stop it. The tables in question are locked for that moment.
+/// Locks the affected tables for a moment.
 pub async fn down(
     target: &DatabaseTarget,
     down: Down,
-    patience: Patience<'_>,
+    wait: LockWait<'_>,
 ) -> Result<Preview, MigrateError> {
-    let (mut connection, _lock) = begin(target, patience).await?;
-    let outcome = rehearsed(&mut connection, target, down).await;
+    let (mut connection, _lock) = MigrationConnection::open_locked(target, wait).await?;
+    let outcome = preview(&mut connection, target, down).await;
     connection.close().await;
     outcome
 }
 
-async fn rehearsed(
+async fn preview(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
     down: Down,
@@ -56,26 +58,28 @@ async fn rehearsed(
     let before = connection.schema().await?;
     connection.execute("SAVEPOINT before_down").await?;
     for one in &migrations {
-        let migration = reverting(migrator(target), one.version)?;
-        connection.rehearse(migration, Direction::Down).await?;
+        let migration = down_file(migrator(target), one.version)?;
+        connection
+            .run_statements(migration, Direction::Down)
+            .await?;
     }
     let after = connection.schema().await?;
     connection.execute("ROLLBACK TO before_down").await?;
-    let mut dropped = gone(&before, &after);
+    let mut dropped = missing(&before, &after);
     for one in &mut dropped {
-        if let Some(query) = count(one) {
-            one.rows = Some(connection.number(&query).await?);
+        if let Some(query) = count_query(one) {
+            one.rows = Some(connection.fetch_number(&query).await?);
         }
     }
-    connection.undo().await?;
+    connection.rollback().await?;
     Ok(Preview {
         migrations,
         dropped,
     })
 }
 
-/// What is in `before` and not in `after`; the parts of a dropped table go with it.
-fn gone(before: &Schema, after: &Schema) -> Vec<Dropped> {
+/// What is in `before` and not in `after`, without the parts of dropped tables.
+fn missing(before: &Schema, after: &Schema) -> Vec<Dropped> {
     let mut whole = Vec::new();
     let mut parts = Vec::new();
     for (object, had) in before {
@@ -99,12 +103,12 @@ fn gone(before: &Schema, after: &Schema) -> Vec<Dropped> {
     whole
 }
 
-fn count(dropped: &Dropped) -> Option<String> {
+fn count_query(dropped: &Dropped) -> Option<String> {
     if let Some(table) = dropped.what.strip_prefix("table ") {
-        return Some(format!("SELECT count(*) FROM {}", quoted(table)));
+        return Some(format!("SELECT count(*) FROM {}", quoted_name(table)));
     }
-    let column = quoted(dropped.what.strip_prefix("column ")?);
-    let table = quoted(dropped.of.as_deref()?);
+    let column = quoted_name(dropped.what.strip_prefix("column ")?);
+    let table = quoted_name(dropped.of.as_deref()?);
     Some(format!("SELECT count({column}) FROM {table}"))
 }
 
@@ -113,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_of_a_dropped_table_go_with_it() {
+    fn parts_of_dropped_tables_are_not_listed() {
         let parts = |names: &[&str]| {
             let part = |name: &&str| ((*name).to_owned(), String::new());
             names.iter().map(part).collect()
@@ -123,11 +127,11 @@ mod tests {
             ("table b".to_owned(), parts(&["column y", "column z"])),
         ]);
         let after = Schema::from([("table b".to_owned(), parts(&["column z"]))]);
-        let gone = gone(&before, &after);
-        let names: Vec<&str> = gone.iter().map(|one| one.what.as_str()).collect();
+        let dropped = missing(&before, &after);
+        let names: Vec<&str> = dropped.iter().map(|one| one.what.as_str()).collect();
         assert_eq!(names, ["table a", "column y"]);
         assert_eq!(
-            count(&gone[1]).as_deref(),
+            count_query(&dropped[1]).as_deref(),
             Some(r#"SELECT count("y") FROM "b""#)
         );
     }

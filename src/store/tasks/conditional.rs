@@ -1,16 +1,18 @@
-//! Changes under a condition, which is looked at once the row is locked: nobody
-//! can change the task between the look and the change.
+//! Changes under a condition. It is checked after the row was locked, so that nobody can
+//! change the task between the check and the change.
 
 use crate::domain::{Task, TaskChanges, TaskId, UserId};
-use crate::store::dialect::{Sql, per_engine};
-use crate::store::transaction::transaction;
-use crate::store::{Store, StoreError};
+use crate::store::arg::args;
+use crate::store::connection::Connection;
+use crate::store::database::Store;
+use crate::store::error::StoreError;
+use crate::store::sql::{Sql, per_engine};
 
-use super::{DELETE, bind_update, task_of};
+use super::change::{DELETE, UPDATE, update_args};
 
 /// SQLite's transactions exclude each other from their start, so there is no row to lock.
-const LOCK: Sql = per_engine!(
-    [concat!("SELECT ", columns!(), " FROM tasks WHERE id = $1 AND user_id = $2")]
+static LOCK: Sql = per_engine!(
+    [concat!("SELECT ", task_columns!(), " FROM tasks WHERE id = $1 AND user_id = $2")]
     { postgres: " FOR UPDATE", sqlite: "" }
     => ""
 );
@@ -18,71 +20,63 @@ const LOCK: Sql = per_engine!(
 /// What became of a change under a condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conditional<T> {
-    /// The condition held, and the change is made.
+    /// The condition held, and the change was made.
     Done(T),
-    /// There is no such row, or it is somebody else's.
+    /// There is no such row, or it belongs to somebody else.
     NotFound,
     /// The condition did not hold; nothing was changed.
     Refused,
 }
 
-/// The user's task, locked, if `holds` says so of it; else the method returns what it has to.
-macro_rules! locked_if {
-    ($connection:ident, $user:expr, $id:expr, $holds:expr) => {{
-        let row = sqlx::query($connection.text(&LOCK))
-            .persistent($connection.persistent())
-            .bind($id)
-            .bind($user.as_str())
-            .fetch_optional(&mut *$connection)
-            .await?;
-        let Some(task) = row.as_ref().map(task_of).transpose()? else {
-            return Ok(Conditional::NotFound);
-        };
-        if !$holds(&task) {
-            return Ok(Conditional::Refused);
-        }
-        task
-    }};
-}
-
 impl Store {
-    /// [`Store::update_task`], if `holds` says so of the task as it is before.
+    /// [`Store::update_task`], if the task as it was before satisfies `condition`.
     pub async fn update_task_if(
         &self,
         user: &UserId,
         id: TaskId,
         changes: &TaskChanges,
-        holds: impl FnOnce(&Task) -> bool + Send,
+        condition: impl FnOnce(&Task) -> bool + Send,
     ) -> Result<Conditional<Task>, StoreError> {
-        let now = self.clock.now();
-        transaction!(self, |connection| {
-            let task = locked_if!(connection, user, id, holds);
-            if changes.is_empty() {
-                return Ok(Conditional::Done(task));
+        let args = update_args(user, id, changes, self.now(), self.dialect());
+        self.transaction(async |tx| match lock_if(tx, user, id, condition).await? {
+            Conditional::Done(_) if !changes.is_empty() => {
+                let updated = tx.run(&UPDATE, &args).await?;
+                Ok(Conditional::Done(updated.one()?))
             }
-            let row = bind_update!(connection, user, id, changes, now)
-                .fetch_one(&mut *connection)
-                .await?;
-            Ok(Conditional::Done(task_of(&row)?))
+            unchanged => Ok(unchanged),
         })
+        .await
     }
 
-    /// [`Store::delete_task`], if `holds` says so of the task as it is before.
+    /// [`Store::delete_task`], if the task as it was before satisfies `condition`.
     pub async fn delete_task_if(
         &self,
         user: &UserId,
         id: TaskId,
-        holds: impl FnOnce(&Task) -> bool + Send,
+        condition: impl FnOnce(&Task) -> bool + Send,
     ) -> Result<Conditional<()>, StoreError> {
-        transaction!(self, |connection| {
-            locked_if!(connection, user, id, holds);
-            sqlx::query(DELETE)
-                .persistent(connection.persistent())
-                .bind(id)
-                .bind(user.as_str())
-                .execute(&mut *connection)
-                .await?;
-            Ok(Conditional::Done(()))
+        self.transaction(async |tx| match lock_if(tx, user, id, condition).await? {
+            Conditional::Done(_) => {
+                tx.run(&DELETE, &args![id, user]).await?;
+                Ok(Conditional::Done(()))
+            }
+            Conditional::NotFound => Ok(Conditional::NotFound),
+            Conditional::Refused => Ok(Conditional::Refused),
         })
+        .await
     }
+}
+
+/// Locks the user's task and returns it if it satisfies `condition`.
+async fn lock_if(
+    tx: &mut Connection,
+    user: &UserId,
+    id: TaskId,
+    condition: impl FnOnce(&Task) -> bool,
+) -> Result<Conditional<Task>, StoreError> {
+    Ok(match tx.run(&LOCK, &args![id, user]).await?.optional()? {
+        None => Conditional::NotFound,
+        Some(task) if condition(&task) => Conditional::Done(task),
+        Some(_) => Conditional::Refused,
+    })
 }

@@ -1,22 +1,22 @@
-//! Lists of tasks: by page, and onward from a position.
+//! Lists of tasks: by page, and from a position on.
 
 use chrono::NaiveDate;
-use sqlx::{AssertSqlSafe, Row};
 
 use crate::domain::{Priority, Task, TaskId, Timestamp, UserId};
+use crate::store::arg::{Arg, args};
+use crate::store::database::Store;
 use crate::store::dialect::{Dialect, fold};
-use crate::store::{Store, StoreError, reading};
-
-use super::task_of;
+use crate::store::error::StoreError;
+use crate::store::sql::Sql;
 
 /// Which tasks a list shows; `None` does not filter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TaskFilter {
-    /// Part of the title or of the description, whatever its case.
+    /// Part of the title or of the description, regardless of case.
     pub search: Option<String>,
-    /// Exactly this priority.
+    /// Of exactly this priority.
     pub priority: Option<Priority>,
-    /// Done, or not.
+    /// Completed, or open.
     pub completed: Option<bool>,
     /// Due at or before the end of this UTC day.
     pub due_before: Option<NaiveDate>,
@@ -24,10 +24,10 @@ pub struct TaskFilter {
     pub due_after: Option<NaiveDate>,
 }
 
-/// A page of a list and how many tasks match in all.
+/// A page of a list, and how many tasks match in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPage {
-    /// Newest first; the higher id first among equals.
+    /// Newest first; among equals the higher id first.
     pub tasks: Vec<Task>,
     /// All that match, on every page together.
     pub total: i64,
@@ -36,50 +36,17 @@ pub struct TaskPage {
 /// A place in a list, which is ordered by these two, both descending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskPosition {
-    /// When the task there was created.
     pub created_at: Timestamp,
-    /// Its id.
     pub id: TaskId,
 }
 
-/// Tasks in a row, and where the list goes on.
+/// Consecutive tasks, and where the list continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskSlice {
-    /// Newest first; the higher id first among equals.
+    /// Newest first; among equals the higher id first.
     pub tasks: Vec<Task>,
-    /// The last of them, if there are more behind it.
+    /// The last of them, if more follow.
     pub next: Option<TaskPosition>,
-}
-
-/// Binds what [`condition`] left open to a statement whose `$1` is the user.
-macro_rules! filtered {
-    ($connection:ident, $statement:expr, $user:expr, $filter:expr) => {{
-        let filter: &TaskFilter = $filter;
-        let mut query = sqlx::query(AssertSqlSafe($statement))
-            .persistent($connection.persistent())
-            .bind($user.as_str());
-        if let Some(search) = &filter.search {
-            query = query.bind(if $connection.dialect().wants_folded() {
-                fold(search)
-            } else {
-                search.clone()
-            });
-        }
-        if let Some(priority) = filter.priority {
-            query = query.bind(priority);
-        }
-        if let Some(completed) = filter.completed {
-            query = query.bind(completed);
-        }
-        // A day beyond the range of timestamps bounds nothing that could be stored.
-        if let Some(day) = filter.due_before {
-            query = query.bind(Timestamp::end_of_day(day).unwrap_or(Timestamp::MAX));
-        }
-        if let Some(day) = filter.due_after {
-            query = query.bind(Timestamp::start_of_day(day).unwrap_or(Timestamp::MAX));
-        }
-        query
-    }};
 }
 
 impl Store {
@@ -91,33 +58,24 @@ impl Store {
         limit: i64,
         offset: i64,
     ) -> Result<TaskPage, StoreError> {
-        let page: Result<TaskPage, StoreError> = reading!(self, |connection| {
-            let statement = page_statement(filter, connection.dialect());
-            filtered!(connection, statement, user, filter)
-                .bind(limit)
-                .bind(offset)
-                .fetch_all(&mut *connection)
-                .await
-        } => |rows| {
-            let tasks = rows.iter().map(task_of).collect::<Result<Vec<_>, _>>()?;
-            // The count stands in every row, so a page without rows has none.
-            let total = match rows.first() {
-                Some(row) => row.try_get::<i64, _>(9).map_err(StoreError::from)?,
-                None => 0,
-            };
-            Ok(TaskPage { tasks, total })
-        });
-        let mut page = page?;
-        if page.tasks.is_empty() && offset > 0 {
-            page.total = Box::pin(self.tasks(user, filter, 1, 0)).await?.total;
-        }
-        Ok(page)
+        let (sql, args) = page_query(user, filter, limit, offset, self.dialect());
+        let result = self.read(&sql, &args).await?;
+        let tasks = result.all()?;
+        // Every row has the count, so a page without rows has none.
+        let total = if !tasks.is_empty() {
+            result.value("total")?
+        } else if offset > 0 {
+            Box::pin(self.tasks(user, filter, 1, 0)).await?.total
+        } else {
+            0
+        };
+        Ok(TaskPage { tasks, total })
     }
 
-    /// At most `limit` of the user's tasks that come behind `after`, or the first ones.
+    /// At most `limit` of the user's tasks that follow `after`, or the first ones.
     ///
-    /// Nothing is counted, and the index leads to the position, so that the last
-    /// page of a long list costs what the first does.
+    /// Nothing is counted, and the index leads to the position, so the last page of a long
+    /// list costs as much as the first.
     pub async fn tasks_after(
         &self,
         user: &UserId,
@@ -125,15 +83,9 @@ impl Store {
         limit: i64,
         after: Option<TaskPosition>,
     ) -> Result<TaskSlice, StoreError> {
-        let mut tasks = reading!(self, |connection| {
-            let statement = slice_statement(filter, after.is_some(), connection.dialect());
-            let mut query = filtered!(connection, statement, user, filter);
-            if let Some(position) = after {
-                query = query.bind(position.created_at).bind(position.id);
-            }
-            // One more than wanted tells whether there are more.
-            query.bind(limit + 1).fetch_all(&mut *connection).await
-        } => |rows| rows.iter().map(task_of).collect::<Result<Vec<_>, _>>())?;
+        // One more than wanted shows whether there are more.
+        let (sql, args) = slice_query(user, filter, limit + 1, after, self.dialect());
+        let mut tasks: Vec<Task> = self.read(&sql, &args).await?.all()?;
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = tasks.len() > wanted;
         tasks.truncate(wanted);
@@ -145,69 +97,114 @@ impl Store {
     }
 }
 
-/// A statement's condition with only the filters that are in use, and the number
-/// of its last parameter.
-///
-/// Bound in this order: user, search, priority, completed, `due_before`, `due_after`.
-fn condition(filter: &TaskFilter, dialect: Dialect) -> (String, usize) {
-    let mut bound = 1;
-    let mut next = || {
-        bound += 1;
-        bound
-    };
-    let mut condition = "user_id = $1".to_owned();
-    if filter.search.is_some() {
-        condition = condition + " AND " + &dialect.search_condition(next());
-    }
-    if filter.priority.is_some() {
-        condition += &format!(" AND priority = ${}{}", next(), dialect.priority_cast());
-    }
-    if filter.completed.is_some() {
-        condition += &format!(" AND completed = ${}", next());
-    }
-    if filter.due_before.is_some() {
-        condition += &format!(" AND due_date <= ${}", next());
-    }
-    if filter.due_after.is_some() {
-        condition += &format!(" AND due_date >= ${}", next());
-    }
-    (condition, bound)
+/// A condition with only the filters that are in use, and the values bound to it.
+struct Condition<'a> {
+    text: String,
+    args: Vec<Arg<'a>>,
 }
 
-/// Behind the filter's parameters: limit, offset.
-fn page_statement(filter: &TaskFilter, dialect: Dialect) -> String {
-    let (condition, bound) = condition(filter, dialect);
-    format!(
+impl<'a> Condition<'a> {
+    fn new(user: &'a UserId, filter: &'a TaskFilter, dialect: Dialect) -> Self {
+        let TaskFilter {
+            search,
+            priority,
+            completed,
+            due_before,
+            due_after,
+        } = filter;
+        let mut condition = Self {
+            text: "user_id = $1".to_owned(),
+            args: Vec::from(args![user]),
+        };
+        if let Some(search) = search {
+            let number = if dialect.wants_folded() {
+                condition.bind(fold(search))
+            } else {
+                condition.bind(search.as_str())
+            };
+            condition.and(&dialect.search_condition(number));
+        }
+        if let Some(priority) = *priority {
+            let number = condition.bind(priority);
+            condition.and(&format!("priority = ${number}{}", dialect.priority_cast()));
+        }
+        if let Some(completed) = *completed {
+            let number = condition.bind(completed);
+            condition.and(&format!("completed = ${number}"));
+        }
+        // A day beyond the range of timestamps limits nothing that could be stored.
+        if let Some(day) = *due_before {
+            let number = condition.bind(Timestamp::end_of_day(day).unwrap_or(Timestamp::MAX));
+            condition.and(&format!("due_date <= ${number}"));
+        }
+        if let Some(day) = *due_after {
+            let number = condition.bind(Timestamp::start_of_day(day).unwrap_or(Timestamp::MAX));
+            condition.and(&format!("due_date >= ${number}"));
+        }
+        condition
+    }
+
+    /// Binds a value and returns the number of its parameter.
+    fn bind(&mut self, value: impl Into<Arg<'a>>) -> usize {
+        self.args.push(value.into());
+        self.args.len()
+    }
+
+    fn and(&mut self, condition: &str) {
+        self.text.push_str(" AND ");
+        self.text.push_str(condition);
+    }
+}
+
+fn page_query<'a>(
+    user: &'a UserId,
+    filter: &'a TaskFilter,
+    limit: i64,
+    offset: i64,
+    dialect: Dialect,
+) -> (Sql, Vec<Arg<'a>>) {
+    let mut condition = Condition::new(user, filter, dialect);
+    let limit = condition.bind(limit);
+    let offset = condition.bind(offset);
+    let text = format!(
         concat!(
             "SELECT ",
-            columns!(),
+            task_columns!(),
             ", (SELECT count(*) FROM tasks WHERE {condition}) AS total
              FROM tasks WHERE {condition}
              ORDER BY created_at DESC, id DESC LIMIT ${limit} OFFSET ${offset}"
         ),
-        condition = condition,
-        limit = bound + 1,
-        offset = bound + 2,
-    )
+        condition = condition.text,
+        limit = limit,
+        offset = offset,
+    );
+    (Sql::Built(text.into()), condition.args)
 }
 
-/// Behind the filter's parameters: the position's time and id if there is one, limit.
-///
-/// Comparing the pair, rather than each of its parts, is what lets both engines
-/// start in the middle of the index.
-fn slice_statement(filter: &TaskFilter, positioned: bool, dialect: Dialect) -> String {
-    let (mut condition, mut bound) = condition(filter, dialect);
-    if positioned {
-        condition += &format!(" AND (created_at, id) < (${}, ${})", bound + 1, bound + 2);
-        bound += 2;
+/// Comparing the pair, rather than each of its parts, lets both engines start in the middle of
+/// the index.
+fn slice_query<'a>(
+    user: &'a UserId,
+    filter: &'a TaskFilter,
+    limit: i64,
+    after: Option<TaskPosition>,
+    dialect: Dialect,
+) -> (Sql, Vec<Arg<'a>>) {
+    let mut condition = Condition::new(user, filter, dialect);
+    if let Some(position) = after {
+        let created_at = condition.bind(position.created_at);
+        let id = condition.bind(position.id);
+        condition.and(&format!("(created_at, id) < (${created_at}, ${id})"));
     }
-    format!(
+    let limit = condition.bind(limit);
+    let text = format!(
         concat!(
             "SELECT ",
-            columns!(),
+            task_columns!(),
             " FROM tasks WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ${limit}"
         ),
-        condition = condition,
-        limit = bound + 1,
-    )
+        condition = condition.text,
+        limit = limit,
+    );
+    (Sql::Built(text.into()), condition.args)
 }

@@ -1,0 +1,117 @@
+//! One connection to either engine.
+
+use futures_util::{Stream, TryStreamExt as _};
+use sqlx::postgres::{PgArguments, PgQueryResult};
+use sqlx::sqlite::{SqliteArguments, SqliteQueryResult};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, SqlSafeStr,
+    SqliteConnection,
+};
+
+use super::arg::{Arg, encode};
+use super::row::{QueryResult, Row};
+use super::sql::Sql;
+
+/// An open connection.
+pub(super) enum Connection {
+    Postgres {
+        session: PgConnection,
+        /// Whether statements are prepared once and used again.
+        prepares: bool,
+    },
+    Sqlite(SqliteConnection),
+}
+
+impl Connection {
+    /// Runs a statement to its end.
+    ///
+    /// All of it is read, even if one row is wanted: sqlx's `fetch_one` and `fetch_optional`
+    /// stop SQLite's statement after the first row and drop the error of the commit that
+    /// follows, so that a full disk would lose a write that was reported as done.
+    ///
+    /// Every statement of the store is awaited here.
+    pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
+        match self {
+            Self::Postgres { session, prepares } => {
+                let args: PgArguments = encode(args).map_err(sqlx::Error::Encode)?;
+                let query = sqlx::query_with(sql.for_postgres(), args).persistent(*prepares);
+                let stream = session.fetch_many(query);
+                collect(stream, Row::Postgres, PgQueryResult::rows_affected).await
+            }
+            Self::Sqlite(connection) => {
+                let args: SqliteArguments = encode(args).map_err(sqlx::Error::Encode)?;
+                let stream = connection.fetch_many(sqlx::query_with(sql.for_sqlite(), args));
+                collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await
+            }
+        }
+    }
+
+    /// Runs a script of this program: any number of statements that take no arguments and
+    /// whose rows do not matter. PostgreSQL gets it in one exchange (the simple protocol).
+    pub async fn run_script(&mut self, script: &str) -> Result<(), sqlx::Error> {
+        self.run_text(AssertSqlSafe(script)).await
+    }
+
+    /// Starts a transaction that may write.
+    ///
+    /// PostgreSQL's isolation level is named, because a server's default may be a stricter
+    /// one, under which waiting for a locked row ends in an error. SQLite takes the write lock
+    /// at once, because a transaction that reads first may fail to get it later.
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let begin = match self {
+            Self::Postgres { .. } => "BEGIN ISOLATION LEVEL READ COMMITTED",
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+        };
+        self.run_text(begin).await
+    }
+
+    /// Ends a transaction.
+    pub async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
+        self.run_text(if commit { "COMMIT" } else { "ROLLBACK" })
+            .await
+    }
+
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Postgres { session, .. } => session.ping().await,
+            Self::Sqlite(connection) => connection.ping().await,
+        }
+    }
+
+    /// Closes the connection. The other side may already be gone, so an error is only logged.
+    pub async fn close(self) {
+        let closed = match self {
+            Self::Postgres { session, .. } => session.close().await,
+            Self::Sqlite(connection) => connection.close().await,
+        };
+        if let Err(error) = closed {
+            tracing::debug!(%error, "a database connection did not close cleanly");
+        }
+    }
+
+    async fn run_text(&mut self, text: impl SqlSafeStr) -> Result<(), sqlx::Error> {
+        let script = sqlx::raw_sql(text);
+        match self {
+            Self::Postgres { session, .. } => script.execute(session).await.map(drop),
+            Self::Sqlite(connection) => script.execute(connection).await.map(drop),
+        }
+    }
+}
+
+async fn collect<R, D>(
+    mut stream: impl Stream<Item = Result<Either<D, R>, sqlx::Error>> + Unpin,
+    row: fn(R) -> Row,
+    affected: fn(&D) -> u64,
+) -> Result<QueryResult, sqlx::Error> {
+    let mut result = QueryResult {
+        rows: Vec::new(),
+        affected: 0,
+    };
+    while let Some(step) = stream.try_next().await? {
+        match step {
+            Either::Left(done) => result.affected += affected(&done),
+            Either::Right(next) => result.rows.push(row(next)),
+        }
+    }
+    Ok(result)
+}

@@ -1,0 +1,130 @@
+//! [`Store`]: a database, whichever engine it is.
+
+use std::sync::Arc;
+
+use prometheus::Histogram;
+
+use crate::clock::Clock;
+use crate::config::DatabaseConfig;
+use crate::domain::Timestamp;
+
+use super::arg::{Arg, args};
+use super::connect_error::ConnectError;
+use super::connection::Connection;
+use super::dialect::Dialect;
+use super::engine::{Engine, Records};
+use super::error::StoreError;
+use super::last_outcome::LastOutcome;
+use super::pool::{PoolStatus, acquire_histogram};
+use super::row::QueryResult;
+use super::sql::Sql;
+use super::work;
+
+static PING: Sql = Sql::Common("SELECT 1");
+
+/// A database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    engine: Arc<Engine>,
+    records: Records,
+    clock: Clock,
+}
+
+impl Store {
+    /// Opens the database and proves that it answers. Nothing is migrated.
+    ///
+    /// A missing SQLite file is created, empty.
+    pub async fn connect(config: &DatabaseConfig, clock: Clock) -> Result<Self, ConnectError> {
+        let records = Records {
+            last_outcome: Arc::new(LastOutcome::default()),
+            acquire_seconds: acquire_histogram(),
+        };
+        Ok(Self {
+            engine: Engine::connect(config, &records).await?,
+            records,
+            clock,
+        })
+    }
+
+    /// Runs the smallest query that needs an answer.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read(&PING, &args![]).await.map(drop)
+    }
+
+    /// Whether the newest statement was answered; `None` before the first. Queries nothing.
+    #[must_use]
+    pub fn last_answer(&self) -> Option<bool> {
+        self.records.last_outcome.is_answered()
+    }
+
+    /// Connections at this moment, by pool: `main`, or `writer` and `readers`.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(&'static str, PoolStatus)> {
+        self.engine.pools()
+    }
+
+    /// Whether every connection of a pool is in use, so that the next caller has to wait.
+    #[must_use]
+    pub fn is_saturated(&self) -> bool {
+        self.pools()
+            .iter()
+            .any(|(_, pool)| pool.idle == 0 && pool.size >= pool.max)
+    }
+
+    /// The histogram of the time that callers waited for a connection.
+    #[must_use]
+    pub fn acquire_seconds(&self) -> &Histogram {
+        &self.records.acquire_seconds
+    }
+
+    /// Closes all connections. Work that still runs keeps its own until it ends.
+    pub async fn close(&self) {
+        self.engine.close().await;
+    }
+
+    /// Runs one statement that changes nothing; see [`work::read`].
+    pub(super) async fn read(
+        &self,
+        sql: &Sql,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, StoreError> {
+        work::read(self.engine.readers(), sql, args).await
+    }
+
+    /// Runs one statement and returns after its commit; see [`work::statement`].
+    pub(super) async fn write(
+        &self,
+        sql: &Sql,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, StoreError> {
+        let outcome = work::statement(self.engine.writer(), sql, args).await;
+        self.engine.after_write();
+        outcome
+    }
+
+    /// Runs several statements in one transaction; see [`work::transaction`].
+    pub(super) async fn transaction<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let outcome = work::transaction(self.engine.writer(), work).await;
+        self.engine.after_write();
+        outcome
+    }
+
+    pub(super) fn dialect(&self) -> Dialect {
+        self.engine.dialect()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("pools", &self.pools())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,222 @@
+//! The two engines: their pools, and what each needs beside them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use prometheus::Histogram;
+
+use crate::config::{
+    DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PostgresTarget, SqliteTarget,
+};
+
+use super::arg::args;
+use super::connect::{SqliteAccess, open_sqlite, wal_path};
+use super::connect_error::ConnectError;
+use super::dialect::Dialect;
+use super::last_outcome::LastOutcome;
+use super::opener::Opener;
+use super::pool::{Limits, Pool, PoolStatus};
+use super::server::ServerTraits;
+use super::sql::Sql;
+use super::work;
+
+/// Connections that were idle longer are closed: those beyond the configured number, and all
+/// of them where health probes are passive, so that a Neon database may suspend.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// The size beyond which SQLite's write-ahead log is copied back and emptied.
+const WAL_LIMIT: u64 = 16 * 1024 * 1024;
+
+static CHECKPOINT: Sql = Sql::Common("PRAGMA wal_checkpoint(TRUNCATE)");
+
+pub(super) enum Engine {
+    Postgres {
+        pool: Pool,
+        dialect: Dialect,
+    },
+    /// One writer, because SQLite has only one anyway and waiting in a queue is fairer than
+    /// its busy handler; several readers beside it.
+    Sqlite {
+        writer: Pool,
+        readers: Pool,
+        wal: WriteAheadLog,
+    },
+}
+
+/// What every pool of one store records.
+#[derive(Clone)]
+pub(super) struct Records {
+    pub last_outcome: Arc<LastOutcome>,
+    pub acquire_seconds: Histogram,
+}
+
+impl Engine {
+    /// Opens the database and proves that it answers. A missing SQLite file is created.
+    pub async fn connect(
+        config: &DatabaseConfig,
+        records: &Records,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let engine = match &config.target {
+            DatabaseTarget::Postgres(target) => {
+                let traits = ServerTraits::discover(target, config.pooler).await?;
+                Arc::new(Self::postgres(target, traits, &config.pool, records))
+            }
+            DatabaseTarget::Sqlite(target) => {
+                // Opening the writer creates the file and proves that it may be written.
+                drop(open_sqlite(target, SqliteAccess::Write).await?);
+                Arc::new(Self::sqlite(target, &config.pool, records))
+            }
+        };
+        engine.close_idle_connections(config.health_probe == HealthProbe::Active);
+        Ok(engine)
+    }
+
+    fn postgres(
+        target: &PostgresTarget,
+        traits: ServerTraits,
+        config: &PoolConfig,
+        records: &Records,
+    ) -> Self {
+        let opener = Opener::Postgres {
+            target: target.clone(),
+            traits,
+        };
+        let limits = Limits {
+            keep: config.size,
+            max: config.max(),
+            wait: config.timeout,
+            max_age: config.recycle,
+        };
+        Self::Postgres {
+            pool: records.pool(opener, limits),
+            dialect: traits.dialect,
+        }
+    }
+
+    fn sqlite(target: &SqliteTarget, config: &PoolConfig, records: &Records) -> Self {
+        let pool = |connections| {
+            let limits = Limits {
+                keep: connections,
+                max: connections,
+                wait: config.timeout,
+                // A file does not drop its connections.
+                max_age: Duration::MAX,
+            };
+            records.pool(Opener::Sqlite(target.clone()), limits)
+        };
+        Self::Sqlite {
+            writer: pool(1),
+            readers: pool(config.size.clamp(1, 4)),
+            wal: WriteAheadLog {
+                path: wal_path(&target.path),
+                checkpointing: AtomicBool::new(false),
+            },
+        }
+    }
+
+    pub fn readers(&self) -> &Pool {
+        match self {
+            Self::Postgres { pool, .. } => pool,
+            Self::Sqlite { readers, .. } => readers,
+        }
+    }
+
+    pub fn writer(&self) -> &Pool {
+        match self {
+            Self::Postgres { pool, .. } => pool,
+            Self::Sqlite { writer, .. } => writer,
+        }
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Postgres { dialect, .. } => *dialect,
+            Self::Sqlite { .. } => Dialect::SqliteFolded,
+        }
+    }
+
+    /// The pools' connections at this moment, by the pool's name.
+    pub fn pools(&self) -> Vec<(&'static str, PoolStatus)> {
+        match self {
+            Self::Postgres { pool, .. } => vec![("main", pool.status())],
+            Self::Sqlite {
+                writer, readers, ..
+            } => vec![("writer", writer.status()), ("readers", readers.status())],
+        }
+    }
+
+    /// Starts a checkpoint if SQLite's write-ahead log has outgrown [`WAL_LIMIT`].
+    ///
+    /// SQLite's automatic checkpoints cannot reset the log while a reader is active, and under
+    /// sustained load one always is.
+    pub fn after_write(self: &Arc<Self>) {
+        if let Self::Sqlite { wal, .. } = &**self
+            && wal.size() > WAL_LIMIT
+            && !wal.checkpointing.swap(true, Ordering::AcqRel)
+        {
+            let engine = Arc::clone(self);
+            tokio::spawn(async move { engine.checkpoint().await });
+        }
+    }
+
+    /// Copies SQLite's log into the database and empties it. This takes the only writer, and
+    /// waits for readers of older pages, at most as long as the busy timeout.
+    async fn checkpoint(&self) {
+        if let Self::Sqlite { writer, wal, .. } = self {
+            if let Err(error) = work::statement(writer, &CHECKPOINT, &args![]).await {
+                tracing::warn!(%error, "the write-ahead log could not be checkpointed");
+            }
+            wal.checkpointing.store(false, Ordering::Release);
+        }
+    }
+
+    /// Closes idle connections to a server for as long as the store exists.
+    fn close_idle_connections(self: &Arc<Self>, keep_some: bool) {
+        if matches!(**self, Self::Sqlite { .. }) {
+            return;
+        }
+        let engine = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(IDLE_LIMIT / 4);
+            loop {
+                tick.tick().await;
+                let Some(engine) = engine.upgrade() else {
+                    return;
+                };
+                engine.writer().close_idle(IDLE_LIMIT, keep_some);
+            }
+        });
+    }
+
+    /// Closes all connections. Work that still runs keeps its own until it ends.
+    pub async fn close(&self) {
+        self.checkpoint().await;
+        self.readers().close();
+        self.writer().close();
+    }
+}
+
+impl Records {
+    fn pool(&self, opener: Opener, limits: Limits) -> Pool {
+        let records = self.clone();
+        Pool::new(
+            opener,
+            limits,
+            records.last_outcome,
+            records.acquire_seconds,
+        )
+    }
+}
+
+pub(super) struct WriteAheadLog {
+    path: PathBuf,
+    checkpointing: AtomicBool,
+}
+
+impl WriteAheadLog {
+    fn size(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+}

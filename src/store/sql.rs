@@ -1,0 +1,55 @@
+//! Texts of statements.
+
+use std::sync::Arc;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
+
+/// The text of one statement.
+///
+/// Values are bound, never written into the text. Both engines accept `$1`, also repeated
+/// and out of order.
+#[derive(Debug, Clone)]
+pub(super) enum Sql {
+    /// A text that both engines accept.
+    Common(&'static str),
+    /// A text for each engine, made by [`per_engine!`].
+    PerEngine {
+        postgres: &'static str,
+        sqlite: &'static str,
+    },
+    /// A text that was put together for the engine in use.
+    Built(Arc<str>),
+}
+
+impl Sql {
+    pub fn for_postgres(&self) -> SqlStr {
+        match self {
+            Self::Common(text) | Self::PerEngine { postgres: text, .. } => text.into_sql_str(),
+            Self::Built(text) => AssertSqlSafe(text.clone()).into_sql_str(),
+        }
+    }
+
+    pub fn for_sqlite(&self) -> SqlStr {
+        match self {
+            Self::Common(text) | Self::PerEngine { sqlite: text, .. } => text.into_sql_str(),
+            Self::Built(text) => AssertSqlSafe(text.clone()).into_sql_str(),
+        }
+    }
+}
+
+/// Writes a statement once: the common text in brackets, followed by what differs in braces,
+/// as often as needed, and the common end after `=>`.
+macro_rules! per_engine {
+    ($([$text:expr] { postgres: $postgres:literal, sqlite: $sqlite:literal })+ => $end:expr) => {
+        $crate::store::sql::Sql::PerEngine {
+            postgres: concat!($($text, $postgres,)+ $end),
+            sqlite: concat!($($text, $sqlite,)+ $end),
+        }
+    };
+}
+pub(super) use per_engine;
+
+/// A name, quoted for both engines.
+pub(super) fn quoted_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,85 @@
+//! Creating a task.
+
+use crate::domain::{Description, NewTask, Task, Timestamp};
+use crate::store::arg::{Arg, args};
+use crate::store::database::Store;
+use crate::store::dialect::{Dialect, fold};
+use crate::store::error::{StoreError, is_rolled_back};
+use crate::store::sql::{Sql, per_engine};
+
+pub(in crate::store) static INSERT: Sql = per_engine!(
+    ["INSERT INTO tasks (user_id, title, description, priority, due_date, completed, reminder_sent, created_at, updated_at"]
+    { postgres: "", sqlite: ", title_folded, description_folded" }
+    [") VALUES ($1, $2, $3, $4"] { postgres: "::text::prioritylevel", sqlite: "" } [", $5, FALSE, FALSE, $6, $6"]
+    { postgres: "", sqlite: ", $7, $8" }
+    => concat!(") RETURNING ", task_columns!())
+);
+
+/// `created_at` is the clock's microsecond: another task of the same user with the same
+/// microsecond and the same title is next to impossible.
+static FIND_CREATED: Sql = Sql::Common(concat!(
+    "SELECT ",
+    task_columns!(),
+    " FROM tasks WHERE user_id = $1 AND created_at = $2 AND title = $3 ORDER BY id DESC LIMIT 1"
+));
+
+/// The arguments of [`INSERT`].
+pub(in crate::store) fn insert_args(
+    task: &NewTask,
+    now: Timestamp,
+    dialect: Dialect,
+) -> Vec<Arg<'_>> {
+    let NewTask {
+        user_id,
+        title,
+        description,
+        priority,
+        due_date,
+    } = task;
+    let title = title.as_str();
+    let description = description.as_ref().map(Description::as_str);
+    let mut args = Vec::from(args![
+        user_id,
+        title,
+        description,
+        *priority,
+        *due_date,
+        now
+    ]);
+    if dialect.wants_folded() {
+        args.extend(args![fold(title), description.map(fold)]);
+    }
+    args
+}
+
+impl Store {
+    /// Stores a new task and returns it.
+    ///
+    /// If the connection breaks meanwhile, it is unknown whether the task was stored. Then the
+    /// task is looked for; [`StoreError::OutcomeUnknown`] reports that even this failed.
+    pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
+        let now = self.now();
+        let args = insert_args(task, now, self.dialect());
+        match self.write(&INSERT, &args).await {
+            Ok(result) => result.one(),
+            Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
+                match self.find_created(task, now).await {
+                    Ok(Some(task)) => Ok(task),
+                    Ok(None) => Err(StoreError::ConnectionLost(lost)),
+                    Err(_) => Err(StoreError::OutcomeUnknown(lost)),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The task that was created at `now`, if it was.
+    async fn find_created(
+        &self,
+        task: &NewTask,
+        now: Timestamp,
+    ) -> Result<Option<Task>, StoreError> {
+        let args = args![&task.user_id, now, task.title.as_str()];
+        self.read(&FIND_CREATED, &args).await?.optional()
+    }
+}

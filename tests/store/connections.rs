@@ -1,0 +1,179 @@
+//! What the store's connections do under strain.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use todoctl::config::{DatabaseTarget, SqliteTarget};
+use todoctl::domain::{Description, TaskChanges};
+use todoctl::store::{StoreError, TaskFilter};
+
+use super::{on_postgres, open, task, user};
+use crate::support::{self, TestDatabase};
+
+/// Readers that never pause keep SQLite's own checkpoints from emptying the log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_small() {
+    const LIMIT: u64 = 64 * 1024 * 1024;
+    let directory = support::sqlite_dir();
+    let path = directory.path().join("todo.db");
+    let store = open(
+        DatabaseTarget::Sqlite(SqliteTarget { path: path.clone() }),
+        4,
+    )
+    .await;
+    let readers: Vec<_> = (0..2)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                loop {
+                    store
+                        .tasks(&user(), &TaskFilter::default(), 3, 0)
+                        .await
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut largest = 0;
+    let mut written = 0;
+    let mut large = task("a task with a long description");
+    // Four bytes each, and stored twice: once folded for the search.
+    large.description = Description::new(&"\u{1d11e}".repeat(1000)).unwrap();
+    let wal = path.with_extension("db-wal");
+    // More than the limit in all, so that a log that only grows would pass it.
+    while written < LIMIT + LIMIT / 4 {
+        store.create_task(&large).await.unwrap();
+        // The row's 8 kB, the table's page and the index's.
+        written += 4 * 4096;
+        largest = largest.max(std::fs::metadata(&wal).map_or(0, |file| file.len()));
+    }
+    for reader in readers {
+        reader.abort();
+    }
+    assert!(largest > 0 && largest < LIMIT, "{largest} bytes");
+    store.close().await;
+}
+
+/// A pool without a free connection is not an error of the database, and is told apart.
+#[tokio::test]
+async fn a_full_pool_is_told() {
+    let (database, store) = on_postgres(1).await;
+    // The one connection is open before somebody else locks the table.
+    store.ping().await.unwrap();
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let held = store.clone();
+    let held = tokio::spawn(async move { held.task(&user(), 1).await });
+    while !store.is_saturated() {
+        tokio::task::yield_now().await;
+    }
+    let error = store.task(&user(), 1).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::PoolTimeout {
+                in_use: 1,
+                max: 1,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(error.is_unavailable());
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    assert!(held.await.unwrap().unwrap().is_none());
+    assert!(store.task(&user(), 1).await.unwrap().is_none());
+}
+
+/// A unit of work that is dropped in its middle takes its connection with it, and no other.
+#[tokio::test]
+async fn a_dropped_call_spoils_nothing() {
+    let (database, store) = on_postgres(1).await;
+    let created = store.create_task(&task("kept")).await.unwrap();
+    let mut other = PgConnection::connect(&database.url).await.unwrap();
+    for _ in 0..5 {
+        sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let dropped = task("dropped");
+        let call = store.create_task(&dropped);
+        assert!(
+            tokio::time::timeout(Duration::from_millis(100), call)
+                .await
+                .is_err()
+        );
+        sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+        assert_eq!(
+            store.task(&user(), created.id).await.unwrap().as_ref(),
+            Some(&created)
+        );
+    }
+}
+
+/// A server that ended every session goes unnoticed by the next read.
+#[tokio::test]
+async fn reads_survive_a_restart() {
+    let (database, store) = on_postgres(4).await;
+    let created = store.create_task(&task("kept")).await.unwrap();
+    database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    assert_eq!(
+        store.task(&user(), created.id).await.unwrap(),
+        Some(created)
+    );
+}
+
+/// Nothing is begun on a store that was closed.
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let (_database, store) = on_postgres(2).await;
+    store.close().await;
+    let error = store.task(&user(), 1).await.unwrap_err();
+    assert!(matches!(error, StoreError::Closed), "{error:?}");
+}
+
+/// A row that somebody else has locked is waited for, whatever the server's own isolation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_strict_server_ends_no_wait_in_an_error() {
+    let database = TestDatabase::create().await;
+    let name = database.url.rsplit('/').next().unwrap();
+    let strict =
+        format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
+    database.execute(&strict).await;
+    let target = todoctl::config::database_url::parse(&database.url)
+        .unwrap()
+        .value;
+    let store = open(target, 4).await;
+    let id = store.create_task(&task("wanted by all")).await.unwrap().id;
+    let writers: Vec<_> = (0..4)
+        .map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let changes = TaskChanges {
+                    completed: Some(number % 2 == 0),
+                    ..TaskChanges::default()
+                };
+                for _ in 0..50 {
+                    assert!(
+                        store
+                            .update_task(&user(), id, &changes)
+                            .await
+                            .unwrap()
+                            .is_some()
+                    );
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
