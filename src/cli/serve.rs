@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use backon::{ExponentialBuilder, Retryable as _};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{ApiContext, Server};
@@ -147,7 +148,8 @@ async fn open_store(
             allow_newer,
         };
         let wait = LockWait::default();
-        let applied = wake(|| migrate::up_with(&config.direct, clock, up, wait)).await?;
+        let migrate = || migrate::up_with(&config.direct, clock, up, wait);
+        let applied = wake(migrate, MigrateError::is_transient).await?;
         for migration in applied.migrations {
             tracing::info!(
                 version = migration.version,
@@ -163,61 +165,38 @@ async fn open_store(
             );
         }
     }
-    Ok(wake(|| Store::connect(config, clock.clone())).await?)
+    let connect = || Store::connect(config, clock.clone());
+    Ok(wake(connect, ConnectError::is_transient).await?)
 }
 
-/// An error that may disappear once the database is ready.
-trait Transient {
-    fn waking(&self) -> Option<&ConnectError>;
-}
-
-impl Transient for ConnectError {
-    fn waking(&self) -> Option<&ConnectError> {
-        self.is_transient().then_some(self)
-    }
-}
-
-impl Transient for MigrateError {
-    fn waking(&self) -> Option<&ConnectError> {
-        match self {
-            Self::Connect(error) => error.waking(),
-            _ => None,
-        }
-    }
-}
-
-/// Retries with growing pauses within the budget, and logs each retry.
-async fn wake<T, E, W>(mut attempt: impl FnMut() -> W) -> Result<T, E>
+/// Retries a database that is not ready, with growing pauses and within [`WAKE_BUDGET`].
+async fn wake<T, E, W>(
+    attempt: impl FnMut() -> W,
+    is_transient: impl FnMut(&E) -> bool,
+) -> Result<T, E>
 where
     W: Future<Output = Result<T, E>>,
-    E: Transient,
+    E: std::error::Error,
 {
     let deadline = Instant::now() + WAKE_BUDGET;
-    let mut pause = Duration::from_millis(250);
-    let mut tries = 1;
-    loop {
-        let error = match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(error) => error,
-        };
-        let Some(reason) = error.waking() else {
-            return Err(error);
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left < pause {
-            return Err(error);
-        }
-        tracing::warn!(
-            tries,
-            error = %reason,
-            "the database is not ready; retrying in {} ms, giving up in {} s",
-            pause.as_millis(),
-            left.as_secs()
-        );
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(4));
-        tries += 1;
-    }
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(250))
+        .with_max_delay(Duration::from_secs(4))
+        .without_max_times();
+    attempt
+        .retry(pauses)
+        .when(is_transient)
+        .adjust(|_, pause| pause.filter(|pause| *pause <= left()))
+        .notify(|error, pause| {
+            tracing::warn!(
+                %error,
+                "the database is not ready; retrying in {} ms, giving up in {} s",
+                pause.as_millis(),
+                left().as_secs()
+            );
+        })
+        .await
 }
 
 fn log_warnings(warnings: &[Warning]) {

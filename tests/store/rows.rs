@@ -76,7 +76,7 @@ async fn a_failing_commit_is_an_error() {
         let kept = store.create_task(&task("kept")).await.unwrap();
         database
             .execute(match database {
-                Database::Sqlite { .. } => {
+                Database::Sqlite(..) => {
                     "CREATE TABLE parent (id INTEGER PRIMARY KEY);
                      CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
                      CREATE TRIGGER inserted AFTER INSERT ON tasks BEGIN INSERT INTO child VALUES (1); END;
@@ -116,7 +116,7 @@ async fn a_failing_commit_is_an_error() {
 async fn times_out_of_range_are_read_as_the_nearest_end() {
     for (database, store) in on_both_engines().await {
         let odd = match database {
-            Database::Sqlite { .. } => [
+            Database::Sqlite(..) => [
                 ("9223372036854775807", Timestamp::MAX),
                 ("253402300800000000", Timestamp::MAX),
                 ("-9223372036854775808", Timestamp::MIN),

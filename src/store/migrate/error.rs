@@ -114,6 +114,12 @@ impl FailedStatement {
 }
 
 impl MigrateError {
+    /// Whether the database may be reachable later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_transient())
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
