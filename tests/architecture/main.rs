@@ -18,7 +18,7 @@ use modules::Crate;
 /// TEMPORARY: circles that are still to be cut, each as the modules that take part in it. A circle
 /// is tolerated if all its modules are in one entry; an entry that tolerates nothing fails the test.
 const CIRCLES_TO_CUT: &[&[&str]] = &[
-    &["cli", "cli::completions", "cli::man"],
+    &["cli", "cli::completions", "cli::man", "cli::usage"],
     &["diagnostics::config", "diagnostics::config::secrets"],
     &[
         "diagnostics::database",
