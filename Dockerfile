@@ -4,9 +4,11 @@
 #   docker build -t todo-backend .
 #   docker build -t todo-backend --build-arg TODOCTL_COMMIT="$(git rev-parse HEAD)" .
 #
-# RUST_IMAGE and RUNTIME_IMAGE may name mirrors of the same images.
+# RUST_IMAGE and RUNTIME_IMAGE may name mirrors of the same images. BUILD may name an image that
+# has /todoctl already: with BuildKit nothing is compiled then.
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+ARG BUILD=build
 
 FROM ${RUNTIME_IMAGE} AS runtime
 
@@ -23,10 +25,14 @@ RUN rm -rf /rootfs/home /rootfs/root /rootfs/var/tmp /rootfs/var/cache \
     && install -d -m 0750 /data
 
 
-FROM ${RUST_IMAGE} AS build
 # Writes the list of dependencies, with their versions, into the binary: an SBOM that
 # scanners read (`cargo audit bin`, trivy, syft).
-RUN cargo install cargo-auditable --version 0.7.7 --locked --debug
+FROM ${RUST_IMAGE} AS auditable
+RUN cargo install cargo-auditable --version 0.7.7 --locked --debug --root /auditable
+
+
+FROM ${RUST_IMAGE} AS build
+COPY --from=auditable /auditable/bin/cargo-auditable /usr/local/bin/
 WORKDIR /build
 
 # The dependencies first, as a layer of their own: an edit of our code does not build
@@ -50,10 +56,13 @@ RUN touch build.rs src/main.rs src/lib.rs \
     && cp target/release/todoctl /todoctl
 
 
+FROM ${BUILD} AS compiled
+
+
 FROM scratch
 COPY --from=rootfs /rootfs/ /
 COPY --from=rootfs --chown=1000:1000 /data /data
-COPY --from=build /todoctl /usr/local/bin/todoctl
+COPY --from=compiled /todoctl /usr/local/bin/todoctl
 
 USER 1000:1000
 WORKDIR /data

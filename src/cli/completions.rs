@@ -3,10 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, output};
+use super::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -15,8 +14,8 @@ pub(super) struct Options {
     shell: Shell,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let mut command = Cli::command();
+/// `command` is the whole command line.
+pub(super) fn run(options: &Options, mut command: clap::Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut command, "todoctl", &mut script);
     let script = String::from_utf8(script).context("the script is not UTF-8")?;
@@ -26,7 +25,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn every_script_contains_every_command() {

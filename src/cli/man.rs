@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::CommandFactory;
 
-use super::{Cli, output};
+use super::output;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -15,8 +14,8 @@ pub(super) struct Options {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let command = Cli::command();
+/// `command` is the whole command line.
+pub(super) fn run(options: &Options, command: clap::Command) -> anyhow::Result<ExitCode> {
     if let Some(directory) = &options.dir {
         let failed = || format!("cannot write the manual pages to {}", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
@@ -34,7 +33,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[test]
     fn every_command_has_a_page() {
@@ -43,7 +45,7 @@ mod tests {
         let options = Options {
             dir: Some(pages.clone()),
         };
-        run(&options).unwrap();
+        run(&options, Cli::command()).unwrap();
         let named = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
         assert!(named("todoctl.1").contains("todoctl"));
         for command in Cli::command().get_subcommands() {

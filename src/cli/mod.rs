@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod completions;
 mod config;
@@ -102,8 +102,8 @@ enum Command {
 
 /// Parses the command line of this process and runs its command.
 pub fn main() -> anyhow::Result<ExitCode> {
-    match usage::parse()? {
-        Parsed::Run(cli) => run(&cli),
+    match usage::parse(&Cli::command())? {
+        Parsed::Run(matches) => run(&Cli::from_arg_matches(&matches)?),
         Parsed::Show(text) => output::data(text.trim_end()).map(|()| ExitCode::SUCCESS),
         Parsed::Nothing(help) => {
             output::note(help.trim_end());
@@ -127,8 +127,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => block_on(config::run(command, &lenient())),
         Command::Session(command) => block_on(session::run(command, &context()?)),
         Command::Openapi => openapi::run(),
-        Command::Completions(options) => completions::run(options),
-        Command::Man(options) => man::run(options),
+        Command::Completions(options) => completions::run(options, Cli::command()),
+        Command::Man(options) => man::run(options, Cli::command()),
     }
 }
 

@@ -3,32 +3,31 @@
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser as _};
+use clap::{ArgMatches, Command};
 
-use super::Cli;
 use super::hint::Hint;
 use super::output::stdout_has_colour;
 
 /// What the command line asks for.
 pub(crate) enum Parsed {
-    Run(Cli),
+    Run(ArgMatches),
     /// `--help`, `--version` or `help`: a text for stdout.
     Show(String),
     /// No subcommand: the help, for stderr.
     Nothing(String),
 }
 
-/// Parses the command line of this process.
-pub(crate) fn parse() -> Result<Parsed, Hint> {
-    let error = match Cli::try_parse() {
-        Ok(cli) => return Ok(Parsed::Run(cli)),
+/// Parses the arguments of this process as `command` declares them.
+pub(crate) fn parse(command: &Command) -> Result<Parsed, Hint> {
+    let error = match command.clone().try_get_matches() {
+        Ok(matches) => return Ok(Parsed::Run(matches)),
         Err(error) => error,
     };
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Ok(Parsed::Nothing(error.render().to_string()));
     }
     if error.use_stderr() {
-        return Err(explained(&error, std::env::args_os().skip(1)));
+        return Err(explained(command, &error, std::env::args_os().skip(1)));
     }
     let text = error.render();
     Ok(Parsed::Show(if stdout_has_colour() {
@@ -38,7 +37,11 @@ pub(crate) fn parse() -> Result<Parsed, Hint> {
     }))
 }
 
-fn explained(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Hint {
+fn explained(
+    command: &Command,
+    error: &clap::Error,
+    arguments: impl Iterator<Item = OsString>,
+) -> Hint {
     let text = error.render().to_string();
     let mut what = String::new();
     let mut tips = Vec::new();
@@ -50,7 +53,7 @@ fn explained(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> 
             tips.extend(lines.map(|line| line.trim().trim_start_matches("tip: ").to_owned()));
         }
     }
-    let help = format!("{} --help", command_of(arguments));
+    let help = format!("{} --help", command_of(command, arguments));
     if tips.is_empty() {
         Hint::new(what, help)
     } else {
@@ -59,13 +62,12 @@ fn explained(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> 
 }
 
 /// The innermost subcommand that the arguments name.
-fn command_of(arguments: impl Iterator<Item = OsString>) -> String {
-    let mut command = Cli::command();
+fn command_of(mut command: &Command, arguments: impl Iterator<Item = OsString>) -> String {
     let mut path = command.get_name().to_owned();
     for argument in arguments {
         if let Some(inner) = command.find_subcommand(&argument) {
             path = format!("{path} {}", inner.get_name());
-            command = inner.clone();
+            command = inner;
         }
     }
     path
@@ -73,13 +75,17 @@ fn command_of(arguments: impl Iterator<Item = OsString>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
+    use crate::cli::Cli;
 
     #[track_caller]
     fn check(arguments: &[&str], what: &str, remedy: &str) {
+        let command = Cli::command();
         let whole = ["todoctl"].iter().chain(arguments);
-        let error = Cli::try_parse_from(whole).unwrap_err();
-        let hint = explained(&error, arguments.iter().map(OsString::from));
+        let error = command.clone().try_get_matches_from(whole).unwrap_err();
+        let hint = explained(&command, &error, arguments.iter().map(OsString::from));
         assert_eq!(hint.to_string(), what);
         assert_eq!(hint.remedy, remedy);
     }

@@ -45,14 +45,18 @@ class Project:
     def compose_v2(self, *arguments, **options):
         return self.run("docker", "compose", *arguments, **options).stdout
 
-    def remove(self):
+    def remove(self, compiled=False):
+        """Removes the containers and their data; what cargo has compiled only when told."""
         for name in FIXED_NAMES:
             docker("rm", "-f", "-v", name, check=False)
         secrets_given = dict.fromkeys(support.new_secrets(), "unused")
         self.compose("-f", "docker-compose.fullstack.yml", "--profile", "all", "down", "-v",
                      "--remove-orphans", check=False, env=secrets_given)
-        keep = [] if os.environ.get("TODOCTL_DOCKER_KEEP") == "1" else ["-v"]
-        self.compose("--profile", "postgres", "down", *keep, "--remove-orphans", check=False)
+        self.compose("--profile", "postgres", "down", "--remove-orphans", check=False)
+        volumes = ["todo-data", "todo-postgres"]
+        if compiled:
+            volumes += ["cargo-target", "cargo-registry"]
+        docker("volume", "rm", "-f", *(f"{LABEL}_{name}" for name in volumes), check=False)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -131,7 +135,7 @@ def project(tmp_path_factory):
     folder.mkdir()
     copy_project(folder)
     yield Project(folder)
-    Project(folder).remove()
+    Project(folder).remove(compiled=os.environ.get("TODOCTL_DOCKER_KEEP") != "1")
 
 
 @pytest.fixture(scope="session")

@@ -69,8 +69,9 @@ def new_secrets():
 class Api:
     """A daemon's API, called as the trusted service for one user. A connection a call."""
 
-    def __init__(self, host, port, token, user="docker-test"):
+    def __init__(self, host, port, token, user="docker-test", container=None):
         self.host, self.port, self.token, self.user = host, port, token, user
+        self.container = container
 
     def call(self, method, path, body=None, timeout=25):
         """(status, body); the body is parsed if it is JSON."""
@@ -97,9 +98,12 @@ class Api:
             return None
 
     def wait(self, path="/health", seconds=30):
-        """Waits for a 200."""
-        until(f"200 from {path} on {self.host}:{self.port}", lambda: self.status(path) == 200,
-              seconds, 0.02)
+        """Waits for a 200. A container that is started again may get another address."""
+        def answers():
+            if self.container:
+                self.host = self.container.ip
+            return self.host and self.status(path) == 200
+        until(f"200 from {path} on port {self.port}", answers, seconds, 0.02)
 
     def create(self, title):
         status, body = self.call("POST", "/tasks/", {"title": title})
@@ -139,7 +143,7 @@ class Container:
         return self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
 
     def api(self, token="", port=8000):
-        return Api(self.ip, port, token)
+        return Api(self.ip, port, token, container=self)
 
     def logs(self, tail="all"):
         return docker("logs", "--tail", tail, self.name, check=False)

@@ -74,13 +74,13 @@ def test_grafana_is_provisioned_with_what_is_there():
 class Prometheus:
     """A Prometheus server, asked over its API."""
 
-    def __init__(self, address):
-        self.address = address
+    def __init__(self, container):
+        self.container = container
 
     def query(self, expression):
         """The values of an instant query."""
         form = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"http://{self.address}:9090/api/v1/query?{form}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://{self.container.ip}:9090/api/v1/query?{form}", timeout=10) as answer:
             result = json.load(answer)["data"]["result"]
         return [float(one["value"][1]) for one in result]
 
@@ -114,7 +114,7 @@ def prometheus(image, prometheus_image, network, postgres, tmp_path_factory):
         docker("restart", daemon.name)
         api = daemon.api(values["SERVICE_AUTH_TOKEN"])
         api.wait()
-        one = Prometheus(server.ip)
+        one = Prometheus(server)
         until("Prometheus answers", lambda: answers(one), 30)
         with Load(api, clients=4):
             deadline = time.monotonic() + 20

@@ -393,6 +393,27 @@ fn pending_migrations_are_told() {
     );
 }
 
+/// `TODOCTL_COMMIT` is what the build script puts into the version.
+#[test]
+fn a_build_is_told_its_commit() {
+    let directory = support::sqlite_dir();
+    let script = directory.path().join("build");
+    let compiled = Command::new("rustc")
+        .args(["--edition", "2024", "build.rs", "-o"])
+        .arg(&script)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("CARGO_PKG_VERSION", "1.2.3")
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let output = Command::new(&script)
+        .env("TODOCTL_COMMIT", "0123456789abcdef")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("TODOCTL_VERSION=1.2.3 (0123456)\n"), "{said}");
+}
+
 /// `todoctl --version` is the package's version; a debug build does not ask git.
 #[test]
 fn version() {
