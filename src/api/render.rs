@@ -10,6 +10,9 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
+use crate::store::known_message;
+use crate::store::messages::KnownMessage;
+
 use super::allowance::Allowance;
 use super::auth::CallerKind;
 use super::context::ApiContext;
@@ -170,6 +173,12 @@ impl Line {
         let caller = caller.map_or("-", CallerKind::as_str);
         let cause = error.and_then(ApiError::cause);
         let error_text = cause.as_deref();
+        let known = error
+            .filter(|_| self.status.is_server_error())
+            .and_then(|error| known_message(error));
+        let known_id = known.map(|known| known.id);
+        let remedy = known.map(KnownMessage::remedy);
+        let remedy = remedy.as_deref();
         macro_rules! line {
             ($level:ident, $message:literal) => {
                 tracing::$level!(
@@ -180,6 +189,8 @@ impl Line {
                     duration_ms,
                     caller,
                     error = error_text,
+                    known_message = known_id,
+                    remedy,
                     $message
                 )
             };

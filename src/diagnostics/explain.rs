@@ -27,8 +27,15 @@ const GENERAL: [&str; 4] = [
     "if the message came from PostgreSQL or a pooler, read its log",
 ];
 
-/// Fields of a JSON log line that hold messages, the most specific first.
-const FIELDS: [&str; 5] = ["error", "cause", "reason", "message", "msg"];
+/// Fields of a JSON log line that hold messages or ids of the catalogue, the most specific first.
+const FIELDS: [&str; 6] = [
+    "known_message",
+    "error",
+    "cause",
+    "reason",
+    "message",
+    "msg",
+];
 
 /// Explains `text`, one message or several lines of a log: the last known one counts.
 #[must_use]

@@ -50,7 +50,7 @@ async fn a_bad_configuration_is_a_row_and_the_rest_is_skipped() {
             ("database.migrations", Outcome::Skip),
         ]
     );
-    assert!(checks[0].detail.starts_with("DATABASE_URL: "));
+    assert!(checks[0].detail.starts_with("DATABASE_URL "));
     assert!(checks[0].remedy.is_some());
     assert_eq!(checks[1].detail, "skipped because database.url failed");
 }
