@@ -166,7 +166,7 @@ impl Authenticator {
         }
     }
 
-    /// Contract 2.2: the service token, and the user in `X-User-ID`.
+    /// contract 2.2: the service token, and the user in `X-User-ID`.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         match bearer(headers) {
             None => Err(ApiError::NotAuthenticated),
@@ -175,7 +175,7 @@ impl Authenticator {
         }
     }
 
-    /// Contract 2.3: the same in a header of its own, and without a challenge on failure.
+    /// contract 2.3: the same in a header of its own, and without a challenge on failure.
     fn key_service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         let mut tokens = headers.get_all(X_SERVICE_AUTH).iter();
         match (tokens.next(), tokens.next()) {
@@ -199,7 +199,7 @@ impl Authenticator {
         self.jwts.signer().ok_or(ApiError::NoTokenIssuer)
     }
 
-    /// Contract 13: a session token from `todoctl_sessions`, or one that the auth server accepts.
+    /// contract 13: a session token from `todoctl_sessions`, or one that the auth server accepts.
     async fn session(&self, token: &[u8], store: &Store) -> Result<UserId, ApiError> {
         let token = std::str::from_utf8(token).map_err(|_| ApiError::InvalidToken)?;
         let user: Result<Option<UserId>, StoreError> =
@@ -265,7 +265,7 @@ mod tests {
         bearer(&headers).map(<[u8]>::to_vec)
     }
 
-    /// Contract 2.1: the scheme word in any case, several spaces.
+    /// contract 2.1: the scheme word in any case, several spaces.
     #[test]
     fn bearer_values() {
         for value in ["Bearer abc", "bearer  abc", "BEARER   abc "] {

@@ -169,7 +169,7 @@ mod tests {
         Preconditions::of(&headers).unwrap()
     }
 
-    /// Contract 13, RFC 9110, 8.8.3.2: a weak tag never matches strongly.
+    /// contract 13, RFC 9110, 8.8.3.2: a weak tag never matches strongly.
     #[test]
     fn comparison() {
         let tag = HeaderValue::from_static("\"a,b\"");

@@ -81,7 +81,7 @@ mod tests {
         SignedPosition::decode(text)?.verify(user)
     }
 
-    /// Contract 13: a cursor is accepted only unaltered, and only from the user it was written for.
+    /// contract 13: a cursor is accepted only unaltered, and only from the user it was written for.
     #[test]
     fn round_trip_and_tampering() {
         let alice = UserId::new("alice").unwrap();

@@ -340,7 +340,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-/// Contract section 5: the errors of any path below it too.
+/// contract section 5: the errors of any path below it too.
 pub(super) static SUBTREES: &[Subtree] = &[Subtree {
     path: "/api/user-api-keys",
     cache: CachePolicy::NeverStore,

@@ -127,7 +127,7 @@ pub(super) enum RateLimit {
     /// `AUTH_FAILURES_PER_MINUTE`.
     #[error("Too many wrong credentials")]
     AuthFailures,
-    /// Contract 5.2.
+    /// contract 5.2.
     #[error("Too many attempts to save an API key")]
     KeyAttempts,
 }
@@ -312,21 +312,22 @@ impl ApiError {
         )
     }
 
-    /// What the log says beyond the status: the source with its own sources, if there is one.
+    /// What the log says beyond the status: the source with its own sources. Server errors without
+    /// a source are logged with the text that the client reads.
     pub fn cause(&self) -> Option<String> {
-        let mut next = std::error::Error::source(self);
         let mut text: Option<String> = None;
+        let mut next = std::error::Error::source(self);
         while let Some(error) = next {
             let own = error.to_string();
-            match &mut text {
-                None => text = Some(own),
-                // Many errors repeat their source's text.
-                Some(text) if text.contains(&own) => {}
-                Some(text) => *text = format!("{text}: {own}"),
-            }
+            text = Some(match text {
+                None => own,
+                // Many errors repeat the text of their source.
+                Some(text) if text.contains(&own) => text,
+                Some(text) => format!("{text}: {own}"),
+            });
             next = error.source();
         }
-        text
+        text.or_else(|| self.status().is_server_error().then(|| self.to_string()))
     }
 }
 

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::domain::{Description, Priority, Title, UserId};
 
-    /// Contract 13: every field of a task counts, and one that is absent does not.
+    /// contract 13: every field of a task counts, and one that is absent does not.
     #[test]
     fn the_digest_covers_every_field() {
         let task = NewTask {

@@ -32,7 +32,7 @@ pub(super) struct Outcome {
 
 type Headers = &'static [(HeaderName, HeaderValue)];
 
-/// Contract section 8.
+/// contract section 8.
 pub(super) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
     (
         STRICT_TRANSPORT_SECURITY,
@@ -70,7 +70,7 @@ static PRIVATE_NO_CACHE: [(HeaderName, HeaderValue); 2] = [
     (VARY, HeaderValue::from_static("Authorization, X-User-ID")),
 ];
 
-/// Contract section 5.
+/// contract section 5.
 static NEVER_STORE: [(HeaderName, HeaderValue); 3] = [
     (
         CACHE_CONTROL,

@@ -1,4 +1,4 @@
-//! What no client can cause: a panic, a handler that never ends.
+//! What no client can cause: a handler that panics, fails or never ends.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::api::head::X_REQUEST_ID;
 use crate::api::render::SECURITY_HEADERS;
 use crate::clock::Clock;
 use crate::config::{Config, Source};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 async fn panics(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     panic!("as a handler might")
@@ -24,6 +24,15 @@ async fn panics(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
 
 async fn hangs(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     std::future::pending().await
+}
+
+async fn fails(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+    tracing::warn!("on the way");
+    Err(StoreError::Closed.into())
+}
+
+async fn loses_track(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+    Err(ApiError::OutcomeUnknown(Some(StoreError::Closed)))
 }
 
 const DEFAULT: Options = Options {
@@ -61,6 +70,8 @@ static ENDPOINTS: &[Endpoint] = &[
     ),
     endpoint("/hangs/harmlessly", handler!(Open, hangs), DEFAULT),
     endpoint("/secret/panics", handler!(Open, panics), DEFAULT),
+    endpoint("/fails", handler!(Open, fails), DEFAULT),
+    endpoint("/loses-track", handler!(Open, loses_track), DEFAULT),
 ];
 
 static SUBTREES: &[Subtree] = &[Subtree {
@@ -159,4 +170,66 @@ async fn subtrees_cover_errors() {
     }
     let answered = post("/secrets", ("Accept", "*/*")).await;
     assert!(!answered.headers.contains_key("pragma"));
+}
+
+/// Collects a log.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log lines of a request with the id `r-1`, as JSON.
+async fn logged(path: &str) -> Vec<Value> {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_writer(move || writer.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    post(path, ("X-Request-ID", "r-1")).await;
+    drop(guard);
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    lines
+        .filter(|line: &Value| line.to_string().contains("r-1"))
+        .collect()
+}
+
+/// The cause of every error is logged with the request's id, whatever the status.
+#[tokio::test]
+async fn causes_reach_the_log() {
+    for (path, status, level) in [("/fails", 503, "WARN"), ("/loses-track", 409, "INFO")] {
+        let lines = logged(path).await;
+        let line = lines.last().unwrap();
+        assert_eq!(line["request_id"], "r-1");
+        assert_eq!(line["status"], status);
+        assert_eq!(line["level"], level);
+        assert_eq!(line["error"], StoreError::Closed.to_string());
+    }
+    let lines = logged("/secret/panics").await;
+    assert_eq!(lines[0]["level"], "ERROR");
+    assert_eq!(
+        lines[0]["error"],
+        "the handler panicked: as a handler might"
+    );
+}
+
+/// What a handler logs itself is in a span with the request's id.
+#[tokio::test]
+async fn handlers_log_with_the_request_id() {
+    let lines = logged("/fails").await;
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["message"], "on the way");
+    assert_eq!(lines[0]["spans"][0]["request_id"], "r-1");
 }
