@@ -356,3 +356,6 @@ async fn openapi(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     let json = HeaderValue::from_static("application/json");
     Ok(docs::file(json, TEXT.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;
