@@ -26,56 +26,23 @@ pub(super) enum Row {
 impl Row {
     /// The value of the column `name`.
     pub fn get<T: Value>(&self, name: &str) -> Result<T, sqlx::Error> {
-        Columns::of(self).get(name)
+        self.at(self.position(name)?, name)
     }
 
-    fn is_named(&self, index: usize, name: &str) -> bool {
-        let found = match self {
-            Self::Postgres(row) => row.columns().get(index).map(sqlx::Column::name),
-            Self::Sqlite(row) => row.columns().get(index).map(sqlx::Column::name),
-        };
-        found == Some(name)
-    }
-
-    fn index_of(&self, name: &str) -> Result<usize, sqlx::Error> {
+    fn position(&self, name: &str) -> Result<usize, sqlx::Error> {
         match self {
             Self::Postgres(row) => name.index(row),
             Self::Sqlite(row) => name.index(row),
         }
     }
 
-    fn at<T: Value>(&self, index: usize) -> Result<T, sqlx::Error> {
-        match self {
-            Self::Postgres(row) => row.try_get(index),
-            Self::Sqlite(row) => row.try_get(index),
-        }
-    }
-}
-
-/// Reads the columns of a row by their names.
-///
-/// Most readers take the columns in the order of the statement, so the column after the last
-/// one is compared first. Looking the name up in the driver's hash map costs several times as
-/// much, which long lists would feel.
-pub(super) struct Columns<'r> {
-    row: &'r Row,
-    next: usize,
-}
-
-impl<'r> Columns<'r> {
-    fn of(row: &'r Row) -> Self {
-        Self { row, next: 0 }
-    }
-
-    /// The value of the column `name`.
-    pub fn get<T: Value>(&mut self, name: &str) -> Result<T, sqlx::Error> {
-        let index = if self.row.is_named(self.next, name) {
-            self.next
-        } else {
-            self.row.index_of(name)?
+    /// The value of the column `name`, which is at `position`.
+    fn at<T: Value>(&self, position: usize, name: &str) -> Result<T, sqlx::Error> {
+        let value = match self {
+            Self::Postgres(row) => row.try_get(position),
+            Self::Sqlite(row) => row.try_get(position),
         };
-        self.next = index + 1;
-        self.row.at(index).map_err(|error| match error {
+        value.map_err(|error| match error {
             // The driver names the position.
             sqlx::Error::ColumnDecode { source, .. } => sqlx::Error::ColumnDecode {
                 index: name.to_owned(),
@@ -86,11 +53,38 @@ impl<'r> Columns<'r> {
     }
 }
 
+/// Reads the columns of a row by their names.
+///
+/// The driver looks a name up in a hash map, which takes a quarter of the time that decoding a
+/// long list takes. So the positions are looked up for the first row, in the order in which
+/// the columns are read, and used again for the rows after it.
+pub(super) struct Columns<'r> {
+    row: &'r Row,
+    positions: &'r mut Vec<usize>,
+    read: usize,
+}
+
+impl Columns<'_> {
+    /// The value of the column `name`.
+    pub fn get<T: Value>(&mut self, name: &str) -> Result<T, sqlx::Error> {
+        let position = if let Some(&position) = self.positions.get(self.read) {
+            position
+        } else {
+            let position = self.row.position(name)?;
+            self.positions.push(position);
+            position
+        };
+        self.read += 1;
+        self.row.at(position, name)
+    }
+}
+
 /// A type that a row is read into.
 pub(super) trait FromRow: Sized {
     /// The table that the row comes from, for the error about one that cannot be read.
     const TABLE: &'static str;
 
+    /// Reads the same columns in the same order for every row.
     fn from_row(columns: &mut Columns<'_>) -> Result<Self, sqlx::Error>;
 }
 
@@ -142,17 +136,20 @@ pub(super) struct QueryResult {
 impl QueryResult {
     /// Every row.
     pub fn all<T: FromRow>(&self) -> Result<Vec<T>, StoreError> {
+        let mut positions = Vec::new();
+        let read = |row| read(row, &mut positions);
         self.rows.iter().map(read).collect()
     }
 
     /// The first row, if there is one.
     pub fn optional<T: FromRow>(&self) -> Result<Option<T>, StoreError> {
+        let read = |row| read(row, &mut Vec::new());
         self.rows.first().map(read).transpose()
     }
 
     /// The first row.
     pub fn one<T: FromRow>(&self) -> Result<T, StoreError> {
-        read(self.first()?)
+        read(self.first()?, &mut Vec::new())
     }
 
     /// The column `name` of every row.
@@ -171,7 +168,12 @@ impl QueryResult {
 }
 
 /// Reads a row; the error names it, so that it can be found and corrected.
-fn read<T: FromRow>(row: &Row) -> Result<T, StoreError> {
-    T::from_row(&mut Columns::of(row))
+fn read<T: FromRow>(row: &Row, positions: &mut Vec<usize>) -> Result<T, StoreError> {
+    let mut columns = Columns {
+        row,
+        positions,
+        read: 0,
+    };
+    T::from_row(&mut columns)
         .map_err(|source| StoreError::corrupt(T::TABLE, row.get("id").unwrap_or(0), source))
 }

@@ -1,7 +1,7 @@
 //! The store without HTTP around it.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -68,19 +68,15 @@ fn task(title: &str) -> NewTask {
 /// A way into a store's database past the store.
 enum Database {
     Postgres(TestDatabase),
-    Sqlite(
-        PathBuf,
-        #[expect(dead_code, reason = "its directory is removed when it is dropped")]
-        tempfile::TempDir,
-    ),
+    Sqlite(tempfile::TempDir),
 }
 
 impl Database {
     async fn execute(&self, sql: &str) {
         match self {
             Self::Postgres(database) => database.execute(sql).await,
-            Self::Sqlite(path, _) => {
-                let mut connection = sqlite(path).await;
+            Self::Sqlite(directory) => {
+                let mut connection = sqlite(directory.path()).await;
                 let statement = sqlx::raw_sql(AssertSqlSafe(sql));
                 statement.execute(&mut connection).await.unwrap();
             }
@@ -100,8 +96,8 @@ impl Database {
                 .await
                 .unwrap()
             }
-            Self::Sqlite(path, _) => {
-                let mut connection = sqlite(path).await;
+            Self::Sqlite(directory) => {
+                let mut connection = sqlite(directory.path()).await;
                 sqlx::query_scalar("SELECT name FROM pragma_table_info($1)")
                     .bind(table)
                     .fetch_all(&mut connection)
@@ -113,20 +109,22 @@ impl Database {
     }
 }
 
-async fn sqlite(path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(path);
+const FILE: &str = "todo.db";
+
+async fn sqlite(directory: &Path) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(directory.join(FILE));
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 
 /// A migrated store on each engine.
 async fn on_both_engines() -> [(Database, Store); 2] {
     let directory = support::sqlite_dir();
-    let path = directory.path().join("todo.db");
-    let target = DatabaseTarget::Sqlite(SqliteTarget { path: path.clone() });
+    let path = directory.path().join(FILE);
+    let target = DatabaseTarget::Sqlite(SqliteTarget { path });
     let sqlite = open(target, 2).await;
     let (database, postgres) = on_postgres(2).await;
     [
-        (Database::Sqlite(path, directory), sqlite),
+        (Database::Sqlite(directory), sqlite),
         (Database::Postgres(database), postgres),
     ]
 }
