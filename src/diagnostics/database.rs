@@ -15,6 +15,7 @@ mod network;
 mod pooler;
 mod questions;
 mod server;
+mod settings;
 mod tls;
 
 /// A suspended database needs 10 to 15 s to wake up.
@@ -87,7 +88,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "database.settings",
         "Settings",
-        run!(Server, server::settings),
+        run!(Server, settings::settings),
     )
     .needs(QUERY)
     .taking_turns(),

@@ -103,7 +103,7 @@ def test_profile_postgres_and_the_mounted_env_file(project, api):
         project.compose("down")
         project.compose("--profile", "postgres", "up", "-d")
         api.wait(seconds=120)
-        assert "PostgreSQL" in todoctl(project, "db", "check")
+        assert "PostgreSQL" in todoctl(project, "db", "check", "--verbose")
         real = Api("127.0.0.1", 8000, values["SERVICE_AUTH_TOKEN"])
         real.create("on PostgreSQL, in development")
         environment = docker("inspect", "-f", "{{.Config.Env}}", CONTAINER)
