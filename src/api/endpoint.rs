@@ -31,14 +31,14 @@ pub struct Endpoint {
     pub(super) doc: &'static str,
     /// Who may call, what the request holds, and the function that answers.
     pub(super) handler: Handler,
-    /// The answers of its own; those that follow from access and inputs are added.
+    /// Its own answers. Those that follow from access and inputs are added to the document.
     pub(super) answers: &'static [Answer],
     pub(super) options: Options,
 }
 
-/// What few endpoints need.
+/// Settings that most endpoints leave at their defaults.
 pub(super) struct Options {
-    /// Headers and cookies that it reads beside its inputs and the credentials.
+    /// Headers and cookies that the handler reads itself.
     pub headers: &'static [&'static Declaration],
     pub cache: CachePolicy,
     pub on_timeout: OnTimeout,
@@ -61,15 +61,15 @@ pub(super) struct Subtree {
 /// What caches may keep of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CachePolicy {
-    /// Nothing is said about it.
+    /// No cache headers.
     Unspecified,
-    /// RFC 9111: no cache may store a successful answer.
+    /// Successful answers must not be stored.
     NoStore,
-    /// It may be stored, and is asked about before each use.
+    /// May be stored, but has to be revalidated before each use.
     Revalidate,
-    /// The same for the caller's own cache alone: the answer depends on the credentials.
+    /// The same, for the caller's own cache alone: the answer depends on the credentials.
     RevalidatePrivate,
-    /// Every form of "do not store" that a browser or a proxy has ever known, on errors too
+    /// Must not be stored, said in every way that browsers and proxies understand, on errors too
     /// (contract section 5).
     NeverStore,
 }
@@ -79,7 +79,7 @@ pub(super) enum CachePolicy {
 pub(super) enum OnTimeout {
     /// 503: the request can be repeated.
     Unavailable,
-    /// 409: a repeat might do it twice. A request with the header `unless` can be repeated.
+    /// 409: a repeat might do the work twice. A request with the header `unless` can be repeated.
     OutcomeUnknown { unless: &'static str },
 }
 
@@ -142,7 +142,7 @@ impl Answer {
     }
 }
 
-/// One request as its handler sees it. `C` is `()` where nobody has to say who they are.
+/// One request as its handler sees it. `C` is `()` for endpoints without authentication.
 pub(super) struct Call<C = Caller> {
     pub context: ApiContext,
     pub head: Arc<Head>,
@@ -187,13 +187,13 @@ impl Handler {
 pub(super) enum Run {
     /// Anyone.
     Open(fn(Call<()>, RawInputs) -> Answered),
-    /// Whoever has a refresh token, which the handler checks. It is a cookie.
+    /// The holder of a refresh token in a cookie. The handler checks it.
     RefreshCookie(fn(Call<()>, RawInputs) -> Answered),
     /// Callers with one of these credentials.
     Restricted(Access, fn(Call, RawInputs) -> Answered),
 }
 
-/// What a handler reads of a request.
+/// What a handler reads from a request.
 pub(super) struct InputDeclarations {
     pub path: Option<&'static Declaration>,
     pub query: Option<&'static Declaration>,

@@ -134,10 +134,18 @@ impl App {
         };
         // A client that hung up needs no response.
         let _ = client.send(render(context, &head, &found, outcome));
-        if is_late && tokio::time::timeout(HANDLER_GRACE, work).await.is_err() {
+        if is_late {
+            let error = match tokio::time::timeout(HANDLER_GRACE, work).await {
+                Ok(Ok(Ok(_))) => None,
+                Ok(Ok(Err(error))) => Some(error.cause().unwrap_or_else(|| error.to_string())),
+                Ok(Err(_)) => Some("it panicked".to_owned()),
+                Err(_) => Some("it did not end and was stopped".to_owned()),
+            };
             tracing::warn!(
                 request_id = head.request_id(),
-                "the work of a request that timed out did not end and was stopped"
+                duration_ms = started.elapsed().as_millis(),
+                error,
+                "the work of a request that timed out is over"
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::endpoints::{ENDPOINTS, SUBTREES};
+use crate::api::input::Declaration;
 
 fn find(method: &Method, path: &str) -> Found {
     Router::new(ENDPOINTS, SUBTREES).unwrap().find(method, path)
@@ -28,6 +29,24 @@ fn conflicts_are_found() {
         Err(RouteError::Twice { .. })
     ));
     Router::new(ENDPOINTS, SUBTREES).unwrap();
+}
+
+/// A handler reads the variable segment of its own path, and has an operation id of its own.
+#[test]
+fn handlers_fit_their_paths() {
+    let mut names = std::collections::BTreeSet::new();
+    for endpoint in ENDPOINTS {
+        let path = endpoint.path;
+        let declared = endpoint.handler.inputs.path.map(Declaration::parameters);
+        let declared: Vec<String> = declared
+            .into_iter()
+            .flatten()
+            .map(|parameter| parameter.name)
+            .collect();
+        let variable: Vec<&str> = variable(path).into_iter().collect();
+        assert_eq!(declared, variable, "{path}");
+        assert!(names.insert(endpoint.handler.name()), "{path}");
+    }
 }
 
 /// contract 1.3: both slash forms; a doubled slash is another path; case counts.
