@@ -60,8 +60,8 @@ pub(crate) struct Declaration {
 pub(crate) struct Field {
     pub name: &'static str,
     pub is_required: bool,
-    doc: &'static str,
-    note: &'static str,
+    /// A doc comment, the rules of the type, and the meaning of null.
+    description: [&'static str; 3],
     schema: fn() -> RefOr<Schema>,
 }
 
@@ -137,8 +137,7 @@ impl Field {
         Self {
             name,
             is_required: P::REQUIRED,
-            doc,
-            note: P::NOTE,
+            description: [doc, P::RULES, P::NULL],
             schema: P::schema,
         }
     }
@@ -152,15 +151,13 @@ impl Field {
         Self {
             name,
             is_required: false,
-            doc,
-            note: "",
+            description: [doc, "", ""],
             schema,
         }
     }
 
     pub fn description(&self) -> String {
-        let description = format!("{} {}", text(self.doc), self.note);
-        description.trim().to_owned()
+        text(&self.description.join(" "))
     }
 
     /// The schema of the value, null included where that is allowed.
@@ -171,6 +168,6 @@ impl Field {
 
 /// A doc comment as one line.
 fn text(doc: &str) -> String {
-    let lines: Vec<&str> = doc.lines().map(str::trim).collect();
-    lines.join(" ")
+    let words: Vec<&str> = doc.split_whitespace().collect();
+    words.join(" ")
 }

@@ -69,13 +69,7 @@ impl ValidationErrors {
         errors
     }
 
-    pub(super) fn add(
-        &mut self,
-        field: String,
-        code: Code,
-        message: String,
-        value: Value,
-    ) -> Refused {
+    fn add(&mut self, field: String, code: Code, message: String, value: Value) -> Refused {
         self.0.push(FieldError {
             field,
             message,
@@ -166,7 +160,7 @@ impl<'e> FieldErrors<'e> {
 }
 
 /// The part of a rejected input that the answer repeats: all of it when it is short.
-pub(super) fn echo(value: &Value) -> Value {
+fn echo(value: &Value) -> Value {
     let text = match value {
         Value::Null | Value::Bool(_) => return value.clone(),
         Value::String(text) if text.len() <= ECHO_LIMIT => return value.clone(),

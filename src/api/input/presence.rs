@@ -18,8 +18,11 @@ pub(crate) trait Presence {
 
     const REQUIRED: bool;
 
-    /// What the OpenAPI document says of null and absence, beyond the schema.
-    const NOTE: &'static str = "";
+    /// The rules of the field's type.
+    const RULES: &'static str;
+
+    /// The meaning of null, where the schema does not show it.
+    const NULL: &'static str = "";
 
     fn schema() -> RefOr<Schema>;
 
@@ -53,6 +56,8 @@ impl<T: FieldType> Presence for Required<T> {
 
     const REQUIRED: bool = true;
 
+    const RULES: &'static str = T::RULES;
+
     fn schema() -> RefOr<Schema> {
         T::schema()
     }
@@ -71,6 +76,8 @@ impl<T: FieldType + Default + Serialize> Presence for Defaulted<T> {
 
     const REQUIRED: bool = false;
 
+    const RULES: &'static str = T::RULES;
+
     fn schema() -> RefOr<Schema> {
         schema::with_default(T::schema(), &T::default())
     }
@@ -84,6 +91,8 @@ impl<T: FieldType> Presence for Optional<T> {
     type Value = Option<T>;
 
     const REQUIRED: bool = false;
+
+    const RULES: &'static str = T::RULES;
 
     fn schema() -> RefOr<Schema> {
         T::schema()
@@ -106,6 +115,8 @@ impl<T: FieldType> Presence for Nullable<T> {
 
     const REQUIRED: bool = false;
 
+    const RULES: &'static str = T::RULES;
+
     fn schema() -> RefOr<Schema> {
         schema::nullable(T::schema())
     }
@@ -127,7 +138,9 @@ impl<T: FieldType> Presence for KeptIfNull<T> {
 
     const REQUIRED: bool = false;
 
-    const NOTE: &'static str = "Null leaves it unchanged.";
+    const RULES: &'static str = T::RULES;
+
+    const NULL: &'static str = "Null leaves it unchanged.";
 
     fn schema() -> RefOr<Schema> {
         Nullable::<T>::schema()
@@ -147,7 +160,9 @@ impl<T: FieldType> Presence for ClearedIfNull<T> {
 
     const REQUIRED: bool = false;
 
-    const NOTE: &'static str = "Null clears it.";
+    const RULES: &'static str = T::RULES;
+
+    const NULL: &'static str = "Null clears it.";
 
     fn schema() -> RefOr<Schema> {
         Nullable::<T>::schema()

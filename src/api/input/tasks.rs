@@ -11,13 +11,13 @@ input! {
     /// A task to create.
     #[derive(Debug)]
     pub(crate) struct CreateTask in Body {
-        /// Not blank. White space around it is removed.
+        /// The title.
         title: Required<Title>,
-        /// White space around it is removed. An empty or blank description is stored as null.
+        /// Details.
         description: Nullable<Description>,
         /// How urgent the task is.
         priority: Defaulted<Priority>,
-        /// RFC 3339. Without an offset it is in UTC; a date alone is midnight UTC.
+        /// When the task is due.
         due_date: Nullable<Timestamp>,
     }
 }
@@ -39,13 +39,13 @@ input! {
     /// Changes to a task. Absent fields stay unchanged.
     #[derive(Debug)]
     pub(crate) struct UpdateTask in Body {
-        /// Not blank. White space around it is removed.
+        /// The title.
         title: KeptIfNull<Title>,
-        /// White space around it is removed. An empty or blank description is stored as null.
+        /// Details.
         description: ClearedIfNull<Description>,
         /// How urgent the task is.
         priority: KeptIfNull<Priority>,
-        /// RFC 3339. Without an offset it is in UTC; a date alone is midnight UTC.
+        /// When the task is due.
         due_date: ClearedIfNull<Timestamp>,
         /// Whether the task is completed.
         completed: KeptIfNull<bool>,

@@ -7,6 +7,9 @@ use crate::api::input::errors::{Code, FieldErrors, Refused};
 
 /// A type that a field of an input can have.
 pub(crate) trait FieldType: Sized {
+    /// Rules that the schema cannot express, for its description.
+    const RULES: &'static str = "";
+
     /// The schema of a value, without null.
     fn schema() -> RefOr<Schema>;
 

@@ -12,6 +12,8 @@ use crate::domain::{
 };
 
 impl FieldType for Title {
+    const RULES: &'static str = "Not blank. White space around it is removed.";
+
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
@@ -29,6 +31,9 @@ impl FieldType for Title {
 }
 
 impl FieldType for Description {
+    const RULES: &'static str =
+        "White space around it is removed. An empty or blank text is stored as null.";
+
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
@@ -66,6 +71,9 @@ impl FieldType for Priority {
 
 /// A due date.
 impl FieldType for Timestamp {
+    const RULES: &'static str =
+        "RFC 3339. Without an offset it is in UTC; a date alone is midnight UTC.";
+
     fn schema() -> RefOr<Schema> {
         RefOr::Ref(Ref::from_schema_name(<Self as ToSchema>::name()))
     }
