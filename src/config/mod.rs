@@ -1,14 +1,14 @@
 //! The environment becomes one typed [`Config`], or a list of everything that is wrong with it.
 //!
-//! Each variable is declared once ([`declare!`](variable::declare)), in the file of its
+//! Each variable is declared once (`variable::declare!`), in the file of its
 //! section: name, alias, default, parser, how much of it may be shown, help text and example.
 //! The reader, `config show`, the check for misspelt names and `.env.example` follow from that
 //! declaration.
 //!
-//! Values come from the process's environment and, behind it, from one `.env` file ([`Source`]).
+//! Values come from the process's environment and, behind it, from one `.env` file (`Source`).
 //! A section can be loaded alone, so that `todoctl db check` does not require secrets that it
-//! does not use; an [`Audit`] reads everything. All problems are reported at once
-//! ([`ConfigError`]); a setting that is only unwise is a [`Warning`]. Neither contains a secret,
+//! does not use; an `Audit` reads everything. All problems are reported at once
+//! (`ConfigError`); a setting that is only unwise is a `Warning`. Neither contains a secret,
 //! or a part of one.
 
 mod audit;

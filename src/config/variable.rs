@@ -1,6 +1,6 @@
 //! What the declaration of an environment variable consists of.
 //!
-//! A section declares its variables once, with [`declare!`]. The reader, `config show`,
+//! A section declares its variables once, with `declare!`. The reader, `config show`,
 //! the check for misspelt names and `.env.example` all follow from these declarations.
 
 /// The part of the configuration that a variable belongs to: a heading of `.env.example`,
