@@ -185,10 +185,14 @@ impl ApiError {
 
         let none = HeaderMap::new;
         let challenge = || header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        let retry = || header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
-        let conflict = |kind| Envelope {
-            kind,
-            title: "Conflict",
+        let token = |code, headers| (StatusCode::UNAUTHORIZED, Coded(code), headers);
+        let conflict = |kind| {
+            let title = "Conflict";
+            (StatusCode::CONFLICT, Envelope { kind, title }, none())
+        };
+        let fault = |kind, title| {
+            let form = Envelope { kind, title };
+            (StatusCode::INTERNAL_SERVER_ERROR, form, none())
         };
         match self {
             Self::Header { .. }
@@ -201,27 +205,12 @@ impl ApiError {
                 (StatusCode::UNAUTHORIZED, Plain, challenge())
             }
             Self::WrongServiceAuth => (StatusCode::UNAUTHORIZED, Plain, none()),
-            Self::InvalidToken => {
-                let form = Coded("invalid_token");
-                (StatusCode::UNAUTHORIZED, form, challenge())
-            }
-            Self::TokenExpired => {
-                let form = Coded("token_expired");
-                (StatusCode::UNAUTHORIZED, form, challenge())
-            }
+            Self::InvalidToken => token("invalid_token", challenge()),
+            Self::TokenExpired => token("token_expired", challenge()),
             // Without a challenge: contract 6.1.
-            Self::MissingRefreshToken => {
-                let form = Coded("missing_refresh_token");
-                (StatusCode::UNAUTHORIZED, form, none())
-            }
-            Self::InvalidRefreshToken => {
-                let form = Coded("invalid_refresh_token");
-                (StatusCode::UNAUTHORIZED, form, none())
-            }
-            Self::RefreshTokenExpired => {
-                let form = Coded("refresh_token_expired");
-                (StatusCode::UNAUTHORIZED, form, none())
-            }
+            Self::MissingRefreshToken => token("missing_refresh_token", none()),
+            Self::InvalidRefreshToken => token("invalid_refresh_token", none()),
+            Self::RefreshTokenExpired => token("refresh_token_expired", none()),
 
             Self::PathNotFound
             | Self::TaskNotFound(_)
@@ -232,8 +221,8 @@ impl ApiError {
                 (StatusCode::METHOD_NOT_ALLOWED, Plain, allow)
             }
             Self::BodyTimedOut => (StatusCode::REQUEST_TIMEOUT, Plain, none()),
-            Self::Conflict(_) => (StatusCode::CONFLICT, conflict("integrity_error"), none()),
-            Self::OutcomeUnknown(_) => (StatusCode::CONFLICT, conflict("outcome_unknown"), none()),
+            Self::Conflict(_) => conflict("integrity_error"),
+            Self::OutcomeUnknown(_) => conflict("outcome_unknown"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, Plain, none()),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Plain, none()),
             Self::Body(BodyError::NotJson) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Plain, none()),
@@ -251,20 +240,8 @@ impl ApiError {
             }
 
             Self::KeyUnreadable(_) => (StatusCode::INTERNAL_SERVER_ERROR, Plain, none()),
-            Self::Database(_) => {
-                let form = Envelope {
-                    kind: "database_error",
-                    title: "Database Error",
-                };
-                (StatusCode::INTERNAL_SERVER_ERROR, form, none())
-            }
-            Self::Internal(_) => {
-                let form = Envelope {
-                    kind: "internal_error",
-                    title: "Internal Server Error",
-                };
-                (StatusCode::INTERNAL_SERVER_ERROR, form, none())
-            }
+            Self::Database(_) => fault("database_error", "Database Error"),
+            Self::Internal(_) => fault("internal_error", "Internal Server Error"),
 
             Self::DatabaseUnavailable(_)
             | Self::AuthServerUnavailable(_)
@@ -274,7 +251,8 @@ impl ApiError {
                     kind: "service_unavailable",
                     title: "Service Unavailable",
                 };
-                (StatusCode::SERVICE_UNAVAILABLE, form, retry())
+                let retry = header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+                (StatusCode::SERVICE_UNAVAILABLE, form, retry)
             }
         }
     }

@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use reqwest::StatusCode;
 use url::Url;
 
+use crate::config::GEMINI_API;
 use crate::domain::ProviderKey;
 
 use super::ClientError;
@@ -15,9 +16,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Where the key goes. Never into the URL, which proxies and errors repeat.
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-
-/// The provider's own endpoint, unless `GEMINI_API_URL` names another.
-const GEMINI: &str = "https://generativelanguage.googleapis.com";
 
 /// What lists the models: the cheapest call that needs a key.
 const MODELS: &str = "/v1beta/models";
@@ -54,7 +52,7 @@ impl KeyProvider {
     pub fn new(base: Option<&Url>) -> Result<Self, ClientError> {
         let mut models = match base {
             Some(base) => base.clone(),
-            None => Url::parse(GEMINI)?,
+            None => Url::parse(GEMINI_API)?,
         };
         let path = format!("{}{MODELS}", models.path().trim_end_matches('/'));
         models.set_path(&path);

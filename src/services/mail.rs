@@ -8,10 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use crate::config::{Secret, ServicesConfig};
-
-/// Where Resend is, unless `RESEND_API_URL` names another endpoint.
-const ENDPOINT: &str = "https://api.resend.com";
+use crate::config::{RESEND_API, Secret, ServicesConfig};
 
 /// The sender that Resend lends to accounts without a domain of their own.
 const DEFAULT_FROM: &str = "Todo <onboarding@resend.dev>";
@@ -79,7 +76,7 @@ impl Mailer {
             .map_err(|error| failed(&error.without_url()))?;
         let mut url = match &config.resend_api_url {
             Some(url) => url.clone(),
-            None => Url::parse(ENDPOINT).map_err(|error| failed(&error))?,
+            None => Url::parse(RESEND_API).map_err(|error| failed(&error))?,
         };
         let path = format!("{}/emails", url.path().trim_end_matches('/'));
         url.set_path(&path);

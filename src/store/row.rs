@@ -137,8 +137,11 @@ impl QueryResult {
     /// Every row.
     pub fn all<T: FromRow>(&self) -> Result<Vec<T>, StoreError> {
         let mut positions = Vec::new();
-        let read = |row| read(row, &mut positions);
-        self.rows.iter().map(read).collect()
+        let mut all = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            all.push(read(row, &mut positions)?);
+        }
+        Ok(all)
     }
 
     /// The first row, if there is one.

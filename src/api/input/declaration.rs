@@ -144,7 +144,7 @@ impl Field {
     }
 
     /// An optional header or cookie.
-    pub(super) const fn header(
+    pub(super) const fn optional(
         name: &'static str,
         doc: &'static str,
         schema: fn() -> RefOr<Schema>,

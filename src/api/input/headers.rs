@@ -15,13 +15,13 @@ pub(crate) const READ_CONDITIONS: &Declaration = &Declaration::new(
     Location::Header,
     "Conditions of a request that reads.",
     &[
-        Field::header(
+        Field::optional(
             "If-None-Match",
             "ETags that the client has, or `*`. If one of them is the current one (weak \
              comparison), the answer is 304.",
             string,
         ),
-        Field::header(
+        Field::optional(
             "If-Match",
             "ETags, or `*`. If none of them is the current one (strong comparison), the answer \
              is 412.",
@@ -36,13 +36,13 @@ pub(crate) const CHANGE_CONDITIONS: &Declaration = &Declaration::new(
     Location::Header,
     "Conditions of a request that changes a task.",
     &[
-        Field::header(
+        Field::optional(
             "If-Match",
             "ETags, or `*`. If none of them is the task's current one (strong comparison), \
              nothing changes and the answer is 412.",
             string,
         ),
-        Field::header(
+        Field::optional(
             "If-None-Match",
             "ETags, or `*`. If one of them is the task's current one, nothing changes and the \
              answer is 412.",
@@ -56,7 +56,7 @@ pub(crate) const CREATE_ONCE: &Declaration = &Declaration::new(
     "CreateOnce",
     Location::Header,
     "Makes a creation repeatable.",
-    &[Field::header(
+    &[Field::optional(
         "Idempotency-Key",
         "A name for this creation, unique among the user's. If it is sent again within 24 hours \
          with an equal task, the first answer is repeated. With a different task the answer is \
@@ -71,8 +71,8 @@ pub(crate) const REFRESH_COOKIES: &Declaration = &Declaration::new(
     Location::Cookie,
     "The refresh token.",
     &[
-        Field::header("refresh_token", "The refresh token.", string),
-        Field::header(
+        Field::optional("refresh_token", "The refresh token.", string),
+        Field::optional(
             "refreshToken",
             "The refresh token, by the former name of the cookie.",
             string,

@@ -1,52 +1,63 @@
 //! Fixed windows in this process's memory, bounded in number.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use moka::policy::EvictionPolicy;
-use moka::sync::Cache;
+use quick_cache::sync::{Cache, EntryAction, EntryResult};
 
-/// Beyond this many, those that were used least recently are forgotten.
-const CAPACITY: u64 = 100_000;
+/// The most windows; beyond it the least used are dropped.
+const CAPACITY: usize = 100_000;
 
 /// Counts by key, each in a window that starts with its first count.
 pub(super) struct Windows {
     length: Duration,
-    cache: Cache<String, Arc<Window>>,
+    cache: Cache<String, Window>,
 }
 
+#[derive(Clone, Copy)]
 struct Window {
     started: Instant,
-    count: AtomicU64,
+    count: u64,
 }
 
 impl Windows {
-    /// Windows of `length`.
     pub fn new(length: Duration) -> Self {
         Self::bounded(length, CAPACITY)
     }
 
-    fn bounded(length: Duration, capacity: u64) -> Self {
-        let cache = Cache::builder()
-            .max_capacity(capacity)
-            .time_to_live(length)
-            // By default a full cache keeps out what is new, which is whoever calls now.
-            .eviction_policy(EvictionPolicy::lru())
-            .build();
-        Self { length, cache }
+    fn bounded(length: Duration, capacity: usize) -> Self {
+        Self {
+            length,
+            cache: Cache::new(capacity),
+        }
     }
 
     /// Counts `key` once more: the count, and what is left of its window.
     pub fn count(&self, key: &str) -> (u64, Duration) {
-        let window = self.cache.get_with_by_ref(key, || {
-            Arc::new(Window {
-                started: Instant::now(),
-                count: AtomicU64::new(0),
-            })
+        let now = Instant::now();
+        let first = Window {
+            started: now,
+            count: 1,
+        };
+        let entry = self.cache.entry(key, None, |_, window| {
+            if now.saturating_duration_since(window.started) < self.length {
+                window.count += 1;
+            } else {
+                *window = first;
+            }
+            EntryAction::<Window>::Retain(*window)
         });
-        let count = window.count.fetch_add(1, Ordering::Relaxed) + 1;
-        (count, self.length.saturating_sub(window.started.elapsed()))
+        let window = match entry {
+            EntryResult::Retained(window) => window,
+            EntryResult::Vacant(guard) => {
+                // Fails only if the entry was dropped meanwhile: then the next count starts anew.
+                let _ = guard.insert(first);
+                first
+            }
+            // The closure retains every entry, and nothing limits the time.
+            EntryResult::Replaced(..) | EntryResult::Removed(..) | EntryResult::Timeout => first,
+        };
+        let elapsed = now.saturating_duration_since(window.started);
+        (window.count, self.length.saturating_sub(elapsed))
     }
 }
 
@@ -72,10 +83,8 @@ mod tests {
         for number in 0..10_000 {
             windows.count(&number.to_string());
         }
-        windows.cache.run_pending_tasks();
-        assert!(windows.cache.entry_count() <= 100);
+        assert!(windows.cache.len() <= 100);
         windows.count("new");
-        windows.cache.run_pending_tasks();
         assert_eq!(windows.count("new").0, 2);
     }
 

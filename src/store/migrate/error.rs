@@ -8,7 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::connect_error::ConnectError;
-use crate::store::messages::Known;
+use crate::store::messages::{self, KnownMessage};
 
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
@@ -114,6 +114,12 @@ impl FailedStatement {
 }
 
 impl MigrateError {
+    /// Whether the database may be reachable later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Connect(error) if error.is_transient())
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
@@ -165,8 +171,8 @@ impl MigrateError {
             }
             Self::Query(error) => {
                 return Some(
-                    Known::find(&message(error))
-                        .map_or_else(|| "todoctl db check".to_owned(), Known::remedy_anywhere),
+                    messages::find(&message(error))
+                        .map_or_else(|| "todoctl db check".to_owned(), KnownMessage::remedy),
                 );
             }
         };

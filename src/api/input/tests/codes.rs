@@ -4,45 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::api::cursor;
+use super::support::{Errors, NONE, assert_codes};
 use crate::api::input::{
-    BulkDelete, CompleteTask, CreateTask, Input, ListTasks, NotificationPath, Paging, SaveKey,
-    Sources, TaskPath, UpdateTask, ValidationErrors, read,
+    BulkDelete, CompleteTask, CreateTask, Input, ListTasks, SaveKey, Sources, UpdateTask,
+    ValidationErrors, read,
 };
-use crate::domain::{Timestamp, UserId};
-use crate::store::TaskPosition;
-
-/// The fields and codes of the errors.
-type Errors = &'static [(&'static str, &'static str)];
-
-const NONE: Errors = &[];
-
-fn codes(errors: &ValidationErrors) -> Vec<(String, String)> {
-    let code = |error: &Value| error["code"].as_str().unwrap().to_owned();
-    serde_json::to_value(errors)
-        .unwrap()
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|error| (error["field"].as_str().unwrap().to_owned(), code(error)))
-        .collect()
-}
-
-fn assert_codes<P: Input, Q: Input, B: Input>(
-    sources: &Sources<'_>,
-    expected: Errors,
-    input: &str,
-) {
-    let found = match read::<P, Q, B>(sources) {
-        Ok(_) => Vec::new(),
-        Err(errors) => codes(&errors),
-    };
-    let found: Vec<(&str, &str)> = found
-        .iter()
-        .map(|(field, code)| (field.as_str(), code.as_str()))
-        .collect();
-    assert_eq!(found, expected, "{input}");
-}
 
 fn assert_bodies<B: Input>(cases: &[(Value, Errors)]) {
     for (body, expected) in cases {
@@ -286,102 +252,6 @@ fn list_tasks() {
         };
         assert_codes::<(), ListTasks, ()>(&sources, expected, query);
     }
-}
-
-/// Contract 13: a page number and a cursor exclude each other, and a cursor is its user's own.
-#[test]
-fn paging() {
-    let (alice, bob) = (UserId::new("alice").unwrap(), UserId::new("bob").unwrap());
-    let position = TaskPosition {
-        created_at: Timestamp::MIN,
-        id: 1,
-    };
-    let cursor = cursor::encode(position, &alice);
-    let of_alice = format!("limit=10&cursor={cursor}");
-    let refused = vec![("query.cursor".to_owned(), "value_error".to_owned())];
-    for (query, user, expected) in [
-        ("", &alice, Ok(Paging::Page(1))),
-        ("page=3", &alice, Ok(Paging::Page(3))),
-        ("cursor=", &alice, Ok(Paging::After(None))),
-        (&of_alice, &alice, Ok(Paging::After(Some(position)))),
-        (&of_alice, &bob, Err(&refused)),
-        ("cursor=&page=1", &alice, Err(&refused)),
-    ] {
-        let sources = Sources {
-            query,
-            ..Sources::default()
-        };
-        let ((), list, ()) = read::<(), ListTasks, ()>(&sources).unwrap();
-        let paging = list.paging(user).map_err(|errors| codes(&errors));
-        assert_eq!(
-            paging.as_ref(),
-            expected.as_ref().map_err(|errors| *errors),
-            "{query}"
-        );
-    }
-    let sources = Sources {
-        query: "limit=2",
-        ..Sources::default()
-    };
-    let ((), list, ()) = read::<(), ListTasks, ()>(&sources).unwrap();
-    assert_eq!((list.offset(1), list.offset(3)), (0, 4));
-    // Contract 10.13.
-    assert_eq!(list.offset(i64::MAX), i64::MAX);
-}
-
-/// Contract 3.6 and 10.12: an id that no row can have is not invalid.
-#[test]
-fn ids_in_paths() {
-    let refused: Errors = &[("path.task_id", "int_parsing")];
-    for (id, number, expected) in [
-        ("47", Some(47), NONE),
-        ("+1", Some(1), NONE),
-        ("01", Some(1), NONE),
-        ("0", None, NONE),
-        ("-1", None, NONE),
-        ("99999999999999999999", None, NONE),
-        ("", None, refused),
-        ("x", None, refused),
-        ("1.0", None, refused),
-        ("bulk-delete", None, refused),
-    ] {
-        let path = [("task_id", id)];
-        let sources = Sources {
-            path: &path,
-            ..Sources::default()
-        };
-        assert_codes::<TaskPath, (), ()>(&sources, expected, id);
-        if let Ok((path, (), ())) = read::<TaskPath, (), ()>(&sources) {
-            assert_eq!(path.task_id.number(), number, "{id}");
-            assert_eq!(path.task_id.to_string(), id);
-        }
-    }
-    let path = [("notification_id", "x")];
-    let sources = Sources {
-        path: &path,
-        ..Sources::default()
-    };
-    let expected = &[("path.notification_id", "int_parsing")];
-    assert_codes::<NotificationPath, (), ()>(&sources, expected, "x");
-}
-
-/// Contract 1.1: path, then query, then body.
-#[test]
-fn order_of_a_request() {
-    let body = json!({ "completed": 1, "title": 1 });
-    let sources = Sources {
-        path: &[("task_id", "x")],
-        query: "limit=0&page=0",
-        body: Some(&body),
-    };
-    let expected = &[
-        ("path.task_id", "int_parsing"),
-        ("query.page", "greater_than_equal"),
-        ("query.limit", "greater_than_equal"),
-        ("title", "string_type"),
-        ("completed", "bool_type"),
-    ];
-    assert_codes::<TaskPath, ListTasks, UpdateTask>(&sources, expected, "a request");
 }
 
 /// Contract 1.1 and 10.7: an error repeats the rejected input, except where it may be a secret.

@@ -7,8 +7,8 @@ use utoipa::PartialSchema;
 
 use crate::api::input::declaration::{Declaration, Field, Location};
 use crate::api::input::{
-    BulkDelete, CompleteTask, CreateTask, Input, ListTasks, NotificationPath, SaveKey, TaskPath,
-    UpdateTask, ValidationErrors,
+    AssetPath, BulkDelete, CompleteTask, CreateTask, Input, ListTasks, NotificationPath, SaveKey,
+    TaskPath, UpdateTask, ValidationErrors,
 };
 use crate::domain::{Priority, Task, Timestamp};
 
@@ -221,6 +221,7 @@ fn readers_and_schemas_agree() {
     Case::<ListTasks>::new().check();
     Case::<TaskPath>::new().check();
     Case::<NotificationPath>::new().check();
+    Case::<AssetPath>::new().check();
 }
 
 /// A field of a task is declared in the bodies of POST and PUT, or left out here on purpose.

@@ -13,7 +13,10 @@ pub(crate) struct FileName(pub String);
 
 impl FieldType for FileName {
     fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(Type::String).into()
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .examples(["swagger-ui.css"])
+            .into()
     }
 
     fn read(input: &Value, errors: &mut FieldErrors<'_>) -> Result<Option<Self>, Refused> {

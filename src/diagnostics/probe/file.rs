@@ -1,0 +1,159 @@
+//! Questions about a SQLite file, to the system and to SQLite.
+
+use std::fs::Metadata;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::config::SqliteTarget;
+use crate::store::{StoreError, wal_path};
+
+use super::connection::FileConnection;
+
+/// What the system says about a database file and its directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileFacts {
+    pub(crate) directory: PathBuf,
+    /// Whether this process may create files there, which SQLite needs for its log.
+    pub(crate) directory_writable: bool,
+    pub(crate) file_writable: bool,
+    /// Permission bits.
+    pub(crate) mode: u32,
+    pub(crate) owner: u32,
+    /// Whether the file is in WAL mode; `None` if it is too short to have a header.
+    pub(crate) wal_mode: Option<bool>,
+    /// Bytes of the write-ahead log, if there is one.
+    pub(crate) wal: Option<u64>,
+    /// Free bytes on the disk.
+    pub(crate) free: u64,
+    pub(crate) file_system: FileSystem,
+}
+
+/// Kinds of file systems, by what they mean for a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileSystem {
+    /// On a disk of this machine.
+    Local,
+    /// Reached over a network, where SQLite cannot rely on locks.
+    Network(&'static str),
+    /// Gone after a restart, or with its container.
+    Temporary(&'static str),
+    /// Shared with a host or a program; whether its locks work is unknown.
+    Shared(&'static str),
+}
+
+/// Linux, `statfs(2)`: the magic numbers of the kinds that matter.
+const KINDS: [(u64, FileSystem); 12] = [
+    (0x6969, FileSystem::Network("NFS")),
+    (0x517B, FileSystem::Network("SMB")),
+    (0xFF53_4D42, FileSystem::Network("CIFS")),
+    (0xFE53_4D42, FileSystem::Network("SMB 2")),
+    (0x00C3_6400, FileSystem::Network("Ceph")),
+    (0x6B41_4653, FileSystem::Network("AFS")),
+    (0x0BD0_0BD0, FileSystem::Network("Lustre")),
+    (0x0102_1994, FileSystem::Temporary("tmpfs")),
+    (0x8584_58F6, FileSystem::Temporary("ramfs")),
+    (0x794C_7630, FileSystem::Temporary("overlay")),
+    (0x6573_5546, FileSystem::Shared("FUSE")),
+    (0x0102_1997, FileSystem::Shared("9p")),
+];
+
+impl FileSystem {
+    /// The kind of the file system that holds `path`, which must exist.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let facts = rustix::fs::statfs(path)?;
+        // The field's type differs from machine to machine; the numbers have 32 bits.
+        #[allow(
+            clippy::cast_sign_loss,
+            clippy::unnecessary_cast,
+            reason = "a bit pattern"
+        )]
+        let kind = facts.f_type as u64 & 0xFFFF_FFFF;
+        let known = KINDS.iter().find(|(number, _)| *number == kind);
+        Ok(known.map_or(Self::Local, |(_, kind)| *kind))
+    }
+}
+
+impl FileFacts {
+    /// Looks at the file of `target`, which must exist, and at its directory.
+    pub(crate) fn of(target: &SqliteTarget) -> io::Result<Self> {
+        let directory = match target.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let file: Metadata = std::fs::metadata(&target.path)?;
+        let disk = rustix::fs::statvfs(&directory)?;
+        Ok(Self {
+            directory_writable: is_writable(&directory),
+            file_writable: is_writable(&target.path),
+            mode: file.permissions().mode() & 0o777,
+            owner: file.uid(),
+            wal_mode: wal_mode(&target.path),
+            wal: std::fs::metadata(wal_path(&target.path))
+                .ok()
+                .map(|log| log.len()),
+            free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            file_system: FileSystem::of(&directory)?,
+            directory,
+        })
+    }
+}
+
+/// SQLite, "Database File Format", 1.3: the byte at 18 is 2 in WAL mode. Asked of the file,
+/// because a connection that may leave no trace does not tell.
+fn wal_mode(path: &Path) -> Option<bool> {
+    let mut header = [0; 20];
+    let mut file = std::fs::File::open(path).ok()?;
+    file.read_exact(&mut header).ok()?;
+    Some(header[18] == 2)
+}
+
+/// Whether this process may write there: by its rights, and not on a read-only disk.
+#[must_use]
+pub(crate) fn is_writable(path: &Path) -> bool {
+    rustix::fs::accessat(
+        rustix::fs::CWD,
+        path,
+        rustix::fs::Access::WRITE_OK,
+        rustix::fs::AtFlags::EACCESS,
+    )
+    .is_ok()
+}
+
+const INTEGRITY: &str = "PRAGMA integrity_check(5)";
+
+impl FileConnection {
+    /// Reads every page and index. What is wrong with the file, a line each, or `ok`.
+    pub(crate) async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
+        let query = sqlx::query_scalar(INTEGRITY);
+        Ok(query.fetch_all(&mut self.0).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_of_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("todo.db");
+        std::fs::write(&path, "x").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let facts = FileFacts::of(&SqliteTarget { path: path.clone() }).unwrap();
+        assert_eq!(facts.mode, 0o640);
+        assert_eq!(facts.wal, None);
+        assert!(facts.directory_writable && facts.file_writable && facts.free > 0);
+        std::fs::write(wal_path(&path), "four").unwrap();
+        let facts = FileFacts::of(&SqliteTarget { path }).unwrap();
+        assert_eq!(facts.wal, Some(4));
+    }
+
+    #[test]
+    fn memory_is_temporary() {
+        if Path::new("/dev/shm").is_dir() {
+            let kind = FileSystem::of(Path::new("/dev/shm")).unwrap();
+            assert_eq!(kind, FileSystem::Temporary("tmpfs"));
+        }
+    }
+}
