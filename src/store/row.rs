@@ -17,6 +17,35 @@ impl<T> Value for T where
 {
 }
 
+/// A row of one engine.
+pub(super) trait EngineRow {
+    /// Where the column `name` is.
+    fn position(&self, name: &str) -> Result<usize, sqlx::Error>;
+
+    /// The value of the column at `position`.
+    fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error>;
+}
+
+impl EngineRow for PgRow {
+    fn position(&self, name: &str) -> Result<usize, sqlx::Error> {
+        name.index(self)
+    }
+
+    fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
+        self.try_get(position)
+    }
+}
+
+impl EngineRow for SqliteRow {
+    fn position(&self, name: &str) -> Result<usize, sqlx::Error> {
+        name.index(self)
+    }
+
+    fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
+        self.try_get(position)
+    }
+}
+
 /// One row of either engine.
 pub(super) enum Row {
     Postgres(PgRow),
@@ -26,30 +55,10 @@ pub(super) enum Row {
 impl Row {
     /// The value of the column `name`.
     pub fn get<T: Value>(&self, name: &str) -> Result<T, sqlx::Error> {
-        self.at(self.position(name)?, name)
-    }
-
-    fn position(&self, name: &str) -> Result<usize, sqlx::Error> {
         match self {
-            Self::Postgres(row) => name.index(row),
-            Self::Sqlite(row) => name.index(row),
+            Self::Postgres(row) => Columns::new(row, &mut Vec::new()).get(name),
+            Self::Sqlite(row) => Columns::new(row, &mut Vec::new()).get(name),
         }
-    }
-
-    /// The value of the column `name`, which is at `position`.
-    fn at<T: Value>(&self, position: usize, name: &str) -> Result<T, sqlx::Error> {
-        let value = match self {
-            Self::Postgres(row) => row.try_get(position),
-            Self::Sqlite(row) => row.try_get(position),
-        };
-        value.map_err(|error| match error {
-            // The driver names the position.
-            sqlx::Error::ColumnDecode { source, .. } => sqlx::Error::ColumnDecode {
-                index: name.to_owned(),
-                source,
-            },
-            other => other,
-        })
     }
 }
 
@@ -58,13 +67,21 @@ impl Row {
 /// The driver looks a name up in a hash map, which takes a quarter of the time that decoding a
 /// long list takes. So the positions are looked up for the first row, in the order in which
 /// the columns are read, and used again for the rows after it.
-pub(super) struct Columns<'r> {
-    row: &'r Row,
+pub(super) struct Columns<'r, R> {
+    row: &'r R,
     positions: &'r mut Vec<usize>,
     read: usize,
 }
 
-impl Columns<'_> {
+impl<'r, R: EngineRow> Columns<'r, R> {
+    fn new(row: &'r R, positions: &'r mut Vec<usize>) -> Self {
+        Self {
+            row,
+            positions,
+            read: 0,
+        }
+    }
+
     /// The value of the column `name`.
     pub fn get<T: Value>(&mut self, name: &str) -> Result<T, sqlx::Error> {
         let position = if let Some(&position) = self.positions.get(self.read) {
@@ -75,7 +92,19 @@ impl Columns<'_> {
             position
         };
         self.read += 1;
-        self.row.at(position, name)
+        self.row.at(position).map_err(|error| named(error, name))
+    }
+}
+
+/// The driver names the position of a column that cannot be read.
+#[cold]
+fn named(error: sqlx::Error, name: &str) -> sqlx::Error {
+    match error {
+        sqlx::Error::ColumnDecode { source, .. } => sqlx::Error::ColumnDecode {
+            index: name.to_owned(),
+            source,
+        },
+        other => other,
     }
 }
 
@@ -85,7 +114,7 @@ pub(super) trait FromRow: Sized {
     const TABLE: &'static str;
 
     /// Reads the same columns in the same order for every row.
-    fn from_row(columns: &mut Columns<'_>) -> Result<Self, sqlx::Error>;
+    fn from_row<R: EngineRow>(columns: &mut Columns<'_, R>) -> Result<Self, sqlx::Error>;
 }
 
 /// Declares the columns of a type once: implements [`FromRow`] for it, and defines a macro
@@ -112,7 +141,9 @@ macro_rules! record {
         impl $crate::store::row::FromRow for $record {
             const TABLE: &'static str = $table;
 
-            fn from_row(columns: &mut $crate::store::row::Columns<'_>) -> Result<Self, sqlx::Error> {
+            fn from_row<R: $crate::store::row::EngineRow>(
+                columns: &mut $crate::store::row::Columns<'_, R>,
+            ) -> Result<Self, sqlx::Error> {
                 Ok(Self {
                     $first: columns.get(stringify!($first))?,
                     $($field: columns.get(stringify!($field))?,)*
@@ -137,8 +168,11 @@ impl QueryResult {
     /// Every row.
     pub fn all<T: FromRow>(&self) -> Result<Vec<T>, StoreError> {
         let mut positions = Vec::new();
-        let read = |row| read(row, &mut positions);
-        self.rows.iter().map(read).collect()
+        let mut all = Vec::with_capacity(self.rows.len());
+        for row in &self.rows {
+            all.push(read(row, &mut positions)?);
+        }
+        Ok(all)
     }
 
     /// The first row, if there is one.
@@ -169,11 +203,9 @@ impl QueryResult {
 
 /// Reads a row; the error names it, so that it can be found and corrected.
 fn read<T: FromRow>(row: &Row, positions: &mut Vec<usize>) -> Result<T, StoreError> {
-    let mut columns = Columns {
-        row,
-        positions,
-        read: 0,
-    };
-    T::from_row(&mut columns)
-        .map_err(|source| StoreError::corrupt(T::TABLE, row.get("id").unwrap_or(0), source))
+    match row {
+        Row::Postgres(row) => T::from_row(&mut Columns::new(row, positions)),
+        Row::Sqlite(row) => T::from_row(&mut Columns::new(row, positions)),
+    }
+    .map_err(|source| StoreError::corrupt(T::TABLE, row.get("id").unwrap_or(0), source))
 }

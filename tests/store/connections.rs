@@ -3,24 +3,28 @@
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use todoctl::config::{DatabaseTarget, SqliteTarget};
 use todoctl::domain::{Description, TaskChanges};
-use todoctl::store::{StoreError, TaskFilter};
+use todoctl::store::{Store, StoreError, TaskFilter};
 
-use super::{on_postgres, open, task, user};
-use crate::support::{self, TestDatabase};
+use super::{connect, task, user};
+use crate::support::{Database, Engine, TestDatabase};
+
+async fn on_postgres(connections: usize) -> (TestDatabase, Store) {
+    let database = TestDatabase::migrated().await;
+    let store = connect(database.target(), connections).await;
+    (database, store)
+}
 
 /// Readers that never pause keep SQLite's own checkpoints from emptying the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_write_ahead_log_stays_small() {
     const LIMIT: u64 = 64 * 1024 * 1024;
-    let directory = support::sqlite_dir();
-    let path = directory.path().join("todo.db");
-    let store = open(
-        DatabaseTarget::Sqlite(SqliteTarget { path: path.clone() }),
-        4,
-    )
-    .await;
+    let database = Database::migrated(Engine::Sqlite).await;
+    let Database::Sqlite(directory) = &database else {
+        unreachable!("it was made on SQLite");
+    };
+    let wal = directory.path().join("todo.db-wal");
+    let store = connect(database.target(), 4).await;
     let readers: Vec<_> = (0..2)
         .map(|_| {
             let store = store.clone();
@@ -39,7 +43,6 @@ async fn the_write_ahead_log_stays_small() {
     let mut large = task("a task with a long description");
     // Four bytes each, and stored twice: once folded for the search.
     large.description = Description::new(&"\u{1d11e}".repeat(1000)).unwrap();
-    let wal = path.with_extension("db-wal");
     // More than the limit in all, so that a log that only grows would pass it.
     while written < LIMIT + LIMIT / 4 {
         store.create_task(&large).await.unwrap();
@@ -143,15 +146,12 @@ async fn a_closed_store_says_so() {
 /// A row that somebody else has locked is waited for, whatever the server's own isolation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_strict_server_ends_no_wait_in_an_error() {
-    let database = TestDatabase::create().await;
-    let name = database.url.rsplit('/').next().unwrap();
+    let database = TestDatabase::migrated().await;
+    let name = &database.name;
     let strict =
         format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
     database.execute(&strict).await;
-    let target = todoctl::config::database_url::parse(&database.url)
-        .unwrap()
-        .value;
-    let store = open(target, 4).await;
+    let store = connect(database.target(), 4).await;
     let id = store.create_task(&task("wanted by all")).await.unwrap().id;
     let writers: Vec<_> = (0..4)
         .map(|number| {

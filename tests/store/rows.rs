@@ -2,10 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use rstest::rstest;
 use todoctl::domain::{Description, NewTask, Patch, Priority, TaskChanges, Timestamp, Title};
-use todoctl::store::{StoreError, TaskFilter};
+use todoctl::store::{Store, StoreError, TaskFilter};
 
-use super::{Database, on_both_engines, task, user};
+use super::{connect, task, user};
+use crate::support::Database;
+use crate::support::Engine::{self, Postgres, Sqlite};
+
+async fn open(engine: Engine) -> (Database, Store) {
+    let database = Database::migrated(engine).await;
+    let store = connect(database.target(), 2).await;
+    (database, store)
+}
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -15,21 +24,30 @@ fn at(text: &str) -> Timestamp {
 const INTERNAL: [&str; 3] = ["reminder_sent", "title_folded", "description_folded"];
 
 /// A column that only one engine has, or that the store does not read, fails here.
+#[rstest]
 #[tokio::test]
-async fn a_task_has_a_field_for_each_column() {
-    for (database, store) in on_both_engines().await {
-        let created = store.create_task(&task("any")).await.unwrap();
-        let fields = serde_json::to_value(&created).unwrap();
-        let fields: BTreeSet<String> = fields.as_object().unwrap().keys().cloned().collect();
-        let mut columns = database.columns("tasks").await;
-        columns.retain(|name| !INTERNAL.contains(&name.as_str()));
-        assert_eq!(columns, fields);
-    }
+async fn a_task_has_a_field_for_each_column(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (database, store) = open(engine).await;
+    let created = store.create_task(&task("any")).await.unwrap();
+    let fields = serde_json::to_value(&created).unwrap();
+    let fields: BTreeSet<String> = fields.as_object().unwrap().keys().cloned().collect();
+    let columns: Vec<String> = database
+        .column(match engine {
+            Sqlite => "SELECT name FROM pragma_table_info('tasks')",
+            Postgres => {
+                "SELECT column_name::text FROM information_schema.columns WHERE table_name = 'tasks'"
+            }
+        })
+        .await;
+    let mut columns = BTreeSet::from_iter(columns);
+    columns.retain(|name| !INTERNAL.contains(&name.as_str()));
+    assert_eq!(columns, fields);
 }
 
 /// A field that is missing in the statements that create or update a task fails here.
+#[rstest]
 #[tokio::test]
-async fn every_field_of_a_task_is_stored() {
+async fn every_field_of_a_task_is_stored(#[values(Sqlite, Postgres)] engine: Engine) {
     let new = NewTask {
         user_id: user(),
         title: Title::new("first").unwrap(),
@@ -44,108 +62,109 @@ async fn every_field_of_a_task_is_stored() {
         priority: Some(Priority::Low),
         due_date: Patch::Set(Some(at("2032-01-02T03:04:05Z"))),
     };
-    for (_database, store) in on_both_engines().await {
-        let created = store.create_task(&new).await.unwrap();
-        assert_eq!(created.user_id, "usr_1");
-        assert_eq!(created.title, "first");
-        assert_eq!(created.description.as_deref(), Some("words"));
-        assert!(!created.completed);
-        assert_eq!(created.priority, Priority::Urgent);
-        assert_eq!(created.due_date, new.due_date);
-        let read = store.task(&user(), created.id).await.unwrap();
-        assert_eq!(read.as_ref(), Some(&created));
+    let (_database, store) = open(engine).await;
+    let created = store.create_task(&new).await.unwrap();
+    assert_eq!(created.user_id, "usr_1");
+    assert_eq!(created.title, "first");
+    assert_eq!(created.description.as_deref(), Some("words"));
+    assert!(!created.completed);
+    assert_eq!(created.priority, Priority::Urgent);
+    assert_eq!(created.due_date, new.due_date);
+    let read = store.task(&user(), created.id).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&created));
 
-        let updated = store.update_task(&user(), created.id, &changes).await;
-        let updated = updated.unwrap().unwrap();
-        assert_eq!(updated.title, "second");
-        assert_eq!(updated.description.as_deref(), Some("other words"));
-        assert!(updated.completed);
-        assert_eq!(updated.priority, Priority::Low);
-        assert_eq!(updated.due_date, Some(at("2032-01-02T03:04:05Z")));
-        assert_eq!(updated.created_at, created.created_at);
-        let page = store.tasks(&user(), &TaskFilter::default(), 10, 0).await;
-        assert_eq!(page.unwrap().tasks, [updated]);
-    }
+    let updated = store.update_task(&user(), created.id, &changes).await;
+    let updated = updated.unwrap().unwrap();
+    assert_eq!(updated.title, "second");
+    assert_eq!(updated.description.as_deref(), Some("other words"));
+    assert!(updated.completed);
+    assert_eq!(updated.priority, Priority::Low);
+    assert_eq!(updated.due_date, Some(at("2032-01-02T03:04:05Z")));
+    assert_eq!(updated.created_at, created.created_at);
+    let page = store.tasks(&user(), &TaskFilter::default(), 10, 0).await;
+    assert_eq!(page.unwrap().tasks, [updated]);
 }
 
 /// A statement that runs outside a transaction is committed after its rows were sent: an error
 /// of that commit must not be lost.
+#[rstest]
 #[tokio::test]
-async fn a_failing_commit_is_an_error() {
-    for (database, store) in on_both_engines().await {
-        let kept = store.create_task(&task("kept")).await.unwrap();
-        database
-            .execute(match database {
-                Database::Sqlite(..) => {
-                    "CREATE TABLE parent (id INTEGER PRIMARY KEY);
-                     CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
-                     CREATE TRIGGER inserted AFTER INSERT ON tasks BEGIN INSERT INTO child VALUES (1); END;
-                     CREATE TRIGGER updated AFTER UPDATE ON tasks BEGIN INSERT INTO child VALUES (1); END;"
-                }
-                Database::Postgres(_) => {
-                    "CREATE TABLE parent (id bigint PRIMARY KEY);
-                     CREATE TABLE child (parent bigint REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
-                     CREATE FUNCTION violate() RETURNS trigger LANGUAGE plpgsql AS
-                         $$ BEGIN INSERT INTO child VALUES (1); RETURN NEW; END $$;
-                     CREATE TRIGGER violate AFTER INSERT OR UPDATE ON tasks
-                         FOR EACH ROW EXECUTE FUNCTION violate();"
-                }
-            })
-            .await;
-        let created = store.create_task(&task("lost")).await;
-        assert!(
-            matches!(created, Err(StoreError::Constraint { .. })),
-            "{created:?}"
-        );
-        let changes = TaskChanges {
-            completed: Some(true),
-            ..TaskChanges::default()
-        };
-        let updated = store.update_task(&user(), kept.id, &changes).await;
-        assert!(
-            matches!(updated, Err(StoreError::Constraint { .. })),
-            "{updated:?}"
-        );
-        let page = store.tasks(&user(), &TaskFilter::default(), 10, 0).await;
-        assert_eq!(page.unwrap().tasks, [kept]);
-    }
+async fn a_failing_commit_is_an_error(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (database, store) = open(engine).await;
+    let kept = store.create_task(&task("kept")).await.unwrap();
+    database
+        .execute(match engine {
+            Sqlite => {
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+                 CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+                 CREATE TRIGGER inserted AFTER INSERT ON tasks BEGIN INSERT INTO child VALUES (1); END;
+                 CREATE TRIGGER updated AFTER UPDATE ON tasks BEGIN INSERT INTO child VALUES (1); END;"
+            }
+            Postgres => {
+                "CREATE TABLE parent (id bigint PRIMARY KEY);
+                 CREATE TABLE child (parent bigint REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+                 CREATE FUNCTION violate() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN INSERT INTO child VALUES (1); RETURN NEW; END $$;
+                 CREATE TRIGGER violate AFTER INSERT OR UPDATE ON tasks
+                     FOR EACH ROW EXECUTE FUNCTION violate();"
+            }
+        })
+        .await;
+    let created = store.create_task(&task("lost")).await;
+    assert!(
+        matches!(created, Err(StoreError::Constraint { .. })),
+        "{created:?}"
+    );
+    let changes = TaskChanges {
+        completed: Some(true),
+        ..TaskChanges::default()
+    };
+    let updated = store.update_task(&user(), kept.id, &changes).await;
+    assert!(
+        matches!(updated, Err(StoreError::Constraint { .. })),
+        "{updated:?}"
+    );
+    let page = store.tasks(&user(), &TaskFilter::default(), 10, 0).await;
+    assert_eq!(page.unwrap().tasks, [kept]);
 }
 
 /// Other programs may store times that have no place in the years 1 to 9999.
+#[rstest]
 #[tokio::test]
-async fn times_out_of_range_are_read_as_the_nearest_end() {
-    for (database, store) in on_both_engines().await {
-        let odd = match database {
-            Database::Sqlite(..) => [
-                ("9223372036854775807", Timestamp::MAX),
-                ("253402300800000000", Timestamp::MAX),
-                ("-9223372036854775808", Timestamp::MIN),
-                ("-62135596800000001", Timestamp::MIN),
-            ],
-            Database::Postgres(_) => [
-                ("'infinity'", Timestamp::MAX),
-                ("'10000-01-01T00:00:00Z'", Timestamp::MAX),
-                ("'-infinity'", Timestamp::MIN),
-                ("'0044-03-15 12:00:00+00 BC'", Timestamp::MIN),
-            ],
-        };
-        let id = store.create_task(&task("odd")).await.unwrap().id;
-        for (stored, expected) in odd {
-            database
-                .execute(&format!("UPDATE tasks SET due_date = {stored}"))
-                .await;
-            let read = store.task(&user(), id).await.unwrap().unwrap();
-            assert_eq!(read.due_date, Some(expected), "{stored}");
-        }
+async fn times_out_of_range_are_read_as_the_nearest_end(
+    #[values(Sqlite, Postgres)] engine: Engine,
+) {
+    let (database, store) = open(engine).await;
+    let odd = match engine {
+        Sqlite => [
+            ("9223372036854775807", Timestamp::MAX),
+            ("253402300800000000", Timestamp::MAX),
+            ("-9223372036854775808", Timestamp::MIN),
+            ("-62135596800000001", Timestamp::MIN),
+        ],
+        Postgres => [
+            ("'infinity'", Timestamp::MAX),
+            ("'10000-01-01T00:00:00Z'", Timestamp::MAX),
+            ("'-infinity'", Timestamp::MIN),
+            ("'0044-03-15 12:00:00+00 BC'", Timestamp::MIN),
+        ],
+    };
+    let id = store.create_task(&task("odd")).await.unwrap().id;
+    for (stored, expected) in odd {
+        database
+            .execute(&format!("UPDATE tasks SET due_date = {stored}"))
+            .await;
+        let read = store.task(&user(), id).await.unwrap().unwrap();
+        assert_eq!(read.due_date, Some(expected), "{stored}");
     }
 }
 
 /// The error names table, row and column, so that the value can be found and corrected.
 #[tokio::test]
 async fn a_value_that_cannot_be_read_is_named() {
-    let [(sqlite, store), _] = on_both_engines().await;
+    let (database, store) = open(Sqlite).await;
     let id = store.create_task(&task("odd")).await.unwrap().id;
-    sqlite
+    database
         .execute("UPDATE tasks SET due_date = 'tomorrow'")
         .await;
     let error = store.task(&user(), id).await.unwrap_err();
