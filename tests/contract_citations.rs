@@ -85,29 +85,43 @@ fn files(directory: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The numbers that `text` cites.
-fn citations(text: &str, in_tests: bool) -> Vec<Number> {
-    const ONE: &str = r"\d+(?:\.\d+)?";
-    let list = format!(
-        r"{ONE}(?: \([abc]\))?(?: step \d)?(?:(?:, and |, | and | to ){ONE}(?: \([abc]\))?(?: step \d)?)*"
-    );
-    let named = Regex::new(&format!(r"(?i)\bcontract(?: section)? ({list})")).unwrap();
-    let bare = Regex::new(&format!(r"(?m)^\s*/// ({list}):")).unwrap();
-    let one_or_range = Regex::new(&format!(r"({ONE})(?: to ({ONE}))?(?: step \d)?")).unwrap();
-    let mut cited = Vec::new();
-    let bare = bare.captures_iter(text).filter(|_| in_tests);
-    for list in named.captures_iter(text).chain(bare) {
-        for found in one_or_range.captures_iter(&list[1]) {
-            let first = number(&found[1]);
-            cited.push(first);
-            if let Some(last) = found.get(2) {
-                let last = number(last.as_str());
-                let parts = first.1.unwrap() + 1..=last.1.unwrap();
-                cited.extend(parts.map(|part| (first.0, Some(part))));
-            }
+/// Finds citations in a text.
+struct Citations {
+    named: Regex,
+    bare: Regex,
+    one_or_range: Regex,
+}
+
+impl Citations {
+    fn new() -> Self {
+        const NUMBER: &str = r"\d+(?:\.\d+)?";
+        let one = format!(r"{NUMBER}(?: \([abc]\))?(?: step \d)?");
+        let list = format!("{one}(?:(?:, and |, | and | to ){one})*");
+        let regex = |text: String| Regex::new(&text).unwrap();
+        Self {
+            named: regex(format!(r"(?i)\bcontract(?: section)? ({list})")),
+            bare: regex(format!(r"(?m)^\s*/// ({list}):")),
+            one_or_range: regex(format!(r"({NUMBER})(?: to ({NUMBER}))?(?: step \d)?")),
         }
     }
-    cited
+
+    /// The numbers that `text` cites.
+    fn of(&self, text: &str, in_tests: bool) -> Vec<Number> {
+        let bare = self.bare.captures_iter(text).filter(|_| in_tests);
+        let mut cited = Vec::new();
+        for list in self.named.captures_iter(text).chain(bare) {
+            for found in self.one_or_range.captures_iter(&list[1]) {
+                let first = number(&found[1]);
+                cited.push(first);
+                if let Some(last) = found.get(2) {
+                    let last = number(last.as_str());
+                    let parts = first.1.unwrap() + 1..=last.1.unwrap();
+                    cited.extend(parts.map(|part| (first.0, Some(part))));
+                }
+            }
+        }
+        cited
+    }
 }
 
 /// What of a file is tests: all of it below `tests/`, of `src/` what is compiled for tests alone.
@@ -126,11 +140,12 @@ fn every_rule_is_cited_by_a_test_and_every_citation_names_a_rule() {
     let mut paths = Vec::new();
     files(&root().join("src"), &mut paths);
     files(&root().join("tests"), &mut paths);
+    let citations = Citations::new();
     let mut proved = BTreeSet::new();
     for path in paths.iter().filter(|path| !path.ends_with(file!())) {
         let text = std::fs::read_to_string(path).unwrap();
         let in_tests = path.starts_with(root().join("tests"));
-        for cited in citations(&text, in_tests) {
+        for cited in citations.of(&text, in_tests) {
             assert!(
                 all.contains(&cited),
                 "{} cites contract {}, which does not exist",
@@ -138,7 +153,7 @@ fn every_rule_is_cited_by_a_test_and_every_citation_names_a_rule() {
                 name(cited)
             );
         }
-        proved.extend(citations(tests_of(path, &text), in_tests));
+        proved.extend(citations.of(tests_of(path, &text), in_tests));
     }
     let missing: Vec<String> = rules.difference(&proved).copied().map(name).collect();
     assert!(missing.is_empty(), "no test cites contract {missing:?}");
@@ -147,7 +162,7 @@ fn every_rule_is_cited_by_a_test_and_every_citation_names_a_rule() {
 #[test]
 fn citations_are_read_as_they_are_written() {
     let names = |text: &str, in_tests| -> Vec<String> {
-        let cited = citations(text, in_tests);
+        let cited = Citations::new().of(text, in_tests);
         cited.into_iter().map(name).collect()
     };
     assert_eq!(

@@ -8,7 +8,7 @@ use super::arg::args;
 use super::database::Store;
 use super::error::StoreError;
 use super::key_cipher::EncryptedKey;
-use super::row::{Columns, FromRow};
+use super::row::{Columns, EngineRow, FromRow};
 use super::sql::Sql;
 
 /// The window, from the first attempt on, in which attempts are counted together.
@@ -72,7 +72,7 @@ pub struct Attempts {
 impl FromRow for StoredKey {
     const TABLE: &'static str = "user_api_keys";
 
-    fn from_row(columns: &mut Columns<'_>) -> Result<Self, sqlx::Error> {
+    fn from_row<R: EngineRow>(columns: &mut Columns<'_, R>) -> Result<Self, sqlx::Error> {
         Ok(Self {
             encrypted: EncryptedKey(columns.get("encrypted_key")?),
             validation_status: columns.get("validation_status")?,

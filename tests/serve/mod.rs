@@ -2,6 +2,7 @@
 
 mod secrets;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -40,27 +41,29 @@ fn refused(command: &mut Command) -> String {
     said
 }
 
+/// Runs the `curl` command that the daemon prints, as pasted into a shell without variables.
+fn paste_hint(daemon: &mut Process, directory: &Path) -> Value {
+    daemon.line("curl ");
+    let mut hint = vec![daemon.seen.last().unwrap().clone()];
+    while hint.last().unwrap().ends_with('\\') {
+        daemon.line("");
+        hint.push(daemon.seen.last().unwrap().clone());
+    }
+    let pasted = Command::new("sh")
+        .args(["-c", &hint.join("\n")])
+        .current_dir(directory)
+        .output()
+        .unwrap();
+    serde_json::from_slice(&pasted.stdout).expect("the hint creates a task")
+}
+
 /// With nothing configured: the hints are true, and tasks survive kill -9.
 #[test]
 fn first_evening() {
     let directory = support::sqlite_dir();
     let mut daemon = Process::start(&mut serve(directory.path()));
     let base = daemon.base();
-    daemon.line("curl ");
-    let hint: Vec<String> = {
-        let mut hint = vec![daemon.seen.last().unwrap().clone()];
-        while hint.last().unwrap().ends_with('\\') {
-            daemon.line("");
-            hint.push(daemon.seen.last().unwrap().clone());
-        }
-        hint
-    };
-    let pasted = Command::new("sh")
-        .args(["-c", &hint.join("\n")])
-        .current_dir(directory.path())
-        .output()
-        .unwrap();
-    let task: Value = serde_json::from_slice(&pasted.stdout).expect("the hint creates a task");
+    let task = paste_hint(&mut daemon, directory.path());
     assert_eq!(task["user_id"], "me");
     let token =
         std::fs::read_to_string(directory.path().join("data/secrets/SERVICE_AUTH_TOKEN")).unwrap();
@@ -86,6 +89,32 @@ fn first_evening() {
     let (status, said) = daemon.end();
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(!said.contains(token));
+}
+
+/// The README's way to PostgreSQL: secrets and address in `.env`, and the printed command works.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres_with_an_env_file() {
+    let database = TestDatabase::create().await;
+    let url = database.url.clone();
+    tokio::task::spawn_blocking(move || {
+        let directory = support::sqlite_dir();
+        let setup = format!(
+            "'{}' gen-secrets --write .env && echo 'DATABASE_URL={url}' >> .env",
+            env!("CARGO_BIN_EXE_todoctl")
+        );
+        let done = Command::new("sh")
+            .args(["-c", &setup])
+            .current_dir(directory.path())
+            .status()
+            .unwrap();
+        assert!(done.success());
+        let mut daemon = Process::start(&mut serve(directory.path()));
+        let task = paste_hint(&mut daemon, directory.path());
+        assert_eq!(task["user_id"], "me");
+    })
+    .await
+    .unwrap();
+    drop(database);
 }
 
 /// On PostgreSQL, through a URL as SQLAlchemy writes it; SIGINT ends it too.

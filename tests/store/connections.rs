@@ -4,16 +4,27 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use todoctl::domain::{Description, TaskChanges};
-use todoctl::store::{StoreError, TaskFilter};
+use todoctl::store::{Store, StoreError, TaskFilter};
 
-use super::{connect, on, on_postgres, task, user};
-use crate::support::{Engine, TestDatabase};
+use super::{connect, task, user};
+use crate::support::{Database, Engine, TestDatabase};
+
+async fn on_postgres(connections: usize) -> (TestDatabase, Store) {
+    let database = TestDatabase::migrated().await;
+    let store = connect(database.target(), connections).await;
+    (database, store)
+}
 
 /// Readers that never pause keep SQLite's own checkpoints from emptying the log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_write_ahead_log_stays_small() {
     const LIMIT: u64 = 64 * 1024 * 1024;
-    let (database, store) = on(Engine::Sqlite, 4).await;
+    let database = Database::migrated(Engine::Sqlite).await;
+    let Database::Sqlite(directory) = &database else {
+        unreachable!("it was made on SQLite");
+    };
+    let wal = directory.path().join("todo.db-wal");
+    let store = connect(database.target(), 4).await;
     let readers: Vec<_> = (0..2)
         .map(|_| {
             let store = store.clone();
@@ -32,7 +43,6 @@ async fn the_write_ahead_log_stays_small() {
     let mut large = task("a task with a long description");
     // Four bytes each, and stored twice: once folded for the search.
     large.description = Description::new(&"\u{1d11e}".repeat(1000)).unwrap();
-    let wal = format!("{}-wal", database.url().trim_start_matches("sqlite://"));
     // More than the limit in all, so that a log that only grows would pass it.
     while written < LIMIT + LIMIT / 4 {
         store.create_task(&large).await.unwrap();
@@ -137,10 +147,9 @@ async fn a_closed_store_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_strict_server_ends_no_wait_in_an_error() {
     let database = TestDatabase::migrated().await;
-    let strict = format!(
-        "ALTER DATABASE {} SET default_transaction_isolation = 'serializable'",
-        database.name
-    );
+    let name = &database.name;
+    let strict =
+        format!("ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'");
     database.execute(&strict).await;
     let store = connect(database.target(), 4).await;
     let id = store.create_task(&task("wanted by all")).await.unwrap().id;

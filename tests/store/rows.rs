@@ -4,10 +4,17 @@ use std::collections::BTreeSet;
 
 use rstest::rstest;
 use todoctl::domain::{Description, NewTask, Patch, Priority, TaskChanges, Timestamp, Title};
-use todoctl::store::{StoreError, TaskFilter};
+use todoctl::store::{Store, StoreError, TaskFilter};
 
-use super::{columns, on, task, user};
+use super::{connect, task, user};
+use crate::support::Database;
 use crate::support::Engine::{self, Postgres, Sqlite};
+
+async fn open(engine: Engine) -> (Database, Store) {
+    let database = Database::migrated(engine).await;
+    let store = connect(database.target(), 2).await;
+    (database, store)
+}
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -20,11 +27,19 @@ const INTERNAL: [&str; 3] = ["reminder_sent", "title_folded", "description_folde
 #[rstest]
 #[tokio::test]
 async fn a_task_has_a_field_for_each_column(#[values(Sqlite, Postgres)] engine: Engine) {
-    let (database, store) = on(engine, 2).await;
+    let (database, store) = open(engine).await;
     let created = store.create_task(&task("any")).await.unwrap();
     let fields = serde_json::to_value(&created).unwrap();
     let fields: BTreeSet<String> = fields.as_object().unwrap().keys().cloned().collect();
-    let mut columns = columns(&database, "tasks").await;
+    let columns: Vec<String> = database
+        .column(match engine {
+            Sqlite => "SELECT name FROM pragma_table_info('tasks')",
+            Postgres => {
+                "SELECT column_name::text FROM information_schema.columns WHERE table_name = 'tasks'"
+            }
+        })
+        .await;
+    let mut columns = BTreeSet::from_iter(columns);
     columns.retain(|name| !INTERNAL.contains(&name.as_str()));
     assert_eq!(columns, fields);
 }
@@ -47,7 +62,7 @@ async fn every_field_of_a_task_is_stored(#[values(Sqlite, Postgres)] engine: Eng
         priority: Some(Priority::Low),
         due_date: Patch::Set(Some(at("2032-01-02T03:04:05Z"))),
     };
-    let (_database, store) = on(engine, 2).await;
+    let (_database, store) = open(engine).await;
     let created = store.create_task(&new).await.unwrap();
     assert_eq!(created.user_id, "usr_1");
     assert_eq!(created.title, "first");
@@ -75,7 +90,7 @@ async fn every_field_of_a_task_is_stored(#[values(Sqlite, Postgres)] engine: Eng
 #[rstest]
 #[tokio::test]
 async fn a_failing_commit_is_an_error(#[values(Sqlite, Postgres)] engine: Engine) {
-    let (database, store) = on(engine, 2).await;
+    let (database, store) = open(engine).await;
     let kept = store.create_task(&task("kept")).await.unwrap();
     database
         .execute(match engine {
@@ -119,7 +134,7 @@ async fn a_failing_commit_is_an_error(#[values(Sqlite, Postgres)] engine: Engine
 async fn times_out_of_range_are_read_as_the_nearest_end(
     #[values(Sqlite, Postgres)] engine: Engine,
 ) {
-    let (database, store) = on(engine, 2).await;
+    let (database, store) = open(engine).await;
     let odd = match engine {
         Sqlite => [
             ("9223372036854775807", Timestamp::MAX),
@@ -147,9 +162,9 @@ async fn times_out_of_range_are_read_as_the_nearest_end(
 /// The error names table, row and column, so that the value can be found and corrected.
 #[tokio::test]
 async fn a_value_that_cannot_be_read_is_named() {
-    let (sqlite, store) = on(Sqlite, 2).await;
+    let (database, store) = open(Sqlite).await;
     let id = store.create_task(&task("odd")).await.unwrap().id;
-    sqlite
+    database
         .execute("UPDATE tasks SET due_date = 'tomorrow'")
         .await;
     let error = store.task(&user(), id).await.unwrap_err();
