@@ -64,7 +64,7 @@ impl Row {
 
 /// Reads the columns of a row by their names.
 ///
-/// The driver looks a name up in a hash map, which takes a quarter of the time that decoding a
+/// The driver looks a name up in a hash map, which adds a quarter to the time that decoding a
 /// long list takes. So the positions are looked up for the first row, in the order in which
 /// the columns are read, and used again for the rows after it.
 pub(super) struct Columns<'r, R> {
