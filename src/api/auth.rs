@@ -1,4 +1,4 @@
-//! Who is calling: read from headers alone, never from a cookie.
+//! Authentication: identifies the caller from headers alone, never from a cookie.
 
 use std::time::Instant;
 
@@ -24,10 +24,10 @@ use jwt::{Jwts, Signer};
 /// The user on whose behalf a service calls; contract 2.2.
 pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
 
-/// The service token on the route that tells a key; contract 2.3.
+/// The service token on the endpoint that reads a key; contract 2.3.
 pub(super) const X_SERVICE_AUTH: HeaderName = HeaderName::from_static("x-service-auth");
 
-/// How a caller proved who it is. Only this, never a name, goes to the log.
+/// The credentials that identified a caller. Only this goes to the log, never a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallerKind {
     /// A JWT.
@@ -58,13 +58,23 @@ impl CallerKind {
     }
 }
 
-/// Who is calling.
+/// An identified caller.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
-    /// Whose tasks the call is about.
+    /// The user whose data the call is about.
     pub user: UserId,
-    /// How that was proved.
     pub kind: CallerKind,
+}
+
+/// Which credentials an endpoint accepts; contract 2.4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// A user's token.
+    User,
+    /// A user's token, or the service on behalf of a user (2.2).
+    UserOrService,
+    /// A user's token, or the service that reads keys (2.3).
+    UserOrKeyReader,
 }
 
 /// Checks credentials.
@@ -89,60 +99,50 @@ impl Authenticator {
         }
     }
 
-    /// The caller of a task route.
-    pub async fn caller(
+    /// Identifies the caller of an endpoint.
+    pub async fn identify(
         &self,
+        access: Access,
         headers: &HeaderMap,
         store: &Store,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
-        if !headers.contains_key(X_USER_ID) {
-            return self.user(headers, store, now).await;
-        }
         let started = Instant::now();
-        let outcome = self.service(headers);
-        self.judged(Some(CallerKind::Service), outcome, started)
+        let has = |name: &HeaderName| headers.contains_key(name);
+        let (kind, outcome) = match access {
+            Access::UserOrService if has(&X_USER_ID) => {
+                (Some(CallerKind::Service), self.service(headers))
+            }
+            Access::UserOrKeyReader if has(&X_USER_ID) && has(&X_SERVICE_AUTH) => {
+                (Some(CallerKind::Service), self.key_service(headers))
+            }
+            // Elsewhere `X-User-ID` means nothing.
+            Access::User | Access::UserOrService | Access::UserOrKeyReader => {
+                self.user(headers, store, now).await
+            }
+        };
+        self.observe(kind, outcome, started)
     }
 
-    /// The caller of a route for users alone; `X-User-ID` means nothing there.
-    pub async fn user(
+    /// The user of a token, and what kind of token it is.
+    async fn user(
         &self,
         headers: &HeaderMap,
         store: &Store,
         now: Timestamp,
-    ) -> Result<Caller, ApiError> {
-        let started = Instant::now();
-        let (kind, outcome) = match bearer(headers) {
-            None => (None, Err(ApiError::unauthorized("Not authenticated"))),
+    ) -> (Option<CallerKind>, Result<UserId, ApiError>) {
+        match bearer(headers) {
+            None => (None, Err(ApiError::NotAuthenticated)),
             Some(token) if looks_like_jwt(token) => {
                 let user = self.jwts.user(token, self.auth_server.as_ref(), now).await;
                 (Some(CallerKind::User), user)
             }
             Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
-        };
-        self.judged(kind, outcome, started)
-    }
-
-    /// The caller of the route that tells a key: a user, or the service of contract 2.3.
-    pub async fn key_reader(
-        &self,
-        headers: &HeaderMap,
-        store: &Store,
-        now: Timestamp,
-    ) -> Result<Caller, ApiError> {
-        let service = [X_USER_ID, X_SERVICE_AUTH]
-            .iter()
-            .all(|name| headers.contains_key(name));
-        if !service {
-            return self.user(headers, store, now).await;
         }
-        let started = Instant::now();
-        let outcome = self.key_service(headers);
-        self.judged(Some(CallerKind::Service), outcome, started)
     }
 
-    /// Counts an attempt.
-    fn judged(
+    /// Counts an attempt and how long it took.
+    fn observe(
         &self,
         kind: Option<CallerKind>,
         outcome: Result<UserId, ApiError>,
@@ -162,16 +162,16 @@ impl Authenticator {
             (Some(kind), Ok(user)) => Ok(Caller { user, kind }),
             (_, Err(error)) => Err(error),
             // No kind, no user: `outcome` is an error then.
-            (None, Ok(_)) => Err(ApiError::unauthorized("Not authenticated")),
+            (None, Ok(_)) => Err(ApiError::NotAuthenticated),
         }
     }
 
-    /// Contract 2.2: the service token, and whom it speaks for.
+    /// Contract 2.2: the service token, and the user in `X-User-ID`.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         match bearer(headers) {
-            None => Err(ApiError::unauthorized("Not authenticated")),
+            None => Err(ApiError::NotAuthenticated),
             Some(token) if self.is_service_token(token) => named_user(headers),
-            Some(_) => Err(ApiError::wrong_service_token().challenging()),
+            Some(_) => Err(ApiError::WrongServiceToken),
         }
     }
 
@@ -180,7 +180,7 @@ impl Authenticator {
         let mut tokens = headers.get_all(X_SERVICE_AUTH).iter();
         match (tokens.next(), tokens.next()) {
             (Some(token), None) if self.is_service_token(token.as_bytes()) => named_user(headers),
-            _ => Err(ApiError::wrong_service_token()),
+            _ => Err(ApiError::WrongServiceAuth),
         }
     }
 
@@ -194,41 +194,43 @@ impl Authenticator {
         !token.is_empty() && bool::from(accepted)
     }
 
-    /// Who issues access tokens; 503 without a `JWT_SECRET` to sign them with.
+    /// The issuer of access tokens; an error without a `JWT_SECRET` to sign them with.
     pub fn signer(&self) -> Result<&Signer, ApiError> {
-        self.jwts
-            .signer()
-            .ok_or_else(|| ApiError::unavailable("Access tokens cannot be issued here"))
+        self.jwts.signer().ok_or(ApiError::NoTokenIssuer)
     }
 
-    /// Contract 13: a session token of ours, or one that the auth server vouches for.
+    /// Contract 13: a session token from `todoctl_sessions`, or one that the auth server accepts.
     async fn session(&self, token: &[u8], store: &Store) -> Result<UserId, ApiError> {
-        let invalid = || ApiError::bad_token("invalid_token", "Invalid token");
-        let token = std::str::from_utf8(token).map_err(|_| invalid())?;
+        let token = std::str::from_utf8(token).map_err(|_| ApiError::InvalidToken)?;
         let user: Result<Option<UserId>, StoreError> =
             store.session_user(&self.session_secrets, token).await;
         if let Some(user) = user? {
             return Ok(user);
         }
         match &self.auth_server {
-            // The service token is a secret between us and the services: it is not sent on.
-            Some(server) if !self.is_service_token(token.as_bytes()) => {
-                server.session_user(token).await?.ok_or_else(invalid)
-            }
-            Some(_) | None => Err(invalid()),
+            // The service token is no business of the auth server.
+            Some(server) if !self.is_service_token(token.as_bytes()) => server
+                .session_user(token)
+                .await?
+                .ok_or(ApiError::InvalidToken),
+            Some(_) | None => Err(ApiError::InvalidToken),
         }
     }
 }
 
-/// Whom a service speaks for.
+/// The user that a service names in `X-User-ID`.
 fn named_user(headers: &HeaderMap) -> Result<UserId, ApiError> {
+    let problem = |problem| ApiError::Header {
+        name: "X-User-ID",
+        problem,
+    };
     let mut named = headers.get_all(X_USER_ID).iter();
     let (Some(value), None) = (named.next(), named.next()) else {
-        return Err(ApiError::bad_request("X-User-ID must be sent once"));
+        return Err(problem("must be sent once".into()));
     };
-    let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| ApiError::bad_request("X-User-ID is not valid UTF-8"))?;
-    UserId::new(text).map_err(|error| ApiError::bad_request(format!("X-User-ID: {error}")))
+    let text =
+        std::str::from_utf8(value.as_bytes()).map_err(|_| problem("is not valid UTF-8".into()))?;
+    UserId::new(text).map_err(|error| problem(error.to_string().into()))
 }
 
 /// The token behind `Authorization: Bearer`; `None` when there is none.

@@ -1,17 +1,17 @@
 //! Entity tags and the conditions that name them; contract 13, RFC 9110, section 13.
 //!
-//! A tag is strong: a hash of exactly the bytes that a GET would send. So a task
-//! that was just created or changed has the tag of the answer to the next GET.
+//! A tag is strong: a hash of exactly the bytes that a GET would send. So a task that was just
+//! created or changed has the tag of the answer to the next GET.
 
-use http::header::{CACHE_CONTROL, ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH, VARY};
+use http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use warp::reply::Response;
+use serde::Serialize;
 
 use crate::domain::Task;
 
-use super::call::json_response;
 use super::error::ApiError;
-use super::request::Head;
+use super::head::Head;
+use super::reply::Reply;
 
 /// Bytes of the hash that are shown: as many as make two bodies with one tag unthinkable.
 const TAG_BYTES: usize = 16;
@@ -26,40 +26,30 @@ fn tag_of(body: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// 200 with `body`, JSON, as what the path stands for; for a GET whose condition
-/// says so, 304 or 412 instead.
-pub(super) fn represent(head: &Head, body: Vec<u8>) -> Result<Response, ApiError> {
+/// 200 with `value` as JSON and its tag; for a GET whose condition says so, 304 or 412 instead.
+pub(super) fn represent(head: &Head, value: &impl Serialize) -> Result<Reply, ApiError> {
+    let body = serde_json::to_vec(value)?;
     let tag = tag_of(&body);
-    if matches!(head.method, Method::GET | Method::HEAD)
-        && let Some(conditions) = Preconditions::of(&head.headers)
+    if matches!(*head.method(), Method::GET | Method::HEAD)
+        && let Some(conditions) = Preconditions::of(head.headers())
     {
         if !conditions.allow(&tag) {
-            return Err(ApiError::precondition_failed());
+            return Err(ApiError::PreconditionFailed);
         }
         if conditions.knows(&tag) {
-            let mut response = tagged(Response::default(), tag);
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok(response);
+            return Ok(Reply::empty(StatusCode::NOT_MODIFIED).with_header(ETAG, tag));
         }
     }
-    Ok(tagged(json_response(StatusCode::OK, body), tag))
+    Ok(Reply::json_text(StatusCode::OK, body).with_header(ETAG, tag))
 }
 
-/// 201 with `body`, JSON, as what was created.
-pub(super) fn represent_new(body: Vec<u8>) -> Response {
+/// 201 with `body`, which is JSON, and its tag.
+pub(super) fn represent_new(body: Vec<u8>) -> Reply {
     let tag = tag_of(&body);
-    tagged(json_response(StatusCode::CREATED, body), tag)
+    Reply::json_text(StatusCode::CREATED, body).with_header(ETAG, tag)
 }
 
-fn tagged(mut response: Response, tag: HeaderValue) -> Response {
-    let headers = response.headers_mut();
-    headers.insert(ETAG, tag);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(VARY, HeaderValue::from_static("Authorization, X-User-ID"));
-    response
-}
-
-/// What a request wants to be true of the task before it is done.
+/// The conditions of a request.
 #[derive(Debug)]
 pub(super) struct Preconditions {
     if_match: Option<Tags>,
@@ -78,7 +68,7 @@ impl Preconditions {
 
     /// Whether `task` may be changed or deleted.
     pub fn allow_change(&self, task: &Task) -> bool {
-        // A task that cannot be written down has no tag that a client could know.
+        // A task that cannot be written as JSON has no tag that a client could know.
         let Ok(body) = serde_json::to_vec(task) else {
             return false;
         };
@@ -129,8 +119,8 @@ impl Tags {
         })
     }
 
-    /// What cannot be read as a list of tags contains none from there on: so a
-    /// broken `If-Match` changes nothing, and a broken `If-None-Match` gets the whole answer.
+    /// A malformed list ends at its first fault: so a malformed `If-Match` changes nothing, and a
+    /// malformed `If-None-Match` gets the whole answer.
     fn contain(&self, tag: &HeaderValue, weak: Weak) -> bool {
         match self {
             Self::Any => true,

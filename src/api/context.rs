@@ -1,4 +1,4 @@
-//! What every handler is given.
+//! The daemon's shared state.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -22,10 +22,10 @@ use super::limits::Limits;
 #[derive(Clone)]
 pub struct ApiContext(Arc<Shared>);
 
-/// Why the daemon's state could not be put together.
+/// Why the daemon could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Two metrics of one name.
+    /// Two metrics have one name.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
     /// `ENCRYPTION_KEY`.
@@ -58,8 +58,6 @@ pub struct Shared {
     pub request_timeout: Duration,
     /// How `/health` learns about the database.
     pub health_probe: HealthProbe,
-    /// Whether `/metrics` is on the public listener.
-    pub public_metrics: bool,
     draining: AtomicBool,
 }
 
@@ -86,7 +84,6 @@ impl ApiContext {
             max_body_bytes: config.http.max_body_bytes,
             request_timeout: config.http.request_timeout,
             health_probe: config.database.health_probe,
-            public_metrics: config.telemetry.metrics_addr.is_none(),
             draining: AtomicBool::new(false),
             store,
             clock,

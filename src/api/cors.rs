@@ -1,21 +1,21 @@
 //! Cross-origin rules, contract section 8.
 //!
-//! Ready-made CORS layers answer a refused preflight differently, so the few
-//! rules are here.
+//! Ready-made CORS layers answer a refused preflight differently (contract section 8).
 
 use std::collections::BTreeSet;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_TYPE, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use warp::reply::Response;
+
+use super::reply::Reply;
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// `X-User-ID` is deliberately not among them: a browser never speaks for a service.
+/// `X-User-ID` is deliberately not among them: a browser never calls as a service.
 const HEADERS: [&str; 9] = [
     "Accept",
     "Accept-Language",
@@ -30,7 +30,7 @@ const HEADERS: [&str; 9] = [
 
 const EXPOSED: &str = "Content-Type, ETag, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-ID";
 
-/// Which foreign pages may call.
+/// The cross-origin rules.
 pub(super) struct Cors {
     origins: BTreeSet<String>,
     allow_methods: HeaderValue,
@@ -58,7 +58,7 @@ impl Cors {
     }
 
     /// The answer to a preflight; `None` when the request is something else.
-    pub fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Response> {
+    pub fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
         if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
             return None;
         }
@@ -83,23 +83,18 @@ impl Cors {
             let text = format!("Disallowed CORS {}", refused.join(", "));
             (StatusCode::BAD_REQUEST, text)
         };
-        let mut response = Response::new(text.into());
-        *response.status_mut() = status;
-        let out = response.headers_mut();
-        out.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
-        out.insert(ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.clone());
-        out.insert(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone());
-        out.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        Some(response)
+        let text_plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        let reply = Reply::content(status, text_plain, text.into_bytes())
+            .with_header(ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.clone())
+            .with_header(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone())
+            .with_header(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        Some(reply)
     }
 
-    /// What every answer says about origins.
-    pub fn mark(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    /// Adds the headers about origins that every response has.
+    pub fn add_headers(&self, request: &HeaderMap, response: &mut HeaderMap) {
         let varies = match response.get(VARY).map(HeaderValue::as_bytes) {
-            // What a handler says its answer depends on stays on one line with ours.
+            // One line with what else the answer depends on.
             Some(others) => HeaderValue::from_bytes(&[others, b", Origin"].concat()).ok(),
             None => None,
         };

@@ -1,8 +1,8 @@
-//! Cursors: a position in a user's list, as a text that means nothing to clients.
+//! Cursors: a position in a user's list, as a text that clients do not interpret; contract 13.
 //!
-//! Seven bytes of a hash over the position and the user are with it. They keep
-//! no secret: a position leads nobody to another's tasks. They tell a cursor of
-//! this list from one that was cut off, altered or given to somebody else.
+//! A cursor ends with seven bytes of a hash over the position and the user. They protect nothing:
+//! a position does not open another user's tasks. They only tell a cursor of this list from one
+//! that was shortened, altered or given to another user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,53 +10,78 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::domain::{Timestamp, UserId};
 use crate::store::TaskPosition;
 
-/// The first byte: what the bytes behind it are.
+/// The first byte: the format of the bytes after it.
 const VERSION: u8 = 1;
 
 /// Version, creation time in microseconds, id.
 const POSITION: usize = 1 + 8 + 8;
 
-const CHECK: usize = 7;
+const HASH: usize = 7;
 
 /// The cursor for `position` in the list of `user`.
-pub(super) fn write(position: TaskPosition, user: &UserId) -> String {
-    let mut bytes = Vec::with_capacity(POSITION + CHECK);
+pub(super) fn encode(position: TaskPosition, user: &UserId) -> String {
+    let mut bytes = Vec::with_capacity(POSITION + HASH);
     bytes.push(VERSION);
     bytes.extend(position.created_at.micros().to_be_bytes());
     bytes.extend(position.id.to_be_bytes());
-    let check = check(&bytes, user);
-    bytes.extend(check);
+    let hash = hash(&bytes, user);
+    bytes.extend(hash);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The position that [`write()`] made `text` of, for the same user.
-pub(super) fn read(text: &str, user: &UserId) -> Option<TaskPosition> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let (position, sum) = bytes.split_at_checked(POSITION)?;
-    if position[0] != VERSION || sum != check(position, user) {
-        return None;
-    }
-    let (micros, id) = position[1..].split_at(8);
-    Some(TaskPosition {
-        created_at: Timestamp::from_micros(i64::from_be_bytes(micros.try_into().ok()?)).ok()?,
-        id: i64::from_be_bytes(id.try_into().ok()?),
-    })
+/// A decoded cursor, whose hash is not verified yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SignedPosition {
+    position: TaskPosition,
+    bytes: [u8; POSITION],
+    hash: [u8; HASH],
 }
 
-fn check(position: &[u8], user: &UserId) -> [u8; CHECK] {
+impl SignedPosition {
+    /// Decodes what [`encode`] wrote.
+    pub fn decode(text: &str) -> Option<Self> {
+        let decoded = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (bytes, hash) = decoded.split_at_checked(POSITION)?;
+        let bytes: [u8; POSITION] = bytes.try_into().ok()?;
+        if bytes[0] != VERSION {
+            return None;
+        }
+        let (micros, id) = bytes[1..].split_at(8);
+        Some(Self {
+            position: TaskPosition {
+                created_at: Timestamp::from_micros(i64::from_be_bytes(micros.try_into().ok()?))
+                    .ok()?,
+                id: i64::from_be_bytes(id.try_into().ok()?),
+            },
+            bytes,
+            hash: hash.try_into().ok()?,
+        })
+    }
+
+    /// The position, if the cursor was written for `user`.
+    pub fn verify(&self, user: &UserId) -> Option<TaskPosition> {
+        (self.hash == hash(&self.bytes, user)).then_some(self.position)
+    }
+}
+
+fn hash(position: &[u8], user: &UserId) -> [u8; HASH] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(position);
     hasher.update(user.as_str().as_bytes());
-    let mut check = [0; CHECK];
-    hasher.finalize_xof().fill(&mut check);
-    check
+    let mut hash = [0; HASH];
+    hasher.finalize_xof().fill(&mut hash);
+    hash
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Contract 13: a cursor is read back, and only as it was written, by whom it was written for.
+    fn read(text: &str, user: &UserId) -> Option<TaskPosition> {
+        SignedPosition::decode(text)?.verify(user)
+    }
+
+    /// Contract 13: a cursor is accepted only unaltered, and only from the user it was written for.
     #[test]
     fn round_trip_and_tampering() {
         let alice = UserId::new("alice").unwrap();
@@ -69,7 +94,7 @@ mod tests {
                 created_at: Timestamp::from_micros(micros).unwrap(),
                 id,
             };
-            let text = write(position, &alice);
+            let text = encode(position, &alice);
             assert_eq!(read(&text, &alice), Some(position));
             assert_eq!(read(&text, &UserId::new("bob").unwrap()), None);
             assert!(

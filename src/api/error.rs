@@ -1,411 +1,371 @@
-//! Every answer that is not a success.
+//! The errors that a request can end with.
 //!
-//! Two messages: what the caller is told stands in the [`ApiError`]; what only
-//! the log is told is its source. A handler returns the error as a value; the
-//! layers around warp write its body, because only they know the request's id,
-//! path and time ([`ApiError::render`]).
+//! The text of a variant is what the client reads; its source goes to the log alone. One `match`,
+//! [`ApiError::answer`], maps a variant to status, body and headers.
 
+use std::any::Any;
 use std::borrow::Cow;
-use std::error::Error;
-use std::sync::Arc;
+use std::fmt;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde::Serialize;
-use serde_json::{Value, json};
-use warp::reply::Response;
 
-use crate::domain::Timestamp;
+use crate::domain::{ProviderKeyError, Timestamp};
 use crate::services::auth_server::AuthServerError;
+use crate::services::key_provider::ProbeError;
 use crate::store::{StoreError, UndecipherableError};
 
-use super::limits::Allowance;
+use super::allowance::Allowance;
+use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
+use super::head::decode;
+use super::input::{BodyError, ValidationErrors};
+use super::reply::Reply;
 
-/// One faulty field of a request; contract 1.1.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct FieldError {
-    /// `title`, `task_ids.1`, `query.page`, `path.task_id`; empty for the body as a whole.
-    pub field: String,
-    /// What is wrong, for people.
-    pub message: String,
-    /// What is wrong, for programs.
-    pub code: &'static str,
-    /// The rejected input, cut off when it is long.
-    #[schema(value_type = Value)]
-    pub value: Value,
-}
+/// An error of any type, kept for the log.
+type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// An answer that is not a success. Cheap to clone, so that it fits a response's extensions.
-#[derive(Debug, Clone)]
-pub(super) struct ApiError(Arc<Inner>);
+/// How long a client should wait before it tries again, in seconds.
+const RETRY_SECONDS: u32 = 2;
 
-#[derive(Debug)]
-struct Inner {
-    status: StatusCode,
-    shape: Shape,
-    headers: Vec<(HeaderName, HeaderValue)>,
-    wrong_credentials: bool,
-    source: Option<Box<dyn Error + Send + Sync>>,
-}
-
-/// The contract's three shapes, 1.1.
-#[derive(Debug)]
-enum Shape {
-    Plain(Cow<'static, str>),
-    Coded {
-        code: &'static str,
-        message: &'static str,
+/// Why a request was not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    /// A request header that cannot be used.
+    #[error("{name}: {problem}")]
+    Header {
+        name: &'static str,
+        problem: Cow<'static, str>,
     },
+    /// The body is no text, or no JSON that can be read.
+    #[error("{0}")]
+    Body(BodyError),
+    /// The client stopped in the middle of its body.
+    #[error("Request body could not be read")]
+    BodyIncomplete(#[source] Source),
+    #[error("{0}")]
+    ProviderKeyForm(#[source] ProviderKeyError),
+    #[error("{0}")]
+    ProviderKeyRejected(#[source] ProbeError),
+
+    #[error("Not authenticated")]
+    NotAuthenticated,
+    /// The bearer value beside `X-User-ID` is not the service token (contract 2.2).
+    #[error("Invalid service credentials")]
+    WrongServiceToken,
+    /// `X-Service-Auth` is not the service token (contract 2.3).
+    #[error("Invalid service credentials")]
+    WrongServiceAuth,
+    #[error("Invalid token")]
+    InvalidToken,
+    #[error("Token has expired")]
+    TokenExpired,
+    #[error("No refresh token")]
+    MissingRefreshToken,
+    #[error("Invalid refresh token")]
+    InvalidRefreshToken,
+    #[error("The refresh token has expired")]
+    RefreshTokenExpired,
+
+    #[error("Not Found")]
+    PathNotFound,
+    /// No such task, or another user's.
+    #[error("Task with id {0} not found")]
+    TaskNotFound(String),
+    /// No such notification, or another user's.
+    #[error("Notification with id {0} not found")]
+    NotificationNotFound(String),
+    #[error("No API key is stored")]
+    KeyNotFound,
+    #[error("Method Not Allowed")]
+    MethodNotAllowed { allow: HeaderValue },
+    #[error("Request body did not arrive in time")]
+    BodyTimedOut,
+    /// The store's rules forbid the change.
+    #[error("The change conflicts with existing data")]
+    Conflict(#[source] StoreError),
+    /// A create that may have taken place. Not a 5xx, because a browser repeats those, and then
+    /// there were two tasks (contract 11.3).
+    #[error("It is not known whether the task was created: read the list before you try again")]
+    OutcomeUnknown(#[source] Option<StoreError>),
+    #[error("The condition in If-Match or If-None-Match does not hold")]
+    PreconditionFailed,
+    #[error("Request body is larger than {limit} bytes")]
+    BodyTooLarge { limit: usize },
+    #[error("{0}")]
+    Validation(ValidationErrors),
+    #[error("{limit}")]
+    RateLimited {
+        limit: RateLimit,
+        allowance: Allowance,
+    },
+
+    #[error("The stored API key cannot be read")]
+    KeyUnreadable(#[source] UndecipherableError),
+    #[error("A database error occurred")]
+    Database(#[source] StoreError),
+    #[error("An unexpected error occurred")]
+    Internal(#[source] Source),
+
+    #[error("The database is not available at the moment")]
+    DatabaseUnavailable(#[source] StoreError),
+    /// Not a 401: a client that reads one signs its user out.
+    #[error("The auth server is not available at the moment")]
+    AuthServerUnavailable(#[from] AuthServerError),
+    /// There is no `JWT_SECRET` to sign access tokens with.
+    #[error("Access tokens cannot be issued here")]
+    NoTokenIssuer,
+    #[error("The request took too long")]
+    TimedOut,
+}
+
+/// Which limit a request exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum RateLimit {
+    /// `RATE_LIMIT_PER_MINUTE`.
+    #[error("Too many requests")]
+    Requests,
+    /// `AUTH_FAILURES_PER_MINUTE`.
+    #[error("Too many wrong credentials")]
+    AuthFailures,
+    /// Contract 5.2.
+    #[error("Too many attempts to save an API key")]
+    KeyAttempts,
+}
+
+/// The three forms of an error body, contract 1.1.
+enum Form {
+    /// (a)
+    Plain,
+    /// (b)
+    Coded(&'static str),
+    /// (c)
     Envelope {
         kind: &'static str,
         title: &'static str,
-        detail: Cow<'static, str>,
-        errors: Option<Vec<FieldError>>,
-        retry_after: Option<u32>,
     },
-    /// 404 or 405: the route table knows which.
-    Unrouted,
 }
 
-/// How long a client should wait before it asks again, in seconds.
-const RETRY_SECONDS: u32 = 2;
+/// The parts of a request that an error body repeats.
+pub(super) struct Context<'r> {
+    /// As sent.
+    pub path: &'r str,
+    pub request_id: &'r str,
+    pub now: Timestamp,
+}
 
 impl ApiError {
-    fn new(status: StatusCode, shape: Shape) -> Self {
-        Self(Arc::new(Inner {
-            status,
-            shape,
-            headers: Vec::new(),
-            wrong_credentials: false,
-            source: None,
-        }))
+    /// Wraps an error that no client can cause.
+    pub fn internal(source: impl Into<Source>) -> Self {
+        Self::Internal(source.into())
     }
 
-    fn plain(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::new(status, Shape::Plain(detail.into()))
+    /// The error of a handler that panicked with `payload`.
+    pub fn panicked(payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self::internal(match text {
+            Some(text) => format!("the handler panicked: {text}"),
+            None => "the handler panicked".to_owned(),
+        })
     }
 
-    fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.headers.push((name, value));
-        }
-        self
+    pub fn task_not_found(id: &impl fmt::Display) -> Self {
+        Self::TaskNotFound(short(id))
     }
 
-    fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
-            inner.source = Some(source.into());
-        }
-        self
+    pub fn notification_not_found(id: &impl fmt::Display) -> Self {
+        Self::NotificationNotFound(short(id))
     }
 
-    /// 401 (a): no credentials.
-    pub fn unauthorized(detail: &'static str) -> Self {
-        Self::plain(StatusCode::UNAUTHORIZED, detail).challenging()
-    }
+    /// Status, form of the body and headers of each error.
+    fn answer(&self) -> (StatusCode, Form, HeaderMap) {
+        use Form::{Coded, Envelope, Plain};
 
-    /// 401 (a), without a challenge: not the service token.
-    pub fn wrong_service_token() -> Self {
-        let mut error = Self::plain(StatusCode::UNAUTHORIZED, "Invalid service credentials");
-        if let Some(inner) = Arc::get_mut(&mut error.0) {
-            inner.wrong_credentials = true;
-        }
-        error
-    }
-
-    /// 401 (b): a token that is not good, or no longer.
-    pub fn bad_token(code: &'static str, message: &'static str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message }).challenging()
-    }
-
-    /// Says which credentials are wanted.
-    pub fn challenging(self) -> Self {
-        self.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
-    }
-
-    /// Whether somebody may be guessing. A token that has expired was good once,
-    /// and browsers send one every half hour.
-    pub fn is_wrong_credentials(&self) -> bool {
-        match self.0.shape {
-            Shape::Coded { code, .. } => matches!(code, "invalid_token" | "invalid_refresh_token"),
-            _ => self.0.wrong_credentials,
-        }
-    }
-
-    /// 429 (a) with `Retry-After` and what is left: nothing.
-    pub fn too_many(detail: &'static str, spent: &Allowance) -> Self {
-        let error = Self::plain(StatusCode::TOO_MANY_REQUESTS, detail);
-        let headers = spent.refusal_headers().into_iter();
-        headers.fold(error, |error, (name, value)| error.with_header(name, value))
-    }
-
-    /// 401 (b) about the cookie of a session route, which has no challenge (contract 6.1).
-    pub fn bad_refresh_token(code: &'static str, message: &'static str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, Shape::Coded { code, message })
-    }
-
-    /// 400 (a).
-    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::plain(StatusCode::BAD_REQUEST, detail)
-    }
-
-    /// 404 (a): there is no such task, or it is somebody else's.
-    pub fn task_not_found(id: &str) -> Self {
-        Self::nothing_with_id("Task", id)
-    }
-
-    /// 404 (a): there is no such notification, or it is somebody else's.
-    pub fn notification_not_found(id: &str) -> Self {
-        Self::nothing_with_id("Notification", id)
-    }
-
-    fn nothing_with_id(what: &str, id: &str) -> Self {
-        // The segment is the client's text; a long one is not worth repeating.
-        let id: String = id.chars().take(40).collect();
-        Self::plain(
-            StatusCode::NOT_FOUND,
-            format!("{what} with id {id} not found"),
-        )
-    }
-
-    /// 404 (a): the user has no provider key.
-    pub fn key_not_found() -> Self {
-        Self::plain(StatusCode::NOT_FOUND, "No API key is stored")
-    }
-
-    /// 500 (a): a stored provider key cannot be decrypted.
-    pub fn key_unreadable(source: UndecipherableError) -> Self {
-        Self::plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "The stored API key cannot be read",
-        )
-        .with_source(source)
-    }
-
-    /// 404 or 405, as the route table says.
-    pub fn unrouted() -> Self {
-        Self::new(StatusCode::NOT_FOUND, Shape::Unrouted)
-    }
-
-    /// 404 (a): a path without a resource.
-    pub fn not_found() -> Self {
-        Self::plain(StatusCode::NOT_FOUND, "Not Found")
-    }
-
-    /// 405 (a) with every method that the path has.
-    fn wrong_method(allow: &str) -> Self {
-        let allow = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static("GET"));
-        Self::plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed").with_header(ALLOW, allow)
-    }
-
-    /// 412 (a): the task is not, or no longer, as the client's condition wants it.
-    pub fn precondition_failed() -> Self {
-        Self::plain(
-            StatusCode::PRECONDITION_FAILED,
-            "The condition in If-Match or If-None-Match does not hold",
-        )
-    }
-
-    /// 413 (a).
-    pub fn body_too_large(limit: usize) -> Self {
-        Self::plain(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("Request body is larger than {limit} bytes"),
-        )
-    }
-
-    /// 408 (a): the body did not arrive in time.
-    pub fn body_too_slow() -> Self {
-        Self::plain(
-            StatusCode::REQUEST_TIMEOUT,
-            "Request body did not arrive in time",
-        )
-    }
-
-    /// 400 (a): the client stopped in the middle of its body.
-    pub fn body_broken(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::bad_request("Request body could not be read").with_source(source)
-    }
-
-    /// 415 (a).
-    pub fn not_json() -> Self {
-        Self::plain(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "Content-Type must be application/json",
-        )
-    }
-
-    /// 422 (c) with every fault found.
-    pub fn validation(errors: Vec<FieldError>) -> Self {
-        let detail = match errors.as_slice() {
-            [only] if only.field.is_empty() => only.message.clone(),
-            [only] => format!("{}: {}", only.field, only.message),
-            several => format!("{} fields are not valid", several.len()),
+        let none = HeaderMap::new;
+        let challenge = || header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let token = |code, headers| (StatusCode::UNAUTHORIZED, Coded(code), headers);
+        let conflict = |kind| {
+            let title = "Conflict";
+            (StatusCode::CONFLICT, Envelope { kind, title }, none())
         };
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            Shape::Envelope {
-                kind: "validation_error",
-                title: "Validation Error",
-                detail: detail.into(),
-                errors: Some(errors),
-                retry_after: None,
-            },
-        )
-    }
-
-    /// 503 (c) with `Retry-After`.
-    pub fn unavailable(detail: &'static str) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            Shape::Envelope {
-                kind: "service_unavailable",
-                title: "Service Unavailable",
-                detail: detail.into(),
-                errors: None,
-                retry_after: Some(RETRY_SECONDS),
-            },
-        )
-        .with_header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
-    }
-
-    /// 409 (c): a create that may have taken place. A browser repeats what ended in a 5xx, and
-    /// then there were two (contract 11.3).
-    pub fn outcome_unknown() -> Self {
-        let detail =
-            "It is not known whether the task was created: look at the list before you try again";
-        Self::conflict("outcome_unknown", detail)
-    }
-
-    fn conflict(kind: &'static str, detail: &'static str) -> Self {
-        Self::envelope(StatusCode::CONFLICT, kind, "Conflict", detail)
-    }
-
-    /// 500 (c); the source goes to the log alone.
-    pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::fault(
-            "internal_error",
-            "Internal Server Error",
-            "An unexpected error occurred",
-        )
-        .with_source(source)
-    }
-
-    fn fault(kind: &'static str, title: &'static str, detail: &'static str) -> Self {
-        Self::envelope(StatusCode::INTERNAL_SERVER_ERROR, kind, title, detail)
-    }
-
-    /// (c) that names no field.
-    fn envelope(
-        status: StatusCode,
-        kind: &'static str,
-        title: &'static str,
-        detail: &'static str,
-    ) -> Self {
-        let shape = Shape::Envelope {
-            kind,
-            title,
-            detail: detail.into(),
-            errors: None,
-            retry_after: None,
+        let fault = |kind, title| {
+            let form = Envelope { kind, title };
+            (StatusCode::INTERNAL_SERVER_ERROR, form, none())
         };
-        Self::new(status, shape)
-    }
+        match self {
+            Self::Header { .. }
+            | Self::Body(BodyError::NotUtf8 | BodyError::TooDeep)
+            | Self::BodyIncomplete(_)
+            | Self::ProviderKeyForm(_)
+            | Self::ProviderKeyRejected(_) => (StatusCode::BAD_REQUEST, Plain, none()),
 
-    /// A response that carries this error to the layers, which write its body.
-    pub fn into_response(self) -> Response {
-        let mut response = Response::default();
-        *response.status_mut() = self.0.status;
-        response.extensions_mut().insert(self);
-        response
-    }
-
-    /// Writes the answer: status, headers and body.
-    pub fn render(&self, head: &super::request::Head, now: Timestamp) -> Response {
-        use super::route_table::Target;
-
-        if matches!(self.0.shape, Shape::Unrouted) {
-            return match &head.target {
-                Target::WrongMethod { allow } => Self::wrong_method(allow),
-                // A route of the table that no filter serves is one that is switched off.
-                Target::NotFound | Target::Found { .. } => Self::not_found(),
+            Self::NotAuthenticated | Self::WrongServiceToken => {
+                (StatusCode::UNAUTHORIZED, Plain, challenge())
             }
-            .render(head, now);
+            Self::WrongServiceAuth => (StatusCode::UNAUTHORIZED, Plain, none()),
+            Self::InvalidToken => token("invalid_token", challenge()),
+            Self::TokenExpired => token("token_expired", challenge()),
+            // Without a challenge: contract 6.1.
+            Self::MissingRefreshToken => token("missing_refresh_token", none()),
+            Self::InvalidRefreshToken => token("invalid_refresh_token", none()),
+            Self::RefreshTokenExpired => token("refresh_token_expired", none()),
+
+            Self::PathNotFound
+            | Self::TaskNotFound(_)
+            | Self::NotificationNotFound(_)
+            | Self::KeyNotFound => (StatusCode::NOT_FOUND, Plain, none()),
+            Self::MethodNotAllowed { allow } => {
+                let allow = header(ALLOW, allow.clone());
+                (StatusCode::METHOD_NOT_ALLOWED, Plain, allow)
+            }
+            Self::BodyTimedOut => (StatusCode::REQUEST_TIMEOUT, Plain, none()),
+            Self::Conflict(_) => conflict("integrity_error"),
+            Self::OutcomeUnknown(_) => conflict("outcome_unknown"),
+            Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, Plain, none()),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Plain, none()),
+            Self::Body(BodyError::NotJson) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Plain, none()),
+            Self::Validation(_) | Self::Body(BodyError::Syntax(_)) => {
+                let form = Envelope {
+                    kind: "validation_error",
+                    title: "Validation Error",
+                };
+                (StatusCode::UNPROCESSABLE_ENTITY, form, none())
+            }
+            Self::RateLimited { allowance, .. } => {
+                let mut headers = none();
+                allowance.add_refusal_headers(&mut headers);
+                (StatusCode::TOO_MANY_REQUESTS, Plain, headers)
+            }
+
+            Self::KeyUnreadable(_) => (StatusCode::INTERNAL_SERVER_ERROR, Plain, none()),
+            Self::Database(_) => fault("database_error", "Database Error"),
+            Self::Internal(_) => fault("internal_error", "Internal Server Error"),
+
+            Self::DatabaseUnavailable(_)
+            | Self::AuthServerUnavailable(_)
+            | Self::NoTokenIssuer
+            | Self::TimedOut => {
+                let form = Envelope {
+                    kind: "service_unavailable",
+                    title: "Service Unavailable",
+                };
+                let retry = header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+                (StatusCode::SERVICE_UNAVAILABLE, form, retry)
+            }
         }
-        let body = match &self.0.shape {
-            Shape::Plain(detail) => json!({ "detail": detail }),
-            Shape::Coded { code, message } => {
-                json!({ "detail": { "error_code": code, "message": message } })
-            }
-            Shape::Envelope {
-                kind,
-                title,
-                detail,
-                errors,
-                retry_after,
-            } => json!({
-                "type": kind,
-                "title": title,
-                "status": self.0.status.as_u16(),
-                "detail": detail,
-                "instance": percent_encoding::percent_decode_str(&head.path).decode_utf8_lossy(),
-                "timestamp": now.to_offset_string(),
-                "request_id": head.request_id,
-                "errors": errors,
-                "retry_after": retry_after,
-                "rate_limit_info": null,
+    }
+
+    /// The answer to the client.
+    pub fn reply(&self, context: &Context<'_>) -> Reply {
+        let (status, form, headers) = self.answer();
+        let detail = self.to_string();
+        let body = match form {
+            Form::Plain => serde_json::to_vec(&PlainError { detail }),
+            Form::Coded(error_code) => serde_json::to_vec(&CodedError {
+                detail: CodedDetail {
+                    error_code,
+                    message: detail,
+                },
             }),
-            Shape::Unrouted => Value::Null,
+            Form::Envelope { kind, title } => serde_json::to_vec(&ErrorEnvelope {
+                r#type: kind,
+                title,
+                status: status.as_u16(),
+                detail,
+                instance: decode(context.path).into_owned(),
+                timestamp: context.now.to_offset_string(),
+                request_id: context.request_id.to_owned(),
+                errors: self.fields().cloned(),
+                retry_after: headers.contains_key(RETRY_AFTER).then_some(RETRY_SECONDS),
+                rate_limit_info: (),
+            }),
         };
-        let mut response = Response::new(body.to_string().into());
-        *response.status_mut() = self.0.status;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        for (name, value) in &self.0.headers {
-            headers.insert(name, value.clone());
-        }
-        response
+        // Texts and numbers always become JSON.
+        let mut reply = Reply::json_text(status, body.unwrap_or_default());
+        reply.headers.extend(headers);
+        reply
     }
 
-    /// What the log is told beyond the status, if anything.
-    pub fn source(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
-        self.0.source.as_deref()
+    fn fields(&self) -> Option<&ValidationErrors> {
+        match self {
+            Self::Validation(errors) | Self::Body(BodyError::Syntax(errors)) => Some(errors),
+            _ => None,
+        }
     }
 
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
-        self.0.status
+        self.answer().0
+    }
+
+    /// Whether the client may be guessing a secret. An expired token was good once, and browsers
+    /// send one every half hour.
+    pub fn is_wrong_credentials(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongServiceToken
+                | Self::WrongServiceAuth
+                | Self::InvalidToken
+                | Self::InvalidRefreshToken
+        )
+    }
+
+    /// What the log says beyond the status: the source with its own sources, if there is one.
+    pub fn cause(&self) -> Option<String> {
+        let mut next = std::error::Error::source(self);
+        let mut text: Option<String> = None;
+        while let Some(error) = next {
+            let own = error.to_string();
+            match &mut text {
+                None => text = Some(own),
+                // Many errors repeat their source's text.
+                Some(text) if text.contains(&own) => {}
+                Some(text) => *text = format!("{text}: {own}"),
+            }
+            next = error.source();
+        }
+        text
+    }
+}
+
+fn header(name: HeaderName, value: HeaderValue) -> HeaderMap {
+    HeaderMap::from_iter([(name, value)])
+}
+
+/// An id as the client sent it. A long one is not worth repeating.
+fn short(id: &impl fmt::Display) -> String {
+    id.to_string().chars().take(40).collect()
+}
+
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::Validation(errors)
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
     }
 }
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        match &error {
-            StoreError::PoolTimeout { .. }
-            | StoreError::Connect(_)
-            | StoreError::ConnectionLost(_)
-            | StoreError::Transient(_)
-            | StoreError::Closed => {
-                Self::unavailable("The database is not available at the moment")
-            }
-            StoreError::OutcomeUnknown(_) => Self::outcome_unknown(),
-            StoreError::Constraint { .. } => {
-                Self::conflict("integrity_error", "The change conflicts with existing data")
-            }
-            StoreError::Corrupt { .. } | StoreError::Query(_) => Self::fault(
-                "database_error",
-                "Database Error",
-                "A database error occurred",
-            ),
+        if error.is_unavailable() {
+            return Self::DatabaseUnavailable(error);
         }
-        .with_source(error)
+        match error {
+            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Some(error)),
+            StoreError::Constraint { .. } => Self::Conflict(error),
+            error => Self::Database(error),
+        }
     }
 }
 
-/// Nobody can tell whether the caller's token is good: 503, because a client that gets a
-/// 401 signs its user out.
-impl From<AuthServerError> for ApiError {
-    fn from(error: AuthServerError) -> Self {
-        Self::unavailable("The auth server is not available at the moment").with_source(error)
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
     }
 }

@@ -1,19 +1,17 @@
-//! What `fuzz/` may call: one function a target. Each panics when something that
-//! has to hold for any input does not.
+//! The entry points of the fuzz targets in `fuzz/`. Each panics if a property that holds for every
+//! input is violated.
 
-#![allow(
-    clippy::missing_panics_doc,
-    reason = "a panic is how a finding is told"
-)]
+#![allow(clippy::missing_panics_doc, reason = "a panic reports a finding")]
 
 use http::HeaderMap;
 
-use crate::config::database_url;
+use crate::config::database_url::{self, DatabaseTarget};
 use crate::domain::{Timestamp, UserId};
 
-use super::body::{self, BulkId};
-use super::query::{ListQuery, path_id};
-use super::validation::Faults;
+use super::input::{
+    self, BulkDelete, CompleteTask, CreateTask, ItemId, ListTasks, Paging, SaveKey, Sources,
+    TaskPath, UpdateTask, parse_json,
+};
 use super::{auth, cursor};
 
 fn user() -> UserId {
@@ -26,7 +24,7 @@ pub fn bearer(data: &[u8]) {
     auth::fuzzing::header_and_claims(data);
 }
 
-/// A date-time: what is accepted is read back from what is written.
+/// A date-time: an accepted one is formatted and parsed again.
 pub fn date_time(text: &str) {
     if let Ok(moment) = text.parse::<Timestamp>() {
         assert!((Timestamp::MIN..=Timestamp::MAX).contains(&moment));
@@ -36,28 +34,38 @@ pub fn date_time(text: &str) {
 
 /// A list's query, a cursor and a path's id.
 pub fn query(text: &str) {
-    let mut faults = Faults::default();
-    let read = ListQuery::read(text, &user(), &mut faults);
-    if let Ok(query) = faults.finish(Some(read)) {
-        assert!((1..=1000).contains(&query.limit) && query.page >= 1 && query.offset() >= 0);
-        assert!(query.filter.search.is_none_or(|text| !text.is_empty()));
+    let path = [("task_id", text)];
+    let sources = Sources {
+        path: &path,
+        query: text,
+        body: None,
+    };
+    if let Ok(((), query, ())) = input::read::<(), ListTasks, ()>(&sources) {
+        assert!((1..=1000).contains(&query.limit()));
+        if let Ok(Paging::Page(page)) = query.paging(&user()) {
+            assert!(page >= 1 && query.offset(page) >= 0);
+        }
+        assert!(query.filter().search.is_none_or(|text| !text.is_empty()));
     }
-    if let Some(position) = cursor::read(text, &user()) {
-        assert_eq!(cursor::write(position, &user()), text);
+    if let Some(position) = cursor::SignedPosition::decode(text).and_then(|one| one.verify(&user()))
+    {
+        assert_eq!(cursor::encode(position, &user()), text);
     }
-    let mut faults = Faults::default();
-    if let Some(id) = path_id("task_id", text, &mut faults) {
-        assert!(id > 0);
+    if let Ok((path, (), ())) = input::read::<TaskPath, (), ()>(&sources) {
+        assert!(path.task_id.number().is_none_or(|id| id > 0));
     }
 }
 
 /// A body, as each route reads it.
 pub fn body(data: &[u8]) {
-    let Ok(body) = body::parse(&HeaderMap::new(), data) else {
+    let Ok(body) = parse_json(&HeaderMap::new(), data) else {
         return;
     };
-    let body = body.as_ref();
-    if let Ok(task) = body::new_task(user(), body, Faults::default()) {
+    let sources = Sources {
+        body: body.as_ref(),
+        ..Sources::default()
+    };
+    if let Ok(((), (), task)) = input::read::<(), (), CreateTask>(&sources) {
         let title = task.title.as_str();
         assert!((1..=200).contains(&title.chars().count()) && !title.contains('\0'));
         assert_eq!(title.trim(), title);
@@ -66,30 +74,37 @@ pub fn body(data: &[u8]) {
             assert!((1..=1000).contains(&text.chars().count()) && !text.contains('\0'));
         }
     }
-    let _ = body::task_changes(body, Faults::default());
-    if let Ok(changes) = body::completion(body, Faults::default()) {
-        assert!(changes.completed.is_some());
+    let _ = input::read::<(), (), UpdateTask>(&sources);
+    let _ = input::read::<(), (), CompleteTask>(&sources);
+    if let Err(errors) = input::read::<(), (), SaveKey>(&sources) {
+        assert!(errors.fields().iter().all(|error| error.value.is_null()));
     }
-    if let Ok(ids) = body::bulk_ids(body, Faults::default()) {
-        assert!(!ids.is_empty());
-        for id in ids {
-            if let BulkId::Impossible(value) = id {
+    if let Ok(((), (), bulk)) = input::read::<(), (), BulkDelete>(&sources) {
+        assert!(!bulk.task_ids.is_empty());
+        for id in bulk.task_ids {
+            if let ItemId::Impossible(value) = id {
                 assert!(value.as_i64().is_none());
             }
         }
     }
 }
 
-/// `DATABASE_URL`: what is accepted can be shown without its password.
+/// `DATABASE_URL`: the form that is shown is the same without the password, so it has no part of it.
 pub fn database_url(text: &str) {
     if let Ok(read) = database_url::parse(text) {
-        assert!(!read.value.redacted().is_empty());
+        let mut target = read.value;
+        let shown = target.redacted();
+        assert!(!shown.is_empty());
+        if let DatabaseTarget::Postgres(server) = &mut target {
+            server.password = None;
+        }
+        assert_eq!(target.redacted(), shown);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    /// What the fuzzer starts from, so that a plain test run keeps the targets alive.
+    /// The seeds of the fuzzer, so that an ordinary test run covers the targets.
     #[test]
     fn every_target_runs() {
         super::bearer(b"Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln");

@@ -2,35 +2,21 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::config::HealthProbe;
 use crate::store::StoreError;
 
 use super::context::ApiContext;
-use super::request::{endpoint, with};
-use super::route_table::{HEALTH, HEALTH_LIVE, HEALTH_READY};
+use super::endpoint::{Call, Inputs};
+use super::error::ApiError;
+use super::reply::Reply;
 
 /// A probe answers within 3 s, whatever the database does.
 const PROBE_LIMIT: Duration = Duration::from_millis(2500);
 
-/// The three probes; nobody has to say who they are.
-pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
-    let health = endpoint(&HEALTH, Method::GET)
-        .and(with(context))
-        .then(|_, context: ApiContext| async move { health(&context).await });
-    let live = endpoint(&HEALTH_LIVE, Method::GET).map(|_| live());
-    let ready = endpoint(&HEALTH_READY, Method::GET)
-        .and(with(context))
-        .then(|_, context: ApiContext| async move { ready(&context).await });
-    health.or(live).unify().or(ready).unify().boxed()
-}
-
-/// What `/health` says.
+/// The state of the service.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Health {
     /// `healthy` or `unhealthy`.
@@ -42,25 +28,19 @@ pub struct Health {
     database: &'static str,
 }
 
-/// What `/health/live` and `/health/ready` say.
+/// The state of the process.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ProbeStatus {
     /// `alive`, `ready`, or why not: `draining`, `database`, `migrations`.
     status: &'static str,
 }
 
-/// Whether the service works, the database included.
-#[utoipa::path(
-    get, path = "/health", tag = "operations",
-    responses(
-        (status = 200, description = "It works", body = Health),
-        (status = 503, description = "The database does not answer", body = Health),
-    ),
-)]
-pub(super) async fn health(context: &ApiContext) -> Response {
+pub(super) async fn health(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+    let context = &call.context;
     let answers = match context.health_probe {
         HealthProbe::Active => database_answers(context).await,
-        // No query yet is no bad news: the daemon proved the database when it started.
+        // Before the first query there is nothing wrong: the daemon reached the database when it
+        // started.
         HealthProbe::Passive => context.store.last_answer().unwrap_or(true),
     };
     let (status, word, database) = if answers {
@@ -73,28 +53,17 @@ pub(super) async fn health(context: &ApiContext) -> Response {
         timestamp: context.clock.now().to_offset_string(),
         database,
     };
-    json(status, &body)
+    Ok(Reply::json(status, &body)?)
 }
 
-/// Whether the process runs; never asks the database.
-#[utoipa::path(
-    get, path = "/health/live", tag = "operations",
-    responses((status = 200, description = "It runs", body = ProbeStatus)),
-)]
-pub(super) fn live() -> Response {
-    status_only(StatusCode::OK, "alive")
+/// Never asks the database.
+pub(super) async fn live(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+    probe_status(StatusCode::OK, "alive")
 }
 
-/// Whether requests should be sent here.
-#[utoipa::path(
-    get, path = "/health/ready", tag = "operations",
-    responses(
-        (status = 200, description = "They should", body = ProbeStatus),
-        (status = 503, description = "Not now", body = ProbeStatus),
-    ),
-)]
-pub(super) async fn ready(context: &ApiContext) -> Response {
-    let unready = |reason| status_only(StatusCode::SERVICE_UNAVAILABLE, reason);
+pub(super) async fn ready(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+    let context = &call.context;
+    let unready = |reason| probe_status(StatusCode::SERVICE_UNAVAILABLE, reason);
     if context.is_draining() {
         return unready("draining");
     }
@@ -108,7 +77,7 @@ pub(super) async fn ready(context: &ApiContext) -> Response {
         return unready("migrations");
     }
     if database_answers(context).await {
-        status_only(StatusCode::OK, "ready")
+        probe_status(StatusCode::OK, "ready")
     } else {
         unready("database")
     }
@@ -116,8 +85,8 @@ pub(super) async fn ready(context: &ApiContext) -> Response {
 
 /// Whether the database answers a query now.
 ///
-/// When every connection is busy the question cannot be asked; then the newest
-/// query's outcome tells. A full pool is no reason to restart the process.
+/// While every connection is busy, the outcome of the newest query decides: a full pool is no
+/// reason to restart the process.
 async fn database_answers(context: &ApiContext) -> bool {
     match tokio::time::timeout(PROBE_LIMIT, context.store.ping()).await {
         Ok(Ok(())) => true,
@@ -134,22 +103,6 @@ async fn database_answers(context: &ApiContext) -> bool {
     }
 }
 
-fn status_only(status: StatusCode, word: &'static str) -> Response {
-    json(status, &ProbeStatus { status: word })
-}
-
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    let text = serde_json::to_string(body).unwrap_or_default();
-    let mut response = Response::new(text.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        http::header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    headers.insert(
-        http::header::CACHE_CONTROL,
-        HeaderValue::from_static("no-store"),
-    );
-    response
+fn probe_status(code: StatusCode, status: &'static str) -> Result<Reply, ApiError> {
+    Ok(Reply::json(code, &ProbeStatus { status })?)
 }

@@ -1,15 +1,16 @@
 //! `Idempotency-Key` on `POST /tasks/`; contract 13.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
 use serde_json::Value;
-use warp::reply::Response;
 
 use crate::domain::{IdempotencyKey, NewTask, Task};
 use crate::store::{Once, Store};
 
 use super::conditional::represent_new;
 use super::error::ApiError;
-use super::validation::Faults;
+use super::input::{Code, ValidationErrors};
+use super::reply::Reply;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -18,16 +19,20 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The request's key, if it has one.
 pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
+    let refuse = |problem| ApiError::Header {
+        name: "Idempotency-Key",
+        problem,
+    };
     let mut sent = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = sent.next() else {
         return Ok(None);
     };
     if sent.next().is_some() {
-        return Err(ApiError::bad_request("Idempotency-Key must be sent once"));
+        return Err(refuse("must be sent once".into()));
     }
     IdempotencyKey::new(value.as_bytes())
         .map(Some)
-        .map_err(|error| ApiError::bad_request(format!("Idempotency-Key: {error}")))
+        .map_err(|error| refuse(error.to_string().into()))
 }
 
 /// Creates a task, or gives the answer of when it was created before.
@@ -35,41 +40,74 @@ pub(super) async fn create_once(
     store: &Store,
     task: &NewTask,
     key: &IdempotencyKey,
-) -> Result<Response, ApiError> {
+) -> Result<Reply, ApiError> {
     // A task is texts, numbers and times, so writing it as JSON cannot fail.
     let answer = |task: &Task| serde_json::to_string(task).unwrap_or_default();
-    let fingerprint = fingerprint(task);
-    match store
-        .create_task_once(task, key, &fingerprint, answer)
-        .await?
-    {
+    let digest = digest(task)?;
+    match store.create_task_once(task, key, &digest, answer).await? {
         Once::Created(body) => Ok(represent_new(body.into_bytes())),
         Once::Repeated(body) => {
-            let mut response = represent_new(body.into_bytes());
-            response
-                .headers_mut()
-                .insert(REPLAYED, HeaderValue::from_static("true"));
-            Ok(response)
+            let reply = represent_new(body.into_bytes());
+            Ok(reply.with_header(REPLAYED, HeaderValue::from_static("true")))
         }
         Once::Reused => {
-            let mut faults = Faults::default();
-            faults.add(
+            let errors = ValidationErrors::single(
                 "header.Idempotency-Key",
-                "idempotency_key_reused",
-                "The key was used for another task before",
+                Code::IdempotencyKeyReused,
+                "The key was used before, for a different task",
                 &Value::Null,
             );
-            faults.finish(None)
+            Err(errors.into())
         }
     }
 }
 
-/// Tells one task to be created from another. It is taken of what the body
-/// means, not of its bytes: a client may write the same JSON differently when
-/// it asks again.
-fn fingerprint(task: &NewTask) -> String {
-    let parts = (&task.title, &task.description, task.priority, task.due_date);
-    // As above, this cannot fail.
-    let text = serde_json::to_vec(&parts).unwrap_or_default();
-    blake3::hash(&text).to_hex().to_string()
+/// A digest of a whole command, by which a repeated request is told from a different one.
+///
+/// It covers what the body means, not its bytes: a client may write the same JSON differently when
+/// it repeats a request. Fields without a value are left out, so that a version with one more
+/// nullable field still recognises the requests that an earlier version answered.
+fn digest(command: &impl Serialize) -> Result<String, serde_json::Error> {
+    let mut canonical = serde_json::to_value(command)?;
+    if let Value::Object(fields) = &mut canonical {
+        fields.retain(|_, value| !value.is_null());
+        fields.sort_keys();
+    }
+    Ok(blake3::hash(canonical.to_string().as_bytes())
+        .to_hex()
+        .to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Description, Priority, Title, UserId};
+
+    /// Contract 13: every field of a task counts, and one that is absent does not.
+    #[test]
+    fn the_digest_covers_every_field() {
+        let task = NewTask {
+            user_id: UserId::new("alice").unwrap(),
+            title: Title::new("t").unwrap(),
+            description: None,
+            priority: Priority::Medium,
+            due_date: None,
+        };
+        let same = digest(&task).unwrap();
+        assert_eq!(digest(&task.clone()).unwrap(), same);
+        let value = serde_json::to_value(&task).unwrap();
+        for name in value.as_object().unwrap().keys() {
+            let mut other = value.clone();
+            other[name] = Value::from("another");
+            assert_ne!(digest(&other).unwrap(), same, "{name}");
+        }
+        let mut later = value;
+        later["added_later"] = Value::Null;
+        assert_eq!(digest(&later).unwrap(), same);
+        let described = NewTask {
+            description: Description::new("d").unwrap(),
+            ..task
+        };
+        assert_ne!(digest(&described).unwrap(), same);
+    }
 }

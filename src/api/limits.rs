@@ -1,89 +1,29 @@
-//! How much one caller may ask, and how often one address may be wrong.
+//! Per-caller rate limits and per-address authentication-failure limits.
 //!
-//! Both count in fixed windows of a minute, from the first count on: with Redis
-//! together with all replicas, without it (or while it does not answer) in this
-//! process alone.
+//! Both count in fixed windows of one minute that start with the first count. With Redis all
+//! replicas share the counts; without it, or while it does not answer, each process has its own.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::HeaderMap;
 use ipnet::IpNet;
 use prometheus::IntCounter;
-use warp::reply::Response;
 
 use crate::config::AuthConfig;
 use crate::domain::{Timestamp, UserId};
 use crate::services::redis::RedisCounter;
 use crate::telemetry::Metrics;
 
-use super::error::ApiError;
-use super::request::Head;
+use super::allowance::Allowance;
+use super::error::{ApiError, RateLimit};
 
 mod address;
 mod windows;
 
 use windows::Windows;
 
-const X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
-const X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// What a limit leaves to somebody at this moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Allowance {
-    /// How many in a window.
-    limit: u64,
-    /// How many are left of them.
-    remaining: u64,
-    /// When the window ends.
-    reset: Timestamp,
-    /// Until then.
-    left: Duration,
-}
-
-impl Allowance {
-    /// Nothing, until `reset`.
-    pub fn used_up(limit: u64, reset: Timestamp, now: Timestamp) -> Self {
-        Self {
-            limit,
-            remaining: 0,
-            reset,
-            left: reset.since(now),
-        }
-    }
-
-    /// Says so to the client, unless a stricter limit has spoken already.
-    pub fn mark(&self, headers: &mut HeaderMap) {
-        if headers.contains_key(X_RATELIMIT_LIMIT) {
-            return;
-        }
-        headers.extend(self.headers());
-    }
-
-    /// The headers of any answer.
-    fn headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = vec![
-            (X_RATELIMIT_LIMIT, HeaderValue::from(self.limit)),
-            (X_RATELIMIT_REMAINING, HeaderValue::from(self.remaining)),
-        ];
-        if let Ok(reset) = HeaderValue::from_str(&self.reset.to_string()) {
-            headers.push((X_RATELIMIT_RESET, reset));
-        }
-        headers
-    }
-
-    /// The headers of a 429. Seconds are rounded up: a client that is told 0 asks at once.
-    pub fn refusal_headers(&self) -> Vec<(HeaderName, HeaderValue)> {
-        let mut headers = self.headers();
-        let seconds = self.left.as_millis().div_ceil(1000).max(1);
-        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-        headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
-        headers
-    }
-}
 
 /// The daemon's limits.
 pub(super) struct Limits {
@@ -94,56 +34,52 @@ pub(super) struct Limits {
 
 impl Limits {
     pub fn new(config: &AuthConfig, redis: Option<&RedisCounter>, metrics: &Metrics) -> Self {
-        let limiter = |limit, kind| Limiter::new(limit, kind, redis, metrics);
+        let limiter = |limit, refusal, kind| Limiter::new(limit, refusal, kind, redis, metrics);
         Self {
-            requests: limiter(config.requests_per_minute, "caller"),
-            failures: limiter(config.failures_per_minute, "address"),
+            requests: limiter(config.requests_per_minute, RateLimit::Requests, "caller"),
+            failures: limiter(
+                config.failures_per_minute,
+                RateLimit::AuthFailures,
+                "address",
+            ),
             trusted_proxies: config.trusted_proxies.clone(),
         }
     }
 
-    /// Whose request it is, as far as the network goes.
+    /// The address that a request came from, behind trusted proxies too.
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         address::client_address(peer, headers, &self.trusted_proxies)
     }
 
-    /// Counts a request of somebody known; 429 beyond `RATE_LIMIT_PER_MINUTE`.
-    pub async fn admit(
+    /// Counts a request of `user`; an error beyond `RATE_LIMIT_PER_MINUTE`. `None` where the
+    /// limit is off.
+    pub async fn count_request(
         &self,
         user: &UserId,
         now: Timestamp,
     ) -> Result<Option<Allowance>, ApiError> {
-        match &self.requests {
-            Some(limiter) => limiter
-                .count(user.as_str(), now)
-                .await
-                .map(Some)
-                .map_err(|spent| ApiError::too_many("Too many requests", &spent)),
-            None => Ok(None),
-        }
+        let Some(limiter) = &self.requests else {
+            return Ok(None);
+        };
+        limiter.count(user.as_str(), now).await.map(Some)
     }
 
-    /// Counts an answer that refused wrong credentials, and puts 429 in its place
-    /// beyond `AUTH_FAILURES_PER_MINUTE`. Right ones never come here.
-    pub async fn judge(&self, head: &Head, response: Response, now: Timestamp) -> Response {
-        let wrong = response
-            .extensions()
-            .get::<ApiError>()
-            .is_some_and(ApiError::is_wrong_credentials);
-        let (true, Some(limiter)) = (wrong, &self.failures) else {
-            return response;
+    /// Counts a request with wrong credentials; an error beyond `AUTH_FAILURES_PER_MINUTE`.
+    pub async fn count_failure(&self, client: IpAddr, now: Timestamp) -> Result<(), ApiError> {
+        let Some(limiter) = &self.failures else {
+            return Ok(());
         };
-        let key = address::client_key(head.client).to_string();
-        match limiter.count(&key, now).await {
-            Ok(_) => response,
-            Err(spent) => ApiError::too_many("Too many wrong credentials", &spent).into_response(),
-        }
+        let key = address::client_key(client).to_string();
+        limiter.count(&key, now).await.map(drop)
     }
 }
 
 /// One limit.
 struct Limiter {
     limit: u64,
+    /// The error beyond it.
+    refusal: RateLimit,
+    /// Its name in Redis and in the metrics.
     kind: &'static str,
     own: Windows,
     shared: Option<RedisCounter>,
@@ -154,12 +90,14 @@ impl Limiter {
     /// `None` where the limit is off.
     fn new(
         limit: u32,
+        refusal: RateLimit,
         kind: &'static str,
         redis: Option<&RedisCounter>,
         metrics: &Metrics,
     ) -> Option<Self> {
         (limit > 0).then(|| Self {
             limit: u64::from(limit),
+            refusal,
             kind,
             own: Windows::new(MINUTE),
             shared: redis.cloned(),
@@ -167,8 +105,8 @@ impl Limiter {
         })
     }
 
-    /// Counts once more: what is left, or as an error that nothing was.
-    async fn count(&self, key: &str, now: Timestamp) -> Result<Allowance, Allowance> {
+    /// Counts `key` once more.
+    async fn count(&self, key: &str, now: Timestamp) -> Result<Allowance, ApiError> {
         let shared = match &self.shared {
             Some(redis) => redis.count(&format!("{}:{key}", self.kind), MINUTE).await,
             None => None,
@@ -185,28 +123,11 @@ impl Limiter {
         };
         if count > self.limit {
             self.exceeded.inc();
-            return Err(allowance);
+            return Err(ApiError::RateLimited {
+                limit: self.refusal,
+                allowance,
+            });
         }
         Ok(allowance)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Contract 10.30: seconds, rounded up, never 0.
-    #[test]
-    fn retry_after() {
-        let now: Timestamp = "2031-01-02T03:04:05Z".parse().unwrap();
-        for (left, expected) in [(0, "1"), (1, "1"), (1000, "1"), (1001, "2"), (59_999, "60")] {
-            let reset = now.saturating_add(Duration::from_millis(left));
-            let headers = Allowance::used_up(5, reset, now).refusal_headers();
-            let (_, value) = headers
-                .iter()
-                .find(|(name, _)| name == RETRY_AFTER)
-                .unwrap();
-            assert_eq!(value, expected, "{left} ms");
-        }
     }
 }

@@ -1,67 +1,56 @@
 //! The HTTP daemon.
 //!
-//! A request passes `server` (connection limits, timeouts), then the layers of
-//! `layers` that every answer gets (request id, metrics, log line, security
-//! headers, CORS, panics), then warp's filters. Which path and method lead where
-//! stands in one table, [`route_table`], which metrics, `Allow` and the OpenAPI
-//! test share. Handlers return `Result<_, ApiError>` as a value; a rejection
-//! means only "not this route".
+//! `server` accepts connections and hands each request to the one warp filter of `pipeline`.
+//! `pipeline` has the steps of a request in their order: `router` finds the endpoint in the table
+//! of `endpoints`, `auth` identifies the caller, `limits` counts the request, `input` reads and
+//! validates it, the endpoint's handler answers, and `render` writes the response.
 
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
+use std::sync::LazyLock;
 
+use http::Method;
+
+mod allowance;
 mod api_keys;
 mod auth;
-mod body;
-mod call;
 mod conditional;
-pub mod context;
+mod context;
 mod cors;
 mod cursor;
-pub mod docs;
-mod document;
+mod docs;
+mod endpoint;
+mod endpoints;
 mod error;
+mod error_body;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod head;
 mod health;
 mod idempotency;
-mod layers;
+mod input;
 mod limits;
 mod metrics;
 mod notifications;
-mod query;
-mod rejection;
-mod request;
-pub mod route_table;
-mod schema;
+mod openapi;
+mod pipeline;
+mod render;
+mod reply;
+mod router;
 mod server;
 mod status;
 mod tasks;
 mod tokens;
-mod validation;
 
 pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};
 
-/// Every route, boxed a resource.
-pub(crate) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
-    tasks::routes(context)
-        .or(notifications::routes(context))
-        .unify()
-        .or(api_keys::routes(context))
-        .unify()
-        .or(tokens::routes(context))
-        .unify()
-        .or(health::routes(context))
-        .unify()
-        .or(metrics::routes(context))
-        .unify()
-        .or(status::routes(context))
-        .unify()
-        .or(docs::routes(context))
-        .unify()
-        .recover(rejection::recover)
-        .unify()
-        .boxed()
+/// Method and canonical path of every endpoint; `{name}` is a variable segment.
+pub fn endpoints() -> impl Iterator<Item = (&'static Method, &'static str)> {
+    let table = endpoints::ENDPOINTS.iter();
+    table.map(|endpoint| (&endpoint.method, endpoint.path))
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn document() -> &'static utoipa::openapi::OpenApi {
+    LazyLock::force(&endpoints::DOCUMENT)
 }

@@ -1,106 +1,55 @@
-//! `/notifications`: contract section 4. No route here reads a body.
+//! `/notifications`: contract section 4.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::domain::Notification;
 
-use super::call::{Call, answered, json, no_content};
-use super::context::ApiContext;
+use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
-use super::query::path_id;
-use super::request::{endpoint, with};
-use super::route_table::{NOTIFICATION_READ, NOTIFICATIONS, NOTIFICATIONS_READ_ALL};
-use super::validation::Faults;
+use super::input::NotificationPath;
+use super::reply::Reply;
 
-/// How many notifications a list shows.
+/// The number of notifications in a list.
 const NEWEST: i64 = 50;
-
-/// Every route below `/notifications`.
-pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
-    let list = endpoint(&NOTIFICATIONS, Method::GET)
-        .and(with(context))
-        .then(|head, context| {
-            answered(head, context, |call| async move {
-                list_notifications(&call).await
-            })
-        });
-    let read = endpoint(&NOTIFICATION_READ, Method::PATCH)
-        .and(with(context))
-        .then(|head, context| {
-            answered(head, context, |call| async move { mark_read(&call).await })
-        });
-    let read_all = endpoint(&NOTIFICATIONS_READ_ALL, Method::POST)
-        .and(with(context))
-        .then(|head, context| {
-            answered(
-                head,
-                context,
-                |call| async move { mark_all_read(&call).await },
-            )
-        });
-    list.or(read).unify().or(read_all).unify().boxed()
-}
 
 /// A user's newest notifications.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Notifications {
     /// The 50 newest, newest first.
     notifications: Vec<Notification>,
-    /// All that are unread, also beyond the list.
+    /// The number of all unread notifications, listed or not.
     unread_count: i64,
 }
 
-/// Lists the 50 newest notifications.
-#[utoipa::path(
-    get, path = "/notifications/", tag = "notifications", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    responses((status = 200, description = "The newest notifications", body = Notifications)),
-)]
-pub(super) async fn list_notifications(call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn list_notifications(call: Call, _: Inputs) -> Result<Reply, ApiError> {
     let store = &call.context.store;
     let list = store.notifications(&call.caller.user, NEWEST).await?;
-    json(
-        StatusCode::OK,
-        &Notifications {
-            notifications: list.notifications,
-            unread_count: list.unread,
-        },
-    )
+    let answer = Notifications {
+        notifications: list.notifications,
+        unread_count: list.unread,
+    };
+    Ok(Reply::json(StatusCode::OK, &answer)?)
 }
 
-/// Marks a notification as read; repeating it changes nothing.
-#[utoipa::path(
-    patch, path = "/notifications/{notification_id}/read", tag = "notifications", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("notification_id" = i64, Path, description = "The notification's id")),
-    responses((status = 200, description = "The notification as it now is", body = Notification)),
-)]
-pub(super) async fn mark_read(call: &Call) -> Result<Response, ApiError> {
-    let segment = call.head.parameter();
-    let mut faults = Faults::default();
-    let id = path_id("notification_id", segment, &mut faults);
-    let notification = match faults.finish(Some(id))? {
-        Some(id) => {
-            let store = &call.context.store;
-            store.mark_notification_read(&call.caller.user, id).await?
-        }
+pub(super) async fn mark_read(
+    call: Call,
+    inputs: Inputs<NotificationPath>,
+) -> Result<Reply, ApiError> {
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let id = inputs.path.notification_id;
+    let notification = match id.number() {
+        Some(number) => store.mark_notification_read(user, number).await?,
         None => None,
     };
     match notification {
-        Some(notification) => json(StatusCode::OK, &notification),
-        None => Err(ApiError::notification_not_found(segment)),
+        Some(notification) => Ok(Reply::json(StatusCode::OK, &notification)?),
+        None => Err(ApiError::notification_not_found(&id)),
     }
 }
 
-/// Marks all notifications as read.
-#[utoipa::path(
-    post, path = "/notifications/read-all", tag = "notifications", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    responses((status = 204, description = "All are read")),
-)]
-pub(super) async fn mark_all_read(call: &Call) -> Result<Response, ApiError> {
+pub(super) async fn mark_all_read(call: Call, _: Inputs) -> Result<Reply, ApiError> {
     let store = &call.context.store;
     store.mark_all_notifications_read(&call.caller.user).await?;
-    Ok(no_content())
+    Ok(Reply::no_content())
 }

@@ -1,6 +1,6 @@
 //! The listener: connection limits, timeouts, graceful shutdown.
 //!
-//! hyper-util serves warp's filters, so that all of these are ours to set.
+//! hyper-util serves warp's filter, because warp's own server has none of these.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -14,13 +14,15 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use warp::Filter;
+use tower::Service as _;
 
 use crate::config::Config;
 
 use super::context::ApiContext;
-use super::layers::{self, App};
-use super::{metrics, request, route_table, status};
+use super::endpoint::Listener;
+use super::endpoints::{ENDPOINTS, SUBTREES};
+use super::pipeline::App;
+use super::router::{RouteError, Router};
 
 /// Connections beyond this wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 8192;
@@ -45,27 +47,38 @@ const BACKLOG: u32 = 1024;
 
 /// Why the daemon could not listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}")]
-pub struct ServeError {
-    address: SocketAddr,
-    source: io::Error,
+pub enum ServeError {
+    /// The address cannot be used.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// `HOST` and `PORT`, or `METRICS_ADDR`.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The table of endpoints is not valid, which is a bug.
+    #[error("the table of endpoints is not valid: {0}")]
+    Routes(#[from] RouteError),
 }
 
 impl ServeError {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> String {
-        let port = self.address.port();
-        match self.source.kind() {
+        let Self::Listen { address, source } = self else {
+            return "report this as a bug".to_owned();
+        };
+        let port = address.port();
+        match source.kind() {
             io::ErrorKind::AddrInUse => format!(
-                "another process listens on port {port}: stop it (who it is: ss -ltnp 'sport = :{port}'), or choose another port: PORT={}",
+                "another process listens on port {port}: stop it (find it: ss -ltnp 'sport = :{port}'), or choose another port: PORT={}",
                 port.checked_add(1).unwrap_or(8000)
             ),
             io::ErrorKind::PermissionDenied => {
                 "ports below 1024 need privileges: choose another one, such as PORT=8000".to_owned()
             }
             io::ErrorKind::AddrNotAvailable => {
-                "HOST is no address of this machine: use HOST=127.0.0.1, or HOST=0.0.0.0 for all of them".to_owned()
+                "HOST is not an address of this machine: use HOST=127.0.0.1, or HOST=0.0.0.0 for all addresses".to_owned()
             }
             _ => "check HOST and PORT".to_owned(),
         }
@@ -74,30 +87,44 @@ impl ServeError {
 
 /// A daemon that listens and does not answer yet.
 pub struct Server {
-    listener: TcpListener,
-    metrics_listener: Option<TcpListener>,
+    /// Each listener and what it serves.
+    listeners: Vec<(TcpListener, App)>,
     context: ApiContext,
     shutdown_delay: Duration,
     shutdown_grace: Duration,
 }
 
 impl Server {
-    /// Takes the port (and `METRICS_ADDR`, if set).
+    /// Takes the port (and `METRICS_ADDR`, if it is set).
     pub fn bind(config: &Config, context: ApiContext) -> Result<Self, ServeError> {
-        let listener = listen(SocketAddr::new(config.http.host, config.http.port))?;
-        let metrics_listener = config.telemetry.metrics_addr.map(listen).transpose()?;
+        let metrics_addr = config.telemetry.metrics_addr;
+        let app = |serves: &dyn Fn(Listener) -> bool| {
+            let endpoints = ENDPOINTS.iter().filter(|one| serves(one.listener));
+            let router = Router::new(endpoints, SUBTREES)?;
+            Ok::<_, RouteError>(App::new(context.clone(), router))
+        };
+        let address = SocketAddr::new(config.http.host, config.http.port);
+        let is_split = metrics_addr.is_some();
+        let public = app(&|listener| listener == Listener::Public || !is_split)?;
+        let mut listeners = vec![(listen(address)?, public)];
+        if let Some(address) = metrics_addr {
+            let metrics = app(&|listener| listener == Listener::Metrics)?;
+            listeners.push((listen(address)?, metrics));
+        }
         Ok(Self {
-            listener,
-            metrics_listener,
+            listeners,
             context,
             shutdown_delay: config.http.shutdown_delay,
             shutdown_grace: config.http.shutdown_grace,
         })
     }
 
-    /// Where it listens; the port is the real one also when 0 was asked for.
+    /// The address of the public listener, with its real port if PORT is 0.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        match self.listeners.first() {
+            Some((listener, _)) => listener.local_addr(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Answers until `stop` is ready, then lets running requests end.
@@ -105,32 +132,28 @@ impl Server {
     /// Returns whether all of them ended within the grace period.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
         let Self {
-            listener,
-            metrics_listener,
+            listeners,
             context,
             shutdown_delay,
             shutdown_grace,
         } = self;
         let limit = connection_limit();
         let (stopping, stopped) = tokio::sync::watch::channel(false);
-        let app = App::new(context.clone(), super::routes(&context));
         let mut loops = tokio::task::JoinSet::new();
-        loops.spawn(accept(
-            listener,
-            app,
-            limit,
-            stopped.clone(),
-            shutdown_grace,
-        ));
-        if let Some(listener) = metrics_listener {
-            let app = App::new(context.clone(), metrics_routes(&context));
-            loops.spawn(accept(listener, app, limit, stopped, shutdown_grace));
+        for (listener, app) in listeners {
+            loops.spawn(accept(
+                listener,
+                app,
+                limit,
+                stopped.clone(),
+                shutdown_grace,
+            ));
         }
         stop.await;
         context.start_draining();
         tokio::time::sleep(shutdown_delay).await;
         let deadline = Instant::now() + shutdown_grace;
-        // Both loops hold a receiver, so this cannot fail.
+        // Every loop holds a receiver, so this cannot fail.
         let _ = stopping.send(true);
         let mut drained = true;
         while let Some(ended) = loops.join_next().await {
@@ -159,7 +182,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    open().map_err(|source| ServeError { address, source })
+    open().map_err(|source| ServeError::Listen { address, source })
 }
 
 /// As many connections as the process may have open files, but for a reserve.
@@ -169,21 +192,6 @@ fn connection_limit() -> usize {
         .saturating_sub(RESERVED_FILES)
         .max(64);
     usize::try_from(files).map_or(MAX_CONNECTIONS, |files| files.min(MAX_CONNECTIONS))
-}
-
-fn metrics_routes(context: &ApiContext) -> warp::filters::BoxedFilter<(warp::reply::Response,)> {
-    let metrics = request::endpoint(&route_table::METRICS, http::Method::GET)
-        .and(request::with(context))
-        .map(|_, context: ApiContext| metrics::metrics(&context));
-    let status = request::endpoint(&route_table::STATUS, http::Method::GET)
-        .and(request::with(context))
-        .map(|_, context: ApiContext| status::status(&context));
-    metrics
-        .or(status)
-        .unify()
-        .recover(super::rejection::recover)
-        .unify()
-        .boxed()
 }
 
 /// Accepts until `stopped` turns true, then waits for its connections.
@@ -236,7 +244,8 @@ fn serve_connection(app: &App, graceful: &GracefulShutdown, accepted: Accepted) 
     tokio::spawn(async move {
         let connections = app.connections();
         connections.inc();
-        let service = service_fn(|request| layers::answer(app.clone(), peer, request));
+        let filter = warp::service(app.filter());
+        let service = service_fn(|request| filter.clone().call(app.receive(peer, request)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)

@@ -1,57 +1,20 @@
-//! `/status`: what `todoctl doctor` reads, as JSON.
+//! `/status`: the daemon's state as JSON, which `todoctl doctor` reads.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method};
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
+use http::StatusCode;
 
 use crate::services::daemon::{DaemonStatus, MailStatus, PoolStatus};
 
 use super::context::ApiContext;
+use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
-use super::request::{endpoint, with};
-use super::route_table::STATUS;
-use super::schema::{ErrorEnvelope, PlainError};
+use super::reply::Reply;
 
-/// Served beside `/metrics`: on the public listener unless `METRICS_ADDR` is set.
-pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
-    endpoint(&STATUS, Method::GET)
-        .and(with(context))
-        .map(|_, context: ApiContext| {
-            if context.public_metrics {
-                status(&context)
-            } else {
-                ApiError::not_found().into_response()
-            }
-        })
-        .boxed()
-}
-
-/// The daemon's version, connection pools, mails and reminders.
-#[utoipa::path(
-    get, path = "/status", tag = "operations",
-    responses(
-        (status = 200, description = "The daemon's state", body = DaemonStatus),
-        (status = 404, description = "It is on the listener of METRICS_ADDR", body = PlainError),
-        (status = 500, description = "A fault of the server", body = ErrorEnvelope),
-    ),
-)]
-pub(super) fn status(context: &ApiContext) -> Response {
-    match serde_json::to_string(&daemon_status(context)) {
-        Ok(text) => {
-            let mut response = Response::new(text.into());
-            let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            response
-        }
-        Err(error) => ApiError::internal(error).into_response(),
-    }
+pub(super) async fn status(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+    Ok(Reply::json(StatusCode::OK, &daemon_status(&call.context))?)
 }
 
 /// The state of this process.
-pub(super) fn daemon_status(context: &ApiContext) -> DaemonStatus {
+fn daemon_status(context: &ApiContext) -> DaemonStatus {
     let jobs = &context.metrics.jobs;
     let pools = context.store.pools().into_iter();
     DaemonStatus {

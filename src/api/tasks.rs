@@ -1,267 +1,118 @@
 //! `/tasks`: contract section 3.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
-use bytes::Buf;
-use futures_util::Stream;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
-use warp::Filter;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use crate::domain::{Task, TaskChanges, TaskId};
 use crate::store::Conditional;
 
-use super::body::{self, BulkId};
-use super::call::{Call, answered, json, json_body, json_bytes, no_content};
 use super::conditional::{Preconditions, represent, represent_new};
-use super::context::ApiContext;
-use super::document::{ChangeConditions, CreateOnce, ReadConditions};
+use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
 use super::idempotency;
-use super::query::path_id;
-use super::request::{Head, endpoint, with};
-use super::route_table::{TASK, TASKS, TASKS_BULK_DELETE};
-use super::schema::{BulkDelete, CompleteTask, CreateTask, PlainError, UpdateTask};
-use super::validation::Faults;
+use super::input::{BulkDelete, CompleteTask, CreateTask, ItemId, RowId, TaskPath, UpdateTask};
+use super::reply::Reply;
 
-pub(super) mod list;
+mod list;
 
-use list::list_tasks;
+pub(super) use list::{TaskListAnswer, list_tasks};
 
-/// Every route below `/tasks`.
-pub(super) fn routes(context: &ApiContext) -> BoxedFilter<(Response,)> {
-    let body = warp::body::stream;
-    let get = endpoint(&TASK, Method::GET)
-        .and(with(context))
-        .then(|head, context| answered(head, context, |call| async move { get_task(&call).await }));
-    let list = endpoint(&TASKS, Method::GET)
-        .and(with(context))
-        .then(|head, context| {
-            answered(head, context, |call| async move { list_tasks(&call).await })
-        });
-    let create = endpoint(&TASKS, Method::POST)
-        .and(with(context))
-        .and(body())
-        .then(|head, context, body| {
-            answered(head, context, |call| async move {
-                create_task(&call, body).await
-            })
-        });
-    let update = endpoint(&TASK, Method::PUT)
-        .and(with(context))
-        .and(body())
-        .then(|head, context, body| {
-            answered(head, context, |call| async move {
-                update_task(&call, body).await
-            })
-        });
-    let complete = endpoint(&TASK, Method::PATCH)
-        .and(with(context))
-        .and(body())
-        .then(|head, context, body| {
-            answered(head, context, |call| async move {
-                complete_task(&call, body).await
-            })
-        });
-    let delete = endpoint(&TASK, Method::DELETE)
-        .and(with(context))
-        .then(|head, context| {
-            answered(
-                head,
-                context,
-                |call| async move { delete_task(&call).await },
-            )
-        });
-    let bulk_delete = endpoint(&TASKS_BULK_DELETE, Method::POST)
-        .and(with(context))
-        .and(body())
-        .then(|head, context, body| {
-            answered(head, context, |call| async move {
-                bulk_delete(&call, body).await
-            })
-        });
-    get.or(list)
-        .unify()
-        .or(create)
-        .unify()
-        .or(complete)
-        .unify()
-        .or(update)
-        .unify()
-        .or(delete)
-        .unify()
-        .or(bulk_delete)
-        .unify()
-        .boxed()
+pub(super) async fn get_task(call: Call, inputs: Inputs<TaskPath>) -> Result<Reply, ApiError> {
+    let id = inputs.path.task_id;
+    let task = match id.number() {
+        Some(number) => call.context.store.task(&call.caller.user, number).await?,
+        None => None,
+    };
+    found(&call, &id, task)
 }
 
-/// What became of each id, in the order of the request.
+pub(super) async fn create_task(
+    call: Call,
+    inputs: Inputs<(), (), CreateTask>,
+) -> Result<Reply, ApiError> {
+    let store = &call.context.store;
+    let task = inputs.body.into_task(call.caller.user);
+    match idempotency::key(call.head.headers())? {
+        Some(key) => idempotency::create_once(store, &task, &key).await,
+        None => {
+            let task = store.create_task(&task).await?;
+            Ok(represent_new(serde_json::to_vec(&task)?))
+        }
+    }
+}
+
+pub(super) async fn update_task(
+    call: Call,
+    inputs: Inputs<TaskPath, (), UpdateTask>,
+) -> Result<Reply, ApiError> {
+    change(&call, &inputs.path.task_id, &inputs.body.into()).await
+}
+
+pub(super) async fn complete_task(
+    call: Call,
+    inputs: Inputs<TaskPath, (), CompleteTask>,
+) -> Result<Reply, ApiError> {
+    change(&call, &inputs.path.task_id, &inputs.body.into()).await
+}
+
+async fn change(call: &Call, id: &RowId, changes: &TaskChanges) -> Result<Reply, ApiError> {
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let task = match (id.number(), Preconditions::of(call.head.headers())) {
+        (Some(number), None) => store.update_task(user, number, changes).await?,
+        (Some(number), Some(conditions)) => {
+            let holds = |task: &Task| conditions.allow_change(task);
+            done(store.update_task_if(user, number, changes, holds).await?)?
+        }
+        (None, _) => None,
+    };
+    found(call, id, task)
+}
+
+pub(super) async fn delete_task(call: Call, inputs: Inputs<TaskPath>) -> Result<Reply, ApiError> {
+    let (store, user) = (&call.context.store, &call.caller.user);
+    let id = inputs.path.task_id;
+    let is_deleted = match (id.number(), Preconditions::of(call.head.headers())) {
+        (Some(number), None) => store.delete_task(user, number).await?,
+        (Some(number), Some(conditions)) => {
+            let holds = |task: &Task| conditions.allow_change(task);
+            done(store.delete_task_if(user, number, holds).await?)?.is_some()
+        }
+        (None, _) => false,
+    };
+    if !is_deleted {
+        return Err(ApiError::task_not_found(&id));
+    }
+    Ok(Reply::no_content())
+}
+
+/// The outcome for each id, in the order of the request.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct BulkDeleted {
-    /// These were deleted.
+    /// Ids of deleted tasks.
     #[schema(value_type = Vec<i64>)]
     deleted: Vec<TaskId>,
-    /// These do not exist or are somebody else's.
+    /// Ids that do not exist or belong to another user.
     #[schema(value_type = Vec<i64>)]
     not_found: Vec<Value>,
 }
 
-/// One task.
-#[utoipa::path(
-    get, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ReadConditions),
-    responses(
-        (status = 200, description = "The task", body = Task),
-        (status = 304, description = "It is what the client knows"),
-        (status = 412, description = "It is not what the client knows", body = PlainError),
-    ),
-)]
-pub(super) async fn get_task(call: &Call) -> Result<Response, ApiError> {
-    let id = task_id(&call.head)?;
-    let task = match id {
-        Some(id) => call.context.store.task(&call.caller.user, id).await?,
-        None => None,
-    };
-    found(&call.head, task)
-}
-
-/// Creates a task.
-#[utoipa::path(
-    post, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(CreateOnce),
-    request_body = CreateTask,
-    responses((status = 201, description = "The new task", body = Task)),
-)]
-pub(super) async fn create_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let key = idempotency::key(&call.head.headers)?;
-    let body = json_body(call, body).await?;
-    let task = body::new_task(call.caller.user.clone(), body.as_ref(), Faults::default())?;
-    match key {
-        Some(key) => idempotency::create_once(&call.context.store, &task, &key).await,
-        None => {
-            call.head.creating.store(true, Ordering::Relaxed);
-            let task = call.context.store.create_task(&task).await?;
-            Ok(represent_new(json_bytes(&task)?))
-        }
-    }
-}
-
-/// Changes the fields that are present.
-#[utoipa::path(
-    put, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
-    request_body = UpdateTask,
-    responses(
-        (status = 200, description = "The task as it now is", body = Task),
-        (status = 412, description = "It is not what the client knows", body = PlainError),
-    ),
-)]
-pub(super) async fn update_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let body = json_body(call, body).await?;
-    change(call, |faults| body::task_changes(body.as_ref(), faults)).await
-}
-
-/// Marks a task as done, or as not done.
-#[utoipa::path(
-    patch, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
-    request_body = CompleteTask,
-    responses(
-        (status = 200, description = "The task as it now is", body = Task),
-        (status = 412, description = "It is not what the client knows", body = PlainError),
-    ),
-)]
-pub(super) async fn complete_task<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let body = json_body(call, body).await?;
-    change(call, |faults| body::completion(body.as_ref(), faults)).await
-}
-
-/// Checks path and body together, then applies the change.
-async fn change(
-    call: &Call,
-    read: impl FnOnce(Faults) -> Result<TaskChanges, ApiError>,
-) -> Result<Response, ApiError> {
-    let mut faults = Faults::default();
-    let id = path_id("task_id", call.head.parameter(), &mut faults);
-    let changes = read(faults)?;
-    let (store, user) = (&call.context.store, &call.caller.user);
-    let task = match (id, Preconditions::of(&call.head.headers)) {
-        (Some(id), None) => store.update_task(user, id, &changes).await?,
-        (Some(id), Some(conditions)) => {
-            let holds = |task: &Task| conditions.allow_change(task);
-            done(store.update_task_if(user, id, &changes, holds).await?)?
-        }
-        (None, _) => None,
-    };
-    found(&call.head, task)
-}
-
-/// Deletes a task and its notifications.
-#[utoipa::path(
-    delete, path = "/tasks/{task_id}", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(("task_id" = i64, Path, description = "The task's id"), ChangeConditions),
-    responses(
-        (status = 204, description = "It is gone"),
-        (status = 412, description = "It is not what the client knows", body = PlainError),
-    ),
-)]
-pub(super) async fn delete_task(call: &Call) -> Result<Response, ApiError> {
-    let (store, user) = (&call.context.store, &call.caller.user);
-    let deleted = match (task_id(&call.head)?, Preconditions::of(&call.head.headers)) {
-        (Some(id), None) => store.delete_task(user, id).await?,
-        (Some(id), Some(conditions)) => {
-            let holds = |task: &Task| conditions.allow_change(task);
-            done(store.delete_task_if(user, id, holds).await?)?.is_some()
-        }
-        (None, _) => false,
-    };
-    if !deleted {
-        return Err(ApiError::task_not_found(call.head.parameter()));
-    }
-    Ok(no_content())
-}
-
-/// Deletes many tasks at once; ids that do not exist are no error.
-#[utoipa::path(
-    post, path = "/tasks/bulk-delete", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    request_body = BulkDelete,
-    responses((status = 200, description = "What became of each id", body = BulkDeleted)),
-)]
-pub(super) async fn bulk_delete<S, B>(call: &Call, body: S) -> Result<Response, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let body = json_body(call, body).await?;
-    let wanted = body::bulk_ids(body.as_ref(), Faults::default())?;
+pub(super) async fn bulk_delete(
+    call: Call,
+    inputs: Inputs<(), (), BulkDelete>,
+) -> Result<Reply, ApiError> {
+    let wanted = inputs.body.task_ids;
     let possible: Vec<TaskId> = wanted
         .iter()
         .filter_map(|id| match id {
-            BulkId::Possible(id) => Some(*id),
-            BulkId::Impossible(_) => None,
+            ItemId::Possible(id) => Some(*id),
+            ItemId::Impossible(_) => None,
         })
         .collect();
-    let gone = call
-        .context
-        .store
-        .delete_tasks(&call.caller.user, &possible)
-        .await?;
+    let store = &call.context.store;
+    let gone = store.delete_tasks(&call.caller.user, &possible).await?;
     let gone: HashSet<TaskId> = gone.into_iter().collect();
     let mut seen = HashSet::new();
     let mut answer = BulkDeleted {
@@ -270,8 +121,8 @@ where
     };
     for id in wanted {
         let value = match id {
-            BulkId::Possible(id) => Value::from(id),
-            BulkId::Impossible(value) => value,
+            ItemId::Possible(id) => Value::from(id),
+            ItemId::Impossible(value) => value,
         };
         // A repeated id is reported once (contract 10.27).
         if !seen.insert(value.to_string()) {
@@ -282,27 +133,21 @@ where
             None => answer.not_found.push(value),
         }
     }
-    json(StatusCode::OK, &answer)
+    Ok(Reply::json(StatusCode::OK, &answer)?)
 }
 
-fn task_id(head: &Head) -> Result<Option<TaskId>, ApiError> {
-    let mut faults = Faults::default();
-    let id = path_id("task_id", head.parameter(), &mut faults);
-    faults.finish(Some(id))
-}
-
-/// What a change under a condition came to; `None` when there was nothing to change.
+/// The result of a change with conditions; `None` if there is no such task.
 fn done<T>(outcome: Conditional<T>) -> Result<Option<T>, ApiError> {
     match outcome {
         Conditional::Done(value) => Ok(Some(value)),
         Conditional::NotFound => Ok(None),
-        Conditional::Refused => Err(ApiError::precondition_failed()),
+        Conditional::Refused => Err(ApiError::PreconditionFailed),
     }
 }
 
-fn found(head: &Head, task: Option<Task>) -> Result<Response, ApiError> {
+fn found(call: &Call, id: &RowId, task: Option<Task>) -> Result<Reply, ApiError> {
     match task {
-        Some(task) => represent(head, json_bytes(&task)?),
-        None => Err(ApiError::task_not_found(head.parameter())),
+        Some(task) => represent(&call.head, &task),
+        None => Err(ApiError::task_not_found(id)),
     }
 }

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use utoipa::OpenApi as _;
 
-use crate::api::docs::Document;
+use crate::api;
 
 use super::output;
 
@@ -20,7 +19,7 @@ pub struct Options {}
 
 /// Runs the command.
 pub fn run(_: &Options) -> anyhow::Result<ExitCode> {
-    let document = Document::openapi()
+    let document = api::document()
         .to_pretty_json()
         .context("cannot write the description as JSON")?;
     output::data(&document);

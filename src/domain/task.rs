@@ -40,7 +40,7 @@ pub struct Task {
 }
 
 /// What a new task is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewTask {
     /// The owner.
     pub user_id: UserId,

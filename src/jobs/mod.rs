@@ -181,14 +181,3 @@ async fn send_once(
     outbox.deliver(stop).await?;
     outbox.next().await
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Contract 9.2: every fifteen minutes.
-    #[test]
-    fn the_interval() {
-        assert_eq!(INTERVAL.as_secs(), 900);
-    }
-}

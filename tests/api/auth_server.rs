@@ -3,55 +3,39 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::{Value, json};
+use todoctl::clock::Clock;
 use todoctl::domain::Timestamp;
 
-use crate::api::Fixture;
-use crate::api::daemon::{Daemon, Engine, JWT_SECRET, SERVICE_TOKEN, claims, jwt, read, send};
+use crate::api::daemon::{Daemon, JWT_SECRET, SERVICE_TOKEN, claims, jwt};
+use crate::api::request::read;
+use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::auth_peer::{AuthPeer, GET_SESSION, Mood, TestKey};
-use crate::support::on_both_engines;
+use crate::support::eventually;
 
 pub const START: &str = "2031-01-01T00:00:00Z";
 const LATER: &str = "2031-02-01T00:00:00.000Z";
 
-/// One test an engine, with a daemon whose clock stands, and the auth server that it asks.
-macro_rules! with_auth_server {
-    ($($(#[$attribute:meta])* async fn $name:ident($daemon:ident, $peer:ident) $body:block)+) => {$(
-        $(#[$attribute])*
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            async fn body($daemon: Daemon, $peer: AuthPeer) $body
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                let peer = AuthPeer::start().await;
-                let url = Some(peer.url.clone());
-                let clock = todoctl::clock::Clock::fixed($crate::api::auth_server::START.parse().unwrap());
-                let daemon = Daemon::start_at(Engine::Sqlite, clock, |config| config.services.auth_server_url = url).await;
-                body(daemon, peer).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                let peer = AuthPeer::start().await;
-                let url = Some(peer.url.clone());
-                let clock = todoctl::clock::Clock::fixed($crate::api::auth_server::START.parse().unwrap());
-                let daemon = Daemon::start_at(Engine::Postgres, clock, |config| config.services.auth_server_url = url).await;
-                body(daemon, peer).await;
-            }
-        }
-    )+};
+/// A daemon whose clock stands still, and the auth server that it asks.
+pub async fn with_auth_server(engine: Engine) -> (Daemon, AuthPeer) {
+    let peer = AuthPeer::start().await;
+    let url = Some(peer.url.clone());
+    let clock = Clock::fixed(START.parse().unwrap());
+    let daemon = Daemon::start_at(engine, clock, |config| {
+        config.services.auth_server_url = url;
+    })
+    .await;
+    (daemon, peer)
 }
-
-pub(crate) use with_auth_server;
 
 /// Status and body of a list with this bearer value.
 pub async fn call(daemon: &Daemon, token: &str) -> (u16, Value) {
-    let request = daemon.bare(Method::GET, "/tasks/");
-    let (status, body) = send(request.header("Authorization", format!("Bearer {token}"))).await;
+    let request = daemon.get("/tasks/").anonymous();
+    let (status, body) = request
+        .header("Authorization", format!("Bearer {token}"))
+        .await;
     (status.as_u16(), body)
 }
 
@@ -61,7 +45,7 @@ pub async fn status(daemon: &Daemon, token: &str) -> u16 {
 
 /// Checks that a token is refused as invalid, with a challenge.
 pub async fn refused(daemon: &Daemon, token: &str) {
-    let request = daemon.bare(Method::GET, "/tasks/").bearer_auth(token);
+    let request = daemon.get("/tasks/").bearer(token);
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/json");
     assert_eq!(response.headers()["www-authenticate"], "Bearer", "{token}");
@@ -75,7 +59,7 @@ pub async fn refused(daemon: &Daemon, token: &str) {
 
 /// Checks that nobody could tell whether a token is good.
 pub async fn unanswered(daemon: &Daemon, token: &str) {
-    let request = daemon.bare(Method::GET, "/tasks/").bearer_auth(token);
+    let request = daemon.get("/tasks/").bearer(token);
     let response = request.send().await.unwrap();
     assert!(!response.headers().contains_key("www-authenticate"));
     let wait: u32 = response.headers()["retry-after"]
@@ -103,198 +87,258 @@ pub fn hs256(daemon: &Daemon) -> String {
     jwt(&claims("alice", daemon.clock.now()), JWT_SECRET)
 }
 
-with_auth_server! {
-    /// 13, 11.3: an opaque token that is not ours is the user's whom the auth server names.
-    async fn opaque_tokens(daemon, peer) {
-        daemon.create_titled("of alice").await;
-        let token = "Hk3Lq9.p+Q/w0==";
-        peer.vouch(token, "alice", LATER);
-        let (status, body) = call(&daemon, token).await;
-        assert_eq!((status, &body["total"]), (200, &json!(1)));
-        assert_eq!(
-            peer.last_cookies(),
-            format!("better-auth.session_token={token}; __Secure-better-auth.session_token={token}")
-        );
-        refused(&daemon, "nobody-knows-it").await;
-        assert_eq!(peer.asked(GET_SESSION), 2);
-        // Good wherever a JWT is (6.2).
-        let logout = daemon.bare(Method::POST, "/api/auth/logout").bearer_auth(token);
-        assert_eq!(send(logout).await.0, 200);
-        // A session of ours is not asked about.
-        let own = daemon.session("alice", Duration::from_secs(60)).await;
-        assert_eq!(call(&daemon, &own).await.0, 200);
-        assert_eq!(peer.asked(GET_SESSION), 2);
-    }
-
-    /// 13: cookies authenticate no task route; 2.2: the service token stays between us.
-    async fn not_sent_on(daemon, peer) {
-        peer.vouch("good", "alice", LATER);
-        let cookies = "better-auth.session_token=good; __Secure-better-auth.session_token=good";
-        let request = daemon.bare(Method::GET, "/tasks/").header("Cookie", cookies);
-        assert_eq!(send(request).await.0, 401);
-        refused(&daemon, SERVICE_TOKEN).await;
-        // What no cookie can hold, and what would start another cookie.
-        for token in ["a;b", "x; better-auth.session_token=good", "a,b", "a\"b", "a\\b", "good good", &"x".repeat(5000)] {
-            refused(&daemon, token).await;
-        }
-        let not_ascii = daemon.bare(Method::GET, "/tasks/").header("Authorization", b"Bearer g\xc3\xb6\xff".as_slice());
-        assert_eq!(send(not_ascii).await.0, 401);
-        // Something of a JWT's form is not a session token.
-        refused(&daemon, "aaa.bbb.ccc").await;
-        assert_eq!(peer.asked(GET_SESSION), 0);
-    }
-
-    /// 13: a yes is remembered for 60 s but not beyond the session's end, a no for 5 s.
-    async fn remembered_answers(daemon, peer) {
-        peer.vouch("good", "alice", LATER);
-        for _ in 0..3 {
-            assert_eq!(status(&daemon, "good").await, 200);
-        }
-        peer.forget("good");
-        at(&daemon, 59);
-        assert_eq!(status(&daemon, "good").await, 200);
-        assert_eq!(peer.asked(GET_SESSION), 1);
-        at(&daemon, 60);
-        refused(&daemon, "good").await;
-        peer.vouch("good", "alice", LATER);
-        at(&daemon, 64);
-        refused(&daemon, "good").await;
-        assert_eq!(peer.asked(GET_SESSION), 2);
-        at(&daemon, 65);
-        assert_eq!(status(&daemon, "good").await, 200);
-        assert_eq!(peer.asked(GET_SESSION), 3);
-
-        peer.vouch("short", "alice", "2031-01-01T00:01:15.000Z");
-        assert_eq!(status(&daemon, "short").await, 200);
-        at(&daemon, 74);
-        assert_eq!(status(&daemon, "short").await, 200);
-        at(&daemon, 75);
-        refused(&daemon, "short").await;
-        assert_eq!(peer.asked(GET_SESSION), 5);
-        // A clock that is set back makes nothing good for longer.
-        at(&daemon, 0);
-        assert_eq!(status(&daemon, "good").await, 200);
-        assert_eq!(peer.asked(GET_SESSION), 6);
-    }
-
-    /// 13: callers with one token share one question, its failure included.
-    async fn shared_questions(daemon, peer) {
-        peer.vouch("good", "alice", LATER);
-        for (mood, expected) in [(Mood::Slow(Duration::from_millis(700)), 200), (Mood::Hangs, 503)] {
-            peer.be(mood);
-            let asked = peer.asked(GET_SESSION);
-            let token = if expected == 200 { "good" } else { "another" };
-            let calls = (0..20).map(|_| status(&daemon, token));
-            let started = Instant::now();
-            let answers = futures_util::future::join_all(calls).await;
-            assert_eq!(answers, [expected; 20]);
-            assert_eq!(peer.asked(GET_SESSION), asked + 1);
-            assert!(started.elapsed() < Duration::from_secs(6));
-        }
-        // A failure is not remembered.
-        peer.be(Mood::Fine);
-        refused(&daemon, "another").await;
-    }
-
-    /// 13: an auth server that gives no proper answer is 503 with Retry-After, not 401.
-    async fn no_proper_answer(daemon, peer) {
-        for (round, mood) in [
-            Mood::Garbage, Mood::OtherJson, Mood::Huge, Mood::HangsUp,
-            Mood::Fails(500), Mood::Fails(502), Mood::Fails(404), Mood::Fails(302), Mood::Fails(429), Mood::Fails(401),
-        ].into_iter().enumerate() {
-            // Far enough apart that the breaker lets each question pass.
-            at(&daemon, 10 * round as u64);
-            peer.be(mood);
-            let asked = peer.asked(GET_SESSION);
-            unanswered(&daemon, "good").await;
-            assert_eq!(peer.asked(GET_SESSION), asked + 1, "{mood:?}");
-        }
-        assert_eq!(status(&daemon, &hs256(&daemon)).await, 200);
-        let metrics = daemon.bare(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-        assert!(metrics.contains(r#"auth_server_requests_total{outcome="failed",question="session"} 10"#), "{metrics}");
-        assert!(metrics.contains(r#"auth_attempts_total{method="session",outcome="failed"} 10"#), "{metrics}");
-    }
-
-    /// 13: after five failures in a row nobody is asked for 5 s; then one question tries.
-    async fn breaker(daemon, peer) {
-        peer.vouch("good", "alice", LATER);
-        // What is the question's fault says nothing about the server.
-        peer.be(Mood::Fails(400));
-        for number in 0..10 {
-            unanswered(&daemon, &format!("odd-{number}")).await;
-        }
-        peer.be(Mood::Fails(500));
-        for number in 0..5 {
-            unanswered(&daemon, &format!("token-{number}")).await;
-        }
-        assert_eq!(peer.asked(GET_SESSION), 15);
-        peer.be(Mood::Fine);
-        unanswered(&daemon, "good").await;
-        at(&daemon, 4);
-        unanswered(&daemon, "good").await;
-        assert_eq!(peer.asked(GET_SESSION), 15);
-        // The probe fails, so the rest starts anew.
-        at(&daemon, 5);
-        peer.be(Mood::Fails(500));
-        unanswered(&daemon, "good").await;
-        peer.be(Mood::Fine);
-        at(&daemon, 9);
-        unanswered(&daemon, "good").await;
-        assert_eq!(peer.asked(GET_SESSION), 16);
-        at(&daemon, 10);
-        assert_eq!(status(&daemon, "good").await, 200);
-        refused(&daemon, "other").await;
-        assert_eq!(peer.asked(GET_SESSION), 18);
-    }
-
-    /// 13: while the auth server hangs, all others are answered at once, and those who
-    /// depend on it quickly.
-    async fn a_hanging_server_slows_nobody(daemon, peer) {
-        peer.be(Mood::Hangs);
-        let session = daemon.session("alice", Duration::from_secs(60)).await;
-        let bearer = hs256(&daemon);
-        let waiting = async {
-            let started = Instant::now();
-            let calls: Vec<String> = (0..100).map(|number| format!("token-{number}")).collect();
-            let calls = calls.iter().map(|token| status(&daemon, token));
-            assert_eq!(futures_util::future::join_all(calls).await, [503; 100]);
-            (started.elapsed(), peer.asked(GET_SESSION))
-        };
-        let others = async {
-            while peer.asked(GET_SESSION) < 20 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            let mut slowest = Duration::ZERO;
-            for _ in 0..20 {
-                for token in [&bearer, &session] {
-                    let started = Instant::now();
-                    assert_eq!(status(&daemon, token).await, 200);
-                    slowest = slowest.max(started.elapsed());
-                }
-            }
-            slowest
-        };
-        let ((all, asked), slowest) = tokio::join!(waiting, others);
-        assert!(slowest < Duration::from_millis(1000), "{slowest:?}");
-        assert!(all < Duration::from_secs(6), "{all:?}");
-        // 32 at once, and up to four more that get their turn before the fifth failure.
-        assert!(asked <= 36, "{asked}");
-        // The breaker is open now: no more waiting.
-        let started = Instant::now();
-        unanswered(&daemon, "one-more").await;
-        assert!(started.elapsed() < Duration::from_millis(1000));
-    }
+/// 13, 11.3: an opaque token that is not ours is the user's whom the auth server names.
+#[rstest]
+#[tokio::test]
+async fn opaque_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    daemon.create_titled("of alice").await;
+    let token = "Hk3Lq9.p+Q/w0==";
+    peer.vouch(token, "alice", LATER);
+    let (status, body) = call(&daemon, token).await;
+    assert_eq!((status, &body["total"]), (200, &json!(1)));
+    assert_eq!(
+        peer.last_cookies(),
+        format!("better-auth.session_token={token}; __Secure-better-auth.session_token={token}")
+    );
+    refused(&daemon, "nobody-knows-it").await;
+    assert_eq!(peer.asked(GET_SESSION), 2);
+    // Good wherever a JWT is (6.2).
+    let logout = daemon.post("/api/auth/logout").bearer(token);
+    assert_eq!(logout.await.0, 200);
+    // A session of ours is not asked about.
+    let own = daemon.session("alice", Duration::from_secs(60)).await;
+    assert_eq!(call(&daemon, &own).await.0, 200);
+    assert_eq!(peer.asked(GET_SESSION), 2);
 }
 
-on_both_engines! {
-    /// 11.3, 2.1: without `AUTH_SERVER_URL` nobody vouches: 401, as JSON.
-    async fn without_auth_server(daemon) {
-        let now = daemon.clock.now().unix_seconds();
-        let claims = json!({ "sub": "alice", "iat": now, "exp": now + 600, "iss": daemon.base, "type": "access" });
-        refused(&daemon, "Hk3Lq9.p+Q/w0==").await;
-        for key in [TestKey::ed25519(), TestKey::es256(), TestKey::rs256()] {
-            refused(&daemon, &key.sign(&claims)).await;
+/// 13: cookies authenticate no task route; 2.2: the service token stays between us.
+#[rstest]
+#[tokio::test]
+async fn not_sent_on(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.vouch("good", "alice", LATER);
+    let cookies = "better-auth.session_token=good; __Secure-better-auth.session_token=good";
+    let request = daemon.get("/tasks/").anonymous().header("Cookie", cookies);
+    assert_eq!(request.await.0, 401);
+    refused(&daemon, SERVICE_TOKEN).await;
+    // What no cookie can hold, and what would start another cookie.
+    for token in [
+        "a;b",
+        "x; better-auth.session_token=good",
+        "a,b",
+        "a\"b",
+        "a\\b",
+        "good good",
+        &"x".repeat(5000),
+    ] {
+        refused(&daemon, token).await;
+    }
+    let not_ascii = daemon
+        .get("/tasks/")
+        .anonymous()
+        .header("Authorization", b"Bearer g\xc3\xb6\xff".as_slice());
+    assert_eq!(not_ascii.await.0, 401);
+    // Something of a JWT's form is not a session token.
+    refused(&daemon, "aaa.bbb.ccc").await;
+    assert_eq!(peer.asked(GET_SESSION), 0);
+}
+
+/// 13: a yes is remembered for 60 s but not beyond the session's end, a no for 5 s.
+#[rstest]
+#[tokio::test]
+async fn remembered_answers(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.vouch("good", "alice", LATER);
+    for _ in 0..3 {
+        assert_eq!(status(&daemon, "good").await, 200);
+    }
+    peer.forget("good");
+    at(&daemon, 59);
+    assert_eq!(status(&daemon, "good").await, 200);
+    assert_eq!(peer.asked(GET_SESSION), 1);
+    at(&daemon, 60);
+    refused(&daemon, "good").await;
+    peer.vouch("good", "alice", LATER);
+    at(&daemon, 64);
+    refused(&daemon, "good").await;
+    assert_eq!(peer.asked(GET_SESSION), 2);
+    at(&daemon, 65);
+    assert_eq!(status(&daemon, "good").await, 200);
+    assert_eq!(peer.asked(GET_SESSION), 3);
+
+    peer.vouch("short", "alice", "2031-01-01T00:01:15.000Z");
+    assert_eq!(status(&daemon, "short").await, 200);
+    at(&daemon, 74);
+    assert_eq!(status(&daemon, "short").await, 200);
+    at(&daemon, 75);
+    refused(&daemon, "short").await;
+    assert_eq!(peer.asked(GET_SESSION), 5);
+    // A clock that is set back makes nothing good for longer.
+    at(&daemon, 0);
+    assert_eq!(status(&daemon, "good").await, 200);
+    assert_eq!(peer.asked(GET_SESSION), 6);
+}
+
+/// 13: callers with one token share one question, its failure included.
+#[rstest]
+#[tokio::test]
+async fn shared_questions(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.vouch("good", "alice", LATER);
+    for (mood, expected) in [
+        (Mood::Slow(Duration::from_millis(700)), 200),
+        (Mood::Hangs, 503),
+    ] {
+        peer.be(mood);
+        let asked = peer.asked(GET_SESSION);
+        let token = if expected == 200 { "good" } else { "another" };
+        let calls = (0..20).map(|_| status(&daemon, token));
+        let started = Instant::now();
+        let answers = futures_util::future::join_all(calls).await;
+        assert_eq!(answers, [expected; 20]);
+        assert_eq!(peer.asked(GET_SESSION), asked + 1);
+        assert!(started.elapsed() < Duration::from_secs(6));
+    }
+    // A failure is not remembered.
+    peer.be(Mood::Fine);
+    refused(&daemon, "another").await;
+}
+
+/// 13: an auth server that gives no proper answer is 503 with Retry-After, not 401.
+#[rstest]
+#[tokio::test]
+async fn no_proper_answer(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    for (round, mood) in [
+        Mood::Garbage,
+        Mood::OtherJson,
+        Mood::Huge,
+        Mood::HangsUp,
+        Mood::Fails(500),
+        Mood::Fails(502),
+        Mood::Fails(404),
+        Mood::Fails(302),
+        Mood::Fails(429),
+        Mood::Fails(401),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Far enough apart that the breaker lets each question pass.
+        at(&daemon, 10 * round as u64);
+        peer.be(mood);
+        let asked = peer.asked(GET_SESSION);
+        unanswered(&daemon, "good").await;
+        assert_eq!(peer.asked(GET_SESSION), asked + 1, "{mood:?}");
+    }
+    assert_eq!(status(&daemon, &hs256(&daemon)).await, 200);
+    let metrics = daemon
+        .get("/metrics")
+        .anonymous()
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert!(
+        metrics.contains(r#"auth_server_requests_total{outcome="failed",question="session"} 10"#),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains(r#"auth_attempts_total{method="session",outcome="failed"} 10"#),
+        "{metrics}"
+    );
+}
+
+/// 13: after five failures in a row nobody is asked for 5 s; then one question tries.
+#[rstest]
+#[tokio::test]
+async fn breaker(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.vouch("good", "alice", LATER);
+    // What is the question's fault says nothing about the server.
+    peer.be(Mood::Fails(400));
+    for number in 0..10 {
+        unanswered(&daemon, &format!("odd-{number}")).await;
+    }
+    peer.be(Mood::Fails(500));
+    for number in 0..5 {
+        unanswered(&daemon, &format!("token-{number}")).await;
+    }
+    assert_eq!(peer.asked(GET_SESSION), 15);
+    peer.be(Mood::Fine);
+    unanswered(&daemon, "good").await;
+    at(&daemon, 4);
+    unanswered(&daemon, "good").await;
+    assert_eq!(peer.asked(GET_SESSION), 15);
+    // The probe fails, so the rest starts anew.
+    at(&daemon, 5);
+    peer.be(Mood::Fails(500));
+    unanswered(&daemon, "good").await;
+    peer.be(Mood::Fine);
+    at(&daemon, 9);
+    unanswered(&daemon, "good").await;
+    assert_eq!(peer.asked(GET_SESSION), 16);
+    at(&daemon, 10);
+    assert_eq!(status(&daemon, "good").await, 200);
+    refused(&daemon, "other").await;
+    assert_eq!(peer.asked(GET_SESSION), 18);
+}
+
+/// 13: while the auth server hangs, all others are answered at once, and those who
+/// depend on it quickly.
+#[rstest]
+#[tokio::test]
+async fn a_hanging_server_slows_nobody(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.be(Mood::Hangs);
+    let session = daemon.session("alice", Duration::from_secs(60)).await;
+    let bearer = hs256(&daemon);
+    let waiting = async {
+        let started = Instant::now();
+        let calls: Vec<String> = (0..100).map(|number| format!("token-{number}")).collect();
+        let calls = calls.iter().map(|token| status(&daemon, token));
+        assert_eq!(futures_util::future::join_all(calls).await, [503; 100]);
+        (started.elapsed(), peer.asked(GET_SESSION))
+    };
+    let others = async {
+        eventually("twenty callers wait", async || {
+            peer.asked(GET_SESSION) >= 20
+        })
+        .await;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            for token in [&bearer, &session] {
+                let started = Instant::now();
+                assert_eq!(status(&daemon, token).await, 200);
+                slowest = slowest.max(started.elapsed());
+            }
         }
+        slowest
+    };
+    let ((all, asked), slowest) = tokio::join!(waiting, others);
+    assert!(slowest < Duration::from_millis(1000), "{slowest:?}");
+    assert!(all < Duration::from_secs(6), "{all:?}");
+    // 32 at once, and up to four more that get their turn before the fifth failure.
+    assert!(asked <= 36, "{asked}");
+    // The breaker is open now: no more waiting.
+    let started = Instant::now();
+    unanswered(&daemon, "one-more").await;
+    assert!(started.elapsed() < Duration::from_millis(1000));
+}
+
+/// 11.3, 2.1: without `AUTH_SERVER_URL` nobody vouches: 401, as JSON.
+#[rstest]
+#[tokio::test]
+async fn without_auth_server(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let now = daemon.clock.now().unix_seconds();
+    let claims = json!({ "sub": "alice", "iat": now, "exp": now + 600, "iss": daemon.base, "type": "access" });
+    refused(&daemon, "Hk3Lq9.p+Q/w0==").await;
+    for key in [TestKey::ed25519(), TestKey::es256(), TestKey::rs256()] {
+        refused(&daemon, &key.sign(&claims)).await;
     }
 }
 

@@ -3,11 +3,14 @@
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::api::auth_server::{at, call, hs256, refused, status, unanswered, with_auth_server};
-use crate::api::daemon::{Daemon, Engine, JWT_SECRET, claims};
+use crate::api::daemon::{Daemon, JWT_SECRET, claims};
+use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::auth_peer::{AuthPeer, JWKS, Mood, TestKey};
+use crate::support::eventually;
 
 /// The claims of a good token of the auth server for alice.
 fn server_claims(daemon: &Daemon, peer: &AuthPeer) -> Value {
@@ -27,205 +30,271 @@ fn without(claims: &Value, name: &str) -> Value {
     claims
 }
 
-with_auth_server! {
-    /// 2.1 and `AUTH_SERVER_URL`: JWTs signed with a key of the server, beside HS256.
-    async fn asymmetric_tokens(daemon, peer) {
-        let keys = [TestKey::ed25519(), TestKey::es256(), TestKey::rs256()];
-        peer.publish(&[&keys[0], &keys[1], &keys[2]]);
-        daemon.create_titled("of alice").await;
-        let good = server_claims(&daemon, &peer);
-        for key in &keys {
-            let (status, body) = call(&daemon, &key.sign(&good)).await;
-            assert_eq!((status, &body["total"]), (200, &json!(1)), "{:?}", key.algorithm);
-        }
-        let key = &keys[0];
-        let ahead = daemon.clock.now().unix_seconds() + 5;
-        for claims in [
-            without(&good, "aud"),
-            with(&good, "aud", json!(null)),
-            with(&good, "aud", json!([peer.origin()])),
-            with(&good, "aud", json!(["https://other.example", peer.origin()])),
-            with(&good, "type", json!("access")),
-            // 10.32: a clock that is a little ahead.
-            with(&with(&good, "iat", json!(ahead)), "nbf", json!(ahead)),
-        ] {
-            assert_eq!(status(&daemon, &key.sign(&claims)).await, 200, "{claims}");
-        }
-        // A key id is usual, and not required.
-        let unnamed = TestKey::ed25519().named(None);
-        assert_eq!(status(&daemon, &unnamed.sign(&good)).await, 200);
-        assert_eq!(status(&daemon, &hs256(&daemon)).await, 200);
-        assert_eq!(peer.asked(JWKS), 1);
+/// 2.1 and `AUTH_SERVER_URL`: JWTs signed with a key of the server, beside HS256.
+#[rstest]
+#[tokio::test]
+async fn asymmetric_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    let keys = [TestKey::ed25519(), TestKey::es256(), TestKey::rs256()];
+    peer.publish(&[&keys[0], &keys[1], &keys[2]]);
+    daemon.create_titled("of alice").await;
+    let good = server_claims(&daemon, &peer);
+    for key in &keys {
+        let (status, body) = call(&daemon, &key.sign(&good)).await;
+        assert_eq!(
+            (status, &body["total"]),
+            (200, &json!(1)),
+            "{:?}",
+            key.algorithm
+        );
     }
-
-    /// 2.1, 10.3, 10.32: what is wrong with a token of the auth server.
-    async fn bad_asymmetric_tokens(daemon, peer) {
-        let key = TestKey::ed25519();
-        peer.publish(&[&key]);
-        let good = server_claims(&daemon, &peer);
-        let now = daemon.clock.now().unix_seconds();
-        for claims in [
-            without(&good, "exp"),
-            without(&good, "iss"),
-            without(&good, "sub"),
-            with(&good, "iss", json!("https://other.example")),
-            with(&good, "iss", json!(format!("{}/", peer.origin()))),
-            with(&good, "iss", json!([peer.origin()])),
-            with(&good, "aud", json!("https://other.example")),
-            with(&good, "aud", json!([])),
-            with(&good, "aud", json!(["https://other.example"])),
-            with(&good, "aud", json!({})),
-            with(&good, "type", json!("refresh")),
-            with(&good, "type", json!(1)),
-            with(&good, "iat", json!(now + 600)),
-            with(&good, "nbf", json!(now + 600)),
-            with(&good, "exp", json!("soon")),
-            with(&good, "sub", json!("  ")),
-            with(&good, "sub", json!("x".repeat(256))),
-        ] {
-            refused(&daemon, &key.sign(&claims)).await;
-        }
-        let expired = key.sign(&with(&good, "exp", json!(now)));
-        let (status, body) = call(&daemon, &expired).await;
-        assert_eq!((status, body["detail"]["error_code"].as_str()), (401, Some("token_expired")));
-        // Another's signature under a known id, and a changed claim.
-        let forged = TestKey::next_ed25519().named(key.id);
-        refused(&daemon, &forged.sign(&good)).await;
-        let (one, two) = (key.sign(&good), key.sign(&with(&good, "sub", json!("bob"))));
-        let (one, two): (Vec<&str>, Vec<&str>) = (one.split('.').collect(), two.split('.').collect());
-        refused(&daemon, &[one[0], two[1], one[2]].join(".")).await;
-        refused(&daemon, &format!("{}.{}.", one[0], one[1])).await;
-        // RFC 7515, 4.1.11: an extension that has to be understood.
-        let mut critical = Header::new(Algorithm::HS256);
-        critical.crit = Some(vec!["b64".to_owned()]);
-        let secret = EncodingKey::from_secret(JWT_SECRET.as_bytes());
-        let critical = jsonwebtoken::encode(&critical, &claims("alice", daemon.clock.now()), &secret).unwrap();
-        refused(&daemon, &critical).await;
+    let key = &keys[0];
+    let ahead = daemon.clock.now().unix_seconds() + 5;
+    for claims in [
+        without(&good, "aud"),
+        with(&good, "aud", json!(null)),
+        with(&good, "aud", json!([peer.origin()])),
+        with(
+            &good,
+            "aud",
+            json!(["https://other.example", peer.origin()]),
+        ),
+        with(&good, "type", json!("access")),
+        // 10.32: a clock that is a little ahead.
+        with(&with(&good, "iat", json!(ahead)), "nbf", json!(ahead)),
+    ] {
+        assert_eq!(status(&daemon, &key.sign(&claims)).await, 200, "{claims}");
     }
+    // A key id is usual, and not required.
+    let unnamed = TestKey::ed25519().named(None);
+    assert_eq!(status(&daemon, &unnamed.sign(&good)).await, 200);
+    assert_eq!(status(&daemon, &hs256(&daemon)).await, 200);
+    assert_eq!(peer.asked(JWKS), 1);
+}
 
-    /// 2.1: a token's own word about its algorithm is never believed.
-    async fn algorithm_confusion(daemon, peer) {
-        let keys = [TestKey::rs256(), TestKey::es256(), TestKey::ed25519()];
-        peer.publish(&[&keys[0], &keys[1], &keys[2]]);
-        let both = with(&server_claims(&daemon, &peer), "type", json!("access"));
-        let shared = claims("alice", daemon.clock.now());
-        let mac = |header: &Header, claims: &Value, secret: &[u8]| {
-            let signed = jsonwebtoken::encode(
-                &Header { alg: Algorithm::HS256, ..header.clone() }, claims, &EncodingKey::from_secret(secret));
-            signed.unwrap()
-        };
-        for key in &keys {
-            assert_eq!(status(&daemon, &key.sign(&both)).await, 200);
-            let mut header = Header::new(key.algorithm);
-            header.kid = key.id.map(str::to_owned);
-            let jwk = key.jwk();
-            // The public key in every form that somebody may take for a secret.
-            let mut secrets = vec![jwk.to_string().into_bytes(), Vec::new()];
-            for part in ["x", "y", "n"] {
-                if let Some(text) = jwk[part].as_str() {
-                    secrets.push(text.as_bytes().to_vec());
-                    secrets.push(DecodingKey::from_ed_components(text).unwrap().try_get_as_bytes().unwrap().to_vec());
-                }
-            }
-            if key.algorithm == Algorithm::ES256 {
-                let point = DecodingKey::from_ec_components(jwk["x"].as_str().unwrap(), jwk["y"].as_str().unwrap());
-                secrets.push(point.unwrap().try_get_as_bytes().unwrap().to_vec());
-            }
-            for secret in secrets {
-                for claims in [&both, &shared] {
-                    refused(&daemon, &mac(&header, claims, &secret)).await;
-                }
-            }
-            // An HMAC with the real secret, said to be a signature.
-            let honest = mac(&header, &shared, JWT_SECRET.as_bytes());
-            let parts: Vec<&str> = honest.split('.').collect();
-            let lying = key.sign(&shared);
-            refused(&daemon, &format!("{}.{}.{}", lying.split('.').next().unwrap(), parts[1], parts[2])).await;
-            // Another key's id.
-            for other in &keys {
-                if other.algorithm != key.algorithm {
-                    let mut header = Header::new(key.algorithm);
-                    header.kid = other.id.map(str::to_owned);
-                    let signed = key.sign_with(&header, &both);
-                    refused(&daemon, &signed).await;
-                }
+/// 2.1, 10.3, 10.32: what is wrong with a token of the auth server.
+#[rstest]
+#[tokio::test]
+async fn bad_asymmetric_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    let key = TestKey::ed25519();
+    peer.publish(&[&key]);
+    let good = server_claims(&daemon, &peer);
+    let now = daemon.clock.now().unix_seconds();
+    for claims in [
+        without(&good, "exp"),
+        without(&good, "iss"),
+        without(&good, "sub"),
+        with(&good, "iss", json!("https://other.example")),
+        with(&good, "iss", json!(format!("{}/", peer.origin()))),
+        with(&good, "iss", json!([peer.origin()])),
+        with(&good, "aud", json!("https://other.example")),
+        with(&good, "aud", json!([])),
+        with(&good, "aud", json!(["https://other.example"])),
+        with(&good, "aud", json!({})),
+        with(&good, "type", json!("refresh")),
+        with(&good, "type", json!(1)),
+        with(&good, "iat", json!(now + 600)),
+        with(&good, "nbf", json!(now + 600)),
+        with(&good, "exp", json!("soon")),
+        with(&good, "sub", json!("  ")),
+        with(&good, "sub", json!("x".repeat(256))),
+    ] {
+        refused(&daemon, &key.sign(&claims)).await;
+    }
+    let expired = key.sign(&with(&good, "exp", json!(now)));
+    let (status, body) = call(&daemon, &expired).await;
+    assert_eq!(
+        (status, body["detail"]["error_code"].as_str()),
+        (401, Some("token_expired"))
+    );
+    // Another's signature under a known id, and a changed claim.
+    let forged = TestKey::next_ed25519().named(key.id);
+    refused(&daemon, &forged.sign(&good)).await;
+    let (one, two) = (key.sign(&good), key.sign(&with(&good, "sub", json!("bob"))));
+    let (one, two): (Vec<&str>, Vec<&str>) = (one.split('.').collect(), two.split('.').collect());
+    refused(&daemon, &[one[0], two[1], one[2]].join(".")).await;
+    refused(&daemon, &format!("{}.{}.", one[0], one[1])).await;
+    // RFC 7515, 4.1.11: an extension that has to be understood.
+    let mut critical = Header::new(Algorithm::HS256);
+    critical.crit = Some(vec!["b64".to_owned()]);
+    let secret = EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    let critical =
+        jsonwebtoken::encode(&critical, &claims("alice", daemon.clock.now()), &secret).unwrap();
+    refused(&daemon, &critical).await;
+}
+
+/// 2.1: a token's own word about its algorithm is never believed.
+#[rstest]
+#[tokio::test]
+async fn algorithm_confusion(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    let keys = [TestKey::rs256(), TestKey::es256(), TestKey::ed25519()];
+    peer.publish(&[&keys[0], &keys[1], &keys[2]]);
+    let both = with(&server_claims(&daemon, &peer), "type", json!("access"));
+    let shared = claims("alice", daemon.clock.now());
+    let mac = |header: &Header, claims: &Value, secret: &[u8]| {
+        let signed = jsonwebtoken::encode(
+            &Header {
+                alg: Algorithm::HS256,
+                ..header.clone()
+            },
+            claims,
+            &EncodingKey::from_secret(secret),
+        );
+        signed.unwrap()
+    };
+    for key in &keys {
+        assert_eq!(status(&daemon, &key.sign(&both)).await, 200);
+        let mut header = Header::new(key.algorithm);
+        header.kid = key.id.map(str::to_owned);
+        let jwk = key.jwk();
+        // The public key in every form that somebody may take for a secret.
+        let mut secrets = vec![jwk.to_string().into_bytes(), Vec::new()];
+        for part in ["x", "y", "n"] {
+            if let Some(text) = jwk[part].as_str() {
+                secrets.push(text.as_bytes().to_vec());
+                secrets.push(
+                    DecodingKey::from_ed_components(text)
+                        .unwrap()
+                        .try_get_as_bytes()
+                        .unwrap()
+                        .to_vec(),
+                );
             }
         }
-        for header in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOT05FIiwia2lkIjoiZWQifQ", "eyJhbGciOiJFZERTQSIsImtpZCI6ImVkIn0"] {
-            let payload = keys[2].sign(&both);
-            refused(&daemon, &format!("{header}.{}.", payload.split('.').nth(1).unwrap())).await;
+        if key.algorithm == Algorithm::ES256 {
+            let point = DecodingKey::from_ec_components(
+                jwk["x"].as_str().unwrap(),
+                jwk["y"].as_str().unwrap(),
+            );
+            secrets.push(point.unwrap().try_get_as_bytes().unwrap().to_vec());
+        }
+        for secret in secrets {
+            for claims in [&both, &shared] {
+                refused(&daemon, &mac(&header, claims, &secret)).await;
+            }
+        }
+        // An HMAC with the real secret, said to be a signature.
+        let honest = mac(&header, &shared, JWT_SECRET.as_bytes());
+        let parts: Vec<&str> = honest.split('.').collect();
+        let lying = key.sign(&shared);
+        refused(
+            &daemon,
+            &format!(
+                "{}.{}.{}",
+                lying.split('.').next().unwrap(),
+                parts[1],
+                parts[2]
+            ),
+        )
+        .await;
+        // Another key's id.
+        for other in &keys {
+            if other.algorithm != key.algorithm {
+                let mut header = Header::new(key.algorithm);
+                header.kid = other.id.map(str::to_owned);
+                let signed = key.sign_with(&header, &both);
+                refused(&daemon, &signed).await;
+            }
         }
     }
+    for header in [
+        "eyJhbGciOiJub25lIn0",
+        "eyJhbGciOiJOT05FIiwia2lkIjoiZWQifQ",
+        "eyJhbGciOiJFZERTQSIsImtpZCI6ImVkIn0",
+    ] {
+        let payload = keys[2].sign(&both);
+        refused(
+            &daemon,
+            &format!("{header}.{}.", payload.split('.').nth(1).unwrap()),
+        )
+        .await;
+    }
+}
 
-    /// 13: an unknown key id is asked about at most once a minute, and keys survive a failure.
-    async fn unknown_keys(daemon, peer) {
-        let (key, next) = (TestKey::ed25519(), TestKey::next_ed25519());
-        peer.publish(&[&key]);
-        let good = server_claims(&daemon, &peer);
-        assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
-        for _ in 0..3 {
-            refused(&daemon, &next.sign(&good)).await;
-        }
-        assert_eq!(peer.asked(JWKS), 1);
-        peer.publish(&[&key, &next]);
-        at(&daemon, 59);
+/// 13: an unknown key id is asked about at most once a minute, and keys survive a failure.
+#[rstest]
+#[tokio::test]
+async fn unknown_keys(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    let (key, next) = (TestKey::ed25519(), TestKey::next_ed25519());
+    peer.publish(&[&key]);
+    let good = server_claims(&daemon, &peer);
+    assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
+    for _ in 0..3 {
         refused(&daemon, &next.sign(&good)).await;
-        assert_eq!(peer.asked(JWKS), 1);
-        at(&daemon, 60);
-        let token = next.sign(&good);
-        let calls = (0..10).map(|_| status(&daemon, &token));
-        assert_eq!(futures_util::future::join_all(calls).await, [200; 10]);
-        assert_eq!(peer.asked(JWKS), 2);
+    }
+    assert_eq!(peer.asked(JWKS), 1);
+    peer.publish(&[&key, &next]);
+    at(&daemon, 59);
+    refused(&daemon, &next.sign(&good)).await;
+    assert_eq!(peer.asked(JWKS), 1);
+    at(&daemon, 60);
+    let token = next.sign(&good);
+    let calls = (0..10).map(|_| status(&daemon, &token));
+    assert_eq!(futures_util::future::join_all(calls).await, [200; 10]);
+    assert_eq!(peer.asked(JWKS), 2);
 
-        // Nobody can tell whether a still newer key is good; the known ones are.
-        for (minute, mood) in [Mood::Fails(500), Mood::Garbage, Mood::OtherJson, Mood::Huge, Mood::HangsUp].into_iter().enumerate() {
-            at(&daemon, 120 + 60 * minute as u64);
-            peer.be(mood);
-            let unknown = TestKey::es256().sign(&good);
-            unanswered(&daemon, &unknown).await;
-            unanswered(&daemon, &unknown).await;
-            assert_eq!(peer.asked(JWKS), 3 + minute);
-            assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
-            assert_eq!(status(&daemon, &next.sign(&good)).await, 200);
-        }
-        peer.be(Mood::Fine);
-        at(&daemon, 420);
-        refused(&daemon, &TestKey::es256().sign(&good)).await;
-
-        // A withdrawn key is found out without an unknown id, behind the callers' backs.
-        peer.publish(&[&next]);
-        at(&daemon, 420 + 600);
+    // Nobody can tell whether a still newer key is good; the known ones are.
+    for (minute, mood) in [
+        Mood::Fails(500),
+        Mood::Garbage,
+        Mood::OtherJson,
+        Mood::Huge,
+        Mood::HangsUp,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        at(&daemon, 120 + 60 * minute as u64);
+        peer.be(mood);
+        let unknown = TestKey::es256().sign(&good);
+        unanswered(&daemon, &unknown).await;
+        unanswered(&daemon, &unknown).await;
+        assert_eq!(peer.asked(JWKS), 3 + minute);
         assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while status(&daemon, &key.sign(&good)).await != 401 {
-            assert!(Instant::now() < deadline, "a withdrawn key stays good");
-        }
         assert_eq!(status(&daemon, &next.sign(&good)).await, 200);
     }
+    peer.be(Mood::Fine);
+    at(&daemon, 420);
+    refused(&daemon, &TestKey::es256().sign(&good)).await;
 
-    /// 13: keys that never came are 503 for tokens that need them, and for nobody else.
-    async fn keys_never_came(daemon, peer) {
-        peer.publish(&[&TestKey::ed25519()]);
-        peer.be(Mood::Hangs);
-        let token = TestKey::ed25519().sign(&server_claims(&daemon, &peer));
-        let bearer = hs256(&daemon);
-        let others = async {
-            while peer.asked(JWKS) == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            let started = Instant::now();
-            assert_eq!(status(&daemon, &bearer).await, 200);
-            assert!(started.elapsed() < Duration::from_millis(1500));
-        };
-        tokio::join!(unanswered(&daemon, &token), others);
+    // A withdrawn key is found out without an unknown id, behind the callers' backs.
+    peer.publish(&[&next]);
+    at(&daemon, 420 + 600);
+    assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
+    let withdrawn = key.sign(&good);
+    eventually("the withdrawn key is refused", async || {
+        status(&daemon, &withdrawn).await == 401
+    })
+    .await;
+    assert_eq!(status(&daemon, &next.sign(&good)).await, 200);
+}
+
+/// 13: keys that never came are 503 for tokens that need them, and for nobody else.
+#[rstest]
+#[tokio::test]
+async fn keys_never_came(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.publish(&[&TestKey::ed25519()]);
+    peer.be(Mood::Hangs);
+    let token = TestKey::ed25519().sign(&server_claims(&daemon, &peer));
+    let bearer = hs256(&daemon);
+    let others = async {
+        eventually("the keys are asked for", async || peer.asked(JWKS) > 0).await;
         let started = Instant::now();
-        unanswered(&daemon, &token).await;
-        assert!(started.elapsed() < Duration::from_millis(1000));
-        assert_eq!(peer.asked(JWKS), 1);
-        peer.be(Mood::Fine);
-        at(&daemon, 5);
-        assert_eq!(status(&daemon, &token).await, 200);
-    }
+        assert_eq!(status(&daemon, &bearer).await, 200);
+        assert!(started.elapsed() < Duration::from_millis(1500));
+    };
+    tokio::join!(unanswered(&daemon, &token), others);
+    let started = Instant::now();
+    unanswered(&daemon, &token).await;
+    assert!(started.elapsed() < Duration::from_millis(1000));
+    assert_eq!(peer.asked(JWKS), 1);
+    peer.be(Mood::Fine);
+    at(&daemon, 5);
+    assert_eq!(status(&daemon, &token).await, 200);
 }
 
 /// `AUTH_SERVER_URL` does not need a `JWT_SECRET`, and a query in it counts for nothing.

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use todoctl::api::{ApiContext, Server};
 use todoctl::clock::Clock;
 use todoctl::config::{
-    AuthConfig, Config, DatabaseConfig, DatabaseTarget, Environment, HealthProbe, HttpConfig,
-    PoolConfig, PoolerMode, RotatingSecret, Secret, ServicesConfig, SqliteTarget, TelemetryConfig,
+    AuthConfig, Config, DatabaseTarget, Environment, HttpConfig, RotatingSecret, Secret,
+    ServicesConfig, TelemetryConfig,
 };
 use todoctl::domain::{Timestamp, UserId};
-use todoctl::store::{NewSession, SessionHash, Store, migrate};
+use todoctl::store::{NewSession, SessionHash, Store};
 use tokio::sync::oneshot;
 
-use crate::support::{self, TestDatabase};
+use crate::support::{self, Database, Engine};
 
 pub const JWT_SECRET: &str = "a-test-secret-for-signing-0123456789";
 pub const OLD_JWT_SECRET: &str = "the-secret-before-it-0123456789-abcd";
@@ -27,40 +26,21 @@ pub const ENCRYPTION_KEY: &str = "dGhlIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGVzLi4=";
 /// The one origin that may call from a browser.
 pub const ORIGIN: &str = "https://app.example.com";
 
-/// What a daemon of a test stores its data in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
-    Sqlite,
-    Postgres,
-}
-
-/// Keeps a test's database until the test is over.
-enum Home {
-    /// Another daemon's.
-    Elsewhere,
-    Postgres(TestDatabase),
-    Sqlite(#[expect(dead_code, reason = "deletes the directory at the end")] tempfile::TempDir),
-}
-
 /// A running daemon.
 pub struct Daemon {
     pub base: String,
     pub config: Config,
     pub store: Store,
     pub clock: Clock,
-    client: reqwest::Client,
+    pub database: Arc<Database>,
+    pub client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     stopped: Option<tokio::task::JoinHandle<bool>>,
-    home: Home,
 }
 
 impl Daemon {
-    pub async fn on_sqlite() -> Self {
-        Self::start_with(Engine::Sqlite, |_| ()).await
-    }
-
-    pub async fn on_postgres() -> Self {
-        Self::start_with(Engine::Postgres, |_| ()).await
+    pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_| ()).await
     }
 
     /// One whose configuration is the test's own.
@@ -70,27 +50,10 @@ impl Daemon {
 
     /// The same with another clock than the system's.
     pub async fn start_at(engine: Engine, clock: Clock, alter: impl FnOnce(&mut Config)) -> Self {
-        let (target, home) = match engine {
-            Engine::Sqlite => {
-                let directory = support::sqlite_dir();
-                let path = directory.path().join("todo.db");
-                (
-                    DatabaseTarget::Sqlite(SqliteTarget { path }),
-                    Home::Sqlite(directory),
-                )
-            }
-            Engine::Postgres => {
-                let database = TestDatabase::create().await;
-                let target = todoctl::config::database_url::parse(&database.url)
-                    .expect("the test server's URL is good")
-                    .value;
-                (target, Home::Postgres(database))
-            }
-        };
-        migrate::up(&target, &clock).await.expect("migrates");
-        let mut config = config(target);
+        let database = Database::migrated(engine).await;
+        let mut config = config(database.target());
         alter(&mut config);
-        Self::start(config, home, clock).await
+        Self::on(Arc::new(database), config, clock).await
     }
 
     /// Another daemon on the same database: a second replica, or the next after a restart.
@@ -100,15 +63,15 @@ impl Daemon {
 
     /// The same with a clock of its own.
     pub async fn replica_at(&self, clock: Clock) -> Self {
-        Self::start(self.config.clone(), Home::Elsewhere, clock).await
+        Self::on(self.database.clone(), self.config.clone(), clock).await
     }
 
     /// The same with a configuration of its own.
     pub async fn replica_with(&self, config: Config) -> Self {
-        Self::start(config, Home::Elsewhere, self.clock.clone()).await
+        Self::on(self.database.clone(), config, self.clock.clone()).await
     }
 
-    async fn start(config: Config, home: Home, clock: Clock) -> Self {
+    async fn on(database: Arc<Database>, config: Config, clock: Clock) -> Self {
         let store = Store::connect(&config.database, clock.clone())
             .await
             .expect("connects");
@@ -119,16 +82,15 @@ impl Daemon {
         let stopped = tokio::spawn(server.run(async {
             let _ = stopping.await;
         }));
-        let client = support::http_client().build().expect("a client");
         Self {
             base,
             config,
             store,
             clock,
-            client,
+            database,
+            client: support::http_client().build().expect("a client"),
             stop: Some(stop),
             stopped: Some(stopped),
-            home,
         }
     }
 
@@ -145,63 +107,19 @@ impl Daemon {
     }
 
     pub fn is_postgres(&self) -> bool {
-        matches!(self.home, Home::Postgres(_))
+        self.database.engine() == Engine::Postgres
     }
 
-    /// The database's URL, for a look behind the daemon's back.
-    pub fn postgres_url(&self) -> &str {
-        match &self.home {
-            Home::Postgres(database) => &database.url,
-            Home::Sqlite(_) | Home::Elsewhere => panic!("no PostgreSQL database of its own"),
-        }
-    }
-
-    /// Runs statements behind the daemon's back.
-    pub async fn execute(&self, statements: &str) {
-        let statements = sqlx::raw_sql(sqlx::AssertSqlSafe(statements.to_owned()));
-        if self.is_postgres() {
-            let mut database = PgConnection::connect(self.postgres_url()).await.unwrap();
-            statements.execute(&mut database).await.unwrap();
-        } else {
-            let path = self.config.database.target.redacted();
-            let mut database = SqliteConnection::connect(&path).await.unwrap();
-            statements.execute(&mut database).await.unwrap();
-        }
-    }
-
-    /// A request without credentials.
-    pub fn bare(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base))
-    }
-
-    /// A request of the service on behalf of `user`.
-    pub fn as_user(&self, user: &str, method: Method, path: &str) -> RequestBuilder {
-        self.bare(method, path)
-            .bearer_auth(SERVICE_TOKEN)
-            .header("X-User-ID", user)
-    }
-
-    /// A request on behalf of the test's usual user.
-    pub fn call(&self, method: Method, path: &str) -> RequestBuilder {
-        self.as_user("alice", method, path)
-    }
-
-    /// A request with a JWT of `user`.
-    pub fn with_jwt(&self, user: &str, method: Method, path: &str) -> RequestBuilder {
-        let token = jwt(&claims(user, self.clock.now()), JWT_SECRET);
-        self.bare(method, path).bearer_auth(token)
+    /// A JWT of `user`.
+    pub fn jwt(&self, user: &str) -> String {
+        jwt(&claims(user, self.clock.now()), JWT_SECRET)
     }
 
     /// Creates a task and returns it.
     pub async fn create(&self, body: Value) -> Value {
-        let response = self
-            .call(Method::POST, "/tasks/")
-            .json(&body)
-            .send()
-            .await
-            .unwrap();
-        assert_eq!(response.status(), StatusCode::CREATED);
-        response.json().await.unwrap()
+        let (status, task) = self.post("/tasks/").json(&body).await;
+        assert_eq!(status, 201, "{task}");
+        task
     }
 
     /// Creates a task that has a title and nothing else; its id.
@@ -241,19 +159,6 @@ pub fn claims(user: &str, now: Timestamp) -> Value {
     json!({ "sub": user, "iat": now, "exp": now + 1800, "type": "access" })
 }
 
-/// The answer's status and its body as JSON.
-pub async fn read(response: Response) -> (StatusCode, Value) {
-    let status = response.status();
-    let text = response.text().await.unwrap();
-    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    (status, body)
-}
-
-/// Sends and reads.
-pub async fn send(request: RequestBuilder) -> (StatusCode, Value) {
-    read(request.send().await.unwrap()).await
-}
-
 /// The fields that a 422 names, in its order.
 pub fn fields(body: &Value) -> Vec<&str> {
     body["errors"]
@@ -274,19 +179,7 @@ fn secret(text: &str) -> RotatingSecret {
 fn config(target: DatabaseTarget) -> Config {
     Config {
         environment: Environment::Development,
-        database: DatabaseConfig {
-            direct: target.clone(),
-            target,
-            pool: PoolConfig {
-                size: 4,
-                overflow: 4,
-                timeout: Duration::from_secs(5),
-                recycle: Duration::from_secs(1800),
-            },
-            pooler: PoolerMode::None,
-            auto_migrate: true,
-            health_probe: HealthProbe::Active,
-        },
+        database: support::database_config(target, 8),
         auth: AuthConfig {
             session_hash_secret: secret(SESSION_SECRET),
             service_auth_token: secret(SERVICE_TOKEN),

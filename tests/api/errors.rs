@@ -1,16 +1,16 @@
 //! Contract section 1: shapes and statuses of errors, order of checks, paths.
 
 use reqwest::{Method, Response};
+use rstest::rstest;
 use serde_json::{Value, json};
-use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use todoctl::api::route_table;
+use todoctl::api::endpoints;
 
-use crate::api::Fixture;
-use crate::api::daemon::{Daemon, JWT_SECRET, claims, fields, jwt, send};
+use crate::api::daemon::{Daemon, JWT_SECRET, claims, fields, jwt};
 use crate::api::headers::secured;
-use crate::support::on_both_engines;
+use crate::support::Engine::{self, Postgres, Sqlite};
+use crate::support::{Database, on_server};
 
 /// Sends bytes as they are and reads until the daemon closes the connection.
 async fn raw(daemon: &Daemon, request: &[u8]) -> String {
@@ -63,17 +63,15 @@ async fn enveloped(response: Response, status: u16, kind: &str) -> Value {
     body
 }
 
-/// Each route's path and methods, with the variable segments filled in.
-fn routes(task: i64) -> Vec<(String, &'static [Method])> {
-    let fill = |template: &str| {
-        template
-            .replace("{task_id}", &task.to_string())
+/// Each endpoint's method and path, with the variable segments filled in.
+fn routes(task: i64) -> Vec<(Method, String)> {
+    let fill = |path: &str| {
+        path.replace("{task_id}", &task.to_string())
             .replace("{notification_id}", "1")
             .replace("{asset}", "start.js")
     };
-    route_table::ALL
-        .iter()
-        .map(|route| (fill(route.template), route.methods))
+    endpoints()
+        .map(|(method, path)| (method.clone(), fill(path)))
         .collect()
 }
 
@@ -91,243 +89,409 @@ async fn exchange(stream: &mut tokio::net::TcpStream, request: &[u8]) -> String 
     head
 }
 
-on_both_engines! {
-    /// 10.20: after a fault, and after a body that nobody read, a connection is good or announced to close.
-    async fn connections_after_faults(daemon) {
-        const NEXT: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
-        let address = daemon.base.strip_prefix("http://").unwrap();
-        let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);
-        daemon.execute("DROP TABLE user_api_keys").await;
-        let fault = format!("GET /api/user-api-keys/current HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
-        let mut unread = b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".to_vec();
-        unread.resize(unread.len() + 900_000, b' ');
-        for (request, status) in [(fault.as_bytes(), "http/1.1 500 "), (&unread, "http/1.1 401 ")] {
-            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            let head = exchange(&mut stream, request).await;
-            assert!(head.starts_with(status), "{head}");
-            if status.contains("401") && head.contains("connection: close") {
-                continue;
-            }
-            assert!(exchange(&mut stream, NEXT).await.starts_with("http/1.1 200 "), "{head}");
+/// 10.20: after a fault, and after a body that nobody read, a connection is good or announced to close.
+#[rstest]
+#[tokio::test]
+async fn connections_after_faults(#[values(Sqlite, Postgres)] engine: Engine) {
+    const NEXT: &[u8] = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    let daemon = Daemon::start(engine).await;
+    let address = daemon.base.strip_prefix("http://").unwrap();
+    let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);
+    daemon.database.execute("DROP TABLE user_api_keys").await;
+    let fault = format!(
+        "GET /api/user-api-keys/current HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let mut unread = b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".to_vec();
+    unread.resize(unread.len() + 900_000, b' ');
+    for (request, status) in [
+        (fault.as_bytes(), "http/1.1 500 "),
+        (&unread, "http/1.1 401 "),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let head = exchange(&mut stream, request).await;
+        assert!(head.starts_with(status), "{head}");
+        if status.contains("401") && head.contains("connection: close") {
+            continue;
+        }
+        assert!(
+            exchange(&mut stream, NEXT)
+                .await
+                .starts_with("http/1.1 200 "),
+            "{head}"
+        );
+    }
+}
+
+/// 1.1 (c): every key of the envelope.
+#[rstest]
+#[tokio::test]
+async fn envelope(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let response = daemon
+        .post("/tasks/")
+        .json(&json!({}))
+        .send()
+        .await
+        .unwrap();
+    let body = enveloped(response, 422, "validation_error").await;
+    assert_eq!(body["errors"][0]["value"], json!({}));
+}
+
+/// 1.1 (c): `instance` is the decoded path, without the query.
+#[rstest]
+#[tokio::test]
+async fn instance(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let (status, body) = daemon.get("/tasks/%C3%A4%20b?x=1").await;
+    assert_eq!(
+        (status.as_u16(), &body["instance"]),
+        (422, &json!("/tasks/ä b"))
+    );
+}
+
+/// 1.3, 10.6, 13: both slash forms of every route are answered alike, without a redirect.
+#[rstest]
+#[tokio::test]
+async fn every_slash_form(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for (method, path) in routes(1) {
+        let other = path
+            .strip_suffix('/')
+            .map_or_else(|| format!("{path}/"), str::to_owned);
+        let mut statuses = Vec::new();
+        for form in [&path, &other] {
+            let (status, _) = daemon.request(method.clone(), form).anonymous().await;
+            statuses.push(status.as_u16());
+        }
+        assert_eq!(statuses[0], statuses[1], "{method} {path}");
+        assert!(statuses[0] != 404 && statuses[0] != 405, "{method} {path}");
+        assert_eq!(
+            (300..400).contains(&statuses[0]),
+            path == "/redoc",
+            "{method} {path}"
+        );
+    }
+}
+
+/// 13: HEAD is answered wherever GET is, with its status, and nothing after the headers.
+#[rstest]
+#[tokio::test]
+async fn every_head(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let id = daemon.create_titled("t").await;
+    let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);
+    let gets = routes(id)
+        .into_iter()
+        .filter(|(method, _)| method == Method::GET);
+    for path in gets
+        .map(|(_, path)| path)
+        .chain(["/tasks/999999".to_owned()])
+    {
+        for bearer in [token.as_str(), ""] {
+            let get = daemon
+                .get(&path)
+                .bearer(bearer)
+                .send()
+                .await
+                .unwrap()
+                .status();
+            let head = format!(
+                "HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\r\n"
+            );
+            let answer = raw(&daemon, head.as_bytes()).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {} ", get.as_u16())),
+                "{path}: {get}, {answer}"
+            );
+            assert!(
+                answer.find("\r\n\r\n") == Some(answer.len() - 4),
+                "{path}: {answer}"
+            );
         }
     }
+}
 
-    /// 1.1 (c): every key of the envelope.
-    async fn envelope(daemon) {
-        let response = daemon.call(Method::POST, "/tasks/").json(&json!({})).send().await.unwrap();
-        let body = enveloped(response, 422, "validation_error").await;
-        assert_eq!(body["errors"][0]["value"], json!({}));
+/// 1.4: unknown paths, and `GET /`.
+#[rstest]
+#[tokio::test]
+async fn unknown_paths(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for path in [
+        "/",
+        "/nope",
+        "/tasks//",
+        "//tasks",
+        "/TASKS/",
+        "/api/user-api-keys/test",
+        "/tasks/1/2",
+    ] {
+        let (status, body) = daemon.get(path).anonymous().await;
+        assert_eq!(status, 404, "{path}");
+        assert_eq!(body, json!({ "detail": "Not Found" }));
     }
-
-    /// 1.1 (c): `instance` is the decoded path, without the query.
-    async fn instance(daemon) {
-        let (status, body) = send(daemon.call(Method::GET, "/tasks/%C3%A4%20b?x=1")).await;
-        assert_eq!((status.as_u16(), &body["instance"]), (422, &json!("/tasks/ä b")));
+    for method in [
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::HEAD,
+    ] {
+        assert_eq!(
+            daemon.request(method.clone(), "/nope").await.0,
+            404,
+            "{method}"
+        );
     }
+}
 
-    /// 1.3, 10.6, 13: both slash forms of every route are answered alike, without a redirect.
-    async fn every_slash_form(daemon) {
-        for (path, methods) in routes(1) {
-            let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
-            for method in methods {
-                let mut statuses = Vec::new();
-                for form in [&path, &other] {
-                    statuses.push(daemon.bare(method.clone(), form).send().await.unwrap().status().as_u16());
-                }
-                assert_eq!(statuses[0], statuses[1], "{method} {path}");
-                assert!(statuses[0] != 404 && statuses[0] != 405, "{method} {path}");
-                assert_eq!((300..400).contains(&statuses[0]), path == "/redoc", "{method} {path}");
-            }
-        }
+/// 1.4, 10.31: wrong methods name all right ones; also before authentication.
+#[rstest]
+#[tokio::test]
+async fn wrong_methods(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for (method, path, allow) in [
+        (Method::POST, "/tasks/1", "DELETE, GET, HEAD, PATCH, PUT"),
+        (Method::DELETE, "/tasks", "GET, HEAD, POST"),
+        (Method::POST, "/health", "GET, HEAD"),
+        (Method::OPTIONS, "/tasks/", "GET, HEAD, POST"),
+        (
+            Method::from_bytes(b"PROPFIND").unwrap(),
+            "/tasks/",
+            "GET, HEAD, POST",
+        ),
+    ] {
+        let response = daemon
+            .request(method.clone(), path)
+            .anonymous()
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 405, "{method} {path}");
+        assert_eq!(response.headers()["allow"], allow);
+        assert_eq!(
+            response.json::<Value>().await.unwrap(),
+            json!({ "detail": "Method Not Allowed" })
+        );
     }
+}
 
-    /// 13: HEAD is answered wherever GET is, with its status, and nothing after the headers.
-    async fn every_head(daemon) {
-        let id = daemon.create_titled("t").await;
-        let token = jwt(&claims("alice", daemon.clock.now()), JWT_SECRET);
-        for (path, methods) in routes(id).into_iter().chain([("/tasks/999999".to_owned(), &[Method::GET][..])]) {
-            if !methods.contains(&Method::GET) {
-                continue;
-            }
-            for bearer in [token.as_str(), ""] {
-                let get = daemon.bare(Method::GET, &path).bearer_auth(bearer).send().await.unwrap().status();
-                let head = format!("HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {bearer}\r\n\r\n");
-                let answer = raw(&daemon, head.as_bytes()).await;
-                assert!(answer.starts_with(&format!("HTTP/1.1 {} ", get.as_u16())), "{path}: {get}, {answer}");
-                assert!(answer.find("\r\n\r\n") == Some(answer.len() - 4), "{path}: {answer}");
-            }
-        }
+/// 1.2, 10.33: who is not known is told so before anything else is looked at.
+#[rstest]
+#[tokio::test]
+async fn credentials_first(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for (method, path, body) in [
+        (Method::POST, "/tasks/", "{broken"),
+        (Method::GET, "/tasks/abc", ""),
+        (Method::GET, "/tasks/?page=x", ""),
+        (Method::PUT, "/tasks/1", "[]"),
+    ] {
+        let request = daemon.request(method, path).anonymous().raw_json(body);
+        assert_eq!(request.await.0, 401, "{path}");
     }
+    // Broken JSON before fields and existence.
+    let broken = daemon.put("/tasks/abc").raw_json("{");
+    assert_eq!(broken.await.1["errors"][0]["code"], "json_invalid");
+}
 
-    /// 1.4: unknown paths, and `GET /`.
-    async fn unknown_paths(daemon) {
-        for path in ["/", "/nope", "/tasks//", "//tasks", "/TASKS/", "/api/user-api-keys/test", "/tasks/1/2"] {
-            let (status, body) = send(daemon.bare(Method::GET, path)).await;
-            assert_eq!(status, 404, "{path}");
-            assert_eq!(body, json!({ "detail": "Not Found" }));
-        }
-        for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::HEAD] {
-            assert_eq!(send(daemon.call(method.clone(), "/nope")).await.0, 404, "{method}");
-        }
-    }
-
-    /// 1.4, 10.31: wrong methods name all right ones; also before authentication.
-    async fn wrong_methods(daemon) {
-        for (method, path, allow) in [
-            (Method::POST, "/tasks/1", "DELETE, GET, HEAD, PATCH, PUT"),
-            (Method::DELETE, "/tasks", "GET, HEAD, POST"),
-            (Method::POST, "/health", "GET, HEAD"),
-            (Method::OPTIONS, "/tasks/", "GET, HEAD, POST"),
-            (Method::from_bytes(b"PROPFIND").unwrap(), "/tasks/", "GET, HEAD, POST"),
+/// 1.2: fields before existence and ownership.
+#[rstest]
+#[tokio::test]
+async fn fields_before_existence(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let (_, foreign) = daemon
+        .post("/tasks/")
+        .user("bob")
+        .json(&json!({ "title": "t" }))
+        .await;
+    for id in [&json!(999_999), &foreign["id"]] {
+        for (method, body, field) in [
+            (Method::PUT, json!({ "title": "" }), "title"),
+            (Method::PATCH, json!({}), "completed"),
         ] {
-            let response = daemon.bare(method.clone(), path).send().await.unwrap();
-            assert_eq!(response.status(), 405, "{method} {path}");
-            assert_eq!(response.headers()["allow"], allow);
-            assert_eq!(response.json::<Value>().await.unwrap(), json!({ "detail": "Method Not Allowed" }));
+            let (status, answer) = daemon
+                .request(method, &format!("/tasks/{id}"))
+                .json(&body)
+                .await;
+            assert_eq!(
+                (status.as_u16(), fields(&answer)),
+                (422, vec![field]),
+                "{id}"
+            );
         }
     }
+}
 
-    /// 1.2, 10.33: who is not known is told so before anything else is looked at.
-    async fn credentials_first(daemon) {
-        for (method, path, body) in [
-            (Method::POST, "/tasks/", "{broken"), (Method::GET, "/tasks/abc", ""),
-            (Method::GET, "/tasks/?page=x", ""), (Method::PUT, "/tasks/1", "[]"),
-        ] {
-            let request = daemon.bare(method, path).header("Content-Type", "application/json").body(body);
-            assert_eq!(send(request).await.0, 401, "{path}");
-        }
-        // Broken JSON before fields and existence.
-        let broken = daemon.call(Method::PUT, "/tasks/abc").header("Content-Type", "application/json").body("{");
-        assert_eq!(send(broken).await.1["errors"][0]["code"], "json_invalid");
+/// 1.3, 10.6: both slash forms are served directly, whatever the Host.
+#[rstest]
+#[tokio::test]
+async fn slash_forms(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for path in ["/tasks", "/tasks/", "/tasks?limit=1", "/tasks/?limit=1"] {
+        assert_eq!(daemon.get(path).await.0, 200, "{path}");
     }
+    let id = daemon.create_titled("t").await;
+    for path in [format!("/tasks/{id}"), format!("/tasks/{id}/")] {
+        assert_eq!(
+            daemon.get(&path).header("Host", "evil.example").await.0,
+            200
+        );
+    }
+}
 
-    /// 1.2: fields before existence and ownership.
-    async fn fields_before_existence(daemon) {
-        let (_, foreign) = send(daemon.as_user("bob", Method::POST, "/tasks/").json(&json!({ "title": "t" }))).await;
-        for id in [&json!(999_999), &foreign["id"]] {
-            for (method, body, field) in [(Method::PUT, json!({ "title": "" }), "title"), (Method::PATCH, json!({}), "completed")] {
-                let (status, answer) = send(daemon.call(method, &format!("/tasks/{id}")).json(&body)).await;
-                assert_eq!((status.as_u16(), fields(&answer)), (422, vec![field]), "{id}");
-            }
-        }
+/// 13, 10.46: HEAD wherever GET is, without a body.
+#[rstest]
+#[tokio::test]
+async fn head(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let id = daemon.create_titled("t").await;
+    for path in [
+        "/tasks/".to_owned(),
+        format!("/tasks/{id}"),
+        "/health".to_owned(),
+        "/docs".to_owned(),
+        "/openapi.json".to_owned(),
+    ] {
+        let response = daemon.request(Method::HEAD, &path).send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(response.bytes().await.unwrap().is_empty());
     }
+    assert_eq!(
+        daemon
+            .request(Method::HEAD, "/tasks/999999")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+}
 
-    /// 1.3, 10.6: both slash forms are served directly, whatever the Host.
-    async fn slash_forms(daemon) {
-        for path in ["/tasks", "/tasks/", "/tasks?limit=1", "/tasks/?limit=1"] {
-            assert_eq!(send(daemon.call(Method::GET, path)).await.0, 200, "{path}");
-        }
-        let id = daemon.create_titled("t").await;
-        for path in [format!("/tasks/{id}"), format!("/tasks/{id}/")] {
-            assert_eq!(send(daemon.call(Method::GET, &path).header("Host", "evil.example")).await.0, 200);
-        }
+/// Bytes that are not HTTP end with a 400 and leave the daemon well.
+#[rstest]
+#[tokio::test]
+async fn garbage(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for request in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".as_slice(),
+        b"GET /tasks/ HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+        b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+    ] {
+        let answer = raw(&daemon, request).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{answer}"
+        );
     }
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000));
+    assert!(
+        raw(&daemon, long.as_bytes())
+            .await
+            .starts_with("HTTP/1.1 4")
+    );
+    assert_eq!(daemon.get("/health").anonymous().await.0, 200);
+}
 
-    /// 13, 10.46: HEAD wherever GET is, without a body.
-    async fn head(daemon) {
-        let id = daemon.create_titled("t").await;
-        for path in ["/tasks/".to_owned(), format!("/tasks/{id}"), "/health".to_owned(), "/docs".to_owned(), "/openapi.json".to_owned()] {
-            let response = daemon.call(Method::HEAD, &path).send().await.unwrap();
-            assert_eq!(response.status(), 200, "{path}");
-            assert!(response.bytes().await.unwrap().is_empty());
-        }
-        assert_eq!(daemon.call(Method::HEAD, "/tasks/999999").send().await.unwrap().status(), 404);
+/// A client that hangs up in the middle of its body, many times, costs nothing.
+#[rstest]
+#[tokio::test]
+async fn clients_that_hang_up(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let address = daemon.base.strip_prefix("http://").unwrap().to_owned();
+    for _ in 0..100 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let token = crate::api::daemon::SERVICE_TOKEN;
+        let head = format!(
+            "POST /tasks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-User-ID: alice\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"title\""
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        drop(stream);
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let head = format!(
+            "GET /tasks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-User-ID: alice\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        drop(stream);
     }
+    for _ in 0..20 {
+        assert_eq!(daemon.get("/tasks/").await.1["total"], 0);
+    }
+}
 
-    /// Bytes that are not HTTP end with a 400 and leave the daemon well.
-    async fn garbage(daemon) {
-        for request in [
-            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n".as_slice(),
-            b"GET /tasks/ HTTP/9.9\r\n\r\n", b"\0\0\0\0\r\n\r\n",
-            b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        ] {
-            let answer = raw(&daemon, request).await;
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
-        }
-        let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(200_000));
-        assert!(raw(&daemon, long.as_bytes()).await.starts_with("HTTP/1.1 4"));
-        assert_eq!(send(daemon.bare(Method::GET, "/health")).await.0, 200);
+/// 10.35, 10.36, 10.5: the database gone is 503 with Retry-After and no driver text; back, it works again.
+#[tokio::test]
+async fn database_gone() {
+    let daemon = Daemon::start(Postgres).await;
+    daemon.create_titled("t").await;
+    let Database::Postgres(database) = &*daemon.database else {
+        panic!("it was started on PostgreSQL");
+    };
+    let allow = |yes: bool| format!("ALTER DATABASE {} ALLOW_CONNECTIONS {yes}", database.name);
+    on_server(&allow(false)).await;
+    on_server(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+        database.name
+    ))
+    .await;
+    for request in [
+        daemon.get("/tasks/"),
+        daemon.post("/tasks/").json(&json!({ "title": "lost?" })),
+    ] {
+        let response = request.send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"));
+        let body = enveloped(response, 503, "service_unavailable").await;
+        assert!(!body.to_string().contains("postgres"), "{body}");
     }
+    let (status, body) = daemon.get("/health").anonymous().await;
+    assert_eq!(
+        (status.as_u16(), &body["status"], &body["database"]),
+        (503, &json!("unhealthy"), &json!("disconnected"))
+    );
+    let keys: Vec<&String> = body.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["database", "status", "timestamp"]);
+    assert_eq!(daemon.get("/health/ready").anonymous().await.0, 503);
+    assert_eq!(daemon.get("/health/live").anonymous().await.0, 200);
+    on_server(&allow(true)).await;
+    assert_eq!(daemon.get("/tasks/").await.1["total"], 1);
+    assert_eq!(daemon.get("/health").anonymous().await.0, 200);
+}
 
-    /// A client that hangs up in the middle of its body, many times, costs nothing.
-    async fn clients_that_hang_up(daemon) {
-        let address = daemon.base.strip_prefix("http://").unwrap().to_owned();
-        for _ in 0..100 {
-            let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-            let token = crate::api::daemon::SERVICE_TOKEN;
-            let head = format!("POST /tasks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-User-ID: alice\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{\"title\"");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            drop(stream);
-            let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-            let head = format!("GET /tasks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nX-User-ID: alice\r\n\r\n");
-            stream.write_all(head.as_bytes()).await.unwrap();
-            drop(stream);
-        }
-        for _ in 0..20 {
-            assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 0);
-        }
+/// A restarted server goes unnoticed by reads: their connections are replaced.
+#[tokio::test]
+async fn connections_cut() {
+    let daemon = Daemon::start(Postgres).await;
+    let id = daemon.create_titled("t").await;
+    for _ in 0..5 {
+        daemon.database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()").await;
+        assert_eq!(daemon.get(&format!("/tasks/{id}")).await.0, 200);
     }
+}
 
-    /// 10.35, 10.36, 10.5: the database gone is 503 with Retry-After and no driver text; back, it works again.
-    async fn database_gone(daemon) {
-        if !daemon.is_postgres() {
-            return;
-        }
-        daemon.create_titled("t").await;
-        let name = daemon.postgres_url().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
-        let mut admin = sqlx::PgConnection::connect(&crate::support::postgres_url()).await.unwrap();
-        let allow = |yes: bool| sqlx::AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {yes}"));
-        sqlx::query(allow(false)).execute(&mut admin).await.unwrap();
-        sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1")
-            .bind(&name).execute(&mut admin).await.unwrap();
-        for request in [
-            daemon.call(Method::GET, "/tasks/"),
-            daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "lost?" })),
-        ] {
-            let response = request.send().await.unwrap();
-            assert!(response.headers().contains_key("retry-after"));
-            let body = enveloped(response, 503, "service_unavailable").await;
-            assert!(!body.to_string().contains("postgres"), "{body}");
-        }
-        let (status, body) = send(daemon.bare(Method::GET, "/health")).await;
-        assert_eq!((status.as_u16(), &body["status"], &body["database"]), (503, &json!("unhealthy"), &json!("disconnected")));
-        let keys: Vec<&String> = body.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["database", "status", "timestamp"]);
-        assert_eq!(send(daemon.bare(Method::GET, "/health/ready")).await.0, 503);
-        assert_eq!(send(daemon.bare(Method::GET, "/health/live")).await.0, 200);
-        sqlx::query(allow(true)).execute(&mut admin).await.unwrap();
-        assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.1["total"], 1);
-        assert_eq!(send(daemon.bare(Method::GET, "/health")).await.0, 200);
-    }
-
-    /// A restarted server goes unnoticed by reads: their connections are replaced.
-    async fn connections_cut(daemon) {
-        if !daemon.is_postgres() {
-            return;
-        }
-        let id = daemon.create_titled("t").await;
-        let mut admin = sqlx::PgConnection::connect(&crate::support::postgres_url()).await.unwrap();
-        for _ in 0..5 {
-            sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = $1")
-                .bind(daemon.postgres_url().rsplit('/').next().unwrap().split('?').next().unwrap())
-                .execute(&mut admin).await.unwrap();
-            assert_eq!(send(daemon.call(Method::GET, &format!("/tasks/{id}"))).await.0, 200);
-        }
-    }
-
-    /// 1.1 (c): a fault of the schema is a 500 that tells the client nothing of it.
-    async fn schema_fault(daemon) {
-        if !daemon.is_postgres() {
-            return;
-        }
-        let mut admin = sqlx::PgConnection::connect(daemon.postgres_url()).await.unwrap();
-        sqlx::query("ALTER TABLE tasks RENAME COLUMN title TO heading").execute(&mut admin).await.unwrap();
-        let response = daemon.call(Method::GET, "/tasks/").send().await.unwrap();
-        let body = enveloped(response, 500, "database_error").await;
-        assert!(!body.to_string().contains("title\\\""), "{body}");
-        sqlx::query("ALTER TABLE tasks RENAME COLUMN heading TO title").execute(&mut admin).await.unwrap();
-        sqlx::query("ALTER TABLE tasks ADD CONSTRAINT none CHECK (title <> 'forbidden')").execute(&mut admin).await.unwrap();
-        let response = daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "forbidden" })).send().await.unwrap();
-        enveloped(response, 409, "integrity_error").await;
-    }
+/// 1.1 (c): a fault of the schema is a 500 that tells the client nothing of it.
+#[tokio::test]
+async fn schema_fault() {
+    let daemon = Daemon::start(Postgres).await;
+    daemon
+        .database
+        .execute("ALTER TABLE tasks RENAME COLUMN title TO heading")
+        .await;
+    let response = daemon.get("/tasks/").send().await.unwrap();
+    let body = enveloped(response, 500, "database_error").await;
+    assert!(!body.to_string().contains("title\\\""), "{body}");
+    daemon
+        .database
+        .execute("ALTER TABLE tasks RENAME COLUMN heading TO title")
+        .await;
+    daemon
+        .database
+        .execute("ALTER TABLE tasks ADD CONSTRAINT none CHECK (title <> 'forbidden')")
+        .await;
+    let response = daemon
+        .post("/tasks/")
+        .json(&json!({ "title": "forbidden" }))
+        .send()
+        .await
+        .unwrap();
+    enveloped(response, 409, "integrity_error").await;
 }

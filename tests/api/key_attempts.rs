@@ -2,146 +2,192 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
+use rstest::rstest;
 use serde_json::json;
 use todoctl::clock::Clock;
 
 use crate::api::api_keys::{
     KEY, OTHER_KEY, ROUTE, as_service, at, header, nothing, save, start, start_at, status,
 };
-use crate::api::daemon::{ORIGIN, read, send};
-use crate::api::for_both_engines;
+use crate::api::daemon::ORIGIN;
+use crate::api::request::read;
 use crate::support::Answer;
+use crate::support::Engine::{self, Postgres, Sqlite};
 
-for_both_engines! {
-    /// 5.2 step 4: what the provider refuses is not stored, an older key stays, each text says why.
-    async fn the_provider_refuses(engine) {
-        let (daemon, provider) = start(engine).await;
-        assert_eq!(send(save(&daemon, "alice", KEY)).await.0, 201);
-        let before = send(as_service(&daemon, "alice")).await;
-        let refusal = json!({ "error": { "message": format!("API key not valid: {OTHER_KEY}") } });
-        let mut texts = Vec::new();
-        for (number, (answer, word)) in [
-            (Answer::Json(400, refusal.clone()), "rejected"),
-            (Answer::Json(401, refusal.clone()), "rejected"),
-            (Answer::Json(403, refusal.clone()), "rejected"),
-            (Answer::Json(429, refusal.clone()), "quota"),
-            (Answer::Json(500, refusal.clone()), "500"),
-            (Answer::Json(302, refusal), "302"),
-            (Answer::HangUp, "reached"),
-        ].into_iter().enumerate() {
-            provider.set(answer);
-            // A user each, so that nobody runs out of attempts; alice's turn comes last.
-            let user = if number == 6 { "alice".to_owned() } else { format!("user-{number}") };
-            let (code, body) = send(save(&daemon, &user, OTHER_KEY)).await;
-            assert_eq!(code, 400, "{word}");
-            let text = body["detail"].as_str().unwrap().to_owned();
-            assert!(text.contains(word), "{text}");
-            assert!(!text.contains(OTHER_KEY));
-            texts.push(text);
-            assert_eq!(status(&daemon, &user).await["configured"], user == "alice");
-        }
-        texts.dedup();
-        assert_eq!(texts.len(), 5);
-        assert_eq!(send(as_service(&daemon, "alice")).await, before);
+/// 5.2 step 4: what the provider refuses is not stored, an older key stays, each text says why.
+#[rstest]
+#[tokio::test]
+async fn the_provider_refuses(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, provider) = start(engine).await;
+    assert_eq!(save(&daemon, "alice", KEY).await.0, 201);
+    let before = as_service(&daemon, "alice").await;
+    let refusal = json!({ "error": { "message": format!("API key not valid: {OTHER_KEY}") } });
+    let mut texts = Vec::new();
+    for (number, (answer, word)) in [
+        (Answer::Json(400, refusal.clone()), "rejected"),
+        (Answer::Json(401, refusal.clone()), "rejected"),
+        (Answer::Json(403, refusal.clone()), "rejected"),
+        (Answer::Json(429, refusal.clone()), "quota"),
+        (Answer::Json(500, refusal.clone()), "500"),
+        (Answer::Json(302, refusal), "302"),
+        (Answer::HangUp, "reached"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        provider.set(answer);
+        // A user each, so that nobody runs out of attempts; alice's turn comes last.
+        let user = if number == 6 {
+            "alice".to_owned()
+        } else {
+            format!("user-{number}")
+        };
+        let (code, body) = save(&daemon, &user, OTHER_KEY).await;
+        assert_eq!(code, 400, "{word}");
+        let text = body["detail"].as_str().unwrap().to_owned();
+        assert!(text.contains(word), "{text}");
+        assert!(!text.contains(OTHER_KEY));
+        texts.push(text);
+        assert_eq!(status(&daemon, &user).await["configured"], user == "alice");
     }
+    texts.dedup();
+    assert_eq!(texts.len(), 5);
+    assert_eq!(as_service(&daemon, "alice").await, before);
+}
 
-    /// 5.2 step 4: a silent provider is given up after 10 s, a dead one at once.
-    async fn the_provider_is_silent(engine) {
-        let (daemon, provider) = start(engine).await;
-        provider.set(Answer::Silence);
-        let started = std::time::Instant::now();
-        let (code, body) = send(save(&daemon, "alice", KEY)).await;
-        assert_eq!(code, 400);
-        assert!(body["detail"].as_str().unwrap().contains("in time"), "{body}");
-        assert!((9..13).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
-        drop(provider);
-        let (code, body) = send(save(&daemon, "alice", KEY)).await;
-        assert_eq!(code, 400);
-        assert!(body["detail"].as_str().unwrap().contains("reached"), "{body}");
-        assert_eq!(status(&daemon, "alice").await, nothing());
-    }
+/// 5.2 step 4: a silent provider is given up after 10 s, a dead one at once.
+#[rstest]
+#[tokio::test]
+async fn the_provider_is_silent(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, provider) = start(engine).await;
+    provider.set(Answer::Silence);
+    let started = std::time::Instant::now();
+    let (code, body) = save(&daemon, "alice", KEY).await;
+    assert_eq!(code, 400);
+    assert!(
+        body["detail"].as_str().unwrap().contains("in time"),
+        "{body}"
+    );
+    assert!(
+        (9..13).contains(&started.elapsed().as_secs()),
+        "{:?}",
+        started.elapsed()
+    );
+    drop(provider);
+    let (code, body) = save(&daemon, "alice", KEY).await;
+    assert_eq!(code, 400);
+    assert!(
+        body["detail"].as_str().unwrap().contains("reached"),
+        "{body}"
+    );
+    assert_eq!(status(&daemon, "alice").await, nothing());
+}
 
-    /// 5.2 step 2, 10.30: five attempts an hour, whatever becomes of them; then 429 with its headers.
-    async fn five_attempts_an_hour(engine) {
-        let clock = Clock::fixed(at("2031-01-02T03:00:00Z"));
-        let (daemon, provider) = start_at(engine, clock).await;
-        for number in 0..5 {
-            provider.set(Answer::Json(if number % 2 == 0 { 200 } else { 400 }, json!({})));
-            daemon.clock.set(at(&format!("2031-01-02T03:{:02}:00Z", number * 10)));
-            let expected = if number % 2 == 0 { 201 } else { 400 };
-            assert_eq!(send(save(&daemon, "alice", KEY)).await.0, expected);
-        }
-        // The window began with the first attempt: ten minutes of it are left, then half a second.
-        for (now, wait) in [("2031-01-02T03:50:00Z", "600"), ("2031-01-02T03:59:59.5Z", "1")] {
-            daemon.clock.set(at(now));
-            let response = save(&daemon, "alice", KEY).header("Origin", ORIGIN).send().await.unwrap();
-            assert_eq!(response.status(), 429);
-            assert_eq!(header(&response, "retry-after"), wait);
-            assert_eq!(header(&response, "x-ratelimit-limit"), "5");
-            assert_eq!(header(&response, "x-ratelimit-remaining"), "0");
-            assert_eq!(header(&response, "x-ratelimit-reset"), "2031-01-02T04:00:00Z");
-            assert_eq!(header(&response, "access-control-allow-origin"), ORIGIN);
-            assert!(read(response).await.1["detail"].is_string());
-        }
-        assert_eq!(provider.count(), 5);
-        // Somebody else has attempts of their own, and validation still comes first.
-        assert_eq!(send(save(&daemon, "bob", KEY)).await.0, 201);
-        assert_eq!(send(save(&daemon, "alice", "short")).await.0, 422);
-        daemon.clock.set(at("2031-01-02T04:00:00Z"));
-        assert_eq!(send(save(&daemon, "alice", KEY)).await.0, 201);
-        // Bob's window is over at 04:59:59.5, alice's at 05:00.
-        daemon.clock.set(at("2031-01-02T04:59:59.5Z"));
-        assert_eq!(daemon.store.prune_attempts().await.unwrap(), 1);
-        daemon.clock.set(at("2031-01-02T05:00:00Z"));
-        assert_eq!(daemon.store.prune_attempts().await.unwrap(), 1);
-        assert_eq!(daemon.store.prune_attempts().await.unwrap(), 0);
+/// 5.2 step 2, 10.30: five attempts an hour, whatever becomes of them; then 429 with its headers.
+#[rstest]
+#[tokio::test]
+async fn five_attempts_an_hour(#[values(Sqlite, Postgres)] engine: Engine) {
+    let clock = Clock::fixed(at("2031-01-02T03:00:00Z"));
+    let (daemon, provider) = start_at(engine, clock).await;
+    for number in 0..5 {
+        provider.set(Answer::Json(
+            if number % 2 == 0 { 200 } else { 400 },
+            json!({}),
+        ));
+        daemon
+            .clock
+            .set(at(&format!("2031-01-02T03:{:02}:00Z", number * 10)));
+        let expected = if number % 2 == 0 { 201 } else { 400 };
+        assert_eq!(save(&daemon, "alice", KEY).await.0, expected);
     }
+    // The window began with the first attempt: ten minutes of it are left, then half a second.
+    for (now, wait) in [
+        ("2031-01-02T03:50:00Z", "600"),
+        ("2031-01-02T03:59:59.5Z", "1"),
+    ] {
+        daemon.clock.set(at(now));
+        let response = save(&daemon, "alice", KEY)
+            .header("Origin", ORIGIN)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 429);
+        assert_eq!(header(&response, "retry-after"), wait);
+        assert_eq!(header(&response, "x-ratelimit-limit"), "5");
+        assert_eq!(header(&response, "x-ratelimit-remaining"), "0");
+        assert_eq!(
+            header(&response, "x-ratelimit-reset"),
+            "2031-01-02T04:00:00Z"
+        );
+        assert_eq!(header(&response, "access-control-allow-origin"), ORIGIN);
+        assert!(read(response).await.1["detail"].is_string());
+    }
+    assert_eq!(provider.count(), 5);
+    // Somebody else has attempts of their own, and validation still comes first.
+    assert_eq!(save(&daemon, "bob", KEY).await.0, 201);
+    assert_eq!(save(&daemon, "alice", "short").await.0, 422);
+    daemon.clock.set(at("2031-01-02T04:00:00Z"));
+    assert_eq!(save(&daemon, "alice", KEY).await.0, 201);
+    // Bob's window is over at 04:59:59.5, alice's at 05:00.
+    daemon.clock.set(at("2031-01-02T04:59:59.5Z"));
+    assert_eq!(daemon.store.prune_attempts().await.unwrap(), 1);
+    daemon.clock.set(at("2031-01-02T05:00:00Z"));
+    assert_eq!(daemon.store.prune_attempts().await.unwrap(), 1);
+    assert_eq!(daemon.store.prune_attempts().await.unwrap(), 0);
+}
 
-    /// 10.42: attempts are counted together by all replicas, and outlive a restart.
-    async fn attempts_are_shared_and_kept(engine) {
-        let (mut daemon, _provider) = start(engine).await;
-        let replica = daemon.replica().await;
-        for one in [&daemon, &replica, &daemon, &replica] {
-            assert_eq!(send(save(one, "alice", KEY)).await.0, 201);
-        }
-        assert!(daemon.stop().await);
-        let restarted = daemon.replica().await;
-        assert_eq!(send(save(&restarted, "alice", KEY)).await.0, 201);
-        for one in [&restarted, &replica] {
-            assert_eq!(send(save(one, "alice", KEY)).await.0, 429);
-        }
+/// 10.42: attempts are counted together by all replicas, and outlive a restart.
+#[rstest]
+#[tokio::test]
+async fn attempts_are_shared_and_kept(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (mut daemon, _provider) = start(engine).await;
+    let replica = daemon.replica().await;
+    for one in [&daemon, &replica, &daemon, &replica] {
+        assert_eq!(save(one, "alice", KEY).await.0, 201);
     }
+    assert!(daemon.stop().await);
+    let restarted = daemon.replica().await;
+    assert_eq!(save(&restarted, "alice", KEY).await.0, 201);
+    for one in [&restarted, &replica] {
+        assert_eq!(save(one, "alice", KEY).await.0, 429);
+    }
+}
 
-    /// 10.42: of 20 saves at once exactly 5 pass, over two replicas.
-    async fn attempts_at_once(engine) {
-        let (daemon, provider) = start(engine).await;
-        provider.set(Answer::Late(Duration::from_millis(50), 200, json!({})));
-        let replica = daemon.replica().await;
-        let saves = (0..20).map(|number| {
-            let one = if number % 2 == 0 { &daemon } else { &replica };
-            tokio::spawn(send(save(one, "alice", KEY)))
-        });
-        let mut counts = [0, 0];
-        for save in saves.collect::<Vec<_>>() {
-            match save.await.unwrap().0.as_u16() {
-                201 => counts[0] += 1,
-                429 => counts[1] += 1,
-                other => panic!("{other}"),
-            }
+/// 10.42: of 20 saves at once exactly 5 pass, over two replicas.
+#[rstest]
+#[tokio::test]
+async fn attempts_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, provider) = start(engine).await;
+    provider.set(Answer::Late(Duration::from_millis(50), 200, json!({})));
+    let replica = daemon.replica().await;
+    let saves = (0..20).map(|number| {
+        let one = if number % 2 == 0 { &daemon } else { &replica };
+        tokio::spawn(save(one, "alice", KEY).into_future())
+    });
+    let mut counts = [0, 0];
+    for save in saves.collect::<Vec<_>>() {
+        match save.await.unwrap().0.as_u16() {
+            201 => counts[0] += 1,
+            429 => counts[1] += 1,
+            other => panic!("{other}"),
         }
-        assert_eq!(counts, [5, 15]);
-        assert_eq!(provider.count(), 5);
     }
+    assert_eq!(counts, [5, 15]);
+    assert_eq!(provider.count(), 5);
+}
 
-    /// 1.2: credentials come before the body, and both before an attempt is counted.
-    async fn order_of_checks(engine) {
-        let (daemon, provider) = start(engine).await;
-        for _ in 0..6 {
-            let request = daemon.bare(Method::POST, ROUTE).json(&json!({ "api_key": KEY }));
-            assert_eq!(send(request).await.0, 401);
-        }
-        assert_eq!(provider.count(), 0);
-        assert_eq!(send(save(&daemon, "alice", KEY)).await.0, 201);
+/// 1.2: credentials come before the body, and both before an attempt is counted.
+#[rstest]
+#[tokio::test]
+async fn order_of_checks(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, provider) = start(engine).await;
+    for _ in 0..6 {
+        let request = daemon
+            .post(ROUTE)
+            .anonymous()
+            .json(&json!({ "api_key": KEY }));
+        assert_eq!(request.await.0, 401);
     }
+    assert_eq!(provider.count(), 0);
+    assert_eq!(save(&daemon, "alice", KEY).await.0, 201);
 }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::Response;
+use rstest::rstest;
 use serde_json::json;
 use todoctl::config::{Config, Secret};
 
-use crate::api::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt, read, send};
-use crate::api::for_both_engines;
+use crate::api::daemon::{Daemon, JWT_SECRET, ORIGIN, SERVICE_TOKEN, claims, jwt};
 use crate::api::headers::secured;
+use crate::api::request::{Request, read};
+use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::RedisServer;
 
 fn header<'r>(response: &'r Response, name: &str) -> &'r str {
@@ -19,7 +21,7 @@ fn header<'r>(response: &'r Response, name: &str) -> &'r str {
 }
 
 /// The statuses of so many requests, one after the other.
-async fn statuses(count: usize, request: impl Fn() -> RequestBuilder) -> Vec<u16> {
+async fn statuses(count: usize, request: impl Fn() -> Request) -> Vec<u16> {
     let mut statuses = Vec::new();
     for _ in 0..count {
         statuses.push(request().send().await.unwrap().status().as_u16());
@@ -35,7 +37,8 @@ fn with_proxies(config: &mut Config) {
 
 async fn metric(daemon: &Daemon, name: &str) -> f64 {
     let text = daemon
-        .bare(Method::GET, "/metrics")
+        .get("/metrics")
+        .anonymous()
         .send()
         .await
         .unwrap()
@@ -48,207 +51,354 @@ async fn metric(daemon: &Daemon, name: &str) -> f64 {
     })
 }
 
-for_both_engines! {
-    /// 8, 10.30: `RATE_LIMIT_PER_MINUTE` counts a user's requests, however they are authenticated.
-    async fn requests_of_a_caller(engine) {
-        let daemon = Daemon::start_with(engine, |config| config.auth.requests_per_minute = 3).await;
-        let first = daemon.call(Method::GET, "/tasks/").send().await.unwrap();
-        assert_eq!(first.status(), 200);
-        assert_eq!(header(&first, "x-ratelimit-limit"), "3");
-        assert_eq!(header(&first, "x-ratelimit-remaining"), "2");
-        let reset: todoctl::domain::Timestamp = header(&first, "x-ratelimit-reset").parse().unwrap();
-        let ahead = reset.since(daemon.clock.now()).as_secs();
-        assert!((50..=60).contains(&ahead), "{ahead}");
-        assert_eq!(header(&first, "retry-after"), "");
-        // Errors are requests too.
-        let second = daemon.with_jwt("alice", Method::GET, "/tasks/x").send().await.unwrap();
-        assert_eq!((second.status().as_u16(), header(&second, "x-ratelimit-remaining")), (422, "1"));
-        let third = daemon.with_jwt("alice", Method::GET, "/api/user-api-keys/current").send().await.unwrap();
-        assert_eq!((third.status().as_u16(), header(&third, "x-ratelimit-remaining")), (200, "0"));
-        for request in [daemon.call(Method::GET, "/tasks/"), daemon.with_jwt("alice", Method::POST, "/tasks/").json(&json!({ "title": "t" }))] {
-            let refused = request.header("Origin", ORIGIN).send().await.unwrap();
-            assert_eq!(refused.status(), 429);
-            assert_eq!(header(&refused, "x-ratelimit-limit"), "3");
-            assert_eq!(header(&refused, "x-ratelimit-remaining"), "0");
-            let wait: u64 = header(&refused, "retry-after").parse().unwrap();
-            assert!((1..=60).contains(&wait));
-            for name in ["Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"] {
-                assert!(header(&refused, "access-control-expose-headers").contains(name));
-            }
-            secured(&refused);
-            assert!(read(refused).await.1["detail"].is_string());
-        }
-        // Others are not concerned, nor is what needs no credentials.
-        assert_eq!(statuses(3, || daemon.as_user("bob", Method::GET, "/tasks/")).await, [200; 3]);
-        assert_eq!(statuses(5, || daemon.bare(Method::GET, "/health")).await, [200; 5]);
-        let health = daemon.bare(Method::GET, "/health").send().await.unwrap();
-        assert_eq!(header(&health, "x-ratelimit-limit"), "");
-        assert!(metric(&daemon, r#"rate_limited_total{limit="caller"}"#).await >= 2.0);
-        // Nothing was created beyond the limit.
-        let user = todoctl::domain::UserId::new("alice").unwrap();
-        assert_eq!(daemon.store.tasks(&user, &todoctl::store::TaskFilter::default(), 10, 0).await.unwrap().total, 0);
-    }
-
-    /// 8: without a limit there are no such headers.
-    async fn no_limit(engine) {
-        let daemon = Daemon::start_with(engine, |_| ()).await;
-        for _ in 0..20 {
-            let response = daemon.call(Method::GET, "/tasks/").send().await.unwrap();
-            assert_eq!(response.status(), 200);
-            assert_eq!(header(&response, "x-ratelimit-limit"), "");
-        }
-    }
-
-    /// The 429 of a provider key speaks of its own limit (5.2), other answers of the caller's.
-    async fn the_stricter_limit_speaks(engine) {
-        let daemon = Daemon::start_with(engine, |config| config.auth.requests_per_minute = 100).await;
-        let save = || daemon.with_jwt("alice", Method::POST, "/api/user-api-keys").json(&json!({ "api_key": "not-a-key-of-the-provider" }));
-        assert_eq!(statuses(5, save).await, [400; 5]);
-        let refused = save().send().await.unwrap();
-        assert_eq!((refused.status().as_u16(), header(&refused, "x-ratelimit-limit")), (429, "5"));
-        assert_eq!(header(&refused, "x-ratelimit-remaining"), "0");
-    }
-
-    /// `AUTH_FAILURES_PER_MINUTE`: wrong credentials count, missing and expired ones do not, valid ones pass.
-    async fn wrong_credentials(engine) {
-        let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 3).await;
-        let missing = || daemon.bare(Method::GET, "/tasks/");
-        let old = { let mut old = claims("alice", daemon.clock.now()); old["exp"] = json!(1); jwt(&old, JWT_SECRET) };
-        let expired = || daemon.bare(Method::GET, "/tasks/").bearer_auth(&old);
-        assert_eq!(statuses(10, missing).await, [401; 10]);
-        assert_eq!(statuses(10, expired).await, [401; 10]);
-        assert_eq!(statuses(5, || daemon.bare(Method::GET, "/tasks/").header("X-User-ID", "alice")).await, [401; 5]);
-        // All kinds count together.
-        let forged = jwt(&claims("alice", daemon.clock.now()), "another-secret-0123456789-0123456789");
-        assert_eq!(statuses(1, || daemon.bare(Method::GET, "/tasks/").bearer_auth(&forged)).await, [401]);
-        assert_eq!(statuses(1, || daemon.bare(Method::GET, "/tasks/").bearer_auth("guess").header("X-User-ID", "alice")).await, [401]);
-        let key_reader = || daemon.bare(Method::GET, "/api/user-api-keys/current").header("X-User-ID", "alice").header("X-Service-Auth", "guess");
-        assert_eq!(statuses(1, key_reader).await, [401]);
-        let opaque = daemon.bare(Method::GET, "/tasks/").bearer_auth("opaque").send().await.unwrap();
-        assert_eq!(opaque.status(), 429);
-        let wait: u64 = header(&opaque, "retry-after").parse().unwrap();
-        assert!((1..=60).contains(&wait));
-        assert_eq!(header(&opaque, "www-authenticate"), "");
-        assert_eq!(header(&opaque, "x-ratelimit-limit"), "3");
-        assert!(read(opaque).await.1["detail"].is_string());
-        let refused = key_reader().send().await.unwrap();
-        assert_eq!((refused.status().as_u16(), header(&refused, "pragma")), (429, "no-cache"));
-        // Whoever is right is let in, and whoever sends nothing is told so.
-        assert_eq!(statuses(3, || daemon.call(Method::GET, "/tasks/")).await, [200; 3]);
-        assert_eq!(statuses(3, || daemon.with_jwt("alice", Method::GET, "/tasks/")).await, [200; 3]);
-        assert_eq!(statuses(3, missing).await, [401; 3]);
-        assert_eq!(statuses(3, expired).await, [401; 3]);
-        assert!(metric(&daemon, r#"rate_limited_total{limit="address"}"#).await >= 2.0);
-    }
-
-    /// `TRUSTED_PROXIES`: the right-most address that no trusted proxy has is the client's.
-    async fn behind_proxies(engine) {
-        let daemon = Daemon::start_with(engine, |config| {
-            config.auth.failures_per_minute = 2;
-            with_proxies(config);
-        }).await;
-        let from = |forwarded: &str| daemon.bare(Method::GET, "/tasks/").bearer_auth("guess").header("X-Forwarded-For", forwarded);
-        assert_eq!(statuses(3, || from("198.51.100.1")).await, [401, 401, 429]);
-        // What a client claims further left changes nothing.
-        assert_eq!(statuses(1, || from("203.0.113.5, 198.51.100.1")).await, [429]);
-        assert_eq!(statuses(1, || from("203.0.113.6, 198.51.100.1, 10.1.1.1")).await, [429]);
-        assert_eq!(statuses(3, || from("198.51.100.2")).await, [401, 401, 429]);
-        // One client has a whole /64.
-        assert_eq!(statuses(2, || from("2001:db8::1")).await, [401, 401]);
-        assert_eq!(statuses(1, || from("2001:db8::2")).await, [429]);
-        assert_eq!(statuses(1, || from("2001:db8:0:1::2")).await, [401]);
-    }
-
-    /// Without `TRUSTED_PROXIES` the header means nothing.
-    async fn without_proxies(engine) {
-        let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 2).await;
-        let mut got = Vec::new();
-        for number in 1..=4 {
-            let request = || daemon.bare(Method::GET, "/tasks/").bearer_auth("guess").header("X-Forwarded-For", format!("198.51.100.{number}"));
-            got.extend(statuses(1, request).await);
-        }
-        assert_eq!(got, [401, 401, 429, 429]);
-    }
-
-    /// `REDIS_URL`: replicas count together; when Redis is killed each goes on by itself, and says so.
-    async fn with_redis(engine) {
-        let mut redis = RedisServer::start();
-        let url = redis.url();
-        let one = Daemon::start_with(engine, |config| {
-            config.auth.requests_per_minute = 6;
-            config.auth.failures_per_minute = 4;
-            config.services.redis_url = Some(Secret::new(&url));
-        }).await;
-        let two = one.replica().await;
-        let tasks = |daemon: &Daemon, user: &str| daemon.as_user(user, Method::GET, "/tasks/");
-        assert_eq!(statuses(3, || tasks(&one, "alice")).await, [200; 3]);
-        let fourth = tasks(&two, "alice").send().await.unwrap();
-        assert_eq!(header(&fourth, "x-ratelimit-remaining"), "2");
-        assert_eq!(statuses(3, || tasks(&two, "alice")).await, [200, 200, 429]);
-        let refused = tasks(&one, "alice").send().await.unwrap();
+/// 8, 10.30: `RATE_LIMIT_PER_MINUTE` counts a user's requests, however they are authenticated.
+#[rstest]
+#[tokio::test]
+async fn requests_of_a_caller(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| config.auth.requests_per_minute = 3).await;
+    let first = daemon.get("/tasks/").send().await.unwrap();
+    assert_eq!(first.status(), 200);
+    assert_eq!(header(&first, "x-ratelimit-limit"), "3");
+    assert_eq!(header(&first, "x-ratelimit-remaining"), "2");
+    let reset: todoctl::domain::Timestamp = header(&first, "x-ratelimit-reset").parse().unwrap();
+    let ahead = reset.since(daemon.clock.now()).as_secs();
+    assert!((50..=60).contains(&ahead), "{ahead}");
+    assert_eq!(header(&first, "retry-after"), "");
+    // Errors are requests too.
+    let second = daemon
+        .get("/tasks/x")
+        .bearer(daemon.jwt("alice"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            second.status().as_u16(),
+            header(&second, "x-ratelimit-remaining")
+        ),
+        (422, "1")
+    );
+    let third = daemon
+        .get("/api/user-api-keys/current")
+        .bearer(daemon.jwt("alice"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            third.status().as_u16(),
+            header(&third, "x-ratelimit-remaining")
+        ),
+        (200, "0")
+    );
+    for request in [
+        daemon.get("/tasks/"),
+        daemon
+            .post("/tasks/")
+            .bearer(daemon.jwt("alice"))
+            .json(&json!({ "title": "t" })),
+    ] {
+        let refused = request.header("Origin", ORIGIN).send().await.unwrap();
         assert_eq!(refused.status(), 429);
+        assert_eq!(header(&refused, "x-ratelimit-limit"), "3");
+        assert_eq!(header(&refused, "x-ratelimit-remaining"), "0");
         let wait: u64 = header(&refused, "retry-after").parse().unwrap();
         assert!((1..=60).contains(&wait));
-        let guess = |daemon: &Daemon| daemon.bare(Method::GET, "/tasks/").bearer_auth("guess");
-        assert_eq!(statuses(2, || guess(&one)).await, [401; 2]);
-        assert_eq!(statuses(3, || guess(&two)).await, [401, 401, 429]);
-        assert_eq!(statuses(1, || guess(&one)).await, [429]);
-        for daemon in [&one, &two] {
-            assert!(metric(daemon, "rate_limit_backend_errors_total").await < 0.5);
+        for name in [
+            "Retry-After",
+            "X-RateLimit-Limit",
+            "X-RateLimit-Remaining",
+            "X-RateLimit-Reset",
+        ] {
+            assert!(header(&refused, "access-control-expose-headers").contains(name));
         }
+        secured(&refused);
+        assert!(read(refused).await.1["detail"].is_string());
+    }
+    // Others are not concerned, nor is what needs no credentials.
+    assert_eq!(
+        statuses(3, || daemon.get("/tasks/").user("bob")).await,
+        [200; 3]
+    );
+    assert_eq!(
+        statuses(5, || daemon.get("/health").anonymous()).await,
+        [200; 5]
+    );
+    let health = daemon.get("/health").anonymous().send().await.unwrap();
+    assert_eq!(header(&health, "x-ratelimit-limit"), "");
+    assert!(metric(&daemon, r#"rate_limited_total{limit="caller"}"#).await >= 2.0);
+    // Nothing was created beyond the limit.
+    let user = todoctl::domain::UserId::new("alice").unwrap();
+    assert_eq!(
+        daemon
+            .store
+            .tasks(&user, &todoctl::store::TaskFilter::default(), 10, 0)
+            .await
+            .unwrap()
+            .total,
+        0
+    );
+}
 
-        redis.kill();
-        let started = Instant::now();
-        // Requests go on, each replica with a limit of its own, and nobody waits.
-        assert_eq!(statuses(7, || tasks(&one, "alice")).await, [200, 200, 200, 200, 200, 200, 429]);
-        assert_eq!(statuses(6, || tasks(&two, "alice")).await, [200; 6]);
-        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
-        for daemon in [&one, &two] {
-            assert!(metric(daemon, "rate_limit_backend_errors_total").await > 0.5);
-        }
+/// 8: without a limit there are no such headers.
+#[rstest]
+#[tokio::test]
+async fn no_limit(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |_| ()).await;
+    for _ in 0..20 {
+        let response = daemon.get("/tasks/").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "x-ratelimit-limit"), "");
+    }
+}
 
-        redis.run();
-        // Found again by itself, without a request: carol's are counted together then.
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let mut user = 0;
-        loop {
-            user += 1;
-            let name = format!("carol-{user}");
-            statuses(1, || tasks(&one, &name)).await;
-            let seen = tasks(&two, &name).send().await.unwrap();
-            if header(&seen, "x-ratelimit-remaining") == "4" {
-                break;
-            }
-            assert!(Instant::now() < deadline, "Redis is not found again");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
+/// The 429 of a provider key speaks of its own limit (5.2), other answers of the caller's.
+#[rstest]
+#[tokio::test]
+async fn the_stricter_limit_speaks(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| config.auth.requests_per_minute = 100).await;
+    let save = || {
+        daemon
+            .post("/api/user-api-keys")
+            .bearer(daemon.jwt("alice"))
+            .json(&json!({ "api_key": "not-a-key-of-the-provider" }))
+    };
+    assert_eq!(statuses(5, save).await, [400; 5]);
+    let refused = save().send().await.unwrap();
+    assert_eq!(
+        (
+            refused.status().as_u16(),
+            header(&refused, "x-ratelimit-limit")
+        ),
+        (429, "5")
+    );
+    assert_eq!(header(&refused, "x-ratelimit-remaining"), "0");
+}
+
+/// `AUTH_FAILURES_PER_MINUTE`: wrong credentials count, missing and expired ones do not, valid ones pass.
+#[rstest]
+#[tokio::test]
+async fn wrong_credentials(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 3).await;
+    let missing = || daemon.get("/tasks/").anonymous();
+    let old = {
+        let mut old = claims("alice", daemon.clock.now());
+        old["exp"] = json!(1);
+        jwt(&old, JWT_SECRET)
+    };
+    let expired = || daemon.get("/tasks/").bearer(&old);
+    assert_eq!(statuses(10, missing).await, [401; 10]);
+    assert_eq!(statuses(10, expired).await, [401; 10]);
+    assert_eq!(
+        statuses(5, || daemon
+            .get("/tasks/")
+            .anonymous()
+            .header("X-User-ID", "alice"))
+        .await,
+        [401; 5]
+    );
+    // All kinds count together.
+    let forged = jwt(
+        &claims("alice", daemon.clock.now()),
+        "another-secret-0123456789-0123456789",
+    );
+    assert_eq!(
+        statuses(1, || daemon.get("/tasks/").bearer(&forged)).await,
+        [401]
+    );
+    assert_eq!(
+        statuses(1, || daemon
+            .get("/tasks/")
+            .bearer("guess")
+            .header("X-User-ID", "alice"))
+        .await,
+        [401]
+    );
+    let key_reader = || {
+        daemon
+            .get("/api/user-api-keys/current")
+            .anonymous()
+            .header("X-User-ID", "alice")
+            .header("X-Service-Auth", "guess")
+    };
+    assert_eq!(statuses(1, key_reader).await, [401]);
+    let opaque = daemon.get("/tasks/").bearer("opaque").send().await.unwrap();
+    assert_eq!(opaque.status(), 429);
+    let wait: u64 = header(&opaque, "retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait));
+    assert_eq!(header(&opaque, "www-authenticate"), "");
+    assert_eq!(header(&opaque, "x-ratelimit-limit"), "3");
+    assert!(read(opaque).await.1["detail"].is_string());
+    let refused = key_reader().send().await.unwrap();
+    assert_eq!(
+        (refused.status().as_u16(), header(&refused, "pragma")),
+        (429, "no-cache")
+    );
+    // Whoever is right is let in, and whoever sends nothing is told so.
+    assert_eq!(statuses(3, || daemon.get("/tasks/")).await, [200; 3]);
+    assert_eq!(
+        statuses(3, || daemon.get("/tasks/").bearer(daemon.jwt("alice"))).await,
+        [200; 3]
+    );
+    assert_eq!(statuses(3, missing).await, [401; 3]);
+    assert_eq!(statuses(3, expired).await, [401; 3]);
+    assert!(metric(&daemon, r#"rate_limited_total{limit="address"}"#).await >= 2.0);
+}
+
+/// `TRUSTED_PROXIES`: the right-most address that no trusted proxy has is the client's.
+#[rstest]
+#[tokio::test]
+async fn behind_proxies(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| {
+        config.auth.failures_per_minute = 2;
+        with_proxies(config);
+    })
+    .await;
+    let from = |forwarded: &str| {
+        daemon
+            .get("/tasks/")
+            .bearer("guess")
+            .header("X-Forwarded-For", forwarded)
+    };
+    assert_eq!(statuses(3, || from("198.51.100.1")).await, [401, 401, 429]);
+    // What a client claims further left changes nothing.
+    assert_eq!(
+        statuses(1, || from("203.0.113.5, 198.51.100.1")).await,
+        [429]
+    );
+    assert_eq!(
+        statuses(1, || from("203.0.113.6, 198.51.100.1, 10.1.1.1")).await,
+        [429]
+    );
+    assert_eq!(statuses(3, || from("198.51.100.2")).await, [401, 401, 429]);
+    // One client has a whole /64.
+    assert_eq!(statuses(2, || from("2001:db8::1")).await, [401, 401]);
+    assert_eq!(statuses(1, || from("2001:db8::2")).await, [429]);
+    assert_eq!(statuses(1, || from("2001:db8:0:1::2")).await, [401]);
+}
+
+/// Without `TRUSTED_PROXIES` the header means nothing.
+#[rstest]
+#[tokio::test]
+async fn without_proxies(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 2).await;
+    let mut got = Vec::new();
+    for number in 1..=4 {
+        let request = || {
+            daemon
+                .get("/tasks/")
+                .bearer("guess")
+                .header("X-Forwarded-For", format!("198.51.100.{number}"))
+        };
+        got.extend(statuses(1, request).await);
+    }
+    assert_eq!(got, [401, 401, 429, 429]);
+}
+
+/// `REDIS_URL`: replicas count together; when Redis is killed each goes on by itself, and says so.
+#[rstest]
+#[tokio::test]
+async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
+    let mut redis = RedisServer::start();
+    let url = redis.url();
+    let one = Daemon::start_with(engine, |config| {
+        config.auth.requests_per_minute = 6;
+        config.auth.failures_per_minute = 4;
+        config.services.redis_url = Some(Secret::new(&url));
+    })
+    .await;
+    let two = one.replica().await;
+    let tasks = |daemon: &Daemon, user: &str| daemon.get("/tasks/").user(user);
+    assert_eq!(statuses(3, || tasks(&one, "alice")).await, [200; 3]);
+    let fourth = tasks(&two, "alice").send().await.unwrap();
+    assert_eq!(header(&fourth, "x-ratelimit-remaining"), "2");
+    assert_eq!(statuses(3, || tasks(&two, "alice")).await, [200, 200, 429]);
+    let refused = tasks(&one, "alice").send().await.unwrap();
+    assert_eq!(refused.status(), 429);
+    let wait: u64 = header(&refused, "retry-after").parse().unwrap();
+    assert!((1..=60).contains(&wait));
+    let guess = |daemon: &Daemon| daemon.get("/tasks/").bearer("guess");
+    assert_eq!(statuses(2, || guess(&one)).await, [401; 2]);
+    assert_eq!(statuses(3, || guess(&two)).await, [401, 401, 429]);
+    assert_eq!(statuses(1, || guess(&one)).await, [429]);
+    for daemon in [&one, &two] {
+        assert!(metric(daemon, "rate_limit_backend_errors_total").await < 0.5);
     }
 
-    /// A Redis that hangs delays one request a little, and no other.
-    async fn with_a_frozen_redis(engine) {
+    redis.kill();
+    let started = Instant::now();
+    // Requests go on, each replica with a limit of its own, and nobody waits.
+    assert_eq!(
+        statuses(7, || tasks(&one, "alice")).await,
+        [200, 200, 200, 200, 200, 200, 429]
+    );
+    assert_eq!(statuses(6, || tasks(&two, "alice")).await, [200; 6]);
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    for daemon in [&one, &two] {
+        assert!(metric(daemon, "rate_limit_backend_errors_total").await > 0.5);
+    }
+
+    redis.run();
+    // Found again by itself, without a request: carol's are counted together then.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut user = 0;
+    loop {
+        user += 1;
+        let name = format!("carol-{user}");
+        statuses(1, || tasks(&one, &name)).await;
+        let seen = tasks(&two, &name).send().await.unwrap();
+        if header(&seen, "x-ratelimit-remaining") == "4" {
+            break;
+        }
+        assert!(Instant::now() < deadline, "Redis is not found again");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A Redis that hangs delays one request a little, and no other.
+#[rstest]
+#[tokio::test]
+async fn with_a_frozen_redis(#[values(Sqlite, Postgres)] engine: Engine) {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let daemon = Daemon::start_with(engine, |config| {
+        config.auth.requests_per_minute = 1000;
+        config.services.redis_url = Some(Secret::new(&url));
+    })
+    .await;
+    assert_eq!(daemon.get("/tasks/").await.0, 200);
+    redis.freeze(true);
+    let started = Instant::now();
+    assert_eq!(statuses(20, || daemon.get("/tasks/")).await, [200; 20]);
+    assert!(
+        started.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(metric(&daemon, "rate_limit_backend_errors_total").await > 0.5);
+    redis.freeze(false);
+}
+
+/// A daemon starts without its Redis, and limits all the same.
+#[rstest]
+#[tokio::test]
+async fn without_its_redis(#[values(Sqlite, Postgres)] engine: Engine) {
+    let url = {
         let redis = RedisServer::start();
-        let url = redis.url();
-        let daemon = Daemon::start_with(engine, |config| {
-            config.auth.requests_per_minute = 1000;
-            config.services.redis_url = Some(Secret::new(&url));
-        }).await;
-        assert_eq!(send(daemon.call(Method::GET, "/tasks/")).await.0, 200);
-        redis.freeze(true);
-        let started = Instant::now();
-        assert_eq!(statuses(20, || daemon.call(Method::GET, "/tasks/")).await, [200; 20]);
-        assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
-        assert!(metric(&daemon, "rate_limit_backend_errors_total").await > 0.5);
-        redis.freeze(false);
-    }
-
-    /// A daemon starts without its Redis, and limits all the same.
-    async fn without_its_redis(engine) {
-        let url = { let redis = RedisServer::start(); redis.url() };
-        let daemon = Daemon::start_with(engine, |config| {
-            config.auth.requests_per_minute = 2;
-            config.services.redis_url = Some(Secret::new(&url));
-        }).await;
-        assert_eq!(statuses(3, || daemon.call(Method::GET, "/tasks/")).await, [200, 200, 429]);
-        assert_eq!(statuses(1, || daemon.bare(Method::GET, "/tasks/").bearer_auth(SERVICE_TOKEN)).await, [401]);
-    }
+        redis.url()
+    };
+    let daemon = Daemon::start_with(engine, |config| {
+        config.auth.requests_per_minute = 2;
+        config.services.redis_url = Some(Secret::new(&url));
+    })
+    .await;
+    assert_eq!(statuses(3, || daemon.get("/tasks/")).await, [200, 200, 429]);
+    assert_eq!(
+        statuses(1, || daemon.get("/tasks/").bearer(SERVICE_TOKEN)).await,
+        [401]
+    );
 }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use reqwest::{Method, StatusCode};
+use reqwest::StatusCode;
+use rstest::rstest;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use todoctl::config::DatabaseTarget;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::api::daemon::{Daemon, Engine, read, send};
-use crate::api::for_both_engines;
+use crate::api::daemon::Daemon;
+use crate::api::request::read;
+use crate::support::Engine::{self, Postgres, Sqlite};
+use crate::support::eventually;
 
 /// What keeps every write waiting, until it is let go.
 enum Held {
@@ -24,7 +27,7 @@ enum Held {
 impl Held {
     async fn by(daemon: &Daemon) -> Self {
         if daemon.is_postgres() {
-            let mut connection = PgConnection::connect(daemon.postgres_url()).await.unwrap();
+            let mut connection = PgConnection::connect(&daemon.database.url()).await.unwrap();
             sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN EXCLUSIVE MODE")
                 .execute(&mut connection)
                 .await
@@ -50,55 +53,67 @@ impl Held {
 }
 
 async fn total(daemon: &Daemon) -> i64 {
-    let (status, body) = send(daemon.call(Method::GET, "/tasks/")).await;
+    let (status, body) = daemon.get("/tasks/").await;
     assert_eq!(status, StatusCode::OK, "{body}");
     body["total"].as_i64().unwrap()
 }
 
-for_both_engines! {
-    /// 11.3: the time is over while the task is being stored; then it is.
-    async fn a_create_that_takes_too_long(engine) {
-        let daemon = Daemon::start_with(engine, |config| {
-            config.http.request_timeout = Duration::from_secs(1);
-        }).await;
-        let held = Held::by(&daemon).await;
-        let create = daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "late" }));
-        let (status, body) = send(create).await;
-        assert_eq!((status.as_u16(), &body["type"]), (409, &json!("outcome_unknown")), "{body}");
-        // With a key a second request creates nothing, so it may be asked for.
-        let create = daemon.call(Method::POST, "/tasks/").header("Idempotency-Key", "k").json(&json!({ "title": "late" }));
-        let response = create.send().await.unwrap();
-        assert!(response.headers().contains_key("retry-after"));
-        assert_eq!(read(response).await.0, StatusCode::SERVICE_UNAVAILABLE);
-        // What changes nothing when it is repeated is as before.
-        let delete = daemon.call(Method::POST, "/tasks/bulk-delete").json(&json!({ "task_ids": [999_999] }));
-        assert_eq!(send(delete).await.0, StatusCode::SERVICE_UNAVAILABLE);
-        held.let_go().await;
-        let stored = async {
-            while total(&daemon).await < 2 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(10), stored).await.expect("both are stored in the end");
-    }
+/// 11.3: the time is over while the task is being stored; then it is.
+#[rstest]
+#[tokio::test]
+async fn a_create_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| {
+        config.http.request_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let held = Held::by(&daemon).await;
+    let create = daemon.post("/tasks/").json(&json!({ "title": "late" }));
+    let (status, body) = create.await;
+    assert_eq!(
+        (status.as_u16(), &body["type"]),
+        (409, &json!("outcome_unknown")),
+        "{body}"
+    );
+    // With a key a second request creates nothing, so it may be asked for.
+    let create = daemon
+        .post("/tasks/")
+        .header("Idempotency-Key", "k")
+        .json(&json!({ "title": "late" }));
+    let response = create.send().await.unwrap();
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(read(response).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    // What changes nothing when it is repeated is as before.
+    let delete = daemon
+        .post("/tasks/bulk-delete")
+        .json(&json!({ "task_ids": [999_999] }));
+    assert_eq!(delete.await.0, StatusCode::SERVICE_UNAVAILABLE);
+    held.let_go().await;
+    eventually("both are stored", async || total(&daemon).await == 2).await;
+}
 
-    /// 10.36: a lock that does not come free in the database's own time.
-    async fn a_lock_that_is_held(engine) {
-        let daemon = Daemon::start_with(engine, |config| {
-            if let DatabaseTarget::Postgres(server) = &mut config.database.target {
-                server.options = Some("-c lock_timeout=300ms".to_owned());
-            }
-        }).await;
-        let held = Held::by(&daemon).await;
-        let create = daemon.call(Method::POST, "/tasks/").json(&json!({ "title": "hindered" }));
-        let response = create.send().await.unwrap();
-        assert!(response.headers().contains_key("retry-after"));
-        let (status, body) = read(response).await;
-        assert_eq!((status.as_u16(), &body["type"]), (503, &json!("service_unavailable")), "{body}");
-        held.let_go().await;
-        assert_eq!(total(&daemon).await, 0);
-        daemon.create_titled("hindered").await;
-    }
+/// 10.36: a lock that does not come free in the database's own time.
+#[rstest]
+#[tokio::test]
+async fn a_lock_that_is_held(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| {
+        if let DatabaseTarget::Postgres(server) = &mut config.database.target {
+            server.options = Some("-c lock_timeout=300ms".to_owned());
+        }
+    })
+    .await;
+    let held = Held::by(&daemon).await;
+    let create = daemon.post("/tasks/").json(&json!({ "title": "hindered" }));
+    let response = create.send().await.unwrap();
+    assert!(response.headers().contains_key("retry-after"));
+    let (status, body) = read(response).await;
+    assert_eq!(
+        (status.as_u16(), &body["type"]),
+        (503, &json!("service_unavailable")),
+        "{body}"
+    );
+    held.let_go().await;
+    assert_eq!(total(&daemon).await, 0);
+    daemon.create_titled("hindered").await;
 }
 
 /// Lets everything through.
@@ -178,9 +193,9 @@ async fn a_create_whose_connection_breaks() {
 
     state.store(CUT_AND_CLOSED, Ordering::SeqCst);
     let create = daemon
-        .call(Method::POST, "/tasks/")
+        .post("/tasks/")
         .json(&json!({ "title": "who knows" }));
-    let (status, body) = send(create).await;
+    let (status, body) = create.await;
     assert_eq!(
         (status.as_u16(), &body["type"]),
         (409, &json!("outcome_unknown")),
@@ -192,12 +207,10 @@ async fn a_create_whose_connection_breaks() {
     state.store(CUT, Ordering::SeqCst);
     let mut status = StatusCode::SERVICE_UNAVAILABLE;
     for _ in 0..2 {
-        let create = daemon
-            .call(Method::POST, "/tasks/")
-            .header("Idempotency-Key", "k");
-        status = send(create.json(&json!({ "title": "once" }))).await.0;
+        let create = daemon.post("/tasks/").header("Idempotency-Key", "k");
+        status = create.json(&json!({ "title": "once" })).await.0;
     }
     assert_eq!(status, StatusCode::CREATED);
-    let (_, body) = send(direct.call(Method::GET, "/tasks/?search=once")).await;
+    let (_, body) = direct.get("/tasks/?search=once").await;
     assert_eq!(body["total"], 1);
 }

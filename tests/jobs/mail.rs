@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use rstest::rstest;
 use serde_json::json;
 use todoctl::domain::Timestamp;
 use todoctl::jobs::outbox::Delivered;
 use todoctl::jobs::{Jobs, Stop};
 
-use crate::jobs::Fixture;
 use crate::jobs::world::{MAIL_KEY, NOON, World, at};
-use crate::support::on_both_engines;
-use crate::support::{Answer, MailPeer, Received};
+use crate::support::Engine::{self, Postgres, Sqlite};
+use crate::support::{Answer, MailPeer, Received, eventually};
 
 const STATE: &str = "SELECT state FROM todoctl_outbox";
 const REASON: &str = "SELECT last_error FROM todoctl_outbox";
@@ -46,231 +46,344 @@ fn only_sent(sent: usize) -> Delivered {
     }
 }
 
-on_both_engines! {
-    /// 9.2, 10.40: the mail is what Resend's API wants, goes once, and is noted once accepted.
-    async fn accepted(world) {
-        one_waits(&world).await;
-        assert!(!sent_email(&world).await);
-        let peer = MailPeer::start().await;
-        assert_eq!(deliver(&world, &peer).await, only_sent(1));
-        assert!(sent_email(&world).await);
-        assert_eq!(deliver(&world, &peer).await, Delivered::default());
-        let received = peer.received();
-        assert_eq!(received.len(), 1);
-        let mail = &received[0];
-        assert_eq!((mail.method.as_str(), mail.path.as_str()), ("POST", "/emails"));
-        assert_eq!(mail.header("authorization"), format!("Bearer {MAIL_KEY}"));
-        assert!((20..=256).contains(&key(mail).len()), "{}", key(mail));
-        assert_eq!(mail.json(), json!({
+/// 9.2, 10.40: the mail is what Resend's API wants, goes once, and is noted once accepted.
+#[rstest]
+#[tokio::test]
+async fn accepted(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    assert!(!sent_email(&world).await);
+    let peer = MailPeer::start().await;
+    assert_eq!(deliver(&world, &peer).await, only_sent(1));
+    assert!(sent_email(&world).await);
+    assert_eq!(deliver(&world, &peer).await, Delivered::default());
+    let received = peer.received();
+    assert_eq!(received.len(), 1);
+    let mail = &received[0];
+    assert_eq!(
+        (mail.method.as_str(), mail.path.as_str()),
+        ("POST", "/emails")
+    );
+    assert_eq!(mail.header("authorization"), format!("Bearer {MAIL_KEY}"));
+    assert!((20..=256).contains(&key(mail).len()), "{}", key(mail));
+    assert_eq!(
+        mail.json(),
+        json!({
             "from": "Todo <todo@example.com>",
             "to": ["alice@example.com"],
             "subject": "\"Pay rent\" is due soon",
             "text": "\"Pay rent\" is due soon: 2031-05-10 18:30 UTC.",
-        }));
-        assert_eq!(world.text(STATE).await, "sent");
-        assert_eq!(world.metrics.mails.with_label_values(&["sent"]).get(), 1);
-    }
+        })
+    );
+    assert_eq!(world.text(STATE).await, "sent");
+    assert_eq!(world.metrics.mails.with_label_values(&["sent"]).get(), 1);
+}
 
-    /// 9.2: mails are about what is due soon; a line break does not reach the subject.
-    async fn what_is_mailed(world) {
-        world.accounts(&["alice"]).await;
-        world.task("alice", "two\nlines", Some(soon())).await;
-        world.task("alice", "over", Some(at("2031-05-09T00:00:00Z"))).await;
-        assert_eq!(world.remind(true).await.mails, 1);
-        let peer = MailPeer::start().await;
-        assert_eq!(deliver(&world, &peer).await, only_sent(1));
-        assert_eq!(peer.received()[0].json()["subject"], "\"two lines\" is due soon");
-    }
+/// 9.2: mails are about what is due soon; a line break does not reach the subject.
+#[rstest]
+#[tokio::test]
+async fn what_is_mailed(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    world.accounts(&["alice"]).await;
+    world.task("alice", "two\nlines", Some(soon())).await;
+    world
+        .task("alice", "over", Some(at("2031-05-09T00:00:00Z")))
+        .await;
+    assert_eq!(world.remind(true).await.mails, 1);
+    let peer = MailPeer::start().await;
+    assert_eq!(deliver(&world, &peer).await, only_sent(1));
+    assert_eq!(
+        peer.received()[0].json()["subject"],
+        "\"two lines\" is due soon"
+    );
+}
 
-    /// 9.3, 10.39: without a key, without accounts, without an address: reminders and no mail.
-    async fn nobody_to_write_to(world) {
-        world.task("alice", "a", Some(soon())).await;
-        let run = world.remind(true).await;
-        assert_eq!((run.due_soon, run.mails), (1, 0), "there is no table of accounts");
-        world.accounts(&["bob"]).await;
-        world.task("alice", "b", Some(soon())).await;
-        let run = world.remind(false).await;
-        assert_eq!((run.due_soon, run.mails), (1, 0), "there is no key");
-        world.task("alice", "c", Some(soon())).await;
-        world.remind(true).await;
-        let peer = MailPeer::start().await;
-        let done = deliver(&world, &peer).await;
-        assert_eq!(done, Delivered { skipped: 1, ..Delivered::default() });
-        assert_eq!(world.told("alice").await.len(), 3);
-        assert!(peer.received().is_empty());
-        assert_eq!(world.outbox(&peer).next().await.unwrap(), None);
-    }
+/// 9.3, 10.39: without a key, without accounts, without an address: reminders and no mail.
+#[rstest]
+#[tokio::test]
+async fn nobody_to_write_to(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    world.task("alice", "a", Some(soon())).await;
+    let run = world.remind(true).await;
+    assert_eq!(
+        (run.due_soon, run.mails),
+        (1, 0),
+        "there is no table of accounts"
+    );
+    world.accounts(&["bob"]).await;
+    world.task("alice", "b", Some(soon())).await;
+    let run = world.remind(false).await;
+    assert_eq!((run.due_soon, run.mails), (1, 0), "there is no key");
+    world.task("alice", "c", Some(soon())).await;
+    world.remind(true).await;
+    let peer = MailPeer::start().await;
+    let done = deliver(&world, &peer).await;
+    assert_eq!(
+        done,
+        Delivered {
+            skipped: 1,
+            ..Delivered::default()
+        }
+    );
+    assert_eq!(world.told("alice").await.len(), 3);
+    assert!(peer.received().is_empty());
+    assert_eq!(world.outbox(&peer).next().await.unwrap(), None);
+}
 
-    /// 10.39: a table of that name that is something else stops neither reminders nor start.
-    async fn another_table_of_that_name(world) {
-        let statement = r#"CREATE TABLE "user" (name text)"#;
-        world.execute(statement, statement).await;
-        world.task("alice", "a", Some(soon())).await;
-        let run = world.remind(true).await;
-        assert_eq!((run.due_soon, run.mails), (1, 0));
-    }
+/// 10.39: a table of that name that is something else stops neither reminders nor start.
+#[rstest]
+#[tokio::test]
+async fn another_table_of_that_name(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    let statement = r#"CREATE TABLE "user" (name text)"#;
+    world.execute(statement, statement).await;
+    world.task("alice", "a", Some(soon())).await;
+    let run = world.remind(true).await;
+    assert_eq!((run.due_soon, run.mails), (1, 0));
+}
 
-    /// Refusals that another try cannot change end it at once; `sent_email` stays false.
-    async fn refused(world) {
-        one_waits(&world).await;
-        let peer = MailPeer::start().await;
-        peer.will_answer([Answer::Json(422, json!({
+/// Refusals that another try cannot change end it at once; `sent_email` stays false.
+#[rstest]
+#[tokio::test]
+async fn refused(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let peer = MailPeer::start().await;
+    peer.will_answer([Answer::Json(
+        422,
+        json!({
             "name": "validation_error", "message": "alice@example.com is bad", "statusCode": 422,
-        }))]);
+        }),
+    )]);
+    let done = deliver(&world, &peer).await;
+    assert_eq!(
+        done,
+        Delivered {
+            dead: 1,
+            ..Delivered::default()
+        }
+    );
+    assert_eq!(world.text(STATE).await, "dead");
+    assert_eq!(world.text(REASON).await, "422 validation_error");
+    assert!(!sent_email(&world).await);
+    let outbox = world.outbox(&peer);
+    assert_eq!(outbox.next().await.unwrap(), None);
+    let gauge = |state| world.metrics.outbox.with_label_values(&[state]).get();
+    assert_eq!((gauge("pending"), gauge("dead")), (0, 1));
+    assert_eq!(world.metrics.mails.with_label_values(&["dead"]).get(), 1);
+}
+
+/// What may change by itself is tried again, later and later, with the same idempotency
+/// key, and given up in the end.
+#[rstest]
+#[tokio::test]
+async fn tried_again(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let peer = MailPeer::start().await;
+    peer.will_answer([408, 409, 429, 500, 502, 503, 504, 500].map(MailPeer::status));
+    let outbox = world.outbox(&peer);
+    for attempt in 1..=8 {
         let done = deliver(&world, &peer).await;
-        assert_eq!(done, Delivered { dead: 1, ..Delivered::default() });
-        assert_eq!(world.text(STATE).await, "dead");
-        assert_eq!(world.text(REASON).await, "422 validation_error");
-        assert!(!sent_email(&world).await);
-        let outbox = world.outbox(&peer);
-        assert_eq!(outbox.next().await.unwrap(), None);
-        let gauge = |state| world.metrics.outbox.with_label_values(&[state]).get();
-        assert_eq!((gauge("pending"), gauge("dead")), (0, 1));
-        assert_eq!(world.metrics.mails.with_label_values(&["dead"]).get(), 1);
-    }
-
-    /// What may change by itself is tried again, later and later, with the same idempotency
-    /// key, and given up in the end.
-    async fn tried_again(world) {
-        one_waits(&world).await;
-        let peer = MailPeer::start().await;
-        peer.will_answer([408, 409, 429, 500, 502, 503, 504, 500].map(MailPeer::status));
-        let outbox = world.outbox(&peer);
-        for attempt in 1..=8 {
-            let done = deliver(&world, &peer).await;
-            assert_eq!(done.postponed + done.dead, 1, "{attempt}");
-            assert_eq!(deliver(&world, &peer).await, Delivered::default(), "not before its time");
-            match outbox.next().await.unwrap() {
-                Some(next) => {
-                    assert!(next > world.clock.now() && attempt < 8);
-                    world.clock.set(next);
-                }
-                None => assert_eq!((attempt, done.dead), (8, 1)),
+        assert_eq!(done.postponed + done.dead, 1, "{attempt}");
+        assert_eq!(
+            deliver(&world, &peer).await,
+            Delivered::default(),
+            "not before its time"
+        );
+        match outbox.next().await.unwrap() {
+            Some(next) => {
+                assert!(next > world.clock.now() && attempt < 8);
+                world.clock.set(next);
             }
+            None => assert_eq!((attempt, done.dead), (8, 1)),
         }
-        assert_eq!(world.text(STATE).await, "dead");
-        let received = peer.received();
-        assert_eq!(received.len(), 8);
-        assert!(received.iter().all(|one| key(one) == key(&received[0])));
-        assert!(!sent_email(&world).await);
     }
+    assert_eq!(world.text(STATE).await, "dead");
+    let received = peer.received();
+    assert_eq!(received.len(), 8);
+    assert!(received.iter().all(|one| key(one) == key(&received[0])));
+    assert!(!sent_email(&world).await);
+}
 
-    /// A provider that asks to wait is waited for, and in the end it accepts.
-    async fn retry_after(world) {
-        one_waits(&world).await;
-        let peer = MailPeer::start().await;
-        peer.will_answer([Answer::WithHeader(429, ("retry-after", "600"), json!({}))]);
-        assert_eq!(deliver(&world, &peer).await.postponed, 1);
-        let next = world.outbox(&peer).next().await.unwrap().unwrap();
-        assert!(next >= at("2031-05-10T12:10:00Z"));
-        world.clock.set(next);
-        assert_eq!(deliver(&world, &peer).await, only_sent(1));
-        assert!(sent_email(&world).await);
-    }
+/// A provider that asks to wait is waited for, and in the end it accepts.
+#[rstest]
+#[tokio::test]
+async fn retry_after(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let peer = MailPeer::start().await;
+    peer.will_answer([Answer::WithHeader(429, ("retry-after", "600"), json!({}))]);
+    assert_eq!(deliver(&world, &peer).await.postponed, 1);
+    let next = world.outbox(&peer).next().await.unwrap().unwrap();
+    assert!(next >= at("2031-05-10T12:10:00Z"));
+    world.clock.set(next);
+    assert_eq!(deliver(&world, &peer).await, only_sent(1));
+    assert!(sent_email(&world).await);
+}
 
-    /// Nothing listens: another try, and the key and the address are in no reason.
-    async fn out_of_reach(world) {
-        one_waits(&world).await;
-        let closed = "http://127.0.0.1:9".parse().unwrap();
-        let done = world.outbox_to(closed).deliver(&Stop::never()).await.unwrap();
-        assert_eq!(done.postponed, 1);
-        assert_eq!(world.text(STATE).await, "pending");
-        let reason = world.text(REASON).await;
-        assert!(reason.contains("refused"), "{reason}");
-    }
+/// Nothing listens: another try, and the key and the address are in no reason.
+#[rstest]
+#[tokio::test]
+async fn out_of_reach(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let closed = "http://127.0.0.1:9".parse().unwrap();
+    let done = world
+        .outbox_to(closed)
+        .deliver(&Stop::never())
+        .await
+        .unwrap();
+    assert_eq!(done.postponed, 1);
+    assert_eq!(world.text(STATE).await, "pending");
+    let reason = world.text(REASON).await;
+    assert!(reason.contains("refused"), "{reason}");
+}
 
-    /// Two processes send one mail once: the claim of the first holds while it sends.
-    async fn two_at_once(world) {
-        world.accounts(&["alice"]).await;
-        for number in 0..25 {
-            world.task("alice", &format!("t{number}"), Some(soon())).await;
-        }
-        assert_eq!(world.remind(true).await.mails, 25);
-        let peer = MailPeer::start().await;
-        peer.will_answer((0..25).map(|_| Answer::Late(Duration::from_millis(20), 200, json!({}))));
-        let (one, two) = tokio::join!(deliver(&world, &peer), deliver(&world, &peer));
-        assert_eq!(one.sent + two.sent, 25);
-        let received = peer.received();
-        let keys: std::collections::BTreeSet<_> = received.iter().map(key).collect();
-        assert_eq!((received.len(), keys.len()), (25, 25));
-        assert!(world.told("alice").await.iter().all(|one| one.sent_email));
+/// Two processes send one mail once: the claim of the first holds while it sends.
+#[rstest]
+#[tokio::test]
+async fn two_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    world.accounts(&["alice"]).await;
+    for number in 0..25 {
+        world
+            .task("alice", &format!("t{number}"), Some(soon()))
+            .await;
     }
+    assert_eq!(world.remind(true).await.mails, 25);
+    let peer = MailPeer::start().await;
+    peer.will_answer((0..25).map(|_| Answer::Late(Duration::from_millis(20), 200, json!({}))));
+    let (one, two) = tokio::join!(deliver(&world, &peer), deliver(&world, &peer));
+    assert_eq!(one.sent + two.sent, 25);
+    let received = peer.received();
+    let keys: std::collections::BTreeSet<_> = received.iter().map(key).collect();
+    assert_eq!((received.len(), keys.len()), (25, 25));
+    assert!(world.told("alice").await.iter().all(|one| one.sent_email));
+}
 
-    /// A process that dies between commit and send, or before it noted the answer, loses
-    /// nothing: the next one sends, under the same idempotency key.
-    async fn after_a_death(world) {
-        one_waits(&world).await;
-        let claimed = world.store.claim_mails(at("2031-05-10T12:03:00Z"), 10).await.unwrap();
-        assert_eq!(claimed.len(), 1);
-        let peer = MailPeer::start().await;
-        assert_eq!(deliver(&world, &peer).await, Delivered::default(), "the claim holds");
-        let next = world.outbox(&peer).next().await.unwrap();
-        assert_eq!(next, Some(at("2031-05-10T12:03:00Z")));
-        world.clock.set(next.unwrap());
-        assert_eq!(deliver(&world, &peer).await, only_sent(1));
-        assert_eq!(key(&peer.received()[0]), claimed[0].idempotency_key);
-        // The dead one's end comes too late to change anything.
-        let late = todoctl::store::OutboxEnd::Dead("too late".to_owned());
-        assert!(!world.store.end_mail(&claimed[0], &late).await.unwrap());
-        assert_eq!(world.text(STATE).await, "sent");
-    }
+/// A process that dies between commit and send, or before it noted the answer, loses
+/// nothing: the next one sends, under the same idempotency key.
+#[rstest]
+#[tokio::test]
+async fn after_a_death(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let claimed = world
+        .store
+        .claim_mails(at("2031-05-10T12:03:00Z"), 10)
+        .await
+        .unwrap();
+    assert_eq!(claimed.len(), 1);
+    let peer = MailPeer::start().await;
+    assert_eq!(
+        deliver(&world, &peer).await,
+        Delivered::default(),
+        "the claim holds"
+    );
+    let next = world.outbox(&peer).next().await.unwrap();
+    assert_eq!(next, Some(at("2031-05-10T12:03:00Z")));
+    world.clock.set(next.unwrap());
+    assert_eq!(deliver(&world, &peer).await, only_sent(1));
+    assert_eq!(key(&peer.received()[0]), claimed[0].idempotency_key);
+    // The dead one's end comes too late to change anything.
+    let late = todoctl::store::OutboxEnd::Dead("too late".to_owned());
+    assert!(!world.store.end_mail(&claimed[0], &late).await.unwrap());
+    assert_eq!(world.text(STATE).await, "sent");
+}
 
-    /// The notification and its mail are one unit: a task that goes takes both with it.
-    async fn a_deleted_task(world) {
-        one_waits(&world).await;
-        world.execute("DELETE FROM tasks", "PRAGMA foreign_keys = ON; DELETE FROM tasks").await;
-        let peer = MailPeer::start().await;
-        assert_eq!(deliver(&world, &peer).await, Delivered::default());
-        assert!(peer.received().is_empty());
-    }
+/// The notification and its mail are one unit: a task that goes takes both with it.
+#[rstest]
+#[tokio::test]
+async fn a_deleted_task(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    world
+        .execute(
+            "DELETE FROM tasks",
+            "PRAGMA foreign_keys = ON; DELETE FROM tasks",
+        )
+        .await;
+    let peer = MailPeer::start().await;
+    assert_eq!(deliver(&world, &peer).await, Delivered::default());
+    assert!(peer.received().is_empty());
+}
 
-    /// What could not be sent within a day is given up, and ended rows are forgotten.
-    async fn pruning(world) {
-        one_waits(&world).await;
-        let count = "SELECT count(*) FROM todoctl_outbox";
-        world.clock.set(at("2031-05-11T12:00:00Z"));
-        let peer = MailPeer::start().await;
-        assert_eq!(deliver(&world, &peer).await, Delivered::default(), "too late");
-        assert_eq!(world.outbox(&peer).next().await.unwrap(), None, "nothing to wake for");
-        world.remind(false).await;
-        assert_eq!((world.text(STATE).await, world.text(REASON).await), ("dead".to_owned(), "expired".to_owned()));
-        world.clock.set(at("2031-06-10T11:59:59Z"));
-        world.remind(false).await;
-        assert_eq!(world.number(count).await, 1);
-        world.clock.set(at("2031-06-10T12:00:00Z"));
-        world.remind(false).await;
-        assert_eq!(world.number(count).await, 0);
-    }
+/// What could not be sent within a day is given up, and ended rows are forgotten.
+#[rstest]
+#[tokio::test]
+async fn pruning(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let count = "SELECT count(*) FROM todoctl_outbox";
+    world.clock.set(at("2031-05-11T12:00:00Z"));
+    let peer = MailPeer::start().await;
+    assert_eq!(
+        deliver(&world, &peer).await,
+        Delivered::default(),
+        "too late"
+    );
+    assert_eq!(
+        world.outbox(&peer).next().await.unwrap(),
+        None,
+        "nothing to wake for"
+    );
+    world.remind(false).await;
+    assert_eq!(
+        (world.text(STATE).await, world.text(REASON).await),
+        ("dead".to_owned(), "expired".to_owned())
+    );
+    world.clock.set(at("2031-06-10T11:59:59Z"));
+    world.remind(false).await;
+    assert_eq!(world.number(count).await, 1);
+    world.clock.set(at("2031-06-10T12:00:00Z"));
+    world.remind(false).await;
+    assert_eq!(world.number(count).await, 0);
+}
 
-    /// The daemon's jobs send by themselves: after the reminders, and again when a try that
-    /// was put off is due.
-    async fn by_themselves(world) {
-        world.accounts(&["alice"]).await;
-        world.task("alice", "Pay rent", Some(soon())).await;
-        let peer = MailPeer::start().await;
-        peer.will_answer([MailPeer::status(500)]);
-        let services = todoctl::config::ServicesConfig {
-            resend_api_key: Some(todoctl::config::Secret::new(MAIL_KEY)),
-            resend_api_url: Some(peer.url()),
-            ..todoctl::config::ServicesConfig::default()
-        };
-        let mailer = todoctl::services::mail::Mailer::new(&services).unwrap();
-        let jobs = Jobs::start(world.store.clone(), world.clock.clone(), mailer, world.metrics.clone());
-        while world.metrics.outbox.with_label_values(&["pending"]).get() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(peer.received().len(), 1);
-        jobs.stop(Duration::from_secs(20)).await;
-        assert_eq!(world.clock.now(), at(NOON));
-        // The next start finds it due.
-        world.clock.set(at("2031-05-10T12:01:00Z"));
-        let mailer = todoctl::services::mail::Mailer::new(&services).unwrap();
-        let jobs = Jobs::start(world.store.clone(), world.clock.clone(), mailer, world.metrics.clone());
-        while !sent_email(&world).await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        jobs.stop(Duration::from_secs(20)).await;
-        assert_eq!(peer.received().len(), 2);
-        assert_eq!(peer.received()[1].json()["from"], "Todo <onboarding@resend.dev>");
-    }
+/// The daemon's jobs send by themselves: after the reminders, and again when a try that
+/// was put off is due.
+#[rstest]
+#[tokio::test]
+async fn by_themselves(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    world.accounts(&["alice"]).await;
+    world.task("alice", "Pay rent", Some(soon())).await;
+    let peer = MailPeer::start().await;
+    peer.will_answer([MailPeer::status(500)]);
+    let services = todoctl::config::ServicesConfig {
+        resend_api_key: Some(todoctl::config::Secret::new(MAIL_KEY)),
+        resend_api_url: Some(peer.url()),
+        ..todoctl::config::ServicesConfig::default()
+    };
+    let mailer = todoctl::services::mail::Mailer::new(&services).unwrap();
+    let jobs = Jobs::start(
+        world.store.clone(),
+        world.clock.clone(),
+        mailer,
+        world.metrics.clone(),
+    );
+    eventually("a mail is put off", async || {
+        world.metrics.outbox.with_label_values(&["pending"]).get() > 0
+    })
+    .await;
+    assert_eq!(peer.received().len(), 1);
+    jobs.stop(Duration::from_secs(20)).await;
+    assert_eq!(world.clock.now(), at(NOON));
+    // The next start finds it due.
+    world.clock.set(at("2031-05-10T12:01:00Z"));
+    let mailer = todoctl::services::mail::Mailer::new(&services).unwrap();
+    let jobs = Jobs::start(
+        world.store.clone(),
+        world.clock.clone(),
+        mailer,
+        world.metrics.clone(),
+    );
+    eventually("the mail is sent", async || sent_email(&world).await).await;
+    jobs.stop(Duration::from_secs(20)).await;
+    assert_eq!(peer.received().len(), 2);
+    assert_eq!(
+        peer.received()[1].json()["from"],
+        "Todo <onboarding@resend.dev>"
+    );
 }

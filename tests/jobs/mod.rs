@@ -5,5 +5,3 @@ mod mail;
 mod pooler;
 mod reminders;
 mod world;
-
-use world::World as Fixture;

@@ -12,7 +12,7 @@ use todoctl::store::Store;
 
 use crate::jobs::world::{World, target};
 use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
-use crate::support::{self, PgBouncer, TestDatabase};
+use crate::support::{self, Engine, PgBouncer, TestDatabase};
 
 const CLIENTS: usize = 50;
 
@@ -124,7 +124,7 @@ async fn fifty_clients(pooler: Option<&str>) {
         command.env("DB_POOLER", pooler);
     }
     let mut daemon = Process::start(&mut command);
-    daemon.line("a transaction-mode pooler answers");
+    daemon.line("connected through a pooler in transaction mode");
     let base = daemon.base();
     // The daemon's own first run is over, so that the one below makes everything.
     daemon.line(r#""message":"reminders""#);
@@ -197,8 +197,8 @@ async fn fifty_clients_configured() {
 /// 10.37: three replicas behind the pooler make each notification once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_replicas() {
-    let world = World::on_postgres().await;
-    let bouncer = PgBouncer::start(&world.url());
+    let world = World::start(Engine::Postgres).await;
+    let bouncer = PgBouncer::start(&world.database.url());
     let mut wanted = BTreeSet::new();
     for number in 0..600 {
         let due = if number % 2 == 0 {

@@ -2,31 +2,20 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgRow;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Connection, FromRow, PgConnection, SqliteConnection};
 use todoctl::clock::Clock;
-use todoctl::config::{
-    DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PoolerMode, Secret, ServicesConfig,
-    SqliteTarget,
-};
+use todoctl::config::{DatabaseConfig, DatabaseTarget, Secret, ServicesConfig};
 use todoctl::domain::{NewTask, Notification, Priority, Timestamp, Title, UserId};
 use todoctl::jobs::outbox::Outbox;
 use todoctl::jobs::reminders::ReminderRun;
 use todoctl::jobs::{self, Stop};
 use todoctl::services::mail::Mailer;
-use todoctl::store::{Store, migrate};
+use todoctl::store::Store;
 use todoctl::telemetry::JobMetrics;
 
-use crate::support::{self, MailPeer, TestDatabase};
+use crate::support::{self, Database, Engine, MailPeer};
 
 /// What the mail key is in tests; it must be seen nowhere.
 pub const MAIL_KEY: &str = "re_canary_0123456789";
-
-enum Home {
-    Postgres(TestDatabase),
-    Sqlite(tempfile::TempDir),
-}
 
 /// A database, a clock that stands at noon, and the jobs' metrics.
 pub struct World {
@@ -34,7 +23,7 @@ pub struct World {
     pub store: Store,
     pub clock: Clock,
     pub metrics: JobMetrics,
-    home: Home,
+    pub database: Database,
 }
 
 /// `text` as an instant.
@@ -46,19 +35,9 @@ pub fn at(text: &str) -> Timestamp {
 pub const NOON: &str = "2031-05-10T12:00:00Z";
 
 pub fn config(target: DatabaseTarget) -> DatabaseConfig {
-    DatabaseConfig {
-        direct: target.clone(),
-        target,
-        pool: PoolConfig {
-            size: 4,
-            overflow: 4,
-            timeout: Duration::from_secs(20),
-            recycle: Duration::from_secs(1800),
-        },
-        pooler: PoolerMode::None,
-        auto_migrate: true,
-        health_probe: HealthProbe::Active,
-    }
+    let mut config = support::database_config(target, 8);
+    config.pool.timeout = Duration::from_secs(20);
+    config
 }
 
 pub fn target(url: &str) -> DatabaseTarget {
@@ -66,96 +45,37 @@ pub fn target(url: &str) -> DatabaseTarget {
 }
 
 impl World {
-    pub async fn on_sqlite() -> Self {
-        let directory = support::sqlite_dir();
-        let path = directory.path().join("todo.db");
-        let target = DatabaseTarget::Sqlite(SqliteTarget { path });
-        Self::start(target, Home::Sqlite(directory)).await
-    }
-
-    pub async fn on_postgres() -> Self {
-        let database = TestDatabase::create().await;
-        let target = target(&database.url);
-        Self::start(target, Home::Postgres(database)).await
-    }
-
-    async fn start(target: DatabaseTarget, home: Home) -> Self {
+    pub async fn start(engine: Engine) -> Self {
+        let database = Database::migrated(engine).await;
         let clock = Clock::fixed(at(NOON));
-        migrate::up(&target, &clock).await.unwrap();
-        let config = config(target);
+        let config = config(database.target());
         Self {
             store: Store::connect(&config, clock.clone()).await.unwrap(),
             metrics: JobMetrics::new().unwrap(),
             config,
             clock,
-            home,
+            database,
         }
     }
 
-    /// What `DATABASE_URL` has to be for this database.
-    pub fn url(&self) -> String {
-        match &self.home {
-            Home::Postgres(database) => database.url.clone(),
-            Home::Sqlite(directory) => {
-                format!("sqlite://{}", directory.path().join("todo.db").display())
-            }
-        }
-    }
-
-    /// Runs a statement behind the store's back, in the engine's own words.
+    /// Runs a statement behind the store's back, in the engine's dialect.
     pub async fn execute(&self, postgres: &str, sqlite: &str) {
-        match &self.home {
-            Home::Postgres(database) => {
-                let mut connection = PgConnection::connect(&database.url).await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(postgres.to_owned()))
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
-                connection.close().await.unwrap();
-            }
-            Home::Sqlite(_) => {
-                let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
-                sqlx::raw_sql(AssertSqlSafe(sqlite.to_owned()))
-                    .execute(&mut connection)
-                    .await
-                    .unwrap();
-                connection.close().await.unwrap();
-            }
-        }
+        self.database
+            .execute(match self.database.engine() {
+                Engine::Postgres => postgres,
+                Engine::Sqlite => sqlite,
+            })
+            .await;
     }
 
     /// The number that `statement` finds.
     pub async fn number(&self, statement: &str) -> i64 {
-        self.scalar(statement).await
+        self.database.column(statement).await[0]
     }
 
     /// The text that `statement` finds.
     pub async fn text(&self, statement: &str) -> String {
-        self.scalar(statement).await
-    }
-
-    async fn scalar<T>(&self, statement: &str) -> T
-    where
-        T: Send + Unpin,
-        (T,): for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow>,
-    {
-        let statement = AssertSqlSafe(statement.to_owned());
-        match &self.home {
-            Home::Postgres(database) => {
-                let mut connection = PgConnection::connect(&database.url).await.unwrap();
-                let found = sqlx::query_as(statement).fetch_one(&mut connection).await;
-                connection.close().await.unwrap();
-                let (found,): (T,) = found.unwrap();
-                found
-            }
-            Home::Sqlite(_) => {
-                let mut connection = SqliteConnection::connect(&self.url()).await.unwrap();
-                let found = sqlx::query_as(statement).fetch_one(&mut connection).await;
-                connection.close().await.unwrap();
-                let (found,): (T,) = found.unwrap();
-                found
-            }
-        }
+        self.database.column(statement).await.swap_remove(0)
     }
 
     /// Stores a task of `user`.

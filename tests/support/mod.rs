@@ -1,14 +1,16 @@
-//! What the black-box tests share: databases of their own.
+//! What the test programs share: databases, servers that stand in for others, and the daemon as a
+//! process.
 
 #![allow(
     dead_code,
     unused_imports,
-    reason = "each test program uses its own part of this"
+    reason = "each test program uses a part of this"
 )]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub mod auth_peer;
+mod database;
 mod http_peer;
 mod mail_peer;
 mod pgbouncer;
@@ -16,37 +18,24 @@ mod postgres;
 pub mod process;
 mod redis;
 
+pub use database::{Database, Engine, database_config};
 pub use http_peer::{Answer, HttpPeer, Received};
 pub use mail_peer::MailPeer;
 pub use pgbouncer::PgBouncer;
-pub use postgres::{TestDatabase, postgres_url};
+pub use postgres::{TestDatabase, on_server, postgres_url};
 pub use redis::RedisServer;
 
-/// Expands to one test an engine; the body is given a running `Fixture` of the test program.
-#[allow(unused_macros, reason = "not every test program has a fixture")]
-macro_rules! on_both_engines {
-    ($($(#[$attribute:meta])* async fn $name:ident($fixture:ident) $body:block)+) => {$(
-        $(#[$attribute])*
-        mod $name {
-            #[allow(unused_imports)]
-            use super::*;
-
-            async fn body($fixture: Fixture) $body
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                body(Fixture::on_sqlite().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                body(Fixture::on_postgres().await).await;
-            }
-        }
-    )+};
+/// Asks `probe` until it says yes.
+///
+/// # Panics
+/// When that takes more than 40 seconds: `what` did not happen.
+pub async fn eventually(what: &str, mut probe: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !probe().await {
+        assert!(Instant::now() < deadline, "not within 40 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
-#[allow(unused_imports, reason = "not every test program has a fixture")]
-pub(crate) use on_both_engines;
 
 /// A fresh folder for a SQLite database, deleted with its value.
 pub fn sqlite_dir() -> tempfile::TempDir {

@@ -1,8 +1,13 @@
 //! Throw-away databases on the tests' PostgreSQL server.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
 use std::thread;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use todoctl::clock::Clock;
+use todoctl::config::{DatabaseTarget, database_url};
+use todoctl::store::migrate;
 use url::Url;
 
 const VARIABLE: &str = "TODOCTL_TEST_POSTGRES_URL";
@@ -21,40 +26,60 @@ pub fn postgres_url() -> String {
     }
 }
 
-/// An empty database of a test's own, dropped with its value.
+/// A database of a test's own, dropped with its value.
 #[derive(Debug)]
 pub struct TestDatabase {
     /// Its address.
     pub url: String,
-    name: String,
+    pub name: String,
 }
 
 impl TestDatabase {
-    /// Makes one.
+    /// An empty one.
     ///
     /// # Panics
     /// Without a server, or when it refuses.
     pub async fn create() -> Self {
-        let server = postgres_url();
-        let name = unique_name();
-        execute(
-            &server,
-            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"),
-        )
-        .await
-        .unwrap_or_else(|error| panic!("cannot create the database {name}: {error}"));
+        let database = Self::named(unique_name());
+        execute(&postgres_url(), create_empty(&database.name))
+            .await
+            .unwrap_or_else(|error| panic!("cannot create {}: {error}", database.name));
+        database
+    }
 
-        let mut url = Url::parse(&server)
-            .unwrap_or_else(|error| panic!("{VARIABLE} is not an address: {error}"));
-        url.set_path(&name);
+    /// One with todoctl's schema: a copy of a database that is migrated once on each server.
+    ///
+    /// # Panics
+    /// Without a server, or when it refuses.
+    pub async fn migrated() -> Self {
+        let server = postgres_url();
+        let template = template_name();
+        let database = Self::named(unique_name());
+        let copy = format!("CREATE DATABASE {} TEMPLATE {template}", database.name);
+        if let Err(error) = execute(&server, copy.clone()).await {
+            let is_missing = error
+                .as_database_error()
+                .is_some_and(|error| error.code().as_deref() == Some("3D000"));
+            assert!(is_missing, "{copy}: {error}");
+            make_template(&template).await;
+            execute(&server, copy.clone())
+                .await
+                .unwrap_or_else(|error| panic!("{copy}: {error}"));
+        }
+        database
+    }
+
+    fn named(name: String) -> Self {
         Self {
-            url: url.into(),
+            url: url_of(&name),
             name,
         }
     }
-}
 
-impl TestDatabase {
+    pub fn target(&self) -> DatabaseTarget {
+        target(&self.url)
+    }
+
     /// Runs statements in it.
     ///
     /// # Panics
@@ -67,10 +92,10 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// As well as it can be done: the server's end takes care of the rest.
+    /// A failure is ignored: the server that the test run started ends with it.
     fn drop(&mut self) {
         let name = self.name.clone();
-        // A runtime of its own: the test's may be the one that is running now.
+        // A thread and runtime of its own: the test's runtime may be running on this one.
         let dropping = thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -83,6 +108,82 @@ impl Drop for TestDatabase {
         });
         let _ = dropping.join();
     }
+}
+
+/// Runs statements on the server, outside of the tests' databases.
+pub async fn on_server(sql: &str) {
+    execute(&postgres_url(), sql.to_owned())
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+}
+
+/// Another server than the run's own may keep a template from before: its name tells which
+/// migrations it has.
+fn template_name() -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/postgres");
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the migrations are there")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        file.file_name().hash(&mut hasher);
+        std::fs::read(&file)
+            .expect("it can be read")
+            .hash(&mut hasher);
+    }
+    format!("todoctl_template_{:016x}", hasher.finish())
+}
+
+/// Tests are processes of their own: an advisory lock lets one of them make the template. It gets
+/// its name when it is complete.
+async fn make_template(name: &str) {
+    let mut lock = PgConnection::connect(&postgres_url())
+        .await
+        .expect("connects");
+    sqlx::query("SELECT pg_advisory_lock(7468)")
+        .execute(&mut lock)
+        .await
+        .expect("the lock is free in time");
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(name)
+            .fetch_one(&mut lock)
+            .await
+            .expect("the catalogue can be read");
+    if !exists {
+        let unfinished = unique_name();
+        let mut run = async |statement: String| {
+            sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+                .execute(&mut lock)
+                .await
+                .unwrap_or_else(|error| panic!("{statement}: {error}"));
+        };
+        run(create_empty(&unfinished)).await;
+        migrate::up(&target(&url_of(&unfinished)), &Clock::system())
+            .await
+            .expect("the migrations run");
+        run(format!("ALTER DATABASE {unfinished} RENAME TO {name}")).await;
+    }
+    lock.close().await.expect("closes");
+}
+
+fn create_empty(name: &str) -> String {
+    format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+}
+
+fn url_of(name: &str) -> String {
+    let mut url = Url::parse(&postgres_url())
+        .unwrap_or_else(|error| panic!("{VARIABLE} is not an address: {error}"));
+    url.set_path(name);
+    url.into()
+}
+
+fn target(url: &str) -> DatabaseTarget {
+    database_url::parse(url)
+        .expect("the test server's URL is valid")
+        .value
 }
 
 /// A name that no other test has, in this process or another.

@@ -42,10 +42,6 @@ enum Shared {
     Other,
 }
 
-fn invalid() -> ApiError {
-    ApiError::bad_token("invalid_token", "Invalid token")
-}
-
 impl Jwts {
     pub fn new(config: &AuthConfig) -> Self {
         let bytes = |secret: &Secret| secret.expose().as_bytes().to_vec();
@@ -78,15 +74,16 @@ impl Jwts {
     ) -> Result<UserId, ApiError> {
         match self.shared(token) {
             Shared::Good(claims) => user_of(&claims, &Issuer::Shared, now),
-            Shared::Bad => Err(invalid()),
+            Shared::Bad => Err(ApiError::InvalidToken),
             Shared::Other => {
-                let server = auth_server.ok_or_else(invalid)?;
-                let header = jsonwebtoken::decode_header(token).map_err(|_| invalid())?;
+                let server = auth_server.ok_or(ApiError::InvalidToken)?;
+                let header =
+                    jsonwebtoken::decode_header(token).map_err(|_| ApiError::InvalidToken)?;
                 if has_critical(&header) {
-                    return Err(invalid());
+                    return Err(ApiError::InvalidToken);
                 }
                 let claims = server.signed_claims(token, &header).await?;
-                let claims = claims.ok_or_else(invalid)?;
+                let claims = claims.ok_or(ApiError::InvalidToken)?;
                 user_of(&claims, &Issuer::AuthServer(server.origin()), now)
             }
         }
@@ -146,16 +143,16 @@ fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserI
     let claim = |name: &str| claims.get(name).filter(|value| !value.is_null());
     let time = |name| match claim(name) {
         None => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or_else(invalid),
+        Some(value) => value.as_f64().map(Some).ok_or(ApiError::InvalidToken),
     };
     let now = now.unix_seconds() as f64;
-    let expires = time("exp")?.ok_or_else(invalid)?;
+    let expires = time("exp")?.ok_or(ApiError::InvalidToken)?;
     if expires <= now {
-        return Err(ApiError::bad_token("token_expired", "Token has expired"));
+        return Err(ApiError::TokenExpired);
     }
     for not_before in [time("nbf")?, time("iat")?].into_iter().flatten() {
         if not_before > now + CLOCK_SKEW_SECONDS {
-            return Err(invalid());
+            return Err(ApiError::InvalidToken);
         }
     }
     let kind = claim("type").map(Value::as_str);
@@ -168,10 +165,12 @@ fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserI
         }
     };
     if !fitting {
-        return Err(invalid());
+        return Err(ApiError::InvalidToken);
     }
-    let subject = claim("sub").and_then(Value::as_str).ok_or_else(invalid)?;
-    UserId::new(subject).map_err(|_| invalid())
+    let subject = claim("sub")
+        .and_then(Value::as_str)
+        .ok_or(ApiError::InvalidToken)?;
+    UserId::new(subject).map_err(|_| ApiError::InvalidToken)
 }
 
 /// RFC 7519, section 4.1.3: one audience, or several of them.

@@ -1,16 +1,13 @@
 //! `GET /tasks/`: contract 3.4, and 13 for cursors.
 
 use serde::Serialize;
-use warp::reply::Response;
 
-use crate::api::call::{Call, json_bytes};
 use crate::api::conditional::represent;
 use crate::api::cursor;
-use crate::api::document::ReadConditions;
+use crate::api::endpoint::{Call, Inputs};
 use crate::api::error::ApiError;
-use crate::api::query::ListQuery;
-use crate::api::schema::{ListParameters, PlainError};
-use crate::api::validation::Faults;
+use crate::api::input::{ListTasks, Paging};
+use crate::api::reply::Reply;
 use crate::domain::Task;
 use crate::store::TaskPosition;
 
@@ -19,30 +16,29 @@ use crate::store::TaskPosition;
 pub struct TaskList {
     /// Newest first.
     tasks: Vec<Task>,
-    /// All that match, on every page together.
+    /// The number of matching tasks on all pages.
     total: i64,
-    /// This page's number, from 1.
+    /// The number of this page, from 1.
     page: i64,
-    /// Tasks on a full page.
+    /// The number of tasks on a full page.
     limit: i64,
-    /// How many pages there are; at least 1.
+    /// The number of pages; at least 1.
     pages: i64,
 }
 
-/// A page of tasks that was asked for by cursor: nothing is counted, so it has neither a
-/// number nor a total.
+/// A page of tasks in a list by cursor. Nothing is counted, so it has no number and no total.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct TaskSlice {
     /// Newest first.
     tasks: Vec<Task>,
-    /// Tasks on a full page.
+    /// The number of tasks on a full page.
     limit: i64,
-    /// The `cursor` of the next page; null when this is the last.
+    /// The `cursor` of the next page; null on the last page.
     #[schema(required)]
     next_cursor: Option<String>,
 }
 
-/// One of the two, as the query wants it.
+/// A page by number, or by cursor.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 pub enum TaskListAnswer {
@@ -52,53 +48,46 @@ pub enum TaskListAnswer {
     Slice(TaskSlice),
 }
 
-/// The caller's tasks, newest first.
-#[utoipa::path(
-    get, path = "/tasks/", tag = "tasks", security(("bearer" = []), ("bearer" = [], "user" = [])),
-    params(ListParameters, ReadConditions),
-    responses(
-        (status = 200, description = "Tasks", body = TaskListAnswer),
-        (status = 304, description = "The list is what the client knows"),
-        (status = 412, description = "The list is not what the client knows", body = PlainError),
-    ),
-)]
-pub(in crate::api) async fn list_tasks(call: &Call) -> Result<Response, ApiError> {
-    let mut faults = Faults::default();
-    let query = ListQuery::read(&call.head.query, &call.caller.user, &mut faults);
-    let query = faults.finish(Some(query))?;
-    let answer = match query.cursor {
-        None => TaskListAnswer::Page(page(call, &query).await?),
-        Some(after) => TaskListAnswer::Slice(slice(call, &query, after).await?),
+pub(in crate::api) async fn list_tasks(
+    call: Call,
+    inputs: Inputs<(), ListTasks>,
+) -> Result<Reply, ApiError> {
+    let query = &inputs.query;
+    let answer = match query.paging(&call.caller.user)? {
+        Paging::Page(number) => TaskListAnswer::Page(page(&call, query, number).await?),
+        Paging::After(position) => TaskListAnswer::Slice(slice(&call, query, position).await?),
     };
-    represent(&call.head, json_bytes(&answer)?)
+    represent(&call.head, &answer)
 }
 
-async fn page(call: &Call, query: &ListQuery) -> Result<TaskList, ApiError> {
+async fn page(call: &Call, query: &ListTasks, number: i64) -> Result<TaskList, ApiError> {
     let (store, user) = (&call.context.store, &call.caller.user);
+    let limit = query.limit();
     let page = store
-        .tasks(user, &query.filter, query.limit, query.offset())
+        .tasks(user, &query.filter(), limit, query.offset(number))
         .await?;
     Ok(TaskList {
         tasks: page.tasks,
         total: page.total,
-        page: query.page,
-        limit: query.limit,
-        pages: ((page.total + query.limit - 1) / query.limit).max(1),
+        page: number,
+        limit,
+        pages: ((page.total + limit - 1) / limit).max(1),
     })
 }
 
 async fn slice(
     call: &Call,
-    query: &ListQuery,
+    query: &ListTasks,
     after: Option<TaskPosition>,
 ) -> Result<TaskSlice, ApiError> {
     let (store, user) = (&call.context.store, &call.caller.user);
+    let limit = query.limit();
     let slice = store
-        .tasks_after(user, &query.filter, query.limit, after)
+        .tasks_after(user, &query.filter(), limit, after)
         .await?;
     Ok(TaskSlice {
         tasks: slice.tasks,
-        limit: query.limit,
-        next_cursor: slice.next.map(|position| cursor::write(position, user)),
+        limit,
+        next_cursor: slice.next.map(|position| cursor::encode(position, user)),
     })
 }

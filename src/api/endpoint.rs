@@ -1,0 +1,251 @@
+//! What an endpoint is: its declaration, the call that its handler gets, and what follows from
+//! the declaration. The endpoints themselves are in `endpoints`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use http::Method;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::auth::{Access, Caller};
+use super::context::ApiContext;
+use super::error::ApiError;
+use super::head::Head;
+use super::input::{Declaration, Input, Sources, read};
+use super::reply::Reply;
+
+/// One method of one path. Dispatch, `Allow`, access control, limits, cache headers, metrics
+/// labels and the OpenAPI document follow from it.
+pub struct Endpoint {
+    /// `HEAD` is answered wherever `GET` is.
+    pub method: Method,
+    /// The canonical path, with `{name}` for a variable segment. One slash more or less at its end
+    /// makes no difference (contract 1.3).
+    pub path: &'static str,
+    /// The operation's id in the OpenAPI document.
+    pub(super) name: &'static str,
+    /// The group in the OpenAPI document.
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    /// Details, if the summary does not say it all.
+    pub(super) description: &'static str,
+    /// Who may call, what the request holds, and the function that answers.
+    pub(super) handler: Handler,
+    /// Headers and cookies that it reads beside its inputs and the credentials.
+    pub(super) headers: &'static [&'static Declaration],
+    /// The answers of its own; those that follow from access and inputs are added.
+    pub(super) answers: &'static [Answer],
+    pub(super) cache: CachePolicy,
+    pub(super) on_timeout: OnTimeout,
+    pub(super) listener: Listener,
+}
+
+/// A path whose answers all have a cache policy: those of its endpoints, and errors on any other
+/// path below it.
+pub(super) struct Subtree {
+    pub path: &'static str,
+    pub cache: CachePolicy,
+}
+
+/// What caches may keep of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CachePolicy {
+    /// Nothing is said about it.
+    Unspecified,
+    /// RFC 9111: no cache may store a successful answer.
+    NoStore,
+    /// It may be stored, and is asked about before each use.
+    Revalidate,
+    /// The same for the caller's own cache alone: the answer depends on the credentials.
+    RevalidatePrivate,
+    /// Every form of "do not store" that a browser or a proxy has ever known, on errors too
+    /// (contract section 5).
+    NeverStore,
+}
+
+/// What a client reads when its request takes too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnTimeout {
+    /// 503: the request can be repeated.
+    Unavailable,
+    /// 409: a repeat might do it twice. A request with the header `unless` can be repeated.
+    OutcomeUnknown { unless: &'static str },
+}
+
+/// Which listener serves an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listener {
+    Public,
+    /// `METRICS_ADDR` if it is set, else the public one.
+    Metrics,
+}
+
+/// A documented answer.
+pub(super) struct Answer {
+    pub status: u16,
+    pub description: &'static str,
+    pub content: Content,
+    /// Names and descriptions of headers that only this answer has.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+/// The body of a documented answer.
+pub(super) enum Content {
+    Empty,
+    /// JSON of one of these types.
+    Json(&'static [BodySchema]),
+    /// Any JSON object.
+    AnyJson,
+    /// Text of this media type.
+    Text(&'static str),
+    /// Bytes of any media type.
+    Bytes,
+}
+
+/// The schema of a type.
+pub(super) struct BodySchema {
+    pub name: fn() -> Cow<'static, str>,
+    pub schema: fn() -> RefOr<Schema>,
+    /// Adds the schemas that it refers to.
+    pub nested: fn(&mut Vec<(String, RefOr<Schema>)>),
+}
+
+impl BodySchema {
+    pub const fn of<T: ToSchema>() -> Self {
+        Self {
+            name: T::name,
+            schema: T::schema,
+            nested: T::schemas,
+        }
+    }
+}
+
+impl Answer {
+    pub const fn new(status: u16, description: &'static str, content: Content) -> Self {
+        Self {
+            status,
+            description,
+            content,
+            headers: &[],
+        }
+    }
+}
+
+/// One request as its handler sees it. `C` is `()` where nobody has to say who they are.
+pub(super) struct Call<C = Caller> {
+    pub context: ApiContext,
+    pub head: Arc<Head>,
+    pub caller: C,
+}
+
+/// The validated inputs of a request.
+pub(super) struct Inputs<P = (), Q = (), B = ()> {
+    pub path: P,
+    pub query: Q,
+    pub body: B,
+}
+
+/// The inputs of a request before they are validated. The query is in its head.
+pub(super) struct RawInputs {
+    /// The variable segment of the path: its name, and its value, decoded.
+    pub segment: Option<(&'static str, String)>,
+    /// `None` when it is empty or not read.
+    pub body: Option<Value>,
+}
+
+type Answered = BoxFuture<'static, Result<Reply, ApiError>>;
+
+/// The function that answers, and what its signature says.
+pub(super) struct Handler {
+    pub run: Run,
+    pub inputs: InputDeclarations,
+}
+
+/// Who may call.
+pub(super) enum Run {
+    /// Anyone.
+    Open(fn(Call<()>, RawInputs) -> Answered),
+    /// Whoever has a refresh token, which the handler checks. It is a cookie.
+    RefreshCookie(fn(Call<()>, RawInputs) -> Answered),
+    /// Callers with one of these credentials.
+    Restricted(Access, fn(Call, RawInputs) -> Answered),
+}
+
+/// What a handler reads of a request.
+pub(super) struct InputDeclarations {
+    pub path: Option<&'static Declaration>,
+    pub query: Option<&'static Declaration>,
+    pub body: Option<&'static Declaration>,
+}
+
+impl InputDeclarations {
+    /// Those of a handler's signature.
+    pub const fn of<C, P: Input, Q: Input, B: Input, F>(
+        _: fn(Call<C>, Inputs<P, Q, B>) -> F,
+    ) -> Self {
+        Self {
+            path: P::DECLARATION,
+            query: Q::DECLARATION,
+            body: B::DECLARATION,
+        }
+    }
+}
+
+/// Validates path, query and body together, then calls the handler.
+pub(super) fn run<C, P, Q, B, F>(
+    call: Call<C>,
+    raw: &RawInputs,
+    handler: fn(Call<C>, Inputs<P, Q, B>) -> F,
+) -> Answered
+where
+    P: Input,
+    Q: Input,
+    B: Input,
+    F: Future<Output = Result<Reply, ApiError>> + Send + 'static,
+{
+    let segment = raw
+        .segment
+        .as_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let read = read(&Sources {
+        path: segment.as_slice(),
+        query: call.head.query(),
+        body: raw.body.as_ref(),
+    });
+    match read {
+        Ok((path, query, body)) => handler(call, Inputs { path, query, body }).boxed(),
+        Err(errors) => ready(Err(errors.into())).boxed(),
+    }
+}
+
+/// A [`Handler`]: who may call, and the function. `Open`, `RefreshCookie`, or a variant of
+/// [`Access`].
+macro_rules! handler {
+    (Open, $function:path) => {
+        $crate::api::endpoint::handler!(@ $function, Run::Open(|call, raw| {
+            $crate::api::endpoint::run(call, &raw, $function)
+        }))
+    };
+    (RefreshCookie, $function:path) => {
+        $crate::api::endpoint::handler!(@ $function, Run::RefreshCookie(|call, raw| {
+            $crate::api::endpoint::run(call, &raw, $function)
+        }))
+    };
+    (@ $function:path, Run::$run:ident($($arguments:tt)*)) => {
+        $crate::api::endpoint::Handler {
+            run: $crate::api::endpoint::Run::$run($($arguments)*),
+            inputs: $crate::api::endpoint::InputDeclarations::of($function),
+        }
+    };
+    ($access:ident, $function:path) => {
+        $crate::api::endpoint::handler!(@ $function, Run::Restricted(
+            $crate::api::auth::Access::$access,
+            |call, raw| $crate::api::endpoint::run(call, &raw, $function)
+        ))
+    };
+}
+
+pub(super) use handler;

@@ -1,0 +1,103 @@
+//! A request without its body.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use percent_encoding::percent_decode_str;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A request without its body.
+#[derive(Debug)]
+pub(super) struct Head {
+    parts: Parts,
+    /// The client's address, as far as the network and trusted proxies tell.
+    pub client: IpAddr,
+    request_id: HeaderValue,
+}
+
+impl Head {
+    pub fn new(parts: Parts, client: IpAddr, ids: &RequestIds) -> Self {
+        Self {
+            request_id: ids.id_of(&parts.headers),
+            client,
+            parts,
+        }
+    }
+
+    /// The method as sent, `HEAD` included.
+    pub fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// The path as sent.
+    pub fn path(&self) -> &str {
+        self.parts.uri.path()
+    }
+
+    /// The query as sent, without its question mark.
+    pub fn query(&self) -> &str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
+    }
+
+    /// The value of `X-Request-ID`.
+    pub fn request_id(&self) -> &str {
+        // Ids are ASCII, whether made here or checked by `is_sane_id`.
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The same as a header's value.
+    pub fn request_id_header(&self) -> HeaderValue {
+        self.request_id.clone()
+    }
+}
+
+/// A segment of a path, decoded.
+pub(super) fn decode(segment: &str) -> Cow<'_, str> {
+    percent_decode_str(segment).decode_utf8_lossy()
+}
+
+/// Makes request ids: a random number for the process, and a count.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    process: u32,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub fn new() -> Self {
+        Self {
+            // Without randomness ids of two processes may coincide; nothing depends on them.
+            process: getrandom::u32().unwrap_or(0),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    /// The client's own id if it is fit for a log, else a new one.
+    fn id_of(&self, headers: &HeaderMap) -> HeaderValue {
+        match headers.get(X_REQUEST_ID) {
+            Some(id) if is_sane_id(id.as_bytes()) => id.clone(),
+            _ => {
+                let number = self.next.fetch_add(1, Ordering::Relaxed);
+                let id = format!("{:08x}-{number:08x}", self.process);
+                // Hexadecimal digits and a dash, so this cannot fail.
+                HeaderValue::from_maybe_shared(bytes::Bytes::from(id))
+                    .unwrap_or(HeaderValue::from_static("-"))
+            }
+        }
+    }
+}
+
+fn is_sane_id(id: &[u8]) -> bool {
+    (1..=128).contains(&id.len())
+        && id
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+}

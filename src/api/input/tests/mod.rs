@@ -1,0 +1,6 @@
+//! Tests of all declarations.
+
+mod codes;
+mod requests;
+mod schema;
+mod support;

@@ -1,0 +1,312 @@
+//! The way of a request, from its head to its response.
+//!
+//! [`App::receive`] makes the request's head, a warp filter hands head and body to
+//! [`App::answer`], and [`App::process`] has the steps in their order. `render` turns the
+//! outcome into the response.
+
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use http::{HeaderMap, Request, StatusCode};
+use prometheus::IntGauge;
+use tokio::sync::oneshot;
+use tracing::Instrument as _;
+use warp::reply::Response;
+use warp::{Filter, Rejection};
+
+use super::allowance::Allowance;
+use super::auth::CallerKind;
+use super::context::ApiContext;
+use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
+use super::error::ApiError;
+use super::head::{Head, RequestIds};
+use super::input::parse_json;
+use super::render::{Outcome, render};
+use super::reply::Reply;
+use super::router::{Found, Router};
+
+/// A handler may run this much longer than its client waits, so that a unit of work ends by itself
+/// rather than in the middle.
+const HANDLER_GRACE: Duration = Duration::from_secs(10);
+
+/// The application of one listener. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct App(Arc<Shared>);
+
+struct Shared {
+    context: ApiContext,
+    router: Router,
+    request_ids: RequestIds,
+}
+
+/// What is known about a request so far, for its response if the rest fails.
+#[derive(Default)]
+struct Progress {
+    caller: OnceLock<CallerKind>,
+    allowance: OnceLock<Allowance>,
+    handler_started: AtomicBool,
+}
+
+impl App {
+    pub fn new(context: ApiContext, router: Router) -> Self {
+        Self(Arc::new(Shared {
+            context,
+            router,
+            request_ids: RequestIds::new(),
+        }))
+    }
+
+    /// The number of open client connections.
+    pub fn connections(&self) -> &IntGauge {
+        &self.0.context.metrics.connections
+    }
+
+    /// Moves everything but the body into a [`Head`], which the filter finds again.
+    pub fn receive<B>(&self, peer: IpAddr, request: Request<B>) -> Request<B> {
+        let (parts, body) = request.into_parts();
+        let client = self.0.context.limits.client_address(peer, &parts.headers);
+        let head = Arc::new(Head::new(parts, client, &self.0.request_ids));
+        let mut request = Request::new(body);
+        request.extensions_mut().insert(head);
+        request
+    }
+
+    /// The one warp filter: every request goes to the table of endpoints.
+    pub fn filter(&self) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
+        let app = self.clone();
+        warp::ext::get::<Arc<Head>>()
+            .and(warp::body::stream())
+            .then(move |head, body| app.clone().answer(head, body))
+    }
+
+    /// Answers one request. The work is a task of its own: a client that hangs up does not stop it
+    /// in the middle.
+    async fn answer<S, B>(self, head: Arc<Head>, body: S) -> Response
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
+        B: Buf,
+    {
+        let (sender, response) = oneshot::channel();
+        tokio::spawn(async move { self.work(head, body, sender).await });
+        response.await.unwrap_or_else(|_| {
+            // The runtime stops and drops its tasks.
+            let mut response = Response::default();
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        })
+    }
+
+    /// Answers within `REQUEST_TIMEOUT_SECONDS`. Work that takes longer goes on for a while.
+    async fn work<S, B>(self, head: Arc<Head>, body: S, client: oneshot::Sender<Response>)
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf,
+    {
+        let context = &self.0.context;
+        let started = Instant::now();
+        let _in_flight = InFlight::new(&context.metrics.in_flight);
+        let found = self.0.router.find(head.method(), head.path());
+        let progress = Progress::default();
+        // A span of the level error: it is there whatever LOG_LEVEL is.
+        let span = tracing::error_span!("request", request_id = head.request_id());
+        let work = self
+            .process(&head, &found, body, &progress)
+            .instrument(span);
+        let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
+        let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;
+        let is_late = in_time.is_err();
+        let result = match in_time {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(ApiError::panicked(&*panic)),
+            Err(_) => Err(timed_out(&found, &head, &progress)),
+        };
+        let outcome = Outcome {
+            result,
+            caller: progress.caller.get().copied(),
+            allowance: progress.allowance.get().copied(),
+            duration: started.elapsed(),
+        };
+        // A client that hung up needs no response.
+        let _ = client.send(render(context, &head, &found, outcome));
+        if is_late && tokio::time::timeout(HANDLER_GRACE, work).await.is_err() {
+            tracing::warn!(
+                request_id = head.request_id(),
+                "the work of a request that timed out did not end and was stopped"
+            );
+        }
+    }
+
+    /// The steps of a request.
+    async fn process<S, B>(
+        &self,
+        head: &Arc<Head>,
+        found: &Found,
+        body: S,
+        progress: &Progress,
+    ) -> Result<Reply, ApiError>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf,
+    {
+        let context = &self.0.context;
+        if let Some(reply) = context.cors.preflight(head.method(), head.headers()) {
+            return Ok(reply);
+        }
+        let result = self.call_endpoint(head, found, body, progress).await;
+        if result.as_ref().is_err_and(ApiError::is_wrong_credentials) {
+            let now = context.clock.now();
+            context.limits.count_failure(head.client, now).await?;
+        }
+        result
+    }
+
+    async fn call_endpoint<S, B>(
+        &self,
+        head: &Arc<Head>,
+        found: &Found,
+        body: S,
+        progress: &Progress,
+    ) -> Result<Reply, ApiError>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf,
+    {
+        let context = &self.0.context;
+        let endpoint = found.endpoint()?;
+        match endpoint.handler.run {
+            Run::Open(run) | Run::RefreshCookie(run) => {
+                let inputs = self.read_inputs(endpoint, head, found, body).await?;
+                progress.handler_started.store(true, Ordering::Relaxed);
+                run(self.call(head, ()), inputs).await
+            }
+            Run::Restricted(access, run) => {
+                let now = context.clock.now();
+                let caller = context
+                    .auth
+                    .identify(access, head.headers(), &context.store, now)
+                    .await?;
+                let _ = progress.caller.set(caller.kind);
+                if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {
+                    let _ = progress.allowance.set(allowance);
+                }
+                let inputs = self.read_inputs(endpoint, head, found, body).await?;
+                progress.handler_started.store(true, Ordering::Relaxed);
+                run(self.call(head, caller), inputs).await
+            }
+        }
+    }
+
+    fn call<C>(&self, head: &Arc<Head>, caller: C) -> Call<C> {
+        Call {
+            context: self.0.context.clone(),
+            head: head.clone(),
+            caller,
+        }
+    }
+
+    /// The variable segment of the path, and the body if the endpoint has one.
+    async fn read_inputs<S, B>(
+        &self,
+        endpoint: &Endpoint,
+        head: &Head,
+        found: &Found,
+        body: S,
+    ) -> Result<RawInputs, ApiError>
+    where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf,
+    {
+        let body = match endpoint.handler.inputs.body {
+            None => None,
+            Some(_) => {
+                let context = &self.0.context;
+                let limit = context.max_body_bytes;
+                let time_limit = context.request_timeout / 2;
+                let bytes = read_body(head.headers(), body, limit, time_limit).await?;
+                parse_json(head.headers(), &bytes)?
+            }
+        };
+        Ok(RawInputs {
+            segment: found.segment.clone(),
+            body,
+        })
+    }
+}
+
+/// The error for a client whose request takes too long.
+fn timed_out(found: &Found, head: &Head, progress: &Progress) -> ApiError {
+    match found.endpoint.as_ref().map(|endpoint| &endpoint.on_timeout) {
+        Ok(OnTimeout::OutcomeUnknown { unless })
+            if progress.handler_started.load(Ordering::Relaxed)
+                && !head.headers().contains_key(*unless) =>
+        {
+            ApiError::OutcomeUnknown(None)
+        }
+        _ => ApiError::TimedOut,
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+async fn read_body<S, B>(
+    headers: &HeaderMap,
+    body: S,
+    limit: usize,
+    time_limit: Duration,
+) -> Result<Bytes, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let announced = headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit as u64) {
+        return Err(ApiError::BodyTooLarge { limit });
+    }
+    tokio::time::timeout(time_limit, collect(body, limit))
+        .await
+        .unwrap_or(Err(ApiError::BodyTimedOut))
+}
+
+async fn collect<S, B>(body: S, limit: usize) -> Result<Bytes, ApiError>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let mut body = pin!(body);
+    let mut read = BytesMut::new();
+    while let Some(chunk) = body.next().await {
+        let mut chunk = chunk.map_err(|error| ApiError::BodyIncomplete(error.into()))?;
+        if read.len() + chunk.remaining() > limit {
+            return Err(ApiError::BodyTooLarge { limit });
+        }
+        read.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
+    }
+    Ok(read.freeze())
+}
+
+/// Counts a request for as long as its work goes on.
+struct InFlight(IntGauge);
+
+impl InFlight {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests;
