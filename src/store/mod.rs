@@ -27,7 +27,6 @@ mod dialect;
 mod engine;
 mod error;
 mod idempotency;
-mod key_cipher;
 mod last_outcome;
 pub mod messages;
 pub mod migrate;
@@ -51,7 +50,6 @@ pub(crate) use connect_fault::ConnectFault;
 pub use database::Store;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
-pub(crate) use key_cipher::{CipherKeyError, KeyCipher, UndecipherableError};
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub(crate) use probe::{

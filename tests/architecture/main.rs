@@ -26,13 +26,6 @@ const CIRCLES_TO_CUT: &[&[&str]] = &[
         "api::request",
     ],
     &["cli", "cli::completions", "cli::man"],
-    &[
-        "cli::migrate",
-        "cli::migrate::check",
-        "cli::migrate::down",
-        "cli::migrate::repair",
-        "cli::migrate::up",
-    ],
     &["diagnostics::config", "diagnostics::config::secrets"],
     &[
         "diagnostics::database",
@@ -41,24 +34,7 @@ const CIRCLES_TO_CUT: &[&[&str]] = &[
         "diagnostics::database::pooler",
         "diagnostics::database::server",
     ],
-    &["jobs", "jobs::outbox", "jobs::reminders"],
-    &[
-        "services::auth_server",
-        "services::auth_server::breaker",
-        "services::auth_server::client",
-        "services::auth_server::keys",
-        "services::auth_server::sessions",
-    ],
     &["store::error", "store::messages", "store::messages::table"],
-    &[
-        "store::migrate",
-        "store::migrate::catalog",
-        "store::migrate::connection",
-        "store::migrate::error",
-        "store::migrate::history",
-        "store::migrate::lock",
-        "store::migrate::pooler",
-    ],
     &["store::probe", "store::server"],
 ];
 
