@@ -1,9 +1,7 @@
-//! todoctl: a todo API daemon and the toolkit that runs it.
+//! A todo API daemon and the toolkit that runs it, in one binary.
 //!
-//! Who may know whom: `main -> cli -> {api, jobs, diagnostics} -> {store,
-//! services} -> {config, domain, clock}`. `api` and `diagnostics` never import each other,
-//! [`store`] knows neither warp nor clap, [`domain`] knows nobody. See
-//! `docs/architecture.md` for the reasons.
+//! Allowed dependencies between the modules: `main -> cli -> {api, jobs, diagnostics} ->
+//! {store, services} -> {config, domain, clock}`. `docs/architecture.md` gives the reasons.
 
 pub mod api;
 pub mod cli;
@@ -20,8 +18,8 @@ pub mod telemetry;
 #[doc(hidden)]
 pub use api::fuzzing;
 
-/// The commit this was built from, seven digits; empty where it is not known.
+/// The commit of the build, seven digits; empty if it is unknown.
 pub const COMMIT: &str = env!("TODOCTL_BUILT_FROM");
 
-/// `0.1.0 (1a2b3c4)`, or the number alone where the commit is not known.
+/// `0.1.0 (1a2b3c4)`, or `0.1.0` if the commit is unknown.
 pub const VERSION: &str = env!("TODOCTL_VERSION");

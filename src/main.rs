@@ -1,16 +1,15 @@
-//! Parses the command line, runs the command, renders its error.
+//! The `todoctl` binary.
 
 use std::process::ExitCode;
 
-use todoctl::cli::{self, output, usage};
+use todoctl::cli;
 
-/// What scripts can rely on: 0 yes, 1 a negative answer, 2 it could not be done.
+/// Exit codes: 0 success, 1 check failed or declined, 2 error.
 fn main() -> ExitCode {
-    let parsed = usage::parse().map_err(Into::into);
-    match parsed.and_then(|cli| cli::run(&cli)) {
+    match cli::main() {
         Ok(code) => code,
         Err(error) => {
-            output::error(&error);
+            cli::report_error(&error);
             ExitCode::from(2)
         }
     }

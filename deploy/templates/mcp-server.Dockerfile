@@ -1,5 +1,5 @@
 # For the MCP server's repository, as its Dockerfile: Python, a package `server` that listens
-# on PORT. Only the agent reaches it: no port of the machine leads there.
+# on PORT. Only the agent can connect to it: no port is published.
 FROM python:3.12-slim-bookworm
 WORKDIR /app
 COPY requirements.txt ./

@@ -18,7 +18,8 @@ readonly live_lib
 live_say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 live_build() {
-    (cd "$live_lib" && cargo build --locked --quiet)
+    # `--examples`: with the features that the tests have compiled everything with.
+    (cd "$live_lib" && cargo build --locked --quiet --bins --examples)
     LIVE_TODOCTL=$("$live_lib/target-dir")/debug/todoctl
     readonly LIVE_TODOCTL
 }

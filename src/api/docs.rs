@@ -22,7 +22,7 @@ const JAVASCRIPT: HeaderValue = HeaderValue::from_static("text/javascript; chars
 const PAGE: &str = include_str!("docs/index.html");
 const START: &str = include_str!("docs/start.js");
 
-pub(super) async fn page(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
+pub(super) async fn docs_page(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     Ok(file(HTML, PAGE.as_bytes()))
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn redoc(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     Ok(reply.with_header(LOCATION, HeaderValue::from_static("/docs")))
 }
 
-pub(super) async fn asset(_: Call<()>, inputs: Inputs<AssetPath>) -> Result<Reply, ApiError> {
+pub(super) async fn docs_asset(_: Call<()>, inputs: Inputs<AssetPath>) -> Result<Reply, ApiError> {
     let name = inputs.path.asset.0;
     if name == "start.js" {
         return Ok(file(JAVASCRIPT, START.as_bytes()));

@@ -25,22 +25,30 @@ pub struct Endpoint {
     /// The canonical path, with `{name}` for a variable segment. One slash more or less at its end
     /// makes no difference (contract 1.3).
     pub path: &'static str,
-    /// The operation's id in the OpenAPI document.
-    pub(super) name: &'static str,
     /// The group in the OpenAPI document.
-    pub(super) tag: &'static str,
-    pub(super) summary: &'static str,
-    /// Details, if the summary does not say it all.
-    pub(super) description: &'static str,
+    pub(super) tag: &'static Tag,
+    /// A summary, and after an empty line details if there are any.
+    pub(super) doc: &'static str,
     /// Who may call, what the request holds, and the function that answers.
     pub(super) handler: Handler,
-    /// Headers and cookies that it reads beside its inputs and the credentials.
-    pub(super) headers: &'static [&'static Declaration],
     /// The answers of its own; those that follow from access and inputs are added.
     pub(super) answers: &'static [Answer],
-    pub(super) cache: CachePolicy,
-    pub(super) on_timeout: OnTimeout,
-    pub(super) listener: Listener,
+    pub(super) options: Options,
+}
+
+/// What few endpoints need.
+pub(super) struct Options {
+    /// Headers and cookies that it reads beside its inputs and the credentials.
+    pub headers: &'static [&'static Declaration],
+    pub cache: CachePolicy,
+    pub on_timeout: OnTimeout,
+    pub listener: Listener,
+}
+
+/// A group of endpoints in the OpenAPI document.
+pub(super) struct Tag {
+    pub name: &'static str,
+    pub description: &'static str,
 }
 
 /// A path whose answers all have a cache policy: those of its endpoints, and errors on any other
@@ -160,8 +168,19 @@ type Answered = BoxFuture<'static, Result<Reply, ApiError>>;
 
 /// The function that answers, and what its signature says.
 pub(super) struct Handler {
+    /// The path of the function in the source.
+    pub function: &'static str,
     pub run: Run,
     pub inputs: InputDeclarations,
+}
+
+impl Handler {
+    /// The function's name, which is the operation's id in the OpenAPI document.
+    pub fn name(&self) -> &'static str {
+        self.function
+            .rsplit_once("::")
+            .map_or(self.function, |(_, name)| name)
+    }
 }
 
 /// Who may call.
@@ -236,6 +255,7 @@ macro_rules! handler {
     };
     (@ $function:path, Run::$run:ident($($arguments:tt)*)) => {
         $crate::api::endpoint::Handler {
+            function: stringify!($function),
             run: $crate::api::endpoint::Run::$run($($arguments)*),
             inputs: $crate::api::endpoint::InputDeclarations::of($function),
         }

@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFo
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::tag::TagBuilder;
+use utoipa::openapi::tag::{Tag, TagBuilder};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder,
     PathItem, Ref, RefOr, ResponsesBuilder, Schema,
@@ -25,15 +25,6 @@ Every response has an X-Request-ID: the request's own if that is 1 to 128 letter
 `-_.:/+=`. HEAD is answered wherever GET is. Other methods of a path are answered with 405; \
 `Allow` lists the methods of the path. A slash at the end of a path makes no difference.";
 
-const TAGS: [(&str, &str); 6] = [
-    ("tasks", "A user's tasks"),
-    ("keys", "A user's key for an AI provider"),
-    ("sessions", "Refresh tokens of the sign-in service"),
-    ("notifications", "Reminders about tasks"),
-    ("operations", "Probes and metrics"),
-    ("documentation", "This description, for programs and people"),
-];
-
 const PLAIN: BodySchema = BodySchema::of::<PlainError>();
 const CODED: BodySchema = BodySchema::of::<CodedError>();
 const ENVELOPE: BodySchema = BodySchema::of::<ErrorEnvelope>();
@@ -45,12 +36,19 @@ pub(super) fn document(endpoints: &[Endpoint]) -> OpenApi {
         let item = PathItem::new(http_method(endpoint), operation(endpoint));
         paths = paths.path(endpoint.path, item);
     }
-    let tags = TAGS.map(|(name, description)| {
-        TagBuilder::new()
-            .name(name)
-            .description(Some(description))
-            .build()
-    });
+    let mut tags: Vec<Tag> = Vec::new();
+    for endpoint in endpoints {
+        let tag = endpoint.tag;
+        if tags.iter().all(|known| known.name != tag.name) {
+            let description = Some(tag.description);
+            tags.push(
+                TagBuilder::new()
+                    .name(tag.name)
+                    .description(description)
+                    .build(),
+            );
+        }
+    }
     let license = LicenseBuilder::new()
         .name(env!("CARGO_PKG_LICENSE"))
         .identifier(Some(env!("CARGO_PKG_LICENSE")))
@@ -82,15 +80,17 @@ fn http_method(endpoint: &Endpoint) -> HttpMethod {
 
 fn operation(endpoint: &Endpoint) -> Operation {
     let inputs = &endpoint.handler.inputs;
+    let (summary, details) = match endpoint.doc.split_once("\n\n") {
+        Some((summary, details)) => (summary, Some(details)),
+        None => (endpoint.doc, None),
+    };
     let mut operation = OperationBuilder::new()
-        .operation_id(Some(endpoint.name))
-        .tag(endpoint.tag)
-        .summary(Some(endpoint.summary));
-    if !endpoint.description.is_empty() {
-        operation = operation.description(Some(endpoint.description));
-    }
+        .operation_id(Some(endpoint.handler.name()))
+        .tag(endpoint.tag.name)
+        .summary(Some(summary))
+        .description(details);
     let declared = [inputs.path, inputs.query].into_iter().flatten();
-    for declaration in declared.chain(endpoint.headers.iter().copied()) {
+    for declaration in declared.chain(endpoint.options.headers.iter().copied()) {
         for parameter in declaration.parameters() {
             operation = operation.parameter(parameter);
         }
@@ -198,7 +198,7 @@ fn response(endpoint: &Endpoint, answer: &Answer) -> Response {
     }
     response = response.header("X-Request-ID", text("The request's id in the log"));
     if answer.status < 400 {
-        for (name, value) in endpoint.cache.headers() {
+        for (name, value) in endpoint.options.cache.headers() {
             let value = value.to_str().unwrap_or_default();
             // Every response depends on the origin too.
             let value = if name == http::header::VARY {
@@ -208,7 +208,7 @@ fn response(endpoint: &Endpoint, answer: &Answer) -> Response {
             };
             response = response.header(title_case(name.as_str()), text(&value));
         }
-        if endpoint.cache == CachePolicy::RevalidatePrivate {
+        if endpoint.options.cache == CachePolicy::RevalidatePrivate {
             response = response.header("ETag", text("A strong tag of the body"));
         }
     }

@@ -241,10 +241,14 @@ impl App {
 
 /// The error for a client whose request takes too long.
 fn timed_out(found: &Found, head: &Head, progress: &Progress) -> ApiError {
-    match found.endpoint.as_ref().map(|endpoint| &endpoint.on_timeout) {
+    match found
+        .endpoint
+        .as_ref()
+        .map(|endpoint| endpoint.options.on_timeout)
+    {
         Ok(OnTimeout::OutcomeUnknown { unless })
             if progress.handler_started.load(Ordering::Relaxed)
-                && !head.headers().contains_key(*unless) =>
+                && !head.headers().contains_key(unless) =>
         {
             ApiError::OutcomeUnknown(None)
         }

@@ -109,7 +109,7 @@ pub(super) fn render(
     if error.is_none()
         && let Ok(endpoint) = found.endpoint
     {
-        add(headers, endpoint.cache.headers());
+        add(headers, endpoint.options.cache.headers());
     }
     add(headers, found.cache.headers());
     for (name, value) in &SECURITY_HEADERS {

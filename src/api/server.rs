@@ -99,7 +99,7 @@ impl Server {
     pub fn bind(config: &Config, context: ApiContext) -> Result<Self, ServeError> {
         let metrics_addr = config.telemetry.metrics_addr;
         let app = |serves: &dyn Fn(Listener) -> bool| {
-            let endpoints = ENDPOINTS.iter().filter(|one| serves(one.listener));
+            let endpoints = ENDPOINTS.iter().filter(|one| serves(one.options.listener));
             let router = Router::new(endpoints, SUBTREES)?;
             Ok::<_, RouteError>(App::new(context.clone(), router))
         };

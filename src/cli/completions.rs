@@ -1,4 +1,4 @@
-//! `todoctl completions`: what a shell needs to complete a command line.
+//! `todoctl completions`: completion scripts for shells.
 
 use std::process::ExitCode;
 
@@ -8,21 +8,19 @@ use clap_complete::Shell;
 
 use super::{Cli, output};
 
-/// For which shell.
 #[derive(Debug, clap::Args)]
-pub struct Options {
-    /// The shell that will read it.
+pub(super) struct Options {
+    /// The shell to complete for.
     #[arg(value_enum)]
-    pub shell: Shell,
+    shell: Shell,
 }
 
-/// Prints the script.
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut command = Cli::command();
     let mut script = Vec::new();
     clap_complete::generate(options.shell, &mut command, "todoctl", &mut script);
     let script = String::from_utf8(script).context("the script is not UTF-8")?;
-    output::data(script.trim_end());
+    output::data(script.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -31,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shell_learns_every_command() {
+    fn every_script_contains_every_command() {
         for shell in [
             Shell::Bash,
             Shell::Elvish,
@@ -44,7 +42,7 @@ mod tests {
             let script = String::from_utf8(script).unwrap();
             for command in Cli::command().get_subcommands() {
                 let name = command.get_name();
-                assert!(script.contains(name), "{shell} does not know {name}");
+                assert!(script.contains(name), "{shell}: {name} is missing");
             }
         }
     }

@@ -1,43 +1,50 @@
-//! `todoctl config`: what is configured, and whether it is whole.
+//! `todoctl config`: shows and checks the configuration.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::{Entry, inventory};
-use crate::diagnostics::{Report, config};
+use crate::config::{Audit, Entry, env_example, inventory};
+use crate::diagnostics;
 
 use super::context::Context;
-use super::output::{self, Format};
+use super::output::{self, Format, report};
 
-/// Looks at the configuration; changes nothing.
+/// Shows and checks the configuration; changes nothing.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Print every variable's effective value and where it comes from.
+    /// Print the effective value of every variable and where it comes from.
     #[command(after_help = "\
 Examples:
   todoctl config show                 a table
   todoctl config show --format env    NAME=value lines; secrets are comments
-  todoctl config show --format json | jq -r '.variables[] | select(.secret) | .value'
+  todoctl config show --format json | jq -r '.variables[] | select(.secret)'
 
-A secret is shown as its length and a fingerprint, the first 16 bits of a hash: two
-services have the same secret if the fingerprints are the same. That gives nothing of a
-random secret away. A guessable one could be confirmed by it, so weak secrets have none.")]
+A secret is shown as its length and a fingerprint, the first 16 bits of a hash.
+Two services have the same secret if the fingerprints are equal. A fingerprint
+reveals nothing about a random secret. It could confirm a guess of a weak one,
+so weak secrets are shown without.")]
     Show(ShowOptions),
-    /// List everything that is wrong or unwise.
+    /// Check the configuration: errors, weak secrets, misspelt names.
     #[command(after_help = "\
 Examples:
   todoctl config check
   todoctl --env-file production.env config check --strict
 
-Exit codes: 0 nothing is wrong, 1 something is, 2 it could not look.")]
+Exit codes: 0 no check failed, 1 a check failed, 2 error.")]
     Check(CheckOptions),
+    /// Print an example .env file with every variable.
+    #[command(after_help = "\
+Example:
+  todoctl config example > .env && todoctl gen-secrets --write .env")]
+    Example,
 }
 
-/// How `config show` answers.
+/// Options of `config show`.
 #[derive(Debug, clap::Args)]
 pub struct ShowOptions {
-    /// How the values are printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: ShowFormat,
 }
@@ -45,27 +52,33 @@ pub struct ShowOptions {
 /// How values are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ShowFormat {
-    /// For people.
+    /// A table.
     #[default]
     Table,
-    /// Lines of NAME=value, as in a .env file.
+    /// NAME=value lines, as in a .env file.
     Env,
-    /// For programs; the names in it are stable.
+    /// JSON with a stable schema.
     Json,
 }
 
-/// How `config check` answers.
+/// Options of `config check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
-    /// End with 1 also when something is worth a look.
+    /// Exit with 1 on warnings too.
     #[arg(long)]
     pub strict: bool,
-    /// How the report is printed.
+    /// Print every check, also those that passed.
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
 
-/// What is printed as JSON; the names are stable.
+/// These checks only read files.
+const BUDGET: Duration = Duration::from_secs(10);
+
+/// The JSON document of `config show`. Its schema is stable.
 #[derive(Debug, Serialize)]
 struct Variables {
     schema: u32,
@@ -73,10 +86,14 @@ struct Variables {
 }
 
 /// Runs the command.
-pub fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Show(options) => show(options, context),
-        Command::Check(options) => check(options, context),
+        Command::Check(options) => check(options, context).await,
+        Command::Example => {
+            output::data(env_example().trim_end())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
@@ -84,7 +101,7 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(error) = context.broken() {
         return Err(error.clone().into());
     }
-    let entries = inventory(context.source());
+    let entries = inventory(context.source(), &Audit::of(context.source()));
     match options.format {
         ShowFormat::Table => {
             let rows = entries.into_iter().map(|entry| {
@@ -94,11 +111,11 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
                     entry.source.to_owned(),
                 ]
             });
-            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect());
+            output::table(&["VARIABLE", "VALUE", "SOURCE"], rows.collect())?;
         }
         ShowFormat::Env => {
             let lines: Vec<String> = entries.iter().map(line).collect();
-            output::data(&lines.join("\n"));
+            output::data(&lines.join("\n"))?;
         }
         ShowFormat::Json => output::json(&Variables {
             schema: 1,
@@ -108,7 +125,8 @@ fn show(options: &ShowOptions, context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is not the value itself is a comment, so that nobody takes it for one.
+/// A line of a `.env` file. A description of a value is a comment, so that it is not taken for
+/// the value.
 fn line(entry: &Entry) -> String {
     match &entry.value {
         None => format!("#{}=", entry.name),
@@ -122,8 +140,15 @@ fn line(entry: &Entry) -> String {
     }
 }
 
-fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let report = Report::new(config::checks(context.source(), context.broken()));
-    output::report(&report, options.format)?;
+async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let checks = diagnostics::Context::new(diagnostics::Request {
+        source: context.source().clone(),
+        broken: context.broken().cloned(),
+        clock: context.clock(),
+        replicas: 1,
+        file_must_exist: false,
+    });
+    let report = diagnostics::run(&checks, &["config"], BUDGET, |_| ()).await;
+    report::print(&report, options.format, options.verbose)?;
     Ok(ExitCode::from(report.exit_code(options.strict)))
 }

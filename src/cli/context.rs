@@ -1,4 +1,4 @@
-//! What a command is run with: the configuration's source, read once.
+//! What a command runs with: the configuration's source, read once.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::store::Store;
 use super::hint::Hint;
 use super::output;
 
-/// Loads just as much of the configuration as a command asks for.
+/// Loads as much of the configuration as a command needs.
 #[derive(Debug)]
 pub struct Context {
     source: Source,
@@ -30,7 +30,7 @@ impl Context {
         })
     }
 
-    /// The same for commands that look for faults: a bad file is one of them.
+    /// The same for diagnostics, which report a bad file beside everything else.
     #[must_use]
     pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
         let (source, broken) = Source::load_what_can_be_read(env_file);
@@ -41,47 +41,36 @@ impl Context {
         }
     }
 
-    /// Names and values, before anything is made of them.
+    /// Names and values as they are set.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// What is wrong with the `.env` file, where that does not end the command.
+    /// What is wrong with the `.env` file, where that does not stop the command.
     #[must_use]
     pub fn broken(&self) -> Option<&ConfigError> {
         self.broken.as_ref()
     }
 
-    /// The clock that everything of this process reads.
+    /// The clock of this process.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock.clone()
     }
 
-    /// All of it, for the daemon; missing secrets are made where the store is SQLite.
+    /// Everything, for the daemon; with SQLite, missing secrets are generated.
     pub fn config(&self) -> anyhow::Result<Loaded<Config>> {
         Ok(Config::load(&self.source)?)
     }
 
-    /// The database alone.
+    /// Only the database.
     pub fn database(&self) -> anyhow::Result<DatabaseConfig> {
         Ok(warned(DatabaseConfig::load(&self.source)?))
     }
 
-    /// The database alone, with what is wrong with it as a value and nothing printed.
-    pub fn database_unprinted(&self) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        DatabaseConfig::load(&self.source)
-    }
-
-    /// The database at another URL, with the other variables as they are.
-    pub fn database_at(&self, url: &str) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        let mut source = self.source.clone();
-        source.replace("DATABASE_URL", url);
-        DatabaseConfig::load(&source)
-    }
-
-    /// The database, and the secret under which session tokens are stored.
+    /// The database, and the secret under which session tokens are stored. With SQLite the secret
+    /// is generated if it is missing.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
         Ok(warned(crate::config::load_database_and_session_secret(
             &self.source,
@@ -93,12 +82,12 @@ impl Context {
         Ok(warned(JobsConfig::load(&self.source)?))
     }
 
-    /// The listener's settings alone.
+    /// Only the listener's settings.
     pub fn http(&self) -> anyhow::Result<HttpConfig> {
         Ok(warned(HttpConfig::load(&self.source)?))
     }
 
-    /// Opens the store, but makes no empty SQLite file where there is none.
+    /// Opens the store. Unlike SQLite itself, does not create an empty database file.
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
         if let DatabaseTarget::Sqlite(file) = &database.target
             && !file.path.exists()

@@ -1,71 +1,73 @@
-//! `todoctl db`: looks at the database.
+//! `todoctl db`: checks of the database.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::diagnostics::{Budget, Report, database};
+use crate::diagnostics;
 
 use super::context::Context;
 use super::input;
-use super::output::{self, Format};
+use super::output::{Format, report};
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
   todoctl db check
   DATABASE_URL=postgresql://todo@db/todo todoctl db check
-  todoctl db check --format json | jq '.checks[] | select(.outcome == \"fail\")'";
+  todoctl db check --format json | jq '.checks[] | select(.outcome == \"fail\")'
 
-/// For everything: finding the server, waking it, asking.
+Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing.";
+
+/// For all checks: a suspended database takes long to wake up.
 const BUDGET: Duration = Duration::from_secs(60);
 
-/// Looks at the database.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Check the way to the database, its state and its limits, step by step; changes nothing.
+pub(crate) enum Command {
+    /// Check the connection to the database, its state and its limits, step by step
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckOptions),
 }
 
-/// How `db check` answers.
 #[derive(Debug, clap::Args)]
-pub struct CheckOptions {
-    /// Check this URL instead of the configured one; `-` reads it from standard input, so that a
-    /// password stays out of the process list.
+pub(crate) struct CheckOptions {
+    /// Check this URL instead of the configured one; `-` reads it from standard input, which
+    /// keeps a password out of the process list
     #[arg(long, value_name = "URL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub url: Option<String>,
-    /// How many daemons share the server's connections.
+    pub(crate) url: Option<String>,
+    /// How many daemons share the server's connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
-    pub replicas: u16,
-    /// End with 1 also when something is worth a look.
+    pub(crate) replicas: u16,
+    /// Exit with 1 on warnings too
     #[arg(long)]
-    pub strict: bool,
-    /// How the report is printed.
+    pub(crate) strict: bool,
+    /// Print every check, also those that passed
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// How the report is printed
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
-/// Runs the command.
-pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(options) => check(options, context).await,
     }
 }
 
 async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<ExitCode> {
-    let config = match &options.url {
-        None => context.database_unprinted(),
-        Some(url) if url == "-" => context.database_at(&input::line()?),
-        Some(url) => context.database_at(url),
-    };
-    let clock = context.clock();
-    // Even a broken configuration is a row of the report, so nothing aborts here.
-    let checks = database::checks(database::Request {
-        config: &config,
+    let mut source = context.source().clone();
+    match options.url.as_deref() {
+        None => {}
+        Some("-") => source.replace("DATABASE_URL", &input::line()?),
+        Some(url) => source.replace("DATABASE_URL", url),
+    }
+    let checks = diagnostics::Context::new(diagnostics::Request {
+        source,
+        broken: None,
+        clock: context.clock(),
         replicas: options.replicas.into(),
-        clock: &clock,
-        budget: Budget::new(BUDGET),
+        file_must_exist: true,
     });
-    let report = Report::new(checks.await);
-    output::report(&report, options.format)?;
+    let report = diagnostics::run(&checks, &["database"], BUDGET, |_| ()).await;
+    report::print(&report, options.format, options.verbose)?;
     Ok(ExitCode::from(report.exit_code(options.strict)))
 }

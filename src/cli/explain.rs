@@ -1,4 +1,4 @@
-//! `todoctl explain`: what a message out of a log means.
+//! `todoctl explain`: what a message from a log means.
 
 use std::process::ExitCode;
 
@@ -10,24 +10,25 @@ use crate::store::messages::Retry;
 use super::input;
 use super::output::{self, Format};
 
-/// The message.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   todoctl explain 'FATAL: remaining connection slots are reserved'
-  docker logs todo 2>&1 | tail -n 1 | todoctl explain -
+  docker logs todo 2>&1 | tail -n 100 | todoctl explain
+  journalctl -u todoctl -n 100 | todoctl explain
 
-Exit codes: 0 the message is known, 1 it is not: then the general way is printed.")]
-pub struct Options {
-    /// The message, as the log has it; `-` or nothing reads it from standard input.
-    pub message: Option<String>,
+Of several lines, the last known message is explained. JSON logs are understood.
+
+Exit codes: 0 the message is known, 1 it is unknown, 2 error.")]
+pub(crate) struct Options {
+    /// A message or a log line; `-` or nothing reads standard input.
+    pub(crate) message: Option<String>,
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub(crate) format: Format,
 }
 
-/// Runs the command.
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let message = match options.message.as_deref() {
         None | Some("-") => input::text()?,
         Some(message) => message.trim().to_owned(),
@@ -37,28 +38,25 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let explanation = explain(&message);
     match options.format {
-        Format::Table => output::data(&text(&explanation)),
+        Format::Table => output::data(&text(&explanation))?,
         Format::Json => output::json(&explanation)?,
     }
     Ok(ExitCode::from(u8::from(explanation.id.is_none())))
 }
 
 fn text(explanation: &Explanation) -> String {
-    let again = match explanation.retry {
+    let retry = match explanation.retry {
         Some(Retry::Yes) => "yes, in a few seconds",
-        Some(Retry::Later) => "once the cause is gone",
+        Some(Retry::Later) => "when the cause is gone",
         Some(Retry::No) => "no, it fails until something is changed",
         None => "unknown",
     };
-    let mut text = format!(
-        "What happened: {}\nTry again:     {again}\nWhat to do:",
-        explanation.happened
-    );
+    let mut text = format!("{}\nTry again: {retry}\nWhat to do:", explanation.meaning);
     for step in &explanation.remedy {
         text += &format!("\n  {step}");
     }
     if let Some(id) = explanation.id {
-        text += &format!("\n({id})");
+        text += &format!("\nMessage id: {id}");
     }
     text
 }

@@ -1,17 +1,20 @@
-//! `todoctl gen-secrets`: makes secrets, or fills them into a `.env` file.
+//! `todoctl gen-secrets`: generates secrets and prints them, or writes them into a `.env` file.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::env_file::{self, Filled};
 use crate::config::{Secret, SecretName};
 
 use super::hint::{Hint, NO_RANDOM};
 use super::output;
 
+mod env_file;
+
+use env_file::Filled;
+
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  todoctl gen-secrets --write .env         fill what is missing, keep the rest
+  todoctl gen-secrets --write .env         add what is missing, keep the rest
   todoctl gen-secrets --only JWT_SECRET    one line for a secret store
   todoctl gen-secrets --write .env --only SERVICE_AUTH_TOKEN --replace
   docker run --rm todoctl gen-secrets > .env";
@@ -19,16 +22,16 @@ Examples:
 /// Which secrets, and where they go.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Make this one alone; may be given several times.
+    /// Generate only this secret; can be repeated.
     #[arg(long, value_name = "NAME", value_parser = secret_name)]
     pub only: Vec<SecretName>,
-    /// How they are printed.
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: SecretsFormat,
-    /// Print nothing; fill missing and placeholder values into this file.
+    /// Write missing and placeholder values into this file instead of printing.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub write: Option<PathBuf>,
-    /// Replace the values that --only names in that file, whatever they are.
+    /// Also replace real values in the file, of the secrets that --only names.
     #[arg(long, requires = "write", requires = "only")]
     pub replace: bool,
 }
@@ -36,12 +39,12 @@ pub struct Options {
 /// How secrets are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum SecretsFormat {
-    /// Lines for a .env file.
+    /// NAME=value lines for a .env file.
     #[default]
     Env,
-    /// One object of name to value.
+    /// One JSON object of names and values.
     Json,
-    /// For people.
+    /// A table.
     Table,
 }
 
@@ -52,7 +55,7 @@ fn secret_name(text: &str) -> Result<SecretName, String> {
         .find(|name| name.as_str().eq_ignore_ascii_case(text))
         .ok_or_else(|| {
             let names = known.map(SecretName::as_str).join(", ");
-            format!("there is no such secret; there are {names}")
+            format!("unknown secret; the secrets are {names}")
         })
 }
 
@@ -72,7 +75,7 @@ fn generate(only: &[SecretName]) -> anyhow::Result<Vec<(&'static str, Secret)>> 
         .filter(|name| only.is_empty() || only.contains(name))
         .map(|name| Ok((name.as_str(), name.generate()?)))
         .collect::<Result<_, getrandom::Error>>()
-        .map_err(|error| Hint::of(error, "the system gives no random numbers", NO_RANDOM).into())
+        .map_err(|error| Hint::of(error, "the system provides no random numbers", NO_RANDOM).into())
 }
 
 fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {
@@ -82,7 +85,7 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
             let lines: Vec<String> = pairs
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect();
-            output::data(&lines.join("\n"));
+            output::data(&lines.join("\n"))?;
         }
         SecretsFormat::Json => {
             let object: serde_json::Map<String, serde_json::Value> = pairs
@@ -92,7 +95,7 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
         }
         SecretsFormat::Table => {
             let rows = pairs.map(|(name, value)| vec![name.to_owned(), value.to_owned()]);
-            output::unbroken_table(&["NAME", "VALUE"], rows.collect());
+            output::unbroken_table(&["NAME", "VALUE"], rows.collect())?;
         }
     }
     Ok(())
@@ -108,15 +111,15 @@ fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyh
     for (name, outcome) in outcomes {
         if replace && outcome == Filled::Kept {
             return Err(Hint::new(
-                format!("{name} stays: provider keys are stored under it"),
-                format!("call its line {name}_PREVIOUS in {place}, then: todoctl gen-secrets --only {name} --write {place}"),
+                format!("{name} was kept: stored provider keys are encrypted with it"),
+                format!("rename it to {name}_PREVIOUS in {place}, then: todoctl gen-secrets --only {name} --write {place}"),
             )
             .into());
         }
         output::note(&match outcome {
-            Filled::Written => format!("{name}: a new value is in {place}"),
-            Filled::Kept => format!("{name}: has a value in {place}, which stays"),
-            Filled::InFile => format!("{name}: {place} names a file for it, which stays"),
+            Filled::Written => format!("{name}: new value written to {place}"),
+            Filled::Kept => format!("{name}: kept, because {place} has a value"),
+            Filled::InFile => format!("{name}: kept, because {place} sets {name}_FILE"),
         });
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! `todoctl health`: asks a running daemon, for container health checks.
+//! `todoctl health`: queries `/health` of a running daemon, for container health checks.
 //!
-//! Docker knows 0 and 1 and reserves 2, so whatever goes wrong here is 1.
+//! Docker reserves exit code 2, so every failure here is 1.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,29 +14,28 @@ use super::context::Context;
 use super::output::{self, Format};
 
 pub(super) const EXAMPLES: &str = "\
-Exit code: 0 healthy, 1 anything else, as Docker wants it.
+Exit code: 0 healthy, 1 otherwise (Docker reserves 2).
 
 Examples:
   todoctl health
   todoctl health --url https://todo.example.com --timeout 10s
-  HEALTHCHECK CMD [\"todoctl\", \"health\"]    in a Dockerfile";
+  HEALTHCHECK CMD [\"todoctl\", \"health\"]    (in a Dockerfile)";
 
-/// Whom to ask, and how long.
 #[derive(Debug, clap::Args)]
-pub struct Options {
-    /// The daemon's address; by default this machine at HOST and PORT.
+pub(super) struct Options {
+    /// Address of the daemon [default: HOST and PORT on this machine].
     #[arg(long, value_name = "URL")]
-    pub url: Option<String>,
-    // Text, because a usage error of clap's would be exit code 2.
-    /// How long to wait for the answer.
+    url: Option<String>,
+    // A string, because clap exits with 2 when it cannot parse a value.
+    /// Time limit for the response.
     #[arg(long, value_name = "TIME", default_value = "3s")]
-    pub timeout: String,
-    /// How the answer is printed.
+    timeout: String,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
 }
 
-/// What is printed; the names are stable.
+/// The JSON output; its keys are stable.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Answer {
     healthy: bool,
@@ -47,20 +46,22 @@ struct Answer {
     error: Option<String>,
 }
 
-/// Runs the command.
-///
-/// `context` may be an error, because one that came through the caller would
-/// end with exit code 2.
-pub async fn run(options: &Options, context: anyhow::Result<Context>) -> anyhow::Result<ExitCode> {
+/// `context` may be an error: if the caller returned it, the exit code would be 2.
+pub(super) async fn run(
+    options: &Options,
+    context: anyhow::Result<Context>,
+) -> anyhow::Result<ExitCode> {
     let answer = ask(options, context).await;
-    match options.format {
+    let printed = match options.format {
         Format::Table => output::data(&line(&answer)),
-        // Nothing in it can fail to be written; if it did, the exit code still tells.
-        Format::Json => {
-            let _ = output::json(&answer);
-        }
+        Format::Json => output::json(&answer),
+    };
+    if let Err(error) = &printed {
+        output::error(error);
     }
-    Ok(ExitCode::from(exit_code(&answer)))
+    Ok(ExitCode::from(
+        exit_code(&answer).max(u8::from(printed.is_err())),
+    ))
 }
 
 fn exit_code(answer: &Answer) -> u8 {
@@ -72,11 +73,8 @@ async fn ask(options: &Options, context: anyhow::Result<Context>) -> Answer {
         Ok((url, limit)) => {
             let started = Instant::now();
             let answer = daemon::health(&url, limit).await;
-            told(
-                &url,
-                answer.map_err(|error| error.to_string()),
-                started.elapsed(),
-            )
+            let answer = answer.map_err(|error| error.to_string());
+            summarize(&url, answer, started.elapsed())
         }
         Err(error) => Answer {
             healthy: false,
@@ -93,18 +91,18 @@ fn prepare(options: &Options, context: anyhow::Result<Context>) -> anyhow::Resul
     let limit = humantime::parse_duration(&options.timeout)
         .ok()
         .filter(|limit| !limit.is_zero())
-        .ok_or_else(|| anyhow::anyhow!("--timeout is not a time such as 3s or 500ms"))?;
+        .ok_or_else(|| anyhow::anyhow!("--timeout is not a duration such as 3s or 500ms"))?;
     let base = match &options.url {
-        // The configuration may be missing or broken: it is not needed.
+        // With --url the configuration is not needed, so it may be invalid.
         Some(url) => url.clone(),
         None => daemon::local_address(&context?.http()?),
     };
     Ok((daemon::health_url(&base)?, limit))
 }
 
-fn told(url: &Url, answer: Result<HealthAnswer, String>, took: Duration) -> Answer {
+fn summarize(url: &Url, answer: Result<HealthAnswer, String>, took: Duration) -> Answer {
     let mut shown = url.clone();
-    // Both setters refuse only URLs without a host, and this one was just asked.
+    // Both setters fail only for URLs without a host, and this one has a host.
     let _ = shown.set_username("");
     let _ = shown.set_password(None);
     let (healthy, status, database, error) = match answer {
@@ -126,7 +124,7 @@ fn told(url: &Url, answer: Result<HealthAnswer, String>, took: Duration) -> Answ
     }
 }
 
-/// One line for people, and for `docker inspect`.
+/// One line, which `docker inspect` shows too.
 fn line(answer: &Answer) -> String {
     let mut text = String::from(if answer.healthy {
         "healthy"
@@ -172,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_is_wrong_is_one() {
+    async fn every_failure_exits_with_1() {
         for options in [
             options(None, "3s"),
             options(Some("nonsense"), "3s"),
@@ -212,7 +210,7 @@ mod tests {
                 1,
             ),
         ] {
-            let answer = told(&url, answer, took);
+            let answer = summarize(&url, answer, took);
             assert_eq!(line(&answer), text);
             assert_eq!(exit_code(&answer), code);
         }
@@ -221,7 +219,7 @@ mod tests {
     #[test]
     fn the_json_form_is_stable() {
         let url = Url::parse("http://127.0.0.1:8000/health").unwrap();
-        let answer = told(&url, Err("refused".to_owned()), Duration::ZERO);
+        let answer = summarize(&url, Err("refused".to_owned()), Duration::ZERO);
         assert_eq!(
             serde_json::to_value(answer).unwrap(),
             serde_json::json!({

@@ -1,23 +1,22 @@
-//! An error of a command that knows what to type about it.
+//! An error of a command, together with its remedy.
 
 use std::error::Error;
 
-/// What to do where there is no randomness, and so no secret worth its name.
-pub const NO_RANDOM: &str = "let this process read /dev/urandom";
+/// The remedy where the system provides no random numbers.
+pub(crate) const NO_RANDOM: &str = "let this process read /dev/urandom";
 
-/// What happened, why if something lies behind it, and what to do.
+/// What happened, its cause if there is one, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}")]
-pub struct Hint {
+pub(crate) struct Hint {
     what: String,
-    /// A command where there is one. Never holds a secret.
-    pub remedy: String,
+    /// A command where there is one. Never contains a secret.
+    pub(crate) remedy: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Hint {
-    /// An error with nothing behind it.
-    pub fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             remedy: remedy.into(),
@@ -25,8 +24,8 @@ impl Hint {
         }
     }
 
-    /// An error, and what is behind it.
-    pub fn of(
+    /// With the error that caused it.
+    pub(crate) fn of(
         source: impl Into<Box<dyn Error + Send + Sync>>,
         what: impl Into<String>,
         remedy: impl Into<String>,

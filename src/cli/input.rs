@@ -1,29 +1,29 @@
-//! What is read from standard input.
+//! Reads standard input.
 
 use std::io::{self, Read as _};
 
 use anyhow::{Context as _, bail};
 
-/// More than a URL or a pasted log line ever is.
-const MAX: u64 = 1024 * 1024;
+/// Longer than any URL or pasted log line.
+const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Everything that stands there, without the white space around it.
-pub fn text() -> anyhow::Result<String> {
+/// All of standard input, trimmed.
+pub(crate) fn text() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     io::stdin()
         .lock()
-        .take(MAX)
+        .take(MAX_BYTES)
         .read_to_end(&mut bytes)
-        .context("standard input cannot be read")?;
-    // Logs hold anything.
+        .context("cannot read standard input")?;
+    // Logs may contain bytes that are not UTF-8.
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
-/// One line, which must not be empty.
-pub fn line() -> anyhow::Result<String> {
+/// All of standard input, which must not be empty.
+pub(crate) fn line() -> anyhow::Result<String> {
     let text = text()?;
     if text.is_empty() {
-        bail!("nothing came from standard input");
+        bail!("standard input is empty");
     }
     Ok(text)
 }

@@ -1,6 +1,6 @@
-//! `todoctl jobs`: runs a job of the daemon now, once.
+//! `todoctl jobs`: runs a background job of the daemon once.
 //!
-//! For hosts that give a daemon no time between requests: their scheduler calls this.
+//! For hosts that suspend the daemon between requests: their scheduler runs this command.
 
 use std::process::ExitCode;
 
@@ -18,36 +18,32 @@ use super::context::Context;
 use super::hint::Hint;
 use super::output::{self, Format};
 
-/// What is said where the schema is not there yet.
+/// The error before the first migration.
 const NOT_MIGRATED: &str = "the database has no tables for reminders yet";
 
-/// What can be done with jobs.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Run a job now, beside whatever daemons run it too.
+pub(super) enum Command {
+    /// Run a job now. Daemons may run it at the same time.
     Run(RunOptions),
 }
 
-/// Which job.
 #[derive(Debug, clap::Args)]
-pub struct RunOptions {
-    /// The job's name.
+pub(super) struct RunOptions {
+    /// The job to run.
     #[arg(value_enum, value_name = "JOB")]
-    pub job: Job,
-    /// How the counts are printed.
+    job: Job,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
 }
 
-/// The jobs there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Job {
-    /// Notify of tasks that are due soon or overdue, and send the mails that wait.
+pub(super) enum Job {
+    /// Create notifications for tasks that are due soon or overdue, and send queued mail.
     Reminders,
 }
 
-/// Runs the command.
-pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(options) => match options.job {
             Job::Reminders => reminders(options, context).await,
@@ -55,18 +51,23 @@ pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCod
     }
 }
 
-/// What a run came to; `mail` is null where no mail key is configured.
+/// The JSON output; `mail` is null if no mail key is configured.
 #[derive(Serialize)]
 struct Outcome {
     reminders: ReminderRun,
     mail: Option<Delivered>,
 }
 
-/// Exits with 1 when a task was left out or a mail was given up.
+/// Exits with 1 if a task was skipped or a mail was given up.
 async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.jobs()?;
-    telemetry::start_logging(&config.telemetry)
-        .map_err(|error| Hint::of(error, "LOG_LEVEL is no log filter", "LOG_LEVEL=info"))?;
+    telemetry::start_logging(&config.telemetry).map_err(|error| {
+        Hint::of(
+            error,
+            "LOG_LEVEL is not a valid log filter",
+            "LOG_LEVEL=info",
+        )
+    })?;
     let mailer = Mailer::new(&config.services)?;
     let store = context.store(&config.database).await?;
     let outcome = work(&store, mailer, context).await;
@@ -103,23 +104,23 @@ fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
     let mut rows = vec![
         ("due soon: notifications", reminders.due_soon),
         ("overdue: notifications", reminders.overdue),
-        ("tasks left out", reminders.skipped),
+        ("tasks skipped", reminders.skipped),
     ];
     if let Some(mail) = &outcome.mail {
         rows.extend([
             ("mails sent", mail.sent),
-            ("mails to be tried again", mail.postponed),
+            ("mails to be retried", mail.postponed),
             ("mails without an address", mail.skipped),
             ("mails given up", mail.dead),
         ]);
     }
     let row = |(what, count): (&str, usize)| vec![what.to_owned(), count.to_string()];
-    output::table(&["REMINDERS", "COUNT"], rows.into_iter().map(row).collect());
+    output::table(&["REMINDERS", "COUNT"], rows.into_iter().map(row).collect())?;
     if outcome.mail.is_none() {
-        output::note("no mails: RESEND_API_KEY is not set");
+        output::note("no mail is sent: RESEND_API_KEY is not set");
     }
     if reminders.skipped > 0 {
-        output::note("the log above names the tasks that were left out, and why");
+        output::note("the log above names the skipped tasks and the reasons");
     }
     Ok(())
 }

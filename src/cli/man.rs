@@ -1,4 +1,4 @@
-//! `todoctl man`: the manual pages, made from the command line's own description.
+//! `todoctl man`: manual pages, generated from the definition of the command line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,28 +8,26 @@ use clap::CommandFactory;
 
 use super::{Cli, output};
 
-/// Where the pages go.
 #[derive(Debug, clap::Args)]
-pub struct Options {
-    /// Write the pages of todoctl and of every subcommand into this directory.
+pub(super) struct Options {
+    /// Write the pages of todoctl and of every subcommand to this directory.
     #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
+    dir: Option<PathBuf>,
 }
 
-/// Prints todoctl's own page, or writes all of them.
-pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let command = Cli::command();
     if let Some(directory) = &options.dir {
-        let failed = || format!("cannot write the pages into {}", directory.display());
+        let failed = || format!("cannot write the manual pages to {}", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
         clap_mangen::generate_to(command, directory).with_context(failed)?;
     } else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command)
             .render(&mut page)
-            .context("the page cannot be made")?;
-        let page = String::from_utf8(page).context("the page is not UTF-8")?;
-        output::data(page.trim_end());
+            .context("cannot generate the manual page")?;
+        let page = String::from_utf8(page).context("the manual page is not UTF-8")?;
+        output::data(page.trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,43 +1,46 @@
-//! The command line: one file a subcommand, each its options and its `run`.
+//! The command line: one file per subcommand, with its options and its `run`.
 //!
-//! Data goes to stdout, everything else to stderr, both through [`output`]; the
-//! configuration is loaded by [`context`], and only as much of it as the
-//! command needs.
+//! [`output`] is the only code that prints; [`context`] loads as much of the configuration
+//! as a command needs.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-pub mod completions;
-pub mod config;
-pub mod context;
-pub mod db;
-pub mod doctor;
-pub mod explain;
-pub mod gen_secrets;
-pub mod health;
-pub mod hint;
-pub mod input;
-pub mod jobs;
-pub mod man;
-pub mod migrate;
-pub mod openapi;
-pub mod output;
-pub mod serve;
-pub mod session;
-pub mod usage;
+mod completions;
+mod config;
+mod context;
+mod db;
+mod doctor;
+mod explain;
+mod gen_secrets;
+mod health;
+mod hint;
+mod input;
+mod jobs;
+mod man;
+mod migrate;
+mod openapi;
+mod output;
+mod serve;
+mod session;
+mod usage;
+
+pub use output::error as report_error;
 
 use context::Context;
+use usage::Parsed;
 
 const EXAMPLES: &str = "\
-Exit codes: 0 yes, 1 a negative answer, 2 it could not be done.
+Data goes to stdout, everything else to stderr.
+Exit codes: 0 success, 1 check failed or declined, 2 error.
 
 Examples:
-  todoctl serve                      SQLite in ./data, secrets made by itself
-  todoctl gen-secrets --write .env   what a daemon on PostgreSQL needs
-  todoctl db check                   is the database reached, its schema right
-  todoctl health                     ask the daemon that runs here";
+  todoctl serve                      serve the API on SQLite in ./data
+  todoctl gen-secrets --write .env   generate the secrets for PostgreSQL
+  todoctl db check                   check the database connection and schema
+  todoctl doctor                     find what is wrong and how to fix it";
 
 /// A todo API daemon and the toolkit that runs it.
 #[derive(Debug, Parser)]
@@ -50,57 +53,66 @@ Examples:
     max_term_width = 80,
     after_help = EXAMPLES
 )]
-pub struct Cli {
-    /// Read this file instead of ./.env; the real environment wins over both.
+struct Cli {
+    /// Read variables from FILE instead of ./.env; the environment takes precedence.
     #[arg(long, global = true, value_name = "FILE")]
-    pub env_file: Option<PathBuf>,
-    /// What to do.
+    env_file: Option<PathBuf>,
     #[command(subcommand)]
-    pub command: Command,
+    command: Command,
 }
 
-/// The subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Migrate the database, then serve the API.
+enum Command {
+    /// Migrate the database and serve the API.
     #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Options),
-    /// Print new secrets, or fill them into a .env file.
+    /// Generate secrets, and print them or add them to a .env file.
     #[command(after_help = gen_secrets::EXAMPLES)]
     GenSecrets(gen_secrets::Options),
-    /// Look at the database.
+    /// Check the database.
     #[command(subcommand)]
     Db(db::Command),
-    /// Change the database's schema, or show where it stands.
+    /// Apply, revert, list and check database migrations.
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Ask a running daemon whether it is healthy.
+    /// Check whether a running daemon is healthy.
     #[command(after_help = health::EXAMPLES)]
     Health(health::Options),
-    /// Run a job of the daemon now, once.
+    /// Run a background job once.
     #[command(subcommand)]
     Jobs(jobs::Command),
-    /// Look at everything and say what to type: configuration, database, services, daemon.
+    /// Diagnose configuration, database, services and daemon, and suggest fixes.
     Doctor(doctor::Options),
-    /// Explain a message out of a log.
+    /// Explain an error message or a log line.
     Explain(explain::Options),
-    /// Look at the configuration.
+    /// Show or check the configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Make, list and revoke session tokens.
+    /// Create, list and revoke session tokens.
     #[command(subcommand)]
     Session(session::Command),
-    /// Print the API's OpenAPI description.
+    /// Print the OpenAPI description of the API.
     #[command(after_help = openapi::EXAMPLES)]
-    Openapi(openapi::Options),
-    /// Print the completion script of a shell.
+    Openapi,
+    /// Print a shell completion script.
     Completions(completions::Options),
     /// Print the manual page, or write the pages of all commands.
     Man(man::Options),
 }
 
-/// Runs the command and returns the process's exit code.
-pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+/// Parses the command line of this process and runs its command.
+pub fn main() -> anyhow::Result<ExitCode> {
+    match usage::parse()? {
+        Parsed::Run(cli) => run(&cli),
+        Parsed::Show(text) => output::data(text.trim_end()).map(|()| ExitCode::SUCCESS),
+        Parsed::Nothing(help) => {
+            output::note(help.trim_end());
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = || Context::new(cli.env_file.as_deref());
     let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
     match &cli.command {
@@ -112,21 +124,21 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
         Command::Doctor(options) => block_on(doctor::run(options, &lenient())),
         Command::Explain(options) => explain::run(options),
-        Command::Config(command) => config::run(command, &lenient()),
+        Command::Config(command) => block_on(config::run(command, &lenient())),
         Command::Session(command) => block_on(session::run(command, &context()?)),
-        Command::Openapi(options) => openapi::run(options),
+        Command::Openapi => openapi::run(),
         Command::Completions(options) => completions::run(options),
         Command::Man(options) => man::run(options),
     }
 }
 
-/// Runs a short command; only the daemon needs more than one thread.
+/// Runs a command other than `serve`, on one thread.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let outcome = runtime.block_on(work);
-    // A name server that does not answer holds a thread for half a minute: nobody waits for it.
+    // A name lookup without an answer blocks a thread for up to 30 s; do not wait for it.
     runtime.shutdown_background();
     outcome
 }

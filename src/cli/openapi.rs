@@ -1,4 +1,4 @@
-//! `todoctl openapi`: the API's description, as the daemon serves it at `/openapi.json`.
+//! `todoctl openapi`: the document that the daemon serves at `/openapi.json`.
 
 use std::process::ExitCode;
 
@@ -9,19 +9,16 @@ use crate::api;
 use super::output;
 
 pub(super) const EXAMPLES: &str = "\
+No configuration is needed.
+
 Examples:
   todoctl openapi > openapi.json
   todoctl openapi | jq -r '.paths | keys[]'";
 
-/// Prints the description. No configuration is needed.
-#[derive(Debug, clap::Args)]
-pub struct Options {}
-
-/// Runs the command.
-pub fn run(_: &Options) -> anyhow::Result<ExitCode> {
+pub(super) fn run() -> anyhow::Result<ExitCode> {
     let document = api::document()
         .to_pretty_json()
         .context("cannot write the description as JSON")?;
-    output::data(&document);
+    output::data(&document)?;
     Ok(ExitCode::SUCCESS)
 }

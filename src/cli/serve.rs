@@ -1,5 +1,8 @@
-//! `todoctl serve`: migrate, then listen.
+//! `todoctl serve`: migrates the database, then serves the API.
 
+use std::borrow::Cow;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -9,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
-use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Warning};
+use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning};
 use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
@@ -20,70 +23,75 @@ use super::context::Context;
 use super::hint::Hint;
 use super::output;
 
-/// How long a database may take to wake up.
+/// How long to wait for a suspended or starting database.
 const WAKE_BUDGET: Duration = Duration::from_secs(30);
 
-/// How long a job may take to end what it was at when the last request was answered; both
-/// were told to end together.
+/// How long jobs may run on after the last request was answered. They receive the stop
+/// signal together with the server.
 const JOB_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) const EXAMPLES: &str = "\
-Settings come from the environment and from ./.env; .env.example lists them.
-SIGTERM and SIGINT stop it once the requests under way are answered.
+Variables are read from the environment and from ./.env; .env.example lists them.
+On SIGTERM or SIGINT it answers the requests in progress, then exits.
 
 Examples:
   todoctl serve
   PORT=9000 LOG_LEVEL=debug todoctl serve
-  todoctl serve --allow-newer          an older program, after a rollback";
+  todoctl serve --allow-newer          (after rolling back to this version)";
 
-/// Options of `todoctl serve`; everything else is configured by the environment.
 #[derive(Debug, clap::Args)]
-pub struct Options {
-    /// Serve a database that a newer todoctl migrated, without migrating, rather than refuse it.
+pub(super) struct Options {
+    /// Serve a database whose schema is newer than this todoctl, without migrating it.
     #[arg(long)]
-    pub allow_newer: bool,
+    allow_newer: bool,
 }
 
-/// Serves until SIGTERM or SIGINT. Exits with 0 when every accepted request was answered.
-pub fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+/// Serves until SIGTERM or SIGINT.
+pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let loaded = context.config()?;
     let config = loaded.value;
-    telemetry::start_logging(&config.telemetry)
-        .map_err(|error| Hint::of(error, "LOG_LEVEL is no log filter", "LOG_LEVEL=info"))?;
+    telemetry::start_logging(&config.telemetry).map_err(|error| {
+        Hint::of(
+            error,
+            "LOG_LEVEL is not a valid log filter",
+            "LOG_LEVEL=info",
+        )
+    })?;
     log_warnings(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.http.workers)
         .enable_all()
         .build()
         .map_err(|error| Hint::of(error, "cannot start the worker threads", "WORKERS=1"))?;
-    let code = runtime.block_on(serve(&config, context.clock(), options.allow_newer))?;
-    // A statement that hangs in the database must not hold the process.
+    let code = runtime.block_on(serve(&config, context, options.allow_newer))?;
+    // Do not wait for a statement that hangs in the database.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(code)
 }
 
-async fn serve(config: &Config, clock: Clock, allow_newer: bool) -> anyhow::Result<ExitCode> {
-    // Before anything else, so that a signal during the start is not lost.
+async fn serve(config: &Config, cli: &Context, allow_newer: bool) -> anyhow::Result<ExitCode> {
+    let clock = cli.clock();
+    // First of all, so that a signal during the start is not lost.
     let stop = stop_signal()?;
     let mut stop = std::pin::pin!(stop);
     let store = tokio::select! {
         store = open_store(&config.database, &clock, allow_newer) => store?,
         () = &mut stop => {
-            tracing::info!("stopped before the database answered");
+            tracing::info!("stopped while waiting for the database");
             return Ok(ExitCode::SUCCESS);
         }
     };
     let context = ApiContext::new(config, store.clone(), clock.clone())
         .context("cannot set up the daemon")?;
     if !config.database.auto_migrate {
-        note_pending_migrations(&context).await;
+        report_pending_migrations(&context).await;
     }
     let metrics = context.metrics.jobs.clone();
     let server = Server::bind(config, context)?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
     if config.environment == Environment::Development {
-        greet(config, address);
+        print_first_steps(config, cli.source(), address);
     }
     let mailer = Mailer::new(&config.services)?;
     let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
@@ -100,15 +108,15 @@ async fn serve(config: &Config, clock: Clock, allow_newer: bool) -> anyhow::Resu
         tracing::info!("stopped");
     } else {
         tracing::warn!(
-            "stopped before every request was answered: SHUTDOWN_GRACE_SECONDS was too short"
+            "stopped with requests unanswered; SHUTDOWN_GRACE_SECONDS was too short for them"
         );
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells log and metrics about migrations that somebody else is to apply. A database that
-/// does not answer now is what the probes are for.
-async fn note_pending_migrations(context: &ApiContext) {
+/// Reports pending migrations to log and metrics. If the database does not answer, the
+/// health probes report that.
+async fn report_pending_migrations(context: &ApiContext) {
     let pending = context.store.migrations_pending().await.unwrap_or(false);
     context.metrics.migrations_pending.set(i64::from(pending));
     if pending {
@@ -116,19 +124,19 @@ async fn note_pending_migrations(context: &ApiContext) {
     }
 }
 
-/// Ready when SIGTERM or SIGINT arrives.
+/// Completes when SIGTERM or SIGINT arrives.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
         tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: finishing what runs"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: finishing what runs"),
+            _ = terminate.recv() => tracing::info!("SIGTERM received; finishing requests in progress"),
+            _ = interrupt.recv() => tracing::info!("SIGINT received; finishing requests in progress"),
         }
     })
 }
 
-/// Opens the database, once it is awake, and migrates it.
+/// Migrates the database and connects to it.
 async fn open_store(
     config: &DatabaseConfig,
     clock: &Clock,
@@ -146,14 +154,14 @@ async fn open_store(
             tracing::info!(
                 version = migration.version,
                 name = migration.description,
-                "migrated"
+                "applied migration"
             );
         }
         if let Some(newer) = applied.newer {
             tracing::warn!(
                 database = newer.database,
                 program = newer.program,
-                "a newer todoctl migrated the database; going on without migrating"
+                "the schema is newer than this todoctl; serving without migrating"
             );
         }
     }
@@ -193,60 +201,98 @@ where
 
 fn log_warnings(warnings: &[Warning]) {
     for warning in warnings {
-        tracing::warn!(variable = warning.variable, "{}", warning.message);
+        tracing::warn!(variable = warning.variable, "{warning}");
     }
 }
 
-/// Tells a newcomer what to do next. No secret is printed.
-fn greet(config: &Config, address: std::net::SocketAddr) {
+/// Prints where the daemon is and a command that creates a task. No secret is printed.
+fn print_first_steps(config: &Config, source: &Source, address: SocketAddr) {
     let base = reachable(address);
     let data = config.database.target.redacted();
-    let mut lines = vec![
-        String::new(),
-        format!("  todoctl {} is ready", env!("CARGO_PKG_VERSION")),
-        format!("  data   {data}"),
-        format!("  docs   {base}/docs"),
-    ];
     let token = match &config.database.target {
         DatabaseTarget::Sqlite(file) => {
             let secret = crate::config::generated_secret_path(file, "SERVICE_AUTH_TOKEN");
             secret
                 .exists()
-                .then(|| format!("$(cat {})", shell_quoted(&secret)))
+                .then(|| format!("$(cat {})", quoted(&secret)))
         }
         DatabaseTarget::Postgres(_) => None,
     };
-    let token = token.unwrap_or_else(|| "$SERVICE_AUTH_TOKEN".to_owned());
-    lines.extend([
-        "  Create a task, from this directory:".to_owned(),
-        String::new(),
-        format!("curl -sS {base}/tasks/ \\"),
-        format!("  -H \"Authorization: Bearer {token}\" -H 'X-User-ID: me' \\"),
-        "  -H 'Content-Type: application/json' -d '{\"title\": \"Pay rent\"}'".to_owned(),
-        String::new(),
-    ]);
-    output::note(&lines.join("\n"));
+    let token = token.unwrap_or_else(|| configured_token(source));
+    output::note(&format!(
+        r#"
+  todoctl {} is ready
+  data   {data}
+  docs   {base}/docs
+  Create a task, from this directory:
+
+curl -sS {base}/tasks/ \
+  -H "Authorization: Bearer {token}" -H 'X-User-ID: me' \
+  -H 'Content-Type: application/json' -d '{{"title": "Pay rent"}}'
+"#,
+        env!("CARGO_PKG_VERSION"),
+    ));
 }
 
-/// A listener on every address is reached through loopback.
-fn reachable(address: std::net::SocketAddr) -> String {
-    let mut address = address;
+/// The shell's expression for the configured service token.
+fn configured_token(source: &Source) -> String {
+    let value_of = |name: &str| match (source.origin(name), source.file()) {
+        (Some(Origin::File), Some(file)) => {
+            Some(format!("$(sed -n 's/^{name}=//p' {})", quoted(file)))
+        }
+        (Some(_), _) => Some(format!("${name}")),
+        (None, _) => None,
+    };
+    value_of("SERVICE_AUTH_TOKEN")
+        .or_else(|| {
+            Some(format!(
+                "$(cat \"{}\")",
+                value_of("SERVICE_AUTH_TOKEN_FILE")?
+            ))
+        })
+        .unwrap_or_else(|| "$SERVICE_AUTH_TOKEN".to_owned())
+}
+
+/// An address that a client on this machine can connect to.
+fn reachable(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
     format!("http://{address}")
 }
 
-/// A path that a shell reads as one word, also inside `$(…)` within double quotes.
-fn shell_quoted(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte);
-    if text.bytes().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
+/// `path` as one word of a shell command.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    // Fails only for a NUL, which no path contains.
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_read_from_where_it_is_configured() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("my env");
+        let from_file = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            configured_token(&Source::load(Some(&file)).unwrap())
+        };
+        let quoted = format!("'{}'", file.display());
+        assert_eq!(
+            from_file("SERVICE_AUTH_TOKEN=abc"),
+            format!("$(sed -n 's/^SERVICE_AUTH_TOKEN=//p' {quoted})")
+        );
+        assert_eq!(
+            from_file("SERVICE_AUTH_TOKEN_FILE=/run/token"),
+            format!("$(cat \"$(sed -n 's/^SERVICE_AUTH_TOKEN_FILE=//p' {quoted})\")")
+        );
+        let from_environment = Source::from_values([("SERVICE_AUTH_TOKEN", "abc")]);
+        assert_eq!(configured_token(&from_environment), "$SERVICE_AUTH_TOKEN");
     }
 }

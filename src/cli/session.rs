@@ -1,4 +1,4 @@
-//! `todoctl session`: makes, lists and revokes session tokens.
+//! `todoctl session`: creates, lists and revokes session tokens.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::store::{NewSession, Session, SessionHash, Store, StoreError};
 
 use super::context::Context;
 use super::hint::{Hint, NO_RANDOM};
-use super::output::{self, Format};
+use super::output::{self, Format, Tone};
 
 const CREATE_EXAMPLES: &str = "\
-The token alone goes to stdout, and is shown this once.
+Only the token goes to stdout. It cannot be shown again.
 
 Examples:
   TOKEN=$(todoctl session create --user usr_1)
@@ -28,59 +28,52 @@ Examples:
 const REVOKE_EXAMPLES: &str = "\
 Examples:
   todoctl session revoke 3 4
-  todoctl session list                 has the numbers";
+  todoctl session list                 (shows the ids)";
 
-/// What to type where the schema is not there yet.
-const MIGRATE: &str = "todoctl migrate up";
-
-/// What can be done with session tokens.
 #[derive(Debug, clap::Subcommand)]
-pub enum Command {
-    /// Make a token that stands for a user; it is shown this once.
+pub(super) enum Command {
+    /// Create a session token for a user; it is shown only once.
     #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateOptions),
-    /// List sessions, ended ones too; tokens cannot be shown again.
+    /// List sessions, including expired and revoked ones; tokens are not shown.
     #[command(after_help = LIST_EXAMPLES)]
     List(ListOptions),
-    /// End sessions now.
+    /// Revoke sessions; their tokens stop working at once.
     #[command(after_help = REVOKE_EXAMPLES)]
     Revoke(RevokeOptions),
 }
 
-/// For whom, and for how long.
 #[derive(Debug, clap::Args)]
-pub struct CreateOptions {
-    /// Whom the token stands for.
+pub(super) struct CreateOptions {
+    /// The user that the token authenticates.
     #[arg(long, value_name = "ID", value_parser = user_id)]
-    pub user: UserId,
-    /// How long it is valid, from 1s to 10years.
+    user: UserId,
+    /// Lifetime, from 1s to 10years.
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = ttl)]
-    pub ttl: Duration,
-    /// What to call it in the list.
+    ttl: Duration,
+    /// A name for the list of sessions.
     #[arg(long, value_name = "TEXT", value_parser = label)]
-    pub label: Option<String>,
-    /// How the token is printed.
+    label: Option<String>,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
 }
 
-/// Whose sessions.
 #[derive(Debug, clap::Args)]
-pub struct ListOptions {
-    /// Only this user's.
+pub(super) struct ListOptions {
+    /// Only sessions of this user.
     #[arg(long, value_name = "ID", value_parser = user_id)]
-    pub user: Option<UserId>,
-    /// How the list is printed.
+    user: Option<UserId>,
+    /// Output format.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
 }
 
-/// Which sessions.
 #[derive(Debug, clap::Args)]
-pub struct RevokeOptions {
-    /// Their numbers, as the list shows them.
+pub(super) struct RevokeOptions {
+    /// Session ids, as shown by `todoctl session list`.
     #[arg(value_name = "ID", required = true)]
-    pub ids: Vec<i64>,
+    ids: Vec<i64>,
 }
 
 fn user_id(text: &str) -> Result<UserId, UserIdError> {
@@ -88,12 +81,12 @@ fn user_id(text: &str) -> Result<UserId, UserIdError> {
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {
-    // A year of humantime's, times 10.
+    // Ten years, as humantime counts them.
     const MAX: Duration = Duration::from_secs(10 * 31_557_600);
     let ttl = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; a time looks like 7d, 12h or 30days"))?;
+        .map_err(|error| format!("{error}; durations look like 7d, 12h or 30days"))?;
     if ttl < Duration::from_secs(1) || ttl > MAX {
-        return Err("a session lasts at least 1s and at most 10years".to_owned());
+        return Err("the lifetime of a session is between 1s and 10years".to_owned());
     }
     Ok(ttl)
 }
@@ -110,8 +103,7 @@ fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Runs the command.
-pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
+pub(super) async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Create(options) => create(options, context).await,
         Command::List(options) => list(options, context).await,
@@ -119,7 +111,7 @@ pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCod
     }
 }
 
-/// A new session; the only time that its token is known.
+/// The JSON output of `create`.
 #[derive(Serialize)]
 struct Created<'a> {
     id: i64,
@@ -151,24 +143,24 @@ async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<Ex
     match options.format {
         Format::Json => output::json(&created)?,
         Format::Table => {
-            // Alone on stdout, for TOKEN=$(todoctl session create …).
-            output::data(created.token);
+            // Nothing else on stdout, for TOKEN=$(todoctl session create …).
+            output::data(created.token)?;
             output::note(&hint(&created, &address(context)));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// 32 random bytes. Without dots, which would make it look like a JWT; with a
-/// prefix, so that secret scanners can tell what leaked.
+/// 32 random bytes. No dots, which would make it look like a JWT; a prefix, so that secret
+/// scanners can recognize a leaked token.
 fn new_token() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Hint::of(error, "the system gives no random numbers", NO_RANDOM))?;
+        .map_err(|error| Hint::of(error, "the system provides no random numbers", NO_RANDOM))?;
     Ok(format!("todo_{}", hex::encode(bytes)))
 }
 
-/// Where the daemon is, as far as is known; only a hint depends on it.
+/// The daemon's address, for a hint; the default address if the configuration is invalid.
 fn address(context: &Context) -> String {
     let http = context.http();
     http.map_or_else(
@@ -179,12 +171,11 @@ fn address(context: &Context) -> String {
 
 fn hint(created: &Created<'_>, address: &str) -> String {
     format!(
-        "session {} for {}, until {}; the token is not shown again\nwith it in $TOKEN:\n  curl -H \"Authorization: Bearer $TOKEN\" {address}/tasks/",
+        "created session {} for {}, valid until {}; the token is not shown again\nwith the token in $TOKEN:\n  curl -H \"Authorization: Bearer $TOKEN\" {address}/tasks/",
         created.id, created.user_id, created.expires_at
     )
 }
 
-/// Whether a session still opens doors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
@@ -258,17 +249,21 @@ async fn list(options: &ListOptions, context: &Context) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     if sessions.is_empty() {
-        output::note("no sessions; to make one: todoctl session create --user ID");
+        output::note("no sessions; create one with: todoctl session create --user ID");
     } else {
-        output::table(
+        output::toned_table(
             &["ID", "USER", "LABEL", "STATE", "CREATED", "EXPIRES"],
             sessions.iter().map(ListedSession::row).collect(),
-        );
+            &[
+                ("active", Tone::Good),
+                ("expired", Tone::Muted),
+                ("revoked", Tone::Muted),
+            ],
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What became of one number that was to be revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Revoked {
     Now,
@@ -281,12 +276,12 @@ async fn revoke(options: &RevokeOptions, context: &Context) -> anyhow::Result<Ex
     let mut all_known = true;
     for &id in &options.ids {
         match revoke_one(&store, id).await.map_err(explained)? {
-            Revoked::Now => output::note(&format!("session {id} is revoked")),
-            Revoked::Before => output::note(&format!("session {id} was revoked before")),
+            Revoked::Now => output::note(&format!("revoked session {id}")),
+            Revoked::Before => output::note(&format!("session {id} was already revoked")),
             Revoked::Unknown => {
                 all_known = false;
                 output::note(&format!(
-                    "there is no session {id}; to see them all: todoctl session list"
+                    "session {id} does not exist; list sessions with: todoctl session list"
                 ));
             }
         }
@@ -313,8 +308,8 @@ async fn revoke_one(store: &Store, id: i64) -> Result<Revoked, StoreError> {
 
 fn explained(error: StoreError) -> anyhow::Error {
     if error.wants_migration() {
-        let what = "the database has no table of sessions yet";
-        return Hint::of(error, what, MIGRATE).into();
+        let what = "the database has no table for sessions yet";
+        return Hint::of(error, what, "todoctl migrate up").into();
     }
     error.into()
 }

@@ -1,4 +1,4 @@
-//! A command line that is not understood, told like every other error.
+//! Parses the command line. A usage error is rendered like every other error.
 
 use std::ffi::OsString;
 
@@ -7,18 +7,35 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::Cli;
 use super::hint::Hint;
+use super::output::stdout_has_colour;
+
+/// What the command line asks for.
+pub(crate) enum Parsed {
+    Run(Cli),
+    /// `--help`, `--version` or `help`: a text for stdout.
+    Show(String),
+    /// No subcommand: the help, for stderr.
+    Nothing(String),
+}
 
 /// Parses the command line of this process.
-///
-/// Help and version are printed here, and end it.
-pub fn parse() -> Result<Cli, Hint> {
-    Cli::try_parse().map_err(|error| {
-        let is_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-        if is_help || !error.use_stderr() {
-            error.exit();
-        }
-        explained(&error, std::env::args_os().skip(1))
-    })
+pub(crate) fn parse() -> Result<Parsed, Hint> {
+    let error = match Cli::try_parse() {
+        Ok(cli) => return Ok(Parsed::Run(cli)),
+        Err(error) => error,
+    };
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Ok(Parsed::Nothing(error.render().to_string()));
+    }
+    if error.use_stderr() {
+        return Err(explained(&error, std::env::args_os().skip(1)));
+    }
+    let text = error.render();
+    Ok(Parsed::Show(if stdout_has_colour() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    }))
 }
 
 fn explained(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Hint {
@@ -68,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_and_whose_help_tells_more() {
+    fn usage_errors_name_the_help_of_their_command() {
         check(
             &["serv"],
             "unrecognized subcommand 'serv'",

@@ -1,112 +1,107 @@
-//! The whole configuration, looked at and not loaded: nothing is made that is missing.
+//! Everything that can be read from the environment, and everything that is wrong with it.
 
 use std::path::PathBuf;
 
+use super::auth::{self, Limits};
+use super::database::{self, DatabaseConfig};
+use super::database_url::DatabaseTarget;
+use super::environment::Environment;
+use super::error::{Problem, Warning};
+use super::http::{self, HttpConfig};
 use super::reader::Reader;
-use super::{ConfigError, Kind, VARIABLES};
-use super::{
-    DatabaseConfig, DatabaseTarget, Environment, HttpConfig, Loaded, Problem, Secret, SecretName,
-    ServicesConfig, Source, TelemetryConfig, Warning, generated_secret_path, settings,
-};
+use super::secret::Secret;
+use super::secret_name::SecretName;
+use super::secrets::Secrets;
+use super::services::{self, ServicesConfig};
+use super::source::Source;
+use super::telemetry::{self, TelemetryConfig};
+use super::variable::{Section, Variable};
 
-/// What a look at every variable finds. Sections with faults have their defaults.
+/// All variables, read once; nothing is changed. A variable with a problem has its default here.
 #[derive(Debug)]
 pub struct Audit {
-    /// `ENVIRONMENT`.
     pub environment: Environment,
-    /// Where the database is, if that is understood.
-    pub target: Option<DatabaseTarget>,
-    /// The listener and its limits.
+    /// `None` if `DATABASE_URL` is not understood.
+    pub database: Option<DatabaseConfig>,
     pub http: HttpConfig,
-    /// Other services.
     pub services: ServicesConfig,
-    /// Logs and metrics.
     pub telemetry: TelemetryConfig,
     /// Everything that stops a start.
     pub problems: Vec<Problem>,
-    /// Everything that is unwise.
+    /// Everything that works and is unwise.
     pub warnings: Vec<Warning>,
-    /// Secrets that the first start will make.
-    pub made_later: Vec<SecretName>,
     /// Each secret that is set, by the name of its variable; generated ones too.
     pub secrets: Vec<(&'static str, Secret)>,
     /// The files that secrets come from.
     pub secret_files: Vec<PathBuf>,
+    pub(super) limits: Limits,
+    pub(super) own_secrets: Secrets,
 }
 
 impl Audit {
-    /// Looks at every variable of `source`.
+    /// Reads every variable of `source`.
     #[must_use]
     pub fn of(source: &Source) -> Self {
-        let mut reader = Reader::looking(source);
-        let environment = settings::environment(&mut reader);
-        let database = super::database::read(&mut reader, environment);
-        let target = database.map(|database| database.target);
-        let http = settings::http(&mut reader, environment);
-        let services = super::services::read(&mut reader);
-        let telemetry = settings::telemetry(&mut reader);
-        // Its value is of no use here; its faults are.
-        let _ = settings::auth(&mut reader, environment, target.as_ref());
-        let (problems, warnings) = reader.findings();
-        let (made_later, secrets, secret_files) = secrets(source, target.as_ref());
+        let mut reader = Reader::new(source);
+        let database = database::read(&mut reader);
+        let target = database.as_ref().map(|database| &database.target);
+        let http = http::read(&mut reader);
+        let services = services::read(&mut reader);
+        let telemetry = telemetry::read(&mut reader);
+        let limits = auth::read(&mut reader);
+        let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
         Self {
-            environment,
-            target,
+            environment: reader.environment,
+            database,
             http,
             services,
             telemetry,
-            problems,
-            warnings,
-            made_later,
-            secrets,
-            secret_files,
+            limits,
+            own_secrets,
+            problems: reader.problems,
+            warnings: reader.warnings,
+            secrets: reader.secrets,
+            secret_files: reader.secret_files,
         }
     }
 
-    /// The database's part of it, for the checks of the database.
-    pub fn database(source: &Source) -> Result<Loaded<DatabaseConfig>, ConfigError> {
-        DatabaseConfig::load(source)
+    /// Where the database is, if `DATABASE_URL` is understood.
+    #[must_use]
+    pub fn target(&self) -> Option<&DatabaseTarget> {
+        self.database.as_ref().map(|database| &database.target)
+    }
+
+    /// The problems with variables of `section`.
+    pub fn problems_of(&self, section: Section) -> impl Iterator<Item = &Problem> {
+        let problems = self.problems.iter();
+        problems.filter(move |one| is_in(section, &one.variable))
+    }
+
+    /// The warnings about variables of `section`.
+    pub fn warnings_of(&self, section: Section) -> impl Iterator<Item = &Warning> {
+        let warnings = self.warnings.iter();
+        warnings.filter(move |one| is_in(section, &one.variable))
+    }
+
+    /// Secrets that `serve` will generate.
+    #[must_use]
+    pub fn missing_secrets(&self) -> &[SecretName] {
+        &self.own_secrets.missing
+    }
+
+    /// Generates the secrets that are missing, where the database is SQLite. Does nothing while
+    /// there are problems.
+    pub fn generate_missing_secrets(&mut self) {
+        if let Some(database) = &self.database
+            && self.problems.is_empty()
+        {
+            self.problems = self.own_secrets.generate_missing(&database.target);
+        }
     }
 }
 
-type Secrets = (Vec<SecretName>, Vec<(&'static str, Secret)>, Vec<PathBuf>);
-
-fn secrets(source: &Source, target: Option<&DatabaseTarget>) -> Secrets {
-    let (mut later, mut known, mut files) = (Vec::new(), Vec::new(), Vec::new());
-    for variable in VARIABLES {
-        if !variable.kind.has_file() {
-            continue;
-        }
-        if let Some(path) = source.get(&format!("{}_FILE", variable.name)) {
-            files.push(PathBuf::from(path));
-        }
-        if variable.kind == Kind::Secret
-            && let Some(secret) = Reader::looking(source).secret(variable.name)
-        {
-            known.push((variable.name, secret));
-        }
-    }
-    let Some(DatabaseTarget::Sqlite(file)) = target else {
-        return (later, known, files);
-    };
-    for name in SecretName::ALL {
-        let variable = name.as_str();
-        if name == SecretName::JwtSecret || Reader::looking(source).is_set(variable) {
-            continue;
-        }
-        let path = generated_secret_path(file, variable);
-        match super::source::read_secret_file(&path.display().to_string()) {
-            Ok(value) => known.push((variable, Secret::new(value))),
-            Err(_) if !path.exists() => {
-                later.push(name);
-                continue;
-            }
-            // Its fault is among the problems.
-            Err(_) => {}
-        }
-        files.push(path);
-    }
-    (later, known, files)
+fn is_in(section: Section, variable: &str) -> bool {
+    Variable::of(variable).is_some_and(|one| one.section == section)
 }
 
 #[cfg(test)]
@@ -114,28 +109,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn looking_makes_nothing() {
+    fn reading_changes_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data").display().to_string();
         let audit = Audit::of(&Source::from_values([("TODOCTL_DATA_DIR", data.as_str())]));
         assert_eq!(audit.problems, []);
-        assert_eq!(audit.made_later.len(), 3);
+        assert_eq!(audit.missing_secrets().len(), 3);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn faults_of_every_section_are_found_at_once() {
+    fn missing_secrets_are_generated_unless_something_is_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("data").display().to_string();
+        let generate = |port: &str| {
+            let values = [("TODOCTL_DATA_DIR", data.as_str()), ("PORT", port)];
+            let mut audit = Audit::of(&Source::from_values(values));
+            audit.generate_missing_secrets();
+            audit.missing_secrets().len()
+        };
+        assert_eq!(generate("many"), 3);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(generate("8000"), 0);
+        assert_eq!(
+            std::fs::read_dir(directory.path().join("data/secrets"))
+                .unwrap()
+                .count(),
+            3
+        );
+    }
+
+    #[test]
+    fn problems_of_every_section_are_found_at_once() {
         let audit = Audit::of(&Source::from_values([
             ("PORT", "many"),
             ("DATABASE_URL", "mysql://x"),
             ("LOG_LEVEL", "loud"),
             ("ENCRYPTION_KEY", "short"),
         ]));
-        let named: Vec<&str> = audit
-            .problems
-            .iter()
-            .map(|one| one.variable.as_str())
-            .collect();
+        let problems = audit.problems.iter();
+        let named: Vec<&str> = problems.map(|one| one.variable.as_str()).collect();
         assert_eq!(
             named,
             ["DATABASE_URL", "PORT", "LOG_LEVEL", "ENCRYPTION_KEY"]

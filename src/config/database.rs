@@ -1,59 +1,219 @@
-//! The variables that say which database, and how to use it.
+//! Which database, and how to use it.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::database_url::{self, Parsed};
+use super::database_url::{self, BadUrl, DatabaseTarget, Parsed, SqliteTarget};
+use super::environment::Environment;
+use super::error::{ConfigError, Loaded};
+use super::parse::{number, seconds, switch};
 use super::reader::Reader;
-use super::{
-    DatabaseConfig, DatabaseTarget, Environment, HealthProbe, PoolConfig, PoolerMode, SqliteTarget,
-};
+use super::source::Source;
+use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, declare};
+
+/// The database and how to use it.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// What requests use.
+    pub target: DatabaseTarget,
+    /// What migrations use: never through a pooler.
+    pub direct: DatabaseTarget,
+    /// The `SQLALCHEMY_POOL_*` (or `DB_POOL_*`) variables.
+    pub pool: PoolConfig,
+    /// `DB_POOLER`, and what `DATABASE_URL` says about a pooler.
+    pub pooler: PoolerMode,
+    /// Whether `serve` migrates before it listens.
+    pub auto_migrate: bool,
+    /// `HEALTH_DB_PROBE`.
+    pub health_probe: HealthProbe,
+}
+
+/// Sizes and times of the connection pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Connections kept open.
+    pub size: usize,
+    /// Connections above `size` under load.
+    pub overflow: usize,
+    /// How long a request waits for a connection.
+    pub timeout: Duration,
+    /// The age at which a connection is replaced.
+    pub recycle: Duration,
+}
+
+impl PoolConfig {
+    /// The most connections that this process opens for requests.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.size + self.overflow
+    }
+}
+
+/// What is known about a pooler between this process and PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PoolerMode {
+    /// Nothing points to one; the store finds out when it connects.
+    #[default]
+    Detect,
+    /// A transaction-mode pooler: `-pooler` host, `pgbouncer=true`,
+    /// `prepared_statement_cache_size=0` or `DB_POOLER=transaction`.
+    Transaction,
+    /// There is none, and the store does not look for one.
+    None,
+}
+
+/// How `/health` learns about the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HealthProbe {
+    /// Each probe runs a query.
+    #[default]
+    Active,
+    /// A probe reports the outcome of the last request's query, so that probes never wake a
+    /// suspended database; idle connections are closed after 60 s.
+    Passive,
+}
 
 /// The most connections that one process may open.
 const MAX_CONNECTIONS: usize = 1000;
 
-/// `None` after a problem that was reported.
-pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Option<DatabaseConfig> {
-    let pool = pool(reader);
-    let pooler = reader.parsed(
-        &["DB_POOLER"],
-        PoolerMode::Detect,
-        "transaction",
-        |text| match text.to_ascii_lowercase().as_str() {
-            "transaction" => Ok(PoolerMode::Transaction),
-            "none" => Ok(PoolerMode::None),
-            "detect" | "auto" => Ok(PoolerMode::Detect),
-            _ => Err("is none of detect, transaction, none".to_owned()),
-        },
-    );
-    let auto_migrate = reader.switch("AUTO_MIGRATE", true);
-    let health_probe = reader.parsed(
-        &["HEALTH_DB_PROBE"],
-        HealthProbe::Active,
-        "passive",
-        |text| match text.to_ascii_lowercase().as_str() {
-            "active" => Ok(HealthProbe::Active),
-            "passive" => Ok(HealthProbe::Passive),
-            _ => Err("is neither active nor passive".to_owned()),
-        },
-    );
-    let target = target(reader, environment);
-    let unpooled = url(reader, "DATABASE_URL_UNPOOLED");
-    let target = target?;
-    let pooler = match (&target, pooler) {
-        (DatabaseTarget::Postgres(server), PoolerMode::Detect) if server.pooled => {
-            PoolerMode::Transaction
+/// The embedded database's file in `TODOCTL_DATA_DIR`.
+const SQLITE_FILE: &str = "todo.db";
+
+const fn variable(name: &'static str, help: &'static str) -> Variable {
+    Variable::new(Section::Database, name, help)
+}
+
+declare! {
+    pub(super) static DATABASE_URL: Optional<Parsed> = variable(
+        "DATABASE_URL",
+        "URL of the database: postgresql://, postgres://, postgresql+asyncpg://, \
+         postgresql+psycopg:// or sqlite://. Percent-encode characters such as @ : / # in the \
+         password. Without sslmode the server's certificate is verified, unless the server is \
+         on this machine; ?sslmode=disable turns TLS off, ?sslrootcert=FILE adds a CA. Default \
+         in development: todo.db in TODOCTL_DATA_DIR.",
+    )
+    .kind(Kind::DatabaseUrl)
+    .example("postgresql://todo:PASSWORD@db.example.com:5432/todo")
+    .optional(|text| Ok(database_url::parse(text)?));
+
+    static DATABASE_URL_UNPOOLED: Optional<Parsed> = variable(
+        "DATABASE_URL_UNPOOLED",
+        "The database server's own URL, where DATABASE_URL leads to a pooler: migrations need a \
+         direct connection. Not needed for Neon, whose direct host is the pooler's without \
+         -pooler.",
+    )
+    .kind(Kind::DatabaseUrl)
+    .example("postgresql://todo:PASSWORD@db.example.com:5432/todo")
+    .optional(|text| {
+        database_url::parse(text).map_err(|wrong| Fault {
+            message: wrong.message,
+            remedy: Some(wrong.remedy.replace("DATABASE_URL", "DATABASE_URL_UNPOOLED")),
+        })
+    });
+
+    static TODOCTL_DATA_DIR: Defaulted<PathBuf> = variable(
+        "TODOCTL_DATA_DIR",
+        "Directory of the SQLite database and its generated secrets. Only used when DATABASE_URL \
+         is not set.",
+    )
+    .default("data", |text| Ok(PathBuf::from(text)));
+
+    static AUTO_MIGRATE: Defaulted<bool> = variable(
+        "AUTO_MIGRATE",
+        "Whether serve migrates the database before it listens. false: run todoctl migrate up.",
+    )
+    .default("true", switch);
+
+    static POOL_SIZE: Defaulted<usize> = variable(
+        "SQLALCHEMY_POOL_SIZE",
+        "Connections that are kept open.",
+    )
+    .alias("DB_POOL_SIZE")
+    .default("10", |text| number(text, 1, MAX_CONNECTIONS));
+
+    static POOL_OVERFLOW: Defaulted<usize> = variable(
+        "SQLALCHEMY_POOL_OVERFLOW",
+        "Additional connections under load.",
+    )
+    .alias("DB_POOL_OVERFLOW")
+    .default("20", |text| number(text, 0, MAX_CONNECTIONS));
+
+    static POOL_TIMEOUT: Defaulted<Duration> = variable(
+        "SQLALCHEMY_POOL_TIMEOUT",
+        "Seconds that a request waits for a connection.",
+    )
+    .alias("DB_POOL_TIMEOUT")
+    .default("10", |text| seconds(text, 0.05, 3600.0));
+
+    static POOL_RECYCLE: Defaulted<Duration> = variable(
+        "SQLALCHEMY_POOL_RECYCLE",
+        "Seconds after which a connection is replaced.",
+    )
+    .alias("DB_POOL_RECYCLE")
+    .default("1800", |text| seconds(text, 1.0, 1e9));
+
+    static DB_POOLER: Defaulted<PoolerMode> = variable(
+        "DB_POOLER",
+        "transaction: DATABASE_URL leads to a pooler in transaction mode; none: there is no \
+         pooler; detect: find out when connecting.",
+    )
+    .example("transaction")
+    .default("detect", |text| match text.to_ascii_lowercase().as_str() {
+        "transaction" => Ok(PoolerMode::Transaction),
+        "none" => Ok(PoolerMode::None),
+        "detect" | "auto" => Ok(PoolerMode::Detect),
+        _ => Err("is not detect, transaction or none".into()),
+    });
+
+    static HEALTH_DB_PROBE: Defaulted<HealthProbe> = variable(
+        "HEALTH_DB_PROBE",
+        "active: /health queries the database. passive: /health reports the outcome of the last \
+         request's query, so that health checks never wake a suspended database.",
+    )
+    .example("passive")
+    .default("active", |text| match text.to_ascii_lowercase().as_str() {
+        "active" => Ok(HealthProbe::Active),
+        "passive" => Ok(HealthProbe::Passive),
+        _ => Err("is not active or passive".into()),
+    });
+}
+
+impl From<BadUrl> for Fault {
+    fn from(wrong: BadUrl) -> Self {
+        Self {
+            message: wrong.message,
+            remedy: Some(wrong.remedy),
         }
-        _ => pooler,
+    }
+}
+
+/// `None` after a problem with `DATABASE_URL` that was reported.
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
+    let pool = PoolConfig {
+        size: reader.value(&POOL_SIZE),
+        overflow: reader.value(&POOL_OVERFLOW),
+        timeout: reader.value(&POOL_TIMEOUT),
+        recycle: reader.value(&POOL_RECYCLE),
     };
-    let direct = match unpooled {
-        Some(direct) => direct,
-        None => direct(&target, pooler),
-    };
-    if std::mem::discriminant(&direct) != std::mem::discriminant(&target) {
+    let mut pooler = reader.value(&DB_POOLER);
+    let auto_migrate = reader.value(&AUTO_MIGRATE);
+    let health_probe = reader.value(&HEALTH_DB_PROBE);
+    let target = target(reader);
+    let unpooled = url(reader, &DATABASE_URL_UNPOOLED);
+    let target = target?;
+    if let DatabaseTarget::Postgres(server) = &target
+        && server.pooled
+        && pooler == PoolerMode::Detect
+    {
+        pooler = PoolerMode::Transaction;
+    }
+    let direct = unpooled.unwrap_or_else(|| direct(&target, pooler));
+    if discriminant(&direct) != discriminant(&target) {
         reader.problem(
-            "DATABASE_URL_UNPOOLED",
-            "names another kind of database than DATABASE_URL",
-            "name the same database, past its pooler; or unset it",
+            DATABASE_URL_UNPOOLED.variable.name,
+            "is another kind of database than DATABASE_URL",
+            "set the URL of the same database without its pooler, or unset DATABASE_URL_UNPOOLED",
         );
     }
     Some(DatabaseConfig {
@@ -66,46 +226,26 @@ pub(super) fn read(reader: &mut Reader<'_>, environment: Environment) -> Option<
     })
 }
 
-fn pool(reader: &mut Reader<'_>) -> PoolConfig {
-    PoolConfig {
-        size: reader.number(
-            &["SQLALCHEMY_POOL_SIZE", "DB_POOL_SIZE"],
-            10,
-            1,
-            MAX_CONNECTIONS,
-        ),
-        overflow: reader.number(
-            &["SQLALCHEMY_POOL_OVERFLOW", "DB_POOL_OVERFLOW"],
-            20,
-            0,
-            MAX_CONNECTIONS,
-        ),
-        timeout: reader.seconds(
-            &["SQLALCHEMY_POOL_TIMEOUT", "DB_POOL_TIMEOUT"],
-            10,
-            0.05,
-            3600.0,
-        ),
-        recycle: reader.seconds(
-            &["SQLALCHEMY_POOL_RECYCLE", "DB_POOL_RECYCLE"],
-            1800,
-            1.0,
-            1e9,
-        ),
+impl DatabaseConfig {
+    /// Loads only the database's variables.
+    pub fn load(source: &Source) -> Result<Loaded<Self>, ConfigError> {
+        let mut reader = Reader::new(source);
+        let value = read(&mut reader);
+        reader.finish(value)
     }
 }
 
-fn target(reader: &mut Reader<'_>, environment: Environment) -> Option<DatabaseTarget> {
-    if reader.is_set("DATABASE_URL") {
-        return url(reader, "DATABASE_URL");
+fn target(reader: &mut Reader<'_>) -> Option<DatabaseTarget> {
+    let path = reader.value(&TODOCTL_DATA_DIR).join(SQLITE_FILE);
+    if reader.is_set(&DATABASE_URL.variable) {
+        return url(reader, &DATABASE_URL);
     }
-    let path = data_directory(reader).join("todo.db");
-    if environment == Environment::Development {
+    if reader.environment == Environment::Development {
         return Some(DatabaseTarget::Sqlite(SqliteTarget { path }));
     }
     reader.problem(
-        "DATABASE_URL",
-        "is not set; only in development is the embedded database taken unasked",
+        DATABASE_URL.variable.name,
+        format!("is required when ENVIRONMENT={}", reader.environment),
         format!(
             "DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME, or DATABASE_URL=sqlite://{}",
             path.display()
@@ -114,28 +254,16 @@ fn target(reader: &mut Reader<'_>, environment: Environment) -> Option<DatabaseT
     None
 }
 
-fn url(reader: &mut Reader<'_>, name: &'static str) -> Option<DatabaseTarget> {
-    // It may hold a password, so it is read as a secret.
-    let text = reader.secret(name)?;
-    match database_url::parse(text.expose()) {
-        Ok(Parsed { value, remarks }) => {
-            for remark in remarks {
-                reader.warn(name, remark);
-            }
-            Some(value)
-        }
-        Err(wrong) => {
-            reader.problem(
-                name,
-                wrong.message,
-                wrong.remedy.replace("DATABASE_URL", name),
-            );
-            None
-        }
+fn url(reader: &mut Reader<'_>, declaration: &Optional<Parsed>) -> Option<DatabaseTarget> {
+    let Parsed { value, remarks } = reader.optional(declaration)?;
+    for remark in remarks {
+        reader.warn(declaration.variable.name, remark);
     }
+    Some(value)
 }
 
-/// Past the pooler, where that can be told: Neon's direct host has no `-pooler`.
+/// The server itself, where its address follows from the pooler's: Neon's direct host has no
+/// `-pooler`.
 fn direct(target: &DatabaseTarget, pooler: PoolerMode) -> DatabaseTarget {
     let DatabaseTarget::Postgres(server) = target else {
         return target.clone();
@@ -150,10 +278,4 @@ fn direct(target: &DatabaseTarget, pooler: PoolerMode) -> DatabaseTarget {
         direct.pooled |= pooler == PoolerMode::Transaction;
     }
     DatabaseTarget::Postgres(direct)
-}
-
-/// Where the embedded database lives when `DATABASE_URL` is not set.
-fn data_directory(reader: &mut Reader<'_>) -> PathBuf {
-    let value = reader.text(&["TODOCTL_DATA_DIR"]);
-    PathBuf::from(value.map_or("data", |(_, value)| value))
 }

@@ -1,358 +1,179 @@
-//! Filling secrets into a `.env` file without touching anything else in it.
+//! Reading a `.env` file.
 
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
 
-use super::secrets::is_placeholder;
-use super::source::assignments;
-use super::{Secret, SecretName};
+use super::error::{ConfigError, Problem, Warning};
 
-/// What could not be done with a file whose values are read back otherwise than they are written.
-const UNSAFE: &str = "changed safely";
-
-/// What became of one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filled {
-    /// It was missing, empty or a placeholder, and now has a value.
-    Written,
-    /// It had a value, which stays.
-    Kept,
-    /// `NAME_FILE` is set, so that the value lives elsewhere.
-    InFile,
+fn error(path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+    ConfigError {
+        problems: vec![Problem {
+            variable: path.display().to_string(),
+            message: message.into(),
+            remedy: remedy.into(),
+        }],
+    }
 }
 
-/// Why a file was left as it was.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be {what}: {source}", path.display())]
-pub struct EnvFileError {
-    /// The file.
-    pub path: PathBuf,
-    /// `read`, `written` or `changed safely`.
-    pub what: &'static str,
-    /// Why.
-    pub source: io::Error,
-}
-
-impl EnvFileError {
-    /// What to do about it.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        let path = self.path.display();
-        if self.what == UNSAFE {
-            return format!("delete the lines of that value from {path}, then the same command");
+/// The file's text; `None` if the file does not exist and is not `required`.
+pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
+    let place = path.display();
+    match std::fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(error(
+                path,
+                "is not UTF-8 text",
+                "save it as UTF-8, with one NAME=value per line",
+            )),
+        },
+        Err(cause) if cause.kind() == ErrorKind::NotFound && !required => Ok(None),
+        Err(cause) if cause.kind() == ErrorKind::IsADirectory => Err(error(
+            path,
+            "is a directory, not a file; Docker creates one where a mounted file does not exist",
+            format!("rmdir {place} && todoctl gen-secrets --write {place}"),
+        )),
+        Err(cause) => {
+            let remedy = if cause.kind() == ErrorKind::NotFound {
+                "name a file that exists: --env-file FILE".to_owned()
+            } else {
+                let user = rustix::process::geteuid().as_raw();
+                format!("sudo chown {user} {place} && chmod 600 {place}")
+            };
+            Err(error(path, format!("cannot be read: {cause}"), remedy))
         }
-        format!(
-            "name a file that this user may read and write, in a directory that exists and may be written: {path} is not one"
-        )
     }
 }
 
-/// Fills every missing, empty or placeholder value of `values` into the file and
-/// makes it readable for its owner alone. A missing file is made.
-///
-/// The file is replaced in one step: whoever reads it sees the old or the new one.
-pub fn fill(
+/// The file's names and values, and the lines that Docker reads differently.
+pub(super) fn parse(
     path: &Path,
-    values: &[(&'static str, Secret)],
-) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
-    rewrite(path, values, |_, one| one.is_real())
-}
-
-/// The same, and real values are replaced too. One that lives in a file of its own stays, and
-/// so does a key that opens what is stored.
-pub fn replace(
-    path: &Path,
-    values: &[(&'static str, Secret)],
-) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
-    rewrite(path, values, opens_what_is_stored)
-}
-
-fn opens_what_is_stored(name: &str, assignment: &Assignment) -> bool {
-    name == SecretName::EncryptionKey.as_str()
-        && SecretName::EncryptionKey.fault(&assignment.value).is_none()
-}
-
-/// `stays` tells which value is kept.
-fn rewrite(
-    path: &Path,
-    values: &[(&'static str, Secret)],
-    stays: impl Fn(&str, &Assignment) -> bool,
-) -> Result<Vec<(&'static str, Filled)>, EnvFileError> {
-    let failed = |what| {
-        move |source| EnvFileError {
-            path: path.to_owned(),
-            what,
-            source,
-        }
-    };
-    // A link stays a link: what it leads to is replaced.
-    let real = match fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(failed("read")(error)),
-    };
-    let old = match fs::read_to_string(&real) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed("read")(error)),
-    };
-    let (new, outcome) = filled(&old, values, stays);
-    if !reads_back(&new, values, &outcome) {
-        let why = "a value in it spans lines, or holds quotes or signs that readers take in different ways";
-        return Err(failed(UNSAFE)(io::Error::other(why)));
-    }
-    store(&real, &new).map_err(failed("written"))?;
-    Ok(outcome)
-}
-
-/// Whether every value that was written is what a reader of the file gets.
-fn reads_back(
     text: &str,
-    values: &[(&'static str, Secret)],
-    outcome: &[(&'static str, Filled)],
-) -> bool {
-    let Ok(read) = assignments(text) else {
-        return false;
-    };
-    let pairs = values.iter().zip(outcome);
-    pairs
-        .filter(|(_, (_, state))| *state == Filled::Written)
-        .all(|((name, value), _)| read.get(*name).is_some_and(|got| got == value.expose()))
+) -> Result<(BTreeMap<String, String>, Vec<Warning>), ConfigError> {
+    // The library's error is not shown: it repeats the line, which may contain a secret.
+    let values = assignments(text).map_err(|cause| invalid(path, text, &cause))?;
+    let warnings = docker_differences(path, text, &values);
+    Ok((values, warnings))
 }
 
-fn store(path: &Path, text: &str) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".env-")
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)
-        // The library's own text names a temporary file that nobody knows.
-        .map_err(|error| io::Error::from(error.kind()))?;
-    if let Ok(old) = fs::metadata(path) {
-        // An administrator's change must not take the file from its owner; others may not give
-        // files away, and need not.
-        let _ = std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
+/// The names and values in the text of a `.env` file.
+pub(crate) fn assignments(text: &str) -> Result<BTreeMap<String, String>, dotenvy::Error> {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut values = BTreeMap::new();
+    for item in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = item?;
+        // As in dotenvy, the first of several assignments counts.
+        values.entry(name).or_insert(value);
     }
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
+    Ok(values)
 }
 
-/// The text with the values in it.
-fn filled(
-    text: &str,
-    values: &[(&'static str, Secret)],
-    stays: impl Fn(&str, &Assignment) -> bool,
-) -> (String, Vec<(&'static str, Filled)>) {
-    let line_end = if text.contains("\r\n") { "\r\n" } else { "\n" };
-    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let mut outcome = Vec::new();
-    for (name, value) in values {
-        let file_name = format!("{name}_FILE");
-        let of = |wanted: &str| -> Vec<(usize, Assignment)> {
-            lines
-                .iter()
-                .enumerate()
-                .filter_map(|(index, line)| Some((index, Assignment::of(line, wanted)?)))
-                .collect()
+/// Says which line is wrong without repeating it.
+fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
+    let line = match cause {
+        dotenvy::Error::LineParse(line, _) => text
+            .lines()
+            .position(|candidate| line.starts_with(candidate) && !candidate.trim().is_empty()),
+        _ => None,
+    };
+    let place = line.map_or_else(String::new, |index| format!(" in line {}", index + 1));
+    error(
+        path,
+        format!("has an error{place}: not NAME=value, or a quote is not closed"),
+        "put values with spaces, # or quotes into single quotes",
+    )
+}
+
+/// `docker run --env-file` takes everything after `=` literally, quotes and comments too.
+fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>) -> Vec<Warning> {
+    let place = path.display();
+    let mut warnings = Vec::new();
+    let mut warn = |name: &str, message: String| {
+        warnings.push(Warning {
+            variable: name.to_owned(),
+            message,
+        });
+    };
+    let mut first_lines = BTreeMap::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some((name, value)) = line.split_once('=') else {
+            continue;
         };
-        let found = of(name);
-        let state = if found.iter().any(|(_, one)| stays(name, one)) {
-            Filled::Kept
-        } else if of(&file_name).iter().any(|(_, one)| one.is_real()) {
-            Filled::InFile
-        } else {
-            Filled::Written
-        };
-        outcome.push((*name, state));
-        if state != Filled::Written {
+        if line.starts_with('#') {
             continue;
         }
-        // Readers differ in which of several lines counts, so all of them get the value.
-        for (index, assignment) in &found {
-            lines[*index] = format!(
-                "{}{}{}",
-                assignment.before,
-                value.expose(),
-                assignment.after
+        let name = name.trim().trim_start_matches("export ").trim();
+        // Within a value of several lines, what looks like a name may be a secret.
+        if !values.contains_key(name) {
+            continue;
+        }
+        let number = index + 1;
+        let first = *first_lines.entry(name.to_owned()).or_insert(number);
+        if first != number {
+            warn(
+                name,
+                format!(
+                    "is set in line {first} and again in line {number} of {place}: todoctl uses the first value, Docker the last; delete one"
+                ),
             );
         }
-        if found.is_empty() {
-            if let Some(last) = lines.last_mut()
-                && !last.ends_with('\n')
-            {
-                last.push_str(line_end);
-            }
-            lines.push(format!("{name}={}{line_end}", value.expose()));
+        let signs = [
+            ('$', "$"),
+            ('#', "#"),
+            ('"', "a double quote"),
+            ('\'', "a single quote"),
+        ];
+        let mut found: Vec<&str> = signs
+            .into_iter()
+            .filter_map(|(sign, called)| value.contains(sign).then_some(called))
+            .collect();
+        if !line.starts_with(&format!("{name}=")) {
+            found.push("export or white space before the =");
+        }
+        if !found.is_empty() {
+            warn(
+                name,
+                format!(
+                    "has {} in line {number} of {place}, which `docker run --env-file` reads differently (it does not know quotes, comments, variables and export)",
+                    found.join(" and ")
+                ),
+            );
         }
     }
-    (lines.concat(), outcome)
-}
-
-/// A line `NAME=value`, with what stands around the value.
-#[derive(Debug, PartialEq, Eq)]
-struct Assignment {
-    before: String,
-    value: String,
-    after: String,
-}
-
-impl Assignment {
-    /// The assignment to `name`, if `line` is one.
-    fn of(line: &str, name: &str) -> Option<Self> {
-        let (left, right) = line.split_once('=')?;
-        let words = left.trim();
-        let words = words.strip_prefix("export ").map_or(words, str::trim);
-        if words.trim_start_matches('\u{feff}') != name {
-            return None;
-        }
-        let blank = right.len() - right.trim_start_matches([' ', '\t']).len();
-        let (blank, rest) = right.split_at(blank);
-        let end = match rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
-            // A # begins a comment only behind white space; right behind the = it does as well.
-            _ => rest
-                .find([' ', '\t', '\r', '\n'])
-                .unwrap_or(rest.len())
-                .min(if rest.starts_with('#') { 0 } else { rest.len() }),
-        };
-        let (value, after) = rest.split_at(end);
-        let space = if after.starts_with('#') { " " } else { "" };
-        Some(Self {
-            before: format!("{left}={blank}"),
-            value: value.trim_matches(['"', '\'']).to_owned(),
-            after: format!("{space}{after}"),
-        })
-    }
-
-    fn is_real(&self) -> bool {
-        !self.value.trim().is_empty() && !is_placeholder(&self.value)
-    }
+    warnings
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn values() -> Vec<(&'static str, Secret)> {
-        vec![("A", Secret::new("new-a")), ("B", Secret::new("new-b"))]
-    }
-
-    #[track_caller]
-    fn check(old: &str, new: &str, a: Filled, b: Filled) {
-        let (text, outcome) = filled(old, &values(), |_, one| one.is_real());
-        assert_eq!(text, new);
-        assert_eq!(outcome, [("A", a), ("B", b)]);
+    fn parsed(text: &str) -> Result<(BTreeMap<String, String>, Vec<Warning>), ConfigError> {
+        parse(Path::new(".env"), text)
     }
 
     #[test]
-    fn missing_ones_are_appended() {
-        check("", "A=new-a\nB=new-b\n", Filled::Written, Filled::Written);
-        check(
-            "X=1",
-            "X=1\nA=new-a\nB=new-b\n",
-            Filled::Written,
-            Filled::Written,
-        );
-        check(
-            "X=1\r\n",
-            "X=1\r\nA=new-a\r\nB=new-b\r\n",
-            Filled::Written,
-            Filled::Written,
-        );
+    fn files_are_read_as_people_write_them() {
+        let (values, _) =
+            parsed("\u{feff}# a comment\r\nPORT=9000\r\nexport HOST='0.0.0.0'\r\nPORT=1\r\n")
+                .unwrap();
+        assert_eq!(values["PORT"], "9000");
+        assert_eq!(values["HOST"], "0.0.0.0");
     }
 
     #[test]
-    fn empty_and_placeholder_values_are_filled_in_place() {
-        check(
-            "# head\nB=change-me # why\nexport A = ''\n# A=x\n",
-            "# head\nB=new-b # why\nexport A = new-a\n# A=x\n",
-            Filled::Written,
-            Filled::Written,
-        );
-        check(
-            "A=# why\nB=<token>\n",
-            "A=new-a # why\nB=new-b\n",
-            Filled::Written,
-            Filled::Written,
-        );
+    fn a_wrong_line_is_named_but_not_repeated() {
+        let error = parsed("PORT=1\nJWT_SECRET='canary\n").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("line 2"), "{text}");
+        assert!(!text.contains("canary"));
     }
 
     #[test]
-    fn real_values_are_replaced_on_request() {
-        let old = "A='weak' # why\nB_FILE=/b\n";
-        let (text, outcome) = filled(old, &values(), opens_what_is_stored);
-        assert_eq!(text, "A=new-a # why\nB_FILE=/b\n");
-        assert_eq!(outcome, [("A", Filled::Written), ("B", Filled::InFile)]);
-    }
-
-    #[test]
-    fn a_key_that_opens_what_is_stored_stays() {
-        let name = SecretName::EncryptionKey.as_str();
-        let values = [(name, Secret::new("new"))];
-        let good = format!("{name}=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n");
-        let (text, outcome) = filled(&good, &values, opens_what_is_stored);
-        assert_eq!((text, outcome[0].1), (good, Filled::Kept));
-        let (text, _) = filled(&format!("{name}=x\n"), &values, opens_what_is_stored);
-        assert_eq!(text, format!("{name}=new\n"));
-    }
-
-    #[test]
-    fn real_values_stay() {
-        let old = "A=\"real # value\"\nB=x\n";
-        check(old, old, Filled::Kept, Filled::Kept);
-        check(
-            "A=\nA=real\nB=1",
-            "A=\nA=real\nB=1",
-            Filled::Kept,
-            Filled::Kept,
-        );
-        check(
-            "A=\nA=change-me\nB=1\n",
-            "A=new-a\nA=new-a\nB=1\n",
-            Filled::Written,
-            Filled::Kept,
-        );
-        check(
-            "A_FILE=/run/a\nB=1\n",
-            "A_FILE=/run/a\nB=1\n",
-            Filled::InFile,
-            Filled::Kept,
-        );
-        check(
-            "AA=1\nB=1\n",
-            "AA=1\nB=1\nA=new-a\n",
-            Filled::Written,
-            Filled::Kept,
-        );
-    }
-
-    #[test]
-    fn the_file_is_replaced_for_its_owner_alone() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("real");
-        fs::write(&path, "X=1\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let link = directory.path().join(".env");
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        fill(&link, &values()).unwrap();
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "X=1\nA=new-a\nB=new-b\n"
-        );
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
-        let error = fill(directory.path(), &values()).unwrap_err();
-        assert!(error.to_string().contains("cannot be read"));
+    fn lines_that_docker_reads_differently() {
+        let (_, warnings) = parsed("A=plain\nB='quoted'\nC=a#b\n# D='x'\nE=a$HOME\n").unwrap();
+        let named: Vec<&str> = warnings.iter().map(|one| one.variable.as_str()).collect();
+        assert_eq!(named, ["B", "C", "E"]);
     }
 }

@@ -1,41 +1,52 @@
-//! What is wrong with a configuration, all of it at once.
+//! Everything that is wrong with a configuration.
 
 use std::fmt;
 
-/// One fault of the configuration.
+/// A fault that stops a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The variable's name, such as `DATABASE_URL`.
+    /// The variable's name, such as `DATABASE_URL`, or the path of the env file.
     pub variable: String,
-    /// What is wrong, without the value where it is a secret.
+    /// A predicate such as `is not an IP address`. Never contains a secret.
     pub message: String,
-    /// What would be right; a line to type where there is one.
+    /// What to do: a line to type or a correct value, where there is one.
     pub remedy: String,
 }
 
-/// Something that works but that an operator should know.
+/// A setting that works, but that an operator should know about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The variable's name.
     pub variable: String,
-    /// What is unwise, and what to do.
+    /// A predicate, and what to do.
     pub message: String,
 }
 
-/// A value and the warnings that came with it.
+/// A value and the warnings about it.
 #[derive(Debug, Clone)]
 pub struct Loaded<T> {
-    /// What was loaded.
     pub value: T,
     /// In the order in which the variables were read.
     pub warnings: Vec<Warning>,
 }
 
-/// Every problem that one load found; never empty.
+/// All problems of one load; never empty.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
     /// In the order in which the variables were read.
     pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.variable, self.message)
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.variable, self.message)
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -44,7 +55,7 @@ impl fmt::Display for ConfigError {
         let noun = if count == 1 { "problem" } else { "problems" };
         write!(f, "the configuration has {count} {noun}")?;
         for problem in &self.problems {
-            write!(f, "\n  {}: {}", problem.variable, problem.message)?;
+            write!(f, "\n  {problem}")?;
             if !problem.remedy.is_empty() {
                 write!(f, "\n    {}", problem.remedy)?;
             }

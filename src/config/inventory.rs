@@ -4,10 +4,16 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::{
-    Audit, DatabaseTarget, Environment, Kind, Origin, Secret, SecretName, Source, VARIABLES,
-    Variable, database_url, generated_secret_path,
-};
+use super::audit::Audit;
+use super::database::DATABASE_URL;
+use super::database_url::{self, DatabaseTarget};
+use super::generated;
+use super::reader::default_text;
+use super::secret::Secret;
+use super::source::{Origin, Source, read_secret_file};
+use super::strength::weakness;
+use super::variable::{Kind, Variable};
+use super::variables::VARIABLES;
 
 /// One variable as it may be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,28 +24,129 @@ pub struct Entry {
     pub value: Option<String>,
     /// `option`, `environment`, `file`, `generated`, `default` or `unset`.
     pub source: &'static str,
-    /// Whether the value is shown in part only.
+    /// Whether `value` describes the value instead of being it.
     pub secret: bool,
 }
 
-/// A value's text, and whether it is the value itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Shown {
-    /// The value.
-    Plain(String),
-    /// Something about it.
-    About(String),
+/// What may be shown of a value.
+enum Shown {
+    Value(String),
+    Description(String),
 }
 
-/// So that nobody looks a fingerprint up in a table of other hashes.
+const UNUSABLE: &str = "(not usable: todoctl config check)";
+
+/// All variables, in the order of `.env.example`.
+#[must_use]
+pub fn inventory(source: &Source, audit: &Audit) -> Vec<Entry> {
+    let entry = |variable: &&Variable| match set_name(source, variable) {
+        Some(name) => set(source, audit, variable, &name),
+        None => unset(audit, variable),
+    };
+    VARIABLES.iter().map(entry).collect()
+}
+
+/// The name under which a variable is set: its own, its alias or `NAME_FILE`.
+fn set_name(source: &Source, variable: &Variable) -> Option<String> {
+    let file = variable.kind.has_file().then(|| variable.file_name());
+    let mut names = variable.names().map(str::to_owned).chain(file);
+    names.find(|name| source.origin(name).is_some())
+}
+
+fn set(source: &Source, audit: &Audit, variable: &Variable, name: &str) -> Entry {
+    let has_problem = audit.problems.iter().any(|problem| {
+        let wrong = problem.variable.as_str();
+        wrong == name || wrong == variable.name || wrong == variable.file_name()
+    });
+    let shown = if variable.kind == Kind::Secret {
+        Shown::Description(describe_secret(audit, variable))
+    } else if has_problem {
+        // A value that is not understood may be anything, even a secret.
+        Shown::Description(UNUSABLE.to_owned())
+    } else {
+        let text = source.get(name).unwrap_or_default();
+        if name == variable.file_name() {
+            let text = read_secret_file(text.as_ref()).unwrap_or_default();
+            without_secrets(variable, text)
+        } else {
+            without_secrets(variable, text.to_owned())
+        }
+    };
+    let (value, secret) = match shown {
+        Shown::Value(text) => (text, false),
+        Shown::Description(text) => (text, true),
+    };
+    Entry {
+        name: name.to_owned(),
+        value: Some(value),
+        source: match source.origin(name) {
+            Some(Origin::Option) => "option",
+            Some(Origin::File) => "file",
+            Some(Origin::Environment) | None => "environment",
+        },
+        secret,
+    }
+}
+
+fn unset(audit: &Audit, variable: &Variable) -> Entry {
+    let mut entry = Entry {
+        name: variable.name.to_owned(),
+        value: default_text(variable, audit.environment).map(String::from),
+        source: "default",
+        secret: false,
+    };
+    if variable.name == DATABASE_URL.variable.name {
+        entry.value = audit.target().map(DatabaseTarget::redacted);
+    } else if is_generated(audit, variable) {
+        entry.value = Some(describe_secret(audit, variable));
+        entry.source = "generated";
+        entry.secret = true;
+    } else if is_missing(audit, variable) {
+        entry.value = Some("(generated at the first start)".to_owned());
+        entry.secret = true;
+    }
+    if entry.value.is_none() {
+        entry.source = "unset";
+    }
+    entry
+}
+
+fn is_generated(audit: &Audit, variable: &Variable) -> bool {
+    let Some(DatabaseTarget::Sqlite(file)) = audit.target() else {
+        return false;
+    };
+    let path = generated::path(file, variable.name);
+    audit.secret_files.contains(&path)
+}
+
+fn is_missing(audit: &Audit, variable: &Variable) -> bool {
+    let mut missing = audit.missing_secrets().iter();
+    missing.any(|secret| secret.as_str() == variable.name)
+}
+
+fn describe_secret(audit: &Audit, variable: &Variable) -> String {
+    let mut known = audit.secrets.iter();
+    let Some((_, secret)) = known.find(|(name, _)| *name == variable.name) else {
+        return UNUSABLE.to_owned();
+    };
+    let count = secret.expose().chars().count();
+    match weakness(secret.expose()) {
+        None => format!(
+            "set ({count} characters, fingerprint {})",
+            fingerprint(secret)
+        ),
+        Some(_) => format!("set ({count} characters, weak)"),
+    }
+}
+
+/// Part of what is hashed, so that a fingerprint is not found in tables of other hashes.
 const FINGERPRINT_DOMAIN: &[u8] = b"todoctl config fingerprint 1\n";
 
-/// The first 16 bits of a hash, to compare the secrets of two services with.
+/// The first 16 bits of a hash, to compare the secrets of two services.
 ///
-/// Of a random secret that says nothing: 16 of its 256 bits. Of a word out of a dictionary
-/// it confirms a guess, so weak secrets have none.
-#[must_use]
-pub fn fingerprint(secret: &Secret) -> String {
+/// They do not help to find the other 240 bits of a random secret. They would confirm a guess
+/// of a weak one, so weak secrets have no fingerprint.
+fn fingerprint(secret: &Secret) -> String {
     let digest = Sha256::new()
         .chain_update(FINGERPRINT_DOMAIN)
         .chain_update(secret.expose())
@@ -47,158 +154,38 @@ pub fn fingerprint(secret: &Secret) -> String {
     format!("{}…", hex::encode(&digest[..2]))
 }
 
-/// All variables, in the order of `.env.example`.
-#[must_use]
-pub fn inventory(source: &Source) -> Vec<Entry> {
-    let audit = Audit::of(source);
-    VARIABLES
-        .iter()
-        .map(|variable| entry(source, &audit, variable))
-        .collect()
-}
-
-fn entry(source: &Source, audit: &Audit, variable: &Variable) -> Entry {
-    let file = format!("{}_FILE", variable.name);
-    let names = [Some(variable.name), variable.alias, Some(file.as_str())];
-    let set = names
-        .into_iter()
-        .flatten()
-        .find(|name| source.origin(name).is_some())
-        .filter(|name| *name != file || variable.kind.has_file());
-    let Some(name) = set else {
-        return unset(source, audit, variable);
-    };
-    let origin = match source.origin(name) {
-        Some(Origin::Option) => "option",
-        Some(Origin::File) => "file",
-        _ => "environment",
-    };
-    let named = |one: &str| one == name || one == variable.name || one == file;
-    let faulty = audit.problems.iter().any(|one| named(&one.variable));
-    let shown = if variable.kind == Kind::Secret {
-        about_secret(audit, variable)
-    } else if faulty {
-        // What is not understood may be anything, a secret too.
-        Shown::About("(not usable: todoctl config check)".to_owned())
-    } else {
-        of_text(source, variable, name)
-    };
-    let (value, secret) = match shown {
-        Shown::Plain(text) => (text, false),
-        Shown::About(text) => (text, true),
-    };
-    Entry {
-        name: name.to_owned(),
-        value: Some(value),
-        source: origin,
-        secret,
-    }
-}
-
-fn about_secret(audit: &Audit, variable: &Variable) -> Shown {
-    let known = audit
-        .secrets
-        .iter()
-        .find(|(name, _)| *name == variable.name);
-    Shown::About(match known {
-        Some((_, secret)) => {
-            let count = secret.expose().chars().count();
-            match super::secrets::weakness(secret.expose()) {
-                None => format!(
-                    "set ({count} characters, fingerprint {})",
-                    fingerprint(secret)
-                ),
-                Some(_) => format!("set ({count} characters, weak)"),
-            }
-        }
-        None => "(not usable: todoctl config check)".to_owned(),
-    })
-}
-
-fn of_text(source: &Source, variable: &Variable, name: &str) -> Shown {
-    let text = if name.ends_with("_FILE") {
-        let path = source.get(name).unwrap_or_default();
-        super::source::read_secret_file(path).unwrap_or_default()
-    } else {
-        source.get(name).unwrap_or_default().to_owned()
-    };
+fn without_secrets(variable: &Variable, text: String) -> Shown {
     match variable.kind {
-        Kind::Plain | Kind::Secret => Shown::Plain(text),
+        Kind::Plain => Shown::Value(text),
+        Kind::Secret => Shown::Description(UNUSABLE.to_owned()),
+        Kind::Url | Kind::SecretUrl => bare_url(&text),
         Kind::DatabaseUrl => match database_url::parse(&text) {
             Ok(parsed) => match parsed.value {
-                DatabaseTarget::Sqlite(_) => Shown::Plain(parsed.value.redacted()),
-                DatabaseTarget::Postgres(_) => Shown::About(parsed.value.redacted()),
+                DatabaseTarget::Sqlite(_) => Shown::Value(parsed.value.redacted()),
+                DatabaseTarget::Postgres(_) => Shown::Description(parsed.value.redacted()),
             },
-            Err(_) => Shown::About("(not usable: todoctl config check)".to_owned()),
+            Err(_) => Shown::Description(UNUSABLE.to_owned()),
         },
-        Kind::Url | Kind::SecretUrl => bare_url(&text),
     }
 }
 
 /// Without user, password, query and fragment.
 fn bare_url(text: &str) -> Shown {
     let Ok(mut url) = Url::parse(text) else {
-        return Shown::About("(not usable: todoctl config check)".to_owned());
+        return Shown::Description(UNUSABLE.to_owned());
     };
     let whole = url.clone();
-    // Both refuse only URLs without a host, which have neither.
+    // Both fail only for URLs without a host, which have neither.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_query(None);
     url.set_fragment(None);
     let shown = url.to_string();
     if url == whole {
-        Shown::Plain(shown)
+        Shown::Value(shown)
     } else {
-        Shown::About(shown)
+        Shown::Description(shown)
     }
-}
-
-fn unset(source: &Source, audit: &Audit, variable: &Variable) -> Entry {
-    let mut entry = Entry {
-        name: variable.name.to_owned(),
-        value: variable.default.map(str::to_owned),
-        source: "default",
-        secret: false,
-    };
-    match variable.name {
-        "WORKERS" => entry.value = Some(audit.http.workers.to_string()),
-        "CORS_ORIGINS" if audit.environment == Environment::Development => {
-            let origins: Vec<&str> = audit.http.cors_origins.iter().map(String::as_str).collect();
-            entry.value = Some(origins.join(","));
-        }
-        "DATABASE_URL" if source.origin("DATABASE_URL").is_none() => {
-            entry.value = audit.target.as_ref().map(DatabaseTarget::redacted);
-        }
-        "RESEND_API_URL" => entry.value = Some("https://api.resend.com".to_owned()),
-        "GEMINI_API_URL" => {
-            entry.value = Some("https://generativelanguage.googleapis.com".to_owned());
-        }
-        _ => {}
-    }
-    if entry.value.is_none() {
-        entry.source = "unset";
-    }
-    let Some(name) = SecretName::ALL
-        .into_iter()
-        .find(|one| one.as_str() == variable.name)
-    else {
-        return entry;
-    };
-    if let Some(DatabaseTarget::Sqlite(file)) = &audit.target
-        && name != SecretName::JwtSecret
-    {
-        entry.secret = true;
-        if generated_secret_path(file, variable.name).exists() {
-            let (Shown::About(text) | Shown::Plain(text)) = about_secret(audit, variable);
-            entry.value = Some(text);
-            entry.source = "generated";
-        } else {
-            entry.source = "default";
-            entry.value = Some("(made at the first start)".to_owned());
-        }
-    }
-    entry
 }
 
 #[cfg(test)]
@@ -207,7 +194,7 @@ mod tests {
 
     fn shown(values: &[(&str, &str)], name: &str) -> Entry {
         let source = Source::from_values(values.iter().copied());
-        let entries = inventory(&source);
+        let entries = inventory(&source, &Audit::of(&source));
         assert_eq!(entries.len(), VARIABLES.len());
         entries.into_iter().find(|one| one.name == name).unwrap()
     }
@@ -229,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_told_about() {
+    fn secrets_are_described() {
         let secret = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
         let entry = shown(&[("JWT_SECRET", secret)], "JWT_SECRET");
         let text = entry.value.unwrap();

@@ -1,187 +1,153 @@
 //! Reads variables one by one and collects everything that is wrong with them.
 
-use std::path::Path;
-use std::str::FromStr;
-use std::time::Duration;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 
+use super::environment::{ENVIRONMENT, Environment};
+use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::secret::Secret;
 use super::source::{Source, read_secret_file};
-use super::{ConfigError, Loaded, Problem, Secret, Warning};
+use super::variable::{Default, Defaulted, Kind, Optional, Parser, Variable};
 
 /// One load in progress.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     source: &'a Source,
-    problems: Vec<Problem>,
-    warnings: Vec<Warning>,
-    looking: bool,
+    pub environment: Environment,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Warning>,
+    /// Each secret that was read, by the name of its variable, right or wrong.
+    pub secrets: Vec<(&'static str, Secret)>,
+    /// The files that secrets were read from.
+    pub secret_files: Vec<PathBuf>,
+}
+
+/// What the source has for a variable.
+enum Found<'a> {
+    Unset,
+    /// A problem was reported.
+    Faulty,
+    /// A value, and the name under which it is set (the alias, perhaps).
+    Text(&'static str, Cow<'a, str>),
 }
 
 impl<'a> Reader<'a> {
+    /// `ENVIRONMENT` is read first, because defaults depend on it.
     pub fn new(source: &'a Source) -> Self {
-        Self {
+        let mut reader = Self {
             source,
+            environment: Environment::default(),
             problems: Vec::new(),
             warnings: Vec::new(),
-            looking: false,
-        }
-    }
-
-    /// For whoever only looks: nothing is made that is missing.
-    pub fn looking(source: &'a Source) -> Self {
-        Self {
-            looking: true,
-            ..Self::new(source)
-        }
-    }
-
-    /// The env file, where `name` comes from it.
-    pub fn env_file_of(&self, name: &str) -> Option<&Path> {
-        self.source.env_file_of(name)
-    }
-
-    /// Whether nothing may be made.
-    pub fn is_looking(&self) -> bool {
-        self.looking
-    }
-
-    /// What was wrong and what was unwise, in the order in which the variables were read.
-    pub fn findings(self) -> (Vec<Problem>, Vec<Warning>) {
-        (self.problems, self.warnings)
-    }
-
-    /// A variable that is set to something; the first of `names` that is.
-    pub fn text(&mut self, names: &[&'static str]) -> Option<(&'static str, &'a str)> {
-        for &name in names {
-            if self.source.is_unreadable(name) {
-                self.problem(
-                    name,
-                    "is not UTF-8 text",
-                    format!("{name}=…, in plain text"),
-                );
-            }
-            if let Some(value) = self.source.get(name) {
-                return Some((name, value));
-            }
-        }
-        None
-    }
-
-    /// A variable that `parse` understands, or `default`; `right` is an example of a right value.
-    ///
-    /// `parse` says what is wrong, without the value.
-    pub fn parsed<T>(
-        &mut self,
-        names: &[&'static str],
-        default: T,
-        right: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
-        let Some((name, value)) = self.text(names) else {
-            return default;
+            secrets: Vec::new(),
+            secret_files: Vec::new(),
         };
-        match parse(value) {
-            Ok(value) => value,
-            Err(wrong) => {
-                self.problem(name, wrong, format!("{name}={right}"));
-                default
-            }
+        reader.environment = reader.value(&ENVIRONMENT);
+        reader
+    }
+
+    /// The value, or the default where the variable is not set or has a problem.
+    pub fn value<T>(&mut self, declaration: &Defaulted<T>) -> T {
+        match self.parsed(&declaration.variable, declaration.parse) {
+            Some(value) => value,
+            None => default(declaration, self.environment),
         }
     }
 
-    /// A whole number from `min` to `max`.
-    pub fn number<T>(&mut self, names: &[&'static str], default: T, min: T, max: T) -> T
-    where
-        T: FromStr + PartialOrd + Copy + std::fmt::Display,
-    {
-        self.parsed(names, default, &default.to_string(), |text| {
-            text.parse()
-                .ok()
-                .filter(|number| (min..=max).contains(number))
-                .ok_or_else(|| format!("is not a whole number from {min} to {max}"))
-        })
+    /// The value; `None` where the variable is not set or has a problem.
+    pub fn optional<T>(&mut self, declaration: &Optional<T>) -> Option<T> {
+        self.parsed(&declaration.variable, declaration.parse)
     }
 
-    /// Seconds, also in parts of one (`0.5`), from `min` to `max`.
-    pub fn seconds(
-        &mut self,
-        names: &[&'static str],
-        default: u64,
-        min: f64,
-        max: f64,
-    ) -> Duration {
-        let fallback = Duration::from_secs(default);
-        self.parsed(names, fallback, &default.to_string(), |text| {
-            text.parse::<f64>()
-                .ok()
-                .filter(|seconds| (min..=max).contains(seconds))
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                .ok_or_else(|| format!("is not a number of seconds from {min} to {max}"))
-        })
-    }
-
-    /// `true` or `false`, in the spellings that people use.
-    pub fn switch(&mut self, name: &'static str, default: bool) -> bool {
-        self.parsed(
-            &[name],
-            default,
-            if default { "true" } else { "false" },
-            |text| match text.to_ascii_lowercase().as_str() {
-                "true" | "1" | "yes" | "on" => Ok(true),
-                "false" | "0" | "no" | "off" => Ok(false),
-                _ => Err("is neither true nor false".to_owned()),
-            },
-        )
-    }
-
-    /// A secret from NAME, or from the file that `NAME_FILE` names.
-    pub fn secret(&mut self, name: &'static str) -> Option<Secret> {
-        let direct = self.text(&[name]).map(|(_, value)| value);
-        let file_name = format!("{name}_FILE");
-        if self.source.is_unreadable(&file_name) {
-            self.problem(&file_name, "is not UTF-8 text", String::new());
-        }
-        let file = self.source.get(&file_name);
-        match (direct, file) {
-            (Some(_), Some(_)) => {
-                self.problem(
-                    name,
-                    format!("{name} and {file_name} are both set"),
-                    match (self.env_file_of(name), self.env_file_of(&file_name)) {
-                        (Some(file), _) => {
-                            format!("delete the line {name}=… from {}", file.display())
-                        }
-                        (None, Some(file)) => {
-                            format!("delete the line {file_name}=… from {}", file.display())
-                        }
-                        (None, None) => {
-                            format!("keep one of them: unset {name}, or unset {file_name}")
-                        }
-                    },
-                );
+    fn parsed<T>(&mut self, variable: &Variable, parse: Parser<T>) -> Option<T> {
+        let Found::Text(name, text) = self.find(variable) else {
+            return None;
+        };
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                let remedy = fault
+                    .remedy
+                    .unwrap_or_else(|| format!("{name}={}", variable.correct_value()));
+                self.problem(name, fault.message, remedy);
                 None
             }
-            (Some(value), None) => Some(Secret::new(value)),
-            (None, Some(path)) => match read_secret_file(path) {
-                Ok(value) => Some(Secret::new(value)),
-                Err(wrong) => {
-                    let remedy = format!(
-                        "name a readable file that holds the value alone: {file_name}=/run/secrets/{}",
-                        name.to_lowercase()
-                    );
-                    self.problem(&file_name, wrong, remedy);
-                    None
-                }
-            },
-            (None, None) => None,
         }
     }
 
-    /// Whether NAME or `NAME_FILE` is set, rightly or wrongly.
-    pub fn is_set(&self, name: &str) -> bool {
-        let file = format!("{name}_FILE");
-        [name, &file]
-            .iter()
-            .any(|name| self.source.get(name).is_some() || self.source.is_unreadable(name))
+    /// The text of a variable: from its name, its alias or, for a secret, from the file that
+    /// `NAME_FILE` names.
+    fn find(&mut self, variable: &Variable) -> Found<'a> {
+        let mut found = Found::Unset;
+        for name in variable.names() {
+            if self.source.is_unreadable(name) {
+                let remedy = format!("{name}={}", variable.correct_value());
+                self.problem(name, "is not UTF-8 text", remedy);
+                return Found::Faulty;
+            }
+            if let Some(value) = self.source.get(name) {
+                found = Found::Text(name, Cow::Borrowed(value));
+                break;
+            }
+        }
+        if variable.kind.has_file() {
+            found = self.find_file(variable, found);
+        }
+        if let (Kind::Secret, Found::Text(name, text)) = (variable.kind, &found) {
+            self.note_secret(name, &Secret::new(text.as_ref()));
+        }
+        found
+    }
+
+    /// `direct` is what the variable itself has.
+    fn find_file(&mut self, variable: &Variable, direct: Found<'a>) -> Found<'a> {
+        let name = variable.name;
+        let file_name = variable.file_name();
+        let example = format!("{file_name}=/run/secrets/{}", name.to_lowercase());
+        if self.source.is_unreadable(&file_name) {
+            self.problem(&file_name, "is not UTF-8 text", example);
+            return Found::Faulty;
+        }
+        let Some(path) = self.source.get(&file_name) else {
+            return direct;
+        };
+        self.secret_files.push(PathBuf::from(path));
+        if matches!(direct, Found::Text(..)) {
+            let remedy = match (self.env_file_of(name), self.env_file_of(&file_name)) {
+                (Some(file), _) => format!("delete the line {name}=… from {}", file.display()),
+                (None, Some(file)) => {
+                    format!("delete the line {file_name}=… from {}", file.display())
+                }
+                (None, None) => format!("keep one of them: unset {name}, or unset {file_name}"),
+            };
+            self.problem(name, format!("and {file_name} are both set"), remedy);
+            return Found::Faulty;
+        }
+        match read_secret_file(Path::new(path)) {
+            Ok(value) => Found::Text(name, Cow::Owned(value)),
+            Err(fault) => {
+                let remedy =
+                    format!("name a readable file that contains only the value: {example}");
+                self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
+                Found::Faulty
+            }
+        }
+    }
+
+    pub fn note_secret(&mut self, name: &'static str, value: &Secret) {
+        self.secrets.push((name, value.clone()));
+    }
+
+    /// Whether the variable has a value, right or wrong.
+    pub fn is_set(&self, variable: &Variable) -> bool {
+        let is_set =
+            |name: &str| self.source.get(name).is_some() || self.source.is_unreadable(name);
+        variable.names().any(is_set) || variable.kind.has_file() && is_set(&variable.file_name())
+    }
+
+    /// The env file, if the value of `name` comes from it.
+    pub fn env_file_of(&self, name: &str) -> Option<&Path> {
+        self.source.env_file_of(name)
     }
 
     pub fn problem(
@@ -204,21 +170,44 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// Whether nothing is wrong so far.
-    pub fn is_fine(&self) -> bool {
-        self.problems.is_empty()
-    }
-
-    /// The value, unless something was wrong; `None` counts on a problem that was reported.
-    pub fn finish<T>(self, value: Option<T>) -> Result<Loaded<T>, ConfigError> {
+    /// The value with all warnings, or all problems. `None` stands for a problem that was
+    /// reported.
+    pub fn finish<T>(&self, value: Option<T>) -> Result<Loaded<T>, ConfigError> {
         match value {
-            Some(value) if self.problems.is_empty() => Ok(Loaded {
-                value,
-                warnings: self.warnings,
-            }),
+            Some(value) if self.problems.is_empty() => {
+                let warnings = self.source.warnings().iter().chain(&self.warnings);
+                Ok(Loaded {
+                    value,
+                    warnings: warnings.cloned().collect(),
+                })
+            }
             _ => Err(ConfigError {
-                problems: self.problems,
+                problems: self.problems.clone(),
             }),
         }
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "the test `defaults` reads every variable of an empty environment, in each ENVIRONMENT"
+)]
+fn default<T>(declaration: &Defaulted<T>, environment: Environment) -> T {
+    let text = default_text(&declaration.variable, environment).unwrap_or_default();
+    (declaration.parse)(&text).expect("a declaration's own default is valid")
+}
+
+/// The default of a variable in this environment.
+pub(super) fn default_text(
+    variable: &Variable,
+    environment: Environment,
+) -> Option<Cow<'static, str>> {
+    match variable.default {
+        Default::Value(text) => Some(text.into()),
+        Default::InDevelopment(text) if environment == Environment::Development => {
+            Some(text.into())
+        }
+        Default::Computed(text) => Some(text().into()),
+        Default::None | Default::InDevelopment(_) => None,
     }
 }

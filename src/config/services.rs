@@ -1,60 +1,115 @@
-//! The variables of services reached over the network.
+//! Services that are reached over the network. All are optional.
 
 use url::Url;
 
+use super::parse::http_url;
 use super::reader::Reader;
-use super::{Secret, ServicesConfig};
+use super::secret::Secret;
+use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, declare};
+
+/// Services that are reached over the network. All are optional.
+#[derive(Debug, Clone, Default)]
+pub struct ServicesConfig {
+    /// `AUTH_SERVER_URL`.
+    pub auth_server_url: Option<Url>,
+    /// `REDIS_URL`; a secret, because it may contain a password.
+    pub redis_url: Option<Secret>,
+    /// `RESEND_API_KEY`. Not set: no mail.
+    pub resend_api_key: Option<Secret>,
+    /// `EMAIL_FROM`.
+    pub email_from: Option<String>,
+    /// `RESEND_API_URL`.
+    pub resend_api_url: Option<Url>,
+    /// `GEMINI_API_URL`.
+    pub gemini_api_url: Option<Url>,
+}
+
+/// Where Resend's API is, unless `RESEND_API_URL` names another endpoint.
+pub const RESEND_API: &str = "https://api.resend.com";
+/// Where Gemini's API is, unless `GEMINI_API_URL` names another endpoint.
+pub const GEMINI_API: &str = "https://generativelanguage.googleapis.com";
+
+const fn variable(name: &'static str, kind: Kind, help: &'static str) -> Variable {
+    Variable::new(Section::Services, name, help).kind(kind)
+}
+
+declare! {
+    static AUTH_SERVER_URL: Optional<Url> = variable(
+        "AUTH_SERVER_URL",
+        Kind::Url,
+        "The auth server. It is asked about session tokens that todoctl did not issue \
+         (/api/auth/get-session), and JWTs that its keys sign (/api/auth/jwks) are accepted.",
+    )
+    .example("https://auth.example.com")
+    .optional(http_url);
+
+    static REDIS_URL: Optional<Secret> = variable(
+        "REDIS_URL",
+        Kind::SecretUrl,
+        "Redis, where replicas count requests for the rate limits together (rediss:// for TLS). \
+         Without it, and while it cannot be reached, each replica counts for itself.",
+    )
+    .example("redis://:PASSWORD@redis:6379/0")
+    .optional(redis_url);
+
+    static RESEND_API_KEY: Optional<Secret> = variable(
+        "RESEND_API_KEY",
+        Kind::Secret,
+        "API key of Resend. With it reminders are also sent by mail, to the addresses in the \
+         auth server's table \"user\", if that table is in the same database. Not set: no mail.",
+    )
+    .optional(|text| Ok(Secret::new(text)));
+
+    static EMAIL_FROM: Optional<String> = variable("EMAIL_FROM", Kind::Plain, "Sender of the mail.")
+        .example("Todo <todo@example.com>")
+        .optional(email_address);
+
+    static RESEND_API_URL: Defaulted<Url> = variable(
+        "RESEND_API_URL",
+        Kind::Url,
+        "Another endpoint of the mail provider, for tests.",
+    )
+    .default(RESEND_API, http_url);
+
+    static GEMINI_API_URL: Defaulted<Url> = variable(
+        "GEMINI_API_URL",
+        Kind::Url,
+        "Another endpoint of the provider that checks users' API keys, for tests.",
+    )
+    .default(GEMINI_API, http_url);
+}
 
 pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
     let services = ServicesConfig {
-        auth_server_url: url(reader, "AUTH_SERVER_URL", "https://auth.example.com"),
-        redis_url: redis_url(reader),
-        resend_api_key: reader.secret("RESEND_API_KEY"),
-        email_from: reader.parsed(&["EMAIL_FROM"], None, "Todo <todo@example.com>", |text| {
-            let address = text.trim_end_matches('>');
-            match address.split_once('@') {
-                Some((name, domain)) if !name.is_empty() && domain.contains('.') => {
-                    Ok(Some(text.to_owned()))
-                }
-                _ => Err("is not an e-mail address".to_owned()),
-            }
-        }),
-        resend_api_url: url(reader, "RESEND_API_URL", "https://api.resend.com"),
-        gemini_api_url: url(
-            reader,
-            "GEMINI_API_URL",
-            "https://generativelanguage.googleapis.com",
-        ),
+        auth_server_url: reader.optional(&AUTH_SERVER_URL),
+        redis_url: reader.optional(&REDIS_URL),
+        resend_api_key: reader.optional(&RESEND_API_KEY),
+        email_from: reader.optional(&EMAIL_FROM),
+        resend_api_url: Some(reader.value(&RESEND_API_URL)),
+        gemini_api_url: Some(reader.value(&GEMINI_API_URL)),
     };
     if services.resend_api_key.is_some() && services.email_from.is_none() {
         reader.warn(
-            "EMAIL_FROM",
-            "is not set: mails come from onboarding@resend.dev, which reaches the account's owner only",
+            EMAIL_FROM.variable.name,
+            "is not set: mail is sent from onboarding@resend.dev, which Resend delivers only to the account's owner",
         );
     }
     services
 }
 
-fn url(reader: &mut Reader<'_>, name: &'static str, right: &str) -> Option<Url> {
-    reader.parsed(&[name], None, right, |text| {
-        Url::parse(text)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-            .map(Some)
-            .ok_or_else(|| "is not an http or https URL".to_owned())
-    })
+fn redis_url(text: &str) -> Result<Secret, Fault> {
+    let is_redis = Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
+    if is_redis {
+        Ok(Secret::new(text))
+    } else {
+        Err("is not a redis:// or rediss:// URL".into())
+    }
 }
 
-fn redis_url(reader: &mut Reader<'_>) -> Option<Secret> {
-    let secret = reader.secret("REDIS_URL")?;
-    let fine = Url::parse(secret.expose())
-        .is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
-    if !fine {
-        reader.problem(
-            "REDIS_URL",
-            "is not a redis URL",
-            "REDIS_URL=redis://:PASSWORD@redis:6379/0 (rediss:// for TLS)",
-        );
+fn email_address(text: &str) -> Result<String, Fault> {
+    match text.trim_end_matches('>').split_once('@') {
+        Some((name, domain)) if !name.is_empty() && domain.contains('.') => Ok(text.to_owned()),
+        _ => Err("is not an e-mail address".into()),
     }
-    Some(secret)
 }

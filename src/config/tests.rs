@@ -1,4 +1,7 @@
-//! Contract 8 and 9.3: what existing deployments set, and what holds where they do not.
+//! Contract 8 and 9.3: what existing deployments set, and the defaults.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::*;
 
@@ -58,17 +61,60 @@ fn an_existing_deployment() {
     );
 }
 
-/// Contract 8, 9.3: what holds where nothing is set.
+/// Contract 8, 9.3: the defaults. Every declared default is valid, in each environment.
 #[test]
 fn defaults() {
-    let nothing = HttpConfig::load(&Source::default()).unwrap().value;
-    assert_eq!(
-        nothing.cors_origins,
-        BTreeSet::from(["http://localhost:3000".to_owned()])
-    );
-    assert_eq!(nothing.port, 8000);
+    for environment in ["development", "staging", "production"] {
+        let source = Source::from_values([("ENVIRONMENT", environment)]);
+        let audit = Audit::of(&source);
+        let problems = audit.problems.iter();
+        let named: Vec<&str> = problems.map(|one| one.variable.as_str()).collect();
+        if environment == "development" {
+            assert_eq!(named, [""; 0]);
+            let local = "http://localhost:3000".to_owned();
+            assert_eq!(audit.http.cors_origins, BTreeSet::from([local]));
+        } else {
+            assert_eq!(named, ["DATABASE_URL"]);
+            assert_eq!(audit.http.cors_origins, BTreeSet::new());
+        }
+        assert_eq!(audit.http.port, 8000);
+    }
     let config = load("ENVIRONMENT", "").unwrap().value;
     assert_eq!(config.environment, Environment::Development);
+}
+
+/// The values that messages and `.env.example` propose are correct.
+#[test]
+fn examples_are_correct() {
+    let examples = VARIABLES
+        .iter()
+        .filter_map(|one| Some((one.name, one.example?)));
+    let audit = Audit::of(&Source::from_values(examples));
+    let problems = audit.problems.iter();
+    let wrong: Vec<String> = problems
+        .filter(|one| !one.message.starts_with("is required with PostgreSQL"))
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(wrong, [""; 0]);
+}
+
+/// Names are unique, and found by alias and `NAME_FILE`.
+#[test]
+fn names() {
+    let mut names: Vec<&str> = VARIABLES.iter().flat_map(|one| one.names()).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    for (name, expected) in [
+        ("PORT", Some("PORT")),
+        ("DB_POOL_SIZE", Some("SQLALCHEMY_POOL_SIZE")),
+        ("REDIS_URL_FILE", Some("REDIS_URL")),
+        ("PORT_FILE", None),
+        ("PROT", None),
+    ] {
+        assert_eq!(Variable::of(name).map(|one| one.name), expected, "{name}");
+    }
 }
 
 /// Contract 2.1, 9.3: how long access tokens live.

@@ -1,113 +1,90 @@
-//! Whether the configuration is whole, and wise.
+//! Checks of the configuration.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::time::Duration;
 
-use crate::config::{
-    Audit, ConfigError, DatabaseTarget, Environment, Problem, Section, Source, VARIABLES, Variable,
+use crate::config::{DatabaseTarget, Environment, Section, Source, VARIABLES, Variable};
+
+use super::check::{Check, Run};
+use super::context::Context;
+use super::directory::{
+    file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
 };
-use crate::store::{FileSystem, is_writable};
-
-use super::check::{Check, Name, Outcome, Verdict};
-use super::database::judge_file_system;
-use super::directory::{give, move_away, nearest, of_file};
+use super::probe::{FileSystem, is_writable};
+use super::verdict::{Outcome, Verdict};
 
 mod secrets;
 
-macro_rules! names {
-    ($($constant:ident = $id:literal, $title:literal;)*) => {
-        $(const $constant: Name = Name { id: $id, title: $title };)*
-        /// Every check of the configuration, in order.
-        pub const NAMES: &[Name] = &[$($constant,)*];
-    };
-}
+pub(super) static CHECKS: &[Check] = &[
+    Check::new("config.env_file", "Env file", Run::Now(env_file)),
+    Check::new("config.unknown", "Unknown names", Run::Now(unknown)).needs(ENV_FILE),
+    Check::new("config.environment", "Environment", Run::Now(environment)).needs(ENV_FILE),
+    Check::new("config.database", "Database", Run::Now(database)).needs(ENV_FILE),
+    Check::new(
+        "config.data_directory",
+        "Data directory",
+        Run::Now(data_directory),
+    )
+    .needs(ENV_FILE),
+    Check::new("config.secrets", "Secrets", Run::Now(secrets::secrets)).needs(ENV_FILE),
+    Check::new(
+        "config.secrets_differ",
+        "Secrets differ",
+        Run::Now(secrets::differ),
+    )
+    .needs(ENV_FILE),
+    Check::new(
+        "config.secret_files",
+        "Secret files",
+        Run::Now(secrets::files),
+    )
+    .needs(ENV_FILE),
+    Check::new("config.http", "Listener", Run::Now(http)).needs(ENV_FILE),
+    Check::new("config.cors", "CORS", Run::Now(cors)).needs(ENV_FILE),
+    Check::new("config.services", "Services", Run::Now(services)).needs(ENV_FILE),
+    Check::new("config.telemetry", "Telemetry", Run::Now(telemetry)).needs(ENV_FILE),
+];
 
-names! {
-    ENV_FILE = "config.env_file", "Env file";
-    UNKNOWN = "config.unknown", "Unknown names";
-    ENVIRONMENT = "config.environment", "Environment";
-    DATABASE = "config.database", "Database";
-    DATA_DIRECTORY = "config.data_directory", "Data directory";
-    SECRETS = "config.secrets", "Secrets";
-    SECRETS_DIFFER = "config.secrets_differ", "Secrets differ";
-    SECRET_FILES = "config.secret_files", "Secret files";
-    HTTP = "config.http", "Listener";
-    CORS = "config.cors", "CORS";
-    SERVICES = "config.services", "Services";
-    TELEMETRY = "config.telemetry", "Telemetry";
-}
+/// Any variable may come from the file.
+const ENV_FILE: &[&str] = &["config.env_file"];
 
-/// How alike a name must be to one that is known (0 to 1) to be called a misspelling.
-const ALIKE: f64 = 0.93;
-/// Shorter names are alike others by chance.
+/// How similar (0 to 1) a name must be to a known one to count as a misspelling of it.
+const SIMILAR: f64 = 0.93;
+/// Shorter names are similar to others by chance.
 const SHORTEST: usize = 4;
 
-/// All checks of the configuration. `broken` is what is wrong with the `.env` file itself.
-#[must_use]
-pub fn checks(source: &Source, broken: Option<&ConfigError>) -> Vec<Check> {
-    if let Some(error) = broken {
-        // What stands in the file would change everything else.
-        let reason = format!("not checked, because {} failed", ENV_FILE.id);
-        let file = ENV_FILE.done(Verdict::of_problems(&error.problems), Duration::ZERO);
-        let rest = NAMES.iter().filter(|name| name.id != ENV_FILE.id);
-        let rest = rest.map(|name| name.skipped(&reason));
-        return std::iter::once(file).chain(rest).collect();
+fn env_file(context: &Context) -> Verdict {
+    if let Some(error) = &context.request.broken {
+        return Verdict::of_problems(&error.problems);
     }
-    let audit = Audit::of(source);
-    let data_directory = match data_directory(&audit) {
-        Some(verdict) => DATA_DIRECTORY.done(verdict, Duration::ZERO),
-        None => DATA_DIRECTORY.skipped("not used with PostgreSQL"),
-    };
-    let done = |name: Name, verdict| name.done(verdict, Duration::ZERO);
-    vec![
-        done(ENV_FILE, env_file(source)),
-        done(UNKNOWN, unknown(source)),
-        done(ENVIRONMENT, environment(source, &audit)),
-        done(DATABASE, section(source, &audit, Section::Database)),
-        data_directory,
-        done(SECRETS, secrets::secrets(source, &audit)),
-        done(SECRETS_DIFFER, secrets::differ(&audit)),
-        done(SECRET_FILES, secrets::files(&audit)),
-        done(HTTP, section(source, &audit, Section::Http)),
-        done(CORS, cors(source, &audit)),
-        done(SERVICES, section(source, &audit, Section::Services)),
-        done(TELEMETRY, section(source, &audit, Section::Telemetry)),
-    ]
-}
-
-fn env_file(source: &Source) -> Verdict {
+    let source = &context.request.source;
     let Some(path) = source.file() else {
-        return Verdict::pass("none: the environment alone counts");
+        return Verdict::pass("no .env file");
     };
     let place = path.display();
-    let mut said: Vec<String> = source
-        .warnings()
-        .iter()
-        .map(|one| format!("{}: {}", one.variable, one.message))
-        .collect();
+    let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let mut remedies = Vec::new();
     if !said.is_empty() {
         remedies.push(format!(
-            "write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #; or use docker compose, which reads the file as todoctl does"
+            "write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #; or use docker compose, which reads the file like todoctl"
         ));
     }
     if let Ok(found) = std::fs::metadata(path) {
         let mode = found.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
-            said.push(format!("{place} has mode {mode:04o}: other users of this machine may read the secrets in it"));
+            said.push(format!(
+                "{place} has mode {mode:04o}: other users of this machine may read its secrets"
+            ));
             remedies.push(format!("chmod 600 {place}"));
         }
     }
-    if said.is_empty() {
-        return Verdict::pass(format!("{place} is read"));
-    }
-    Verdict::warn(said.join("; "), remedies.join("\n"))
+    Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
 }
 
-/// Names that nothing reads: misspelt ones are told, others may be somebody else's.
-fn unknown(source: &Source) -> Verdict {
+/// Names that nothing reads: only misspelt ones are reported, others may belong to other programs.
+fn unknown(context: &Context) -> Verdict {
+    let source = &context.request.source;
     let mut said = Vec::new();
     let mut remedies = Vec::new();
     for name in source.names() {
@@ -118,8 +95,8 @@ fn unknown(source: &Source) -> Verdict {
             .iter()
             .flat_map(|one| [Some(one.name), one.alias])
             .flatten();
-        let alike = |known: &str| {
-            // Two letters in each other's place weigh much in a short name.
+        let similarity = |known: &str| {
+            // Two swapped letters weigh much in a short name.
             let swapped =
                 letters(name) == letters(known) && strsim::damerau_levenshtein(name, known) == 1;
             if swapped && name.len() >= SHORTEST {
@@ -129,19 +106,16 @@ fn unknown(source: &Source) -> Verdict {
             }
         };
         let best = known
-            .map(|known| (alike(known), known))
+            .map(|known| (similarity(known), known))
             .max_by(|one, two| one.0.total_cmp(&two.0));
-        if let Some((alike, known)) = best
-            && alike >= ALIKE
+        if let Some((similarity, known)) = best
+            && similarity >= SIMILAR
         {
             said.push(format!("{name} is not known and has no effect"));
-            remedies.push(format!("{known}=… (in the place of {name})"));
+            remedies.push(format!("{known}=… (instead of {name})"));
         }
     }
-    if said.is_empty() {
-        return Verdict::pass("no misspelt variable");
-    }
-    Verdict::warn(said.join("; "), remedies.join("\n"))
+    Verdict::warn_if_any(&said, &remedies, Verdict::pass("no misspelt variable"))
 }
 
 fn letters(name: &str) -> Vec<u8> {
@@ -150,70 +124,76 @@ fn letters(name: &str) -> Vec<u8> {
     letters
 }
 
-fn environment(source: &Source, audit: &Audit) -> Verdict {
-    let verdict = section(source, audit, Section::Environment);
+fn environment(context: &Context) -> Verdict {
+    let verdict = section(context, Section::Environment);
     if verdict.outcome != Outcome::Pass {
         return verdict;
     }
-    Verdict::pass(match audit.environment {
-        Environment::Development => "development: weak secrets are only warned of",
+    Verdict::pass(match context.audit.environment {
+        Environment::Development => "development: weak secrets are accepted with a warning",
         Environment::Staging => "staging",
         Environment::Production => "production",
     })
 }
 
-/// The problems and warnings of one section, and how much of it is set.
-fn section(source: &Source, audit: &Audit, section: Section) -> Verdict {
-    let here = |name: &str| Variable::of(name).is_some_and(|one| one.section == section);
-    let problems: Vec<Problem> = audit
-        .problems
-        .iter()
-        .filter(|one| here(&one.variable))
-        .cloned()
-        .collect();
-    if !problems.is_empty() {
-        return Verdict::of_problems(&problems);
+fn database(context: &Context) -> Verdict {
+    section(context, Section::Database)
+}
+
+fn http(context: &Context) -> Verdict {
+    section(context, Section::Http)
+}
+
+fn services(context: &Context) -> Verdict {
+    section(context, Section::Services)
+}
+
+fn telemetry(context: &Context) -> Verdict {
+    section(context, Section::Telemetry)
+}
+
+/// The problems and warnings of one section, and which of its variables are set.
+fn section(context: &Context, section: Section) -> Verdict {
+    let mut problems = context.audit.problems_of(section).peekable();
+    if problems.peek().is_some() {
+        return Verdict::of_problems(problems);
     }
-    let said: Vec<String> = audit
-        .warnings
-        .iter()
-        .filter(|one| here(&one.variable))
-        .map(|one| format!("{}: {}", one.variable, one.message))
+    let warnings: Vec<String> = context
+        .audit
+        .warnings_of(section)
+        .map(ToString::to_string)
         .collect();
-    if !said.is_empty() {
-        return Verdict::warn(said.join("; "), None);
-    }
-    let all = VARIABLES.iter().filter(|one| one.section == section);
-    let set: Vec<&str> = all
+    let source = &context.request.source;
+    let set: Vec<&str> = VARIABLES
+        .iter()
+        .filter(|one| one.section == section)
         .flat_map(|one| [Some(one.name), one.alias])
         .flatten()
-        .filter(|name| {
-            source.origin(name).is_some() || source.origin(&format!("{name}_FILE")).is_some()
-        })
+        .filter(|name| is_set(source, name))
         .collect();
-    Verdict::pass(match set.len() {
-        0 => "the defaults".to_owned(),
+    let fine = match set.len() {
+        0 => "defaults".to_owned(),
         1..=4 => format!("{} set", set.join(", ")),
         count => format!("{count} variables set"),
-    })
+    };
+    Verdict::warn_if_any(&warnings, &[], Verdict::pass(fine))
 }
 
-fn data_directory(audit: &Audit) -> Option<Verdict> {
-    let Some(target) = &audit.target else {
-        let unknown = "not known, as long as DATABASE_URL is not understood";
-        return Some(Verdict::new(Outcome::Skip, unknown, None));
-    };
-    let DatabaseTarget::Sqlite(file) = target else {
-        return None;
-    };
-    Some(judge_directory(of_file(&file.path)))
+fn is_set(source: &Source, name: &str) -> bool {
+    source.origin(name).is_some() || source.origin(&format!("{name}_FILE")).is_some()
 }
 
-fn judge_directory(directory: &Path) -> Verdict {
+fn data_directory(context: &Context) -> Verdict {
+    match context.audit.target() {
+        Some(DatabaseTarget::Sqlite(file)) => directory_verdict(of_file(&file.path)),
+        Some(DatabaseTarget::Postgres(_)) => Verdict::skip("not used with PostgreSQL"),
+        None => Verdict::skip("unknown until DATABASE_URL is corrected"),
+    }
+}
+
+fn directory_verdict(directory: &Path) -> Verdict {
     let place = directory.display();
-    let Some(existing) = nearest(directory) else {
-        return Verdict::pass("not looked at");
-    };
+    let existing = nearest_existing(directory);
     if !existing.is_dir() {
         return Verdict::fail(
             format!("{} is not a directory", existing.display()),
@@ -221,37 +201,32 @@ fn judge_directory(directory: &Path) -> Verdict {
         );
     }
     if !is_writable(existing) {
-        let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
-            format!(
-                "{} may not be written by this user ({user})",
-                existing.display()
-            ),
+            format!("{} is not writable for {}", existing.display(), this_user()),
             give(directory),
         );
     }
     match FileSystem::of(existing) {
         Ok(kind) => {
-            let verdict = judge_file_system(kind, directory);
+            let verdict = file_system_verdict(kind, directory);
             if verdict.outcome != Outcome::Pass {
                 return verdict;
             }
-            let made = if existing == directory {
-                ""
-            } else {
-                " (made at the first start)"
-            };
-            Verdict::pass(format!("{place} may be written{made}"))
+            if existing == directory {
+                return Verdict::pass(format!("{place} is writable"));
+            }
+            Verdict::pass(format!("{place} does not exist yet and can be created"))
         }
         Err(error) => Verdict::warn(
-            format!("{place}: its file system is not known: {error}"),
+            format!("the file system of {place} is unknown: {error}"),
             None,
         ),
     }
 }
 
-fn cors(source: &Source, audit: &Audit) -> Verdict {
-    let verdict = section(source, audit, Section::Cors);
+fn cors(context: &Context) -> Verdict {
+    let verdict = section(context, Section::Cors);
+    let audit = &context.audit;
     if verdict.outcome != Outcome::Pass || audit.environment == Environment::Development {
         return verdict;
     }
@@ -259,7 +234,7 @@ fn cors(source: &Source, audit: &Audit) -> Verdict {
     let example = "CORS_ORIGINS=https://app.example.com";
     if origins.is_empty() {
         return Verdict::warn(
-            "no origin is named: browsers may not call from another one",
+            "CORS_ORIGINS is empty: browsers may not call the API from other origins",
             example.to_owned(),
         );
     }
@@ -276,7 +251,7 @@ fn cors(source: &Source, audit: &Audit) -> Verdict {
         let local = origin.contains("//localhost") || origin.contains("//127.");
         by_kind
             .entry(if local {
-                "is a developer's machine"
+                "is a development machine"
             } else {
                 "is not encrypted"
             })

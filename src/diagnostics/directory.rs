@@ -1,15 +1,18 @@
-//! Directories that the service writes into, and how a user comes to own one.
+//! Directories that the service writes to, and how to make one writable.
 
 use std::borrow::Cow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use super::probe::FileSystem;
+use super::verdict::Verdict;
 
 /// The directory that a file is in.
 pub(super) fn of_file(file: &Path) -> &Path {
     here(file.parent().unwrap_or(file))
 }
 
-/// The empty path, which relative ones end in, is this directory.
+/// The parent of a relative path is empty: the working directory.
 fn here(directory: &Path) -> &Path {
     if directory.as_os_str().is_empty() {
         Path::new(".")
@@ -18,15 +21,21 @@ fn here(directory: &Path) -> &Path {
     }
 }
 
-/// The directory, or the nearest above it, that exists.
-pub(super) fn nearest(directory: &Path) -> Option<&Path> {
-    directory.ancestors().map(here).find(|one| one.exists())
+/// The directory, or its nearest parent that exists.
+pub(super) fn nearest_existing(directory: &Path) -> &Path {
+    let mut parents = directory.ancestors().map(here);
+    parents.find(|one| one.exists()).unwrap_or(Path::new("."))
 }
 
-/// What lets this user write `directory`, as an administrator types it.
+/// The user of this process, as texts name it.
+pub(super) fn this_user() -> String {
+    format!("user {}", rustix::process::geteuid().as_raw())
+}
+
+/// The command with which an administrator lets this user write `directory`.
 ///
-/// Only what is the service's own changes hands: a directory that is missing is made, and
-/// one that others use as well gets a new one in it.
+/// Only the service's own files change their owner: a missing directory is created, and a
+/// directory that others use gets a new one in it.
 pub(super) fn give(directory: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
     let place = quoted(directory);
@@ -50,7 +59,7 @@ pub(super) fn give(directory: &Path) -> String {
     )
 }
 
-/// Whether nothing lies there but databases of SQLite and the service's secrets.
+/// Whether the directory holds only SQLite databases and the service's secrets.
 fn is_own(directory: &Path) -> bool {
     let Ok(mut entries) = directory.read_dir() else {
         return false;
@@ -64,17 +73,44 @@ fn is_own(directory: &Path) -> bool {
     })
 }
 
-/// As a shell reads it.
+/// Quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.to_string_lossy();
-    // Only a NUL cannot be quoted, and no path holds one.
+    // Only a NUL cannot be quoted, and no path contains one.
     shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
 }
 
-/// What makes room for a directory where a file is.
+/// The command that moves a file out of the way.
 pub(super) fn move_away(file: &Path) -> String {
     let place = quoted(file);
     format!("mv -n {place} {place}.old")
+}
+
+/// What a database risks on such a file system.
+pub(super) fn file_system_verdict(kind: FileSystem, directory: &Path) -> Verdict {
+    let place = directory.display();
+    let elsewhere = "put the database on a local disk: DATABASE_URL=sqlite:///var/lib/todoctl/todo.db; or use PostgreSQL".to_owned();
+    match kind {
+        FileSystem::Local => Verdict::pass("local disk"),
+        FileSystem::Network(name) => Verdict::fail(
+            format!(
+                "{place} is on a network file system ({name}), where SQLite databases get damaged: its locks are not reliable"
+            ),
+            elsewhere,
+        ),
+        FileSystem::Shared(name) => Verdict::warn(
+            format!("{place} is on {name}, whose locks may not be reliable enough for SQLite"),
+            elsewhere,
+        ),
+        FileSystem::Temporary("overlay") => Verdict::warn(
+            format!("{place} is inside the container: every task is lost when it is removed"),
+            format!("mount a volume there: docker run -v todo-data:{place} …"),
+        ),
+        FileSystem::Temporary(name) => Verdict::warn(
+            format!("{place} is in memory ({name}): every task is lost at the next restart"),
+            elsewhere,
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +145,7 @@ mod tests {
     #[test]
     fn the_nearest_that_exists() {
         let own = tempfile::tempdir().unwrap();
-        assert_eq!(nearest(&own.path().join("a/b")), Some(own.path()));
-        assert_eq!(nearest(Path::new("no-such/one")), Some(Path::new(".")));
+        assert_eq!(nearest_existing(&own.path().join("a/b")), own.path());
+        assert_eq!(nearest_existing(Path::new("no-such/one")), Path::new("."));
     }
 }

@@ -1,17 +1,27 @@
-//! Checks as data: what is well, what is not, and what to type about it.
+//! Checks: what is fine, what is not, and what to do about it.
 //!
-//! A check returns a value and never an error, so that one fault does not hide
-//! the next; what cannot be looked at because of an earlier fault is skipped
-//! with the reason. Nothing here prints, and nothing changes anything.
+//! A check is a definition ([`check`]) in the table of its group ([`groups`]); [`runner`] runs
+//! them. A check returns a verdict and never an error, so one fault does not hide the next.
+//! Nothing here prints, and nothing changes anything.
 
-pub mod check;
-pub mod config;
-pub mod daemon;
-pub mod database;
+mod check;
+mod config;
+mod context;
+mod daemon;
+mod database;
 mod directory;
-pub mod doctor;
-pub mod explain;
-pub mod migrations;
-pub mod services;
+pub(crate) mod explain;
+mod groups;
+mod observed;
+mod probe;
+mod report;
+mod runner;
+mod services;
+mod session;
+mod verdict;
 
-pub use check::{Budget, Check, Outcome, Report, Summary};
+pub(crate) use context::{Context, Request};
+pub(crate) use groups::{GROUPS, Group, ids};
+pub(crate) use report::{Finding, Report};
+pub(crate) use runner::{run, selects};
+pub(crate) use verdict::Outcome;

@@ -1,16 +1,14 @@
-//! The name that a client gives to a request, so that it can send it again.
+//! The client-chosen key that makes a request safe to repeat.
 
 use std::fmt;
 
-/// 1 to 255 visible ASCII characters; a user's own.
+/// 1 to 255 visible ASCII characters. Each user has their own keys.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The greatest length, in characters.
     pub const MAX_CHARS: usize = 255;
 
-    /// Checks `bytes`.
     pub fn new(bytes: &[u8]) -> Result<Self, IdempotencyKeyError> {
         if bytes.is_empty() {
             return Err(IdempotencyKeyError::Empty);
@@ -21,11 +19,10 @@ impl IdempotencyKey {
         if !bytes.iter().all(u8::is_ascii_graphic) {
             return Err(IdempotencyKeyError::Invisible);
         }
-        // Visible ASCII is UTF-8 as it stands.
+        // Visible ASCII is valid UTF-8.
         Ok(Self(String::from_utf8_lossy(bytes).into_owned()))
     }
 
-    /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -41,14 +38,12 @@ impl fmt::Display for IdempotencyKey {
 /// Why a text is not an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdempotencyKeyError {
-    /// No character at all.
     #[error("the key is empty")]
     Empty,
-    /// More than [`IdempotencyKey::MAX_CHARS`] characters.
     #[error("the key is longer than 255 characters")]
     TooLong,
-    /// A space, a control character or something beyond ASCII.
-    #[error("the key has a character that is not visible ASCII")]
+    /// A space, a control character or a character outside ASCII.
+    #[error("the key contains a character that is not visible ASCII")]
     Invisible,
 }
 
@@ -56,7 +51,7 @@ pub enum IdempotencyKeyError {
 mod tests {
     use super::*;
 
-    /// Contract 13: what a key is.
+    /// Contract 13: which keys are valid.
     #[test]
     fn rules() {
         assert!(IdempotencyKey::new(b"a").is_ok());

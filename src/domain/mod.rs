@@ -1,4 +1,6 @@
-//! What a task is, and the rules of its fields. No I/O, no framework.
+//! Tasks, notifications, ids and timestamps, and the rules of their fields. No I/O.
+
+#![allow(missing_docs, reason = "a comment that repeats its name says nothing")]
 
 mod idempotency_key;
 mod notification;

@@ -1,24 +1,24 @@
-//! What users are told about their tasks.
+//! Notifications about due tasks.
 
 use serde::Serialize;
 
 use super::{TaskId, Timestamp};
 
-/// A notification's number in the database; positive.
+/// Primary key of a notification; positive.
 pub type NotificationId = i64;
 
-/// What a notification is about.
+/// The reason for a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
     /// The task is due within 24 hours.
     DueSoon,
-    /// The task was due, and is not done.
+    /// The due date has passed, and the task is not completed.
     Overdue,
 }
 
 impl NotificationKind {
-    /// The name under which it is stored.
+    /// The name in the database and on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -28,9 +28,8 @@ impl NotificationKind {
     }
 }
 
-/// A notification as the store keeps it and the API shows it; contract 4.
-///
-/// Its type is a plain string: what was once stored is shown.
+/// A notification (contract 4).
+// `kind` is a plain string, so that rows written by other services can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(example = json!({
     "id": 52, "user_id": "usr_1", "task_id": 58, "type": "due_soon",
@@ -38,23 +37,23 @@ impl NotificationKind {
     "created_at": "2031-01-01T09:00:00.123456Z"
 }))]
 pub struct Notification {
-    /// Unique over all users.
+    /// Unique across all users.
     pub id: NotificationId,
-    /// Whom it tells.
+    /// The owner.
     pub user_id: String,
-    /// The task that it is about.
+    /// The task, unless the notification belongs to none.
     #[schema(required)]
     pub task_id: Option<TaskId>,
     /// `due_soon` or `overdue`.
     #[serde(rename = "type")]
     #[schema(value_type = NotificationKind)]
     pub kind: String,
-    /// For people.
+    /// Text for the user.
     pub message: String,
-    /// Whether the user has seen it.
+    /// Whether the user has read it.
     pub is_read: bool,
-    /// Whether a mail about it was accepted for delivery.
+    /// Whether the mail provider accepted a mail about it.
     pub sent_email: bool,
-    /// When it was made, in UTC.
+    /// When it was created, in UTC.
     pub created_at: Timestamp,
 }

@@ -1,31 +1,27 @@
-//! How urgent a task is.
+//! Priorities of tasks.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A task's priority; the labels of the PostgreSQL type `prioritylevel`, case-sensitive.
+/// The labels of the PostgreSQL type `prioritylevel`; case-sensitive.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema,
 )]
 pub enum Priority {
-    /// Whenever.
     Low,
-    /// The default.
     #[default]
     Medium,
-    /// Soon.
     High,
-    /// Now.
     Urgent,
 }
 
 impl Priority {
-    /// All of them, least urgent first.
+    /// All priorities, in ascending order.
     pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Urgent];
 
-    /// The label on the wire and in the database.
+    /// The label, on the wire and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -43,7 +39,7 @@ impl fmt::Display for Priority {
     }
 }
 
-/// The text is none of the four labels.
+/// The text is not one of the four labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Input should be 'Low', 'Medium', 'High' or 'Urgent'")]
 pub struct ParsePriorityError;

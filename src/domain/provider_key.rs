@@ -1,41 +1,40 @@
-//! The key with which a user calls an AI provider.
+//! A user's API key for an AI provider.
 
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Why a text is not a provider's key.
+/// Why a text is not a valid provider key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderKeyError {
-    /// Too few characters without the white space around it.
+    /// Fewer than [`ProviderKey::MIN_CHARS`] characters after trimming.
     #[error("Invalid API key format: the key is too short")]
     TooShort,
-    /// Not what the provider's keys begin with.
+    /// Does not start with the prefix of the provider's keys.
     #[error("Invalid API key format: the key should start with AIza")]
     Prefix,
-    /// A character that no request header can carry.
-    #[error("Invalid API key format: the key holds characters that no key has")]
+    /// A character that a request header cannot contain.
+    #[error("Invalid API key format: the key contains invalid characters")]
     Characters,
 }
 
-/// A provider's key. `Debug` hides it; there is no `Display`.
+/// A valid provider key. `Debug` redacts it; there is no `Display`.
 #[derive(Clone)]
 pub struct ProviderKey(SecretString);
 
 impl ProviderKey {
-    /// The only provider whose keys are kept.
+    /// The only supported provider.
     pub const PROVIDER: &str = "gemini";
 
-    /// The fewest characters of a key.
+    /// The minimum length, in characters.
     pub const MIN_CHARS: usize = 20;
 
-    /// The longest key in bytes: encrypted, a longer one would not fit 500 characters.
+    /// The maximum length in bytes. A longer key would not fit its column once encrypted.
     pub const MAX_BYTES: usize = 303;
 
-    /// What the provider's keys begin with.
     const PREFIX: &str = "AIza";
 
-    /// Trims `text` and checks that it has the form of a key.
+    /// Trims and validates `text`.
     pub fn new(text: &str) -> Result<Self, ProviderKeyError> {
         let text = text.trim();
         if text.chars().count() < Self::MIN_CHARS {
@@ -50,19 +49,18 @@ impl ProviderKey {
         Ok(Self::stored(text))
     }
 
-    /// A key that was accepted before, perhaps by rules of that time.
+    /// A key that was validated when it was saved; the rules may have changed since.
     #[must_use]
     pub fn stored(text: impl Into<String>) -> Self {
         Self(SecretString::from(text.into()))
     }
 
-    /// The key itself.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// The first 4 and the last 3 characters, by which its owner recognises it.
+    /// The first 4 and the last 3 characters, for display.
     #[must_use]
     pub fn masked(&self) -> String {
         let characters: Vec<char> = self.expose().chars().collect();
@@ -104,9 +102,9 @@ mod tests {
 
     const GOOD: &str = "AIzaSyA-0123456789_abcXYZ";
 
-    /// Contract 5.2 step 3, and 10.29: what counts is the trimmed value.
+    /// Contract 5.2 step 3, and 10.29: the trimmed value is validated.
     #[test]
-    fn the_form_of_a_key() {
+    fn valid_and_invalid_keys() {
         let key = ProviderKey::new(&format!(" \u{a0}{GOOD}\n")).unwrap();
         assert_eq!(key.expose(), GOOD);
         assert_eq!(key.masked(), "AIza...XYZ");

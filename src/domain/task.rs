@@ -1,15 +1,14 @@
-//! A task and what can be done to one.
+//! Tasks, new tasks and changes to tasks.
 
 use serde::Serialize;
 
 use super::{Description, Priority, Timestamp, Title, UserId};
 
-/// A task's number in the database; positive.
+/// Primary key of a task; positive.
 pub type TaskId = i64;
 
-/// A task as the store keeps it and the API shows it: the contract's nine keys, in its order.
-///
-/// Texts are plain strings: what was once stored is shown, whatever today's rules say.
+/// A task (contract 3.1).
+// Texts are plain strings, so that rows written under other rules can be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(example = json!({
     "id": 47, "user_id": "usr_1", "title": "Pay rent", "description": null,
@@ -17,61 +16,55 @@ pub type TaskId = i64;
     "created_at": "2031-01-01T09:00:00.123456Z", "updated_at": "2031-01-01T09:00:00.123456Z"
 }))]
 pub struct Task {
-    /// Unique over all users.
+    /// Unique across all users.
     pub id: TaskId,
     /// The owner.
     pub user_id: String,
     /// 1 to 200 characters.
     pub title: String,
-    /// Never empty; null when there is none.
+    /// Up to 1000 characters; never empty.
     #[schema(required)]
     pub description: Option<String>,
-    /// Done?
+    /// Whether the task is done.
     pub completed: bool,
-    /// How urgent.
+    /// `Medium` unless set.
     pub priority: Priority,
-    /// When it is due, in UTC.
+    /// When the task is due, in UTC.
     #[schema(required)]
     pub due_date: Option<Timestamp>,
-    /// When it was created, in UTC.
+    /// When the task was created, in UTC.
     pub created_at: Timestamp,
-    /// When it last changed, in UTC.
+    /// When the task last changed, in UTC.
     pub updated_at: Timestamp,
 }
 
-/// What a new task is made of.
+/// A task to be created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewTask {
-    /// The owner.
     pub user_id: UserId,
-    /// Its title.
     pub title: Title,
-    /// Its description, if any.
     pub description: Option<Description>,
-    /// Its priority.
     pub priority: Priority,
-    /// When it is due, if ever.
     pub due_date: Option<Timestamp>,
 }
 
 /// A field of a partial update that can be cleared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Patch<T> {
-    /// Leave it as it is.
+    /// Leave the field unchanged.
     #[default]
     Keep,
-    /// Set it, or clear it with `None`.
+    /// Set the field, or clear it with `None`.
     Set(Option<T>),
 }
 
 impl<T> Patch<T> {
-    /// Whether this changes the field.
     #[must_use]
     pub fn is_set(&self) -> bool {
         matches!(self, Self::Set(_))
     }
 
-    /// The new value, if there is one.
+    /// The new value; `None` if the field is kept or cleared.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         match self {
@@ -81,23 +74,18 @@ impl<T> Patch<T> {
     }
 }
 
-/// A partial update; `None` and [`Patch::Keep`] leave a field as it is.
+/// A partial update; `None` and [`Patch::Keep`] leave a field unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TaskChanges {
-    /// A new title.
     pub title: Option<Title>,
-    /// A new or cleared description.
     pub description: Patch<Description>,
-    /// Done or not.
     pub completed: Option<bool>,
-    /// A new priority.
     pub priority: Option<Priority>,
-    /// A new or cleared due date.
     pub due_date: Patch<Timestamp>,
 }
 
 impl TaskChanges {
-    /// Whether nothing at all is to change.
+    /// Whether no field is to change.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

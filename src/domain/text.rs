@@ -1,29 +1,25 @@
-//! The texts of a task.
+//! Titles and descriptions.
 
 use serde::Serialize;
 
-/// Why a text was refused.
+/// Why a text is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
-    /// No character at all.
     #[error("String should have at least 1 character")]
     Empty,
-    /// White space only.
+    /// Only white space.
     #[error("Value must not be blank")]
     Blank,
-    /// More code points than fit.
+    /// Too many Unicode code points.
     #[error("String should have at most {max} characters")]
-    TooLong {
-        /// The limit, in Unicode code points.
-        max: usize,
-    },
+    TooLong { max: usize },
     /// Contains U+0000, which PostgreSQL cannot store.
     #[error("String must not contain NUL characters")]
     Nul,
 }
 
 fn check_length(text: &str, max: usize) -> Result<(), TextError> {
-    // Bytes bound code points from above, so most texts need no counting.
+    // A text has at most as many code points as bytes, so most texts need no counting.
     if text.len() > max && text.chars().count() > max {
         return Err(TextError::TooLong { max });
     }
@@ -33,16 +29,16 @@ fn check_length(text: &str, max: usize) -> Result<(), TextError> {
     Ok(())
 }
 
-/// A task's title: 1 to 200 code points before trimming, not blank, trimmed.
+/// A trimmed, non-blank title of 1 to 200 code points before trimming; contract 3.2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Title(String);
 
 impl Title {
-    /// The most code points, counted before trimming.
+    /// Counted in Unicode code points, before trimming.
     pub const MAX_CHARS: usize = 200;
 
-    /// Checks and trims `text`.
+    /// Validates and trims `text`.
     pub fn new(text: &str) -> Result<Self, TextError> {
         if text.is_empty() {
             return Err(TextError::Empty);
@@ -54,30 +50,28 @@ impl Title {
         }
     }
 
-    /// The trimmed text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A task's description: at most 1000 code points before trimming, trimmed, never empty.
+/// A trimmed, non-empty description of at most 1000 code points before trimming; contract 3.2.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Description(String);
 
 impl Description {
-    /// The most code points, counted before trimming.
+    /// Counted in Unicode code points, before trimming.
     pub const MAX_CHARS: usize = 1000;
 
-    /// Checks and trims `text`; a blank one is no description.
+    /// Validates and trims `text`; `None` if it is blank.
     pub fn new(text: &str) -> Result<Option<Self>, TextError> {
         check_length(text, Self::MAX_CHARS)?;
         let trimmed = text.trim();
         Ok((!trimmed.is_empty()).then(|| Self(trimmed.to_owned())))
     }
 
-    /// The trimmed text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -9,25 +9,25 @@ use speedate::{MicrosecondsPrecisionOverflowBehavior, TimeConfig};
 
 /// Microseconds since 1970-01-01T00:00:00Z, within the years 1 to 9999.
 ///
-/// On the wire it is RFC 3339 with `Z`, and a fraction of six digits that is
-/// left out when it is zero. PostgreSQL keeps it as `timestamptz`, SQLite as an
-/// integer, so that both order it alike.
+/// Serialized as RFC 3339 with `Z` and a fraction of six digits, which is omitted when it is
+/// zero. PostgreSQL stores it as `timestamptz`, SQLite as an integer, so that both sort it by
+/// time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2031-01-02T03:04:05.120000Z")]
 pub struct Timestamp(i64);
 
-/// The instant is not within the years 1 to 9999.
+/// The instant is outside the years 1 to 9999 in UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the instant is outside the years 1 to 9999 in UTC")]
 pub struct TimestampRangeError;
 
-/// The text is not a date-time that the contract accepts.
+/// Why a text is not a date-time of contract 3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseTimestampError {
-    /// Not RFC 3339, nor one of the accepted relaxations.
+    /// Neither RFC 3339 nor one of the other accepted forms.
     #[error("Input should be an RFC 3339 date-time such as 2031-01-31T10:00:00Z, or a date")]
     Syntax,
-    /// Well-formed, but outside the years 1 to 9999 once in UTC.
+    /// Outside the years 1 to 9999 after conversion to UTC.
     #[error("Input should be within the years 1 to 9999 in UTC")]
     Range,
 }
@@ -47,7 +47,7 @@ impl Timestamp {
         }
     }
 
-    /// Like [`Timestamp::from_micros`], with what lies outside moved to the nearer end.
+    /// Like [`Timestamp::from_micros`], but clamps values outside the range.
     #[must_use]
     pub fn from_micros_clamped(micros: i64) -> Self {
         Self(micros.clamp(Self::MIN.0, Self::MAX.0))
@@ -65,21 +65,21 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This instant and `duration` later, at most [`Timestamp::MAX`].
+    /// Adds `duration`, up to [`Timestamp::MAX`].
     #[must_use]
     pub fn saturating_add(self, duration: std::time::Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros_clamped(self.0.saturating_add(micros))
     }
 
-    /// This instant and `duration` earlier, at least [`Timestamp::MIN`].
+    /// Subtracts `duration`, down to [`Timestamp::MIN`].
     #[must_use]
     pub fn saturating_sub(self, duration: std::time::Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
         Self::from_micros_clamped(self.0.saturating_sub(micros))
     }
 
-    /// How long this instant is after `earlier`; zero if it is not.
+    /// The time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> std::time::Duration {
         let micros = self.0.saturating_sub(earlier.0);
@@ -101,21 +101,20 @@ impl Timestamp {
         Ok(Self::from_micros_clamped(start.0 + 86_400_000_000 - 1))
     }
 
-    /// The instant as chrono's type.
     #[must_use]
     pub fn to_datetime(self) -> DateTime<Utc> {
         // Every value within MIN..=MAX is within chrono's range, so the sum cannot overflow.
         DateTime::UNIX_EPOCH + TimeDelta::microseconds(self.0)
     }
 
-    /// RFC 3339 with `+00:00` and six digits: what error envelopes and `/health` use.
+    /// RFC 3339 with `+00:00` and six digits, for error envelopes and `/health`.
     #[must_use]
     pub fn to_offset_string(self) -> String {
         self.to_datetime()
             .to_rfc3339_opts(chrono::SecondsFormat::Micros, false)
     }
 
-    /// RFC 3339 with `Z` and whole seconds: what tables for people use.
+    /// RFC 3339 with `Z` and whole seconds, for tables.
     #[must_use]
     pub fn to_seconds_string(self) -> String {
         self.to_datetime()
@@ -124,12 +123,12 @@ impl Timestamp {
 
     /// Writes RFC 3339 with `Z` into `buffer` and returns the text.
     ///
-    /// A page of tasks holds dozens of these; chrono's formatter takes several
-    /// times as long.
+    /// A page of tasks contains dozens of timestamps, and chrono's formatter takes several times
+    /// as long.
     fn format(self, buffer: &mut [u8; 27]) -> &str {
         let moment = self.to_datetime();
         *buffer = *b"0000-00-00T00:00:00.000000Z";
-        // Years are 1 to 9999, so none of these is negative.
+        // The year is between 1 and 9999, so it is not negative.
         let year = moment.year().unsigned_abs();
         put_digits(&mut buffer[0..4], year);
         put_digits(&mut buffer[5..7], moment.month());
@@ -145,7 +144,7 @@ impl Timestamp {
             put_digits(&mut buffer[20..26], micros);
             27
         };
-        // Only ASCII was written, so this cannot fail; an empty text is the harmless fallback.
+        // Only ASCII was written, so this cannot fail.
         std::str::from_utf8(&buffer[..length]).unwrap_or_default()
     }
 }
@@ -153,7 +152,7 @@ impl Timestamp {
 /// Writes the last `out.len()` decimal digits of `number`.
 fn put_digits(out: &mut [u8], mut number: u32) {
     for digit in out.iter_mut().rev() {
-        // `% 10` fits a byte.
+        // `number % 10` fits a byte.
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
@@ -180,9 +179,8 @@ impl Serialize for Timestamp {
 impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
-    /// Reads RFC 3339, also with a space or `t` for `T`, without seconds, with
-    /// more than six digits of fraction (cut off), with `±hhmm`, without an
-    /// offset (then UTC), and a date alone (then midnight UTC).
+    /// Parses RFC 3339 and the other forms of contract 3.3: a space or `t` for `T`, no seconds,
+    /// a fraction of any length (truncated), `±hhmm`, no offset (UTC), a date (midnight UTC).
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (date, time, offset_seconds) = if let Ok(date) = speedate::Date::parse_str_rfc3339(text)
         {
@@ -291,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_the_range_are_what_they_say() {
+    fn minimum_and_maximum() {
         assert_eq!(Timestamp::MIN.to_string(), "0001-01-01T00:00:00Z");
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59.999999Z");
     }

@@ -1,21 +1,18 @@
-//! Who owns a row.
+//! User ids.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// An opaque user id: 1 to 255 characters, not blank, without NUL.
-///
-/// The auth server makes them; nothing here looks inside.
+/// An opaque user id of the auth server: 1 to 255 characters, not blank, without NUL.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct UserId(String);
 
 impl UserId {
-    /// The length that the database's columns hold, in Unicode code points.
+    /// The length of the database's columns, in Unicode code points.
     pub const MAX_CHARS: usize = 255;
 
-    /// Checks `text`.
     pub fn new(text: impl Into<String>) -> Result<Self, UserIdError> {
         let text = text.into();
         if text.trim().is_empty() {
@@ -30,7 +27,6 @@ impl UserId {
         Ok(Self(text))
     }
 
-    /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,16 +39,15 @@ impl fmt::Display for UserId {
     }
 }
 
-/// Why a text is not a user id.
+/// Why a text is not a valid user id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserIdError {
-    /// Empty, or white space only.
+    /// Empty, or only white space.
     #[error("the user id is empty or blank")]
     Blank,
     /// Contains U+0000, which PostgreSQL cannot store.
     #[error("the user id contains a NUL character")]
     Nul,
-    /// More than [`UserId::MAX_CHARS`] characters.
     #[error("the user id is longer than 255 characters")]
     TooLong,
 }

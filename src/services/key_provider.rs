@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 use reqwest::StatusCode;
 use url::Url;
 
+use crate::config::GEMINI_API;
 use crate::domain::ProviderKey;
 
 use super::http_client::{self, ClientError, HttpClient, HttpError};
@@ -15,9 +16,6 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The header with the key. The URL would be logged by proxies and repeated by errors.
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-
-/// The provider's address, unless `GEMINI_API_URL` is set.
-const GEMINI: &str = "https://generativelanguage.googleapis.com";
 
 /// Lists the models: the cheapest call that needs a key.
 const MODELS: &str = "/v1beta/models";
@@ -54,7 +52,7 @@ impl KeyProvider {
     pub fn new(base: Option<&Url>) -> Result<Self, ClientError> {
         let base = match base {
             Some(base) => base.clone(),
-            None => Url::parse(GEMINI)?,
+            None => Url::parse(GEMINI_API)?,
         };
         Ok(Self {
             client: HttpClient::new(LIMIT)?,

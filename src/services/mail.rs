@@ -8,12 +8,9 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use crate::config::{Secret, ServicesConfig};
+use crate::config::{RESEND_API, Secret, ServicesConfig};
 
 use super::http_client::{self, ClientError, HttpClient};
-
-/// Resend's address, unless `RESEND_API_URL` is set.
-const ENDPOINT: &str = "https://api.resend.com";
 
 /// The sender for accounts without a domain.
 const DEFAULT_FROM: &str = "Todo <onboarding@resend.dev>";
@@ -75,7 +72,7 @@ impl Mailer {
         };
         let base = match &config.resend_api_url {
             Some(url) => url.clone(),
-            None => Url::parse(ENDPOINT).map_err(ClientError::from)?,
+            None => Url::parse(RESEND_API).map_err(ClientError::from)?,
         };
         let from = config.email_from.as_deref().unwrap_or(DEFAULT_FROM);
         Ok(Some(Self {

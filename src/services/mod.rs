@@ -1,12 +1,12 @@
 //! Network clients.
 
-pub mod auth_server;
-pub mod daemon;
+pub(crate) mod auth_server;
+pub(crate) mod daemon;
 mod http_client;
-pub mod key_provider;
+pub(crate) mod key_provider;
 pub mod mail;
-pub mod reach;
-pub mod redis;
+pub(crate) mod reach;
+pub(crate) mod redis;
 mod tls;
 
 pub(crate) use http_client::ClientError;

@@ -22,7 +22,7 @@ pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, Conn
 }
 
 /// The same within `limit`.
-pub(super) async fn open_postgres_within(
+pub(crate) async fn open_postgres_within(
     target: &PostgresTarget,
     limit: Duration,
 ) -> Result<PgConnection, ConnectError> {
@@ -122,7 +122,7 @@ pub async fn open_sqlite(
 }
 
 /// The write-ahead log of a SQLite file.
-pub(super) fn wal_path(database: &Path) -> std::path::PathBuf {
+pub(crate) fn wal_path(database: &Path) -> std::path::PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push("-wal");
     name.into()

@@ -1,27 +1,25 @@
-//! Why a database could not be opened. What the drivers say then is explained here, once.
+//! Why a database could not be opened.
 
 use std::io;
 use std::time::Duration;
 
 use crate::config::DatabaseTarget;
 
-use super::connect_fault::ConnectFault;
-use super::messages::Known;
+use super::messages::{self, ConnectFault, KnownMessage};
 
 /// A database that could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open the database {target}: {message}")]
 pub struct ConnectError {
-    /// The kind of fault.
-    pub fault: ConnectFault,
+    pub(crate) fault: ConnectFault,
     /// The URL without its password.
     pub target: String,
     /// What happened, in one line.
     pub message: String,
     /// What to do about it.
     pub remedy: String,
-    /// What is known about the message, if it is one that is known.
-    pub known: Option<&'static Known>,
+    /// The catalogue's entry for the message, if it has one.
+    pub(crate) known: Option<&'static KnownMessage>,
 }
 
 impl ConnectError {
@@ -39,7 +37,7 @@ impl ConnectError {
     }
 
     /// The server did not answer within `limit`.
-    pub(super) fn timed_out(target: &DatabaseTarget, limit: Duration) -> Self {
+    pub(crate) fn timed_out(target: &DatabaseTarget, limit: Duration) -> Self {
         Self::new(
             ConnectFault::TimedOut,
             target,
@@ -48,7 +46,7 @@ impl ConnectError {
     }
 
     /// A file could not be made, opened or locked.
-    pub(super) fn from_io(target: &DatabaseTarget, what: &str, error: &io::Error) -> Self {
+    pub(crate) fn from_io(target: &DatabaseTarget, what: &str, error: &io::Error) -> Self {
         let fault = match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 ConnectFault::ReadOnly
@@ -60,7 +58,7 @@ impl ConnectError {
     }
 
     /// Explains what a driver said while a connection was opened.
-    pub(super) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
+    pub(crate) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
         let (fault, message) = match target {
             DatabaseTarget::Postgres(_) => explain_postgres(error),
             DatabaseTarget::Sqlite(_) => explain_sqlite(error),
@@ -68,11 +66,11 @@ impl ConnectError {
         Self::new(fault, target, message)
     }
 
-    pub(super) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
+    pub(crate) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
         // The words say most; the kind alone still says what to look at.
-        let known = Known::find(&message)
+        let known = messages::find(&message)
             .filter(|known| known.fault == fault)
-            .or_else(|| (fault != ConnectFault::Other).then(|| Known::of_fault(fault))?);
+            .or_else(|| messages::by_fault(fault));
         Self {
             fault,
             target: target.redacted(),
@@ -81,7 +79,9 @@ impl ConnectError {
                 || "todoctl db check; the server's log says more".to_owned(),
                 |known| match target {
                     DatabaseTarget::Postgres(server) => known.remedy_at(server),
-                    DatabaseTarget::Sqlite(file) => known.remedy(&file.path.display().to_string()),
+                    DatabaseTarget::Sqlite(file) => {
+                        known.remedy_for_file(&file.path.display().to_string())
+                    }
                 },
             ),
             known,
@@ -107,8 +107,8 @@ fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
             }
         }
         sqlx::Error::Database(fault) => {
-            let known = Known::find(fault.message())
-                .or_else(|| fault.code().and_then(|code| Known::of_code(&code)));
+            let known = messages::find(fault.message())
+                .or_else(|| fault.code().and_then(|code| messages::by_code(&code)));
             let kind = known.map_or(ConnectFault::Other, |known| known.fault);
             (kind, fault.message().to_owned())
         }

@@ -10,7 +10,7 @@
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `server.rs` |
-//! | errors | `error.rs`, `connect_error.rs`, `connect_fault.rs`, `messages/` |
+//! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
 //! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database.
@@ -20,21 +20,20 @@ mod arg;
 mod auth_sessions;
 mod connect;
 mod connect_error;
-mod connect_fault;
 mod connection;
 mod database;
 mod dialect;
 mod engine;
 mod error;
 mod idempotency;
+mod known;
 mod last_outcome;
-pub mod messages;
+pub(crate) mod messages;
 pub mod migrate;
 mod notifications;
 mod opener;
 mod outbox;
 mod pool;
-mod probe;
 mod reminders;
 mod row;
 mod server;
@@ -45,20 +44,18 @@ mod values;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
+pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
-pub(crate) use connect_fault::ConnectFault;
 pub use database::Store;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
+pub(crate) use known::known_message;
+pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
-pub(crate) use probe::{
-    Address, Capacity, EngineVersion, FileFacts, FileSystem, PreparedStatements, ProbeConnection,
-    Role, Setting, TlsFinding, Trust, connect, is_writable, look_at_tls, prepared_statements,
-    resolve, shares_backend,
-};
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
 pub use tasks::TaskFilter;

@@ -70,7 +70,7 @@ impl ServerTraits {
 ///
 /// They are compared several times, because a pooler under load hands out its server
 /// connections in any order, and two may differ by chance.
-pub(super) async fn share_a_process(
+pub(crate) async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
 ) -> Result<bool, sqlx::Error> {
@@ -86,7 +86,7 @@ pub(super) async fn share_a_process(
 }
 
 /// The process that serves a connection at this moment.
-pub(super) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     ask(connection, "SELECT pg_backend_pid()").await
 }
 

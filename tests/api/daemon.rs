@@ -189,7 +189,6 @@ fn config(target: DatabaseTarget) -> Config {
                 previous: vec![Secret::new(OLD_JWT_SECRET)],
             }),
             access_token_lifetime: Duration::from_secs(1800),
-            refresh_token_lifetime: Duration::from_secs(7 * 86_400),
             failures_per_minute: 0,
             requests_per_minute: 0,
             trusted_proxies: Vec::new(),

@@ -13,7 +13,7 @@ use crate::api::daemon::{Daemon, JWT_SECRET, claims, jwt};
 use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::eventually;
 
-/// 7: `/health` and its three keys; live and ready.
+/// 7, 11.5: `/health` and its three keys; live and ready.
 #[rstest]
 #[tokio::test]
 async fn probes(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -101,7 +101,7 @@ fn is_logged_out(response: &Response) {
     );
 }
 
-/// 6.1, 10.22, 10.23: a good refresh token, by either name, gives an access token as in 2.1.
+/// 6.1, 10.22, 10.23, 11.4: a good refresh token, by either name, gives an access token as in 2.1.
 #[rstest]
 #[tokio::test]
 async fn refresh_works(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -63,3 +63,16 @@ fn an_env_file_that_is_a_directory() {
     std::fs::create_dir(cli.path().join(".env")).unwrap();
     assert_said("config_env_directory", &cli.run(&["migrate", "status"]));
 }
+
+/// The committed example is what the command prints.
+#[test]
+fn example() {
+    let cli = Cli::new();
+    let said = cli.run(&["config", "example"]);
+    assert_eq!(said.code, 0);
+    assert_eq!(said.stdout, include_str!("../../.env.example"));
+    assert_said(
+        "help_config_example",
+        &cli.run(&["config", "example", "--help"]),
+    );
+}

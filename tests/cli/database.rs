@@ -15,6 +15,10 @@ fn sqlite() {
     cli.run(&["migrate", "up"]);
     assert_said("db_check_sqlite", &cli.run(&["db", "check"]));
     assert_said(
+        "db_check_sqlite_verbose",
+        &cli.run(&["db", "check", "--verbose"]),
+    );
+    assert_said(
         "db_check_sqlite_json",
         &cli.run(&["db", "check", "--format", "json"]),
     );
@@ -34,7 +38,7 @@ async fn postgres() {
     let cli = Cli::new().env("DATABASE_URL", &url);
     assert_said("db_check_postgres_pending", &cli.run(&["db", "check"]));
     cli.run(&["migrate", "up"]);
-    assert_said("db_check_postgres", &cli.run(&["db", "check"]));
+    assert_said("db_check_postgres", &cli.run(&["db", "check", "--verbose"]));
 }
 
 /// A wrong password, a host that is none, a port without a server: the step that fails, and what to do.

@@ -18,6 +18,7 @@ fn doctor() {
     assert_said("doctor_fresh", &cli.run(&["doctor"]));
     cli.run(&["migrate", "up"]);
     assert_said("doctor", &cli.run(&["doctor"]));
+    assert_said("doctor_verbose", &cli.run(&["doctor", "--verbose"]));
     assert_said(
         "doctor_json",
         &cli.run(&[
@@ -75,6 +76,11 @@ fn explain() {
             "ERROR:  endpoint is disabled\n",
         ),
         ("explain_unknown", &["explain", "the moon is full"], ""),
+        (
+            "explain_json_log",
+            &["explain"],
+            r#"todo-1  | {"level":"WARN","message":"request failed","error":"prepared statement \"sqlx_s_1\" already exists"}"#,
+        ),
         (
             "explain_json",
             &["explain", "SQLSTATE 53300", "--format", "json"],

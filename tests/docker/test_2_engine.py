@@ -99,7 +99,7 @@ def test_two_replicas_migrate_an_empty_database_once(image, network, values, dat
         name = database.rsplit("/", 1)[1].split("?")[0]
         applied = postgres.psql(name, "SELECT version FROM _sqlx_migrations ORDER BY 1").split()
         assert applied
-        migrated = sum(log.count('"message":"migrated"') for log in logs)
+        migrated = sum(log.count('"message":"applied migration"') for log in logs)
         assert migrated == len(applied), f"{migrated} migrations logged, {applied} applied"
         token = values["SERVICE_AUTH_TOKEN"]
         replicas[0].api(token).create("by one")

@@ -43,8 +43,23 @@ fn a_healthy_file_is_left_as_it_is() {
 #[test]
 fn no_file_yet() {
     let broken = Broken::new();
-    broken.database_says("database.connection", "fail", "todoctl migrate up");
-    assert_eq!(names(broken.path()).len(), 0, "something was made");
+    broken
+        .db_check()
+        .says("database.connection", "fail", "todoctl migrate up");
+    // The daemon creates it, so before the first start nothing is wrong.
+    let report = broken.doctor();
+    report.says("database.connection", "skip", "");
+    assert_eq!(report.code, 0, "{:#}", report.json);
+    let detail = report.detail("database.connection");
+    assert!(
+        detail.contains("todoctl serve creates it, and 3 secrets in data/secrets"),
+        "{detail}"
+    );
+    // A daemon that does not migrate does not create it.
+    let manual = Broken::new().env("AUTO_MIGRATE", "false");
+    let report = manual.doctor();
+    report.says("database.connection", "fail", "todoctl migrate up");
+    assert_eq!(names(broken.path()).len(), 0, "something was created");
 }
 
 #[test]

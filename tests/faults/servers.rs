@@ -176,19 +176,38 @@ async fn a_wrong_password_and_a_missing_database() {
 }
 
 #[tokio::test]
-async fn a_setting_that_does_not_take() {
+async fn settings_that_take() {
     let database = TestDatabase::create().await;
     let url = format!("{}?options=-c%20statement_timeout%3D5s", database.url);
-    let broken = Broken::with_server(&url);
-    broken.db_check().says("database.settings", "pass", "");
+    let report = Broken::with_server(&url).db_check();
+    report
+        .says("database.startup", "pass", "")
+        .says("database.settings", "pass", "");
+}
+
+/// A setting that no client can change.
+#[tokio::test]
+async fn a_database_without_utf8() {
+    let database = TestDatabase::create().await;
+    let mut url = Url::parse(&database.url).unwrap();
+    let name = format!("{}_ascii", url.path().trim_start_matches('/'));
     database
-        .execute("ALTER DATABASE \"postgres\" RESET ALL")
+        .execute(&format!(
+            "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        ))
         .await;
-    let url = format!("{}?options=-c%20todo.unknown%3D1", database.url);
-    // A prefixed name is a placeholder: the server takes it without a word.
-    Broken::with_server(&url)
-        .db_check()
-        .says("database.startup", "pass", "");
+    url.set_path(&name);
+    let broken = Broken::with_server(url.as_str());
+    broken.database_says("database.settings", "warn", "--encoding=UTF8");
+    let report = broken.db_check();
+    assert!(
+        report.detail("database.settings").contains("SQL_ASCII"),
+        "{}",
+        report.detail("database.settings")
+    );
+    database
+        .execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+        .await;
 }
 
 /// PgBouncer 1.18 in transaction mode: nothing says so, and migrations would go through it.

@@ -112,7 +112,7 @@ fn certificates() {
     assert!(
         report
             .detail("database.tls")
-            .contains("can pose as the server")
+            .contains("can impersonate the server")
     );
     let weak = server.with(&format!("sslmode=verify-ca&sslrootcert={ca}"));
     weak.db_check()

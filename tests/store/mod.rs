@@ -68,7 +68,11 @@ fn task(title: &str) -> NewTask {
 /// A way into a store's database past the store.
 enum Database {
     Postgres(TestDatabase),
-    Sqlite(PathBuf, tempfile::TempDir),
+    Sqlite(
+        PathBuf,
+        #[expect(dead_code, reason = "its directory is removed when it is dropped")]
+        tempfile::TempDir,
+    ),
 }
 
 impl Database {

@@ -28,7 +28,6 @@ static JWTS: LazyLock<Jwts> = LazyLock::new(|| {
         encryption_key: secret("unused"),
         jwt_secret: Some(secret(SECRET)),
         access_token_lifetime: Duration::from_secs(1800),
-        refresh_token_lifetime: Duration::from_secs(86_400),
         failures_per_minute: 0,
         requests_per_minute: 0,
         trusted_proxies: Vec::new(),

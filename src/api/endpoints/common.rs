@@ -1,57 +1,77 @@
 //! What several endpoints of the table have in common.
 
-use http::Method;
-
 use crate::api::endpoint::{
-    Answer, BodySchema, CachePolicy, Content, Endpoint, Listener, OnTimeout, handler,
+    Answer, BodySchema, CachePolicy, Content, Listener, OnTimeout, Options, Tag,
 };
 use crate::api::error_body::{ErrorEnvelope, PlainError};
-use crate::api::health;
+use crate::api::input::{CHANGE_CONDITIONS, READ_CONDITIONS, REFRESH_COOKIES};
 
-/// The defaults of a field that an entry leaves out.
-const COMMON: Endpoint = Endpoint {
-    method: Method::GET,
-    path: "",
-    name: "",
-    tag: "",
-    summary: "",
-    description: "",
-    handler: handler!(Open, health::live),
+pub(super) const TASKS: Tag = Tag {
+    name: "tasks",
+    description: "A user's tasks",
+};
+
+pub(super) const KEYS: Tag = Tag {
+    name: "keys",
+    description: "A user's key for an AI provider",
+};
+
+pub(super) const SESSIONS: Tag = Tag {
+    name: "sessions",
+    description: "Refresh tokens of the sign-in service",
+};
+
+pub(super) const NOTIFICATIONS: Tag = Tag {
+    name: "notifications",
+    description: "Reminders about tasks",
+};
+
+pub(super) const OPERATIONS: Tag = Tag {
+    name: "operations",
+    description: "Probes and metrics",
+};
+
+pub(super) const DOCUMENTATION: Tag = Tag {
+    name: "documentation",
+    description: "This description, for programs and people",
+};
+
+pub(super) const DEFAULT: Options = Options {
     headers: &[],
-    answers: &[],
     cache: CachePolicy::Unspecified,
     on_timeout: OnTimeout::Unavailable,
     listener: Listener::Public,
 };
 
-pub(super) const TASKS: Endpoint = Endpoint {
-    tag: "tasks",
-    ..COMMON
+/// Answers have an `ETag`, which a GET can name in a condition.
+pub(super) const TAGGED_READ: Options = Options {
+    headers: &[READ_CONDITIONS],
+    cache: CachePolicy::RevalidatePrivate,
+    ..DEFAULT
 };
 
-pub(super) const NOTIFICATIONS: Endpoint = Endpoint {
-    tag: "notifications",
-    ..COMMON
+/// Answers have an `ETag`, which a change can name in a condition.
+pub(super) const TAGGED_CHANGE: Options = Options {
+    headers: &[CHANGE_CONDITIONS],
+    cache: CachePolicy::RevalidatePrivate,
+    ..DEFAULT
 };
 
-pub(super) const KEYS: Endpoint = Endpoint {
-    tag: "keys",
-    ..COMMON
+/// RFC 6749, section 5.1: tokens are not stored by caches.
+pub(super) const REFRESH_TOKEN: Options = Options {
+    headers: &[REFRESH_COOKIES],
+    cache: CachePolicy::NoStore,
+    ..DEFAULT
 };
 
-pub(super) const SESSIONS: Endpoint = Endpoint {
-    tag: "sessions",
-    ..COMMON
+pub(super) const NO_STORE: Options = Options {
+    cache: CachePolicy::NoStore,
+    ..DEFAULT
 };
 
-pub(super) const OPERATIONS: Endpoint = Endpoint {
-    tag: "operations",
-    ..COMMON
-};
-
-pub(super) const DOCUMENTATION: Endpoint = Endpoint {
-    tag: "documentation",
-    ..COMMON
+pub(super) const NO_CACHE: Options = Options {
+    cache: CachePolicy::Revalidate,
+    ..DEFAULT
 };
 
 pub(super) const NOT_MODIFIED: Answer = Answer::new(

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::api::endpoint::{
-    Answer, CachePolicy, Content, Endpoint, Inputs, Listener, Subtree, handler,
+    CachePolicy, Endpoint, Handler, Inputs, Listener, Options, Subtree, Tag, handler,
 };
 use crate::api::head::X_REQUEST_ID;
 use crate::api::render::SECURITY_HEADERS;
@@ -26,35 +26,41 @@ async fn hangs(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     std::future::pending().await
 }
 
-const HANGS: Endpoint = Endpoint {
-    method: Method::POST,
-    path: "/hangs",
-    name: "",
-    tag: "",
-    summary: "",
-    description: "",
-    handler: handler!(Open, hangs),
+const DEFAULT: Options = Options {
     headers: &[],
-    answers: &[Answer::new(200, "", Content::Empty)],
     cache: CachePolicy::Unspecified,
-    on_timeout: OnTimeout::OutcomeUnknown {
-        unless: "Idempotency-Key",
-    },
+    on_timeout: OnTimeout::Unavailable,
     listener: Listener::Public,
 };
 
+const fn endpoint(path: &'static str, handler: Handler, options: Options) -> Endpoint {
+    Endpoint {
+        method: Method::POST,
+        path,
+        tag: &Tag {
+            name: "",
+            description: "",
+        },
+        doc: "",
+        handler,
+        answers: &[],
+        options,
+    }
+}
+
 static ENDPOINTS: &[Endpoint] = &[
-    HANGS,
-    Endpoint {
-        path: "/hangs/harmlessly",
-        on_timeout: OnTimeout::Unavailable,
-        ..HANGS
-    },
-    Endpoint {
-        path: "/secret/panics",
-        handler: handler!(Open, panics),
-        ..HANGS
-    },
+    endpoint(
+        "/hangs",
+        handler!(Open, hangs),
+        Options {
+            on_timeout: OnTimeout::OutcomeUnknown {
+                unless: "Idempotency-Key",
+            },
+            ..DEFAULT
+        },
+    ),
+    endpoint("/hangs/harmlessly", handler!(Open, hangs), DEFAULT),
+    endpoint("/secret/panics", handler!(Open, panics), DEFAULT),
 ];
 
 static SUBTREES: &[Subtree] = &[Subtree {

@@ -63,7 +63,7 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
     };
     match options.format {
         Format::Json => output::json(&answer)?,
-        Format::Table => output::data(&text(&answer)),
+        Format::Table => output::data(&text(&answer))?,
     }
     match error {
         Some(error) => Err(error.into()),

@@ -78,7 +78,7 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         let versions = reverted.iter().map(|one| one.version).collect();
         json(versions, &preview.dropped)?;
     } else {
-        output::data(&format!("reverted {}", names(&reverted)));
+        output::data(&format!("reverted {}", names(&reverted)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -95,7 +95,7 @@ fn nothing(options: &Options) -> anyhow::Result<ExitCode> {
 fn dry_run(preview: &Preview, target: &DatabaseTarget, format: Format) -> anyhow::Result<ExitCode> {
     match format {
         Format::Json => output::json(preview)?,
-        Format::Table => output::data(&summary(preview, target)),
+        Format::Table => output::data(&summary(preview, target))?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -16,7 +16,7 @@ pub(super) fn name(migration: &Migration) -> String {
 }
 
 /// Prints a table of migrations.
-pub(super) fn print(migrations: &[Migration]) {
+pub(super) fn print(migrations: &[Migration]) -> anyhow::Result<()> {
     let row = |one: &Migration| {
         vec![
             one.version.to_string(),
@@ -29,7 +29,7 @@ pub(super) fn print(migrations: &[Migration]) {
     output::table(
         &["VERSION", "NAME", "STATE", "APPLIED"],
         migrations.iter().map(row).collect(),
-    );
+    )
 }
 
 pub(super) fn state(state: State) -> &'static str {

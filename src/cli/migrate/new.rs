@@ -44,7 +44,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         .iter()
         .map(|path| path.display().to_string())
         .collect();
-    output::data(&paths.join("\n"));
+    output::data(&paths.join("\n"))?;
     output::note("write their SQL, then: cargo run -- migrate up");
     Ok(ExitCode::SUCCESS)
 }

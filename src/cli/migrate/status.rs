@@ -38,7 +38,7 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
             migrations: &migrations,
         })?;
     } else {
-        list::print(&migrations);
+        list::print(&migrations)?;
         for (state, hint) in [
             (
                 State::Pending,

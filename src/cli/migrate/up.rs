@@ -64,7 +64,7 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         let applied = &done.migrations;
         output::json(&Applied { applied })?;
     } else if !done.migrations.is_empty() {
-        list::print(&done.migrations);
+        list::print(&done.migrations)?;
     } else if done.newer.is_none() {
         output::note(nothing(up));
     }
@@ -83,7 +83,7 @@ async fn dry_run(target: &DatabaseTarget, up: Up, format: Format) -> anyhow::Res
         output::note(nothing(up));
     } else {
         let texts: Vec<String> = planned.iter().map(sql).collect();
-        output::data(&texts.join("\n\n"));
+        output::data(&texts.join("\n\n"))?;
         output::note("nothing was changed; to apply it: todoctl migrate up");
     }
     Ok(ExitCode::SUCCESS)

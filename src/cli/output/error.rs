@@ -1,33 +1,34 @@
-//! Every error in one shape: what happened, why, what to do.
+//! Renders every error in one form: what happened, why, what to do.
 //!
 //! ```text
 //! error: what happened
-//!   because: why, once for each cause
-//!   remedy: what to type
+//!   because: each cause, once
+//!   remedy: a command, or what to change
 //! ```
 
 use crate::api::ServeError;
 use crate::cli::hint::Hint;
-use crate::config::{ConfigError, env_file::EnvFileError};
+use crate::config::ConfigError;
 use crate::services::daemon::DaemonError;
 use crate::store::migrate::MigrateError;
-use crate::store::{ConnectError, StoreError};
+use crate::store::{ConnectError, StoreError, known_message};
 
 use super::note;
+use super::terminal::{Tone, stderr_has_colour};
 
-/// Prints why a command failed, each cause once, and what to do about it.
+/// Prints why a command failed, and what to do about it.
 pub fn error(error: &anyhow::Error) {
-    note(&text(error));
+    note(&lines(error).render(stderr_has_colour()));
 }
 
-fn text(error: &anyhow::Error) -> String {
+fn lines(error: &anyhow::Error) -> Lines {
     let mut lines = Lines::default();
     if let Some(config) = error.downcast_ref::<ConfigError>() {
         lines.config(config);
     } else if let Some(MigrateError::Statement(failed)) = error.downcast_ref::<MigrateError>() {
         lines.add(
             "error",
-            &format!(
+            format!(
                 "{} migration {} ({}) failed",
                 failed.what, failed.version, failed.description
             ),
@@ -38,23 +39,18 @@ fn text(error: &anyhow::Error) -> String {
         lines.chain(error);
     }
     if let Some(remedy) = error.chain().find_map(remedy) {
-        lines.add("remedy", &remedy);
+        lines.add("remedy", remedy);
     }
-    lines.0
+    lines
 }
 
+/// Labels and texts, in the order in which they are printed.
 #[derive(Default)]
-struct Lines(String);
+struct Lines(Vec<(&'static str, String)>);
 
 impl Lines {
-    /// Lines within a text stand further in, so that the labels stay in sight.
-    fn add(&mut self, label: &str, text: &str) {
-        let text = text.trim_end().replace('\n', "\n    ");
-        if self.0.is_empty() {
-            self.0 = format!("{label}: {text}");
-        } else {
-            self.0 += &format!("\n  {label}: {text}");
-        }
+    fn add(&mut self, label: &'static str, text: impl Into<String>) {
+        self.0.push((label, text.into()));
     }
 
     fn chain(&mut self, error: &anyhow::Error) {
@@ -64,8 +60,8 @@ impl Lines {
             let cause = cause.to_string();
             // Many errors repeat their source in their own text.
             if !said.contains(&cause) {
-                self.add("because", &cause);
                 said += &cause;
+                self.add("because", cause);
             }
         }
     }
@@ -73,18 +69,33 @@ impl Lines {
     fn config(&mut self, error: &ConfigError) {
         let count = error.problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
-        self.add("error", &format!("the configuration has {count} {noun}"));
+        self.add("error", format!("the configuration has {count} {noun}"));
         for problem in &error.problems {
-            let what = format!("{}: {}", problem.variable, problem.message);
-            self.add("because", &what);
+            self.add("because", problem.to_string());
             if !problem.remedy.is_empty() {
                 self.add("remedy", &problem.remedy);
             }
         }
     }
+
+    /// Further lines of a text are indented, so that the labels stay visible.
+    fn render(&self, colour: bool) -> String {
+        let line = |(index, (label, text)): (usize, &(&str, String))| {
+            let indent = if index == 0 { "" } else { "  " };
+            let text = text.trim_end().replace('\n', "\n    ");
+            let label = match (colour, *label) {
+                (true, "error") => Tone::Bad.paint(label),
+                (true, "remedy") => Tone::Good.paint(label),
+                _ => (*label).to_owned(),
+            };
+            format!("{indent}{label}: {text}")
+        };
+        let lines: Vec<String> = self.0.iter().enumerate().map(line).collect();
+        lines.join("\n")
+    }
 }
 
-/// What an error of the library says should be done.
+/// The remedy that an error carries.
 fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(hint) = error.downcast_ref::<Hint>() {
         return Some(hint.remedy.clone());
@@ -98,9 +109,6 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<MigrateError>() {
         return error.remedy();
     }
-    if let Some(error) = error.downcast_ref::<EnvFileError>() {
-        return Some(error.remedy());
-    }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(error.remedy());
     }
@@ -110,23 +118,22 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     None
 }
 
+/// The remedy of the known message behind the error, or else a general one.
 fn store_remedy(error: &StoreError) -> Option<String> {
-    let text = match error {
-        StoreError::Connect(error) => return Some(error.remedy.clone()),
-        StoreError::PoolTimeout { .. } => {
-            "raise SQLALCHEMY_POOL_SIZE, or find what holds the connections: todoctl db check"
+    if let StoreError::Connect(error) = error {
+        // It names the server or the file.
+        return Some(error.remedy.clone());
+    }
+    if let Some(known) = known_message(error) {
+        return Some(known.remedy());
+    }
+    match error {
+        StoreError::Corrupt { .. } => {
+            Some("correct that row by hand, or restore it from a backup".to_owned())
         }
-        error if error.wants_migration() => "todoctl migrate up",
-        StoreError::ConnectionLost(_) | StoreError::Query(_) | StoreError::Constraint { .. } => {
-            "todoctl db check"
-        }
-        StoreError::Transient(_) | StoreError::OutcomeUnknown(_) => {
-            "todoctl db check, then once more"
-        }
-        StoreError::Corrupt { .. } => "correct that row by hand, or restore it from a backup",
-        StoreError::Closed => return None,
-    };
-    Some(text.to_owned())
+        StoreError::Closed => None,
+        _ => Some("todoctl db check".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -134,24 +141,41 @@ mod tests {
     use super::*;
     use crate::config::Problem;
 
+    fn text(error: impl Into<anyhow::Error>) -> String {
+        lines(&error.into()).render(false)
+    }
+
     #[test]
-    fn what_why_and_what_to_type() {
-        let hint = Hint::of(
-            std::io::Error::other("the disk is on fire"),
-            "nothing was written",
-            "todoctl db check",
-        );
+    fn labels_are_coloured_on_a_terminal() {
+        let hint = Hint::new("it failed", "todoctl doctor");
         assert_eq!(
-            text(&hint.into()),
-            "error: nothing was written\n  because: the disk is on fire\n  remedy: todoctl db check"
+            lines(&hint.into()).render(true),
+            format!(
+                "{}: it failed\n  {}: todoctl doctor",
+                Tone::Bad.paint("error"),
+                Tone::Good.paint("remedy")
+            )
         );
     }
 
     #[test]
-    fn a_cause_that_was_told_is_not_repeated() {
+    fn error_cause_and_remedy() {
+        let hint = Hint::of(
+            std::io::Error::other("the disk is full"),
+            "nothing was written",
+            "todoctl db check",
+        );
+        assert_eq!(
+            text(hint),
+            "error: nothing was written\n  because: the disk is full\n  remedy: todoctl db check"
+        );
+    }
+
+    #[test]
+    fn a_cause_is_not_repeated() {
         let error =
             anyhow::Error::new(std::io::Error::other("refused")).context("cannot connect: refused");
-        assert_eq!(text(&error), "error: cannot connect: refused");
+        assert_eq!(text(error), "error: cannot connect: refused");
     }
 
     #[test]
@@ -165,15 +189,17 @@ mod tests {
             problems: vec![problem("A"), problem("B")],
         };
         assert_eq!(
-            text(&error.into()),
-            "error: the configuration has 2 problems\n  because: A: is not set\n  remedy: A=1\n  \
-             because: B: is not set\n  remedy: B=1"
+            text(error),
+            "error: the configuration has 2 problems\n  because: A is not set\n  remedy: A=1\n  \
+             because: B is not set\n  remedy: B=1"
         );
     }
 
     #[test]
-    fn every_error_of_the_store_says_what_to_type() {
+    fn errors_of_the_library_have_remedies() {
+        let unknown = StoreError::Query(sqlx::Error::RowNotFound);
+        assert!(text(unknown).ends_with("\n  remedy: todoctl db check"));
         let lost = StoreError::ConnectionLost(sqlx::Error::WorkerCrashed);
-        assert!(text(&lost.into()).ends_with("\n  remedy: todoctl db check"));
+        assert!(text(lost).contains("\n  remedy: nothing, if it happened once"));
     }
 }

@@ -22,7 +22,7 @@ fn states_follow_the_clock() {
 }
 
 #[test]
-fn the_list_names_everything_but_the_token() {
+fn the_list_contains_no_token() {
     let listed = Listed {
         sessions: vec![ListedSession {
             state: State::Active,
@@ -40,7 +40,7 @@ fn the_list_names_everything_but_the_token() {
 }
 
 #[test]
-fn tokens_differ_and_are_no_jwt() {
+fn tokens_differ_and_do_not_look_like_jwts() {
     let (one, two) = (new_token().unwrap(), new_token().unwrap());
     assert_ne!(one, two);
     assert_eq!(one.len(), 5 + 64);

@@ -1,18 +1,18 @@
-//! Reading a database URL by hand, because a URL parser takes an unencoded
-//! password apart at the wrong places and says nothing about it.
+//! A parser of its own, because a general URL parser silently splits a password that is not
+//! percent-encoded at the wrong places.
 
 use percent_encoding::percent_decode_str;
 
-use crate::config::Secret;
+use crate::config::secret::Secret;
 
-use super::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
+use super::target::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
 const EXAMPLE: &str = "DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/NAME";
 
-/// What is wrong with a URL. Holds no part of it but names of hosts and schemes.
+/// What is wrong with a URL. Repeats nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadUrl {
-    /// What is wrong.
+    /// A predicate such as `names no host`.
     pub message: String,
     /// What to write instead.
     pub remedy: String,
@@ -23,7 +23,7 @@ pub struct BadUrl {
 pub struct Parsed {
     /// What it names.
     pub value: DatabaseTarget,
-    /// What in it has no effect.
+    /// Predicates about parts that have no effect.
     pub remarks: Vec<String>,
 }
 
@@ -53,40 +53,40 @@ pub fn parse(text: &str) -> Result<Parsed, BadUrl> {
         "sqlite" => sqlite(&format!("//{rest}"), true),
         "jdbc:postgresql" => bad(
             "is a JDBC URL",
-            &format!("without jdbc:, and with user and password before the host: {EXAMPLE}"),
+            &format!("remove jdbc: and write user and password before the host: {EXAMPLE}"),
         ),
         "prisma" | "prisma+postgres" => bad(
-            "is the address of Prisma's own proxy, which speaks another protocol",
-            &format!("the database's own address: {EXAMPLE}"),
+            "is the address of Prisma's proxy, which speaks another protocol than PostgreSQL",
+            &format!("use the database's own URL: {EXAMPLE}"),
         ),
         "file" => bad("is a file URL", "DATABASE_URL=sqlite://data/todo.db"),
         "mysql" | "mariadb" | "mssql" | "oracle" | "mongodb" => bad(
-            "names a kind of database that is not supported; PostgreSQL and SQLite are",
+            "names a database that is not supported; PostgreSQL and SQLite are",
             EXAMPLE,
         ),
-        _ => bad("has a scheme that is not known", EXAMPLE),
+        _ => bad("has an unknown scheme", EXAMPLE),
     }
 }
 
-/// What people paste beside the URL itself.
+/// What people paste together with the URL, or instead of it.
 fn classic_mistakes(text: &str) -> Result<(), BadUrl> {
     let quotes = ['"', '\'', '`', '\u{201c}', '\u{201d}'];
     if text.starts_with("psql ") || text.starts_with("psql\t") {
         return bad(
             "is a whole psql command",
-            &format!("only what stands between the quotes: {EXAMPLE}"),
+            &format!("use only the text between the quotes: {EXAMPLE}"),
         );
     }
     if text.starts_with(quotes) || text.ends_with(quotes) {
         return bad(
             "begins or ends with a quote that is part of the value",
-            &format!("leave the quotes out: {EXAMPLE}"),
+            &format!("remove the quotes: {EXAMPLE}"),
         );
     }
     if text.starts_with("DATABASE_URL") {
         return bad(
-            "holds its own name",
-            &format!("the name once, at the front: {EXAMPLE}"),
+            "contains its own name",
+            &format!("write the name once: {EXAMPLE}"),
         );
     }
     if text.starts_with("host=") || text.starts_with("dbname=") || text.starts_with("user=") {
@@ -94,15 +94,15 @@ fn classic_mistakes(text: &str) -> Result<(), BadUrl> {
     }
     if text.contains(|sign: char| sign.is_whitespace() || sign.is_control()) {
         return bad(
-            "holds white space",
-            "remove it; within a password or a value a blank is written %20",
+            "contains white space",
+            "remove it; in a password or parameter, write a space as %20",
         );
     }
     Ok(())
 }
 
-/// `path` is what follows `sqlite:`. In SQLAlchemy's spelling three slashes begin a
-/// relative path and four an absolute one; elsewhere two and three do.
+/// `path` is what follows `sqlite:`. In SQLAlchemy's spelling a relative path has three
+/// slashes before it and an absolute one four; elsewhere two and three.
 fn sqlite(path: &str, sqlalchemy: bool) -> Result<Parsed, BadUrl> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let path = path.strip_prefix("//").unwrap_or(path);
@@ -114,7 +114,7 @@ fn sqlite(path: &str, sqlalchemy: bool) -> Result<Parsed, BadUrl> {
     let path = decoded(path)?;
     if path.is_empty() || path.contains(":memory:") || query.contains("mode=memory") {
         return bad(
-            "names no file: a database in memory would lose every task at the end",
+            "names no file: a database in memory would lose all tasks when todoctl stops",
             "DATABASE_URL=sqlite://data/todo.db (relative), or sqlite:///var/lib/todoctl/todo.db",
         );
     }
@@ -124,7 +124,7 @@ fn sqlite(path: &str, sqlalchemy: bool) -> Result<Parsed, BadUrl> {
             "DATABASE_URL=sqlite://data/todo.db",
         );
     }
-    // `//var/x` is what four slashes leave in the plain spelling.
+    // Four slashes in the plain spelling leave `//var/x`.
     let path = match path.trim_start_matches('/') {
         rest if rest.len() < path.len() => format!("/{rest}"),
         _ => path,
@@ -174,7 +174,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
                 server.pooled |= value == "0";
             }
             "channel_binding" => channel_binding = value == "require",
-            // Without effect here, and without harm: other settings do their work.
+            // Without effect, but other settings do the same.
             "connect_timeout"
             | "connection_limit"
             | "pool_timeout"
@@ -213,8 +213,8 @@ impl<'a> Parts<'a> {
     fn split(rest: &'a str) -> Result<Self, BadUrl> {
         let unencoded = || {
             bad(
-                "cannot be taken apart: user or password hold characters that have a meaning in a URL",
-                "write them percent-encoded: @ as %40, : as %3A, / as %2F, # as %23, ? as %3F, % as %25, a blank as %20",
+                "cannot be parsed: the user or password contains characters with a meaning in URLs",
+                "write them percent-encoded: @ as %40, : as %3A, / as %2F, # as %23, ? as %3F, % as %25, a space as %20",
             )
         };
         if rest.contains('#') {
@@ -227,7 +227,7 @@ impl<'a> Parts<'a> {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
         };
-        // An @ behind the authority, or a "port" that is none, was part of a password.
+        // An @ after the authority, or a "port" that is not a number, was part of a password.
         let port_is_one = address.rsplit_once(':').is_none_or(|(_, port)| {
             address.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit())
         });
@@ -261,7 +261,10 @@ impl<'a> Parts<'a> {
 
     fn host(&self) -> Result<String, BadUrl> {
         if self.address.contains(',') {
-            return bad("names several hosts", "name the one that takes writes");
+            return bad(
+                "names several hosts",
+                "use only the host that accepts writes",
+            );
         }
         if let Some(rest) = self.address.strip_prefix('[') {
             return Ok(rest.split(']').next().unwrap_or_default().to_owned());
@@ -281,19 +284,19 @@ impl<'a> Parts<'a> {
 fn port(text: &str) -> Result<u16, BadUrl> {
     match text.parse() {
         Ok(0) | Err(_) => bad(
-            "has a port that is no number from 1 to 65535",
-            &format!("5432 is PostgreSQL's: {EXAMPLE}"),
+            "has a port that is not a number from 1 to 65535",
+            &format!("PostgreSQL's default is 5432: {EXAMPLE}"),
         ),
         Ok(port) => Ok(port),
     }
 }
 
-/// Nothing is guessed from the environment of the process.
+/// Unlike libpq, takes nothing from the process's environment.
 fn complete(server: &PostgresTarget) -> Result<(), BadUrl> {
     if server.host.is_empty() {
         return bad(
             "names no host",
-            "DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME, or for a socket postgresql://USER@/NAME?host=/var/run/postgresql",
+            "DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME, or for a Unix socket postgresql://USER@/NAME?host=/var/run/postgresql",
         );
     }
     if server.user.is_empty() {
@@ -302,16 +305,16 @@ fn complete(server: &PostgresTarget) -> Result<(), BadUrl> {
     if server.database.is_empty() {
         return bad(
             "names no database",
-            "end the address with /NAME: DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/NAME",
+            "end the URL with /NAME: DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/NAME",
         );
     }
     if server.database.contains('/') {
-        return bad("has a database name with a slash in it", EXAMPLE);
+        return bad("has a slash in the database name", EXAMPLE);
     }
     Ok(())
 }
 
-/// libpq's words, and the truth values that asyncpg and others take.
+/// libpq's words, and the truth values that asyncpg and others accept.
 fn tls_mode(value: &str) -> Result<TlsMode, BadUrl> {
     match value.to_ascii_lowercase().as_str() {
         "disable" | "false" | "0" | "off" => Ok(TlsMode::Disable),
@@ -320,8 +323,8 @@ fn tls_mode(value: &str) -> Result<TlsMode, BadUrl> {
         "verify-ca" => Ok(TlsMode::VerifyCa),
         "verify-full" => Ok(TlsMode::VerifyFull),
         _ => bad(
-            "has an sslmode that is not known",
-            "?sslmode= one of disable, prefer, require, verify-ca, verify-full",
+            "has an unknown sslmode",
+            "use ?sslmode= with disable, prefer, require, verify-ca or verify-full",
         ),
     }
 }
@@ -330,9 +333,9 @@ fn resolved_tls(server: &PostgresTarget, given: Option<TlsMode>, channel_binding
     match given {
         None if server.is_loopback() => TlsMode::Prefer,
         None => TlsMode::VerifyFull,
-        // Channel binding wants to know the server; both say that the certificate is a public one.
+        // Channel binding requires to know the server; both imply a public certificate.
         Some(TlsMode::Require) if server.is_neon() || channel_binding => TlsMode::VerifyFull,
-        // As libpq does: whoever names a CA wants it checked.
+        // As in libpq, a CA file turns verification on.
         Some(TlsMode::Require) if server.root_cert.is_some() => TlsMode::VerifyCa,
         Some(mode) => mode,
     }
@@ -349,13 +352,13 @@ fn parameters(query: &str) -> Result<Vec<(String, String)>, BadUrl> {
         .collect()
 }
 
-/// The name alone, and only if it looks like one: it may be half of a password.
+/// Names the parameter only if it looks like a name: it may be a part of a password.
 fn ignored(name: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-[]".contains(&byte);
     if name.len() <= 40 && name.bytes().all(plain) {
-        format!("the parameter {name} is not known and has no effect")
+        format!("has the unknown parameter {name}, which has no effect")
     } else {
-        "a parameter is not known and has no effect".to_owned()
+        "has an unknown parameter, which has no effect".to_owned()
     }
 }
 
@@ -371,7 +374,7 @@ fn decoded(text: &str) -> Result<String, BadUrl> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) if !text.contains('\0') => Ok(text.into_owned()),
         _ => bad(
-            "holds percent-encoded bytes that are not UTF-8 text",
+            "contains percent-encoded bytes that are not UTF-8 text",
             "write a literal % as %25",
         ),
     }

@@ -1,42 +1,48 @@
-//! The secrets: whether they are there, whether they differ, who may read their files.
+//! Checks of secrets: set and strong, different, in files that only their user may read.
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::config::{Audit, SecretName, Section, Source};
-use crate::diagnostics::check::{Outcome, Verdict};
+use crate::config::{Problem, SecretName, Section, Warning};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
 
-use super::section;
-
-/// Where orchestrators put secrets, with modes of their own choice.
+/// Where orchestrators mount secrets, with modes that the operator does not choose.
 const MOUNTED: &str = "/run/secrets/";
 
 /// Missing, placeholder, weak, set twice.
-pub(super) fn secrets(source: &Source, audit: &Audit) -> Verdict {
-    let verdict = section(source, audit, Section::Secrets);
-    if verdict.outcome != Outcome::Pass {
-        return verdict;
+pub(super) fn secrets(context: &Context) -> Verdict {
+    let audit = &context.audit;
+    let problems: Vec<&Problem> = audit.problems_of(Section::Secrets).collect();
+    if !problems.is_empty() {
+        return Verdict::of_problems(problems);
     }
-    let jwt = SecretName::JwtSecret.as_str();
-    let has_jwt = audit.secrets.iter().any(|(name, _)| *name == jwt);
-    if !has_jwt && audit.services.auth_server_url.is_none() {
-        return Verdict::warn(
-            "JWT_SECRET is not set and there is no AUTH_SERVER_URL: user tokens are answered 401, and POST /api/auth/refresh 503",
+    let as_text = |one: &Warning| one.to_string();
+    let mut warnings: Vec<String> = audit.warnings_of(Section::Secrets).map(as_text).collect();
+    let mut remedies = Vec::new();
+    let is_set = |name: SecretName| audit.secrets.iter().any(|(one, _)| *one == name.as_str());
+    if !is_set(SecretName::JwtSecret) && audit.services.auth_server_url.is_none() {
+        warnings.push("neither JWT_SECRET nor AUTH_SERVER_URL is set: user tokens are answered with 401, POST /api/auth/refresh with 503".to_owned());
+        remedies.push(
             "JWT_SECRET=… (the sign-in service's own), or AUTH_SERVER_URL=https://auth.example.com"
                 .to_owned(),
         );
     }
-    let mut names: Vec<&str> = audit.secrets.iter().map(|(name, _)| *name).collect();
-    names.retain(|name| SecretName::ALL.iter().any(|one| one.as_str() == *name));
-    let mut text = format!("{} of 4 are there and strong enough", names.len());
-    if !audit.made_later.is_empty() {
-        let names: Vec<&str> = audit.made_later.iter().map(|one| one.as_str()).collect();
-        text += &format!("; made at the first start: {}", names.join(", "));
+    let count = SecretName::ALL
+        .into_iter()
+        .filter(|name| is_set(*name))
+        .count();
+    let mut text = format!("{count} of {} set", SecretName::ALL.len());
+    let missing = audit.missing_secrets();
+    if !missing.is_empty() {
+        let names: Vec<&str> = missing.iter().map(|one| one.as_str()).collect();
+        text += &format!("; todoctl serve creates {}", names.join(", "));
     }
-    Verdict::pass(text)
+    Verdict::warn_if_any(&warnings, &remedies, Verdict::pass(text))
 }
 
-/// One that leaks must not open what another protects.
-pub(super) fn differ(audit: &Audit) -> Verdict {
+/// A secret that leaks must not expose what another one protects.
+pub(super) fn differ(context: &Context) -> Verdict {
+    let audit = &context.audit;
     let mut equal = Vec::new();
     let mut remedies = Vec::new();
     for (index, (name, value)) in audit.secrets.iter().enumerate() {
@@ -47,24 +53,25 @@ pub(super) fn differ(audit: &Audit) -> Verdict {
             remedies.push(if base == *name {
                 format!("todoctl gen-secrets --only {name}")
             } else {
-                format!("unset {name}: it holds no other value than the one in use")
+                format!("unset {name}: it has the same value as the secret in use")
             });
         }
     }
     if equal.is_empty() {
         return Verdict::pass(match audit.secrets.len() {
-            0 => "none is set".to_owned(),
-            count => format!("{count} values, no two the same"),
+            0 => "no secret is set".to_owned(),
+            count => format!("{count} values, all different"),
         });
     }
     Verdict::warn(
-        format!("{}: whoever learns one has both", equal.join("; ")),
+        format!("{}: who learns one of them knows both", equal.join("; ")),
         remedies.join("\n"),
     )
 }
 
-/// Nobody else should read them.
-pub(super) fn files(audit: &Audit) -> Verdict {
+/// Other users must not read them.
+pub(super) fn files(context: &Context) -> Verdict {
+    let audit = &context.audit;
     let mut open = Vec::new();
     for path in &audit.secret_files {
         let Ok(found) = std::fs::metadata(path) else {
@@ -81,7 +88,7 @@ pub(super) fn files(audit: &Audit) -> Verdict {
     if open.is_empty() {
         return Verdict::pass(match audit.secret_files.len() {
             0 => "no secret comes from a file".to_owned(),
-            count => format!("{count} files, none open to every user"),
+            count => format!("{count} files, readable only by their user"),
         });
     }
     let said: Vec<String> = open

@@ -1,34 +1,32 @@
 //! What a SQLite database needs of its file, its directory and its disk.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::SqliteTarget;
-use crate::diagnostics::check::{Budget, Check, Verdict};
-use crate::diagnostics::directory::{give, move_away, nearest, of_file};
-use crate::store::messages::Known;
-use crate::store::{FileFacts, FileSystem, ProbeConnection, is_writable};
+use crate::config::{DatabaseConfig, SqliteTarget, generated_secret_path};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::directory::{
+    file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
+};
+use crate::diagnostics::probe::{FileFacts, is_writable};
+use crate::diagnostics::verdict::Verdict;
+use crate::store::messages;
 
-use super::names::{CONNECTION, DIRECTORY, DISK, FILE_SYSTEM, INTEGRITY, JOURNAL, MODES, WAL};
-use super::query_failed;
-
-const LIMIT: Duration = Duration::from_secs(5);
-/// A large file takes long to read through.
-const INTEGRITY_LIMIT: Duration = Duration::from_secs(10);
+use super::fault::{cannot_connect, query_failed};
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
 const FREE_WARN: u64 = 256 * MIB;
-/// Four times what the daemon lets it grow to before it empties it.
+/// Four times the size at which the daemon empties it.
 const WAL_WARN: u64 = 64 * MIB;
 
-/// Whether the file is there and can be read.
-pub(super) async fn connection(file: &SqliteTarget, budget: Budget) -> Check {
-    let work = async { (readable(file).await, None::<()>) };
-    CONNECTION.check(budget.limit(LIMIT), work).await.0
-}
-
-async fn readable(file: &SqliteTarget) -> Verdict {
+/// Whether the file exists and can be read.
+pub(super) async fn connection(
+    context: &Context,
+    config: &DatabaseConfig,
+    file: &SqliteTarget,
+) -> Verdict {
     let place = file.path.display();
     // The kind first: opening a named pipe would wait for its other end.
     let opened = match tokio::fs::metadata(&file.path).await {
@@ -40,13 +38,8 @@ async fn readable(file: &SqliteTarget) -> Verdict {
     };
     match opened {
         Ok(bytes) => Verdict::pass(format!("{place} is readable, {bytes} bytes")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Verdict::fail(
-            format!("{place} does not exist yet"),
-            "todoctl migrate up".to_owned(),
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            judge_missing(&file.path)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => missing(context, config, file),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => without_file(&file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be read: {error}"),
             give(of_file(&file.path)),
@@ -54,193 +47,196 @@ async fn readable(file: &SqliteTarget) -> Verdict {
     }
 }
 
-/// Whether the directory of a file that is not there could take it.
-pub(super) fn directory(file: &SqliteTarget) -> Check {
-    DIRECTORY.done(judge_missing(&file.path), Duration::ZERO)
+fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> Verdict {
+    let place = file.path.display();
+    if context.request.file_must_exist || !config.auto_migrate {
+        return Verdict::fail(
+            format!("{place} does not exist yet"),
+            "todoctl migrate up".to_owned(),
+        );
+    }
+    let mut text = format!("{place} does not exist yet: todoctl serve creates it");
+    if let Some(first) = context.audit.missing_secrets().first() {
+        let secret = generated_secret_path(file, first.as_str());
+        text += &format!(
+            ", and {} secrets in {}",
+            context.audit.missing_secrets().len(),
+            of_file(&secret).display()
+        );
+    }
+    Verdict::skip_all(text)
 }
 
-fn judge_missing(path: &Path) -> Verdict {
-    let directory = of_file(path);
-    match nearest(directory) {
-        Some(found) if !found.is_dir() => Verdict::fail(
-            format!("{} is not a directory", found.display()),
-            move_away(found),
+/// Whether the directory, and the file if there is one, can be written.
+pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
+    if !file.path.exists() {
+        return without_file(&file.path);
+    }
+    let place = file.path.display();
+    match context.facts(file) {
+        Ok(facts) => check_directory(facts, &place.to_string()),
+        Err(error) => Verdict::fail(
+            format!("{place} cannot be inspected: {error}"),
+            format!("let this user enter the directory of {place}"),
         ),
-        Some(found) if is_writable(found) => {
-            Verdict::pass(format!("{} may be written", found.display()))
-        }
-        Some(found) => unwritable(found, directory),
-        None => Verdict::pass("not looked at"),
     }
 }
 
-/// `wanted` is what the file is to be in; `existing` what there is of it.
-fn unwritable(existing: &Path, wanted: &Path) -> Verdict {
+/// Whether the directory could hold the file.
+fn without_file(path: &Path) -> Verdict {
+    let directory = of_file(path);
+    let existing = nearest_existing(directory);
     let place = existing.display();
-    let user = rustix::process::geteuid().as_raw();
+    if !existing.is_dir() {
+        return Verdict::fail(format!("{place} is not a directory"), move_away(existing));
+    }
+    if !is_writable(existing) {
+        return not_writable(existing, directory);
+    }
+    Verdict::pass(format!("{place} is writable"))
+}
+
+/// `directory` is where the file should be; `existing` is what exists of that path.
+fn not_writable(existing: &Path, directory: &Path) -> Verdict {
+    let place = existing.display();
     Verdict::fail(
-        format!("{place} may not be written by this user ({user}), and SQLite makes its log there"),
-        give(wanted),
+        format!(
+            "{place} is not writable for {}, and SQLite creates its log there",
+            this_user()
+        ),
+        give(directory),
     )
 }
 
-/// What the system says about the file: directory, kind of file system, modes, free disk.
-pub(super) fn facts(file: &SqliteTarget) -> Vec<Check> {
-    let facts = match FileFacts::of(file) {
-        Ok(facts) => facts,
-        Err(error) => {
-            let verdict = Verdict::fail(
-                format!("{} cannot be looked at: {error}", file.path.display()),
-                format!(
-                    "let this user enter the directory of {}",
-                    file.path.display()
-                ),
-            );
-            return vec![DIRECTORY.done(verdict, Duration::ZERO)];
-        }
-    };
-    let place = file.path.display().to_string();
-    let done = |name: super::Name, verdict| name.done(verdict, Duration::ZERO);
-    vec![
-        done(DIRECTORY, judge_directory(&facts, &place)),
-        done(
-            FILE_SYSTEM,
-            judge_file_system(facts.file_system, &facts.directory),
-        ),
-        done(MODES, judge_modes(&facts, &place)),
-        done(DISK, judge_disk(facts.free, &place)),
-        done(JOURNAL, judge_journal(facts.wal_mode)),
-        done(WAL, judge_wal(facts.wal)),
-    ]
-}
-
-fn judge_directory(facts: &FileFacts, place: &str) -> Verdict {
+fn check_directory(facts: &FileFacts, place: &str) -> Verdict {
     if !facts.directory_writable {
-        return unwritable(&facts.directory, &facts.directory);
+        return not_writable(&facts.directory, &facts.directory);
     }
     if !facts.file_writable {
         let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
             format!(
-                "{place} belongs to user {} and may not be written by this one ({user})",
-                facts.owner
+                "{place} belongs to user {} and is not writable for {}",
+                facts.owner,
+                this_user()
             ),
             format!("sudo chown {user} {place}*"),
         );
     }
     Verdict::pass(format!(
-        "{} and the file may be written",
+        "{} and the file are writable",
         facts.directory.display()
     ))
 }
 
-/// What a database risks on such a file system.
-pub fn judge_file_system(kind: FileSystem, directory: &Path) -> Verdict {
-    let place = directory.display();
-    let elsewhere = "put the database on a disk of this machine: DATABASE_URL=sqlite:///var/lib/todoctl/todo.db; or use PostgreSQL, which is made for several machines";
-    match kind {
-        FileSystem::Local => Verdict::pass("a disk of this machine"),
-        FileSystem::Network(name) => Verdict::fail(
-            format!(
-                "{place} is on a network file system ({name}), whose locks do not keep a SQLite database whole"
-            ),
-            elsewhere.to_owned(),
-        ),
-        FileSystem::Shared(name) => Verdict::warn(
-            format!("{place} is on {name}, which may not keep locks as SQLite needs them"),
-            elsewhere.to_owned(),
-        ),
-        FileSystem::Fleeting("overlay") => Verdict::warn(
-            format!(
-                "{place} is inside a container's own layer: every task is lost with the container"
-            ),
-            format!("mount a volume there: docker run -v todo-data:{place} …"),
-        ),
-        FileSystem::Fleeting(name) => Verdict::warn(
-            format!("{place} is in memory ({name}): every task is lost at the next restart"),
-            elsewhere.to_owned(),
-        ),
+/// The verdict on the file's facts. A failure to get them is reported by `database.directory`.
+fn of_facts(
+    context: &Context,
+    file: &SqliteTarget,
+    verdict: impl FnOnce(&FileFacts) -> Verdict,
+) -> Verdict {
+    match context.facts(file) {
+        Ok(facts) => verdict(facts),
+        Err(_) => Verdict::skip_because_failed("database.directory"),
     }
 }
 
-fn judge_modes(facts: &FileFacts, place: &str) -> Verdict {
-    let shown = format!("mode {:04o}, owner {}", facts.mode, facts.owner);
-    if facts.mode & 0o002 != 0 {
-        return Verdict::warn(
-            format!("{shown}: every user of this machine may change the tasks"),
-            format!("chmod o-rwx {place}*"),
-        );
-    }
-    Verdict::pass(shown)
+pub(super) async fn file_system(
+    context: &Context,
+    file: &SqliteTarget,
+    _limit: Duration,
+) -> Verdict {
+    of_facts(context, file, |facts| {
+        file_system_verdict(facts.file_system, &facts.directory)
+    })
 }
 
-fn judge_disk(free: u64, place: &str) -> Verdict {
-    let detail = format!("{} MiB free", free / MIB);
-    let remedy = Known::find("no space left on device").map(|known| known.remedy(place));
-    match free {
-        _ if free < FREE_FAIL => {
-            Verdict::fail(format!("{detail}: the next write may fail"), remedy)
+pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
+    of_facts(context, file, |facts| {
+        let shown = format!("mode {:04o}, owner {}", facts.mode, facts.owner);
+        if facts.mode & 0o002 == 0 {
+            return Verdict::pass(shown);
         }
-        _ if free < FREE_WARN => Verdict::warn(detail, remedy),
-        _ => Verdict::pass(detail),
-    }
+        Verdict::warn(
+            format!("{shown}: every user of this machine may change the tasks"),
+            format!("chmod o-rwx {}*", file.path.display()),
+        )
+    })
 }
 
-fn judge_wal(bytes: Option<u64>) -> Verdict {
-    match bytes {
-        None => Verdict::pass("there is none: nobody has the database open"),
+pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
+    of_facts(context, file, |facts| {
+        let detail = format!("{} MiB free", facts.free / MIB);
+        match facts.free {
+            free if free < FREE_FAIL => Verdict::fail(
+                format!("{detail}: the next write may fail"),
+                remedy("sqlite.disk-full", file),
+            ),
+            free if free < FREE_WARN => Verdict::warn(detail, remedy("sqlite.disk-full", file)),
+            _ => Verdict::pass(detail),
+        }
+    })
+}
+
+pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
+    of_facts(context, file, |facts| {
+        if facts.wal_mode == Some(true) {
+            return Verdict::pass("wal");
+        }
+        Verdict::warn(
+            "not in WAL mode: readers and the writer wait for each other",
+            "restart the daemon: it sets WAL when it opens the file".to_owned(),
+        )
+    })
+}
+
+pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
+    of_facts(context, file, |facts| {
+        match facts.wal {
+        None => Verdict::pass("none: no process has the database open"),
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
         Some(bytes) => Verdict::warn(
-            format!("{} MiB: it is not emptied, which slows every read down", bytes / MIB),
-            "end the process that reads for hours, or restart the daemon: it empties the log when it stops".to_owned(),
+            format!(
+                "{} MiB: it is not emptied, which slows every read",
+                bytes / MIB
+            ),
+            "end processes that read for hours, or restart the daemon: it empties the log when it stops".to_owned(),
+        ),
+    }
+    })
+}
+
+pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    match context.file.login(file, limit).await {
+        Ok(_) => Verdict::pass("opened; a file needs no password"),
+        Err(error) => cannot_connect(error),
+    }
+}
+
+/// What SQLite finds in the file. A file too large for the time limit is no fault.
+pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    let question = context
+        .file
+        .ask(file, limit, async |connection| connection.integrity().await);
+    match tokio::time::timeout(limit, question).await {
+        Ok(Ok(lines)) if lines == ["ok"] => Verdict::pass("ok"),
+        Ok(Ok(lines)) => Verdict::fail(lines.join("; "), remedy("sqlite.malformed", file)),
+        Ok(Err(error)) => query_failed(&error),
+        Err(_) => Verdict::warn(
+            format!(
+                "not read completely within {} s; no fault so far",
+                limit.as_secs()
+            ),
+            format!(
+                "at a quiet time: sqlite3 {} 'PRAGMA integrity_check'",
+                file.path.display()
+            ),
         ),
     }
 }
 
-fn judge_journal(wal_mode: Option<bool>) -> Verdict {
-    if wal_mode == Some(true) {
-        return Verdict::pass("wal");
-    }
-    Verdict::warn(
-        "not in WAL mode: readers and the writer wait for each other",
-        "restart the daemon: it sets WAL when it opens the file".to_owned(),
-    )
-}
-
-/// What SQLite finds in the file; one that is too large for the time is no fault.
-pub(super) async fn integrity(mut open: ProbeConnection, budget: Budget) -> Check {
-    let limit = budget.limit(INTEGRITY_LIMIT);
-    let work = async {
-        let asked = tokio::time::timeout(limit, open.integrity()).await;
-        let verdict = match asked {
-            Ok(Ok(lines)) => {
-                open.close().await;
-                judge_integrity(&lines)
-            }
-            Ok(Err(error)) => query_failed(&error),
-            Err(_) => Verdict::warn(
-                format!(
-                    "not read through within {} s; so far nothing is wrong",
-                    limit.as_secs()
-                ),
-                "at a quiet hour: sqlite3 FILE 'PRAGMA integrity_check'".to_owned(),
-            ),
-        };
-        (verdict, None::<()>)
-    };
-    INTEGRITY
-        .check(limit + Duration::from_secs(1), work)
-        .await
-        .0
-}
-
-fn judge_integrity(lines: &[String]) -> Verdict {
-    if lines == ["ok"] {
-        return Verdict::pass("ok");
-    }
-    let remedy = Known::find("database disk image is malformed");
-    Verdict::fail(
-        lines.join("; "),
-        remedy.map(|known| known.remedy("todo.db")),
-    )
+/// The remedy of a known message.
+fn remedy(id: &str, file: &SqliteTarget) -> Option<String> {
+    let path = file.path.display().to_string();
+    messages::by_id(id).map(|known| known.remedy_for_file(&path))
 }

@@ -1,80 +1,76 @@
-//! Whether a pooler stands between, and what does not work through it.
+//! Whether there is a pooler, and what does not work through it.
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, PoolerMode, PostgresTarget};
-use crate::diagnostics::check::{Budget, Check, Verdict};
-use crate::store::{self, PreparedStatements};
+use crate::config::{DatabaseTarget, PoolerMode};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::{self, PreparedStatements};
+use crate::diagnostics::verdict::Verdict;
+use crate::store::messages::{self, KnownMessage};
 
-use super::fault;
-use super::names::POOLER;
+use super::fault::cannot_connect;
 
-const LIMIT: Duration = Duration::from_secs(10);
+/// For each of the three steps: two connections, and prepared statements.
 const STEP: Duration = Duration::from_secs(3);
 
-const WITHOUT: &str =
+const LIMITS: &str =
     "session advisory locks, LISTEN, SET, temporary tables and SQL PREPARE do not work through it";
 
-const UNPOOLED: &str = "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, past the pooler)";
+const MODE: &str = "DB_POOLER=transaction";
 
-/// Looks for a pooler and at what it can do.
-pub(super) async fn check(
-    config: &DatabaseConfig,
-    server: &PostgresTarget,
-    budget: Budget,
-) -> Check {
-    let work = async {
-        let verdict = match store::shares_backend(server, STEP).await {
-            Ok(shared) => judge(config, server, shared).await,
-            Err(error) => fault(&error),
-        };
-        (verdict, None::<()>)
-    };
-    POOLER.check(budget.limit(LIMIT), work).await.0
+pub(super) async fn pooler(_context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
+    match probe::shares_backend(server.target, STEP).await {
+        Ok(shared) => check_pooler(server, shared).await,
+        Err(error) => cannot_connect(&error),
+    }
 }
 
-async fn judge(config: &DatabaseConfig, server: &PostgresTarget, shared: bool) -> Verdict {
-    let told = config.pooler == PoolerMode::Transaction;
-    if !told && !shared {
-        return Verdict::pass("none: each connection has a server process of its own");
+async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
+    let Server { config, target } = server;
+    let configured = config.pooler == PoolerMode::Transaction;
+    if !configured && !shared {
+        return Verdict::pass("none: each connection has its own server process");
     }
-    let statements = match store::prepared_statements(server, STEP).await {
+    let statements = match probe::prepared_statements(target, STEP).await {
         Ok(PreparedStatements::Kept) => "it keeps prepared statements across transactions",
         Ok(PreparedStatements::Lost) => {
-            "it loses prepared statements between transactions, so none are used"
+            "it loses prepared statements between transactions, so todoctl does not use them"
         }
         Ok(PreparedStatements::Untried) | Err(_) => {
-            "whether it keeps prepared statements could not be tried (no second server connection)"
+            "whether it keeps prepared statements is unknown (no second server connection was free)"
         }
     };
-    let detail = format!("transaction mode; {WITHOUT}; {statements}");
+    let detail = format!("transaction mode; {LIMITS}; {statements}");
     if shared && config.pooler == PoolerMode::None {
         return Verdict::fail(
-            format!("one answers, although DB_POOLER=none: {detail}"),
-            "DB_POOLER=transaction".to_owned(),
+            format!("there is one, although DB_POOLER=none: {detail}"),
+            MODE.to_owned(),
         );
     }
     let direct = match &config.direct {
         DatabaseTarget::Postgres(direct) => direct,
         DatabaseTarget::Sqlite(_) => return Verdict::pass(detail),
     };
-    let same_way = direct.place() == server.place();
+    let same_way = direct.place() == target.place();
     if direct.pooled || (same_way && shared) {
-        let detail = format!("{detail}; no direct URL is set, and migrations need one");
-        let mut remedy = UNPOOLED.to_owned();
-        if !told {
-            remedy = format!("DB_POOLER=transaction\n{remedy}");
-        }
+        let detail = format!(
+            "{detail}; migrations need a direct connection, and DATABASE_URL_UNPOOLED is not set"
+        );
+        let unpooled = messages::by_id("todoctl.through-pooler").map(KnownMessage::remedy);
+        let mode = (!configured).then(|| MODE.to_owned());
+        let remedies: Vec<String> = mode.into_iter().chain(unpooled).collect();
+        let remedy = remedies.join("\n");
         return if config.auto_migrate {
             Verdict::fail(detail, remedy)
         } else {
             Verdict::warn(detail, remedy)
         };
     }
-    let detail = format!("{detail}; migrations go to {}", direct.place());
-    if told {
+    let detail = format!("{detail}; migrations use {}", direct.place());
+    if configured {
         Verdict::pass(detail)
     } else {
-        Verdict::warn(detail, "DB_POOLER=transaction".to_owned())
+        Verdict::warn(detail, MODE.to_owned())
     }
 }

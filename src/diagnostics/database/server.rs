@@ -1,161 +1,143 @@
-//! What an open PostgreSQL server says about itself, the role and its limits.
+//! What a PostgreSQL server says about the session, the role, its limits, clock and settings.
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget};
-use crate::diagnostics::check::{Budget, Check, Name, Verdict};
+use crate::config::PostgresTarget;
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::{Capacity, Role, Setting};
+use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
-use crate::store::{
-    Capacity, ConnectError, ConnectFault, ProbeConnection, Role, Setting, StoreError,
-};
+use crate::store::ConnectFault;
 
-use super::names::{CLOCK, CONNECTIONS, LOGIN, ROLE, SETTINGS, STARTUP};
-use super::{QUERY_LIMIT, Request, query_failed};
+use super::fault::{cannot_connect, query_failed};
 
-/// What the driver sends when a connection begins, and what it must become.
+/// A login that took longer has woken a suspended database.
+const WAKING: Duration = Duration::from_secs(2);
+
+/// What the driver sends when a connection begins.
 const SENT: [(&str, &str); 3] = [
     ("DateStyle", "ISO, MDY"),
     ("client_encoding", "UTF8"),
     ("TimeZone", "UTC"),
 ];
 
-/// Clocks may differ by this much: tokens are given a few seconds.
+const ENCODING: &str = "server_encoding";
+
+/// Tokens are accepted for a few seconds more.
 const CLOCK_WARN: Duration = Duration::from_secs(2);
 const CLOCK_FAIL: Duration = Duration::from_secs(60);
 
-/// What was sent, as a row of the report tells it.
-pub(super) fn sent(target: &DatabaseTarget) -> String {
-    let DatabaseTarget::Postgres(server) = target else {
-        return String::new();
+/// Whether the server accepts the parameters that begin a session.
+pub(super) async fn startup(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let Err(error) = context.server.login(server.target, limit).await else {
+        let mut names: Vec<&str> = SENT.iter().map(|(name, _)| *name).collect();
+        names.push("application_name");
+        if server.target.options.is_some() {
+            names.push("options");
+        }
+        return Verdict::pass(format!("accepted: {}", names.join(", ")));
     };
-    let mut names: Vec<&str> = SENT.iter().map(|(name, _)| *name).collect();
-    names.push("application_name");
-    if server.options.is_some() {
-        names.push("options");
-    }
-    format!("accepted: {}", names.join(", "))
-}
-
-/// A session that was not begun: which of its two steps is to blame.
-pub(super) fn refused(error: &ConnectError, verdict: Verdict, took: Duration) -> Vec<Check> {
-    let target_is_server = error.target.starts_with("postgresql:");
     match error.fault {
-        _ if !target_is_server => vec![LOGIN.done(verdict, took)],
-        ConnectFault::StartupParameter => {
-            let reason = format!("not checked, because {} failed", STARTUP.id);
-            vec![STARTUP.done(verdict, took), LOGIN.skipped(reason)]
-        }
-        ConnectFault::TimedOut => {
-            let mut verdict = verdict;
-            verdict.detail += "; a suspended database wakes within 15 s, so it is something else";
-            vec![
-                STARTUP.skipped("the server said nothing to it"),
-                LOGIN.done(verdict, took),
-            ]
-        }
-        ConnectFault::Certificate | ConnectFault::TlsUnsupported | ConnectFault::NotPostgres => {
-            vec![
-                STARTUP.skipped("the server said nothing to it"),
-                LOGIN.done(verdict, took),
-            ]
-        }
-        _ => vec![
-            STARTUP.done(Verdict::pass("accepted"), Duration::ZERO),
-            LOGIN.done(verdict, took),
-        ],
+        ConnectFault::StartupParameter => cannot_connect(error),
+        ConnectFault::TimedOut
+        | ConnectFault::Certificate
+        | ConnectFault::TlsUnsupported
+        | ConnectFault::NotPostgres => Verdict::skip("skipped: the server did not answer"),
+        _ => Verdict::pass("accepted"),
     }
 }
 
-/// Role, capacity, clock and settings, each on the one connection.
-pub(super) async fn checks(
-    checks: &mut Vec<Check>,
-    mut open: ProbeConnection,
-    config: &DatabaseConfig,
-    target: &PostgresTarget,
-    request: Request<'_>,
-) {
-    let budget = request.budget;
-    let role = open.role();
-    let (check, role) = ask(ROLE, budget, role, |role| {
-        let Some(role) = role else {
-            return Verdict::pass("");
-        };
-        judge_role(role, &target.database, config.auto_migrate)
-    })
-    .await;
-    checks.push(check);
-    if role.is_none() {
-        return;
-    }
-    let (check, capacity) = ask(CONNECTIONS, budget, open.capacity(), |capacity| {
-        let Some(capacity) = capacity else {
-            return Verdict::pass("");
-        };
-        judge_capacity(
-            capacity,
-            config.pool.size,
-            config.pool.overflow,
-            request.replicas,
-            target.pooled,
-        )
-    })
-    .await;
-    checks.push(check);
-    if capacity.is_none() {
-        return;
-    }
-    let clock = request.clock;
-    let before = clock.now();
-    let (check, time) = ask(CLOCK, budget, open.server_time(), |time| {
-        let Some(time) = time else {
-            return Verdict::pass("");
-        };
-        judge_clock(*time, before, clock.now())
-    })
-    .await;
-    checks.push(check);
-    if time.is_none() {
-        return;
-    }
-    let wanted = wanted(target);
-    let names: Vec<&str> = wanted.iter().map(|(name, _)| name.as_str()).collect();
-    let (check, settings) = ask(SETTINGS, budget, open.settings(&names), |settings| {
-        judge_settings(&wanted, settings)
-    })
-    .await;
-    checks.push(check);
-    if settings.is_some() {
-        open.close().await;
+pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Duration) -> Verdict {
+    match context.server.login(server, limit).await {
+        Ok(took) => {
+            let mut text = format!("as {} to the database {}", server.user, server.database);
+            if *took > WAKING {
+                let seconds = took.as_secs_f64();
+                text += &format!(", after {seconds:.1} s: the database was probably suspended");
+            }
+            Verdict::pass(text)
+        }
+        Err(error) if error.fault == ConnectFault::StartupParameter => {
+            Verdict::skip_because_failed("database.startup")
+        }
+        Err(error) => {
+            let mut verdict = cannot_connect(error);
+            if error.fault == ConnectFault::TimedOut {
+                verdict.detail +=
+                    "; a suspended database wakes within 15 s, so the cause is another";
+            }
+            verdict
+        }
     }
 }
 
-/// One question, its verdict, and the answer if one came.
-async fn ask<T>(
-    name: Name,
-    budget: Budget,
-    question: impl Future<Output = Result<T, StoreError>>,
-    judge: impl FnOnce(&T) -> Verdict,
-) -> (Check, Option<T>) {
-    let work = async {
-        match question.await {
-            Ok(answer) => (judge(&answer), Some(answer)),
-            Err(error) => (query_failed(&error), None),
-        }
+pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let question = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            connection.role().await
+        });
+    match question.await {
+        Ok(role) => check_role(&role, &server.target.database, server.config.auto_migrate),
+        Err(error) => query_failed(&error),
+    }
+}
+
+pub(super) async fn capacity(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let question = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            connection.capacity().await
+        });
+    let demand = Demand {
+        replicas: context.request.replicas,
+        size: server.config.pool.size,
+        overflow: server.config.pool.overflow,
     };
-    name.check(budget.limit(QUERY_LIMIT), work).await
+    match question.await {
+        Ok(capacity) => check_capacity(&capacity, demand, server.target.pooled),
+        Err(error) => query_failed(&error),
+    }
 }
 
-fn judge_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
+pub(super) async fn clock(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let clock = &context.request.clock;
+    let question = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            let before = clock.now();
+            let time = connection.server_time().await?;
+            Ok(check_clock(time, before, clock.now()))
+        });
+    question.await.unwrap_or_else(|error| query_failed(&error))
+}
+
+pub(super) async fn settings(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let requested = requested(server.target);
+    let names: Vec<&str> = requested.iter().map(|(name, _)| name.as_str()).collect();
+    let question = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            connection.settings(&names).await
+        });
+    match question.await {
+        Ok(found) => check_settings(&requested, &found),
+        Err(error) => query_failed(&error),
+    }
+}
+
+fn check_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
     let name = &role.name;
     if role.in_recovery {
         return Verdict::fail(
-            "the server is a standby (in recovery): nothing can be written".to_owned(),
+            "the server is a standby (in recovery): it is read-only",
             "point DATABASE_URL at the primary".to_owned(),
         );
     }
     if role.read_only {
         return Verdict::fail(
-            format!("the transactions of {name} are read-only: nothing can be written"),
+            format!("the transactions of {name} are read-only"),
             format!(
                 "as an administrator: psql -c 'ALTER ROLE \"{name}\" RESET default_transaction_read_only; ALTER DATABASE \"{database}\" RESET default_transaction_read_only'"
             ),
@@ -163,7 +145,7 @@ fn judge_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
     }
     let Some(schema) = &role.schema else {
         return Verdict::fail(
-            format!("the search path of {name} leads to no schema that it may use"),
+            format!("the search path of {name} names no schema that it may use"),
             format!(
                 "as the owner: psql -c 'GRANT USAGE, CREATE ON SCHEMA public TO \"{name}\"' {database}"
             ),
@@ -179,9 +161,7 @@ fn judge_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
         );
     }
     if role.may_create {
-        return Verdict::pass(format!(
-            "{name} may make tables in {schema}; not read-only, not in recovery"
-        ));
+        return Verdict::pass(format!("{name} may create tables in {schema}"));
     }
     let remedy = format!(
         "as the owner: psql -c 'GRANT CREATE ON SCHEMA \"{schema}\" TO \"{name}\"' {database}"
@@ -193,31 +173,37 @@ fn judge_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
             ""
         };
         return Verdict::warn(
-            format!("{name} may use the tables and not make new ones in {schema}{automatic}"),
+            format!("{name} may use the tables, but not create tables in {schema}{automatic}"),
             remedy,
         );
     }
     Verdict::fail(
-        format!("{name} may not make tables in {schema}, and the service's tables are not there"),
+        format!("{name} may not create tables in {schema}, and the service's tables do not exist"),
         remedy,
     )
 }
 
-fn judge_capacity(
-    capacity: &Capacity,
+/// The connections that the daemons may open.
+#[derive(Clone, Copy)]
+struct Demand {
+    replicas: usize,
     size: usize,
     overflow: usize,
-    replicas: usize,
-    pooled: bool,
-) -> Verdict {
+}
+
+fn check_capacity(capacity: &Capacity, demand: Demand, pooled: bool) -> Verdict {
+    let Demand {
+        replicas,
+        size,
+        overflow,
+    } = demand;
     let wanted = replicas.saturating_mul(size + overflow);
-    let asked =
-        format!("{replicas} × ({size} + {overflow}) = {wanted} connections at most from here");
+    let needed = format!("up to {replicas} × ({size} + {overflow}) = {wanted} connections needed");
     let max = usize::try_from(capacity.max).unwrap_or_default();
     let reserved = usize::try_from(capacity.reserved).unwrap_or_default();
     if pooled {
         return Verdict::pass(format!(
-            "{asked}, through a pooler; the server behind it allows {max}, {} in use",
+            "{needed}, through a pooler; its server allows {max}, {} in use",
             capacity.used
         ));
     }
@@ -235,13 +221,13 @@ fn judge_capacity(
         }
     }
     let detail = format!(
-        "{asked}; the server allows {allowed} ({whose}), {} in use",
+        "{needed}; the server allows {allowed} ({whose}), {} in use",
         capacity.used
     );
     if wanted <= allowed {
         return Verdict::pass(detail);
     }
-    // One in ten stays free for migrations, this command and psql.
+    // A tenth stays free for migrations, this command and psql.
     let each = (allowed - allowed.div_ceil(10)) / replicas.max(1);
     let kept = each.min(size).max(1);
     let remedy = format!(
@@ -251,8 +237,8 @@ fn judge_capacity(
     Verdict::warn(detail, remedy)
 }
 
-fn judge_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdict {
-    // It was read somewhere between the two, so what lies between is no difference.
+fn check_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdict {
+    // It was read at some time between the two.
     let micros = if theirs.micros() < before.micros() {
         theirs.micros() - before.micros()
     } else {
@@ -260,12 +246,12 @@ fn judge_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdic
     };
     let difference = Duration::from_micros(micros.unsigned_abs());
     if difference <= CLOCK_WARN {
-        return Verdict::pass("this machine and the server agree");
+        return Verdict::pass("the same as this machine's");
     }
-    let way = if micros > 0 { "ahead of" } else { "behind" };
+    let side = if micros > 0 { "behind" } else { "ahead of" };
     let detail = format!(
-        "the server's clock is {:.1} s {way} this machine's: tokens and reminders go by this machine's",
-        difference.as_secs_f64()
+        "this machine's clock is {} {side} the database's; tokens and reminders use this machine's",
+        in_words(difference)
     );
     let remedy =
         "on the machine that is wrong (compare with: date -u): timedatectl set-ntp true".to_owned();
@@ -276,18 +262,35 @@ fn judge_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdic
     }
 }
 
-/// What was asked for when the connection began: by the driver, and by `options=-c name=value`.
-fn wanted(target: &PostgresTarget) -> Vec<(String, String)> {
-    let mut wanted: Vec<(String, String)> = SENT
+/// A duration in its largest unit.
+fn in_words(time: Duration) -> String {
+    const UNITS: [(f64, &str); 4] = [
+        (365.25 * 86_400.0, "years"),
+        (86_400.0, "days"),
+        (3_600.0, "hours"),
+        (60.0, "minutes"),
+    ];
+    let seconds = time.as_secs_f64();
+    for (length, name) in UNITS {
+        if seconds >= 2.0 * length {
+            return format!("{:.1} {name}", seconds / length);
+        }
+    }
+    format!("{seconds:.1} s")
+}
+
+/// The settings requested when the connection began: by the driver, and by `options=-c name=value`.
+fn requested(target: &PostgresTarget) -> Vec<(String, String)> {
+    let mut requested: Vec<(String, String)> = SENT
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    wanted.push((
+    requested.push((
         "application_name".to_owned(),
         target.application_name.clone(),
     ));
-    wanted.push(("standard_conforming_strings".to_owned(), "on".to_owned()));
-    wanted.push(("server_encoding".to_owned(), "UTF8".to_owned()));
+    requested.push(("standard_conforming_strings".to_owned(), "on".to_owned()));
+    requested.push((ENCODING.to_owned(), "UTF8".to_owned()));
     let options = target.options.as_deref().unwrap_or_default();
     let mut words = options.split_whitespace().peekable();
     while let Some(word) = words.next() {
@@ -296,31 +299,41 @@ fn wanted(target: &PostgresTarget) -> Vec<(String, String)> {
             _ => word.strip_prefix("--").or_else(|| word.strip_prefix("-c")),
         };
         if let Some((name, value)) = pair.and_then(|pair| pair.split_once('=')) {
-            wanted.push((name.replace('-', "_"), value.to_owned()));
+            requested.push((name.replace('-', "_"), value.to_owned()));
         }
     }
-    wanted
+    requested
 }
 
-fn judge_settings(wanted: &[(String, String)], found: &[Setting]) -> Verdict {
+fn check_settings(requested: &[(String, String)], found: &[Setting]) -> Verdict {
     let mut wrong = Vec::new();
-    for ((name, wanted), setting) in wanted.iter().zip(found) {
-        match &setting.value {
-            Some(value) if same(wanted, value) => {}
-            Some(value) => wrong.push(format!("{name} is {value}, not {wanted}")),
-            None => wrong.push(format!("{name} is not known to the server")),
+    let mut remedies = Vec::new();
+    for ((name, requested), setting) in requested.iter().zip(found) {
+        let value = match &setting.value {
+            Some(value) if same(requested, value) => continue,
+            Some(value) => value,
+            None => "unknown to the server",
+        };
+        if name == ENCODING {
+            wrong.push(format!(
+                "the database's encoding is {value}; todoctl needs UTF8"
+            ));
+            remedies.push("dump the database and restore it into one with the encoding UTF8: createdb --template=template0 --encoding=UTF8 NEW_NAME");
+        } else {
+            wrong.push(format!(
+                "{name} is {value}, although {requested} was requested"
+            ));
+            remedies.push("set it for the role, on a direct connection: psql -c \"ALTER ROLE NAME SET setting = 'value'\"");
         }
     }
     if wrong.is_empty() {
-        return Verdict::pass(format!("{} settings are as asked for", wanted.len()));
+        return Verdict::pass(format!("{} settings as requested", requested.len()));
     }
-    Verdict::warn(
-        format!("silently not taken: {}", wrong.join("; ")),
-        "set them for the role instead, past the pooler: psql -c \"ALTER ROLE NAME SET setting = 'value'\"".to_owned(),
-    )
+    remedies.dedup();
+    Verdict::warn(wrong.join("; "), remedies.join("\n"))
 }
 
-/// Whether the server's spelling means what was asked for.
+/// Whether the server's spelling means what was requested.
 fn same(wanted: &str, value: &str) -> bool {
     let plain = |text: &str| text.to_ascii_lowercase().replace([' ', '\'', '"'], "");
     let (wanted, value) = (plain(wanted), plain(value));
@@ -347,25 +360,33 @@ mod tests {
         }
     }
 
+    fn demand(replicas: usize) -> Demand {
+        Demand {
+            replicas,
+            size: 10,
+            overflow: 20,
+        }
+    }
+
     #[test]
     fn connections_of_all_replicas_count() {
-        let judged = judge_capacity(&capacity(100, -1), 10, 20, 3, false);
-        assert_eq!(judged.outcome, Outcome::Pass, "{judged:?}");
-        let judged = judge_capacity(&capacity(100, -1), 10, 20, 4, false);
-        assert_eq!(judged.outcome, Outcome::Warn);
+        let verdict = check_capacity(&capacity(100, -1), demand(3), false);
+        assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
+        let verdict = check_capacity(&capacity(100, -1), demand(4), false);
+        assert_eq!(verdict.outcome, Outcome::Warn);
         assert_eq!(
-            judged.remedy.as_deref(),
+            verdict.remedy.as_deref(),
             Some("SQLALCHEMY_POOL_SIZE=10\nSQLALCHEMY_POOL_OVERFLOW=11")
         );
-        let judged = judge_capacity(&capacity(100, 5), 10, 20, 1, false);
-        assert_eq!(judged.outcome, Outcome::Warn);
+        let verdict = check_capacity(&capacity(100, 5), demand(1), false);
+        assert_eq!(verdict.outcome, Outcome::Warn);
         assert!(
-            judged.detail.contains("the role's CONNECTION LIMIT"),
+            verdict.detail.contains("the role's CONNECTION LIMIT"),
             "{}",
-            judged.detail
+            verdict.detail
         );
         assert_eq!(
-            judge_capacity(&capacity(10, -1), 10, 20, 9, true).outcome,
+            check_capacity(&capacity(10, -1), demand(9), true).outcome,
             Outcome::Pass
         );
     }
@@ -373,12 +394,34 @@ mod tests {
     #[test]
     fn clocks() {
         let at = |seconds: i64| Timestamp::from_micros_clamped(seconds * 1_000_000);
-        let judged = |theirs| judge_clock(at(theirs), at(100), at(101)).outcome;
-        assert_eq!(judged(100), Outcome::Pass);
-        assert_eq!(judged(103), Outcome::Pass);
-        assert_eq!(judged(110), Outcome::Warn);
-        assert_eq!(judged(90), Outcome::Warn);
-        assert_eq!(judged(500), Outcome::Fail);
+        let verdict = |theirs| check_clock(at(theirs), at(100), at(101)).outcome;
+        assert_eq!(verdict(100), Outcome::Pass);
+        assert_eq!(verdict(103), Outcome::Pass);
+        assert_eq!(verdict(110), Outcome::Warn);
+        assert_eq!(verdict(90), Outcome::Warn);
+        assert_eq!(verdict(500), Outcome::Fail);
+    }
+
+    #[test]
+    fn durations_in_words() {
+        assert_eq!(in_words(Duration::from_secs(90)), "90.0 s");
+        assert_eq!(in_words(Duration::from_secs(236_345_097)), "7.5 years");
+    }
+
+    #[test]
+    fn an_encoding_that_loses_characters() {
+        let requested = [(ENCODING.to_owned(), "UTF8".to_owned())];
+        let found = [Setting {
+            name: ENCODING.to_owned(),
+            value: Some("SQL_ASCII".to_owned()),
+        }];
+        let verdict = check_settings(&requested, &found);
+        assert_eq!(verdict.outcome, Outcome::Warn);
+        assert!(
+            verdict
+                .detail
+                .starts_with("the database's encoding is SQL_ASCII")
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::connect_error::ConnectError;
-use crate::store::messages::Known;
+use crate::store::messages::{self, KnownMessage};
 
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
@@ -171,8 +171,8 @@ impl MigrateError {
             }
             Self::Query(error) => {
                 return Some(
-                    Known::find(&message(error))
-                        .map_or_else(|| "todoctl db check".to_owned(), Known::remedy_anywhere),
+                    messages::find(&message(error))
+                        .map_or_else(|| "todoctl db check".to_owned(), KnownMessage::remedy),
                 );
             }
         };

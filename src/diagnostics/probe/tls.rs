@@ -1,9 +1,8 @@
-//! What a server shows when TLS is asked for.
+//! What a server offers when TLS is requested.
 //!
-//! The driver verifies by its own, as `sslmode` says. Here the handshake is done once more
-//! with nothing refused and nothing secret sent, so that a check can say what the
-//! certificate is worth whatever `sslmode` is: which part of it does not hold, and whether
-//! a stricter mode would work.
+//! The driver verifies the certificate as `sslmode` says. Here a handshake accepts every
+//! certificate and sends no secret, so that a check can say, whatever `sslmode` is, what is
+//! wrong with the certificate and whether a stricter mode would work.
 
 use std::io;
 use std::sync::Arc;
@@ -30,43 +29,39 @@ use super::network::{Address, failed};
 /// PostgreSQL, "Message Formats": `SSLRequest` is eight bytes, the code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// A certificate that ends within this time is told of.
+/// A certificate that expires within this time is worth a warning.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// What the server answered.
+/// The server's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TlsFinding {
-    /// It does not offer TLS.
+pub(crate) enum TlsFinding {
     NotOffered,
-    /// It does, with this protocol and certificate.
     Offered {
         /// Such as `TLSv1.3`.
         version: String,
-        /// What its certificate is worth for this host.
         trust: Trust,
     },
 }
 
-/// What a certificate is worth.
+/// Whether a certificate can be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trust {
-    /// A known authority vouches for this host.
+pub(crate) enum Trust {
+    /// Signed by a trusted authority for this host.
     Full {
-        /// Not for two weeks more.
+        /// It expires within two weeks.
         ends_soon: bool,
     },
-    /// A known authority signed it, for another host.
+    /// Signed by a trusted authority for the hosts named.
     OtherHost(String),
-    /// Nobody known signed it.
+    /// Not signed by a trusted authority.
     UnknownIssuer,
-    /// It was good once.
     Expired,
     /// Something else is wrong with it.
     Bad(String),
 }
 
-/// Asks the server for TLS and looks at what it shows.
-pub async fn look_at_tls(
+/// Requests TLS and inspects the certificate.
+pub(crate) async fn inspect_tls(
     server: &PostgresTarget,
     address: &Address,
     clock: &Clock,
@@ -86,10 +81,7 @@ pub async fn look_at_tls(
             b'S' => {}
             b'N' => return Ok(TlsFinding::NotOffered),
             other => {
-                let wrong = format!(
-                    "it answered {:?} to PostgreSQL's request for TLS",
-                    char::from(other)
-                );
+                let wrong = format!("it answered {:?} to the request for TLS", char::from(other));
                 return Err(ConnectError::from_sqlx(
                     &target,
                     &sqlx::Error::Protocol(wrong),
@@ -97,15 +89,15 @@ pub async fn look_at_tls(
             }
         }
         let name = server_name(server).map_err(bad)?;
-        let connector = TlsConnector::from(Arc::new(curious_client().map_err(bad)?));
+        let connector = TlsConnector::from(Arc::new(accepting_client().map_err(bad)?));
         let stream = connector
             .connect(name.clone(), stream)
             .await
             .map_err(|error| match error.kind() {
-                // It began with the letter that PostgreSQL would have sent, and is something else.
+                // The first byte was the one that PostgreSQL sends; the rest is another protocol.
                 io::ErrorKind::InvalidData if is_no_tls(&error) => ConnectError::from_sqlx(
                     &target,
-                    &sqlx::Error::Protocol("what it sends is no TLS".to_owned()),
+                    &sqlx::Error::Protocol("its answer is not TLS".to_owned()),
                 ),
                 _ => bad(format!("the TLS handshake failed: {error}")),
             })?;
@@ -117,12 +109,12 @@ pub async fn look_at_tls(
         let chain = session.peer_certificates().unwrap_or_default();
         Ok(TlsFinding::Offered {
             version: version.to_owned(),
-            trust: judge(roots, chain, &name, clock).map_err(bad)?,
+            trust: verify(roots, chain, &name, clock).map_err(bad)?,
         })
     };
     timeout(limit, work).await.unwrap_or_else(|_| {
         let said = format!(
-            "it accepts connections and says nothing for {} s",
+            "it accepts connections, but did not answer within {} s",
             limit.as_secs()
         );
         Err(ConnectError::new(ConnectFault::TimedOut, &target, said))
@@ -137,7 +129,7 @@ fn is_no_tls(error: &io::Error) -> bool {
 fn server_name(server: &PostgresTarget) -> Result<ServerName<'static>, String> {
     let host = server.host.trim_matches(['[', ']']);
     ServerName::try_from(host.to_owned())
-        .map_err(|_| "the host in the URL is no name that a certificate can bear".to_owned())
+        .map_err(|_| "the host in the URL cannot be the name in a certificate".to_owned())
 }
 
 /// The embedded roots, and those of `sslrootcert=`.
@@ -158,27 +150,27 @@ fn roots(server: &PostgresTarget) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-/// A client that refuses no certificate: it looks, and hangs up.
-fn curious_client() -> Result<ClientConfig, String> {
+/// A client that accepts every certificate. It only inspects it, and sends nothing.
+fn accepting_client() -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Curious(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCert(provider)))
         .with_no_client_auth();
     Ok(client)
 }
 
-/// Verifies the certificate now, and once more in two weeks.
-fn judge(
+/// Verifies the certificate for now, and for in two weeks.
+fn verify(
     roots: RootCertStore,
     chain: &[CertificateDer<'_>],
     name: &ServerName<'_>,
     clock: &Clock,
 ) -> Result<Trust, String> {
     let Some((first, others)) = chain.split_first() else {
-        return Ok(Trust::Bad("the server showed no certificate".to_owned()));
+        return Ok(Trust::Bad("the server sent no certificate".to_owned()));
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
@@ -215,7 +207,7 @@ fn names(presented: &[String]) -> String {
     });
     let plain: Vec<String> = plain.filter(|name| !name.is_empty()).collect();
     if plain.is_empty() {
-        "no host at all".to_owned()
+        "no host".to_owned()
     } else {
         plain.join(", ")
     }
@@ -223,9 +215,9 @@ fn names(presented: &[String]) -> String {
 
 /// Accepts every certificate, but checks that the server holds its key.
 #[derive(Debug)]
-struct Curious(Arc<rustls::crypto::CryptoProvider>);
+struct AcceptAnyCert(Arc<rustls::crypto::CryptoProvider>);
 
-impl ServerCertVerifier for Curious {
+impl ServerCertVerifier for AcceptAnyCert {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -273,6 +265,6 @@ mod tests {
             "IpAddress(127.0.0.1)".to_owned(),
         ];
         assert_eq!(names(&presented), "db.example.com, 127.0.0.1");
-        assert_eq!(names(&[]), "no host at all");
+        assert_eq!(names(&[]), "no host");
     }
 }

@@ -1,10 +1,9 @@
-//! Said while a connection is opened, by whatever answers.
+//! Messages while a connection is opened.
 
-use super::super::{Known, Retry};
-use crate::store::ConnectFault;
+use super::entry::{ConnectFault, KnownMessage, Retry};
 
-pub(super) static CONNECTING: &[Known] = &[
-    Known {
+pub(super) static CONNECTING: &[KnownMessage] = &[
+    KnownMessage {
         id: "network.host-not-found",
         fault: ConnectFault::HostNotFound,
         patterns: &[
@@ -17,20 +16,20 @@ pub(super) static CONNECTING: &[Known] = &[
             "host name does not resolve",
         ],
         codes: &[],
-        happened: "the name server knows no such host",
+        meaning: "The host name does not resolve",
         retry: Retry::No,
-        remedy: "check the host in DATABASE_URL ({place}); a container reaches another one by its service name",
+        remedy: "check the host in DATABASE_URL ({place}); between containers, it is the service name",
     },
-    Known {
+    KnownMessage {
         id: "network.refused",
         fault: ConnectFault::Refused,
         patterns: &["connection refused", "econnrefused", "no server socket"],
         codes: &[],
-        happened: "nothing listens at that address",
+        meaning: "Nothing listens at that address",
         retry: Retry::Later,
         remedy: "start PostgreSQL on {place}, or correct the host and port in DATABASE_URL; inside a container, localhost is the container itself",
     },
-    Known {
+    KnownMessage {
         id: "network.timeout",
         fault: ConnectFault::TimedOut,
         patterns: &[
@@ -43,20 +42,20 @@ pub(super) static CONNECTING: &[Known] = &[
             "timeout expired",
         ],
         codes: &[],
-        happened: "nothing answered: the packets are swallowed on the way, or the machine is off",
+        meaning: "No answer: a firewall drops the packets, or the machine is off",
         retry: Retry::Later,
         remedy: "check the address ({place}), and that a firewall or the provider's IP allow-list lets this machine through",
     },
-    Known {
+    KnownMessage {
         id: "network.silent",
         fault: ConnectFault::TimedOut,
-        patterns: &["accepts connections and says nothing"],
+        patterns: &["accepts connections, but did not answer"],
         codes: &[],
-        happened: "something listens there and does not answer: another service, or a server that hangs",
+        meaning: "The server accepts connections but does not answer: it hangs, or it is another service",
         retry: Retry::Later,
-        remedy: "see what listens on {place} (on that machine: ss -ltnp), and the server's log; restart it if it hangs",
+        remedy: "see what listens on {place} (on that machine: ss -ltnp) and read the server's log; restart it if it hangs",
     },
-    Known {
+    KnownMessage {
         id: "tls.not-offered",
         fault: ConnectFault::TlsUnsupported,
         patterns: &[
@@ -66,11 +65,11 @@ pub(super) static CONNECTING: &[Known] = &[
             "server does not support channel binding",
         ],
         codes: &[],
-        happened: "the server does not offer TLS, and the URL insists on it",
+        meaning: "The server does not offer TLS, and DATABASE_URL requires it",
         retry: Retry::No,
-        remedy: "if that network is trusted, add ?sslmode=disable to DATABASE_URL; otherwise turn TLS on at the server",
+        remedy: "if that network is trusted, add ?sslmode=disable to DATABASE_URL; otherwise enable TLS on the server",
     },
-    Known {
+    KnownMessage {
         id: "tls.certificate",
         fault: ConnectFault::Certificate,
         patterns: &[
@@ -83,11 +82,11 @@ pub(super) static CONNECTING: &[Known] = &[
             "unknown ca",
         ],
         codes: &[],
-        happened: "no authority that is trusted here signed the server's certificate",
+        meaning: "The server's certificate is not signed by a trusted authority",
         retry: Retry::No,
-        remedy: "give the file of the CA that signed it: ?sslrootcert=/path/ca.pem in DATABASE_URL",
+        remedy: "name the file of the CA that signed it: ?sslrootcert=/path/ca.pem in DATABASE_URL",
     },
-    Known {
+    KnownMessage {
         id: "tls.host-name",
         fault: ConnectFault::Certificate,
         patterns: &[
@@ -96,11 +95,11 @@ pub(super) static CONNECTING: &[Known] = &[
             "does not match host name",
         ],
         codes: &[],
-        happened: "the certificate was made for another host name",
+        meaning: "The server's certificate was issued for another host name",
         retry: Retry::No,
-        remedy: "write the host in DATABASE_URL as the certificate names it; with a private CA, ?sslmode=verify-ca checks the CA alone",
+        remedy: "use the host name of the certificate in DATABASE_URL; with a private CA, ?sslmode=verify-ca verifies the CA only",
     },
-    Known {
+    KnownMessage {
         id: "tls.expired",
         fault: ConnectFault::Certificate,
         patterns: &[
@@ -109,11 +108,11 @@ pub(super) static CONNECTING: &[Known] = &[
             "invalid peer certificate: expired",
         ],
         codes: &[],
-        happened: "the server's certificate has expired, or this machine's clock is wrong",
+        meaning: "The server's certificate has expired, or this machine's clock is wrong",
         retry: Retry::No,
-        remedy: "renew the certificate at the server; check this machine's clock: date -u",
+        remedy: "renew the certificate on the server; check this machine's clock: date -u",
     },
-    Known {
+    KnownMessage {
         id: "postgres.login",
         fault: ConnectFault::Login,
         patterns: &[
@@ -123,20 +122,20 @@ pub(super) static CONNECTING: &[Known] = &[
             "sasl authentication failed",
         ],
         codes: &["28P01"],
-        happened: "the role or its password is wrong",
+        meaning: "Wrong role or password",
         retry: Retry::No,
-        remedy: "correct the user and password in DATABASE_URL; characters such as @ : / # in a password are written percent-encoded",
+        remedy: "correct the user and password in DATABASE_URL; characters such as @ : / # in a password must be percent-encoded",
     },
-    Known {
+    KnownMessage {
         id: "postgres.hba",
         fault: ConnectFault::Login,
         patterns: &["no pg_hba.conf entry", "pg_hba.conf rejects"],
         codes: &[],
-        happened: "the server's pg_hba.conf lets nobody in from this address in this way",
+        meaning: "The server's pg_hba.conf does not allow this connection",
         retry: Retry::No,
         remedy: "if the message says \"no encryption\", add ?sslmode=require to DATABASE_URL; otherwise allow this machine in the server's pg_hba.conf, then: psql -c 'SELECT pg_reload_conf()'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.no-role",
         fault: ConnectFault::Login,
         patterns: &[
@@ -145,20 +144,20 @@ pub(super) static CONNECTING: &[Known] = &[
             "is not permitted to log in",
         ],
         codes: &["28000"],
-        happened: "the server knows no such role, or does not let it log in",
+        meaning: "The role does not exist, or may not log in",
         retry: Retry::No,
-        remedy: "correct the user in DATABASE_URL, or make the role: createuser --login --pwprompt {role}",
+        remedy: "correct the user in DATABASE_URL, or create the role: createuser --login --pwprompt {role}",
     },
-    Known {
+    KnownMessage {
         id: "postgres.no-database",
         fault: ConnectFault::NoSuchDatabase,
         patterns: &["database \"*\" does not exist", "no such database"],
         codes: &["3D000"],
-        happened: "the server has no database of that name",
+        meaning: "The database does not exist",
         retry: Retry::No,
         remedy: "correct the database name at the end of DATABASE_URL, or create it: createdb {database}",
     },
-    Known {
+    KnownMessage {
         id: "postgres.too-many-connections",
         fault: ConnectFault::TooManyConnections,
         patterns: &[
@@ -166,29 +165,29 @@ pub(super) static CONNECTING: &[Known] = &[
             "too many clients already",
         ],
         codes: &["53300"],
-        happened: "every connection that the server may have is taken",
+        meaning: "Every connection that the server allows is in use",
         retry: Retry::Later,
         remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or raise the server's max_connections",
     },
-    Known {
+    KnownMessage {
         id: "postgres.role-limit",
         fault: ConnectFault::TooManyConnections,
         patterns: &["too many connections for role"],
         codes: &[],
-        happened: "the role has as many connections as its CONNECTION LIMIT allows",
+        meaning: "The role has reached its CONNECTION LIMIT",
         retry: Retry::Later,
         remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as an administrator: psql -c 'ALTER ROLE \"{role}\" CONNECTION LIMIT -1'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.database-limit",
         fault: ConnectFault::TooManyConnections,
         patterns: &["too many connections for database"],
         codes: &[],
-        happened: "the database has as many connections as its CONNECTION LIMIT allows",
+        meaning: "The database has reached its CONNECTION LIMIT",
         retry: Retry::Later,
         remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT -1'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.starting",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -198,11 +197,11 @@ pub(super) static CONNECTING: &[Known] = &[
             "not yet accepting connections",
         ],
         codes: &["57P03", "57P02"],
-        happened: "the server is starting, stopping or recovering",
+        meaning: "The server is starting, stopping or recovering",
         retry: Retry::Yes,
-        remedy: "wait a few seconds and try again; if it stays so, see the server's log",
+        remedy: "wait a few seconds and try again; if it does not end, read the server's log",
     },
-    Known {
+    KnownMessage {
         id: "postgres.terminated",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -218,11 +217,11 @@ pub(super) static CONNECTING: &[Known] = &[
         codes: &[
             "57P01", "57P04", "57P05", "25P03", "25P04", "40003", "08006",
         ],
-        happened: "the server ended the connection: a restart, a suspend, or somebody who ended the session",
+        meaning: "The server closed the connection: it restarted or was suspended, or an administrator ended the session",
         retry: Retry::Yes,
-        remedy: "nothing, if it happened once: a lost connection is replaced and reads are tried again; if it goes on, see the server's log",
+        remedy: "nothing, if it happened once: a lost connection is replaced and reads are retried; if it repeats, read the server's log",
     },
-    Known {
+    KnownMessage {
         id: "network.not-postgres",
         fault: ConnectFault::NotPostgres,
         patterns: &[
@@ -231,8 +230,8 @@ pub(super) static CONNECTING: &[Known] = &[
             "closed without an answer",
         ],
         codes: &["08P01"],
-        happened: "what answers there is no PostgreSQL server",
+        meaning: "The server at that address is not PostgreSQL",
         retry: Retry::No,
-        remedy: "check the port in DATABASE_URL: something else may listen on {place}",
+        remedy: "check the port in DATABASE_URL: another service may listen on {place}",
     },
 ];

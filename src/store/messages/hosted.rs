@@ -1,10 +1,9 @@
-//! Said by Neon and by PgBouncer.
+//! Messages of Neon and PgBouncer.
 
-use super::super::{Known, Retry};
-use crate::store::ConnectFault;
+use super::entry::{ConnectFault, KnownMessage, Retry};
 
-pub(super) static HOSTED: &[Known] = &[
-    Known {
+pub(super) static HOSTED: &[KnownMessage] = &[
+    KnownMessage {
         id: "neon.compute",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -16,38 +15,38 @@ pub(super) static HOSTED: &[Known] = &[
             "request to console failed",
         ],
         codes: &[],
-        happened: "Neon's proxy could not reach the compute that it was waking",
+        meaning: "Neon's proxy could not reach the compute that it is waking",
         retry: Retry::Yes,
-        remedy: "try again in a few seconds: todoctl db check; if it lasts, see https://neonstatus.com",
+        remedy: "try again in a few seconds: todoctl db check; if it does not end, see https://neonstatus.com",
     },
-    Known {
+    KnownMessage {
         id: "neon.permit",
         fault: ConnectFault::Starting,
         patterns: &["failed to acquire permit"],
         codes: &[],
-        happened: "too many connections are being opened at Neon's proxy at the same moment",
+        meaning: "Too many connections are being opened at Neon's proxy at the same time",
         retry: Retry::Yes,
         remedy: "try again; connect through the -pooler host, and lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW",
     },
-    Known {
+    KnownMessage {
         id: "neon.endpoint-not-found",
         fault: ConnectFault::Other,
         patterns: &["endpoint cannot be found", "endpoint could not be found"],
         codes: &[],
-        happened: "Neon has no endpoint of that name: it was deleted, or the host is mistyped",
+        meaning: "Neon has no such endpoint: it was deleted, or the host name is misspelt",
         retry: Retry::No,
-        remedy: "copy the connection string anew from Neon's console into DATABASE_URL",
+        remedy: "copy the connection string from Neon's console into DATABASE_URL",
     },
-    Known {
+    KnownMessage {
         id: "neon.endpoint-disabled",
         fault: ConnectFault::Other,
         patterns: &["endpoint is disabled", "endpoint has been disabled"],
         codes: &[],
-        happened: "the Neon endpoint was disabled by somebody",
+        meaning: "The Neon endpoint is disabled",
         retry: Retry::No,
         remedy: "enable the endpoint in Neon's console (Branches, Computes), then: todoctl db check",
     },
-    Known {
+    KnownMessage {
         id: "neon.quota",
         fault: ConnectFault::Other,
         patterns: &[
@@ -56,75 +55,75 @@ pub(super) static HOSTED: &[Known] = &[
             "exceeded * time quota",
         ],
         codes: &[],
-        happened: "the Neon project has used up a quota and stays suspended until the next period",
+        meaning: "The Neon project has used up a quota and is suspended until the next billing period",
         retry: Retry::No,
         remedy: "raise the quota or the plan in Neon's console (Billing), then: todoctl db check",
     },
-    Known {
+    KnownMessage {
         id: "neon.ip-not-allowed",
         fault: ConnectFault::Other,
         patterns: &["this ip address*is not allowed"],
         codes: &[],
-        happened: "Neon's IP allow-list does not have this machine's address",
+        meaning: "This machine's address is not in Neon's IP allow-list",
         retry: Retry::No,
         remedy: "add this machine's address in Neon's console (Settings, Network Security, IP Allow)",
     },
-    Known {
+    KnownMessage {
         id: "neon.active-endpoints",
         fault: ConnectFault::TooManyConnections,
         patterns: &["exceeded the limit of concurrently active endpoints"],
         codes: &[],
-        happened: "as many Neon endpoints are awake as the plan allows",
+        meaning: "The Neon plan's limit of active endpoints is reached",
         retry: Retry::Later,
         remedy: "suspend another endpoint in Neon's console, or raise the plan's limit",
     },
-    Known {
+    KnownMessage {
         id: "neon.sni",
         fault: ConnectFault::Other,
         patterns: &["endpoint id is not specified", "inconsistent project name"],
         codes: &[],
-        happened: "Neon could not tell the endpoint, because the host name did not reach it (no SNI)",
+        meaning: "Neon cannot tell which endpoint is meant, because the host name was not sent (no SNI)",
         retry: Retry::No,
         remedy: "add options=endpoint%3DENDPOINT_ID to DATABASE_URL; the id is the first label of the host, without -pooler",
     },
-    Known {
+    KnownMessage {
         id: "neon.insecure",
         fault: ConnectFault::Other,
         patterns: &["connection is insecure"],
         codes: &[],
-        happened: "Neon takes encrypted connections alone, and the URL turns TLS off",
+        meaning: "Neon requires TLS, and DATABASE_URL turns it off",
         retry: Retry::No,
-        remedy: "add ?sslmode=verify-full to DATABASE_URL, in place of another sslmode",
+        remedy: "set ?sslmode=verify-full in DATABASE_URL, in place of another sslmode",
     },
     // ---------------------------------------------------------------------- PgBouncer ---
-    Known {
+    KnownMessage {
         id: "pgbouncer.startup-parameter",
         fault: ConnectFault::StartupParameter,
         patterns: &["unsupported startup parameter"],
         codes: &[],
-        happened: "the pooler refuses a parameter that the client sends when it connects",
+        meaning: "The pooler refuses a parameter that the client sends when it connects",
         retry: Retry::No,
-        remedy: "leave options= out of DATABASE_URL, or add the parameter to the pooler's ignore_startup_parameters",
+        remedy: "remove options= from DATABASE_URL, or add the parameter to the pooler's ignore_startup_parameters",
     },
-    Known {
+    KnownMessage {
         id: "pgbouncer.query-wait",
         fault: ConnectFault::TooManyConnections,
         patterns: &["query_wait_timeout"],
         codes: &[],
-        happened: "the pooler had no free server connection in time",
+        meaning: "The pooler had no free server connection in time",
         retry: Retry::Later,
         remedy: "raise the pooler's default_pool_size, end long transactions (psql -c \"SELECT pid, state, query FROM pg_stat_activity\"), or lower SQLALCHEMY_POOL_SIZE",
     },
-    Known {
+    KnownMessage {
         id: "pgbouncer.max-clients",
         fault: ConnectFault::TooManyConnections,
         patterns: &["max_client_conn"],
         codes: &[],
-        happened: "as many clients are connected to the pooler as it lets in",
+        meaning: "The pooler has reached its limit of clients",
         retry: Retry::Later,
         remedy: "raise the pooler's max_client_conn, or lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW",
     },
-    Known {
+    KnownMessage {
         id: "pgbouncer.server-login",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -134,11 +133,11 @@ pub(super) static HOSTED: &[Known] = &[
             "pgbouncer cannot connect to server",
         ],
         codes: &[],
-        happened: "the pooler itself cannot log in to PostgreSQL",
+        meaning: "The pooler cannot log in to PostgreSQL",
         retry: Retry::Later,
-        remedy: "see the pooler's log: it names the server and the reason; check the server past the pooler with: todoctl db check --url -",
+        remedy: "read the pooler's log: it names the server and the reason; check the server without the pooler: todoctl db check --url -",
     },
-    Known {
+    KnownMessage {
         id: "pgbouncer.prepared-statement",
         fault: ConnectFault::Other,
         patterns: &[
@@ -146,7 +145,7 @@ pub(super) static HOSTED: &[Known] = &[
             "prepared statement \"*\" already exists",
         ],
         codes: &["26000", "42P05"],
-        happened: "a transaction-mode pooler gave the client another server connection, which does not have its prepared statements",
+        meaning: "A pooler in transaction mode switched the server connection, and prepared statements were lost",
         retry: Retry::No,
         remedy: "DB_POOLER=transaction",
     },

@@ -1,4 +1,4 @@
-//! The way to a server: its name, and whether something accepts connections there.
+//! A server's name, and whether anything accepts connections there.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,17 +11,20 @@ use tokio::time::timeout;
 use crate::config::{DatabaseTarget, PostgresTarget};
 use crate::store::ConnectError;
 
-/// Where a server is, once its name is resolved.
+/// A server's resolved address.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// Addresses in the order in which the driver tries them.
+pub(crate) enum Address {
+    /// In the order in which the driver tries them.
     Tcp(Vec<SocketAddr>),
-    /// A Unix socket.
+    /// A Unix-domain socket.
     Socket(PathBuf),
 }
 
-/// Asks the name server where the server is; a socket needs no name.
-pub async fn resolve(server: &PostgresTarget, limit: Duration) -> Result<Address, ConnectError> {
+/// Resolves the server's host name.
+pub(crate) async fn resolve(
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Result<Address, ConnectError> {
     if server.host.starts_with('/') {
         let socket = format!("{}/.s.PGSQL.{}", server.host, server.port);
         return Ok(Address::Socket(socket.into()));
@@ -40,8 +43,8 @@ pub async fn resolve(server: &PostgresTarget, limit: Duration) -> Result<Address
     Ok(Address::Tcp(found.collect()))
 }
 
-/// Whether something accepts connections there; returns the address or the socket that did.
-pub async fn connect(
+/// Connects, and returns the address or the socket that accepted.
+pub(crate) async fn connect(
     server: &PostgresTarget,
     address: &Address,
     limit: Duration,
@@ -66,14 +69,14 @@ pub async fn connect(
     }
 }
 
-/// Explains a fault of the network on the way to `server`.
+/// Explains a network error on the way to `server`.
 pub(super) fn failed(server: &PostgresTarget) -> impl Fn(io::Error) -> ConnectError {
     let target = DatabaseTarget::Postgres(server.clone());
     move |error| ConnectError::from_sqlx(&target, &sqlx::Error::Io(error))
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::store::ConnectFault;
 

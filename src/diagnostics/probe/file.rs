@@ -1,4 +1,4 @@
-//! Questions about a SQLite file: asked of the system, and of SQLite itself.
+//! Questions about a SQLite file, to the system and to SQLite.
 
 use std::fs::Metadata;
 use std::io::{self, Read as _};
@@ -6,44 +6,39 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::SqliteTarget;
-use crate::store::StoreError;
-use crate::store::connect::wal_path;
+use crate::store::{StoreError, wal_path};
 
-use super::{Engine, ProbeConnection};
+use super::connection::FileConnection;
 
-/// What the system says about a file and its directory.
+/// What the system says about a database file and its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFacts {
-    /// The directory that holds it.
-    pub directory: PathBuf,
-    /// Whether this process may make files there (SQLite needs that for its log).
-    pub directory_writable: bool,
-    /// Whether this process may write the file.
-    pub file_writable: bool,
-    /// Permission bits of the file.
-    pub mode: u32,
-    /// The file's owner, by number.
-    pub owner: u32,
-    /// Whether the file says that it is in WAL mode; `None` where it is too short to say.
-    pub wal_mode: Option<bool>,
-    /// Bytes of the write-ahead log; `None` where there is none.
-    pub wal: Option<u64>,
-    /// Bytes that may still be written on that disk.
-    pub free: u64,
-    /// The kind of file system, as far as it matters.
-    pub file_system: FileSystem,
+pub(crate) struct FileFacts {
+    pub(crate) directory: PathBuf,
+    /// Whether this process may create files there, which SQLite needs for its log.
+    pub(crate) directory_writable: bool,
+    pub(crate) file_writable: bool,
+    /// Permission bits.
+    pub(crate) mode: u32,
+    pub(crate) owner: u32,
+    /// Whether the file is in WAL mode; `None` if it is too short to have a header.
+    pub(crate) wal_mode: Option<bool>,
+    /// Bytes of the write-ahead log, if there is one.
+    pub(crate) wal: Option<u64>,
+    /// Free bytes on the disk.
+    pub(crate) free: u64,
+    pub(crate) file_system: FileSystem,
 }
 
 /// Kinds of file systems, by what they mean for a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileSystem {
+pub(crate) enum FileSystem {
     /// On a disk of this machine.
     Local,
-    /// Reached over a network: its locks do not hold what SQLite expects.
+    /// Reached over a network, where SQLite cannot rely on locks.
     Network(&'static str),
     /// Gone after a restart, or with its container.
-    Fleeting(&'static str),
-    /// Shared with a host or a program; nobody knows what its locks are worth.
+    Temporary(&'static str),
+    /// Shared with a host or a program; whether its locks work is unknown.
     Shared(&'static str),
 }
 
@@ -56,16 +51,16 @@ const KINDS: [(u64, FileSystem); 12] = [
     (0x00C3_6400, FileSystem::Network("Ceph")),
     (0x6B41_4653, FileSystem::Network("AFS")),
     (0x0BD0_0BD0, FileSystem::Network("Lustre")),
-    (0x0102_1994, FileSystem::Fleeting("tmpfs")),
-    (0x8584_58F6, FileSystem::Fleeting("ramfs")),
-    (0x794C_7630, FileSystem::Fleeting("overlay")),
+    (0x0102_1994, FileSystem::Temporary("tmpfs")),
+    (0x8584_58F6, FileSystem::Temporary("ramfs")),
+    (0x794C_7630, FileSystem::Temporary("overlay")),
     (0x6573_5546, FileSystem::Shared("FUSE")),
     (0x0102_1997, FileSystem::Shared("9p")),
 ];
 
 impl FileSystem {
     /// The kind of the file system that holds `path`, which must exist.
-    pub fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let facts = rustix::fs::statfs(path)?;
         // The field's type differs from machine to machine; the numbers have 32 bits.
         #[allow(
@@ -81,7 +76,7 @@ impl FileSystem {
 
 impl FileFacts {
     /// Looks at the file of `target`, which must exist, and at its directory.
-    pub fn of(target: &SqliteTarget) -> io::Result<Self> {
+    pub(crate) fn of(target: &SqliteTarget) -> io::Result<Self> {
         let directory = match target.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -115,7 +110,7 @@ fn wal_mode(path: &Path) -> Option<bool> {
 
 /// Whether this process may write there: by its rights, and not on a read-only disk.
 #[must_use]
-pub fn is_writable(path: &Path) -> bool {
+pub(crate) fn is_writable(path: &Path) -> bool {
     rustix::fs::accessat(
         rustix::fs::CWD,
         path,
@@ -127,15 +122,11 @@ pub fn is_writable(path: &Path) -> bool {
 
 const INTEGRITY: &str = "PRAGMA integrity_check(5)";
 
-impl ProbeConnection {
-    /// What is wrong with the file, a line each, after every page and index was read; `ok`
-    /// if nothing is. Empty on PostgreSQL.
-    pub async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
-        let Engine::Sqlite(connection) = &mut self.0 else {
-            return Ok(Vec::new());
-        };
+impl FileConnection {
+    /// Reads every page and index. What is wrong with the file, a line each, or `ok`.
+    pub(crate) async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query_scalar(INTEGRITY);
-        Ok(query.fetch_all(&mut **connection).await?)
+        Ok(query.fetch_all(&mut self.0).await?)
     }
 }
 
@@ -159,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_fleeting() {
+    fn memory_is_temporary() {
         if Path::new("/dev/shm").is_dir() {
             let kind = FileSystem::of(Path::new("/dev/shm")).unwrap();
-            assert_eq!(kind, FileSystem::Fleeting("tmpfs"));
+            assert_eq!(kind, FileSystem::Temporary("tmpfs"));
         }
     }
 }

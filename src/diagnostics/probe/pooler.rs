@@ -1,15 +1,15 @@
-//! Whether a pooler answers, and whether it keeps prepared statements.
+//! Whether there is a pooler, and whether it keeps prepared statements.
 
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::connect::open_postgres_within;
-use crate::store::server::{backend_pid, share_a_process};
-use crate::store::{ConnectError, StoreError};
+use crate::store::{ConnectError, StoreError, backend_pid, open_postgres_within, share_a_process};
+
+use super::connection::close;
 
 /// How often prepared statements are tried at most.
 const TRIES: u32 = 3;
@@ -17,10 +17,10 @@ const TRIES: u32 = 3;
 /// Prepared by name in one transaction, run again in the next.
 const PREPARED: &str = "SELECT 1 + $1";
 
-/// How prepared statements fare across two transactions.
+/// Whether prepared statements survive from one transaction to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PreparedStatements {
-    /// The pooler brings them along (PgBouncer 1.21 and newer, Neon).
+pub(crate) enum PreparedStatements {
+    /// The pooler keeps them (PgBouncer 1.21 and newer, Neon).
     Kept,
     /// They are lost when the next transaction lands on another server connection.
     Lost,
@@ -29,7 +29,7 @@ pub enum PreparedStatements {
 }
 
 /// Whether two open connections share one server process, as only a pooler makes them.
-pub async fn shares_backend(
+pub(crate) async fn shares_backend(
     server: &PostgresTarget,
     limit: Duration,
 ) -> Result<bool, ConnectError> {
@@ -42,9 +42,9 @@ pub async fn shares_backend(
     Ok(shared)
 }
 
-/// How prepared statements fare: tried again where others, on a busy pooler, were in the way.
-/// All tries together wait `limit` for a second server connection.
-pub async fn prepared_statements(
+/// Tries prepared statements, again if other clients of a busy pooler interfered. All tries
+/// together wait `limit` for a second server connection.
+pub(crate) async fn prepared_statements(
     server: &PostgresTarget,
     limit: Duration,
 ) -> Result<PreparedStatements, StoreError> {
@@ -58,7 +58,7 @@ pub async fn prepared_statements(
 }
 
 /// Prepares a statement in one transaction and runs it in another, which a second client's
-/// open transaction pushes onto another server connection. What is left is cleaned up.
+/// open transaction forces onto another server connection. Removes what it has prepared.
 async fn try_prepared_statements(
     server: &PostgresTarget,
     limit: Duration,
@@ -111,13 +111,9 @@ async fn prepared(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     query.execute(connection).await.map(drop)
 }
 
-/// Takes back the driver's first name, left on a server connection that others will get.
+/// Removes the statement, by the driver's first name, from a server connection that other
+/// clients will use.
 async fn forget(connection: &mut PgConnection) {
-    let leave = sqlx::raw_sql(AssertSqlSafe("DEALLOCATE sqlx_s_1".to_owned()));
+    let leave = sqlx::raw_sql("DEALLOCATE sqlx_s_1");
     let _ = leave.execute(connection).await;
-}
-
-/// The other side may be gone, or stuck: nobody waits for its goodbye.
-async fn close(connection: PgConnection) {
-    let _ = timeout(super::CLOSE_TIMEOUT, connection.close()).await;
 }

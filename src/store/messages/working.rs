@@ -1,47 +1,46 @@
-//! Said by a database that is open, by todoctl and by the system.
+//! Messages of an open database, of todoctl and of the system.
 
-use super::super::{Known, Retry};
-use crate::store::ConnectFault;
+use super::entry::{ConnectFault, KnownMessage, Retry};
 
-pub(super) static WORKING: &[Known] = &[
+pub(super) static WORKING: &[KnownMessage] = &[
     // --------------------------------------------------------------------- PostgreSQL ---
-    Known {
+    KnownMessage {
         id: "postgres.read-only",
         fault: ConnectFault::Other,
         patterns: &["cannot execute * in a read-only transaction"],
         codes: &["25006"],
-        happened: "the server is a standby, or set to read only",
+        meaning: "The server is a standby, or set to read-only",
         retry: Retry::Later,
-        remedy: "point DATABASE_URL at the primary; if it was set read only: psql -c 'ALTER DATABASE \"{database}\" RESET default_transaction_read_only'",
+        remedy: "point DATABASE_URL at the primary; if it was set to read-only: psql -c 'ALTER DATABASE \"{database}\" RESET default_transaction_read_only'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.no-connect",
         fault: ConnectFault::Other,
         patterns: &["permission denied for database"],
         codes: &[],
-        happened: "the role may not connect to that database, or make something in it",
+        meaning: "The role may not connect to the database, or may not create objects in it",
         retry: Retry::No,
         remedy: "as the owner: psql -c 'GRANT CONNECT, CREATE ON DATABASE \"{database}\" TO \"{role}\"'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.no-right",
         fault: ConnectFault::Other,
         patterns: &["permission denied for"],
         codes: &["42501"],
-        happened: "the role lacks a right",
+        meaning: "The role lacks a privilege",
         retry: Retry::No,
         remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO \"{role}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO \"{role}\"' {database}",
     },
-    Known {
+    KnownMessage {
         id: "postgres.not-owner",
         fault: ConnectFault::Other,
         patterns: &["must be owner of"],
         codes: &[],
-        happened: "a migration changes a table that belongs to another role",
+        meaning: "A migration changes a table that another role owns",
         retry: Retry::No,
         remedy: "migrate as its owner (DATABASE_URL_UNPOOLED with that role), or as an administrator: psql -c 'REASSIGN OWNED BY OLD_OWNER TO \"{role}\"' {database}",
     },
-    Known {
+    KnownMessage {
         id: "postgres.no-table",
         fault: ConnectFault::Other,
         patterns: &[
@@ -49,22 +48,23 @@ pub(super) static WORKING: &[Known] = &[
             "column * does not exist",
             "no such table",
             "no such column",
+            "has no column named",
         ],
         codes: &["42P01", "42703"],
-        happened: "the schema is older than the program, or the wrong database was opened",
+        meaning: "The schema is older than the program, or this is the wrong database",
         retry: Retry::No,
         remedy: "todoctl migrate up",
     },
-    Known {
+    KnownMessage {
         id: "postgres.deadlock",
         fault: ConnectFault::Other,
         patterns: &["deadlock detected", "could not serialize access"],
         codes: &["40P01", "40001"],
-        happened: "two transactions waited for each other, and one was ended so that the other can go on",
+        meaning: "Two transactions waited for each other, and one was cancelled so that the other could continue",
         retry: Retry::Yes,
         remedy: "nothing, if it happened once: the same request succeeds when it is sent again",
     },
-    Known {
+    KnownMessage {
         id: "postgres.lock-timeout",
         fault: ConnectFault::Other,
         patterns: &[
@@ -72,29 +72,29 @@ pub(super) static WORKING: &[Known] = &[
             "could not obtain lock",
         ],
         codes: &["55P03"],
-        happened: "another session holds a lock for too long",
+        meaning: "Another session holds a lock for too long",
         retry: Retry::Later,
         remedy: "find it: psql -c 'SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start'; end it: psql -c 'SELECT pg_terminate_backend(PID)'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.statement-timeout",
         fault: ConnectFault::Other,
         patterns: &["canceling statement due to statement timeout"],
         codes: &["57014"],
-        happened: "a query took longer than statement_timeout allows",
+        meaning: "A query took longer than statement_timeout",
         retry: Retry::Later,
         remedy: "find what is slow: todoctl doctor --only database; or raise the role's statement_timeout: psql -c 'ALTER ROLE \"{role}\" SET statement_timeout = 30000'",
     },
-    Known {
+    KnownMessage {
         id: "postgres.disk-full",
         fault: ConnectFault::Other,
         patterns: &["could not extend file", "could not write to file"],
         codes: &["53100"],
-        happened: "the server's disk is full",
+        meaning: "The server's disk is full",
         retry: Retry::Later,
-        remedy: "make room on the server's disk, or enlarge it; then: todoctl db check",
+        remedy: "free some space on the server's disk, or enlarge it; then: todoctl db check",
     },
-    Known {
+    KnownMessage {
         id: "todoctl.pool-timeout",
         fault: ConnectFault::Other,
         patterns: &[
@@ -103,11 +103,11 @@ pub(super) static WORKING: &[Known] = &[
             "pool timed out",
         ],
         codes: &[],
-        happened: "every connection of the process's own pool was in use for too long",
+        meaning: "Every connection of this process's pool was in use for too long",
         retry: Retry::Later,
         remedy: "see what holds them: todoctl doctor --only daemon --only database; raise SQLALCHEMY_POOL_SIZE as far as the server's max_connections allows",
     },
-    Known {
+    KnownMessage {
         id: "todoctl.advisory-lock",
         fault: ConnectFault::Other,
         patterns: &[
@@ -115,48 +115,48 @@ pub(super) static WORKING: &[Known] = &[
             "pg_advisory_lock",
         ],
         codes: &[],
-        happened: "another process holds the migration lock, or a pooler kept it for one that is gone",
+        meaning: "Another process holds the migration lock, or a pooler keeps it for a process that has ended",
         retry: Retry::Later,
-        remedy: "wait for it; if it hangs: todoctl migrate up --wait 0s names the session that holds it and how to end that one; through a pooler set DATABASE_URL_UNPOOLED",
+        remedy: "wait for it; if it does not end, todoctl migrate up --wait 0s names the session that holds the lock and how to end it; with a pooler, set DATABASE_URL_UNPOOLED",
     },
-    Known {
+    KnownMessage {
         id: "todoctl.through-pooler",
         fault: ConnectFault::Other,
         patterns: &["migrations cannot run through the pooler"],
         codes: &[],
-        happened: "migrations need locks and settings that a transaction-mode pooler does not keep",
+        meaning: "Migrations need session locks and settings, which a pooler in transaction mode does not keep",
         retry: Retry::No,
-        remedy: "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, past the pooler)",
+        remedy: "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, not the pooler's)",
     },
-    Known {
+    KnownMessage {
         id: "todoctl.newer-database",
         fault: ConnectFault::Other,
         patterns: &["the database is at version * and this todoctl knows versions up to"],
         codes: &[],
-        happened: "a newer todoctl has migrated this database",
+        meaning: "A newer todoctl has migrated this database",
         retry: Retry::No,
-        remedy: "deploy the newer todoctl that migrated it; to go on with this one, without migrating: todoctl serve --allow-newer",
+        remedy: "deploy the newer todoctl that migrated it; to continue with this one, without migrating: todoctl serve --allow-newer",
     },
     // ------------------------------------------------------------------------- SQLite ---
-    Known {
+    KnownMessage {
         id: "sqlite.not-a-database",
         fault: ConnectFault::NotADatabase,
         patterns: &["file is not a database", "file is not a sqlite database"],
         codes: &[],
-        happened: "the file is something else than a SQLite database, or it is encrypted",
+        meaning: "The file is not a SQLite database, or it is encrypted",
         retry: Retry::No,
         remedy: "mv -n {place} {place}.old (or name another file in DATABASE_URL), then: todoctl migrate up",
     },
-    Known {
+    KnownMessage {
         id: "sqlite.cannot-open",
         fault: ConnectFault::CannotOpen,
         patterns: &["unable to open database file"],
         codes: &[],
-        happened: "the file or its directory is missing, or this user may not open it",
+        meaning: "The file or its directory is missing, or this user may not open it",
         retry: Retry::No,
         remedy: "check that the directory of {place} exists and is a directory",
     },
-    Known {
+    KnownMessage {
         id: "sqlite.read-only",
         fault: ConnectFault::ReadOnly,
         patterns: &[
@@ -166,20 +166,20 @@ pub(super) static WORKING: &[Known] = &[
             "read-only file system",
         ],
         codes: &[],
-        happened: "this user may not write the file or its directory",
+        meaning: "This user may not write the file or its directory",
         retry: Retry::No,
-        remedy: "let this user write {place} and its directory, or point DATABASE_URL elsewhere",
+        remedy: "let this user write {place} and its directory, or change DATABASE_URL",
     },
-    Known {
+    KnownMessage {
         id: "sqlite.busy",
         fault: ConnectFault::Busy,
         patterns: &["database is locked", "database table is locked"],
         codes: &[],
-        happened: "another process holds the file's lock",
+        meaning: "Another process holds the lock on the file",
         retry: Retry::Later,
         remedy: "find the process that holds it, and stop it: fuser -v {place}",
     },
-    Known {
+    KnownMessage {
         id: "sqlite.disk-full",
         fault: ConnectFault::DiskFull,
         patterns: &[
@@ -188,35 +188,35 @@ pub(super) static WORKING: &[Known] = &[
             "disk quota exceeded",
         ],
         codes: &[],
-        happened: "the disk is full",
+        meaning: "The disk is full",
         retry: Retry::Later,
         remedy: "free some space on the disk that holds {place}",
     },
-    Known {
+    KnownMessage {
         id: "sqlite.malformed",
         fault: ConnectFault::Corrupt,
         patterns: &["database disk image is malformed"],
         codes: &[],
-        happened: "the file is damaged: a crash on a network file system, or a copy made while it was written",
+        meaning: "The file is damaged: by a crash on a network file system, or because it was copied while it was written",
         retry: Retry::No,
-        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover > rescued.sql && sqlite3 -bail rescued.db < rescued.sql && sqlite3 rescued.db 'SELECT count(*) FROM tasks'; if that is all of it, move {place}, its -wal and its -shm away, and rescued.db there",
+        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover > rescued.sql && sqlite3 -bail rescued.db < rescued.sql && sqlite3 rescued.db 'SELECT count(*) FROM tasks'; if nothing is missing, move {place}, its -wal and its -shm away, and rescued.db to {place}",
     },
     // ------------------------------------------------------------------------ the rest ---
-    Known {
+    KnownMessage {
         id: "system.address-in-use",
         fault: ConnectFault::Other,
         patterns: &["address already in use", "eaddrinuse", "address in use"],
         codes: &[],
-        happened: "another process listens on that port",
+        meaning: "Another process listens on that port",
         retry: Retry::No,
         remedy: "find it: ss -ltnp; stop it, or choose another port: PORT=8001",
     },
-    Known {
+    KnownMessage {
         id: "system.too-many-files",
         fault: ConnectFault::Other,
         patterns: &["too many open files"],
         codes: &[],
-        happened: "the process may not open more files or connections",
+        meaning: "The process has reached its limit of open files and connections",
         retry: Retry::Later,
         remedy: "raise the limit: ulimit -n 65536 (Docker: --ulimit nofile=65536)",
     },

@@ -1,50 +1,42 @@
-//! Whether the schema is what this program expects.
+//! Whether the schema is the one that this program expects.
 
 use std::time::Duration;
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseConfig, DatabaseTarget};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::store::messages::{self, KnownMessage};
 use crate::store::migrate::{self, Migration, State};
-
-use super::check::{Budget, Check, Name, Outcome, Verdict};
-
-/// `database.migrations`.
-pub const MIGRATIONS: Name = Name {
-    id: "database.migrations",
-    title: "Migrations",
-};
-
-const LIMIT: Duration = Duration::from_secs(20);
 
 const UP: &str = "todoctl migrate up";
 const STATUS: &str = "todoctl migrate status";
 const CHECK: &str =
-    "todoctl migrate check (shows what differs); then restore the tables from a backup";
-const NEWER: &str = "deploy the newer todoctl that applied them; to go on with this one, without migrating: todoctl serve --allow-newer";
+    "todoctl migrate check (shows the differences); then restore the tables from a backup";
 
-/// Compares the migrations of the database with those of this program.
-///
-/// `target` is the direct connection, as for migrating itself.
-pub async fn check(target: &DatabaseTarget, budget: Budget) -> Check {
-    let work = async {
-        let verdict = match migrate::status(target).await {
-            Ok(migrations) => match judge(&migrations) {
-                verdict if verdict.outcome == Outcome::Pass => tables(target, verdict).await,
-                verdict => verdict,
-            },
-            Err(error) => Verdict::fail(error.to_string(), error.remedy()),
-        };
-        (verdict, None::<()>)
-    };
-    MIGRATIONS.check(budget.limit(LIMIT), work).await.0
+/// Compares the migrations of the database with those of this program, on the direct
+/// connection that migrating uses.
+pub(super) async fn migrations(
+    _context: &Context,
+    config: &DatabaseConfig,
+    _limit: Duration,
+) -> Verdict {
+    let target = &config.direct;
+    match migrate::status(target).await {
+        Ok(migrations) => match check_migrations(&migrations) {
+            verdict if verdict.outcome == Outcome::Pass => check_tables(target, verdict).await,
+            verdict => verdict,
+        },
+        Err(error) => Verdict::fail(error.to_string(), error.remedy()),
+    }
 }
 
-/// Somebody may have dropped or renamed what the migrations made.
-async fn tables(target: &DatabaseTarget, verdict: Verdict) -> Verdict {
+/// Tables may have been dropped or renamed after they were migrated.
+async fn check_tables(target: &DatabaseTarget, verdict: Verdict) -> Verdict {
     match migrate::drift::missing_tables(target).await {
         Ok(missing) if missing.is_empty() => verdict,
         Ok(missing) => Verdict::fail(
             format!(
-                "{}, and these tables are gone: {}",
+                "{}, but these tables are missing: {}",
                 verdict.detail,
                 missing.join(", ")
             ),
@@ -54,7 +46,7 @@ async fn tables(target: &DatabaseTarget, verdict: Verdict) -> Verdict {
     }
 }
 
-fn judge(migrations: &[Migration]) -> Verdict {
+fn check_migrations(migrations: &[Migration]) -> Verdict {
     let of = |state: State| -> Vec<i64> {
         let here = migrations.iter().filter(|one| one.state == state);
         here.map(|one| one.version).collect()
@@ -67,21 +59,21 @@ fn judge(migrations: &[Migration]) -> Verdict {
     for (versions, what) in [
         (&unknown, "newer than this program"),
         (&changed, "changed since they were applied"),
-        (&dirty, "begun and not finished"),
+        (&dirty, "started and not finished"),
     ] {
         if !versions.is_empty() {
             detail += &format!(", {} {what} ({})", versions.len(), list(versions));
         }
     }
-    let remedy = |text: &str| text.to_owned();
     if !dirty.is_empty() || !changed.is_empty() {
         // `migrate up` would refuse too; the table shows which ones and why.
-        Verdict::fail(detail, remedy(STATUS))
+        Verdict::fail(detail, STATUS.to_owned())
     } else if !pending.is_empty() {
-        Verdict::fail(detail, remedy(UP))
+        Verdict::fail(detail, UP.to_owned())
     } else if !unknown.is_empty() {
-        // The next start is refused; a daemon that runs goes on.
-        Verdict::fail(detail, remedy(NEWER))
+        // The next start is refused; a running daemon continues.
+        let known = messages::by_id("todoctl.newer-database");
+        Verdict::fail(detail, known.map(KnownMessage::remedy))
     } else {
         Verdict::pass(detail)
     }
@@ -129,12 +121,12 @@ mod tests {
                 &[Applied, Missing],
                 Outcome::Fail,
                 "1 applied, 0 pending, 1 newer than this program (2)",
-                Some(NEWER),
+                Some("--allow-newer"),
             ),
             (
                 &[Dirty, Pending],
                 Outcome::Fail,
-                "0 applied, 1 pending, 1 begun and not finished (1)",
+                "0 applied, 1 pending, 1 started and not finished (1)",
                 Some(STATUS),
             ),
             (
@@ -144,10 +136,15 @@ mod tests {
                 Some(STATUS),
             ),
         ] {
-            let verdict = judge(&migrations(states));
+            let verdict = check_migrations(&migrations(states));
             assert_eq!(verdict.outcome, outcome, "{states:?}");
             assert_eq!(verdict.detail, detail);
-            assert_eq!(verdict.remedy.as_deref(), remedy);
+            let said = verdict.remedy.as_deref();
+            assert_eq!(said.is_some(), remedy.is_some());
+            assert!(
+                said.unwrap_or_default()
+                    .contains(remedy.unwrap_or_default())
+            );
         }
     }
 }

@@ -1,0 +1,122 @@
+//! Who may call, how long, and how often.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::parse::{list, number};
+use super::reader::Reader;
+use super::secret::RotatingSecret;
+use super::secret_name::SecretName;
+use super::secrets::Secrets;
+use super::variable::{Defaulted, Fault, Optional, Section, Variable, declare};
+
+/// The secrets, the lifetime of access tokens and the limits of callers.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// Key of the HMAC under which session tokens are stored.
+    pub session_hash_secret: RotatingSecret,
+    /// Bearer token of trusted services.
+    pub service_auth_token: RotatingSecret,
+    /// Encrypts stored provider keys; a Fernet key.
+    pub encryption_key: RotatingSecret,
+    /// Signs user tokens (HS256). Not set: every HS256 token is answered with 401.
+    pub jwt_secret: Option<RotatingSecret>,
+    /// `JWT_ACCESS_TOKEN_EXPIRE_MINUTES`.
+    pub access_token_lifetime: Duration,
+    /// Authentication failures per minute and address; 0 is no limit.
+    pub failures_per_minute: u32,
+    /// Requests per minute and caller; 0 is no limit.
+    pub requests_per_minute: u32,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+const fn variable(name: &'static str, help: &'static str) -> Variable {
+    Variable::new(Section::Http, name, help)
+}
+
+declare! {
+    static JWT_ALGORITHM: Defaulted<()> = variable(
+        "JWT_ALGORITHM",
+        "Algorithm of the tokens that JWT_SECRET signs; only HS256 is supported.",
+    )
+    .default("HS256", |text| match text {
+        "HS256" => Ok(()),
+        _ => Err("is not HS256, the only algorithm for tokens signed with JWT_SECRET (for EdDSA, ES256 and RS256 set AUTH_SERVER_URL)".into()),
+    });
+
+    static JWT_ACCESS_TOKEN_EXPIRE_MINUTES: Defaulted<u32> = variable(
+        "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+        "Minutes for which an access token from POST /api/auth/refresh is valid.",
+    )
+    .default("30", |text| number(text, 1, 60 * 24 * 365));
+
+    static TRUSTED_PROXIES: Optional<Vec<IpNet>> = variable(
+        "TRUSTED_PROXIES",
+        "Proxies whose X-Forwarded-For is believed: IP addresses and networks, separated by \
+         commas.",
+    )
+    .example("10.0.0.0/8")
+    .optional(|text| list(text, network));
+
+    static RATE_LIMIT_PER_MINUTE: Defaulted<u32> = variable(
+        "RATE_LIMIT_PER_MINUTE",
+        "Requests per minute and user, then 429; 0 is no limit.",
+    )
+    .default("0", |text| number(text, 0, u32::MAX));
+
+    static AUTH_FAILURES_PER_MINUTE: Defaulted<u32> = variable(
+        "AUTH_FAILURES_PER_MINUTE",
+        "Wrong credentials per minute and IP address, then 429; 0 is no limit. Missing and \
+         expired credentials do not count.",
+    )
+    .default("600", |text| number(text, 0, u32::MAX));
+}
+
+/// What [`AuthConfig`] has beside secrets.
+#[derive(Debug)]
+pub(super) struct Limits {
+    access_token_lifetime: Duration,
+    failures_per_minute: u32,
+    requests_per_minute: u32,
+    trusted_proxies: Vec<IpNet>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
+    let () = reader.value(&JWT_ALGORITHM);
+    let minutes = reader.value(&JWT_ACCESS_TOKEN_EXPIRE_MINUTES);
+    Limits {
+        access_token_lifetime: Duration::from_secs(u64::from(minutes) * 60),
+        failures_per_minute: reader.value(&AUTH_FAILURES_PER_MINUTE),
+        requests_per_minute: reader.value(&RATE_LIMIT_PER_MINUTE),
+        trusted_proxies: reader.optional(&TRUSTED_PROXIES).unwrap_or_default(),
+    }
+}
+
+impl AuthConfig {
+    /// `None` where a required secret is missing.
+    pub(super) fn new(limits: Limits, mut secrets: Secrets) -> Option<Self> {
+        Some(Self {
+            session_hash_secret: secrets.take(SecretName::SessionHashSecret)?,
+            service_auth_token: secrets.take(SecretName::ServiceAuthToken)?,
+            encryption_key: secrets.take(SecretName::EncryptionKey)?,
+            jwt_secret: secrets.take(SecretName::JwtSecret),
+            access_token_lifetime: limits.access_token_lifetime,
+            failures_per_minute: limits.failures_per_minute,
+            requests_per_minute: limits.requests_per_minute,
+            trusted_proxies: limits.trusted_proxies,
+        })
+    }
+}
+
+/// A network such as `10.0.0.0/8`, or a single address.
+fn network(text: &str) -> Result<IpNet, Fault> {
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| {
+            format!("contains {text:?}, which is not an IP address or a network such as 10.0.0.0/8")
+                .into()
+        })
+}

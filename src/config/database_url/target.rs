@@ -1,0 +1,129 @@
+//! A database that a URL names.
+
+use std::path::PathBuf;
+
+use crate::config::secret::Secret;
+
+/// The database that a URL names.
+#[derive(Debug, Clone)]
+pub enum DatabaseTarget {
+    /// A PostgreSQL server.
+    Postgres(PostgresTarget),
+    /// The embedded database.
+    Sqlite(SqliteTarget),
+}
+
+/// A SQLite file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqliteTarget {
+    /// The database file; never `:memory:`, which would lose tasks.
+    pub path: PathBuf,
+}
+
+/// A PostgreSQL server, database and role.
+#[derive(Debug, Clone)]
+pub struct PostgresTarget {
+    /// Host name, address, or the directory of a Unix socket (starts with `/`).
+    pub host: String,
+    /// TCP port, or the socket's suffix.
+    pub port: u16,
+    /// The role's name.
+    pub user: String,
+    /// Its password, percent-decoded.
+    pub password: Option<Secret>,
+    /// The database.
+    pub database: String,
+    /// How far the server is verified.
+    pub tls: TlsMode,
+    /// `sslrootcert=`: a CA file, added to the embedded roots.
+    pub root_cert: Option<PathBuf>,
+    /// `options=` as given, decoded (`endpoint=…` for clients without SNI).
+    pub options: Option<String>,
+    /// `application_name=`; `todoctl` when absent.
+    pub application_name: String,
+    /// The URL says that it leads to a pooler in transaction mode.
+    pub pooled: bool,
+}
+
+/// libpq's `sslmode`; `allow` is the same as `prefer`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    /// Never encrypted.
+    Disable,
+    /// Encrypted if the server offers it; nothing is verified.
+    Prefer,
+    /// Encrypted; nothing is verified.
+    Require,
+    /// Encrypted, and a known CA signed the certificate.
+    VerifyCa,
+    /// Encrypted, a known CA, and the certificate names this host.
+    VerifyFull,
+}
+
+impl DatabaseTarget {
+    /// The URL without its password.
+    #[must_use]
+    pub fn redacted(&self) -> String {
+        match self {
+            Self::Postgres(server) => format!(
+                "postgresql://{}@{}/{}",
+                server.user,
+                server.place(),
+                server.database
+            ),
+            Self::Sqlite(file) => format!("sqlite://{}", file.path.display()),
+        }
+    }
+}
+
+impl PostgresTarget {
+    /// A server for unit tests: role and database `todo`, no password, no TLS.
+    #[cfg(test)]
+    pub(crate) fn fixture(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            user: "todo".to_owned(),
+            password: None,
+            database: "todo".to_owned(),
+            tls: TlsMode::Disable,
+            root_cert: None,
+            options: None,
+            application_name: "todoctl".to_owned(),
+            pooled: false,
+        }
+    }
+
+    /// Host and port as people write them.
+    #[must_use]
+    pub fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// Whether the connection stays on this machine.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.host.starts_with('/')
+            || self.host.eq_ignore_ascii_case("localhost")
+            || self
+                .host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether this is one of Neon's hosts.
+    #[must_use]
+    pub fn is_neon(&self) -> bool {
+        self.host.ends_with(".neon.tech")
+    }
+
+    /// Whether a transaction-mode pooler at this host keeps prepared statements.
+    #[must_use]
+    pub fn keeps_prepared_statements(&self) -> bool {
+        self.is_neon()
+    }
+}

@@ -1,0 +1,121 @@
+//! The HTTP listener and its limits.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::cors;
+use super::error::{ConfigError, Loaded};
+use super::parse::{number, seconds};
+use super::reader::Reader;
+use super::source::Source;
+use super::variable::{Defaulted, Fault, Section, Variable, declare};
+
+/// The listener and its limits.
+#[derive(Debug, Clone)]
+pub struct HttpConfig {
+    /// `HOST`.
+    pub host: IpAddr,
+    /// `PORT`; 0 chooses a free one.
+    pub port: u16,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Origins such as `https://app.example.com`.
+    pub cors_origins: BTreeSet<String>,
+    /// `REQUEST_TIMEOUT_SECONDS`.
+    pub request_timeout: Duration,
+    /// `MAX_BODY_BYTES`.
+    pub max_body_bytes: usize,
+    /// How long `/health/ready` answers 503 before the listener closes.
+    pub shutdown_delay: Duration,
+    /// How long running requests may take after that.
+    pub shutdown_grace: Duration,
+}
+
+const fn variable(name: &'static str, help: &'static str) -> Variable {
+    Variable::new(Section::Http, name, help)
+}
+
+declare! {
+    static HOST: Defaulted<IpAddr> = variable(
+        "HOST",
+        "IP address to listen on. In a container: 0.0.0.0",
+    )
+    .example("0.0.0.0")
+    .default("127.0.0.1", host);
+
+    static PORT: Defaulted<u16> = variable("PORT", "Port to listen on; 0 chooses a free one.")
+        .default("8000", |text| number(text, 0, u16::MAX));
+
+    static WORKERS: Defaulted<usize> = variable(
+        "WORKERS",
+        "Threads that serve requests. Default: one per CPU core.",
+    )
+    .example("2")
+    .computed_default(cores, |text| number(text, 1, 256));
+
+    static REQUEST_TIMEOUT_SECONDS: Defaulted<Duration> = variable(
+        "REQUEST_TIMEOUT_SECONDS",
+        "Time limit of a request. Keep it below 30 s, after which clients give up and retry.",
+    )
+    .default("20", |text| seconds(text, 0.1, 3600.0));
+
+    static MAX_BODY_BYTES: Defaulted<usize> = variable("MAX_BODY_BYTES", "Largest request body, in bytes.")
+        .default("1048576", |text| number(text, 1024, 64 * 1024 * 1024));
+
+    static SHUTDOWN_DELAY_SECONDS: Defaulted<Duration> = variable(
+        "SHUTDOWN_DELAY_SECONDS",
+        "After SIGTERM, /health/ready answers 503 for this long before the listener closes, so \
+         that load balancers stop sending requests.",
+    )
+    .default("0", |text| seconds(text, 0.0, 3600.0));
+
+    static SHUTDOWN_GRACE_SECONDS: Defaulted<Duration> = variable(
+        "SHUTDOWN_GRACE_SECONDS",
+        "Time for running requests to finish after the listener has closed. Docker kills a \
+         container 10 s after SIGTERM.",
+    )
+    .default("8", |text| seconds(text, 0.0, 3600.0));
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
+    let request_timeout = reader.value(&REQUEST_TIMEOUT_SECONDS);
+    if request_timeout >= Duration::from_secs(30) {
+        reader.warn(
+            REQUEST_TIMEOUT_SECONDS.variable.name,
+            "is 30 s or more: clients give up after 30 s and retry; set a lower value, such as 20",
+        );
+    }
+    HttpConfig {
+        host: reader.value(&HOST),
+        port: reader.value(&PORT),
+        workers: reader.value(&WORKERS),
+        cors_origins: cors::read(reader),
+        request_timeout,
+        max_body_bytes: reader.value(&MAX_BODY_BYTES),
+        shutdown_delay: reader.value(&SHUTDOWN_DELAY_SECONDS),
+        shutdown_grace: reader.value(&SHUTDOWN_GRACE_SECONDS),
+    }
+}
+
+impl HttpConfig {
+    /// Loads only the listener's variables.
+    pub fn load(source: &Source) -> Result<Loaded<Self>, ConfigError> {
+        let mut reader = Reader::new(source);
+        let value = read(&mut reader);
+        reader.finish(Some(value))
+    }
+}
+
+fn cores() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    cores.to_string()
+}
+
+fn host(text: &str) -> Result<IpAddr, Fault> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok([127, 0, 0, 1].into());
+    }
+    let text = text.trim_start_matches('[').trim_end_matches(']');
+    text.parse().map_err(|_| "is not an IP address".into())
+}

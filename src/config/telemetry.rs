@@ -1,0 +1,84 @@
+//! Logs and metrics.
+
+use std::net::SocketAddr;
+
+use tracing_subscriber::EnvFilter;
+
+use super::reader::Reader;
+use super::variable::{Defaulted, Fault, Optional, Section, Variable, declare};
+
+/// `LOG_LEVEL`, `LOG_FORMAT` and `METRICS_ADDR`.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// A tracing filter such as `info` or `info,sqlx=debug`.
+    pub level: String,
+    /// `None`: pretty on a terminal, JSON otherwise.
+    pub format: Option<LogFormat>,
+    /// A listener of its own for `/metrics`, instead of the public one.
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+const fn variable(name: &'static str, help: &'static str) -> Variable {
+    Variable::new(Section::Telemetry, name, help)
+}
+
+declare! {
+    static LOG_LEVEL: Defaulted<String> = variable(
+        "LOG_LEVEL",
+        "error, warn, info, debug, trace, or a list such as info,sqlx=debug",
+    )
+    .default("info", log_level);
+
+    static LOG_FORMAT: Optional<LogFormat> = variable(
+        "LOG_FORMAT",
+        "pretty or json. Default: pretty on a terminal, json otherwise.",
+    )
+    .example("json")
+    .optional(|text| match text.to_ascii_lowercase().as_str() {
+        "pretty" => Ok(LogFormat::Pretty),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is not pretty or json".into()),
+    });
+
+    static METRICS_ADDR: Optional<SocketAddr> = variable(
+        "METRICS_ADDR",
+        "Serves /metrics on this address instead of the public listener.",
+    )
+    .example("127.0.0.1:9000")
+    .optional(|text| text.parse().map_err(|_| "is not ADDRESS:PORT".into()));
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> TelemetryConfig {
+    TelemetryConfig {
+        level: reader.value(&LOG_LEVEL),
+        format: reader.optional(&LOG_FORMAT),
+        metrics_addr: reader.optional(&METRICS_ADDR),
+    }
+}
+
+/// A level, or a list of `target=level`. The previous service's names of levels are accepted.
+fn log_level(text: &str) -> Result<String, Fault> {
+    let text = match text.to_ascii_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "critical" | "fatal" => "error".to_owned(),
+        level @ ("off" | "error" | "warn" | "info" | "debug" | "trace") => level.to_owned(),
+        // The filter takes a single other word for the name of a module, and logs nothing else.
+        word if !word.contains('=') => {
+            return Err("is not error, warn, info, debug or trace".into());
+        }
+        _ => text.to_owned(),
+    };
+    EnvFilter::builder()
+        .parse(&text)
+        .map(|_| text)
+        .map_err(|_| "is not a list of target=level".into())
+}

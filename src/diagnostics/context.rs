@@ -1,0 +1,101 @@
+//! What the checks of one run share: the configuration, parsed once, and what was found out
+//! on the way.
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
+
+use crate::clock::Clock;
+use crate::config::{
+    Audit, ConfigError, DatabaseConfig, DatabaseTarget, PostgresTarget, Section, Source,
+    SqliteTarget,
+};
+use crate::store::ConnectError;
+
+use super::observed::Daemon;
+use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection};
+use super::session::Session;
+
+/// What a run is about.
+pub(crate) struct Request {
+    pub(crate) source: Source,
+    /// What is wrong with the `.env` file.
+    pub(crate) broken: Option<ConfigError>,
+    pub(crate) clock: Clock,
+    /// How many daemons share the database server.
+    pub(crate) replicas: usize,
+    /// Whether a SQLite file that does not exist yet is a failure. It is none before the first
+    /// start of a daemon that makes the file.
+    pub(crate) file_must_exist: bool,
+}
+
+/// A request, and what its checks share.
+pub(crate) struct Context {
+    pub(super) request: Request,
+    pub(super) audit: Audit,
+    pub(super) server: Session<ServerConnection>,
+    pub(super) file: Session<FileConnection>,
+    address: OnceCell<Result<Address, ConnectError>>,
+    facts: OnceLock<io::Result<FileFacts>>,
+    daemon: OnceCell<Daemon>,
+    turn: Mutex<()>,
+}
+
+impl Context {
+    pub(crate) fn new(request: Request) -> Self {
+        Self {
+            audit: Audit::of(&request.source),
+            request,
+            server: Session::new(),
+            file: Session::new(),
+            address: OnceCell::new(),
+            facts: OnceLock::new(),
+            daemon: OnceCell::new(),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// The database, unless something is wrong with its variables.
+    pub(super) fn database(&self) -> Option<&DatabaseConfig> {
+        let is_sound = self.audit.problems_of(Section::Database).next().is_none();
+        self.audit.database.as_ref().filter(|_| is_sound)
+    }
+
+    pub(super) fn target(&self) -> Option<&DatabaseTarget> {
+        self.database().map(|config| &config.target)
+    }
+
+    /// The server's address, resolved once.
+    pub(super) async fn address(
+        &self,
+        server: &PostgresTarget,
+        limit: Duration,
+    ) -> &Result<Address, ConnectError> {
+        self.address
+            .get_or_init(|| probe::resolve(server, limit))
+            .await
+    }
+
+    /// What the system says about the database file, asked once.
+    pub(super) fn facts(&self, file: &SqliteTarget) -> &io::Result<FileFacts> {
+        self.facts.get_or_init(|| FileFacts::of(file))
+    }
+
+    /// What answers at HOST and PORT, asked once.
+    pub(super) async fn daemon(&self, limit: Duration) -> &Daemon {
+        let observe = || Daemon::observe(&self.audit.http, &self.audit.telemetry, limit);
+        self.daemon.get_or_init(observe).await
+    }
+
+    /// Waits until no other check uses the shared connection.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    pub(super) async fn close(&self) {
+        self.server.close().await;
+        self.file.close().await;
+    }
+}

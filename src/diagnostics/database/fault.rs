@@ -1,0 +1,35 @@
+//! Verdicts on errors of the database.
+
+use crate::diagnostics::verdict::Verdict;
+use crate::store::messages::Retry;
+use crate::store::{ConnectError, StoreError, known_message};
+
+/// An attempt to connect that failed.
+pub(super) fn cannot_connect(error: &ConnectError) -> Verdict {
+    Verdict::fail(explained(error), error.remedy.clone())
+}
+
+/// The driver's message, with its meaning where the words alone do not tell.
+pub(super) fn explained(error: &ConnectError) -> String {
+    let message = &error.message;
+    match error.known {
+        Some(known) if known.id.starts_with("neon.") || known.id.starts_with("pgbouncer.") => {
+            let retry = match known.retry {
+                Retry::Yes => "trying again helps",
+                Retry::Later => "trying again helps once that has changed",
+                Retry::No => "trying again does not help",
+            };
+            format!("{message} ({}; {retry})", known.meaning)
+        }
+        _ => message.clone(),
+    }
+}
+
+/// A query that failed.
+pub(super) fn query_failed(error: &StoreError) -> Verdict {
+    let remedy = match known_message(error) {
+        Some(known) => known.remedy(),
+        None => "run todoctl db check again; if it fails again, read the server's log".to_owned(),
+    };
+    Verdict::fail(error.to_string(), remedy)
+}

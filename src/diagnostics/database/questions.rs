@@ -1,0 +1,117 @@
+//! Questions that either engine answers.
+
+use std::time::{Duration, Instant};
+
+use crate::config::{DatabaseConfig, DatabaseTarget};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::{Connection, ServerVersion};
+use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
+
+use super::fault::query_failed;
+
+const SAMPLES: usize = 20;
+/// A request runs a few queries one after the other, and each takes this long.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Older releases are not tested.
+const OLDEST_MAJOR: i32 = 12;
+
+pub(super) async fn query(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    let answer = match &config.target {
+        DatabaseTarget::Postgres(server) => {
+            context.server.ask(server, limit, Connection::query).await
+        }
+        DatabaseTarget::Sqlite(file) => context.file.ask(file, limit, Connection::query).await,
+    };
+    match answer {
+        Ok(()) => Verdict::pass("answered"),
+        Err(error) => query_failed(&error),
+    }
+}
+
+pub(super) async fn latency(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Verdict {
+    let times = match &config.target {
+        DatabaseTarget::Postgres(server) => context.server.ask(server, limit, sample).await,
+        DatabaseTarget::Sqlite(file) => context.file.ask(file, limit, sample).await,
+    };
+    match times {
+        Ok(times) => check_latency(times),
+        Err(error) => query_failed(&error),
+    }
+}
+
+/// The times that some queries take.
+async fn sample(connection: &mut impl Connection) -> Result<Vec<Duration>, StoreError> {
+    let mut times = Vec::with_capacity(SAMPLES);
+    for _ in 0..SAMPLES {
+        let started = Instant::now();
+        connection.query().await?;
+        times.push(started.elapsed());
+    }
+    Ok(times)
+}
+
+pub(super) fn check_latency(mut times: Vec<Duration>) -> Verdict {
+    times.sort_unstable();
+    let (median, p95) = (percentile(&times, 50), percentile(&times, 95));
+    let detail = format!(
+        "p50 {}, p95 {} of {} queries",
+        millis(median),
+        millis(p95),
+        times.len()
+    );
+    if median < SLOW {
+        return Verdict::pass(detail);
+    }
+    let remedy = "run the daemon in the database's region; each request waits for several queries";
+    Verdict::warn(detail, remedy.to_owned())
+}
+
+/// The nearest-rank percentile of sorted times; zero of none.
+pub(super) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted
+        .get(rank.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+pub(super) async fn version(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Verdict {
+    let verdict = match &config.target {
+        DatabaseTarget::Postgres(server) => context
+            .server
+            .ask(server, limit, async |connection| connection.version().await)
+            .await
+            .map(|version| check_version(&version)),
+        DatabaseTarget::Sqlite(file) => context
+            .file
+            .ask(file, limit, async |connection| connection.version().await)
+            .await
+            .map(|version| Verdict::pass(format!("SQLite {version}"))),
+    };
+    verdict.unwrap_or_else(|error| query_failed(&error))
+}
+
+pub(super) fn check_version(version: &ServerVersion) -> Verdict {
+    let text = &version.text;
+    if version.major >= OLDEST_MAJOR {
+        return Verdict::pass(format!("PostgreSQL {text}"));
+    }
+    Verdict::warn(
+        format!("PostgreSQL {text} is older than {OLDEST_MAJOR}, the oldest that is tested"),
+        format!("upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer"),
+    )
+}

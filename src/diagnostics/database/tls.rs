@@ -1,0 +1,120 @@
+//! Whether the connection to the server is protected, whatever `sslmode` asks for.
+
+use std::time::Duration;
+
+use crate::config::{PostgresTarget, TlsMode};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::{self, Address, TlsFinding, Trust};
+use crate::diagnostics::verdict::Verdict;
+use crate::store::messages;
+
+use super::fault::cannot_connect;
+
+pub(super) async fn tls(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let server = server.target;
+    let address = match context.address(server, limit).await {
+        Ok(Address::Socket(_)) => {
+            return Verdict::pass("not needed: a socket does not leave this machine");
+        }
+        Ok(address) => address,
+        Err(error) => return cannot_connect(error),
+    };
+    match probe::inspect_tls(server, address, &context.request.clock, limit).await {
+        Ok(finding) => check_finding(server, &finding),
+        Err(error) => cannot_connect(&error),
+    }
+}
+
+const EAVESDROPPING: &str =
+    "anyone on the network path can read the password and every task, and impersonate the server";
+const IMPERSONATION: &str =
+    "anyone on the network path can impersonate the server, and read the password and every task";
+
+const STRICT: &str = "set sslmode=verify-full in DATABASE_URL";
+
+fn check_finding(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
+    let loopback = server.is_loopback();
+    match (server.tls, finding) {
+        (TlsMode::Disable | TlsMode::Prefer, _) if loopback => {
+            Verdict::pass("not needed: the connection does not leave this machine")
+        }
+        (TlsMode::Disable, TlsFinding::Offered { .. }) => Verdict::warn(
+            format!("off (sslmode=disable), although the server offers TLS: {EAVESDROPPING}"),
+            STRICT.to_owned(),
+        ),
+        (TlsMode::Disable, TlsFinding::NotOffered) => Verdict::warn(
+            format!("off (sslmode=disable), and the server does not offer it: {EAVESDROPPING}"),
+            format!(
+                "enable TLS on the server, then {STRICT}; do without only on a private network"
+            ),
+        ),
+        (TlsMode::Prefer, TlsFinding::NotOffered) => Verdict::warn(
+            format!(
+                "the server does not offer TLS, and sslmode=prefer continues without it: {EAVESDROPPING}"
+            ),
+            format!("enable TLS on the server, then {STRICT}"),
+        ),
+        (_, TlsFinding::NotOffered) => Verdict::fail(
+            "the server does not offer TLS",
+            remedy("tls.not-offered", server),
+        ),
+        (mode, TlsFinding::Offered { version, trust }) => check_trust(server, mode, version, trust),
+    }
+}
+
+fn check_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Trust) -> Verdict {
+    let (wrong, fix) = match trust {
+        Trust::Full { .. } => (String::new(), None),
+        Trust::OtherHost(names) => (
+            format!("the certificate is for {names}, not for {}", server.host),
+            remedy("tls.host-name", server),
+        ),
+        Trust::UnknownIssuer => (
+            "the certificate is not signed by a trusted authority".to_owned(),
+            remedy("tls.certificate", server),
+        ),
+        Trust::Expired => (
+            "the certificate has expired".to_owned(),
+            remedy("tls.expired", server),
+        ),
+        Trust::Bad(text) => (
+            format!("the certificate is not valid: {text}"),
+            remedy("tls.certificate", server),
+        ),
+    };
+    match (mode, trust) {
+        (TlsMode::VerifyFull, Trust::Full { ends_soon: true }) => Verdict::warn(
+            format!("{version}; the certificate expires within two weeks"),
+            "renew the certificate on the server".to_owned(),
+        ),
+        (TlsMode::VerifyFull, Trust::Full { .. }) => Verdict::pass(format!(
+            "{version}; the certificate is valid for {}",
+            server.host
+        )),
+        (TlsMode::VerifyCa, Trust::Full { .. } | Trust::OtherHost(_)) => {
+            let remedy = match trust {
+                Trust::OtherHost(_) => fix,
+                _ => Some(format!("{STRICT}: this certificate allows it")),
+            };
+            Verdict::warn(
+                format!("{version}; sslmode=verify-ca does not check the host name: anyone with another certificate of that authority can impersonate the server"),
+                remedy,
+            )
+        }
+        (TlsMode::VerifyFull | TlsMode::VerifyCa, _) => Verdict::fail(wrong, fix),
+        (_, Trust::Full { .. }) => Verdict::warn(
+            format!("{version}, but the certificate is not verified: {IMPERSONATION}"),
+            format!("{STRICT}: this certificate allows it"),
+        ),
+        _ => Verdict::warn(
+            format!("{version}, but the certificate is not verified: {IMPERSONATION}; sslmode=verify-full would not work yet: {wrong}"),
+            "set sslmode=verify-full&sslrootcert=/path/ca.pem in DATABASE_URL, with the CA that signed the server's certificate".to_owned(),
+        ),
+    }
+}
+
+/// The remedy of a known message.
+fn remedy(id: &str, server: &PostgresTarget) -> Option<String> {
+    messages::by_id(id).map(|known| known.remedy_at(server))
+}

@@ -1,0 +1,54 @@
+//! What answers at the daemon's addresses.
+
+use std::time::Duration;
+
+use crate::config::{HttpConfig, TelemetryConfig};
+use crate::services::daemon::{self, DaemonError, DaemonStatus, HealthAnswer};
+
+pub(super) struct Daemon {
+    pub(super) health: Result<HealthAnswer, DaemonError>,
+    pub(super) status: Result<DaemonStatus, DaemonError>,
+}
+
+impl Daemon {
+    pub(super) async fn observe(
+        http: &HttpConfig,
+        telemetry: &TelemetryConfig,
+        limit: Duration,
+    ) -> Self {
+        let base = daemon::local_address(http);
+        let status_base = match telemetry.metrics_addr {
+            Some(address) => daemon::local_address_of(address),
+            None => base.clone(),
+        };
+        let health = async {
+            let url = daemon::health_url(&base)?;
+            daemon::health(&url, limit).await
+        };
+        let (health, status) = tokio::join!(health, daemon::status(&status_base, limit));
+        Self { health, status }
+    }
+
+    /// Whether nothing listens at HOST and PORT.
+    pub(super) fn is_absent(&self) -> bool {
+        is_refused(&self.health)
+    }
+
+    /// Whether a todoctl daemon answers.
+    pub(super) fn is_todoctl(&self) -> bool {
+        self.status.is_ok()
+            || self
+                .health
+                .as_ref()
+                .is_ok_and(|answer| answer.database.is_some())
+    }
+
+    /// Whether nothing listens at the metrics' address.
+    pub(super) fn has_free_metrics_address(&self) -> bool {
+        is_refused(&self.status)
+    }
+}
+
+fn is_refused<T>(answer: &Result<T, DaemonError>) -> bool {
+    matches!(answer, Err(DaemonError::Unreachable(why)) if why.to_lowercase().contains("refused"))
+}

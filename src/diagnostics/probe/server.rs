@@ -1,0 +1,135 @@
+//! Questions to a PostgreSQL server, by the simple protocol: a pooler may run the next
+//! exchange on another server connection.
+
+use sqlx::{AssertSqlSafe, FromRow as _, Row as _};
+
+use crate::domain::Timestamp;
+use crate::store::StoreError;
+
+use super::connection::ServerConnection;
+
+/// What the role may do.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of answers, each yes or no"
+)]
+pub(crate) struct Role {
+    pub(crate) name: String,
+    /// Where new tables are created; `None` if the search path names no usable schema.
+    pub(crate) schema: Option<String>,
+    /// Whether it may create tables there.
+    pub(crate) may_create: bool,
+    /// Whether the server is a standby.
+    pub(crate) in_recovery: bool,
+    pub(crate) read_only: bool,
+    pub(crate) has_tasks: bool,
+    /// The service's tables that it may not read and write.
+    pub(crate) closed_tables: Vec<String>,
+    /// The sequences of their `serial` columns that it may not use.
+    pub(crate) closed_sequences: Vec<String>,
+}
+
+const ROLE: &str = "
+    SELECT current_user::text AS name,
+           current_schema()::text AS schema,
+           coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
+           pg_is_in_recovery() AS in_recovery,
+           current_setting('transaction_read_only')::bool AS read_only,
+           to_regclass('tasks') IS NOT NULL AS has_tasks,
+           ARRAY(
+               SELECT c.relname::text
+               FROM pg_catalog.pg_class c
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')
+                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
+                      OR c.relname LIKE 'todoctl\\_%')
+                 AND NOT (has_table_privilege(c.oid, 'SELECT')
+                          AND has_table_privilege(c.oid, 'INSERT')
+                          AND has_table_privilege(c.oid, 'UPDATE')
+                          AND has_table_privilege(c.oid, 'DELETE'))
+               ORDER BY c.relname
+           ) AS closed_tables,
+           ARRAY(
+               SELECT s.relname::text
+               FROM pg_catalog.pg_class s
+               JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+               JOIN pg_catalog.pg_depend d ON d.objid = s.oid AND d.deptype = 'a'
+               JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
+               WHERE n.nspname = current_schema()
+                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
+                      OR c.relname LIKE 'todoctl\\_%')
+                 -- CASE, as WHERE has no order and the function knows sequences alone.
+                 AND CASE WHEN s.relkind = 'S'
+                          THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
+               ORDER BY s.relname
+           ) AS closed_sequences";
+
+/// How many connections the server allows, and how many it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Capacity {
+    /// `max_connections`.
+    pub(crate) max: i32,
+    /// Of these, reserved for superusers and some roles.
+    pub(crate) reserved: i32,
+    /// Client connections, this one included.
+    pub(crate) used: i64,
+    /// The role's own limit; -1 is none.
+    pub(crate) role_limit: i32,
+    /// The database's own limit; -1 is none.
+    pub(crate) database_limit: i32,
+}
+
+const CAPACITY: &str = "
+    SELECT current_setting('max_connections')::int AS max,
+           current_setting('superuser_reserved_connections')::int
+               + coalesce(current_setting('reserved_connections', true), '0')::int AS reserved,
+           (SELECT count(*) FROM pg_catalog.pg_stat_activity
+            WHERE backend_type IS NULL OR backend_type = 'client backend') AS used,
+           (SELECT rolconnlimit FROM pg_catalog.pg_roles WHERE rolname = current_user) AS role_limit,
+           (SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database())
+               AS database_limit";
+
+const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// A setting, and the value that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) name: String,
+    /// `None` if the server does not know the setting.
+    pub(crate) value: Option<String>,
+}
+
+impl ServerConnection {
+    pub(crate) async fn role(&mut self) -> Result<Role, StoreError> {
+        let row = sqlx::raw_sql(ROLE).fetch_one(&mut self.0).await?;
+        Ok(Role::from_row(&row)?)
+    }
+
+    pub(crate) async fn capacity(&mut self) -> Result<Capacity, StoreError> {
+        let row = sqlx::raw_sql(CAPACITY).fetch_one(&mut self.0).await?;
+        Ok(Capacity::from_row(&row)?)
+    }
+
+    pub(crate) async fn server_time(&mut self) -> Result<Timestamp, StoreError> {
+        let row = sqlx::raw_sql(CLOCK).fetch_one(&mut self.0).await?;
+        Ok(Timestamp::from_micros_clamped(row.try_get(0)?))
+    }
+
+    /// The values that the settings `names` have.
+    pub(crate) async fn settings(&mut self, names: &[&str]) -> Result<Vec<Setting>, StoreError> {
+        let mut settings = Vec::with_capacity(names.len());
+        for &name in names {
+            let text = format!(
+                "SELECT current_setting('{}', true)",
+                name.replace('\'', "''")
+            );
+            let query = sqlx::raw_sql(AssertSqlSafe(text));
+            settings.push(Setting {
+                name: name.to_owned(),
+                value: query.fetch_one(&mut self.0).await?.try_get(0)?,
+            });
+        }
+        Ok(settings)
+    }
+}

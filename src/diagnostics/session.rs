@@ -1,0 +1,70 @@
+//! The one database connection that checks share.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OnceCell;
+
+use crate::store::{ConnectError, StoreError};
+
+use super::probe::Connection;
+
+/// A connection that is opened by the first check that needs it.
+pub(super) struct Session<C> {
+    login: OnceCell<Result<Duration, ConnectError>>,
+    /// Empty while a question is under way.
+    open: Mutex<Option<C>>,
+}
+
+impl<C: Connection> Session<C> {
+    pub(super) fn new() -> Self {
+        Self {
+            login: OnceCell::new(),
+            open: Mutex::new(None),
+        }
+    }
+
+    /// Logs in, once a run; returns how long that took.
+    pub(super) async fn login(
+        &self,
+        target: &C::Target,
+        limit: Duration,
+    ) -> &Result<Duration, ConnectError> {
+        let log_in = async || {
+            let started = Instant::now();
+            let connection = C::open(target, limit).await?;
+            self.put(Some(connection));
+            Ok(started.elapsed())
+        };
+        self.login.get_or_init(log_in).await
+    }
+
+    /// Asks a question. A connection whose question failed or ran out of time is dropped,
+    /// because the answer may still be under way on it; the next question opens another.
+    pub(super) async fn ask<T>(
+        &self,
+        target: &C::Target,
+        limit: Duration,
+        question: impl AsyncFnOnce(&mut C) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut connection = match self.put(None) {
+            Some(connection) => connection,
+            None => C::open(target, limit).await?,
+        };
+        let answer = question(&mut connection).await?;
+        self.put(Some(connection));
+        Ok(answer)
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(connection) = self.put(None) {
+            connection.close().await;
+        }
+    }
+
+    /// Replaces the connection and returns the one that was there.
+    fn put(&self, connection: Option<C>) -> Option<C> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *open, connection)
+    }
+}

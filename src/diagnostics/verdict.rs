@@ -1,0 +1,103 @@
+//! What a check returns.
+
+use serde::Serialize;
+
+use crate::config::Problem;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Pass,
+    /// It works, but needs attention.
+    Warn,
+    Fail,
+    /// Not checked; the detail says why.
+    Skip,
+}
+
+/// What a check found. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+    /// What to do: a command to type where there is one, a line for each step.
+    pub(super) remedy: Option<String>,
+    /// Whether the checks that need this one are skipped.
+    pub(super) blocks: bool,
+}
+
+impl Verdict {
+    pub(super) fn pass(detail: impl Into<String>) -> Self {
+        Self::new(Outcome::Pass, detail, None)
+    }
+
+    pub(super) fn warn(detail: impl Into<String>, remedy: impl Into<Option<String>>) -> Self {
+        Self::new(Outcome::Warn, detail, remedy.into())
+    }
+
+    /// It does not work, so the checks that need this one are skipped.
+    pub(super) fn fail(detail: impl Into<String>, remedy: impl Into<Option<String>>) -> Self {
+        Self {
+            blocks: true,
+            ..Self::new(Outcome::Fail, detail, remedy.into())
+        }
+    }
+
+    /// There is nothing to check, which says nothing about other checks.
+    pub(super) fn skip(detail: impl Into<String>) -> Self {
+        Self::new(Outcome::Skip, detail, None)
+    }
+
+    /// There is nothing to check here, nor for the checks that need this one. No fault.
+    pub(super) fn skip_all(detail: impl Into<String>) -> Self {
+        Self {
+            blocks: true,
+            ..Self::skip(detail)
+        }
+    }
+
+    /// Skipped because of another check.
+    pub(super) fn skip_because_failed(id: &str) -> Self {
+        Self::skip_all(format!("skipped because {id} failed"))
+    }
+
+    /// Faults of the configuration; each remedy is a line of its own.
+    pub(super) fn of_problems<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Self {
+        let mut texts = Vec::new();
+        let mut remedies = Vec::new();
+        for problem in problems {
+            texts.push(problem.to_string());
+            remedies.push(problem.remedy.as_str());
+        }
+        remedies.retain(|remedy| !remedy.is_empty());
+        remedies.dedup();
+        Self::fail(texts.join("; "), remedies.join("\n"))
+    }
+
+    /// A warning for the texts in `said`, or else `fine`.
+    pub(super) fn warn_if_any(said: &[String], remedies: &[String], fine: Self) -> Self {
+        if said.is_empty() {
+            return fine;
+        }
+        Self::warn(said.join("; "), remedies.join("\n"))
+    }
+
+    fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) -> Self {
+        Self {
+            outcome,
+            detail: detail.into(),
+            remedy: remedy.filter(|remedy| !remedy.is_empty()),
+            blocks: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_remedy_is_none() {
+        assert_eq!(Verdict::fail("x", String::new()).remedy, None);
+    }
+}

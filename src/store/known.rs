@@ -1,0 +1,65 @@
+//! The catalogue's entry for an error.
+
+use std::error::Error;
+
+use super::connect_error::ConnectError;
+use super::error::StoreError;
+use super::messages::{self, KnownMessage};
+
+/// The known message behind `error`: of its deepest cause that is one.
+///
+/// Its `id` and `remedy()` hold nothing of the error's own text, so they may go to a log.
+pub(crate) fn known_message(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {
+    let mut known = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        known = of_one(error).or(known);
+        cause = error.source();
+    }
+    known
+}
+
+fn of_one(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {
+    if let Some(error) = error.downcast_ref::<ConnectError>() {
+        return error.known;
+    }
+    if let Some(StoreError::Connect(error)) = error.downcast_ref() {
+        return error.known;
+    }
+    if let Some(sqlx::Error::Database(fault)) = error.downcast_ref() {
+        return messages::find(fault.message())
+            .or_else(|| fault.code().and_then(|code| messages::by_code(&code)));
+    }
+    messages::find(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::time::Duration;
+
+    fn id(error: &(dyn Error + 'static)) -> Option<&'static str> {
+        known_message(error).map(|known| known.id)
+    }
+
+    #[test]
+    fn the_deepest_known_cause() {
+        let refused = io::Error::other("Connection refused (os error 111)");
+        let lost = StoreError::ConnectionLost(sqlx::Error::Io(refused));
+        assert_eq!(id(&lost), Some("network.refused"));
+        let lost = StoreError::ConnectionLost(sqlx::Error::WorkerCrashed);
+        assert_eq!(id(&lost), Some("postgres.terminated"));
+    }
+
+    #[test]
+    fn errors_of_the_pool_and_unknown_ones() {
+        let busy = StoreError::PoolTimeout {
+            waited: Duration::from_secs(1),
+            in_use: 3,
+            max: 3,
+        };
+        assert_eq!(id(&busy), Some("todoctl.pool-timeout"));
+        assert_eq!(id(&StoreError::Closed), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! One entry of the catalogue.
+
+use crate::config::PostgresTarget;
+
+/// Whether the same work may succeed when it is tried again unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Retry {
+    /// In a few seconds.
+    Yes,
+    /// Once something else has changed: load, a limit, a restart that is under way.
+    Later,
+    /// Not before somebody has changed something.
+    No,
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectFault {
+    HostNotFound,
+    Refused,
+    TimedOut,
+    /// The client requires TLS, and the server does not offer it.
+    TlsUnsupported,
+    /// The server's certificate was not accepted.
+    Certificate,
+    /// SQLSTATE 28P01, 28000.
+    Login,
+    /// SQLSTATE 3D000.
+    NoSuchDatabase,
+    /// SQLSTATE 53300.
+    TooManyConnections,
+    /// SQLSTATE 57P03: the server is starting or waking up.
+    Starting,
+    /// The connection was accepted, then closed, or the answer was not PostgreSQL's protocol.
+    NotPostgres,
+    /// A pooler refuses a parameter that is sent when a connection begins.
+    StartupParameter,
+    /// The file is not a SQLite database.
+    NotADatabase,
+    Corrupt,
+    /// The file or its directory is missing, or may not be opened.
+    CannotOpen,
+    ReadOnly,
+    /// Another process holds the file's lock.
+    Busy,
+    DiskFull,
+    Other,
+}
+
+/// A message of a database, a pooler or the system, and what it means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KnownMessage {
+    /// Stable, such as `neon.endpoint-disabled`.
+    pub(crate) id: &'static str,
+    /// The kind of fault when the message ends an attempt to connect.
+    pub(crate) fault: ConnectFault,
+    /// The message contains one of these texts; `*` stands for anything. Lower case.
+    pub(super) patterns: &'static [&'static str],
+    /// SQLSTATEs (PostgreSQL, appendix A) that mean this whatever the text is.
+    pub(super) codes: &'static [&'static str],
+    /// What happened, in one sentence.
+    pub(crate) meaning: &'static str,
+    pub(crate) retry: Retry,
+    /// `{place}` stands for the server's address or the file, `{role}` and `{database}` for
+    /// the names in the URL.
+    pub(super) remedy: &'static str,
+}
+
+impl KnownMessage {
+    /// What to do when it is not known which server or file the message comes from.
+    pub(crate) fn remedy(&self) -> String {
+        let is_file = self.id.starts_with("sqlite.");
+        self.remedy_for_file(if is_file { "FILE" } else { "HOST:PORT" })
+    }
+
+    /// What to do about the SQLite file at `path`.
+    pub(crate) fn remedy_for_file(&self, path: &str) -> String {
+        self.filled(path, "ROLE", "DATABASE")
+    }
+
+    /// What to do at `server`.
+    pub(crate) fn remedy_at(&self, server: &PostgresTarget) -> String {
+        // Other names would have to be quoted for SQL and for a shell.
+        let is_plain = |name: &str| {
+            name.bytes()
+                .all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, b'_' | b'-'))
+        };
+        let or = |name: &str, other: &str| if is_plain(name) { name } else { other }.to_owned();
+        self.filled(
+            &server.place(),
+            &or(&server.user, "ROLE"),
+            &or(&server.database, "DATABASE"),
+        )
+    }
+
+    fn filled(&self, place: &str, role: &str, database: &str) -> String {
+        self.remedy
+            .replace("{place}", place)
+            .replace("{role}", role)
+            .replace("{database}", database)
+    }
+}

@@ -1,0 +1,196 @@
+//! Looking a message up.
+
+use super::connecting::CONNECTING;
+use super::entry::{ConnectFault, KnownMessage};
+use super::hosted::HOSTED;
+use super::working::WORKING;
+
+/// Words that introduce an SQLSTATE.
+const CODE_WORDS: [&str; 3] = ["sqlstate", "code", "error"];
+
+/// Every known message; special ones come before general ones.
+fn all() -> impl Iterator<Item = &'static KnownMessage> {
+    HOSTED.iter().chain(CONNECTING).chain(WORKING)
+}
+
+/// The message that `text` contains. The catalogue's order decides between several.
+pub(crate) fn find(text: &str) -> Option<&'static KnownMessage> {
+    let text = text.to_lowercase();
+    all().find(|one| one.patterns.iter().any(|pattern| contains(&text, pattern)))
+}
+
+/// The message with this id.
+pub(crate) fn by_id(id: &str) -> Option<&'static KnownMessage> {
+    all().find(|one| one.id == id)
+}
+
+/// The message that an SQLSTATE stands for.
+pub(crate) fn by_code(code: &str) -> Option<&'static KnownMessage> {
+    all().find(|one| one.codes.contains(&code))
+}
+
+/// The message whose SQLSTATE a line names. Five digits may be any number, so they count only
+/// alone, in brackets, or after a word that introduces a code.
+pub(crate) fn by_code_in(text: &str) -> Option<&'static KnownMessage> {
+    let words: Vec<&str> = text
+        .split(|sign: char| !sign.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let is_introduced = |index: usize| {
+        let before = index.checked_sub(1).map(|before| words[before]);
+        words.len() == 1
+            || before
+                .is_some_and(|word| CODE_WORDS.iter().any(|one| word.eq_ignore_ascii_case(one)))
+            || text.contains(&format!("({})", words[index]))
+            || text.contains(&format!("[{}]", words[index]))
+    };
+    words
+        .iter()
+        .enumerate()
+        .filter(|(_, word)| word.len() == 5)
+        .filter(|(index, word)| {
+            word.bytes().any(|sign| sign.is_ascii_alphabetic()) || is_introduced(*index)
+        })
+        .find_map(|(_, word)| by_code(word))
+}
+
+/// The most general message for a kind of fault.
+pub(crate) fn by_fault(fault: ConnectFault) -> Option<&'static KnownMessage> {
+    if fault == ConnectFault::Other {
+        return None;
+    }
+    CONNECTING
+        .iter()
+        .chain(WORKING)
+        .chain(HOSTED)
+        .find(|one| one.fault == fault)
+}
+
+/// Whether `text` contains the pieces of `pattern` in their order.
+fn contains(text: &str, pattern: &str) -> bool {
+    let mut rest = text;
+    pattern.split('*').all(|piece| match rest.find(piece) {
+        Some(at) => {
+            rest = &rest[at + piece.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::ConnectFault;
+    use super::*;
+
+    #[test]
+    fn the_table_is_sound() {
+        let mut ids: Vec<&str> = all().map(|one| one.id).collect();
+        ids.sort_unstable();
+        let count = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "ids are unique");
+        for one in all() {
+            assert!(!one.meaning.is_empty() && !one.remedy.is_empty(), "{one:?}");
+            let remedy = one.remedy();
+            assert!(!remedy.contains('{'), "{}: {remedy}", one.id);
+            for pattern in one.patterns {
+                assert_eq!(*pattern, pattern.to_lowercase(), "{}", one.id);
+                let said = pattern.replace('*', " something ");
+                let found = find(&said).map(|one| one.id);
+                assert_eq!(found, Some(one.id), "{said:?} is taken for another");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_of_neon_and_of_poolers() {
+        for (said, id) in [
+            (
+                "FATAL: terminating connection due to administrator command",
+                "postgres.terminated",
+            ),
+            ("ERROR: Couldn't connect to compute node", "neon.compute"),
+            (
+                "Failed to acquire permit to connect to the database. Too many database connection attempts are currently ongoing.",
+                "neon.permit",
+            ),
+            (
+                "The requested endpoint could not be found, or you don't have access to it",
+                "neon.endpoint-not-found",
+            ),
+            ("ERROR: endpoint cannot be found", "neon.endpoint-not-found"),
+            (
+                "endpoint is disabled. Enable it using Neon API and retry.",
+                "neon.endpoint-disabled",
+            ),
+            (
+                "Your account or project has exceeded the compute time quota. Your project is temporarily unavailable. Check your quotas",
+                "neon.quota",
+            ),
+            (
+                "This IP address 10.1.2.3 is not allowed to connect to this endpoint.",
+                "neon.ip-not-allowed",
+            ),
+            (
+                "You have exceeded the limit of concurrently active endpoints",
+                "neon.active-endpoints",
+            ),
+            (
+                "FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute",
+                "postgres.too-many-connections",
+            ),
+            (
+                "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support",
+                "neon.sni",
+            ),
+            (
+                "unsupported startup parameter: extra_float_digits",
+                "pgbouncer.startup-parameter",
+            ),
+            ("FATAL: query_wait_timeout", "pgbouncer.query-wait"),
+            (
+                "FATAL: no more connections allowed (max_client_conn)",
+                "pgbouncer.max-clients",
+            ),
+            (
+                "ERROR: prepared statement \"sqlx_s_1\" does not exist",
+                "pgbouncer.prepared-statement",
+            ),
+            (
+                "prepared statement \"s0\" already exists",
+                "pgbouncer.prepared-statement",
+            ),
+            (
+                "FATAL: server login has been failing, try again later (server_login_retry)",
+                "pgbouncer.server-login",
+            ),
+            ("FATAL: no such database: todo", "postgres.no-database"),
+        ] {
+            assert_eq!(find(said).map(|one| one.id), Some(id), "{said}");
+        }
+    }
+
+    #[test]
+    fn codes() {
+        assert_eq!(
+            by_code("53300").unwrap().fault,
+            ConnectFault::TooManyConnections
+        );
+        let line = "2031-01-01 12:00 UTC [77] 57P03: the database system is starting up";
+        assert_eq!(by_code_in(line).unwrap().fault, ConnectFault::Starting);
+        assert_eq!(by_code_in("nothing at all"), None);
+    }
+
+    #[test]
+    fn pieces_in_order() {
+        assert!(contains(
+            "this ip 1.2.3.4 is not allowed",
+            "this ip*is not allowed"
+        ));
+        assert!(!contains(
+            "is not allowed: this ip",
+            "this ip*is not allowed"
+        ));
+    }
+}
