@@ -18,7 +18,7 @@ pub use jobs::JobMetrics;
 
 /// Starts logging to stderr. A second call changes nothing.
 ///
-/// Fails where `LOG_LEVEL` is no tracing filter.
+/// Fails if `LOG_LEVEL` is not a tracing filter.
 pub fn start_logging(
     config: &TelemetryConfig,
 ) -> Result<(), tracing_subscriber::filter::ParseError> {
@@ -32,7 +32,7 @@ pub fn start_logging(
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_timer(ChronoUtc::rfc_3339());
-    // An error means that a subscriber is already there, which is as good.
+    // An error means that a subscriber is already set.
     let _ = match format {
         LogFormat::Pretty => builder
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
@@ -48,37 +48,36 @@ pub fn start_logging(
     Ok(())
 }
 
-/// What the daemon counts. None of it asks the database.
+/// The daemon's metrics. None of them queries the database.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
     /// Answered requests by method, route template and status.
     pub requests: IntCounterVec,
-    /// Seconds from the request's head to the answer's, by method and route template.
+    /// Seconds from a request's head to its answer's, by method and route template.
     pub latency: HistogramVec,
-    /// Requests that are being answered.
+    /// Requests in progress.
     pub in_flight: IntGauge,
     /// Open client connections.
     pub connections: IntGauge,
     /// Attempts to authenticate by method and outcome.
     pub authentications: IntCounterVec,
-    /// Seconds that looking at credentials took, by method.
+    /// Seconds that checking credentials took, by method.
     pub auth_validation: HistogramVec,
-    /// 1 while the database lacks a migration: looked at when the daemon starts and by
-    /// each `/health/ready`.
+    /// 1 while the database lacks a migration; updated at start and by each `/health/ready`.
     pub migrations_pending: IntGauge,
     database_up: IntGauge,
-    /// Requests answered with 429, by the limit that they exceeded.
+    /// Requests answered with 429, by limit.
     pub rate_limited: IntCounterVec,
-    /// Times that Redis did not count, the tries to reach it again included.
+    /// Failed calls of Redis, including attempts to reconnect.
     pub rate_limit_backend_errors: IntCounter,
-    /// Questions to the auth server by question and outcome.
+    /// Requests to the auth server by question and outcome.
     pub auth_server_requests: IntCounterVec,
     /// Access tokens issued for a refresh token.
     pub token_refreshes: IntCounter,
-    /// Refreshes that were refused, by reason.
+    /// Refused refreshes by reason.
     pub token_refresh_errors: IntCounterVec,
-    /// What the jobs count.
+    /// Metrics of the background jobs.
     pub jobs: JobMetrics,
     pool: IntGaugeVec,
 }
@@ -89,7 +88,7 @@ const LATENCY_BUCKETS: [f64; 14] = [
 ];
 
 impl Metrics {
-    /// A fresh registry with everything in it; `store` brings its own histogram.
+    /// Registers all metrics; `store` has its own histogram.
     pub fn new(store: &Store) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             requests: IntCounterVec::new(
@@ -104,7 +103,7 @@ impl Metrics {
                 .buckets(LATENCY_BUCKETS.to_vec()),
                 &["method", "route"],
             )?,
-            in_flight: IntGauge::new("http_requests_in_flight", "Requests being answered.")?,
+            in_flight: IntGauge::new("http_requests_in_flight", "Requests in progress.")?,
             connections: IntGauge::new("http_connections", "Open client connections.")?,
             authentications: IntCounterVec::new(
                 Opts::new("auth_attempts_total", "Attempts to authenticate."),
@@ -113,7 +112,7 @@ impl Metrics {
             auth_validation: HistogramVec::new(
                 HistogramOpts::new(
                     "auth_validation_seconds",
-                    "Time that looking at credentials took.",
+                    "Time that checking credentials took.",
                 )
                 .buckets(vec![
                     0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0,
@@ -126,20 +125,20 @@ impl Metrics {
             )?,
             database_up: IntGauge::new(
                 "todoctl_database_up",
-                "1 when the newest query was answered, 0 when it was not.",
+                "1 if the latest query was answered, 0 if not.",
             )?,
             rate_limited: IntCounterVec::new(
-                Opts::new("rate_limited_total", "Requests beyond a limit."),
+                Opts::new("rate_limited_total", "Requests that exceeded a rate limit."),
                 &["limit"],
             )?,
             rate_limit_backend_errors: IntCounter::new(
                 "rate_limit_backend_errors_total",
-                "Times that Redis did not count; limits are each replica's own then.",
+                "Failed calls of Redis; meanwhile each replica counts by itself.",
             )?,
             auth_server_requests: IntCounterVec::new(
                 Opts::new(
                     "auth_server_requests_total",
-                    "Questions to the auth server, also those not put because it failed.",
+                    "Requests to the auth server, including those not sent because it failed.",
                 ),
                 &["question", "outcome"],
             )?,
@@ -150,7 +149,7 @@ impl Metrics {
             token_refresh_errors: IntCounterVec::new(
                 Opts::new(
                     "token_refresh_errors_total",
-                    "Refused refreshes; a revoked token has no row any more, so it counts as invalid.",
+                    "Refused refreshes; a revoked token has no row and counts as invalid.",
                 ),
                 &["reason"],
             )?,
@@ -165,7 +164,7 @@ impl Metrics {
             registry: Registry::new(),
         };
         metrics.register(store)?;
-        // Dashboards want the zeros too.
+        // Dashboards need the zeros too.
         for reason in ["missing", "invalid", "expired", "revoked"] {
             metrics.token_refresh_errors.with_label_values(&[reason]);
         }
@@ -206,9 +205,9 @@ impl Metrics {
         ))
     }
 
-    /// The registry's text form, with the pools as they are at this moment.
+    /// The metrics in Prometheus's text format, with the current state of the pools.
     pub fn render(&self, store: &Store) -> Result<String, prometheus::Error> {
-        // Before the first query there is no bad news: the start proved the database.
+        // Before the first query: the daemon connected when it started.
         let answered = store.last_answer().unwrap_or(true);
         self.database_up.set(i64::from(answered));
         for (name, pool) in store.pools() {

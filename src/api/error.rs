@@ -13,12 +13,13 @@ use http::{HeaderValue, StatusCode};
 use crate::domain::{ProviderKeyError, Timestamp};
 use crate::services::auth_server::AuthServerError;
 use crate::services::key_provider::ProbeError;
-use crate::store::{StoreError, UndecipherableError};
+use crate::store::StoreError;
 
 use super::allowance::Allowance;
 use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
 use super::head::decode;
 use super::input::{BodyError, ValidationErrors};
+use super::key_cipher::UndecipherableError;
 use super::reply::Reply;
 
 /// An error of any type, kept for the log.

@@ -27,6 +27,7 @@ mod head;
 mod health;
 mod idempotency;
 mod input;
+mod key_cipher;
 mod limits;
 mod metrics;
 mod notifications;

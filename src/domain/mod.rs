@@ -14,7 +14,7 @@ mod user_id;
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use notification::{Notification, NotificationId, NotificationKind};
 pub use priority::{ParsePriorityError, Priority};
-pub use provider_key::{ProviderKey, ProviderKeyError};
+pub use provider_key::{EncryptedKey, ProviderKey, ProviderKeyError};
 pub use task::{NewTask, Patch, Task, TaskChanges, TaskId};
 pub use text::{Description, TextError, Title};
 pub use timestamp::{ParseTimestampError, Timestamp, TimestampRangeError};

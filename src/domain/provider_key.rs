@@ -78,6 +78,24 @@ impl fmt::Debug for ProviderKey {
     }
 }
 
+/// A provider's key as the database stores it: a Fernet token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncryptedKey(String);
+
+impl EncryptedKey {
+    /// Takes any text; decrypting it checks it.
+    #[must_use]
+    pub fn new(token: String) -> Self {
+        Self(token)
+    }
+
+    /// The token.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,7 @@
-//! What runs beside requests: reminders and the mail outbox.
+//! Background jobs: reminders and the mail outbox.
 //!
-//! [`Jobs`] runs them for as long as the daemon does; `todoctl jobs run` runs them once.
-//! No job counts on being the only one: replicas run the same.
+//! [`Jobs`] runs them while the daemon runs; `todoctl jobs run` runs them once. Several
+//! replicas may run the same jobs at the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,43 +10,20 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
+use crate::domain::Timestamp;
 use crate::services::mail::Mailer;
 use crate::store::{Store, StoreError};
 use crate::telemetry::JobMetrics;
 
 pub mod outbox;
 pub mod reminders;
+mod stop;
 
 use outbox::Outbox;
+pub use stop::Stop;
 
-/// How long the reminder job rests between two runs.
+/// The pause between two runs of the reminder job.
 const INTERVAL: Duration = Duration::from_mins(15);
-
-/// Tells jobs to end after what they are at.
-#[derive(Debug, Clone)]
-pub struct Stop(watch::Receiver<bool>);
-
-impl Stop {
-    /// One that is never set, for a run of its own.
-    #[must_use]
-    pub fn never() -> Self {
-        Self(watch::channel(false).1)
-    }
-
-    /// Whether it is time to end.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
-        *self.0.borrow()
-    }
-
-    /// Ready when it is time to end.
-    async fn set(&mut self) {
-        // The other side went away without a word: there is nobody to stop for, ever.
-        if self.0.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
 
 /// The running jobs of a daemon.
 #[derive(Debug)]
@@ -56,25 +33,24 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Starts them; without a mailer, reminders alone.
+    /// Starts reminders, and the outbox if there is a mailer.
     #[must_use]
     pub fn start(store: Store, clock: Clock, mailer: Option<Mailer>, metrics: JobMetrics) -> Self {
-        let (stop, stopping) = watch::channel(false);
-        let stopping = Stop(stopping);
+        let (stop, stopping) = Stop::channel();
         let wake = Arc::new(Notify::new());
         let mails = mailer.is_some();
         let mut tasks = Vec::new();
         if let Some(mailer) = mailer {
             let outbox = Outbox::new(store.clone(), clock.clone(), mailer, metrics.clone());
-            let courier = send_mails(outbox, clock.clone(), wake.clone(), stopping.clone());
-            tasks.push(tokio::spawn(courier));
+            let sender = send_mails(outbox, clock.clone(), wake.clone(), stopping.clone());
+            tasks.push(tokio::spawn(sender));
         }
         let reminders = remind(store, clock, mails, metrics, wake, stopping);
         tasks.push(tokio::spawn(reminders));
         Self { stop, tasks }
     }
 
-    /// What [`Jobs::stop`] tells them, for whoever knows earlier.
+    /// Sends the signal of [`Jobs::stop`] without waiting.
     pub fn stopper(&self) -> impl FnOnce() + use<> {
         let stop = self.stop.clone();
         move || {
@@ -82,17 +58,17 @@ impl Jobs {
         }
     }
 
-    /// Tells the jobs to end, and waits for what they are at, `limit` at most.
+    /// Tells the jobs to end, and waits up to `limit` for their batches in progress.
     pub async fn stop(self, limit: Duration) {
         self.stop.send_replace(true);
         let ended = futures_util::future::join_all(self.tasks);
         if tokio::time::timeout(limit, ended).await.is_err() {
-            tracing::warn!("a job did not end in time; what it had not committed is done again");
+            tracing::warn!("a job did not end in time; its uncommitted work will be done again");
         }
     }
 }
 
-/// The reminder job: at start, then every [`INTERVAL`].
+/// Runs reminders at start, then every [`INTERVAL`].
 async fn remind(
     store: Store,
     clock: Clock,
@@ -111,7 +87,7 @@ async fn remind(
                 "reminders"
             ),
             Err(error) => {
-                tracing::error!(%error, "reminders failed; they are tried again at the next run");
+                tracing::error!(%error, "reminders failed; the next run tries again");
             }
         }
         wake.notify_one();
@@ -122,7 +98,7 @@ async fn remind(
     }
 }
 
-/// One run of the reminder job, and the clearing away that goes with it.
+/// Runs reminders once and deletes expired rows.
 pub async fn run_reminders(
     store: &Store,
     clock: &Clock,
@@ -135,7 +111,7 @@ pub async fn run_reminders(
     Ok(done)
 }
 
-/// Forgets rows of todoctl's own tables whose time is over.
+/// Deletes expired rows of todoctl's own tables.
 async fn prune(store: &Store, clock: &Clock) -> Result<(), StoreError> {
     outbox::prune(store, clock.now()).await?;
     store.prune_attempts().await?;
@@ -143,14 +119,14 @@ async fn prune(store: &Store, clock: &Clock) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The outbox: after each reminder run, and when a try that was put off is due.
+/// Sends mails after each reminder run, and when a postponed mail is due.
 async fn send_mails(outbox: Outbox, clock: Clock, wake: Arc<Notify>, mut stop: Stop) {
     wake.notified().await;
     loop {
         let next = match send_once(&outbox, &stop).await {
             Ok(next) => next,
             Err(error) => {
-                tracing::error!(%error, "the outbox failed; it is tried again after the next reminders");
+                tracing::error!(%error, "the outbox failed; the next attempt follows the next reminder run");
                 None
             }
         };
@@ -158,7 +134,7 @@ async fn send_mails(outbox: Outbox, clock: Clock, wake: Arc<Notify>, mut stop: S
             match next {
                 Some(at) => {
                     let micros = at.micros().saturating_sub(clock.now().micros()).max(0);
-                    // A clock that stands, or an old claim, must not make this spin.
+                    // At least a second: a stopped clock or an old claim must not make this spin.
                     let wait =
                         Duration::from_micros(micros.unsigned_abs()).max(Duration::from_secs(1));
                     tokio::time::sleep(wait).await;
@@ -174,10 +150,8 @@ async fn send_mails(outbox: Outbox, clock: Clock, wake: Arc<Notify>, mut stop: S
     }
 }
 
-async fn send_once(
-    outbox: &Outbox,
-    stop: &Stop,
-) -> Result<Option<crate::domain::Timestamp>, StoreError> {
+/// Sends what is due, and returns when the next mail is.
+async fn send_once(outbox: &Outbox, stop: &Stop) -> Result<Option<Timestamp>, StoreError> {
     outbox.deliver(stop).await?;
     outbox.next().await
 }

@@ -1,10 +1,9 @@
-//! Sends what waits in the outbox.
-//!
-//! It does not poll: it works when the reminder job calls, and when a try that was put
-//! off comes due.
+//! Sends the mails in the outbox.
 
 use std::collections::HashMap;
 use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -12,40 +11,40 @@ use crate::services::mail::{self, Mail, Mailer, SendError};
 use crate::store::{OutboxEnd, OutboxMail, Store, StoreError};
 use crate::telemetry::JobMetrics;
 
-use super::Stop;
+use super::stop::Stop;
 
-/// Mails claimed at once.
+/// Mails claimed together.
 const BATCH: i64 = 10;
 
-/// How long a claim holds: longer than its mails take if each runs into its limit.
+/// How long a claim lasts: longer than sending its mails takes if each times out.
 const CLAIM: Duration = Duration::from_secs(180);
 
-/// After so many tries a mail is given up.
+/// A mail is given up after this many attempts.
 const MAX_ATTEMPTS: i32 = 8;
 
-/// The wait after the first try; it doubles with each.
+/// The pause after the first attempt, without jitter; it doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
-/// The longest wait between two tries.
+/// The longest pause between two attempts, without jitter.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
-/// Why a mail goes nowhere.
+/// Why a mail is skipped.
 const NO_ADDRESS: &str = "the user has no address";
 
-/// How long sent mails are remembered.
+/// How long rows of sent mails are kept.
 const KEEP_SENT: Duration = Duration::from_hours(7 * 24);
 
-/// How long mails that were given up can be looked at.
+/// How long rows of mails that were given up are kept.
 const KEEP_DEAD: Duration = Duration::from_hours(30 * 24);
 
-/// What one round of sending came to.
+/// The outcome of [`Outbox::deliver`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Delivered {
     /// Mails that the provider accepted.
     pub sent: usize,
-    /// Tries that failed and will be repeated.
+    /// Failed attempts that will be repeated.
     pub postponed: usize,
-    /// Mails that go nowhere, because the user has no address.
+    /// Mails to users without an address.
     pub skipped: usize,
     /// Mails that were given up.
     pub dead: usize,
@@ -61,7 +60,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox that sends with `mailer`.
+    /// The store's outbox, sent with `mailer`.
     #[must_use]
     pub fn new(store: Store, clock: Clock, mailer: Mailer, metrics: JobMetrics) -> Self {
         Self {
@@ -72,7 +71,7 @@ impl Outbox {
         }
     }
 
-    /// Tries every mail that is due, once. After `stop` the mail under way is the last.
+    /// Tries every due mail once. After `stop`, the mail in progress is the last.
     pub async fn deliver(&self, stop: &Stop) -> Result<Delivered, StoreError> {
         let mut done = Delivered::default();
         while !stop.is_set() {
@@ -85,7 +84,7 @@ impl Outbox {
             for mail in &mails {
                 let almost_over = self.clock.now().saturating_add(2 * mail::TIMEOUT) > until;
                 if stop.is_set() || almost_over {
-                    // Nothing was tried: whoever comes next may have it at once.
+                    // Not sent: another process may claim it at once.
                     let end = OutboxEnd::Later(self.clock.now(), "not tried yet".to_owned());
                     self.store.end_mail(mail, &end).await?;
                     continue;
@@ -93,8 +92,8 @@ impl Outbox {
                 let end = match &addresses {
                     Ok(known) => self.send(mail, known).await,
                     Err(error) => {
-                        tracing::warn!(%error, "the users' addresses could not be read");
-                        self.later(mail, "the address could not be read".to_owned(), None)
+                        tracing::warn!(%error, "cannot read the users' addresses");
+                        self.later(mail, "cannot read the address".to_owned(), None)
                     }
                 };
                 self.count(mail, &end, &mut done);
@@ -104,7 +103,7 @@ impl Outbox {
         Ok(done)
     }
 
-    /// When the next try is due, if any mail waits. Also brings the gauges up to date.
+    /// When the next attempt is due, if a mail waits. Also updates the gauges.
     pub async fn next(&self) -> Result<Option<Timestamp>, StoreError> {
         let status = self.store.outbox_status().await?;
         self.metrics.set_outbox(status.pending, status.dead);
@@ -136,13 +135,12 @@ impl Outbox {
         }
     }
 
-    /// The next try of a mail, unless this was the last.
+    /// Postpones a mail, unless this was its last attempt.
     fn later(&self, mail: &OutboxMail, reason: String, wait: Option<Duration>) -> OutboxEnd {
         if mail.attempt >= MAX_ATTEMPTS {
             return OutboxEnd::Dead(reason);
         }
-        let wait = backoff(mail.attempt, getrandom::u32().unwrap_or(u32::MAX))
-            .max(wait.unwrap_or_default().min(LONGEST_WAIT));
+        let wait = pause_after(mail.attempt).max(wait.unwrap_or_default().min(LONGEST_WAIT));
         OutboxEnd::Later(self.clock.now().saturating_add(wait), reason)
     }
 
@@ -151,22 +149,22 @@ impl Outbox {
         let outcome = match end {
             OutboxEnd::Sent => {
                 done.sent += 1;
-                tracing::debug!(mail = id, attempt, "a mail was accepted");
+                tracing::debug!(mail = id, attempt, "the provider accepted a mail");
                 "sent"
             }
             OutboxEnd::Skipped(reason) => {
                 done.skipped += 1;
-                tracing::debug!(mail = id, reason, "a mail goes nowhere");
+                tracing::debug!(mail = id, reason, "skipped a mail");
                 "skipped"
             }
             OutboxEnd::Later(at, reason) => {
                 done.postponed += 1;
-                tracing::warn!(mail = id, attempt, reason, next = %at, "a mail was not accepted");
+                tracing::warn!(mail = id, attempt, reason, next = %at, "cannot send a mail; it is retried later");
                 "failed"
             }
             OutboxEnd::Dead(reason) => {
                 done.dead += 1;
-                tracing::error!(mail = id, attempt, reason, "a mail is given up");
+                tracing::error!(mail = id, attempt, reason, "gave up a mail");
                 "dead"
             }
         };
@@ -174,15 +172,12 @@ impl Outbox {
     }
 }
 
-/// Gives up what is too old to be sent, and forgets what ended long ago. Also without a
-/// mailer: the key may have been taken away.
+/// Gives up mails that are too old, and deletes old rows. Also runs without a mailer, because
+/// mails stay behind when its key is removed.
 pub async fn prune(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     let expired = store.expire_mails().await?;
     if expired > 0 {
-        tracing::error!(
-            mails = expired,
-            "mails were not sent in time and are given up"
-        );
+        tracing::error!(mails = expired, "gave up mails that were not sent in time");
     }
     store
         .prune_mails(now.saturating_sub(KEEP_SENT), now.saturating_sub(KEEP_DEAD))
@@ -190,14 +185,16 @@ pub async fn prune(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The wait after a try: doubled with each, then somewhere in its upper half, so that the
-/// mails that failed together do not come back together.
-fn backoff(attempt: i32, random: u32) -> Duration {
-    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0);
-    let whole = FIRST_WAIT
-        .saturating_mul(2_u32.saturating_pow(doublings))
-        .min(LONGEST_WAIT);
-    whole / 2 + (whole / 2).mul_f64(f64::from(random) / f64::from(u32::MAX))
+/// The pause after a failed attempt, with jitter, so that mails that failed together are not
+/// retried together.
+fn pause_after(attempt: i32) -> Duration {
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(FIRST_WAIT)
+        .with_max_delay(LONGEST_WAIT)
+        .without_max_times()
+        .with_jitter();
+    let earlier = usize::try_from(attempt.saturating_sub(1)).unwrap_or(0);
+    pauses.build().nth(earlier).unwrap_or(LONGEST_WAIT)
 }
 
 #[cfg(test)]
@@ -205,25 +202,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_to_an_hour_and_differ() {
-        let seconds = |attempt, random| backoff(attempt, random).as_secs();
-        assert_eq!((seconds(1, 0), seconds(1, u32::MAX)), (15, 30));
-        assert_eq!((seconds(4, 0), seconds(4, u32::MAX)), (120, 240));
-        assert_eq!((seconds(100, 0), seconds(100, u32::MAX)), (1800, 3600));
+    fn pauses_grow_to_an_hour() {
+        for (attempt, shortest) in [(1, 30), (4, 240), (100, 3600)] {
+            let pause = pause_after(attempt).as_secs();
+            assert!(
+                (shortest..=2 * shortest).contains(&pause),
+                "{attempt}: {pause}"
+            );
+        }
     }
 
-    /// All tries of a mail are made while the provider still knows its idempotency key.
+    /// All attempts are made while the provider still knows the mail's idempotency key.
     #[test]
-    fn the_last_try_comes_within_a_day() {
-        let waits: Duration = (1..MAX_ATTEMPTS)
-            .map(|attempt| backoff(attempt, u32::MAX))
-            .sum();
-        assert!(waits < Duration::from_hours(23), "{waits:?}");
+    fn the_last_attempt_comes_within_a_day() {
+        let pauses: Duration = (1..MAX_ATTEMPTS).map(pause_after).sum();
+        assert!(pauses < Duration::from_hours(23), "{pauses:?}");
     }
 
-    /// A claim outlasts the mails that it is for, if each of them runs into its limit.
+    /// A claim lasts longer than its mails take if each times out.
     #[test]
-    fn claims_last() {
+    fn claims_last_long_enough() {
         let mails = u32::try_from(BATCH).unwrap();
         assert!(CLAIM > (mails + 2) * mail::TIMEOUT);
     }

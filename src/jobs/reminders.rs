@@ -1,8 +1,8 @@
 //! The reminder job; contract 9.2.
 //!
-//! Pages of due tasks are read without locks; each is then worked off in a transaction of
-//! its own, whose statements do not grow with it. One that fails is halved until the
-//! row that makes it fail is alone; that one is logged and left out.
+//! Reads pages of due tasks without locks, then creates each page's notifications in one
+//! transaction. A page that fails is halved until the row that makes it fail is alone; that
+//! task is logged and skipped.
 
 use std::time::Duration;
 
@@ -10,40 +10,39 @@ use crate::domain::{NotificationKind, TaskId, Timestamp};
 use crate::store::{DueTask, MailTerms, Reminded, ReminderWindow, Store, StoreError};
 use crate::telemetry::JobMetrics;
 
-use super::Stop;
+use super::stop::Stop;
 
-/// Tasks in one transaction. A change to one of them waits until it has ended, so it is
-/// small enough for nobody to notice.
+/// Tasks in one transaction. Changes to them wait for it, so it is small.
 const BATCH: usize = 200;
 
-/// What is due within this time is due soon.
+/// A task that is due within this time is due soon.
 const SOON: Duration = Duration::from_hours(24);
 
-/// A reminder that comes later than this is of no use. It is also as long as the mail
-/// provider tells tries of one mail from another.
+/// A mail is given up after this time. For as long, the provider recognises another attempt to
+/// send the same mail.
 const MAIL_LIFETIME: Duration = Duration::from_hours(24);
 
-/// What others held at the moment is looked at again, so often in all.
+/// The most passes: rows that other sessions had locked are tried again.
 const PASSES: usize = 3;
 
-/// What one run came to.
+/// The outcome of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct ReminderRun {
     /// Notifications that a task is due soon.
     pub due_soon: usize,
     /// Notifications that a task is overdue.
     pub overdue: usize,
-    /// Mails that wait to be sent.
+    /// Mails put into the outbox.
     pub mails: usize,
-    /// Tasks that the database refused to have notified; the log names them.
+    /// Tasks for which the database refused a notification; the log names them.
     pub skipped: usize,
 }
 
-/// Makes every notification that is called for now. With `mails`, users whose address is
-/// known get one too.
+/// Creates all notifications that are due now, and with `mails` a mail for each user whose
+/// address is known.
 ///
-/// Any number of processes may run it at once. After `stop` the batch under way is the last.
-/// Fails where the database is out of reach; what was made by then stays.
+/// Several processes may run it at the same time. After `stop`, the batch in progress is the
+/// last. An unreachable database is an error; committed batches stay.
 pub async fn run(
     store: &Store,
     now: Timestamp,
@@ -54,7 +53,7 @@ pub async fn run(
     let window = ReminderWindow {
         now,
         soon: now.saturating_add(SOON),
-        // The day of an instant within the range is within it.
+        // Cannot fail: the start of a valid instant's day is valid.
         today: Timestamp::start_of_day(now.to_datetime().date_naive()).unwrap_or(now),
     };
     let terms = (mails && knows_addresses(store).await?).then(|| MailTerms {
@@ -78,21 +77,21 @@ pub async fn run(
     Ok(job.done)
 }
 
-/// Whether users' addresses can be had. That they cannot is no reason not to remind.
+/// Whether users' addresses can be read. If not, there are reminders without mails.
 async fn knows_addresses(store: &Store) -> Result<bool, StoreError> {
     match store.has_accounts().await {
         Err(error) if !error.is_unavailable() => {
-            tracing::warn!(%error, "there are no mails: the auth server's accounts cannot be looked at");
+            tracing::warn!(%error, "cannot read the auth server's accounts; no mails are sent");
             Ok(false)
         }
         known => known,
     }
 }
 
-/// What no other run has, on any machine that shares the mail account.
+/// Unique among all machines that share the mail account.
 fn unique_prefix() -> String {
     let mut bytes = [0; 16];
-    // Without randomness the process's number has to do.
+    // Without random numbers, the process id must do.
     if getrandom::fill(&mut bytes).is_err() {
         bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
     }
@@ -109,7 +108,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Passes until one has nothing to do: rows that somebody held are free by then.
+    /// Repeats passes until one finds nothing to do, because locked rows are skipped.
     async fn all(&mut self, kind: NotificationKind) -> Result<(), StoreError> {
         let mut skipped = Vec::new();
         for _ in 0..PASSES {
@@ -122,7 +121,7 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Everything once, in the order of the due dates; how many tasks were tried.
+    /// Tries all due tasks once, by due date, and returns their number.
     async fn pass(
         &mut self,
         kind: NotificationKind,
@@ -151,7 +150,7 @@ impl Job<'_> {
         Ok(tried)
     }
 
-    /// One batch, in halves of halves where it fails.
+    /// Creates a batch's notifications. A batch that fails is halved and retried.
     async fn batch(
         &mut self,
         kind: NotificationKind,
@@ -166,17 +165,17 @@ impl Job<'_> {
             let terms = self.terms.as_ref();
             match self.store.remind(kind, &self.window, &part, terms).await {
                 Ok(made) => self.count(kind, made),
-                // Smaller batches would fare no better.
+                // Smaller batches would fail too.
                 Err(error) if error.is_unavailable() || error.wants_migration() => {
                     return Err(error);
                 }
                 Err(error) if part.len() == 1 => {
                     let task = part[0];
-                    tracing::error!(task, %error, "a task cannot be notified of and is left out");
+                    tracing::error!(task, %error, "cannot create a notification; skipping the task");
                     skipped.push(task);
                 }
                 Err(error) => {
-                    tracing::warn!(tasks = part.len(), %error, "a batch failed and is halved");
+                    tracing::warn!(tasks = part.len(), %error, "a batch failed; retrying it in halves");
                     let second = part.split_off(part.len() / 2);
                     parts.push(second);
                     parts.push(part);

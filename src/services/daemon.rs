@@ -1,4 +1,4 @@
-//! The daemon, seen from outside: what a probe asks it.
+//! The client of a running daemon.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -9,62 +9,71 @@ use url::Url;
 
 use crate::config::HttpConfig;
 
-use super::innermost;
+use super::http_client::{ClientError, HttpClient, HttpError};
 
 mod status;
 
 pub use status::{DaemonStatus, MailStatus, PoolStatus};
 
-/// More than any answer of these routes has.
+/// Larger than any answer of these routes.
 const MAX_BODY: usize = 64 * 1024;
 
 /// Longer than any word in these answers.
 const MAX_WORD: usize = 100;
 
-/// What the daemon answered.
+/// The answer of a health route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthAnswer {
     /// The HTTP status.
     pub status: u16,
-    /// What it says about its database, if it says anything.
+    /// The answer's word about the database, such as `connected`.
     pub database: Option<String>,
 }
 
 impl HealthAnswer {
-    /// Only 200 is healthy; what the body says does not matter.
+    /// Whether the status is 200; the body does not matter.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.status == StatusCode::OK.as_u16()
     }
 }
 
-/// Why there is no answer.
+/// Why the daemon gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The address is not one that can be asked.
+    /// Not a URL of the daemon.
     #[error("{0} is not an http or https URL, such as http://127.0.0.1:8000")]
     Url(String),
-    /// Nothing came in time.
+    /// No answer within the limit.
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
-    /// No connection, or none that holds.
+    /// No connection, a lost one, or an unexpected answer.
     #[error("{0}")]
     Unreachable(String),
-    /// The client itself could not be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(String),
+    /// The client could not be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
 }
 
-/// The address at which a daemon with this configuration is reached from its own machine.
+impl From<HttpError> for DaemonError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::TimedOut(limit) => Self::TimedOut(limit),
+            error => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+/// The URL of a daemon with this configuration, for clients on the same machine.
 #[must_use]
 pub fn local_address(http: &HttpConfig) -> String {
     local_address_of(SocketAddr::new(http.host, http.port))
 }
 
-/// The same for any address that is listened on.
+/// The URL of a listener at this address, for clients on the same machine.
 #[must_use]
 pub fn local_address_of(at: SocketAddr) -> String {
-    // Listening on "all addresses" is not an address that can be called.
+    // A client cannot connect to "all addresses".
     let host = match at.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
@@ -73,12 +82,12 @@ pub fn local_address_of(at: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(host, at.port()))
 }
 
-/// The health route below `base`; an address of a health route is kept as it is.
+/// The URL of `/health` below `base`; the URL of a health route stays as it is.
 pub fn health_url(base: &str) -> Result<Url, DaemonError> {
     let mut url = Url::parse(base)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https"))
-        // Not repeated: what cannot be parsed may hold a password at any place.
+        // Not repeated, because an invalid URL may contain a password anywhere.
         .ok_or_else(|| DaemonError::Url("the address".to_owned()))?;
     url.set_fragment(None);
     let path = url.path().trim_end_matches('/').to_owned();
@@ -93,12 +102,13 @@ pub fn health_url(base: &str) -> Result<Url, DaemonError> {
     Ok(url)
 }
 
-/// Asks the daemon at `base` for its status, within `limit` for everything.
+/// Asks the daemon at `base` for its status, within `limit`.
 pub async fn status(base: &str, limit: Duration) -> Result<DaemonStatus, DaemonError> {
     let url = Url::parse(&format!("{}/status", base.trim_end_matches('/')))
         .map_err(|_| DaemonError::Url("the address".to_owned()))?;
-    let (status, body) = get(&url, limit, MAX_BODY).await?;
-    if status != StatusCode::OK.as_u16() {
+    let (status, body) = get(url, limit).await?;
+    if status != StatusCode::OK {
+        let status = status.as_u16();
         return Err(DaemonError::Unreachable(format!(
             "GET /status answers {status}"
         )));
@@ -113,41 +123,23 @@ pub async fn status(base: &str, limit: Duration) -> Result<DaemonStatus, DaemonE
     Ok(status)
 }
 
-/// Asks `url` once, within `limit` for everything.
+/// Asks the health route at `url`, within `limit`.
 pub async fn health(url: &Url, limit: Duration) -> Result<HealthAnswer, DaemonError> {
-    let (status, body) = get(url, limit, MAX_BODY).await?;
+    let (status, body) = get(url.clone(), limit).await?;
     Ok(HealthAnswer {
-        status,
+        status: status.as_u16(),
         database: database_word(&body),
     })
 }
 
-/// The status, and the body unless it is longer than `max`.
-async fn get(url: &Url, limit: Duration, max: usize) -> Result<(u16, Vec<u8>), DaemonError> {
-    let client = super::http_client()
-        .map_err(|error| DaemonError::Client(error.to_string()))?
-        .timeout(limit)
-        .build()
-        .map_err(|error| DaemonError::Client(innermost(&error)))?;
-    let named = |error: reqwest::Error| {
-        if error.is_timeout() {
-            DaemonError::TimedOut(limit)
-        } else {
-            DaemonError::Unreachable(innermost(&error.without_url()))
-        }
-    };
-    let mut response = client.get(url.clone()).send().await.map_err(named)?;
-    let status = response.status().as_u16();
-    let mut body = Vec::new();
-    // The status is the answer: a body that breaks off or never ends takes nothing from it.
-    while let Ok(Some(piece)) = response.chunk().await {
-        body.extend_from_slice(&piece);
-        if body.len() > max {
-            body.clear();
-            break;
-        }
-    }
-    Ok((status, body))
+/// The answer's status and body. A body that is too long or breaks off is empty: the status
+/// alone is an answer.
+async fn get(url: Url, limit: Duration) -> Result<(StatusCode, Vec<u8>), DaemonError> {
+    let client = HttpClient::new(limit)?;
+    let response = client.send(client.get(url)).await?;
+    let status = response.status();
+    let body = client.body(response, MAX_BODY).await;
+    Ok((status, body.unwrap_or_default()))
 }
 
 fn database_word(body: &[u8]) -> Option<String> {
@@ -159,8 +151,8 @@ fn database_word(body: &[u8]) -> Option<String> {
     Some(printable(&body.database))
 }
 
-/// The text without control characters, shortened: it goes to a terminal, and may come from any
-/// program that listens there.
+/// The text without control characters, shortened: any program may listen at that address, and
+/// the text is printed to a terminal.
 fn printable(text: &str) -> String {
     let plain = text.chars().filter(|c| !c.is_control());
     plain.take(MAX_WORD).collect()
@@ -173,7 +165,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(5);
 
-    /// Answers one request with `response`, after which it hangs up.
+    /// Answers one request with `response` and closes the connection.
     async fn server(response: &'static str) -> Url {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The AI provider (Gemini), asked whether it accepts a key.
+//! Checks keys with the AI provider (Gemini).
 
 use std::time::Duration;
 
@@ -9,67 +9,70 @@ use url::Url;
 use crate::config::GEMINI_API;
 use crate::domain::ProviderKey;
 
-use super::ClientError;
+use super::http_client::{self, ClientError, HttpClient, HttpError};
 
-/// For everything: finding the host, connecting, the answer's head.
+/// The time limit for one check.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Where the key goes. Never into the URL, which proxies and errors repeat.
+/// The header with the key. The URL would be logged by proxies and repeated by errors.
 const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
-/// What lists the models: the cheapest call that needs a key.
+/// Lists the models: the cheapest call that needs a key.
 const MODELS: &str = "/v1beta/models";
 
-/// Why a key was not accepted. None of the texts holds it.
+/// Why a key was not accepted. Never contains the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
-    /// The provider does not know the key, or does not let it do anything.
+    /// The key is unknown or has no permissions.
     #[error("The provider rejected the API key")]
     Rejected,
-    /// The key may be good, and has been used too much.
+    /// The key may be valid; its quota is used up.
     #[error("The API key's quota at the provider is used up; try again later")]
     Quota,
-    /// No answer in time.
+    /// No answer within the limit.
     #[error("The provider did not answer in time; try again later")]
     TimedOut,
-    /// No connection, or one that broke.
+    /// No connection, or a lost one.
     #[error("The provider could not be reached; try again later")]
     Network,
-    /// An answer that says nothing about the key.
+    /// A status that does not tell whether the key is valid.
     #[error("The provider could not check the API key (it answered {0}); try again later")]
     Unexpected(StatusCode),
 }
 
-/// Asks the provider; cheap to clone.
+/// The provider's client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct KeyProvider {
-    client: reqwest::Client,
+    client: HttpClient,
     models: Url,
 }
 
 impl KeyProvider {
-    /// Of the provider at `base`, or at its own address.
+    /// For the provider at `base`, or at its own address.
     pub fn new(base: Option<&Url>) -> Result<Self, ClientError> {
-        let mut models = match base {
+        let base = match base {
             Some(base) => base.clone(),
             None => Url::parse(GEMINI_API)?,
         };
-        let path = format!("{}{MODELS}", models.path().trim_end_matches('/'));
-        models.set_path(&path);
-        let client = super::http_client()?.timeout(LIMIT).build()?;
-        Ok(Self { client, models })
+        Ok(Self {
+            client: HttpClient::new(LIMIT)?,
+            models: http_client::join(&base, MODELS),
+        })
     }
 
-    /// Asks once whether the provider accepts `key`.
+    /// Asks the provider once whether it accepts `key`.
     pub async fn probe(&self, key: &ProviderKey) -> Result<(), ProbeError> {
-        // A key has no other than visible characters.
+        // A key has visible characters only.
         let mut value = HeaderValue::from_str(key.expose()).map_err(|_| ProbeError::Rejected)?;
         value.set_sensitive(true);
         let request = self.client.get(self.models.clone());
-        let answer = request.header(X_GOOG_API_KEY, value).send().await;
+        let answer = self
+            .client
+            .send(request.header(X_GOOG_API_KEY, value))
+            .await;
         let status = match answer {
             Ok(answer) => answer.status(),
-            Err(error) if error.is_timeout() => return Err(ProbeError::TimedOut),
+            Err(HttpError::TimedOut(_)) => return Err(ProbeError::TimedOut),
             Err(_) => return Err(ProbeError::Network),
         };
         match status {
@@ -88,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_it_asks() {
+    fn the_endpoint_can_be_configured() {
         for (base, expected) in [
             (
                 None,

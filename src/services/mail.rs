@@ -1,4 +1,4 @@
-//! Mail, by Resend's HTTP API.
+//! Sends mail with Resend's HTTP API.
 
 use std::time::Duration;
 
@@ -10,89 +10,83 @@ use url::Url;
 
 use crate::config::{RESEND_API, Secret, ServicesConfig};
 
-/// The sender that Resend lends to accounts without a domain of their own.
+use super::http_client::{self, ClientError, HttpClient};
+
+/// The sender for accounts without a domain.
 const DEFAULT_FROM: &str = "Todo <onboarding@resend.dev>";
 
-/// How long one mail may take.
+/// The time limit for sending one mail.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// More than an error of Resend's ever is.
+/// Larger than any error of Resend.
 const MAX_BODY: usize = 16 * 1024;
 
 /// Sends mails. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Mailer {
-    client: reqwest::Client,
+    client: HttpClient,
     url: Url,
     key: Secret,
     from: String,
 }
 
-/// One mail.
+/// A mail to send.
 #[derive(Debug, Clone, Copy)]
 pub struct Mail<'a> {
-    /// The address that it goes to.
+    /// The recipient's address.
     pub to: &'a str,
     /// Control characters become spaces.
     pub subject: &'a str,
     /// Plain text.
     pub text: &'a str,
-    /// The same for every try, so that it arrives once (Resend remembers it for 24 h).
+    /// The same for every attempt, so that the mail arrives once (Resend keeps it for 24 h).
     pub idempotency_key: &'a str,
 }
 
-/// Why there is no mailer.
+/// The mailer could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("mail cannot be set up: {0}")]
-pub struct MailerError(String);
+#[error("cannot set up mail: {0}")]
+pub struct MailerError(#[from] ClientError);
 
-/// Why a mail was not accepted. Never holds the address or the key.
+/// Why a mail was not accepted. Never contains the address or the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Another try is pointless.
+    /// A retry cannot succeed.
     #[error("refused: {0}")]
     Refused(String),
-    /// Another try may succeed.
+    /// A retry may succeed.
     #[error("not accepted: {reason}")]
     Later {
-        /// What came instead of an answer, or the answer.
+        /// The network error, or the answer's status and error name.
         reason: String,
-        /// How long the provider asks to wait, if it does.
+        /// The answer's `Retry-After`.
         wait: Option<Duration>,
     },
 }
 
 impl Mailer {
-    /// A mailer, or `None` where no key is configured.
+    /// `None` if no key is configured.
     pub fn new(config: &ServicesConfig) -> Result<Option<Self>, MailerError> {
         let Some(key) = &config.resend_api_key else {
             return Ok(None);
         };
-        let failed = |error: &dyn std::fmt::Display| MailerError(error.to_string());
-        let client = super::http_client()
-            .map_err(|error| failed(&error))?
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| failed(&error.without_url()))?;
-        let mut url = match &config.resend_api_url {
+        let base = match &config.resend_api_url {
             Some(url) => url.clone(),
-            None => Url::parse(RESEND_API).map_err(|error| failed(&error))?,
+            None => Url::parse(RESEND_API).map_err(ClientError::from)?,
         };
-        let path = format!("{}/emails", url.path().trim_end_matches('/'));
-        url.set_path(&path);
         let from = config.email_from.as_deref().unwrap_or(DEFAULT_FROM);
         Ok(Some(Self {
-            client,
-            url,
+            client: HttpClient::new(TIMEOUT)?,
+            url: http_client::join(&base, "/emails"),
             key: key.clone(),
             from: from.to_owned(),
         }))
     }
 
-    /// Hands a mail over; `Ok` when the provider has accepted it.
+    /// Hands a mail over; `Ok` once the provider has accepted it.
     pub async fn send(&self, mail: &Mail<'_>) -> Result<(), SendError> {
         let subject = mail.subject.replace(char::is_control, " ");
-        let answer = self
+        let request = self
             .client
             .post(self.url.clone())
             .bearer_auth(self.key.expose())
@@ -102,21 +96,12 @@ impl Mailer {
                 "to": [mail.to],
                 "subject": subject,
                 "text": mail.text,
-            }))
-            .send()
-            .await;
-        let response = match answer {
+            }));
+        let response = match self.client.send(request).await {
             Ok(response) => response,
             Err(error) => {
-                let what = if error.is_timeout() {
-                    "no answer in time"
-                } else if error.is_connect() {
-                    "no connection"
-                } else {
-                    "no answer"
-                };
                 return Err(SendError::Later {
-                    reason: what.to_owned(),
+                    reason: error.to_string(),
                     wait: None,
                 });
             }
@@ -131,7 +116,8 @@ impl Mailer {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse().ok())
             .map(Duration::from_secs);
-        let reason = match error_name(response).await {
+        let body = self.client.body(response, MAX_BODY).await;
+        let reason = match error_name(&body.unwrap_or_default()) {
             Some(name) => format!("{} {name}", status.as_u16()),
             None => status.as_u16().to_string(),
         };
@@ -143,9 +129,9 @@ impl Mailer {
     }
 }
 
-/// A fault of the mail, the sender or the key; any other status may change by itself.
+/// Whether the mail, the sender or the key is at fault, so that a retry cannot succeed.
 ///
-/// 409 says that another try of the same mail is under way.
+/// 409 means that another attempt to send the same mail is in progress.
 fn is_final(status: StatusCode) -> bool {
     status.is_client_error()
         && !matches!(
@@ -154,20 +140,13 @@ fn is_final(status: StatusCode) -> bool {
         )
 }
 
-/// The name that Resend gives to an error. Its message may hold the address, so it is left.
-async fn error_name(mut response: reqwest::Response) -> Option<String> {
+/// The name of Resend's error. Its message is ignored, because it may contain the address.
+fn error_name(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Body {
         name: String,
     }
-    let mut body = Vec::new();
-    while let Ok(Some(piece)) = response.chunk().await {
-        body.extend_from_slice(&piece);
-        if body.len() > MAX_BODY {
-            return None;
-        }
-    }
-    let body: Body = serde_json::from_slice(&body).ok()?;
+    let body: Body = serde_json::from_slice(body).ok()?;
     let is_name = |text: &str| {
         (1..=60).contains(&text.len())
             && text
@@ -182,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_final() {
+    fn final_statuses() {
         for status in [400, 401, 403, 404, 410, 422] {
             assert!(is_final(StatusCode::from_u16(status).unwrap()), "{status}");
         }
@@ -192,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_endpoint() {
+    fn the_endpoint_can_be_configured() {
         let config = |url: Option<&str>| ServicesConfig {
             resend_api_key: Some(Secret::new("re_canary")),
             resend_api_url: url.map(|url| url.parse().unwrap()),

@@ -1,6 +1,4 @@
-//! Whether a service can be reached, without asking it for anything.
-//!
-//! No credentials are sent: a service that wants some is there.
+//! Whether a service is reachable. No credentials are sent: a refusal is an answer too.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,62 +13,61 @@ use url::Url;
 
 use crate::config::Secret;
 
-use super::innermost;
+use super::http_client::{HttpClient, HttpError};
+use super::tls;
 
-/// Redis, "Protocol specification": a command as a line of its own.
+/// Redis, "Protocol specification": an inline command.
 const PING: &[u8] = b"PING\r\n";
 
-/// Redis listens here when its URL has no port.
+/// The default of a URL without a port.
 const REDIS_PORT: u16 = 6379;
 
-/// Why a service cannot be reached. Never holds a part of its URL but the host.
+/// Why a service is not reachable. Never contains its URL.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
-    /// Nothing came in time.
+    /// No answer within the limit.
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
-    /// No connection, or none that holds.
+    /// No connection, or a lost one.
     #[error("{0}")]
     Unreachable(String),
-    /// Something else answers there.
+    /// The answer is not that of the expected service.
     #[error("what answers there is not {0}")]
     SomethingElse(&'static str),
 }
 
-/// Asks for `url` once and returns the HTTP status, whatever it is.
-pub async fn http(url: &Url, limit: Duration) -> Result<u16, ReachError> {
-    let named = |error: reqwest::Error| {
-        if error.is_timeout() {
-            ReachError::TimedOut(limit)
-        } else {
-            ReachError::Unreachable(innermost(&error.without_url()))
+impl From<HttpError> for ReachError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::TimedOut(limit) => Self::TimedOut(limit),
+            error => Self::Unreachable(error.to_string()),
         }
-    };
-    let client = super::http_client()
-        .map_err(|error| ReachError::Unreachable(error.to_string()))?
-        .timeout(limit)
-        .build()
-        .map_err(named)?;
-    let mut bare = url.clone();
-    // Both refuse only URLs without a host, and such a one cannot be asked anyway.
-    let _ = bare.set_username("");
-    let _ = bare.set_password(None);
-    let answer = client.get(bare).send().await.map_err(named)?;
-    Ok(answer.status().as_u16())
+    }
 }
 
-/// What Redis says to a client that has not logged in.
+/// The HTTP status that a GET of `url` returns, whatever it is.
+pub async fn http(url: &Url, limit: Duration) -> Result<u16, ReachError> {
+    let client =
+        HttpClient::new(limit).map_err(|error| ReachError::Unreachable(error.to_string()))?;
+    let mut bare = url.clone();
+    // Both fail only for URLs without a host, which the request then refuses.
+    let _ = bare.set_username("");
+    let _ = bare.set_password(None);
+    Ok(client.send(client.get(bare)).await?.status().as_u16())
+}
+
+/// How Redis answers a client that has not logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisAnswer {
-    /// It serves anybody.
+    /// It accepts commands.
     Open,
-    /// It wants a password first.
+    /// It requires a password.
     WantsPassword,
 }
 
 /// Sends one PING to the Redis at `url`.
 pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachError> {
-    let unusable = || ReachError::Unreachable("REDIS_URL cannot be taken apart".to_owned());
+    let unusable = || ReachError::Unreachable("REDIS_URL is not a valid URL".to_owned());
     let url = Url::parse(url.expose()).map_err(|_| unusable())?;
     let host = url.host_str().ok_or_else(unusable)?.to_owned();
     let port = url.port().unwrap_or(REDIS_PORT);
@@ -87,7 +84,7 @@ pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachEr
         }
         let name = ServerName::try_from(plain.to_owned()).map_err(|_| unusable())?;
         let tls =
-            super::tls_client().map_err(|error| ReachError::Unreachable(error.to_string()))?;
+            tls::client_config().map_err(|error| ReachError::Unreachable(error.to_string()))?;
         let stream = TlsConnector::from(Arc::new(tls))
             .connect(name, stream)
             .await
@@ -107,7 +104,7 @@ async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<RedisAn
     match &answer[..length] {
         text if text.starts_with(b"+PONG") => Ok(RedisAnswer::Open),
         text if text.starts_with(b"-NOAUTH") => Ok(RedisAnswer::WantsPassword),
-        // Loading, or protected: it is Redis all the same.
+        // Redis, while it loads its data.
         text if text.starts_with(b"-LOADING") => Ok(RedisAnswer::Open),
         _ => Err(ReachError::SomethingElse("Redis")),
     }
@@ -117,7 +114,7 @@ async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<RedisAn
 mod tests {
     use super::*;
 
-    /// Says `answer` to whoever comes, after having read something.
+    /// Sends `answer` to every client, after reading something.
     async fn peer(answer: &'static [u8]) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
@@ -133,7 +130,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(5);
 
     #[tokio::test]
-    async fn what_redis_says() {
+    async fn answers_of_redis() {
         for (answer, expected) in [
             (&b"+PONG\r\n"[..], RedisAnswer::Open),
             (

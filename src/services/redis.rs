@@ -1,7 +1,7 @@
-//! Redis, where replicas count requests together.
+//! Shared rate-limit counters in Redis.
 //!
-//! While it does not answer, nobody waits for it: callers are told at once to
-//! count by themselves, and a task in the background tries until it is back.
+//! While Redis is down, callers are told so at once and count by themselves; a background task
+//! reconnects.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -13,23 +13,23 @@ use redis::{Client, RedisError, Script};
 
 use crate::config::Secret;
 
-/// A request waits this long for Redis at most.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a request waits for Redis.
+const TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The task in the background waits longer: nobody waits for it.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the background task waits for a connection or an answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Between two tries to reach it again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The pause between two attempts to reconnect.
+const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Our keys begin with this: Redis may be shared.
+/// The prefix of all keys: other services may use the same Redis.
 const PREFIX: &str = "todoctl:limit:";
 
-/// What the tries to reach Redis again count, so that they find out whether it can be written.
+/// The key that the reconnecting task counts, to see whether Redis accepts writes.
 const PROBE: &str = "probe";
 
-/// Counts one more and returns the count and the milliseconds that are left of
-/// its window. One script, so that a key cannot be left without an end.
+/// Increments a counter and returns it with the milliseconds left of its window. A script is
+/// atomic, so that no key stays without an expiry.
 const COUNT: &str = "
     local count = redis.call('INCR', KEYS[1])
     local left = redis.call('PTTL', KEYS[1])
@@ -39,18 +39,18 @@ const COUNT: &str = "
     end
     return {count, left}";
 
-/// What Redis counted.
+/// A counter's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
-    /// How often in this window, this time included.
+    /// The count in this window, this call included.
     pub count: u64,
-    /// When the window ends, from now.
+    /// The time until the window ends.
     pub left: Duration,
 }
 
-/// `REDIS_URL` cannot be used.
+/// `REDIS_URL` is not valid.
 #[derive(Debug, thiserror::Error)]
-#[error("REDIS_URL cannot be used: {0}")]
+#[error("REDIS_URL is not valid: {0}")]
 pub struct RedisUrlError(#[source] RedisError);
 
 /// Why Redis did not count.
@@ -62,7 +62,7 @@ enum Failure {
     Refused(#[from] RedisError),
 }
 
-/// Counts in fixed windows, each from its first count on. Cheap to clone.
+/// Counts in fixed windows that start with their first count. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisCounter(Arc<Shared>);
 
@@ -75,9 +75,7 @@ struct Shared {
 }
 
 impl RedisCounter {
-    /// Counts with the Redis at `url`, which need not answer yet.
-    ///
-    /// `errors` counts its failures. Must be called within a runtime.
+    /// Does not connect yet. `errors` counts failures. Must be called within a runtime.
     pub fn new(url: &Secret, errors: IntCounter) -> Result<Self, RedisUrlError> {
         let client = Client::open(url.expose()).map_err(RedisUrlError)?;
         let connection = ConnectionManager::new_lazy_with_config(client.clone(), connecting())
@@ -91,21 +89,21 @@ impl RedisCounter {
         })))
     }
 
-    /// Counts `key` once more, in a window of `length`; `None` while Redis does not answer.
+    /// Increments `key` in a window of `length`; `None` while Redis is down.
     pub async fn count(&self, key: &str, length: Duration) -> Option<Count> {
         if !self.0.up.load(Ordering::Relaxed) {
             return None;
         }
         let connection = self.0.connection.read();
         let connection = connection.unwrap_or_else(PoisonError::into_inner).clone();
-        match self.0.count(connection, key, length, PATIENCE).await {
+        match self.0.count(connection, key, length, TIMEOUT).await {
             Ok(count) => Some(count),
             Err(failure) => {
                 self.0.errors.inc();
-                // One line an outage, not one a request.
+                // One log line for each outage, not for each request.
                 if self.0.up.swap(false, Ordering::Relaxed) {
-                    tracing::warn!(error = %failure, "Redis does not answer: limits are each replica's own");
-                    tokio::spawn(find_again(Arc::downgrade(&self.0)));
+                    tracing::warn!(error = %failure, "Redis is down; each replica counts rate limits by itself");
+                    tokio::spawn(reconnect_until_up(Arc::downgrade(&self.0)));
                 }
                 None
             }
@@ -119,26 +117,26 @@ impl Shared {
         mut connection: ConnectionManager,
         key: &str,
         length: Duration,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Count, Failure> {
         let mut call = self.script.key(format!("{PREFIX}{key}"));
         call.arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-        let answer = tokio::time::timeout(patience, call.invoke_async(&mut connection)).await;
-        let (count, left): (u64, u64) = answer.map_err(|_| Failure::TimedOut(patience))??;
+        let answer = tokio::time::timeout(timeout, call.invoke_async(&mut connection)).await;
+        let (count, left): (u64, u64) = answer.map_err(|_| Failure::TimedOut(timeout))??;
         Ok(Count {
             count,
             left: Duration::from_millis(left),
         })
     }
 
-    /// Counts on a new connection, and keeps that one if it is good. The old one
-    /// may lead to a machine that is gone, which TCP takes a quarter of an hour to find out.
+    /// Opens a new connection and keeps it if it works. TCP may need 15 minutes to notice that
+    /// the old one leads to a machine that is gone.
     async fn reconnect(&self) -> Result<(), Failure> {
         let connecting = ConnectionManager::new_with_config(self.client.clone(), connecting());
-        let connection = tokio::time::timeout(CONNECT_PATIENCE, connecting)
+        let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
-            .map_err(|_| Failure::TimedOut(CONNECT_PATIENCE))??;
-        self.count(connection.clone(), PROBE, PAUSE, CONNECT_PATIENCE)
+            .map_err(|_| Failure::TimedOut(CONNECT_TIMEOUT))??;
+        self.count(connection.clone(), PROBE, RECONNECT_PAUSE, CONNECT_TIMEOUT)
             .await?;
         *self
             .connection
@@ -150,23 +148,23 @@ impl Shared {
 
 fn connecting() -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_PATIENCE))
-        .set_response_timeout(Some(CONNECT_PATIENCE))
-        // The task in the background tries again by itself.
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(CONNECT_TIMEOUT))
+        // The background task retries.
         .set_number_of_retries(0)
 }
 
-/// Tries until Redis counts again, for as long as somebody wants to know.
-async fn find_again(shared: Weak<Shared>) {
+/// Reconnects until Redis counts again, or the counter is dropped.
+async fn reconnect_until_up(shared: Weak<Shared>) {
     loop {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
         match shared.reconnect().await {
             Ok(()) => {
                 shared.up.store(true, Ordering::Relaxed);
-                tracing::info!("Redis answers again: limits are shared");
+                tracing::info!("Redis is back; replicas share rate limits again");
                 return;
             }
             Err(_) => shared.errors.inc(),
@@ -176,7 +174,7 @@ async fn find_again(shared: Weak<Shared>) {
 
 impl std::fmt::Debug for RedisCounter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The connection knows the password.
+        // The connection contains the password.
         f.debug_struct("RedisCounter")
             .field("up", &self.0.up)
             .finish_non_exhaustive()
@@ -187,7 +185,7 @@ impl std::fmt::Debug for RedisCounter {
 mod tests {
     use super::*;
 
-    /// TLS finds its one provider, and what does not speak it is an outage like any other.
+    /// TLS finds its provider, and a server without TLS counts as down.
     #[tokio::test]
     async fn tls_is_spoken() {
         use tokio::io::AsyncReadExt as _;
@@ -202,14 +200,14 @@ mod tests {
         });
         let errors = IntCounter::new("errors", "errors").unwrap();
         let counter = RedisCounter::new(&Secret::new(url), errors.clone()).unwrap();
-        assert_eq!(counter.count("key", PAUSE).await, None);
+        assert_eq!(counter.count("key", RECONNECT_PAUSE).await, None);
         assert_eq!(errors.get(), 1);
         // A handshake record of TLS (RFC 8446, section 5.1).
         assert_eq!(hello.await.unwrap(), [22, 3, 1]);
-        // While it is looked for, nobody waits for it.
+        // While Redis is down, callers do not wait for it.
         let started = std::time::Instant::now();
-        assert_eq!(counter.count("key", PAUSE).await, None);
-        assert!(started.elapsed() < PATIENCE);
+        assert_eq!(counter.count("key", RECONNECT_PAUSE).await, None);
+        assert!(started.elapsed() < TIMEOUT);
     }
 
     #[tokio::test]

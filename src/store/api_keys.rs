@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::domain::{ProviderKey, Timestamp, UserId};
+use crate::domain::{EncryptedKey, ProviderKey, Timestamp, UserId};
 
 use super::arg::args;
 use super::database::Store;
 use super::error::StoreError;
-use super::key_cipher::EncryptedKey;
 use super::row::{Columns, EngineRow, FromRow};
 use super::sql::Sql;
 
@@ -74,7 +73,7 @@ impl FromRow for StoredKey {
 
     fn from_row<R: EngineRow>(columns: &mut Columns<'_, R>) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            encrypted: EncryptedKey(columns.get("encrypted_key")?),
+            encrypted: EncryptedKey::new(columns.get("encrypted_key")?),
             validation_status: columns.get("validation_status")?,
             last_validated_at: columns.get("last_validated_at")?,
             created_at: columns.get("created_at")?,
@@ -93,7 +92,7 @@ impl Store {
 
     /// Stores a key that the provider has just accepted, in place of an older one.
     pub async fn save_api_key(&self, user: &UserId, key: &EncryptedKey) -> Result<(), StoreError> {
-        let args = args![user, ProviderKey::PROVIDER, key.0.as_str(), self.now()];
+        let args = args![user, ProviderKey::PROVIDER, key.as_str(), self.now()];
         self.write(&SAVE, &args).await.map(drop)
     }
 

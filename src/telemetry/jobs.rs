@@ -1,54 +1,56 @@
-//! What the jobs count.
+//! Metrics of the background jobs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-/// Counts of the reminder job and of the mail outbox. The jobs keep them; a scrape asks
-/// nothing of the database.
+/// Metrics of the reminder job and of the mail outbox. A scrape does not query the database.
 #[derive(Clone)]
 pub struct JobMetrics {
-    /// Notifications made, by type.
+    /// Created notifications by type.
     pub notifications: IntCounterVec,
-    /// Tasks that a run had to leave out.
+    /// Tasks that a run skipped.
     pub skipped_tasks: IntCounter,
-    /// When a run last ended well, in seconds since 1970.
+    /// When a run last succeeded, in seconds since 1970.
     pub last_reminder_run: IntGauge,
-    /// Tries to send a mail, by outcome.
+    /// Attempts to send a mail, by outcome.
     pub mails: IntCounterVec,
-    /// Mails that wait and mails that were given up, when the outbox was last looked at.
+    /// Mails by state, when the outbox was last read.
     pub outbox: IntGaugeVec,
     outbox_was_read: Arc<AtomicBool>,
 }
 
 impl JobMetrics {
-    /// Fresh counts, registered nowhere.
+    /// New metrics, not registered.
     pub fn new() -> Result<Self, prometheus::Error> {
         Ok(Self {
             notifications: IntCounterVec::new(
                 Opts::new(
                     "reminder_notifications_total",
-                    "Notifications made, by type.",
+                    "Created notifications by type.",
                 ),
                 &["type"],
             )?,
             skipped_tasks: IntCounter::new(
                 "reminder_skipped_tasks_total",
-                "Tasks that a reminder run left out because the database refused them.",
+                "Tasks that a reminder run skipped because the database refused them.",
             )?,
             last_reminder_run: IntGauge::new(
                 "reminder_last_success_timestamp_seconds",
-                "When a reminder run last ended well.",
+                "When a reminder run last succeeded.",
             )?,
             mails: IntCounterVec::new(
-                Opts::new("mail_attempts_total", "Tries to send a mail, by outcome."),
+                Opts::new(
+                    "mail_attempts_total",
+                    "Attempts to send a mail, by outcome.",
+                ),
                 &["outcome"],
             )?,
             outbox: IntGaugeVec::new(
                 Opts::new(
                     "mail_outbox_rows",
-                    "Mails that wait (pending) or were given up (dead).",
+                    "Mails in the outbox: waiting (pending) or given up (dead).",
                 ),
                 &["state"],
             )?,
@@ -71,7 +73,7 @@ impl JobMetrics {
             .then(|| (rows("pending"), rows("dead")))
     }
 
-    /// Adds all of them to what `/metrics` shows.
+    /// Registers all of them.
     pub(super) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         registry.register(Box::new(self.notifications.clone()))?;
         registry.register(Box::new(self.skipped_tasks.clone()))?;

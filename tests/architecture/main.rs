@@ -15,30 +15,6 @@ use std::path::Path;
 use graph::{Graph, circles};
 use modules::Crate;
 
-/// TEMPORARY: circles that are still to be cut, each as the modules that take part in it. A circle
-/// is tolerated if all its modules are in one entry; an entry that tolerates nothing fails the test.
-const CIRCLES_TO_CUT: &[&[&str]] = &[
-    &["cli", "cli::completions", "cli::man", "cli::usage"],
-    &["diagnostics::config", "diagnostics::config::secrets"],
-    &[
-        "diagnostics::database",
-        "diagnostics::database::file",
-        "diagnostics::database::network",
-        "diagnostics::database::pooler",
-        "diagnostics::database::server",
-    ],
-    &["jobs", "jobs::outbox", "jobs::reminders"],
-    &[
-        "services::auth_server",
-        "services::auth_server::breaker",
-        "services::auth_server::client",
-        "services::auth_server::keys",
-        "services::auth_server::sessions",
-    ],
-    &["store::error", "store::messages", "store::messages::table"],
-    &["store::probe", "store::server"],
-];
-
 /// What each module at the top may import, as in docs/architecture.md.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
@@ -83,28 +59,15 @@ fn source() -> Crate {
 #[test]
 fn no_module_imports_itself_through_others() {
     let imports = source().imports().between_siblings();
-    let found = circles(&imports);
-    let tolerates = |entry: &&&[&str], circle: &BTreeSet<String>| {
-        circle.iter().all(|module| entry.contains(&module.as_str()))
-    };
-    let new: Vec<String> = found
+    let found: Vec<String> = circles(&imports)
         .iter()
-        .filter(|circle| !CIRCLES_TO_CUT.iter().any(|entry| tolerates(&entry, circle)))
         .map(|circle| describe(&imports, circle))
         .collect();
     assert!(
-        new.is_empty(),
+        found.is_empty(),
         "{} import circles:\n\n{}",
-        new.len(),
-        new.join("\n")
-    );
-    let stale: Vec<_> = CIRCLES_TO_CUT
-        .iter()
-        .filter(|entry| !found.iter().any(|circle| tolerates(entry, circle)))
-        .collect();
-    assert!(
-        stale.is_empty(),
-        "delete these entries of CIRCLES_TO_CUT, their circles are gone: {stale:#?}"
+        found.len(),
+        found.join("\n")
     );
 }
 

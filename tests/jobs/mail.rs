@@ -236,7 +236,8 @@ async fn out_of_reach(#[values(Sqlite, Postgres)] engine: Engine) {
         .unwrap();
     assert_eq!(done.postponed, 1);
     assert_eq!(world.text(STATE).await, "pending");
-    assert_eq!(world.text(REASON).await, "no connection");
+    let reason = world.text(REASON).await;
+    assert!(reason.contains("refused"), "{reason}");
 }
 
 /// Two processes send one mail once: the claim of the first holds while it sends.

@@ -91,11 +91,11 @@ fn an_outage_of_redis_is_one_line() {
     redis.kill();
     (0..10).for_each(|_| ask());
     redis.run();
-    daemon.line("Redis answers again");
+    daemon.line("Redis is back");
     ask();
     daemon.signal("-TERM");
     let (status, said) = daemon.end();
     assert_eq!(status.code(), Some(0));
-    assert_eq!(said.matches("Redis does not answer").count(), 1, "{said}");
+    assert_eq!(said.matches("Redis is down").count(), 1, "{said}");
     assert!(!said.contains("canary"), "{said}");
 }

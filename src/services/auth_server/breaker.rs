@@ -1,4 +1,4 @@
-//! Leaves a server alone that fails again and again, so that nobody waits for it.
+//! A circuit breaker: callers do not wait for a server that keeps failing.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
-use super::has_passed;
+use super::age::has_passed;
 
-/// Failures in a row after which the server is left alone.
+/// Consecutive failures that open the breaker.
 const FAILURES: u32 = 5;
 
-/// How long it is left alone before one question tries it again.
-const REST: Duration = Duration::from_secs(5);
+/// How long the breaker stays open before it lets one request pass.
+const OPEN_TIME: Duration = Duration::from_secs(5);
 
-/// Closed: everything passes. Open: nothing does. After [`REST`] one question passes,
-/// and its outcome closes the breaker or keeps it open.
+/// Closed: every request passes. Open: none does. After [`OPEN_TIME`] one request passes, whose
+/// outcome closes the breaker or keeps it open.
 ///
-/// It goes by the injected clock, as everything does that may expire.
+/// It uses the injected clock, which published crates do not.
 pub(super) struct Breaker {
     clock: Clock,
     state: Mutex<State>,
@@ -30,8 +30,8 @@ struct State {
     probing: bool,
 }
 
-/// Leave to ask once. Dropped without an outcome it tells nothing about the server.
-pub(super) struct Leave<'a> {
+/// Permission for one request. Dropping it without an outcome does not count.
+pub(super) struct Attempt<'a> {
     breaker: &'a Breaker,
     probe: bool,
 }
@@ -44,40 +44,39 @@ impl Breaker {
         }
     }
 
-    /// Whether a question may be put now.
-    pub fn leave(&self) -> Option<Leave<'_>> {
+    /// Permission for a request, if one may be sent now.
+    pub fn attempt(&self) -> Option<Attempt<'_>> {
         let mut state = self.state();
         let probe = state.opened_at.is_some();
         if probe {
-            if self.rests(&state) {
+            if self.is_open_in(&state) {
                 return None;
             }
             state.probing = true;
         }
-        Some(Leave {
+        Some(Attempt {
             breaker: self,
             probe,
         })
     }
 
-    /// Whether there is no point in waiting for one's turn.
     pub fn is_open(&self) -> bool {
-        self.rests(&self.state())
+        self.is_open_in(&self.state())
     }
 
-    fn rests(&self, state: &State) -> bool {
+    fn is_open_in(&self, state: &State) -> bool {
         state
             .opened_at
-            .is_some_and(|at| state.probing || !has_passed(at, REST, self.clock.now()))
+            .is_some_and(|at| state.probing || !has_passed(at, OPEN_TIME, self.clock.now()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is a single assignment or complete before anything can panic.
+        // No panic leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Leave<'_> {
+impl Attempt<'_> {
     /// The server answered.
     pub fn succeeded(self) {
         let mut state = self.breaker.state();
@@ -87,7 +86,7 @@ impl Leave<'_> {
         }
     }
 
-    /// It did not.
+    /// The server failed.
     pub fn failed(self) {
         let mut state = self.breaker.state();
         state.failures = state.failures.saturating_add(1);
@@ -95,8 +94,8 @@ impl Leave<'_> {
             if state.opened_at.is_none() {
                 tracing::warn!(
                     failures = state.failures,
-                    "the auth server fails and is left alone for {} s at a time",
-                    REST.as_secs()
+                    "the auth server keeps failing; asking it again every {} s",
+                    OPEN_TIME.as_secs()
                 );
             }
             state.opened_at = Some(self.breaker.clock.now());
@@ -104,7 +103,7 @@ impl Leave<'_> {
     }
 }
 
-impl Drop for Leave<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         if self.probe {
             self.breaker.state().probing = false;
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     fn fail(breaker: &Breaker) {
-        breaker.leave().unwrap().failed();
+        breaker.attempt().unwrap().failed();
     }
 
     #[test]
@@ -128,25 +127,25 @@ mod tests {
         for _ in 1..FAILURES {
             fail(&breaker);
         }
-        // A success in between starts the count anew.
-        breaker.leave().unwrap().succeeded();
+        // A success resets the count.
+        breaker.attempt().unwrap().succeeded();
         for _ in 0..FAILURES {
             assert!(!breaker.is_open());
             fail(&breaker);
         }
-        assert!(breaker.is_open() && breaker.leave().is_none());
+        assert!(breaker.is_open() && breaker.attempt().is_none());
 
-        clock.set(start.saturating_add(REST));
-        let probe = breaker.leave().unwrap();
-        // One probe at a time; one that is given up makes room for the next.
-        assert!(breaker.is_open() && breaker.leave().is_none());
+        clock.set(start.saturating_add(OPEN_TIME));
+        let probe = breaker.attempt().unwrap();
+        // One request at a time; dropping it lets the next one pass.
+        assert!(breaker.is_open() && breaker.attempt().is_none());
         drop(probe);
         fail(&breaker);
-        assert!(breaker.leave().is_none());
+        assert!(breaker.attempt().is_none());
 
-        clock.set(start.saturating_add(REST * 2));
-        breaker.leave().unwrap().succeeded();
-        assert!(breaker.leave().is_some_and(|leave| !leave.probe));
+        clock.set(start.saturating_add(OPEN_TIME * 2));
+        breaker.attempt().unwrap().succeeded();
+        assert!(breaker.attempt().is_some_and(|attempt| !attempt.probe));
     }
 
     #[test]
@@ -158,6 +157,6 @@ mod tests {
             fail(&breaker);
         }
         clock.set(Timestamp::from_micros(0).unwrap());
-        assert!(breaker.leave().is_some());
+        assert!(breaker.attempt().is_some());
     }
 }

@@ -6,23 +6,24 @@ use std::time::Duration;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
+use super::age::has_passed;
 use super::client::Client;
-use super::{AuthServerError, Claims, has_passed, signature_only};
+use super::error::AuthServerError;
 
 const PATH: &str = "/api/auth/jwks";
 
-/// An unknown key id is a reason to ask again, at most this often.
+/// The time between two requests because of unknown key ids.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// As long as no keys are known at all, they are asked for this often.
+/// The time between two requests while no key is known.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Keys older than this are asked for again, so that a withdrawn one does not stay good.
+/// Older keys are fetched again, so that a withdrawn one does not stay valid.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 const MAX_BODY: usize = 256 * 1024;
@@ -33,7 +34,21 @@ const MAX_KEYS: usize = 32;
 /// RFC 7518, section 3.3: 2048 bits or more.
 const MIN_RSA_BYTES: usize = 256;
 
-/// One key, for one algorithm.
+/// The claims of a JWT whose signature is valid.
+pub type Claims = Map<String, Value>;
+
+/// Rules for [`jsonwebtoken::decode`] that check the signature, with this algorithm only.
+/// The caller checks the claims against the injected clock.
+#[must_use]
+pub fn signature_only(algorithm: Algorithm) -> Validation {
+    let mut rules = Validation::new(algorithm);
+    rules.validate_exp = false;
+    rules.validate_aud = false;
+    rules.required_spec_claims.clear();
+    rules
+}
+
+/// A key for one algorithm.
 pub(super) struct TrustedKey {
     id: Option<String>,
     algorithm: Algorithm,
@@ -42,7 +57,7 @@ pub(super) struct TrustedKey {
 }
 
 impl TrustedKey {
-    /// The claims of `token` if this key signed it with this key's algorithm.
+    /// The claims of `token` if this key signed it with its algorithm.
     pub fn claims(&self, token: &[u8]) -> Option<Claims> {
         jsonwebtoken::decode(token, &self.key, &self.rules)
             .ok()
@@ -56,17 +71,17 @@ pub(super) struct Keys {
     client: Client,
     clock: Clock,
     known: RwLock<Known>,
-    /// Held while asking, so that one question serves all who wait.
+    /// Held during a request, so that one request serves all waiting callers.
     asking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// The newest set that was understood; a failed question does not take it away.
+    /// The newest valid set; a failed request does not remove it.
     keys: Option<KeySet>,
-    /// When it came.
+    /// When `keys` was fetched.
     fetched_at: Option<Timestamp>,
-    /// When the newest question was put, and why it failed, if it did.
+    /// When the last request was sent, and its error.
     asked: Option<(Timestamp, Option<AuthServerError>)>,
 }
 
@@ -106,8 +121,8 @@ impl Keys {
 
     /// The keys that may have signed a token with this algorithm and key id.
     ///
-    /// Known ones come at once. Otherwise the server is asked, if it was not lately;
-    /// an error means that the newest question failed, so that nobody can tell.
+    /// Known keys are returned at once. Otherwise the server is asked, unless it was asked
+    /// recently; an error means that the last request failed.
     pub async fn matching(
         this: &Arc<Self>,
         algorithm: Algorithm,
@@ -138,7 +153,7 @@ impl Keys {
         })
     }
 
-    /// Asks for the keys, unless that was done lately or while waiting for the lock.
+    /// Fetches the keys, unless another caller just did.
     async fn refresh(&self) {
         let _asking = self.asking.lock().await;
         let now = self.clock.now();
@@ -150,14 +165,14 @@ impl Keys {
         known.asked = Some((now, answer.as_ref().err().cloned()));
         match answer {
             Ok(keys) => {
-                tracing::debug!(keys = keys.len(), "read the auth server's keys");
+                tracing::debug!(keys = keys.len(), "fetched the auth server's keys");
                 known.keys = Some(keys);
                 known.fetched_at = Some(now);
             }
             Err(error) => tracing::warn!(
                 %error,
                 kept = known.keys.as_ref().map_or(0, |keys| keys.len()),
-                "the auth server's keys could not be read"
+                "cannot fetch the auth server's keys"
             ),
         }
     }
@@ -179,17 +194,17 @@ fn read(body: &[u8]) -> Result<KeySet, AuthServerError> {
     struct Set {
         keys: Vec<Value>,
     }
-    let set: Set = serde_json::from_slice(body)
-        .map_err(|_| AuthServerError::Unreadable("it is no set of keys"))?;
-    // RFC 7517, section 5: what is not understood is left out, the rest is good.
+    let set: Set =
+        serde_json::from_slice(body).map_err(|_| AuthServerError::Unreadable("not a key set"))?;
+    // RFC 7517, section 5: keys of unknown kinds are ignored.
     let keys = set.keys.into_iter().filter_map(trusted);
     Ok(keys.take(MAX_KEYS).map(Arc::new).collect())
 }
 
 /// A key that verifies signatures with one of the algorithms, or `None`.
 ///
-/// The algorithm follows from the key's type and never from a token, so that no token
-/// can have a public key taken for a shared secret.
+/// The algorithm follows from the key's type and never from a token, so that no token can
+/// make a public key serve as a shared secret.
 fn trusted(key: Value) -> Option<TrustedKey> {
     let jwk: Jwk = serde_json::from_value(key).ok()?;
     let algorithm = match &jwk.algorithm {
@@ -221,7 +236,7 @@ fn trusted(key: Value) -> Option<TrustedKey> {
     })
 }
 
-/// Whether the key is as long as its algorithm wants it.
+/// Whether the key has the length that its algorithm requires.
 fn is_sound(algorithm: Algorithm, key: &DecodingKey) -> bool {
     match (algorithm, key.kind()) {
         (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,

@@ -1,4 +1,4 @@
-//! Asks the auth server whom an opaque token stands for, and remembers the answer a while.
+//! Asks the auth server for the user of an opaque token, and caches the answer.
 
 use std::time::{Duration, Instant};
 
@@ -11,27 +11,28 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::domain::{Timestamp, UserId};
 
+use super::age::has_passed;
 use super::breaker::Breaker;
 use super::client::Client;
-use super::{AuthServerError, has_passed};
+use super::error::AuthServerError;
 
 const PATH: &str = "/api/auth/get-session";
 
-/// What an answer is good for, at most: a session that ends sooner is forgotten sooner.
-const REMEMBER_YES: Duration = Duration::from_secs(60);
-const REMEMBER_NO: Duration = Duration::from_secs(5);
+/// How long an answer is cached; a session that ends sooner is cached until then.
+const CACHE_VALID: Duration = Duration::from_secs(60);
+const CACHE_INVALID: Duration = Duration::from_secs(5);
 
-/// Answers remembered at once, of about 200 bytes each.
-const REMEMBERED: usize = 20_000;
+/// The most cached answers, of about 200 bytes each.
+const CACHE_SIZE: usize = 20_000;
 
-/// Questions under way at once, and how long a further one waits for its turn.
-const AT_ONCE: usize = 32;
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The most requests in progress, and how long another one waits for a permit.
+const MAX_CONCURRENT: usize = 32;
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A session with everything that plugins add to it.
 const MAX_BODY: usize = 64 * 1024;
 
-/// What browsers keep of a cookie (RFC 6265, section 6.1).
+/// The largest cookie that browsers support (RFC 6265, section 6.1).
 const MAX_TOKEN: usize = 4096;
 
 /// The SHA-256 of a token; the token itself is not kept.
@@ -40,15 +41,15 @@ type Key = [u8; 32];
 pub(super) struct Sessions {
     client: Client,
     clock: Clock,
-    cache: Cache<Key, Remembered>,
-    turns: Semaphore,
+    cache: Cache<Key, Cached>,
+    permits: Semaphore,
     breaker: Breaker,
 }
 
 #[derive(Clone)]
-enum Remembered {
+enum Cached {
     Answer(Verdict),
-    /// Kept for those who waited for this very attempt; who comes later asks again.
+    /// For the callers that waited for this request; later ones ask again.
     Failure(AuthServerError, Instant),
 }
 
@@ -56,77 +57,71 @@ enum Remembered {
 struct Verdict {
     user: Option<UserId>,
     asked_at: Timestamp,
-    good_for: Duration,
+    valid_for: Duration,
 }
 
 impl Sessions {
     pub fn new(client: Client, clock: Clock) -> Self {
         Self {
             client,
-            cache: Cache::new(REMEMBERED),
-            turns: Semaphore::new(AT_ONCE),
+            cache: Cache::new(CACHE_SIZE),
+            permits: Semaphore::new(MAX_CONCURRENT),
             breaker: Breaker::new(clock.clone()),
             clock,
         }
     }
 
-    /// The user behind `token`, remembered or asked for. Callers with the same token
-    /// share one question.
+    /// The user of `token`, cached or asked for. Callers with the same token share one request.
     pub async fn user(&self, token: &str) -> Result<Option<UserId>, AuthServerError> {
-        // What no cookie can hold is nobody's session; a `;` would even start another cookie.
+        // A token that no cookie can hold is not a session's; a `;` would start another cookie.
         if !fits_cookie(token) {
             return Ok(None);
         }
         let key: Key = Sha256::digest(token).into();
         let came = Instant::now();
         let now = self.clock.now();
-        let entry = self
-            .cache
-            .entry_async(&key, |_, remembered| match remembered {
-                Remembered::Answer(verdict)
-                    if !has_passed(verdict.asked_at, verdict.good_for, now) =>
-                {
-                    EntryAction::Retain(Ok(verdict.user.clone()))
-                }
-                Remembered::Failure(error, at) if *at >= came => {
-                    EntryAction::Retain(Err(error.clone()))
-                }
-                Remembered::Answer(_) | Remembered::Failure(..) => EntryAction::ReplaceWithGuard,
-            });
+        let entry = self.cache.entry_async(&key, |_, cached| match cached {
+            Cached::Answer(verdict) if !has_passed(verdict.asked_at, verdict.valid_for, now) => {
+                EntryAction::Retain(Ok(verdict.user.clone()))
+            }
+            Cached::Failure(error, at) if *at >= came => EntryAction::Retain(Err(error.clone())),
+            Cached::Answer(_) | Cached::Failure(..) => EntryAction::ReplaceWithGuard,
+        });
         let guard = match entry.await {
             EntryResult::Retained(answer) => return answer,
             EntryResult::Vacant(guard) | EntryResult::Replaced(guard, _) => Some(guard),
-            // Nothing above removes, and there is no time limit.
+            // The closure removes nothing, and there is no time limit.
             EntryResult::Removed(..) | EntryResult::Timeout => None,
         };
         let answer = self.ask(token).await;
         if let Some(guard) = guard {
-            // It fails when the entry was evicted meanwhile, which does not matter.
+            // Fails if the entry was evicted meanwhile: then the answer is not cached.
             let _ = guard.insert(match &answer {
-                Ok(verdict) => Remembered::Answer(verdict.clone()),
-                Err(error) => Remembered::Failure(error.clone(), Instant::now()),
+                Ok(verdict) => Cached::Answer(verdict.clone()),
+                Err(error) => Cached::Failure(error.clone(), Instant::now()),
             });
         }
         answer.map(|verdict| verdict.user)
     }
 
     async fn ask(&self, token: &str) -> Result<Verdict, AuthServerError> {
-        let resting = || {
+        let circuit_open = || {
             self.client.count("session", "resting");
-            AuthServerError::Resting
+            AuthServerError::CircuitOpen
         };
         if self.breaker.is_open() {
-            return Err(resting());
+            return Err(circuit_open());
         }
-        let Ok(Ok(_turn)) = tokio::time::timeout(PATIENCE, self.turns.acquire()).await else {
+        let Ok(Ok(_permit)) = tokio::time::timeout(PERMIT_TIMEOUT, self.permits.acquire()).await
+        else {
             self.client.count("session", "busy");
             return Err(AuthServerError::Busy);
         };
-        let leave = self.breaker.leave().ok_or_else(resting)?;
+        let attempt = self.breaker.attempt().ok_or_else(circuit_open)?;
         let cookie = HeaderValue::from_str(&format!(
             "better-auth.session_token={token}; __Secure-better-auth.session_token={token}"
         ))
-        .map_err(|_| AuthServerError::Unreadable("the token fits no header"))?;
+        .map_err(|_| AuthServerError::Unreadable("the token does not fit into a header"))?;
         let asked_at = self.clock.now();
         let answer = self
             .client
@@ -135,8 +130,8 @@ impl Sessions {
             })
             .await;
         match &answer {
-            Err(error) if error.is_servers() => leave.failed(),
-            Ok(_) | Err(_) => leave.succeeded(),
+            Err(error) if error.is_server_failure() => attempt.failed(),
+            Ok(_) | Err(_) => attempt.succeeded(),
         }
         answer
     }
@@ -162,11 +157,11 @@ struct AnsweredUser {
 
 fn read(body: &[u8], asked_at: Timestamp) -> Result<Verdict, AuthServerError> {
     let answer: Option<Answer> = serde_json::from_slice(body)
-        .map_err(|_| AuthServerError::Unreadable("it is neither null nor a session"))?;
+        .map_err(|_| AuthServerError::Unreadable("neither null nor a session"))?;
     let nobody = Verdict {
         user: None,
         asked_at,
-        good_for: REMEMBER_NO,
+        valid_for: CACHE_INVALID,
     };
     let Some(Answer { session, user }) = answer else {
         return Ok(nobody);
@@ -174,21 +169,21 @@ fn read(body: &[u8], asked_at: Timestamp) -> Result<Verdict, AuthServerError> {
     let expires_at: Timestamp = session
         .expires_at
         .parse()
-        .map_err(|_| AuthServerError::Unreadable("its expiresAt is no time"))?;
+        .map_err(|_| AuthServerError::Unreadable("expiresAt is not a time"))?;
     let user =
-        UserId::new(user.id).map_err(|_| AuthServerError::Unreadable("its user's id is none"))?;
+        UserId::new(user.id).map_err(|_| AuthServerError::Unreadable("the user id is invalid"))?;
     let left = expires_at.micros().saturating_sub(asked_at.micros());
     Ok(match u64::try_from(left) {
         Ok(left) if left > 0 => Verdict {
             user: Some(user),
             asked_at,
-            good_for: Duration::from_micros(left).min(REMEMBER_YES),
+            valid_for: Duration::from_micros(left).min(CACHE_VALID),
         },
         _ => nobody,
     })
 }
 
-/// RFC 6265, section 4.1.1: what a cookie's value is made of.
+/// Whether the token can be a cookie's value (RFC 6265, section 4.1.1).
 fn fits_cookie(token: &str) -> bool {
     (1..=MAX_TOKEN).contains(&token.len())
         && token
@@ -228,16 +223,16 @@ mod tests {
         };
         let read = |text: &str| {
             read(text.as_bytes(), now)
-                .map(|verdict| (verdict.user.map(|user| user.to_string()), verdict.good_for))
+                .map(|verdict| (verdict.user.map(|user| user.to_string()), verdict.valid_for))
         };
         let alice = |seconds| Ok((Some("alice".to_owned()), Duration::from_secs(seconds)));
-        assert_eq!(read("null"), Ok((None, REMEMBER_NO)));
+        assert_eq!(read("null"), Ok((None, CACHE_INVALID)));
         let long = session(r#""2031-01-08T00:00:00.000Z""#, r#""alice""#);
         assert_eq!(read(&long), alice(60));
         let short = session(r#""2031-01-01T00:00:07.000Z""#, r#""alice""#);
         assert_eq!(read(&short), alice(7));
         let over = session(r#""2031-01-01T00:00:00.000Z""#, r#""alice""#);
-        assert_eq!(read(&over), Ok((None, REMEMBER_NO)));
+        assert_eq!(read(&over), Ok((None, CACHE_INVALID)));
         for bad in [
             "",
             "{}",

@@ -1,38 +1,32 @@
-//! Provider keys at rest: Fernet tokens, byte-compatible with those that
-//! Python's `cryptography` writes and reads (AES-128-CBC and HMAC-SHA256 in
-//! URL-safe base64).
+//! Encryption of stored provider keys: Fernet tokens, compatible with Python's `cryptography`
+//! (AES-128-CBC and HMAC-SHA256, in URL-safe base64).
 
 use fernet::Fernet;
 
 use crate::config::{RotatingSecret, Secret};
-use crate::domain::{ProviderKey, Timestamp};
+use crate::domain::{EncryptedKey, ProviderKey, Timestamp};
 
-/// The latest time that a token may bear. The crate allows a minute beyond the
-/// time that it is given, and must not overflow when it adds that.
+/// The latest time that a token may have. The crate adds a minute, which must not overflow.
 const ANY_TIME: u64 = u64::MAX - 60;
 
-/// The configured key is no Fernet key.
+/// A configured key is not a Fernet key.
 #[derive(Debug, thiserror::Error)]
 #[error("ENCRYPTION_KEY or ENCRYPTION_KEY_PREVIOUS is not a Fernet key")]
 pub struct CipherKeyError;
 
-/// No key that is configured fits the stored token.
+/// No configured key decrypts the stored token.
 #[derive(Debug, thiserror::Error)]
 #[error("a stored provider key cannot be decrypted: is ENCRYPTION_KEY the one it was stored with?")]
 pub struct UndecipherableError;
 
-/// What the database holds of a provider's key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncryptedKey(pub(super) String);
-
-/// Encrypts with the current key, decrypts with that one and those before it.
+/// Encrypts with the current key, decrypts with that one and previous ones.
 #[derive(Clone)]
 pub struct KeyCipher {
     keys: Vec<Fernet>,
 }
 
 impl KeyCipher {
-    /// Takes `ENCRYPTION_KEY` and its previous values.
+    /// With `ENCRYPTION_KEY` and its previous values.
     pub fn new(keys: &RotatingSecret) -> Result<Self, CipherKeyError> {
         let keys = keys.all().map(Secret::expose).map(Fernet::new);
         Ok(Self {
@@ -40,22 +34,22 @@ impl KeyCipher {
         })
     }
 
-    /// Encrypts under the current key; `now` is written into the token, in the clear.
+    /// Encrypts with the current key; the token contains `now` in plain text.
     #[must_use]
     pub fn encrypt(&self, key: &ProviderKey, now: Timestamp) -> EncryptedKey {
         let seconds = u64::try_from(now.unix_seconds()).unwrap_or(0);
-        // `new` took the current key, so there is a first one.
-        EncryptedKey(self.keys[0].encrypt_at_time(key.expose().as_bytes(), seconds))
+        // `new` put the current key first.
+        EncryptedKey::new(self.keys[0].encrypt_at_time(key.expose().as_bytes(), seconds))
     }
 
-    /// Decrypts under whichever key fits.
+    /// Decrypts with the key that fits.
     ///
-    /// When a token was written does not matter: Python checks that only if a
-    /// lifetime is asked for, and the writer's clock may have been wrong.
+    /// The token's time is ignored, as in Python: the clock of the machine that wrote it may
+    /// have been wrong.
     pub fn decrypt(&self, token: &EncryptedKey) -> Result<ProviderKey, UndecipherableError> {
         self.keys
             .iter()
-            .find_map(|key| key.decrypt_at_time(&token.0, None, ANY_TIME).ok())
+            .find_map(|key| key.decrypt_at_time(token.as_str(), None, ANY_TIME).ok())
             .and_then(|plain| String::from_utf8(plain).ok())
             .map(ProviderKey::stored)
             .ok_or(UndecipherableError)
@@ -86,7 +80,7 @@ mod tests {
     }
 
     fn read(cipher: &KeyCipher, token: &str) -> Option<String> {
-        let token = EncryptedKey(token.to_owned());
+        let token = EncryptedKey::new(token.to_owned());
         let key = cipher.decrypt(&token).ok()?;
         Some(key.expose().to_owned())
     }
@@ -111,8 +105,11 @@ mod tests {
         assert_eq!(read(&rotated, TOKEN).as_deref(), Some(PLAIN));
         assert_eq!(read(&rotated, OLD_TOKEN).as_deref(), Some(PLAIN));
         let new = rotated.encrypt(&ProviderKey::stored(PLAIN), at("2031-01-02T03:04:05Z"));
-        assert_eq!(read(&cipher(KEY, &[]), &new.0).as_deref(), Some(PLAIN));
-        assert_eq!(read(&cipher(OLD_KEY, &[]), &new.0), None);
+        assert_eq!(
+            read(&cipher(KEY, &[]), new.as_str()).as_deref(),
+            Some(PLAIN)
+        );
+        assert_eq!(read(&cipher(OLD_KEY, &[]), new.as_str()), None);
     }
 
     #[test]
@@ -131,7 +128,10 @@ mod tests {
         let cipher = cipher(KEY, &[]);
         let length = |bytes| {
             let key = ProviderKey::stored("k".repeat(bytes));
-            cipher.encrypt(&key, at("2031-01-02T03:04:05Z")).0.len()
+            cipher
+                .encrypt(&key, at("2031-01-02T03:04:05Z"))
+                .as_str()
+                .len()
         };
         assert!(length(ProviderKey::MAX_BYTES) <= 500);
         assert!(length(ProviderKey::MAX_BYTES + 1) > 500);

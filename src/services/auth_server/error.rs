@@ -1,0 +1,50 @@
+//! Why the auth server gave no answer.
+
+use std::time::Duration;
+
+use crate::services::http_client::HttpError;
+
+/// Why the auth server could not be asked. Never contains a token or an answer's text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthServerError {
+    /// No complete answer within the limit.
+    #[error("the auth server did not answer within {}", humantime::format_duration(*.0))]
+    TimedOut(Duration),
+    /// No connection, or a lost one.
+    #[error("the auth server is unreachable: {0}")]
+    Unreachable(String),
+    /// A status other than 200.
+    #[error("the auth server answered with status {0}")]
+    Status(u16),
+    /// An unexpected body.
+    #[error("the auth server's answer is invalid: {0}")]
+    Unreadable(&'static str),
+    /// Too many requests are in progress.
+    #[error("too many requests to the auth server are in progress")]
+    Busy,
+    /// The circuit breaker is open.
+    #[error("the auth server failed repeatedly and is not asked for a few seconds")]
+    CircuitOpen,
+}
+
+impl AuthServerError {
+    /// Whether the server failed, rather than refused the request. Only its failures open the
+    /// circuit breaker: a client that sends odd tokens must not cut off the others.
+    pub(super) fn is_server_failure(&self) -> bool {
+        match self {
+            Self::TimedOut(_) | Self::Unreachable(_) | Self::Unreadable(_) => true,
+            Self::Status(status) => !(400..500).contains(status) || matches!(status, 408 | 429),
+            Self::Busy | Self::CircuitOpen => false,
+        }
+    }
+}
+
+impl From<HttpError> for AuthServerError {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::TimedOut(limit) => Self::TimedOut(limit),
+            HttpError::Unreachable(reason) => Self::Unreachable(reason),
+            HttpError::TooLong(_) => Self::Unreadable("it is too long"),
+        }
+    }
+}
