@@ -58,7 +58,7 @@ pub(crate) fn selects(wanted: &str, id: &str) -> bool {
 struct Runner<'a> {
     context: &'a Context,
     until: Instant,
-    /// Filled when a check is first asked for, so a check that nobody needs does not run.
+    /// Filled when a check is first asked for, so a check that is not needed does not run.
     results: BTreeMap<&'static str, OnceCell<RunResult>>,
 }
 
