@@ -129,13 +129,13 @@ pg_start() {
 
     for ((try = 0; try < 5; try++)); do
         port=$(pg_free_port)
-        # The server keeps no handle of ours: whoever waits for our output would
-        # wait for its end.
+        # The server inherits no file descriptor, so that a reader of this script's output
+        # does not wait for the server to end.
         if pg_as "$PG_BIN/pg_ctl" -D "$PG_DIR/data" -l "$PG_DIR/data/server.log" -o "-p $port" -w -s start \
             </dev/null >"$PG_DIR/start.log" 2>&1; then
             PG_PORT=$port
             PG_URL="postgresql://postgres:$PG_PASSWORD@127.0.0.1:$PG_PORT/postgres"
-            # shellcheck disable=SC2034 # for whoever sources this file
+            # shellcheck disable=SC2034 # used by the scripts that source this file
             readonly PG_BIN PG_PORT PG_PASSWORD PG_URL
             return 0
         fi

@@ -66,7 +66,7 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
     let done = |group: &diagnostics::Group| progress.done(group.title);
     let report = diagnostics::run(&checks, &only, BUDGET, done).await;
     progress.end();
-    // Whoever selects checks wants to see them.
+    // Checks selected by id are always listed.
     let verbose = options.verbose || !only.is_empty();
     report::print(&report, options.format, verbose)?;
     Ok(ExitCode::from(report.exit_code(options.strict)))

@@ -86,7 +86,7 @@ impl Store {
         Ok(RefreshToken::Expired)
     }
 
-    /// Deletes the rows of these tokens, whoever owns them; unknown ones are no error.
+    /// Deletes the rows of these tokens, also those of other users; unknown ones are no error.
     pub async fn forget_refresh_tokens(
         &self,
         hashes: &[RefreshTokenHash],
