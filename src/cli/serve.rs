@@ -1,6 +1,7 @@
 //! `todoctl serve`: migrates the database, then serves the API.
 
 use std::borrow::Cow;
+use std::io::IsTerminal as _;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -90,7 +91,8 @@ async fn serve(config: &Config, cli: &Context, allow_newer: bool) -> anyhow::Res
     let server = Server::bind(config, context)?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
-    if config.environment == Environment::Development {
+    // Without a terminal stderr is a log, and this is no log line.
+    if config.environment == Environment::Development && std::io::stderr().is_terminal() {
         print_first_steps(config, cli.source(), address);
     }
     let mailer = Mailer::new(&config.services)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::parse::{list, number};
+use super::parse::{list, number, shown};
 use super::reader::Reader;
 use super::secret::RotatingSecret;
 use super::secret_name::SecretName;
@@ -116,7 +116,10 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| {
-            format!("contains {text:?}, which is not an IP address or a network such as 10.0.0.0/8")
-                .into()
+            format!(
+                "contains {}, which is not an IP address or a network such as 10.0.0.0/8",
+                shown(text)
+            )
+            .into()
         })
 }

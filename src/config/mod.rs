@@ -24,6 +24,7 @@ mod generated;
 mod http;
 mod inventory;
 mod load;
+mod misspelt;
 mod parse;
 mod reader;
 mod secret;
@@ -35,6 +36,7 @@ mod strength;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod text_file;
 mod variable;
 mod variables;
 
@@ -54,6 +56,7 @@ pub(crate) use example::env_example;
 pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
+pub(crate) use misspelt::misspelt;
 pub(crate) use secret_name::SecretName;
 pub(crate) use services::{GEMINI_API, RESEND_API};
 pub(crate) use source::{Origin, Source};

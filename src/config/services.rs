@@ -12,6 +12,8 @@ use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, decla
 pub struct ServicesConfig {
     /// `AUTH_SERVER_URL`.
     pub auth_server_url: Option<Url>,
+    /// `AUTH_ISSUER`; not set: the origin of `AUTH_SERVER_URL`.
+    pub auth_issuer: Option<String>,
     /// `REDIS_URL`; a secret, because it may contain a password.
     pub redis_url: Option<Secret>,
     /// `RESEND_API_KEY`. Not set: no mail.
@@ -42,6 +44,15 @@ declare! {
     )
     .example("https://auth.example.com")
     .optional(http_url);
+
+    static AUTH_ISSUER: Optional<String> = variable(
+        "AUTH_ISSUER",
+        Kind::Url,
+        "The iss of the auth server's JWTs, if it is not scheme, host and port of \
+         AUTH_SERVER_URL: the public address, where AUTH_SERVER_URL is an internal one.",
+    )
+    .example("https://auth.example.com")
+    .optional(issuer);
 
     static REDIS_URL: Optional<Secret> = variable(
         "REDIS_URL",
@@ -82,12 +93,19 @@ declare! {
 pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
     let services = ServicesConfig {
         auth_server_url: reader.optional(&AUTH_SERVER_URL),
+        auth_issuer: reader.optional(&AUTH_ISSUER),
         redis_url: reader.optional(&REDIS_URL),
         resend_api_key: reader.optional(&RESEND_API_KEY),
         email_from: reader.optional(&EMAIL_FROM),
         resend_api_url: Some(reader.value(&RESEND_API_URL)),
         gemini_api_url: Some(reader.value(&GEMINI_API_URL)),
     };
+    if services.auth_issuer.is_some() && !reader.is_set(&AUTH_SERVER_URL.variable) {
+        reader.warn(
+            AUTH_ISSUER.variable.name,
+            "has no effect without AUTH_SERVER_URL",
+        );
+    }
     if services.resend_api_key.is_some() && services.email_from.is_none() {
         reader.warn(
             EMAIL_FROM.variable.name,
@@ -95,6 +113,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
         );
     }
     services
+}
+
+/// RFC 7519, section 4.1.1: compared as it is written.
+fn issuer(text: &str) -> Result<String, Fault> {
+    if text.contains(|one: char| one.is_whitespace() || one.is_control()) {
+        return Err("contains white space".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn redis_url(text: &str) -> Result<Secret, Fault> {

@@ -213,11 +213,60 @@ fn a_weak_secret_in_the_env_file() {
     says(&broken, "config.secrets", "pass", "");
 }
 
+/// `cp .env.example .env`: all secrets are named at once, and one command fills them in.
+#[test]
+fn a_copied_example() {
+    let example = include_str!("../../.env.example");
+    let names = [
+        "SESSION_HASH_SECRET",
+        "SERVICE_AUTH_TOKEN",
+        "JWT_SECRET",
+        "ENCRYPTION_KEY",
+    ];
+    let weak = example.replace("JWT_SECRET=change-me", "JWT_SECRET=canary");
+    for (text, environment, remedy) in [
+        (example, "", "todoctl gen-secrets --write .env"),
+        (example, "production", "todoctl gen-secrets --write .env"),
+        (
+            &weak,
+            "production",
+            "todoctl gen-secrets --only SESSION_HASH_SECRET --only SERVICE_AUTH_TOKEN --only JWT_SECRET --only ENCRYPTION_KEY --replace --write .env",
+        ),
+    ] {
+        let broken = Broken::new()
+            .env("ENVIRONMENT", environment)
+            .env("DATABASE_URL", "sqlite://data/todo.db");
+        let file = broken.path().join(".env");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let output = broken.output(&["serve"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for name in names {
+            assert_eq!(
+                said.matches(&format!("because: {name} ")).count(),
+                1,
+                "{said}"
+            );
+        }
+        assert_eq!(said.matches("remedy: ").count(), 1, "{said}");
+        assert!(said.contains(&format!("remedy: {remedy}\n")), "{said}");
+        says(&broken, "config.secrets", "fail", remedy);
+        let typed: Vec<&str> = remedy.split(' ').skip(1).collect();
+        assert!(broken.output(&typed).status.success());
+        says(&broken, "config.secrets", "pass", "");
+    }
+}
+
 #[test]
 fn a_misspelt_variable() {
     let broken = Broken::new();
     std::fs::write(broken.path().join(".env"), "DATABSE_URL=sqlite://x.db\n").unwrap();
     says(&broken, "config.unknown", "warn", "DATABASE_URL=");
+    // Commands that do not check say so too.
+    let output = broken.output(&["migrate", "up"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("did you mean DATABASE_URL?"), "{said}");
     let swapped = Broken::new().env("PROT", "8000");
     says(&swapped, "config.unknown", "warn", "PORT=");
 }
