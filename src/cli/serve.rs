@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::IsTerminal as _;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning};
 use crate::jobs::Jobs;
+use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{ConnectError, Store};
@@ -209,7 +210,7 @@ fn log_warnings(warnings: &[Warning]) {
 
 /// Prints where the daemon is and a command that creates a task. No secret is printed.
 fn print_first_steps(config: &Config, source: &Source, address: SocketAddr) {
-    let base = reachable(address);
+    let base = local_address_of(address);
     let data = config.database.target.redacted();
     let token = match &config.database.target {
         DatabaseTarget::Sqlite(file) => {
@@ -253,17 +254,6 @@ fn configured_token(source: &Source) -> String {
             ))
         })
         .unwrap_or_else(|| "$SERVICE_AUTH_TOKEN".to_owned())
-}
-
-/// An address that a client on this machine can connect to.
-fn reachable(mut address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("http://{address}")
 }
 
 /// `path` as one word of a shell command.

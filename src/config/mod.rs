@@ -58,7 +58,7 @@ pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::misspelt;
 pub(crate) use secret_name::SecretName;
-pub(crate) use services::{GEMINI_API, RESEND_API};
+pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use source::{Origin, Source};
 pub(crate) use strength::is_placeholder;
 pub(crate) use variable::{Section, Variable};

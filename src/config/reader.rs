@@ -146,6 +146,11 @@ impl<'a> Reader<'a> {
         variable.names().any(is_set) || variable.kind.has_file() && is_set(&variable.file_name())
     }
 
+    /// Whether a variable that is not todoctl's has a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.source.get(name).is_some()
+    }
+
     /// The env file that was read.
     pub fn env_file(&self) -> Option<&'a Path> {
         self.source.file()

@@ -10,3 +10,4 @@ pub(crate) mod redis;
 mod tls;
 
 pub(crate) use http_client::ClientError;
+pub(crate) use tls::trust;
