@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{DatabaseTarget, Environment, Section, Source, VARIABLES, Variable};
+use crate::config::{
+    DatabaseTarget, Environment, Section, Source, VARIABLES, Variable, shell_word,
+};
 
 use super::check::{Check, Run};
 use super::context::Context;
@@ -76,7 +78,7 @@ fn env_file(context: &Context) -> Verdict {
             said.push(format!(
                 "{place} has mode {mode:04o}: other users of this machine may read its secrets"
             ));
-            remedies.push(format!("chmod 600 {place}"));
+            remedies.push(format!("chmod 600 {}", shell_word(path)));
         }
     }
     Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))

@@ -70,12 +70,12 @@ impl Store {
         let Some(row) = found.rows.first() else {
             return Ok(RefreshToken::Unknown);
         };
-        // Without an expiry it is no refresh token.
+        // A refresh token always has an expiry.
         let Some(expires_at) = row.get("expires_at")? else {
             return Ok(RefreshToken::Unknown);
         };
         if Timestamp::from_micros_clamped(expires_at) > self.now() {
-            // Nor is it one with a user id that nobody can have.
+            // Other programs write this table, so the user id may be invalid.
             let user = UserId::new(row.get::<String>("user_id")?);
             return Ok(user.map_or(RefreshToken::Unknown, RefreshToken::Good));
         }

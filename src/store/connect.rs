@@ -105,7 +105,8 @@ pub async fn open_sqlite(
             return Err(ConnectError::from_io(&named, &what, &missing));
         }
         options = options.read_only(true);
-        // Without a log nobody has the file open, and a reader would make one that stays.
+        // Without a write-ahead log no process has the file open. A reader would create one and
+        // leave it behind.
         if !wal_path(&target.path).exists() {
             options = options.immutable(true);
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseTarget, shell_word};
 
 use super::messages::{self, ConnectFault, KnownMessage};
 
@@ -79,9 +79,7 @@ impl ConnectError {
                 || "todoctl db check; the server's log says more".to_owned(),
                 |known| match target {
                     DatabaseTarget::Postgres(server) => known.remedy_at(server),
-                    DatabaseTarget::Sqlite(file) => {
-                        known.remedy_for_file(&file.path.display().to_string())
-                    }
+                    DatabaseTarget::Sqlite(file) => known.remedy_for_file(&shell_word(&file.path)),
                 },
             ),
             known,

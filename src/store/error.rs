@@ -79,7 +79,7 @@ impl StoreError {
 
     /// Whether a table or a column is missing, as it is before `todoctl migrate up`.
     #[must_use]
-    pub fn wants_migration(&self) -> bool {
+    pub fn needs_migration(&self) -> bool {
         let Self::Query(sqlx::Error::Database(fault)) = self else {
             return false;
         };

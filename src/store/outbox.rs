@@ -108,7 +108,7 @@ pub struct OutboxMail {
 pub enum OutboxEnd {
     /// The provider accepted it.
     Sent,
-    /// There is nobody to send it to, for this reason.
+    /// There is no recipient, for this reason.
     Skipped(&'static str),
     /// It is tried again at this time, for this reason.
     Later(Timestamp, String),

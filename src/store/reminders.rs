@@ -89,7 +89,7 @@ static INSERT_OVERDUE: Sql = per_engine!(
     => " ON CONFLICT (task_id, type, dedup_key) DO NOTHING RETURNING id"
 );
 
-/// The mails about the notifications `$1`. Nobody else can guess their idempotency keys.
+/// The mails about the notifications `$1`. Their idempotency keys cannot be guessed.
 static INSERT_MAILS: Sql = per_engine!(
     ["INSERT INTO todoctl_outbox
         (notification_id, user_id, subject, body, idempotency_key, due_at, expires_at, created_at)

@@ -1,5 +1,5 @@
-//! Changes under a condition. It is checked after the row was locked, so that nobody can
-//! change the task between the check and the change.
+//! Conditional changes. The condition is checked after the row is locked, so the task cannot
+//! change between the check and the change.
 
 use crate::domain::{Task, TaskChanges, TaskId, UserId};
 use crate::store::arg::args;
