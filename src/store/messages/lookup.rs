@@ -1,4 +1,4 @@
-//! Looking a message up.
+//! Looking up a message.
 
 use super::connecting::CONNECTING;
 use super::entry::{ConnectFault, KnownMessage};
