@@ -23,8 +23,8 @@ static TABLE_EXISTS: Sql = per_engine!(
 );
 
 /// The expiry in microseconds since 1970. A `timestamp` without a zone is UTC; a `timestamptz`
-/// or an ISO text is accepted as well. Values outside the range of [`Timestamp`] (`infinity`) become
-/// the nearest end, because PostgreSQL cannot cast them to an integer.
+/// or an ISO text is accepted as well. Values outside the range of [`Timestamp`] (`infinity`)
+/// become the nearest end, because PostgreSQL cannot cast them to an integer.
 static FIND: Sql = per_engine!(
     [r#"SELECT CAST("userId" AS text) AS user_id, CAST("#] {
         postgres: r#"CASE WHEN "expiresAt" IS NOT NULL THEN
@@ -86,7 +86,8 @@ impl Store {
         Ok(RefreshToken::Expired)
     }
 
-    /// Deletes the rows of these tokens, also if they belong to different users. Unknown tokens are not an error.
+    /// Deletes the rows of these tokens, also if they belong to different users. Unknown tokens are
+    /// not an error.
     pub async fn forget_refresh_tokens(
         &self,
         hashes: &[RefreshTokenHash],

@@ -36,7 +36,7 @@ pub(crate) async fn open_postgres_within(
     }
 }
 
-/// The driver's options. All are set, so that its environment variables have no effect.
+/// The driver's options for `target`.
 fn postgres_options(target: &PostgresTarget) -> Result<PgConnectOptions, sqlx::Error> {
     // Raw `options` (Neon's `endpoint=…`) can be given to the driver in a URL only. PgBouncer
     // refuses them, empty ones too.

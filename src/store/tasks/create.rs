@@ -15,8 +15,8 @@ pub(in crate::store) static INSERT: Sql = per_engine!(
     => concat!(") RETURNING ", task_columns!())
 );
 
-/// `created_at` has microseconds, so the same user hardly has another task with the same time and
-/// title.
+/// `created_at` has microseconds, so another task of the same user with the same time and title is
+/// very unlikely.
 static FIND_CREATED: Sql = Sql::Common(concat!(
     "SELECT ",
     task_columns!(),
