@@ -10,6 +10,7 @@ use super::generated;
 use super::reader::Reader;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
+use super::shell::shell_word;
 use super::strength::{is_placeholder, weakness};
 
 /// How many previous values of a secret are tried.
@@ -67,7 +68,7 @@ impl Secrets {
         if wrong.len() < 2 || wrong.iter().all(|(_, found)| !found) {
             return;
         }
-        let file = reader.env_file().unwrap_or(Path::new(".env")).display();
+        let file = shell_word(reader.env_file().unwrap_or(Path::new(".env")));
         let remedy = if weak {
             let only = wrong
                 .iter()
@@ -111,7 +112,7 @@ impl Secrets {
                     "is required with PostgreSQL: secrets are generated only for SQLite",
                     format!(
                         "todoctl gen-secrets --write {}",
-                        reader.env_file().unwrap_or(Path::new(".env")).display()
+                        shell_word(reader.env_file().unwrap_or(Path::new(".env")))
                     ),
                 ),
                 Some(DatabaseTarget::Sqlite(file)) => match generated::read(file, name) {
@@ -215,7 +216,7 @@ fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>)
             None => format!("unset {variable}"),
         };
     }
-    let write = file.map_or_else(String::new, |file| format!(" --write {}", file.display()));
+    let write = file.map_or_else(String::new, |file| format!(" --write {}", shell_word(file)));
     if name.is_usable_encryption_key(Some(value.expose())) {
         return format!(
             "rename it to {current}_PREVIOUS, so that stored provider keys can still be decrypted, then: todoctl gen-secrets --only {current}{write}"

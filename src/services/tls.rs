@@ -26,7 +26,7 @@ pub(super) fn ca_bundle() -> Option<&'static [u8]> {
 
 /// Trusts the embedded roots, as database connections do, so that an image without a CA
 /// bundle verifies certificates too, and those of `SSL_CERT_FILE`.
-pub(super) fn client_config() -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn client_config() -> Result<ClientConfig, rustls::Error> {
     let mut roots = webpki_roots::TLS_SERVER_ROOTS
         .iter()
         .cloned()
