@@ -81,9 +81,8 @@ pub fn local_address_of(at: SocketAddr) -> String {
 /// version 4.
 fn reachable(host: IpAddr, has_ipv6: impl FnOnce() -> bool) -> IpAddr {
     match host {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) if has_ipv6() => Ipv6Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        host if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         host => host,
     }
 }

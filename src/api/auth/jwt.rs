@@ -199,7 +199,7 @@ fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserI
             if !claim("aud").is_none_or(is_known) {
                 return refused(Refusal::Audience);
             }
-            if !kind.is_none_or(|kind| kind == Some("access")) {
+            if kind.is_some_and(|kind| kind != Some("access")) {
                 return refused(Refusal::Kind);
             }
         }
