@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::clock::Clock;
 use crate::config::{
     Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
-    RotatingSecret, Source,
+    RotatingSecret, Source, TelemetryConfig,
 };
 use crate::store::Store;
+use crate::telemetry;
 
 use super::hint::Hint;
 use super::output;
@@ -98,6 +99,17 @@ impl Context {
         }
         Ok(Store::connect(database, self.clock()).await?)
     }
+}
+
+/// Starts logging to stderr.
+pub(super) fn start_logging(config: &TelemetryConfig) -> Result<(), Hint> {
+    telemetry::start_logging(config).map_err(|error| {
+        Hint::of(
+            error,
+            "LOG_LEVEL is not a valid log filter",
+            "LOG_LEVEL=info",
+        )
+    })
 }
 
 fn warned<T>(loaded: Loaded<T>) -> T {
