@@ -13,6 +13,28 @@ fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
 }
 
+#[test]
+fn every_command_and_option_has_a_help_text() {
+    fn check(command: &Command) {
+        let name = command.get_name();
+        assert!(command.get_about().is_some(), "{name}");
+        for one in command.get_arguments() {
+            assert!(one.get_help().is_some(), "{name} {}", one.get_id());
+        }
+        command.get_subcommands().for_each(check);
+    }
+    check(&Cli::command());
+}
+
+#[test]
+fn the_readme_lists_every_command() {
+    let readme = include_str!("../../README.md");
+    for command in Cli::command().get_subcommands() {
+        let line = format!("\n| `todoctl {}", command.get_name());
+        assert!(readme.contains(&line), "{line}");
+    }
+}
+
 /// Remedies, examples and other texts. What follows a command in a sentence is ignored, unless
 /// it begins with an option that the command does not have.
 #[test]

@@ -266,3 +266,31 @@ fn cors(context: &Context) -> Verdict {
         .collect();
     Verdict::warn(said.join("; "), example.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::diagnostics::context::Request;
+
+    /// A variable in a section that no check looks at fails here: `config check` would pass
+    /// although `serve` does not start.
+    #[test]
+    fn a_problem_with_any_variable_fails_a_check() {
+        for variable in VARIABLES.iter() {
+            let context = Context::new(Request {
+                source: Source::with_unreadable(variable.name),
+                broken: None,
+                clock: Clock::system(),
+                replicas: 1,
+                file_must_exist: false,
+            });
+            let is_failed = |check: &Check| match check.run {
+                Run::Now(run) => run(&context).outcome == Outcome::Fail,
+                _ => false,
+            };
+            let is_found = CHECKS.iter().any(is_failed);
+            assert!(is_found, "no check reports a wrong {}", variable.name);
+        }
+    }
+}
