@@ -1,6 +1,5 @@
 //! Authentication: identifies the caller from headers alone, never from a cookie.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use http::header::AUTHORIZATION;
@@ -16,16 +15,17 @@ use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
-use super::allowance::Allowance;
-use super::error::{ApiError, RateLimit};
+use super::error::ApiError;
 use super::refusal::Refusal;
 
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod jwt;
+mod origin;
 mod own_secrets;
 
 use jwt::{Jwts, Signer};
+pub(super) use origin::Origin;
 use own_secrets::OwnSecrets;
 
 /// The user on whose behalf a service calls; contract 2.2.
@@ -82,29 +82,6 @@ pub(super) enum Access {
     UserOrService,
     /// A user's token, or the service that reads keys (2.3).
     UserOrKeyReader,
-}
-
-/// Where a request comes from, for credentials that others have to be asked about.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Origin {
-    /// The client's address.
-    pub address: IpAddr,
-    /// Set once the address has used up its wrong credentials: then neither the database nor the
-    /// auth server is asked about a token that was not good before.
-    pub exhausted: Option<Allowance>,
-}
-
-impl Origin {
-    /// An error if nobody may be asked.
-    pub fn may_ask(&self) -> Result<(), ApiError> {
-        match self.exhausted {
-            None => Ok(()),
-            Some(allowance) => Err(ApiError::RateLimited {
-                limit: RateLimit::AuthFailures,
-                allowance,
-            }),
-        }
-    }
 }
 
 /// The most tokens that are remembered as good, at 32 bytes each.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::clock::Clock;
 use crate::config::{
     Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
-    RotatingSecret, Source, TelemetryConfig,
+    RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
 };
 use crate::store::Store;
 use crate::telemetry;
@@ -70,7 +70,9 @@ impl Context {
 
     /// Only the database.
     pub fn database(&self) -> anyhow::Result<DatabaseConfig> {
-        Ok(warned(DatabaseConfig::load(&self.source)?))
+        let loaded = DatabaseConfig::load(&self.source)?;
+        output::warnings(&misspelt_warnings(&self.source));
+        Ok(warned(loaded))
     }
 
     /// The database, and the secret under which session tokens are stored. With SQLite the secret

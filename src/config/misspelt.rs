@@ -18,7 +18,7 @@ pub(crate) fn misspelt(source: &Source) -> impl Iterator<Item = (&str, &'static 
         .filter_map(|name| Some((name, nearest(name)?)))
 }
 
-pub(super) fn warnings(source: &Source) -> Vec<Warning> {
+pub(crate) fn warnings(source: &Source) -> Vec<Warning> {
     let warning = |(name, known): (&str, &str)| Warning {
         variable: name.to_owned(),
         message: format!("is not known and has no effect; did you mean {known}?"),

@@ -57,7 +57,7 @@ pub(crate) use example::env_example;
 pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
-pub(crate) use misspelt::misspelt;
+pub(crate) use misspelt::{misspelt, warnings as misspelt_warnings};
 pub(crate) use secret_name::SecretName;
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::shell_word;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::environment::{ENVIRONMENT, Environment};
 use super::error::{ConfigError, Loaded, Problem, Warning};
-use super::misspelt;
 use super::secret::Secret;
 use super::source::{Source, read_secret_file};
 use super::variable::{Default, Defaulted, Kind, Optional, Parser, Variable};
@@ -185,13 +184,10 @@ impl<'a> Reader<'a> {
     /// reported.
     pub fn finish<T>(&self, value: Option<T>) -> Result<Loaded<T>, ConfigError> {
         match value {
-            Some(value) if self.problems.is_empty() => {
-                let misspelt = misspelt::warnings(self.source);
-                Ok(Loaded {
-                    value,
-                    warnings: [self.source.warnings(), &misspelt, &self.warnings].concat(),
-                })
-            }
+            Some(value) if self.problems.is_empty() => Ok(Loaded {
+                value,
+                warnings: [self.source.warnings(), &self.warnings].concat(),
+            }),
             _ => Err(ConfigError {
                 problems: self.problems.clone(),
             }),

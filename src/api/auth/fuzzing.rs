@@ -13,7 +13,8 @@ use crate::config::{AuthConfig, RotatingSecret, Secret};
 use crate::domain::{Timestamp, UserId};
 
 use super::jwt::Jwts;
-use super::{Origin, bearer, looks_like_jwt};
+use super::origin::Origin;
+use super::{bearer, looks_like_jwt};
 
 const SECRET: &str = "a-secret-that-nothing-else-is-signed-with";
 

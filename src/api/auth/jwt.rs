@@ -16,7 +16,7 @@ use crate::services::auth_server::{AuthServer, Claims, Signed, signature_only};
 
 use super::super::error::ApiError;
 use super::super::refusal::Refusal;
-use super::Origin;
+use super::origin::Origin;
 
 /// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
 const CLOCK_SKEW_SECONDS: f64 = 30.0;

@@ -42,5 +42,6 @@ pub struct MailStatus {
     pub dead: i64,
     /// Whether mails wait because the provider refuses the key or the sender.
     #[serde(default)]
+    #[schema(required)]
     pub paused: bool,
 }
