@@ -16,7 +16,7 @@ use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Origin,
 use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
-use crate::store::{ConnectError, Store};
+use crate::store::{ConnectError, Store, compare_urls};
 use crate::telemetry;
 
 use super::context::Context;
@@ -143,6 +143,7 @@ async fn open_store(
     allow_newer: bool,
 ) -> anyhow::Result<Store> {
     if config.auto_migrate {
+        wake(|| compare_urls(config), ConnectError::is_transient).await?;
         let up = Up {
             to: None,
             allow_newer,
