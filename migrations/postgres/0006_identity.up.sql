@@ -1,7 +1,7 @@
 -- Which database this is. Copies of the row can be told apart by where they are; see the
 -- store's identity.
 CREATE TABLE todoctl_identity (
-    only boolean PRIMARY KEY DEFAULT TRUE CHECK (only),
+    single boolean PRIMARY KEY DEFAULT TRUE CHECK (single),
     id text NOT NULL
 );
 
@@ -12,9 +12,9 @@ SELECT md5(concat_ws(' ', random(), random(), clock_timestamp(), pg_backend_pid(
 -- are named with their schema, and temporary ones are looked for last.
 DO $migration$
 BEGIN
-    EXECUTE format($function$
-CREATE OR REPLACE FUNCTION %1$I.todoctl_count_unread() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    EXECUTE format('CREATE OR REPLACE FUNCTION %I.todoctl_count_unread() RETURNS trigger
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+        current_schema(), format($body$
 BEGIN
     IF TG_OP = 'TRUNCATE' THEN
         DELETE FROM %1$I.todoctl_unread;
@@ -37,8 +37,8 @@ BEGIN
         ON CONFLICT (user_id) DO UPDATE SET unread = counted.unread + excluded.unread;
     END IF;
     RETURN NULL;
-END $$
-    $function$, current_schema());
+END
+$body$, current_schema()));
 END $migration$;
 
 -- Firing a trigger needs no right to its function. Making a trigger of it does.

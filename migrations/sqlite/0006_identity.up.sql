@@ -1,7 +1,7 @@
 -- Which database this is. Copies of the row can be told apart by where they are; see the
 -- store's identity.
 CREATE TABLE todoctl_identity (
-    only INTEGER PRIMARY KEY DEFAULT 1 CHECK (only = 1),
+    single INTEGER PRIMARY KEY DEFAULT 1 CHECK (single = 1),
     id TEXT NOT NULL
 );
 
