@@ -10,6 +10,7 @@ use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
 use super::secret_name::SecretName;
+use super::shell::shell_word;
 
 /// The file that todoctl locks while it migrates.
 pub(crate) fn migration_lock_path(database: &SqliteTarget) -> PathBuf {
@@ -44,32 +45,31 @@ pub(crate) enum ClaimError {
 impl LostDatabase {
     /// What to do about it.
     pub(crate) fn remedy(&self) -> String {
-        let path = self.path.display();
+        let path = shell_word(&self.path);
         match &self.loss {
             Loss::DanglingLink(_) => format!(
                 "mount or restore what the link leads to; to start with an empty database: rm {path}"
             ),
             Loss::Left(found) => {
-                let logs = found
-                    .iter()
-                    .filter(|one| !is_kept(one, &self.path))
-                    .map(|one| {
-                        let one = one.display();
-                        format!("mv -n {one} {one}.old && ")
-                    });
+                let logs = found.iter().filter(|one| !is_kept(one, &self.path));
+                let mut commands: Vec<String> = logs.map(|log| move_away(log)).collect();
+                commands.push(format!("touch {path}"));
                 format!(
-                    "move {path} back, or restore a backup of it; to start with an empty database: {}touch {path}",
-                    logs.collect::<String>()
+                    "move {path} back, or restore a backup of it; to start with an empty database: {}",
+                    commands.join(" && ")
                 )
             }
-            Loss::Emptied(log) => {
-                let log = log.display();
-                format!(
-                    "restore a backup of {path} and {log}; to start with an empty database: mv -n {log} {log}.old"
-                )
-            }
+            Loss::Emptied(log) => format!(
+                "restore a backup of {path} and its write-ahead log; to start with an empty database: {}",
+                move_away(log)
+            ),
         }
     }
+}
+
+fn move_away(file: &Path) -> String {
+    let word = shell_word(file);
+    format!("mv -n {word} {word}.old")
 }
 
 /// Whether a new database may use the file as well: secrets and the lock.

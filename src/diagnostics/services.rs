@@ -5,11 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::{GEMINI_API, RESEND_API};
-use crate::services::reach::{self, ReachError, RedisAnswer};
 use crate::services::redis;
 
 use super::check::{Check, run};
 use super::context::Context;
+use super::probe::reach::{self, ReachError, RedisAnswer};
 use super::verdict::Verdict;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -29,7 +29,7 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(&["config.env_file"]),
 ];
 
-/// What the auth server shows to anybody: the keys that it signs tokens with.
+/// The auth server's public keys; no credentials are needed.
 const JWKS: &str = "/api/auth/jwks";
 
 async fn auth_server(context: &Context, limit: Duration) -> Verdict {
@@ -61,7 +61,7 @@ async fn redis_counter(context: &Context, limit: Duration) -> Verdict {
         Url::parse(url.expose()).is_ok_and(|url| url.password().is_some_and(|one| !one.is_empty()));
     // Without credentials first, so that none are sent to another service.
     match (reach::redis(url, limit).await, has_password) {
-        (Ok(RedisAnswer::WantsPassword), false) => Verdict::fail(
+        (Ok(RedisAnswer::RequiresPassword), false) => Verdict::fail(
             "requires a password, and REDIS_URL has none",
             "REDIS_URL=redis://:PASSWORD@HOST:6379/0".to_owned(),
         ),

@@ -118,9 +118,9 @@ pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectE
     let message = format!(
         "DATABASE_URL_UNPOOLED leads to another database than DATABASE_URL: {} at {}, not {} at {}",
         direct.database,
-        direct.place(),
+        direct.host_port(),
         pooled.database,
-        pooled.place(),
+        pooled.host_port(),
     );
     Err(ConnectError::new(
         ConnectFault::OtherDatabase,
@@ -132,7 +132,7 @@ pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectE
 fn is_same_address(one: &PostgresTarget, other: &PostgresTarget) -> bool {
     let address = |target: &PostgresTarget| {
         (
-            target.place(),
+            target.host_port(),
             target.database.clone(),
             target.user.clone(),
             target.options.clone(),

@@ -83,7 +83,7 @@ async fn leftovers_of_the_previous_service_are_tolerated() {
     assert_eq!(found[0].part.as_deref(), Some("index idx_tasks_user_id"));
 }
 
-/// An encoding without every character: nothing is migrated.
+/// 10.48: an encoding without every character: nothing is migrated.
 #[tokio::test]
 async fn other_encodings_are_refused() {
     let home = Home::postgres().await;

@@ -35,7 +35,7 @@ fn token(directory: &Path) -> String {
     std::fs::read_to_string(file).unwrap().trim().to_owned()
 }
 
-/// Whatever shows that there was a database stops the start, and stays as it is.
+/// 10.47: whatever shows that there was a database stops the start, and stays as it is.
 #[test]
 fn a_lost_file() {
     type Loss = (&'static str, fn(&Path));
@@ -103,7 +103,7 @@ fn starting_again_on_purpose() {
     daemon.stop();
 }
 
-/// A file that is deleted, replaced or moved away under the daemon gets no more writes, and the
+/// 10.47: a file that is deleted, replaced or moved away under the daemon gets no more writes, and the
 /// file that comes back does.
 #[test]
 fn a_file_that_changes_under_the_daemon() {
@@ -167,7 +167,7 @@ fn waits_for_a_host_name() {
     assert!(!said.contains("canary"), "{said}");
 }
 
-/// The two URLs lead to two databases, or to two schemas of one: nothing is migrated.
+/// 10.48: the two URLs lead to two databases, or to two schemas of one: nothing is migrated.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_addresses_of_two_databases() {
     let one = TestDatabase::create().await;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, SqliteTarget, find_loss, generated_secret_path};
+use crate::config::{DatabaseConfig, SqliteTarget, find_loss, generated_secret_path, shell_word};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
@@ -80,7 +80,7 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
     }
     let place = file.path.display();
     match context.facts(file) {
-        Ok(facts) => check_directory(facts, &place.to_string()),
+        Ok(facts) => check_directory(facts, &file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be inspected: {error}"),
             format!("let this user enter the directory of {place}"),
@@ -114,7 +114,7 @@ fn not_writable(existing: &Path, directory: &Path) -> Verdict {
     )
 }
 
-fn check_directory(facts: &FileFacts, place: &str) -> Verdict {
+fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
@@ -122,11 +122,12 @@ fn check_directory(facts: &FileFacts, place: &str) -> Verdict {
         let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
             format!(
-                "{place} belongs to user {} and is not writable for {}",
+                "{} belongs to user {} and is not writable for {}",
+                file.display(),
                 facts.owner,
                 this_user()
             ),
-            format!("sudo chown {user} {place}*"),
+            format!("sudo chown {user} {}*", shell_word(file)),
         );
     }
     Verdict::pass(format!(
@@ -160,14 +161,13 @@ pub(super) async fn file_system(
 pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
     of_facts(context, file, |facts| {
         let shown = format!("mode {:04o}, owner {}", facts.mode, facts.owner);
-        let place = file.path.display();
         if !facts.wider.is_empty() {
             return Verdict::warn(
                 format!(
                     "{shown}: other users of this machine may read or lock {}",
                     facts.wider.join(", ")
                 ),
-                format!("chmod go-rwx {place}*"),
+                format!("chmod go-rwx {}*", shell_word(&file.path)),
             );
         }
         if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
@@ -177,7 +177,7 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     "{shown}; other users of this machine may replace it, because {directory} has mode {:04o}",
                     facts.directory_mode
                 ),
-                format!("chmod go-w {directory}"),
+                format!("chmod go-w {}", shell_word(&facts.directory)),
             );
         }
         Verdict::pass(shown)
@@ -249,7 +249,7 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
             ),
             format!(
                 "at a quiet time: sqlite3 {} 'PRAGMA integrity_check'",
-                file.path.display()
+                shell_word(&file.path)
             ),
         ),
     }
@@ -257,6 +257,5 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
 
 /// The remedy of a known message.
 fn remedy(id: &str, file: &SqliteTarget) -> Option<String> {
-    let path = file.path.display().to_string();
-    messages::by_id(id).map(|known| known.remedy_for_file(&path))
+    messages::by_id(id).map(|known| known.remedy_for_file(&shell_word(&file.path)))
 }

@@ -78,12 +78,11 @@ fn check_settings(
                 format!("the database's encoding is {value}, and todoctl needs UTF8"),
                 messages::by_id("postgres.encoding").map(|known| known.remedy_at(target)),
             );
-        } else {
-            wrong.push(format!(
-                "{name} is {value}, although {requested} was requested"
-            ));
-            remedies.push("set it for the role, on a direct connection: psql -c \"ALTER ROLE NAME SET setting = 'value'\"");
         }
+        wrong.push(format!(
+            "{name} is {value}, although {requested} was requested"
+        ));
+        remedies.push("set it for the role, on a direct connection: psql -c \"ALTER ROLE NAME SET setting = 'value'\"");
     }
     if wrong.is_empty() {
         return Verdict::pass(format!("{} settings as requested", requested.len()));

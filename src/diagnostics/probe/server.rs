@@ -47,9 +47,10 @@ const ROLE: &str = "
                  AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
                       OR c.relname LIKE 'todoctl\\_%')
                  AND NOT (has_table_privilege(c.oid, 'SELECT')
-                          AND has_table_privilege(c.oid, 'INSERT')
-                          AND has_table_privilege(c.oid, 'UPDATE')
-                          AND has_table_privilege(c.oid, 'DELETE'))
+                          AND (c.relname = 'todoctl_identity'
+                               OR has_table_privilege(c.oid, 'INSERT')
+                                  AND has_table_privilege(c.oid, 'UPDATE')
+                                  AND has_table_privilege(c.oid, 'DELETE')))
                ORDER BY c.relname
            ) AS closed_tables,
            ARRAY(
