@@ -33,9 +33,11 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
                 max: pool.max,
             })
             .collect(),
-        mails: jobs
-            .outbox_rows()
-            .map(|(pending, dead)| MailStatus { pending, dead }),
+        mails: jobs.outbox_rows().map(|(pending, dead)| MailStatus {
+            pending,
+            dead,
+            paused: jobs.outbox_paused.get() > 0,
+        }),
         last_reminder_run: Some(jobs.last_reminder_run.get()).filter(|seconds| *seconds > 0),
     }
 }

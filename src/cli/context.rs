@@ -24,8 +24,10 @@ pub struct Context {
 impl Context {
     /// Reads the environment and `env_file`, or `./.env` if there is one.
     pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
+        let source = Source::load(env_file)?;
+        trust_ca_file(&source);
         Ok(Self {
-            source: Source::load(env_file)?,
+            source,
             broken: None,
             clock: Clock::system(),
         })
@@ -35,6 +37,7 @@ impl Context {
     #[must_use]
     pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
         let (source, broken) = Source::load_what_can_be_read(env_file);
+        trust_ca_file(&source);
         Self {
             source,
             broken,
@@ -108,6 +111,13 @@ fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
         return Err(Hint::new(what, "todoctl migrate up").into());
     }
     Ok(())
+}
+
+/// `SSL_CERT_FILE`, for every command that speaks TLS.
+fn trust_ca_file(source: &Source) {
+    if let Some(file) = crate::config::ca_file(source) {
+        crate::services::trust(&file);
+    }
 }
 
 /// Starts logging to stderr.

@@ -25,6 +25,7 @@ mod generated;
 mod http;
 mod inventory;
 mod load;
+mod misspelt;
 mod parse;
 mod reader;
 mod secret;
@@ -37,6 +38,7 @@ mod strength;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod text_file;
 mod variable;
 mod variables;
 
@@ -57,8 +59,9 @@ pub(crate) use example::env_example;
 pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
+pub(crate) use misspelt::misspelt;
 pub(crate) use secret_name::SecretName;
-pub(crate) use services::{GEMINI_API, RESEND_API};
+pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::shell_word;
 pub(crate) use source::{Origin, Source};
 pub(crate) use strength::is_placeholder;

@@ -265,6 +265,15 @@ fn check_mails(status: &DaemonStatus) -> Verdict {
     let Some(mails) = status.mails else {
         return Verdict::skip("the daemon has not read its outbox yet");
     };
+    if mails.paused {
+        return Verdict::warn(
+            format!(
+                "the mail provider refuses the key or the sender: {} mails wait and are given up after 24 hours",
+                mails.pending
+            ),
+            "read the reason in the daemon's log; correct RESEND_API_KEY or EMAIL_FROM and restart the daemon, or verify the domain at the provider".to_owned(),
+        );
+    }
     if mails.dead == 0 {
         return Verdict::pass(format!("none; {} waiting", mails.pending));
     }
@@ -359,13 +368,18 @@ mod tests {
 
     #[test]
     fn mails() {
-        let outcome = |dead| {
-            let mails = Some(MailStatus { pending: 1, dead });
+        let outcome = |dead, paused| {
+            let mails = Some(MailStatus {
+                pending: 1,
+                dead,
+                paused,
+            });
             check_mails(&DaemonStatus { mails, ..status() }).outcome
         };
         assert_eq!(check_mails(&status()).outcome, Skip);
-        assert_eq!(outcome(0), Pass);
-        assert_eq!(outcome(2), Warn);
+        assert_eq!(outcome(0, false), Pass);
+        assert_eq!(outcome(2, false), Warn);
+        assert_eq!(outcome(0, true), Warn);
     }
 
     #[test]

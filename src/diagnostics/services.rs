@@ -32,16 +32,28 @@ pub(super) static CHECKS: &[Check] = &[
 /// The auth server's public keys; no credentials are needed.
 const JWKS: &str = "/api/auth/jwks";
 
+/// Answers `null` to a question without a session.
+const SESSION: &str = "/api/auth/get-session";
+
 async fn auth_server(context: &Context, limit: Duration) -> Verdict {
     let Some(base) = &context.audit.services.auth_server_url else {
         return Verdict::skip("AUTH_SERVER_URL is not set");
     };
-    let mut url = base.clone();
-    url.set_query(None);
-    url.set_path(&format!("{}{JWKS}", base.path().trim_end_matches('/')));
+    let at = |path: &str| {
+        let mut url = base.clone();
+        url.set_query(None);
+        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+        url
+    };
     let origin = origin(base);
-    match reach::http(&url, limit).await {
+    match reach::http(&at(JWKS), limit / 2).await {
         Ok(200) => Verdict::pass(format!("{origin} publishes its keys")),
+        // Not every auth server signs tokens with keys of its own.
+        Ok(404) if matches!(reach::http(&at(SESSION), limit / 2).await, Ok(200 | 401)) => {
+            Verdict::pass(format!(
+                "{origin} validates session tokens; it publishes no keys ({JWKS} answers 404)"
+            ))
+        }
         Ok(status) => Verdict::warn(
             format!("{origin}{JWKS} answers {status}, not 200: its tokens cannot be verified"),
             format!("curl -i {origin}{JWKS}; if that is another service, correct AUTH_SERVER_URL"),

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::{Client, RedisError, Script, TlsCertificates};
 
 use crate::config::Secret;
+
+use super::tls;
 
 /// How long a request waits for Redis.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -98,7 +100,17 @@ struct Shared {
 impl RedisCounter {
     /// Does not connect yet. `errors` counts failures. Must be called within a runtime.
     pub fn new(url: &Secret, errors: IntCounter) -> Result<Self, RedisUrlError> {
-        let client = Client::open(url.expose()).map_err(RedisUrlError)?;
+        let client = match tls::ca_bundle() {
+            Some(bundle) if url.expose().starts_with("rediss:") => {
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(bundle.to_vec()),
+                };
+                Client::build_with_tls(url.expose(), certificates)
+            }
+            _ => Client::open(url.expose()),
+        };
+        let client = client.map_err(RedisUrlError)?;
         let connection =
             ConnectionManager::new_lazy_with_config(client.clone(), connection_config())
                 .map_err(RedisUrlError)?;

@@ -54,4 +54,7 @@ pub struct MailStatus {
     pub pending: i64,
     /// Mails that were given up.
     pub dead: i64,
+    /// Whether mails wait because the provider refuses the key or the sender.
+    #[serde(default)]
+    pub paused: bool,
 }
