@@ -78,6 +78,10 @@ impl Context {
     /// The database, and the secret under which session tokens are stored. With SQLite the secret
     /// is generated if it is missing.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
+        // First, because a secret without its database shows that one was lost.
+        if let Ok(database) = DatabaseConfig::load(&self.source) {
+            refuse_missing_file(&database.value)?;
+        }
         Ok(warned(crate::config::load_database_and_session_secret(
             &self.source,
         )?))
@@ -95,15 +99,20 @@ impl Context {
 
     /// Opens the store. Unlike SQLite itself, does not create an empty database file.
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
-        if let DatabaseTarget::Sqlite(file) = &database.target
-            && !file.path.exists()
-        {
-            let place = file.path.display();
-            let what = format!("the database {place} does not exist yet");
-            return Err(Hint::new(what, "todoctl migrate up").into());
-        }
+        refuse_missing_file(database)?;
         Ok(Store::connect(database, self.clock()).await?)
     }
+}
+
+fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
+    if let DatabaseTarget::Sqlite(file) = &database.target
+        && !file.path.exists()
+    {
+        let place = file.path.display();
+        let what = format!("the database {place} does not exist yet");
+        return Err(Hint::new(what, "todoctl migrate up").into());
+    }
+    Ok(())
 }
 
 /// `SSL_CERT_FILE`, for every command that speaks TLS.

@@ -18,7 +18,7 @@ use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
-use crate::store::{ConnectError, Store};
+use crate::store::{ConnectError, Store, compare_urls};
 
 use super::context::{Context, start_logging};
 use super::hint::Hint;
@@ -139,6 +139,7 @@ async fn open_store(
     allow_newer: bool,
 ) -> anyhow::Result<Store> {
     if config.auto_migrate {
+        wake(|| compare_urls(config), ConnectError::is_transient).await?;
         let up = Up {
             to: None,
             allow_newer,

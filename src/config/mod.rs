@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod cors;
 mod database;
+mod database_file;
 pub mod database_url;
 pub(crate) mod env_file;
 mod environment;
@@ -52,6 +53,7 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 pub(crate) use audit::Audit;
+pub(crate) use database_file::{ClaimError, claim, find_loss, migration_lock_path};
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;
 pub(crate) use generated::path as generated_secret_path;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::database_file;
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::Problem;
@@ -142,6 +143,12 @@ impl Secrets {
         let DatabaseTarget::Sqlite(file) = target else {
             return Vec::new();
         };
+        if self.missing.is_empty() {
+            return Vec::new();
+        }
+        if let Err(error) = database_file::claim(file) {
+            return vec![error.problem(file)];
+        }
         let mut problems = Vec::new();
         for name in std::mem::take(&mut self.missing) {
             match generated::create(file, name) {

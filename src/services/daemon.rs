@@ -13,7 +13,7 @@ use super::http_client::{ClientError, HttpClient, HttpError};
 
 mod status;
 
-pub use status::{DaemonStatus, MailStatus, PoolStatus};
+pub use status::{DaemonStatus, DatabaseStatus, MailStatus, PoolStatus};
 
 /// Larger than any answer of these routes.
 const MAX_BODY: usize = 64 * 1024;
@@ -127,6 +127,10 @@ pub async fn status(base: &str, limit: Duration) -> Result<DaemonStatus, DaemonE
         DaemonError::Unreachable("GET /status answers something else than a status".to_owned())
     })?;
     status.version = printable(&status.version);
+    if let Some(database) = &mut status.database {
+        database.id = database.id.as_deref().map(printable);
+        database.place = printable(&database.place);
+    }
     for pool in &mut status.pools {
         pool.name = printable(&pool.name);
     }
@@ -283,6 +287,7 @@ mod tests {
         let base = url.origin().ascii_serialization();
         let expected = DaemonStatus {
             version: "1.0".to_owned(),
+            database: None,
             pools: Vec::new(),
             mails: None,
             last_reminder_run: Some(7),
