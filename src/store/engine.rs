@@ -82,11 +82,13 @@ impl Engine {
         let opener = Opener::Postgres {
             target: target.clone(),
             traits,
+            longest: config.statement_timeout,
         };
         let limits = Limits {
             keep: config.size,
             max: config.max(),
             wait: config.timeout,
+            statement: config.statement_timeout,
             max_age: config.recycle,
         };
         Self::Postgres {
@@ -101,10 +103,15 @@ impl Engine {
                 keep: connections,
                 max: connections,
                 wait: config.timeout,
+                statement: config.statement_timeout,
                 // A file does not drop its connections.
                 max_age: Duration::MAX,
             };
-            records.pool(Opener::Sqlite(target.clone()), limits)
+            let opener = Opener::Sqlite {
+                target: target.clone(),
+                longest: config.statement_timeout,
+            };
+            records.pool(opener, limits)
         };
         Self::Sqlite {
             writer: pool(1),
@@ -165,7 +172,7 @@ impl Engine {
     /// waits for readers of older pages, at most as long as the busy timeout.
     async fn checkpoint(&self) {
         if let Self::Sqlite { writer, wal, .. } = self {
-            if let Err(error) = work::statement(writer, &CHECKPOINT, &args![]).await {
+            if let Err(error) = work::write(writer, &CHECKPOINT, &args![]).await {
                 tracing::warn!(%error, "the write-ahead log could not be checkpointed");
             }
             wal.checkpointing.store(false, Ordering::Release);

@@ -150,13 +150,15 @@ impl Store {
         };
         let attempt = i64::from(mail.attempt);
         let args = args![mail.id, attempt, state, due_at, finished_at, why];
-        self.transaction(async |tx| {
-            let ended = tx.run(&END, &args).await?;
-            // Even if the claim had run out: the mail was accepted all the same.
-            if *end == OutboxEnd::Sent {
-                tx.run(&MARK_MAILED, &args![mail.notification_id]).await?;
+        self.transaction(|| {
+            async |tx| {
+                let ended = tx.run(&END, &args).await?;
+                // Even if the claim had run out: the mail was accepted all the same.
+                if *end == OutboxEnd::Sent {
+                    tx.run(&MARK_MAILED, &args![mail.notification_id]).await?;
+                }
+                Ok(ended.affected > 0)
             }
-            Ok(ended.affected > 0)
         })
         .await
     }

@@ -56,7 +56,8 @@ impl Store {
     /// Stores a new task and returns it.
     ///
     /// If the connection breaks meanwhile, it is unknown whether the task was stored. Then the
-    /// task is looked for; [`StoreError::OutcomeUnknown`] reports that even this failed.
+    /// task is looked for. A task that is not there may still be committed, unless the
+    /// server's session has ended: [`StoreError::OutcomeUnknown`].
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
         let args = insert_args(task, now, self.dialect());
@@ -69,6 +70,10 @@ impl Store {
                     Err(_) => Err(StoreError::OutcomeUnknown(lost)),
                 }
             }
+            Err(StoreError::Undecided(lost)) => match self.find_created(task, now).await {
+                Ok(Some(task)) => Ok(task),
+                Ok(None) | Err(_) => Err(StoreError::OutcomeUnknown(lost)),
+            },
             Err(error) => Err(error),
         }
     }
