@@ -51,7 +51,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(18);
 /// before that.
 #[must_use]
 pub fn statement_timeout(request_timeout: Duration) -> Duration {
-    request_timeout - (request_timeout / 10).min(Duration::from_secs(2))
+    let ahead = (request_timeout / 10).min(Duration::from_secs(2));
+    request_timeout.saturating_sub(ahead)
 }
 
 impl PoolConfig {

@@ -163,12 +163,13 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
         return false;
     };
     match fault.code().as_deref() {
-        // A standby, or a server that was set to read-only.
-        Some("25006")
-        // A statement that was prepared and is not, or is another: a pooler changed the server.
-        | Some("26000" | "42P05") => true,
+        // A standby, or a server that was set to read-only; a statement that was prepared and
+        // is not there, or is another, because a pooler changed the server.
+        Some("25006" | "26000" | "42P05") => true,
         // A table was altered after a statement on it was prepared.
-        Some("0A000") => fault.message().contains("cached plan must not change result type"),
+        Some("0A000") => fault
+            .message()
+            .contains("cached plan must not change result type"),
         _ => false,
     }
 }

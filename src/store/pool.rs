@@ -49,7 +49,8 @@ impl managed::Manager for Manager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<Session, ConnectError> {
-        self.opener.open().await
+        // Boxed, so that the future of every statement does not have room for this.
+        Box::pin(self.opener.open()).await
     }
 
     async fn recycle(

@@ -263,7 +263,7 @@ pub(super) fn is_late(error: &sqlx::Error) -> bool {
 fn server_limits(longest: Duration) -> (u128, u128, u128) {
     (
         longest.as_millis(),
-        (longest - longest / 10).as_millis(),
+        (longest / 10 * 9).as_millis(),
         longest.min(IDLE_IN_TRANSACTION).as_millis(),
     )
 }

@@ -12,7 +12,7 @@ use todoctl::config::DatabaseTarget;
 use crate::api::daemon::Daemon;
 use crate::api::request::read;
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::{Network, eventually};
+use crate::support::{Network, eventually, on_server};
 
 /// What keeps every write waiting, until it is let go.
 enum Held {
@@ -71,9 +71,9 @@ async fn a_change_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine
             .post("/tasks/")
             .header("Idempotency-Key", "k")
             .json(&late),
-        daemon.patch(&format!("/tasks/{id}")).json(&late),
+        daemon.put(&format!("/tasks/{id}")).json(&late),
         daemon
-            .patch(&format!("/tasks/{id}"))
+            .put(&format!("/tasks/{id}"))
             .header("If-Match", "*")
             .json(&late),
         daemon.delete(&format!("/tasks/{id}")),
@@ -270,10 +270,7 @@ async fn a_change_that_arrives_late(#[values(false, true)] all_are_held: bool) {
              SELECT user_id, id, 'overdue', 'm', false, false, now() FROM tasks WHERE id = {id}"
         ))
         .await;
-    for late in [
-        daemon.delete(&path),
-        daemon.patch("/notifications/read-all"),
-    ] {
+    for late in [daemon.delete(&path), daemon.post("/notifications/read-all")] {
         daemon.get(&path).await;
         network.hold_all();
         let (status, body) = late.await;
@@ -320,7 +317,7 @@ async fn a_standby_is_not_ready() {
         .await;
     let name = &name[0];
     let read_only = |on| format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}");
-    daemon.database.execute(&read_only("on")).await;
+    on_server(&read_only("on")).await;
     // The daemon has connections that do not know.
     daemon
         .database
@@ -339,13 +336,7 @@ async fn a_standby_is_not_ready() {
     );
     let create = daemon.post("/tasks/").json(&json!({ "title": "refused" }));
     assert_eq!(create.await.0, StatusCode::SERVICE_UNAVAILABLE);
-    daemon
-        .database
-        .execute(&format!(
-            "SET default_transaction_read_only = off; {}",
-            read_only("off")
-        ))
-        .await;
+    on_server(&read_only("off")).await;
     daemon.create_titled("second").await;
     assert_eq!(
         daemon.get("/health/ready").anonymous().await.0,

@@ -35,7 +35,9 @@ fn slow(engine: Engine) -> &'static str {
                  $$ BEGIN PERFORM pg_sleep(100); RETURN NEW; END $$;
              CREATE TRIGGER slow BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION slow();
              ALTER TABLE user_api_keys RENAME TO hidden;
-             CREATE VIEW user_api_keys AS SELECT hidden.* FROM hidden, pg_sleep(100);"
+             CREATE VIEW user_api_keys AS SELECT hidden.* FROM hidden, pg_sleep(100);
+             INSERT INTO hidden (user_id, provider, encrypted_key, created_at, updated_at)
+                 VALUES ('usr_1', 'gemini', 'k', now(), now());"
         }
     }
 }
@@ -106,7 +108,8 @@ async fn the_server_has_no_more_sessions_than_the_pool() {
         let create = store.create_task(&task);
         let limit = Duration::from_millis(200);
         assert!(tokio::time::timeout(limit, create).await.is_err());
-        let read = store.task(&user(), 1);
+        let user = user();
+        let read = store.task(&user, 1);
         assert!(tokio::time::timeout(limit, read).await.is_err());
     }
     // The lock is still held, so none of them can end by itself.
