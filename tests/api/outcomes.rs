@@ -236,7 +236,7 @@ async fn a_create_whose_commit_waits() {
     }
 }
 
-/// A change that was answered 503 does not arrive later and undo one that was acknowledged.
+/// 10.36: a change that was answered 503 does not arrive later and undo one that was acknowledged.
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_arrives_late(#[values(false, true)] all_are_held: bool) {
