@@ -126,7 +126,7 @@ fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
 }
 
 fn explained(error: StoreError) -> anyhow::Error {
-    if error.wants_migration() {
+    if error.needs_migration() {
         return Hint::of(error, NOT_MIGRATED, "todoctl migrate up").into();
     }
     error.into()

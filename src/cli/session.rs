@@ -307,7 +307,7 @@ async fn revoke_one(store: &Store, id: i64) -> Result<Revoked, StoreError> {
 }
 
 fn explained(error: StoreError) -> anyhow::Error {
-    if error.wants_migration() {
+    if error.needs_migration() {
         let what = "the database has no table for sessions yet";
         return Hint::of(error, what, "todoctl migrate up").into();
     }

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Runs the checks that `only` selects (an empty list: all) and what they need.
 ///
 /// The report holds the selected checks, and a check that they need only if it is the reason
-/// why one of them was skipped. `done` is told of each group that has ended.
+/// why one of them was skipped. `done` is called with each group that has ended.
 pub(crate) async fn run(
     context: &Context,
     only: &[&str],

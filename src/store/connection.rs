@@ -16,7 +16,7 @@ use super::sql::Sql;
 pub(super) enum Connection {
     Postgres {
         session: PgConnection,
-        /// Whether statements are prepared once and used again.
+        /// Whether prepared statements are reused.
         prepares: bool,
     },
     Sqlite(SqliteConnection),
@@ -25,9 +25,9 @@ pub(super) enum Connection {
 impl Connection {
     /// Runs a statement to its end.
     ///
-    /// All of it is read, even if one row is wanted: sqlx's `fetch_one` and `fetch_optional`
+    /// All rows are read, even if only one is needed: sqlx's `fetch_one` and `fetch_optional`
     /// stop SQLite's statement after the first row and drop the error of the commit that
-    /// follows, so that a full disk would lose a write that was reported as done.
+    /// follows. With a full disk, a write that was reported as done would be lost.
     ///
     /// Every statement of the store is awaited here.
     pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
@@ -54,9 +54,9 @@ impl Connection {
 
     /// Starts a transaction that may write.
     ///
-    /// PostgreSQL's isolation level is named, because a server's default may be a stricter
-    /// one, under which waiting for a locked row ends in an error. SQLite takes the write lock
-    /// at once, because a transaction that reads first may fail to get it later.
+    /// PostgreSQL's isolation level is set explicitly: the server's default may be stricter, and
+    /// then waiting for a locked row ends in an error. SQLite takes the write lock at once,
+    /// because a transaction that reads first may fail to get it later.
     pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
         let begin = match self {
             Self::Postgres { .. } => "BEGIN ISOLATION LEVEL READ COMMITTED",

@@ -1,12 +1,12 @@
 //! All SQL, for both engines.
 //!
-//! [`Store`] (`database.rs`) is the only way in: no connection and no transaction leaves this
+//! [`Store`] (`database.rs`) is the only interface: no connection and no transaction leaves this
 //! module. One method is one unit of work, and it returns after the commit.
 //!
-//! | to look for | file |
+//! | contents | file |
 //! |---|---|
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
-//! | retries, transactions, what becomes of a connection | `work.rs` |
+//! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `server.rs` |

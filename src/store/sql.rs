@@ -17,7 +17,7 @@ pub(super) enum Sql {
         postgres: &'static str,
         sqlite: &'static str,
     },
-    /// A text that was put together for the engine in use.
+    /// A text that was built for the engine in use.
     Built(Arc<str>),
 }
 
@@ -54,8 +54,8 @@ impl Sql {
     }
 }
 
-/// Writes a statement once: the common text in brackets, followed by what differs in braces,
-/// as often as needed, and the common end after `=>`.
+/// Declares a statement for both engines: common text in brackets, then the parts that differ in
+/// braces, repeated as needed, and the common end after `=>`.
 macro_rules! per_engine {
     ($([$text:expr] { postgres: $postgres:literal, sqlite: $sqlite:literal })+ => $end:expr) => {
         $crate::store::sql::Sql::PerEngine {

@@ -1,5 +1,5 @@
-//! How a unit of work runs: on which connection, in which transaction, when it is tried again,
-//! and what becomes of the connection. Each is written once, for every method of the store.
+//! How a unit of work runs, for every method of the store: connection, transaction, retries, and
+//! whether the connection is reused or closed.
 
 use std::io;
 
@@ -10,8 +10,8 @@ use super::row::QueryResult;
 use super::session::{Backend, Session, is_late};
 use super::sql::Sql;
 
-/// Runs one statement that changes nothing. Where its connection turns out to be lost or out
-/// of date, it is run again on a new one, so that a restarted server goes unnoticed.
+/// Runs one read-only statement. If its connection is lost or out of date, runs it again on a new
+/// one, so that callers do not notice a restart of the server.
 pub(super) async fn read(
     pool: &Pool,
     sql: &Sql,
@@ -37,8 +37,8 @@ pub(super) async fn write(
 ///
 /// sqlx parses a statement in one exchange and runs it in the next. In between, a pooler in
 /// transaction mode may lend the server connection to another client, whose statement would
-/// run with these arguments. So where statements are not prepared for good, even a single one
-/// runs between BEGIN and COMMIT.
+/// run with these arguments. So if statements are not kept prepared, even a single one runs
+/// between BEGIN and COMMIT.
 async fn statement(
     pool: &Pool,
     sql: &Sql,
@@ -46,7 +46,7 @@ async fn statement(
     writes: bool,
 ) -> Result<QueryResult, StoreError> {
     if !pool.prepares_statements() {
-        // Boxed, so that the future of every statement does not have room for this case.
+        // Boxed, to keep this rare case out of every statement's future.
         let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
         return Box::pin(in_transaction(pool, work)).await;
     }
@@ -81,7 +81,7 @@ async fn statement(
 /// `Err` is rolled back. Where its connection was out of date, the work is made and run again.
 ///
 /// `work` must not turn the error of a statement into `Ok`: PostgreSQL would accept the
-/// COMMIT, and roll back. If the future is dropped, the connection is closed, and the server
+/// COMMIT and roll back. If the future is dropped, the connection is closed, and the server
 /// rolls back.
 pub(super) async fn transaction<T, W>(pool: &Pool, work: impl Fn() -> W) -> Result<T, StoreError>
 where
@@ -97,7 +97,7 @@ async fn in_transaction<T>(
     pool: &Pool,
     work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    // Nothing was done yet on a connection that is lost at BEGIN.
+    // If the connection is lost at BEGIN, nothing has been done yet.
     let mut lease = again_if(is_lost_or_stale, || begin(pool)).await?;
     let outcome = work(&mut lease).await;
     let ended = lease.end(outcome.is_ok()).await;
@@ -193,8 +193,8 @@ fn condition_after(error: &sqlx::Error) -> Condition {
     }
 }
 
-/// The condition of a connection after COMMIT or ROLLBACK: where that failed, the transaction
-/// may still be open (SQLite).
+/// The condition of a connection after COMMIT or ROLLBACK: if that failed, the transaction may
+/// still be open (SQLite).
 fn after_end(ended: &Result<(), sqlx::Error>) -> Condition {
     match ended {
         Ok(()) => Condition::Reusable,

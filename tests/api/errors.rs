@@ -89,7 +89,7 @@ async fn exchange(stream: &mut tokio::net::TcpStream, request: &[u8]) -> String 
     head
 }
 
-/// 10.20: after a fault, and after a body that nobody read, a connection is good or announced to close.
+/// 10.20: after an error or an unread body, a connection works or is announced to close.
 #[rstest]
 #[tokio::test]
 async fn connections_after_faults(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -275,7 +275,7 @@ async fn wrong_methods(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// 1.2, 10.33: who is not known is told so before anything else is looked at.
+/// 1.2, 10.33: credentials are checked before anything else.
 #[rstest]
 #[tokio::test]
 async fn credentials_first(#[values(Sqlite, Postgres)] engine: Engine) {

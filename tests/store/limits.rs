@@ -73,7 +73,7 @@ async fn a_slow_statement_ends(#[values(Sqlite, Postgres)] engine: Engine) {
     );
     // The connections are good for more, and nothing was stored.
     let page = store.tasks(&user(), &TaskFilter::default(), 10, 0).await;
-    assert_eq!(page.unwrap().tasks, [kept.clone()]);
+    assert_eq!(page.unwrap().tasks, std::slice::from_ref(&kept));
     let changes = TaskChanges {
         completed: Some(true),
         ..TaskChanges::default()

@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The right-most address that no trusted proxy has, seen from the peer.
+/// The right-most address that is not a trusted proxy's, starting with the peer's own.
 ///
-/// Each proxy appends whom it got the request from, so what stands further left
-/// was said by somebody who is not trusted.
+/// Each proxy appends the address that it received the request from. Addresses further left come
+/// from a client or proxy that is not trusted.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();

@@ -15,8 +15,8 @@ pub(in crate::store) static INSERT: Sql = per_engine!(
     => concat!(") RETURNING ", task_columns!())
 );
 
-/// `created_at` is the clock's microsecond: another task of the same user with the same
-/// microsecond and the same title is next to impossible.
+/// `created_at` has microseconds, so another task of the same user with the same time and title is
+/// very unlikely.
 static FIND_CREATED: Sql = Sql::Common(concat!(
     "SELECT ",
     task_columns!(),
