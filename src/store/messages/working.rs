@@ -65,15 +65,6 @@ pub(super) static WORKING: &[KnownMessage] = &[
         remedy: "TABLE is the constraint's name without _pkey: psql -c \"SELECT setval(pg_get_serial_sequence('TABLE', 'id'), max(id)) FROM TABLE\" {database}",
     },
     KnownMessage {
-        id: "postgres.schema-changed",
-        fault: ConnectFault::Other,
-        patterns: &["cached plan must not change result type"],
-        codes: &[],
-        meaning: "A table was altered while it was in use",
-        retry: Retry::Yes,
-        remedy: "nothing, if it happened once: todoctl prepares the statement again",
-    },
-    KnownMessage {
         id: "postgres.deadlock",
         fault: ConnectFault::Other,
         patterns: &["deadlock detected", "could not serialize access"],
