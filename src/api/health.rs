@@ -39,8 +39,7 @@ pub(super) async fn health(call: Call<()>, _: Inputs) -> Result<Reply, ApiError>
     let context = &call.context;
     let answers = match context.health_probe {
         HealthProbe::Active => database_answers(context).await,
-        // Before the first query there is nothing wrong: the daemon reached the database when it
-        // started.
+        // Before the first query it counts as reachable: the daemon connected when it started.
         HealthProbe::Passive => context.store.last_answer().unwrap_or(true),
     };
     let (status, word, database) = if answers {
@@ -56,7 +55,7 @@ pub(super) async fn health(call: Call<()>, _: Inputs) -> Result<Reply, ApiError>
     Ok(Reply::json(status, &body)?)
 }
 
-/// Never asks the database.
+/// Does not query the database.
 pub(super) async fn live(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     probe_status(StatusCode::OK, "alive")
 }
@@ -90,7 +89,7 @@ async fn database_answers(context: &ApiContext) -> bool {
 
 /// What the database answers to `question` now; `None` if it does not.
 ///
-/// While every connection is busy, the outcome of the newest query decides, and the answer is
+/// While every connection is busy, the outcome of the latest query decides, and the answer is
 /// taken to be `busy`: a full pool is no reason to restart the process.
 async fn answer<T>(
     context: &ApiContext,

@@ -35,7 +35,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiErro
         .map_err(|error| refuse(error.to_string().into()))
 }
 
-/// Creates a task, or gives the answer of when it was created before.
+/// Creates a task, or repeats the answer of the request that created it.
 pub(super) async fn create_once(
     store: &Store,
     task: &NewTask,

@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::clock::Clock;
 use crate::config::{
     Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
-    RotatingSecret, Source,
+    RotatingSecret, Source, TelemetryConfig,
 };
 use crate::store::Store;
+use crate::telemetry;
 
 use super::hint::Hint;
 use super::output;
@@ -30,7 +31,7 @@ impl Context {
         })
     }
 
-    /// The same for diagnostics, which report a bad file beside everything else.
+    /// As [`Context::new`], for diagnostics, which report a file that cannot be read.
     #[must_use]
     pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
         let (source, broken) = Source::load_what_can_be_read(env_file);
@@ -98,6 +99,17 @@ impl Context {
         }
         Ok(Store::connect(database, self.clock()).await?)
     }
+}
+
+/// Starts logging to stderr.
+pub(super) fn start_logging(config: &TelemetryConfig) -> Result<(), Hint> {
+    telemetry::start_logging(config).map_err(|error| {
+        Hint::of(
+            error,
+            "LOG_LEVEL is not a valid log filter",
+            "LOG_LEVEL=info",
+        )
+    })
 }
 
 fn warned<T>(loaded: Loaded<T>) -> T {

@@ -11,15 +11,12 @@ use crate::jobs::outbox::{Delivered, Outbox};
 use crate::jobs::reminders::ReminderRun;
 use crate::jobs::{self, Stop};
 use crate::services::mail::Mailer;
-use crate::store::{Store, StoreError};
-use crate::telemetry::{self, JobMetrics};
+use crate::store::Store;
+use crate::telemetry::JobMetrics;
 
-use super::context::Context;
+use super::context::{Context, start_logging};
 use super::hint::Hint;
 use super::output::{self, Format};
-
-/// The error before the first migration.
-const NOT_MIGRATED: &str = "the database has no tables for reminders yet";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -61,13 +58,7 @@ struct Outcome {
 /// Exits with 1 if a task was skipped or a mail was given up.
 async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.jobs()?;
-    telemetry::start_logging(&config.telemetry).map_err(|error| {
-        Hint::of(
-            error,
-            "LOG_LEVEL is not a valid log filter",
-            "LOG_LEVEL=info",
-        )
-    })?;
+    start_logging(&config.telemetry)?;
     let mailer = Mailer::new(&config.services)?;
     let store = context.store(&config.database).await?;
     let outcome = work(&store, mailer, context).await;
@@ -83,6 +74,8 @@ async fn work(store: &Store, mailer: Option<Mailer>, context: &Context) -> anyho
     let clock = context.clock();
     let metrics = JobMetrics::new().context("cannot set up metrics")?;
     let stop = Stop::never();
+    let explained =
+        |error| Hint::if_not_migrated(error, "the database has no tables for reminders yet");
     let reminders = jobs::run_reminders(store, &clock, mailer.is_some(), &stop, &metrics)
         .await
         .map_err(explained)?;
@@ -123,11 +116,4 @@ fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
         output::note("the log above names the skipped tasks and the reasons");
     }
     Ok(())
-}
-
-fn explained(error: StoreError) -> anyhow::Error {
-    if error.needs_migration() {
-        return Hint::of(error, NOT_MIGRATED, "todoctl migrate up").into();
-    }
-    error.into()
 }

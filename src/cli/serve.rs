@@ -17,9 +17,8 @@ use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{ConnectError, Store};
-use crate::telemetry;
 
-use super::context::Context;
+use super::context::{Context, start_logging};
 use super::hint::Hint;
 use super::output;
 
@@ -50,13 +49,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let loaded = context.config()?;
     let config = loaded.value;
-    telemetry::start_logging(&config.telemetry).map_err(|error| {
-        Hint::of(
-            error,
-            "LOG_LEVEL is not a valid log filter",
-            "LOG_LEVEL=info",
-        )
-    })?;
+    start_logging(&config.telemetry)?;
     log_warnings(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.http.workers)

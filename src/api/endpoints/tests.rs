@@ -38,24 +38,39 @@ fn every_entry_is_described() {
     }
 }
 
-/// Clients rely on the contract, so an endpoint that it does not have is not finished. It writes
-/// `{id}` for a variable segment.
-#[test]
-fn the_contract_has_every_endpoint() {
+/// Whether the contract has `text`, and not only as a part of a longer path or name.
+fn is_in_contract(text: &str) -> bool {
     let contract = include_str!("../../../docs/contract.md");
-    for endpoint in ENDPOINTS {
-        let path = endpoint.path.trim_end_matches('/');
-        let path = match (path.split_once('{'), path.split_once('}')) {
-            // Files of the documentation page.
-            (Some(("/docs/", _)), _) => "/docs".to_owned(),
+    let is_part = |sign: char| sign.is_alphanumeric() || "/-_{".contains(sign);
+    contract.match_indices(text).any(|(at, _)| {
+        let after = &contract[at + text.len()..];
+        !contract[..at].ends_with(is_part) && !after.starts_with(is_part)
+    })
+}
+
+/// Clients rely on the contract, so an endpoint or a field that it does not have is not finished.
+/// It writes `{id}` for a variable segment.
+#[test]
+fn the_contract_has_every_endpoint_and_field() {
+    // Files of the documentation page.
+    let listed = ENDPOINTS.iter().filter(|one| one.path != "/docs/{asset}");
+    for Endpoint { path, handler, .. } in listed {
+        let name = match (path.split_once('{'), path.split_once('}')) {
             (Some((before, _)), Some((_, after))) => format!("{before}{{id}}{after}"),
-            _ => path.to_owned(),
+            _ => (*path).to_owned(),
         };
-        let is_named = contract.match_indices(&path).any(|(at, _)| {
-            let next = contract[at + path.len()..].chars().next();
-            next.is_none_or(|sign| !sign.is_alphanumeric() && !"/-_{".contains(sign))
-        });
-        assert!(is_named, "docs/contract.md does not have {path}");
+        assert!(
+            is_in_contract(&name),
+            "docs/contract.md does not have {name}"
+        );
+        let inputs = [handler.inputs.query, handler.inputs.body];
+        for field in inputs.into_iter().flatten().flat_map(|one| one.fields) {
+            let name = field.name;
+            assert!(
+                is_in_contract(name),
+                "{path}: docs/contract.md does not have {name}"
+            );
+        }
     }
 }
 

@@ -41,7 +41,7 @@ fn read(entry: &str) -> Option<IpAddr> {
         .ok()
 }
 
-/// What one client can be told by. Everybody has a whole /64 of version 6 addresses.
+/// The part of an address that identifies a client: one client has a whole /64 of IPv6 addresses.
 pub(super) fn client_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
