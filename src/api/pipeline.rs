@@ -23,7 +23,7 @@ use warp::{Filter, Rejection};
 use crate::store::within;
 
 use super::allowance::Allowance;
-use super::auth::CallerKind;
+use super::auth::{CallerKind, Origin};
 use super::context::ApiContext;
 use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::ApiError;
@@ -169,9 +169,13 @@ impl App {
             return Ok(reply);
         }
         let result = self.call_endpoint(head, found, body, progress).await;
-        if result.as_ref().is_err_and(ApiError::is_wrong_credentials) {
-            let now = context.clock.now();
-            context.limits.count_failure(head.client, now).await?;
+        match &result {
+            Err(error) if error.is_wrong_credentials() => {
+                let now = context.clock.now();
+                context.limits.count_failure(head.client, now).await?;
+            }
+            Err(error) if error.is_beyond_failures() => context.limits.count_refusal(),
+            _ => {}
         }
         result
     }
@@ -189,17 +193,24 @@ impl App {
     {
         let context = &self.0.context;
         let endpoint = found.endpoint()?;
+        let now = context.clock.now();
+        let origin = Origin {
+            address: head.client,
+            exhausted: context.limits.exhausted(head.client, now),
+        };
         match endpoint.handler.run {
             Run::Open(run) | Run::RefreshCookie(run) => {
+                if matches!(endpoint.handler.run, Run::RefreshCookie(_)) {
+                    origin.may_ask()?;
+                }
                 let inputs = self.read_inputs(endpoint, head, found, body).await?;
                 progress.handler_started.store(true, Ordering::Relaxed);
                 run(self.call(head, ()), inputs).await
             }
             Run::Restricted(access, run) => {
-                let now = context.clock.now();
                 let caller = context
                     .auth
-                    .identify(access, head.headers(), &context.store, now)
+                    .identify(access, head.headers(), origin, &context.store, now)
                     .await?;
                 let _ = progress.caller.set(caller.kind);
                 if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {

@@ -13,6 +13,7 @@ use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::engine::{Engine, Records};
 use super::error::StoreError;
+use super::identity::Identity;
 use super::last_outcome::LastOutcome;
 use super::pool::{PoolStatus, acquire_histogram};
 use super::row::QueryResult;
@@ -36,6 +37,7 @@ static IS_WRITABLE: Sql = per_engine!(
 pub struct Store {
     engine: Arc<Engine>,
     records: Records,
+    identity: Arc<Identity>,
     clock: Clock,
 }
 
@@ -51,12 +53,20 @@ impl Store {
         Ok(Self {
             engine: Engine::connect(config, &records).await?,
             records,
+            identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
         })
     }
 
+    /// Which database this is, as it was when the store connected.
+    #[must_use]
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Runs the smallest query that needs an answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.check_file()?;
         self.read(&PING, &args![]).await.map(drop)
     }
 
@@ -119,6 +129,7 @@ impl Store {
         sql: &Sql,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
+        self.check_file()?;
         let outcome = work::write(self.engine.writer(), sql, args).await;
         self.engine.after_write();
         outcome
@@ -129,9 +140,16 @@ impl Store {
     where
         W: AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
     {
+        self.check_file()?;
         let outcome = work::transaction(self.engine.writer(), work).await;
         self.engine.after_write();
         outcome
+    }
+
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.engine
+            .check_file()
+            .inspect_err(|_| self.records.last_outcome.record(false))
     }
 
     pub(super) fn dialect(&self) -> Dialect {
