@@ -31,7 +31,7 @@ pub struct Health {
 /// The state of the process.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ProbeStatus {
-    /// `alive`, `ready`, or why not: `draining`, `database`, `migrations`.
+    /// `alive`, `ready`, or why not: `draining`, `database`, `migrations`, `read_only`.
     status: &'static str,
 }
 
@@ -75,29 +75,39 @@ pub(super) async fn ready(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> 
     if pending {
         return unready("migrations");
     }
-    if database_answers(context).await {
-        probe_status(StatusCode::OK, "ready")
-    } else {
-        unready("database")
+    match answer(context, context.store.is_writable(), true).await {
+        Some(true) => probe_status(StatusCode::OK, "ready"),
+        Some(false) => unready("read_only"),
+        None => unready("database"),
     }
 }
 
 /// Whether the database answers a query now.
-///
-/// While every connection is busy, the outcome of the latest query decides: a full pool is no
-/// reason to restart the process.
 async fn database_answers(context: &ApiContext) -> bool {
-    match tokio::time::timeout(PROBE_LIMIT, context.store.ping()).await {
-        Ok(Ok(())) => true,
-        Ok(Err(StoreError::PoolTimeout { .. })) => context.store.last_answer() == Some(true),
-        Err(_) if context.store.is_saturated() => context.store.last_answer() == Some(true),
+    answer(context, context.store.ping(), ()).await.is_some()
+}
+
+/// What the database answers to `question` now; `None` if it does not.
+///
+/// While every connection is busy, the outcome of the latest query decides, and the answer is
+/// taken to be `busy`: a full pool is no reason to restart the process.
+async fn answer<T>(
+    context: &ApiContext,
+    question: impl Future<Output = Result<T, StoreError>>,
+    busy: T,
+) -> Option<T> {
+    let still_answers = || (context.store.last_answer() == Some(true)).then_some(busy);
+    match tokio::time::timeout(PROBE_LIMIT, question).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(StoreError::PoolTimeout { .. })) => still_answers(),
+        Err(_) if context.store.is_saturated() => still_answers(),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the database does not answer");
-            false
+            None
         }
         Err(_) => {
             tracing::warn!(limit = ?PROBE_LIMIT, "the database did not answer in time");
-            false
+            None
         }
     }
 }

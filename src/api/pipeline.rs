@@ -20,6 +20,8 @@ use tracing::Instrument as _;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
+use crate::store::within;
+
 use super::allowance::Allowance;
 use super::auth::{CallerKind, Origin};
 use super::context::ApiContext;
@@ -116,9 +118,8 @@ impl App {
         let progress = Progress::default();
         // A span of the level error exists at every LOG_LEVEL.
         let span = tracing::error_span!("request", request_id = head.request_id());
-        let work = self
-            .process(&head, &found, body, &progress)
-            .instrument(span);
+        let work = self.process(&head, &found, body, &progress);
+        let work = within(context.request_timeout, work).instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;
         let is_late = in_time.is_err();

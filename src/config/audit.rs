@@ -43,9 +43,12 @@ impl Audit {
     #[must_use]
     pub fn of(source: &Source) -> Self {
         let mut reader = Reader::new(source);
-        let database = database::read(&mut reader);
-        let target = database.as_ref().map(|database| &database.target);
+        let mut database = database::read(&mut reader);
         let http = http::read(&mut reader);
+        if let Some(database) = &mut database {
+            database.pool.statement_timeout = database::statement_timeout(http.request_timeout);
+        }
+        let target = database.as_ref().map(|database| &database.target);
         let services = services::read(&mut reader);
         let telemetry = telemetry::read(&mut reader);
         let limits = auth::read(&mut reader);

@@ -40,6 +40,19 @@ pub struct PoolConfig {
     pub timeout: Duration,
     /// The age at which a connection is replaced.
     pub recycle: Duration,
+    /// How long a statement may take; see [`statement_timeout`].
+    pub statement_timeout: Duration,
+}
+
+/// How long a statement may take where nobody waits for it.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(18);
+
+/// How long a statement may take whose client is answered after `request_timeout`: it ends
+/// before that.
+#[must_use]
+pub fn statement_timeout(request_timeout: Duration) -> Duration {
+    let ahead = (request_timeout / 10).min(Duration::from_secs(2));
+    request_timeout.saturating_sub(ahead)
 }
 
 impl PoolConfig {
@@ -195,6 +208,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
         overflow: reader.value(&POOL_OVERFLOW),
         timeout: reader.value(&POOL_TIMEOUT),
         recycle: reader.value(&POOL_RECYCLE),
+        statement_timeout: STATEMENT_TIMEOUT,
     };
     let mut pooler = reader.value(&DB_POOLER);
     let auto_migrate = reader.value(&AUTO_MIGRATE);

@@ -43,7 +43,7 @@ mod variable;
 mod variables;
 
 pub use auth::AuthConfig;
-pub use database::{DatabaseConfig, HealthProbe, PoolConfig, PoolerMode};
+pub use database::{DatabaseConfig, HealthProbe, PoolConfig, PoolerMode, statement_timeout};
 pub use database_url::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 pub use environment::Environment;
 pub use http::HttpConfig;

@@ -88,15 +88,27 @@ pub enum SqliteAccess {
     Read,
 }
 
+/// How long a statement waits for another process to unlock a SQLite file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Opens one connection to a SQLite file, in WAL mode with full synchronisation.
 pub async fn open_sqlite(
     target: &SqliteTarget,
     access: SqliteAccess,
 ) -> Result<SqliteConnection, ConnectError> {
+    open_sqlite_within(target, access, BUSY_TIMEOUT).await
+}
+
+/// The same, where no statement waits for a lock longer than `wait`.
+pub(super) async fn open_sqlite_within(
+    target: &SqliteTarget,
+    access: SqliteAccess,
+    wait: Duration,
+) -> Result<SqliteConnection, ConnectError> {
     let named = DatabaseTarget::Sqlite(target.clone());
     let mut options = SqliteConnectOptions::new()
         .filename(&target.path)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(wait.min(BUSY_TIMEOUT))
         .foreign_keys(access != SqliteAccess::Migrate)
         .disable_statement_logging();
     if access == SqliteAccess::Read {

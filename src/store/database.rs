@@ -10,7 +10,6 @@ use crate::domain::Timestamp;
 
 use super::arg::{Arg, args};
 use super::connect_error::ConnectError;
-use super::connection::Connection;
 use super::dialect::Dialect;
 use super::engine::{Engine, Records};
 use super::error::StoreError;
@@ -18,10 +17,20 @@ use super::identity::Identity;
 use super::last_outcome::LastOutcome;
 use super::pool::{PoolStatus, acquire_histogram};
 use super::row::QueryResult;
-use super::sql::Sql;
+use super::session::Session;
+use super::sql::{Sql, per_engine};
 use super::work;
 
 static PING: Sql = Sql::Common("SELECT 1");
+
+/// A standby is read-only, and so is what its administrator has set to be.
+static IS_WRITABLE: Sql = per_engine!(
+    ["SELECT "] {
+        postgres: "current_setting('transaction_read_only') = 'off'",
+        sqlite: "TRUE"
+    }
+    => " AS writable"
+);
 
 /// A database. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +68,18 @@ impl Store {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.check_file()?;
         self.read(&PING, &args![]).await.map(drop)
+    }
+
+    /// Whether the database accepts changes. Asked again on a new connection if it does not:
+    /// another server may have taken the place of the one that became a standby.
+    pub async fn is_writable(&self) -> Result<bool, StoreError> {
+        for _ in 0..2 {
+            if self.read(&IS_WRITABLE, &args![]).await?.value("writable")? {
+                return Ok(true);
+            }
+            self.engine.writer().discard();
+        }
+        Ok(false)
     }
 
     /// Whether the latest statement was answered; `None` before the first. Does not query the
@@ -102,23 +123,23 @@ impl Store {
         work::read(self.engine.readers(), sql, args).await
     }
 
-    /// Runs one statement and returns after its commit; see [`work::statement`].
+    /// Runs one statement and returns after its commit; see [`work::write`].
     pub(super) async fn write(
         &self,
         sql: &Sql,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
         self.check_file()?;
-        let outcome = work::statement(self.engine.writer(), sql, args).await;
+        let outcome = work::write(self.engine.writer(), sql, args).await;
         self.engine.after_write();
         outcome
     }
 
     /// Runs several statements in one transaction; see [`work::transaction`].
-    pub(super) async fn transaction<T>(
-        &self,
-        work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    pub(super) async fn transaction<T, W>(&self, work: impl Fn() -> W) -> Result<T, StoreError>
+    where
+        W: AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
+    {
         self.check_file()?;
         let outcome = work::transaction(self.engine.writer(), work).await;
         self.engine.after_write();

@@ -87,11 +87,13 @@ impl Engine {
         let opener = Opener::Postgres {
             target: target.clone(),
             traits,
+            longest: config.statement_timeout,
         };
         let limits = Limits {
             keep: config.size,
             max: config.max(),
             wait: config.timeout,
+            statement: config.statement_timeout,
             max_age: config.recycle,
         };
         Self::Postgres {
@@ -111,10 +113,15 @@ impl Engine {
                 keep: connections,
                 max: connections,
                 wait: config.timeout,
+                statement: config.statement_timeout,
                 // A connection to a file does not break.
                 max_age: Duration::MAX,
             };
-            records.pool(Opener::Sqlite(target.clone()), limits)
+            let opener = Opener::Sqlite {
+                target: target.clone(),
+                longest: config.statement_timeout,
+            };
+            records.pool(opener, limits)
         };
         Self::Sqlite {
             writer: pool(1),
@@ -185,7 +192,7 @@ impl Engine {
     /// for readers of older pages, at most for the busy timeout.
     async fn checkpoint(&self) {
         if let Self::Sqlite { writer, wal, .. } = self {
-            if let Err(error) = work::statement(writer, &CHECKPOINT, &args![]).await {
+            if let Err(error) = work::write(writer, &CHECKPOINT, &args![]).await {
                 tracing::warn!(%error, "the write-ahead log could not be checkpointed");
             }
             wal.checkpointing.store(false, Ordering::Release);

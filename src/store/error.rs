@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
+
 use super::connect_error::ConnectError;
 
 /// A failed unit of work.
@@ -24,6 +26,13 @@ pub enum StoreError {
     /// An open connection broke, or the server is shutting down; trying again later may help.
     #[error("the connection to the database was lost: {0}")]
     ConnectionLost(#[source] sqlx::Error),
+    /// The same during a change that the server may still commit.
+    #[error("the connection to the database was lost, and the change may still be committed: {0}")]
+    Undecided(#[source] sqlx::Error),
+    /// The connection is out of date: its server became a standby, or a prepared statement no
+    /// longer fits its table. Nothing was done; another connection may do it.
+    #[error("the connection to the database is out of date: {0}")]
+    Stale(#[source] sqlx::Error),
     /// The connection broke during a change, and afterwards the database could not be asked
     /// whether the change was committed.
     #[error(
@@ -72,6 +81,8 @@ impl StoreError {
             Self::PoolTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
+            | Self::Undecided(_)
+            | Self::Stale(_)
             | Self::Transient(_)
             | Self::FileReplaced(_)
             | Self::Closed => true,
@@ -115,11 +126,15 @@ impl From<sqlx::Error> for StoreError {
         if is_connection_lost(&error) {
             return Self::ConnectionLost(error);
         }
+        if is_stale(&error) {
+            return Self::Stale(error);
+        }
         if is_transient(&error) {
             return Self::Transient(error);
         }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
+            && !is_primary_key(&**fault)
         {
             let constraint = fault.constraint().map(str::to_owned);
             return Self::Constraint {
@@ -146,6 +161,35 @@ pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a statement failed because of its connection and did nothing: on another one it may
+/// succeed.
+pub(super) fn is_stale(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(fault) = error else {
+        return false;
+    };
+    match fault.code().as_deref() {
+        // A standby, or a server that was set to read-only; a statement that was prepared and
+        // is not there, or is another, because a pooler changed the server.
+        Some("25006" | "26000" | "42P05") => true,
+        // A table was altered after a statement on it was prepared.
+        Some("0A000") => fault
+            .message()
+            .contains("cached plan must not change result type"),
+        _ => false,
+    }
+}
+
+/// Whether a primary key exists already. No client chooses one: a sequence that lags behind its
+/// table is a fault of the database.
+fn is_primary_key(fault: &dyn DatabaseError) -> bool {
+    // SQLite: SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_ROWID.
+    matches!(fault.code().as_deref(), Some("1555" | "2579"))
+        || (fault.is_unique_violation()
+            && fault
+                .constraint()
+                .is_some_and(|name| name.ends_with("_pkey")))
+}
+
 /// Whether the same statement may succeed a little later.
 fn is_transient(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(fault) = error else {
@@ -155,14 +199,14 @@ fn is_transient(error: &sqlx::Error) -> bool {
         return false;
     };
     // PostgreSQL, appendix A: serialization failure, deadlock, lock not available, canceled by
-    // a limit, read-only because the server is a standby now, class 53 (out of resources).
+    // a limit, class 53 (out of resources); division by zero is the guard of a deadline.
     if code.len() == 5 {
-        return matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "25006")
+        return matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "22012")
             || code.starts_with("53");
     }
-    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, FULL in the low byte.
+    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, FULL in the low byte.
     code.parse::<i32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 13))
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13))
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04

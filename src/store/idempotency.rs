@@ -65,29 +65,31 @@ impl Store {
         task: &NewTask,
         key: &IdempotencyKey,
         fingerprint: &str,
-        answer: impl FnOnce(&Task) -> String + Send,
+        answer: impl Fn(&Task) -> String + Send + Sync,
     ) -> Result<Once, StoreError> {
         let now = self.now();
         let insert = insert_args(task, now, self.dialect());
         let (user, key) = (&task.user_id, key.as_str());
         let claim = args![user, key, fingerprint, now, now.saturating_sub(KEPT)];
-        self.transaction(async |tx| {
-            while tx.run(&CLAIM, &claim).await?.rows.is_empty() {
-                // Without a row the key has expired and was pruned meanwhile: it is free now.
-                let found = tx.run(&FIND, &args![user, key]).await?;
-                if let Some(row) = found.rows.first() {
-                    let kept: String = row.get("fingerprint")?;
-                    return Ok(if kept == fingerprint {
-                        Once::Repeated(row.get("answer")?)
-                    } else {
-                        Once::Reused
-                    });
+        self.transaction(|| {
+            async |tx| {
+                while tx.run(&CLAIM, &claim).await?.rows.is_empty() {
+                    // Without a row the key has expired and was pruned meanwhile: it is free now.
+                    let found = tx.run(&FIND, &args![user, key]).await?;
+                    if let Some(row) = found.rows.first() {
+                        let kept: String = row.get("fingerprint")?;
+                        return Ok(if kept == fingerprint {
+                            Once::Repeated(row.get("answer")?)
+                        } else {
+                            Once::Reused
+                        });
+                    }
                 }
+                let created: Task = tx.run(&INSERT, &insert).await?.one()?;
+                let answer = answer(&created);
+                tx.run(&KEEP, &args![user, key, answer.as_str()]).await?;
+                Ok(Once::Created(answer))
             }
-            let created: Task = tx.run(&INSERT, &insert).await?.one()?;
-            let answer = answer(&created);
-            tx.run(&KEEP, &args![user, key, answer.as_str()]).await?;
-            Ok(Once::Created(answer))
         })
         .await
     }

@@ -9,12 +9,12 @@
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
-//! The current time is a bound value from the [`Clock`](crate::clock::Clock); no statement uses the
-//! database's clock.
+//! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database; deadlines
+//! are told by its own clock.
 
 mod api_keys;
 mod arg;
@@ -23,6 +23,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod database;
+mod deadline;
 mod dialect;
 mod engine;
 mod error;
@@ -40,6 +41,7 @@ mod pool;
 mod reminders;
 mod row;
 mod server;
+mod session;
 mod sessions;
 mod sql;
 mod tasks;
@@ -50,6 +52,7 @@ pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
 pub use database::Store;
+pub(crate) use deadline::within;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};

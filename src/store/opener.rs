@@ -1,21 +1,26 @@
 //! How the pools open their connections.
 
-use sqlx::PgConnection;
+use std::time::Duration;
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
 
-use super::connect::{SqliteAccess, open_postgres, open_sqlite};
+use super::connect::{SqliteAccess, open_postgres, open_sqlite_within};
 use super::connect_error::ConnectError;
-use super::connection::Connection;
 use super::server::ServerTraits;
+use super::session::Session;
 
 /// Opens connections to one database.
 pub(super) enum Opener {
     Postgres {
         target: PostgresTarget,
         traits: ServerTraits,
+        /// How long a statement may take.
+        longest: Duration,
     },
-    Sqlite(SqliteTarget),
+    Sqlite {
+        target: SqliteTarget,
+        longest: Duration,
+    },
 }
 
 impl Opener {
@@ -23,36 +28,30 @@ impl Opener {
     pub fn prepares_statements(&self) -> bool {
         match self {
             Self::Postgres { traits, .. } => traits.prepares_statements,
-            Self::Sqlite(_) => true,
+            Self::Sqlite { .. } => true,
         }
     }
 
-    pub async fn open(&self) -> Result<Connection, ConnectError> {
+    pub async fn open(&self) -> Result<Session, ConnectError> {
         match self {
-            Self::Postgres { target, traits } => {
-                let mut session = open_postgres(target).await?;
-                if !traits.pooled {
-                    read_committed(&mut session).await.map_err(|error| {
+            Self::Postgres {
+                target,
+                traits,
+                longest,
+            } => {
+                let session = open_postgres(target).await?;
+                Session::on_server(session, traits.prepares_statements, traits.pooled, *longest)
+                    .await
+                    .map_err(|error| {
                         ConnectError::from_sqlx(&DatabaseTarget::Postgres(target.clone()), &error)
-                    })?;
-                }
-                Ok(Connection::Postgres {
-                    session,
-                    prepares: traits.prepares_statements,
+                    })
+            }
+            Self::Sqlite { target, longest } => {
+                let connection = open_sqlite_within(target, SqliteAccess::Write, *longest).await?;
+                Session::on_file(connection).await.map_err(|error| {
+                    ConnectError::from_sqlx(&DatabaseTarget::Sqlite(target.clone()), &error)
                 })
             }
-            Self::Sqlite(target) => open_sqlite(target, SqliteAccess::Write)
-                .await
-                .map(Connection::Sqlite),
         }
     }
-}
-
-/// Makes single statements wait for a locked row and then continue, whatever the server's
-/// own default is: under a stricter level the wait ends in an error (40001).
-async fn read_committed(session: &mut PgConnection) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql("SET default_transaction_isolation = 'read committed'")
-        .execute(session)
-        .await
-        .map(drop)
 }

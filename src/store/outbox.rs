@@ -155,13 +155,15 @@ impl Store {
         let attempt = i64::from(mail.attempt);
         let uncounted = i64::from(matches!(end, OutboxEnd::Paused(_)));
         let args = args![mail.id, attempt, state, due_at, finished_at, why, uncounted];
-        self.transaction(async |tx| {
-            let ended = tx.run(&END, &args).await?;
-            // Also if the claim had expired: the provider has accepted the mail.
-            if *end == OutboxEnd::Sent {
-                tx.run(&MARK_MAILED, &args![mail.notification_id]).await?;
+        self.transaction(|| {
+            async |tx| {
+                let ended = tx.run(&END, &args).await?;
+                // Also if the claim had expired: the provider has accepted the mail.
+                if *end == OutboxEnd::Sent {
+                    tx.run(&MARK_MAILED, &args![mail.notification_id]).await?;
+                }
+                Ok(ended.affected > 0)
             }
-            Ok(ended.affected > 0)
         })
         .await
     }

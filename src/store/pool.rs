@@ -5,39 +5,57 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType};
 use prometheus::{Histogram, HistogramOpts};
 
+use super::arg::args;
 use super::connect_error::ConnectError;
-use super::connection::Connection;
+use super::deadline;
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
 use super::opener::Opener;
+use super::session::{Backend, Session};
+use super::sql::Sql;
 
 /// A connection that was idle longer than this is pinged before it is used again.
 const PING_AFTER: Duration = Duration::from_secs(30);
+
+/// How much longer than the server's own limit a statement's answer is waited for.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
+/// How long to wait for the end of a lost connection's session.
+const END_TIME: Duration = Duration::from_secs(2);
+
+/// `$1` and `$2` are the process and its start; a number may be used again.
+static TERMINATE: Sql = Sql::Common(
+    "SELECT count(pg_terminate_backend(pid)) AS signalled FROM pg_catalog.pg_stat_activity
+     WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
+);
 
 /// Opens and recycles one pool's connections.
 struct Manager {
     opener: Opener,
     max_age: Duration,
+    /// Connections that were opened before this are not used again.
+    opened_after: Mutex<Instant>,
 }
 
 impl managed::Manager for Manager {
-    type Type = Connection;
+    type Type = Session;
     type Error = ConnectError;
 
-    async fn create(&self) -> Result<Connection, ConnectError> {
-        self.opener.open().await
+    async fn create(&self) -> Result<Session, ConnectError> {
+        // Boxed, so that the future of every statement does not have room for this.
+        Box::pin(self.opener.open()).await
     }
 
     async fn recycle(
         &self,
-        connection: &mut Connection,
+        session: &mut Session,
         metrics: &Metrics,
     ) -> RecycleResult<ConnectError> {
         if metrics.age() > self.max_age {
@@ -45,7 +63,10 @@ impl managed::Manager for Manager {
                 "older than the configured age",
             ));
         }
-        if metrics.last_used() > PING_AFTER && connection.ping().await.is_err() {
+        if metrics.created <= *lock(&self.opened_after) {
+            return Err(managed::RecycleError::message("out of date"));
+        }
+        if metrics.last_used() > PING_AFTER && session.ping().await.is_err() {
             return Err(managed::RecycleError::message("does not answer a ping"));
         }
         Ok(())
@@ -61,6 +82,8 @@ pub(super) struct Limits {
     pub max: usize,
     /// How long a caller waits for a connection.
     pub wait: Duration,
+    /// How long a statement may take.
+    pub statement: Duration,
     /// The age at which a connection is replaced.
     pub max_age: Duration,
 }
@@ -100,6 +123,7 @@ impl Pool {
         let manager = Manager {
             opener,
             max_age: limits.max_age,
+            opened_after: Mutex::new(Instant::now()),
         };
         #[allow(
             clippy::expect_used,
@@ -132,16 +156,22 @@ impl Pool {
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let started = Instant::now();
         let waiting = Waiting::new(&self.waiting);
-        let outcome = self.inner.get().await;
+        let deadline = deadline::of_this_work(self.limits.statement + ANSWER_TIME);
+        let outcome = tokio::time::timeout_at(deadline.into(), self.inner.get())
+            .await
+            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)));
         drop(waiting);
         self.acquire_seconds
             .observe(started.elapsed().as_secs_f64());
         match outcome {
-            Ok(object) => Ok(Lease {
-                object: Some(object),
-                pool: self,
-                reusable: false,
-            }),
+            Ok(mut object) => {
+                object.limit(deadline);
+                Ok(Lease {
+                    object: Some(object),
+                    pool: self,
+                    reusable: false,
+                })
+            }
             Err(error) => Err(self.explain(error)),
         }
     }
@@ -170,6 +200,53 @@ impl Pool {
             in_use: status.size.saturating_sub(status.available),
             max: self.limits.max,
         }
+    }
+
+    /// Replaces all connections; those in use, when their work is done.
+    pub fn discard(&self) {
+        *lock(&self.inner.manager().opened_after) = Instant::now();
+        self.inner.retain(|_, _| false);
+    }
+
+    /// Ends the session of a connection that was lost, so that nothing it was sent can take
+    /// effect any more; whether that is certain.
+    pub async fn end_session(&self, backend: Option<Backend>) -> bool {
+        let Some(backend) = backend else {
+            return false;
+        };
+        let ending = async {
+            while self.terminate(backend).await? {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Ok::<_, StoreError>(())
+        };
+        // The deadline of the work has passed perhaps; this must be done all the same.
+        let limit = Instant::now() + END_TIME;
+        match tokio::time::timeout(END_TIME, deadline::until(limit, ending)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the session of a lost connection could not be ended");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("the session of a lost connection did not end in time");
+                false
+            }
+        }
+    }
+
+    /// Tells a session to end; whether it was still there.
+    async fn terminate(&self, backend: Backend) -> Result<bool, StoreError> {
+        let mut lease = self.lease().await?;
+        let args = args![backend.pid, backend.started];
+        let outcome = lease.run(&TERMINATE, &args).await;
+        lease.settle(if outcome.is_ok() {
+            Condition::Reusable
+        } else {
+            Condition::Unclean
+        });
+        let signalled: i64 = outcome?.value("signalled")?;
+        Ok(signalled > 0)
     }
 
     /// Closes connections that were idle longer than `idle`; with `keep_some`, the configured
@@ -213,6 +290,11 @@ pub struct PoolStatus {
     pub max: usize,
 }
 
+/// The value of a mutex; nobody panics while holding it.
+fn lock(instant: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
+    instant.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Counts a waiting caller until it is dropped, so that a cancelled caller is no longer counted.
 struct Waiting<'a>(&'a AtomicUsize);
 
@@ -236,6 +318,8 @@ pub(super) enum Condition {
     Reusable,
     /// The database answers, but a transaction may still be open on it.
     Unclean,
+    /// The database answers, and no connection as old as this one is of further use.
+    Stale,
     /// The connection broke, or the server ended it.
     Lost,
 }
@@ -255,14 +339,18 @@ impl Lease<'_> {
         let lost = condition == Condition::Lost;
         self.pool.last_outcome.record(!lost);
         self.reusable = condition == Condition::Reusable;
-        if lost {
-            self.pool.inner.retain(|_, _| false);
+        match condition {
+            Condition::Lost => {
+                self.pool.inner.retain(|_, _| false);
+            }
+            Condition::Stale => self.pool.discard(),
+            Condition::Reusable | Condition::Unclean => {}
         }
     }
 }
 
 impl Deref for Lease<'_> {
-    type Target = Connection;
+    type Target = Session;
 
     #[allow(clippy::expect_used, reason = "only drop takes the object")]
     fn deref(&self) -> &Self::Target {

@@ -172,34 +172,36 @@ impl Store {
         mails: Option<&MailTerms>,
     ) -> Result<Reminded, StoreError> {
         let ReminderWindow { now, soon, today } = *window;
-        self.transaction(async |tx| {
-            let inserted = match kind {
-                NotificationKind::DueSoon => {
-                    let claimed = tx.run(&CLAIM_DUE_SOON, &args![tasks, now, soon]).await?;
-                    let claimed: Vec<TaskId> = claimed.column("id")?;
-                    let args = args![claimed.as_slice(), now];
-                    tx.run(&INSERT_DUE_SOON, &args).await?
+        self.transaction(|| {
+            async |tx| {
+                let inserted = match kind {
+                    NotificationKind::DueSoon => {
+                        let claimed = tx.run(&CLAIM_DUE_SOON, &args![tasks, now, soon]).await?;
+                        let claimed: Vec<TaskId> = claimed.column("id")?;
+                        let args = args![claimed.as_slice(), now];
+                        tx.run(&INSERT_DUE_SOON, &args).await?
+                    }
+                    NotificationKind::Overdue => {
+                        let day = today.to_datetime().format("%Y-%m-%d").to_string();
+                        let args = args![tasks, now, today, day];
+                        tx.run(&INSERT_OVERDUE, &args).await?
+                    }
+                };
+                let notifications: Vec<NotificationId> = inserted.column("id")?;
+                let mut reminded = Reminded {
+                    notifications: notifications.len(),
+                    mails: 0,
+                };
+                if let (NotificationKind::DueSoon, Some(terms)) = (kind, mails)
+                    && !notifications.is_empty()
+                {
+                    let prefix = terms.key_prefix.as_str();
+                    let args = args![notifications.as_slice(), prefix, now, terms.expires_at];
+                    let written = tx.run(&INSERT_MAILS, &args).await?.affected;
+                    reminded.mails = usize::try_from(written).unwrap_or(usize::MAX);
                 }
-                NotificationKind::Overdue => {
-                    let day = today.to_datetime().format("%Y-%m-%d").to_string();
-                    let args = args![tasks, now, today, day];
-                    tx.run(&INSERT_OVERDUE, &args).await?
-                }
-            };
-            let notifications: Vec<NotificationId> = inserted.column("id")?;
-            let mut reminded = Reminded {
-                notifications: notifications.len(),
-                mails: 0,
-            };
-            if let (NotificationKind::DueSoon, Some(terms)) = (kind, mails)
-                && !notifications.is_empty()
-            {
-                let prefix = terms.key_prefix.as_str();
-                let args = args![notifications.as_slice(), prefix, now, terms.expires_at];
-                let written = tx.run(&INSERT_MAILS, &args).await?.affected;
-                reminded.mails = usize::try_from(written).unwrap_or(usize::MAX);
+                Ok(reminded)
             }
-            Ok(reminded)
         })
         .await
     }

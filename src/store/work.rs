@@ -1,66 +1,118 @@
 //! How a unit of work runs, for every method of the store: connection, transaction, retries, and
 //! whether the connection is reused or closed.
 
+use std::io;
+
 use super::arg::Arg;
-use super::connection::Connection;
-use super::error::{StoreError, is_connection_lost};
+use super::error::{StoreError, is_connection_lost, is_rolled_back, is_stale};
 use super::pool::{Condition, Lease, Pool};
 use super::row::QueryResult;
+use super::session::{Backend, Session, is_late};
 use super::sql::Sql;
 
-/// Runs one read-only statement. If its connection is lost, runs it again on a new one, so that
-/// callers do not notice a restart of the server.
+/// Runs one read-only statement. If its connection is lost or out of date, runs it again on a new
+/// one, so that callers do not notice a restart of the server.
 pub(super) async fn read(
     pool: &Pool,
     sql: &Sql,
     args: &[Arg<'_>],
 ) -> Result<QueryResult, StoreError> {
-    again_if_lost(|| statement(pool, sql, args)).await
+    again_if(is_lost_or_stale, || statement(pool, sql, args, false)).await
 }
 
-/// Runs one statement and returns after its commit.
+/// Runs one statement that may write, and returns after its commit. It is run again where it
+/// certainly did nothing, because its connection was out of date.
+///
+/// The server refuses it after the deadline of the work: a request that was answered does not
+/// take effect later.
+pub(super) async fn write(
+    pool: &Pool,
+    sql: &Sql,
+    args: &[Arg<'_>],
+) -> Result<QueryResult, StoreError> {
+    again_if(is_stale_error, || statement(pool, sql, args, true)).await
+}
+
+/// Runs one statement.
 ///
 /// sqlx parses a statement in one exchange and runs it in the next. In between, a pooler in
 /// transaction mode may lend the server connection to another client, whose statement would
 /// run with these arguments. So if statements are not kept prepared, even a single one runs
 /// between BEGIN and COMMIT.
-pub(super) async fn statement(
+async fn statement(
     pool: &Pool,
     sql: &Sql,
     args: &[Arg<'_>],
+    writes: bool,
 ) -> Result<QueryResult, StoreError> {
     if !pool.prepares_statements() {
         // Boxed, to keep this rare case out of every statement's future.
-        return Box::pin(transaction(pool, async |tx| Ok(tx.run(sql, args).await?))).await;
+        let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
+        return Box::pin(in_transaction(pool, work)).await;
     }
     let mut lease = pool.lease().await?;
-    let outcome = lease.run(sql, args).await;
-    lease.settle(
-        outcome
-            .as_ref()
-            .err()
-            .map_or(Condition::Reusable, after_error),
-    );
-    Ok(outcome?)
+    let outcome = if writes {
+        lease.run_in_time(sql, args).await
+    } else {
+        lease.run(sql, args).await
+    };
+    let error = match outcome {
+        Ok(result) => {
+            lease.settle(Condition::Reusable);
+            return Ok(result);
+        }
+        Err(error) => error,
+    };
+    // Refused before the deadline: the server's clock was set, and nothing was done.
+    let is_stale = is_late(&error) && !lease.is_past_deadline();
+    let backend = lease.backend();
+    lease.settle(if is_stale {
+        Condition::Stale
+    } else {
+        condition_after(&error)
+    });
+    if is_stale {
+        return Err(StoreError::Stale(error));
+    }
+    Err(Box::pin(lost(pool, backend, error, writes)).await)
 }
 
 /// Runs any number of statements in one transaction: `Ok` is committed before it is returned,
-/// `Err` is rolled back.
+/// `Err` is rolled back. Where its connection was out of date, the work is made and run again.
 ///
 /// `work` must not turn the error of a statement into `Ok`: PostgreSQL would accept the
 /// COMMIT and roll back. If the future is dropped, the connection is closed, and the server
 /// rolls back.
-pub(super) async fn transaction<T>(
+pub(super) async fn transaction<T, W>(pool: &Pool, work: impl Fn() -> W) -> Result<T, StoreError>
+where
+    W: AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
+{
+    match in_transaction(pool, work()).await {
+        Err(StoreError::Stale(_)) => in_transaction(pool, work()).await,
+        outcome => outcome,
+    }
+}
+
+async fn in_transaction<T>(
     pool: &Pool,
-    work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
+    work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     // If the connection is lost at BEGIN, nothing has been done yet.
-    let mut lease = again_if_lost(|| begin(pool)).await?;
+    let mut lease = again_if(is_lost_or_stale, || begin(pool)).await?;
     let outcome = work(&mut lease).await;
     let ended = lease.end(outcome.is_ok()).await;
-    lease.settle(after_end(&ended));
+    let backend = lease.backend();
+    let is_stale = outcome.as_ref().is_err_and(is_stale_error);
+    lease.settle(if is_stale {
+        Condition::Stale
+    } else {
+        after_end(&ended)
+    });
     match (outcome, ended) {
-        (Ok(_), Err(error)) => Err(error.into()),
+        (Ok(_), Err(error)) => Err(Box::pin(lost(pool, backend, error, true)).await),
+        (Err(StoreError::ConnectionLost(error)), _) => {
+            Err(Box::pin(lost(pool, backend, error, false)).await)
+        }
         (outcome, _) => outcome,
     }
 }
@@ -70,27 +122,72 @@ async fn begin(pool: &Pool) -> Result<Lease<'_>, StoreError> {
     match lease.begin().await {
         Ok(()) => Ok(lease),
         Err(error) => {
-            lease.settle(after_error(&error));
+            lease.settle(condition_after(&error));
             Err(error.into())
         }
     }
 }
 
-/// Tries once more if the connection was lost.
-async fn again_if_lost<T, F>(attempt: impl Fn() -> F) -> Result<T, StoreError>
+/// The error of work whose connection may be lost.
+///
+/// Where its server may still work on it, that session is ended: it would hold its locks and
+/// its place among the server's connections, and a change could be committed later.
+async fn lost(
+    pool: &Pool,
+    backend: Option<Backend>,
+    error: sqlx::Error,
+    writes: bool,
+) -> StoreError {
+    if !is_connection_lost(&error) || is_rolled_back(&error) {
+        return error.into();
+    }
+    let timed_out =
+        matches!(&error, sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut);
+    if !writes && !timed_out {
+        return error.into();
+    }
+    if pool.end_session(backend).await || !writes {
+        StoreError::ConnectionLost(error)
+    } else {
+        StoreError::Undecided(error)
+    }
+}
+
+/// Tries once more after certain errors.
+async fn again_if<T, F>(
+    is_worth_it: fn(&StoreError) -> bool,
+    attempt: impl Fn() -> F,
+) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     match attempt().await {
-        Err(StoreError::ConnectionLost(_)) => attempt().await,
+        Err(error) if is_worth_it(&error) => attempt().await,
         outcome => outcome,
     }
 }
 
+fn is_stale_error(error: &StoreError) -> bool {
+    matches!(error, StoreError::Stale(_))
+}
+
+fn is_lost_or_stale(error: &StoreError) -> bool {
+    match error {
+        // Work that took too long would take too long again.
+        StoreError::ConnectionLost(sqlx::Error::Io(error)) => {
+            error.kind() != io::ErrorKind::TimedOut
+        }
+        StoreError::ConnectionLost(_) | StoreError::Stale(_) => true,
+        _ => false,
+    }
+}
+
 /// The condition of a connection after a statement outside a transaction failed.
-fn after_error(error: &sqlx::Error) -> Condition {
+fn condition_after(error: &sqlx::Error) -> Condition {
     if is_connection_lost(error) {
         Condition::Lost
+    } else if is_stale(error) {
+        Condition::Stale
     } else {
         Condition::Reusable
     }

@@ -10,7 +10,7 @@ use todoctl::api::{ApiContext, Server};
 use todoctl::clock::Clock;
 use todoctl::config::{
     AuthConfig, Config, DatabaseTarget, Environment, HttpConfig, RotatingSecret, Secret,
-    ServicesConfig, TelemetryConfig,
+    ServicesConfig, TelemetryConfig, statement_timeout,
 };
 use todoctl::domain::{Timestamp, UserId};
 use todoctl::store::{NewSession, SessionHash, Store};
@@ -53,6 +53,7 @@ impl Daemon {
         let database = Database::migrated(engine).await;
         let mut config = config(database.target());
         alter(&mut config);
+        config.database.pool.statement_timeout = statement_timeout(config.http.request_timeout);
         Self::on(Arc::new(database), config, clock).await
     }
 

@@ -1,8 +1,6 @@
-//! Contract 11.3: a create that may have succeeded must not be answered with a 5xx, which browsers
-//! retry; 10.36: temporary failures are 503 with `Retry-After`, not 500.
+//! Contract 11.3: a create that may have taken place must not end in a 5xx, which a browser
+//! repeats; 10.36: what is only hindered is 503 with `Retry-After`, and not 500.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -10,15 +8,13 @@ use rstest::rstest;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use todoctl::config::DatabaseTarget;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::api::daemon::Daemon;
 use crate::api::request::read;
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::eventually;
+use crate::support::{Network, eventually, on_server};
 
-/// Blocks every write until it is released.
+/// What keeps every write waiting, until it is let go.
 enum Held {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
@@ -58,40 +54,48 @@ async fn total(daemon: &Daemon) -> i64 {
     body["total"].as_i64().unwrap()
 }
 
-/// 11.3: the request times out while the task is being stored; it is stored all the same.
+/// 11.3, 10.36: what cannot be done in time is not done, so it is 503 and may be repeated.
 #[rstest]
 #[tokio::test]
-async fn a_create_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_change_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine) {
     let daemon = Daemon::start_with(engine, |config| {
         config.http.request_timeout = Duration::from_secs(1);
     })
     .await;
+    let id = daemon.create_titled("before").await;
     let held = Held::by(&daemon).await;
-    let create = daemon.post("/tasks/").json(&json!({ "title": "late" }));
-    let (status, body) = create.await;
-    assert_eq!(
-        (status.as_u16(), &body["type"]),
-        (409, &json!("outcome_unknown")),
-        "{body}"
-    );
-    // With a key a second request creates nothing, so the answer may ask for one.
-    let create = daemon
-        .post("/tasks/")
-        .header("Idempotency-Key", "k")
-        .json(&json!({ "title": "late" }));
-    let response = create.send().await.unwrap();
-    assert!(response.headers().contains_key("retry-after"));
-    assert_eq!(read(response).await.0, StatusCode::SERVICE_UNAVAILABLE);
-    // Requests that can be repeated get 503.
-    let delete = daemon
-        .post("/tasks/bulk-delete")
-        .json(&json!({ "task_ids": [999_999] }));
-    assert_eq!(delete.await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let late = json!({ "title": "late" });
+    for request in [
+        daemon.post("/tasks/").json(&late),
+        daemon
+            .post("/tasks/")
+            .header("Idempotency-Key", "k")
+            .json(&late),
+        daemon.put(&format!("/tasks/{id}")).json(&late),
+        daemon
+            .put(&format!("/tasks/{id}"))
+            .header("If-Match", "*")
+            .json(&late),
+        daemon.delete(&format!("/tasks/{id}")),
+        daemon
+            .post("/tasks/bulk-delete")
+            .json(&json!({ "task_ids": [id] })),
+    ] {
+        let response = request.send().await.unwrap();
+        assert!(response.headers().contains_key("retry-after"));
+        let (status, body) = read(response).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    }
     held.let_go().await;
-    eventually("both are stored", async || total(&daemon).await == 2).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (_, body) = daemon.get("/tasks/").await;
+    assert_eq!(
+        (&body["total"], &body["tasks"][0]["title"]),
+        (&json!(1), &json!("before"))
+    );
 }
 
-/// 10.36: a lock that is not released within the database's own limit.
+/// 10.36: a lock that does not come free in the database's own time.
 #[rstest]
 #[tokio::test]
 async fn a_lock_that_is_held(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -116,72 +120,30 @@ async fn a_lock_that_is_held(#[values(Sqlite, Postgres)] engine: Engine) {
     daemon.create_titled("hindered").await;
 }
 
-/// Forwards everything.
-const OPEN: u8 = 0;
-/// Withholds the server's answers, then breaks the connection.
-const CUT: u8 = 1;
-/// The same, and accepts no new connection.
-const CUT_AND_CLOSED: u8 = 2;
-
-/// A network between daemon and database that can be cut.
-async fn network(server: (String, u16)) -> (u16, Arc<AtomicU8>) {
-    let state = Arc::new(AtomicU8::new(OPEN));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let shared = state.clone();
-    tokio::spawn(async move {
-        loop {
-            let (client, _) = listener.accept().await.unwrap();
-            if shared.load(Ordering::SeqCst) == CUT_AND_CLOSED {
-                continue;
-            }
-            let server = TcpStream::connect((server.0.as_str(), server.1))
-                .await
-                .unwrap();
-            tokio::spawn(carry(client, server, shared.clone()));
-        }
-    });
-    (port, state)
-}
-
-async fn carry(client: TcpStream, server: TcpStream, state: Arc<AtomicU8>) {
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let up = async { tokio::io::copy(&mut from_client, &mut to_server).await };
-    let down = async {
-        let mut bytes = vec![0; 65_536];
-        loop {
-            let count = from_server.read(&mut bytes).await.unwrap_or(0);
-            let cut = state.load(Ordering::SeqCst) != OPEN;
-            if cut {
-                // Only once: the next query is answered.
-                let _ = state.compare_exchange(CUT, OPEN, Ordering::SeqCst, Ordering::SeqCst);
-            }
-            if cut || count == 0 || to_client.write_all(&bytes[..count]).await.is_err() {
-                return;
-            }
-        }
+/// A daemon that reaches PostgreSQL through a network, and one that reaches it directly.
+async fn behind_a_network(request_timeout: Duration) -> (Daemon, Daemon, Network) {
+    let direct = Daemon::start_with(Engine::Postgres, |config| {
+        config.http.request_timeout = request_timeout;
+    })
+    .await;
+    let mut config = direct.config.clone();
+    let DatabaseTarget::Postgres(server) = &mut config.database.target else {
+        unreachable!("it was started on PostgreSQL");
     };
-    tokio::select! {
-        _ = up => {}
-        () = down => {}
-    }
+    let network = Network::to(server.host.clone(), server.port).await;
+    "127.0.0.1".clone_into(&mut server.host);
+    server.port = network.port;
+    let daemon = direct.replica_with(config).await;
+    (direct, daemon, network)
 }
 
 /// 11.3: the connection breaks after the task was stored and before the daemon knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_create_whose_connection_breaks() {
-    let direct = Daemon::start_with(Engine::Postgres, |_| ()).await;
-    let mut config = direct.config.clone();
-    let DatabaseTarget::Postgres(server) = &mut config.database.target else {
-        unreachable!("it was started on PostgreSQL");
-    };
-    let (port, state) = network((server.host.clone(), server.port)).await;
-    server.port = port;
-    let daemon = direct.replica_with(config).await;
+    let (direct, daemon, network) = behind_a_network(Duration::from_secs(20)).await;
     daemon.create_titled("first").await;
 
-    state.store(CUT, Ordering::SeqCst);
+    network.cut();
     let created = daemon
         .create(json!({ "title": "found again", "priority": "High" }))
         .await;
@@ -191,7 +153,7 @@ async fn a_create_whose_connection_breaks() {
     );
     assert_eq!(total(&direct).await, 2, "it is there once");
 
-    state.store(CUT_AND_CLOSED, Ordering::SeqCst);
+    network.close();
     let create = daemon
         .post("/tasks/")
         .json(&json!({ "title": "who knows" }));
@@ -201,11 +163,10 @@ async fn a_create_whose_connection_breaks() {
         (409, &json!("outcome_unknown")),
         "{body}"
     );
-    // With a key the request is retried, by the daemon or by the client, and the task is stored
-    // once.
-    state.store(OPEN, Ordering::SeqCst);
+    // With a key it is asked again, by the daemon or by the client, and stored once.
+    network.open();
     daemon.create_titled("between").await;
-    state.store(CUT, Ordering::SeqCst);
+    network.cut();
     let mut status = StatusCode::SERVICE_UNAVAILABLE;
     for _ in 0..2 {
         let create = daemon.post("/tasks/").header("Idempotency-Key", "k");
@@ -214,4 +175,171 @@ async fn a_create_whose_connection_breaks() {
     assert_eq!(status, StatusCode::CREATED);
     let (_, body) = direct.get("/tasks/?search=once").await;
     assert_eq!(body["total"], 1);
+}
+
+/// 11.3: the connection breaks while the commit waits, and the server does not notice. The
+/// task is not there yet, and must not appear after an answer that asks for a repeat.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_create_whose_commit_waits() {
+    for can_reconnect in [true, false] {
+        let (direct, daemon, network) = behind_a_network(Duration::from_secs(20)).await;
+        daemon.create_titled("first").await;
+        direct
+            .database
+            .execute(
+                "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END $$;
+                 CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON tasks DEFERRABLE INITIALLY DEFERRED
+                     FOR EACH ROW EXECUTE FUNCTION wait();",
+            )
+            .await;
+        let mut holder = PgConnection::connect(&direct.database.url()).await.unwrap();
+        sqlx::raw_sql("SELECT pg_advisory_lock(42)")
+            .execute(&mut holder)
+            .await
+            .unwrap();
+        let breaking = async {
+            eventually("the commit waits", async || {
+                let waiting: Vec<i64> = direct
+                    .database
+                    .column("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+                        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+                    .await;
+                waiting == [1]
+            })
+            .await;
+            if !can_reconnect {
+                network.close();
+            }
+            network.break_present();
+        };
+        let create = daemon
+            .post("/tasks/")
+            .json(&json!({ "title": "waits" }))
+            .send();
+        let (response, ()) = tokio::join!(create, breaking);
+        let (status, body) = read(response.unwrap()).await;
+        holder.close().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if can_reconnect {
+            // The server's session was ended, so it is certain.
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+            assert_eq!(total(&direct).await, 1);
+        } else {
+            assert_eq!(
+                (status.as_u16(), &body["type"]),
+                (409, &json!("outcome_unknown")),
+                "{body}"
+            );
+            assert_eq!(total(&direct).await, 2);
+        }
+    }
+}
+
+/// 10.36: a change that was answered 503 does not arrive later and undo one that was acknowledged.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_arrives_late(#[values(false, true)] all_are_held: bool) {
+    let (direct, daemon, network) = behind_a_network(Duration::from_secs(2)).await;
+    let id = daemon.create_titled("first").await;
+    let path = format!("/tasks/{id}");
+    let put = |title: &str| daemon.put(&path).json(&json!({ "title": title }));
+    if all_are_held {
+        network.hold_all();
+    } else {
+        network.hold();
+    }
+    let (status, body) = put("too late").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+    if all_are_held {
+        // Nobody could end the session before the network heals.
+        network.open();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let (status, body) = put("acknowledged").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    network.open();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(direct.get(&path).await.1["title"], "acknowledged");
+
+    // The same for what removes and what marks.
+    direct
+        .database
+        .execute(&format!(
+            "INSERT INTO notifications (user_id, task_id, type, message, is_read, sent_email, created_at)
+             SELECT user_id, id, 'overdue', 'm', false, false, now() FROM tasks WHERE id = {id}"
+        ))
+        .await;
+    for late in [daemon.delete(&path), daemon.post("/notifications/read-all")] {
+        daemon.get(&path).await;
+        network.hold_all();
+        let (status, body) = late.await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        network.open();
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(direct.get(&path).await.0, StatusCode::OK);
+    let unread: Vec<i64> = direct
+        .database
+        .column("SELECT count(*) FROM notifications WHERE NOT is_read")
+        .await;
+    assert_eq!(unread, [1]);
+}
+
+/// 10.36: a number that the database gives out twice is its fault, and the cause is logged.
+#[tokio::test]
+async fn a_sequence_that_lags_behind() {
+    let daemon = Daemon::start(Engine::Postgres).await;
+    daemon.create_titled("first").await;
+    daemon
+        .database
+        .execute("SELECT setval('tasks_id_seq', 1, false)")
+        .await;
+    let (status, body) = daemon
+        .post("/tasks/")
+        .json(&json!({ "title": "second" }))
+        .await;
+    assert_eq!(
+        (status.as_u16(), &body["type"]),
+        (500, &json!("database_error")),
+        "{body}"
+    );
+}
+
+/// 13: a standby gets no requests, and another server in its place is found.
+#[tokio::test]
+async fn a_standby_is_not_ready() {
+    let daemon = Daemon::start(Engine::Postgres).await;
+    daemon.create_titled("first").await;
+    let name: Vec<String> = daemon
+        .database
+        .column("SELECT current_database()::text")
+        .await;
+    let name = &name[0];
+    let read_only = |on| format!("ALTER DATABASE {name} SET default_transaction_read_only = {on}");
+    on_server(&read_only("on")).await;
+    // The daemon has connections that do not know.
+    daemon
+        .database
+        .execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        .await;
+    let ready = daemon.get("/health/ready").anonymous().await;
+    assert_eq!(
+        ready,
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            json!({ "status": "read_only" })
+        )
+    );
+    let create = daemon.post("/tasks/").json(&json!({ "title": "refused" }));
+    assert_eq!(create.await.0, StatusCode::SERVICE_UNAVAILABLE);
+    on_server(&read_only("off")).await;
+    daemon.create_titled("second").await;
+    assert_eq!(
+        daemon.get("/health/ready").anonymous().await.0,
+        StatusCode::OK
+    );
 }

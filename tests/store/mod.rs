@@ -8,7 +8,10 @@ use todoctl::store::Store;
 use crate::support::database_config;
 
 mod connections;
+mod full_disk;
+mod limits;
 mod rows;
+mod stale;
 
 async fn connect(target: DatabaseTarget, connections: usize) -> Store {
     let config = database_config(target, connections);

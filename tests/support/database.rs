@@ -123,6 +123,7 @@ pub fn database_config(target: DatabaseTarget, connections: usize) -> DatabaseCo
             overflow: 0,
             timeout: Duration::from_secs(5),
             recycle: Duration::from_secs(1800),
+            statement_timeout: Duration::from_secs(18),
         },
         pooler: PoolerMode::None,
         auto_migrate: true,

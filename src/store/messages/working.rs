@@ -56,6 +56,15 @@ pub(super) static WORKING: &[KnownMessage] = &[
         remedy: "todoctl migrate up",
     },
     KnownMessage {
+        id: "postgres.sequence-behind",
+        fault: ConnectFault::Other,
+        patterns: &["duplicate key value violates unique constraint \"*_pkey\""],
+        codes: &[],
+        meaning: "The sequence that numbers a table's rows lags behind the table, as after rows were copied with their ids",
+        retry: Retry::No,
+        remedy: "TABLE is the constraint's name without _pkey: psql -c \"SELECT setval(pg_get_serial_sequence('TABLE', 'id'), max(id)) FROM TABLE\" {database}",
+    },
+    KnownMessage {
         id: "postgres.deadlock",
         fault: ConnectFault::Other,
         patterns: &["deadlock detected", "could not serialize access"],

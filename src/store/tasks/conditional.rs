@@ -3,9 +3,9 @@
 
 use crate::domain::{Task, TaskChanges, TaskId, UserId};
 use crate::store::arg::args;
-use crate::store::connection::Connection;
 use crate::store::database::Store;
 use crate::store::error::StoreError;
+use crate::store::session::Session;
 use crate::store::sql::{Sql, per_engine};
 
 use super::change::{DELETE, UPDATE, update_args};
@@ -35,15 +35,17 @@ impl Store {
         user: &UserId,
         id: TaskId,
         changes: &TaskChanges,
-        condition: impl FnOnce(&Task) -> bool + Send,
+        condition: impl Fn(&Task) -> bool + Send + Sync,
     ) -> Result<Conditional<Task>, StoreError> {
         let args = update_args(user, id, changes, self.now(), self.dialect());
-        self.transaction(async |tx| match lock_if(tx, user, id, condition).await? {
-            Conditional::Done(_) if !changes.is_empty() => {
-                let updated = tx.run(&UPDATE, &args).await?;
-                Ok(Conditional::Done(updated.one()?))
+        self.transaction(|| {
+            async |tx| match lock_if(tx, user, id, &condition).await? {
+                Conditional::Done(_) if !changes.is_empty() => {
+                    let updated = tx.run(&UPDATE, &args).await?;
+                    Ok(Conditional::Done(updated.one()?))
+                }
+                unchanged => Ok(unchanged),
             }
-            unchanged => Ok(unchanged),
         })
         .await
     }
@@ -53,15 +55,17 @@ impl Store {
         &self,
         user: &UserId,
         id: TaskId,
-        condition: impl FnOnce(&Task) -> bool + Send,
+        condition: impl Fn(&Task) -> bool + Send + Sync,
     ) -> Result<Conditional<()>, StoreError> {
-        self.transaction(async |tx| match lock_if(tx, user, id, condition).await? {
-            Conditional::Done(_) => {
-                tx.run(&DELETE, &args![id, user]).await?;
-                Ok(Conditional::Done(()))
+        self.transaction(|| {
+            async |tx| match lock_if(tx, user, id, &condition).await? {
+                Conditional::Done(_) => {
+                    tx.run(&DELETE, &args![id, user]).await?;
+                    Ok(Conditional::Done(()))
+                }
+                Conditional::NotFound => Ok(Conditional::NotFound),
+                Conditional::Refused => Ok(Conditional::Refused),
             }
-            Conditional::NotFound => Ok(Conditional::NotFound),
-            Conditional::Refused => Ok(Conditional::Refused),
         })
         .await
     }
@@ -69,10 +73,10 @@ impl Store {
 
 /// Locks the user's task and returns it if it satisfies `condition`.
 async fn lock_if(
-    tx: &mut Connection,
+    tx: &mut Session,
     user: &UserId,
     id: TaskId,
-    condition: impl FnOnce(&Task) -> bool,
+    condition: &impl Fn(&Task) -> bool,
 ) -> Result<Conditional<Task>, StoreError> {
     Ok(match tx.run(&LOCK, &args![id, user]).await?.optional()? {
         None => Conditional::NotFound,

@@ -55,8 +55,9 @@ pub(in crate::store) fn insert_args(
 impl Store {
     /// Stores a new task and returns it.
     ///
-    /// If the connection breaks, it is unknown whether the task was stored, so it is looked up.
-    /// If that fails too, the error is [`StoreError::OutcomeUnknown`].
+    /// If the connection breaks meanwhile, it is unknown whether the task was stored. Then the
+    /// task is looked for. A task that is not there may still be committed, unless the
+    /// server's session has ended: [`StoreError::OutcomeUnknown`].
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
         let args = insert_args(task, now, self.dialect());
@@ -69,6 +70,10 @@ impl Store {
                     Err(_) => Err(StoreError::OutcomeUnknown(lost)),
                 }
             }
+            Err(StoreError::Undecided(lost)) => match self.find_created(task, now).await {
+                Ok(Some(task)) => Ok(task),
+                Ok(None) | Err(_) => Err(StoreError::OutcomeUnknown(lost)),
+            },
             Err(error) => Err(error),
         }
     }

@@ -1,0 +1,318 @@
+//! A connection of a pool, and what limits its statements.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, SqliteConnection};
+
+use crate::domain::Timestamp;
+
+use super::arg::Arg;
+use super::connection::Connection;
+use super::row::QueryResult;
+use super::sql::Sql;
+
+/// SQLite asks this often, in instructions of its virtual machine, whether to go on.
+const INSTRUCTIONS: i32 = 5_000;
+
+/// How often PostgreSQL checks, while a statement runs, whether its client is still there.
+const CLIENT_CHECK: Duration = Duration::from_secs(1);
+
+/// The longest time that a transaction may hold its locks without a statement.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
+
+/// A connection of a pool.
+pub(super) struct Session {
+    connection: Connection,
+    limits: SessionLimits,
+    /// When the present unit of work must have ended.
+    deadline: Instant,
+}
+
+enum SessionLimits {
+    Server {
+        backend: Option<Backend>,
+        clock: ServerClock,
+        /// What begins a transaction where settings last no longer than one.
+        begin: Option<Arc<str>>,
+    },
+    File(Interrupt),
+}
+
+/// A process of the server: its number may be used again, but not with the same start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Backend {
+    pub pid: i64,
+    /// In microseconds since 1970.
+    pub started: i64,
+}
+
+/// The server's clock, told by this process's: neither needs to be right.
+#[derive(Debug, Clone, Copy)]
+struct ServerClock {
+    read_at: Instant,
+    micros: i64,
+}
+
+impl ServerClock {
+    /// What the server's clock shows at `instant`.
+    fn at(&self, instant: Instant) -> Timestamp {
+        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        let later = micros(instant.saturating_duration_since(self.read_at));
+        let earlier = micros(self.read_at.saturating_duration_since(instant));
+        Timestamp::from_micros_clamped(self.micros.saturating_add(later).saturating_sub(earlier))
+    }
+}
+
+/// Ends SQLite's statement in progress after a deadline.
+#[derive(Debug, Clone)]
+struct Interrupt {
+    start: Instant,
+    /// In microseconds since `start`.
+    deadline: Arc<AtomicU64>,
+}
+
+impl Interrupt {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            deadline: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
+
+    fn set(&self, deadline: Instant) {
+        let micros = deadline.saturating_duration_since(self.start).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        self.deadline.store(micros, Ordering::Relaxed);
+    }
+
+    fn is_due(&self) -> bool {
+        self.start.elapsed().as_micros() > u128::from(self.deadline.load(Ordering::Relaxed))
+    }
+}
+
+impl Session {
+    /// Prepares a connection to a server whose statements take at most `longest`.
+    ///
+    /// A pooler in transaction mode keeps no settings, so there each transaction sets its own.
+    pub async fn on_server(
+        mut session: PgConnection,
+        prepares: bool,
+        pooled: bool,
+        longest: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let (backend, clock) = if pooled {
+            set_up(&mut session, "").await?
+        } else {
+            match set_up(&mut session, &settings(longest, true)).await {
+                // Some systems cannot tell whether a client is still there.
+                Err(sqlx::Error::Database(_)) => {
+                    set_up(&mut session, &settings(longest, false)).await?
+                }
+                done => done?,
+            }
+        };
+        let begin = pooled.then(|| {
+            let (statement, lock, idle) = server_limits(longest);
+            format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {statement};
+                 SET LOCAL lock_timeout = {lock};
+                 SET LOCAL idle_in_transaction_session_timeout = {idle}"
+            )
+            .into()
+        });
+        Ok(Self {
+            connection: Connection::Postgres { session, prepares },
+            limits: SessionLimits::Server {
+                backend: backend.filter(|_| !pooled),
+                clock,
+                begin,
+            },
+            deadline: Instant::now(),
+        })
+    }
+
+    /// Prepares a connection to a SQLite file.
+    pub async fn on_file(mut connection: SqliteConnection) -> Result<Self, sqlx::Error> {
+        let interrupt = Interrupt::new();
+        let watch = interrupt.clone();
+        connection
+            .lock_handle()
+            .await?
+            .set_progress_handler(INSTRUCTIONS, move || !watch.is_due());
+        Ok(Self {
+            connection: Connection::Sqlite(connection),
+            limits: SessionLimits::File(interrupt),
+            deadline: Instant::now(),
+        })
+    }
+
+    /// The server's process that serves this connection, where that is known.
+    pub fn backend(&self) -> Option<Backend> {
+        match &self.limits {
+            SessionLimits::Server { backend, .. } => *backend,
+            SessionLimits::File(_) => None,
+        }
+    }
+
+    /// Begins a unit of work that must have ended by `deadline`.
+    pub fn limit(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
+    pub fn is_past_deadline(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Runs a statement to its end, or until the deadline.
+    pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
+        let Self {
+            connection,
+            limits,
+            deadline,
+        } = self;
+        limits.wait(*deadline, connection.run(sql, args)).await
+    }
+
+    /// Runs a single statement that writes, and that the server refuses after the deadline,
+    /// however late it arrives; see [`is_late`].
+    pub async fn run_in_time(
+        &mut self,
+        sql: &Sql,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, sqlx::Error> {
+        let SessionLimits::Server { clock, .. } = &self.limits else {
+            return self.run(sql, args).await;
+        };
+        let mut args = args.to_vec();
+        args.push(clock.at(self.deadline).into());
+        let guarded = sql.in_time(args.len());
+        self.run(&guarded, &args).await
+    }
+
+    /// Begins a transaction.
+    pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        let Self {
+            connection,
+            limits,
+            deadline,
+        } = self;
+        let script = match limits {
+            SessionLimits::Server { begin, .. } => begin.clone(),
+            SessionLimits::File(_) => None,
+        };
+        let begun = async {
+            match script {
+                Some(script) => connection.run_script(&script).await,
+                None => connection.begin().await,
+            }
+        };
+        limits.wait(*deadline, begun).await
+    }
+
+    /// Ends a transaction.
+    pub async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
+        let Self {
+            connection,
+            limits,
+            deadline,
+        } = self;
+        limits.wait(*deadline, connection.end(commit)).await
+    }
+
+    pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
+        self.connection.ping().await
+    }
+}
+
+impl SessionLimits {
+    /// Waits for `work` until `deadline`.
+    ///
+    /// SQLite is told to stop, and its answer is waited for, so that the outcome is known.
+    async fn wait<T>(
+        &self,
+        deadline: Instant,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
+        match self {
+            Self::Server { .. } => tokio::time::timeout_at(deadline.into(), work)
+                .await
+                .unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))),
+            Self::File(interrupt) => {
+                interrupt.set(deadline);
+                work.await
+            }
+        }
+    }
+}
+
+/// Whether the server refused a statement that [`Session::run_in_time`] sent, because it
+/// arrived, or got its locks, too late.
+pub(super) fn is_late(error: &sqlx::Error) -> bool {
+    // Division by zero; no other statement of the store divides.
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == "22012")
+}
+
+/// `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` in
+/// milliseconds, the second a little shorter: its message says more.
+fn server_limits(longest: Duration) -> (u128, u128, u128) {
+    (
+        longest.as_millis(),
+        (longest / 10 * 9).as_millis(),
+        longest.min(IDLE_IN_TRANSACTION).as_millis(),
+    )
+}
+
+/// The script that limits a session, as far as the server knows the setting and the
+/// administrator or the URL has not set a lower limit.
+fn settings(longest: Duration, watch_client: bool) -> String {
+    let (statement, lock, idle) = server_limits(longest);
+    let check = CLIENT_CHECK.as_millis();
+    let watch = if watch_client {
+        format!(", ('client_connection_check_interval', {check})")
+    } else {
+        String::new()
+    };
+    // A stricter isolation level would end the wait for a locked row in an error (40001).
+    format!(
+        "SET default_transaction_isolation = 'read committed';
+         SELECT set_config(wanted.name, wanted.value::text, false)
+         FROM (VALUES ('statement_timeout', {statement}), ('lock_timeout', {lock}),
+             ('idle_in_transaction_session_timeout', {idle}),
+             ('tcp_user_timeout', {statement}), ('tcp_keepalives_idle', 15),
+             ('tcp_keepalives_interval', 5), ('tcp_keepalives_count', 3){watch}
+         ) AS wanted (name, value) JOIN pg_catalog.pg_settings AS present USING (name)
+         WHERE CASE WHEN present.setting ~ '^[0-9]+$'
+             THEN present.setting::bigint = 0 OR present.setting::bigint > wanted.value END;"
+    )
+}
+
+/// Runs `script` and asks who answers, in one exchange.
+async fn set_up(
+    session: &mut PgConnection,
+    script: &str,
+) -> Result<(Option<Backend>, ServerClock), sqlx::Error> {
+    let script = format!(
+        "{script}
+         SELECT pg_backend_pid()::bigint AS pid,
+             (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint
+              FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()) AS started,
+             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now"
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(script))
+        .fetch_all(session)
+        .await?;
+    let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
+    let pid = row.try_get("pid")?;
+    let started: Option<i64> = row.try_get("started")?;
+    let clock = ServerClock {
+        read_at: Instant::now(),
+        micros: row.try_get("now")?,
+    };
+    Ok((started.map(|started| Backend { pid, started }), clock))
+}

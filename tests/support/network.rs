@@ -1,0 +1,131 @@
+//! A network between the daemon and its database that can be cut, held up and broken.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next answer of the server is lost, and its connection with it.
+    cut: AtomicBool,
+    /// No new connection is carried, and answers are lost.
+    closed: AtomicBool,
+    /// Connections with a lower number get nothing through to the server.
+    held: AtomicUsize,
+    /// Connections with a lower number are broken.
+    broken: AtomicUsize,
+    connections: AtomicUsize,
+}
+
+/// The network; it carries everything until it is told otherwise.
+#[derive(Debug, Clone)]
+pub struct Network {
+    pub port: u16,
+    state: Arc<State>,
+}
+
+impl Network {
+    /// One that leads to a server.
+    pub async fn to(host: String, port: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let network = Self {
+            port: listener.local_addr().unwrap().port(),
+            state: Arc::default(),
+        };
+        let state = network.state.clone();
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                if state.closed.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let server = TcpStream::connect((host.as_str(), port)).await.unwrap();
+                tokio::spawn(carry(client, server, state.clone()));
+            }
+        });
+        network
+    }
+
+    /// Keeps the server's next answer back, and then breaks its connection.
+    pub fn cut(&self) {
+        self.state.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Keeps the server's answers back, breaks their connections, and takes no new ones.
+    pub fn close(&self) {
+        self.state.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Carries everything again, also what was held up.
+    pub fn open(&self) {
+        self.state.cut.store(false, Ordering::SeqCst);
+        self.state.closed.store(false, Ordering::SeqCst);
+        self.state.held.store(0, Ordering::SeqCst);
+    }
+
+    /// Holds up what present connections send to the server; new ones are carried.
+    pub fn hold(&self) {
+        let present = self.state.connections.load(Ordering::SeqCst);
+        self.state.held.store(present, Ordering::SeqCst);
+    }
+
+    /// Holds up what any connection sends to the server.
+    pub fn hold_all(&self) {
+        self.state.held.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// Breaks the client's side of present connections. The server does not notice.
+    pub fn break_present(&self) {
+        let present = self.state.connections.load(Ordering::SeqCst);
+        self.state.broken.store(present, Ordering::SeqCst);
+    }
+}
+
+async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
+    let number = state.connections.fetch_add(1, Ordering::SeqCst);
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = async {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let count = from_client.read(&mut bytes).await.unwrap_or(0);
+            while number < state.held.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            if count == 0 || to_server.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let down = async {
+        let mut bytes = vec![0; 65_536];
+        loop {
+            let count = from_server.read(&mut bytes).await.unwrap_or(0);
+            // Once: what is asked next is answered.
+            let cut = state.cut.swap(false, Ordering::SeqCst);
+            let closed = state.closed.load(Ordering::SeqCst);
+            if cut || closed || count == 0 || to_client.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    };
+    let broken = async {
+        while number >= state.broken.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let is_broken = tokio::select! {
+        () = up => false,
+        () = down => false,
+        () = broken => true,
+    };
+    if is_broken {
+        drop((from_client, to_client));
+        // The server's side stays open for longer than any test takes.
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        drop((from_server, to_server));
+    }
+}
