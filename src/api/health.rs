@@ -38,7 +38,9 @@ pub struct ProbeStatus {
 pub(super) async fn health(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     let context = &call.context;
     let answers = match context.health_probe {
-        HealthProbe::Active => database_answers(context).await,
+        HealthProbe::Active => ask(context, Box::pin(context.store.ping()), || ())
+            .await
+            .is_some(),
         // Before the first query there is nothing wrong: the daemon reached the database when it
         // started.
         HealthProbe::Passive => context.store.last_answer().unwrap_or(true),
@@ -67,38 +69,47 @@ pub(super) async fn ready(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> 
     if context.is_draining() {
         return unready("draining");
     }
-    let Ok(Ok(pending)) =
-        tokio::time::timeout(PROBE_LIMIT, context.store.migrations_pending()).await
-    else {
-        return unready("database");
-    };
-    context.metrics.migrations_pending.set(i64::from(pending));
-    if pending {
-        return unready("migrations");
-    }
-    if database_answers(context).await {
-        probe_status(StatusCode::OK, "ready")
-    } else {
-        unready("database")
+    let known = || context.metrics.migrations_pending.get() != 0;
+    let question = Box::pin(context.store.migrations_pending());
+    match ask(context, question, known).await {
+        None => unready("database"),
+        Some(pending) => {
+            context.metrics.migrations_pending.set(i64::from(pending));
+            if pending {
+                unready("migrations")
+            } else {
+                probe_status(StatusCode::OK, "ready")
+            }
+        }
     }
 }
 
-/// Whether the database answers a query now.
+/// What the database answers now; `None` if it does not.
 ///
-/// While every connection is busy, the outcome of the newest query decides: a full pool is no
-/// reason to restart the process.
-async fn database_answers(context: &ApiContext) -> bool {
-    match tokio::time::timeout(PROBE_LIMIT, context.store.ping()).await {
-        Ok(Ok(())) => true,
-        Ok(Err(StoreError::PoolTimeout { .. })) => context.store.last_answer() == Some(true),
-        Err(_) if context.store.is_saturated() => context.store.last_answer() == Some(true),
+/// While requests use every connection, the outcome of the newest query decides, and the answer is
+/// what is known: a probe does not wait behind requests, and a full pool is no reason to restart
+/// the process.
+async fn ask<T>(
+    context: &ApiContext,
+    question: impl Future<Output = Result<T, StoreError>>,
+    known: impl FnOnce() -> T,
+) -> Option<T> {
+    let is_well = || context.store.last_answer() == Some(true);
+    let is_busy_and_well = || context.store.is_saturated() && is_well();
+    if is_busy_and_well() {
+        return Some(known());
+    }
+    match tokio::time::timeout(PROBE_LIMIT, question).await {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(StoreError::PoolTimeout { .. })) if is_well() => Some(known()),
+        Err(_) if is_busy_and_well() => Some(known()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the database does not answer");
-            false
+            None
         }
         Err(_) => {
             tracing::warn!(limit = ?PROBE_LIMIT, "the database did not answer in time");
-            false
+            None
         }
     }
 }

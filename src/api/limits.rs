@@ -21,6 +21,7 @@ use super::error::{ApiError, RateLimit};
 mod address;
 mod windows;
 
+pub(super) use address::client_key;
 use windows::Windows;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -69,7 +70,7 @@ impl Limits {
         let Some(limiter) = &self.failures else {
             return Ok(());
         };
-        let key = address::client_key(client).to_string();
+        let key = client_key(client).to_string();
         limiter.count(&key, now).await.map(drop)
     }
 }

@@ -21,6 +21,7 @@ mod endpoint;
 mod endpoints;
 mod error;
 mod error_body;
+mod framing;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod head;
@@ -37,6 +38,7 @@ mod render;
 mod reply;
 mod router;
 mod server;
+mod slots;
 mod status;
 mod tasks;
 mod tokens;

@@ -6,15 +6,17 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use http::header::EXPECT;
 use http::{HeaderMap, Request, StatusCode};
 use prometheus::IntGauge;
+use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 use warp::reply::Response;
@@ -25,7 +27,8 @@ use super::auth::CallerKind;
 use super::context::ApiContext;
 use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::ApiError;
-use super::head::{Head, RequestIds};
+use super::framing;
+use super::head::{Admission, Head, RequestIds};
 use super::input::parse_json;
 use super::render::{Outcome, render};
 use super::reply::Reply;
@@ -34,6 +37,19 @@ use super::router::{Found, Router};
 /// A handler may run this much longer than its client waits, so that a unit of work ends by itself
 /// rather than in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
+
+/// A longer body is parsed on a thread for blocking work, so that other requests need not wait.
+const PARSED_IN_PLACE: usize = 64 * 1024;
+
+/// So much of a body that nobody wants is read.
+const DRAIN_BYTES: usize = 8 * 1024 * 1024;
+
+/// For so long.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Who would have to wait longer for a database connection is refused at once. Clients give up
+/// after some seconds, and what they no longer wait for is the work that overloads a service.
+const QUEUE_BUDGET: Duration = Duration::from_secs(1);
 
 /// The application of one listener. Cheap to clone.
 #[derive(Clone)]
@@ -50,6 +66,7 @@ struct Shared {
 struct Progress {
     caller: OnceLock<CallerKind>,
     allowance: OnceLock<Allowance>,
+    body_started: AtomicBool,
     handler_started: AtomicBool,
 }
 
@@ -62,16 +79,21 @@ impl App {
         }))
     }
 
-    /// The number of open client connections.
-    pub fn connections(&self) -> &IntGauge {
-        &self.0.context.metrics.connections
+    /// Counts an open client connection until the value is dropped.
+    pub fn count_connection(&self) -> Counted {
+        Counted::new(&self.0.context.metrics.connections)
     }
 
     /// Moves everything but the body into a [`Head`], which the filter finds again.
-    pub fn receive<B>(&self, peer: IpAddr, request: Request<B>) -> Request<B> {
+    pub fn receive<B>(
+        &self,
+        peer: IpAddr,
+        admission: Admission,
+        request: Request<B>,
+    ) -> Request<B> {
         let (parts, body) = request.into_parts();
         let client = self.0.context.limits.client_address(peer, &parts.headers);
-        let head = Arc::new(Head::new(parts, client, &self.0.request_ids));
+        let head = Arc::new(Head::new(parts, client, admission, &self.0.request_ids));
         let mut request = Request::new(body);
         request.extensions_mut().insert(head);
         request
@@ -108,23 +130,41 @@ impl App {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf,
     {
+        let in_flight = Counted::new(&self.0.context.metrics.in_flight);
+        let progress = Progress::default();
+        let mut body = pin!(body);
+        self.respond(&head, body.as_mut(), &progress, client).await;
+        drop(in_flight);
+        // Without a sign to go on, a client that waits for one sends nothing.
+        let waits = head.headers().contains_key(EXPECT);
+        if head.has_body() && (!waits || progress.body_started.load(Ordering::Relaxed)) {
+            drain(body).await;
+        }
+    }
+
+    async fn respond<S, B>(
+        &self,
+        head: &Arc<Head>,
+        body: Pin<&mut S>,
+        progress: &Progress,
+        client: oneshot::Sender<Response>,
+    ) where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf,
+    {
         let context = &self.0.context;
         let started = Instant::now();
-        let _in_flight = InFlight::new(&context.metrics.in_flight);
         let found = self.0.router.find(head.method(), head.path());
-        let progress = Progress::default();
         // A span of the level error: it is there whatever LOG_LEVEL is.
         let span = tracing::error_span!("request", request_id = head.request_id());
-        let work = self
-            .process(&head, &found, body, &progress)
-            .instrument(span);
+        let work = self.process(head, &found, body, progress).instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;
         let is_late = in_time.is_err();
         let result = match in_time {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(ApiError::panicked(&*panic)),
-            Err(_) => Err(timed_out(&found, &head, &progress)),
+            Err(_) => Err(timed_out(&found, head, progress)),
         };
         let outcome = Outcome {
             result,
@@ -133,7 +173,7 @@ impl App {
             duration: started.elapsed(),
         };
         // A client that hung up needs no response.
-        let _ = client.send(render(context, &head, &found, outcome));
+        let _ = client.send(render(context, head, &found, outcome));
         if is_late {
             let error = match tokio::time::timeout(HANDLER_GRACE, work).await {
                 Ok(Ok(Ok(_))) => None,
@@ -155,7 +195,7 @@ impl App {
         &self,
         head: &Arc<Head>,
         found: &Found,
-        body: S,
+        body: Pin<&mut S>,
         progress: &Progress,
     ) -> Result<Reply, ApiError>
     where
@@ -163,6 +203,7 @@ impl App {
         B: Buf,
     {
         let context = &self.0.context;
+        framing::check(head.version(), head.headers())?;
         if let Some(reply) = context.cors.preflight(head.method(), head.headers()) {
             return Ok(reply);
         }
@@ -178,7 +219,7 @@ impl App {
         &self,
         head: &Arc<Head>,
         found: &Found,
-        body: S,
+        body: Pin<&mut S>,
         progress: &Progress,
     ) -> Result<Reply, ApiError>
     where
@@ -187,9 +228,18 @@ impl App {
     {
         let context = &self.0.context;
         let endpoint = found.endpoint()?;
+        if head.admission == Admission::ProbesOnly && !endpoint.options.is_probe {
+            return Err(ApiError::Overloaded);
+        }
+        let uses_database = !matches!(endpoint.handler.run, Run::Open(_));
+        if uses_database && context.store.queue_delay() > QUEUE_BUDGET {
+            return Err(ApiError::Overloaded);
+        }
         match endpoint.handler.run {
             Run::Open(run) | Run::RefreshCookie(run) => {
-                let inputs = self.read_inputs(endpoint, head, found, body).await?;
+                let inputs = self
+                    .read_inputs(endpoint, head, found, body, progress)
+                    .await?;
                 progress.handler_started.store(true, Ordering::Relaxed);
                 run(self.call(head, ()), inputs).await
             }
@@ -203,7 +253,9 @@ impl App {
                 if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {
                     let _ = progress.allowance.set(allowance);
                 }
-                let inputs = self.read_inputs(endpoint, head, found, body).await?;
+                let inputs = self
+                    .read_inputs(endpoint, head, found, body, progress)
+                    .await?;
                 progress.handler_started.store(true, Ordering::Relaxed);
                 run(self.call(head, caller), inputs).await
             }
@@ -222,9 +274,10 @@ impl App {
     async fn read_inputs<S, B>(
         &self,
         endpoint: &Endpoint,
-        head: &Head,
+        head: &Arc<Head>,
         found: &Found,
-        body: S,
+        body: Pin<&mut S>,
+        progress: &Progress,
     ) -> Result<RawInputs, ApiError>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
@@ -236,8 +289,8 @@ impl App {
                 let context = &self.0.context;
                 let limit = context.max_body_bytes;
                 let time_limit = context.request_timeout / 2;
-                let bytes = read_body(head.headers(), body, limit, time_limit).await?;
-                parse_json(head.headers(), &bytes)?
+                let bytes = read_body(head.headers(), body, limit, time_limit, progress).await?;
+                parse(head, bytes).await?
             }
         };
         Ok(RawInputs {
@@ -267,9 +320,10 @@ fn timed_out(found: &Found, head: &Head, progress: &Progress) -> ApiError {
 /// Reads a body of at most `limit` bytes.
 async fn read_body<S, B>(
     headers: &HeaderMap,
-    body: S,
+    body: Pin<&mut S>,
     limit: usize,
     time_limit: Duration,
+    progress: &Progress,
 ) -> Result<Bytes, ApiError>
 where
     S: Stream<Item = Result<B, warp::Error>>,
@@ -282,17 +336,17 @@ where
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(ApiError::BodyTooLarge { limit });
     }
+    progress.body_started.store(true, Ordering::Relaxed);
     tokio::time::timeout(time_limit, collect(body, limit))
         .await
         .unwrap_or(Err(ApiError::BodyTimedOut))
 }
 
-async fn collect<S, B>(body: S, limit: usize) -> Result<Bytes, ApiError>
+async fn collect<S, B>(mut body: Pin<&mut S>, limit: usize) -> Result<Bytes, ApiError>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    let mut body = pin!(body);
     let mut read = BytesMut::new();
     while let Some(chunk) = body.next().await {
         let mut chunk = chunk.map_err(|error| ApiError::BodyIncomplete(error.into()))?;
@@ -304,17 +358,46 @@ where
     Ok(read.freeze())
 }
 
-/// Counts a request for as long as its work goes on.
-struct InFlight(IntGauge);
+async fn parse(head: &Arc<Head>, body: Bytes) -> Result<Option<Value>, ApiError> {
+    if body.len() <= PARSED_IN_PLACE {
+        return Ok(parse_json(head.headers(), &body)?);
+    }
+    let head = head.clone();
+    let parsed = tokio::task::spawn_blocking(move || parse_json(head.headers(), &body));
+    Ok(parsed.await.map_err(ApiError::internal)??)
+}
 
-impl InFlight {
+/// Reads what is left of a body that was answered early. Where unread bytes are, closing resets
+/// the connection, and a proxy that still sends loses the answer (contract 10.20).
+async fn drain<S, B>(mut body: Pin<&mut S>)
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let discard = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            let Some(rest) = left.checked_sub(chunk.remaining()) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    // What is not read in time stays unread.
+    let _ = tokio::time::timeout(DRAIN_TIME, discard).await;
+}
+
+/// Counts a request or a connection until it is dropped.
+pub(super) struct Counted(IntGauge);
+
+impl Counted {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

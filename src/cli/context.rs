@@ -5,9 +5,10 @@ use std::path::Path;
 use crate::clock::Clock;
 use crate::config::{
     Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
-    RotatingSecret, Source,
+    RotatingSecret, Source, TelemetryConfig,
 };
 use crate::store::Store;
+use crate::telemetry::{self, Logging, LoggingError};
 
 use super::hint::Hint;
 use super::output;
@@ -98,6 +99,17 @@ impl Context {
         }
         Ok(Store::connect(database, self.clock()).await?)
     }
+}
+
+/// Starts the log of the daemon, or of a job.
+pub(super) fn start_logging(config: &TelemetryConfig) -> anyhow::Result<Logging> {
+    Ok(telemetry::start_logging(config).map_err(|error| {
+        let (what, remedy) = match error {
+            LoggingError::Level(_) => ("LOG_LEVEL is not a valid log filter", "LOG_LEVEL=info"),
+            LoggingError::Thread(_) => ("cannot start logging", "raise ulimit -u"),
+        };
+        Hint::of(error, what, remedy)
+    })?)
 }
 
 fn warned<T>(loaded: Loaded<T>) -> T {

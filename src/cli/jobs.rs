@@ -12,9 +12,9 @@ use crate::jobs::reminders::ReminderRun;
 use crate::jobs::{self, Stop};
 use crate::services::mail::Mailer;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{self, JobMetrics};
+use crate::telemetry::JobMetrics;
 
-use super::context::Context;
+use super::context::{Context, start_logging};
 use super::hint::Hint;
 use super::output::{self, Format};
 
@@ -61,13 +61,7 @@ struct Outcome {
 /// Exits with 1 if a task was skipped or a mail was given up.
 async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.jobs()?;
-    telemetry::start_logging(&config.telemetry).map_err(|error| {
-        Hint::of(
-            error,
-            "LOG_LEVEL is not a valid log filter",
-            "LOG_LEVEL=info",
-        )
-    })?;
+    let _log = start_logging(&config.telemetry)?;
     let mailer = Mailer::new(&config.services)?;
     let store = context.store(&config.database).await?;
     let outcome = work(&store, mailer, context).await;

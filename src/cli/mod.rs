@@ -25,6 +25,7 @@ mod openapi;
 mod output;
 mod serve;
 mod session;
+mod signals;
 mod usage;
 
 pub use output::error as report_error;
@@ -115,6 +116,9 @@ pub fn main() -> anyhow::Result<ExitCode> {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = || Context::new(cli.env_file.as_deref());
     let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
+    if !matches!(cli.command, Command::Serve(_)) {
+        signals::end_at_once()?;
+    }
     match &cli.command {
         Command::Serve(options) => serve::run(options, &context()?),
         Command::GenSecrets(options) => gen_secrets::run(options),

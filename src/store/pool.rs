@@ -6,7 +6,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType};
@@ -70,6 +70,8 @@ pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
     waiting: AtomicUsize,
+    /// How long the newest caller waited, in microseconds.
+    last_wait: AtomicU64,
     last_outcome: Arc<LastOutcome>,
     acquire_seconds: Histogram,
 }
@@ -118,6 +120,7 @@ impl Pool {
             inner,
             limits,
             waiting: AtomicUsize::new(0),
+            last_wait: AtomicU64::new(0),
             last_outcome,
             acquire_seconds,
         }
@@ -134,8 +137,10 @@ impl Pool {
         let waiting = Waiting::new(&self.waiting);
         let outcome = self.inner.get().await;
         drop(waiting);
-        self.acquire_seconds
-            .observe(started.elapsed().as_secs_f64());
+        let waited = started.elapsed();
+        self.acquire_seconds.observe(waited.as_secs_f64());
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.last_wait.store(micros, Ordering::Relaxed);
         match outcome {
             Ok(object) => Ok(Lease {
                 object: Some(object),
@@ -143,6 +148,14 @@ impl Pool {
                 reusable: false,
             }),
             Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// How long a caller has to wait now, judged by the newest one; zero if nobody waits.
+    pub fn queue_delay(&self) -> Duration {
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            _ => Duration::from_micros(self.last_wait.load(Ordering::Relaxed)),
         }
     }
 

@@ -1,6 +1,9 @@
 //! `todoctl serve` as an operator meets it: a process with an environment.
 
+mod connections;
+mod logging;
 mod secrets;
+mod signals;
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +13,7 @@ use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
 use crate::support::{self, TestDatabase};
 use serde_json::{Value, json};
 
-fn create(base: &str, token: &str, title: &str) -> Value {
+pub fn create(base: &str, token: &str, title: &str) -> Value {
     let answer = support::blocking_http_client()
         .post(format!("{base}/tasks/"))
         .bearer_auth(token)
