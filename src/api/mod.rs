@@ -12,6 +12,7 @@ use http::Method;
 mod allowance;
 mod api_keys;
 mod auth;
+mod body;
 mod conditional;
 mod context;
 mod cors;

@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use bytes::Buf;
+use futures_util::{FutureExt as _, Stream};
 use http::header::EXPECT;
-use http::{HeaderMap, Request, StatusCode};
+use http::{Request, StatusCode};
 use prometheus::IntGauge;
-use serde_json::Value;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 use warp::reply::Response;
@@ -24,12 +23,12 @@ use warp::{Filter, Rejection};
 
 use super::allowance::Allowance;
 use super::auth::CallerKind;
+use super::body;
 use super::context::ApiContext;
 use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::ApiError;
 use super::framing;
 use super::head::{Admission, Head, RequestIds};
-use super::input::parse_json;
 use super::render::{Outcome, render};
 use super::reply::Reply;
 use super::router::{Found, Router};
@@ -37,15 +36,6 @@ use super::router::{Found, Router};
 /// A handler may run this much longer than its client waits, so that a unit of work ends by itself
 /// rather than in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
-
-/// A longer body is parsed on a thread for blocking work, so that other requests need not wait.
-const PARSED_IN_PLACE: usize = 64 * 1024;
-
-/// So much of a body that nobody wants is read.
-const DRAIN_BYTES: usize = 8 * 1024 * 1024;
-
-/// For so long.
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 /// Who would have to wait longer for a database connection is refused at once. Clients give up
 /// after some seconds, and what they no longer wait for is the work that overloads a service.
@@ -138,7 +128,7 @@ impl App {
         // Without a sign to go on, a client that waits for one sends nothing.
         let waits = head.headers().contains_key(EXPECT);
         if head.has_body() && (!waits || progress.body_started.load(Ordering::Relaxed)) {
-            drain(body).await;
+            body::drain(body).await;
         }
     }
 
@@ -289,8 +279,10 @@ impl App {
                 let context = &self.0.context;
                 let limit = context.max_body_bytes;
                 let time_limit = context.request_timeout / 2;
-                let bytes = read_body(head.headers(), body, limit, time_limit, progress).await?;
-                parse(head, bytes).await?
+                body::check_length(head.headers(), limit)?;
+                progress.body_started.store(true, Ordering::Relaxed);
+                let bytes = body::read(body, limit, time_limit).await?;
+                body::parse(head, bytes).await?
             }
         };
         Ok(RawInputs {
@@ -315,76 +307,6 @@ fn timed_out(found: &Found, head: &Head, progress: &Progress) -> ApiError {
         }
         _ => ApiError::TimedOut,
     }
-}
-
-/// Reads a body of at most `limit` bytes.
-async fn read_body<S, B>(
-    headers: &HeaderMap,
-    body: Pin<&mut S>,
-    limit: usize,
-    time_limit: Duration,
-    progress: &Progress,
-) -> Result<Bytes, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let announced = headers
-        .get(http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(ApiError::BodyTooLarge { limit });
-    }
-    progress.body_started.store(true, Ordering::Relaxed);
-    tokio::time::timeout(time_limit, collect(body, limit))
-        .await
-        .unwrap_or(Err(ApiError::BodyTimedOut))
-}
-
-async fn collect<S, B>(mut body: Pin<&mut S>, limit: usize) -> Result<Bytes, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let mut read = BytesMut::new();
-    while let Some(chunk) = body.next().await {
-        let mut chunk = chunk.map_err(|error| ApiError::BodyIncomplete(error.into()))?;
-        if read.len() + chunk.remaining() > limit {
-            return Err(ApiError::BodyTooLarge { limit });
-        }
-        read.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
-    }
-    Ok(read.freeze())
-}
-
-async fn parse(head: &Arc<Head>, body: Bytes) -> Result<Option<Value>, ApiError> {
-    if body.len() <= PARSED_IN_PLACE {
-        return Ok(parse_json(head.headers(), &body)?);
-    }
-    let head = head.clone();
-    let parsed = tokio::task::spawn_blocking(move || parse_json(head.headers(), &body));
-    Ok(parsed.await.map_err(ApiError::internal)??)
-}
-
-/// Reads what is left of a body that was answered early. Where unread bytes are, closing resets
-/// the connection, and a proxy that still sends loses the answer (contract 10.20).
-async fn drain<S, B>(mut body: Pin<&mut S>)
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let discard = async {
-        let mut left = DRAIN_BYTES;
-        while let Some(Ok(chunk)) = body.next().await {
-            let Some(rest) = left.checked_sub(chunk.remaining()) else {
-                return;
-            };
-            left = rest;
-        }
-    };
-    // What is not read in time stays unread.
-    let _ = tokio::time::timeout(DRAIN_TIME, discard).await;
 }
 
 /// Counts a request or a connection until it is dropped.

@@ -136,7 +136,7 @@ fn commands_without_stderr() {
             .unwrap()
     };
     for (arguments, code) in [
-        (&["db", "check"][..], 2),
+        (&["db", "check"][..], 1),
         (&["explain", "x"], 1),
         (&["no-such-command"], 2),
         (&["session", "revoke", "1"], 2),

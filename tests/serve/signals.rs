@@ -35,7 +35,7 @@ fn commands_end() {
         (&["migrate", "check"], "-TERM", 143),
         (&["db", "check"], "-TERM", 143),
         (&["doctor"], "-INT", 130),
-        (&["jobs", "reminders"], "-TERM", 143),
+        (&["jobs", "run", "reminders"], "-TERM", 143),
         (&["session", "list"], "-INT", 130),
         (
             &["health", "--url", &health, "--timeout", "20"],
