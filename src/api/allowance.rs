@@ -1,4 +1,4 @@
-//! What a rate limit leaves to a caller, and the headers that say so.
+//! The state of a caller's rate limit, and the headers that report it.
 
 use std::time::Duration;
 

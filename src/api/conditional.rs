@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::head::Head;
 use super::reply::Reply;
 
-/// Bytes of the hash that are shown: as many as make two bodies with one tag unthinkable.
+/// The length of a tag in bytes of the hash: enough that two bodies do not share a tag.
 const TAG_BYTES: usize = 16;
 
 /// The tag of a body, in its quotation marks.
@@ -26,7 +26,7 @@ fn tag_of(body: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// 200 with `value` as JSON and its tag; for a GET whose condition says so, 304 or 412 instead.
+/// 200 with `value` as JSON and its tag; 304 or 412 if the conditions of a GET require it.
 pub(super) fn represent(head: &Head, value: &impl Serialize) -> Result<Reply, ApiError> {
     let body = serde_json::to_vec(value)?;
     let tag = tag_of(&body);
@@ -119,8 +119,8 @@ impl Tags {
         })
     }
 
-    /// A malformed list ends at its first fault: so a malformed `If-Match` changes nothing, and a
-    /// malformed `If-None-Match` gets the whole answer.
+    /// A malformed list ends at its first error: a malformed `If-Match` does not match, so nothing
+    /// changes, and a malformed `If-None-Match` gets the whole answer.
     fn contain(&self, tag: &HeaderValue, weak: Weak) -> bool {
         match self {
             Self::Any => true,

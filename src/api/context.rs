@@ -44,9 +44,9 @@ pub enum SetupError {
 pub struct Shared {
     /// The database.
     pub store: Store,
-    /// The time.
+    /// The source of the current time.
     pub clock: Clock,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Metrics,
     pub(super) auth: Authenticator,
     pub(super) cors: Cors,
@@ -63,7 +63,7 @@ pub struct Shared {
 }
 
 impl ApiContext {
-    /// Puts the daemon's state together. Must be called within a runtime.
+    /// Creates the daemon's state. Must be called within a runtime.
     pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, SetupError> {
         let metrics = Metrics::new(&store)?;
         let services = &config.services;
@@ -92,7 +92,7 @@ impl ApiContext {
         })))
     }
 
-    /// From now on `/health/ready` sends new requests elsewhere.
+    /// From now on `/health/ready` answers 503, so that load balancers send requests elsewhere.
     pub fn start_draining(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
 //! Cursors: a position in a user's list, as a text that clients do not interpret; contract 13.
 //!
-//! A cursor ends with seven bytes of a hash over the position and the user. They protect nothing:
-//! a position does not open another user's tasks. They only tell a cursor of this list from one
-//! that was shortened, altered or given to another user.
+//! A cursor ends with seven bytes of a hash over the position and the user. They are no security
+//! measure: a position gives no access to another user's tasks. They detect a cursor that was
+//! shortened, altered or given to another user.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

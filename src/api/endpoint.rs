@@ -1,5 +1,5 @@
-//! What an endpoint is: its declaration, the call that its handler gets, and what follows from
-//! the declaration. The endpoints themselves are in `endpoints`.
+//! The declaration of an endpoint, and the call that its handler receives. The endpoints
+//! themselves are in `endpoints`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(super) struct Subtree {
     pub cache: CachePolicy,
 }
 
-/// What caches may keep of an answer.
+/// Whether caches may store an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CachePolicy {
     /// None was chosen: [`Endpoint::cache`] decides.
@@ -71,14 +71,14 @@ pub(super) enum CachePolicy {
     NoStore,
     /// May be stored, but has to be revalidated before each use.
     Revalidate,
-    /// The same, for the caller's own cache alone: the answer depends on the credentials.
+    /// As `Revalidate`, only in the caller's own cache: the answer depends on the credentials.
     RevalidatePrivate,
-    /// Must not be stored, said in every way that browsers and proxies understand, on errors too
+    /// Must not be stored, errors included, with the headers of old browsers and proxies as well
     /// (contract section 5).
     NeverStore,
 }
 
-/// What a client reads when its request takes too long.
+/// The answer to a request that takes too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnTimeout {
     /// 503: the request can be repeated.

@@ -1,6 +1,6 @@
 //! The errors that a request can end with.
 //!
-//! The text of a variant is what the client reads; its source goes to the log alone. One `match`,
+//! The text of a variant is for the client, its source only for the log. One `match`,
 //! [`ApiError::answer`], maps a variant to status, body and headers.
 
 use std::any::Any;
@@ -37,10 +37,10 @@ pub(super) enum ApiError {
         name: &'static str,
         problem: Cow<'static, str>,
     },
-    /// The body is no text, or no JSON that can be read.
+    /// The body is not text, or not readable JSON.
     #[error("{0}")]
     Body(BodyError),
-    /// The client stopped in the middle of its body.
+    /// The client stopped in the middle of the body.
     #[error("Request body could not be read")]
     BodyIncomplete(#[source] Source),
     #[error("{0}")]
@@ -84,8 +84,8 @@ pub(super) enum ApiError {
     /// The store's rules forbid the change.
     #[error("The change conflicts with existing data")]
     Conflict(#[source] StoreError),
-    /// A create that may have taken place. Not a 5xx, because a browser repeats those, and then
-    /// there were two tasks (contract 11.3).
+    /// A create that may have succeeded. Not a 5xx, because browsers retry those and would create a
+    /// second task (contract 11.3).
     #[error("It is not known whether the task was created: read the list before you try again")]
     OutcomeUnknown(#[source] Option<StoreError>),
     #[error("The condition in If-Match or If-None-Match does not hold")]
@@ -318,8 +318,8 @@ impl ApiError {
         self.answer().0
     }
 
-    /// Whether the client may be guessing a secret. An expired token was good once, and browsers
-    /// send one every half hour.
+    /// Whether the client may be guessing a secret. Expired tokens do not count: browsers send one
+    /// every half hour.
     pub fn is_wrong_credentials(&self) -> bool {
         matches!(
             self,
@@ -330,8 +330,8 @@ impl ApiError {
         )
     }
 
-    /// What the log says beyond the status: the source with its own sources. Server errors without
-    /// a source are logged with the text that the client reads.
+    /// The cause for the log: the source and its sources. For server errors without a source, the
+    /// text that the client reads.
     pub fn cause(&self) -> Option<String> {
         let mut text: Option<String> = None;
         let mut next = std::error::Error::source(self);
@@ -353,7 +353,7 @@ fn header(name: HeaderName, value: HeaderValue) -> HeaderMap {
     HeaderMap::from_iter([(name, value)])
 }
 
-/// An id as the client sent it. A long one is not worth repeating.
+/// An id as the client sent it, shortened.
 fn short(id: &impl fmt::Display) -> String {
     id.to_string().chars().take(40).collect()
 }

@@ -58,7 +58,7 @@ pub(super) async fn health(call: Call<()>, _: Inputs) -> Result<Reply, ApiError>
     Ok(Reply::json(status, &body)?)
 }
 
-/// Never asks the database.
+/// Does not query the database.
 pub(super) async fn live(_: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     probe_status(StatusCode::OK, "alive")
 }

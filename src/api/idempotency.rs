@@ -35,7 +35,7 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiErro
         .map_err(|error| refuse(error.to_string().into()))
 }
 
-/// Creates a task, or gives the answer of when it was created before.
+/// Creates a task, or repeats the answer of the request that created it.
 pub(super) async fn create_once(
     store: &Store,
     task: &NewTask,
@@ -62,7 +62,7 @@ pub(super) async fn create_once(
     }
 }
 
-/// A digest of a whole command, by which a repeated request is told from a different one.
+/// A digest of a whole command. It distinguishes a repeated request from a different one.
 ///
 /// It covers what the body means, not its bytes: a client may write the same JSON differently when
 /// it repeats a request. Fields without a value are left out, so that a version with one more

@@ -47,13 +47,13 @@ impl Limits {
         }
     }
 
-    /// The address that a request came from, behind trusted proxies too.
+    /// The client's address, also behind trusted proxies.
     pub fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         address::client_address(peer, headers, &self.trusted_proxies)
     }
 
-    /// Counts a request of `user`; an error beyond `RATE_LIMIT_PER_MINUTE`. `None` where the
-    /// limit is off.
+    /// Counts a request of `user`; an error beyond `RATE_LIMIT_PER_MINUTE`. `None` if the limit is
+    /// off.
     pub async fn count_request(
         &self,
         user: &UserId,
@@ -88,7 +88,7 @@ struct Limiter {
 }
 
 impl Limiter {
-    /// `None` where the limit is off.
+    /// `None` if the limit is off.
     fn new(
         limit: u32,
         refusal: RateLimit,
@@ -106,7 +106,7 @@ impl Limiter {
         })
     }
 
-    /// Counts `key` once more.
+    /// Counts a request of `key`.
     async fn count(&self, key: &str, now: Timestamp) -> Result<Allowance, ApiError> {
         let shared = match &self.shared {
             Some(redis) => redis.count(&format!("{}:{key}", self.kind), MINUTE).await,

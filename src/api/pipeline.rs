@@ -1,7 +1,7 @@
-//! The way of a request, from its head to its response.
+//! The steps of a request, from its head to its response.
 //!
-//! [`App::receive`] makes the request's head, a warp filter hands head and body to
-//! [`App::answer`], and [`App::process`] has the steps in their order. `render` turns the
+//! [`App::receive`] builds the request's head, a warp filter passes head and body to
+//! [`App::answer`], and [`App::process`] runs the steps in their order. `render` turns the
 //! outcome into the response.
 
 use std::net::IpAddr;
@@ -33,8 +33,8 @@ use super::render::{Outcome, render};
 use super::reply::Reply;
 use super::router::{Found, Router};
 
-/// A handler may run this much longer than its client waits, so that a unit of work ends by itself
-/// rather than in the middle.
+/// How much longer than its client waits a handler may run, so that a unit of work is not stopped
+/// in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
 
 /// Who would have to wait longer for a database connection is refused at once. Clients give up
@@ -51,7 +51,7 @@ struct Shared {
     request_ids: RequestIds,
 }
 
-/// What is known about a request so far, for its response if the rest fails.
+/// What is known about a request so far, for its response if a later step fails.
 #[derive(Default)]
 struct Progress {
     caller: OnceLock<CallerKind>,
@@ -74,7 +74,7 @@ impl App {
         Counted::new(&self.0.context.metrics.connections)
     }
 
-    /// Moves everything but the body into a [`Head`], which the filter finds again.
+    /// Moves everything but the body into a [`Head`], an extension that the filter reads.
     pub fn receive<B>(
         &self,
         peer: IpAddr,
@@ -114,7 +114,8 @@ impl App {
         })
     }
 
-    /// Answers within `REQUEST_TIMEOUT_SECONDS`. Work that takes longer goes on for a while.
+    /// Answers within `REQUEST_TIMEOUT_SECONDS`. Work that takes longer continues for
+    /// [`HANDLER_GRACE`].
     async fn work<S, B>(self, head: Arc<Head>, body: S, client: oneshot::Sender<Response>)
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
@@ -145,7 +146,7 @@ impl App {
         let context = &self.0.context;
         let started = Instant::now();
         let found = self.0.router.find(head.method(), head.path());
-        // A span of the level error: it is there whatever LOG_LEVEL is.
+        // A span of the level error exists at every LOG_LEVEL.
         let span = tracing::error_span!("request", request_id = head.request_id());
         let work = self.process(head, &found, body, progress).instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());

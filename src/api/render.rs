@@ -22,7 +22,7 @@ use super::head::{Head, X_REQUEST_ID};
 use super::reply::Reply;
 use super::router::Found;
 
-/// What a request came to.
+/// The outcome of a request.
 pub(super) struct Outcome {
     pub result: Result<Reply, ApiError>,
     pub caller: Option<CallerKind>,

@@ -16,7 +16,7 @@ pub(super) struct Router {
 /// Why a table of endpoints is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum RouteError {
-    /// Two paths cannot be told apart, or a path is not well-formed.
+    /// Two paths conflict, or a path is not well-formed.
     #[error("path {path}: {source}")]
     Path {
         path: &'static str,
@@ -37,7 +37,7 @@ struct Path {
 #[derive(Clone, Copy)]
 struct Candidate {
     endpoint: &'static Endpoint,
-    /// The value of the variable segment, where the path fixes it.
+    /// The value of the variable segment if this path is a fixed one.
     fixed: Option<&'static str>,
 }
 
@@ -81,7 +81,7 @@ impl Found {
 }
 
 impl Router {
-    /// Fails if two endpoints exclude each other.
+    /// Fails if two endpoints conflict.
     pub fn new(
         endpoints: impl IntoIterator<Item = &'static Endpoint>,
         subtrees: &'static [Subtree],

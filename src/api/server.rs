@@ -47,10 +47,10 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// At a stop, how long the next connection is waited for before the queue counts as empty.
-const QUEUE_PATIENCE: Duration = Duration::from_millis(1);
+/// At a stop, the queue counts as empty if no connection arrives within this time.
+const QUEUE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// What the kernel queues while all workers are busy.
+/// How many connections the kernel queues while all workers are busy.
 const BACKLOG: u32 = 1024;
 
 /// Why the daemon could not listen.
@@ -93,7 +93,7 @@ impl ServeError {
     }
 }
 
-/// A daemon that listens and does not answer yet.
+/// A daemon that listens but does not answer yet.
 pub struct Server {
     /// Each listener and what it serves.
     listeners: Vec<(TcpListener, App)>,
@@ -105,7 +105,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port (and `METRICS_ADDR`, if it is set).
+    /// Listens on the port, and on `METRICS_ADDR` if it is set.
     pub fn bind(config: &Config, context: ApiContext) -> Result<Self, ServeError> {
         let metrics_addr = config.telemetry.metrics_addr;
         let app = |serves: &dyn Fn(Listener) -> bool| {
@@ -139,7 +139,7 @@ impl Server {
         }
     }
 
-    /// Answers until `stop` is ready, then lets running requests end.
+    /// Answers until `stop` completes, then lets requests in progress end.
     ///
     /// Returns whether all of them ended within the grace period.
     pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
@@ -173,7 +173,7 @@ impl Server {
         while let Some(ended) = loops.join_next().await {
             drained &= ended.unwrap_or(false);
         }
-        // Handlers of clients that hung up go on without a connection.
+        // Handlers of clients that hung up continue without a connection.
         while context.metrics.in_flight.get() > 0 {
             if Instant::now() >= deadline {
                 return false;
@@ -199,7 +199,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
     open().map_err(|source| ServeError::Listen { address, source })
 }
 
-/// As many connections as the process may have open files, but for a reserve.
+/// The number of files that the process may open, less a reserve.
 fn connection_limit() -> usize {
     let reserved = RESERVED_FILES + SPARE as u64;
     let files = rlimit::increase_nofile_limit(MAX_CONNECTIONS as u64 + reserved)
@@ -243,7 +243,7 @@ impl Connections {
         // The kernel has accepted connections that this loop has not taken: their clients may have
         // sent a request and count on its answer. There are no more of them than its queue holds.
         for _ in 0..BACKLOG {
-            let queued = tokio::time::timeout(QUEUE_PATIENCE, next_connection(&listener));
+            let queued = tokio::time::timeout(QUEUE_TIMEOUT, next_connection(&listener));
             let Ok(Ok((stream, peer))) = queued.await else {
                 break;
             };

@@ -1,7 +1,6 @@
 //! `/api/auth`: refresh tokens of the sign-in service; contract section 6.
 //!
-//! These are the only endpoints that read cookies, and a cookie only says which refresh token is
-//! meant.
+//! These are the only endpoints that read cookies. A cookie only names a refresh token.
 
 use cookie::Cookie;
 use http::header::{COOKIE, SET_COOKIE};

@@ -31,7 +31,7 @@ impl Context {
         })
     }
 
-    /// The same for diagnostics, which report a bad file beside everything else.
+    /// As [`Context::new`], for diagnostics, which report a file that cannot be read.
     #[must_use]
     pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
         let (source, broken) = Source::load_what_can_be_read(env_file);

@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::store::StoreError;
+
 /// The remedy where the system provides no random numbers.
 pub(crate) const NO_RANDOM: &str = "let this process read /dev/urandom";
 
@@ -34,5 +36,13 @@ impl Hint {
             source: Some(source.into()),
             ..Self::new(what, remedy)
         }
+    }
+
+    /// Says that `what` is missing until the database is migrated, if that is the reason.
+    pub(crate) fn if_not_migrated(error: StoreError, what: &str) -> anyhow::Error {
+        if error.needs_migration() {
+            return Self::of(error, what, "todoctl migrate up").into();
+        }
+        error.into()
     }
 }

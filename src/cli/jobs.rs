@@ -11,15 +11,12 @@ use crate::jobs::outbox::{Delivered, Outbox};
 use crate::jobs::reminders::ReminderRun;
 use crate::jobs::{self, Stop};
 use crate::services::mail::Mailer;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::telemetry::JobMetrics;
 
 use super::context::{Context, start_logging};
 use super::hint::Hint;
 use super::output::{self, Format};
-
-/// The error before the first migration.
-const NOT_MIGRATED: &str = "the database has no tables for reminders yet";
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -77,6 +74,8 @@ async fn work(store: &Store, mailer: Option<Mailer>, context: &Context) -> anyho
     let clock = context.clock();
     let metrics = JobMetrics::new().context("cannot set up metrics")?;
     let stop = Stop::never();
+    let explained =
+        |error| Hint::if_not_migrated(error, "the database has no tables for reminders yet");
     let reminders = jobs::run_reminders(store, &clock, mailer.is_some(), &stop, &metrics)
         .await
         .map_err(explained)?;
@@ -117,11 +116,4 @@ fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
         output::note("the log above names the skipped tasks and the reasons");
     }
     Ok(())
-}
-
-fn explained(error: StoreError) -> anyhow::Error {
-    if error.wants_migration() {
-        return Hint::of(error, NOT_MIGRATED, "todoctl migrate up").into();
-    }
-    error.into()
 }

@@ -26,6 +26,8 @@ mod output;
 mod serve;
 mod session;
 mod signals;
+#[cfg(test)]
+mod tests;
 mod usage;
 
 pub use output::error as report_error;
@@ -145,14 +147,4 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // A name lookup without an answer blocks a thread for up to 30 s; do not wait for it.
     runtime.shutdown_background();
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
-    }
 }

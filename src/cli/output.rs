@@ -33,7 +33,7 @@ pub enum Format {
 
 /// Prints data, followed by a line break.
 ///
-/// A closed pipe (`todoctl … | head`) is success: its reader has read what it wanted.
+/// A closed pipe (`todoctl … | head`) is success: its reader needs no more.
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
@@ -58,7 +58,7 @@ pub(crate) fn table(heading: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<
     toned_table(heading, rows, &[])
 }
 
-/// The same with colours for the words of a column that holds outcomes or states.
+/// As [`table`], with colours for the words of a column of outcomes or states.
 pub(crate) fn toned_table(
     heading: &[&str],
     rows: Vec<Vec<String>>,
@@ -146,7 +146,7 @@ impl Progress {
     }
 }
 
-/// Prints a note to stderr. If stderr cannot be written, there is nowhere left to say so.
+/// Prints a note to stderr. Errors are ignored: there is no other place to report them.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -1,8 +1,6 @@
 //! `todoctl serve`: migrates the database, then serves the API.
 
-use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -11,7 +9,9 @@ use backon::{ExponentialBuilder, Retryable as _};
 
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
-use crate::config::{Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning};
+use crate::config::{
+    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning, shell_word,
+};
 use crate::jobs::Jobs;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
@@ -205,7 +205,7 @@ fn first_steps(config: &Config, source: &Source, address: SocketAddr) -> String 
             let secret = crate::config::generated_secret_path(file, "SERVICE_AUTH_TOKEN");
             secret
                 .exists()
-                .then(|| format!("$(cat {})", quoted(&secret)))
+                .then(|| format!("$(cat {})", shell_word(&secret)))
         }
         DatabaseTarget::Postgres(_) => None,
     };
@@ -230,7 +230,7 @@ curl -sS {base}/tasks/ \
 fn configured_token(source: &Source) -> String {
     let value_of = |name: &str| match (source.origin(name), source.file()) {
         (Some(Origin::File), Some(file)) => {
-            Some(format!("$(sed -n 's/^{name}=//p' {})", quoted(file)))
+            Some(format!("$(sed -n 's/^{name}=//p' {})", shell_word(file)))
         }
         (Some(_), _) => Some(format!("${name}")),
         (None, _) => None,
@@ -254,13 +254,6 @@ fn reachable(mut address: SocketAddr) -> String {
         });
     }
     format!("http://{address}")
-}
-
-/// `path` as one word of a shell command.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    // Fails only for a NUL, which no path contains.
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
 }
 
 #[cfg(test)]

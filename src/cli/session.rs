@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::domain::{Timestamp, UserId, UserIdError};
 use crate::services::daemon;
-use crate::store::{NewSession, Session, SessionHash, Store, StoreError};
+use crate::store::{NewSession, Session, SessionHash, StoreError};
 
 use super::context::Context;
 use super::hint::{Hint, NO_RANDOM};
@@ -264,54 +264,30 @@ async fn list(options: &ListOptions, context: &Context) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Revoked {
-    Now,
-    Before,
-    Unknown,
-}
-
 async fn revoke(options: &RevokeOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let store = context.store(&context.database()?).await?;
     let mut all_known = true;
     for &id in &options.ids {
-        match revoke_one(&store, id).await.map_err(explained)? {
-            Revoked::Now => output::note(&format!("revoked session {id}")),
-            Revoked::Before => output::note(&format!("session {id} was already revoked")),
-            Revoked::Unknown => {
-                all_known = false;
-                output::note(&format!(
-                    "session {id} does not exist; list sessions with: todoctl session list"
-                ));
-            }
+        if store.revoke_session(id).await.map_err(explained)? {
+            output::note(&format!("revoked session {id}"));
+            continue;
+        }
+        let sessions = store.sessions(None).await.map_err(explained)?;
+        if sessions.iter().any(|session| session.id == id) {
+            output::note(&format!("session {id} was already revoked"));
+        } else {
+            all_known = false;
+            output::note(&format!(
+                "session {id} does not exist; list sessions with: todoctl session list"
+            ));
         }
     }
     store.close().await;
     Ok(ExitCode::from(u8::from(!all_known)))
 }
 
-async fn revoke_one(store: &Store, id: i64) -> Result<Revoked, StoreError> {
-    if store.revoke_session(id).await? {
-        return Ok(Revoked::Now);
-    }
-    let known = store
-        .sessions(None)
-        .await?
-        .iter()
-        .any(|session| session.id == id);
-    Ok(if known {
-        Revoked::Before
-    } else {
-        Revoked::Unknown
-    })
-}
-
 fn explained(error: StoreError) -> anyhow::Error {
-    if error.wants_migration() {
-        let what = "the database has no table for sessions yet";
-        return Hint::of(error, what, "todoctl migrate up").into();
-    }
-    error.into()
+    Hint::if_not_migrated(error, "the database has no table for sessions yet")
 }
 
 #[cfg(test)]

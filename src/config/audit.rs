@@ -1,4 +1,4 @@
-//! Everything that can be read from the environment, and everything that is wrong with it.
+//! The configuration as read from the environment, with all its problems and warnings.
 
 use std::path::PathBuf;
 

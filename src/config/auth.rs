@@ -1,4 +1,4 @@
-//! Who may call, how long, and how often.
+//! Authentication, token lifetimes and rate limits.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub struct AuthConfig {
     pub failures_per_minute: u32,
     /// Requests per minute and caller; 0 is no limit.
     pub requests_per_minute: u32,
-    /// Networks whose `X-Forwarded-For` is believed.
+    /// Networks whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 

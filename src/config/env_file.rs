@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
+use super::shell::shell_word;
 
 fn error(path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
     ConfigError {
@@ -18,7 +19,7 @@ fn error(path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> 
 
 /// The file's text; `None` if the file does not exist and is not `required`.
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
-    let place = path.display();
+    let word = shell_word(path);
     match std::fs::read(path) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok(Some(text)),
@@ -32,14 +33,14 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, Config
         Err(cause) if cause.kind() == ErrorKind::IsADirectory => Err(error(
             path,
             "is a directory, not a file; Docker creates one where a mounted file does not exist",
-            format!("rmdir {place} && todoctl gen-secrets --write {place}"),
+            format!("rmdir {word} && todoctl gen-secrets --write {word}"),
         )),
         Err(cause) => {
             let remedy = if cause.kind() == ErrorKind::NotFound {
                 "name a file that exists: --env-file FILE".to_owned()
             } else {
                 let user = rustix::process::geteuid().as_raw();
-                format!("sudo chown {user} {place} && chmod 600 {place}")
+                format!("sudo chown {user} {word} && chmod 600 {word}")
             };
             Err(error(path, format!("cannot be read: {cause}"), remedy))
         }
@@ -160,6 +161,19 @@ mod tests {
                 .unwrap();
         assert_eq!(values["PORT"], "9000");
         assert_eq!(values["HOST"], "0.0.0.0");
+    }
+
+    #[test]
+    fn a_path_in_a_command_is_quoted() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("my env");
+        std::fs::create_dir(&path).unwrap();
+        let error = read(&path, true).unwrap_err();
+        let word = format!("'{}'", path.display());
+        assert_eq!(
+            error.problems[0].remedy,
+            format!("rmdir {word} && todoctl gen-secrets --write {word}")
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::generated;
 use super::reader::Reader;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
+use super::shell::shell_word;
 use super::strength::weakness;
 
 /// How many previous values of a secret are tried.
@@ -158,7 +159,7 @@ fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>)
             None => format!("unset {variable}"),
         };
     }
-    let write = file.map_or_else(String::new, |file| format!(" --write {}", file.display()));
+    let write = file.map_or_else(String::new, |file| format!(" --write {}", shell_word(file)));
     if name == SecretName::EncryptionKey && name.fault(value.expose()).is_none() {
         return format!(
             "rename it to {current}_PREVIOUS, so that stored provider keys can still be decrypted, then: todoctl gen-secrets --only {current}{write}"

@@ -101,6 +101,15 @@ impl Source {
         }
     }
 
+    /// For tests: `name` is set, to something that is not UTF-8.
+    #[cfg(test)]
+    pub fn with_unreadable(name: &str) -> Self {
+        Self {
+            unreadable: BTreeSet::from([name.to_owned()]),
+            ..Self::default()
+        }
+    }
+
     /// Replaces `name` by an option of the command line, together with its file and its
     /// direct address.
     pub fn replace(&mut self, name: &str, value: &str) {

@@ -151,6 +151,18 @@ fn examples_are_correct() {
     assert_eq!(wrong, [""; 0]);
 }
 
+/// A variable that is declared and not read fails here. Whatever its parser accepts, a value that
+/// is not UTF-8 is a problem for the code that reads it.
+#[test]
+fn every_variable_is_read() {
+    for variable in VARIABLES.iter() {
+        let name = variable.name;
+        let audit = Audit::of(&Source::with_unreadable(name));
+        let is_reported = audit.problems.iter().any(|one| one.variable == name);
+        assert!(is_reported, "{name} is declared, and nothing reads it");
+    }
+}
+
 /// Names are unique, and found by alias and `NAME_FILE`.
 #[test]
 fn names() {

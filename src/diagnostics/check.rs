@@ -1,4 +1,4 @@
-//! What defines a check.
+//! The definition of a check.
 
 use std::time::Duration;
 
@@ -29,9 +29,9 @@ pub(super) type Running<'a> = LocalBoxFuture<'a, Verdict>;
 /// The work of a check, and which database it applies to. The [`Duration`] is the time that
 /// the check has: one that ends by itself can say more than the runner's time limit does.
 pub(super) enum Run {
-    /// Without waiting for anything.
+    /// Does not wait for anything.
     Now(fn(&Context) -> Verdict),
-    /// Whatever the database is.
+    /// Independent of the database.
     Always(for<'a> fn(&'a Context, Duration) -> Running<'a>),
     /// Either engine.
     Database(for<'a> fn(&'a Context, &'a DatabaseConfig, Duration) -> Running<'a>),
@@ -79,8 +79,8 @@ impl Check {
         self
     }
 
-    /// Whether the check has a meaning for the configured database. Of an unknown one, only
-    /// what is common to both engines is reported.
+    /// Whether the check applies to the configured database. If the database is unknown, only the
+    /// checks for both engines do.
     pub(super) fn applies_to(&self, context: &Context) -> bool {
         match (&self.run, context.target()) {
             (Run::Now(_) | Run::Always(_) | Run::Database(_), _)
@@ -90,7 +90,7 @@ impl Check {
         }
     }
 
-    /// The work; `None` where there is no such database.
+    /// The work; `None` if there is no such database.
     pub(super) fn start<'a>(&self, context: &'a Context, limit: Duration) -> Option<Running<'a>> {
         match &self.run {
             Run::Now(run) => {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{DatabaseTarget, Environment, Section, Source, VARIABLES, Variable};
+use crate::config::{
+    DatabaseTarget, Environment, Section, Source, VARIABLES, Variable, shell_word,
+};
 
 use super::check::{Check, Run};
 use super::context::Context;
@@ -76,7 +78,7 @@ fn env_file(context: &Context) -> Verdict {
             said.push(format!(
                 "{place} has mode {mode:04o}: other users of this machine may read its secrets"
             ));
-            remedies.push(format!("chmod 600 {place}"));
+            remedies.push(format!("chmod 600 {}", shell_word(path)));
         }
     }
     Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
@@ -263,4 +265,32 @@ fn cors(context: &Context) -> Verdict {
         .map(|(what, origins)| format!("{} {what}", origins.join(", ")))
         .collect();
     Verdict::warn(said.join("; "), example.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::diagnostics::context::Request;
+
+    /// A variable in a section that no check looks at fails here: `config check` would pass
+    /// although `serve` does not start.
+    #[test]
+    fn a_problem_with_any_variable_fails_a_check() {
+        for variable in VARIABLES.iter() {
+            let context = Context::new(Request {
+                source: Source::with_unreadable(variable.name),
+                broken: None,
+                clock: Clock::system(),
+                replicas: 1,
+                file_must_exist: false,
+            });
+            let is_failed = |check: &Check| match check.run {
+                Run::Now(run) => run(&context).outcome == Outcome::Fail,
+                _ => false,
+            };
+            let is_found = CHECKS.iter().any(is_failed);
+            assert!(is_found, "no check reports a wrong {}", variable.name);
+        }
+    }
 }

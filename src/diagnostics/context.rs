@@ -1,5 +1,5 @@
-//! What the checks of one run share: the configuration, parsed once, and what was found out
-//! on the way.
+//! What the checks of one run share: the configuration, parsed once, and answers that several
+//! checks use.
 
 use std::io;
 use std::sync::OnceLock;
@@ -18,7 +18,7 @@ use super::observed::Daemon;
 use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection};
 use super::session::Session;
 
-/// What a run is about.
+/// The parameters of a run.
 pub(crate) struct Request {
     pub(crate) source: Source,
     /// What is wrong with the `.env` file.
@@ -26,8 +26,8 @@ pub(crate) struct Request {
     pub(crate) clock: Clock,
     /// How many daemons share the database server.
     pub(crate) replicas: usize,
-    /// Whether a SQLite file that does not exist yet is a failure. It is none before the first
-    /// start of a daemon that makes the file.
+    /// Whether a missing SQLite file is a failure. Before the first start of a daemon, which
+    /// creates the file, it is not.
     pub(crate) file_must_exist: bool,
 }
 
@@ -78,12 +78,12 @@ impl Context {
             .await
     }
 
-    /// What the system says about the database file, asked once.
+    /// The attributes of the database file, read once.
     pub(super) fn facts(&self, file: &SqliteTarget) -> &io::Result<FileFacts> {
         self.facts.get_or_init(|| FileFacts::of(file))
     }
 
-    /// What answers at HOST and PORT, asked once.
+    /// The daemon at HOST and PORT, queried once.
     pub(super) async fn daemon(&self, limit: Duration) -> &Daemon {
         let observe = || Daemon::observe(&self.audit.http, &self.audit.telemetry, limit);
         self.daemon.get_or_init(observe).await

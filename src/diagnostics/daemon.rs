@@ -253,7 +253,7 @@ fn check_reminders(status: &DaemonStatus, now: i64) -> Verdict {
     }
     Verdict::warn(
         detail,
-        "read the daemon's log; run them by hand: todoctl jobs run".to_owned(),
+        "read the daemon's log; run them by hand: todoctl jobs run reminders".to_owned(),
     )
 }
 

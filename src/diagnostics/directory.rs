@@ -1,8 +1,9 @@
 //! Directories that the service writes to, and how to make one writable.
 
-use std::borrow::Cow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use crate::config::shell_word;
 
 use super::probe::FileSystem;
 use super::verdict::Verdict;
@@ -38,7 +39,7 @@ pub(super) fn this_user() -> String {
 /// directory that others use gets a new one in it.
 pub(super) fn give(directory: &Path) -> String {
     let user = rustix::process::geteuid().as_raw();
-    let place = quoted(directory);
+    let place = shell_word(directory);
     let Ok(found) = directory.metadata() else {
         return format!("sudo install -d -o {user} {place}");
     };
@@ -54,7 +55,7 @@ pub(super) fn give(directory: &Path) -> String {
     let own = directory.join("todoctl");
     format!(
         "sudo install -d -o {user} {}\nDATABASE_URL=sqlite://{}/todo.db",
-        quoted(&own),
+        shell_word(&own),
         own.display()
     )
 }
@@ -73,16 +74,9 @@ fn is_own(directory: &Path) -> bool {
     })
 }
 
-/// Quoted for a shell.
-fn quoted(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    // Only a NUL cannot be quoted, and no path contains one.
-    shlex::try_quote(&text).map_or_else(|_| text.to_string(), Cow::into_owned)
-}
-
 /// The command that moves a file out of the way.
 pub(super) fn move_away(file: &Path) -> String {
-    let place = quoted(file);
+    let place = shell_word(file);
     format!("mv -n {place} {place}.old")
 }
 

@@ -1,4 +1,4 @@
-//! What answers at the daemon's addresses.
+//! The daemon at its configured addresses, if one answers.
 
 use std::time::Duration;
 

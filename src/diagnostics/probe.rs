@@ -1,9 +1,10 @@
-//! Questions to a database, one at a time, which change nothing. The daemon does not use them.
+//! Read-only questions to databases and services. The daemon does not use them.
 
 mod connection;
 mod file;
 mod network;
 mod pooler;
+pub(super) mod reach;
 mod server;
 mod tls;
 

@@ -13,13 +13,13 @@ use super::groups::{GROUPS, Group, checks};
 use super::report::{Finding, Report};
 use super::verdict::{Outcome, Verdict};
 
-/// For a check that ends by itself at its limit, and says more than a time-out does.
+/// Additional time for a check that ends by itself at its limit, with a better message.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the checks that `only` selects (an empty list: all) and what they need.
 ///
 /// The report holds the selected checks, and a check that they need only if it is the reason
-/// why one of them was skipped. `done` is told of each group that has ended.
+/// why one of them was skipped. `done` is called with each group that has ended.
 pub(crate) async fn run(
     context: &Context,
     only: &[&str],
@@ -58,7 +58,7 @@ pub(crate) fn selects(wanted: &str, id: &str) -> bool {
 struct Runner<'a> {
     context: &'a Context,
     until: Instant,
-    /// Filled when a check is first asked for, so a check that is neither selected nor needed does not run.
+    /// Filled on first use, so a check that is neither selected nor needed does not run.
     results: BTreeMap<&'static str, OnceCell<RunResult>>,
 }
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::{GEMINI_API, RESEND_API};
-use crate::services::reach::{self, ReachError, RedisAnswer};
 
 use super::check::{Check, run};
 use super::context::Context;
+use super::probe::reach::{self, ReachError, RedisAnswer};
 use super::verdict::Verdict;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -28,7 +28,7 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(&["config.env_file"]),
 ];
 
-/// What the auth server shows to anybody: the keys that it signs tokens with.
+/// The auth server's public keys; no credentials are needed.
 const JWKS: &str = "/api/auth/jwks";
 
 async fn auth_server(context: &Context, limit: Duration) -> Verdict {
@@ -60,10 +60,10 @@ async fn redis(context: &Context, limit: Duration) -> Verdict {
         Url::parse(url.expose()).is_ok_and(|url| url.password().is_some_and(|one| !one.is_empty()));
     match (reach::redis(url, limit).await, has_password) {
         (Ok(RedisAnswer::Open), _) => Verdict::pass("answers PONG"),
-        (Ok(RedisAnswer::WantsPassword), true) => {
+        (Ok(RedisAnswer::RequiresPassword), true) => {
             Verdict::pass("answers, and requires the password")
         }
-        (Ok(RedisAnswer::WantsPassword), false) => Verdict::fail(
+        (Ok(RedisAnswer::RequiresPassword), false) => Verdict::fail(
             "requires a password, and REDIS_URL has none",
             "REDIS_URL=redis://:PASSWORD@HOST:6379/0".to_owned(),
         ),

@@ -12,7 +12,7 @@ use super::probe::Connection;
 /// A connection that is opened by the first check that needs it.
 pub(super) struct Session<C> {
     login: OnceCell<Result<Duration, ConnectError>>,
-    /// Empty while a question is under way.
+    /// Empty while a query is in progress.
     open: Mutex<Option<C>>,
 }
 
@@ -39,8 +39,8 @@ impl<C: Connection> Session<C> {
         self.login.get_or_init(log_in).await
     }
 
-    /// Asks a question. A connection whose question failed or ran out of time is dropped,
-    /// because the answer may still be under way on it; the next question opens another.
+    /// Runs a query. If it fails or times out, its connection is dropped, because the answer may
+    /// still arrive; the next query opens another.
     pub(super) async fn ask<T>(
         &self,
         target: &C::Target,

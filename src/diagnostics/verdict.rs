@@ -43,12 +43,12 @@ impl Verdict {
         }
     }
 
-    /// There is nothing to check, which says nothing about other checks.
+    /// There is nothing to check; other checks are not affected.
     pub(super) fn skip(detail: impl Into<String>) -> Self {
         Self::new(Outcome::Skip, detail, None)
     }
 
-    /// There is nothing to check here, nor for the checks that need this one. No fault.
+    /// There is nothing to check here, nor for the checks that need this one. Not a failure.
     pub(super) fn skip_all(detail: impl Into<String>) -> Self {
         Self {
             blocks: true,

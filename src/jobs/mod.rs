@@ -58,12 +58,12 @@ impl Jobs {
         }
     }
 
-    /// Tells the jobs to end, and waits up to `limit` for their batches in progress.
+    /// Signals the jobs to end, and waits up to `limit` for their batches in progress.
     pub async fn stop(self, limit: Duration) {
         self.stop.send_replace(true);
         let ended = futures_util::future::join_all(self.tasks);
         if tokio::time::timeout(limit, ended).await.is_err() {
-            tracing::warn!("a job did not end in time; its uncommitted work will be done again");
+            tracing::warn!("a job did not end in time; its uncommitted work will be repeated");
         }
     }
 }

@@ -71,7 +71,7 @@ impl Outbox {
         }
     }
 
-    /// Tries every due mail once. After `stop`, the mail in progress is the last.
+    /// Tries every due mail once. After `stop`, finishes the mail in progress and returns.
     pub async fn deliver(&self, stop: &Stop) -> Result<Delivered, StoreError> {
         let mut done = Delivered::default();
         while !stop.is_set() {
@@ -84,7 +84,7 @@ impl Outbox {
             for mail in &mails {
                 let almost_over = self.clock.now().saturating_add(2 * mail::TIMEOUT) > until;
                 if stop.is_set() || almost_over {
-                    // Not sent: another process may claim it at once.
+                    // Release the claim, so that another process can send it.
                     let end = OutboxEnd::Later(self.clock.now(), "not tried yet".to_owned());
                     self.store.end_mail(mail, &end).await?;
                     continue;
@@ -172,8 +172,8 @@ impl Outbox {
     }
 }
 
-/// Gives up mails that are too old, and deletes old rows. Also runs without a mailer, because
-/// mails stay behind when its key is removed.
+/// Gives up mails that are too old, and deletes old rows. Also runs without a mailer: mails
+/// remain in the outbox after its key is removed.
 pub async fn prune(store: &Store, now: Timestamp) -> Result<(), StoreError> {
     let expired = store.expire_mails().await?;
     if expired > 0 {

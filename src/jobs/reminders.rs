@@ -1,8 +1,8 @@
 //! The reminder job; contract 9.2.
 //!
 //! Reads pages of due tasks without locks, then creates each page's notifications in one
-//! transaction. A page that fails is halved until the row that makes it fail is alone; that
-//! task is logged and skipped.
+//! transaction. A page that fails is halved until the failing row is isolated; that task is
+//! logged and skipped.
 
 use std::time::Duration;
 
@@ -12,17 +12,16 @@ use crate::telemetry::JobMetrics;
 
 use super::stop::Stop;
 
-/// Tasks in one transaction. Changes to them wait for it, so it is small.
+/// Tasks in one transaction. Small, because changes to these tasks wait for it.
 const BATCH: usize = 200;
 
 /// A task that is due within this time is due soon.
 const SOON: Duration = Duration::from_hours(24);
 
-/// A mail is given up after this time. For as long, the provider recognises another attempt to
-/// send the same mail.
+/// A mail is given up after this time. The mail provider remembers idempotency keys for as long.
 const MAIL_LIFETIME: Duration = Duration::from_hours(24);
 
-/// The most passes: rows that other sessions had locked are tried again.
+/// The maximum number of passes. Each one retries the rows that other sessions had locked.
 const PASSES: usize = 3;
 
 /// The outcome of one run.
@@ -41,8 +40,8 @@ pub struct ReminderRun {
 /// Creates all notifications that are due now, and with `mails` a mail for each user whose
 /// address is known.
 ///
-/// Several processes may run it at the same time. After `stop`, the batch in progress is the
-/// last. An unreachable database is an error; committed batches stay.
+/// Several processes may run it at the same time. After `stop`, finishes the batch in progress and
+/// returns. An unreachable database is an error; committed batches stay.
 pub async fn run(
     store: &Store,
     now: Timestamp,
@@ -91,7 +90,7 @@ async fn knows_addresses(store: &Store) -> Result<bool, StoreError> {
 /// Unique among all machines that share the mail account.
 fn unique_prefix() -> String {
     let mut bytes = [0; 16];
-    // Without random numbers, the process id must do.
+    // Without random numbers, use the process id.
     if getrandom::fill(&mut bytes).is_err() {
         bytes[..4].copy_from_slice(&std::process::id().to_be_bytes());
     }
@@ -166,7 +165,7 @@ impl Job<'_> {
             match self.store.remind(kind, &self.window, &part, terms).await {
                 Ok(made) => self.count(kind, made),
                 // Smaller batches would fail too.
-                Err(error) if error.is_unavailable() || error.wants_migration() => {
+                Err(error) if error.is_unavailable() || error.needs_migration() => {
                     return Err(error);
                 }
                 Err(error) if part.len() == 1 => {

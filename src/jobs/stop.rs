@@ -27,7 +27,7 @@ impl Stop {
 
     /// Completes when jobs should end.
     pub(super) async fn set(&mut self) {
-        // An error means that the sender was dropped without stopping: then nobody ever will.
+        // An error means that the sender was dropped: the signal will never come.
         if self.0.wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -1,7 +1,8 @@
 //! The auth server (`AUTH_SERVER_URL`): it validates opaque session tokens and publishes the
 //! keys that sign its JWTs.
 //!
-//! An unreachable server is an error, never a "no": clients sign their users out on a "no".
+//! An unreachable server is an error, never an invalid token: clients sign their users out when a
+//! token is invalid.
 
 use std::sync::Arc;
 

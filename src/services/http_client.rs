@@ -28,7 +28,7 @@ impl From<url::ParseError> for ClientError {
 
 /// Why a request got no complete answer. Never contains the URL.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HttpError {
+pub(crate) enum HttpError {
     #[error("no answer within {}", humantime::format_duration(*.0))]
     TimedOut(Duration),
     #[error("{0}")]
@@ -40,7 +40,7 @@ pub(super) enum HttpError {
 /// A client that follows no redirects and ignores proxy variables: addresses come from the
 /// configuration alone. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct HttpClient {
+pub(crate) struct HttpClient {
     client: Client,
     limit: Duration,
 }

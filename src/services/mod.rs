@@ -2,11 +2,10 @@
 
 pub(crate) mod auth_server;
 pub(crate) mod daemon;
-mod http_client;
+pub(crate) mod http_client;
 pub(crate) mod key_provider;
 pub mod mail;
-pub(crate) mod reach;
 pub(crate) mod redis;
-mod tls;
+pub(crate) mod tls;
 
 pub(crate) use http_client::ClientError;

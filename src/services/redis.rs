@@ -1,7 +1,7 @@
 //! Shared rate-limit counters in Redis.
 //!
-//! While Redis is down, callers are told so at once and count by themselves; a background task
-//! reconnects.
+//! While Redis is down, [`RedisCounter::count`] returns `None` without waiting, and callers use
+//! counters of their own process. A background task reconnects.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
@@ -25,11 +25,11 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// The prefix of all keys: other services may use the same Redis.
 const PREFIX: &str = "todoctl:limit:";
 
-/// The key that the reconnecting task counts, to see whether Redis accepts writes.
+/// The key that the background task increments to check that Redis accepts writes.
 const PROBE: &str = "probe";
 
-/// Increments a counter and returns it with the milliseconds left of its window. A script is
-/// atomic, so that no key stays without an expiry.
+/// Increments a counter and returns it with the milliseconds left in its window. A script is
+/// atomic, so no key is left without an expiry.
 const COUNT: &str = "
     local count = redis.call('INCR', KEYS[1])
     local left = redis.call('PTTL', KEYS[1])
@@ -78,8 +78,9 @@ impl RedisCounter {
     /// Does not connect yet. `errors` counts failures. Must be called within a runtime.
     pub fn new(url: &Secret, errors: IntCounter) -> Result<Self, RedisUrlError> {
         let client = Client::open(url.expose()).map_err(RedisUrlError)?;
-        let connection = ConnectionManager::new_lazy_with_config(client.clone(), connecting())
-            .map_err(RedisUrlError)?;
+        let connection =
+            ConnectionManager::new_lazy_with_config(client.clone(), connection_config())
+                .map_err(RedisUrlError)?;
         Ok(Self(Arc::new(Shared {
             client,
             connection: RwLock::new(connection),
@@ -102,7 +103,7 @@ impl RedisCounter {
                 self.0.errors.inc();
                 // One log line for each outage, not for each request.
                 if self.0.up.swap(false, Ordering::Relaxed) {
-                    tracing::warn!(error = %failure, "Redis is down; each replica counts rate limits by itself");
+                    tracing::warn!(error = %failure, "Redis is down; each replica counts rate limits separately");
                     tokio::spawn(reconnect_until_up(Arc::downgrade(&self.0)));
                 }
                 None
@@ -129,10 +130,11 @@ impl Shared {
         })
     }
 
-    /// Opens a new connection and keeps it if it works. TCP may need 15 minutes to notice that
-    /// the old one leads to a machine that is gone.
+    /// Opens a new connection and replaces the old one if it works. TCP may take 15 minutes to
+    /// notice that the machine at the other end of the old one is gone.
     async fn reconnect(&self) -> Result<(), Failure> {
-        let connecting = ConnectionManager::new_with_config(self.client.clone(), connecting());
+        let connecting =
+            ConnectionManager::new_with_config(self.client.clone(), connection_config());
         let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| Failure::TimedOut(CONNECT_TIMEOUT))??;
@@ -146,7 +148,7 @@ impl Shared {
     }
 }
 
-fn connecting() -> ConnectionManagerConfig {
+fn connection_config() -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(CONNECT_TIMEOUT))
@@ -154,7 +156,7 @@ fn connecting() -> ConnectionManagerConfig {
         .set_number_of_retries(0)
 }
 
-/// Reconnects until Redis counts again, or the counter is dropped.
+/// Retries until Redis works again or the counter is dropped.
 async fn reconnect_until_up(shared: Weak<Shared>) {
     loop {
         tokio::time::sleep(RECONNECT_PAUSE).await;

@@ -6,7 +6,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// Trusts the embedded roots, as database connections do, so that an image without a CA
 /// bundle verifies certificates too.
-pub(super) fn client_config() -> Result<ClientConfig, rustls::Error> {
+pub(crate) fn client_config() -> Result<ClientConfig, rustls::Error> {
     let roots = webpki_roots::TLS_SERVER_ROOTS
         .iter()
         .cloned()

@@ -49,7 +49,7 @@ static PRUNE_ATTEMPTS: Sql = Sql::Common("DELETE FROM todoctl_attempts WHERE sta
 pub struct StoredKey {
     /// The key, encrypted.
     pub encrypted: EncryptedKey,
-    /// `success` or `failure`; `None` where an earlier service stored neither.
+    /// `success` or `failure`; `None` if an earlier service stored neither.
     pub validation_status: Option<String>,
     /// When the provider last accepted it.
     pub last_validated_at: Option<Timestamp>,

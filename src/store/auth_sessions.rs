@@ -2,7 +2,7 @@
 //!
 //! The table is never created or altered here, and it need not exist: without it no refresh
 //! token is known. Its `token` is the lower-case hex SHA-256 of the cookie's value. The same
-//! column has the plain values of web sessions, which are never looked up, so they cannot
+//! column has the plain values of web sessions. These are never looked up, so they cannot
 //! serve as refresh tokens.
 
 use sha2::{Digest, Sha256};
@@ -23,8 +23,8 @@ static TABLE_EXISTS: Sql = per_engine!(
 );
 
 /// The expiry in microseconds since 1970. A `timestamp` without a zone is UTC; a `timestamptz`
-/// or an ISO text is understood as well. What no [`Timestamp`] can hold (`infinity`) becomes
-/// the nearest one, because PostgreSQL cannot cast it to an integer.
+/// or an ISO text is accepted as well. Values outside the range of [`Timestamp`] (`infinity`)
+/// become the nearest end, because PostgreSQL cannot cast them to an integer.
 static FIND: Sql = per_engine!(
     [r#"SELECT CAST("userId" AS text) AS user_id, CAST("#] {
         postgres: r#"CASE WHEN "expiresAt" IS NOT NULL THEN
@@ -37,7 +37,7 @@ static FIND: Sql = per_engine!(
 
 static DELETE: Sql = Sql::Common("DELETE FROM user_sessions WHERE token IN ($1, $2)");
 
-/// The lower-case hex SHA-256 of a refresh token, which is all that the database has of it.
+/// The lower-case hex SHA-256 of a refresh token. The database does not store the token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshTokenHash(String);
 
@@ -70,12 +70,12 @@ impl Store {
         let Some(row) = found.rows.first() else {
             return Ok(RefreshToken::Unknown);
         };
-        // Without an expiry it is no refresh token.
+        // A refresh token always has an expiry.
         let Some(expires_at) = row.get("expires_at")? else {
             return Ok(RefreshToken::Unknown);
         };
         if Timestamp::from_micros_clamped(expires_at) > self.now() {
-            // Nor is it one with a user id that nobody can have.
+            // Other programs write this table, so the user id may be invalid.
             let user = UserId::new(row.get::<String>("user_id")?);
             return Ok(user.map_or(RefreshToken::Unknown, RefreshToken::Good));
         }
@@ -86,7 +86,8 @@ impl Store {
         Ok(RefreshToken::Expired)
     }
 
-    /// Deletes the rows of these tokens, also those of other users; unknown ones are no error.
+    /// Deletes the rows of these tokens, also if they belong to different users. Unknown tokens are
+    /// not an error.
     pub async fn forget_refresh_tokens(
         &self,
         hashes: &[RefreshTokenHash],

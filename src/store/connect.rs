@@ -1,4 +1,4 @@
-//! Opening one connection, with every fault explained.
+//! Opening one connection, with an explanation for each error.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
 use super::connect_error::ConnectError;
 
-/// How long one try may take; a suspended Neon database needs 10 to 15 s to wake.
+/// The time limit for one attempt; a suspended Neon database needs 10 to 15 s to wake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Opens one connection to a PostgreSQL server.
@@ -21,7 +21,7 @@ pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, Conn
     open_postgres_within(target, CONNECT_TIMEOUT).await
 }
 
-/// The same within `limit`.
+/// As [`open_postgres`], within `limit`.
 pub(crate) async fn open_postgres_within(
     target: &PostgresTarget,
     limit: Duration,
@@ -36,7 +36,7 @@ pub(crate) async fn open_postgres_within(
     }
 }
 
-/// The driver's options, with nothing left to its own defaults.
+/// The driver's options for `target`.
 fn postgres_options(target: &PostgresTarget) -> Result<PgConnectOptions, sqlx::Error> {
     // Raw `options` (Neon's `endpoint=…`) can be given to the driver in a URL only. PgBouncer
     // refuses them, empty ones too.
@@ -82,8 +82,8 @@ pub enum SqliteAccess {
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
-    /// Reads the file of a running daemon; the file must exist. Leaves no trace: no log is
-    /// made beside a file that has none.
+    /// Reads the file of a running daemon; the file must exist. No write-ahead log is created if
+    /// there is none.
     Read,
 }
 
@@ -105,7 +105,8 @@ pub async fn open_sqlite(
             return Err(ConnectError::from_io(&named, &what, &missing));
         }
         options = options.read_only(true);
-        // Without a log nobody has the file open, and a reader would make one that stays.
+        // Without a write-ahead log no process has the file open. A reader would create one and
+        // leave it behind.
         if !wal_path(&target.path).exists() {
             options = options.immutable(true);
         }
@@ -128,7 +129,7 @@ pub(crate) fn wal_path(database: &Path) -> std::path::PathBuf {
     name.into()
 }
 
-/// Makes the directory of a SQLite file, where it is missing.
+/// Creates the directory of a SQLite file if it is missing.
 pub(super) fn create_directory(target: &SqliteTarget) -> Result<(), ConnectError> {
     let Some(directory) = directory_of(&target.path) else {
         return Ok(());

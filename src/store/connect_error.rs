@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseTarget, shell_word};
 
 use super::messages::{self, ConnectFault, KnownMessage};
 
@@ -23,7 +23,7 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    /// Whether waiting may help: a database that is starting or still out of reach.
+    /// Whether waiting may help: the database is starting or not reachable yet.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
@@ -45,7 +45,7 @@ impl ConnectError {
         )
     }
 
-    /// A file could not be made, opened or locked.
+    /// A file could not be created, opened or locked.
     pub(crate) fn from_io(target: &DatabaseTarget, what: &str, error: &io::Error) -> Self {
         let fault = match error.kind() {
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -57,7 +57,7 @@ impl ConnectError {
         Self::new(fault, target, format!("{what}: {error}"))
     }
 
-    /// Explains what a driver said while a connection was opened.
+    /// Explains a driver's error while a connection was opened.
     pub(crate) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
         let (fault, message) = match target {
             DatabaseTarget::Postgres(_) => explain_postgres(error),
@@ -67,7 +67,7 @@ impl ConnectError {
     }
 
     pub(crate) fn new(fault: ConnectFault, target: &DatabaseTarget, message: String) -> Self {
-        // The words say most; the kind alone still says what to look at.
+        // The message is more specific; the kind of fault has a general entry.
         let known = messages::find(&message)
             .filter(|known| known.fault == fault)
             .or_else(|| messages::by_fault(fault));
@@ -79,9 +79,7 @@ impl ConnectError {
                 || "todoctl db check; the server's log says more".to_owned(),
                 |known| match target {
                     DatabaseTarget::Postgres(server) => known.remedy_at(server),
-                    DatabaseTarget::Sqlite(file) => {
-                        known.remedy_for_file(&file.path.display().to_string())
-                    }
+                    DatabaseTarget::Sqlite(file) => known.remedy_for_file(&shell_word(&file.path)),
                 },
             ),
             known,
@@ -135,7 +133,7 @@ fn explain_io(error: &io::Error) -> (ConnectFault, String) {
             ConnectFault::NotPostgres,
             "the connection was accepted and then closed without an answer".to_owned(),
         ),
-        // The standard library gives resolver failures no kind of their own.
+        // The standard library has no error kind for name resolution.
         _ if text.contains("Temporary failure in name resolution") => (
             ConnectFault::TimedOut,
             "the name server did not answer".to_owned(),

@@ -10,13 +10,13 @@ use sqlx::{
 
 use super::arg::{Arg, encode};
 use super::row::{QueryResult, Row};
-use super::sql::Sql;
+use super::sql::{Sql, parameters};
 
 /// An open connection.
 pub(super) enum Connection {
     Postgres {
         session: PgConnection,
-        /// Whether statements are prepared once and used again.
+        /// Whether prepared statements are reused.
         prepares: bool,
     },
     Sqlite(SqliteConnection),
@@ -25,22 +25,27 @@ pub(super) enum Connection {
 impl Connection {
     /// Runs a statement to its end.
     ///
-    /// All of it is read, even if one row is wanted: sqlx's `fetch_one` and `fetch_optional`
+    /// All rows are read, even if only one is needed: sqlx's `fetch_one` and `fetch_optional`
     /// stop SQLite's statement after the first row and drop the error of the commit that
-    /// follows, so that a full disk would lose a write that was reported as done.
+    /// follows. With a full disk, a write that was reported as done would be lost.
     ///
-    /// Every statement of the store is awaited here.
+    /// Every statement of the store is awaited here. Debug builds, and so the tests, find an
+    /// argument that its text does not use: the drivers ignore it.
     pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
         match self {
             Self::Postgres { session, prepares } => {
+                let text = sql.for_postgres();
+                debug_assert_eq!(parameters(text.as_str()), args.len(), "{text:?}");
                 let args: PgArguments = encode(args).map_err(sqlx::Error::Encode)?;
-                let query = sqlx::query_with(sql.for_postgres(), args).persistent(*prepares);
+                let query = sqlx::query_with(text, args).persistent(*prepares);
                 let stream = session.fetch_many(query);
                 collect(stream, Row::Postgres, PgQueryResult::rows_affected).await
             }
             Self::Sqlite(connection) => {
+                let text = sql.for_sqlite();
+                debug_assert_eq!(parameters(text.as_str()), args.len(), "{text:?}");
                 let args: SqliteArguments = encode(args).map_err(sqlx::Error::Encode)?;
-                let stream = connection.fetch_many(sqlx::query_with(sql.for_sqlite(), args));
+                let stream = connection.fetch_many(sqlx::query_with(text, args));
                 collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await
             }
         }
@@ -54,9 +59,9 @@ impl Connection {
 
     /// Starts a transaction that may write.
     ///
-    /// PostgreSQL's isolation level is named, because a server's default may be a stricter
-    /// one, under which waiting for a locked row ends in an error. SQLite takes the write lock
-    /// at once, because a transaction that reads first may fail to get it later.
+    /// PostgreSQL's isolation level is set explicitly: the server's default may be stricter, and
+    /// then waiting for a locked row ends in an error. SQLite takes the write lock at once,
+    /// because a transaction that reads first may fail to get it later.
     pub async fn begin(&mut self) -> Result<(), sqlx::Error> {
         let begin = match self {
             Self::Postgres { .. } => "BEGIN ISOLATION LEVEL READ COMMITTED",

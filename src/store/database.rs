@@ -32,7 +32,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database and proves that it answers. Nothing is migrated.
+    /// Opens the database and checks that it answers. Does not migrate it.
     ///
     /// A missing SQLite file is created, empty.
     pub async fn connect(config: &DatabaseConfig, clock: Clock) -> Result<Self, ConnectError> {
@@ -52,7 +52,8 @@ impl Store {
         self.read(&PING, &args![]).await.map(drop)
     }
 
-    /// Whether the newest statement was answered; `None` before the first. Queries nothing.
+    /// Whether the latest statement was answered; `None` before the first. Does not query the
+    /// database.
     #[must_use]
     pub fn last_answer(&self) -> Option<bool> {
         self.records.last_outcome.is_answered()
@@ -84,12 +85,12 @@ impl Store {
         &self.records.acquire_seconds
     }
 
-    /// Closes all connections. Work that still runs keeps its own until it ends.
+    /// Closes all connections. Work in progress keeps its connection until it ends.
     pub async fn close(&self) {
         self.engine.close().await;
     }
 
-    /// Runs one statement that changes nothing; see [`work::read`].
+    /// Runs one read-only statement; see [`work::read`].
     pub(super) async fn read(
         &self,
         sql: &Sql,

@@ -1,7 +1,6 @@
 //! How searches and priorities differ between the engines.
 
-/// What a database speaks, above all how it searches for a substring without regard to case,
-/// for all of Unicode.
+/// How a database searches for a substring without regard to case, for all of Unicode.
 ///
 /// `strpos` and `instr` have no wildcards, so nothing needs escaping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +32,7 @@ impl Dialect {
         }
     }
 
-    /// Whether the bound text is folded here, and folded copies of the texts are stored.
+    /// Whether todoctl folds the bound text and stores folded copies of the texts.
     pub fn wants_folded(self) -> bool {
         self == Self::SqliteFolded
     }
@@ -49,7 +48,7 @@ impl Dialect {
 
 /// The folded copy of a text that SQLite searches.
 pub(super) fn fold(text: &str) -> String {
-    // A sigma at a word's end has a small letter of its own, which a search for a part of a
-    // longer word would miss. Copies that were stored earlier may hold it.
+    // The lower-case sigma at the end of a word is another letter (ς), so a search for part of a
+    // longer word would miss it. Copies that were stored earlier may contain it.
     text.to_lowercase().replace('ς', "σ")
 }

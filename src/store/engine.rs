@@ -1,4 +1,4 @@
-//! The two engines: their pools, and what each needs beside them.
+//! The two engines: their pools and maintenance tasks.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use super::server::ServerTraits;
 use super::sql::Sql;
 use super::work;
 
-/// Connections that were idle longer are closed: those beyond the configured number, and all
-/// of them where health probes are passive, so that a Neon database may suspend.
+/// Connections that were idle longer are closed: those beyond the configured number, or all of
+/// them if health probes are passive, so that a Neon database can suspend.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The size beyond which SQLite's write-ahead log is copied back and emptied.
@@ -36,8 +36,8 @@ pub(super) enum Engine {
         pool: Pool,
         dialect: Dialect,
     },
-    /// One writer, because SQLite has only one anyway and waiting in a queue is fairer than
-    /// its busy handler; several readers beside it.
+    /// One writer and several readers. SQLite allows one writer at a time, and a queue is fairer
+    /// than its busy handler.
     Sqlite {
         writer: Pool,
         readers: Pool,
@@ -45,7 +45,7 @@ pub(super) enum Engine {
     },
 }
 
-/// What every pool of one store records.
+/// What the pools of one store record together.
 #[derive(Clone)]
 pub(super) struct Records {
     pub last_outcome: Arc<LastOutcome>,
@@ -53,7 +53,7 @@ pub(super) struct Records {
 }
 
 impl Engine {
-    /// Opens the database and proves that it answers. A missing SQLite file is created.
+    /// Opens the database and checks that it answers. A missing SQLite file is created.
     pub async fn connect(
         config: &DatabaseConfig,
         records: &Records,
@@ -64,7 +64,7 @@ impl Engine {
                 Arc::new(Self::postgres(target, traits, &config.pool, records))
             }
             DatabaseTarget::Sqlite(target) => {
-                // Opening the writer creates the file and proves that it may be written.
+                // Opening the writer creates the file and checks that it can be written.
                 drop(open_sqlite(target, SqliteAccess::Write).await?);
                 Arc::new(Self::sqlite(target, &config.pool, records))
             }
@@ -101,7 +101,7 @@ impl Engine {
                 keep: connections,
                 max: connections,
                 wait: config.timeout,
-                // A file does not drop its connections.
+                // A connection to a file does not break.
                 max_age: Duration::MAX,
             };
             records.pool(Opener::Sqlite(target.clone()), limits)
@@ -161,8 +161,8 @@ impl Engine {
         }
     }
 
-    /// Copies SQLite's log into the database and empties it. This takes the only writer, and
-    /// waits for readers of older pages, at most as long as the busy timeout.
+    /// Copies SQLite's log into the database and empties it. Occupies the only writer, and waits
+    /// for readers of older pages, at most for the busy timeout.
     async fn checkpoint(&self) {
         if let Self::Sqlite { writer, wal, .. } = self {
             if let Err(error) = work::statement(writer, &CHECKPOINT, &args![]).await {
@@ -190,7 +190,7 @@ impl Engine {
         });
     }
 
-    /// Closes all connections. Work that still runs keeps its own until it ends.
+    /// Closes all connections. Work in progress keeps its connection until it ends.
     pub async fn close(&self) {
         self.checkpoint().await;
         self.readers().close();

@@ -1,4 +1,4 @@
-//! What can go wrong with a unit of work. `sqlx::Error` is mapped here, once.
+//! Why a unit of work failed. The only place that maps `sqlx::Error`.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub enum StoreError {
         "the connection to the database was lost, and it is unknown whether the change was committed: {0}"
     )]
     OutcomeUnknown(#[source] sqlx::Error),
-    /// A condition that may pass: a lock, a deadlock, a full disk, a time limit.
+    /// A temporary condition: a lock, a deadlock, a full disk, a time limit.
     #[error("the database cannot do this at the moment: {0}")]
     Transient(#[source] sqlx::Error),
     /// A constraint of the schema forbids the change.
@@ -79,11 +79,11 @@ impl StoreError {
 
     /// Whether a table or a column is missing, as it is before `todoctl migrate up`.
     #[must_use]
-    pub fn wants_migration(&self) -> bool {
+    pub fn needs_migration(&self) -> bool {
         let Self::Query(sqlx::Error::Database(fault)) = self else {
             return false;
         };
-        // SQLite has one code for every mistake in a statement, so its message has to do.
+        // SQLite has one code for all errors in a statement, so its message decides.
         matches!(fault.code().as_deref(), Some("42P01" | "42703"))
             || ["no such table", "no such column", "has no column named"]
                 .iter()
@@ -126,7 +126,7 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether the connection that reported `error` is of no further use.
+/// Whether the connection that reported `error` can no longer be used.
 pub(super) fn is_connection_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
@@ -163,7 +163,7 @@ fn is_transient(error: &sqlx::Error) -> bool {
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04
 /// (the server ends the session), 40003 (statement completion unknown).
 fn is_connection_lost_code(code: &str) -> bool {
-    // SQLite's codes are plain numbers of other lengths, so the two do not meet.
+    // SQLite's codes are numbers of other lengths, so they cannot be confused.
     (code.len() == 5 && code.starts_with("08")) || code == "40003" || ends_session(code)
 }
 
@@ -174,8 +174,8 @@ fn ends_session(code: &str) -> bool {
     )
 }
 
-/// Whether the server itself reported that it ends the session, so that it rolls back what was
-/// under way. An error of a pooler (08P01) and a connection that just ends prove nothing.
+/// Whether the server itself reported that it ends the session, so that it rolls back the open
+/// transaction. An error of a pooler (08P01) or a connection that just ends proves nothing.
 pub(super) fn is_rolled_back(lost: &sqlx::Error) -> bool {
     let code = lost
         .as_database_error()

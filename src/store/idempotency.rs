@@ -1,8 +1,8 @@
-//! Creating once: what a client gets that sends a request again under the same key.
+//! Idempotency keys: a repeated request with the same key gets the first answer.
 //!
 //! The key, its task and the answer are written in one transaction, so none exists without the
-//! others. A second request under the same key waits for the key's row, on SQLite for the only
-//! writer.
+//! others. A concurrent request with the same key waits for the key's row; on SQLite, for the
+//! only writer.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::tasks::{INSERT, insert_args};
 /// How long an answer is kept.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// How many keys one statement deletes, so that none holds its locks for long.
+/// The most keys that one statement deletes, so that it does not hold locks for long.
 const BATCH: i64 = 1000;
 
 /// Takes a key that is new or has expired; no row if it is in use.
@@ -44,7 +44,7 @@ static PRUNE: Sql = Sql::Common(
         SELECT user_id, key FROM todoctl_idempotency_keys WHERE created_at <= $1 LIMIT $2)",
 );
 
-/// What became of a request under a key.
+/// The outcome of a request with a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Once {
     /// The task is new; its answer.

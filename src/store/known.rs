@@ -6,9 +6,9 @@ use super::connect_error::ConnectError;
 use super::error::StoreError;
 use super::messages::{self, KnownMessage};
 
-/// The known message behind `error`: of its deepest cause that is one.
+/// The catalogue's entry for `error`: that of its deepest cause which has one.
 ///
-/// Its `id` and `remedy()` hold nothing of the error's own text, so they may go to a log.
+/// `id` and `remedy()` contain nothing of the error's own text, so they may be logged.
 pub(crate) fn known_message(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {
     let mut known = None;
     let mut cause = Some(error);

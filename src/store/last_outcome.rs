@@ -1,4 +1,4 @@
-//! Whether the database answers, known without asking it.
+//! Whether the latest statement was answered. Reading it does not query the database.
 
 use std::sync::atomic::{AtomicI8, Ordering};
 
@@ -6,7 +6,7 @@ const NONE: i8 = 0;
 const ANSWERED: i8 = 1;
 const UNREACHABLE: i8 = -1;
 
-/// What became of the newest statement.
+/// The outcome of the latest statement.
 #[derive(Debug, Default)]
 pub(super) struct LastOutcome(AtomicI8);
 
@@ -16,7 +16,7 @@ impl LastOutcome {
         self.0.store(outcome, Ordering::Relaxed);
     }
 
-    /// Whether the newest statement was answered; `None` before the first.
+    /// Whether the latest statement was answered; `None` before the first.
     pub fn is_answered(&self) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) {
             NONE => None,

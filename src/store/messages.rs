@@ -1,5 +1,5 @@
-//! The catalogue of known messages: what databases, poolers and the system say when something
-//! is wrong, what it means and what to do.
+//! The catalogue of known error messages of databases, poolers and the system: what they mean and
+//! what to do.
 //!
 //! `serve` at start, `doctor`, `db check`, `explain` and the API's log all use it. To add a
 //! message, add one entry to one of the tables.

@@ -1,19 +1,20 @@
 //! All SQL, for both engines.
 //!
-//! [`Store`] (`database.rs`) is the only way in: no connection and no transaction leaves this
+//! [`Store`] (`database.rs`) is the only interface: no connection and no transaction leaves this
 //! module. One method is one unit of work, and it returns after the commit.
 //!
-//! | to look for | file |
+//! | contents | file |
 //! |---|---|
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
-//! | retries, transactions, what becomes of a connection | `work.rs` |
+//! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `server.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
-//! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database.
+//! The current time is a bound value from the [`Clock`](crate::clock::Clock); no statement uses the
+//! database's clock.
 
 mod api_keys;
 mod arg;

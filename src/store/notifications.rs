@@ -1,4 +1,4 @@
-//! Notifications: what users read. [`super::reminders`] creates them.
+//! Notifications for users. [`super::reminders`] creates them.
 
 use crate::domain::{Notification, NotificationId, UserId};
 
@@ -48,7 +48,7 @@ pub struct NotificationList {
 }
 
 impl Store {
-    /// The user's `limit` newest notifications, and how many are unread in all.
+    /// The user's `limit` newest notifications, and the number of all unread ones.
     pub async fn notifications(
         &self,
         user: &UserId,
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Marks the user's notification as read and returns it, even if it was read before;
-    /// `None` if there is none or it belongs to somebody else.
+    /// `None` if there is none or it belongs to another user.
     pub async fn mark_notification_read(
         &self,
         user: &UserId,

@@ -19,7 +19,7 @@ pub(super) enum Opener {
 }
 
 impl Opener {
-    /// Whether statements are prepared once and used again.
+    /// Whether prepared statements are reused.
     pub fn prepares_statements(&self) -> bool {
         match self {
             Self::Postgres { traits, .. } => traits.prepares_statements,

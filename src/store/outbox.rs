@@ -1,10 +1,10 @@
 //! The outbox: mails written in the transaction that creates their notification, and sent
 //! after its commit by the job `jobs::outbox`.
 //!
-//! A mail is claimed before it is sent: its `due_at` moves ahead, so that no other process
-//! takes it meanwhile, and if the process dies the mail is claimed again later. `attempts`
-//! counts the claims. The process that finishes a mail names its claim, so that a claim that
-//! has run out changes nothing.
+//! A mail is claimed before it is sent: its `due_at` moves into the future, so that no other
+//! process takes it. If the process dies, the mail is claimed again later. `attempts`
+//! counts the claims. The process that finishes a mail names its claim, so an expired claim
+//! changes nothing.
 
 use std::collections::HashMap;
 
@@ -97,31 +97,31 @@ pub struct OutboxMail {
     pub user_id: String,
     pub subject: String,
     pub body: String,
-    /// Shows the provider that two attempts are for one mail.
+    /// Lets the provider recognise repeated attempts.
     pub idempotency_key: String,
     /// The number of this attempt, from 1.
     pub attempt: i32,
 }
 
-/// What became of one attempt.
+/// The outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutboxEnd {
     /// The provider accepted it.
     Sent,
-    /// There is nobody to send it to, for this reason.
+    /// There is no recipient, for this reason.
     Skipped(&'static str),
-    /// It is tried again at this time, for this reason.
+    /// It is retried at this time, for this reason.
     Later(Timestamp, String),
-    /// It is not tried again, for this reason.
+    /// It is given up, for this reason.
     Dead(String),
 }
 
-/// The outbox at one moment.
+/// The state of the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutboxStatus {
     /// Mails that wait to be sent.
     pub pending: i64,
-    /// Mails that are not tried again.
+    /// Mails that were given up.
     pub dead: i64,
     /// When the first of the waiting ones may be sent.
     pub next: Option<Timestamp>,
@@ -138,8 +138,8 @@ impl Store {
         self.write(&CLAIM, &args).await?.all()
     }
 
-    /// Records what became of a claimed mail, also on its notification; `false` if the claim
-    /// had run out and another process has it.
+    /// Records the outcome of a claimed mail, also on its notification; `false` if the claim had
+    /// expired and another process has claimed the mail.
     pub async fn end_mail(&self, mail: &OutboxMail, end: &OutboxEnd) -> Result<bool, StoreError> {
         let now = self.now();
         let (state, due_at, finished_at, why) = match end {
@@ -152,7 +152,7 @@ impl Store {
         let args = args![mail.id, attempt, state, due_at, finished_at, why];
         self.transaction(async |tx| {
             let ended = tx.run(&END, &args).await?;
-            // Even if the claim had run out: the mail was accepted all the same.
+            // Also if the claim had expired: the provider has accepted the mail.
             if *end == OutboxEnd::Sent {
                 tx.run(&MARK_MAILED, &args![mail.notification_id]).await?;
             }

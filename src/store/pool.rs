@@ -126,7 +126,7 @@ impl Pool {
         }
     }
 
-    /// Whether statements are prepared once and used again.
+    /// Whether prepared statements are reused.
     pub fn prepares_statements(&self) -> bool {
         self.inner.manager().opener.prepares_statements()
     }
@@ -185,7 +185,7 @@ impl Pool {
         }
     }
 
-    /// Closes connections that were idle longer than `idle`; where `keep_some`, the configured
+    /// Closes connections that were idle longer than `idle`; with `keep_some`, the configured
     /// number stays open.
     pub fn close_idle(&self, idle: Duration, keep_some: bool) {
         let keep = if keep_some { self.limits.keep } else { 0 };
@@ -226,7 +226,7 @@ pub struct PoolStatus {
     pub max: usize,
 }
 
-/// Counts a waiting caller until it is dropped, so that a cancelled caller is not counted on.
+/// Counts a waiting caller until it is dropped, so that a cancelled caller is no longer counted.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -253,8 +253,8 @@ pub(super) enum Condition {
     Lost,
 }
 
-/// A connection in use. It returns to the pool only through [`Lease::settle`]: where the work
-/// was cancelled, a statement or a transaction may still be open, and it is closed instead.
+/// A connection in use. It returns to the pool only through [`Lease::settle`]. If the work was
+/// cancelled, a statement or a transaction may still be open, so the connection is closed.
 pub(super) struct Lease<'a> {
     object: Option<Object<Manager>>,
     pool: &'a Pool,
@@ -262,8 +262,8 @@ pub(super) struct Lease<'a> {
 }
 
 impl Lease<'_> {
-    /// Returns the connection or closes it. A lost one takes the idle ones with it: the server
-    /// that went away has ended those too.
+    /// Returns the connection or closes it. If it was lost, closes the idle ones too: the server
+    /// has ended them as well.
     pub fn settle(mut self, condition: Condition) {
         let lost = condition == Condition::Lost;
         self.pool.last_outcome.record(!lost);

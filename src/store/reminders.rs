@@ -1,8 +1,8 @@
 //! Reminders: which open tasks are due, and the notifications about them.
 //!
-//! A notification is created once, however many processes try: the rows of its tasks are
-//! locked, rows that another process has locked are left to it, and a unique index over task,
-//! type and `dedup_key` refuses a second one. The key is the due time for `due_soon`, so that
+//! A notification is created once, even if several processes run the job: each locks the rows of
+//! its tasks and skips rows that another process has locked, and a unique index over task, type
+//! and `dedup_key` rejects a second notification. The key is the due time for `due_soon`, so that
 //! a task whose due date was moved gets another notification, and the UTC day for `overdue`.
 //! Notifications of the previous service have no key; for them `reminder_sent` and today's
 //! notifications are checked.
@@ -89,7 +89,7 @@ static INSERT_OVERDUE: Sql = per_engine!(
     => " ON CONFLICT (task_id, type, dedup_key) DO NOTHING RETURNING id"
 );
 
-/// The mails about the notifications `$1`. Nobody else can guess their idempotency keys.
+/// The mails about the notifications `$1`. Their idempotency keys cannot be guessed.
 static INSERT_MAILS: Sql = per_engine!(
     ["INSERT INTO todoctl_outbox
         (notification_id, user_id, subject, body, idempotency_key, due_at, expires_at, created_at)
@@ -106,7 +106,7 @@ static INSERT_MAILS: Sql = per_engine!(
     => ""
 );
 
-/// What one run of the reminder job looks at.
+/// The times that one run of the reminder job uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReminderWindow {
     /// The run's time: what was due before it is overdue.
@@ -117,14 +117,14 @@ pub struct ReminderWindow {
     pub today: Timestamp,
 }
 
-/// An open task that calls for a notification, and its place in the order of work.
+/// An open task that needs a notification, and its position in the order of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DueTask {
     pub id: TaskId,
     pub due: Timestamp,
 }
 
-/// How much one batch created.
+/// The number of rows that one batch created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reminded {
     pub notifications: usize,
@@ -141,7 +141,7 @@ pub struct MailTerms {
 }
 
 impl Store {
-    /// At most `limit` tasks that call for a notification, in the order of their due dates,
+    /// At most `limit` tasks that need a notification, in the order of their due dates,
     /// starting after `after`.
     pub async fn due_tasks(
         &self,
@@ -162,9 +162,8 @@ impl Store {
         self.read(statement, &args).await?.all()
     }
 
-    /// Creates the notifications about those of `tasks` that still call for one and that no
-    /// other process holds at the moment, and for `due_soon` the mails, if there are terms for
-    /// them: all of it, or nothing.
+    /// Creates notifications for those of `tasks` that still need one and that no other process
+    /// has locked; for `due_soon` also the mails, if `terms` is given. All in one transaction.
     pub async fn remind(
         &self,
         kind: NotificationKind,

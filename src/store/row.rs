@@ -19,7 +19,7 @@ impl<T> Value for T where
 
 /// A row of one engine.
 pub(super) trait EngineRow {
-    /// Where the column `name` is.
+    /// The position of the column `name`.
     fn position(&self, name: &str) -> Result<usize, sqlx::Error>;
 
     /// The value of the column at `position`.
@@ -156,7 +156,7 @@ macro_rules! record {
 }
 pub(super) use record;
 
-/// What a statement returned, once it had run to its end.
+/// The result of a statement that has run to its end.
 pub(super) struct QueryResult {
     /// In the order of the statement.
     pub rows: Vec<Row>,

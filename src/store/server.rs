@@ -14,15 +14,15 @@ const ROUNDS: usize = 5;
 /// What a PostgreSQL server, or the pooler in front of it, can do.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ServerTraits {
-    /// Whether a pooler in transaction mode answers: no session state survives a transaction.
+    /// Whether this is a pooler in transaction mode: session state is lost after a transaction.
     pub pooled: bool,
-    /// Whether statements may be prepared once and used again.
+    /// Whether prepared statements can be reused.
     pub prepares_statements: bool,
     pub dialect: Dialect,
 }
 
 impl ServerTraits {
-    /// Finds out, on one or two connections of its own.
+    /// Tests the server on one or two new connections.
     pub async fn discover(
         target: &PostgresTarget,
         pooler: PoolerMode,
@@ -68,8 +68,8 @@ impl ServerTraits {
 /// Whether two open connections go through a pooler in transaction mode: they share a server
 /// process, or one of them changes it.
 ///
-/// They are compared several times, because a pooler under load hands out its server
-/// connections in any order, and two may differ by chance.
+/// They are compared several times: a pooler under load assigns its server connections in any
+/// order, so two may differ by chance.
 pub(crate) async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
@@ -90,7 +90,7 @@ pub(crate) async fn backend_pid(connection: &mut PgConnection) -> Result<i32, sq
     ask(connection, "SELECT pg_backend_pid()").await
 }
 
-/// One question by the simple protocol, which any pooler passes on as a whole.
+/// One query in the simple protocol, which every pooler forwards as a whole.
 async fn ask<T>(connection: &mut PgConnection, question: &'static str) -> Result<T, sqlx::Error>
 where
     T: for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,

@@ -44,7 +44,7 @@ static LIST: Sql = Sql::Common(concat!(
 static REVOKE: Sql =
     Sql::Common("UPDATE todoctl_sessions SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL");
 
-/// The lower-case hex HMAC-SHA256 of a token, which is all that the database has of it.
+/// The lower-case hex HMAC-SHA256 of a token, the only form in which the database stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionHash(String);
 
@@ -66,11 +66,11 @@ impl SessionHash {
 pub struct NewSession {
     /// The hash of its token under the current secret.
     pub hash: SessionHash,
-    /// Whom the token identifies.
+    /// The user that the token identifies.
     pub user: UserId,
     /// The operator's name for it.
     pub label: Option<String>,
-    /// The token is invalid from this time on.
+    /// The token is valid until this time.
     pub expires_at: Timestamp,
 }
 
@@ -127,7 +127,7 @@ impl Store {
         self.read(&LIST, &args![user]).await?.all()
     }
 
-    /// Ends a session now; `false` if there is none of that number or it was revoked before.
+    /// Ends a session now; `false` if there is none with this number or it was revoked before.
     pub async fn revoke_session(&self, id: i64) -> Result<bool, StoreError> {
         Ok(self.write(&REVOKE, &args![id, self.now()]).await?.affected > 0)
     }

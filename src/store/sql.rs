@@ -17,7 +17,7 @@ pub(super) enum Sql {
         postgres: &'static str,
         sqlite: &'static str,
     },
-    /// A text that was put together for the engine in use.
+    /// A text that was built for the engine in use.
     Built(Arc<str>),
 }
 
@@ -37,8 +37,8 @@ impl Sql {
     }
 }
 
-/// Writes a statement once: the common text in brackets, followed by what differs in braces,
-/// as often as needed, and the common end after `=>`.
+/// Declares a statement for both engines: common text in brackets, then the parts that differ in
+/// braces, repeated as needed, and the common end after `=>`.
 macro_rules! per_engine {
     ($([$text:expr] { postgres: $postgres:literal, sqlite: $sqlite:literal })+ => $end:expr) => {
         $crate::store::sql::Sql::PerEngine {
@@ -49,7 +49,28 @@ macro_rules! per_engine {
 }
 pub(super) use per_engine;
 
+/// How many arguments a text takes: the highest number behind a `$`.
+pub(super) fn parameters(text: &str) -> usize {
+    let numbers = text.split('$').skip(1).filter_map(|rest| {
+        let end = rest.find(|sign: char| !sign.is_ascii_digit());
+        rest[..end.unwrap_or(rest.len())].parse().ok()
+    });
+    numbers.max().unwrap_or_default()
+}
+
 /// A name, quoted for both engines.
 pub(super) fn quoted_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameters;
+
+    #[test]
+    fn the_highest_number_counts() {
+        assert_eq!(parameters("SELECT 1"), 0);
+        assert_eq!(parameters("SELECT '$', '$.x', $1 + $2, $1::text"), 2);
+        assert_eq!(parameters("UPDATE t SET a = $12 WHERE b = $3"), 12);
+    }
 }

@@ -1,4 +1,4 @@
-//! Tasks: what is stored of one, and the units of work on them.
+//! Tasks: their columns and the units of work on them.
 
 // First, because the others use its macro `task_columns!`.
 #[macro_use]

@@ -1,5 +1,5 @@
-//! How a unit of work runs: on which connection, in which transaction, when it is tried again,
-//! and what becomes of the connection. Each is written once, for every method of the store.
+//! How a unit of work runs, for every method of the store: connection, transaction, retries, and
+//! whether the connection is reused or closed.
 
 use super::arg::Arg;
 use super::connection::Connection;
@@ -8,8 +8,8 @@ use super::pool::{Condition, Lease, Pool};
 use super::row::QueryResult;
 use super::sql::Sql;
 
-/// Runs one statement that changes nothing. Where its connection turns out to be lost, it is
-/// run again on a new one, so that a restarted server goes unnoticed.
+/// Runs one read-only statement. If its connection is lost, runs it again on a new one, so that
+/// callers do not notice a restart of the server.
 pub(super) async fn read(
     pool: &Pool,
     sql: &Sql,
@@ -22,15 +22,15 @@ pub(super) async fn read(
 ///
 /// sqlx parses a statement in one exchange and runs it in the next. In between, a pooler in
 /// transaction mode may lend the server connection to another client, whose statement would
-/// run with these arguments. So where statements are not prepared for good, even a single one
-/// runs between BEGIN and COMMIT.
+/// run with these arguments. So if statements are not kept prepared, even a single one runs
+/// between BEGIN and COMMIT.
 pub(super) async fn statement(
     pool: &Pool,
     sql: &Sql,
     args: &[Arg<'_>],
 ) -> Result<QueryResult, StoreError> {
     if !pool.prepares_statements() {
-        // Boxed, so that the future of every statement does not have room for this case.
+        // Boxed, to keep this rare case out of every statement's future.
         return Box::pin(transaction(pool, async |tx| Ok(tx.run(sql, args).await?))).await;
     }
     let mut lease = pool.lease().await?;
@@ -48,13 +48,13 @@ pub(super) async fn statement(
 /// `Err` is rolled back.
 ///
 /// `work` must not turn the error of a statement into `Ok`: PostgreSQL would accept the
-/// COMMIT, and roll back. If the future is dropped, the connection is closed, and the server
+/// COMMIT and roll back. If the future is dropped, the connection is closed, and the server
 /// rolls back.
 pub(super) async fn transaction<T>(
     pool: &Pool,
     work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    // Nothing was done yet on a connection that is lost at BEGIN.
+    // If the connection is lost at BEGIN, nothing has been done yet.
     let mut lease = again_if_lost(|| begin(pool)).await?;
     let outcome = work(&mut lease).await;
     let ended = lease.end(outcome.is_ok()).await;
@@ -76,7 +76,7 @@ async fn begin(pool: &Pool) -> Result<Lease<'_>, StoreError> {
     }
 }
 
-/// Tries once more where the connection was lost.
+/// Tries once more if the connection was lost.
 async fn again_if_lost<T, F>(attempt: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -96,8 +96,8 @@ fn after_error(error: &sqlx::Error) -> Condition {
     }
 }
 
-/// The condition of a connection after COMMIT or ROLLBACK: where that failed, the transaction
-/// may still be open (SQLite).
+/// The condition of a connection after COMMIT or ROLLBACK: if that failed, the transaction may
+/// still be open (SQLite).
 fn after_end(ended: &Result<(), sqlx::Error>) -> Condition {
     match ended {
         Ok(()) => Condition::Reusable,

@@ -143,9 +143,9 @@ mod tests {
         drop(go);
         writer.flush(Duration::from_secs(10));
         let text: Vec<u8> = written.try_iter().flatten().collect();
-        let kept = text.iter().filter(|byte| **byte == b'\n').count() as u64;
-        assert_eq!(kept + writer.dropped.get(), 1000);
-        assert!(text.starts_with(b"0\n"));
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.lines().count() as u64 + writer.dropped.get(), 1000);
+        assert!(text.starts_with("0\n"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub const CURRENT: &str = "/api/user-api-keys/current";
 pub const KEY: &str = "AIzaSyCanary-0123456789_abcdefXYZ";
 pub const OTHER_KEY: &str = "AIzaSyOther-9876543210_ghijklUVW";
 
-/// A daemon, and the provider that it asks, which agrees to everything.
+/// A daemon and a provider that accepts every key.
 pub async fn start(engine: Engine) -> (Daemon, HttpPeer) {
     start_at(engine, Clock::system()).await
 }
@@ -47,7 +47,7 @@ pub async fn status(daemon: &Daemon, user: &str) -> Value {
     body
 }
 
-/// The request of a service that reads `user`'s key.
+/// A service's request for `user`'s key.
 pub fn as_service(daemon: &Daemon, user: &str) -> Request {
     daemon
         .get(CURRENT)
@@ -144,7 +144,7 @@ async fn the_service_that_reads_keys(#[values(Sqlite, Postgres)] engine: Engine)
     let (daemon, _provider) = start(engine).await;
     assert_eq!(save(&daemon, "alice", KEY).await.0, 201);
     let get = || daemon.get(CURRENT).anonymous();
-    // Authorization is ignored where both headers are there.
+    // Authorization is ignored if both headers are present.
     let (code, body) = as_service(&daemon, "alice").bearer("nonsense").await;
     assert_eq!((code.as_u16(), &body["plaintext_key"]), (200, &json!(KEY)));
     for token in ["", "wrong", &SERVICE_TOKEN[1..], "\u{e9}"] {
@@ -160,7 +160,7 @@ async fn the_service_that_reads_keys(#[values(Sqlite, Postgres)] engine: Engine)
         assert_eq!(code, 401, "{token}");
         assert!(body["detail"].is_string());
     }
-    // One of the two alone says nothing: the request is judged by its token.
+    // One of the two alone has no effect: the bearer token decides.
     for one in [("X-User-ID", "alice"), ("X-Service-Auth", SERVICE_TOKEN)] {
         let response = get().header(one.0, one.1).send().await.unwrap();
         assert_eq!(header(&response, "www-authenticate"), "Bearer");
@@ -212,7 +212,7 @@ async fn the_service_that_reads_keys(#[values(Sqlite, Postgres)] engine: Engine)
     assert_eq!(status(&daemon, "alice").await["configured"], true);
 }
 
-/// 13: a session token is good wherever a JWT is.
+/// 13: a session token is valid wherever a JWT is.
 #[rstest]
 #[tokio::test]
 async fn session_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -231,7 +231,7 @@ async fn session_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(daemon.delete(CURRENT).bearer(&token).await.0, 200);
 }
 
-/// 5.2 step 1, 10.7, 10.19, 10.28: validation comes first, consumes nothing, asks nobody, echoes nothing.
+/// 5.2 step 1, 10.7, 10.19, 10.28: an invalid body uses up no attempt; the provider is not asked.
 #[rstest]
 #[tokio::test]
 async fn validation(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -278,7 +278,7 @@ async fn validation(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(code, 422);
     assert!(!answer.to_string().contains("Canary"), "{answer}");
     assert_eq!(provider.count(), 0);
-    // The longest key that fits, with the provider left out: every attempt is still there.
+    // The longest valid key, without a provider: no attempt has been used up.
     let longest = format!("AIza{}", "k".repeat(299));
     for _ in 0..5 {
         let request = daemon
@@ -313,7 +313,7 @@ async fn format(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(provider.count(), 0);
     assert_eq!(save(&daemon, "alice", KEY).await.0, 429);
     assert_eq!(status(&daemon, "alice").await, nothing());
-    // 10.29: the trimmed key is what is asked about, masked and kept.
+    // 10.29: the trimmed key is checked, masked and stored.
     let (code, body) = save(&daemon, "bob", &format!("  {KEY}\n")).await;
     assert_eq!(
         (code.as_u16(), &body["masked_key"]),
@@ -323,7 +323,7 @@ async fn format(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(as_service(&daemon, "bob").await.1["plaintext_key"], KEY);
 }
 
-/// 5.1: a key that was refused when it was last looked at.
+/// 5.1: a key whose last check failed.
 #[rstest]
 #[tokio::test]
 async fn a_failed_validation(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -352,7 +352,7 @@ async fn a_failed_validation(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// 2.2, 10.1: a service token that is not set opens nothing, an empty one included.
+/// 2.2, 10.1: without a configured service token, no token is accepted, not even an empty one.
 #[rstest]
 #[tokio::test]
 async fn no_service_token(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -567,12 +567,12 @@ async fn headers_on_every_answer(#[values(Sqlite, Postgres)] engine: Engine) {
             _ => assert_eq!(allow, ""),
         }
     }
-    // Other routes may be kept.
+    // Other routes may be cached.
     let tasks = daemon.get("/tasks/").send().await.unwrap();
     assert_eq!(header(&tasks, "pragma"), "");
 }
 
-/// 10.36: without its table the daemon says 500, and nothing of the statement.
+/// 10.36: without its table the answer is 500 and does not contain the statement.
 #[rstest]
 #[tokio::test]
 async fn a_fault_of_the_database(#[values(Sqlite, Postgres)] engine: Engine) {

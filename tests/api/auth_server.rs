@@ -1,5 +1,5 @@
-//! Contract 2 and 13: what the auth server (`AUTH_SERVER_URL`) says about tokens, and what
-//! becomes of callers when it says nothing.
+//! Contract 2 and 13: tokens that the auth server (`AUTH_SERVER_URL`) validates, and requests while
+//! it does not answer.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use crate::support::eventually;
 pub const START: &str = "2031-01-01T00:00:00Z";
 const LATER: &str = "2031-02-01T00:00:00.000Z";
 
-/// A daemon whose clock stands still, and the auth server that it asks.
+/// A daemon with a stopped clock, and its auth server.
 pub async fn with_auth_server(engine: Engine) -> (Daemon, AuthPeer) {
     let peer = AuthPeer::start().await;
     let url = Some(peer.url.clone());
@@ -57,7 +57,7 @@ pub async fn refused(daemon: &Daemon, token: &str) {
     );
 }
 
-/// Checks that nobody could tell whether a token is good.
+/// Checks that the answer is 503: the token could not be validated.
 pub async fn unanswered(daemon: &Daemon, token: &str) {
     let request = daemon.get("/tasks/").bearer(token);
     let response = request.send().await.unwrap();
@@ -87,7 +87,7 @@ pub fn hs256(daemon: &Daemon) -> String {
     jwt(&claims("alice", daemon.clock.now()), JWT_SECRET)
 }
 
-/// 13, 11.3: an opaque token that is not ours is the user's whom the auth server names.
+/// 13, 11.3: the auth server names the user of an opaque token that is not todoctl's.
 #[rstest]
 #[tokio::test]
 async fn opaque_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -103,16 +103,16 @@ async fn opaque_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     );
     refused(&daemon, "nobody-knows-it").await;
     assert_eq!(peer.asked(GET_SESSION), 2);
-    // Good wherever a JWT is (6.2).
+    // Valid wherever a JWT is (6.2).
     let logout = daemon.post("/api/auth/logout").bearer(token);
     assert_eq!(logout.await.0, 200);
-    // A session of ours is not asked about.
+    // The auth server is not asked about todoctl's own sessions.
     let own = daemon.session("alice", Duration::from_secs(60)).await;
     assert_eq!(call(&daemon, &own).await.0, 200);
     assert_eq!(peer.asked(GET_SESSION), 2);
 }
 
-/// 13: cookies authenticate no task route; 2.2: the service token stays between us.
+/// 13: cookies authenticate no task route; 2.2: the auth server never gets the service token.
 #[rstest]
 #[tokio::test]
 async fn not_sent_on(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -122,7 +122,7 @@ async fn not_sent_on(#[values(Sqlite, Postgres)] engine: Engine) {
     let request = daemon.get("/tasks/").anonymous().header("Cookie", cookies);
     assert_eq!(request.await.0, 401);
     refused(&daemon, SERVICE_TOKEN).await;
-    // What no cookie can hold, and what would start another cookie.
+    // Values that a cookie cannot have, and one that would start another cookie.
     for token in [
         "a;b",
         "x; better-auth.session_token=good",
@@ -139,12 +139,12 @@ async fn not_sent_on(#[values(Sqlite, Postgres)] engine: Engine) {
         .anonymous()
         .header("Authorization", b"Bearer g\xc3\xb6\xff".as_slice());
     assert_eq!(not_ascii.await.0, 401);
-    // Something of a JWT's form is not a session token.
+    // A token in the form of a JWT is not a session token.
     refused(&daemon, "aaa.bbb.ccc").await;
     assert_eq!(peer.asked(GET_SESSION), 0);
 }
 
-/// 13: a yes is remembered for 60 s but not beyond the session's end, a no for 5 s.
+/// 13: a valid session is cached for 60 s but not beyond its end, an invalid one for 5 s.
 #[rstest]
 #[tokio::test]
 async fn remembered_answers(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -174,13 +174,13 @@ async fn remembered_answers(#[values(Sqlite, Postgres)] engine: Engine) {
     at(&daemon, 75);
     refused(&daemon, "short").await;
     assert_eq!(peer.asked(GET_SESSION), 5);
-    // A clock that is set back makes nothing good for longer.
+    // Setting the clock back does not extend the caching.
     at(&daemon, 0);
     assert_eq!(status(&daemon, "good").await, 200);
     assert_eq!(peer.asked(GET_SESSION), 6);
 }
 
-/// 13: callers with one token share one question, its failure included.
+/// 13: concurrent requests with one token share one query and its failure.
 #[rstest]
 #[tokio::test]
 async fn shared_questions(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -200,12 +200,12 @@ async fn shared_questions(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(peer.asked(GET_SESSION), asked + 1);
         assert!(started.elapsed() < Duration::from_secs(6));
     }
-    // A failure is not remembered.
+    // A failure is not cached.
     peer.be(Mood::Fine);
     refused(&daemon, "another").await;
 }
 
-/// 13: an auth server that gives no proper answer is 503 with Retry-After, not 401.
+/// 13: without a proper answer of the auth server: 503 with Retry-After, not 401.
 #[rstest]
 #[tokio::test]
 async fn no_proper_answer(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -225,7 +225,7 @@ async fn no_proper_answer(#[values(Sqlite, Postgres)] engine: Engine) {
     .into_iter()
     .enumerate()
     {
-        // Far enough apart that the breaker lets each question pass.
+        // Far enough apart that the circuit breaker allows each query.
         at(&daemon, 10 * round as u64);
         peer.be(mood);
         let asked = peer.asked(GET_SESSION);
@@ -252,13 +252,13 @@ async fn no_proper_answer(#[values(Sqlite, Postgres)] engine: Engine) {
     );
 }
 
-/// 13: after five failures in a row nobody is asked for 5 s; then one question tries.
+/// 13: after five failures in a row no query is sent for 5 s; then one probe.
 #[rstest]
 #[tokio::test]
 async fn breaker(#[values(Sqlite, Postgres)] engine: Engine) {
     let (daemon, peer) = with_auth_server(engine).await;
     peer.vouch("good", "alice", LATER);
-    // What is the question's fault says nothing about the server.
+    // A client error does not count as a failure of the server.
     peer.be(Mood::Fails(400));
     for number in 0..10 {
         unanswered(&daemon, &format!("odd-{number}")).await;
@@ -273,7 +273,7 @@ async fn breaker(#[values(Sqlite, Postgres)] engine: Engine) {
     at(&daemon, 4);
     unanswered(&daemon, "good").await;
     assert_eq!(peer.asked(GET_SESSION), 15);
-    // The probe fails, so the rest starts anew.
+    // The probe fails, so the pause starts again.
     at(&daemon, 5);
     peer.be(Mood::Fails(500));
     unanswered(&daemon, "good").await;
@@ -287,11 +287,11 @@ async fn breaker(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(peer.asked(GET_SESSION), 18);
 }
 
-/// 13: while the auth server hangs, all others are answered at once, and those who
-/// depend on it quickly.
+/// 13: while the auth server hangs, other callers are answered at once, and those who need it
+/// within seconds.
 #[rstest]
 #[tokio::test]
-async fn a_hanging_server_slows_nobody(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_hanging_server_does_not_delay_others(#[values(Sqlite, Postgres)] engine: Engine) {
     let (daemon, peer) = with_auth_server(engine).await;
     peer.be(Mood::Hangs);
     let session = daemon.session("alice", Duration::from_secs(60)).await;
@@ -321,15 +321,15 @@ async fn a_hanging_server_slows_nobody(#[values(Sqlite, Postgres)] engine: Engin
     let ((all, asked), slowest) = tokio::join!(waiting, others);
     assert!(slowest < Duration::from_millis(1000), "{slowest:?}");
     assert!(all < Duration::from_secs(6), "{all:?}");
-    // 32 at once, and up to four more that get their turn before the fifth failure.
+    // 32 at once, and up to four more that get a permit before the fifth failure.
     assert!(asked <= 36, "{asked}");
-    // The breaker is open now: no more waiting.
+    // The circuit breaker is open now: requests do not wait.
     let started = Instant::now();
     unanswered(&daemon, "one-more").await;
     assert!(started.elapsed() < Duration::from_millis(1000));
 }
 
-/// 11.3, 2.1: without `AUTH_SERVER_URL` nobody vouches: 401, as JSON.
+/// 11.3, 2.1: without `AUTH_SERVER_URL` an opaque token is invalid: 401, as JSON.
 #[rstest]
 #[tokio::test]
 async fn without_auth_server(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -342,7 +342,7 @@ async fn without_auth_server(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// 13: an auth server that is not there at all.
+/// 13: nothing listens at the auth server's address.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_server_is_gone() {
     let url = AuthPeer::start().await.url.clone();

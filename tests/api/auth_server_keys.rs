@@ -72,7 +72,7 @@ async fn asymmetric_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(peer.asked(JWKS), 1);
 }
 
-/// 2.1, 10.3, 10.32: what is wrong with a token of the auth server.
+/// 2.1, 10.3, 10.32: invalid tokens of the auth server.
 #[rstest]
 #[tokio::test]
 async fn bad_asymmetric_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -124,7 +124,7 @@ async fn bad_asymmetric_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     refused(&daemon, &critical).await;
 }
 
-/// 2.1: a token's own word about its algorithm is never believed.
+/// 2.1: the algorithm that a token names is never trusted.
 #[rstest]
 #[tokio::test]
 async fn algorithm_confusion(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -149,7 +149,7 @@ async fn algorithm_confusion(#[values(Sqlite, Postgres)] engine: Engine) {
         let mut header = Header::new(key.algorithm);
         header.kid = key.id.map(str::to_owned);
         let jwk = key.jwk();
-        // The public key in every form that somebody may take for a secret.
+        // The public key in every form that could be taken for a secret.
         let mut secrets = vec![jwk.to_string().into_bytes(), Vec::new()];
         for part in ["x", "y", "n"] {
             if let Some(text) = jwk[part].as_str() {
@@ -175,7 +175,7 @@ async fn algorithm_confusion(#[values(Sqlite, Postgres)] engine: Engine) {
                 refused(&daemon, &mac(&header, claims, &secret)).await;
             }
         }
-        // An HMAC with the real secret, said to be a signature.
+        // An HMAC with the real secret, labelled as a signature.
         let honest = mac(&header, &shared, JWT_SECRET.as_bytes());
         let parts: Vec<&str> = honest.split('.').collect();
         let lying = key.sign(&shared);
@@ -213,7 +213,7 @@ async fn algorithm_confusion(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// 13: an unknown key id is asked about at most once a minute, and keys survive a failure.
+/// 13: an unknown key id causes at most one query a minute; a failed query removes no key.
 #[rstest]
 #[tokio::test]
 async fn unknown_keys(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -236,7 +236,7 @@ async fn unknown_keys(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(futures_util::future::join_all(calls).await, [200; 10]);
     assert_eq!(peer.asked(JWKS), 2);
 
-    // Nobody can tell whether a still newer key is good; the known ones are.
+    // A newer key cannot be checked; the known ones stay valid.
     for (minute, mood) in [
         Mood::Fails(500),
         Mood::Garbage,
@@ -260,7 +260,7 @@ async fn unknown_keys(#[values(Sqlite, Postgres)] engine: Engine) {
     at(&daemon, 420);
     refused(&daemon, &TestKey::es256().sign(&good)).await;
 
-    // A withdrawn key is found out without an unknown id, behind the callers' backs.
+    // A withdrawn key is noticed without an unknown id, by a query in the background.
     peer.publish(&[&next]);
     at(&daemon, 420 + 600);
     assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
@@ -272,7 +272,7 @@ async fn unknown_keys(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(status(&daemon, &next.sign(&good)).await, 200);
 }
 
-/// 13: keys that never came are 503 for tokens that need them, and for nobody else.
+/// 13: before the first successful query, only tokens that need a key get 503.
 #[rstest]
 #[tokio::test]
 async fn keys_never_came(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -297,7 +297,7 @@ async fn keys_never_came(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(status(&daemon, &token).await, 200);
 }
 
-/// `AUTH_SERVER_URL` does not need a `JWT_SECRET`, and a query in it counts for nothing.
+/// `AUTH_SERVER_URL` does not need a `JWT_SECRET`, and a query in it is ignored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn auth_server_alone() {
     let peer = AuthPeer::start().await;

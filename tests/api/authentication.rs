@@ -86,7 +86,7 @@ async fn good_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(with_bearer(&daemon, &jwt(&skewed, JWT_SECRET)).await.0, 200);
 }
 
-/// 2.1: each way in which a token can be bad; 10.3: none without `exp`.
+/// 2.1: invalid tokens; 10.3: a token without `exp` is invalid.
 #[rstest]
 #[tokio::test]
 async fn bad_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -96,7 +96,7 @@ async fn bad_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     let seconds = now.unix_seconds();
     let expired = with(&good, "exp", json!(seconds - 1));
     let mut bad = vec![
-        // Expired is said of tokens with a valid signature alone.
+        // Only tokens with a valid signature are reported as expired.
         jwt(&expired, "another-secret-0123456789-0123456789"),
         "abc.def.ghi".to_owned(),
         "not-a-jwt".to_owned(),
@@ -192,7 +192,7 @@ async fn service_identity(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(no_bearer.await.0, 401);
 }
 
-/// 10.2, 10.17, 10.18: odd user ids are the client's fault; who is not authenticated is told so first.
+/// 10.2, 10.17, 10.18: invalid user ids are client errors; credentials are checked first.
 #[rstest]
 #[tokio::test]
 async fn odd_user_ids(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -213,7 +213,7 @@ async fn odd_user_ids(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(twice.await.0, 400);
 }
 
-/// 13: session tokens are good wherever a JWT is, until they expire or are revoked.
+/// 13: session tokens are valid wherever a JWT is, until they expire or are revoked.
 #[rstest]
 #[tokio::test]
 async fn session_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -235,7 +235,7 @@ async fn session_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(with_bearer(&daemon, &expired).await.0, 401);
 }
 
-/// 13: a session under the secret before is good while that is known; the token itself is not stored.
+/// 13: sessions under the previous secret are valid while it is set; tokens are not stored.
 #[rstest]
 #[tokio::test]
 async fn the_previous_session_secret(#[values(Sqlite, Postgres)] engine: Engine) {

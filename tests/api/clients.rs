@@ -96,7 +96,7 @@ async fn agent_service(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(refused["detail"].is_string());
 }
 
-/// Contract 11.3: paths without a slash, foreign headers, an opaque token that nobody vouches for.
+/// Contract 11.3: paths without a slash, foreign headers, an opaque token without an auth server.
 #[rstest]
 #[tokio::test]
 async fn browser_app(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -34,7 +34,7 @@ fn path(id: i64) -> String {
     format!("/tasks/{id}")
 }
 
-/// The tag is strong, and the same for the same bytes, whoever made them: POST, GET, PUT, PATCH.
+/// The tag is strong, and the same for the same bytes in answers to POST, GET, PUT and PATCH.
 #[rstest]
 #[tokio::test]
 async fn tags(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -71,7 +71,7 @@ async fn tags(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// What may be kept, by whom, and what it depends on.
+/// `Cache-Control` and `Vary`.
 #[rstest]
 #[tokio::test]
 async fn caching_headers(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -139,7 +139,7 @@ async fn if_none_match(#[values(Sqlite, Postgres)] engine: Engine) {
             }
         }
     }
-    // What is not there has no tag, and neither has a faulty request.
+    // 404 and 422 have no tag.
     assert_eq!(
         status(daemon.get("/tasks/999999").header("If-None-Match", "*")).await,
         404
@@ -158,7 +158,7 @@ async fn if_none_match(#[values(Sqlite, Postgres)] engine: Engine) {
         .await,
         401
     );
-    // A change gives another answer to the same question.
+    // After a change the same request gets the new task.
     let (_, tag, _) = tagged(daemon.get("/tasks/")).await;
     daemon
         .patch(&path(id))
@@ -199,12 +199,12 @@ async fn if_match(#[values(Sqlite, Postgres)] engine: Engine) {
             assert!(answer["detail"].is_string());
         }
     }
-    // A condition that RFC 9110 13.1.2 has for changes, too.
+    // RFC 9110, 13.1.2: changes may have this condition too.
     for request in requests("*") {
         assert_eq!(status(request.header("If-None-Match", "*")).await, 412);
     }
     assert_eq!(tagged(daemon.get(&path(id))).await.2, body);
-    // RFC 9110, 13.1.1: it is for reading as well.
+    // RFC 9110, 13.1.1: it applies to GET as well.
     assert_eq!(
         status(daemon.get(&path(id)).header("If-Match", "\"x\"")).await,
         412
@@ -242,7 +242,7 @@ async fn if_match(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(status(daemon.get(&path(id))).await, 404);
 }
 
-/// 1.2: a faulty request is 422, what is not there 404, before 412.
+/// 1.2: 422 for an invalid request and 404 for a missing task come before 412.
 #[rstest]
 #[tokio::test]
 async fn order_of_checks(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -262,7 +262,7 @@ async fn order_of_checks(#[values(Sqlite, Postgres)] engine: Engine) {
             );
         }
     }
-    // Somebody else's task is none.
+    // Another user's task is 404.
     let foreign = daemon.delete(&path(id)).user("bob").header("If-Match", "*");
     assert_eq!(status(foreign).await, 404);
     let put = daemon.put(&path(id)).json(&json!({ "title": "" }));
@@ -279,7 +279,7 @@ async fn order_of_checks(#[values(Sqlite, Postgres)] engine: Engine) {
     );
 }
 
-/// Of many who change what they saw at the same time, over two daemons, one succeeds.
+/// Of many concurrent changes of one version, over two daemons, one succeeds.
 #[rstest]
 #[tokio::test]
 async fn no_update_is_lost(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -182,7 +182,7 @@ async fn odd_bodies(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(fields(&cut.await.1), ["9"]);
 }
 
-/// 3.3, 10.14: date-times that are not.
+/// 3.3, 10.14: invalid date-times.
 #[rstest]
 #[tokio::test]
 async fn bad_due_dates(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -216,7 +216,7 @@ async fn bad_due_dates(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// 10.11, 10.16: NUL, NaN, lone surrogates are the client's fault.
+/// 10.11, 10.16: NUL, NaN, lone surrogates are client errors.
 #[rstest]
 #[tokio::test]
 async fn poison(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -73,11 +73,11 @@ async fn walk(#[values(Sqlite, Postgres)] engine: Engine) {
         list(&daemon, "cursor=").await["tasks"],
         list(&daemon, "").await["tasks"]
     );
-    // Without a cursor the answer has no word of it.
+    // Without a cursor the answer does not mention one.
     assert!(list(&daemon, "limit=3").await.get("next_cursor").is_none());
 }
 
-/// What comes or goes between two pages moves nothing behind the position.
+/// Tasks that are created or deleted between two pages do not move those after the position.
 #[rstest]
 #[tokio::test]
 async fn stable_under_changes(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -88,7 +88,7 @@ async fn stable_under_changes(#[values(Sqlite, Postgres)] engine: Engine) {
     }
     let first = list(&daemon, "cursor=&limit=3").await;
     let next = first["next_cursor"].as_str().unwrap();
-    // New ones in front, and the very task that the cursor names gone.
+    // New tasks at the front, and the task that the cursor names is deleted.
     daemon.create_titled("new").await;
     daemon.delete(&format!("/tasks/{}", ids[2])).await;
     let second = list(&daemon, &format!("cursor={next}&limit=3")).await;
@@ -163,7 +163,7 @@ async fn filters(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// A cursor that was altered, cut off, made up or somebody else's; and `page` beside it.
+/// A cursor that was altered, truncated, invented or is another user's; and `page` with a cursor.
 #[rstest]
 #[tokio::test]
 async fn bad_cursors(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -202,9 +202,9 @@ async fn bad_cursors(#[values(Sqlite, Postgres)] engine: Engine) {
     for query in [format!("page=1&cursor={good}"), "cursor=&page=2".to_owned()] {
         refused(&daemon, &query).await;
     }
-    // Of a repeated one the last counts.
+    // The last of a repeated parameter counts.
     list(&daemon, &format!("cursor=x&cursor={good}")).await;
-    // Each fault is told.
+    // Each error is reported.
     let (status, body) = daemon.get("/tasks/?cursor=x&limit=0").await;
     assert_eq!(
         (status.as_u16(), fields(&body)),

@@ -23,7 +23,7 @@ pub const OLD_JWT_SECRET: &str = "the-secret-before-it-0123456789-abcd";
 pub const SERVICE_TOKEN: &str = "a-test-service-token-0123456789-abcd";
 pub const SESSION_SECRET: &str = "a-test-session-secret-0123456789-abc";
 pub const ENCRYPTION_KEY: &str = "dGhlIGtleSBvZiB0aGUgdGVzdHMsIDMyIGJ5dGVzLi4=";
-/// The one origin that may call from a browser.
+/// The only origin that CORS allows.
 pub const ORIGIN: &str = "https://app.example.com";
 
 /// A running daemon.
@@ -43,12 +43,12 @@ impl Daemon {
         Self::start_with(engine, |_| ()).await
     }
 
-    /// One whose configuration is the test's own.
+    /// With the test's own configuration.
     pub async fn start_with(engine: Engine, alter: impl FnOnce(&mut Config)) -> Self {
         Self::start_at(engine, Clock::system(), alter).await
     }
 
-    /// The same with another clock than the system's.
+    /// As above, with another clock than the system's.
     pub async fn start_at(engine: Engine, clock: Clock, alter: impl FnOnce(&mut Config)) -> Self {
         let database = Database::migrated(engine).await;
         let mut config = config(database.target());

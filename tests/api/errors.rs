@@ -315,7 +315,7 @@ async fn wrong_methods(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// 1.2, 10.33: who is not known is told so before anything else is looked at.
+/// 1.2, 10.33: credentials are checked before anything else.
 #[rstest]
 #[tokio::test]
 async fn credentials_first(#[values(Sqlite, Postgres)] engine: Engine) {

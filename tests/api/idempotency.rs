@@ -157,7 +157,7 @@ async fn malformed_keys(#[values(Sqlite, Postgres)] engine: Engine) {
     for key in ["\"quoted\"", "!~", &"x".repeat(255)] {
         assert_eq!(post(&daemon, key, &body).await.0, 201, "{key:?}");
     }
-    // On other routes nobody looks at it.
+    // Other routes ignore it.
     assert_eq!(
         daemon
             .get("/tasks/")

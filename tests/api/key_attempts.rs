@@ -36,7 +36,7 @@ async fn the_provider_refuses(#[values(Sqlite, Postgres)] engine: Engine) {
     .enumerate()
     {
         provider.set(answer);
-        // A user each, so that nobody runs out of attempts; alice's turn comes last.
+        // Different users, so that no one runs out of attempts; alice comes last.
         let user = if number == 6 {
             "alice".to_owned()
         } else {
@@ -83,7 +83,7 @@ async fn the_provider_is_silent(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(status(&daemon, "alice").await, nothing());
 }
 
-/// 5.2 step 2, 10.30: five attempts an hour, whatever becomes of them; then 429 with its headers.
+/// 5.2 step 2, 10.30: five attempts an hour, whatever their outcome; then 429 with its headers.
 #[rstest]
 #[tokio::test]
 async fn five_attempts_an_hour(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -129,7 +129,7 @@ async fn five_attempts_an_hour(#[values(Sqlite, Postgres)] engine: Engine) {
         );
     }
     assert_eq!(provider.count(), 5);
-    // Somebody else has attempts of their own, and validation still comes first.
+    // Another user has separate attempts, and validation still comes first.
     assert_eq!(save(&daemon, "bob", KEY).await.0, 201);
     assert_eq!(save(&daemon, "alice", "short").await.0, 422);
     daemon.clock.set(at("2031-01-02T04:00:00Z"));

@@ -1,4 +1,4 @@
-//! How much a caller may ask and how often an address may be wrong, alone and with Redis.
+//! Per-caller rate limits and per-address authentication-failure limits, with and without Redis.
 
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ async fn requests_of_a_caller(#[values(Sqlite, Postgres)] engine: Engine) {
         secured(&refused);
         assert!(read(refused).await.1["detail"].is_string());
     }
-    // Others are not concerned, nor is what needs no credentials.
+    // Other users and routes without credentials are not limited.
     assert_eq!(
         statuses(3, || daemon.get("/tasks/").user("bob")).await,
         [200; 3]
@@ -152,7 +152,7 @@ async fn no_limit(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// The 429 of a provider key speaks of its own limit (5.2), other answers of the caller's.
+/// The 429 of a provider key names its own limit (5.2), other answers the caller's.
 #[rstest]
 #[tokio::test]
 async fn the_stricter_limit_speaks(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -234,7 +234,7 @@ async fn wrong_credentials(#[values(Sqlite, Postgres)] engine: Engine) {
         (refused.status().as_u16(), header(&refused, "pragma")),
         (429, "no-cache")
     );
-    // Whoever is right is let in, and whoever sends nothing is told so.
+    // Valid credentials still pass, and missing ones are still 401.
     assert_eq!(statuses(3, || daemon.get("/tasks/")).await, [200; 3]);
     assert_eq!(
         statuses(3, || daemon.get("/tasks/").bearer(daemon.jwt("alice"))).await,
@@ -245,7 +245,7 @@ async fn wrong_credentials(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(metric(&daemon, r#"rate_limited_total{limit="address"}"#).await >= 2.0);
 }
 
-/// `TRUSTED_PROXIES`: the right-most address that no trusted proxy has is the client's.
+/// `TRUSTED_PROXIES`: the client's address is the right-most one that is not a trusted proxy's.
 #[rstest]
 #[tokio::test]
 async fn behind_proxies(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -261,7 +261,7 @@ async fn behind_proxies(#[values(Sqlite, Postgres)] engine: Engine) {
             .header("X-Forwarded-For", forwarded)
     };
     assert_eq!(statuses(3, || from("198.51.100.1")).await, [401, 401, 429]);
-    // What a client claims further left changes nothing.
+    // Addresses further left, which a client can forge, have no effect.
     assert_eq!(
         statuses(1, || from("203.0.113.5, 198.51.100.1")).await,
         [429]
@@ -271,7 +271,7 @@ async fn behind_proxies(#[values(Sqlite, Postgres)] engine: Engine) {
         [429]
     );
     assert_eq!(statuses(3, || from("198.51.100.2")).await, [401, 401, 429]);
-    // One client has a whole /64.
+    // A whole /64 counts as one client.
     assert_eq!(statuses(2, || from("2001:db8::1")).await, [401, 401]);
     assert_eq!(statuses(1, || from("2001:db8::2")).await, [429]);
     assert_eq!(statuses(1, || from("2001:db8:0:1::2")).await, [401]);
@@ -295,7 +295,7 @@ async fn without_proxies(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(got, [401, 401, 429, 429]);
 }
 
-/// `REDIS_URL`: replicas count together; when Redis is killed each goes on by itself, and says so.
+/// `REDIS_URL`: replicas count together; when Redis is killed each counts separately.
 #[rstest]
 #[tokio::test]
 async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -327,7 +327,7 @@ async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
 
     redis.kill();
     let started = Instant::now();
-    // Requests go on, each replica with a limit of its own, and nobody waits.
+    // Requests continue without waiting; each replica has its own limit.
     assert_eq!(
         statuses(7, || tasks(&one, "alice")).await,
         [200, 200, 200, 200, 200, 200, 429]
@@ -343,7 +343,7 @@ async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 
     redis.run();
-    // Found again by itself, without a request: carol's are counted together then.
+    // It reconnects without a request: carol's requests are counted together again.
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut user = 0;
     loop {
@@ -359,7 +359,7 @@ async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
-/// A Redis that hangs delays one request a little, and no other.
+/// A Redis that hangs delays one request briefly, and no other.
 #[rstest]
 #[tokio::test]
 async fn with_a_frozen_redis(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -383,7 +383,7 @@ async fn with_a_frozen_redis(#[values(Sqlite, Postgres)] engine: Engine) {
     redis.freeze(false);
 }
 
-/// A daemon starts without its Redis, and limits all the same.
+/// A daemon starts without its Redis and still limits.
 #[rstest]
 #[tokio::test]
 async fn without_its_redis(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -77,7 +77,7 @@ async fn the_default_limit(#[values(Sqlite, Postgres)] engine: Engine) {
     );
 }
 
-/// Nobody sees another's tasks.
+/// Users see only their own tasks.
 #[rstest]
 #[tokio::test]
 async fn users_are_apart(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -192,7 +192,7 @@ async fn search(#[values(Sqlite, Postgres)] engine: Engine) {
             "{query}"
         );
     }
-    // A sigma at a word's end has a small letter of its own.
+    // The lower-case sigma at the end of a word is another letter.
     daemon.create(json!({ "title": "ΟΔΟΣ" })).await;
     for query in ["οδος", "οδοσ", "ΟΔΟΣ", "οδο"] {
         assert_eq!(
@@ -201,7 +201,7 @@ async fn search(#[values(Sqlite, Postgres)] engine: Engine) {
             "{query}"
         );
     }
-    // 10.24: LIKE's signs mean nothing.
+    // 10.24: LIKE's wildcards are literal.
     for query in ["%25x", "a%25b", "_", "%5C%5C", "kaufen 100"] {
         let expected: usize = usize::from(query == "_");
         assert_eq!(
@@ -216,7 +216,7 @@ async fn search(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(titles(&daemon, "search=").await.len(), 3);
 }
 
-/// What was searched before a change is found after it.
+/// A search finds a task by its changed text.
 #[rstest]
 #[tokio::test]
 async fn search_follows_changes(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -11,7 +11,7 @@ use todoctl::store::ReminderWindow;
 use crate::api::daemon::{Daemon, JWT_SECRET, claims, fields, jwt};
 use crate::support::Engine::{self, Postgres, Sqlite};
 
-/// Creates an overdue task for `user` and has it noticed; the task's id.
+/// Creates an overdue task for `user` and its notification; returns the task's id.
 async fn notified(daemon: &Daemon, user: &str, title: &str) -> i64 {
     let (status, task) = daemon
         .post("/tasks/")
@@ -195,7 +195,7 @@ async fn reading_one(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(list(&daemon, "alice").await, (vec![expected], 0));
 }
 
-/// 4, 10.12: somebody else's, unknown and impossible ids.
+/// 4, 10.12: foreign, unknown and impossible ids.
 #[rstest]
 #[tokio::test]
 async fn not_found(#[values(Sqlite, Postgres)] engine: Engine) {

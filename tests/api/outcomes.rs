@@ -1,5 +1,5 @@
-//! Contract 11.3: a create that may have taken place must not end in a 5xx, which a browser
-//! repeats; 10.36: what is only hindered is 503 with `Retry-After`, and not 500.
+//! Contract 11.3: a create that may have succeeded must not be answered with a 5xx, which browsers
+//! retry; 10.36: temporary failures are 503 with `Retry-After`, not 500.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -18,7 +18,7 @@ use crate::api::request::read;
 use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::eventually;
 
-/// What keeps every write waiting, until it is let go.
+/// Blocks every write until it is released.
 enum Held {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
@@ -58,7 +58,7 @@ async fn total(daemon: &Daemon) -> i64 {
     body["total"].as_i64().unwrap()
 }
 
-/// 11.3: the time is over while the task is being stored; then it is.
+/// 11.3: the request times out while the task is being stored; it is stored all the same.
 #[rstest]
 #[tokio::test]
 async fn a_create_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -74,7 +74,7 @@ async fn a_create_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine
         (409, &json!("outcome_unknown")),
         "{body}"
     );
-    // With a key a second request creates nothing, so it may be asked for.
+    // With a key a second request creates nothing, so the answer may ask for one.
     let create = daemon
         .post("/tasks/")
         .header("Idempotency-Key", "k")
@@ -82,7 +82,7 @@ async fn a_create_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine
     let response = create.send().await.unwrap();
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(read(response).await.0, StatusCode::SERVICE_UNAVAILABLE);
-    // What changes nothing when it is repeated is as before.
+    // Requests that can be repeated get 503.
     let delete = daemon
         .post("/tasks/bulk-delete")
         .json(&json!({ "task_ids": [999_999] }));
@@ -91,7 +91,7 @@ async fn a_create_that_takes_too_long(#[values(Sqlite, Postgres)] engine: Engine
     eventually("both are stored", async || total(&daemon).await == 2).await;
 }
 
-/// 10.36: a lock that does not come free in the database's own time.
+/// 10.36: a lock that is not released within the database's own limit.
 #[rstest]
 #[tokio::test]
 async fn a_lock_that_is_held(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -116,11 +116,11 @@ async fn a_lock_that_is_held(#[values(Sqlite, Postgres)] engine: Engine) {
     daemon.create_titled("hindered").await;
 }
 
-/// Lets everything through.
+/// Forwards everything.
 const OPEN: u8 = 0;
-/// Keeps the server's answers back, and then breaks the connection.
+/// Withholds the server's answers, then breaks the connection.
 const CUT: u8 = 1;
-/// The same, and takes no new connection.
+/// The same, and accepts no new connection.
 const CUT_AND_CLOSED: u8 = 2;
 
 /// A network between daemon and database that can be cut.
@@ -154,7 +154,7 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<AtomicU8>) {
             let count = from_server.read(&mut bytes).await.unwrap_or(0);
             let cut = state.load(Ordering::SeqCst) != OPEN;
             if cut {
-                // Once: what is asked next is answered.
+                // Only once: the next query is answered.
                 let _ = state.compare_exchange(CUT, OPEN, Ordering::SeqCst, Ordering::SeqCst);
             }
             if cut || count == 0 || to_client.write_all(&bytes[..count]).await.is_err() {
@@ -201,7 +201,8 @@ async fn a_create_whose_connection_breaks() {
         (409, &json!("outcome_unknown")),
         "{body}"
     );
-    // With a key it is asked again, by the daemon or by the client, and stored once.
+    // With a key the request is retried, by the daemon or by the client, and the task is stored
+    // once.
     state.store(OPEN, Ordering::SeqCst);
     daemon.create_titled("between").await;
     state.store(CUT, Ordering::SeqCst);

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::api::daemon::{Daemon, SERVICE_TOKEN};
 
-/// A request that is not sent yet. Unless it is told otherwise it is the service's, on behalf of
-/// `alice`. Awaited, it gives the status and the body, as JSON where it is.
+/// A request, by default the service's on behalf of `alice`. Awaiting it sends it and returns the
+/// status and the body, parsed if it is JSON.
 pub struct Request {
     builder: RequestBuilder,
     caller: Caller,
@@ -121,7 +121,7 @@ impl IntoFuture for Request {
     }
 }
 
-/// A response's status, and its body as JSON where it is.
+/// A response's status and body, parsed if it is JSON.
 pub async fn read(response: Response) -> (StatusCode, Value) {
     let status = response.status();
     let text = response.text().await.unwrap();

@@ -18,7 +18,7 @@ const TABLE: &str = r#"CREATE TABLE user_sessions (
 const PAST: &str = "2001-01-01 00:00:00.123";
 const FUTURE: &str = "2999-01-01 00:00:00.123";
 
-/// Runs a statement behind the daemon's back; the texts in the first column of its rows.
+/// Runs a statement without the daemon; returns the first column of its rows.
 pub async fn sql(daemon: &Daemon, statement: &str) -> Vec<String> {
     daemon.database.column(statement).await
 }
@@ -205,7 +205,7 @@ async fn refresh_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
         "invalid_refresh_token"
     );
     assert_eq!(tokens(&daemon).await.len(), 4);
-    // 7: what of it shows in the metrics.
+    // 7: the metrics.
     assert_eq!(refresh(&daemon, "refresh_token=good").await.0, 200);
     let metrics = daemon
         .get("/metrics")
@@ -296,7 +296,7 @@ async fn logout_leaves_access_tokens(#[values(Sqlite, Postgres)] engine: Engine)
     assert_eq!(daemon.get("/tasks/").bearer(&token).await.0, 200);
 }
 
-/// 6.2: a row that cannot be deleted fails nothing.
+/// 6.2: logout succeeds even if a row cannot be deleted.
 #[rstest]
 #[tokio::test]
 async fn logout_survives_a_failing_table(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -349,7 +349,7 @@ async fn who_may_log_out(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(post().bearer(previous).await.0, 200);
 }
 
-/// 7: the document says what these routes take and give.
+/// 7: the document describes the requests and answers of these routes.
 #[rstest]
 #[tokio::test]
 async fn documented(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -429,7 +429,7 @@ async fn another_lifetime() {
     );
 }
 
-/// 6.1: without a `JWT_SECRET` there is nothing to sign with: 503, never a crash.
+/// 6.1: without a `JWT_SECRET` tokens cannot be signed: 503.
 async fn without_a_secret(daemon: Daemon) {
     sql(&daemon, TABLE).await;
     store(&daemon, &hash("good"), "alice", FUTURE).await;

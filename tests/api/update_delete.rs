@@ -193,7 +193,7 @@ async fn bad_update(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(put(&daemon, &task["id"], json!({})).await.1, task);
 }
 
-/// 10.41: a moved due date arms the reminder again.
+/// 10.41: changing the due date resets the reminder.
 #[rstest]
 #[tokio::test]
 async fn due_date_rearms(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -248,14 +248,14 @@ async fn completion(#[values(Sqlite, Postgres)] engine: Engine) {
     }
     let (status, answer) = daemon.patch(&path).await;
     assert_eq!((status.as_u16(), fields(&answer)), (422, vec![""]));
-    // 1: what is not known is ignored.
+    // 1: unknown keys are ignored.
     let request = daemon
         .patch(&format!("{path}?x=1&completed=no"))
         .json(&json!({ "completed": true }));
     assert_eq!(request.await.1["completed"], true);
 }
 
-/// 3.9: gone for good; a JSON content type without a body is no fault.
+/// 3.9: deleting; a JSON content type without a body is accepted.
 #[rstest]
 #[tokio::test]
 async fn deletion(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -329,7 +329,7 @@ async fn bad_bulk_delete(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(daemon.get("/tasks/").await.1["total"], 1);
 }
 
-/// 3.10, 10.45: one statement in one transaction, so that a row that cannot go keeps them all.
+/// 3.10, 10.45: one statement in one transaction, so if one row cannot be deleted, none is.
 #[tokio::test]
 async fn bulk_delete_is_one_statement() {
     let daemon = Daemon::start(Postgres).await;
@@ -369,7 +369,7 @@ async fn bulk_delete_is_one_statement() {
     assert_eq!(statements, [1]);
 }
 
-/// 10.21: a commit that fails is not answered with success, and leaves nothing.
+/// 10.21: a failed commit is not answered with success and stores nothing.
 #[tokio::test]
 async fn a_commit_that_fails() {
     let daemon = Daemon::start(Postgres).await;

@@ -8,6 +8,7 @@
 
 mod graph;
 mod modules;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -47,7 +47,7 @@ async fn on_postgres() {
     way(&Cli::new().env("DATABASE_URL", &database.url), "postgres");
 }
 
-/// Without a terminal nobody can be asked, so nothing is destroyed.
+/// Without a terminal the command cannot ask, so it changes nothing.
 #[test]
 fn asks_first() {
     let cli = Cli::new();

@@ -91,7 +91,7 @@ class Api:
             connection.close()
 
     def status(self, path="/health"):
-        """The status of a GET; None when nobody answers."""
+        """The status of a GET; None without an answer."""
         try:
             return self.call("GET", path, timeout=5)[0]
         except (OSError, http.client.HTTPException):
@@ -182,17 +182,16 @@ def container(*arguments, **options):
 
 
 class Load:
-    """Clients that create tasks until told to stop.
+    """Clients that create tasks until they are stopped.
 
     One half keeps its connections. When such a connection ends before an answer began, the
-    client may try again by the rules of HTTP (RFC 9112, 9.3.1) and was not served; what was
-    served is told by the store. The other half connects anew for each request: whoever is
-    let in gets an answer.
+    client may retry (RFC 9112, 9.3.1); the store shows which requests succeeded. The other half
+    opens a connection for each request: every accepted connection gets an answer.
     """
 
     def __init__(self, api, clients=8):
         self.api = api
-        self.dropped: list[str] = []   # let in over a new connection, and not answered
+        self.dropped: list[str] = []   # accepted over a new connection, and not answered
         self.acknowledged: list[str] = []
         self.refused: list[str] = []   # answered with anything but 201
         self.unanswered: list[str] = []

@@ -12,8 +12,8 @@ PAGE = (ROOT / "docs/migrating.md").read_text()
 RECIPES = recipes(PAGE)
 STUB = 'FROM debian:bookworm-slim\nCMD ["sleep", "infinity"]\n'
 
-# Command lines of services that a test has no account for: they look at the file that they
-# would send. sudo is there for whoever is not root.
+# Stubs for command-line tools of services for which the tests have no account: they check the
+# file that the real tool would send. The stub of sudo is for machines without it.
 TOOLS = {
     "sudo": '#!/bin/sh\nexec "$@"\n',
     "railway": """#!/bin/sh

@@ -196,7 +196,7 @@ fn an_env_file_with_a_name_twice() {
     assert!(said.contains("in line 1 and again in line 2"), "{said}");
 }
 
-/// What `doctor` says about a weak secret mends it.
+/// `doctor`'s remedy for a weak secret works.
 #[test]
 fn a_weak_secret_in_the_env_file() {
     let broken = Broken::with_server("postgresql://u:p@127.0.0.1:1/d")

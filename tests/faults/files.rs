@@ -192,7 +192,7 @@ fn a_full_disk() {
     assert!(broken.output(&["migrate", "up"]).status.success());
     let _ = std::fs::write(disk.0.join("filler"), vec![1; 2 * 1024 * 1024]);
     broken.database_says("database.disk", "fail", "free some space");
-    // A tmpfs is told of besides.
+    // A tmpfs is reported as well.
     broken.database_says("database.file_system", "warn", "DATABASE_URL=");
 }
 

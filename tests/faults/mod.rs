@@ -51,7 +51,7 @@ impl Broken {
         .env("PORT", "1")
     }
 
-    /// With a database at `url`, and secrets that a server wants.
+    /// With a database at `url`, and the secrets that PostgreSQL requires.
     fn with_server(url: &str) -> Self {
         Self::new().env("DATABASE_URL", url).secrets()
     }

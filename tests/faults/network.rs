@@ -1,4 +1,4 @@
-//! Nobody there, nobody who answers, somebody else.
+//! Nothing listens, nothing answers, or another service answers.
 
 use crate::faults::Broken;
 use crate::faults::peers::{BlackHole, http, refusing, silent};

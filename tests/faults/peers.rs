@@ -25,7 +25,7 @@ pub fn silent() -> SocketAddr {
     })
 }
 
-/// Speaks HTTP whatever it is told.
+/// Answers everything with HTTP.
 pub fn http() -> SocketAddr {
     peer(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
@@ -73,7 +73,7 @@ fn refuse(stream: &mut TcpStream, code: &str, message: &str) -> std::io::Result<
     }
 }
 
-/// An address that swallows packets: its queue of connections is full and nobody accepts.
+/// An address that drops packets: its connection queue is full and nothing accepts.
 pub struct BlackHole {
     pub at: SocketAddr,
     _listener: tokio::net::TcpListener,

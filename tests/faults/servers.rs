@@ -61,7 +61,7 @@ async fn a_role_without_rights() {
         "fail",
         "GRANT SELECT, INSERT, UPDATE, DELETE",
     );
-    // What the remedy says mends it: it may work, and not migrate.
+    // The remedy works: the role can serve, but not migrate.
     database
         .execute(&format!(
             "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
@@ -212,7 +212,7 @@ async fn a_database_without_utf8() {
 
 /// PgBouncer 1.18 in transaction mode: nothing says so, and migrations would go through it.
 #[tokio::test]
-async fn a_pooler_that_nobody_mentioned() {
+async fn a_pooler_that_is_not_configured() {
     let database = TestDatabase::create().await;
     let owner = Broken::with_server(&database.url);
     assert!(owner.output(&["migrate", "up"]).status.success());
@@ -227,11 +227,11 @@ async fn a_pooler_that_nobody_mentioned() {
         "{}",
         report.detail("database.pooler")
     );
-    // What it says to type is what mends it.
-    let mended = broken
+    // The suggested setting works.
+    let corrected = broken
         .env("DB_POOLER", "transaction")
         .env("DATABASE_URL_UNPOOLED", &database.url);
-    mended.database_says("database.pooler", "pass", "");
-    let wrong = mended.env("DB_POOLER", "none");
+    corrected.database_says("database.pooler", "pass", "");
+    let wrong = corrected.env("DB_POOLER", "none");
     wrong.database_says("database.pooler", "fail", "DB_POOLER=transaction");
 }

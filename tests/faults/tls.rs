@@ -95,7 +95,7 @@ fn certificates() {
         .with("sslmode=verify-full")
         .database_says("database.tls", "fail", "?sslmode=disable");
 
-    // A CA that nobody here knows; then the one that is named.
+    // An unknown CA, then the same with `sslrootcert`.
     server.show("localhost");
     let unknown = server.with("sslmode=verify-full");
     unknown.database_says("database.tls", "fail", "?sslrootcert=");

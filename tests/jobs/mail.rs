@@ -19,7 +19,7 @@ fn soon() -> Timestamp {
     at("2031-05-10T18:30:00Z")
 }
 
-/// A task of `alice`, who has an address, and the mail about it, which waits.
+/// Creates a task of `alice`, who has an address, and its waiting mail.
 async fn one_waits(world: &World) {
     world.accounts(&["alice"]).await;
     world.task("alice", "Pay rent", Some(soon())).await;
@@ -46,7 +46,7 @@ fn only_sent(sent: usize) -> Delivered {
     }
 }
 
-/// 9.2, 10.40: the mail is what Resend's API wants, goes once, and is noted once accepted.
+/// 9.2, 10.40: the mail follows Resend's API, is sent once, and is recorded once accepted.
 #[rstest]
 #[tokio::test]
 async fn accepted(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -79,7 +79,7 @@ async fn accepted(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.metrics.mails.with_label_values(&["sent"]).get(), 1);
 }
 
-/// 9.2: mails are about what is due soon; a line break does not reach the subject.
+/// 9.2: mails are sent for tasks that are due soon; the subject has no line breaks.
 #[rstest]
 #[tokio::test]
 async fn what_is_mailed(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -101,7 +101,7 @@ async fn what_is_mailed(#[values(Sqlite, Postgres)] engine: Engine) {
 /// 9.3, 10.39: without a key, without accounts, without an address: reminders and no mail.
 #[rstest]
 #[tokio::test]
-async fn nobody_to_write_to(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn no_recipient(#[values(Sqlite, Postgres)] engine: Engine) {
     let world = World::start(engine).await;
     world.task("alice", "a", Some(soon())).await;
     let run = world.remind(true).await;
@@ -130,7 +130,7 @@ async fn nobody_to_write_to(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.outbox(&peer).next().await.unwrap(), None);
 }
 
-/// 10.39: a table of that name that is something else stops neither reminders nor start.
+/// 10.39: an unrelated table with that name breaks neither reminders nor the start.
 #[rstest]
 #[tokio::test]
 async fn another_table_of_that_name(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -142,7 +142,7 @@ async fn another_table_of_that_name(#[values(Sqlite, Postgres)] engine: Engine) 
     assert_eq!((run.due_soon, run.mails), (1, 0));
 }
 
-/// Refusals that another try cannot change end it at once; `sent_email` stays false.
+/// Permanent rejections are final at once; `sent_email` stays false.
 #[rstest]
 #[tokio::test]
 async fn refused(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -173,8 +173,8 @@ async fn refused(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.metrics.mails.with_label_values(&["dead"]).get(), 1);
 }
 
-/// What may change by itself is tried again, later and later, with the same idempotency
-/// key, and given up in the end.
+/// Temporary failures are retried with growing pauses and the same idempotency key, and finally
+/// given up.
 #[rstest]
 #[tokio::test]
 async fn tried_again(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -206,7 +206,7 @@ async fn tried_again(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(!sent_email(&world).await);
 }
 
-/// A provider that asks to wait is waited for, and in the end it accepts.
+/// `Retry-After` of the provider is respected.
 #[rstest]
 #[tokio::test]
 async fn retry_after(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -222,7 +222,7 @@ async fn retry_after(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(sent_email(&world).await);
 }
 
-/// Nothing listens: another try, and the key and the address are in no reason.
+/// Nothing listens: a retry; the recorded reason contains neither key nor address.
 #[rstest]
 #[tokio::test]
 async fn out_of_reach(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -240,7 +240,7 @@ async fn out_of_reach(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(reason.contains("refused"), "{reason}");
 }
 
-/// Two processes send one mail once: the claim of the first holds while it sends.
+/// Two processes send a mail once: the first one's claim is valid while it sends.
 #[rstest]
 #[tokio::test]
 async fn two_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -262,8 +262,8 @@ async fn two_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(world.told("alice").await.iter().all(|one| one.sent_email));
 }
 
-/// A process that dies between commit and send, or before it noted the answer, loses
-/// nothing: the next one sends, under the same idempotency key.
+/// If a process dies between commit and send, or before it records the answer, the next one sends
+/// the mail with the same idempotency key.
 #[rstest]
 #[tokio::test]
 async fn after_a_death(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -286,13 +286,13 @@ async fn after_a_death(#[values(Sqlite, Postgres)] engine: Engine) {
     world.clock.set(next.unwrap());
     assert_eq!(deliver(&world, &peer).await, only_sent(1));
     assert_eq!(key(&peer.received()[0]), claimed[0].idempotency_key);
-    // The dead one's end comes too late to change anything.
+    // The expired claim of the first process changes nothing.
     let late = todoctl::store::OutboxEnd::Dead("too late".to_owned());
     assert!(!world.store.end_mail(&claimed[0], &late).await.unwrap());
     assert_eq!(world.text(STATE).await, "sent");
 }
 
-/// The notification and its mail are one unit: a task that goes takes both with it.
+/// Deleting a task deletes its notification and the waiting mail.
 #[rstest]
 #[tokio::test]
 async fn a_deleted_task(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -309,7 +309,7 @@ async fn a_deleted_task(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(peer.received().is_empty());
 }
 
-/// What could not be sent within a day is given up, and ended rows are forgotten.
+/// Mails that are not sent within a day are given up; old rows are deleted.
 #[rstest]
 #[tokio::test]
 async fn pruning(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -341,8 +341,7 @@ async fn pruning(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.number(count).await, 0);
 }
 
-/// The daemon's jobs send by themselves: after the reminders, and again when a try that
-/// was put off is due.
+/// The daemon sends mails after the reminders, and again when a retry is due.
 #[rstest]
 #[tokio::test]
 async fn by_themselves(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -1,4 +1,4 @@
-//! The jobs beside requests, on both engines; contract 9.2 and 10.37 to 10.41.
+//! The background jobs, on both engines; contract 9.2 and 10.37 to 10.41.
 
 mod command;
 mod mail;

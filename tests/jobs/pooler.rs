@@ -16,7 +16,7 @@ use crate::support::{self, Engine, PgBouncer, TestDatabase};
 
 const CLIENTS: usize = 50;
 
-/// One client, which does everything that can be done with tasks and notifications.
+/// One client, which uses every operation on tasks and notifications.
 struct Client {
     http: reqwest::Client,
     base: String,
@@ -88,7 +88,7 @@ impl Client {
             .await;
     }
 
-    /// Once the reminder job has run: what the two tasks that are left have brought.
+    /// After a run of the reminder job: the notifications of the two remaining tasks.
     async fn notifications(&self) {
         let list = self.call("GET", "/notifications/", None, 200).await;
         let told = list["notifications"].as_array().unwrap();
@@ -117,7 +117,7 @@ async fn fifty_clients(pooler: Option<&str>) {
     with_secrets(&mut command)
         .env("DATABASE_URL", &bouncer.url)
         .env("DATABASE_URL_UNPOOLED", &database.url)
-        // A machine that is busy with other tests is slow, and that is no failure here.
+        // A busy machine may be slow without failing the test.
         .env("SQLALCHEMY_POOL_TIMEOUT", "60")
         .env("REQUEST_TIMEOUT_SECONDS", "60");
     if let Some(pooler) = pooler {
@@ -194,7 +194,7 @@ async fn fifty_clients_configured() {
     fifty_clients(Some("transaction")).await;
 }
 
-/// 10.37: three replicas behind the pooler make each notification once.
+/// 10.37: three replicas behind the pooler create each notification once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_replicas() {
     let world = World::start(Engine::Postgres).await;

@@ -45,7 +45,7 @@ async fn complete(world: &World, task: i64) {
         .unwrap();
 }
 
-/// 9.2: who is told of what, in which words, and once.
+/// 9.2: each notification's user, type and text; each is created once.
 #[rstest]
 #[tokio::test]
 async fn what_is_due(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -122,7 +122,7 @@ async fn what_is_due(#[values(Sqlite, Postgres)] engine: Engine) {
             .await,
         2
     );
-    // Being reminded of is no change of the task.
+    // A reminder does not change the task.
     assert_eq!(
         world
             .store
@@ -152,7 +152,7 @@ async fn what_is_due(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.metrics.last_reminder_run.get(), now.unix_seconds());
 }
 
-/// 9.2: a day is a UTC day; a task becomes overdue once it was due soon.
+/// 9.2: a day is a UTC day; a task that was due soon becomes overdue.
 #[rstest]
 #[tokio::test]
 async fn over_midnight(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -180,10 +180,10 @@ async fn over_midnight(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.kinds("alice").await, expected);
 }
 
-/// 10.41: moving the due date calls for another reminder; the same instant again does not.
+/// 10.41: a changed due date causes another reminder; the same instant does not.
 #[rstest]
 #[tokio::test]
-async fn a_moved_date_arms_again(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn a_changed_due_date(#[values(Sqlite, Postgres)] engine: Engine) {
     let world = World::start(engine).await;
     let task = world
         .task("alice", "t", Some(at("2031-05-10T13:00:00Z")))
@@ -197,10 +197,10 @@ async fn a_moved_date_arms_again(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.kinds("alice").await.len(), 2);
 }
 
-/// 10.38: what the service before has told of is not told again, duplicates included.
+/// 10.38: notifications of the previous service are not repeated, duplicates included.
 #[rstest]
 #[tokio::test]
-async fn rows_of_the_service_before(#[values(Sqlite, Postgres)] engine: Engine) {
+async fn rows_of_the_previous_service(#[values(Sqlite, Postgres)] engine: Engine) {
     let world = World::start(engine).await;
     let twice = world
         .task("alice", "twice", Some(at("2031-05-09T00:00:00Z")))
@@ -250,7 +250,7 @@ async fn rows_of_the_service_before(#[values(Sqlite, Postgres)] engine: Engine) 
     );
 }
 
-/// 10.37: three processes at once make each notification once, none is left out.
+/// 10.37: three processes at once create each notification exactly once.
 #[rstest]
 #[tokio::test]
 async fn three_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -297,7 +297,7 @@ async fn three_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(told, wanted);
 }
 
-/// 10.38: a row that the database refuses is left out; the rest of its batch is not.
+/// 10.38: a row that the database rejects is skipped; the rest of its batch is not.
 #[rstest]
 #[tokio::test]
 async fn a_bad_row(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -363,7 +363,7 @@ async fn a_bad_row(#[values(Sqlite, Postgres)] engine: Engine) {
     );
 }
 
-/// A stop ends a run after the batch under way; the next run does what is left.
+/// A stop ends a run after the batch in progress; the next run does the rest.
 #[rstest]
 #[tokio::test]
 async fn stopping(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -409,7 +409,7 @@ async fn at_start(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.kinds("alice").await.len(), 1);
 }
 
-/// 10.25: the kept count follows whatever is done to the rows, by whoever.
+/// 10.25: the stored count of unread notifications follows every change of the rows.
 #[rstest]
 #[tokio::test]
 async fn the_count_of_unread(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -114,7 +114,7 @@ async fn a_newer_database_may_be_left_alone() {
     }
 }
 
-/// What would be dropped is told with its rows, and everything is still there.
+/// A dry run lists what would be dropped, with its rows, and drops nothing.
 #[tokio::test]
 async fn a_way_down_is_rehearsed() {
     for home in Home::both().await {
@@ -247,7 +247,7 @@ async fn drift_on_sqlite() {
     assert!(found[1].starts_with("table tasks index tasks_open_due_idx -Some("));
 }
 
-/// A role that may not make the schema to compare with is told so; the rest is known.
+/// If the role may not create the schema for the comparison, that is reported with the rest.
 #[tokio::test]
 async fn a_role_without_rights_is_refused_clearly() {
     let home = Home::postgres().await;

@@ -1,4 +1,4 @@
-//! One migration at a time, whoever migrates.
+//! One migration at a time, also with sqlx-cli.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Making each fault for real, and mending it as the page says.
+//! Causes each fault, and corrects it as the page says.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -17,10 +17,10 @@ use crate::support::{PgBouncer, TestDatabase};
 /// How long a sleeping database needs: within the seconds that the page shows.
 const WAKING: Duration = Duration::from_millis(2_100);
 
-/// Makes the fault of that name.
+/// Causes the fault of that name.
 ///
 /// # Panics
-/// Where nobody knows how.
+/// If there is no such fault.
 pub async fn make(fault: &str) -> Place {
     match fault {
         "missing-secrets" => {
@@ -102,7 +102,7 @@ pub async fn make(fault: &str) -> Place {
             place.parts.push(Box::new(pooler));
             place
         }
-        unknown => panic!("nobody knows how to make the fault {unknown:?}"),
+        unknown => panic!("unknown fault {unknown:?}"),
     }
 }
 
@@ -139,7 +139,7 @@ async fn make_history(fault: &str) -> Place {
             place.database.as_ref().unwrap().execute(sql).await;
             place
         }
-        unknown => panic!("nobody knows how to make the fault {unknown:?}"),
+        unknown => panic!("unknown fault {unknown:?}"),
     }
 }
 
@@ -184,7 +184,7 @@ pub async fn mend(place: &mut Place) {
             let url = place.database.as_ref().unwrap().url.clone();
             place.set("DATABASE_URL_UNPOOLED", &url);
         }
-        other => panic!("there is nothing to mend about {other:?}"),
+        other => panic!("the fault {other:?} cannot be corrected"),
     }
 }
 
@@ -239,8 +239,8 @@ fn sleeping(url: &str) -> String {
 /// PostgreSQL, "Message Formats": `SSLRequest`.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// Carries one connection. Whoever only looks whether somebody listens, or asks for TLS,
-/// wakes nobody: Neon's proxy answers that by itself.
+/// Forwards one connection. A connection attempt or a request for TLS alone does not wake the
+/// database: Neon's proxy answers those itself.
 fn forward(client: TcpStream, address: &str, awake: &AtomicBool) {
     let _ = carry(client, address, awake);
 }

@@ -1,6 +1,6 @@
 //! Reading a page.
 
-/// One thing that a page wants done, in its order.
+/// One step of a page.
 pub enum Step {
     Fault(String),
     Mended,

@@ -40,7 +40,7 @@ pub struct Place {
     daemon: Option<Child>,
     /// What the fault is made of: it ends with its value.
     pub parts: Vec<Box<dyn Any + Send>>,
-    /// The database that is meant, once the fault is mended.
+    /// The intended database, once the fault is corrected.
     pub database: Option<TestDatabase>,
     /// A role to drop at the end.
     pub role: Option<String>,
@@ -117,7 +117,7 @@ impl Place {
         }
     }
 
-    /// Gives a file or a directory to whoever types.
+    /// Gives a file or a directory to the user who runs the commands.
     pub fn give(&self, name: &str, mode: u32) {
         let path = self.path().join(name);
         if self.user.is_some() {

@@ -154,8 +154,8 @@ async fn on_postgres() {
     .unwrap();
 }
 
-/// A newer program migrates: a daemon that runs already stays ready; an older one that
-/// starts refuses, and serves when it is told to.
+/// A newer program migrates: a running daemon stays ready; an older one refuses to start without
+/// `--allow-newer`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_newer_database() {
     let database = TestDatabase::create().await;

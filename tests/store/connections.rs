@@ -57,7 +57,7 @@ async fn the_write_ahead_log_stays_small() {
     store.close().await;
 }
 
-/// A pool without a free connection is not an error of the database, and is told apart.
+/// A pool without a free connection is not an error of the database, and is reported separately.
 #[tokio::test]
 async fn a_full_pool_is_told() {
     let (database, store) = on_postgres(1).await;

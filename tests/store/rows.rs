@@ -44,7 +44,8 @@ async fn a_task_has_a_field_for_each_column(#[values(Sqlite, Postgres)] engine: 
     assert_eq!(columns, fields);
 }
 
-/// A field that is missing in the statements that create or update a task fails here.
+/// A field that is missing in the statements that create or update a task fails here, and so does
+/// one that no update changes.
 #[rstest]
 #[tokio::test]
 async fn every_field_of_a_task_is_stored(#[values(Sqlite, Postgres)] engine: Engine) {
@@ -70,6 +71,11 @@ async fn every_field_of_a_task_is_stored(#[values(Sqlite, Postgres)] engine: Eng
     assert!(!created.completed);
     assert_eq!(created.priority, Priority::Urgent);
     assert_eq!(created.due_date, new.due_date);
+    let stored = serde_json::to_value(&created).unwrap();
+    for (name, value) in serde_json::to_value(&new).unwrap().as_object().unwrap() {
+        assert!(!value.is_null(), "this test creates a task without {name}");
+        assert_eq!(&stored[name], value, "{name}");
+    }
     let read = store.task(&user(), created.id).await.unwrap();
     assert_eq!(read.as_ref(), Some(&created));
 
@@ -81,6 +87,10 @@ async fn every_field_of_a_task_is_stored(#[values(Sqlite, Postgres)] engine: Eng
     assert_eq!(updated.priority, Priority::Low);
     assert_eq!(updated.due_date, Some(at("2032-01-02T03:04:05Z")));
     assert_eq!(updated.created_at, created.created_at);
+    for (name, value) in serde_json::to_value(&updated).unwrap().as_object().unwrap() {
+        let is_fixed = ["id", "user_id", "created_at"].contains(&name.as_str());
+        assert_eq!(&stored[name] == value, is_fixed, "{name}");
+    }
     let page = store.tasks(&user(), &TaskFilter::default(), 10, 0).await;
     assert_eq!(page.unwrap().tasks, [updated]);
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::http_peer::{Answer, HttpPeer, Received};
 
-/// A server that accepts every mail, but for those about which it is told otherwise.
+/// A server that accepts every mail, except those for which the test sets another answer.
 pub struct MailPeer {
     peer: HttpPeer,
     answers: Arc<Mutex<VecDeque<Answer>>>,

@@ -65,7 +65,7 @@ pub fn blocking_http_client() -> reqwest::blocking::Client {
         .unwrap_or_else(|error| panic!("no HTTP client: {error}"))
 }
 
-/// reqwest wants one, also for plain HTTP; a second call changes nothing.
+/// reqwest requires one, also for plain HTTP; a second call changes nothing.
 fn use_tls_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }

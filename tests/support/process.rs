@@ -39,7 +39,7 @@ pub fn serve(directory: &Path) -> Command {
     command
 }
 
-/// The secrets that a daemon on PostgreSQL wants.
+/// The secrets that a daemon on PostgreSQL requires.
 pub fn with_secrets(command: &mut Command) -> &mut Command {
     command
         .env("SERVICE_AUTH_TOKEN", SERVICE_TOKEN)

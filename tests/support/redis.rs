@@ -13,7 +13,7 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// Starts one that wants a password.
+    /// Starts one that requires a password.
     ///
     /// # Panics
     /// Without `redis-server`; the message says how to have it.

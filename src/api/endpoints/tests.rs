@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use http::Method;
 
 use super::{DOCUMENT, ENDPOINTS};
-use crate::api::endpoint::{Endpoint, OnTimeout};
+use crate::api::endpoint::{Content, Endpoint, OnTimeout};
 
 fn statuses(endpoint: &Endpoint) -> BTreeSet<u16> {
     let answers = endpoint.answers.iter();
@@ -35,6 +35,73 @@ fn every_entry_is_described() {
             succeeds,
             "{method} {path}: no answer of a success is declared"
         );
+    }
+}
+
+/// Whether the contract has `text`, and not only as a part of a longer path or name.
+fn is_in_contract(text: &str) -> bool {
+    let contract = include_str!("../../../docs/contract.md");
+    let is_part = |sign: char| sign.is_alphanumeric() || "/-_{".contains(sign);
+    contract.match_indices(text).any(|(at, _)| {
+        let after = &contract[at + text.len()..];
+        !contract[..at].ends_with(is_part) && !after.starts_with(is_part)
+    })
+}
+
+/// Clients rely on the contract, so an endpoint or a field that it does not have is not finished.
+/// It writes `{id}` for a variable segment.
+#[test]
+fn the_contract_has_every_endpoint_and_field() {
+    // Files of the documentation page.
+    let listed = ENDPOINTS.iter().filter(|one| one.path != "/docs/{asset}");
+    for Endpoint { path, handler, .. } in listed {
+        let name = match (path.split_once('{'), path.split_once('}')) {
+            (Some((before, _)), Some((_, after))) => format!("{before}{{id}}{after}"),
+            _ => (*path).to_owned(),
+        };
+        assert!(
+            is_in_contract(&name),
+            "docs/contract.md does not have {name}"
+        );
+        let inputs = [handler.inputs.query, handler.inputs.body];
+        for field in inputs.into_iter().flatten().flat_map(|one| one.fields) {
+            let name = field.name;
+            assert!(
+                is_in_contract(name),
+                "{path}: docs/contract.md does not have {name}"
+            );
+        }
+    }
+}
+
+/// An answer has all of its fields always, so its schema says so, and its example has them too.
+/// What utoipa takes for optional needs `#[schema(required)]`.
+#[test]
+fn answers_have_all_of_their_fields() {
+    let answers = ENDPOINTS.iter().flat_map(|endpoint| endpoint.answers);
+    let bodies = answers.filter_map(|answer| match answer.content {
+        Content::Json(bodies) => Some(bodies),
+        _ => None,
+    });
+    let mut schemas = Vec::new();
+    for body in bodies.flatten() {
+        schemas.push(((body.name)().into_owned(), (body.schema)()));
+        (body.nested)(&mut schemas);
+    }
+    for (name, schema) in schemas {
+        let schema = serde_json::to_value(schema).unwrap();
+        let Some(fields) = schema["properties"].as_object() else {
+            continue;
+        };
+        let required = schema["required"].as_array().into_iter().flatten();
+        let required: BTreeSet<&str> = required.filter_map(|one| one.as_str()).collect();
+        for field in fields.keys() {
+            let is_required = required.contains(field.as_str());
+            assert!(is_required, "{name}.{field} is not required");
+            if let Some(example) = schema["example"].as_object() {
+                assert!(example.contains_key(field), "{name}: no example of {field}");
+            }
+        }
     }
 }
 

@@ -140,7 +140,7 @@ impl ListTasks {
         self.limit.0
     }
 
-    /// The part that `user` wants. A page number and a cursor exclude each other.
+    /// The requested page. A page number and a cursor exclude each other.
     pub fn paging(&self, user: &UserId) -> Result<Paging, ValidationErrors> {
         match (&self.cursor, self.page) {
             (None, page) => Ok(Paging::Page(page.unwrap_or_default().0)),

@@ -7,10 +7,10 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The right-most address that no trusted proxy has, seen from the peer.
+/// The right-most address that is not a trusted proxy's, starting with the peer's own.
 ///
-/// Each proxy appends whom it got the request from, so what stands further left
-/// was said by somebody who is not trusted.
+/// Each proxy appends the address that it received the request from. Addresses further left come
+/// from a client or proxy that is not trusted.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
@@ -41,7 +41,7 @@ fn read(entry: &str) -> Option<IpAddr> {
         .ok()
 }
 
-/// What one client can be told by. Everybody has a whole /64 of version 6 addresses.
+/// The part of an address that identifies a client: one client has a whole /64 of IPv6 addresses.
 pub(in crate::api) fn client_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -20,7 +20,7 @@ fn allow(method: &Method, path: &str) -> String {
     }
 }
 
-/// Two endpoints with one method and path, or paths that cannot be told apart, are refused.
+/// Two endpoints with one method and path, or conflicting paths, are refused.
 #[test]
 fn conflicts_are_found() {
     let twice = ENDPOINTS.iter().chain(&ENDPOINTS[..1]);

@@ -23,12 +23,12 @@ pub(crate) fn stdout_has_colour() -> bool {
     AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
-/// The same of stderr.
+/// As [`stdout_has_colour`], for stderr.
 pub(super) fn stderr_has_colour() -> bool {
     AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
-/// What a coloured word stands for. The word alone tells as much.
+/// The meaning of a colour. Colours repeat what the words say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Good,

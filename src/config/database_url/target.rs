@@ -68,7 +68,7 @@ impl DatabaseTarget {
             Self::Postgres(server) => format!(
                 "postgresql://{}@{}/{}",
                 server.user,
-                server.place(),
+                server.host_port(),
                 server.database
             ),
             Self::Sqlite(file) => format!("sqlite://{}", file.path.display()),
@@ -96,7 +96,7 @@ impl PostgresTarget {
 
     /// Host and port as people write them.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn host_port(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
         } else {

@@ -46,7 +46,7 @@ fn every_spelling_names_the_same() {
 fn hosts_and_sockets() {
     assert_eq!(server("postgresql://u@[::1]:6000/d").host, "::1");
     assert_eq!(server("postgresql://u@[::1]:6000/d").port, 6000);
-    assert_eq!(server("postgresql://u@[::1]/d").place(), "[::1]:5432");
+    assert_eq!(server("postgresql://u@[::1]/d").host_port(), "[::1]:5432");
     for text in [
         "postgresql://u@/d?host=/var/run/postgresql",
         "postgresql://u@%2Fvar%2Frun%2Fpostgresql/d",

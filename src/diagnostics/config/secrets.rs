@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::config::{Problem, SecretName, Section, Warning};
+use crate::config::{Problem, SecretName, Section, Warning, shell_word};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 
@@ -82,7 +82,7 @@ pub(super) fn files(context: &Context) -> Verdict {
         }
         let mode = found.permissions().mode() & 0o777;
         if mode & 0o007 != 0 && !path.starts_with(MOUNTED) {
-            open.push((path.display().to_string(), mode));
+            open.push((path, mode));
         }
     }
     if open.is_empty() {
@@ -93,14 +93,14 @@ pub(super) fn files(context: &Context) -> Verdict {
     }
     let said: Vec<String> = open
         .iter()
-        .map(|(path, mode)| format!("{path} has mode {mode:04o}"))
+        .map(|(path, mode)| format!("{} has mode {mode:04o}", path.display()))
         .collect();
-    let paths: Vec<&str> = open.iter().map(|(path, _)| path.as_str()).collect();
+    let words: Vec<String> = open.iter().map(|(path, _)| shell_word(path)).collect();
     Verdict::warn(
         format!(
             "{}: every user of this machine may read it",
             said.join("; ")
         ),
-        format!("chmod 600 {}", paths.join(" ")),
+        format!("chmod 600 {}", words.join(" ")),
     )
 }

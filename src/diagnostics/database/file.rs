@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, SqliteTarget, generated_secret_path};
+use crate::config::{DatabaseConfig, SqliteTarget, generated_secret_path, shell_word};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
@@ -74,7 +74,7 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
     }
     let place = file.path.display();
     match context.facts(file) {
-        Ok(facts) => check_directory(facts, &place.to_string()),
+        Ok(facts) => check_directory(facts, &file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be inspected: {error}"),
             format!("let this user enter the directory of {place}"),
@@ -108,7 +108,7 @@ fn not_writable(existing: &Path, directory: &Path) -> Verdict {
     )
 }
 
-fn check_directory(facts: &FileFacts, place: &str) -> Verdict {
+fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
@@ -116,11 +116,12 @@ fn check_directory(facts: &FileFacts, place: &str) -> Verdict {
         let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
             format!(
-                "{place} belongs to user {} and is not writable for {}",
+                "{} belongs to user {} and is not writable for {}",
+                file.display(),
                 facts.owner,
                 this_user()
             ),
-            format!("sudo chown {user} {place}*"),
+            format!("sudo chown {user} {}*", shell_word(file)),
         );
     }
     Verdict::pass(format!(
@@ -159,7 +160,7 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
         }
         Verdict::warn(
             format!("{shown}: every user of this machine may change the tasks"),
-            format!("chmod o-rwx {}*", file.path.display()),
+            format!("chmod o-rwx {}*", shell_word(&file.path)),
         )
     })
 }
@@ -229,7 +230,7 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
             ),
             format!(
                 "at a quiet time: sqlite3 {} 'PRAGMA integrity_check'",
-                file.path.display()
+                shell_word(&file.path)
             ),
         ),
     }
@@ -237,6 +238,5 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
 
 /// The remedy of a known message.
 fn remedy(id: &str, file: &SqliteTarget) -> Option<String> {
-    let path = file.path.display().to_string();
-    messages::by_id(id).map(|known| known.remedy_for_file(&path))
+    messages::by_id(id).map(|known| known.remedy_for_file(&shell_word(&file.path)))
 }

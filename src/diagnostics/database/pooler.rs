@@ -52,7 +52,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
         DatabaseTarget::Postgres(direct) => direct,
         DatabaseTarget::Sqlite(_) => return Verdict::pass(detail),
     };
-    let same_way = direct.place() == target.place();
+    let same_way = direct.host_port() == target.host_port();
     if direct.pooled || (same_way && shared) {
         let detail = format!(
             "{detail}; migrations need a direct connection, and DATABASE_URL_UNPOOLED is not set"
@@ -67,7 +67,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
             Verdict::warn(detail, remedy)
         };
     }
-    let detail = format!("{detail}; migrations use {}", direct.place());
+    let detail = format!("{detail}; migrations use {}", direct.host_port());
     if configured {
         Verdict::pass(detail)
     } else {

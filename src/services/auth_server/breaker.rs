@@ -1,4 +1,5 @@
-//! A circuit breaker: callers do not wait for a server that keeps failing.
+//! A circuit breaker: after repeated failures, requests fail at once instead of waiting for the
+//! server.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,7 +31,8 @@ struct State {
     probing: bool,
 }
 
-/// Permission for one request. Dropping it without an outcome does not count.
+/// Permission for one request. Dropped without an outcome, it counts neither as success nor as
+/// failure.
 pub(super) struct Attempt<'a> {
     breaker: &'a Breaker,
     probe: bool,
@@ -94,7 +96,7 @@ impl Attempt<'_> {
             if state.opened_at.is_none() {
                 tracing::warn!(
                     failures = state.failures,
-                    "the auth server keeps failing; asking it again every {} s",
+                    "the auth server keeps failing; retrying every {} s",
                     OPEN_TIME.as_secs()
                 );
             }

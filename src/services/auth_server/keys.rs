@@ -28,7 +28,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 const MAX_BODY: usize = 256 * 1024;
 
-/// More keys than any server rotates through; a token without a key id tries all of its kind.
+/// More keys than any server publishes. A token without a key id is checked with every key for
+/// its algorithm.
 const MAX_KEYS: usize = 32;
 
 /// RFC 7518, section 3.3: 2048 bits or more.
@@ -72,7 +73,7 @@ pub(super) struct Keys {
     clock: Clock,
     known: RwLock<Known>,
     /// Held during a request, so that one request serves all waiting callers.
-    asking: tokio::sync::Mutex<()>,
+    fetching: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -82,16 +83,16 @@ struct Known {
     /// When `keys` was fetched.
     fetched_at: Option<Timestamp>,
     /// When the last request was sent, and its error.
-    asked: Option<(Timestamp, Option<AuthServerError>)>,
+    last_request: Option<(Timestamp, Option<AuthServerError>)>,
 }
 
 impl Known {
-    fn may_ask(&self, now: Timestamp) -> bool {
+    fn may_fetch(&self, now: Timestamp) -> bool {
         let pause = match self.keys {
             Some(_) => PAUSE,
             None => FIRST_PAUSE,
         };
-        self.asked
+        self.last_request
             .as_ref()
             .is_none_or(|(at, _)| has_passed(*at, pause, now))
     }
@@ -115,7 +116,7 @@ impl Keys {
             client,
             clock,
             known: RwLock::default(),
-            asking: tokio::sync::Mutex::new(()),
+            fetching: tokio::sync::Mutex::new(()),
         }
     }
 
@@ -133,7 +134,7 @@ impl Keys {
         }
         let now = this.clock.now();
         let (found, old) = this.read(|known| {
-            let old = known.is_old(now) && known.may_ask(now);
+            let old = known.is_old(now) && known.may_fetch(now);
             (known.matching(algorithm, id), old)
         });
         if !found.is_empty() {
@@ -146,7 +147,7 @@ impl Keys {
         this.refresh().await;
         this.read(|known| {
             let found = known.matching(algorithm, id);
-            match &known.asked {
+            match &known.last_request {
                 Some((_, Some(error))) if found.is_empty() => Err(error.clone()),
                 _ => Ok(found),
             }
@@ -155,14 +156,14 @@ impl Keys {
 
     /// Fetches the keys, unless another caller just did.
     async fn refresh(&self) {
-        let _asking = self.asking.lock().await;
+        let _fetching = self.fetching.lock().await;
         let now = self.clock.now();
-        if !self.read(|known| known.may_ask(now)) {
+        if !self.read(|known| known.may_fetch(now)) {
             return;
         }
         let answer = self.client.ask("jwks", PATH, None, MAX_BODY, read).await;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.asked = Some((now, answer.as_ref().err().cloned()));
+        known.last_request = Some((now, answer.as_ref().err().cloned()));
         match answer {
             Ok(keys) => {
                 tracing::debug!(keys = keys.len(), "fetched the auth server's keys");
@@ -218,7 +219,7 @@ fn trusted(key: Value) -> Option<TrustedKey> {
         _ => return None,
     };
     let common = jwk.common.clone();
-    let meant = common
+    let is_for_signatures = common
         .key_algorithm
         .is_none_or(|named| named == algorithm.into())
         && common
@@ -228,7 +229,7 @@ fn trusted(key: Value) -> Option<TrustedKey> {
             .key_operations
             .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    (meant && is_sound(algorithm, &key)).then(|| TrustedKey {
+    (is_for_signatures && has_valid_length(algorithm, &key)).then(|| TrustedKey {
         id: common.key_id,
         algorithm,
         key,
@@ -237,7 +238,7 @@ fn trusted(key: Value) -> Option<TrustedKey> {
 }
 
 /// Whether the key has the length that its algorithm requires.
-fn is_sound(algorithm: Algorithm, key: &DecodingKey) -> bool {
+fn has_valid_length(algorithm: Algorithm, key: &DecodingKey) -> bool {
     match (algorithm, key.kind()) {
         (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
         // An uncompressed point: its tag and two coordinates.

@@ -29,7 +29,7 @@ const CACHE_SIZE: usize = 20_000;
 const MAX_CONCURRENT: usize = 32;
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A session with everything that plugins add to it.
+/// Room for a session with everything that plugins add to it.
 const MAX_BODY: usize = 64 * 1024;
 
 /// The largest cookie that browsers support (RFC 6265, section 6.1).
@@ -73,18 +73,20 @@ impl Sessions {
 
     /// The user of `token`, cached or asked for. Callers with the same token share one request.
     pub async fn user(&self, token: &str) -> Result<Option<UserId>, AuthServerError> {
-        // A token that no cookie can hold is not a session's; a `;` would start another cookie.
+        // Session tokens fit into a cookie; a `;` would start another cookie.
         if !fits_cookie(token) {
             return Ok(None);
         }
         let key: Key = Sha256::digest(token).into();
-        let came = Instant::now();
+        let started_at = Instant::now();
         let now = self.clock.now();
         let entry = self.cache.entry_async(&key, |_, cached| match cached {
             Cached::Answer(verdict) if !has_passed(verdict.asked_at, verdict.valid_for, now) => {
                 EntryAction::Retain(Ok(verdict.user.clone()))
             }
-            Cached::Failure(error, at) if *at >= came => EntryAction::Retain(Err(error.clone())),
+            Cached::Failure(error, at) if *at >= started_at => {
+                EntryAction::Retain(Err(error.clone()))
+            }
             Cached::Answer(_) | Cached::Failure(..) => EntryAction::ReplaceWithGuard,
         });
         let guard = match entry.await {
@@ -158,13 +160,13 @@ struct AnsweredUser {
 fn read(body: &[u8], asked_at: Timestamp) -> Result<Verdict, AuthServerError> {
     let answer: Option<Answer> = serde_json::from_slice(body)
         .map_err(|_| AuthServerError::Unreadable("neither null nor a session"))?;
-    let nobody = Verdict {
+    let invalid = Verdict {
         user: None,
         asked_at,
         valid_for: CACHE_INVALID,
     };
     let Some(Answer { session, user }) = answer else {
-        return Ok(nobody);
+        return Ok(invalid);
     };
     let expires_at: Timestamp = session
         .expires_at
@@ -179,7 +181,7 @@ fn read(body: &[u8], asked_at: Timestamp) -> Result<Verdict, AuthServerError> {
             asked_at,
             valid_for: Duration::from_micros(left).min(CACHE_VALID),
         },
-        _ => nobody,
+        _ => invalid,
     })
 }
 

@@ -1,8 +1,8 @@
-//! The body of `GET /status`: what a daemon tells about itself.
+//! The body of `GET /status`.
 
 use serde::{Deserialize, Serialize};
 
-/// What `todoctl doctor` wants to know of a running daemon. None of it asks the database.
+/// The state of a running daemon, for `todoctl doctor`. Reading it does not query the database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DaemonStatus {
     /// The version of the program.
@@ -25,7 +25,7 @@ pub struct PoolStatus {
     pub name: String,
     /// Open connections.
     pub size: usize,
-    /// Open connections that nobody uses.
+    /// Open connections that are not in use.
     pub idle: usize,
     /// Callers that wait for a connection.
     pub waiting: usize,

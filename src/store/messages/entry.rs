@@ -8,9 +8,9 @@ use crate::config::PostgresTarget;
 pub(crate) enum Retry {
     /// In a few seconds.
     Yes,
-    /// Once something else has changed: load, a limit, a restart that is under way.
+    /// After the load drops, a limit is raised, or a restart ends.
     Later,
-    /// Not before somebody has changed something.
+    /// Only after a change of configuration or data.
     No,
 }
 
@@ -88,7 +88,7 @@ impl KnownMessage {
         };
         let or = |name: &str, other: &str| if is_plain(name) { name } else { other }.to_owned();
         self.filled(
-            &server.place(),
+            &server.host_port(),
             &or(&server.user, "ROLE"),
             &or(&server.database, "DATABASE"),
         )

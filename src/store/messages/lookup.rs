@@ -1,4 +1,4 @@
-//! Looking a message up.
+//! Looking up a message.
 
 use super::connecting::CONNECTING;
 use super::entry::{ConnectFault, KnownMessage};
@@ -91,6 +91,12 @@ mod tests {
         ids.dedup();
         assert_eq!(ids.len(), count, "ids are unique");
         for one in all() {
+            let can_be_found = !one.patterns.is_empty() || !one.codes.is_empty();
+            assert!(can_be_found, "{}", one.id);
+            for code in one.codes {
+                let found = by_code(code).map(|one| one.id);
+                assert_eq!(found, Some(one.id), "{code} stands for another");
+            }
             assert!(!one.meaning.is_empty() && !one.remedy.is_empty(), "{one:?}");
             let remedy = one.remedy();
             assert!(!remedy.contains('{'), "{}: {remedy}", one.id);

@@ -126,8 +126,8 @@ impl MigrateError {
         let text = match self {
             Self::Connect(error) => return Some(error.remedy.clone()),
             Self::Statement(failed) if failed.hint.is_some() => return failed.hint.clone(),
-            Self::ThroughPooler { .. } => {
-                "set DATABASE_URL_UNPOOLED to the address of the server itself"
+            Self::ThroughPooler { .. } | Self::Newer { .. } => {
+                return messages::find(&self.to_string()).map(KnownMessage::remedy);
             }
             Self::Locked { pid: Some(pid), .. } => return Some(end_session(*pid)),
             Self::TableLocked { holder, .. } => return Some(end_session(holder.pid)),
@@ -147,9 +147,6 @@ impl MigrateError {
             }
             Self::Changed { .. } => {
                 "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations"
-            }
-            Self::Newer { .. } => {
-                "deploy the newer todoctl that migrated it; to go on with this one, without migrating: --allow-newer"
             }
             Self::NoSuchVersion { .. } => "todoctl migrate status",
             Self::NoScratchSchema { grant, .. } => {

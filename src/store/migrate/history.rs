@@ -49,7 +49,7 @@ pub enum Down {
 
 /// The migrations that `down` would revert, newest first.
 ///
-/// Fails if this program does not have one of them, or nobody has the version to stop at.
+/// Fails if this program does not know one of them, or the version to stop at does not exist.
 pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, MigrateError> {
     if let Down::To(version) = down
         && version != 0

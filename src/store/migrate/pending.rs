@@ -26,7 +26,7 @@ impl Store {
                 let applied: Vec<i64> = result.column("version")?;
                 Ok(ups(migrations).any(|one| !applied.contains(&one.version)))
             }
-            Err(error) if error.wants_migration() => Ok(true),
+            Err(error) if error.needs_migration() => Ok(true),
             Err(error) => Err(error),
         }
     }

@@ -24,6 +24,6 @@ pub(super) async fn refuse(server: &PostgresTarget) -> Result<(), MigrateError> 
         }
     }
     Err(MigrateError::ThroughPooler {
-        host_port: server.place(),
+        host_port: server.host_port(),
     })
 }

@@ -78,14 +78,14 @@ pub(super) fn update_args<'a>(
 }
 
 impl Store {
-    /// The user's task with this id; `None` if there is none or it belongs to somebody else.
+    /// The user's task with this id; `None` if there is none or it belongs to another user.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
         self.read(&GET, &args![id, user]).await?.optional()
     }
 
-    /// Applies `changes` and returns the task as it is afterwards; `None` as in [`Store::task`].
+    /// Applies `changes` and returns the changed task; `None` as in [`Store::task`].
     ///
-    /// Without any change the task, its `updated_at` included, stays as it is.
+    /// Without any change the task stays as it is, including its `updated_at`.
     pub async fn update_task(
         &self,
         user: &UserId,

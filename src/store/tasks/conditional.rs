@@ -1,5 +1,5 @@
-//! Changes under a condition. It is checked after the row was locked, so that nobody can
-//! change the task between the check and the change.
+//! Conditional changes. The condition is checked after the row is locked, so the task cannot
+//! change between the check and the change.
 
 use crate::domain::{Task, TaskChanges, TaskId, UserId};
 use crate::store::arg::args;
@@ -17,19 +17,19 @@ static LOCK: Sql = per_engine!(
     => ""
 );
 
-/// What became of a change under a condition.
+/// The outcome of a conditional change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Conditional<T> {
     /// The condition held, and the change was made.
     Done(T),
-    /// There is no such row, or it belongs to somebody else.
+    /// There is no such row, or it belongs to another user.
     NotFound,
     /// The condition did not hold; nothing was changed.
     Refused,
 }
 
 impl Store {
-    /// [`Store::update_task`], if the task as it was before satisfies `condition`.
+    /// [`Store::update_task`], if the current task satisfies `condition`.
     pub async fn update_task_if(
         &self,
         user: &UserId,
@@ -48,7 +48,7 @@ impl Store {
         .await
     }
 
-    /// [`Store::delete_task`], if the task as it was before satisfies `condition`.
+    /// [`Store::delete_task`], if the current task satisfies `condition`.
     pub async fn delete_task_if(
         &self,
         user: &UserId,

@@ -15,8 +15,8 @@ pub(in crate::store) static INSERT: Sql = per_engine!(
     => concat!(") RETURNING ", task_columns!())
 );
 
-/// `created_at` is the clock's microsecond: another task of the same user with the same
-/// microsecond and the same title is next to impossible.
+/// `created_at` has microseconds, so another task of the same user with the same time and title is
+/// very unlikely.
 static FIND_CREATED: Sql = Sql::Common(concat!(
     "SELECT ",
     task_columns!(),
@@ -55,8 +55,8 @@ pub(in crate::store) fn insert_args(
 impl Store {
     /// Stores a new task and returns it.
     ///
-    /// If the connection breaks meanwhile, it is unknown whether the task was stored. Then the
-    /// task is looked for; [`StoreError::OutcomeUnknown`] reports that even this failed.
+    /// If the connection breaks, it is unknown whether the task was stored, so it is looked up.
+    /// If that fails too, the error is [`StoreError::OutcomeUnknown`].
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
         let args = insert_args(task, now, self.dialect());

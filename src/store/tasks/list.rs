@@ -1,4 +1,4 @@
-//! Lists of tasks: by page, and from a position on.
+//! Lists of tasks: by page number, or after a position.
 
 use chrono::NaiveDate;
 
@@ -24,16 +24,16 @@ pub struct TaskFilter {
     pub due_after: Option<NaiveDate>,
 }
 
-/// A page of a list, and how many tasks match in all.
+/// A page of a list, and the total number of matching tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskPage {
     /// Newest first; among equals the higher id first.
     pub tasks: Vec<Task>,
-    /// All that match, on every page together.
+    /// The number of matching tasks on all pages.
     pub total: i64,
 }
 
-/// A place in a list, which is ordered by these two, both descending.
+/// A position in a list, which is ordered by these two fields, both descending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskPosition {
     pub created_at: Timestamp,
@@ -83,7 +83,7 @@ impl Store {
         limit: i64,
         after: Option<TaskPosition>,
     ) -> Result<TaskSlice, StoreError> {
-        // One more than wanted shows whether there are more.
+        // One more than requested shows whether more follow.
         let (sql, args) = slice_query(user, filter, limit + 1, after, self.dialect());
         let mut tasks: Vec<Task> = self.read(&sql, &args).await?.all()?;
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -132,7 +132,7 @@ impl<'a> Condition<'a> {
             let number = condition.bind(completed);
             condition.and(&format!("completed = ${number}"));
         }
-        // A day beyond the range of timestamps limits nothing that could be stored.
+        // A day outside the range of timestamps excludes no task.
         if let Some(day) = *due_before {
             let number = condition.bind(Timestamp::end_of_day(day).unwrap_or(Timestamp::MAX));
             condition.and(&format!("due_date <= ${number}"));
@@ -181,8 +181,7 @@ fn page_query<'a>(
     (Sql::Built(text.into()), condition.args)
 }
 
-/// Comparing the pair, rather than each of its parts, lets both engines start in the middle of
-/// the index.
+/// Both engines can start a comparison of pairs in the middle of the index.
 fn slice_query<'a>(
     user: &'a UserId,
     filter: &'a TaskFilter,

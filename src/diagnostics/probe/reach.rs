@@ -1,4 +1,5 @@
-//! Whether a service is reachable. No credentials are sent: a refusal is an answer too.
+//! Whether a service is reachable. No credentials are sent, so an answer that refuses the
+//! request counts as reachable.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,9 +13,8 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::config::Secret;
-
-use super::http_client::{HttpClient, HttpError};
-use super::tls;
+use crate::services::http_client::{HttpClient, HttpError};
+use crate::services::tls;
 
 /// Redis, "Protocol specification": an inline command.
 const PING: &[u8] = b"PING\r\n";
@@ -62,7 +62,7 @@ pub enum RedisAnswer {
     /// It accepts commands.
     Open,
     /// It requires a password.
-    WantsPassword,
+    RequiresPassword,
 }
 
 /// Sends one PING to the Redis at `url`.
@@ -103,7 +103,7 @@ async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<RedisAn
     let length = stream.read(&mut answer).await.map_err(lost)?;
     match &answer[..length] {
         text if text.starts_with(b"+PONG") => Ok(RedisAnswer::Open),
-        text if text.starts_with(b"-NOAUTH") => Ok(RedisAnswer::WantsPassword),
+        text if text.starts_with(b"-NOAUTH") => Ok(RedisAnswer::RequiresPassword),
         // Redis, while it loads its data.
         text if text.starts_with(b"-LOADING") => Ok(RedisAnswer::Open),
         _ => Err(ReachError::SomethingElse("Redis")),
@@ -135,7 +135,7 @@ mod tests {
             (&b"+PONG\r\n"[..], RedisAnswer::Open),
             (
                 b"-NOAUTH Authentication required.\r\n",
-                RedisAnswer::WantsPassword,
+                RedisAnswer::RequiresPassword,
             ),
         ] {
             let url = Secret::new(format!("redis://:canary@{}/0", peer(answer).await));
