@@ -38,7 +38,7 @@ fn commands_end() {
         (&["jobs", "run", "reminders"], "-TERM", 143),
         (&["session", "list"], "-INT", 130),
         (
-            &["health", "--url", &health, "--timeout", "20"],
+            &["health", "--url", &health, "--timeout", "20s"],
             "-TERM",
             143,
         ),
