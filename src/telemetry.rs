@@ -116,6 +116,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Attempts to authenticate by method and outcome.
     pub authentications: IntCounterVec,
+    /// Refused credentials by reason.
+    pub auth_refusals: IntCounterVec,
     /// Seconds that checking credentials took, by method.
     pub auth_validation: HistogramVec,
     /// 1 while the database lacks a migration; updated at start and by each `/health/ready`.
@@ -162,6 +164,13 @@ impl Metrics {
             authentications: IntCounterVec::new(
                 Opts::new("auth_attempts_total", "Attempts to authenticate."),
                 &["method", "outcome"],
+            )?,
+            auth_refusals: IntCounterVec::new(
+                Opts::new(
+                    "auth_refusals_total",
+                    "Requests answered with 401 because of their credentials, by reason.",
+                ),
+                &["reason"],
             )?,
             auth_validation: HistogramVec::new(
                 HistogramOpts::new(
@@ -243,6 +252,7 @@ impl Metrics {
         registry.register(Box::new(self.in_flight.clone()))?;
         registry.register(Box::new(self.connections.clone()))?;
         registry.register(Box::new(self.authentications.clone()))?;
+        registry.register(Box::new(self.auth_refusals.clone()))?;
         registry.register(Box::new(self.auth_validation.clone()))?;
         registry.register(Box::new(self.migrations_pending.clone()))?;
         registry.register(Box::new(self.database_up.clone()))?;

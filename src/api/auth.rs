@@ -1,10 +1,13 @@
 //! Authentication: identifies the caller from headers alone, never from a cookie.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use prometheus::{HistogramVec, IntCounterVec};
+use quick_cache::sync::Cache;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::{AuthConfig, RotatingSecret};
@@ -13,13 +16,17 @@ use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Metrics;
 
-use super::error::ApiError;
+use super::allowance::Allowance;
+use super::error::{ApiError, RateLimit};
+use super::refusal::Refusal;
 
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod jwt;
+mod own_secrets;
 
 use jwt::{Jwts, Signer};
+use own_secrets::OwnSecrets;
 
 /// The user on whose behalf a service calls; contract 2.2.
 pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -77,13 +84,46 @@ pub(super) enum Access {
     UserOrKeyReader,
 }
 
+/// Where a request comes from, for credentials that others have to be asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// The client's address.
+    pub address: IpAddr,
+    /// Set once the address has used up its wrong credentials: then neither the database nor the
+    /// auth server is asked about a token that was not good before.
+    pub exhausted: Option<Allowance>,
+}
+
+impl Origin {
+    /// An error if nobody may be asked.
+    pub fn may_ask(&self) -> Result<(), ApiError> {
+        match self.exhausted {
+            None => Ok(()),
+            Some(allowance) => Err(ApiError::RateLimited {
+                limit: RateLimit::AuthFailures,
+                allowance,
+            }),
+        }
+    }
+}
+
+/// The most tokens that are remembered as good, at 32 bytes each.
+const REMEMBERED: usize = 20_000;
+
+/// The SHA-256 of a token; the token itself is not kept.
+type TokenHash = [u8; 32];
+
 /// Checks credentials.
 pub(super) struct Authenticator {
     service_tokens: RotatingSecret,
     session_secrets: RotatingSecret,
+    own_secrets: OwnSecrets,
     jwts: Jwts,
     auth_server: Option<AuthServer>,
+    /// Session tokens that were good when last seen. They are looked up again all the same.
+    were_good: Cache<TokenHash, ()>,
     attempts: IntCounterVec,
+    refusals: IntCounterVec,
     seconds: HistogramVec,
 }
 
@@ -92,9 +132,12 @@ impl Authenticator {
         Self {
             service_tokens: config.service_auth_token.clone(),
             session_secrets: config.session_hash_secret.clone(),
+            own_secrets: OwnSecrets::new(config),
             jwts: Jwts::new(config),
             auth_server,
+            were_good: Cache::new(REMEMBERED),
             attempts: metrics.authentications.clone(),
+            refusals: metrics.auth_refusals.clone(),
             seconds: metrics.auth_validation.clone(),
         }
     }
@@ -104,6 +147,7 @@ impl Authenticator {
         &self,
         access: Access,
         headers: &HeaderMap,
+        origin: Origin,
         store: &Store,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
@@ -118,7 +162,7 @@ impl Authenticator {
             }
             // Elsewhere `X-User-ID` means nothing.
             Access::User | Access::UserOrService | Access::UserOrKeyReader => {
-                self.user(headers, store, now).await
+                self.user(access, headers, origin, store, now).await
             }
         };
         self.observe(kind, outcome, started)
@@ -127,17 +171,32 @@ impl Authenticator {
     /// The user of a token, and what kind of token it is.
     async fn user(
         &self,
+        access: Access,
         headers: &HeaderMap,
+        origin: Origin,
         store: &Store,
         now: Timestamp,
     ) -> (Option<CallerKind>, Result<UserId, ApiError>) {
         match bearer(headers) {
-            None => (None, Err(ApiError::NotAuthenticated)),
+            None => (None, Err(ApiError::NotAuthenticated(Refusal::Missing))),
+            Some(token) if self.is_service_token(token) => {
+                let reason = if access == Access::UserOrService {
+                    Refusal::ServiceTokenAlone
+                } else {
+                    Refusal::ServiceTokenElsewhere
+                };
+                let error = ApiError::InvalidToken(reason);
+                (Some(CallerKind::Service), Err(error))
+            }
             Some(token) if looks_like_jwt(token) => {
-                let user = self.jwts.user(token, self.auth_server.as_ref(), now).await;
+                let server = self.auth_server.as_ref();
+                let user = self.jwts.user(token, server, origin, now).await;
                 (Some(CallerKind::User), user)
             }
-            Some(token) => (Some(CallerKind::Session), self.session(token, store).await),
+            Some(token) => {
+                let user = self.session(token, origin, store).await;
+                (Some(CallerKind::Session), user)
+            }
         }
     }
 
@@ -155,6 +214,11 @@ impl Authenticator {
             Err(_) => "failed",
         };
         self.attempts.with_label_values(&[method, result]).inc();
+        if let Err(error) = &outcome
+            && let Some(reason) = error.refusal()
+        {
+            self.refusals.with_label_values(&[reason.label()]).inc();
+        }
         self.seconds
             .with_label_values(&[method])
             .observe(started.elapsed().as_secs_f64());
@@ -162,16 +226,16 @@ impl Authenticator {
             (Some(kind), Ok(user)) => Ok(Caller { user, kind }),
             (_, Err(error)) => Err(error),
             // No kind, no user: `outcome` is an error then.
-            (None, Ok(_)) => Err(ApiError::NotAuthenticated),
+            (None, Ok(_)) => Err(ApiError::NotAuthenticated(Refusal::Missing)),
         }
     }
 
     /// contract 2.2: the service token, and the user in `X-User-ID`.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         match bearer(headers) {
-            None => Err(ApiError::NotAuthenticated),
+            None => Err(ApiError::NotAuthenticated(Refusal::Missing)),
             Some(token) if self.is_service_token(token) => named_user(headers),
-            Some(_) => Err(ApiError::WrongServiceToken),
+            Some(_) => Err(ApiError::WrongServiceToken(Refusal::ServiceToken)),
         }
     }
 
@@ -180,7 +244,7 @@ impl Authenticator {
         let mut tokens = headers.get_all(X_SERVICE_AUTH).iter();
         match (tokens.next(), tokens.next()) {
             (Some(token), None) if self.is_service_token(token.as_bytes()) => named_user(headers),
-            _ => Err(ApiError::WrongServiceAuth),
+            _ => Err(ApiError::WrongServiceAuth(Refusal::ServiceToken)),
         }
     }
 
@@ -200,21 +264,37 @@ impl Authenticator {
     }
 
     /// contract 13: a session token from `todoctl_sessions`, or one that the auth server accepts.
-    async fn session(&self, token: &[u8], store: &Store) -> Result<UserId, ApiError> {
-        let token = std::str::from_utf8(token).map_err(|_| ApiError::InvalidToken)?;
-        let user: Result<Option<UserId>, StoreError> =
+    async fn session(
+        &self,
+        token: &[u8],
+        origin: Origin,
+        store: &Store,
+    ) -> Result<UserId, ApiError> {
+        let refused = |reason| Err(ApiError::InvalidToken(reason));
+        let Ok(token) = std::str::from_utf8(token) else {
+            return refused(Refusal::Malformed);
+        };
+        let hash: TokenHash = Sha256::digest(token).into();
+        if self.were_good.get(&hash).is_none() {
+            origin.may_ask()?;
+        }
+        let own: Result<Option<UserId>, StoreError> =
             store.session_user(&self.session_secrets, token).await;
-        if let Some(user) = user? {
-            return Ok(user);
-        }
-        match &self.auth_server {
-            // The service token is no business of the auth server.
-            Some(server) if !self.is_service_token(token.as_bytes()) => server
-                .session_user(token)
-                .await?
-                .ok_or(ApiError::InvalidToken),
-            Some(_) | None => Err(ApiError::InvalidToken),
-        }
+        let user = match (own?, &self.auth_server) {
+            (Some(user), _) => Some(user),
+            (None, None) => None,
+            // What is a secret between todoctl and its users is no business of the auth server.
+            (None, Some(_)) if self.own_secrets.resemble(token) => {
+                return refused(Refusal::OwnSecret);
+            }
+            (None, Some(server)) => server.session_user(token, origin.address).await?,
+        };
+        let Some(user) = user else {
+            self.were_good.remove(&hash);
+            return refused(Refusal::UnknownSession);
+        };
+        self.were_good.insert(hash, ());
+        Ok(user)
     }
 }
 

@@ -67,10 +67,11 @@ impl ApiContext {
     pub fn new(config: &Config, store: Store, clock: Clock) -> Result<Self, SetupError> {
         let metrics = Metrics::new(&store)?;
         let services = &config.services;
-        let auth_server = services
-            .auth_server_url
-            .as_ref()
-            .map(|url| AuthServer::new(url, clock.clone(), metrics.auth_server_requests.clone()));
+        let auth_server = services.auth_server_url.as_ref().map(|url| {
+            let issuer = services.auth_issuer.as_deref();
+            let requests = metrics.auth_server_requests.clone();
+            AuthServer::new(url, issuer, clock.clone(), requests)
+        });
         let redis = services
             .redis_url
             .as_ref()

@@ -20,6 +20,7 @@ use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
 use super::head::decode;
 use super::input::{BodyError, ValidationErrors};
 use super::key_cipher::UndecipherableError;
+use super::refusal::Refusal;
 use super::reply::Reply;
 
 /// An error of any type, kept for the log.
@@ -49,17 +50,17 @@ pub(super) enum ApiError {
     ProviderKeyRejected(#[source] ProbeError),
 
     #[error("Not authenticated")]
-    NotAuthenticated,
+    NotAuthenticated(#[source] Refusal),
     /// The bearer value beside `X-User-ID` is not the service token (contract 2.2).
     #[error("Invalid service credentials")]
-    WrongServiceToken,
+    WrongServiceToken(#[source] Refusal),
     /// `X-Service-Auth` is not the service token (contract 2.3).
     #[error("Invalid service credentials")]
-    WrongServiceAuth,
-    #[error("Invalid token")]
-    InvalidToken,
+    WrongServiceAuth(#[source] Refusal),
+    #[error("{}", .0.text())]
+    InvalidToken(#[source] Refusal),
     #[error("Token has expired")]
-    TokenExpired,
+    TokenExpired(#[source] Refusal),
     #[error("No refresh token")]
     MissingRefreshToken,
     #[error("Invalid refresh token")]
@@ -218,12 +219,12 @@ impl ApiError {
             | Self::ProviderKeyForm(_)
             | Self::ProviderKeyRejected(_) => (StatusCode::BAD_REQUEST, Plain, none()),
 
-            Self::NotAuthenticated | Self::WrongServiceToken => {
+            Self::NotAuthenticated(_) | Self::WrongServiceToken(_) => {
                 (StatusCode::UNAUTHORIZED, Plain, challenge())
             }
-            Self::WrongServiceAuth => (StatusCode::UNAUTHORIZED, Plain, none()),
-            Self::InvalidToken => token("invalid_token", challenge()),
-            Self::TokenExpired => token("token_expired", challenge()),
+            Self::WrongServiceAuth(_) => (StatusCode::UNAUTHORIZED, Plain, none()),
+            Self::InvalidToken(_) => token("invalid_token", challenge()),
+            Self::TokenExpired(_) => token("token_expired", challenge()),
             // Without a challenge: contract 6.1.
             Self::MissingRefreshToken => token("missing_refresh_token", none()),
             Self::InvalidRefreshToken => token("invalid_refresh_token", none()),
@@ -269,9 +270,17 @@ impl ApiError {
                     kind: "service_unavailable",
                     title: "Service Unavailable",
                 };
-                let retry = header(RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+                let retry = header(RETRY_AFTER, HeaderValue::from(self.retry_seconds()));
                 (StatusCode::SERVICE_UNAVAILABLE, form, retry)
             }
+        }
+    }
+
+    /// How long the client of a 503 should wait, in seconds.
+    fn retry_seconds(&self) -> u32 {
+        match self {
+            Self::AuthServerUnavailable(error) => error.wait_seconds().unwrap_or(RETRY_SECONDS),
+            _ => RETRY_SECONDS,
         }
     }
 
@@ -296,7 +305,9 @@ impl ApiError {
                 timestamp: context.now.to_offset_string(),
                 request_id: context.request_id.to_owned(),
                 errors: self.fields().cloned(),
-                retry_after: headers.contains_key(RETRY_AFTER).then_some(RETRY_SECONDS),
+                retry_after: headers
+                    .contains_key(RETRY_AFTER)
+                    .then(|| self.retry_seconds()),
                 rate_limit_info: (),
             }),
         };
@@ -321,13 +332,36 @@ impl ApiError {
     /// Whether the client may be guessing a secret. Expired tokens do not count: browsers send one
     /// every half hour.
     pub fn is_wrong_credentials(&self) -> bool {
+        match self {
+            Self::WrongServiceToken(reason)
+            | Self::WrongServiceAuth(reason)
+            | Self::InvalidToken(reason) => reason.may_be_a_guess(),
+            Self::InvalidRefreshToken => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the address has used up its wrong credentials.
+    pub fn is_beyond_failures(&self) -> bool {
         matches!(
             self,
-            Self::WrongServiceToken
-                | Self::WrongServiceAuth
-                | Self::InvalidToken
-                | Self::InvalidRefreshToken
+            Self::RateLimited {
+                limit: RateLimit::AuthFailures,
+                ..
+            }
         )
+    }
+
+    /// Why the credentials in the headers were refused, if that is the error.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::NotAuthenticated(reason)
+            | Self::WrongServiceToken(reason)
+            | Self::WrongServiceAuth(reason)
+            | Self::InvalidToken(reason)
+            | Self::TokenExpired(reason) => Some(*reason),
+            _ => None,
+        }
     }
 
     /// The cause for the log: the source and its sources. For server errors without a source, the

@@ -4,11 +4,12 @@
 //! replicas share the counts; without it, or while it does not answer, each process has its own.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 use prometheus::IntCounter;
+use quick_cache::sync::Cache;
 
 use crate::config::AuthConfig;
 use crate::domain::{Timestamp, UserId};
@@ -26,10 +27,15 @@ use windows::Windows;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// The most addresses that are remembered as exhausted; the least used are dropped.
+const MAX_EXHAUSTED: usize = 10_000;
+
 /// The daemon's limits.
 pub(super) struct Limits {
     requests: Option<Limiter>,
     failures: Option<Limiter>,
+    /// Addresses that have used up their wrong credentials, and until when.
+    exhausted: Cache<IpAddr, Instant>,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -43,6 +49,7 @@ impl Limits {
                 RateLimit::AuthFailures,
                 "address",
             ),
+            exhausted: Cache::new(MAX_EXHAUSTED),
             trusted_proxies: config.trusted_proxies.clone(),
         }
     }
@@ -70,8 +77,33 @@ impl Limits {
         let Some(limiter) = &self.failures else {
             return Ok(());
         };
-        let key = client_key(client).to_string();
-        limiter.count(&key, now).await.map(drop)
+        let client = client_key(client);
+        let (count, left) = limiter.tally(&client.to_string()).await;
+        if count >= limiter.limit {
+            self.exhausted.insert(client, Instant::now() + left);
+        }
+        limiter.judge(count, left, now).map(drop)
+    }
+
+    /// What is left to an address that has used up its wrong credentials: nothing, until the
+    /// window ends. `None` for every other address. Asks nobody.
+    pub fn exhausted(&self, client: IpAddr, now: Timestamp) -> Option<Allowance> {
+        let limiter = self.failures.as_ref()?;
+        let client = client_key(client);
+        let until = self.exhausted.get(&client)?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            self.exhausted.remove(&client);
+            return None;
+        }
+        Some(limiter.allowance(limiter.limit, left, now))
+    }
+
+    /// Counts a request that was refused because of [`Self::exhausted`].
+    pub fn count_refusal(&self) {
+        if let Some(limiter) = &self.failures {
+            limiter.exceeded.inc();
+        }
     }
 }
 
@@ -108,20 +140,24 @@ impl Limiter {
 
     /// Counts a request of `key`.
     async fn count(&self, key: &str, now: Timestamp) -> Result<Allowance, ApiError> {
+        let (count, left) = self.tally(key).await;
+        self.judge(count, left, now)
+    }
+
+    /// Counts `key` once more: the count, and what is left of its window.
+    async fn tally(&self, key: &str) -> (u64, Duration) {
         let shared = match &self.shared {
             Some(redis) => redis.count(&format!("{}:{key}", self.kind), MINUTE).await,
             None => None,
         };
-        let (count, left) = match shared {
+        match shared {
             Some(counted) => (counted.count, counted.left),
             None => self.own.count(key),
-        };
-        let allowance = Allowance {
-            limit: self.limit,
-            remaining: self.limit.saturating_sub(count),
-            reset: now.saturating_add(left),
-            left,
-        };
+        }
+    }
+
+    fn judge(&self, count: u64, left: Duration, now: Timestamp) -> Result<Allowance, ApiError> {
+        let allowance = self.allowance(count, left, now);
         if count > self.limit {
             self.exceeded.inc();
             return Err(ApiError::RateLimited {
@@ -130,5 +166,14 @@ impl Limiter {
             });
         }
         Ok(allowance)
+    }
+
+    fn allowance(&self, count: u64, left: Duration, now: Timestamp) -> Allowance {
+        Allowance {
+            limit: self.limit,
+            remaining: self.limit.saturating_sub(count),
+            reset: now.saturating_add(left),
+            left,
+        }
     }
 }

@@ -35,6 +35,7 @@ mod metrics;
 mod notifications;
 mod openapi;
 mod pipeline;
+mod refusal;
 mod render;
 mod reply;
 mod router;

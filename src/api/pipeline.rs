@@ -22,7 +22,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use super::allowance::Allowance;
-use super::auth::CallerKind;
+use super::auth::{CallerKind, Origin};
 use super::body;
 use super::context::ApiContext;
 use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
@@ -199,9 +199,13 @@ impl App {
             return Ok(reply);
         }
         let result = self.call_endpoint(head, found, body, progress).await;
-        if result.as_ref().is_err_and(ApiError::is_wrong_credentials) {
-            let now = context.clock.now();
-            context.limits.count_failure(head.client, now).await?;
+        match &result {
+            Err(error) if error.is_wrong_credentials() => {
+                let now = context.clock.now();
+                context.limits.count_failure(head.client, now).await?;
+            }
+            Err(error) if error.is_beyond_failures() => context.limits.count_refusal(),
+            _ => {}
         }
         result
     }
@@ -226,8 +230,16 @@ impl App {
         if uses_database && context.store.queue_delay() > QUEUE_BUDGET {
             return Err(ApiError::Overloaded);
         }
+        let now = context.clock.now();
+        let origin = Origin {
+            address: head.client,
+            exhausted: context.limits.exhausted(head.client, now),
+        };
         match endpoint.handler.run {
             Run::Open(run) | Run::RefreshCookie(run) => {
+                if matches!(endpoint.handler.run, Run::RefreshCookie(_)) {
+                    origin.may_ask()?;
+                }
                 let inputs = self
                     .read_inputs(endpoint, head, found, body, progress)
                     .await?;
@@ -235,10 +247,9 @@ impl App {
                 run(self.call(head, ()), inputs).await
             }
             Run::Restricted(access, run) => {
-                let now = context.clock.now();
                 let caller = context
                     .auth
-                    .identify(access, head.headers(), &context.store, now)
+                    .identify(access, head.headers(), origin, &context.store, now)
                     .await?;
                 let _ = progress.caller.set(caller.kind);
                 if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use crate::services::daemon::{DaemonStatus, MailStatus, PoolStatus};
+use crate::services::daemon::{DaemonStatus, DatabaseStatus, MailStatus, PoolStatus};
 
 use super::context::ApiContext;
 use super::endpoint::{Call, Inputs};
@@ -16,9 +16,14 @@ pub(super) async fn status(call: Call<()>, _: Inputs) -> Result<Reply, ApiError>
 /// The state of this process.
 fn daemon_status(context: &ApiContext) -> DaemonStatus {
     let jobs = &context.metrics.jobs;
+    let identity = context.store.identity();
     let pools = context.store.pools().into_iter();
     DaemonStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        database: Some(DatabaseStatus {
+            id: identity.row().map(str::to_owned),
+            place: identity.place(),
+        }),
         pools: pools
             .map(|(name, pool)| PoolStatus {
                 name: name.to_owned(),
@@ -28,9 +33,11 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
                 max: pool.max,
             })
             .collect(),
-        mails: jobs
-            .outbox_rows()
-            .map(|(pending, dead)| MailStatus { pending, dead }),
+        mails: jobs.outbox_rows().map(|(pending, dead)| MailStatus {
+            pending,
+            dead,
+            paused: jobs.outbox_paused.get() > 0,
+        }),
         last_reminder_run: Some(jobs.last_reminder_run.get()).filter(|seconds| *seconds > 0),
     }
 }

@@ -24,8 +24,10 @@ pub struct Context {
 impl Context {
     /// Reads the environment and `env_file`, or `./.env` if there is one.
     pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
+        let source = Source::load(env_file)?;
+        trust_ca_file(&source);
         Ok(Self {
-            source: Source::load(env_file)?,
+            source,
             broken: None,
             clock: Clock::system(),
         })
@@ -35,6 +37,7 @@ impl Context {
     #[must_use]
     pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
         let (source, broken) = Source::load_what_can_be_read(env_file);
+        trust_ca_file(&source);
         Self {
             source,
             broken,
@@ -73,6 +76,10 @@ impl Context {
     /// The database, and the secret under which session tokens are stored. With SQLite the secret
     /// is generated if it is missing.
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
+        // First, because a secret without its database shows that one was lost.
+        if let Ok(database) = DatabaseConfig::load(&self.source) {
+            refuse_missing_file(&database.value)?;
+        }
         Ok(warned(crate::config::load_database_and_session_secret(
             &self.source,
         )?))
@@ -90,14 +97,26 @@ impl Context {
 
     /// Opens the store. Unlike SQLite itself, does not create an empty database file.
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
-        if let DatabaseTarget::Sqlite(file) = &database.target
-            && !file.path.exists()
-        {
-            let place = file.path.display();
-            let what = format!("the database {place} does not exist yet");
-            return Err(Hint::new(what, "todoctl migrate up").into());
-        }
+        refuse_missing_file(database)?;
         Ok(Store::connect(database, self.clock()).await?)
+    }
+}
+
+fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
+    if let DatabaseTarget::Sqlite(file) = &database.target
+        && !file.path.exists()
+    {
+        let place = file.path.display();
+        let what = format!("the database {place} does not exist yet");
+        return Err(Hint::new(what, "todoctl migrate up").into());
+    }
+    Ok(())
+}
+
+/// `SSL_CERT_FILE`, for every command that speaks TLS.
+fn trust_ca_file(source: &Source) {
+    if let Some(file) = crate::config::ca_file(source) {
+        crate::services::trust(&file);
     }
 }
 

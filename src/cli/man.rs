@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use super::hint::Hint;
 use super::output;
+use super::own_file::OwnFile;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -19,7 +21,23 @@ pub(super) fn run(options: &Options, command: clap::Command) -> anyhow::Result<E
     if let Some(directory) = &options.dir {
         let failed = || format!("cannot write the manual pages to {}", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
-        clap_mangen::generate_to(command, directory).with_context(failed)?;
+        // The library follows links and opens devices, so it writes to a directory of our own.
+        let pages = tempfile::tempdir().with_context(failed)?;
+        clap_mangen::generate_to(command, pages.path()).with_context(failed)?;
+        for page in std::fs::read_dir(pages.path()).with_context(failed)? {
+            let page = page.with_context(failed)?;
+            let bytes = std::fs::read(page.path()).with_context(failed)?;
+            let target = directory.join(page.file_name());
+            OwnFile::at(&target)
+                .and_then(|file| file.write(&bytes, 0o644))
+                .map_err(|error| {
+                    Hint::of(
+                        error,
+                        format!("cannot write {}", target.display()),
+                        "choose a directory of this user: --dir DIR",
+                    )
+                })?;
+        }
     } else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command)
@@ -37,6 +55,20 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
+
+    #[test]
+    fn a_link_in_the_directory_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/dev/null", directory.path().join("todoctl-serve.1")).unwrap();
+        let options = Options {
+            dir: Some(directory.path().to_owned()),
+        };
+        let error = run(&options, Cli::command()).unwrap_err();
+        assert!(
+            format!("{error:#}").contains("todoctl-serve.1"),
+            "{error:#}"
+        );
+    }
 
     #[test]
     fn every_command_has_a_page() {

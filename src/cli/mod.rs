@@ -23,6 +23,7 @@ mod man;
 mod migrate;
 mod openapi;
 mod output;
+mod own_file;
 mod serve;
 mod session;
 mod signals;

@@ -123,6 +123,24 @@ fn coloured(text: &str, tones: &[(&str, Tone)]) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// `text` in one line, with characters that control a terminal or turn the direction of writing
+/// escaped: anybody may have chosen it.
+pub(crate) fn printable(text: &str) -> String {
+    let steers = |one: char| {
+        one.is_control()
+            || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut plain = String::with_capacity(text.len());
+    for one in text.chars() {
+        if steers(one) {
+            plain.extend(one.escape_default());
+        } else {
+            plain.push(one);
+        }
+    }
+    plain
+}
+
 /// A spinner on stderr while a command works; invisible unless stderr is a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
@@ -184,6 +202,18 @@ mod tests {
         let row = |id: &str, value: &str| vec![id.to_owned(), value.to_owned()];
         let rows = vec![row("1", "short"), row("2", LONG)];
         table_text(&["ID", "VALUE"], rows, width)
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_escaped() {
+        for (text, expected) in [
+            ("laptop ä 🎉", "laptop ä 🎉"),
+            ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),
+            ("a\nb\tc\r", "a\\nb\\tc\\r"),
+            ("\u{9b}2J\u{202e}x", "\\u{9b}2J\\u{202e}x"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `todoctl serve`: migrates the database, then serves the API.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,10 @@ use crate::config::{
     Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning, shell_word,
 };
 use crate::jobs::Jobs;
+use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
-use crate::store::{ConnectError, Store};
+use crate::store::{ConnectError, Store, compare_urls};
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
@@ -92,7 +94,8 @@ async fn serve(
     let server = Server::bind(config, context)?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
-    if config.environment == Environment::Development {
+    // Without a terminal stderr is a log, and this is no log line.
+    if config.environment == Environment::Development && std::io::stderr().is_terminal() {
         log.print(first_steps(config, cli.source(), address));
     }
     let mailer = Mailer::new(&config.services)?;
@@ -133,6 +136,7 @@ async fn open_store(
     allow_newer: bool,
 ) -> anyhow::Result<Store> {
     if config.auto_migrate {
+        wake(|| compare_urls(config), ConnectError::is_transient).await?;
         let up = Up {
             to: None,
             allow_newer,
@@ -198,7 +202,7 @@ fn log_warnings(warnings: &[Warning]) {
 /// Where the daemon is, and a command that creates a task. No secret is printed. It takes the
 /// way of the log lines: in their order, and whatever becomes of stderr.
 fn first_steps(config: &Config, source: &Source, address: SocketAddr) -> String {
-    let base = reachable(address);
+    let base = local_address_of(address);
     let data = config.database.target.redacted();
     let token = match &config.database.target {
         DatabaseTarget::Sqlite(file) => {
@@ -243,17 +247,6 @@ fn configured_token(source: &Source) -> String {
             ))
         })
         .unwrap_or_else(|| "$SERVICE_AUTH_TOKEN".to_owned())
-}
-
-/// An address that a client on this machine can connect to.
-fn reachable(mut address: SocketAddr) -> String {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("http://{address}")
 }
 
 #[cfg(test)]

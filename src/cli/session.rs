@@ -172,7 +172,9 @@ fn address(context: &Context) -> String {
 fn hint(created: &Created<'_>, address: &str) -> String {
     format!(
         "created session {} for {}, valid until {}; the token is not shown again\nwith the token in $TOKEN:\n  curl -H \"Authorization: Bearer $TOKEN\" {address}/tasks/",
-        created.id, created.user_id, created.expires_at
+        created.id,
+        output::printable(created.user_id.as_str()),
+        created.expires_at
     )
 }
 
@@ -221,8 +223,8 @@ impl ListedSession {
         let session = &self.session;
         vec![
             session.id.to_string(),
-            session.user_id.clone(),
-            session.label.clone().unwrap_or_default(),
+            output::printable(&session.user_id),
+            output::printable(session.label.as_deref().unwrap_or_default()),
             self.state.as_str().to_owned(),
             session.created_at.to_seconds_string(),
             session.expires_at.to_seconds_string(),

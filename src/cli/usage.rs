@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
+
+use crate::config::Variable;
 
 use super::hint::Hint;
 use super::output::stdout_has_colour;
@@ -53,12 +55,53 @@ fn explained(
             tips.extend(lines.map(|line| line.trim().trim_start_matches("tip: ").to_owned()));
         }
     }
+    let what = without_secrets(&what);
+    if let Some(name) = variable_of(error) {
+        let typed = command_of(command, arguments);
+        return Hint::of(
+            format!("that is set with the variable {name}"),
+            what,
+            format!("{name}=… {typed}, or a line {name}=… in .env"),
+        );
+    }
     let help = format!("{} --help", command_of(command, arguments));
     if tips.is_empty() {
         Hint::new(what, help)
     } else {
         Hint::of(tips.join("; "), what, help)
     }
+}
+
+/// The variable that an unknown option stands for: `PORT` for `--port`.
+fn variable_of(error: &clap::Error) -> Option<&'static str> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let name = argument.strip_prefix("--")?.split('=').next()?;
+    let name = name.to_ascii_uppercase().replace('-', "_");
+    Variable::of(&name).map(|one| one.name)
+}
+
+/// The text without the user, password and query of URLs: clap repeats the wrong argument.
+fn without_secrets(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, url) = rest.split_at(at + 3);
+        plain += before;
+        let end = url.find(['\'', '"', ' ', '\n']).unwrap_or(url.len());
+        let (url, after) = url.split_at(end);
+        if url.contains(['@', '?', '#']) {
+            plain += "…";
+        } else {
+            plain += url;
+        }
+        rest = after;
+    }
+    plain + rest
 }
 
 /// The innermost subcommand that the arguments name.
@@ -101,6 +144,31 @@ mod tests {
             &["migrate", "down", "--steps", "0"],
             "invalid value '0' for '--steps <N>': 0 is not in 1..=65535",
             "todoctl migrate down --help",
+        );
+        for (option, name) in [
+            ("--port", "PORT"),
+            ("--host=0.0.0.0", "HOST"),
+            ("--log-level", "LOG_LEVEL"),
+            ("--database-url=postgresql://u:canary@h/d", "DATABASE_URL"),
+        ] {
+            check(
+                &["serve", option, "9000"],
+                &format!(
+                    "unexpected argument '{}' found",
+                    option.split('=').next().unwrap()
+                ),
+                &format!("{name}=… todoctl serve, or a line {name}=… in .env"),
+            );
+        }
+        check(
+            &["health", "http://ops:canary@127.0.0.1/?token=canary"],
+            "unexpected argument 'http://…' found",
+            "todoctl health --help",
+        );
+        check(
+            &["serve", "--url=http://127.0.0.1/?token=canary"],
+            "unexpected argument '--url' found",
+            "todoctl serve --help",
         );
     }
 }

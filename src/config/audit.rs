@@ -101,7 +101,12 @@ impl Audit {
 }
 
 fn is_in(section: Section, variable: &str) -> bool {
-    Variable::of(variable).is_some_and(|one| one.section == section)
+    let section_of = Variable::of(variable).map(|one| one.section);
+    // Proxies would be used for services.
+    let or_services = services::PROXIES
+        .contains(&variable)
+        .then_some(Section::Services);
+    section_of.or(or_services) == Some(section)
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::parse::{list, number};
+use super::environment::Environment;
+use super::parse::{list, number, shown};
 use super::reader::Reader;
 use super::secret::RotatingSecret;
 use super::secret_name::SecretName;
@@ -75,6 +76,12 @@ declare! {
     .default("600", |text| number(text, 0, u32::MAX));
 }
 
+/// An access token that leaks is good until it expires.
+const LONGEST_WISE_LIFETIME: Duration = Duration::from_hours(24);
+
+/// No operator has proxies in a network of more addresses than `10.0.0.0/8`.
+const NARROWEST_UNWISE_PREFIX: u8 = 8;
+
 /// What [`AuthConfig`] has beside secrets.
 #[derive(Debug)]
 pub(super) struct Limits {
@@ -87,11 +94,39 @@ pub(super) struct Limits {
 pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
     let () = reader.value(&JWT_ALGORITHM);
     let minutes = reader.value(&JWT_ACCESS_TOKEN_EXPIRE_MINUTES);
-    Limits {
+    let limits = Limits {
         access_token_lifetime: Duration::from_secs(u64::from(minutes) * 60),
         failures_per_minute: reader.value(&AUTH_FAILURES_PER_MINUTE),
         requests_per_minute: reader.value(&RATE_LIMIT_PER_MINUTE),
         trusted_proxies: reader.optional(&TRUSTED_PROXIES).unwrap_or_default(),
+    };
+    if reader.environment != Environment::Development {
+        warn_of_unwise(reader, &limits);
+    }
+    limits
+}
+
+fn warn_of_unwise(reader: &mut Reader<'_>, limits: &Limits) {
+    if limits.access_token_lifetime > LONGEST_WISE_LIFETIME {
+        reader.warn(
+            JWT_ACCESS_TOKEN_EXPIRE_MINUTES.variable.name,
+            "is more than a day: an access token cannot be revoked before it expires; use 30",
+        );
+    }
+    if limits.failures_per_minute == 0 && limits.requests_per_minute == 0 {
+        reader.warn(
+            AUTH_FAILURES_PER_MINUTE.variable.name,
+            "and RATE_LIMIT_PER_MINUTE are both 0: nothing limits how often tokens are guessed; use 600",
+        );
+    }
+    let too_wide = |network: &&IpNet| network.prefix_len() < NARROWEST_UNWISE_PREFIX;
+    if let Some(network) = limits.trusted_proxies.iter().find(too_wide) {
+        reader.warn(
+            TRUSTED_PROXIES.variable.name,
+            format!(
+                "contains {network}: every client may choose its address with X-Forwarded-For; list the proxies' own addresses"
+            ),
+        );
     }
 }
 
@@ -116,7 +151,10 @@ fn network(text: &str) -> Result<IpNet, Fault> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| {
-            format!("contains {text:?}, which is not an IP address or a network such as 10.0.0.0/8")
-                .into()
+            format!(
+                "contains {}, which is not an IP address or a network such as 10.0.0.0/8",
+                shown(text)
+            )
+            .into()
         })
 }

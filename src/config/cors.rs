@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use super::parse::list;
+use super::parse::{list, shown};
 use super::reader::Reader;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
@@ -39,7 +39,8 @@ fn origin(text: &str) -> Result<String, Fault> {
     }
     let wrong = || {
         Fault::from(format!(
-            "contains {text:?}, which is not an origin (scheme, host and port; no path)"
+            "contains {}, which is not an origin (scheme, host and port; no path)",
+            shown(text)
         ))
     };
     let url = Url::parse(text).map_err(|_| wrong())?;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
 use super::shell::shell_word;
+use super::text_file::{self, Unread};
 
 fn error(path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
     ConfigError {
@@ -20,22 +21,20 @@ fn error(path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> 
 /// The file's text; `None` if the file does not exist and is not `required`.
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
     let word = shell_word(path);
-    match std::fs::read(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(error(
-                path,
-                "is not UTF-8 text",
-                "save it as UTF-8, with one NAME=value per line",
-            )),
-        },
-        Err(cause) if cause.kind() == ErrorKind::NotFound && !required => Ok(None),
-        Err(cause) if cause.kind() == ErrorKind::IsADirectory => Err(error(
+    match text_file::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(Unread::Unusable(why)) => Err(error(
+            path,
+            why,
+            "save it as UTF-8, with one NAME=value per line",
+        )),
+        Err(Unread::Io(cause)) if cause.kind() == ErrorKind::NotFound && !required => Ok(None),
+        Err(Unread::Io(cause)) if cause.kind() == ErrorKind::IsADirectory => Err(error(
             path,
             "is a directory, not a file; Docker creates one where a mounted file does not exist",
             format!("rmdir {word} && todoctl gen-secrets --write {word}"),
         )),
-        Err(cause) => {
+        Err(Unread::Io(cause)) => {
             let remedy = if cause.kind() == ErrorKind::NotFound {
                 "name a file that exists: --env-file FILE".to_owned()
             } else {

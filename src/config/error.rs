@@ -54,12 +54,25 @@ impl fmt::Display for ConfigError {
         let count = self.problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
         write!(f, "the configuration has {count} {noun}")?;
-        for problem in &self.problems {
+        for (problem, remedy) in self.with_remedies() {
             write!(f, "\n  {problem}")?;
-            if !problem.remedy.is_empty() {
-                write!(f, "\n    {}", problem.remedy)?;
+            if let Some(remedy) = remedy {
+                write!(f, "\n    {remedy}")?;
             }
         }
         Ok(())
+    }
+}
+
+impl ConfigError {
+    /// The problems in order, and the remedy that follows each; one that serves several problems
+    /// in a row follows the last of them.
+    pub fn with_remedies(&self) -> impl Iterator<Item = (&Problem, Option<&str>)> {
+        self.problems.iter().enumerate().map(|(index, problem)| {
+            let next = self.problems.get(index + 1);
+            let is_last = next.is_none_or(|next| next.remedy != problem.remedy);
+            let remedy = Some(problem.remedy.as_str());
+            (problem, remedy.filter(|one| is_last && !one.is_empty()))
+        })
     }
 }

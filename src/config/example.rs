@@ -17,7 +17,7 @@ const INTRODUCTION: &str = "\
 # after the = literally: avoid them where you can.
 #
 # Secrets and URLs with passwords can also be read from a file: NAME_FILE=/run/secrets/name.
-# A line break at its end is dropped. NAME and NAME_FILE together are an error.
+# White space around the value is dropped. NAME and NAME_FILE together are an error.
 ";
 
 /// A `.env` file with every variable, its help text, and its default or an example.

@@ -6,6 +6,7 @@ use super::database::{self, DatabaseConfig};
 use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
 use super::http::HttpConfig;
+use super::misspelt;
 use super::reader::Reader;
 use super::secret::RotatingSecret;
 use super::secret_name::SecretName;
@@ -67,7 +68,7 @@ impl Config {
                 services,
                 telemetry,
             },
-            warnings: [source.warnings(), &warnings].concat(),
+            warnings: [source.warnings(), &misspelt::warnings(source), &warnings].concat(),
         })
     }
 }

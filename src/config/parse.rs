@@ -47,10 +47,44 @@ where
     entries.filter(|text| !text.is_empty()).map(entry).collect()
 }
 
+/// An entry of a list, for a message. What may be a password, or the query of a URL, is left out.
+pub(super) fn shown(text: &str) -> String {
+    let parts = (text.contains('@'), text.find(['?', '#']));
+    match parts {
+        (false, None) => format!("{text:?}"),
+        (false, Some(end)) => format!("{:?} and more", &text[..end]),
+        (true, _) => "an entry with a user name or password".to_owned(),
+    }
+}
+
 /// An `http` or `https` URL.
 pub(super) fn http_url(text: &str) -> Result<Url, Fault> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "is not an http or https URL".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_shown_without_what_may_be_secret() {
+        for (text, expected) in [
+            ("app.example.com", "\"app.example.com\""),
+            ("https://a/?token=canary", "\"https://a/\" and more"),
+            ("https://a/#canary", "\"https://a/\" and more"),
+            (
+                "https://u:canary@a",
+                "an entry with a user name or password",
+            ),
+            (
+                "https://u:can?ary@a",
+                "an entry with a user name or password",
+            ),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::{ENVIRONMENT, Environment};
 use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::misspelt;
 use super::secret::Secret;
 use super::source::{Source, read_secret_file};
 use super::variable::{Default, Defaulted, Kind, Optional, Parser, Variable};
@@ -145,6 +146,16 @@ impl<'a> Reader<'a> {
         variable.names().any(is_set) || variable.kind.has_file() && is_set(&variable.file_name())
     }
 
+    /// Whether a variable that is not todoctl's has a value.
+    pub fn has(&self, name: &str) -> bool {
+        self.source.get(name).is_some()
+    }
+
+    /// The env file that was read.
+    pub fn env_file(&self) -> Option<&'a Path> {
+        self.source.file()
+    }
+
     /// The env file, if the value of `name` comes from it.
     pub fn env_file_of(&self, name: &str) -> Option<&Path> {
         self.source.env_file_of(name)
@@ -175,10 +186,10 @@ impl<'a> Reader<'a> {
     pub fn finish<T>(&self, value: Option<T>) -> Result<Loaded<T>, ConfigError> {
         match value {
             Some(value) if self.problems.is_empty() => {
-                let warnings = self.source.warnings().iter().chain(&self.warnings);
+                let misspelt = misspelt::warnings(self.source);
                 Ok(Loaded {
                     value,
-                    warnings: warnings.cloned().collect(),
+                    warnings: [self.source.warnings(), &misspelt, &self.warnings].concat(),
                 })
             }
             _ => Err(ConfigError {

@@ -103,6 +103,11 @@ impl SecretName {
         Ok(Secret::new(hex::encode(bytes)))
     }
 
+    /// Whether provider keys may be encrypted with this value.
+    pub(super) fn is_usable_encryption_key(self, value: Option<&str>) -> bool {
+        self == Self::EncryptionKey && value.is_some_and(|value| self.fault(value).is_none())
+    }
+
     /// What makes the value unusable in every environment, as a predicate.
     pub(crate) fn fault(self, value: &str) -> Option<&'static str> {
         match self {

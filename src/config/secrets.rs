@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::database_file;
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::Problem;
@@ -11,7 +12,7 @@ use super::reader::Reader;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::shell::shell_word;
-use super::strength::weakness;
+use super::strength::{is_placeholder, weakness};
 
 /// How many previous values of a secret are tried.
 const MAX_PREVIOUS: usize = 8;
@@ -33,10 +34,64 @@ impl Secrets {
         names: &[SecretName],
     ) -> Self {
         let mut secrets = Self::default();
+        let first = reader.problems.len();
         for &name in names {
             secrets.read_one(reader, target, name);
         }
+        secrets.name_all_at_once(reader, first);
         secrets
+    }
+
+    /// Gives every secret that one command can fill in the same remedy, that command. If there is
+    /// a problem with one, placeholders of others are problems too, also where they would do:
+    /// whoever copied `.env.example` fills it in once. The problems of the secrets begin at
+    /// `first`.
+    fn name_all_at_once(&self, reader: &mut Reader<'_>, first: usize) {
+        let is_filled_in = |reader: &Reader<'_>, name: SecretName| {
+            reader.env_file_of(name.as_str()).is_some()
+                || !reader.is_set(&name.declaration().current.variable)
+        };
+        let mut wrong = Vec::new();
+        let mut weak = false;
+        for name in SecretName::ALL {
+            let value = self.current.get(&name).map(Secret::expose);
+            let is_problem = |one: &Problem| one.variable == name.as_str();
+            if !is_filled_in(reader, name) || name.is_usable_encryption_key(value) {
+                continue;
+            }
+            let found = reader.problems[first..].iter().any(is_problem);
+            let is_placeholder = value.is_some_and(is_placeholder);
+            if found || is_placeholder {
+                wrong.push((name, found));
+                weak |= value.is_some() && !is_placeholder;
+            }
+        }
+        if wrong.len() < 2 || wrong.iter().all(|(_, found)| !found) {
+            return;
+        }
+        let file = shell_word(reader.env_file().unwrap_or(Path::new(".env")));
+        let remedy = if weak {
+            let only = wrong
+                .iter()
+                .map(|(name, _)| format!("--only {}", name.as_str()));
+            let only: Vec<String> = only.collect();
+            format!(
+                "todoctl gen-secrets {} --replace --write {file}",
+                only.join(" ")
+            )
+        } else {
+            format!("todoctl gen-secrets --write {file}")
+        };
+        for (name, found) in wrong {
+            if !found {
+                reader.warnings.retain(|one| one.variable != name.as_str());
+                reader.problem(name.as_str(), "is a placeholder", "");
+            }
+            let problems = reader.problems[first..].iter_mut();
+            for problem in problems.filter(|one| one.variable == name.as_str()) {
+                problem.remedy.clone_from(&remedy);
+            }
+        }
     }
 
     fn read_one(
@@ -56,7 +111,10 @@ impl Secrets {
                 Some(DatabaseTarget::Postgres(_)) => reader.problem(
                     name.as_str(),
                     "is required with PostgreSQL: secrets are generated only for SQLite",
-                    "todoctl gen-secrets --write .env",
+                    format!(
+                        "todoctl gen-secrets --write {}",
+                        shell_word(reader.env_file().unwrap_or(Path::new(".env")))
+                    ),
                 ),
                 Some(DatabaseTarget::Sqlite(file)) => match generated::read(file, name) {
                     Ok(Some(value)) => {
@@ -85,6 +143,12 @@ impl Secrets {
         let DatabaseTarget::Sqlite(file) = target else {
             return Vec::new();
         };
+        if self.missing.is_empty() {
+            return Vec::new();
+        }
+        if let Err(error) = database_file::claim(file) {
+            return vec![error.problem(file)];
+        }
         let mut problems = Vec::new();
         for name in std::mem::take(&mut self.missing) {
             match generated::create(file, name) {
@@ -160,7 +224,7 @@ fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>)
         };
     }
     let write = file.map_or_else(String::new, |file| format!(" --write {}", shell_word(file)));
-    if name == SecretName::EncryptionKey && name.fault(value.expose()).is_none() {
+    if name.is_usable_encryption_key(Some(value.expose())) {
         return format!(
             "rename it to {current}_PREVIOUS, so that stored provider keys can still be decrypted, then: todoctl gen-secrets --only {current}{write}"
         );

@@ -1,10 +1,15 @@
 //! Services that are reached over the network. All are optional.
 
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
 use url::Url;
 
+use super::environment::Environment;
 use super::parse::http_url;
 use super::reader::Reader;
 use super::secret::Secret;
+use super::source::Source;
 use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, declare};
 
 /// Services that are reached over the network. All are optional.
@@ -12,6 +17,8 @@ use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, decla
 pub struct ServicesConfig {
     /// `AUTH_SERVER_URL`.
     pub auth_server_url: Option<Url>,
+    /// `AUTH_ISSUER`; not set: the origin of `AUTH_SERVER_URL`.
+    pub auth_issuer: Option<String>,
     /// `REDIS_URL`; a secret, because it may contain a password.
     pub redis_url: Option<Secret>,
     /// `RESEND_API_KEY`. Not set: no mail.
@@ -42,6 +49,15 @@ declare! {
     )
     .example("https://auth.example.com")
     .optional(http_url);
+
+    static AUTH_ISSUER: Optional<String> = variable(
+        "AUTH_ISSUER",
+        Kind::Url,
+        "The iss of the auth server's JWTs, if it is not scheme, host and port of \
+         AUTH_SERVER_URL: the public address, where AUTH_SERVER_URL is an internal one.",
+    )
+    .example("https://auth.example.com")
+    .optional(issuer);
 
     static REDIS_URL: Optional<Secret> = variable(
         "REDIS_URL",
@@ -77,17 +93,65 @@ declare! {
         "Another endpoint of the provider that checks users' API keys, for tests.",
     )
     .default(GEMINI_API, http_url);
+
+    static SSL_CERT_FILE: Optional<PathBuf> = variable(
+        "SSL_CERT_FILE",
+        Kind::Plain,
+        "PEM file with certificates of CAs that are trusted beside the public ones, for the auth \
+         server, mail and the key provider, and instead of them for Redis. PostgreSQL has \
+         ?sslrootcert=FILE.",
+    )
+    .example("/etc/ssl/certs/ca-certificates.crt")
+    .optional(|text| Ok(PathBuf::from(text)));
+}
+
+/// Variables that other programs obey and todoctl does not.
+pub(super) const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// `SSL_CERT_FILE`, right or wrong.
+pub(crate) fn ca_file(source: &Source) -> Option<PathBuf> {
+    source.get(SSL_CERT_FILE.variable.name).map(PathBuf::from)
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
     let services = ServicesConfig {
         auth_server_url: reader.optional(&AUTH_SERVER_URL),
+        auth_issuer: reader.optional(&AUTH_ISSUER),
         redis_url: reader.optional(&REDIS_URL),
         resend_api_key: reader.optional(&RESEND_API_KEY),
         email_from: reader.optional(&EMAIL_FROM),
         resend_api_url: Some(reader.value(&RESEND_API_URL)),
         gemini_api_url: Some(reader.value(&GEMINI_API_URL)),
     };
+    if let Some(file) = reader.optional(&SSL_CERT_FILE)
+        && let Some(fault) = ca_file_fault(&file)
+    {
+        let file = file.display();
+        reader.warn(
+            SSL_CERT_FILE.variable.name,
+            format!("names {file}, which {fault}; it is ignored"),
+        );
+    }
+    if let Some(name) = PROXIES.into_iter().find(|name| reader.has(name)) {
+        reader.warn(
+            name,
+            "is not used: todoctl connects to the auth server, mail and key provider directly, so outgoing connections to them must be allowed",
+        );
+    }
+    plain_connections(reader, &services);
+    if services.auth_issuer.is_some() && !reader.is_set(&AUTH_SERVER_URL.variable) {
+        reader.warn(
+            AUTH_ISSUER.variable.name,
+            "has no effect without AUTH_SERVER_URL",
+        );
+    }
     if services.resend_api_key.is_some() && services.email_from.is_none() {
         reader.warn(
             EMAIL_FROM.variable.name,
@@ -95,6 +159,83 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
         );
     }
     services
+}
+
+/// Why no certificate can be taken from the file, as a predicate.
+fn ca_file_fault(file: &Path) -> Option<String> {
+    match std::fs::read_to_string(file) {
+        Err(error) => Some(format!("cannot be read: {error}")),
+        Ok(text) if !text.contains("-----BEGIN CERTIFICATE-----") => {
+            Some("contains no certificate in PEM form".to_owned())
+        }
+        Ok(_) => None,
+    }
+}
+
+/// Warns of secrets, or keys that decide who is let in, on their way through a network in plain
+/// text.
+fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
+    if reader.environment == Environment::Development {
+        return;
+    }
+    let plain = |url: &Option<Url>| {
+        url.as_ref()
+            .is_some_and(|url| url.scheme() == "http" && is_remote(url))
+    };
+    for (url, name, what) in [
+        (
+            &services.auth_server_url,
+            AUTH_SERVER_URL.variable.name,
+            "session tokens are sent, and signing keys fetched, without encryption",
+        ),
+        (
+            &services.resend_api_url,
+            RESEND_API_URL.variable.name,
+            "the API key and mail addresses are sent without encryption",
+        ),
+        (
+            &services.gemini_api_url,
+            GEMINI_API_URL.variable.name,
+            "users' API keys are sent without encryption",
+        ),
+    ] {
+        if plain(url) {
+            reader.warn(
+                name,
+                format!("is http:// to another machine: {what}; use https://"),
+            );
+        }
+    }
+    let redis = services.redis_url.as_ref();
+    let redis = redis.and_then(|url| Url::parse(url.expose()).ok());
+    if redis
+        .is_some_and(|url| url.scheme() == "redis" && is_remote(&url) && url.password().is_some())
+    {
+        reader.warn(
+            REDIS_URL.variable.name,
+            "sends its password to another machine without encryption; use rediss://",
+        );
+    }
+}
+
+/// Whether the host is neither this machine nor a neighbour in a container network, which has a
+/// name without dots.
+fn is_remote(url: &Url) -> bool {
+    // The parser knows addresses only in http URLs.
+    let host = url.host_str().unwrap_or_default();
+    let host = host.trim_matches(['[', ']']);
+    match host.parse::<IpAddr>() {
+        Ok(address) => !address.to_canonical().is_loopback(),
+        Err(_) => host.trim_end_matches('.').contains('.') && !host.ends_with(".localhost"),
+    }
+}
+
+/// RFC 7519, section 4.1.1: compared as it is written.
+fn issuer(text: &str) -> Result<String, Fault> {
+    if text.contains(|one: char| one.is_whitespace() || one.is_control()) {
+        return Err("contains white space".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn redis_url(text: &str) -> Result<Secret, Fault> {

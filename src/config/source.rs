@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::env_file;
 use super::error::{ConfigError, Warning};
+use super::text_file::{self, Unread};
 
 /// The file that is read when none is named, if it exists.
 const DEFAULT_FILE: &str = ".env";
@@ -174,19 +175,17 @@ impl std::fmt::Debug for Source {
 
 /// The secret in a file; an error is a predicate of the file.
 pub(super) fn read_secret_file(path: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
-    let mut text = String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())?;
-    // Editors and `echo` end a file with a line break, which is not part of the secret.
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
+    let text = text_file::read(path).map_err(|unread| match unread {
+        Unread::Io(error) => format!("cannot be read: {error}"),
+        Unread::Unusable(why) => why.to_owned(),
+    })?;
+    // As in a variable. Editors and `echo` end a file with a line break or two, which are not part
+    // of the secret.
+    let text = text.trim();
     if text.is_empty() {
         return Err("is empty".to_owned());
     }
-    Ok(text)
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
@@ -206,20 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn secret_files_lose_one_line_break() {
+    fn secret_files_lose_white_space_and_byte_order_marks() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         for (text, expected) in [
             ("abc\n", "abc"),
             ("abc\r\n", "abc"),
-            ("abc\n\n", "abc\n"),
+            ("abc\n\n", "abc"),
+            ("\u{feff}abc\r\n\r\n", "abc"),
+            (" abc \n", "abc"),
             ("abc", "abc"),
         ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(read_secret_file(&path).unwrap(), expected);
         }
-        std::fs::write(&path, "\n").unwrap();
+        std::fs::write(&path, "\u{feff}\n").unwrap();
         assert_eq!(read_secret_file(&path).unwrap_err(), "is empty");
+        let endless = read_secret_file(Path::new("/dev/zero"));
+        assert_eq!(endless.unwrap_err(), "is larger than 1 MiB");
         let missing = read_secret_file(Path::new("/no/such/file"));
         assert!(missing.unwrap_err().starts_with("cannot be read"));
     }

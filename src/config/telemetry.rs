@@ -70,7 +70,9 @@ fn log_level(text: &str) -> Result<String, Fault> {
     let text = match text.to_ascii_lowercase().as_str() {
         "warning" => "warn".to_owned(),
         "critical" | "fatal" => "error".to_owned(),
-        level @ ("off" | "error" | "warn" | "info" | "debug" | "trace") => level.to_owned(),
+        // PostgreSQL's notices ("relation exists, skipping") are of no use to an operator.
+        "info" => "info,sqlx::postgres::notice=warn".to_owned(),
+        level @ ("off" | "error" | "warn" | "debug" | "trace") => level.to_owned(),
         // The filter takes a single other word for the name of a module, and logs nothing else.
         word if !word.contains('=') => {
             return Err("is not error, warn, info, debug or trace".into());

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::{
-    DatabaseTarget, Environment, Section, Source, VARIABLES, Variable, shell_word,
+    DatabaseTarget, Environment, Section, Source, VARIABLES, misspelt, shell_word,
 };
 
 use super::check::{Check, Run};
@@ -51,11 +51,6 @@ pub(super) static CHECKS: &[Check] = &[
 /// Any variable may come from the file.
 const ENV_FILE: &[&str] = &["config.env_file"];
 
-/// How similar (0 to 1) a name must be to a known one to count as a misspelling of it.
-const SIMILAR: f64 = 0.93;
-/// Shorter names are similar to others by chance.
-const SHORTEST: usize = 4;
-
 fn env_file(context: &Context) -> Verdict {
     if let Some(error) = &context.request.broken {
         return Verdict::of_problems(&error.problems);
@@ -84,46 +79,14 @@ fn env_file(context: &Context) -> Verdict {
     Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
 }
 
-/// Names that nothing reads: only misspelt ones are reported, others may belong to other programs.
 fn unknown(context: &Context) -> Verdict {
-    let source = &context.request.source;
     let mut said = Vec::new();
     let mut remedies = Vec::new();
-    for name in source.names() {
-        if Variable::of(name).is_some() {
-            continue;
-        }
-        let known = VARIABLES
-            .iter()
-            .flat_map(|one| [Some(one.name), one.alias])
-            .flatten();
-        let similarity = |known: &str| {
-            // Two swapped letters weigh much in a short name.
-            let swapped =
-                letters(name) == letters(known) && strsim::damerau_levenshtein(name, known) == 1;
-            if swapped && name.len() >= SHORTEST {
-                1.0
-            } else {
-                strsim::jaro_winkler(name, known)
-            }
-        };
-        let best = known
-            .map(|known| (similarity(known), known))
-            .max_by(|one, two| one.0.total_cmp(&two.0));
-        if let Some((similarity, known)) = best
-            && similarity >= SIMILAR
-        {
-            said.push(format!("{name} is not known and has no effect"));
-            remedies.push(format!("{known}=… (instead of {name})"));
-        }
+    for (name, known) in misspelt(&context.request.source) {
+        said.push(format!("{name} is not known and has no effect"));
+        remedies.push(format!("{known}=… (instead of {name})"));
     }
     Verdict::warn_if_any(&said, &remedies, Verdict::pass("no misspelt variable"))
-}
-
-fn letters(name: &str) -> Vec<u8> {
-    let mut letters = name.as_bytes().to_vec();
-    letters.sort_unstable();
-    letters
 }
 
 fn environment(context: &Context) -> Verdict {

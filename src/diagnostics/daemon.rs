@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::services::daemon::DaemonStatus;
+use crate::config::DatabaseConfig;
+use crate::services::daemon::{DaemonStatus, DatabaseStatus};
+use crate::store::Identity;
 
 use super::check::{Check, Run, run};
 use super::context::Context;
@@ -21,6 +23,12 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(&["daemon.port"]),
     Check::new("daemon.health", "Health", run!(Always, health)).needs(&["daemon.port"]),
     Check::new("daemon.version", "Version", run!(Always, version)).needs(&["daemon.port"]),
+    Check::new(
+        "daemon.database",
+        "Served database",
+        run!(Database, database),
+    )
+    .needs(&["daemon.port", "database.login"]),
     Check::new("daemon.pool", "Pool", run!(Always, pool)).needs(&["daemon.port"]),
     Check::new("daemon.mails", "Dead mails", run!(Always, mails)).needs(&["daemon.port"]),
     Check::new("daemon.reminders", "Reminders", run!(Always, reminders)).needs(&["daemon.port"]),
@@ -183,6 +191,39 @@ fn compare_versions(status: &DaemonStatus) -> Verdict {
     )
 }
 
+/// Whether the daemon serves the database of this configuration, which may have changed since
+/// it started.
+async fn database(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    let daemon = context.daemon(limit).await;
+    if daemon.is_absent() {
+        return Verdict::skip(NO_DAEMON);
+    }
+    let served = match &daemon.status {
+        Ok(status) => status.database.as_ref(),
+        Err(_) => None,
+    };
+    let Some(served) = served else {
+        return Verdict::skip("skipped: the daemon does not say which database it serves");
+    };
+    match tokio::time::timeout(limit, Identity::ask(&config.target)).await {
+        Ok(Ok(ours)) => compare_databases(served, ours.row(), &ours.place()),
+        Ok(Err(error)) => Verdict::skip(format!("skipped: {error}")),
+        Err(_) => Verdict::skip("skipped: the database did not answer in time"),
+    }
+}
+
+fn compare_databases(served: &DatabaseStatus, id: Option<&str>, place: &str) -> Verdict {
+    // A daemon that started before the migration knows no id.
+    let is_other_id = served.id.is_some() && served.id.as_deref() != id;
+    if served.place == place && !is_other_id {
+        return Verdict::pass("the one of this configuration");
+    }
+    Verdict::fail(
+        "the daemon serves another database than this configuration names",
+        "restart the daemon if the configuration was changed on purpose; otherwise correct DATABASE_URL, or run this command with the daemon's environment".to_owned(),
+    )
+}
+
 async fn pool(context: &Context, limit: Duration) -> Verdict {
     of_status(context, limit, check_pools).await
 }
@@ -224,6 +265,15 @@ fn check_mails(status: &DaemonStatus) -> Verdict {
     let Some(mails) = status.mails else {
         return Verdict::skip("the daemon has not read its outbox yet");
     };
+    if mails.paused {
+        return Verdict::warn(
+            format!(
+                "the mail provider refuses the key or the sender: {} mails wait and are given up after 24 hours",
+                mails.pending
+            ),
+            "read the reason in the daemon's log; correct RESEND_API_KEY or EMAIL_FROM and restart the daemon, or verify the domain at the provider".to_owned(),
+        );
+    }
     if mails.dead == 0 {
         return Verdict::pass(format!("none; {} waiting", mails.pending));
     }
@@ -266,6 +316,7 @@ mod tests {
     fn status() -> DaemonStatus {
         DaemonStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            database: None,
             pools: vec![PoolStatus {
                 name: "main".to_owned(),
                 size: 30,
@@ -276,6 +327,20 @@ mod tests {
             mails: None,
             last_reminder_run: None,
         }
+    }
+
+    #[test]
+    fn databases() {
+        let served = |id: Option<&str>| DatabaseStatus {
+            id: id.map(str::to_owned),
+            place: "x".to_owned(),
+        };
+        let outcome = |served, id, place| compare_databases(&served, id, place).outcome;
+        assert_eq!(outcome(served(Some("a")), Some("a"), "x"), Pass);
+        assert_eq!(outcome(served(None), Some("a"), "x"), Pass);
+        assert_eq!(outcome(served(Some("a")), Some("b"), "x"), Fail);
+        assert_eq!(outcome(served(Some("a")), None, "x"), Fail);
+        assert_eq!(outcome(served(Some("a")), Some("a"), "y"), Fail);
     }
 
     #[test]
@@ -303,13 +368,18 @@ mod tests {
 
     #[test]
     fn mails() {
-        let outcome = |dead| {
-            let mails = Some(MailStatus { pending: 1, dead });
+        let outcome = |dead, paused| {
+            let mails = Some(MailStatus {
+                pending: 1,
+                dead,
+                paused,
+            });
             check_mails(&DaemonStatus { mails, ..status() }).outcome
         };
         assert_eq!(check_mails(&status()).outcome, Skip);
-        assert_eq!(outcome(0), Pass);
-        assert_eq!(outcome(2), Warn);
+        assert_eq!(outcome(0, false), Pass);
+        assert_eq!(outcome(2, false), Warn);
+        assert_eq!(outcome(0, true), Warn);
     }
 
     #[test]

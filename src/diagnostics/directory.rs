@@ -52,6 +52,14 @@ pub(super) fn give(directory: &Path) -> String {
             }
         };
     }
+    // Nobody else may look into a private directory, so it may well be todoctl's own.
+    let is_private = directory.read_dir().is_err() && directory.components().count() != 2;
+    if is_private {
+        return format!(
+            "run todoctl as its owner: sudo -u '#{}' todoctl serve; or, if it holds only todoctl's files: sudo chown -R {user} {place}",
+            found.uid()
+        );
+    }
     let own = directory.join("todoctl");
     format!(
         "sudo install -d -o {user} {}\nDATABASE_URL=sqlite://{}/todo.db",

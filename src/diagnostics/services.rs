@@ -1,10 +1,11 @@
-//! Checks of the services that the daemon uses. No credentials are sent.
+//! Checks of the services that the daemon uses. No credentials are sent, except to a Redis.
 
 use std::time::Duration;
 
 use url::Url;
 
 use crate::config::{GEMINI_API, RESEND_API};
+use crate::services::redis;
 
 use super::check::{Check, run};
 use super::context::Context;
@@ -18,7 +19,7 @@ pub(super) static CHECKS: &[Check] = &[
         run!(Always, auth_server),
     )
     .needs(&["config.env_file"]),
-    Check::new("services.redis", "Redis", run!(Always, redis)).needs(&["config.env_file"]),
+    Check::new("services.redis", "Redis", run!(Always, redis_counter)).needs(&["config.env_file"]),
     Check::new("services.mail", "Mail", run!(Always, mail_provider)).needs(&["config.env_file"]),
     Check::new(
         "services.key_provider",
@@ -31,16 +32,28 @@ pub(super) static CHECKS: &[Check] = &[
 /// The auth server's public keys; no credentials are needed.
 const JWKS: &str = "/api/auth/jwks";
 
+/// Answers `null` to a question without a session.
+const SESSION: &str = "/api/auth/get-session";
+
 async fn auth_server(context: &Context, limit: Duration) -> Verdict {
     let Some(base) = &context.audit.services.auth_server_url else {
         return Verdict::skip("AUTH_SERVER_URL is not set");
     };
-    let mut url = base.clone();
-    url.set_query(None);
-    url.set_path(&format!("{}{JWKS}", base.path().trim_end_matches('/')));
+    let at = |path: &str| {
+        let mut url = base.clone();
+        url.set_query(None);
+        url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+        url
+    };
     let origin = origin(base);
-    match reach::http(&url, limit).await {
+    match reach::http(&at(JWKS), limit / 2).await {
         Ok(200) => Verdict::pass(format!("{origin} publishes its keys")),
+        // Not every auth server signs tokens with keys of its own.
+        Ok(404) if matches!(reach::http(&at(SESSION), limit / 2).await, Ok(200 | 401)) => {
+            Verdict::pass(format!(
+                "{origin} validates session tokens; it publishes no keys ({JWKS} answers 404)"
+            ))
+        }
         Ok(status) => Verdict::warn(
             format!("{origin}{JWKS} answers {status}, not 200: its tokens cannot be verified"),
             format!("curl -i {origin}{JWKS}; if that is another service, correct AUTH_SERVER_URL"),
@@ -52,21 +65,25 @@ async fn auth_server(context: &Context, limit: Duration) -> Verdict {
     }
 }
 
-async fn redis(context: &Context, limit: Duration) -> Verdict {
+async fn redis_counter(context: &Context, limit: Duration) -> Verdict {
     let Some(url) = &context.audit.services.redis_url else {
         return Verdict::skip("REDIS_URL is not set: each daemon counts for itself");
     };
     let has_password =
         Url::parse(url.expose()).is_ok_and(|url| url.password().is_some_and(|one| !one.is_empty()));
+    // Without credentials first, so that none are sent to another service.
     match (reach::redis(url, limit).await, has_password) {
-        (Ok(RedisAnswer::Open), _) => Verdict::pass("answers PONG"),
-        (Ok(RedisAnswer::RequiresPassword), true) => {
-            Verdict::pass("answers, and requires the password")
-        }
         (Ok(RedisAnswer::RequiresPassword), false) => Verdict::fail(
             "requires a password, and REDIS_URL has none",
             "REDIS_URL=redis://:PASSWORD@HOST:6379/0".to_owned(),
         ),
+        (Ok(_), _) => match redis::try_count(url, limit).await {
+            Ok(()) => Verdict::pass("counts"),
+            Err(error) => Verdict::fail(
+                format!("answers, but does not count: {error}; each daemon counts for itself"),
+                redis_remedy(&error).to_owned(),
+            ),
+        },
         (Err(error @ ReachError::SomethingElse(_)), _) => Verdict::fail(
             error.to_string(),
             "correct the host and port in REDIS_URL; rediss:// is for TLS".to_owned(),
@@ -75,6 +92,24 @@ async fn redis(context: &Context, limit: Duration) -> Verdict {
             format!("cannot be reached: {error}; until then each daemon counts for itself"),
             "start Redis, correct REDIS_URL, or unset it".to_owned(),
         ),
+    }
+}
+
+/// What to do about the error of a Redis that answers.
+fn redis_remedy(error: &str) -> &'static str {
+    let has = |word: &str| error.contains(word);
+    if has("WRONGPASS") || has("AuthenticationFailed") || has("authentication failed") {
+        "correct the user and password: REDIS_URL=redis://USER:PASSWORD@HOST:6379/0"
+    } else if has("READONLY") || has("read only replica") {
+        "point REDIS_URL at the primary"
+    } else if has("OOM") {
+        "raise maxmemory, or let Redis drop keys that expire: redis-cli CONFIG SET maxmemory-policy volatile-ttl"
+    } else if has("switch database") || has("DB index") {
+        "name a database that exists, or none: REDIS_URL=redis://HOST:6379/0"
+    } else if has("NOPERM") {
+        "allow the user the keys todoctl:limit:* and the commands EVALSHA, SCRIPT LOAD, INCR, PTTL and PEXPIRE"
+    } else {
+        "read the log of Redis; try it: redis-cli -u REDIS_URL INCR todoctl:limit:probe"
     }
 }
 

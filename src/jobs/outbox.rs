@@ -1,6 +1,7 @@
 //! Sends the mails in the outbox.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -27,6 +28,10 @@ const FIRST_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest pause between two attempts, without jitter.
 const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+/// How long no mail is tried after the provider refused the configuration. Some of its faults are
+/// corrected at the provider, without a restart.
+const PAUSE: Duration = Duration::from_mins(15);
 
 /// Why a mail is skipped.
 const NO_ADDRESS: &str = "the user has no address";
@@ -57,6 +62,8 @@ pub struct Outbox {
     clock: Clock,
     mailer: Mailer,
     metrics: JobMetrics,
+    /// Until when no mail is tried.
+    paused: Arc<Mutex<Option<Timestamp>>>,
 }
 
 impl Outbox {
@@ -68,13 +75,14 @@ impl Outbox {
             clock,
             mailer,
             metrics,
+            paused: Arc::default(),
         }
     }
 
     /// Tries every due mail once. After `stop`, finishes the mail in progress and returns.
     pub async fn deliver(&self, stop: &Stop) -> Result<Delivered, StoreError> {
         let mut done = Delivered::default();
-        while !stop.is_set() {
+        while !stop.is_set() && self.paused_until().is_none() {
             let until = self.clock.now().saturating_add(CLAIM);
             let mails = self.store.claim_mails(until, BATCH).await?;
             if mails.is_empty() {
@@ -83,9 +91,9 @@ impl Outbox {
             let addresses = self.addresses(&mails).await;
             for mail in &mails {
                 let almost_over = self.clock.now().saturating_add(2 * mail::TIMEOUT) > until;
-                if stop.is_set() || almost_over {
+                if stop.is_set() || almost_over || self.paused_until().is_some() {
                     // Release the claim, so that another process can send it.
-                    let end = OutboxEnd::Later(self.clock.now(), "not tried yet".to_owned());
+                    let end = OutboxEnd::Paused("not tried yet".to_owned());
                     self.store.end_mail(mail, &end).await?;
                     continue;
                 }
@@ -107,7 +115,25 @@ impl Outbox {
     pub async fn next(&self) -> Result<Option<Timestamp>, StoreError> {
         let status = self.store.outbox_status().await?;
         self.metrics.set_outbox(status.pending, status.dead);
-        Ok(status.next)
+        Ok(status.next.max(status.next.and(self.paused_until())))
+    }
+
+    /// Until when no mail is tried; `None` if mails are sent.
+    fn paused_until(&self) -> Option<Timestamp> {
+        let until = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        until.filter(|until| *until > self.clock.now())
+    }
+
+    /// Stops trying for a while, because every mail would be refused.
+    fn pause(&self, reason: &str) {
+        let until = self.clock.now().saturating_add(PAUSE);
+        tracing::error!(
+            reason,
+            next = %until,
+            "the mail provider refuses the configuration; mails wait up to 24 hours: correct RESEND_API_KEY, EMAIL_FROM or RESEND_API_URL"
+        );
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.metrics.outbox_paused.set(1);
     }
 
     async fn addresses(&self, mails: &[OutboxMail]) -> Result<HashMap<String, String>, StoreError> {
@@ -129,7 +155,14 @@ impl Outbox {
             })
             .await;
         match sent {
-            Ok(()) => OutboxEnd::Sent,
+            Ok(()) => {
+                self.metrics.outbox_paused.set(0);
+                OutboxEnd::Sent
+            }
+            Err(SendError::Misconfigured(reason)) => {
+                self.pause(&reason);
+                OutboxEnd::Paused(reason)
+            }
             Err(SendError::Refused(reason)) => OutboxEnd::Dead(reason),
             Err(SendError::Later { reason, wait }) => self.later(mail, reason, wait),
         }
@@ -161,6 +194,10 @@ impl Outbox {
                 done.postponed += 1;
                 tracing::warn!(mail = id, attempt, reason, next = %at, "cannot send a mail; it is retried later");
                 "failed"
+            }
+            OutboxEnd::Paused(_) => {
+                done.postponed += 1;
+                "paused"
             }
             OutboxEnd::Dead(reason) => {
                 done.dead += 1;

@@ -4,6 +4,7 @@
 //! An unreachable server is an error, never an invalid token: clients sign their users out when a
 //! token is invalid.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jsonwebtoken::Header;
@@ -30,41 +31,78 @@ use sessions::Sessions;
 /// The client of the auth server, with its caches.
 pub struct AuthServer {
     origin: String,
+    issuer: String,
     sessions: Sessions,
     keys: Arc<Keys>,
 }
 
+/// What the server's keys say about a token.
+pub enum Signed {
+    /// One of them signed it.
+    Good(Claims),
+    /// The key that it names did not sign it.
+    Wrong,
+    /// There is no such key.
+    UnknownKey,
+}
+
 impl AuthServer {
-    /// Sends nothing yet. `requests` counts by `question` (`session`, `jwks`) and `outcome`.
-    pub fn new(base: &Url, clock: Clock, requests: IntCounterVec) -> Result<Self, ClientError> {
+    /// Sends nothing yet. `issuer` is the `iss` of its JWTs, if it is not the origin of `base`.
+    /// `requests` counts by `question` (`session`, `jwks`) and `outcome`.
+    pub fn new(
+        base: &Url,
+        issuer: Option<&str>,
+        clock: Clock,
+        requests: IntCounterVec,
+    ) -> Result<Self, ClientError> {
         let client = Client::new(base, requests)?;
+        let origin = base.origin().ascii_serialization();
         Ok(Self {
-            origin: base.origin().ascii_serialization(),
+            issuer: issuer.unwrap_or(&origin).to_owned(),
+            origin,
             sessions: Sessions::new(client.clone(), clock.clone()),
             keys: Arc::new(Keys::new(client, clock)),
         })
     }
 
-    /// Scheme, host and port: the issuer and the audience of its JWTs.
+    /// What its JWTs have as `iss`.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Scheme, host and port: beside the issuer, what its JWTs may have as `aud`.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The user of an opaque token; the answer may be a minute old.
-    pub async fn session_user(&self, token: &str) -> Result<Option<UserId>, AuthServerError> {
-        self.sessions.user(token).await
+    /// The user of an opaque token that came from `address`; the answer may be a minute old.
+    pub async fn session_user(
+        &self,
+        token: &str,
+        address: IpAddr,
+    ) -> Result<Option<UserId>, AuthServerError> {
+        self.sessions.user(token, address).await
     }
 
-    /// The claims of a token signed with one of the server's keys; `None` for any other token.
-    ///
-    /// Only the signature is checked. `header` is the token's header.
+    /// Whether [`Self::signed_claims`] needs no request for a token with this header.
+    #[must_use]
+    pub fn knows_key_of(&self, header: &Header) -> bool {
+        self.keys.knows(header.alg, header.kid.as_deref())
+    }
+
+    /// What the server's keys say about a token with this header. Only the signature is checked.
     pub async fn signed_claims(
         &self,
         token: &[u8],
         header: &Header,
-    ) -> Result<Option<Claims>, AuthServerError> {
+    ) -> Result<Signed, AuthServerError> {
         let keys = Keys::matching(&self.keys, header.alg, header.kid.as_deref()).await?;
-        Ok(keys.iter().find_map(|key| key.claims(token)))
+        if keys.is_empty() {
+            return Ok(Signed::UnknownKey);
+        }
+        let claims = keys.iter().find_map(|key| key.claims(token));
+        Ok(claims.map_or(Signed::Wrong, Signed::Good))
     }
 }

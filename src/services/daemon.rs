@@ -1,6 +1,6 @@
 //! The client of a running daemon.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -13,7 +13,7 @@ use super::http_client::{ClientError, HttpClient, HttpError};
 
 mod status;
 
-pub use status::{DaemonStatus, MailStatus, PoolStatus};
+pub use status::{DaemonStatus, DatabaseStatus, MailStatus, PoolStatus};
 
 /// Larger than any answer of these routes.
 const MAX_BODY: usize = 64 * 1024;
@@ -73,13 +73,23 @@ pub fn local_address(http: &HttpConfig) -> String {
 /// The URL of a listener at this address, for clients on the same machine.
 #[must_use]
 pub fn local_address_of(at: SocketAddr) -> String {
-    // A client cannot connect to "all addresses".
-    let host = match at.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        host => host,
-    };
+    let host = reachable(at.ip(), has_ipv6);
     format!("http://{}", SocketAddr::new(host, at.port()))
+}
+
+/// A client cannot connect to "all addresses". Where version 6 is off, a listener on `::` serves
+/// version 4.
+fn reachable(host: IpAddr, has_ipv6: impl FnOnce() -> bool) -> IpAddr {
+    match host {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) if has_ipv6() => Ipv6Addr::LOCALHOST.into(),
+        host if host.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        host => host,
+    }
+}
+
+/// Whether this machine has the address `::1`.
+fn has_ipv6() -> bool {
+    UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
 /// The URL of `/health` below `base`; the URL of a health route stays as it is.
@@ -117,6 +127,10 @@ pub async fn status(base: &str, limit: Duration) -> Result<DaemonStatus, DaemonE
         DaemonError::Unreachable("GET /status answers something else than a status".to_owned())
     })?;
     status.version = printable(&status.version);
+    if let Some(database) = &mut status.database {
+        database.id = database.id.as_deref().map(printable);
+        database.place = printable(&database.place);
+    }
     for pool in &mut status.pools {
         pool.name = printable(&pool.name);
     }
@@ -196,12 +210,20 @@ mod tests {
         for (host, port, expected) in [
             ("127.0.0.1", 8000, "http://127.0.0.1:8000"),
             ("0.0.0.0", 80, "http://127.0.0.1:80"),
-            ("::", 8000, "http://[::1]:8000"),
             ("10.1.2.3", 8000, "http://10.1.2.3:8000"),
             ("fd00::5", 8000, "http://[fd00::5]:8000"),
         ] {
             assert_eq!(local_address(&http(host, port)), expected);
         }
+    }
+
+    #[test]
+    fn all_addresses_of_version_6() {
+        let all = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        assert_eq!(reachable(all, || true), Ipv6Addr::LOCALHOST);
+        assert_eq!(reachable(all, || false), Ipv4Addr::LOCALHOST);
+        let one: IpAddr = "fd00::5".parse().unwrap();
+        assert_eq!(reachable(one, || false), one);
     }
 
     #[test]
@@ -266,6 +288,7 @@ mod tests {
         let base = url.origin().ascii_serialization();
         let expected = DaemonStatus {
             version: "1.0".to_owned(),
+            database: None,
             pools: Vec::new(),
             mails: None,
             last_reminder_run: Some(7),

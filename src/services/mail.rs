@@ -54,6 +54,9 @@ pub enum SendError {
     /// A retry cannot succeed.
     #[error("refused: {0}")]
     Refused(String),
+    /// No mail can be sent until the configuration, or the account at the provider, is corrected.
+    #[error("the provider refuses every mail: {0}")]
+    Misconfigured(String),
     /// A retry may succeed.
     #[error("not accepted: {reason}")]
     Later {
@@ -117,27 +120,46 @@ impl Mailer {
             .and_then(|value| value.parse().ok())
             .map(Duration::from_secs);
         let body = self.client.body(response, MAX_BODY).await;
-        let reason = match error_name(&body.unwrap_or_default()) {
+        let name = error_name(&body.unwrap_or_default());
+        let reason = match &name {
             Some(name) => format!("{} {name}", status.as_u16()),
             None => status.as_u16().to_string(),
         };
-        if is_final(status) {
-            Err(SendError::Refused(reason))
-        } else {
-            Err(SendError::Later { reason, wait })
-        }
+        Err(match fault(status, name.as_deref()) {
+            Fault::Mail => SendError::Refused(reason),
+            Fault::Configuration => SendError::Misconfigured(reason),
+            Fault::Passing => SendError::Later { reason, wait },
+        })
     }
 }
 
-/// Whether the mail, the sender or the key is at fault, so that a retry cannot succeed.
-///
-/// 409 means that another attempt to send the same mail is in progress.
-fn is_final(status: StatusCode) -> bool {
-    status.is_client_error()
-        && !matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS
-        )
+/// What an answer of the provider blames.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// This mail: a retry cannot succeed.
+    Mail,
+    /// The key, the sender or the address of the provider: the same for every mail.
+    Configuration,
+    /// Something that passes.
+    Passing,
+}
+
+/// `name` is the provider's name of the error. 409 means that another attempt to send the same
+/// mail is in progress.
+fn fault(status: StatusCode, name: Option<&str>) -> Fault {
+    match status {
+        // A wrong or restricted key, a domain that is not verified, an endpoint that does not exist.
+        StatusCode::UNAUTHORIZED
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED => Fault::Configuration,
+        _ if name == Some("invalid_from_address") => Fault::Configuration,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
+            Fault::Passing
+        }
+        status if status.is_client_error() => Fault::Mail,
+        _ => Fault::Passing,
+    }
 }
 
 /// The name of Resend's error. Its message is ignored, because it may contain the address.
@@ -161,12 +183,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn final_statuses() {
-        for status in [400, 401, 403, 404, 410, 422] {
-            assert!(is_final(StatusCode::from_u16(status).unwrap()), "{status}");
+    fn faults() {
+        let of = |status, name| fault(StatusCode::from_u16(status).unwrap(), name);
+        for status in [400, 410, 422] {
+            assert_eq!(of(status, None), Fault::Mail, "{status}");
         }
+        for status in [401, 403, 404, 405] {
+            assert_eq!(of(status, None), Fault::Configuration, "{status}");
+        }
+        assert_eq!(of(422, Some("invalid_from_address")), Fault::Configuration);
+        assert_eq!(of(422, Some("validation_error")), Fault::Mail);
         for status in [302, 408, 409, 429, 500, 502, 503] {
-            assert!(!is_final(StatusCode::from_u16(status).unwrap()), "{status}");
+            assert_eq!(of(status, None), Fault::Passing, "{status}");
         }
     }
 

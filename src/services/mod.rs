@@ -9,3 +9,4 @@ pub(crate) mod redis;
 pub(crate) mod tls;
 
 pub(crate) use http_client::ClientError;
+pub(crate) use tls::trust;

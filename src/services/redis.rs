@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use prometheus::IntCounter;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, RedisError, Script};
+use redis::{Client, RedisError, Script, TlsCertificates};
 
 use crate::config::Secret;
+
+use super::tls;
 
 /// How long a request waits for Redis.
 const TIMEOUT: Duration = Duration::from_millis(100);
@@ -62,6 +64,27 @@ enum Failure {
     Refused(#[from] RedisError),
 }
 
+/// Counts once at the Redis of `url`, as a daemon does when it reconnects: logs in, selects the
+/// database and runs the script.
+pub async fn try_count(url: &Secret, limit: Duration) -> Result<(), String> {
+    let client = Client::open(url.expose()).map_err(|error| error.to_string())?;
+    let work = async {
+        let connection = ConnectionManager::new_with_config(client, connection_config()).await?;
+        count(
+            &Script::new(COUNT),
+            connection,
+            PROBE,
+            RECONNECT_PAUSE,
+            limit,
+        )
+        .await
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(outcome) => outcome.map(drop).map_err(|failure| failure.to_string()),
+        Err(_) => Err(Failure::TimedOut(limit).to_string()),
+    }
+}
+
 /// Counts in fixed windows that start with their first count. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisCounter(Arc<Shared>);
@@ -77,7 +100,17 @@ struct Shared {
 impl RedisCounter {
     /// Does not connect yet. `errors` counts failures. Must be called within a runtime.
     pub fn new(url: &Secret, errors: IntCounter) -> Result<Self, RedisUrlError> {
-        let client = Client::open(url.expose()).map_err(RedisUrlError)?;
+        let client = match tls::ca_bundle() {
+            Some(bundle) if url.expose().starts_with("rediss:") => {
+                let certificates = TlsCertificates {
+                    client_tls: None,
+                    root_cert: Some(bundle.to_vec()),
+                };
+                Client::build_with_tls(url.expose(), certificates)
+            }
+            _ => Client::open(url.expose()),
+        };
+        let client = client.map_err(RedisUrlError)?;
         let connection =
             ConnectionManager::new_lazy_with_config(client.clone(), connection_config())
                 .map_err(RedisUrlError)?;
@@ -97,7 +130,7 @@ impl RedisCounter {
         }
         let connection = self.0.connection.read();
         let connection = connection.unwrap_or_else(PoisonError::into_inner).clone();
-        match self.0.count(connection, key, length, TIMEOUT).await {
+        match count(&self.0.script, connection, key, length, TIMEOUT).await {
             Ok(count) => Some(count),
             Err(failure) => {
                 self.0.errors.inc();
@@ -113,23 +146,6 @@ impl RedisCounter {
 }
 
 impl Shared {
-    async fn count(
-        &self,
-        mut connection: ConnectionManager,
-        key: &str,
-        length: Duration,
-        timeout: Duration,
-    ) -> Result<Count, Failure> {
-        let mut call = self.script.key(format!("{PREFIX}{key}"));
-        call.arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-        let answer = tokio::time::timeout(timeout, call.invoke_async(&mut connection)).await;
-        let (count, left): (u64, u64) = answer.map_err(|_| Failure::TimedOut(timeout))??;
-        Ok(Count {
-            count,
-            left: Duration::from_millis(left),
-        })
-    }
-
     /// Opens a new connection and replaces the old one if it works. TCP may take 15 minutes to
     /// notice that the machine at the other end of the old one is gone.
     async fn reconnect(&self) -> Result<(), Failure> {
@@ -138,14 +154,37 @@ impl Shared {
         let connection = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| Failure::TimedOut(CONNECT_TIMEOUT))??;
-        self.count(connection.clone(), PROBE, RECONNECT_PAUSE, CONNECT_TIMEOUT)
-            .await?;
+        count(
+            &self.script,
+            connection.clone(),
+            PROBE,
+            RECONNECT_PAUSE,
+            CONNECT_TIMEOUT,
+        )
+        .await?;
         *self
             .connection
             .write()
             .unwrap_or_else(PoisonError::into_inner) = connection;
         Ok(())
     }
+}
+
+async fn count(
+    script: &Script,
+    mut connection: ConnectionManager,
+    key: &str,
+    length: Duration,
+    timeout: Duration,
+) -> Result<Count, Failure> {
+    let mut call = script.key(format!("{PREFIX}{key}"));
+    call.arg(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+    let answer = tokio::time::timeout(timeout, call.invoke_async(&mut connection)).await;
+    let (count, left): (u64, u64) = answer.map_err(|_| Failure::TimedOut(timeout))??;
+    Ok(Count {
+        count,
+        left: Duration::from_millis(left),
+    })
 }
 
 fn connection_config() -> ConnectionManagerConfig {

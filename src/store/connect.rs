@@ -9,9 +9,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
+use crate::config::{ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode, claim};
 
 use super::connect_error::ConnectError;
+use super::messages::ConnectFault;
 
 /// The time limit for one attempt; a suspended Neon database needs 10 to 15 s to wake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -78,7 +79,7 @@ fn postgres_options(target: &PostgresTarget) -> Result<PgConnectOptions, sqlx::E
 /// What a SQLite connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqliteAccess {
-    /// Creates the file and its directory when they are missing; foreign keys are enforced.
+    /// The file must exist, see [`create_file`]; foreign keys are enforced.
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
@@ -111,9 +112,7 @@ pub async fn open_sqlite(
             options = options.immutable(true);
         }
     } else {
-        create_directory(target)?;
         options = options
-            .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
     }
@@ -129,19 +128,16 @@ pub(crate) fn wal_path(database: &Path) -> std::path::PathBuf {
     name.into()
 }
 
-/// Creates the directory of a SQLite file if it is missing.
-pub(super) fn create_directory(target: &SqliteTarget) -> Result<(), ConnectError> {
-    let Some(directory) = directory_of(&target.path) else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory).map_err(|error| {
-        let what = format!("cannot create the directory {}", directory.display());
-        ConnectError::from_io(&DatabaseTarget::Sqlite(target.clone()), &what, &error)
+/// Creates a SQLite file that is missing, and its directory. Fails where a database was lost.
+pub(super) fn create_file(target: &SqliteTarget) -> Result<(), ConnectError> {
+    let named = || DatabaseTarget::Sqlite(target.clone());
+    claim(target).map_err(|error| match error {
+        ClaimError::Lost(lost) => {
+            let message = lost.to_string();
+            let mut error = ConnectError::new(ConnectFault::Lost, &named(), message);
+            error.remedy = lost.remedy();
+            error
+        }
+        ClaimError::Io { what, source } => ConnectError::from_io(&named(), &what, &source),
     })
-}
-
-/// The directory that holds `path`, unless that is the current one.
-fn directory_of(path: &Path) -> Option<&Path> {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
 }

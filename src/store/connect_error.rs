@@ -28,7 +28,9 @@ impl ConnectError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self.fault,
-            ConnectFault::Refused
+            // The name of a container that is stopped does not resolve until it starts.
+            ConnectFault::HostNotFound
+                | ConnectFault::Refused
                 | ConnectFault::TimedOut
                 | ConnectFault::TooManyConnections
                 | ConnectFault::Starting

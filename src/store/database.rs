@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::dialect::Dialect;
 use super::engine::{Engine, Records};
 use super::error::StoreError;
+use super::identity::Identity;
 use super::last_outcome::LastOutcome;
 use super::pool::{PoolStatus, acquire_histogram};
 use super::row::QueryResult;
@@ -28,6 +29,7 @@ static PING: Sql = Sql::Common("SELECT 1");
 pub struct Store {
     engine: Arc<Engine>,
     records: Records,
+    identity: Arc<Identity>,
     clock: Clock,
 }
 
@@ -43,12 +45,20 @@ impl Store {
         Ok(Self {
             engine: Engine::connect(config, &records).await?,
             records,
+            identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
         })
     }
 
+    /// Which database this is, as it was when the store connected.
+    #[must_use]
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Runs the smallest query that needs an answer.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        self.check_file()?;
         self.read(&PING, &args![]).await.map(drop)
     }
 
@@ -105,6 +115,7 @@ impl Store {
         sql: &Sql,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
+        self.check_file()?;
         let outcome = work::statement(self.engine.writer(), sql, args).await;
         self.engine.after_write();
         outcome
@@ -115,9 +126,16 @@ impl Store {
         &self,
         work: impl AsyncFnOnce(&mut Connection) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
+        self.check_file()?;
         let outcome = work::transaction(self.engine.writer(), work).await;
         self.engine.after_write();
         outcome
+    }
+
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.engine
+            .check_file()
+            .inspect_err(|_| self.records.last_outcome.record(false))
     }
 
     pub(super) fn dialect(&self) -> Dialect {

@@ -12,10 +12,12 @@ use crate::config::{
 };
 
 use super::arg::args;
-use super::connect::{SqliteAccess, open_sqlite, wal_path};
+use super::connect::{SqliteAccess, create_file, open_sqlite, wal_path};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
+use super::error::StoreError;
 use super::last_outcome::LastOutcome;
+use super::open_file::OpenFile;
 use super::opener::Opener;
 use super::pool::{Limits, Pool, PoolStatus};
 use super::server::ServerTraits;
@@ -41,6 +43,7 @@ pub(super) enum Engine {
     Sqlite {
         writer: Pool,
         readers: Pool,
+        file: OpenFile,
         wal: WriteAheadLog,
     },
 }
@@ -64,9 +67,11 @@ impl Engine {
                 Arc::new(Self::postgres(target, traits, &config.pool, records))
             }
             DatabaseTarget::Sqlite(target) => {
-                // Opening the writer creates the file and checks that it can be written.
+                create_file(target)?;
+                // Opening the writer proves that the file may be written.
                 drop(open_sqlite(target, SqliteAccess::Write).await?);
-                Arc::new(Self::sqlite(target, &config.pool, records))
+                let file = OpenFile::of(target)?;
+                Arc::new(Self::sqlite(target, file, &config.pool, records))
             }
         };
         engine.close_idle_connections(config.health_probe == HealthProbe::Active);
@@ -95,7 +100,12 @@ impl Engine {
         }
     }
 
-    fn sqlite(target: &SqliteTarget, config: &PoolConfig, records: &Records) -> Self {
+    fn sqlite(
+        target: &SqliteTarget,
+        file: OpenFile,
+        config: &PoolConfig,
+        records: &Records,
+    ) -> Self {
         let pool = |connections| {
             let limits = Limits {
                 keep: connections,
@@ -109,6 +119,7 @@ impl Engine {
         Self::Sqlite {
             writer: pool(1),
             readers: pool(config.size.clamp(1, 4)),
+            file,
             wal: WriteAheadLog {
                 path: wal_path(&target.path),
                 checkpointing: AtomicBool::new(false),
@@ -144,6 +155,15 @@ impl Engine {
             Self::Sqlite {
                 writer, readers, ..
             } => vec![("writer", writer.status()), ("readers", readers.status())],
+        }
+    }
+
+    /// Fails if SQLite's file is no longer the one that was opened: what is written then is lost
+    /// when the connections close.
+    pub fn check_file(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres { .. } => Ok(()),
+            Self::Sqlite { file, .. } => file.check(),
         }
     }
 

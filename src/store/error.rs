@@ -1,5 +1,6 @@
 //! Why a unit of work failed. The only place that maps `sqlx::Error`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::connect_error::ConnectError;
@@ -55,6 +56,9 @@ pub enum StoreError {
     /// Anything else: a defect of the program or of the schema.
     #[error("a query failed: {0}")]
     Query(#[source] sqlx::Error),
+    /// SQLite's file is gone, or is another one than the one that was opened.
+    #[error("the database file {} was deleted or replaced while the daemon had it open", .0.display())]
+    FileReplaced(PathBuf),
     /// The store was closed, because the process is shutting down.
     #[error("the store is closed")]
     Closed,
@@ -69,6 +73,7 @@ impl StoreError {
             | Self::Connect(_)
             | Self::ConnectionLost(_)
             | Self::Transient(_)
+            | Self::FileReplaced(_)
             | Self::Closed => true,
             Self::OutcomeUnknown(_)
             | Self::Constraint { .. }

@@ -9,7 +9,7 @@
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `server.rs` |
+//! | connections and pools | `connection.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
@@ -27,11 +27,13 @@ mod dialect;
 mod engine;
 mod error;
 mod idempotency;
+mod identity;
 mod known;
 mod last_outcome;
 pub(crate) mod messages;
 pub mod migrate;
 mod notifications;
+mod open_file;
 mod opener;
 mod outbox;
 mod pool;
@@ -50,6 +52,7 @@ pub(crate) use connect_error::ConnectError;
 pub use database::Store;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
+pub(crate) use identity::{Identity, compare_urls};
 pub(crate) use known::known_message;
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;

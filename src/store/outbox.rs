@@ -47,7 +47,8 @@ static CLAIM: Sql = per_engine!(
 );
 
 static END: Sql = Sql::Common(
-    "UPDATE todoctl_outbox SET state = $3, due_at = $4, finished_at = $5, last_error = $6
+    "UPDATE todoctl_outbox SET state = $3, due_at = $4, finished_at = $5, last_error = $6,
+       attempts = attempts - $7
      WHERE id = $1 AND attempts = $2 AND state = 'pending'",
 );
 
@@ -112,6 +113,8 @@ pub enum OutboxEnd {
     Skipped(&'static str),
     /// It is retried at this time, for this reason.
     Later(Timestamp, String),
+    /// It is due as before, and this attempt does not count: no mail can be sent, for this reason.
+    Paused(String),
     /// It is given up, for this reason.
     Dead(String),
 }
@@ -146,10 +149,12 @@ impl Store {
             OutboxEnd::Sent => ("sent", now, Some(now), None),
             OutboxEnd::Skipped(why) => ("skipped", now, Some(now), Some(*why)),
             OutboxEnd::Later(at, why) => ("pending", *at, None, Some(why.as_str())),
+            OutboxEnd::Paused(why) => ("pending", now, None, Some(why.as_str())),
             OutboxEnd::Dead(why) => ("dead", now, Some(now), Some(why.as_str())),
         };
         let attempt = i64::from(mail.attempt);
-        let args = args![mail.id, attempt, state, due_at, finished_at, why];
+        let uncounted = i64::from(matches!(end, OutboxEnd::Paused(_)));
+        let args = args![mail.id, attempt, state, due_at, finished_at, why, uncounted];
         self.transaction(async |tx| {
             let ended = tx.run(&END, &args).await?;
             // Also if the claim had expired: the provider has accepted the mail.

@@ -7,6 +7,7 @@ use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget};
 use super::connect::open_postgres;
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
+use super::messages::ConnectFault;
 
 /// How many times two connections are compared.
 const ROUNDS: usize = 5;
@@ -30,6 +31,7 @@ impl ServerTraits {
         let named =
             |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(target.clone()), &error);
         let mut first = open_postgres(target).await?;
+        refuse_other_encoding(&mut first, target).await?;
         let pooled = match pooler {
             PoolerMode::Transaction => true,
             PoolerMode::None => false,
@@ -62,6 +64,41 @@ impl ServerTraits {
                 Dialect::PostgresLocale
             },
         })
+    }
+}
+
+/// Fails unless the database's encoding is UTF8: another one lacks characters, or stores bytes
+/// without knowing what they mean (`SQL_ASCII`).
+pub(super) async fn refuse_other_encoding(
+    session: &mut PgConnection,
+    target: &PostgresTarget,
+) -> Result<(), ConnectError> {
+    let named = || DatabaseTarget::Postgres(target.clone());
+    let encoding: String = ask(session, "SELECT getdatabaseencoding()::text")
+        .await
+        .map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    let message = format!("the database's encoding is {encoding}, and todoctl needs UTF8");
+    Err(ConnectError::new(ConnectFault::Encoding, &named(), message))
+}
+
+/// The text that a question is answered with; `None` without a row, before a table exists
+/// (42P01), and where the role (42501) or the server (42883) does not allow it.
+pub(super) async fn optional(
+    session: &mut PgConnection,
+    question: &'static str,
+) -> Result<Option<String>, sqlx::Error> {
+    match ask(session, question).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(sqlx::Error::RowNotFound) => Ok(None),
+        Err(sqlx::Error::Database(fault))
+            if matches!(fault.code().as_deref(), Some("42P01" | "42501" | "42883")) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct JobMetrics {
     pub mails: IntCounterVec,
     /// Mails by state, when the outbox was last read.
     pub outbox: IntGaugeVec,
+    /// 1 while no mail is tried, because the provider refuses the configuration.
+    pub outbox_paused: IntGauge,
     outbox_was_read: Arc<AtomicBool>,
 }
 
@@ -54,6 +56,10 @@ impl JobMetrics {
                 ),
                 &["state"],
             )?,
+            outbox_paused: IntGauge::new(
+                "mail_outbox_paused",
+                "1 while the mail provider refuses the key or the sender; mails wait.",
+            )?,
             outbox_was_read: Arc::default(),
         })
     }
@@ -79,7 +85,8 @@ impl JobMetrics {
         registry.register(Box::new(self.skipped_tasks.clone()))?;
         registry.register(Box::new(self.last_reminder_run.clone()))?;
         registry.register(Box::new(self.mails.clone()))?;
-        registry.register(Box::new(self.outbox.clone()))
+        registry.register(Box::new(self.outbox.clone()))?;
+        registry.register(Box::new(self.outbox_paused.clone()))
     }
 }
 

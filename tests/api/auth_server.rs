@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use todoctl::clock::Clock;
 use todoctl::domain::Timestamp;
 
-use crate::api::daemon::{Daemon, JWT_SECRET, SERVICE_TOKEN, claims, jwt};
+use crate::api::daemon::{
+    Daemon, ENCRYPTION_KEY, JWT_SECRET, SERVICE_TOKEN, SESSION_SECRET, claims, jwt,
+};
 use crate::api::request::read;
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::auth_peer::{AuthPeer, GET_SESSION, Mood, TestKey};
+use crate::support::auth_peer::{AuthPeer, GET_SESSION, JWKS, Mood, TestKey};
 use crate::support::eventually;
 
 pub const START: &str = "2031-01-01T00:00:00Z";
@@ -20,11 +22,18 @@ const LATER: &str = "2031-02-01T00:00:00.000Z";
 
 /// A daemon with a stopped clock, and its auth server.
 pub async fn with_auth_server(engine: Engine) -> (Daemon, AuthPeer) {
+    with_auth_server_behind(engine, &[]).await
+}
+
+/// The same behind proxies of these networks.
+async fn with_auth_server_behind(engine: Engine, proxies: &[&str]) -> (Daemon, AuthPeer) {
     let peer = AuthPeer::start().await;
     let url = Some(peer.url.clone());
     let clock = Clock::fixed(START.parse().unwrap());
     let daemon = Daemon::start_at(engine, clock, |config| {
         config.services.auth_server_url = url;
+        let proxies = proxies.iter().map(|network| network.parse().unwrap());
+        config.auth.trusted_proxies = proxies.collect();
     })
     .await;
     (daemon, peer)
@@ -57,8 +66,8 @@ pub async fn refused(daemon: &Daemon, token: &str) {
     );
 }
 
-/// Checks that the answer is 503: the token could not be validated.
-pub async fn unanswered(daemon: &Daemon, token: &str) {
+/// Checks that the answer is 503: the token could not be validated. Returns its `Retry-After`.
+pub async fn unanswered(daemon: &Daemon, token: &str) -> u32 {
     let request = daemon.get("/tasks/").bearer(token);
     let response = request.send().await.unwrap();
     assert!(!response.headers().contains_key("www-authenticate"));
@@ -72,6 +81,8 @@ pub async fn unanswered(daemon: &Daemon, token: &str) {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(body["type"], "service_unavailable");
     assert!(!body.to_string().contains(token), "{body}");
+    assert_eq!(body["retry_after"], wait);
+    wait
 }
 
 /// Moves the daemon's clock to this many seconds after the start.
@@ -97,6 +108,7 @@ async fn opaque_tokens(#[values(Sqlite, Postgres)] engine: Engine) {
     peer.vouch(token, "alice", LATER);
     let (status, body) = call(&daemon, token).await;
     assert_eq!((status, &body["total"]), (200, &json!(1)));
+    assert_eq!(peer.last_forwarded(), "127.0.0.1");
     assert_eq!(
         peer.last_cookies(),
         format!("better-auth.session_token={token}; __Secure-better-auth.session_token={token}")
@@ -139,6 +151,24 @@ async fn not_sent_on(#[values(Sqlite, Postgres)] engine: Engine) {
         .anonymous()
         .header("Authorization", b"Bearer g\xc3\xb6\xff".as_slice());
     assert_eq!(not_ascii.await.0, 401);
+    // Session tokens of todoctl that are unknown, and its secrets, damaged and in part.
+    let changed = SERVICE_TOKEN.replacen('0', "1", 1);
+    for token in [
+        "todo_0123456789abcdef",
+        "TODO_0123456789abcdef",
+        "'todo_0123456789abcdef'",
+        &SERVICE_TOKEN[1..],
+        &SERVICE_TOKEN[..20],
+        &changed,
+        &SERVICE_TOKEN.to_uppercase(),
+        &format!("SERVICE_AUTH_TOKEN={SERVICE_TOKEN}"),
+        &format!("{JWT_SECRET}x"),
+        SESSION_SECRET,
+        &ENCRYPTION_KEY[..30],
+        &format!("{}=", hs256(&daemon)),
+    ] {
+        refused(&daemon, token).await;
+    }
     // A token in the form of a JWT is not a session token.
     refused(&daemon, "aaa.bbb.ccc").await;
     assert_eq!(peer.asked(GET_SESSION), 0);
@@ -285,6 +315,108 @@ async fn breaker(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(status(&daemon, "good").await, 200);
     refused(&daemon, "other").await;
     assert_eq!(peer.asked(GET_SESSION), 18);
+}
+
+/// 13: a 429 is honoured for the address that it is about, and does not open the breaker.
+#[rstest]
+#[tokio::test]
+async fn a_limit_of_the_server(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server_behind(engine, &["127.0.0.0/8"]).await;
+    peer.vouch("good", "alice", LATER);
+    let from = async |address: &str, token: &str| {
+        let request = daemon.get("/tasks/").bearer(token);
+        request.header("X-Forwarded-For", address).await.0.as_u16()
+    };
+    for (second, header) in [(0, "retry-after"), (100, "x-retry-after")] {
+        at(&daemon, second);
+        peer.be(Mood::Limits(header, 30));
+        let asked = peer.asked(GET_SESSION);
+        assert_eq!(unanswered(&daemon, "one").await, 30);
+        peer.be(Mood::Fine);
+        for number in 0..6 {
+            assert_eq!(unanswered(&daemon, &format!("more-{number}")).await, 30);
+        }
+        at(&daemon, second + 29);
+        assert_eq!(unanswered(&daemon, "good").await, 1);
+        assert_eq!(peer.asked(GET_SESSION), asked + 1);
+        // Somebody else's questions are not affected.
+        let address = format!("198.51.100.{}", second + 1);
+        assert_eq!(from(&address, "good").await, 200);
+        assert_eq!(peer.last_forwarded(), address);
+        at(&daemon, second + 30);
+        peer.forget("good");
+        refused(&daemon, "other").await;
+        assert_eq!(peer.asked(GET_SESSION), asked + 3);
+        at(&daemon, second + 99);
+        refused(&daemon, "good").await;
+        peer.vouch("good", "alice", LATER);
+    }
+}
+
+/// Beyond `AUTH_FAILURES_PER_MINUTE` nobody is asked about a token that was not good before.
+#[rstest]
+#[tokio::test]
+async fn exhausted_addresses(#[values(Sqlite, Postgres)] engine: Engine) {
+    let peer = AuthPeer::start().await;
+    let url = Some(peer.url.clone());
+    let daemon = Daemon::start_with(engine, |config| {
+        config.services.auth_server_url = url;
+        config.auth.failures_per_minute = 3;
+    })
+    .await;
+    let own = daemon.session("alice", Duration::from_secs(600)).await;
+    let unseen = daemon.session("bob", Duration::from_secs(600)).await;
+    let later = daemon.clock.now().saturating_add(Duration::from_secs(600));
+    peer.vouch("good", "alice", &later.to_string());
+    for token in ["good", &own] {
+        assert_eq!(status(&daemon, token).await, 200);
+    }
+    for number in 0..3 {
+        refused(&daemon, &format!("wrong-{number}")).await;
+    }
+    let asked = (peer.asked(GET_SESSION), peer.asked(JWKS));
+    let key = TestKey::ed25519();
+    let signed = key.sign(&json!({ "sub": "alice", "exp": 4_000_000_000_i64 }));
+    for token in ["wrong-4", "todo_0123", &unseen, &signed] {
+        let (status, body) = call(&daemon, token).await;
+        assert_eq!(status, 429, "{token}: {body}");
+    }
+    let refresh = daemon.post("/api/auth/refresh").anonymous();
+    assert_eq!(refresh.header("Cookie", "refresh_token=x").await.0, 429);
+    assert_eq!((peer.asked(GET_SESSION), peer.asked(JWKS)), asked);
+    // What was good before, and what needs no question, is let in.
+    for token in ["good", &own, &hs256(&daemon)] {
+        assert_eq!(status(&daemon, token).await, 200, "{token}");
+    }
+    assert_eq!(daemon.get("/tasks/").await.0, 200);
+    // A session that was good and is not any more is looked up, and refused.
+    daemon.store.revoke_session(1).await.unwrap();
+    let (status, _) = call(&daemon, &own).await;
+    assert_eq!(status, 429);
+}
+
+/// 2.2: the right service token without `X-User-ID` is told what is missing.
+#[rstest]
+#[tokio::test]
+async fn a_lonely_service_token(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| config.auth.failures_per_minute = 1).await;
+    for (method, path, word) in [
+        ("GET", "/tasks/", "X-User-ID"),
+        ("GET", "/notifications/", "X-User-ID"),
+        ("DELETE", "/api/user-api-keys/current", "not accepted"),
+    ] {
+        let request = match method {
+            "GET" => daemon.get(path),
+            _ => daemon.delete(path),
+        };
+        let (status, body) = request.bearer(SERVICE_TOKEN).await;
+        assert_eq!(status, 401);
+        assert_eq!(body["detail"]["error_code"], "invalid_token");
+        let message = body["detail"]["message"].as_str().unwrap();
+        assert!(message.contains(word), "{message}");
+    }
+    let (_, body) = call(&daemon, "another").await;
+    assert_eq!(body["detail"]["message"], "Invalid token");
 }
 
 /// 13: while the auth server hangs, other callers are answered at once, and those who need it

@@ -223,12 +223,13 @@ async fn unknown_keys(#[values(Sqlite, Postgres)] engine: Engine) {
     let good = server_claims(&daemon, &peer);
     assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
     for _ in 0..3 {
-        refused(&daemon, &next.sign(&good)).await;
+        // It may have been published since, and nobody asks now: not a 401.
+        unanswered(&daemon, &next.sign(&good)).await;
     }
     assert_eq!(peer.asked(JWKS), 1);
     peer.publish(&[&key, &next]);
     at(&daemon, 59);
-    refused(&daemon, &next.sign(&good)).await;
+    unanswered(&daemon, &next.sign(&good)).await;
     assert_eq!(peer.asked(JWKS), 1);
     at(&daemon, 60);
     let token = next.sign(&good);
@@ -313,4 +314,87 @@ async fn auth_server_alone() {
         200
     );
     refused(&daemon, &hs256(&daemon)).await;
+}
+
+/// 13: an auth server that publishes no keys signs no tokens: 401, not 503.
+#[rstest]
+#[tokio::test]
+async fn no_key_set(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    peer.publish_nothing();
+    let good = server_claims(&daemon, &peer);
+    let keys = [TestKey::ed25519(), TestKey::es256(), TestKey::rs256()];
+    for key in &keys {
+        refused(&daemon, &key.sign(&good)).await;
+    }
+    let unnamed = TestKey::ed25519().named(None);
+    refused(&daemon, &unnamed.sign(&good)).await;
+    assert_eq!(peer.asked(JWKS), 1);
+    // Once it has keys they count.
+    peer.publish(&[&keys[0]]);
+    at(&daemon, 5);
+    assert_eq!(status(&daemon, &keys[0].sign(&good)).await, 200);
+    // A gateway that answers 404 while the server restarts takes no key away.
+    peer.publish_nothing();
+    at(&daemon, 65);
+    unanswered(&daemon, &keys[1].sign(&good)).await;
+    assert_eq!(status(&daemon, &keys[0].sign(&good)).await, 200);
+}
+
+/// 13: a 429 for the keys is honoured, and known keys go on.
+#[rstest]
+#[tokio::test]
+async fn limited_keys(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    let key = TestKey::ed25519();
+    peer.publish(&[&key]);
+    let good = server_claims(&daemon, &peer);
+    assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
+    at(&daemon, 60);
+    peer.be(Mood::Limits("retry-after", 200));
+    let unknown = TestKey::es256().sign(&good);
+    assert_eq!(unanswered(&daemon, &unknown).await, 200);
+    at(&daemon, 180);
+    assert_eq!(unanswered(&daemon, &unknown).await, 80);
+    assert_eq!(peer.asked(JWKS), 2);
+    assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
+}
+
+/// 13: `AUTH_ISSUER` is the `iss` where `AUTH_SERVER_URL` is an internal address.
+#[rstest]
+#[tokio::test]
+async fn another_issuer(#[values(Sqlite, Postgres)] engine: Engine) {
+    const PUBLIC: &str = "https://auth.example.com";
+    let peer = AuthPeer::start().await;
+    let key = TestKey::ed25519();
+    peer.publish(&[&key]);
+    let daemon = Daemon::start_with(engine, |config| {
+        config.services.auth_server_url = Some(peer.url.clone());
+        config.services.auth_issuer = Some(PUBLIC.to_owned());
+    })
+    .await;
+    let good = with(&server_claims(&daemon, &peer), "iss", json!(PUBLIC));
+    for claims in [
+        good.clone(),
+        with(&good, "aud", json!(PUBLIC)),
+        without(&good, "aud"),
+    ] {
+        assert_eq!(status(&daemon, &key.sign(&claims)).await, 200, "{claims}");
+    }
+    let wrong = [
+        server_claims(&daemon, &peer),
+        with(&good, "iss", json!("https://auth.example.com/")),
+        with(&good, "aud", json!("https://other.example")),
+    ];
+    for claims in &wrong {
+        refused(&daemon, &key.sign(claims)).await;
+    }
+    let metrics = daemon.get("/metrics").anonymous().send().await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        r#"auth_refusals_total{reason="issuer"} 2"#,
+        r#"auth_refusals_total{reason="audience"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }

@@ -44,7 +44,9 @@ def perform(recipe, folder, environment, seconds=900):
     leader, follower = pty.openpty()
     shell = subprocess.Popen(
         ["bash", "-euo", "pipefail", "-c", recipe.code], cwd=folder, env={**os.environ, **environment},
-        stdin=follower, stdout=follower, stderr=follower, start_new_session=True)
+        stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+        # A shell ignores Ctrl-C for what it starts in the background, and so would the recipe.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     os.close(follower)
     shown, deadline, interrupted = "", time.monotonic() + seconds, False
     try:

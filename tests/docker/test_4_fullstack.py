@@ -57,7 +57,7 @@ def test_requests_go_through_the_pooler_and_migrations_do_not(stack, project, en
                               env=environment)
     assert "FAIL" not in checked, checked
     log = project.compose("-f", FILE, "logs", "--no-color", "backend", env=environment)
-    assert "a transaction-mode pooler answers" in log, log
+    assert "connected through a pooler in transaction mode" in log, log
 
 
 def test_many_requests_through_the_pooler(stack):

@@ -63,8 +63,8 @@ def test_the_page_has_every_recipe():
     titles = {recipe.title for recipe in RECIPES}
     assert titles >= {
         "Start", "Start in the background", "Logs", "Hot reload", "Migrate", "Create a migration",
-        "Roll one back", "Look at DATABASE_URL", "Test the connection", "Tests in the container",
-        "Stop", "Build", "Make the three secrets", "Run with .env", "Container health",
+        "Revert a migration", "Show DATABASE_URL", "Test the connection", "Tests in the container",
+        "Stop", "Build", "Generate the secrets", "Run with .env", "Container health",
         "Health logs", "Metrics", "Run with -e", "Workers", "Pool tuning", "Permissions",
         "Auth server", "AI agent", "Render", "Railway", "ECS", "Cloud Run",
     }

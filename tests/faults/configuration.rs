@@ -213,11 +213,60 @@ fn a_weak_secret_in_the_env_file() {
     says(&broken, "config.secrets", "pass", "");
 }
 
+/// `cp .env.example .env`: all secrets are named at once, and one command fills them in.
+#[test]
+fn a_copied_example() {
+    let example = include_str!("../../.env.example");
+    let names = [
+        "SESSION_HASH_SECRET",
+        "SERVICE_AUTH_TOKEN",
+        "JWT_SECRET",
+        "ENCRYPTION_KEY",
+    ];
+    let weak = example.replace("JWT_SECRET=change-me", "JWT_SECRET=canary");
+    for (text, environment, remedy) in [
+        (example, "", "todoctl gen-secrets --write .env"),
+        (example, "production", "todoctl gen-secrets --write .env"),
+        (
+            &weak,
+            "production",
+            "todoctl gen-secrets --only SESSION_HASH_SECRET --only SERVICE_AUTH_TOKEN --only JWT_SECRET --only ENCRYPTION_KEY --replace --write .env",
+        ),
+    ] {
+        let broken = Broken::new()
+            .env("ENVIRONMENT", environment)
+            .env("DATABASE_URL", "sqlite://data/todo.db");
+        let file = broken.path().join(".env");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let output = broken.output(&["serve"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        for name in names {
+            assert_eq!(
+                said.matches(&format!("because: {name} ")).count(),
+                1,
+                "{said}"
+            );
+        }
+        assert_eq!(said.matches("remedy: ").count(), 1, "{said}");
+        assert!(said.contains(&format!("remedy: {remedy}\n")), "{said}");
+        says(&broken, "config.secrets", "fail", remedy);
+        let typed: Vec<&str> = remedy.split(' ').skip(1).collect();
+        assert!(broken.output(&typed).status.success());
+        says(&broken, "config.secrets", "pass", "");
+    }
+}
+
 #[test]
 fn a_misspelt_variable() {
     let broken = Broken::new();
     std::fs::write(broken.path().join(".env"), "DATABSE_URL=sqlite://x.db\n").unwrap();
     says(&broken, "config.unknown", "warn", "DATABASE_URL=");
+    // Commands that do not check say so too.
+    let output = broken.output(&["migrate", "up"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("did you mean DATABASE_URL?"), "{said}");
     let swapped = Broken::new().env("PROT", "8000");
     says(&swapped, "config.unknown", "warn", "PORT=");
 }
@@ -226,4 +275,92 @@ fn a_misspelt_variable() {
 fn an_id_that_does_not_exist() {
     let output = Broken::new().output(&["doctor", "--only", "databas"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// What works and is unwise outside development.
+#[test]
+fn unwise_settings() {
+    let production = || {
+        Broken::with_server("postgresql://u:p@127.0.0.1:1/d")
+            .env("ENVIRONMENT", "production")
+            .env("CORS_ORIGINS", "https://app.example.com")
+    };
+    says(&production(), "config.http", "pass", "");
+    for (id, name, value) in [
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "http://auth.example.com",
+        ),
+        ("config.services", "AUTH_SERVER_URL", "http://10.1.2.3:3000"),
+        (
+            "config.services",
+            "GEMINI_API_URL",
+            "http://api.example.com",
+        ),
+        (
+            "config.services",
+            "REDIS_URL",
+            "redis://:canary@redis.example.com",
+        ),
+        (
+            "config.services",
+            "HTTPS_PROXY",
+            "http://u:canary@proxy:3128",
+        ),
+        ("config.services", "ALL_PROXY", "http://u:canary@proxy:3128"),
+        ("config.services", "SSL_CERT_FILE", "/nonexistent.pem"),
+        ("config.services", "AUTH_ISSUER", "https://auth.example.com"),
+        ("config.http", "TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0"),
+        ("config.http", "TRUSTED_PROXIES", "::/0"),
+        ("config.http", "TRUSTED_PROXIES", "128.0.0.0/1"),
+        ("config.http", "AUTH_FAILURES_PER_MINUTE", "0"),
+        ("config.http", "JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "525600"),
+    ] {
+        let broken = production().env(name, value);
+        says(&broken, id, "warn", "");
+        let report = broken.report(&["config", "check", "--format", "json"]);
+        assert!(report.detail(id).starts_with(name), "{name}={value}");
+    }
+    for (id, name, value) in [
+        ("config.services", "AUTH_SERVER_URL", "http://auth:3000"),
+        ("config.services", "AUTH_SERVER_URL", "http://[::1]:3000"),
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "https://auth.example.com",
+        ),
+        ("config.services", "REDIS_URL", "redis://:canary@redis:6379"),
+        ("config.services", "REDIS_URL", "redis://redis.example.com"),
+        (
+            "config.services",
+            "REDIS_URL",
+            "rediss://:canary@redis.example.com",
+        ),
+        ("config.http", "TRUSTED_PROXIES", "10.0.0.0/8"),
+        ("config.http", "JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1440"),
+    ] {
+        says(&production().env(name, value), id, "pass", "");
+    }
+}
+
+/// What is repeated of a wrong value holds no secret.
+#[test]
+fn wrong_values_that_hold_secrets() {
+    for (id, name, value) in [
+        (
+            "config.cors",
+            "CORS_ORIGINS",
+            "https://a.example/?token=canary",
+        ),
+        ("config.cors", "CORS_ORIGINS", "https://u:canary@a.example"),
+        (
+            "config.cors",
+            "CORS_ORIGINS",
+            "https://u:canary@a.example/x#y",
+        ),
+        ("config.http", "TRUSTED_PROXIES", "http://u:canary@10.0.0.1"),
+    ] {
+        says(&Broken::new().env(name, value), id, "fail", "");
+    }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::faults::Broken;
 use crate::faults::peers::{http, silent};
+use crate::support::RedisServer;
+use url::Url;
 
 #[test]
 fn a_port_that_somebody_else_has() {
@@ -62,6 +64,31 @@ fn something_else_where_redis_should_be() {
     report.says("services.redis", "fail", "rediss://");
 }
 
+/// A Redis that answers a ping and does not count.
+#[test]
+fn a_redis_that_does_not_count() {
+    let redis = RedisServer::start();
+    let right = Url::parse(&redis.url()).unwrap();
+    let says = |url: &Url, outcome: &str, remedy: &str| {
+        let report = Broken::new().env("REDIS_URL", url.as_str()).doctor();
+        report.says("services.redis", outcome, remedy);
+        let said = format!("{:#}", report.json);
+        assert!(!said.contains("canary"), "{said}");
+    };
+    says(&right, "pass", "");
+    let mut wrong = right.clone();
+    wrong.set_password(Some("wrong-canary")).unwrap();
+    says(&wrong, "fail", "correct the user and password");
+    let mut database = right.clone();
+    database.set_path("/99");
+    says(&database, "fail", "a database that exists");
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    says(&right, "fail", "maxmemory");
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    says(&right, "fail", "primary");
+}
+
 /// A daemon, ended with its value.
 struct Daemon(Child);
 
@@ -101,7 +128,16 @@ fn a_daemon_that_runs() {
         .says("daemon.port", "pass", "")
         .says("daemon.health", "pass", "")
         .says("daemon.version", "pass", "")
+        .says("daemon.database", "pass", "")
         .says("daemon.pool", "pass", "")
         .says("database.journal", "pass", "");
     assert_eq!(report.code, 0, "{:#}", report.json);
+    // A copy of the file is another database, although it has the same identity row.
+    let data = broken.path().join("data");
+    for file in ["todo.db", "todo.db-wal"] {
+        std::fs::copy(data.join(file), data.join(file.replace("todo", "copy"))).unwrap();
+    }
+    let copy = broken.env("DATABASE_URL", "sqlite://data/copy.db");
+    let report = copy.doctor();
+    report.says("daemon.database", "fail", "restart the daemon");
 }

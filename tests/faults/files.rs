@@ -201,5 +201,5 @@ fn a_file_for_everybody() {
     let broken = migrated();
     let file = broken.path().join("data/todo.db");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
-    broken.database_says("database.modes", "warn", "chmod o-rwx data/todo.db");
+    broken.database_says("database.modes", "warn", "chmod go-rwx data/todo.db*");
 }

@@ -10,6 +10,7 @@ mod daemon;
 mod files;
 mod network;
 mod peers;
+mod private_ca;
 mod servers;
 mod tls;
 

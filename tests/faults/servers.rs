@@ -198,7 +198,7 @@ async fn a_database_without_utf8() {
         .await;
     url.set_path(&name);
     let broken = Broken::with_server(url.as_str());
-    broken.database_says("database.settings", "warn", "--encoding=UTF8");
+    broken.database_says("database.settings", "fail", "--encoding=UTF8");
     let report = broken.db_check();
     assert!(
         report.detail("database.settings").contains("SQL_ASCII"),
@@ -234,4 +234,50 @@ async fn a_pooler_that_is_not_configured() {
     corrected.database_says("database.pooler", "pass", "");
     let wrong = corrected.env("DB_POOLER", "none");
     wrong.database_says("database.pooler", "fail", "DB_POOLER=transaction");
+}
+
+/// In statement mode there are no transactions, so no request succeeds.
+#[tokio::test]
+async fn a_pooler_in_statement_mode() {
+    let database = TestDatabase::migrated().await;
+    let pooler = PgBouncer::start_in_mode(&database.url, "statement");
+    let broken = Broken::with_server(&pooler.url).env("DATABASE_URL_UNPOOLED", &database.url);
+    broken.database_says("database.pooler", "fail", "pool_mode = transaction");
+    let configured = broken.env("DB_POOLER", "transaction");
+    configured.database_says("database.pooler", "fail", "pool_mode = transaction");
+}
+
+/// Lists would be empty, and changes refused.
+#[tokio::test]
+async fn row_level_security_without_a_policy() {
+    let database = TestDatabase::migrated().await;
+    let name = role(&database, "").await;
+    database
+        .execute(&format!(
+            "GRANT USAGE, CREATE ON SCHEMA public TO {name};
+             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name};
+             GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}"
+        ))
+        .await;
+    let broken = Broken::with_server(&as_role(&database, &name));
+    broken.database_says("database.role", "pass", "");
+    for table in ["tasks", "notifications", "todoctl_outbox"] {
+        database
+            .execute(&format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
+            .await;
+        let policy = format!("CREATE POLICY todoctl ON \"public\".\"{table}\" TO \"{name}\"");
+        broken.database_says("database.role", "fail", &policy);
+        // One that lets it read is not enough.
+        database
+            .execute(&format!(
+                "CREATE POLICY reads ON {table} FOR SELECT USING (true)"
+            ))
+            .await;
+        broken.database_says("database.role", "fail", &policy);
+        database
+            .execute(&format!("{policy} USING (true) WITH CHECK (true)"))
+            .await;
+        broken.database_says("database.role", "pass", "");
+    }
+    drop_role(&database, &name).await;
 }

@@ -173,6 +173,84 @@ async fn refused(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.metrics.mails.with_label_values(&["dead"]).get(), 1);
 }
 
+/// A wrong key, sender or address kills no mail: the outbox pauses, and all is sent once that is
+/// corrected.
+#[rstest]
+#[tokio::test]
+async fn a_wrong_configuration(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    world.accounts(&["alice"]).await;
+    for number in 0..12 {
+        let title = format!("t{number}");
+        world.task("alice", &title, Some(soon())).await;
+    }
+    assert_eq!(world.remind(true).await.mails, 12);
+    let peer = MailPeer::start().await;
+    let outbox = world.outbox(&peer);
+    let status = |status: u16, name: &str| Answer::Json(status, json!({ "name": name }));
+    // More often than a mail is tried.
+    for (round, answer) in [
+        status(401, "missing_api_key"),
+        status(403, "validation_error"),
+        status(404, "not_found"),
+        status(422, "invalid_from_address"),
+        status(401, "restricted_api_key"),
+        status(403, "invalid_api_key"),
+        status(401, "x"),
+        status(401, "x"),
+        status(401, "x"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        peer.will_answer([answer]);
+        let done = outbox.deliver(&Stop::never()).await.unwrap();
+        assert_eq!((done.postponed, done.dead, done.sent), (1, 0, 0));
+        assert_eq!(peer.received().len(), round + 1, "one try, then a pause");
+        let again = outbox.deliver(&Stop::never()).await.unwrap();
+        assert_eq!(again, Delivered::default());
+        assert_eq!(world.metrics.outbox_paused.get(), 1);
+        let next = outbox.next().await.unwrap().unwrap();
+        let pause = next.micros() - world.clock.now().micros();
+        assert_eq!(pause, 15 * 60 * 1_000_000);
+        world.clock.set(next);
+    }
+    let waiting = "SELECT count(*) FROM todoctl_outbox WHERE state = 'pending' AND attempts = 0";
+    assert_eq!(world.number(waiting).await, 12);
+    // Another fault in between counts as before, and the mails are sent in the end.
+    peer.will_answer([MailPeer::status(500)]);
+    let done = outbox.deliver(&Stop::never()).await.unwrap();
+    assert_eq!((done.sent, done.postponed, done.dead), (11, 1, 0));
+    assert_eq!(world.metrics.outbox_paused.get(), 0);
+    let next = outbox.next().await.unwrap().unwrap();
+    world.clock.set(next);
+    assert_eq!(deliver(&world, &peer).await, only_sent(1));
+    assert!(world.told("alice").await.iter().all(|one| one.sent_email));
+}
+
+/// A restart with another configuration does not wait for the pause; nor do mails outlive a day.
+#[rstest]
+#[tokio::test]
+async fn a_configuration_that_is_corrected(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    let peer = MailPeer::start().await;
+    peer.will_answer([MailPeer::status(401)]);
+    assert_eq!(deliver(&world, &peer).await.postponed, 1);
+    assert_eq!(deliver(&world, &peer).await, only_sent(1));
+    let received = peer.received();
+    assert_eq!(key(&received[0]), key(&received[1]));
+
+    let world = World::start(engine).await;
+    one_waits(&world).await;
+    peer.will_answer([MailPeer::status(403)]);
+    assert_eq!(deliver(&world, &peer).await.postponed, 1);
+    world.clock.set(at("2031-05-11T12:00:00Z"));
+    assert_eq!(deliver(&world, &peer).await, Delivered::default());
+    world.remind(false).await;
+    assert_eq!(world.text(REASON).await, "expired");
+}
+
 /// Temporary failures are retried with growing pauses and the same idempotency key, and finally
 /// given up.
 #[rstest]

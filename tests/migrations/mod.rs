@@ -3,7 +3,9 @@
 mod adoption;
 mod depth;
 mod history;
+mod identity;
 mod locking;
+mod triggers;
 
 use crate::support::{self, TestDatabase};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};

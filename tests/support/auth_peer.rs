@@ -35,6 +35,8 @@ pub enum Mood {
     Huge,
     /// This status.
     Fails(u16),
+    /// 429, and to ask again after so many seconds, in this header.
+    Limits(&'static str, u64),
     /// It hangs up without an answer.
     HangsUp,
 }
@@ -43,8 +45,8 @@ struct State {
     mood: Mood,
     sessions: HashMap<String, Value>,
     keys: Value,
-    /// Path and cookies of each question.
-    asked: Vec<(String, String)>,
+    /// Path, cookies and `X-Forwarded-For` of each question.
+    asked: Vec<(String, String, String)>,
 }
 
 /// The server; it is gone with its value.
@@ -107,13 +109,23 @@ impl AuthPeer {
         state
             .asked
             .iter()
-            .filter(|(asked, _)| asked == path)
+            .filter(|(asked, ..)| asked == path)
             .count()
     }
 
     /// The `Cookie` header of the newest question.
     pub fn last_cookies(&self) -> String {
         self.state().asked.last().unwrap().1.clone()
+    }
+
+    /// The `X-Forwarded-For` of the newest question.
+    pub fn last_forwarded(&self) -> String {
+        self.state().asked.last().unwrap().2.clone()
+    }
+
+    /// It has no page for keys: 404.
+    pub fn publish_nothing(&self) {
+        self.state().keys = Value::Null;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -153,9 +165,12 @@ async fn answer<B>(request: &Request<B>, state: &Mutex<State>) -> Option<Respons
     let cookies = request.headers().get_all("cookie").iter();
     let cookies: Vec<&str> = cookies.map(|value| value.to_str().unwrap()).collect();
     let cookies = cookies.join(" AND ");
+    let forwarded = request.headers().get("x-forwarded-for");
+    let forwarded = forwarded.map_or("", |value| value.to_str().unwrap());
     let mood = {
         let mut state = state.lock().unwrap();
-        state.asked.push((path.clone(), cookies.clone()));
+        let asked = (path.clone(), cookies.clone(), forwarded.to_owned());
+        state.asked.push(asked);
         state.mood
     };
     let body = match mood {
@@ -171,6 +186,10 @@ async fn answer<B>(request: &Request<B>, state: &Mutex<State>) -> Option<Respons
         Mood::Garbage => Some("<html>Bad gateway</html>".to_owned()),
         Mood::OtherJson => Some(json!({ "data": {} }).to_string()),
         Mood::Huge => Some(" ".repeat(8 * 1024 * 1024) + "null"),
+        Mood::Limits(header, seconds) => {
+            let response = Response::builder().status(429).header(header, seconds);
+            return Some(response.body(Full::default()).unwrap());
+        }
         Mood::Fails(status) => {
             let body = Full::new(Bytes::from_static(b"null"));
             return Some(Response::builder().status(status).body(body).unwrap());
@@ -193,6 +212,7 @@ fn right_answer(path: &str, cookies: &str, state: &Mutex<State>) -> Option<Strin
             let session = token.and_then(|token| state.sessions.get(token));
             Some(session.unwrap_or(&Value::Null).to_string())
         }
+        JWKS if state.keys.is_null() => None,
         JWKS => Some(state.keys.to_string()),
         _ => None,
     }

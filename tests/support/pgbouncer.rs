@@ -26,6 +26,14 @@ impl PgBouncer {
     /// # Panics
     /// Where it is not installed, or does not start.
     pub fn start(url: &str) -> Self {
+        Self::start_in_mode(url, "transaction")
+    }
+
+    /// The same with another `pool_mode`.
+    ///
+    /// # Panics
+    /// Where it is not installed, or does not start.
+    pub fn start_in_mode(url: &str, mode: &str) -> Self {
         let server = Url::parse(url).expect("the database's address");
         let host = server.host_str().expect("a host");
         let port = server.port().expect("a port");
@@ -51,7 +59,7 @@ impl PgBouncer {
              unix_socket_dir =\n\
              auth_type = trust\n\
              auth_file = {}\n\
-             pool_mode = transaction\n\
+             pool_mode = {mode}\n\
              default_pool_size = {SERVER_CONNECTIONS}\n\
              max_client_conn = 500\n\
              query_wait_timeout = 60\n",

@@ -34,6 +34,20 @@ impl RedisServer {
         format!("redis://:{}@{}/0", self.password, self.address)
     }
 
+    /// Sends a command, as an administrator does.
+    ///
+    /// # Panics
+    /// Where Redis refuses it.
+    pub fn command(&self, words: &[&str]) {
+        let client = redis::Client::open(self.url()).expect("its address");
+        let mut connection = client.get_connection().expect("a connection");
+        let (name, arguments) = words.split_first().expect("a command");
+        redis::cmd(name)
+            .arg(arguments)
+            .exec(&mut connection)
+            .expect("Redis does it");
+    }
+
     /// Starts it again after [`RedisServer::kill`], empty.
     pub fn run(&mut self) {
         let port = self.address.port().to_string();

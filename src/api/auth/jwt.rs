@@ -12,9 +12,11 @@ use serde_json::{Value, json};
 
 use crate::config::{AuthConfig, RotatingSecret, Secret};
 use crate::domain::{Timestamp, UserId};
-use crate::services::auth_server::{AuthServer, Claims, signature_only};
+use crate::services::auth_server::{AuthServer, Claims, Signed, signature_only};
 
 use super::super::error::ApiError;
+use super::super::refusal::Refusal;
+use super::Origin;
 
 /// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
 const CLOCK_SKEW_SECONDS: f64 = 30.0;
@@ -30,14 +32,14 @@ pub(super) struct Jwts {
 enum Issuer<'a> {
     /// Somebody who knows `JWT_SECRET`.
     Shared,
-    /// The auth server at this origin.
-    AuthServer(&'a str),
+    /// The auth server.
+    AuthServer(&'a AuthServer),
 }
 
 /// What `JWT_SECRET` says about a token.
 enum Shared {
     Good(Claims),
-    Bad,
+    Bad(Refusal),
     /// Not signed with HS256, or there is no secret: not for it to say.
     Other,
 }
@@ -70,21 +72,30 @@ impl Jwts {
         &self,
         token: &[u8],
         auth_server: Option<&AuthServer>,
+        origin: Origin,
         now: Timestamp,
     ) -> Result<UserId, ApiError> {
         match self.shared(token) {
             Shared::Good(claims) => user_of(&claims, &Issuer::Shared, now),
-            Shared::Bad => Err(ApiError::InvalidToken),
+            Shared::Bad(reason) => refused(reason),
             Shared::Other => {
-                let server = auth_server.ok_or(ApiError::InvalidToken)?;
-                let header =
-                    jsonwebtoken::decode_header(token).map_err(|_| ApiError::InvalidToken)?;
+                let Some(server) = auth_server else {
+                    return refused(Refusal::UnknownKey);
+                };
+                let Ok(header) = jsonwebtoken::decode_header(token) else {
+                    return refused(Refusal::Malformed);
+                };
                 if has_critical(&header) {
-                    return Err(ApiError::InvalidToken);
+                    return refused(Refusal::Critical);
                 }
-                let claims = server.signed_claims(token, &header).await?;
-                let claims = claims.ok_or(ApiError::InvalidToken)?;
-                user_of(&claims, &Issuer::AuthServer(server.origin()), now)
+                if !server.knows_key_of(&header) {
+                    origin.may_ask()?;
+                }
+                match server.signed_claims(token, &header).await? {
+                    Signed::Good(claims) => user_of(&claims, &Issuer::AuthServer(server), now),
+                    Signed::Wrong => refused(Refusal::Signature),
+                    Signed::UnknownKey => refused(Refusal::UnknownKey),
+                }
             }
         }
     }
@@ -92,20 +103,22 @@ impl Jwts {
     fn shared(&self, token: &[u8]) -> Shared {
         for key in &self.shared {
             match jsonwebtoken::decode::<Claims>(token, key, &self.rules) {
-                Ok(token) if has_critical(&token.header) => return Shared::Bad,
+                Ok(token) if has_critical(&token.header) => {
+                    return Shared::Bad(Refusal::Critical);
+                }
                 Ok(token) => return Shared::Good(token.claims),
                 Err(error) => match error.kind() {
                     // Another key may fit; any other fault is the token's own.
                     ErrorKind::InvalidSignature => {}
                     ErrorKind::InvalidAlgorithm => return Shared::Other,
-                    _ => return Shared::Bad,
+                    _ => return Shared::Bad(Refusal::Malformed),
                 },
             }
         }
         if self.shared.is_empty() {
             Shared::Other
         } else {
-            Shared::Bad
+            Shared::Bad(Refusal::Signature)
         }
     }
 }
@@ -138,39 +151,64 @@ fn has_critical(header: &Header) -> bool {
     header.crit.is_some()
 }
 
+fn refused<T>(reason: Refusal) -> Result<T, ApiError> {
+    Err(ApiError::InvalidToken(reason))
+}
+
 /// Judges the claims of a token whose signature is good.
 fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserId, ApiError> {
     let claim = |name: &str| claims.get(name).filter(|value| !value.is_null());
     let time = |name| match claim(name) {
         None => Ok(None),
-        Some(value) => value.as_f64().map(Some).ok_or(ApiError::InvalidToken),
+        Some(value) => match value.as_f64() {
+            Some(time) => Ok(Some(time)),
+            None => refused(Refusal::Malformed),
+        },
     };
     let now = now.unix_seconds() as f64;
-    let expires = time("exp")?.ok_or(ApiError::InvalidToken)?;
+    let Some(expires) = time("exp")? else {
+        return refused(Refusal::Expiry);
+    };
     if expires <= now {
-        return Err(ApiError::TokenExpired);
+        return Err(ApiError::TokenExpired(Refusal::Expired));
     }
     for not_before in [time("nbf")?, time("iat")?].into_iter().flatten() {
         if not_before > now + CLOCK_SKEW_SECONDS {
-            return Err(ApiError::InvalidToken);
+            return refused(Refusal::TooEarly);
         }
     }
     let kind = claim("type").map(Value::as_str);
-    let fitting = match issuer {
-        Issuer::Shared => claim("aud").is_none() && kind == Some(Some("access")),
-        Issuer::AuthServer(origin) => {
-            claim("iss").and_then(Value::as_str) == Some(*origin)
-                && claim("aud").is_none_or(|audience| is_among(audience, origin))
-                && kind.is_none_or(|kind| kind == Some("access"))
+    match issuer {
+        Issuer::Shared => {
+            if claim("aud").is_some() {
+                return refused(Refusal::Audience);
+            }
+            if kind != Some(Some("access")) {
+                return refused(Refusal::Kind);
+            }
         }
-    };
-    if !fitting {
-        return Err(ApiError::InvalidToken);
+        Issuer::AuthServer(server) => {
+            if claim("iss").and_then(Value::as_str) != Some(server.issuer()) {
+                return refused(Refusal::Issuer);
+            }
+            let is_known = |audience| {
+                [server.issuer(), server.origin()]
+                    .iter()
+                    .any(|own| is_among(audience, own))
+            };
+            if !claim("aud").is_none_or(is_known) {
+                return refused(Refusal::Audience);
+            }
+            if kind.is_some_and(|kind| kind != Some("access")) {
+                return refused(Refusal::Kind);
+            }
+        }
     }
-    let subject = claim("sub")
-        .and_then(Value::as_str)
-        .ok_or(ApiError::InvalidToken)?;
-    UserId::new(subject).map_err(|_| ApiError::InvalidToken)
+    let subject = claim("sub").and_then(Value::as_str);
+    match subject.map(UserId::new) {
+        Some(Ok(user)) => Ok(user),
+        Some(Err(_)) | None => refused(Refusal::Subject),
+    }
 }
 
 /// RFC 7519, section 4.1.3: one audience, or several of them.

@@ -1,11 +1,11 @@
 //! Writing secrets into a `.env` file without changing anything else in it.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
+use std::io;
 use std::path::Path;
 
 use crate::cli::hint::Hint;
+use crate::cli::own_file::OwnFile;
 use crate::config::env_file::assignments;
 use crate::config::{Secret, SecretName, is_placeholder};
 
@@ -53,17 +53,13 @@ fn rewrite(
             error,
             format!("{place} cannot be {what}"),
             format!(
-                "choose a file in an existing directory, which this user may read and write, instead of {place}"
+                "choose a regular file of this user, in an existing directory that it may write to, instead of {place}"
             ),
         )
     };
     // A symbolic link stays: the file that it points to is replaced.
-    let real = match fs::canonicalize(path) {
-        Ok(real) => real,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(failed(error, "read")),
-    };
-    let old = match fs::read_to_string(&real) {
+    let own = OwnFile::at(path).map_err(|error| failed(error, "written"))?;
+    let old = match fs::read_to_string(own.path()) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(failed(error, "read")),
@@ -77,7 +73,8 @@ fn rewrite(
             format!("delete the lines of that value from {place}, then run the same command again"),
         ));
     }
-    store(&real, &new).map_err(|error| failed(error, "written"))?;
+    own.write(new.as_bytes(), 0o600)
+        .map_err(|error| failed(error, "written"))?;
     Ok(outcome)
 }
 
@@ -90,28 +87,6 @@ fn reads_back(text: &str, values: &[Value], outcome: &[(&'static str, Filled)]) 
     pairs
         .filter(|(_, (_, state))| *state == Filled::Written)
         .all(|((name, value), _)| read.get(*name).is_some_and(|got| got == value.expose()))
-}
-
-fn store(path: &Path, text: &str) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .prefix(".env-")
-        .permissions(fs::Permissions::from_mode(0o600))
-        .tempfile_in(directory)
-        // The library's message names the temporary file, which means nothing to the user.
-        .map_err(|error| io::Error::from(error.kind()))?;
-    if let Ok(old) = fs::metadata(path) {
-        // So that the file keeps its owner when root changes it. Other users may not change
-        // owners, and need not.
-        let _ = std::os::unix::fs::fchown(file.as_file(), Some(old.uid()), Some(old.gid()));
-    }
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    fs::File::open(directory)?.sync_all()
 }
 
 /// The file's text with the new values.
@@ -208,6 +183,8 @@ impl Assignment {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn values() -> Vec<Value> {
@@ -323,6 +300,6 @@ mod tests {
         );
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
         let error = fill(directory.path(), &values()).unwrap_err();
-        assert!(error.to_string().ends_with("cannot be read"));
+        assert!(error.to_string().ends_with("cannot be written"));
     }
 }

@@ -144,6 +144,19 @@ mod tests {
         );
     }
 
+    /// A file is only created, never opened: neither a link nor a device is written to.
+    #[test]
+    fn links_are_not_followed() {
+        let source = source();
+        let target = source.path().join("target");
+        let link = source.path().join("postgres/0001_x.up.sql");
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        fs::create_dir(source.path().join("sqlite/0001_x.up.sql")).unwrap();
+        let created = create(source.path(), "x").unwrap();
+        assert!(created[0].ends_with("postgres/0002_x.up.sql"));
+        assert!(!target.exists());
+    }
+
     #[test]
     fn names_and_folders_are_checked() {
         let source = source();

@@ -70,10 +70,10 @@ impl Lines {
         let count = error.problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
         self.add("error", format!("the configuration has {count} {noun}"));
-        for problem in &error.problems {
+        for (problem, remedy) in error.with_remedies() {
             self.add("because", problem.to_string());
-            if !problem.remedy.is_empty() {
-                self.add("remedy", &problem.remedy);
+            if let Some(remedy) = remedy {
+                self.add("remedy", remedy);
             }
         }
     }

@@ -89,3 +89,17 @@ fn labels_and_users_are_checked() {
     assert!(label(&"x".repeat(201)).is_err());
     assert!(user_id("  ").is_err());
 }
+
+#[test]
+fn the_list_does_not_steer_the_terminal() {
+    let mut session = session(1, None);
+    session.user_id = "usr\u{1b}[2J".to_owned();
+    session.label = Some("a\u{7}\nb\u{9b}".to_owned());
+    let listed = ListedSession {
+        session,
+        state: State::Expired,
+    };
+    let row = listed.row();
+    assert_eq!(row[1..3], ["usr\\u{1b}[2J", "a\\u{7}\\nb\\u{9b}"]);
+    assert!(row.concat().chars().all(|one| !one.is_control()));
+}

@@ -158,6 +158,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
     let mut remarks = Vec::new();
     let mut tls = None;
     let mut channel_binding = false;
+    let mut system_roots = false;
     for (name, value) in parameters {
         match name.as_str() {
             "host" => server.host = value,
@@ -166,6 +167,8 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
             "password" => server.password = Some(Secret::new(value)),
             "dbname" => server.database = value,
             "sslmode" | "ssl" => tls = Some(tls_mode(&value)?),
+            // libpq's word for the CAs that the system trusts.
+            "sslrootcert" if value == "system" => system_roots = true,
             "sslrootcert" => server.root_cert = Some(value.into()),
             "options" => server.options = Some(value),
             "application_name" => server.application_name = value,
@@ -194,6 +197,9 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
         .next()
         .is_some_and(|label| label.ends_with("-pooler"));
     server.tls = resolved_tls(&server, tls, channel_binding);
+    if system_roots && server.tls != TlsMode::Disable {
+        server.trust_system_roots();
+    }
     Ok(Parsed {
         value: DatabaseTarget::Postgres(server),
         remarks,

@@ -76,7 +76,22 @@ impl DatabaseTarget {
     }
 }
 
+/// Where systems keep the CAs that they trust: Debian and Alpine, Red Hat, BSD and macOS.
+const SYSTEM_ROOTS: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
 impl PostgresTarget {
+    /// As libpq does for `sslrootcert=system`: the certificate is verified in full, also by the
+    /// CAs of the system. Without such a file the embedded roots remain.
+    pub(super) fn trust_system_roots(&mut self) {
+        let mut files = SYSTEM_ROOTS.into_iter().map(PathBuf::from);
+        self.root_cert = files.find(|file| file.is_file());
+        self.tls = TlsMode::VerifyFull;
+    }
+
     /// A server for unit tests: role and database `todo`, no password, no TLS.
     #[cfg(test)]
     pub(crate) fn fixture(host: &str, port: u16) -> Self {

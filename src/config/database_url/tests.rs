@@ -183,3 +183,20 @@ fn classic_mistakes_are_explained() {
         assert!(!error.remedy.is_empty());
     }
 }
+
+#[test]
+fn the_roots_of_the_system() {
+    for (parameters, expected) in [
+        ("sslrootcert=system", TlsMode::VerifyFull),
+        ("sslmode=require&sslrootcert=system", TlsMode::VerifyFull),
+        ("sslrootcert=system&sslmode=disable", TlsMode::Disable),
+    ] {
+        let parsed = parse(&format!("postgresql://u@h/d?{parameters}")).unwrap();
+        let DatabaseTarget::Postgres(server) = parsed.value else {
+            panic!("not PostgreSQL");
+        };
+        assert_eq!(server.tls, expected, "{parameters}");
+        let file = server.root_cert;
+        assert!(file.is_none_or(|file| file.is_absolute()), "{parameters}");
+    }
+}

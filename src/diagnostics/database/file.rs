@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, SqliteTarget, generated_secret_path, shell_word};
+use crate::config::{DatabaseConfig, SqliteTarget, find_loss, generated_secret_path, shell_word};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
@@ -21,6 +21,9 @@ const FREE_WARN: u64 = 256 * MIB;
 /// Four times the size at which the daemon empties it.
 const WAL_WARN: u64 = 64 * MIB;
 
+/// The mode of a directory in which only the owner of a file may replace it.
+const STICKY: u32 = 0o1000;
+
 /// Whether the file exists and can be read.
 pub(super) async fn connection(
     context: &Context,
@@ -28,6 +31,9 @@ pub(super) async fn connection(
     file: &SqliteTarget,
 ) -> Verdict {
     let place = file.path.display();
+    if let Some(lost) = find_loss(file) {
+        return Verdict::fail(lost.to_string(), lost.remedy());
+    }
     // The kind first: opening a named pipe would wait for its other end.
     let opened = match tokio::fs::metadata(&file.path).await {
         Ok(found) if !found.is_file() => {
@@ -155,13 +161,26 @@ pub(super) async fn file_system(
 pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
     of_facts(context, file, |facts| {
         let shown = format!("mode {:04o}, owner {}", facts.mode, facts.owner);
-        if facts.mode & 0o002 == 0 {
-            return Verdict::pass(shown);
+        if !facts.wider.is_empty() {
+            return Verdict::warn(
+                format!(
+                    "{shown}: other users of this machine may read or lock {}",
+                    facts.wider.join(", ")
+                ),
+                format!("chmod go-rwx {}*", shell_word(&file.path)),
+            );
         }
-        Verdict::warn(
-            format!("{shown}: every user of this machine may change the tasks"),
-            format!("chmod o-rwx {}*", shell_word(&file.path)),
-        )
+        if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
+            let directory = facts.directory.display();
+            return Verdict::warn(
+                format!(
+                    "{shown}; other users of this machine may replace it, because {directory} has mode {:04o}",
+                    facts.directory_mode
+                ),
+                format!("chmod go-w {}", shell_word(&facts.directory)),
+            );
+        }
+        Verdict::pass(shown)
     })
 }
 

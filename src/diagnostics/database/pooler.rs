@@ -7,9 +7,10 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
+use crate::store::known_message;
 use crate::store::messages::{self, KnownMessage};
 
-use super::fault::cannot_connect;
+use super::fault::{cannot_connect, query_failed};
 
 /// For each of the three steps: two connections, and prepared statements.
 const STEP: Duration = Duration::from_secs(3);
@@ -36,6 +37,12 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
         Ok(PreparedStatements::Kept) => "it keeps prepared statements across transactions",
         Ok(PreparedStatements::Lost) => {
             "it loses prepared statements between transactions, so todoctl does not use them"
+        }
+        Err(error)
+            if known_message(&error)
+                .is_some_and(|known| known.id == "pgbouncer.statement-mode") =>
+        {
+            return query_failed(&error);
         }
         Ok(PreparedStatements::Untried) | Err(_) => {
             "whether it keeps prepared statements is unknown (no second server connection was free)"

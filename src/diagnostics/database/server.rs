@@ -138,6 +138,22 @@ fn check_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
             ),
         );
     }
+    if !role.guarded_tables.is_empty() {
+        let policies: Vec<String> = role
+            .guarded_tables
+            .iter()
+            .map(|table| {
+                format!("CREATE POLICY todoctl ON \"{schema}\".\"{table}\" TO \"{name}\" USING (true) WITH CHECK (true)")
+            })
+            .collect();
+        return Verdict::fail(
+            format!(
+                "row-level security without a policy for {name} hides every row of {}, or refuses changes",
+                role.guarded_tables.join(", ")
+            ),
+            format!("as the owner: psql -c '{}' {database}", policies.join("; ")),
+        );
+    }
     if role.may_create {
         return Verdict::pass(format!("{name} may create tables in {schema}"));
     }

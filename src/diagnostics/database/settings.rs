@@ -7,6 +7,7 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::Setting;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::messages;
 
 use super::fault::query_failed;
 
@@ -28,7 +29,7 @@ pub(super) async fn settings(context: &Context, server: Server<'_>, limit: Durat
             connection.settings(&names).await
         });
     match question.await {
-        Ok(found) => check_settings(&requested, &found),
+        Ok(found) => check_settings(server.target, &requested, &found),
         Err(error) => query_failed(&error),
     }
 }
@@ -59,7 +60,11 @@ fn requested(target: &PostgresTarget) -> Vec<(String, String)> {
     requested
 }
 
-fn check_settings(requested: &[(String, String)], found: &[Setting]) -> Verdict {
+fn check_settings(
+    target: &PostgresTarget,
+    requested: &[(String, String)],
+    found: &[Setting],
+) -> Verdict {
     let mut wrong = Vec::new();
     let mut remedies = Vec::new();
     for ((name, requested), setting) in requested.iter().zip(found) {
@@ -69,16 +74,15 @@ fn check_settings(requested: &[(String, String)], found: &[Setting]) -> Verdict 
             None => "unknown to the server",
         };
         if name == ENCODING {
-            wrong.push(format!(
-                "the database's encoding is {value}; todoctl needs UTF8"
-            ));
-            remedies.push("dump the database and restore it into one with the encoding UTF8: createdb --template=template0 --encoding=UTF8 NEW_NAME");
-        } else {
-            wrong.push(format!(
-                "{name} is {value}, although {requested} was requested"
-            ));
-            remedies.push("set it for the role, on a direct connection: psql -c \"ALTER ROLE NAME SET setting = 'value'\"");
+            return Verdict::fail(
+                format!("the database's encoding is {value}, and todoctl needs UTF8"),
+                messages::by_id("postgres.encoding").map(|known| known.remedy_at(target)),
+            );
         }
+        wrong.push(format!(
+            "{name} is {value}, although {requested} was requested"
+        ));
+        remedies.push("set it for the role, on a direct connection: psql -c \"ALTER ROLE NAME SET setting = 'value'\"");
     }
     if wrong.is_empty() {
         return Verdict::pass(format!("{} settings as requested", requested.len()));
@@ -102,6 +106,7 @@ fn same(wanted: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DatabaseTarget, database_url};
     use crate::diagnostics::Outcome;
 
     #[test]
@@ -111,8 +116,16 @@ mod tests {
             name: ENCODING.to_owned(),
             value: Some("SQL_ASCII".to_owned()),
         }];
-        let verdict = check_settings(&requested, &found);
-        assert_eq!(verdict.outcome, Outcome::Warn);
+        let DatabaseTarget::Postgres(target) =
+            database_url::parse("postgresql://todo@localhost/todo")
+                .unwrap()
+                .value
+        else {
+            panic!("a server");
+        };
+        let verdict = check_settings(&target, &requested, &found);
+        assert_eq!(verdict.outcome, Outcome::Fail);
+        assert!(verdict.remedy.unwrap().contains("createdb --template"));
         assert!(
             verdict
                 .detail

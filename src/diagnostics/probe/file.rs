@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::SqliteTarget;
+use crate::config::{SqliteTarget, migration_lock_path};
 use crate::store::{StoreError, wal_path};
 
 use super::connection::FileConnection;
@@ -19,6 +19,11 @@ pub(crate) struct FileFacts {
     pub(crate) file_writable: bool,
     /// Permission bits.
     pub(crate) mode: u32,
+    /// Of the directory, with the sticky bit.
+    pub(crate) directory_mode: u32,
+    /// The files of the database that others than their owner may open: whoever can read one can
+    /// lock it.
+    pub(crate) wider: Vec<String>,
     pub(crate) owner: u32,
     /// Whether the file is in WAL mode; `None` if it is too short to have a header.
     pub(crate) wal_mode: Option<bool>,
@@ -87,6 +92,8 @@ impl FileFacts {
             directory_writable: is_writable(&directory),
             file_writable: is_writable(&target.path),
             mode: file.permissions().mode() & 0o777,
+            directory_mode: std::fs::metadata(&directory)?.permissions().mode() & 0o1777,
+            wider: wider(target),
             owner: file.uid(),
             wal_mode: wal_mode(&target.path),
             wal: std::fs::metadata(wal_path(&target.path))
@@ -97,6 +104,22 @@ impl FileFacts {
             directory,
         })
     }
+}
+
+fn wider(target: &SqliteTarget) -> Vec<String> {
+    let mut shared_memory = target.path.clone().into_os_string();
+    shared_memory.push("-shm");
+    let files = [
+        target.path.clone(),
+        wal_path(&target.path),
+        shared_memory.into(),
+        migration_lock_path(target),
+    ];
+    let is_wider = |path: &PathBuf| {
+        std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+    };
+    let wider = files.iter().filter(|path| is_wider(path));
+    wider.map(|path| path.display().to_string()).collect()
 }
 
 /// SQLite, "Database File Format", 1.3: the byte at 18 is 2 in WAL mode. Asked of the file,

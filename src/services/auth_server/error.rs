@@ -13,6 +13,12 @@ pub enum AuthServerError {
     /// No connection, or a lost one.
     #[error("the auth server is unreachable: {0}")]
     Unreachable(String),
+    /// The server limits how often it is asked; ask again after this time.
+    #[error("the auth server limits requests; it is asked again after {}", humantime::format_duration(*.0))]
+    Limited(Duration),
+    /// The key id of a token is unknown, and the keys may not be fetched again before this time.
+    #[error("the token's key id is unknown; the auth server is asked for new keys after {}", humantime::format_duration(*.0))]
+    UnknownKey(Duration),
     /// A status other than 200.
     #[error("the auth server answered with status {0}")]
     Status(u16),
@@ -33,8 +39,20 @@ impl AuthServerError {
     pub(super) fn is_server_failure(&self) -> bool {
         match self {
             Self::TimedOut(_) | Self::Unreachable(_) | Self::Unreadable(_) => true,
-            Self::Status(status) => !(400..500).contains(status) || matches!(status, 408 | 429),
-            Self::Busy | Self::CircuitOpen => false,
+            Self::Status(status) => !(400..500).contains(status) || *status == 408,
+            Self::Limited(_) | Self::UnknownKey(_) | Self::Busy | Self::CircuitOpen => false,
+        }
+    }
+
+    /// How many seconds to wait before the next attempt, where that is known; at least one.
+    #[must_use]
+    pub fn wait_seconds(&self) -> Option<u32> {
+        match self {
+            Self::Limited(wait) | Self::UnknownKey(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                Some(u32::try_from(seconds).unwrap_or(u32::MAX).max(1))
+            }
+            _ => None,
         }
     }
 }

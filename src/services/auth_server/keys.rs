@@ -84,17 +84,55 @@ struct Known {
     fetched_at: Option<Timestamp>,
     /// When the last request was sent, and its error.
     last_request: Option<(Timestamp, Option<AuthServerError>)>,
+    /// How many requests were answered, or failed.
+    requests: u64,
+    /// The server has no key set: every token that needs one is refused.
+    has_none: bool,
+    /// The ids that the set before this one had and this one has not.
+    withdrawn: Vec<String>,
 }
 
 impl Known {
-    fn may_fetch(&self, now: Timestamp) -> bool {
-        let pause = match self.keys {
-            Some(_) => PAUSE,
-            None => FIRST_PAUSE,
+    /// How long no request may be sent; zero if one may.
+    fn pause_left(&self, now: Timestamp) -> Duration {
+        let Some((at, error)) = &self.last_request else {
+            return Duration::ZERO;
         };
-        self.last_request
-            .as_ref()
-            .is_none_or(|(at, _)| has_passed(*at, pause, now))
+        let pause = match error {
+            Some(AuthServerError::Limited(wait)) => *wait,
+            _ => Duration::ZERO,
+        };
+        let pause = pause.max(match self.keys.as_deref() {
+            Some(keys) if !keys.is_empty() => PAUSE,
+            _ => FIRST_PAUSE,
+        });
+        if has_passed(*at, pause, now) {
+            return Duration::ZERO;
+        }
+        let passed = now.micros().saturating_sub(at.micros()).unsigned_abs();
+        pause.saturating_sub(Duration::from_micros(passed))
+    }
+
+    fn may_fetch(&self, now: Timestamp) -> bool {
+        self.pause_left(now).is_zero()
+    }
+
+    /// Whether there is, or was, a key with this id, for any algorithm.
+    fn has_id(&self, id: &str) -> bool {
+        self.ids().any(|one| one == id) || self.withdrawn.iter().any(|one| one == id)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let keys = self.keys.as_deref().unwrap_or_default().iter();
+        keys.filter_map(|key| key.id.as_deref())
+    }
+
+    fn replace(&mut self, keys: KeySet, now: Timestamp) {
+        let mut withdrawn: Vec<String> = self.ids().map(str::to_owned).collect();
+        self.keys = Some(keys);
+        self.fetched_at = Some(now);
+        withdrawn.retain(|old| self.ids().all(|id| id != old));
+        self.withdrawn = withdrawn;
     }
 
     fn is_old(&self, now: Timestamp) -> bool {
@@ -123,7 +161,8 @@ impl Keys {
     /// The keys that may have signed a token with this algorithm and key id.
     ///
     /// Known keys are returned at once. Otherwise the server is asked, unless it was asked
-    /// recently; an error means that the last request failed.
+    /// recently. An error means that nobody can tell whether there is such a key: the last
+    /// request failed, or came before this call.
     pub async fn matching(
         this: &Arc<Self>,
         algorithm: Algorithm,
@@ -133,9 +172,9 @@ impl Keys {
             return Ok(Vec::new());
         }
         let now = this.clock.now();
-        let (found, old) = this.read(|known| {
+        let (found, old, requests) = this.read(|known| {
             let old = known.is_old(now) && known.may_fetch(now);
-            (known.matching(algorithm, id), old)
+            (known.matching(algorithm, id), old, known.requests)
         });
         if !found.is_empty() {
             if old {
@@ -147,11 +186,28 @@ impl Keys {
         this.refresh().await;
         this.read(|known| {
             let found = known.matching(algorithm, id);
+            if !found.is_empty() {
+                return Ok(found);
+            }
             match &known.last_request {
-                Some((_, Some(error))) if found.is_empty() => Err(error.clone()),
+                Some((_, Some(AuthServerError::Limited(_)))) => {
+                    Err(AuthServerError::Limited(known.pause_left(now)))
+                }
+                Some((_, Some(error))) => Err(error.clone()),
+                _ if known.requests == requests
+                    && !known.has_none
+                    && id.is_some_and(|id| !known.has_id(id)) =>
+                {
+                    Err(AuthServerError::UnknownKey(known.pause_left(now)))
+                }
                 _ => Ok(found),
             }
         })
+    }
+
+    /// Whether [`Self::matching`] needs no request.
+    pub fn knows(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
+        !is_supported(algorithm) || self.read(|known| !known.matching(algorithm, id).is_empty())
     }
 
     /// Fetches the keys, unless another caller just did.
@@ -163,12 +219,21 @@ impl Keys {
         }
         let answer = self.client.ask("jwks", PATH, None, MAX_BODY, read).await;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.requests += 1;
+        // A server that signs no tokens has no such page. One that had keys keeps them: a gateway
+        // in front of it answers 404 too while it restarts.
+        known.has_none = matches!(answer, Err(AuthServerError::Status(404)))
+            && known.keys.as_deref().is_none_or(<[_]>::is_empty);
+        if known.has_none {
+            tracing::debug!("the auth server publishes no keys");
+            known.last_request = Some((now, None));
+            return;
+        }
         known.last_request = Some((now, answer.as_ref().err().cloned()));
         match answer {
             Ok(keys) => {
                 tracing::debug!(keys = keys.len(), "fetched the auth server's keys");
-                known.keys = Some(keys);
-                known.fetched_at = Some(now);
+                known.replace(keys, now);
             }
             Err(error) => tracing::warn!(
                 %error,

@@ -1,5 +1,6 @@
 //! Asks the auth server for the user of an opaque token, and caches the answer.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
@@ -13,7 +14,7 @@ use crate::domain::{Timestamp, UserId};
 
 use super::age::has_passed;
 use super::breaker::Breaker;
-use super::client::Client;
+use super::client::{Asker, Client};
 use super::error::AuthServerError;
 
 const PATH: &str = "/api/auth/get-session";
@@ -24,6 +25,9 @@ const CACHE_INVALID: Duration = Duration::from_secs(5);
 
 /// The most cached answers, of about 200 bytes each.
 const CACHE_SIZE: usize = 20_000;
+
+/// The most askers that the server refused with 429 and that are remembered.
+const MAX_LIMITED: usize = 10_000;
 
 /// The most requests in progress, and how long another one waits for a permit.
 const MAX_CONCURRENT: usize = 32;
@@ -42,8 +46,17 @@ pub(super) struct Sessions {
     client: Client,
     clock: Clock,
     cache: Cache<Key, Cached>,
+    /// Until when the server is not asked on behalf of an address. The server counts by the
+    /// address that it is told, so one asker's limit must not cut off the others.
+    limited: Cache<IpAddr, Limited>,
     permits: Semaphore,
     breaker: Breaker,
+}
+
+#[derive(Clone)]
+struct Limited {
+    since: Timestamp,
+    wait: Duration,
 }
 
 #[derive(Clone)]
@@ -65,14 +78,20 @@ impl Sessions {
         Self {
             client,
             cache: Cache::new(CACHE_SIZE),
+            limited: Cache::new(MAX_LIMITED),
             permits: Semaphore::new(MAX_CONCURRENT),
             breaker: Breaker::new(clock.clone()),
             clock,
         }
     }
 
-    /// The user of `token`, cached or asked for. Callers with the same token share one request.
-    pub async fn user(&self, token: &str) -> Result<Option<UserId>, AuthServerError> {
+    /// The user of `token`, cached or asked for on behalf of `address`. Callers with the same
+    /// token share one request.
+    pub async fn user(
+        &self,
+        token: &str,
+        address: IpAddr,
+    ) -> Result<Option<UserId>, AuthServerError> {
         // Session tokens fit into a cookie; a `;` would start another cookie.
         if !fits_cookie(token) {
             return Ok(None);
@@ -95,7 +114,7 @@ impl Sessions {
             // The closure removes nothing, and there is no time limit.
             EntryResult::Removed(..) | EntryResult::Timeout => None,
         };
-        let answer = self.ask(token).await;
+        let answer = self.ask(token, address).await;
         if let Some(guard) = guard {
             // Fails if the entry was evicted meanwhile: then the answer is not cached.
             let _ = guard.insert(match &answer {
@@ -106,13 +125,17 @@ impl Sessions {
         answer.map(|verdict| verdict.user)
     }
 
-    async fn ask(&self, token: &str) -> Result<Verdict, AuthServerError> {
+    async fn ask(&self, token: &str, address: IpAddr) -> Result<Verdict, AuthServerError> {
         let circuit_open = || {
             self.client.count("session", "resting");
             AuthServerError::CircuitOpen
         };
         if self.breaker.is_open() {
             return Err(circuit_open());
+        }
+        if let Some(wait) = self.limited_for(address) {
+            self.client.count("session", "limited");
+            return Err(AuthServerError::Limited(wait));
         }
         let Ok(Ok(_permit)) = tokio::time::timeout(PERMIT_TIMEOUT, self.permits.acquire()).await
         else {
@@ -124,18 +147,44 @@ impl Sessions {
             "better-auth.session_token={token}; __Secure-better-auth.session_token={token}"
         ))
         .map_err(|_| AuthServerError::Unreadable("the token does not fit into a header"))?;
+        let asker = Asker { cookie, address };
         let asked_at = self.clock.now();
         let answer = self
             .client
-            .ask("session", PATH, Some(cookie), MAX_BODY, |body| {
+            .ask("session", PATH, Some(asker), MAX_BODY, |body| {
                 read(body, asked_at)
             })
             .await;
         match &answer {
             Err(error) if error.is_server_failure() => attempt.failed(),
+            Err(AuthServerError::Limited(wait)) => {
+                tracing::warn!(
+                    seconds = wait.as_secs(),
+                    "the auth server limits requests; it is not asked for this address meanwhile"
+                );
+                let limited = Limited {
+                    since: self.clock.now(),
+                    wait: *wait,
+                };
+                self.limited.insert(address, limited);
+                // It answers, so it has not failed; nor does this end an outage.
+                drop(attempt);
+            }
             Ok(_) | Err(_) => attempt.succeeded(),
         }
         answer
+    }
+
+    /// How long the server must not be asked on behalf of `address`.
+    fn limited_for(&self, address: IpAddr) -> Option<Duration> {
+        let Limited { since, wait } = self.limited.get(&address)?;
+        let now = self.clock.now();
+        if has_passed(since, wait, now) {
+            self.limited.remove(&address);
+            return None;
+        }
+        let passed = now.micros().saturating_sub(since.micros()).unsigned_abs();
+        Some(wait.saturating_sub(Duration::from_micros(passed)))
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         ],
         codes: &[],
         meaning: "The host name does not resolve",
-        retry: Retry::No,
+        retry: Retry::Later,
         remedy: "check the host in DATABASE_URL ({place}); between containers, it is the service name",
     },
     KnownMessage {
@@ -156,6 +156,15 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         meaning: "The database does not exist",
         retry: Retry::No,
         remedy: "correct the database name at the end of DATABASE_URL, or create it: createdb {database}",
+    },
+    KnownMessage {
+        id: "postgres.encoding",
+        fault: ConnectFault::Encoding,
+        patterns: &["database's encoding is"],
+        codes: &[],
+        meaning: "The database's encoding cannot store every character",
+        retry: Retry::No,
+        remedy: "dump the database and restore it into one in UTF8: createdb --template=template0 --encoding=UTF8 {database}_utf8 && pg_dump --encoding=UTF8 {database} | psql --set=ON_ERROR_STOP=1 {database}_utf8; then name {database}_utf8 in DATABASE_URL",
     },
     KnownMessage {
         id: "postgres.too-many-connections",

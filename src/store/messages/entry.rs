@@ -45,6 +45,12 @@ pub(crate) enum ConnectFault {
     /// Another process holds the file's lock.
     Busy,
     DiskFull,
+    /// The file is gone, and other files show that it was there.
+    Lost,
+    /// The database's encoding is not UTF8.
+    Encoding,
+    /// Two addresses that should lead to one database lead to two.
+    OtherDatabase,
     Other,
 }
 

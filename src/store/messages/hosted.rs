@@ -106,6 +106,15 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         remedy: "remove options= from DATABASE_URL, or add the parameter to the pooler's ignore_startup_parameters",
     },
     KnownMessage {
+        id: "pgbouncer.statement-mode",
+        fault: ConnectFault::Other,
+        patterns: &["transaction blocks not allowed in statement pooling mode"],
+        codes: &[],
+        meaning: "The pooler is in statement mode, in which there are no transactions",
+        retry: Retry::No,
+        remedy: "set pool_mode = transaction in pgbouncer.ini (for this database or user too, if it is set there), then RELOAD",
+    },
+    KnownMessage {
         id: "pgbouncer.query-wait",
         fault: ConnectFault::TooManyConnections,
         patterns: &["query_wait_timeout"],

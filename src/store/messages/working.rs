@@ -129,6 +129,15 @@ pub(super) static WORKING: &[KnownMessage] = &[
         remedy: "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, not the pooler's)",
     },
     KnownMessage {
+        id: "todoctl.other-database",
+        fault: ConnectFault::OtherDatabase,
+        patterns: &["leads to another database than database_url"],
+        codes: &[],
+        meaning: "DATABASE_URL and DATABASE_URL_UNPOOLED lead to two databases, so the wrong one would be migrated",
+        retry: Retry::No,
+        remedy: "set DATABASE_URL_UNPOOLED to the direct address of the database in DATABASE_URL, or unset it if there is no pooler",
+    },
+    KnownMessage {
         id: "todoctl.newer-database",
         fault: ConnectFault::Other,
         patterns: &["the database is at version * and this todoctl knows versions up to"],
@@ -200,6 +209,28 @@ pub(super) static WORKING: &[KnownMessage] = &[
         meaning: "The file is damaged: by a crash on a network file system, or because it was copied while it was written",
         retry: Retry::No,
         remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover > rescued.sql && sqlite3 -bail rescued.db < rescued.sql && sqlite3 rescued.db 'SELECT count(*) FROM tasks'; if nothing is missing, move {place}, its -wal and its -shm away, and rescued.db to {place}",
+    },
+    KnownMessage {
+        id: "sqlite.lost",
+        fault: ConnectFault::Lost,
+        patterns: &[
+            "the database file is missing, but files of a database are there",
+            "the database file is a link to * which does not exist",
+            "the database file is empty, but its write-ahead log",
+        ],
+        codes: &[],
+        meaning: "The database file is gone, and other files show that there was one",
+        retry: Retry::No,
+        remedy: "move {place} back, or restore a backup of it",
+    },
+    KnownMessage {
+        id: "sqlite.replaced",
+        fault: ConnectFault::Other,
+        patterns: &["was deleted or replaced while the daemon had it open"],
+        codes: &[],
+        meaning: "The database file was deleted or replaced while the daemon had it open; what it wrote would be lost",
+        retry: Retry::No,
+        remedy: "move the file back that the daemon opened, if it still exists; otherwise restart the daemon, which opens the file that is there now",
     },
     // ------------------------------------------------------------------------ the rest ---
     KnownMessage {

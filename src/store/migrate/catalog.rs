@@ -13,7 +13,7 @@ pub(super) type Schema = BTreeMap<String, BTreeMap<String, String>>;
 pub(super) const DEFINITION: &str = "definition";
 
 /// Tables, views, types and functions of the current schema, without those of extensions.
-/// `pg_get_…(…, true)` omits the names of schemas in the search path.
+/// `pg_get_…(…, true)` omits the names of schemas in the search path; of bodies they are removed.
 const POSTGRES: &str = r"
 WITH here AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
@@ -64,7 +64,10 @@ WHERE t.typnamespace = (SELECT oid FROM here)
 GROUP BY t.typname
 UNION ALL
 SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
-    'md5 of its body ' || md5(p.prosrc)
+    concat_ws(', ',
+        'md5 of its body ' || md5(replace(p.prosrc, quote_ident(current_schema()) || '.', '')),
+        CASE WHEN p.prosecdef THEN 'security definer' END,
+        CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END)
 FROM pg_catalog.pg_proc p
 WHERE p.pronamespace = (SELECT oid FROM here)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d

@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use sqlx::migrate::Migrate;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, SqliteConnection};
 
-use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
+use crate::config::{DatabaseTarget, SqliteTarget};
 use crate::domain::Timestamp;
-use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite};
+use crate::store::connect::{SqliteAccess, create_file, open_postgres, open_sqlite};
 use crate::store::connection::Connection;
+use crate::store::server::refuse_other_encoding;
 
 use super::embedded::{Direction, statements};
 use super::error::MigrateError;
@@ -42,19 +43,24 @@ impl MigrationConnection {
     pub async fn open(target: &DatabaseTarget) -> Result<Self, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = Self::open_server(server).await?;
+                let mut session = open_postgres(server).await?;
+                refuse_other_encoding(&mut session, server).await?;
+                let mut connection = Self::of_server(session);
                 connection.execute(NO_STATEMENT_TIMEOUT).await?;
                 Ok(connection)
             }
-            DatabaseTarget::Sqlite(file) => Self::open_file(file, SqliteAccess::Migrate).await,
+            DatabaseTarget::Sqlite(file) => {
+                create_file(file)?;
+                Self::open_file(file, SqliteAccess::Migrate).await
+            }
         }
     }
 
-    async fn open_server(server: &PostgresTarget) -> Result<Self, MigrateError> {
-        Ok(Self(Connection::Postgres {
-            session: open_postgres(server).await?,
+    fn of_server(session: PgConnection) -> Self {
+        Self(Connection::Postgres {
+            session,
             prepares: false,
-        }))
+        })
     }
 
     async fn open_file(file: &SqliteTarget, access: SqliteAccess) -> Result<Self, MigrateError> {
@@ -96,7 +102,7 @@ impl MigrationConnection {
     pub async fn open_to_read(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
         match target {
             DatabaseTarget::Postgres(server) => {
-                let mut connection = Self::open_server(server).await?;
+                let mut connection = Self::of_server(open_postgres(server).await?);
                 // A pooler would keep the setting and hand it to other clients.
                 if !server.pooled {
                     connection.execute(LOCK_TIMEOUT).await?;

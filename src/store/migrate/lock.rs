@@ -1,14 +1,14 @@
 //! The migration lock: one process at a time migrates a database.
 
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use sqlx::PgConnection;
 
-use crate::config::SqliteTarget;
-use crate::store::connect::create_directory;
+use crate::config::{SqliteTarget, migration_lock_path};
+use crate::store::connect::create_file;
 
 use super::error::MigrateError;
 use super::sessions;
@@ -135,10 +135,9 @@ pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long 
 
 impl FileLock {
     pub async fn take(database: &SqliteTarget, wait: LockWait<'_>) -> Result<Self, MigrateError> {
-        create_directory(database)?;
-        let mut path = database.path.clone().into_os_string();
-        path.push("-migrate.lock");
-        let path = PathBuf::from(path);
+        // First, because a lock without its database shows that one was lost.
+        create_file(database)?;
+        let path = migration_lock_path(database);
         let failed = |source| MigrateError::LockFile {
             path: path.clone(),
             source,
@@ -147,6 +146,7 @@ impl FileLock {
             .create(true)
             .write(true)
             .truncate(false)
+            .mode(0o600)
             .open(&path)
             .map_err(failed)?;
         let mut waiting = Waiting::begin(wait);

@@ -1,0 +1,85 @@
+//! Why credentials were refused: for the log and the metrics. Never contains a part of them.
+
+/// Why credentials were refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("there is no Authorization: Bearer header")]
+    Missing,
+    #[error("the token is not well-formed")]
+    Malformed,
+    #[error("the token's signature does not match")]
+    Signature,
+    #[error("the token is signed with an algorithm or a key that is not accepted here")]
+    UnknownKey,
+    #[error("the token has critical extensions, and none is supported (RFC 7515, 4.1.11)")]
+    Critical,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token has no valid exp")]
+    Expiry,
+    #[error("the token is not valid yet (nbf or iat); compare the clocks")]
+    TooEarly,
+    #[error(
+        "the token's iss is neither AUTH_ISSUER nor, without it, the origin of AUTH_SERVER_URL"
+    )]
+    Issuer,
+    #[error("the token's aud does not name this service's auth server")]
+    Audience,
+    #[error("the token's type is not \"access\"")]
+    Kind,
+    #[error("the token's sub is not a user id")]
+    Subject,
+    #[error("no session has this token")]
+    UnknownSession,
+    #[error("the token resembles a secret of this service and was not sent to the auth server")]
+    OwnSecret,
+    #[error("the service token does not match")]
+    ServiceToken,
+    #[error("the service token was sent without X-User-ID")]
+    ServiceTokenAlone,
+    #[error("the service token was sent to an endpoint that does not accept it")]
+    ServiceTokenElsewhere,
+}
+
+impl Refusal {
+    /// The label of the metric.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::Signature => "signature",
+            Self::UnknownKey => "unknown_key",
+            Self::Critical => "critical",
+            Self::Expired => "expired",
+            Self::Expiry => "expiry",
+            Self::TooEarly => "too_early",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::Kind => "type",
+            Self::Subject => "subject",
+            Self::UnknownSession => "unknown_session",
+            Self::OwnSecret => "own_secret",
+            Self::ServiceToken => "service_token",
+            Self::ServiceTokenAlone => "service_token_alone",
+            Self::ServiceTokenElsewhere => "service_token_elsewhere",
+        }
+    }
+
+    /// What the client reads. Only the holder of the right service token is told more.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::ServiceTokenAlone => {
+                "Invalid token: the service token needs the header X-User-ID, which names the user"
+            }
+            Self::ServiceTokenElsewhere => {
+                "Invalid token: the service token is not accepted on this endpoint"
+            }
+            _ => "Invalid token",
+        }
+    }
+
+    /// Whether the client may be guessing a secret.
+    pub fn may_be_a_guess(self) -> bool {
+        !matches!(self, Self::ServiceTokenAlone | Self::ServiceTokenElsewhere)
+    }
+}

@@ -1,0 +1,149 @@
+//! Writing files whose paths the operator names: only regular files of the user who runs the
+//! command, so that neither a device nor, through a link, a file of somebody else is replaced.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Where a file of this user is, or will be.
+#[derive(Debug)]
+pub(crate) struct OwnFile {
+    path: PathBuf,
+    /// The group of the file that is replaced.
+    group: Option<u32>,
+}
+
+impl OwnFile {
+    /// Follows a symbolic link. Fails if there is something that must not be replaced.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        let refuse = |why: String| Err(io::Error::other(why));
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if path.is_symlink() {
+                    return refuse(
+                        "it is a symbolic link to a file that does not exist".to_owned(),
+                    );
+                }
+                return Ok(Self {
+                    path: path.to_owned(),
+                    group: None,
+                });
+            }
+            Err(error) => return Err(error),
+        };
+        if !found.is_file() {
+            return refuse(format!("it is {}, not a file", kind(&found)));
+        }
+        let user = rustix::process::geteuid().as_raw();
+        if found.uid() != user {
+            return refuse(format!(
+                "it belongs to user {}, and this command runs as user {user}",
+                found.uid()
+            ));
+        }
+        Ok(Self {
+            path: fs::canonicalize(path)?,
+            group: Some(found.gid()),
+        })
+    }
+
+    /// The file itself, behind any link.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Replaces the file in one step: a reader sees the old one or the new one.
+    pub(crate) fn write(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let directory = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let mut file = tempfile::Builder::new()
+            .prefix(".todoctl-")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(directory)
+            // The library's message names the temporary file, which means nothing to the user.
+            .map_err(|error| io::Error::from(error.kind()))?;
+        // Users who are not in the group may not set it, and need not.
+        let _ = std::os::unix::fs::fchown(file.as_file(), None, self.group);
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(&self.path).map_err(|error| error.error)?;
+        File::open(directory)?.sync_all()
+    }
+}
+
+fn kind(found: &fs::Metadata) -> &'static str {
+    let kind = found.file_type();
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_char_device() || kind.is_block_device() {
+        "a device"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "something else"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[track_caller]
+    fn refused(path: &Path) -> String {
+        OwnFile::at(path).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn only_regular_files_are_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        assert!(refused(Path::new("/dev/null")).contains("a device"));
+        assert!(refused(directory.path()).contains("a directory"));
+        symlink("/dev/null", at("null")).unwrap();
+        assert!(refused(&at("null")).contains("a device"));
+        symlink(at("missing"), at("dangling")).unwrap();
+        assert!(refused(&at("dangling")).contains("does not exist"));
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        assert!(refused(&at("socket")).contains("a socket"));
+    }
+
+    #[test]
+    fn files_of_others_are_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        // Tests run as some user; one of the two files is another's.
+        let file = directory.path().join("file");
+        fs::write(&file, "theirs").unwrap();
+        let foreign = if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&file, Some(65534), None).unwrap();
+            file
+        } else {
+            "/etc/passwd".into()
+        };
+        symlink(&foreign, &link).unwrap();
+        for path in [&foreign, &link] {
+            assert!(refused(path).contains("belongs to user"));
+        }
+    }
+
+    #[test]
+    fn links_to_own_files_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("file"), directory.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        symlink(&file, &link).unwrap();
+        let own = OwnFile::at(&link).unwrap();
+        own.write(b"new", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert!(link.is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,281 @@
+//! The first creation of the SQLite file, and what speaks against it.
+
+use std::fmt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::database_url::SqliteTarget;
+use super::error::Problem;
+use super::generated;
+use super::secret_name::SecretName;
+use super::shell::shell_word;
+
+/// The file that todoctl locks while it migrates.
+pub(crate) fn migration_lock_path(database: &SqliteTarget) -> PathBuf {
+    beside(database, "-migrate.lock")
+}
+
+/// A database that is gone although other files show that there was one. SQLite would start
+/// with an empty one and delete the write-ahead log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LostDatabase {
+    path: PathBuf,
+    loss: Loss,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Loss {
+    /// The link's destination does not exist.
+    DanglingLink(PathBuf),
+    /// These files are there.
+    Left(Vec<PathBuf>),
+    /// The file is empty, and this log is not.
+    Emptied(PathBuf),
+}
+
+/// The file cannot be created.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    Lost(LostDatabase),
+    Io { what: String, source: io::Error },
+}
+
+impl LostDatabase {
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> String {
+        let path = shell_word(&self.path);
+        match &self.loss {
+            Loss::DanglingLink(_) => format!(
+                "mount or restore what the link leads to; to start with an empty database: rm {path}"
+            ),
+            Loss::Left(found) => {
+                let logs = found.iter().filter(|one| !is_kept(one, &self.path));
+                let mut commands: Vec<String> = logs.map(|log| move_away(log)).collect();
+                commands.push(format!("touch {path}"));
+                format!(
+                    "move {path} back, or restore a backup of it; to start with an empty database: {}",
+                    commands.join(" && ")
+                )
+            }
+            Loss::Emptied(log) => format!(
+                "restore a backup of {path} and its write-ahead log; to start with an empty database: {}",
+                move_away(log)
+            ),
+        }
+    }
+}
+
+fn move_away(file: &Path) -> String {
+    let word = shell_word(file);
+    format!("mv -n {word} {word}.old")
+}
+
+/// Whether a new database may use the file as well: secrets and the lock.
+fn is_kept(file: &Path, database: &Path) -> bool {
+    let is_log = |suffix| with_suffix(database, suffix) == file;
+    !is_log("-wal") && !is_log("-shm") && !is_log("-journal")
+}
+
+impl fmt::Display for LostDatabase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.loss {
+            Loss::DanglingLink(target) => write!(
+                f,
+                "the database file is a link to {}, which does not exist",
+                target.display()
+            ),
+            Loss::Left(found) => {
+                let found: Vec<String> =
+                    found.iter().map(|one| one.display().to_string()).collect();
+                write!(
+                    f,
+                    "the database file is missing, but files of a database are there: {}",
+                    found.join(", ")
+                )
+            }
+            Loss::Emptied(log) => write!(
+                f,
+                "the database file is empty, but its write-ahead log {} is not",
+                log.display()
+            ),
+        }
+    }
+}
+
+impl ClaimError {
+    pub(super) fn problem(&self, database: &SqliteTarget) -> Problem {
+        let (message, remedy) = match self {
+            Self::Lost(lost) => (lost.to_string(), lost.remedy()),
+            Self::Io { what, source } => (
+                format!("{what}: {source}"),
+                "let this user write that directory, or choose another one with TODOCTL_DATA_DIR"
+                    .to_owned(),
+            ),
+        };
+        Problem {
+            variable: format!("{}:", database.path.display()),
+            message,
+            remedy,
+        }
+    }
+}
+
+/// What shows that a database was lost. Changes nothing.
+pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
+    let path = &database.path;
+    let lost = |loss| {
+        Some(LostDatabase {
+            path: path.clone(),
+            loss,
+        })
+    };
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.len() == 0 => {
+            let log = beside(database, "-wal");
+            let has_log = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
+            return has_log
+                .then_some(())
+                .and_then(|()| lost(Loss::Emptied(log)));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // It exists, or opening it tells more.
+        _ => return None,
+    }
+    if let Ok(target) = std::fs::read_link(path) {
+        return lost(Loss::DanglingLink(target));
+    }
+    let logs = ["-wal", "-shm", "-journal"].map(|suffix| beside(database, suffix));
+    let secrets = SecretName::ALL.map(|name| generated::path(database, name.as_str()));
+    let found: Vec<PathBuf> = logs
+        .into_iter()
+        .chain([migration_lock_path(database)])
+        .chain(secrets)
+        .filter(|one| one.exists())
+        .collect();
+    // Another process may have created the database, and then the other files, in between.
+    if found.is_empty() || path.exists() {
+        return None;
+    }
+    lost(Loss::Left(found))
+}
+
+/// Creates the file, empty, and its directory, unless they exist. Fails where a database was
+/// lost.
+///
+/// Everything else that todoctl keeps beside the file is created later, so that a start that
+/// is killed in between is not taken for a loss.
+pub(crate) fn claim(database: &SqliteTarget) -> Result<(), ClaimError> {
+    if let Some(lost) = find_loss(database) {
+        return Err(ClaimError::Lost(lost));
+    }
+    let path = &database.path;
+    if path.exists() {
+        return Ok(());
+    }
+    if let Some(directory) = path.parent().filter(|one| !one.as_os_str().is_empty()) {
+        let created = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
+        created.map_err(|source| ClaimError::Io {
+            what: format!("cannot create the directory {}", directory.display()),
+            source,
+        })?;
+    }
+    // SQLite gives the mode to its log as well.
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match created {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(ClaimError::Io {
+            what: format!("cannot create {}", path.display()),
+            source: error,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn beside(database: &SqliteTarget, suffix: &str) -> PathBuf {
+    with_suffix(&database.path, suffix)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn target(directory: &tempfile::TempDir) -> SqliteTarget {
+        SqliteTarget {
+            path: directory.path().join("data/todo.db"),
+        }
+    }
+
+    fn loss_with(file: &str) -> Option<LostDatabase> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("data").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "x").unwrap();
+        let found = find_loss(&target(&directory));
+        assert_eq!(claim(&target(&directory)).is_err(), found.is_some());
+        found
+    }
+
+    #[test]
+    fn what_shows_a_loss() {
+        for file in [
+            "todo.db-wal",
+            "todo.db-shm",
+            "todo.db-journal",
+            "todo.db-migrate.lock",
+            "secrets/SERVICE_AUTH_TOKEN",
+            "secrets/ENCRYPTION_KEY",
+        ] {
+            let lost = loss_with(file).unwrap_or_else(|| panic!("{file} shows nothing"));
+            assert!(lost.to_string().contains(file), "{lost}");
+            assert!(lost.remedy().ends_with("todo.db"), "{}", lost.remedy());
+        }
+        for file in ["other.db", "todo.db.old", "secrets/other"] {
+            assert_eq!(loss_with(file), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_dangling_link_and_an_emptied_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = target(&directory);
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink("/nowhere/todo.db", &database.path).unwrap();
+        let lost = find_loss(&database).unwrap();
+        assert!(lost.to_string().contains("/nowhere/todo.db"), "{lost}");
+        std::fs::remove_file(&database.path).unwrap();
+        std::fs::write(&database.path, "").unwrap();
+        assert_eq!(find_loss(&database), None);
+        std::fs::write(data.join("todo.db-wal"), "x").unwrap();
+        assert!(find_loss(&database).is_some());
+    }
+
+    #[test]
+    fn created_for_the_owner_alone_and_not_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = target(&directory);
+        claim(&database).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&database.path), 0o600);
+        assert_eq!(mode(database.path.parent().unwrap()), 0o700);
+        std::fs::write(&database.path, "tasks").unwrap();
+        claim(&database).unwrap();
+        assert_eq!(std::fs::read(&database.path).unwrap(), b"tasks");
+    }
+}

@@ -1,0 +1,80 @@
+//! Names that nothing reads and that are probably misspelt. Others may belong to other programs.
+
+use super::error::Warning;
+use super::source::Source;
+use super::variable::Variable;
+use super::variables::VARIABLES;
+
+/// How similar (0 to 1) a name must be to a known one to count as a misspelling of it.
+const SIMILAR: f64 = 0.93;
+/// Shorter names are similar to others by chance.
+const SHORTEST: usize = 4;
+
+/// Each misspelt name that is set, and the known one that is probably meant.
+pub(crate) fn misspelt(source: &Source) -> impl Iterator<Item = (&str, &'static str)> {
+    source
+        .names()
+        .filter(|name| Variable::of(name).is_none())
+        .filter_map(|name| Some((name, nearest(name)?)))
+}
+
+pub(super) fn warnings(source: &Source) -> Vec<Warning> {
+    let warning = |(name, known): (&str, &str)| Warning {
+        variable: name.to_owned(),
+        message: format!("is not known and has no effect; did you mean {known}?"),
+    };
+    misspelt(source).map(warning).collect()
+}
+
+/// The known name that is most similar to `name`, if it is similar at all.
+fn nearest(name: &str) -> Option<&'static str> {
+    let known = VARIABLES
+        .iter()
+        .flat_map(|one| [Some(one.name), one.alias])
+        .flatten();
+    let (similarity, known) = known
+        .map(|known| (similarity(name, known), known))
+        .max_by(|one, two| one.0.total_cmp(&two.0))?;
+    (similarity >= SIMILAR).then_some(known)
+}
+
+fn similarity(name: &str, known: &str) -> f64 {
+    // Two swapped letters weigh much in a short name.
+    let swapped = letters(name) == letters(known) && strsim::damerau_levenshtein(name, known) == 1;
+    if swapped && name.len() >= SHORTEST {
+        1.0
+    } else {
+        strsim::jaro_winkler(name, known)
+    }
+}
+
+fn letters(name: &str) -> Vec<u8> {
+    let mut letters = name.as_bytes().to_vec();
+    letters.sort_unstable();
+    letters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_names_are_found_and_others_are_not() {
+        for (name, known) in [
+            ("DATABSE_URL", Some("DATABASE_URL")),
+            ("DATABASE_URI", Some("DATABASE_URL")),
+            ("PROT", Some("PORT")),
+            ("AUTH_SEVER_URL", Some("AUTH_SERVER_URL")),
+            ("SERVICE_AUTH_TOKN", Some("SERVICE_AUTH_TOKEN")),
+            ("HOME", None),
+            ("PATH", None),
+            ("LANG", None),
+        ] {
+            assert_eq!(nearest(name), known, "{name}");
+        }
+        let source = Source::from_values([("DATABSE_URL", "canary"), ("PORT", "1")]);
+        let warnings = warnings(&source);
+        assert_eq!(warnings.len(), 1);
+        assert!(!warnings[0].to_string().contains("canary"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Reads small text files whose paths the operator names.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Larger than any `.env` file or secret. `/dev/zero` has no end.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// How long a pipe or a device may take. A named pipe without a writer cannot even be opened.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a file has no text.
+#[derive(Debug)]
+pub(super) enum Unread {
+    Io(io::Error),
+    /// A predicate of the file.
+    Unusable(&'static str),
+}
+
+/// The file's text without a byte-order mark.
+pub(super) fn read(path: &Path) -> Result<String, Unread> {
+    let is_regular = path.metadata().map_err(Unread::Io)?.is_file();
+    let bytes = if is_regular {
+        read_bytes(path)
+    } else {
+        let (sender, receiver) = mpsc::channel();
+        let path = path.to_owned();
+        // The thread cannot be stopped while it waits; the process ends soon.
+        std::thread::spawn(move || sender.send(read_bytes(&path)));
+        receiver
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
+    };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::TimedOut && !is_regular => {
+            return Err(Unread::Unusable(
+                "is not a file, and did not end within 5 s",
+            ));
+        }
+        Err(error) => return Err(Unread::Io(error)),
+    };
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Unread::Unusable("is larger than 1 MiB"));
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Unread::Unusable("is UTF-16 text, not UTF-8"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Unread::Unusable("is not UTF-8 text"))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unusable(path: &Path) -> &'static str {
+        match read(path).unwrap_err() {
+            Unread::Unusable(why) => why,
+            Unread::Io(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn endless_and_foreign_files_are_refused() {
+        assert_eq!(unusable(Path::new("/dev/zero")), "is larger than 1 MiB");
+        assert_eq!(read(Path::new("/dev/null")).unwrap(), "");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("f");
+        std::fs::write(&file, vec![b'x'; 1024 * 1024 + 1]).unwrap();
+        assert_eq!(unusable(&file), "is larger than 1 MiB");
+        std::fs::write(&file, [0xff, 0xfe, b'A', 0]).unwrap();
+        assert_eq!(unusable(&file), "is UTF-16 text, not UTF-8");
+        std::fs::write(&file, [b'A', 0xff]).unwrap();
+        assert_eq!(unusable(&file), "is not UTF-8 text");
+        std::fs::write(&file, "\u{feff}A=1\n").unwrap();
+        assert_eq!(read(&file).unwrap(), "A=1\n");
+    }
+
+    #[test]
+    fn a_pipe_without_a_writer_does_not_hang() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        assert!(unusable(&pipe).contains("did not end"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Which database a connection leads to.
+//!
+//! The row of `todoctl_identity` alone does not tell a database from its restored copy, so the
+//! place counts as well: the server's cluster, database and schema, or the file's inode.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use sqlx::{PgConnection, SqliteConnection};
+
+use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, SqliteTarget};
+
+use super::connect::{SqliteAccess, open_postgres, open_sqlite};
+use super::connect_error::ConnectError;
+use super::messages::ConnectFault;
+use super::server::{close_quietly, optional};
+
+const ROW: &str = "SELECT id FROM todoctl_identity";
+
+/// Database and schema. The simple protocol returns text.
+const PLACE: &str = "
+    SELECT concat_ws('.', (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()),
+                     current_schema())";
+
+/// Stays the same on standbys and after a failover to one of them.
+const CLUSTER: &str = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
+
+/// Which database a connection leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The row that the migrations make; `None` before them, or where it may not be read.
+    row: Option<String>,
+    /// The cluster; `None` where the server does not tell.
+    cluster: Option<String>,
+    place: String,
+}
+
+impl Identity {
+    pub(super) async fn of_server(session: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            row: optional(session, ROW).await?,
+            cluster: optional(session, CLUSTER).await?,
+            place: optional(session, PLACE).await?.unwrap_or_default(),
+        })
+    }
+
+    pub(super) async fn of_file(
+        file: &SqliteTarget,
+        session: &mut SqliteConnection,
+    ) -> Result<Self, sqlx::Error> {
+        let found = std::fs::metadata(&file.path)?;
+        let row = sqlx::query_scalar(ROW).fetch_optional(session).await;
+        Ok(Self {
+            row: match row {
+                // Not migrated yet.
+                Err(sqlx::Error::Database(_)) => None,
+                row => row?,
+            },
+            cluster: None,
+            place: format!("{}.{}", found.dev(), found.ino()),
+        })
+    }
+
+    /// Asks the database at `target`.
+    pub(crate) async fn ask(target: &DatabaseTarget) -> Result<Self, ConnectError> {
+        let identity = match target {
+            DatabaseTarget::Postgres(server) => {
+                let mut session = open_postgres(server).await?;
+                let identity = Self::of_server(&mut session).await;
+                close_quietly(session).await;
+                identity
+            }
+            DatabaseTarget::Sqlite(file) => {
+                let mut session = open_sqlite(file, SqliteAccess::Read).await?;
+                Self::of_file(file, &mut session).await
+            }
+        };
+        identity.map_err(|error| ConnectError::from_sqlx(target, &error))
+    }
+
+    /// The row that the migrations make.
+    pub(crate) fn row(&self) -> Option<&str> {
+        self.row.as_deref()
+    }
+
+    /// A hash of cluster, database and schema, or of the file's inode, which tells nothing about
+    /// the server.
+    pub(crate) fn place(&self) -> String {
+        let parts = [self.cluster.as_deref(), Some(&*self.place)];
+        let hash = blake3::hash(format!("{parts:?}").as_bytes());
+        hash.to_hex()[..16].to_owned()
+    }
+
+    /// Whether both may be the same database: what only one of them tells is not compared.
+    fn may_be(&self, other: &Self) -> bool {
+        let cluster = self.cluster.as_ref().zip(other.cluster.as_ref());
+        self.place == other.place
+            && self.row == other.row
+            && cluster.is_none_or(|(one, other)| one == other)
+    }
+}
+
+/// Fails if `DATABASE_URL_UNPOOLED` leads to another database than `DATABASE_URL`, which would
+/// be migrated in its place.
+pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectError> {
+    let (DatabaseTarget::Postgres(pooled), DatabaseTarget::Postgres(direct)) =
+        (&config.target, &config.direct)
+    else {
+        return Ok(());
+    };
+    if is_same_address(pooled, direct) {
+        return Ok(());
+    }
+    let one = Identity::ask(&config.target).await?;
+    let other = Identity::ask(&config.direct).await?;
+    if one.may_be(&other) {
+        return Ok(());
+    }
+    let message = format!(
+        "DATABASE_URL_UNPOOLED leads to another database than DATABASE_URL: {} at {}, not {} at {}",
+        direct.database,
+        direct.host_port(),
+        pooled.database,
+        pooled.host_port(),
+    );
+    Err(ConnectError::new(
+        ConnectFault::OtherDatabase,
+        &config.direct,
+        message,
+    ))
+}
+
+fn is_same_address(one: &PostgresTarget, other: &PostgresTarget) -> bool {
+    let address = |target: &PostgresTarget| {
+        (
+            target.host_port(),
+            target.database.clone(),
+            target.user.clone(),
+            target.options.clone(),
+        )
+    };
+    address(one) == address(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(row: Option<&str>, cluster: Option<&str>, place: &str) -> Identity {
+        Identity {
+            row: row.map(str::to_owned),
+            cluster: cluster.map(str::to_owned),
+            place: place.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_tells_databases_apart() {
+        let one = identity(Some("a"), Some("1"), "5.public");
+        assert!(one.may_be(&one));
+        // A role that may not ask for the cluster.
+        assert!(one.may_be(&identity(Some("a"), None, "5.public")));
+        for other in [
+            // Another database, another cluster, a copy, another schema, one not migrated.
+            identity(Some("b"), Some("1"), "5.public"),
+            identity(Some("a"), Some("2"), "5.public"),
+            identity(Some("a"), Some("1"), "6.public"),
+            identity(Some("a"), Some("1"), "5.todo"),
+            identity(None, Some("1"), "5.public"),
+        ] {
+            assert!(!one.may_be(&other), "{other:?}");
+            assert_ne!((one.row(), one.place()), (other.row(), other.place()));
+        }
+    }
+}

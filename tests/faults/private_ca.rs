@@ -1,0 +1,84 @@
+//! Services whose certificates are of a private CA: `SSL_CERT_FILE` is honoured by all clients.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::faults::Broken;
+use crate::faults::peers::peer;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nnull";
+
+/// Speaks TLS as `localhost`, and HTTP or Redis within; its port, and its CA as PEM.
+fn tls_peer() -> (u16, String) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &authority).unwrap();
+    let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let config = Arc::new(config);
+    let at = peer(move |stream| {
+        let connection = ServerConnection::new(config.clone()).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        let mut request = [0; 4096];
+        let Ok(length) = stream.read(&mut request) else {
+            return;
+        };
+        let answer = if request[..length].starts_with(b"PING") {
+            b"+PONG\r\n"
+        } else {
+            ANSWER
+        };
+        let _ = stream.write_all(answer);
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    });
+    (at.port(), authority.pem())
+}
+
+#[test]
+fn every_client_trusts_it() {
+    let (port, ca) = tls_peer();
+    let service = |id: &str| {
+        let broken = Broken::new();
+        match id {
+            "services.redis" => broken.env("REDIS_URL", &format!("rediss://localhost:{port}")),
+            "services.mail" => broken
+                .env("RESEND_API_KEY", "re_canary")
+                .env("EMAIL_FROM", "Todo <todo@example.com>")
+                .env("RESEND_API_URL", &format!("https://localhost:{port}")),
+            "services.key_provider" => {
+                broken.env("GEMINI_API_URL", &format!("https://localhost:{port}"))
+            }
+            _ => broken.env("AUTH_SERVER_URL", &format!("https://localhost:{port}")),
+        }
+    };
+    for id in [
+        "services.auth_server",
+        "services.redis",
+        "services.mail",
+        "services.key_provider",
+    ] {
+        let report = |broken: &Broken| broken.report(&["doctor", "--only", id, "--format", "json"]);
+        let without = report(&service(id)).detail(id).to_owned();
+        assert!(without.contains("cannot be reached"), "{id}: {without}");
+        let broken = service(id);
+        let file = broken.path().join("ca.pem");
+        std::fs::write(&file, &ca).unwrap();
+        let broken = broken.env("SSL_CERT_FILE", &file.display().to_string());
+        report(&broken).says(id, "pass", "");
+    }
+}
