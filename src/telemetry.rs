@@ -1,6 +1,8 @@
 //! Logs and metrics.
 
 use std::io::{self, IsTerminal};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -13,16 +15,60 @@ use crate::config::{LogFormat, TelemetryConfig};
 use crate::store::Store;
 
 mod jobs;
+mod log_writer;
 
 pub use jobs::JobMetrics;
+use log_writer::LogWriter;
 
-/// Starts logging to stderr. A second call changes nothing.
-///
-/// Fails if `LOG_LEVEL` is not a tracing filter.
-pub fn start_logging(
-    config: &TelemetryConfig,
-) -> Result<(), tracing_subscriber::filter::ParseError> {
+/// So many log lines may wait to be written.
+const LOG_QUEUE: usize = 8192;
+
+/// Of the process, as stderr is.
+static LOG_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    #[allow(clippy::expect_used, reason = "the name is a constant and valid")]
+    IntCounter::new(
+        "todoctl_log_lines_dropped_total",
+        "Log lines that could not be written to stderr, or not fast enough.",
+    )
+    .expect("valid counter options")
+});
+
+/// At the end, how long the reader of the log may take for the lines that wait.
+const LOG_FLUSH: Duration = Duration::from_millis(500);
+
+/// The log of the process. When it is dropped, it waits for the lines to be written.
+#[must_use]
+pub struct Logging(LogWriter);
+
+impl Logging {
+    /// Writes `text` between the log lines, in their order.
+    pub fn print(&self, text: String) {
+        self.0.line(text);
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        self.0.flush(LOG_FLUSH);
+    }
+}
+
+/// Why logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// `LOG_LEVEL` is not a tracing filter.
+    #[error(transparent)]
+    Level(#[from] tracing_subscriber::filter::ParseError),
+    /// The thread that writes the lines.
+    #[error("cannot start the thread that writes the log: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Starts logging to stderr, panics included. What becomes of the lines never matters to the work
+/// that logs.
+pub fn start_logging(config: &TelemetryConfig) -> Result<Logging, LoggingError> {
     let filter = EnvFilter::builder().parse(&config.level)?;
+    let writer = LogWriter::start(io::stderr(), LOG_QUEUE, LOG_LINES_DROPPED.clone())?;
     let format = config.format.unwrap_or(if io::stderr().is_terminal() {
         LogFormat::Pretty
     } else {
@@ -30,7 +76,9 @@ pub fn start_logging(
     });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(writer.clone())
+        // It would print to stderr, which panics when stderr is closed.
+        .log_internal_errors(false)
         .with_timer(ChronoUtc::rfc_3339());
     // An error means that a subscriber is already set.
     let _ = match format {
@@ -45,7 +93,13 @@ pub fn start_logging(
             .with_current_span(false)
             .try_init(),
     };
-    Ok(())
+    // The default hook writes to stderr itself, and waits for its reader.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let reason = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(place, reason, "a task panicked");
+    }));
+    Ok(Logging(writer))
 }
 
 /// The daemon's metrics. None of them queries the database.
@@ -210,6 +264,7 @@ impl Metrics {
         registry.register(Box::new(self.pool.clone()))?;
         self.jobs.register(registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
+        registry.register(Box::new(LOG_LINES_DROPPED.clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))

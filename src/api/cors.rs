@@ -16,7 +16,7 @@ use super::reply::Reply;
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// `X-User-ID` is deliberately not among them: a browser never calls as a service.
-const HEADERS: [&str; 9] = [
+const HEADERS: [&str; 14] = [
     "Accept",
     "Accept-Language",
     "Authorization",
@@ -25,7 +25,13 @@ const HEADERS: [&str; 9] = [
     "Idempotency-Key",
     "If-Match",
     "If-None-Match",
+    "X-Request-ID",
     "X-Timezone",
+    // What tracing in browsers adds to every request.
+    "baggage",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
 ];
 
 const EXPOSED: &str = "Content-Type, ETag, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-ID";

@@ -43,6 +43,8 @@ pub(super) struct Options {
     pub cache: CachePolicy,
     pub on_timeout: OnTimeout,
     pub listener: Listener,
+    /// Whether it is answered when there are too many connections for anything else.
+    pub is_probe: bool,
 }
 
 /// A group of endpoints in the OpenAPI document.
@@ -61,8 +63,10 @@ pub(super) struct Subtree {
 /// Whether caches may store an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CachePolicy {
-    /// No cache headers.
+    /// None was chosen: [`Endpoint::cache`] decides.
     Unspecified,
+    /// Must not be stored: the answer depends on the caller.
+    PrivateNoStore,
     /// Successful answers must not be stored.
     NoStore,
     /// May be stored, but has to be revalidated before each use.
@@ -162,6 +166,25 @@ pub(super) struct RawInputs {
     pub segment: Option<(&'static str, String)>,
     /// `None` when it is empty or not read.
     pub body: Option<Value>,
+}
+
+impl Endpoint {
+    /// Whether the answer depends on who asks.
+    fn depends_on_caller(&self) -> bool {
+        match self.handler.run {
+            Run::Open(_) => false,
+            Run::RefreshCookie(_) | Run::Restricted(..) => true,
+        }
+    }
+
+    /// What caches may keep of an answer (contract section 8).
+    pub(super) fn cache(&self, is_error: bool) -> CachePolicy {
+        match self.options.cache {
+            policy if !is_error && policy != CachePolicy::Unspecified => policy,
+            _ if self.depends_on_caller() => CachePolicy::PrivateNoStore,
+            _ => CachePolicy::Unspecified,
+        }
+    }
 }
 
 type Answered = BoxFuture<'static, Result<Reply, ApiError>>;

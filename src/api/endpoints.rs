@@ -24,9 +24,9 @@ use super::{api_keys, docs, health, metrics, notifications, openapi, status, tas
 mod common;
 
 use common::{
-    DEFAULT, DOCUMENTATION, KEYS, NO_CACHE, NO_STORE, NOT_MODIFIED, NOTIFICATIONS,
-    ON_METRICS_LISTENER, OPERATIONS, PRECONDITION_FAILED, REFRESH_TOKEN, REPLAYED, SERVER_ERROR,
-    SESSIONS, TAGGED_CHANGE, TAGGED_READ, TASKS, json,
+    DEFAULT, DOCUMENTATION, KEYS, NO_CACHE, NOT_MODIFIED, NOTIFICATIONS, ON_METRICS_LISTENER,
+    OPERATIONS, PRECONDITION_FAILED, PROBE, REFRESH_TOKEN, REPLAYED, SERVER_ERROR, SESSIONS,
+    TAGGED_CHANGE, TAGGED_READ, TASKS, json,
 };
 
 /// Every endpoint. A slash more or less at the end of a path makes no difference.
@@ -240,7 +240,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(200, "The service works", Health),
             json!(503, "The database does not answer", Health),
         ],
-        options: NO_STORE,
+        options: PROBE,
     },
     Endpoint {
         method: Method::GET,
@@ -249,7 +249,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         doc: "Check that the process runs\n\nThe database is not asked.",
         handler: handler!(Open, health::live),
         answers: &[json!(200, "The process runs", ProbeStatus)],
-        options: NO_STORE,
+        options: PROBE,
     },
     Endpoint {
         method: Method::GET,
@@ -261,7 +261,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             json!(200, "Ready", ProbeStatus),
             json!(503, "Not ready", ProbeStatus),
         ],
-        options: NO_STORE,
+        options: PROBE,
     },
     Endpoint {
         method: Method::GET,
@@ -276,6 +276,7 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
         ],
         options: Options {
             listener: Listener::Metrics,
+            is_probe: true,
             ..DEFAULT
         },
     },
@@ -291,9 +292,8 @@ pub(super) static ENDPOINTS: &[Endpoint] = &[
             SERVER_ERROR,
         ],
         options: Options {
-            cache: CachePolicy::NoStore,
             listener: Listener::Metrics,
-            ..DEFAULT
+            ..PROBE
         },
     },
     Endpoint {

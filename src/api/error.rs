@@ -95,7 +95,7 @@ pub(super) enum ApiError {
     BodyTooLarge { limit: usize },
     #[error("{0}")]
     Validation(ValidationErrors),
-    #[error("{limit}")]
+    #[error("{}", limit.detail(allowance))]
     RateLimited {
         limit: RateLimit,
         allowance: Allowance,
@@ -118,6 +118,9 @@ pub(super) enum ApiError {
     NoTokenIssuer,
     #[error("The request took too long")]
     TimedOut,
+    /// Too many connections, or too long a queue for the database.
+    #[error("The service is overloaded at the moment")]
+    Overloaded,
 }
 
 /// Which limit a request exceeded.
@@ -132,6 +135,19 @@ pub(super) enum RateLimit {
     /// contract 5.2.
     #[error("Too many attempts to save an API key")]
     KeyAttempts,
+}
+
+impl RateLimit {
+    /// The error's text. Who saves a key reads the text alone, in a form that shows nothing else.
+    fn detail(self, allowance: &Allowance) -> String {
+        if self != Self::KeyAttempts {
+            return self.to_string();
+        }
+        match allowance.left.as_secs_f64() / 60.0 {
+            minutes if minutes <= 1.0 => format!("{self}. Try again in a minute"),
+            minutes => format!("{self}. Try again in {} minutes", minutes.ceil()),
+        }
+    }
 }
 
 /// The three forms of an error body, contract 1.1.
@@ -248,7 +264,8 @@ impl ApiError {
             Self::DatabaseUnavailable(_)
             | Self::AuthServerUnavailable(_)
             | Self::NoTokenIssuer
-            | Self::TimedOut => {
+            | Self::TimedOut
+            | Self::Overloaded => {
                 let form = Envelope {
                     kind: "service_unavailable",
                     title: "Service Unavailable",

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use percent_encoding::percent_decode_str;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -16,16 +17,40 @@ pub(super) struct Head {
     parts: Parts,
     /// The client's address, as far as the network and trusted proxies tell.
     pub client: IpAddr,
+    /// What its connection is for.
+    pub admission: Admission,
     request_id: HeaderValue,
 }
 
+/// What is answered on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    All,
+    /// Too many are open already.
+    ProbesOnly,
+}
+
 impl Head {
-    pub fn new(parts: Parts, client: IpAddr, ids: &RequestIds) -> Self {
+    pub fn new(parts: Parts, client: IpAddr, admission: Admission, ids: &RequestIds) -> Self {
         Self {
             request_id: ids.id_of(&parts.headers),
             client,
+            admission,
             parts,
         }
+    }
+
+    pub fn version(&self) -> Version {
+        self.parts.version
+    }
+
+    /// Whether a body follows.
+    pub fn has_body(&self) -> bool {
+        let headers = self.headers();
+        headers.contains_key(TRANSFER_ENCODING)
+            || headers
+                .get(CONTENT_LENGTH)
+                .is_some_and(|length| length.as_bytes() != b"0")
     }
 
     /// The method as sent, `HEAD` included.

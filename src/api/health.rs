@@ -38,8 +38,11 @@ pub struct ProbeStatus {
 pub(super) async fn health(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     let context = &call.context;
     let answers = match context.health_probe {
-        HealthProbe::Active => database_answers(context).await,
-        // Before the first query it counts as reachable: the daemon connected when it started.
+        HealthProbe::Active => ask(context, Box::pin(context.store.ping()), || ())
+            .await
+            .is_some(),
+        // Before the first query there is nothing wrong: the daemon reached the database when it
+        // started.
         HealthProbe::Passive => context.store.last_answer().unwrap_or(true),
     };
     let (status, word, database) = if answers {
@@ -66,41 +69,41 @@ pub(super) async fn ready(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> 
     if context.is_draining() {
         return unready("draining");
     }
-    let Ok(Ok(pending)) =
-        tokio::time::timeout(PROBE_LIMIT, context.store.migrations_pending()).await
-    else {
+    let known = || context.metrics.migrations_pending.get() != 0;
+    let question = Box::pin(context.store.migrations_pending());
+    let Some(pending) = ask(context, question, known).await else {
         return unready("database");
     };
     context.metrics.migrations_pending.set(i64::from(pending));
     if pending {
         return unready("migrations");
     }
-    match answer(context, context.store.is_writable(), true).await {
+    match ask(context, Box::pin(context.store.is_writable()), || true).await {
         Some(true) => probe_status(StatusCode::OK, "ready"),
         Some(false) => unready("read_only"),
         None => unready("database"),
     }
 }
 
-/// Whether the database answers a query now.
-async fn database_answers(context: &ApiContext) -> bool {
-    answer(context, context.store.ping(), ()).await.is_some()
-}
-
-/// What the database answers to `question` now; `None` if it does not.
+/// What the database answers now; `None` if it does not.
 ///
-/// While every connection is busy, the outcome of the latest query decides, and the answer is
-/// taken to be `busy`: a full pool is no reason to restart the process.
-async fn answer<T>(
+/// While requests use every connection, the outcome of the newest query decides, and the answer is
+/// what is known: a probe does not wait behind requests, and a full pool is no reason to restart
+/// the process.
+async fn ask<T>(
     context: &ApiContext,
     question: impl Future<Output = Result<T, StoreError>>,
-    busy: T,
+    known: impl FnOnce() -> T,
 ) -> Option<T> {
-    let still_answers = || (context.store.last_answer() == Some(true)).then_some(busy);
+    let is_well = || context.store.last_answer() == Some(true);
+    let is_busy_and_well = || context.store.is_saturated() && is_well();
+    if is_busy_and_well() {
+        return Some(known());
+    }
     match tokio::time::timeout(PROBE_LIMIT, question).await {
         Ok(Ok(answer)) => Some(answer),
-        Ok(Err(StoreError::PoolTimeout { .. })) => still_answers(),
-        Err(_) if context.store.is_saturated() => still_answers(),
+        Ok(Err(StoreError::PoolTimeout { .. })) if is_well() => Some(known()),
+        Err(_) if is_busy_and_well() => Some(known()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the database does not answer");
             None

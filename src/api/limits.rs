@@ -22,6 +22,7 @@ use super::error::{ApiError, RateLimit};
 mod address;
 mod windows;
 
+pub(super) use address::client_key;
 use windows::Windows;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -76,7 +77,7 @@ impl Limits {
         let Some(limiter) = &self.failures else {
             return Ok(());
         };
-        let client = address::client_key(client);
+        let client = client_key(client);
         let (count, left) = limiter.tally(&client.to_string()).await;
         if count >= limiter.limit {
             self.exhausted.insert(client, Instant::now() + left);
@@ -88,7 +89,7 @@ impl Limits {
     /// window ends. `None` for every other address. Asks nobody.
     pub fn exhausted(&self, client: IpAddr, now: Timestamp) -> Option<Allowance> {
         let limiter = self.failures.as_ref()?;
-        let client = address::client_key(client);
+        let client = client_key(client);
         let until = self.exhausted.get(&client)?;
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {

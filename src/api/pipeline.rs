@@ -6,14 +6,15 @@
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use http::{HeaderMap, Request, StatusCode};
+use bytes::Buf;
+use futures_util::{FutureExt as _, Stream};
+use http::header::EXPECT;
+use http::{Request, StatusCode};
 use prometheus::IntGauge;
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
@@ -24,11 +25,12 @@ use crate::store::within;
 
 use super::allowance::Allowance;
 use super::auth::{CallerKind, Origin};
+use super::body;
 use super::context::ApiContext;
 use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::ApiError;
-use super::head::{Head, RequestIds};
-use super::input::parse_json;
+use super::framing;
+use super::head::{Admission, Head, RequestIds};
 use super::render::{Outcome, render};
 use super::reply::Reply;
 use super::router::{Found, Router};
@@ -36,6 +38,10 @@ use super::router::{Found, Router};
 /// How much longer than its client waits a handler may run, so that a unit of work is not stopped
 /// in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
+
+/// Who would have to wait longer for a database connection is refused at once. Clients give up
+/// after some seconds, and what they no longer wait for is the work that overloads a service.
+const QUEUE_BUDGET: Duration = Duration::from_secs(1);
 
 /// The application of one listener. Cheap to clone.
 #[derive(Clone)]
@@ -52,6 +58,7 @@ struct Shared {
 struct Progress {
     caller: OnceLock<CallerKind>,
     allowance: OnceLock<Allowance>,
+    body_started: AtomicBool,
     handler_started: AtomicBool,
 }
 
@@ -64,16 +71,21 @@ impl App {
         }))
     }
 
-    /// The number of open client connections.
-    pub fn connections(&self) -> &IntGauge {
-        &self.0.context.metrics.connections
+    /// Counts an open client connection until the value is dropped.
+    pub fn count_connection(&self) -> Counted {
+        Counted::new(&self.0.context.metrics.connections)
     }
 
     /// Moves everything but the body into a [`Head`], an extension that the filter reads.
-    pub fn receive<B>(&self, peer: IpAddr, request: Request<B>) -> Request<B> {
+    pub fn receive<B>(
+        &self,
+        peer: IpAddr,
+        admission: Admission,
+        request: Request<B>,
+    ) -> Request<B> {
         let (parts, body) = request.into_parts();
         let client = self.0.context.limits.client_address(peer, &parts.headers);
-        let head = Arc::new(Head::new(parts, client, &self.0.request_ids));
+        let head = Arc::new(Head::new(parts, client, admission, &self.0.request_ids));
         let mut request = Request::new(body);
         request.extensions_mut().insert(head);
         request
@@ -111,14 +123,34 @@ impl App {
         S: Stream<Item = Result<B, warp::Error>> + Send,
         B: Buf,
     {
+        let in_flight = Counted::new(&self.0.context.metrics.in_flight);
+        let progress = Progress::default();
+        let mut body = pin!(body);
+        self.respond(&head, body.as_mut(), &progress, client).await;
+        drop(in_flight);
+        // Without a sign to go on, a client that waits for one sends nothing.
+        let waits = head.headers().contains_key(EXPECT);
+        if head.has_body() && (!waits || progress.body_started.load(Ordering::Relaxed)) {
+            body::drain(body).await;
+        }
+    }
+
+    async fn respond<S, B>(
+        &self,
+        head: &Arc<Head>,
+        body: Pin<&mut S>,
+        progress: &Progress,
+        client: oneshot::Sender<Response>,
+    ) where
+        S: Stream<Item = Result<B, warp::Error>> + Send,
+        B: Buf,
+    {
         let context = &self.0.context;
         let started = Instant::now();
-        let _in_flight = InFlight::new(&context.metrics.in_flight);
         let found = self.0.router.find(head.method(), head.path());
-        let progress = Progress::default();
         // A span of the level error exists at every LOG_LEVEL.
         let span = tracing::error_span!("request", request_id = head.request_id());
-        let work = self.process(&head, &found, body, &progress);
+        let work = self.process(head, &found, body, progress);
         let work = within(context.request_timeout, work).instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;
@@ -126,7 +158,7 @@ impl App {
         let result = match in_time {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(ApiError::panicked(&*panic)),
-            Err(_) => Err(timed_out(&found, &head, &progress)),
+            Err(_) => Err(timed_out(&found, head, progress)),
         };
         let outcome = Outcome {
             result,
@@ -135,7 +167,7 @@ impl App {
             duration: started.elapsed(),
         };
         // A client that hung up needs no response.
-        let _ = client.send(render(context, &head, &found, outcome));
+        let _ = client.send(render(context, head, &found, outcome));
         if is_late {
             let error = match tokio::time::timeout(HANDLER_GRACE, work).await {
                 Ok(Ok(Ok(_))) => None,
@@ -157,7 +189,7 @@ impl App {
         &self,
         head: &Arc<Head>,
         found: &Found,
-        body: S,
+        body: Pin<&mut S>,
         progress: &Progress,
     ) -> Result<Reply, ApiError>
     where
@@ -165,6 +197,7 @@ impl App {
         B: Buf,
     {
         let context = &self.0.context;
+        framing::check(head.version(), head.headers())?;
         if let Some(reply) = context.cors.preflight(head.method(), head.headers()) {
             return Ok(reply);
         }
@@ -184,7 +217,7 @@ impl App {
         &self,
         head: &Arc<Head>,
         found: &Found,
-        body: S,
+        body: Pin<&mut S>,
         progress: &Progress,
     ) -> Result<Reply, ApiError>
     where
@@ -193,6 +226,13 @@ impl App {
     {
         let context = &self.0.context;
         let endpoint = found.endpoint()?;
+        if head.admission == Admission::ProbesOnly && !endpoint.options.is_probe {
+            return Err(ApiError::Overloaded);
+        }
+        let uses_database = !matches!(endpoint.handler.run, Run::Open(_));
+        if uses_database && context.store.queue_delay() > QUEUE_BUDGET {
+            return Err(ApiError::Overloaded);
+        }
         let now = context.clock.now();
         let origin = Origin {
             address: head.client,
@@ -203,7 +243,9 @@ impl App {
                 if matches!(endpoint.handler.run, Run::RefreshCookie(_)) {
                     origin.may_ask()?;
                 }
-                let inputs = self.read_inputs(endpoint, head, found, body).await?;
+                let inputs = self
+                    .read_inputs(endpoint, head, found, body, progress)
+                    .await?;
                 progress.handler_started.store(true, Ordering::Relaxed);
                 run(self.call(head, ()), inputs).await
             }
@@ -216,7 +258,9 @@ impl App {
                 if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {
                     let _ = progress.allowance.set(allowance);
                 }
-                let inputs = self.read_inputs(endpoint, head, found, body).await?;
+                let inputs = self
+                    .read_inputs(endpoint, head, found, body, progress)
+                    .await?;
                 progress.handler_started.store(true, Ordering::Relaxed);
                 run(self.call(head, caller), inputs).await
             }
@@ -235,9 +279,10 @@ impl App {
     async fn read_inputs<S, B>(
         &self,
         endpoint: &Endpoint,
-        head: &Head,
+        head: &Arc<Head>,
         found: &Found,
-        body: S,
+        body: Pin<&mut S>,
+        progress: &Progress,
     ) -> Result<RawInputs, ApiError>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send,
@@ -249,8 +294,10 @@ impl App {
                 let context = &self.0.context;
                 let limit = context.max_body_bytes;
                 let time_limit = context.request_timeout / 2;
-                let bytes = read_body(head.headers(), body, limit, time_limit).await?;
-                parse_json(head.headers(), &bytes)?
+                body::check_length(head.headers(), limit)?;
+                progress.body_started.store(true, Ordering::Relaxed);
+                let bytes = body::read(body, limit, time_limit).await?;
+                body::parse(head, bytes).await?
             }
         };
         Ok(RawInputs {
@@ -277,57 +324,17 @@ fn timed_out(found: &Found, head: &Head, progress: &Progress) -> ApiError {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-async fn read_body<S, B>(
-    headers: &HeaderMap,
-    body: S,
-    limit: usize,
-    time_limit: Duration,
-) -> Result<Bytes, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let announced = headers
-        .get(http::header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
-        return Err(ApiError::BodyTooLarge { limit });
-    }
-    tokio::time::timeout(time_limit, collect(body, limit))
-        .await
-        .unwrap_or(Err(ApiError::BodyTimedOut))
-}
+/// Counts a request or a connection until it is dropped.
+pub(super) struct Counted(IntGauge);
 
-async fn collect<S, B>(body: S, limit: usize) -> Result<Bytes, ApiError>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
-    let mut body = pin!(body);
-    let mut read = BytesMut::new();
-    while let Some(chunk) = body.next().await {
-        let mut chunk = chunk.map_err(|error| ApiError::BodyIncomplete(error.into()))?;
-        if read.len() + chunk.remaining() > limit {
-            return Err(ApiError::BodyTooLarge { limit });
-        }
-        read.extend_from_slice(&chunk.copy_to_bytes(chunk.remaining()));
-    }
-    Ok(read.freeze())
-}
-
-/// Counts a request while its work is in progress.
-struct InFlight(IntGauge);
-
-impl InFlight {
+impl Counted {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

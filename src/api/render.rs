@@ -62,6 +62,9 @@ pub(super) static SECURITY_HEADERS: [(HeaderName, HeaderValue); 7] = [
 static NO_STORE: [(HeaderName, HeaderValue); 1] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-store"))];
 
+static PRIVATE_NO_STORE: [(HeaderName, HeaderValue); 1] =
+    [(CACHE_CONTROL, HeaderValue::from_static("private, no-store"))];
+
 static NO_CACHE: [(HeaderName, HeaderValue); 1] =
     [(CACHE_CONTROL, HeaderValue::from_static("no-cache"))];
 
@@ -84,6 +87,7 @@ impl CachePolicy {
     pub(super) fn headers(self) -> Headers {
         match self {
             Self::Unspecified => &[],
+            Self::PrivateNoStore => &PRIVATE_NO_STORE,
             Self::NoStore => &NO_STORE,
             Self::Revalidate => &NO_CACHE,
             Self::RevalidatePrivate => &PRIVATE_NO_CACHE,
@@ -109,10 +113,8 @@ pub(super) fn render(
         Err(error) => (error.reply(&error_context), Some(error)),
     };
     let headers = &mut reply.headers;
-    if error.is_none()
-        && let Ok(endpoint) = found.endpoint
-    {
-        add(headers, endpoint.options.cache.headers());
+    if let Ok(endpoint) = found.endpoint {
+        add(headers, endpoint.cache(error.is_some()).headers());
     }
     add(headers, found.cache.headers());
     for (name, value) in &SECURITY_HEADERS {

@@ -4,16 +4,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_io_timeout::TimeoutWriter;
 use tower::Service as _;
 
 use crate::config::Config;
@@ -21,20 +23,26 @@ use crate::config::Config;
 use super::context::ApiContext;
 use super::endpoint::Listener;
 use super::endpoints::{ENDPOINTS, SUBTREES};
+use super::head::Admission;
 use super::pipeline::App;
 use super::router::{RouteError, Router};
+use super::slots::{SPARE, Slots};
 
-/// Connections beyond this wait in the kernel's queue.
+/// Connections beyond this are for probes only.
 const MAX_CONNECTIONS: usize = 8192;
 
 /// Files and sockets that are not client connections: databases, logs, listeners.
 const RESERVED_FILES: u64 = 256;
 
-/// A connection has this long to send a request's head. It also bounds how long
-/// an idle connection is kept, so it is above the 60 s after which load
-/// balancers close theirs: the side that closes first decides whether a request
-/// can get lost.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// A new connection has this long to send the head of its first request. `KEEPALIVE_SECONDS`
+/// bounds the later ones.
+const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The same beyond the limits of connections.
+const SPARE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A client that takes nothing of its answer for so long is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -90,6 +98,8 @@ pub struct Server {
     /// Each listener and what it serves.
     listeners: Vec<(TcpListener, App)>,
     context: ApiContext,
+    keepalive: Duration,
+    proxies: Vec<IpNet>,
     shutdown_delay: Duration,
     shutdown_grace: Duration,
 }
@@ -114,6 +124,8 @@ impl Server {
         Ok(Self {
             listeners,
             context,
+            keepalive: config.http.keepalive,
+            proxies: config.auth.trusted_proxies.clone(),
             shutdown_delay: config.http.shutdown_delay,
             shutdown_grace: config.http.shutdown_grace,
         })
@@ -134,6 +146,8 @@ impl Server {
         let Self {
             listeners,
             context,
+            keepalive,
+            proxies,
             shutdown_delay,
             shutdown_grace,
         } = self;
@@ -141,13 +155,13 @@ impl Server {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let mut loops = tokio::task::JoinSet::new();
         for (listener, app) in listeners {
-            loops.spawn(accept(
-                listener,
+            let connections = Connections {
                 app,
-                limit,
-                stopped.clone(),
-                shutdown_grace,
-            ));
+                keepalive,
+                slots: Slots::new(limit, &proxies),
+                graceful: GracefulShutdown::new(),
+            };
+            loops.spawn(connections.accept(listener, stopped.clone(), shutdown_grace));
         }
         stop.await;
         context.start_draining();
@@ -187,86 +201,110 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
 
 /// The number of files that the process may open, less a reserve.
 fn connection_limit() -> usize {
-    let files = rlimit::increase_nofile_limit(MAX_CONNECTIONS as u64 + RESERVED_FILES)
+    let reserved = RESERVED_FILES + SPARE as u64;
+    let files = rlimit::increase_nofile_limit(MAX_CONNECTIONS as u64 + reserved)
         .unwrap_or(1024)
-        .saturating_sub(RESERVED_FILES)
+        .saturating_sub(reserved)
         .max(64);
     usize::try_from(files).map_or(MAX_CONNECTIONS, |files| files.min(MAX_CONNECTIONS))
 }
 
-/// Accepts until `stopped` turns true, then waits for its connections.
-async fn accept(
-    listener: TcpListener,
+/// The connections of one listener.
+struct Connections {
     app: App,
-    limit: usize,
-    mut stopped: tokio::sync::watch::Receiver<bool>,
-    grace: Duration,
-) -> bool {
-    let slots = Arc::new(Semaphore::new(limit));
-    let graceful = GracefulShutdown::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stop| *stop) => break,
-            accepted = next_connection(&listener, &slots) => accepted,
-        };
-        match accepted {
-            Ok(accepted) => serve_connection(&app, &graceful, accepted),
-            Err(error) => {
-                // Mostly "too many open files", which does not end at once.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    keepalive: Duration,
+    slots: Slots,
+    graceful: GracefulShutdown,
+}
+
+impl Connections {
+    /// Accepts until `stopped` turns true, then waits for its connections.
+    async fn accept(
+        self,
+        listener: TcpListener,
+        mut stopped: tokio::sync::watch::Receiver<bool>,
+        grace: Duration,
+    ) -> bool {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stop| *stop) => break,
+                accepted = next_connection(&listener) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.serve(stream, peer),
+                Err(error) => {
+                    // Mostly "too many open files": the reason outlives this moment.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         }
-    }
-    // The kernel has accepted connections that this loop has not taken: their clients may have
-    // sent a request already. There are at most as many as its queue holds.
-    for _ in 0..BACKLOG {
-        let queued = tokio::time::timeout(QUEUE_TIMEOUT, next_connection(&listener, &slots));
-        let Ok(Ok(accepted)) = queued.await else {
-            break;
-        };
-        serve_connection(&app, &graceful, accepted);
-    }
-    drop(listener);
-    tokio::time::timeout(grace, graceful.shutdown())
-        .await
-        .is_ok()
-}
-
-/// A client's connection, its address, and its place among those that may be open.
-type Accepted = (TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit);
-
-fn serve_connection(app: &App, graceful: &GracefulShutdown, accepted: Accepted) {
-    let (stream, peer, slot) = accepted;
-    let watcher = graceful.watcher();
-    let app = app.clone();
-    tokio::spawn(async move {
-        let connections = app.connections();
-        connections.inc();
-        let filter = warp::service(app.filter());
-        let service = service_fn(|request| filter.clone().call(app.receive(peer, request)));
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(%error, "a connection ended early");
+        // The kernel has accepted connections that this loop has not taken: their clients may have
+        // sent a request and count on its answer. There are no more of them than its queue holds.
+        for _ in 0..BACKLOG {
+            let queued = tokio::time::timeout(QUEUE_TIMEOUT, next_connection(&listener));
+            let Ok(Ok((stream, peer))) = queued.await else {
+                break;
+            };
+            self.serve(stream, peer);
         }
-        connections.dec();
-        drop(slot);
-    });
+        drop(listener);
+        tokio::time::timeout(grace, self.graceful.shutdown())
+            .await
+            .is_ok()
+    }
+
+    /// Serves a connection in a task of its own.
+    fn serve(&self, stream: TcpStream, peer: IpAddr) {
+        let slot = self.slots.admit(peer);
+        let admission = slot.admission();
+        let (keepalive, first_head) = match admission {
+            Admission::All => (self.keepalive, FIRST_HEAD_TIMEOUT.min(self.keepalive)),
+            Admission::ProbesOnly => (SPARE_HEAD_TIMEOUT, SPARE_HEAD_TIMEOUT),
+        };
+        let watcher = self.graceful.watcher();
+        let app = self.app.clone();
+        let task = tokio::spawn(async move {
+            let _slot = slot;
+            let _counted = app.count_connection();
+            let filter = warp::service(app.filter());
+            let asked = AtomicBool::new(false);
+            let service = service_fn(|request| {
+                asked.store(true, Ordering::Relaxed);
+                filter.clone().call(app.receive(peer, admission, request))
+            });
+            let mut stream = TimeoutWriter::new(stream);
+            stream.set_timeout(Some(WRITE_TIMEOUT));
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .keep_alive(admission == Admission::All)
+                .header_read_timeout(keepalive)
+                .max_buf_size(MAX_HEAD_BYTES)
+                .serve_connection(TokioIo::new(Box::pin(stream)), service);
+            let mut connection = pin!(watcher.watch(connection));
+            let outcome = tokio::select! {
+                outcome = &mut connection => outcome,
+                () = tokio::time::sleep(first_head) => {
+                    if !asked.load(Ordering::Relaxed) {
+                        tracing::debug!("a connection sent no request");
+                        return;
+                    }
+                    connection.await
+                }
+            };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+        if admission == Admission::ProbesOnly {
+            self.slots.add_spare(task.abort_handle());
+        }
+    }
 }
 
-async fn next_connection(listener: &TcpListener, slots: &Arc<Semaphore>) -> io::Result<Accepted> {
-    // The semaphore is never closed.
-    let slot = slots
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+async fn next_connection(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer.ip(), slot))
+    Ok((stream, peer.ip()))
 }

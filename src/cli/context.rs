@@ -8,7 +8,7 @@ use crate::config::{
     RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
 };
 use crate::store::Store;
-use crate::telemetry;
+use crate::telemetry::{self, Logging, LoggingError};
 
 use super::hint::Hint;
 use super::output;
@@ -122,15 +122,15 @@ fn trust_ca_file(source: &Source) {
     }
 }
 
-/// Starts logging to stderr.
-pub(super) fn start_logging(config: &TelemetryConfig) -> Result<(), Hint> {
-    telemetry::start_logging(config).map_err(|error| {
-        Hint::of(
-            error,
-            "LOG_LEVEL is not a valid log filter",
-            "LOG_LEVEL=info",
-        )
-    })
+/// Starts the log of the daemon, or of a job.
+pub(super) fn start_logging(config: &TelemetryConfig) -> anyhow::Result<Logging> {
+    Ok(telemetry::start_logging(config).map_err(|error| {
+        let (what, remedy) = match error {
+            LoggingError::Level(_) => ("LOG_LEVEL is not a valid log filter", "LOG_LEVEL=info"),
+            LoggingError::Thread(_) => ("cannot start logging", "raise ulimit -u"),
+        };
+        Hint::of(error, what, remedy)
+    })?)
 }
 
 fn warned<T>(loaded: Loaded<T>) -> T {

@@ -58,7 +58,7 @@ struct Outcome {
 /// Exits with 1 if a task was skipped or a mail was given up.
 async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.jobs()?;
-    start_logging(&config.telemetry)?;
+    let _log = start_logging(&config.telemetry)?;
     let mailer = Mailer::new(&config.services)?;
     let store = context.store(&config.database).await?;
     let outcome = work(&store, mailer, context).await;

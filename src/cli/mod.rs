@@ -26,6 +26,7 @@ mod output;
 mod own_file;
 mod serve;
 mod session;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod usage;
@@ -118,6 +119,9 @@ pub fn main() -> anyhow::Result<ExitCode> {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = || Context::new(cli.env_file.as_deref());
     let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
+    if !matches!(cli.command, Command::Serve(_)) {
+        signals::end_at_once()?;
+    }
     match &cli.command {
         Command::Serve(options) => serve::run(options, &context()?),
         Command::GenSecrets(options) => gen_secrets::run(options),

@@ -2,12 +2,6 @@
 //!
 //! Data goes to stdout; notes, questions and errors go to stderr.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "only this module prints"
-)]
-
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::Duration;
 
@@ -191,8 +185,8 @@ pub(crate) fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
         let what = format!("Not a terminal, so this cannot be asked: {question}");
         return Err(Hint::new(what, "add --yes to confirm").into());
     }
-    eprint!("{question} [y/N] ");
-    io::stderr().flush()?;
+    // If stderr cannot be written, nobody sees the question; the answer still counts.
+    let _ = write!(io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

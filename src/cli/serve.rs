@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use backon::{ExponentialBuilder, Retryable as _};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
@@ -19,10 +18,11 @@ use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{ConnectError, Store, compare_urls};
+use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
 use super::hint::Hint;
-use super::output;
+use super::signals::DaemonSignals;
 
 /// How long to wait for a suspended or starting database.
 const WAKE_BUDGET: Duration = Duration::from_secs(30);
@@ -33,7 +33,8 @@ const JOB_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) const EXAMPLES: &str = "\
 Variables are read from the environment and from ./.env; .env.example lists them.
-On SIGTERM or SIGINT it answers the requests in progress, then exits.
+On SIGTERM, SIGINT or SIGHUP it answers the requests in progress, then exits.
+It ignores SIGUSR1 and SIGUSR2, and SIGHUP under nohup.
 
 Examples:
   todoctl serve
@@ -47,28 +48,36 @@ pub(super) struct Options {
     allow_newer: bool,
 }
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM, SIGINT or SIGHUP.
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let loaded = context.config()?;
     let config = loaded.value;
-    start_logging(&config.telemetry)?;
+    let log = start_logging(&config.telemetry)?;
     log_warnings(&loaded.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(config.http.workers)
         .enable_all()
         .build()
         .map_err(|error| Hint::of(error, "cannot start the worker threads", "WORKERS=1"))?;
-    let code = runtime.block_on(serve(&config, context, options.allow_newer))?;
+    let code = runtime.block_on(serve(&config, context, options.allow_newer, &log))?;
     // Do not wait for a statement that hangs in the database.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(code)
 }
 
-async fn serve(config: &Config, cli: &Context, allow_newer: bool) -> anyhow::Result<ExitCode> {
+async fn serve(
+    config: &Config,
+    cli: &Context,
+    allow_newer: bool,
+    log: &Logging,
+) -> anyhow::Result<ExitCode> {
     let clock = cli.clock();
     // First of all, so that a signal during the start is not lost.
-    let stop = stop_signal()?;
-    let mut stop = std::pin::pin!(stop);
+    let signals = DaemonSignals::listen()?;
+    let mut stop = std::pin::pin!(async {
+        let signal = signals.stop().await;
+        tracing::info!("{signal} received; finishing requests in progress");
+    });
     let store = tokio::select! {
         store = open_store(&config.database, &clock, allow_newer) => store?,
         () = &mut stop => {
@@ -87,7 +96,7 @@ async fn serve(config: &Config, cli: &Context, allow_newer: bool) -> anyhow::Res
     tracing::info!(%address, version = crate::VERSION, "listening");
     // Without a terminal stderr is a log, and this is no log line.
     if config.environment == Environment::Development && std::io::stderr().is_terminal() {
-        print_first_steps(config, cli.source(), address);
+        log.print(first_steps(config, cli.source(), address));
     }
     let mailer = Mailer::new(&config.services)?;
     let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
@@ -118,18 +127,6 @@ async fn report_pending_migrations(context: &ApiContext) {
     if pending {
         tracing::warn!("migrations are pending: todoctl migrate up");
     }
-}
-
-/// Completes when SIGTERM or SIGINT arrives.
-fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM received; finishing requests in progress"),
-            _ = interrupt.recv() => tracing::info!("SIGINT received; finishing requests in progress"),
-        }
-    })
 }
 
 /// Migrates the database and connects to it.
@@ -202,8 +199,9 @@ fn log_warnings(warnings: &[Warning]) {
     }
 }
 
-/// Prints where the daemon is and a command that creates a task. No secret is printed.
-fn print_first_steps(config: &Config, source: &Source, address: SocketAddr) {
+/// Where the daemon is, and a command that creates a task. No secret is printed. It takes the
+/// way of the log lines: in their order, and whatever becomes of stderr.
+fn first_steps(config: &Config, source: &Source, address: SocketAddr) -> String {
     let base = local_address_of(address);
     let data = config.database.target.redacted();
     let token = match &config.database.target {
@@ -216,7 +214,7 @@ fn print_first_steps(config: &Config, source: &Source, address: SocketAddr) {
         DatabaseTarget::Postgres(_) => None,
     };
     let token = token.unwrap_or_else(|| configured_token(source));
-    output::note(&format!(
+    format!(
         r#"
   todoctl {} is ready
   data   {data}
@@ -226,9 +224,10 @@ fn print_first_steps(config: &Config, source: &Source, address: SocketAddr) {
 curl -sS {base}/tasks/ \
   -H "Authorization: Bearer {token}" -H 'X-User-ID: me' \
   -H 'Content-Type: application/json' -d '{{"title": "Pay rent"}}'
+
 "#,
         env!("CARGO_PKG_VERSION"),
-    ));
+    )
 }
 
 /// The shell's expression for the configured service token.

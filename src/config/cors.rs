@@ -13,7 +13,8 @@ declare! {
         Section::Cors,
         "CORS_ORIGINS",
         "Origins of web pages that may call the API, separated by commas. * is refused, because \
-         browsers send credentials. Default in development: http://localhost:3000",
+         browsers send credentials; patterns such as https://*.example.com are refused too. Apps \
+         and extensions: capacitor://localhost, chrome-extension://ID. Default in development: http://localhost:3000",
     )
     .example("https://app.example.com,https://admin.example.com")
     .default_in_development("http://localhost:3000", |text| list(text, origin));
@@ -29,6 +30,13 @@ fn origin(text: &str) -> Result<String, Fault> {
         let wrong = "must not be *: browsers send credentials to this API, so list each origin";
         return Err(wrong.into());
     }
+    if text.contains('*') {
+        return Err(format!(
+            "contains {text:?}, but patterns are not supported: list each origin, such as \
+             https://app.example.com"
+        )
+        .into());
+    }
     let wrong = || {
         Fault::from(format!(
             "contains {}, which is not an origin (scheme, host and port; no path)",
@@ -36,14 +44,24 @@ fn origin(text: &str) -> Result<String, Fault> {
         ))
     };
     let url = Url::parse(text).map_err(|_| wrong())?;
-    let bare = matches!(url.scheme(), "http" | "https")
-        && matches!(url.path(), "" | "/")
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty();
-    if bare {
-        Ok(url.origin().ascii_serialization())
-    } else {
-        Err(wrong())
+    let has_more = !matches!(url.path(), "" | "/")
+        || url.query().is_some()
+        || url.fragment().is_some()
+        || !url.username().is_empty()
+        || url.password().is_some();
+    match url.host_str() {
+        Some(host) if !host.is_empty() && !has_more => Ok(serialized(&url, host)),
+        _ => Err(wrong()),
     }
+}
+
+/// RFC 6454, section 6.2. Apps and browser extensions have schemes of their own, such as
+/// `capacitor://localhost`, whose origins the crate url does not know.
+fn serialized(url: &Url, host: &str) -> String {
+    let origin = url.origin();
+    if origin.is_tuple() {
+        return origin.ascii_serialization();
+    }
+    let port = url.port().map(|port| format!(":{port}"));
+    format!("{}://{host}{}", url.scheme(), port.unwrap_or_default())
 }

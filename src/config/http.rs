@@ -26,6 +26,8 @@ pub struct HttpConfig {
     pub request_timeout: Duration,
     /// `MAX_BODY_BYTES`.
     pub max_body_bytes: usize,
+    /// How long an idle connection is kept.
+    pub keepalive: Duration,
     /// How long `/health/ready` answers 503 before the listener closes.
     pub shutdown_delay: Duration,
     /// How long running requests may take after that.
@@ -63,6 +65,13 @@ declare! {
     static MAX_BODY_BYTES: Defaulted<usize> = variable("MAX_BODY_BYTES", "Largest request body, in bytes.")
         .default("1048576", |text| number(text, 1024, 64 * 1024 * 1024));
 
+    static KEEPALIVE_SECONDS: Defaulted<Duration> = variable(
+        "KEEPALIVE_SECONDS",
+        "How long an idle connection stays open. Make it longer than the idle timeout of the load \
+         balancer: whoever closes first decides whether a request can get lost.",
+    )
+    .default("75", |text| seconds(text, 1.0, 3600.0));
+
     static SHUTDOWN_DELAY_SECONDS: Defaulted<Duration> = variable(
         "SHUTDOWN_DELAY_SECONDS",
         "After SIGTERM, /health/ready answers 503 for this long before the listener closes, so \
@@ -93,6 +102,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
         cors_origins: cors::read(reader),
         request_timeout,
         max_body_bytes: reader.value(&MAX_BODY_BYTES),
+        keepalive: reader.value(&KEEPALIVE_SECONDS),
         shutdown_delay: reader.value(&SHUTDOWN_DELAY_SECONDS),
         shutdown_grace: reader.value(&SHUTDOWN_GRACE_SECONDS),
     }

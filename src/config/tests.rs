@@ -61,6 +61,59 @@ fn an_existing_deployment() {
     );
 }
 
+/// Contract 8: apps and extensions have origins too; patterns and more than an origin are refused.
+#[test]
+fn origins() {
+    let read = |text: &str| {
+        let audit = Audit::of(&Source::from_values([("CORS_ORIGINS", text)]));
+        let problem = audit
+            .problems
+            .iter()
+            .find(|one| one.variable == "CORS_ORIGINS")
+            .map(ToString::to_string);
+        match problem {
+            None => Ok(audit.http.cors_origins.into_iter().collect::<Vec<_>>()),
+            Some(problem) => Err(problem),
+        }
+    };
+    for (text, origin) in [
+        ("https://App.Example.com:443/", "https://app.example.com"),
+        ("http://localhost:5173", "http://localhost:5173"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("ionic://localhost:8100", "ionic://localhost:8100"),
+        (
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+        ),
+        (
+            "moz-extension://5f0c1d2e-3b4a-5968-7786-958493a2b1c0",
+            "moz-extension://5f0c1d2e-3b4a-5968-7786-958493a2b1c0",
+        ),
+    ] {
+        assert_eq!(read(text), Ok(vec![origin.to_owned()]), "{text}");
+    }
+    for pattern in [
+        "https://*.vercel.app",
+        "https://app-*.example.com",
+        "*.example.com",
+    ] {
+        let problem = read(pattern).unwrap_err();
+        assert!(problem.contains("patterns are not supported"), "{problem}");
+    }
+    for wrong in [
+        "null",
+        "app.example.com",
+        "file:///index.html",
+        "capacitor://localhost/index.html",
+        "https://a.example/?q",
+        "https://user@a.example",
+        "capacitor://",
+    ] {
+        let problem = read(wrong).unwrap_err();
+        assert!(problem.contains("is not an origin"), "{problem}");
+    }
+}
+
 /// Contract 8, 9.3: the defaults. Every declared default is valid, in each environment.
 #[test]
 fn defaults() {

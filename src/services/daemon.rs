@@ -199,6 +199,7 @@ mod tests {
             cors_origins: std::collections::BTreeSet::new(),
             request_timeout: Duration::ZERO,
             max_body_bytes: 1,
+            keepalive: Duration::from_secs(75),
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::ZERO,
         }

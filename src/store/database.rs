@@ -1,6 +1,7 @@
 //! [`Store`]: a database, whichever engine it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Histogram;
 
@@ -95,12 +96,18 @@ impl Store {
         self.engine.pools()
     }
 
-    /// Whether every connection of a pool is in use, so that the next caller has to wait.
+    /// Whether every connection for reading is in use, so that [`Self::ping`] would have to wait.
     #[must_use]
     pub fn is_saturated(&self) -> bool {
-        self.pools()
-            .iter()
-            .any(|(_, pool)| pool.idle == 0 && pool.size >= pool.max)
+        let pool = self.engine.readers().status();
+        pool.idle == 0 && pool.size >= pool.max
+    }
+
+    /// How long a caller has to wait for a connection now; zero if nobody waits.
+    #[must_use]
+    pub fn queue_delay(&self) -> Duration {
+        let (readers, writer) = (self.engine.readers(), self.engine.writer());
+        readers.queue_delay().max(writer.queue_delay())
     }
 
     /// The histogram of the time that callers waited for a connection.

@@ -5,7 +5,7 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -93,6 +93,8 @@ pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
     waiting: AtomicUsize,
+    /// How long the newest caller waited, in microseconds.
+    last_wait: AtomicU64,
     last_outcome: Arc<LastOutcome>,
     acquire_seconds: Histogram,
 }
@@ -142,6 +144,7 @@ impl Pool {
             inner,
             limits,
             waiting: AtomicUsize::new(0),
+            last_wait: AtomicU64::new(0),
             last_outcome,
             acquire_seconds,
         }
@@ -161,8 +164,10 @@ impl Pool {
             .await
             .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)));
         drop(waiting);
-        self.acquire_seconds
-            .observe(started.elapsed().as_secs_f64());
+        let waited = started.elapsed();
+        self.acquire_seconds.observe(waited.as_secs_f64());
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.last_wait.store(micros, Ordering::Relaxed);
         match outcome {
             Ok(mut object) => {
                 object.limit(deadline);
@@ -173,6 +178,14 @@ impl Pool {
                 })
             }
             Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// How long a caller has to wait now, judged by the newest one; zero if nobody waits.
+    pub fn queue_delay(&self) -> Duration {
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            _ => Duration::from_micros(self.last_wait.load(Ordering::Relaxed)),
         }
     }
 

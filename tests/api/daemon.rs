@@ -201,6 +201,7 @@ fn config(target: DatabaseTarget) -> Config {
             cors_origins: BTreeSet::from([ORIGIN.to_owned()]),
             request_timeout: Duration::from_secs(20),
             max_body_bytes: 1024 * 1024,
+            keepalive: Duration::from_secs(75),
             shutdown_delay: Duration::ZERO,
             shutdown_grace: Duration::from_secs(8),
         },

@@ -268,7 +268,8 @@ async fn preflights(#[values(Sqlite, Postgres)] engine: Engine) {
         &daemon,
         ORIGIN,
         "PATCH",
-        "authorization, Content-Type,x-timezone, if-match, if-none-match, idempotency-key",
+        "authorization, Content-Type,x-timezone, if-match, if-none-match, idempotency-key, \
+         sentry-trace,baggage,traceparent,tracestate,x-request-id",
     )
     .await;
     assert_eq!(good.status(), 200);
@@ -282,7 +283,7 @@ async fn preflights(#[values(Sqlite, Postgres)] engine: Engine) {
     let allowed: Vec<&str> = header(&good, "access-control-allow-headers")
         .split(", ")
         .collect();
-    // 13: the last three are todoctl's own.
+    // 13: If-Match and those after it are todoctl's own.
     for name in [
         "Accept",
         "Accept-Language",
@@ -293,10 +294,15 @@ async fn preflights(#[values(Sqlite, Postgres)] engine: Engine) {
         "If-Match",
         "If-None-Match",
         "Idempotency-Key",
+        "X-Request-ID",
+        "sentry-trace",
+        "baggage",
+        "traceparent",
+        "tracestate",
     ] {
         assert!(allowed.contains(&name), "{name}");
     }
-    assert_eq!(allowed.len(), 9);
+    assert_eq!(allowed.len(), 14);
     for path in ["/nope", "/health", "/tasks/1"] {
         let good = preflight_of(&daemon, path, ORIGIN, "DELETE", "authorization").await;
         assert_eq!(
@@ -319,6 +325,61 @@ async fn preflights(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(refused.status(), 400);
         assert!(header(&refused, "content-type").starts_with("text/plain"));
         assert!(!refused.text().await.unwrap().is_empty());
+    }
+}
+
+/// 8: what depends on the caller is not stored by caches, errors included.
+#[rstest]
+#[tokio::test]
+async fn cache_control(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let id = daemon.create_titled("t").await;
+    let task = format!("/tasks/{id}");
+    let private = "private, no-store";
+    let tagged = "private, no-cache";
+    for (request, status, policy) in [
+        (daemon.get("/tasks/"), 200, tagged),
+        (daemon.get(&task), 200, tagged),
+        (daemon.get("/notifications/"), 200, private),
+        (daemon.post("/notifications/read-all"), 204, private),
+        (
+            daemon
+                .post("/tasks/bulk-delete")
+                .json(&json!({ "task_ids": [0] })),
+            200,
+            private,
+        ),
+        (daemon.get("/tasks/").anonymous(), 401, private),
+        (daemon.get("/tasks/").bearer("wrong"), 401, private),
+        (daemon.get("/tasks/").user(" "), 400, private),
+        (daemon.get("/tasks/999999"), 404, private),
+        (daemon.get("/tasks/x"), 422, private),
+        (daemon.get(&task).header("If-Match", "\"x\""), 412, private),
+        (daemon.post("/tasks/").body("x"), 422, private),
+        (
+            daemon
+                .post("/tasks/")
+                .header("Content-Type", "text/plain")
+                .body("x"),
+            415,
+            private,
+        ),
+        (
+            daemon.post("/tasks/").body(vec![b' '; 2 << 20]),
+            413,
+            private,
+        ),
+        (daemon.delete(&task), 204, private),
+        (daemon.post("/api/auth/refresh").anonymous(), 401, private),
+        (daemon.post("/api/auth/logout").anonymous(), 401, private),
+        (daemon.get("/health").anonymous(), 200, "no-store"),
+        (daemon.get("/openapi.json").anonymous(), 200, "no-cache"),
+        (daemon.get("/nope").anonymous(), 404, ""),
+    ] {
+        let answer = request.send().await.unwrap();
+        let place = answer.url().clone();
+        assert_eq!(answer.status(), status, "{place}");
+        assert_eq!(header(&answer, "cache-control"), policy, "{status} {place}");
     }
 }
 

@@ -101,9 +101,12 @@ async fn five_attempts_an_hour(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(save(&daemon, "alice", KEY).await.0, expected);
     }
     // The window began with the first attempt: ten minutes of it are left, then half a second.
-    for (now, wait) in [
-        ("2031-01-02T03:50:00Z", "600"),
-        ("2031-01-02T03:59:59.5Z", "1"),
+    for (now, wait, text) in [
+        ("2031-01-02T03:50:00Z", "600", "in 10 minutes"),
+        ("2031-01-02T03:50:01Z", "599", "in 10 minutes"),
+        ("2031-01-02T03:58:59Z", "61", "in 2 minutes"),
+        ("2031-01-02T03:59:00Z", "60", "in a minute"),
+        ("2031-01-02T03:59:59.5Z", "1", "in a minute"),
     ] {
         daemon.clock.set(at(now));
         let response = save(&daemon, "alice", KEY)
@@ -120,7 +123,10 @@ async fn five_attempts_an_hour(#[values(Sqlite, Postgres)] engine: Engine) {
             "2031-01-02T04:00:00Z"
         );
         assert_eq!(header(&response, "access-control-allow-origin"), ORIGIN);
-        assert!(read(response).await.1["detail"].is_string());
+        assert_eq!(
+            read(response).await.1["detail"],
+            format!("Too many attempts to save an API key. Try again {text}")
+        );
     }
     assert_eq!(provider.count(), 5);
     // Another user has separate attempts, and validation still comes first.

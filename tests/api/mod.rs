@@ -18,6 +18,7 @@ mod list;
 mod notifications;
 mod operations;
 mod outcomes;
+mod overload;
 mod request;
 mod tokens;
 mod update_delete;

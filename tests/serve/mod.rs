@@ -1,7 +1,10 @@
 //! `todoctl serve` as an operator meets it: a process with an environment.
 
+mod connections;
 mod databases;
+mod logging;
 mod secrets;
+mod signals;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +14,7 @@ use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
 use crate::support::{self, TestDatabase};
 use serde_json::{Value, json};
 
-fn create(base: &str, token: &str, title: &str) -> Value {
+pub fn create(base: &str, token: &str, title: &str) -> Value {
     let answer = support::blocking_http_client()
         .post(format!("{base}/tasks/"))
         .bearer_auth(token)

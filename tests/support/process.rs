@@ -50,6 +50,12 @@ pub fn with_secrets(command: &mut Command) -> &mut Command {
         )
 }
 
+/// A port that is free at this moment, for a daemon whose log nobody reads.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 impl Process {
     /// Starts it, and reads what it says.
     pub fn start(command: &mut Command) -> Self {

@@ -41,6 +41,7 @@ pub(super) const DEFAULT: Options = Options {
     cache: CachePolicy::Unspecified,
     on_timeout: OnTimeout::Unavailable,
     listener: Listener::Public,
+    is_probe: false,
 };
 
 /// Answers have an `ETag`, which a GET can name in a condition.
@@ -64,8 +65,9 @@ pub(super) const REFRESH_TOKEN: Options = Options {
     ..DEFAULT
 };
 
-pub(super) const NO_STORE: Options = Options {
+pub(super) const PROBE: Options = Options {
     cache: CachePolicy::NoStore,
+    is_probe: true,
     ..DEFAULT
 };
 

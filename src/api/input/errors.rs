@@ -1,13 +1,17 @@
 //! Validation errors: contract 1.1 (c).
 
+use std::borrow::Cow;
 use std::error::Error;
-use std::fmt;
+use std::{fmt, io};
 
 use serde::Serialize;
 use serde_json::Value;
 
 /// A rejected input longer than this many bytes is cut off in the answer (contract 10.7).
 const ECHO_LIMIT: usize = 200;
+
+/// So many errors are listed; the others are counted (contract 1.1).
+const LISTED: usize = 100;
 
 /// What is wrong with a field, for programs; contract 1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -33,6 +37,7 @@ pub(crate) enum Code {
     StringTooLong,
     StringTooShort,
     StringType,
+    TooLong,
     TooShort,
     ValueError,
 }
@@ -59,30 +64,42 @@ pub(crate) struct Refused;
 
 /// The errors of a request: path, then query, then body, each in declared order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub(crate) struct ValidationErrors(Vec<FieldError>);
+#[serde(transparent)]
+pub(crate) struct ValidationErrors {
+    /// The first of them.
+    listed: Vec<FieldError>,
+    /// How many more there are.
+    #[serde(skip)]
+    more: usize,
+}
 
 impl ValidationErrors {
     /// A single error, found after the request was read.
     pub fn single(field: &str, code: Code, message: &str, value: &Value) -> Self {
         let mut errors = Self::default();
-        let Refused = errors.add(field.to_owned(), code, message.to_owned(), echo(value));
+        let Refused = errors.add(|| FieldError {
+            field: field.to_owned(),
+            message: message.to_owned(),
+            code,
+            value: echo(value),
+        });
         errors
     }
 
-    fn add(&mut self, field: String, code: Code, message: String, value: Value) -> Refused {
-        self.0.push(FieldError {
-            field,
-            message,
-            code,
-            value,
-        });
+    /// Adds an error, which is made only if it is listed.
+    fn add(&mut self, error: impl FnOnce() -> FieldError) -> Refused {
+        if self.listed.len() < LISTED {
+            self.listed.push(error());
+        } else {
+            self.more += 1;
+        }
         Refused
     }
 
     /// `read`, unless an error was found anywhere.
     pub(super) fn finish<T>(self, read: Result<T, Refused>) -> Result<T, Self> {
         match read {
-            Ok(value) if self.0.is_empty() => Ok(value),
+            Ok(value) if self.listed.is_empty() => Ok(value),
             _ => Err(self),
         }
     }
@@ -91,17 +108,24 @@ impl ValidationErrors {
 #[cfg(any(fuzzing, test))]
 impl ValidationErrors {
     pub fn fields(&self) -> &[FieldError] {
-        &self.0
+        &self.listed
     }
 }
 
 /// The `detail` of the answer: the only error, or how many there are.
 impl fmt::Display for ValidationErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
+        match self.listed.as_slice() {
             [only] if only.field.is_empty() => f.write_str(&only.message),
             [only] => write!(f, "{}: {}", only.field, only.message),
-            several => write!(f, "{} fields are not valid", several.len()),
+            several => {
+                let listed = several.len();
+                write!(f, "{} fields are not valid", listed + self.more)?;
+                if self.more > 0 {
+                    write!(f, "; the first {listed} are listed")?;
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -145,33 +169,68 @@ impl<'e> FieldErrors<'e> {
 
     /// Adds an error about `input`.
     pub fn refuse(&mut self, code: Code, message: impl Into<String>, input: &Value) -> Refused {
-        let (prefix, name) = (self.prefix, self.name);
-        let field = match self.index {
-            None => format!("{prefix}{name}"),
-            Some(index) => format!("{prefix}{name}.{index}"),
-        };
-        let value = if self.is_secret {
-            Value::Null
-        } else {
-            echo(input)
-        };
-        self.errors.add(field, code, message.into(), value)
+        let Self {
+            prefix,
+            name,
+            index,
+            is_secret,
+            ..
+        } = *self;
+        self.errors.add(|| FieldError {
+            field: match index {
+                None => format!("{prefix}{name}"),
+                Some(index) => format!("{prefix}{name}.{index}"),
+            },
+            message: message.into(),
+            code,
+            value: if is_secret { Value::Null } else { echo(input) },
+        })
     }
 }
 
 /// The part of a rejected input that the answer repeats: all of it when it is short.
 fn echo(value: &Value) -> Value {
-    let text = match value {
+    let (text, is_whole) = match value {
         Value::Null | Value::Bool(_) => return value.clone(),
-        Value::String(text) if text.len() <= ECHO_LIMIT => return value.clone(),
-        Value::String(text) => text,
-        Value::Number(_) | Value::Array(_) | Value::Object(_) => &value.to_string(),
+        Value::String(text) => (Cow::Borrowed(text.as_str()), text.len() <= ECHO_LIMIT),
+        Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            let mut start = Start::default();
+            let is_whole = serde_json::to_writer(&mut start, value).is_ok();
+            (Cow::Owned(start.text()), is_whole)
+        }
     };
-    if text.len() <= ECHO_LIMIT {
+    if is_whole {
         return value.clone();
     }
     let end = text.floor_char_boundary(ECHO_LIMIT);
     Value::String(format!("{}…", &text[..end]))
+}
+
+/// Keeps the first bytes of a text and fails beyond them, so that no large text is made to be cut.
+#[derive(Default)]
+struct Start(Vec<u8>);
+
+impl Start {
+    /// Without a character that the limit cuts.
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.0);
+        text.trim_end_matches(char::REPLACEMENT_CHARACTER)
+            .to_owned()
+    }
+}
+
+impl io::Write for Start {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = ECHO_LIMIT - self.0.len();
+        let taken = bytes.len().min(room);
+        self.0.extend_from_slice(&bytes[..taken]);
+        // Fewer bytes than given, and then none at all, end the writing.
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -186,5 +245,31 @@ mod tests {
         let many = Value::Array(vec![Value::from(1); 100_000]);
         assert!(echo(&many).to_string().len() < 300);
         assert_eq!(echo(&Value::from("short")), Value::from("short"));
+        let exact = Value::Array(vec![Value::from("x".repeat(ECHO_LIMIT - 4))]);
+        assert_eq!(echo(&exact), exact);
+        let wide = Value::Array(vec![Value::from("ü".repeat(ECHO_LIMIT))]);
+        let cut = echo(&wide);
+        assert!(cut.as_str().unwrap().ends_with("ü…"), "{cut}");
+    }
+
+    /// Contract 1.1: the errors beyond the first hundred are only counted.
+    #[test]
+    fn many_errors_are_counted() {
+        let mut errors = ValidationErrors::default();
+        for index in 0..350_000 {
+            let mut field = FieldErrors::new(&mut errors, "", "task_ids", false);
+            let Refused = field.element(index).refuse(
+                Code::IntType,
+                "Input should be an integer",
+                &Value::Null,
+            );
+        }
+        assert_eq!(errors.fields().len(), 100);
+        assert_eq!(errors.fields()[99].field, "task_ids.99");
+        assert_eq!(
+            errors.to_string(),
+            "350000 fields are not valid; the first 100 are listed"
+        );
+        assert!(serde_json::to_value(&errors).unwrap().is_array());
     }
 }

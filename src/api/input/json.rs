@@ -35,6 +35,11 @@ pub(crate) fn parse_json(headers: &HeaderMap, body: &[u8]) -> Result<Option<Valu
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(BodyError::NotUtf8);
     };
+    // RFC 8259, section 8.1: a parser may ignore a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.is_empty() {
+        return Ok(None);
+    }
     match serde_json::from_str(text) {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.to_string().starts_with("recursion limit") => Err(BodyError::TooDeep),
@@ -89,6 +94,7 @@ fn char_offset(text: &str, line: usize, column: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use serde_json::json;
 
     use super::*;
 
@@ -115,6 +121,19 @@ mod tests {
             let read = parse(Some(refused), b"1");
             assert_eq!(read, Err(BodyError::NotJson), "{refused}");
             assert_eq!(parse(Some(refused), b""), Ok(None), "{refused}");
+        }
+    }
+
+    /// Contract 10.15: editors and .NET clients write one.
+    #[test]
+    fn byte_order_marks() {
+        assert_eq!(parse(None, "\u{feff}{}".as_bytes()), Ok(Some(json!({}))));
+        assert_eq!(parse(None, "\u{feff}".as_bytes()), Ok(None));
+        let inside = "{\"a\": \"\u{feff}\"}".as_bytes();
+        assert_eq!(parse(None, inside), Ok(Some(json!({ "a": "\u{feff}" }))));
+        for refused in ["\u{feff}\u{feff}{}", " \u{feff}{}"] {
+            let read = parse(None, refused.as_bytes());
+            assert!(matches!(read, Err(BodyError::Syntax(_))), "{refused:?}");
         }
     }
 

@@ -42,7 +42,7 @@ fn read(entry: &str) -> Option<IpAddr> {
 }
 
 /// The part of an address that identifies a client: one client has a whole /64 of IPv6 addresses.
-pub(super) fn client_key(address: IpAddr) -> IpAddr {
+pub(in crate::api) fn client_key(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),

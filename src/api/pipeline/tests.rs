@@ -40,6 +40,7 @@ const DEFAULT: Options = Options {
     cache: CachePolicy::Unspecified,
     on_timeout: OnTimeout::Unavailable,
     listener: Listener::Public,
+    is_probe: false,
 };
 
 const fn endpoint(path: &'static str, handler: Handler, options: Options) -> Endpoint {
@@ -102,10 +103,11 @@ async fn post(path: &str, header: (&str, &str)) -> Answered {
     let context = ApiContext::new(&config, store, clock).unwrap();
     let app = App::new(context, Router::new(ENDPOINTS, SUBTREES).unwrap());
     let request = Request::post(path)
+        .header("Host", "x")
         .header(header.0, header.1)
         .body(())
         .unwrap();
-    let request = app.receive([127, 0, 0, 1].into(), request);
+    let request = app.receive([127, 0, 0, 1].into(), Admission::All, request);
     let head = request.extensions().get::<Arc<Head>>().unwrap().clone();
     let body = stream::empty::<Result<Bytes, warp::Error>>();
     let response: Response<_> = app.answer(head, body).await;

@@ -82,6 +82,9 @@ impl ItemId {
     }
 }
 
+/// The most ids of a bulk request (contract 3.10).
+const MAX_IDS: usize = 10_000;
+
 /// The ids of a bulk request: at least one.
 impl FieldType for Vec<ItemId> {
     fn schema() -> RefOr<Schema> {
@@ -89,6 +92,7 @@ impl FieldType for Vec<ItemId> {
         ArrayBuilder::new()
             .items(item)
             .min_items(Some(1))
+            .max_items(Some(MAX_IDS))
             .examples([[47, 48]])
             .into()
     }
@@ -100,6 +104,10 @@ impl FieldType for Vec<ItemId> {
         if items.is_empty() {
             let message = "List should have at least 1 item";
             return Err(errors.refuse(Code::TooShort, message, input));
+        }
+        if items.len() > MAX_IDS {
+            let message = format!("List should have at most {MAX_IDS} items");
+            return Err(errors.refuse(Code::TooLong, message, input));
         }
         // Every element is read before the first error ends the list.
         let read: Vec<Result<ItemId, Refused>> = items
