@@ -69,19 +69,21 @@ pub(super) async fn ready(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> 
     if context.is_draining() {
         return unready("draining");
     }
-    let known = || context.metrics.migrations_pending.get() != 0;
-    let question = Box::pin(context.store.migrations_pending());
-    let Some(pending) = ask(context, question, known).await else {
+    let store = &context.store;
+    // One time limit for both questions.
+    let question = Box::pin(async {
+        let pending = store.migrations_pending().await?;
+        Ok((pending, pending || store.is_writable().await?))
+    });
+    let known = || (context.metrics.migrations_pending.get() != 0, true);
+    let Some((pending, is_writable)) = ask(context, question, known).await else {
         return unready("database");
     };
     context.metrics.migrations_pending.set(i64::from(pending));
-    if pending {
-        return unready("migrations");
-    }
-    match ask(context, Box::pin(context.store.is_writable()), || true).await {
-        Some(true) => probe_status(StatusCode::OK, "ready"),
-        Some(false) => unready("read_only"),
-        None => unready("database"),
+    match (pending, is_writable) {
+        (true, _) => unready("migrations"),
+        (false, false) => unready("read_only"),
+        (false, true) => probe_status(StatusCode::OK, "ready"),
     }
 }
 

@@ -74,6 +74,7 @@ impl Store {
     /// Whether the database accepts changes. Asked again on a new connection if it does not:
     /// another server may have taken the place of the one that became a standby.
     pub async fn is_writable(&self) -> Result<bool, StoreError> {
+        self.check_file()?;
         for _ in 0..2 {
             if self.read(&IS_WRITABLE, &args![]).await?.value("writable")? {
                 return Ok(true);
