@@ -53,9 +53,12 @@ pub(super) async fn run(command: &Command, context: &Context) -> anyhow::Result<
 struct Outcome {
     reminders: ReminderRun,
     mail: Option<Delivered>,
+    /// The provider refuses the configuration.
+    #[serde(skip)]
+    is_mail_paused: bool,
 }
 
-/// Exits with 1 if a task was skipped or a mail was given up.
+/// Exits with 1 if a task was skipped, a mail was given up, or no mail can be sent.
 async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.jobs()?;
     let _log = start_logging(&config.telemetry)?;
@@ -66,7 +69,7 @@ async fn reminders(options: &RunOptions, context: &Context) -> anyhow::Result<Ex
     let outcome = outcome?;
     print(&outcome, options.format)?;
     let given_up = outcome.mail.is_some_and(|mail| mail.dead > 0);
-    let fine = outcome.reminders.skipped == 0 && !given_up;
+    let fine = outcome.reminders.skipped == 0 && !given_up && !outcome.is_mail_paused;
     Ok(ExitCode::from(u8::from(!fine)))
 }
 
@@ -79,14 +82,17 @@ async fn work(store: &Store, mailer: Option<Mailer>, context: &Context) -> anyho
     let reminders = jobs::run_reminders(store, &clock, mailer.is_some(), &stop, &metrics)
         .await
         .map_err(explained)?;
-    let mail = match mailer {
-        Some(mailer) => {
-            let outbox = Outbox::new(store.clone(), clock, mailer, metrics);
-            Some(outbox.deliver(&stop).await.map_err(explained)?)
-        }
-        None => None,
+    let mut outcome = Outcome {
+        reminders,
+        mail: None,
+        is_mail_paused: false,
     };
-    Ok(Outcome { reminders, mail })
+    if let Some(mailer) = mailer {
+        let outbox = Outbox::new(store.clone(), clock, mailer, metrics);
+        outcome.mail = Some(outbox.deliver(&stop).await.map_err(explained)?);
+        outcome.is_mail_paused = outbox.is_paused();
+    }
+    Ok(outcome)
 }
 
 fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {

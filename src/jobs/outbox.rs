@@ -118,6 +118,12 @@ impl Outbox {
         Ok(status.next.max(status.next.and(self.paused_until())))
     }
 
+    /// Whether mails wait because the provider refuses the configuration.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused_until().is_some()
+    }
+
     /// Until when no mail is tried; `None` if mails are sent.
     fn paused_until(&self) -> Option<Timestamp> {
         let until = *self.paused.lock().unwrap_or_else(PoisonError::into_inner);

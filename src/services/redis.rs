@@ -67,7 +67,7 @@ enum Failure {
 /// Counts once at the Redis of `url`, as a daemon does when it reconnects: logs in, selects the
 /// database and runs the script.
 pub async fn try_count(url: &Secret, limit: Duration) -> Result<(), String> {
-    let client = Client::open(url.expose()).map_err(|error| error.to_string())?;
+    let client = client(url).map_err(|error| error.to_string())?;
     let work = async {
         let connection = ConnectionManager::new_with_config(client, connection_config()).await?;
         count(
@@ -82,6 +82,20 @@ pub async fn try_count(url: &Secret, limit: Duration) -> Result<(), String> {
     match tokio::time::timeout(limit, work).await {
         Ok(outcome) => outcome.map(drop).map_err(|failure| failure.to_string()),
         Err(_) => Err(Failure::TimedOut(limit).to_string()),
+    }
+}
+
+/// Over TLS it trusts `SSL_CERT_FILE` if that is set, else the embedded roots.
+fn client(url: &Secret) -> Result<Client, RedisError> {
+    match tls::ca_bundle() {
+        Some(bundle) if url.expose().starts_with("rediss:") => {
+            let certificates = TlsCertificates {
+                client_tls: None,
+                root_cert: Some(bundle.to_vec()),
+            };
+            Client::build_with_tls(url.expose(), certificates)
+        }
+        _ => Client::open(url.expose()),
     }
 }
 
@@ -100,17 +114,7 @@ struct Shared {
 impl RedisCounter {
     /// Does not connect yet. `errors` counts failures. Must be called within a runtime.
     pub fn new(url: &Secret, errors: IntCounter) -> Result<Self, RedisUrlError> {
-        let client = match tls::ca_bundle() {
-            Some(bundle) if url.expose().starts_with("rediss:") => {
-                let certificates = TlsCertificates {
-                    client_tls: None,
-                    root_cert: Some(bundle.to_vec()),
-                };
-                Client::build_with_tls(url.expose(), certificates)
-            }
-            _ => Client::open(url.expose()),
-        };
-        let client = client.map_err(RedisUrlError)?;
+        let client = client(url).map_err(RedisUrlError)?;
         let connection =
             ConnectionManager::new_lazy_with_config(client.clone(), connection_config())
                 .map_err(RedisUrlError)?;

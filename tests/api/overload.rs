@@ -155,16 +155,18 @@ async fn many_errors(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(body["errors"].as_array().unwrap().len(), 1);
 
     assert_eq!(
-        bulk((1..=10_001).map(Value::from).collect())
+        bulk((1..=100_001).map(Value::from).collect())
             .await
             .unwrap()
             .status(),
         422
     );
-    let answer = bulk((1..=10_000).map(Value::from).collect()).await.unwrap();
+    let answer = bulk((1..=100_000).map(Value::from).collect())
+        .await
+        .unwrap();
     assert_eq!(answer.status(), 200);
     let body: Value = answer.json().await.unwrap();
-    assert_eq!(body["not_found"].as_array().unwrap().len(), 10_000);
+    assert_eq!(body["not_found"].as_array().unwrap().len(), 100_000);
 }
 
 /// A client that takes nothing of its answers is disconnected.

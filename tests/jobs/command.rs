@@ -98,7 +98,7 @@ async fn table(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(text(&output.stderr).contains("RESEND_API_KEY is not set"));
 }
 
-/// 1: a mail was given up, and the log says why, but neither the key nor the address.
+/// 1: no mail can be sent, and the log says why, but neither the key nor the address.
 #[rstest]
 #[tokio::test]
 async fn a_refusal(#[values(Sqlite, Postgres)] engine: Engine) {

@@ -83,7 +83,7 @@ impl ItemId {
 }
 
 /// The most ids of a bulk request (contract 3.10).
-const MAX_IDS: usize = 10_000;
+const MAX_IDS: usize = 100_000;
 
 /// The ids of a bulk request: at least one.
 impl FieldType for Vec<ItemId> {
