@@ -23,6 +23,8 @@ use super::key_cipher::UndecipherableError;
 use super::refusal::Refusal;
 use super::reply::Reply;
 
+mod conversions;
+
 /// An error of any type, kept for the log.
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -390,35 +392,4 @@ fn header(name: HeaderName, value: HeaderValue) -> HeaderMap {
 /// An id as the client sent it, shortened.
 fn short(id: &impl fmt::Display) -> String {
     id.to_string().chars().take(40).collect()
-}
-
-impl From<ValidationErrors> for ApiError {
-    fn from(errors: ValidationErrors) -> Self {
-        Self::Validation(errors)
-    }
-}
-
-impl From<BodyError> for ApiError {
-    fn from(error: BodyError) -> Self {
-        Self::Body(error)
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        if error.is_unavailable() {
-            return Self::DatabaseUnavailable(error);
-        }
-        match error {
-            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Some(error)),
-            StoreError::Constraint { .. } => Self::Conflict(error),
-            error => Self::Database(error),
-        }
-    }
-}
-
-impl From<serde_json::Error> for ApiError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::internal(error)
-    }
 }

@@ -1,0 +1,36 @@
+//! The errors of other modules as errors of a request.
+
+use super::ApiError;
+use crate::api::input::{BodyError, ValidationErrors};
+use crate::store::StoreError;
+
+impl From<ValidationErrors> for ApiError {
+    fn from(errors: ValidationErrors) -> Self {
+        Self::Validation(errors)
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() {
+            return Self::DatabaseUnavailable(error);
+        }
+        match error {
+            StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Some(error)),
+            StoreError::Constraint { .. } => Self::Conflict(error),
+            error => Self::Database(error),
+        }
+    }
+}
+
+impl From<serde_json::Error> for ApiError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
+    }
+}

@@ -1,0 +1,96 @@
+use super::*;
+use crate::diagnostics::Outcome::{Fail, Pass, Skip, Warn};
+use crate::services::daemon::{MailStatus, PoolStatus};
+
+fn status() -> DaemonStatus {
+    DaemonStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        database: None,
+        pools: vec![PoolStatus {
+            name: "main".to_owned(),
+            size: 30,
+            idle: 4,
+            waiting: 0,
+            max: 30,
+        }],
+        mails: None,
+        last_reminder_run: None,
+    }
+}
+
+#[test]
+fn databases() {
+    let served = |id: Option<&str>| DatabaseStatus {
+        id: id.map(str::to_owned),
+        place: "x".to_owned(),
+    };
+    let outcome = |served, id, place| compare_databases(&served, id, place).outcome;
+    assert_eq!(outcome(served(Some("a")), Some("a"), "x"), Pass);
+    assert_eq!(outcome(served(None), Some("a"), "x"), Pass);
+    assert_eq!(outcome(served(Some("a")), Some("b"), "x"), Fail);
+    assert_eq!(outcome(served(Some("a")), None, "x"), Fail);
+    assert_eq!(outcome(served(Some("a")), Some("a"), "y"), Fail);
+}
+
+#[test]
+fn versions() {
+    let mut status = status();
+    assert_eq!(compare_versions(&status).outcome, Pass);
+    status.version = "0.0.1".to_owned();
+    assert_eq!(compare_versions(&status).outcome, Warn);
+}
+
+#[test]
+fn pools() {
+    let outcome = |idle, waiting, max| {
+        let mut status = status();
+        let pool = &mut status.pools[0];
+        (pool.idle, pool.waiting, pool.max, pool.size) = (idle, waiting, max, max);
+        check_pools(&status).outcome
+    };
+    assert_eq!(outcome(4, 0, 30), Pass);
+    assert_eq!(outcome(0, 0, 30), Warn);
+    assert_eq!(outcome(4, 1, 30), Pass);
+    assert_eq!(outcome(0, 0, 1), Pass);
+    assert_eq!(outcome(0, 1, 1), Warn);
+}
+
+#[test]
+fn mails() {
+    let outcome = |dead, paused| {
+        let mails = Some(MailStatus {
+            pending: 1,
+            dead,
+            paused,
+        });
+        check_mails(&DaemonStatus { mails, ..status() }).outcome
+    };
+    assert_eq!(check_mails(&status()).outcome, Skip);
+    assert_eq!(outcome(0, false), Pass);
+    assert_eq!(outcome(2, false), Warn);
+    assert_eq!(outcome(0, true), Warn);
+}
+
+#[test]
+fn reminders() {
+    let outcome = |last| {
+        let last_reminder_run = Some(last);
+        let status = DaemonStatus {
+            last_reminder_run,
+            ..status()
+        };
+        check_reminders(&status, 10_000).outcome
+    };
+    assert_eq!(check_reminders(&status(), 10_000).outcome, Skip);
+    assert_eq!(outcome(9_900), Pass);
+    assert_eq!(outcome(1_000), Warn);
+}
+
+#[test]
+fn a_loopback_address_in_a_container() {
+    let host = IpAddr::from([127, 0, 0, 1]);
+    assert_eq!(listen_address(host, false).outcome, Pass);
+    assert_eq!(listen_address(host, true).outcome, Warn);
+    let foreign = IpAddr::from([203, 0, 113, 9]);
+    assert_eq!(listen_address(foreign, false).outcome, Fail);
+}
