@@ -17,6 +17,10 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Lines are written together up to this many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// A line waits so long for others. A thread that sleeps need not be woken for each of them, which
+/// costs a busy daemon more than writing does.
+const BATCH_PAUSE: Duration = Duration::from_millis(1);
+
 /// A queue of lines and the thread that writes them. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct LogWriter {
@@ -71,6 +75,7 @@ fn write_lines(
     dropped: &IntCounter,
 ) {
     while let Ok(mut batch) = lines.recv() {
+        thread::sleep(BATCH_PAUSE);
         let mut count = 1;
         while batch.len() < BATCH_BYTES
             && let Ok(line) = lines.try_recv()
