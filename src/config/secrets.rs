@@ -44,7 +44,7 @@ impl Secrets {
 
     /// Gives every secret that one command can fill in the same remedy, that command. If there is
     /// a problem with one, placeholders of others are problems too, also where they would do:
-    /// whoever copied `.env.example` fills it in once. The problems of the secrets begin at
+    /// a user who copied `.env.example` fills it in once. The problems of the secrets begin at
     /// `first`.
     fn name_all_at_once(&self, reader: &mut Reader<'_>, first: usize) {
         let is_filled_in = |reader: &Reader<'_>, name: SecretName| {

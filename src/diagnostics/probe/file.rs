@@ -21,7 +21,7 @@ pub(crate) struct FileFacts {
     pub(crate) mode: u32,
     /// Of the directory, with the sticky bit.
     pub(crate) directory_mode: u32,
-    /// The files of the database that others than their owner may open: whoever can read one can
+    /// The files of the database that others than their owner may open: a user who can read one can
     /// lock it.
     pub(crate) wider: Vec<String>,
     pub(crate) owner: u32,
