@@ -68,7 +68,7 @@ declare! {
     static KEEPALIVE_SECONDS: Defaulted<Duration> = variable(
         "KEEPALIVE_SECONDS",
         "How long an idle connection stays open. Make it longer than the idle timeout of the load \
-         balancer: whoever closes first decides whether a request can get lost.",
+         balancer: the first to close decides whether a request can get lost.",
     )
     .default("75", |text| seconds(text, 1.0, 3600.0));
 
