@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod daemon;
 mod database;
+mod description;
 mod directory;
 pub(crate) mod explain;
 mod groups;
@@ -21,6 +22,7 @@ mod session;
 mod verdict;
 
 pub(crate) use context::{Context, Request};
+pub(crate) use description::{Description, describe};
 pub(crate) use groups::{GROUPS, Group, ids};
 pub(crate) use report::{Finding, Report};
 pub(crate) use runner::{run, selects};

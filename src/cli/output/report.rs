@@ -1,6 +1,6 @@
 //! Reports of checks: what needs attention first, the rest in short.
 
-use crate::diagnostics::{Finding, GROUPS, Outcome, Report, selects};
+use crate::diagnostics::{Description, Finding, GROUPS, Outcome, Report, selects};
 
 use super::terminal::{self, Tone, stdout_has_colour};
 use super::{Format, data, json};
@@ -18,6 +18,27 @@ pub(crate) fn print(report: &Report, format: Format, verbose: bool) -> anyhow::R
             data(&layout.report(report))
         }
     }
+}
+
+/// What the checks look at, why, and how they can end.
+pub(crate) fn descriptions(checks: &[Description]) -> String {
+    let width = terminal::width().map_or(usize::MAX, usize::from);
+    let texts = checks.iter().map(|check| {
+        let outcomes: Vec<&str> = check.outcomes.iter().map(|one| label(*one).0).collect();
+        let mut lines = vec![format!("{}: {}", check.id, check.title)];
+        lines.extend(wrapped(&format!("  {}", check.about), 2, width));
+        lines.push(format!("  Outcomes: {}", outcomes.join(", ")));
+        if !check.needs.is_empty() {
+            lines.extend(wrapped(
+                &format!("  Needs: {}", check.needs.join(", ")),
+                2,
+                width,
+            ));
+        }
+        lines.push(format!("  Run it: todoctl doctor --only {}", check.id));
+        lines.join("\n")
+    });
+    texts.collect::<Vec<String>>().join("\n\n")
 }
 
 struct Layout {
@@ -104,12 +125,7 @@ impl Layout {
     }
 
     fn entry(&self, outcome: Outcome, text: &str, lines: &mut Vec<String>) {
-        let (word, tone) = match outcome {
-            Outcome::Pass => ("ok", Tone::Good),
-            Outcome::Warn => ("WARN", Tone::Attention),
-            Outcome::Fail => ("FAIL", Tone::Bad),
-            Outcome::Skip => ("skip", Tone::Muted),
-        };
+        let (word, tone) = label(outcome);
         let mut wrapped = self.wrapped(&format!("{word:<INDENT$}{text}"));
         if self.colour {
             // After wrapping, which would count the colours as columns.
@@ -118,22 +134,35 @@ impl Layout {
         lines.extend(wrapped);
     }
 
-    /// The line in pieces that fit the width, at least one. A word is never broken.
     fn wrapped(&self, line: &str) -> Vec<String> {
-        let width = self.width.unwrap_or(usize::MAX);
-        let mut lines = Vec::new();
-        let mut current = String::new();
-        for word in line.split_inclusive(' ') {
-            let columns = current.chars().count() + word.trim_end().chars().count();
-            if columns > width && current.trim_end().chars().count() > INDENT {
-                lines.push(current.trim_end().to_owned());
-                current = " ".repeat(INDENT);
-            }
-            current += word;
-        }
-        lines.push(current);
-        lines
+        wrapped(line, INDENT, self.width.unwrap_or(usize::MAX))
     }
+}
+
+/// The word for an outcome, and its colour.
+fn label(outcome: Outcome) -> (&'static str, Tone) {
+    match outcome {
+        Outcome::Pass => ("ok", Tone::Good),
+        Outcome::Warn => ("WARN", Tone::Attention),
+        Outcome::Fail => ("FAIL", Tone::Bad),
+        Outcome::Skip => ("skip", Tone::Muted),
+    }
+}
+
+/// The line in pieces that fit the width, at least one. A word is never broken.
+fn wrapped(line: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for word in line.split_inclusive(' ') {
+        let columns = current.chars().count() + word.trim_end().chars().count();
+        if columns > width && current.trim_end().chars().count() > indent {
+            lines.push(current.trim_end().to_owned());
+            current = " ".repeat(indent);
+        }
+        current += word;
+    }
+    lines.push(current);
+    lines
 }
 
 /// The groups that have findings.
