@@ -21,6 +21,8 @@ pub(crate) struct Check {
     /// How its function can end. A check may also be skipped because of another one, and fails at
     /// its time limit.
     pub(super) outcomes: &'static [Outcome],
+    /// What `doctor --fix` does about it, if anything.
+    pub(super) fix: Option<&'static str>,
     /// Checks that run first. If one of them fails, this one is skipped.
     pub(super) needs: &'static [&'static str],
     pub(super) limit: Duration,
@@ -63,6 +65,7 @@ impl Check {
             title,
             about: "",
             outcomes: &[Outcome::Pass, Outcome::Warn, Outcome::Fail, Outcome::Skip],
+            fix: None,
             needs: &[],
             limit: LIMIT,
             takes_turns: false,
@@ -79,6 +82,12 @@ impl Check {
     /// For checks that cannot end in every way. Debug builds compare each run with it.
     pub(super) const fn outcomes(mut self, outcomes: &'static [Outcome]) -> Self {
         self.outcomes = outcomes;
+        self
+    }
+
+    /// For checks whose verdict may carry a [`Fix`](super::Fix): what it does, in a sentence.
+    pub(super) const fn fix(mut self, text: &'static str) -> Self {
+        self.fix = Some(text);
         self
     }
 

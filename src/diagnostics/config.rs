@@ -13,6 +13,7 @@ use super::context::Context;
 use super::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
 };
+use super::fix::Fix;
 use super::probe::{FileSystem, is_writable};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::{Outcome, Verdict};
@@ -29,7 +30,8 @@ pub(super) static CHECKS: &[Check] = &[
          created in place of a missing file, and a file that other users of the machine \
          may read.",
         )
-        .outcomes(&[Pass, Warn, Fail]),
+        .outcomes(&[Pass, Warn, Fail])
+        .fix("Takes the permissions of other users from a file of this user."),
     Check::new("config.unknown", "Unknown names", Run::Now(unknown))
         .about(
             "Names of variables are compared with the names that todoctl knows. A misspelt \
@@ -100,6 +102,7 @@ pub(super) static CHECKS: &[Check] = &[
          not judged, because the orchestrator chooses their mode.",
     )
     .outcomes(&[Pass, Warn])
+    .fix("Takes the permissions of other users from files of this user.")
     .needs(ENV_FILE),
     Check::new("config.http", "Listener", Run::Now(http))
         .about(
@@ -149,6 +152,7 @@ fn env_file(context: &Context) -> Verdict {
         return Verdict::pass("no .env file");
     };
     let place = path.display();
+    let fix = Fix::without_mode(path, 0o077);
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let mut remedies = Vec::new();
     if !said.is_empty() {
@@ -166,6 +170,7 @@ fn env_file(context: &Context) -> Verdict {
         }
     }
     Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
+        .with_fixes(fix)
 }
 
 fn unknown(context: &Context) -> Verdict {

@@ -105,6 +105,7 @@ pub(super) static CHECKS: &[Check] = &[
          mode.",
         )
         .outcomes(&[Pass, Warn, Skip])
+    .fix("Takes the permissions of other users from files of this user, and their permission to write from the directory.")
         .needs(FILE),
     Check::new("database.disk", "Free disk", run!(File, file::disk))
         .about(
@@ -224,6 +225,7 @@ pub(super) static CHECKS: &[Check] = &[
          converted.",
         )
         .outcomes(&[Pass, Warn, Skip])
+    .fix("Sets WAL mode, as the daemon does when it opens the file.")
         .needs(LOGIN),
     Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
         .about(
@@ -232,6 +234,7 @@ pub(super) static CHECKS: &[Check] = &[
          such as a backup tool or an open sqlite3 shell.",
         )
         .outcomes(&[Pass, Warn, Skip])
+    .fix("Empties the log, as far as no process reads from it.")
         .needs(FILE),
     // A large file takes long to read.
     Check::new(
@@ -261,6 +264,7 @@ pub(super) static CHECKS: &[Check] = &[
          interrupted.",
     )
     .outcomes(&[Pass, Fail])
+    .fix("Applies the pending migrations.")
     .needs(LOGIN)
     .within(20),
 ];

@@ -15,6 +15,8 @@ pub(crate) struct Description {
     pub(crate) group: &'static str,
     pub(crate) about: &'static str,
     pub(crate) outcomes: &'static [Outcome],
+    /// What `doctor --fix` does about it.
+    pub(crate) fix: Option<&'static str>,
     /// The checks whose failure skips this one.
     pub(crate) needs: &'static [&'static str],
 }
@@ -28,6 +30,7 @@ pub(crate) fn describe(wanted: &str) -> Vec<Description> {
             group: group.title,
             about: check.about,
             outcomes: check.outcomes,
+            fix: check.fix,
             needs: check.needs,
         })
     });

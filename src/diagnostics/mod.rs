@@ -12,6 +12,7 @@ mod database;
 mod description;
 mod directory;
 pub(crate) mod explain;
+mod fix;
 mod groups;
 mod observed;
 mod probe;
@@ -23,7 +24,8 @@ mod verdict;
 
 pub(crate) use context::{Context, Request};
 pub(crate) use description::{Description, describe};
+pub(crate) use fix::Fix;
 pub(crate) use groups::{GROUPS, Group, ids};
-pub(crate) use report::{Finding, Report};
+pub(crate) use report::{Finding, FixOutcome, Fixed, Report};
 pub(crate) use runner::{run, selects};
 pub(crate) use verdict::Outcome;

@@ -130,6 +130,11 @@ impl Runner<'_> {
             check.id,
             verdict.outcome
         );
+        debug_assert!(
+            verdict.fixes.is_empty() || check.fix.is_some(),
+            "{} has a fix: add .fix(…)",
+            check.id
+        );
         verdict
     }
 }

@@ -65,6 +65,9 @@ fn section(check: &Value) -> String {
     );
     let _ = writeln!(section, "\n{}", text(&check["about"]));
     let _ = writeln!(section, "\n* Outcomes: {}", list(&check["outcomes"], word));
+    if let Some(fix) = check["fix"].as_str() {
+        let _ = writeln!(section, "* `doctor --fix`: {fix}");
+    }
     let link = |id: &str| format!("[`{id}`](#{id})");
     if check["needs"]
         .as_array()

@@ -1,6 +1,8 @@
 //! Reports of checks: what needs attention first, the rest in short.
 
-use crate::diagnostics::{Description, Finding, GROUPS, Outcome, Report, selects};
+use crate::diagnostics::{
+    Description, Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects,
+};
 
 use super::terminal::{self, Tone, stdout_has_colour};
 use super::{Format, data, json};
@@ -28,6 +30,9 @@ pub(crate) fn descriptions(checks: &[Description]) -> String {
         let mut lines = vec![format!("{}: {}", check.id, check.title)];
         lines.extend(wrapped(&format!("  {}", check.about), 2, width));
         lines.push(format!("  Outcomes: {}", outcomes.join(", ")));
+        if let Some(fix) = check.fix {
+            lines.extend(wrapped(&format!("  doctor --fix: {fix}"), 2, width));
+        }
         if !check.needs.is_empty() {
             lines.extend(wrapped(
                 &format!("  Needs: {}", check.needs.join(", ")),
@@ -55,6 +60,9 @@ const INDENT: usize = 6;
 impl Layout {
     fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
+        for fixed in report.fixed() {
+            self.fixed(fixed, &mut lines);
+        }
         if self.verbose {
             self.all(report, &mut lines);
         } else {
@@ -124,8 +132,25 @@ impl Layout {
         }
     }
 
+    fn fixed(&self, fixed: &Fixed, lines: &mut Vec<String>) {
+        let Fixed { check, action, .. } = fixed;
+        let (label, text) = match (fixed.outcome, &fixed.error) {
+            (FixOutcome::Done, _) => (("fixed", Tone::Good), action.clone()),
+            (FixOutcome::Failed, None) => (label(Outcome::Fail), action.clone()),
+            (FixOutcome::Failed, Some(error)) => {
+                (label(Outcome::Fail), format!("{action}: {error}"))
+            }
+            (FixOutcome::Declined, _) => (label(Outcome::Skip), format!("declined: {action}")),
+            (FixOutcome::Offered, _) => (label(Outcome::Skip), format!("not confirmed: {action}")),
+        };
+        self.labelled(label, &format!("{text} [{check}]"), lines);
+    }
+
     fn entry(&self, outcome: Outcome, text: &str, lines: &mut Vec<String>) {
-        let (word, tone) = label(outcome);
+        self.labelled(label(outcome), text, lines);
+    }
+
+    fn labelled(&self, (word, tone): (&str, Tone), text: &str, lines: &mut Vec<String>) {
         let mut wrapped = self.wrapped(&format!("{word:<INDENT$}{text}"));
         if self.colour {
             // After wrapping, which would count the colours as columns.
@@ -230,6 +255,7 @@ mod tests {
             detail: detail.to_owned(),
             remedy: remedy.map(str::to_owned),
             millis: 3,
+            fixes: Vec::new(),
         }
     }
 
