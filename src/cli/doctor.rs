@@ -12,7 +12,7 @@ use super::output::{self, Format, report};
 
 mod fix;
 
-use fix::Fixer;
+use fix::{FixOptions, Fixer};
 
 /// For all checks, so that the command ends within the 30 s that it promises.
 const BUDGET: Duration = Duration::from_secs(28);
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
     #[command(flatten)]
-    fix: fix::Options,
+    fix: FixOptions,
 }
 
 /// Runs the command. A broken `.env` file is a finding of the report.

@@ -8,6 +8,7 @@ mod canary;
 mod configuration;
 mod daemon;
 mod files;
+mod fix;
 mod network;
 mod page;
 mod peers;
