@@ -15,6 +15,7 @@ mod peers;
 mod private_ca;
 mod servers;
 mod tls;
+mod watch;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
