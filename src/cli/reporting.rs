@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::Remedy;
 use crate::diagnostics::Report;
 
 use super::hint::Hint;
@@ -61,7 +62,9 @@ impl ReportOptions {
         let written = OwnFile::at(path).and_then(|file| file.write(text.as_bytes(), MODE));
         written.map_err(|error| {
             let what = format!("cannot write the report to {}", path.display());
-            let remedy = "name a regular file of this user, in a directory that it may write to";
+            let remedy = Remedy::note(
+                "name a regular file of this user, in a directory that it may write to",
+            );
             Hint::of(error, what, remedy).into()
         })
     }

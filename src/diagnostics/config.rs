@@ -5,15 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::{
-    DatabaseTarget, Environment, Section, Source, VARIABLES, misspelt, shell_word,
+    DatabaseTarget, Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt, move_away,
+    readable, writable,
 };
 
 use super::check::{Check, Run};
 use super::context::Context;
-use super::directory::{
-    file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
-};
-use super::fix::Fix;
+use super::directory::{file_system_verdict, nearest_existing, of_file, this_user};
+use super::fix::{Fix, plain_line_ends};
 use super::probe::{FileSystem, is_writable};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::{Outcome, Verdict};
@@ -31,7 +30,7 @@ pub(super) static CHECKS: &[Check] = &[
          may read.",
         )
         .outcomes(&[Pass, Warn, Fail])
-        .fix("Takes the permissions of other users from a file of this user."),
+        .fix("Takes the permissions of other users from a file of this user, and a byte-order mark and carriage returns out of it."),
     Check::new("config.unknown", "Unknown names", Run::Now(unknown))
         .about(
             "Names of variables are compared with the names that todoctl knows. A misspelt \
@@ -39,6 +38,7 @@ pub(super) static CHECKS: &[Check] = &[
          usual cause is a typing error.",
         )
         .outcomes(&[Pass, Warn])
+    .fix("Renames misspelt variables in the .env file.")
         .needs(ENV_FILE),
     Check::new("config.environment", "Environment", Run::Now(environment))
         .about(
@@ -77,6 +77,7 @@ pub(super) static CHECKS: &[Check] = &[
          NAME and NAME_FILE set at the same time.",
         )
         .outcomes(&[Pass, Warn, Fail])
+    .fix("Spells an encryption key in the .env file that is in standard base64 or hex as todoctl needs it.")
         .needs(ENV_FILE),
     Check::new(
         "config.secrets_differ",
@@ -152,12 +153,12 @@ fn env_file(context: &Context) -> Verdict {
         return Verdict::pass("no .env file");
     };
     let place = path.display();
-    let fix = Fix::without_mode(path, 0o077);
+    let mut fixes: Vec<Fix> = Fix::without_mode(path, 0o077).into_iter().collect();
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
-    let mut remedies = Vec::new();
+    let mut remedy = Remedy::default();
     if !said.is_empty() {
-        remedies.push(format!(
-            "write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #; or use docker compose, which reads the file like todoctl"
+        remedy = Remedy::note(format!(
+            "only for docker run --env-file: write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #"
         ));
     }
     if let Ok(found) = std::fs::metadata(path) {
@@ -166,21 +167,49 @@ fn env_file(context: &Context) -> Verdict {
             said.push(format!(
                 "{place} has mode {mode:04o}: other users of this machine may read its secrets"
             ));
-            remedies.push(format!("chmod 600 {}", shell_word(path)));
+            remedy = remedy.then(readable(path));
         }
     }
-    Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
-        .with_fixes(fix)
+    if let Some(foreign) = foreign_line_ends(path) {
+        said.push(format!(
+            "{place} has {foreign}, which other programs take for a part of a name or value"
+        ));
+        remedy = remedy.then(plain_line_ends(path));
+        fixes.push(Fix::LineEnds(path.to_owned()));
+    }
+    Verdict::warn_if_any(&said, remedy, Verdict::pass(format!("{place} is read"))).with_fixes(fixes)
+}
+
+/// What a file of Windows has.
+fn foreign_line_ends(path: &Path) -> Option<&'static str> {
+    // A pipe can be read only once.
+    let bytes = path.is_file().then(|| std::fs::read(path).ok()).flatten()?;
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        Some("a byte-order mark")
+    } else if bytes.windows(2).any(|pair| pair == b"\r\n") {
+        Some("line ends of Windows (CRLF)")
+    } else {
+        None
+    }
 }
 
 fn unknown(context: &Context) -> Verdict {
     let mut said = Vec::new();
-    let mut remedies = Vec::new();
-    for (name, known) in misspelt(&context.request.source) {
+    let mut remedy = Remedy::default();
+    let source = &context.request.source;
+    let mut names = Vec::new();
+    for (name, known) in misspelt(source) {
         said.push(format!("{name} is not known and has no effect"));
-        remedies.push(format!("{known}=… (instead of {name})"));
+        remedy = remedy.then(Remedy::rename(name.to_owned(), known));
+        let is_clear = source
+            .get(known)
+            .is_none_or(|value| Some(value) == source.get(name));
+        if is_clear && source.origin(name) == Some(Origin::File) {
+            names.push(name.to_owned());
+        }
     }
-    Verdict::warn_if_any(&said, &remedies, Verdict::pass("no misspelt variable"))
+    let fix = (!names.is_empty()).then_some(Fix::Respell(names));
+    Verdict::warn_if_any(&said, remedy, Verdict::pass("no misspelt variable")).with_fixes(fix)
 }
 
 fn environment(context: &Context) -> Verdict {
@@ -217,11 +246,7 @@ fn section(context: &Context, section: Section) -> Verdict {
     if problems.peek().is_some() {
         return Verdict::of_problems(problems);
     }
-    let warnings: Vec<String> = context
-        .audit
-        .warnings_of(section)
-        .map(ToString::to_string)
-        .collect();
+    let (warnings, remedy) = context.audit.warned_of(section);
     let source = &context.request.source;
     let set: Vec<&str> = VARIABLES
         .iter()
@@ -235,7 +260,7 @@ fn section(context: &Context, section: Section) -> Verdict {
         1..=4 => format!("{} set", set.join(", ")),
         count => format!("{count} variables set"),
     };
-    Verdict::warn_if_any(&warnings, &[], Verdict::pass(fine))
+    Verdict::warn_if_any(&warnings, remedy, Verdict::pass(fine))
 }
 
 fn is_set(source: &Source, name: &str) -> bool {
@@ -262,7 +287,7 @@ fn directory_verdict(directory: &Path) -> Verdict {
     if !is_writable(existing) {
         return Verdict::fail(
             format!("{} is not writable for {}", existing.display(), this_user()),
-            give(directory),
+            writable(directory),
         );
     }
     match FileSystem::of(existing) {
@@ -290,11 +315,15 @@ fn cors(context: &Context) -> Verdict {
         return verdict;
     }
     let origins = &audit.http.cors_origins;
-    let example = "CORS_ORIGINS=https://app.example.com";
+    let example = || {
+        Remedy::note(
+            "list the https origins of your browsers' pages: todoctl config set CORS_ORIGINS=https://app.example.com",
+        )
+    };
     if origins.is_empty() {
         return Verdict::warn(
             "CORS_ORIGINS is empty: browsers may not call the API from other origins",
-            example.to_owned(),
+            example(),
         );
     }
     let doubtful: Vec<&str> = origins
@@ -321,7 +350,7 @@ fn cors(context: &Context) -> Verdict {
         .into_iter()
         .map(|(what, origins)| format!("{} {what}", origins.join(", ")))
         .collect();
-    Verdict::warn(said.join("; "), example.to_owned())
+    Verdict::warn(said.join("; "), example())
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::faults::Broken;
+use crate::faults::harness::{After, Fault};
+use crate::faults::{Broken, all};
 
 const UPDATE: &str = "TODOCTL_UPDATE_DOCS";
 
@@ -26,6 +27,16 @@ one group, and `todoctl explain ID` prints its section of this page.
 
 Each check can also be skipped because one that it needs failed, and fails if it has no answer
 within its time limit.
+";
+
+const FAULTS: &str = "
+## Faults
+
+Each of these faults is made for real by a test in `tests/faults`, which types the remedy into a
+shell and then sees the check end as in the last column.
+
+| fault | what one notices | check | outcome | remedy | afterwards |
+|---|---|---|---|---|---|
 ";
 
 #[test]
@@ -78,6 +89,7 @@ fn ids_in_the_documentation() {
 
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
+    let mut rows = Vec::new();
     for group in ["config", "database", "services", "daemon"] {
         let output = Broken::new().output(&["explain", group, "--format", "json"]);
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -85,9 +97,33 @@ fn page() -> String {
         let _ = writeln!(page, "\n## {}", text(&checks[0]["group"]));
         for check in checks {
             page += &section(check);
+            rows.extend(faults_of(text(&check["id"])));
         }
     }
-    page
+    page + FAULTS + &rows.concat()
+}
+
+/// The rows of the faults that this check finds.
+fn faults_of(id: &str) -> Vec<String> {
+    let mut faults: Vec<&Fault> = all().filter(|fault| fault.check == id).collect();
+    faults.sort_by_key(|fault| fault.title);
+    let row = |fault: &&Fault| {
+        let (remedy, after) = match fault.after {
+            After::Typed(outcome) => ("typed as printed".to_owned(), word(outcome)),
+            After::Person(why) => (format!("a person's: {why}"), word("pass")),
+        };
+        let cells = [
+            fault.title.to_owned(),
+            fault.symptom.to_string(),
+            format!("[`{id}`](#{id})"),
+            word(fault.outcome),
+            remedy,
+            after,
+        ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        format!("| {} |\n", cells.join(" | "))
+    };
+    faults.iter().map(row).collect()
 }
 
 /// GitHub removes the dots from the anchors that it makes of headings, so each id has its own.
