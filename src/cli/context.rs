@@ -20,6 +20,7 @@ pub struct Context {
     broken: Option<ConfigError>,
     env_file: PathBuf,
     clock: Clock,
+    env_file: Option<PathBuf>,
 }
 
 impl Context {
@@ -32,6 +33,7 @@ impl Context {
             broken: None,
             env_file: named_or_default(env_file),
             clock: Clock::system(),
+            env_file: env_file.map(Path::to_owned),
         })
     }
 
@@ -45,7 +47,14 @@ impl Context {
             broken,
             env_file: named_or_default(env_file),
             clock: Clock::system(),
+            env_file: env_file.map(Path::to_owned),
         }
+    }
+
+    /// Reads the same sources again, for diagnostics that run several times.
+    #[must_use]
+    pub fn read_again(&self) -> Self {
+        Self::of_what_can_be_read(self.env_file.as_deref())
     }
 
     /// Names and values as they are set.

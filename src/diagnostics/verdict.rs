@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::config::{Problem, Remedy};
 
+use super::fix::Fix;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
@@ -22,6 +24,8 @@ pub(crate) struct Verdict {
     pub(super) detail: String,
     /// What to do; variables are set where they come from when the check has ended.
     pub(super) remedy: Option<Remedy>,
+    /// What `doctor --fix` can do about it.
+    pub(super) fixes: Vec<Fix>,
     /// Whether the checks that need this one are skipped.
     pub(super) blocks: bool,
 }
@@ -80,11 +84,18 @@ impl Verdict {
         Self::warn(said.join("; "), remedy)
     }
 
+    /// With what `doctor --fix` can do.
+    pub(super) fn with_fixes(mut self, fixes: impl IntoIterator<Item = Fix>) -> Self {
+        self.fixes.extend(fixes);
+        self
+    }
+
     fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<Remedy>) -> Self {
         Self {
             outcome,
             detail: detail.into(),
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
+            fixes: Vec::new(),
             blocks: false,
         }
     }

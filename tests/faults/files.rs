@@ -69,7 +69,7 @@ async fn pending_migrations() {
 }
 
 /// With a database that was migrated.
-fn migrated() -> Broken {
+pub fn migrated() -> Broken {
     let broken = Broken::new();
     let output = broken.output(&["migrate", "up"]);
     assert!(
@@ -207,10 +207,10 @@ fn a_directory_of_the_system() {
 }
 
 /// A small disk in memory, taken away with its value.
-struct SmallDisk(std::path::PathBuf);
+pub struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Self {
+    pub fn mount(at: &Path) -> Self {
         std::fs::create_dir_all(at).unwrap();
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
@@ -223,6 +223,14 @@ impl SmallDisk {
             String::from_utf8_lossy(&output.stderr)
         );
         Self(at.to_owned())
+    }
+}
+
+impl SmallDisk {
+    pub fn make_read_only(&self) {
+        let mut command = Command::new("mount");
+        command.args(["-o", "remount,ro"]).arg(&self.0);
+        assert!(command.status().unwrap().success());
     }
 }
 

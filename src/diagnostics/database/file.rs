@@ -10,6 +10,7 @@ use crate::config::{
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
+use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{FileFacts, is_writable};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
@@ -172,6 +173,12 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     facts.wider.join(", ")
                 ),
                 as_owner(&file.path).then(own_files(&file.path, "chmod go-rwx")),
+            )
+            .with_fixes(
+                facts
+                    .wider
+                    .iter()
+                    .filter_map(|path| Fix::without_mode(Path::new(path), 0o077)),
             );
         }
         if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
@@ -183,7 +190,8 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                 ),
                 as_owner(&facts.directory)
                     .then(Remedy::command("chmod go-w").arg(&facts.directory)),
-            );
+            )
+            .with_fixes(Fix::without_mode(&facts.directory, 0o022));
         }
         Verdict::pass(shown)
     })
@@ -203,6 +211,12 @@ pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duratio
     })
 }
 
+/// As the daemon does when it opens the file.
+const SET_WAL: &str = "PRAGMA journal_mode = WAL";
+
+/// Empties the log as far as no process reads from it.
+const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
     of_facts(context, file, |facts| {
         if facts.wal_mode == Some(true) {
@@ -212,11 +226,13 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
             "not in WAL mode: readers and the writer wait for each other",
             Remedy::note("restart the daemon: it sets WAL when it opens the file"),
         )
+        .with_fixes([Fix::Statements(vec![SET_WAL.to_owned()])])
     })
 }
 
 pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    of_facts(context, file, |facts| match facts.wal {
+    of_facts(context, file, |facts| {
+        match facts.wal {
         None => Verdict::pass("none: no process has the database open"),
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
         Some(bytes) => Verdict::warn(
@@ -227,7 +243,9 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
             Remedy::note(
                 "end processes that read for hours, or restart the daemon: it empties the log when it stops",
             ),
-        ),
+        )
+        .with_fixes([Fix::Statements(vec![EMPTY_WAL.to_owned()])]),
+    }
     })
 }
 
