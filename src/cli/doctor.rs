@@ -8,11 +8,15 @@ use anyhow::bail;
 use crate::diagnostics::{self, GROUPS, Report, Request};
 
 use super::context::Context;
-use super::output::{self, Format, report};
+use super::output;
+use super::reporting::ReportOptions;
+use super::signals::ExitOnSignal;
 
 mod fix;
+mod watch;
 
 use fix::{FixOptions, Fixer};
+use watch::watch;
 
 /// For all checks, so that the command ends within the 30 s that it promises.
 const BUDGET: Duration = Duration::from_secs(28);
@@ -22,36 +26,47 @@ const BUDGET: Duration = Duration::from_secs(28);
 Examples:
   todoctl doctor                                all checks, within 30 s
   todoctl doctor --only database --only config  two groups
-  todoctl doctor --only database.tls --strict   one check; exit with 1 on a warning
+  todoctl doctor --only database.tls --strict   exit with 1 on a warning
+  todoctl doctor --fix                          fix what is safe, after asking
+  todoctl doctor --watch 10                     redraw the terminal every 10 s
   todoctl doctor --format json | jq '.checks[] | select(.outcome == \"fail\")'
+  todoctl doctor --format prometheus --output /var/lib/metrics/todoctl.prom
 
-A selected check runs after the checks that it needs. Of those, the report has only
-the ones that failed.
+What a check looks at, and what its outcome means: todoctl explain ID, or
+docs/checks.md.
 
-Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing without --fix.
-What each check looks at: todoctl explain ID, or docs/checks.md.")]
+A selected check runs after the checks that it needs. Of those, the report has
+only the ones that failed.
+
+--fix sets modes of own files, applies pending migrations and restores dropped
+indexes and triggers. It deletes nothing, and shows each change before it asks.
+
+Exit codes: 0 no check failed, 1 a check failed, 2 error; --watch ends with the
+code of its last run. Changes nothing without --fix.")]
 pub(crate) struct Options {
     /// Run only this check, or the checks of this group: config, database, services, daemon.
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
-    /// Exit with 1 on warnings too.
-    #[arg(long)]
-    pub(crate) strict: bool,
     /// How many daemons share the database server's connections.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) replicas: u16,
-    /// Print every check, also those that passed.
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// How the report is printed.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) reporting: ReportOptions,
+    /// Run the checks again SECONDS after each run, 60 by default: redraws a terminal,
+    /// otherwise prints only what changed (with --format json, a report on each line).
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60",
+          value_parser = clap::value_parser!(u64).range(1..=86_400), conflicts_with = "fix")]
+    watch: Option<u64>,
     #[command(flatten)]
     fix: FixOptions,
 }
 
 /// Runs the command. A broken `.env` file is a finding of the report.
-pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    options: &Options,
+    context: &Context,
+    on_signal: &ExitOnSignal,
+) -> anyhow::Result<ExitCode> {
     let only: Vec<&str> = options.only.iter().map(String::as_str).collect();
     for wanted in &only {
         if !diagnostics::ids().any(|id| diagnostics::selects(wanted, id)) {
@@ -62,15 +77,19 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
             );
         }
     }
+    // Checks selected by id are always listed.
+    let reporting = options.reporting.listing(!only.is_empty());
+    if let Some(seconds) = options.watch {
+        let seconds = Duration::from_secs(seconds);
+        let diagnose = async || diagnose(options, &context.read_again(), &only).await;
+        return watch(&reporting, seconds, diagnose, on_signal).await;
+    }
     let report = if options.fix.fix {
         fix(options, context, &only).await?
     } else {
         diagnose(options, context, &only).await
     };
-    // Checks selected by id are always listed.
-    let verbose = options.verbose || !only.is_empty();
-    report::print(&report, options.format, verbose)?;
-    Ok(ExitCode::from(report.exit_code(options.strict)))
+    reporting.deliver(&report)
 }
 
 async fn diagnose(options: &Options, context: &Context, only: &[&str]) -> Report {

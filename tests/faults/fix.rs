@@ -1,7 +1,7 @@
 //! `doctor --fix`: each fix made, refused, interrupted and made twice at once.
 
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,17 +9,13 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::faults::Broken;
-use crate::faults::files::{SmallDisk, migrated};
+use crate::faults::files::{SmallDisk, migrated, set_mode};
 use crate::support::TestDatabase;
 
 const FIX: &[&str] = &["doctor", "--fix", "--yes", "--format", "json"];
 
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().mode() & 0o777
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// What became of the fixes of `id`.
@@ -31,27 +27,26 @@ fn outcomes<'a>(report: &'a Value, id: &str) -> Vec<&'a str> {
         .collect()
 }
 
-impl Broken {
-    /// Types a command at a terminal, with `answers` to its questions.
-    fn typed(&self, command: &str, answers: &str) -> String {
-        let typed = format!("{} {command}", env!("CARGO_BIN_EXE_todoctl"));
-        let mut child = Command::new("script")
-            .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
-            .current_dir(self.path())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("SHELL", "/bin/sh")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(answers.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        drop(stdin);
-        String::from_utf8(output.stdout).unwrap()
-    }
+/// What a terminal shows after `command` was typed, with `answers` to its questions.
+pub fn at_a_terminal(broken: &Broken, command: &str, answers: &str) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_todoctl"));
+    let directory = program.parent().unwrap().display();
+    let mut child = Command::new("script")
+        .args(["--quiet", "--return", "--command", command, "/dev/null"])
+        .current_dir(broken.path())
+        .env_clear()
+        .env("PATH", format!("{directory}:/usr/bin:/bin"))
+        .env("SHELL", "/bin/sh")
+        .envs(broken.environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(answers.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
@@ -98,11 +93,11 @@ fn each_fix_is_asked_for_on_a_terminal() {
     let broken = migrated();
     let database = broken.path().join("data/todo.db");
     set_mode(&database, 0o666);
-    let said = broken.typed("doctor --only database.modes --fix", "n\n");
+    let said = at_a_terminal(&broken, "todoctl doctor --only database.modes --fix", "n\n");
     assert!(said.contains("fix: chmod 600 data/todo.db"), "{said}");
     assert!(said.contains("declined: chmod 600 data/todo.db"), "{said}");
     assert_eq!(mode(&database), 0o666);
-    let said = broken.typed("doctor --only database.modes --fix", "y\n");
+    let said = at_a_terminal(&broken, "todoctl doctor --only database.modes --fix", "y\n");
     assert!(
         said.contains("fixed chmod 600 data/todo.db [database.modes]"),
         "{said}"

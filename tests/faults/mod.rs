@@ -43,6 +43,7 @@ mod files;
 mod fingerprint;
 mod fix;
 pub mod harness;
+mod healthy;
 mod network;
 mod page;
 mod peers;
@@ -51,6 +52,7 @@ mod report;
 mod servers;
 mod settings;
 mod tls;
+mod watch;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
