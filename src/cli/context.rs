@@ -64,9 +64,8 @@ impl Context {
     /// The `.env` file, which need not exist.
     #[must_use]
     pub fn env_file(&self) -> &Path {
-        self.env_file
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_ENV_FILE))
+        let named = self.env_file.as_deref();
+        named.unwrap_or(Path::new(DEFAULT_ENV_FILE))
     }
 
     /// What is wrong with the `.env` file, where that does not stop the command.

@@ -62,10 +62,8 @@ impl ReportOptions {
         let written = OwnFile::at(path).and_then(|file| file.write(text.as_bytes(), MODE));
         written.map_err(|error| {
             let what = format!("cannot write the report to {}", path.display());
-            let remedy = Remedy::note(
-                "name a regular file of this user, in a directory that it may write to",
-            );
-            Hint::of(error, what, remedy).into()
+            let remedy = "name a regular file of this user, in a directory that it may write to";
+            Hint::of(error, what, Remedy::note(remedy)).into()
         })
     }
 }

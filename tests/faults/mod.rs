@@ -70,6 +70,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
+        tls::FAULTS,
+        daemon::FAULTS,
     ]
     .concat()
     .into_iter()

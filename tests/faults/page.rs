@@ -30,12 +30,12 @@ within its time limit.
 ";
 
 const FAULTS: &str = "
-## Faults
+## Tested faults
 
-Each of these faults is made for real by a test in `tests/faults`, which types the remedy into a
-shell and then sees the check end as in the last column.
+Each of these faults is made for real, and the remedy is typed literally into a shell: the check
+ends as in the last column, the symptom is gone, and no data has changed.
 
-| fault | what one notices | check | outcome | remedy | afterwards |
+| fault | what clients notice | check | outcome | remedy | afterwards |
 |---|---|---|---|---|---|
 ";
 
@@ -110,7 +110,7 @@ fn faults_of(id: &str) -> Vec<String> {
     let row = |fault: &&Fault| {
         let (remedy, after) = match fault.after {
             After::Typed(outcome) => ("typed as printed".to_owned(), word(outcome)),
-            After::Person(why) => (format!("a person's: {why}"), word("pass")),
+            After::Person(why) => (format!("for a person: {why}"), word("pass")),
         };
         let cells = [
             fault.title.to_owned(),
