@@ -83,6 +83,8 @@ pub enum SqliteAccess {
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
+    /// Like `Write`, for changes that are rolled back: the file keeps its journal mode.
+    Trial,
     /// Reads the file of a running daemon; the file must exist. No write-ahead log is created if
     /// there is none.
     Read,
@@ -111,22 +113,26 @@ pub(super) async fn open_sqlite_within(
         .busy_timeout(wait.min(BUSY_TIMEOUT))
         .foreign_keys(access != SqliteAccess::Migrate)
         .disable_statement_logging();
-    if access == SqliteAccess::Read {
-        if !target.path.exists() {
-            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            let what = format!("{} does not exist yet", target.path.display());
-            return Err(ConnectError::from_io(&named, &what, &missing));
+    match access {
+        SqliteAccess::Read => {
+            if !target.path.exists() {
+                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+                let what = format!("{} does not exist yet", target.path.display());
+                return Err(ConnectError::from_io(&named, &what, &missing));
+            }
+            options = options.read_only(true);
+            // Without a write-ahead log no process has the file open. A reader would create one
+            // and leave it behind.
+            if !wal_path(&target.path).exists() {
+                options = options.immutable(true);
+            }
         }
-        options = options.read_only(true);
-        // Without a write-ahead log no process has the file open. A reader would create one and
-        // leave it behind.
-        if !wal_path(&target.path).exists() {
-            options = options.immutable(true);
+        SqliteAccess::Write | SqliteAccess::Migrate => {
+            options = options
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full);
         }
-    } else {
-        options = options
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+        SqliteAccess::Trial => {}
     }
     SqliteConnection::connect_with(&options)
         .await

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 use super::connect_error::ConnectError;
 
@@ -104,6 +105,35 @@ impl StoreError {
             || ["no such table", "no such column", "has no column named"]
                 .iter()
                 .any(|words| fault.message().contains(words))
+    }
+
+    /// The driver's error.
+    fn cause(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::ConnectionLost(error)
+            | Self::Undecided(error)
+            | Self::Stale(error)
+            | Self::OutcomeUnknown(error)
+            | Self::Transient(error)
+            | Self::Query(error)
+            | Self::Constraint { source: error, .. }
+            | Self::Corrupt { source: error, .. } => Some(error),
+            Self::PoolTimeout { .. } | Self::Connect(_) | Self::FileReplaced(_) | Self::Closed => {
+                None
+            }
+        }
+    }
+
+    /// PostgreSQL's error.
+    pub(crate) fn postgres(&self) -> Option<&PgDatabaseError> {
+        self.cause()?
+            .as_database_error()?
+            .try_downcast_ref::<PgDatabaseError>()
+    }
+
+    /// The function that raised it, as PostgreSQL names it: `PL/pgSQL function f() line 3 at RAISE`.
+    pub(crate) fn raised_in(&self) -> Option<&str> {
+        self.postgres()?.r#where()?.lines().next()
     }
 
     /// A row of `table` that could not be decoded.

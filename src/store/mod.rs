@@ -12,6 +12,7 @@
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
+//! | a trial of all of it for `doctor` | `trial.rs` |
 //!
 //! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database; deadlines
 //! are told by its own clock.
@@ -45,6 +46,7 @@ mod session;
 mod sessions;
 mod sql;
 mod tasks;
+mod trial;
 mod values;
 mod work;
 
@@ -67,3 +69,4 @@ pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
+pub(crate) use trial::{TrialFault, Tried, try_out};

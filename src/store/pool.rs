@@ -155,6 +155,11 @@ impl Pool {
         self.inner.manager().opener.prepares_statements()
     }
 
+    /// Whether every unit of work is rolled back in the end.
+    pub fn is_trial(&self) -> bool {
+        self.inner.manager().opener.is_trial()
+    }
+
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let started = Instant::now();
@@ -274,6 +279,11 @@ impl Pool {
         });
     }
 
+    /// Takes a connection out of the pool.
+    pub async fn take(&self) -> Result<Session, StoreError> {
+        Ok(self.lease().await?.into_session())
+    }
+
     /// Closes every idle connection. No new one is opened afterwards.
     pub fn close(&self) {
         self.inner.close();
@@ -359,6 +369,17 @@ impl Lease<'_> {
             Condition::Stale => self.pool.discard(),
             Condition::Reusable | Condition::Unclean => {}
         }
+    }
+}
+
+impl Lease<'_> {
+    #[allow(clippy::expect_used, reason = "only drop takes the object")]
+    fn into_session(mut self) -> Session {
+        Object::take(
+            self.object
+                .take()
+                .expect("a lease holds its connection until it is dropped"),
+        )
     }
 }
 

@@ -23,12 +23,19 @@ const CLIENT_CHECK: Duration = Duration::from_secs(1);
 /// The longest time that a transaction may hold its locks without a statement.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
+/// A unit of work within a trial.
+const BEGIN_UNIT: &str = "SAVEPOINT todoctl_unit";
+const KEEP_UNIT: &str = "RELEASE SAVEPOINT todoctl_unit";
+const UNDO_UNIT: &str = "ROLLBACK TO SAVEPOINT todoctl_unit; RELEASE SAVEPOINT todoctl_unit";
+
 /// A connection of a pool.
 pub(super) struct Session {
     connection: Connection,
     limits: SessionLimits,
     /// When the present unit of work must have ended.
     deadline: Instant,
+    /// Whether everything runs in one transaction that is never committed.
+    is_trial: bool,
 }
 
 enum SessionLimits {
@@ -131,6 +138,7 @@ impl Session {
                 begin,
             },
             deadline: Instant::now(),
+            is_trial: false,
         })
     }
 
@@ -146,7 +154,25 @@ impl Session {
             connection: Connection::Sqlite(connection),
             limits: SessionLimits::File(interrupt),
             deadline: Instant::now(),
+            is_trial: false,
         })
+    }
+
+    /// Begins a transaction that is never committed. Units of work are savepoints in it from
+    /// now on, so that one that fails leaves the others as they are.
+    pub async fn begin_trial(&mut self, deadline: Instant) -> Result<(), sqlx::Error> {
+        self.limit(deadline);
+        self.begin().await?;
+        self.is_trial = true;
+        Ok(())
+    }
+
+    /// Rolls back what was not committed and closes the connection.
+    pub async fn close(mut self) {
+        if let Err(error) = self.connection.end(false).await {
+            tracing::debug!(%error, "a transaction was not rolled back; the database does it");
+        }
+        self.connection.close().await;
     }
 
     /// The server's process that serves this connection, where that is known.
@@ -172,6 +198,7 @@ impl Session {
             connection,
             limits,
             deadline,
+            ..
         } = self;
         limits.wait(*deadline, connection.run(sql, args)).await
     }
@@ -198,6 +225,7 @@ impl Session {
             connection,
             limits,
             deadline,
+            is_trial,
         } = self;
         let script = match limits {
             SessionLimits::Server { begin, .. } => begin.clone(),
@@ -205,6 +233,7 @@ impl Session {
         };
         let begun = async {
             match script {
+                _ if *is_trial => connection.run_script(BEGIN_UNIT).await,
                 Some(script) => connection.run_script(&script).await,
                 None => connection.begin().await,
             }
@@ -218,8 +247,16 @@ impl Session {
             connection,
             limits,
             deadline,
+            is_trial,
         } = self;
-        limits.wait(*deadline, connection.end(commit)).await
+        let ended = async {
+            match (*is_trial, commit) {
+                (true, true) => connection.run_script(KEEP_UNIT).await,
+                (true, false) => connection.run_script(UNDO_UNIT).await,
+                (false, commit) => connection.end(commit).await,
+            }
+        };
+        limits.wait(*deadline, ended).await
     }
 
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
