@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
@@ -28,6 +31,11 @@ pub(crate) async fn open_postgres_within(
     limit: Duration,
 ) -> Result<PgConnection, ConnectError> {
     let named = || DatabaseTarget::Postgres(target.clone());
+    if matches!(target.tls, TlsMode::VerifyCa | TlsMode::VerifyFull) {
+        // The driver's error does not name the file, nor what is wrong with it.
+        root_certificates(target)
+            .map_err(|message| ConnectError::new(ConnectFault::Certificate, &named(), message))?;
+    }
     let options =
         postgres_options(target).map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
     match tokio::time::timeout(limit, PgConnection::connect_with(&options)).await {
@@ -35,6 +43,34 @@ pub(crate) async fn open_postgres_within(
         Ok(Err(error)) => Err(ConnectError::from_sqlx(&named(), &error)),
         Err(_) => Err(ConnectError::timed_out(&named(), limit)),
     }
+}
+
+/// The certificates of `sslrootcert=`.
+pub(crate) fn root_certificates(
+    target: &PostgresTarget,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let Some(path) = &target.root_cert else {
+        return Ok(Vec::new());
+    };
+    let unusable = |reason: String| {
+        let place = path.display();
+        format!("the root certificate file {place} cannot be used: {reason}")
+    };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+    let certificates: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(error.to_string()))?;
+    // Whether each can be a root is known only to who adds it.
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    if certificates.is_empty() {
+        return Err(unusable("it contains no certificate in PEM form".to_owned()));
+    }
+    Ok(certificates)
 }
 
 /// The driver's options for `target`.

@@ -51,7 +51,9 @@ mod values;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
-pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
+pub(crate) use connect::{
+    SqliteAccess, open_postgres_within, open_sqlite, root_certificates, wal_path,
+};
 pub(crate) use connect_error::ConnectError;
 pub use database::Store;
 pub(crate) use deadline::within;
@@ -64,7 +66,7 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
-pub(crate) use server::{backend_pid, share_a_process};
+pub(crate) use server::{OLDEST_MAJOR, backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
 pub use tasks::TaskFilter;

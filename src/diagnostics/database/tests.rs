@@ -145,12 +145,12 @@ fn latency_is_told_in_either_order_and_warned_of_when_slow() {
 }
 
 #[test]
-fn old_servers_are_warned_of() {
+fn old_servers_are_refused() {
     let outcome = |text: &str, major| {
         let text = text.to_owned();
         check_version(&ServerVersion { text, major }).outcome
     };
     assert_eq!(outcome("16.4", 16), Outcome::Pass);
     assert_eq!(outcome("12.0", 12), Outcome::Pass);
-    assert_eq!(outcome("9.6.24", 9), Outcome::Warn);
+    assert_eq!(outcome("9.6.24", 9), Outcome::Fail);
 }

@@ -70,6 +70,15 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: "if that network is trusted, add ?sslmode=disable to DATABASE_URL; otherwise enable TLS on the server",
     },
     KnownMessage {
+        id: "tls.ca-file",
+        fault: ConnectFault::Certificate,
+        patterns: &["root certificate file"],
+        codes: &[],
+        meaning: "The file that sslrootcert names is missing, or has no certificate that can be read",
+        retry: Retry::No,
+        remedy: "put the certificate of the CA there in PEM form, or correct sslrootcert in DATABASE_URL",
+    },
+    KnownMessage {
         id: "tls.certificate",
         fault: ConnectFault::Certificate,
         patterns: &[
@@ -78,7 +87,6 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
             "self-signed certificate",
             "self signed certificate",
             "certificate verify failed",
-            "root certificate file",
             "unknown ca",
         ],
         codes: &[],
@@ -197,6 +205,33 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT -1'",
     },
     KnownMessage {
+        id: "postgres.role-limit-low",
+        fault: ConnectFault::TooManyConnections,
+        patterns: &["the role's connection limit is"],
+        codes: &[],
+        meaning: "The role's CONNECTION LIMIT is lower than what todoctl needs to start",
+        retry: Retry::No,
+        remedy: "as an administrator: psql -c 'ALTER ROLE \"{role}\" CONNECTION LIMIT -1'",
+    },
+    KnownMessage {
+        id: "postgres.database-limit-low",
+        fault: ConnectFault::TooManyConnections,
+        patterns: &["the database's connection limit is"],
+        codes: &[],
+        meaning: "The database's CONNECTION LIMIT is lower than what todoctl needs to start",
+        retry: Retry::No,
+        remedy: "as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT -1'",
+    },
+    KnownMessage {
+        id: "postgres.too-old",
+        fault: ConnectFault::Other,
+        patterns: &["is too old: todoctl needs postgresql"],
+        codes: &[],
+        meaning: "The server is older than the oldest PostgreSQL that todoctl supports",
+        retry: Retry::No,
+        remedy: "upgrade the server at {place}, or name another one in DATABASE_URL",
+    },
+    KnownMessage {
         id: "postgres.starting",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -236,11 +271,19 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         patterns: &[
             "does not speak postgresql's protocol",
             "unknown message type",
-            "closed without an answer",
         ],
         codes: &["08P01"],
         meaning: "The server at that address is not PostgreSQL",
         retry: Retry::No,
         remedy: "check the port in DATABASE_URL: another service may listen on {place}",
+    },
+    KnownMessage {
+        id: "network.closed",
+        fault: ConnectFault::NotPostgres,
+        patterns: &["closed without an answer"],
+        codes: &[],
+        meaning: "A proxy or another service accepts connections there and closes them: PostgreSQL behind it may be starting",
+        retry: Retry::Later,
+        remedy: "start PostgreSQL behind {place}, or check the port in DATABASE_URL: another service may listen there",
     },
 ];

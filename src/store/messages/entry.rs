@@ -2,7 +2,8 @@
 
 use crate::config::PostgresTarget;
 
-/// Whether the same work may succeed when it is tried again unchanged.
+/// Whether the same work may succeed when it is tried again unchanged. `serve` waits at its
+/// start for what may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Retry {
@@ -74,6 +75,11 @@ pub(crate) struct KnownMessage {
 }
 
 impl KnownMessage {
+    /// Whether waiting may help.
+    pub(crate) fn may_heal(&self) -> bool {
+        self.retry != Retry::No
+    }
+
     /// What to do when it is not known which server or file the message comes from.
     pub(crate) fn remedy(&self) -> String {
         let is_file = self.id.starts_with("sqlite.");

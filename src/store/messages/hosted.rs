@@ -124,6 +124,15 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         remedy: "raise the pooler's default_pool_size, end long transactions (psql -c \"SELECT pid, state, query FROM pg_stat_activity\"), or lower SQLALCHEMY_POOL_SIZE",
     },
     KnownMessage {
+        id: "pgbouncer.one-connection",
+        fault: ConnectFault::TooManyConnections,
+        patterns: &["a second connection gets no answer"],
+        codes: &[],
+        meaning: "The pooler lends its only server connection for a whole session, and todoctl needs several",
+        retry: Retry::No,
+        remedy: "in pgbouncer.ini, set pool_mode = transaction, or raise default_pool_size above SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW together; then RELOAD",
+    },
+    KnownMessage {
         id: "pgbouncer.max-clients",
         fault: ConnectFault::TooManyConnections,
         patterns: &["max_client_conn"],

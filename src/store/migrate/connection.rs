@@ -10,7 +10,7 @@ use crate::config::{DatabaseTarget, SqliteTarget};
 use crate::domain::Timestamp;
 use crate::store::connect::{SqliteAccess, create_file, open_postgres, open_sqlite};
 use crate::store::connection::Connection;
-use crate::store::server::refuse_other_encoding;
+use crate::store::server::refuse_unfit;
 
 use super::embedded::{Direction, statements};
 use super::error::MigrateError;
@@ -44,7 +44,7 @@ impl MigrationConnection {
         match target {
             DatabaseTarget::Postgres(server) => {
                 let mut session = open_postgres(server).await?;
-                refuse_other_encoding(&mut session, server).await?;
+                refuse_unfit(&mut session, server).await?;
                 let mut connection = Self::of_server(session);
                 connection.execute(NO_STATEMENT_TIMEOUT).await?;
                 Ok(connection)

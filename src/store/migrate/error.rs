@@ -8,6 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use crate::store::connect_error::ConnectError;
+use crate::store::known::known_message;
 use crate::store::messages::{self, KnownMessage};
 
 use super::embedded::Direction;
@@ -114,10 +115,17 @@ impl FailedStatement {
 }
 
 impl MigrateError {
-    /// Whether the database may be reachable later.
+    /// Whether waiting may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Connect(error) if error.is_transient())
+        let may_heal = |error| known_message(error).is_some_and(KnownMessage::may_heal);
+        match self {
+            Self::Connect(error) => error.is_transient(),
+            // The server is a standby that is being promoted, or it restarts.
+            Self::Query(error) => may_heal(error),
+            Self::Statement(failed) => may_heal(&failed.fault),
+            _ => false,
+        }
     }
 
     /// What to do about it.

@@ -1,9 +1,10 @@
 //! Refuses to migrate through a pooler.
 
-use crate::config::{DatabaseTarget, PostgresTarget};
+use std::time::Instant;
+
+use crate::config::PostgresTarget;
 use crate::store::connect::open_postgres;
-use crate::store::connect_error::ConnectError;
-use crate::store::server::{close_quietly, share_a_process};
+use crate::store::server::{close_quietly, is_pooled};
 
 use super::error::MigrateError;
 
@@ -13,13 +14,11 @@ use super::error::MigrateError;
 /// Where the address does not tell, two open connections are compared.
 pub(super) async fn refuse(server: &PostgresTarget) -> Result<(), MigrateError> {
     if !server.pooled {
-        let (mut first, mut second) = (open_postgres(server).await?, open_postgres(server).await?);
-        let shared = share_a_process(&mut first, &mut second).await;
+        let started = Instant::now();
+        let mut first = open_postgres(server).await?;
+        let pooled = is_pooled(&mut first, server, started.elapsed()).await;
         close_quietly(first).await;
-        close_quietly(second).await;
-        let target = DatabaseTarget::Postgres(server.clone());
-        let shared = shared.map_err(|error| ConnectError::from_sqlx(&target, &error))?;
-        if !shared {
+        if !pooled? {
             return Ok(());
         }
     }
