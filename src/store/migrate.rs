@@ -21,9 +21,11 @@ mod lock;
 mod pending;
 mod pooler;
 pub mod preview;
+mod repair;
 mod sessions;
 
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
 pub use error::{FailedStatement, MigrateError};
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
+pub use repair::repair;
