@@ -10,7 +10,7 @@ mod daemon;
 mod files;
 mod network;
 mod page;
-mod peers;
+pub mod peers;
 mod private_ca;
 mod servers;
 mod tls;
