@@ -18,6 +18,7 @@ mod questions;
 mod server;
 mod settings;
 mod tls;
+mod trial;
 
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
@@ -267,6 +268,19 @@ pub(super) static CHECKS: &[Check] = &[
     .fix("Applies the pending migrations.")
     .needs(LOGIN)
     .within(20),
+    Check::new("database.trial", "Trial run", run!(Database, trial::trial))
+        .about(
+            "The daemon's own operations, with its role, its URL and its statements, in one \
+         transaction that is rolled back: tasks are created, read, searched, changed, completed \
+         and deleted, an idempotency key, a session, a provider key, a notification and a mail \
+         are stored and read. Nothing stays and no mail is sent; each sequence loses a few \
+         numbers, as with any transaction that is rolled back. Usual causes of a failure are \
+         a privilege that is missing, row-level security, and triggers or constraints that \
+         somebody added.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(&["database.pooler", "database.migrations"])
+        .within(10),
 ];
 
 const FILE: &[&str] = &["database.connection"];
