@@ -105,11 +105,18 @@ async fn redis_counter(context: &Context, limit: Duration) -> Verdict {
             "requires a password, and REDIS_URL has none",
             "REDIS_URL=redis://:PASSWORD@HOST:6379/0".to_owned(),
         ),
+        (Ok(RedisAnswer::Refuses(why)), _) => Verdict::fail(
+            format!("refuses the connection: {why}; until then each daemon counts for itself"),
+            redis_remedy(&why).to_owned(),
+        ),
         (Ok(_), _) => match redis::try_count(url, limit).await {
             Ok(()) => Verdict::pass("counts"),
             Err(error) => Verdict::fail(
-                format!("answers, but does not count: {error}; each daemon counts for itself"),
-                redis_remedy(&error).to_owned(),
+                format!(
+                    "answers, but does not count: {}; each daemon counts for itself",
+                    error.message
+                ),
+                redis_remedy(&error.message).to_owned(),
             ),
         },
         (Err(error @ ReachError::SomethingElse(_)), _) => Verdict::fail(

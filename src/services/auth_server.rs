@@ -21,11 +21,13 @@ mod client;
 mod error;
 mod keys;
 mod sessions;
+mod survey;
 
 use client::Client;
 pub use error::AuthServerError;
 use keys::Keys;
 pub use keys::{Claims, signature_only};
+pub(crate) use survey::{PublishedKeys, Survey, survey};
 use sessions::Sessions;
 
 /// The client of the auth server, with its caches.

@@ -66,7 +66,7 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
-pub(crate) use server::{OLDEST_MAJOR, backend_pid, share_a_process};
+pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
 pub use tasks::TaskFilter;

@@ -136,9 +136,17 @@ async fn refuse_low_limit(
     Ok(())
 }
 
-/// Whether there is a pooler in transaction mode, found out with a second connection. The first
-/// one took `took` to open.
-pub(super) async fn is_pooled(
+/// Whether there is a pooler in transaction mode at `target`. Compares two new connections.
+pub(crate) async fn find_pooler(target: &PostgresTarget) -> Result<bool, ConnectError> {
+    let started = Instant::now();
+    let mut first = open_postgres(target).await?;
+    let pooled = is_pooled(&mut first, target, started.elapsed()).await;
+    close_quietly(first).await;
+    pooled
+}
+
+/// The same with an open connection, which took `took` to open, and a new one.
+async fn is_pooled(
     first: &mut PgConnection,
     target: &PostgresTarget,
     took: Duration,
@@ -172,7 +180,7 @@ pub(super) async fn is_pooled(
 async fn alone(first: &mut PgConnection, target: &PostgresTarget) -> Option<ConnectError> {
     timeout(SECOND, backend_pid(first)).await.ok()?.ok()?;
     let message =
-        "a second connection gets no answer while the first one is open: the pooler has only one"
+        "a second connection gets no answer while the first one is open: the pooler lends each a server connection, and has no other"
             .to_owned();
     let named = DatabaseTarget::Postgres(target.clone());
     let fault = ConnectFault::TooManyConnections;
@@ -202,7 +210,7 @@ pub(super) async fn optional(
 ///
 /// They are compared several times: a pooler under load assigns its server connections in any
 /// order, so two may differ by chance.
-pub(crate) async fn share_a_process(
+async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
 ) -> Result<bool, sqlx::Error> {

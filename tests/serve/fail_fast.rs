@@ -165,7 +165,7 @@ async fn a_pooler_that_cannot_serve() {
         ends_at_once(
             &one.url,
             &[unpooled],
-            &["the pooler has only one", "default_pool_size"],
+            &["has no other", "default_pool_size"],
         );
     })
     .await;

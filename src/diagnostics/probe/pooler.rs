@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
-use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::{ConnectError, StoreError, backend_pid, open_postgres_within, share_a_process};
+use crate::config::PostgresTarget;
+use crate::store::{StoreError, backend_pid, open_postgres_within};
 
 use super::connection::close;
 
@@ -28,18 +28,74 @@ pub(crate) enum PreparedStatements {
     Untried,
 }
 
-/// Whether two open connections share one server process, as only a pooler makes them.
-pub(crate) async fn shares_backend(
+/// Whether a new connection is served by the process that served one before it, as only a pooler
+/// makes it.
+pub(crate) async fn reuses_backend(
     server: &PostgresTarget,
     limit: Duration,
-) -> Result<bool, ConnectError> {
-    let named = |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(server.clone()), &error);
-    let mut one = open_postgres_within(server, limit).await?;
-    let mut two = open_postgres_within(server, limit).await?;
-    let shared = share_a_process(&mut one, &mut two).await.map_err(named)?;
-    close(one).await;
-    close(two).await;
-    Ok(shared)
+) -> Result<bool, StoreError> {
+    let mut pids = Vec::new();
+    for _ in 0..2 {
+        let mut connection = open_postgres_within(server, limit).await?;
+        let pid = backend_pid(&mut connection).await?;
+        close(connection).await;
+        if pids.contains(&pid) {
+            return Ok(true);
+        }
+        pids.push(pid);
+    }
+    Ok(false)
+}
+
+/// What PgBouncer's own console says about the database's pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PgBouncerPool {
+    /// `session`, `transaction` or `statement`.
+    pub(crate) mode: String,
+    /// Server connections for each database and user.
+    pub(crate) size: usize,
+}
+
+/// Asks PgBouncer's console (its manual, "Admin console"); `None` if there is none, or this role
+/// may not use it.
+pub(crate) async fn pgbouncer_pool(
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Option<PgBouncerPool> {
+    let console = PostgresTarget {
+        database: "pgbouncer".to_owned(),
+        options: None,
+        ..server.clone()
+    };
+    let mut connection = open_postgres_within(&console, limit).await.ok()?;
+    let answer = timeout(limit, ask_console(&mut connection, &server.database)).await;
+    close(connection).await;
+    answer.ok()?.ok()?
+}
+
+async fn ask_console(
+    console: &mut PgConnection,
+    database: &str,
+) -> Result<Option<PgBouncerPool>, sqlx::Error> {
+    let mut mode = None;
+    let mut size = None;
+    for row in sqlx::raw_sql("SHOW CONFIG").fetch_all(&mut *console).await? {
+        let value: Option<String> = row.try_get("value")?;
+        match row.try_get("key")? {
+            "pool_mode" => mode = value,
+            "default_pool_size" => size = value.and_then(|value| value.parse().ok()),
+            _ => {}
+        }
+    }
+    // The database's own settings come first.
+    for row in sqlx::raw_sql("SHOW DATABASES").fetch_all(console).await? {
+        if row.try_get::<&str, _>("name")? == database {
+            let own: i32 = row.try_get("pool_size")?;
+            size = usize::try_from(own).ok().or(size);
+            mode = row.try_get::<Option<String>, _>("pool_mode")?.or(mode);
+        }
+    }
+    Ok(mode.zip(size).map(|(mode, size)| PgBouncerPool { mode, size }))
 }
 
 /// Tries prepared statements, again if other clients of a busy pooler interfered. All tries

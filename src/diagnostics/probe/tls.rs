@@ -120,9 +120,18 @@ pub(crate) async fn inspect_tls(
     })
 }
 
-fn is_no_tls(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+/// Whether the other side answered a handshake with something else.
+pub(super) fn is_no_tls(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Whether a handshake came as far as the certificate.
+pub(super) fn is_certificate_error(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn server_name(server: &PostgresTarget) -> Result<ServerName<'static>, String> {

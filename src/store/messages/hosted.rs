@@ -128,7 +128,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         fault: ConnectFault::TooManyConnections,
         patterns: &["a second connection gets no answer"],
         codes: &[],
-        meaning: "The pooler lends its only server connection for a whole session, and todoctl needs several",
+        meaning: "The pooler lends each client a server connection (session mode) and has no other one, and todoctl needs several",
         retry: Retry::No,
         remedy: "in pgbouncer.ini, set pool_mode = transaction, or raise default_pool_size above SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW together; then RELOAD",
     },

@@ -1,10 +1,7 @@
 //! Refuses to migrate through a pooler.
 
-use std::time::Instant;
-
 use crate::config::PostgresTarget;
-use crate::store::connect::open_postgres;
-use crate::store::server::{close_quietly, is_pooled};
+use crate::store::server::find_pooler;
 
 use super::error::MigrateError;
 
@@ -13,14 +10,8 @@ use super::error::MigrateError;
 ///
 /// Where the address does not tell, two open connections are compared.
 pub(super) async fn refuse(server: &PostgresTarget) -> Result<(), MigrateError> {
-    if !server.pooled {
-        let started = Instant::now();
-        let mut first = open_postgres(server).await?;
-        let pooled = is_pooled(&mut first, server, started.elapsed()).await;
-        close_quietly(first).await;
-        if !pooled? {
-            return Ok(());
-        }
+    if !server.pooled && !find_pooler(server).await? {
+        return Ok(());
     }
     Err(MigrateError::ThroughPooler {
         host_port: server.host_port(),
