@@ -12,7 +12,7 @@ pub(crate) use connection::{Connection, FileConnection, ServerConnection, Server
 pub(crate) use file::{FileFacts, FileSystem, is_writable};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use pooler::{
-    PgBouncerPool, PreparedStatements, pgbouncer_pool, prepared_statements, reuses_backend,
+    PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
 };
 pub(crate) use server::{Capacity, Role, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};

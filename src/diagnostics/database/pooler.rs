@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, PoolerMode};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{self, PgBouncerPool, PreparedStatements};
+use crate::diagnostics::probe::{self, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::{find_pooler, known_message};
 use crate::store::messages::{self, KnownMessage};
@@ -26,8 +26,8 @@ pub(super) async fn pooler(_context: &Context, server: Server<'_>, _limit: Durat
         Ok(false) if config.pooler != PoolerMode::Transaction => {
             match probe::reuses_backend(target, STEP).await {
                 Ok(true) => {
-                    let pool = probe::pgbouncer_pool(target, STEP).await;
-                    check_session_mode(pool.as_ref(), config.pool.max())
+                    let size = probe::pgbouncer_pool_size(target, STEP).await;
+                    check_session_mode(size, config.pool.max())
                 }
                 Ok(false) => {
                     Verdict::pass("none: each connection has its own server process")
@@ -41,13 +41,12 @@ pub(super) async fn pooler(_context: &Context, server: Server<'_>, _limit: Durat
 }
 
 /// In session mode a client keeps its server connection until it disconnects.
-fn check_session_mode(pool: Option<&PgBouncerPool>, wanted: usize) -> Verdict {
-    let Some(PgBouncerPool { size, .. }) = pool else {
+fn check_session_mode(size: Option<usize>, wanted: usize) -> Verdict {
+    let Some(size) = size else {
         return Verdict::pass(format!(
             "a pooler in session mode, whose size this role may not ask for; todoctl opens up to {wanted} connections"
         ));
     };
-    let size = *size;
     let detail = format!(
         "PgBouncer in session mode, with {size} server connections for this database and role; todoctl opens up to {wanted}"
     );

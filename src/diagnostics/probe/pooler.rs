@@ -47,21 +47,12 @@ pub(crate) async fn reuses_backend(
     Ok(false)
 }
 
-/// What PgBouncer's own console says about the database's pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PgBouncerPool {
-    /// `session`, `transaction` or `statement`.
-    pub(crate) mode: String,
-    /// Server connections for each database and user.
-    pub(crate) size: usize,
-}
-
-/// Asks PgBouncer's console (its manual, "Admin console"); `None` if there is none, or this role
-/// may not use it.
-pub(crate) async fn pgbouncer_pool(
+/// How many server connections PgBouncer has for the database and the role. Asks its console
+/// (PgBouncer's manual, "Admin console"); `None` if there is none, or this role may not use it.
+pub(crate) async fn pgbouncer_pool_size(
     server: &PostgresTarget,
     limit: Duration,
-) -> Option<PgBouncerPool> {
+) -> Option<usize> {
     let console = PostgresTarget {
         database: "pgbouncer".to_owned(),
         options: None,
@@ -76,26 +67,17 @@ pub(crate) async fn pgbouncer_pool(
 async fn ask_console(
     console: &mut PgConnection,
     database: &str,
-) -> Result<Option<PgBouncerPool>, sqlx::Error> {
-    let mut mode = None;
-    let mut size = None;
-    for row in sqlx::raw_sql("SHOW CONFIG").fetch_all(&mut *console).await? {
-        let value: Option<String> = row.try_get("value")?;
-        match row.try_get("key")? {
-            "pool_mode" => mode = value,
-            "default_pool_size" => size = value.and_then(|value| value.parse().ok()),
-            _ => {}
-        }
-    }
-    // The database's own settings come first.
-    for row in sqlx::raw_sql("SHOW DATABASES").fetch_all(console).await? {
+) -> Result<Option<usize>, sqlx::Error> {
+    // The database's own setting, or the default; a database that matches `*` has a row while a
+    // client uses it.
+    let rows = sqlx::raw_sql("SHOW DATABASES").fetch_all(console).await?;
+    for row in rows {
         if row.try_get::<&str, _>("name")? == database {
-            let own: i32 = row.try_get("pool_size")?;
-            size = usize::try_from(own).ok().or(size);
-            mode = row.try_get::<Option<String>, _>("pool_mode")?.or(mode);
+            let size: i32 = row.try_get("pool_size")?;
+            return Ok(usize::try_from(size).ok());
         }
     }
-    Ok(mode.zip(size).map(|(mode, size)| PgBouncerPool { mode, size }))
+    Ok(None)
 }
 
 /// Tries prepared statements, again if other clients of a busy pooler interfered. All tries
