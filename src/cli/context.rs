@@ -1,6 +1,6 @@
 //! What a command runs with: the configuration's source, read once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{
@@ -19,6 +19,7 @@ pub struct Context {
     source: Source,
     broken: Option<ConfigError>,
     clock: Clock,
+    env_file: Option<PathBuf>,
 }
 
 impl Context {
@@ -30,6 +31,7 @@ impl Context {
             source,
             broken: None,
             clock: Clock::system(),
+            env_file: env_file.map(Path::to_owned),
         })
     }
 
@@ -42,7 +44,14 @@ impl Context {
             source,
             broken,
             clock: Clock::system(),
+            env_file: env_file.map(Path::to_owned),
         }
+    }
+
+    /// Reads the same sources again, for diagnostics that run several times.
+    #[must_use]
+    pub fn read_again(&self) -> Self {
+        Self::of_what_can_be_read(self.env_file.as_deref())
     }
 
     /// Names and values as they are set.

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::diagnostics::{self, GROUPS, Request};
+use crate::diagnostics::{self, GROUPS, Report, Request};
 
 use super::context::Context;
 use super::output::{self, Format, report};
+
+mod fix;
+
+use fix::Fixer;
 
 /// For all checks, so that the command ends within the 30 s that it promises.
 const BUDGET: Duration = Duration::from_secs(28);
@@ -24,7 +28,8 @@ Examples:
 A selected check runs after the checks that it needs. Of those, the report has only
 the ones that failed.
 
-Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing.")]
+Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing without --fix.
+What each check looks at: todoctl explain ID, or docs/checks.md.")]
 pub(crate) struct Options {
     /// Run only this check, or the checks of this group: config, database, services, daemon.
     #[arg(long, value_name = "ID")]
@@ -41,6 +46,8 @@ pub(crate) struct Options {
     /// How the report is printed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+    #[command(flatten)]
+    fix: fix::Options,
 }
 
 /// Runs the command. A broken `.env` file is a finding of the report.
@@ -55,6 +62,18 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
             );
         }
     }
+    let report = if options.fix.fix {
+        fix(options, context, &only).await?
+    } else {
+        diagnose(options, context, &only).await
+    };
+    // Checks selected by id are always listed.
+    let verbose = options.verbose || !only.is_empty();
+    report::print(&report, options.format, verbose)?;
+    Ok(ExitCode::from(report.exit_code(options.strict)))
+}
+
+async fn diagnose(options: &Options, context: &Context, only: &[&str]) -> Report {
     let progress = output::Progress::start("checking configuration, database, services, daemon");
     let checks = diagnostics::Context::new(Request {
         source: context.source().clone(),
@@ -64,10 +83,20 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         file_must_exist: false,
     });
     let done = |group: &diagnostics::Group| progress.done(group.title);
-    let report = diagnostics::run(&checks, &only, BUDGET, done).await;
+    let report = diagnostics::run(&checks, only, BUDGET, done).await;
     progress.end();
-    // Checks selected by id are always listed.
-    let verbose = options.verbose || !only.is_empty();
-    report::print(&report, options.format, verbose)?;
-    Ok(ExitCode::from(report.exit_code(options.strict)))
+    report
+}
+
+/// Fixes and diagnoses by turns: a fix may show what else is to be done.
+async fn fix(options: &Options, context: &Context, only: &[&str]) -> anyhow::Result<Report> {
+    let mut fixer = Fixer::new(&options.fix, context.clock())?;
+    let mut report = diagnose(options, context, only).await;
+    let mut source = context.source().clone();
+    while fixer.offer(&report, &source).await? {
+        let context = context.read_again();
+        report = diagnose(options, &context, only).await;
+        source = context.source().clone();
+    }
+    Ok(report.with_fixed(fixer.finish()))
 }

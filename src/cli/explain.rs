@@ -1,14 +1,16 @@
-//! `todoctl explain`: what a message from a log means.
+//! `todoctl explain`: what a message from a log means, or what a check looks at.
 
 use std::process::ExitCode;
 
 use anyhow::bail;
+use serde::Serialize;
 
 use crate::diagnostics::explain::{Explanation, explain};
+use crate::diagnostics::{Description, describe};
 use crate::store::messages::Retry;
 
 use super::input;
-use super::output::{self, Format};
+use super::output::{self, Format, report};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -16,16 +18,25 @@ Examples:
   todoctl explain 'FATAL: remaining connection slots are reserved'
   docker logs todo 2>&1 | tail -n 100 | todoctl explain
   journalctl -u todoctl -n 100 | todoctl explain
+  todoctl explain database.tls                  a check of doctor
+  todoctl explain database                      the checks of a group
 
 Of several lines, the last known message is explained. JSON logs are understood.
 
 Exit codes: 0 the message is known, 1 it is unknown, 2 error.")]
 pub(crate) struct Options {
-    /// A message or a log line; `-` or nothing reads standard input.
+    /// A message, a log line, or the id of a check; `-` or nothing reads standard input.
     pub(crate) message: Option<String>,
     /// How the answer is printed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+/// The JSON document about checks.
+#[derive(Debug, Serialize)]
+struct Checks {
+    schema: u32,
+    checks: Vec<Description>,
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -35,6 +46,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     };
     if message.is_empty() {
         bail!("there is no message: todoctl explain 'MESSAGE'");
+    }
+    let checks = describe(&message);
+    if !checks.is_empty() {
+        match options.format {
+            Format::Table => output::data(&report::descriptions(&checks))?,
+            Format::Json => output::json(&Checks { schema: 1, checks })?,
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let explanation = explain(&message);
     match options.format {

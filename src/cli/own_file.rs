@@ -3,7 +3,9 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 /// Where a file of this user is, or will be.
@@ -72,6 +74,16 @@ impl OwnFile {
         file.as_file().sync_all()?;
         file.persist(&self.path).map_err(|error| error.error)?;
         File::open(directory)?.sync_all()
+    }
+
+    /// Adds to the end of the file, and creates it with `mode` if it does not exist.
+    pub(crate) fn append(&self, text: &str, mode: u32) -> io::Result<()> {
+        let mut file = File::options()
+            .append(true)
+            .create(true)
+            .mode(mode)
+            .open(&self.path)?;
+        file.write_all(text.as_bytes())
     }
 }
 

@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, SqliteTarget};
 
 use super::context::Context;
-use super::verdict::Verdict;
+use super::verdict::{Outcome, Verdict};
 
 /// One check. The runner owns order, concurrency, skips and time limits.
 ///
@@ -16,6 +16,13 @@ pub(crate) struct Check {
     /// Stable, such as `database.url`; scripts rely on it.
     pub(super) id: &'static str,
     pub(super) title: &'static str,
+    /// What is looked at, why it matters, and what typically causes a failure.
+    pub(super) about: &'static str,
+    /// How its function can end. A check may also be skipped because of another one, and fails at
+    /// its time limit.
+    pub(super) outcomes: &'static [Outcome],
+    /// What `doctor --fix` does about it, if anything.
+    pub(super) fix: Option<&'static str>,
     /// Checks that run first. If one of them fails, this one is skipped.
     pub(super) needs: &'static [&'static str],
     pub(super) limit: Duration,
@@ -56,11 +63,32 @@ impl Check {
         Self {
             id,
             title,
+            about: "",
+            outcomes: &[Outcome::Pass, Outcome::Warn, Outcome::Fail, Outcome::Skip],
+            fix: None,
             needs: &[],
             limit: LIMIT,
             takes_turns: false,
             run,
         }
+    }
+
+    /// Two to four plain sentences for `docs/checks.md` and `todoctl explain ID`.
+    pub(super) const fn about(mut self, text: &'static str) -> Self {
+        self.about = text;
+        self
+    }
+
+    /// For checks that cannot end in every way. Debug builds compare each run with it.
+    pub(super) const fn outcomes(mut self, outcomes: &'static [Outcome]) -> Self {
+        self.outcomes = outcomes;
+        self
+    }
+
+    /// For checks whose verdict may carry a [`Fix`](super::Fix): what it does, in a sentence.
+    pub(super) const fn fix(mut self, text: &'static str) -> Self {
+        self.fix = Some(text);
+        self
     }
 
     pub(super) const fn needs(mut self, ids: &'static [&'static str]) -> Self {

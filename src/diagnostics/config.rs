@@ -13,39 +13,131 @@ use super::context::Context;
 use super::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
 };
+use super::fix::Fix;
 use super::probe::{FileSystem, is_writable};
+use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::{Outcome, Verdict};
 
 mod secrets;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("config.env_file", "Env file", Run::Now(env_file)),
-    Check::new("config.unknown", "Unknown names", Run::Now(unknown)).needs(ENV_FILE),
-    Check::new("config.environment", "Environment", Run::Now(environment)).needs(ENV_FILE),
-    Check::new("config.database", "Database", Run::Now(database)).needs(ENV_FILE),
+    Check::new("config.env_file", "Env file", Run::Now(env_file))
+        .about(
+            "The file .env (or --env-file) is read like docker compose reads it: one \
+         NAME=value a line. A file that cannot be read or parsed stops every command, \
+         and lines that other programs read differently give two services two \
+         configurations. Usual causes are an unbalanced quote, a directory that Docker \
+         created in place of a missing file, and a file that other users of the machine \
+         may read.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .fix("Takes the permissions of other users from a file of this user."),
+    Check::new("config.unknown", "Unknown names", Run::Now(unknown))
+        .about(
+            "Names of variables are compared with the names that todoctl knows. A misspelt \
+         name has no effect: the default is used, and nothing else reports it. The \
+         usual cause is a typing error.",
+        )
+        .outcomes(&[Pass, Warn])
+        .needs(ENV_FILE),
+    Check::new("config.environment", "Environment", Run::Now(environment))
+        .about(
+            "ENVIRONMENT decides how strict the other checks are: outside development weak \
+         secrets are refused, and DATABASE_URL is required. The usual cause of a \
+         failure is a value other than development, staging and production.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
+    Check::new("config.database", "Database", Run::Now(database))
+        .about(
+            "DATABASE_URL and the other variables of the database are parsed as the daemon \
+         parses them. A wrong value stops the daemon at its start. The usual cause is a \
+         password with signs such as @ or / that are not percent-encoded.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
     Check::new(
         "config.data_directory",
         "Data directory",
         Run::Now(data_directory),
     )
+    .about(
+        "The directory of the SQLite file must exist or be creatable, be writable, and \
+         be on a local disk. SQLite creates its write-ahead log there, and its locks \
+         are not reliable on network file systems. Usual causes are a volume that \
+         belongs to another user, and a container without a volume.",
+    )
+    .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(ENV_FILE),
-    Check::new("config.secrets", "Secrets", Run::Now(secrets::secrets)).needs(ENV_FILE),
+    Check::new("config.secrets", "Secrets", Run::Now(secrets::secrets))
+        .about(
+            "The secrets must be set, well-formed, and outside development strong. Without \
+         them the daemon does not start, or it starts and refuses every user token. \
+         Usual causes are placeholders of .env.example, a key in another encoding, and \
+         NAME and NAME_FILE set at the same time.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
     Check::new(
         "config.secrets_differ",
         "Secrets differ",
         Run::Now(secrets::differ),
     )
+    .about(
+        "The values of the secrets are compared with each other. If two are equal, \
+         whoever learns one also knows what protects the other data. The usual cause is \
+         one generated value that was pasted into several variables.",
+    )
+    .outcomes(&[Pass, Warn])
     .needs(ENV_FILE),
     Check::new(
         "config.secret_files",
         "Secret files",
         Run::Now(secrets::files),
     )
+    .about(
+        "The modes of the files that NAME_FILE variables name. If others may read a \
+         file, every program on the machine can use its secret. The usual cause is a \
+         file that was written with the default mode 0644. Files under /run/secrets are \
+         not judged, because the orchestrator chooses their mode.",
+    )
+    .outcomes(&[Pass, Warn])
+    .fix("Takes the permissions of other users from files of this user.")
     .needs(ENV_FILE),
-    Check::new("config.http", "Listener", Run::Now(http)).needs(ENV_FILE),
-    Check::new("config.cors", "CORS", Run::Now(cors)).needs(ENV_FILE),
-    Check::new("config.services", "Services", Run::Now(services)).needs(ENV_FILE),
-    Check::new("config.telemetry", "Telemetry", Run::Now(telemetry)).needs(ENV_FILE),
+    Check::new("config.http", "Listener", Run::Now(http))
+        .about(
+            "HOST, PORT, limits and timeouts of the listener are parsed as the daemon \
+         parses them. A wrong value stops the daemon at its start. Usual causes are \
+         typing errors and units in a number.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
+    Check::new("config.cors", "CORS", Run::Now(cors))
+        .about(
+            "CORS_ORIGINS lists the web pages that may call the API from a browser. If the \
+         list is empty, browsers refuse answers to pages of other origins; an origin \
+         without TLS or on a development machine is unwise in production. The usual \
+         cause is a value that was copied from development.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
+    Check::new("config.services", "Services", Run::Now(services))
+        .about(
+            "URLs and keys of the auth server, Redis, the mail provider and the key \
+         provider are parsed. A wrong value stops the daemon at its start, and an \
+         address without TLS exposes tokens on the way. The usual cause is a URL \
+         without its scheme.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
+    Check::new("config.telemetry", "Telemetry", Run::Now(telemetry))
+        .about(
+            "Log level, log format and the address of the metrics are parsed as the daemon \
+         parses them. A wrong value stops the daemon at its start. The usual cause is a \
+         typing error.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(ENV_FILE),
 ];
 
 /// Any variable may come from the file.
@@ -60,6 +152,7 @@ fn env_file(context: &Context) -> Verdict {
         return Verdict::pass("no .env file");
     };
     let place = path.display();
+    let fix = Fix::without_mode(path, 0o077);
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let mut remedies = Vec::new();
     if !said.is_empty() {
@@ -77,6 +170,7 @@ fn env_file(context: &Context) -> Verdict {
         }
     }
     Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
+        .with_fixes(fix)
 }
 
 fn unknown(context: &Context) -> Verdict {

@@ -10,28 +10,90 @@ use crate::store::Identity;
 
 use super::check::{Check, Run, run};
 use super::context::Context;
+use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("daemon.listen", "Address", Run::Now(listen)).needs(&["config.env_file"]),
-    Check::new("daemon.port", "Port", run!(Always, port)).needs(&["config.env_file"]),
+    Check::new("daemon.listen", "Address", Run::Now(listen))
+        .about(
+            "Whether HOST is an address of this machine. The daemon cannot listen on \
+         another one, and in a container an address such as 127.0.0.1 cannot be reached \
+         from outside. The usual cause is a value that was copied from another machine.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(&["config.env_file"]),
+    Check::new("daemon.port", "Port", run!(Always, port))
+        .about(
+            "What listens on PORT: nothing, a todoctl daemon, or another program. If it is \
+         another program, the daemon cannot start. The usual cause is a second service \
+         with the same default port.",
+        )
+        .outcomes(&[Pass, Fail])
+        .needs(&["config.env_file"]),
     Check::new(
         "daemon.metrics_port",
         "Metrics port",
         run!(Always, metrics_port),
     )
+    .about(
+        "What listens on METRICS_ADDR. The address must be free, of this machine, and \
+         different from the API's. The usual cause is a daemon that was started before \
+         METRICS_ADDR was set or changed.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
     .needs(&["daemon.port"]),
-    Check::new("daemon.health", "Health", run!(Always, health)).needs(&["daemon.port"]),
-    Check::new("daemon.version", "Version", run!(Always, version)).needs(&["daemon.port"]),
+    Check::new("daemon.health", "Health", run!(Always, health))
+        .about(
+            "GET /health of the running daemon, as a load balancer sees it. A daemon that \
+         is not healthy gets no requests. The usual cause is a database that the daemon \
+         cannot reach.",
+        )
+        .outcomes(&[Pass, Fail, Skip])
+        .needs(&["daemon.port"]),
+    Check::new("daemon.version", "Version", run!(Always, version))
+        .about(
+            "The version of the running daemon is compared with this program's. If they \
+         differ, the findings of the other checks may not apply to the daemon. The \
+         usual cause is a daemon that was not restarted after an upgrade.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
     Check::new(
         "daemon.database",
         "Served database",
         run!(Database, database),
     )
+    .about(
+        "Whether the running daemon serves the database that this configuration names. \
+         If not, this command examines one database while users change another. The \
+         usual cause is a DATABASE_URL that changed after the daemon started.",
+    )
+    .outcomes(&[Pass, Fail, Skip])
     .needs(&["daemon.port", "database.login"]),
-    Check::new("daemon.pool", "Pool", run!(Always, pool)).needs(&["daemon.port"]),
-    Check::new("daemon.mails", "Dead mails", run!(Always, mails)).needs(&["daemon.port"]),
-    Check::new("daemon.reminders", "Reminders", run!(Always, reminders)).needs(&["daemon.port"]),
+    Check::new("daemon.pool", "Pool", run!(Always, pool))
+        .about(
+            "The running daemon's database connections: in use, idle, and requests that \
+         wait for one. When all are in use, requests are refused. Usual causes are slow \
+         queries, locks held by other sessions, and a pool that is too small.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
+    Check::new("daemon.mails", "Dead mails", run!(Always, mails))
+        .about(
+            "Reminder mails that the running daemon could not deliver. Given-up mails are \
+         not sent again. Usual causes are an API key that was revoked, and a sender \
+         whose domain is not verified at the provider.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
+    Check::new("daemon.reminders", "Reminders", run!(Always, reminders))
+        .about(
+            "When the reminder job last succeeded. It runs every 15 minutes; while it fails \
+         nobody is reminded. Usual causes are a slow or unreachable database, and a \
+         daemon that was just started.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
 ];
 
 /// The job runs every 15 minutes; two runs may fail.

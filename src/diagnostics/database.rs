@@ -6,6 +6,7 @@ use crate::config::{DatabaseConfig, DatabaseTarget, Section};
 
 use super::check::{Check, Run, run};
 use super::context::Context;
+use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
 mod fault;
@@ -14,6 +15,7 @@ mod migrations;
 mod network;
 mod pooler;
 mod questions;
+mod schema;
 mod server;
 mod settings;
 mod tls;
@@ -21,17 +23,55 @@ mod tls;
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
+pub(super) use schema::CHECKS as SCHEMA_CHECKS;
+
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("database.url", "URL", Run::Now(url)).needs(&["config.env_file"]),
-    Check::new("database.dns", "Host name", run!(Server, network::name)).needs(&["database.url"]),
+    Check::new("database.url", "URL", Run::Now(url))
+        .about(
+            "DATABASE_URL is parsed, and the parts that todoctl uses are shown without the \
+         password. All other checks of the database depend on it. Usual causes of a \
+         failure are a missing scheme and a password that is not percent-encoded.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(&["config.env_file"]),
+    Check::new("database.dns", "Host name", run!(Server, network::name))
+        .about(
+            "The host name of DATABASE_URL is resolved. Without an address no connection is \
+         possible. Usual causes are a typing error, a container that is not in the \
+         database's network, and a project that was deleted at the provider.",
+        )
+        .outcomes(&[Pass, Fail])
+        .needs(&["database.url"]),
     Check::new(
         "database.connection",
         "Connection",
         run!(Database, connection),
     )
+    .about(
+        "Whether anything accepts connections at the server's address, or whether the \
+         SQLite file can be opened. Usual causes of a failure are a server that is not \
+         running, a wrong port, a firewall or allow list, and a file that does not \
+         exist yet.",
+    )
+    .outcomes(&[Pass, Fail, Skip])
     .needs(&["database.url", "database.dns"]),
-    Check::new("database.tls", "TLS", run!(Server, tls::tls)).needs(&["database.connection"]),
+    Check::new("database.tls", "TLS", run!(Server, tls::tls))
+        .about(
+            "The TLS handshake is made, and the certificate is examined whatever sslmode \
+         asks for. Without TLS, or without checking the certificate, others on the \
+         network path can read the password and every task. Usual causes are \
+         sslmode=disable or require, a private certificate authority without \
+         sslrootcert, and an expired certificate.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(&["database.connection"]),
     Check::new("database.startup", "Startup", run!(Server, server::startup))
+        .about(
+            "Whether the server accepts the parameters with which a session begins. Some \
+         poolers refuse parameters that PostgreSQL accepts, and then no login succeeds. \
+         The usual cause is options in DATABASE_URL that a pooler does not forward.",
+        )
+        .outcomes(&[Pass, Fail, Skip])
         .needs(&["database.tls"])
         .within(LOGIN_SECONDS),
     Check::new(
@@ -39,19 +79,62 @@ pub(super) static CHECKS: &[Check] = &[
         "Directory",
         run!(File, file::directory),
     )
+    .about(
+        "Whether the SQLite file and its directory are writable for this user. SQLite \
+         creates its write-ahead log beside the file, so a read-only directory makes \
+         the database read-only. The usual cause is a file that another user, often \
+         root, created.",
+    )
+    .outcomes(&[Pass, Fail])
     .needs(&["database.url"]),
     Check::new(
         "database.file_system",
         "File system",
         run!(File, file::file_system),
     )
+    .about(
+        "The kind of file system that holds the SQLite file. On network file systems \
+         locks are not reliable and databases get damaged; in memory or inside a \
+         container every task is lost with it. The usual cause is a mount that is \
+         missing or is of the wrong kind.",
+    )
+    .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(FILE),
-    Check::new("database.modes", "File modes", run!(File, file::modes)).needs(FILE),
-    Check::new("database.disk", "Free disk", run!(File, file::disk)).needs(FILE),
+    Check::new("database.modes", "File modes", run!(File, file::modes))
+        .about(
+            "Modes and owners of the SQLite file, its log and its directory. Users who may \
+         read the file can read every task, and users who may write the directory can \
+         replace the file. The usual cause is a file that was copied with the default \
+         mode.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+    .fix("Takes the permissions of other users from files of this user, and their permission to write from the directory.")
+        .needs(FILE),
+    Check::new("database.disk", "Free disk", run!(File, file::disk))
+        .about(
+            "The free space of the file system that holds the SQLite file. When it is used \
+         up, every change fails. Usual causes are logs and backups on the same disk, \
+         and a write-ahead log that is not emptied.",
+        )
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .needs(FILE),
     Check::new("database.login", "Login", run!(Database, login))
+        .about(
+            "A session is opened as the daemon opens it, or the SQLite file is opened. \
+         Usual causes of a failure are a wrong password, a role or database that does \
+         not exist, no connection that is free, and a suspended or deleted project at \
+         the provider.",
+        )
+        .outcomes(&[Pass, Fail, Skip])
         .needs(&["database.connection", "database.tls"])
         .within(LOGIN_SECONDS),
     Check::new("database.query", "Query", run!(Database, questions::query))
+        .about(
+            "One query is run. It shows that the session works and not only the login. \
+         Usual causes of a failure are a server that is starting or shutting down, and \
+         a pooler without a server connection.",
+        )
+        .outcomes(&[Pass, Fail])
         .needs(LOGIN)
         .taking_turns(),
     Check::new(
@@ -59,6 +142,12 @@ pub(super) static CHECKS: &[Check] = &[
         "Latency",
         run!(Database, questions::latency),
     )
+    .about(
+        "Twenty queries are timed one after the other. A request waits for several \
+         queries, so a slow round trip makes every request slow. The usual cause is a \
+         database in another region, or a pooler that is overloaded.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns()
     .within(10),
@@ -67,12 +156,32 @@ pub(super) static CHECKS: &[Check] = &[
         "Version",
         run!(Database, questions::version),
     )
+    .about(
+        "The version of the database server. Releases before PostgreSQL 12 are not \
+         tested. The usual cause of a warning is a server that was not upgraded for \
+         years.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
     Check::new("database.role", "Role", run!(Server, server::role))
+        .about(
+            "Whether the role of DATABASE_URL may use the schema, the tables and the \
+         sequences, may create tables for migrations, and may write at all. Usual \
+         causes of a failure are a standby server, read-only transactions, tables that \
+         another role created, and row-level security without a policy.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
         .needs(QUERY)
         .taking_turns(),
     Check::new("database.pooler", "Pooler", run!(Server, pooler::pooler))
+        .about(
+            "Whether a pooler is between todoctl and the server, and in which mode it \
+         works. Prepared statements and session locks do not work through every pooler, \
+         and migrations need a direct connection. The usual cause of a failure is the \
+         pooled URL of a provider without DATABASE_URL_UNPOOLED.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
         .needs(LOGIN)
         .within(10),
     Check::new(
@@ -80,9 +189,22 @@ pub(super) static CHECKS: &[Check] = &[
         "Capacity",
         run!(Server, server::capacity),
     )
+    .about(
+        "The connections that all daemons may open are compared with what the server, \
+         the database and the role allow. When none is free, requests are refused with \
+         503. Usual causes are a pool that is too large for the number of daemons \
+         (--replicas), and a CONNECTION LIMIT on the role.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
     Check::new("database.clock", "Clock", run!(Server, server::clock))
+        .about(
+            "The clock of this machine is compared with the server's. Tokens, sessions and \
+         reminders depend on it. The usual cause of a difference is a machine without \
+         time synchronization.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
         .needs(QUERY)
         .taking_turns(),
     Check::new(
@@ -90,25 +212,72 @@ pub(super) static CHECKS: &[Check] = &[
         "Settings",
         run!(Server, settings::settings),
     )
+    .about(
+        "Whether the session has the settings that todoctl asked for, and whether the \
+         database's encoding is UTF8. With other settings, times and texts are misread. \
+         Usual causes are a pooler that ignores startup parameters, and a database that \
+         was created with the encoding SQL_ASCII.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
-    Check::new("database.journal", "Journal", run!(File, file::journal)).needs(LOGIN),
-    Check::new("database.wal", "Write-ahead log", run!(File, file::wal)).needs(FILE),
+    Check::new("database.journal", "Journal", run!(File, file::journal))
+        .about(
+            "Whether the SQLite file is in WAL mode. Without it readers and the writer wait \
+         for each other. The usual cause is a file that another program created or \
+         converted.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+    .fix("Sets WAL mode, as the daemon does when it opens the file.")
+        .needs(LOGIN),
+    Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
+        .about(
+            "The size of SQLite's write-ahead log. A log that is never emptied slows every \
+         read and fills the disk. The usual cause is a process that reads for hours, \
+         such as a backup tool or an open sqlite3 shell.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+    .fix("Empties the log, as far as no process reads from it.")
+        .needs(FILE),
     // A large file takes long to read.
     Check::new(
         "database.integrity",
         "Integrity",
         run!(File, file::integrity),
     )
+    .about(
+        "SQLite checks the pages, indexes and constraints of the file. A damaged file \
+         loses tasks. Usual causes are a copy that was made while the database was in \
+         use, a network file system, and a failing disk.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns()
     .within(10),
+    Check::new("database.tables", "Tables", run!(Server, schema::tables))
+        .about(
+            "What the names of the tables lead to. The role's search path decides it, so \
+             tables may be hidden by others of the same name, or be in a schema that is not \
+             searched. Tables of another service that migrations would not take over are \
+             named here, before anything is migrated.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(QUERY)
+        .taking_turns(),
     Check::new(
         "database.migrations",
         "Migrations",
         run!(Database, migrations::migrations),
     )
-    .needs(LOGIN)
+    .about(
+        "The migrations that the database records are compared with those of this \
+         program. A daemon does not start on a schema that is not its own. Usual causes \
+         are migrations that nobody applied, a release that was rolled back, and a \
+         migration that was interrupted.",
+    )
+    .outcomes(&[Pass, Fail])
+    .fix("Applies the pending migrations.")
+    .needs(&["database.login", "database.tables"])
     .within(20),
 ];
 

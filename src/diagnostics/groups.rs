@@ -8,7 +8,13 @@ pub(crate) struct Group {
     /// The first part of their ids.
     pub(crate) prefix: &'static str,
     pub(crate) title: &'static str,
-    pub(super) checks: &'static [Check],
+    tables: &'static [&'static [Check]],
+}
+
+impl Group {
+    pub(super) fn checks(&self) -> impl Iterator<Item = &'static Check> {
+        self.tables.iter().copied().flatten()
+    }
 }
 
 /// In the order of a report.
@@ -16,27 +22,27 @@ pub(crate) static GROUPS: [Group; 4] = [
     Group {
         prefix: "config",
         title: "Configuration",
-        checks: config::CHECKS,
+        tables: &[config::CHECKS],
     },
     Group {
         prefix: "database",
         title: "Database",
-        checks: database::CHECKS,
+        tables: &[database::CHECKS, database::SCHEMA_CHECKS],
     },
     Group {
         prefix: "services",
         title: "Services",
-        checks: services::CHECKS,
+        tables: &[services::CHECKS],
     },
     Group {
         prefix: "daemon",
         title: "Daemon",
-        checks: daemon::CHECKS,
+        tables: &[daemon::CHECKS],
     },
 ];
 
 pub(super) fn checks() -> impl Iterator<Item = &'static Check> {
-    GROUPS.iter().flat_map(|group| group.checks)
+    GROUPS.iter().flat_map(Group::checks)
 }
 
 /// Every id that a report may have.
@@ -56,7 +62,7 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), count);
         for group in &GROUPS {
-            for check in group.checks {
+            for check in group.checks() {
                 let begin = format!("{}.", group.prefix);
                 assert!(check.id.starts_with(&begin), "{}", check.id);
             }
@@ -72,6 +78,19 @@ mod tests {
                 assert!(before.contains(need), "{} needs {need}", check.id);
             }
             before.push(check.id);
+        }
+    }
+
+    #[test]
+    fn every_check_says_what_it_is_about() {
+        for check in checks() {
+            let sentences = check.about.matches(". ").count() + 1;
+            assert!(check.about.ends_with('.'), "{}: add .about(…)", check.id);
+            assert!(
+                (2..=4).contains(&sentences),
+                "{}: {sentences} sentences",
+                check.id
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::fix::Fix;
 use super::verdict::{Outcome, Verdict};
 
 /// A check that was run, or skipped.
@@ -15,6 +16,8 @@ pub(crate) struct Finding {
     pub(crate) detail: String,
     pub(crate) remedy: Option<String>,
     pub(crate) millis: u64,
+    #[serde(skip)]
+    pub(crate) fixes: Vec<Fix>,
 }
 
 impl Finding {
@@ -31,8 +34,31 @@ impl Finding {
             detail: verdict.detail,
             remedy: verdict.remedy,
             millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            fixes: verdict.fixes,
         }
     }
+}
+
+/// What became of a fix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FixOutcome {
+    Done,
+    Failed,
+    Declined,
+    /// Only shown, because nobody could be asked.
+    Offered,
+}
+
+/// A fix of `doctor --fix`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Fixed {
+    pub(crate) check: &'static str,
+    /// The command or the statements.
+    pub(crate) action: String,
+    pub(crate) outcome: FixOutcome,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
 }
 
 /// How many checks ended which way.
@@ -49,6 +75,9 @@ pub(crate) struct Summary {
 pub(crate) struct Report {
     schema: u32,
     summary: Summary,
+    /// With `--fix`: what was done before these findings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed: Option<Vec<Fixed>>,
     #[serde(rename = "checks")]
     findings: Vec<Finding>,
 }
@@ -70,8 +99,19 @@ impl Report {
         Self {
             schema: Self::SCHEMA,
             summary,
+            fixed: None,
             findings,
         }
+    }
+
+    /// With what `--fix` did.
+    pub(crate) fn with_fixed(mut self, fixed: Vec<Fixed>) -> Self {
+        self.fixed = Some(fixed);
+        self
+    }
+
+    pub(crate) fn fixed(&self) -> &[Fixed] {
+        self.fixed.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn summary(&self) -> Summary {
@@ -100,6 +140,7 @@ mod tests {
             detail: "seen".to_owned(),
             remedy: None,
             millis: 3,
+            fixes: Vec::new(),
         };
         Report::new(outcomes.iter().map(finding).collect())
     }

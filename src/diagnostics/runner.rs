@@ -36,7 +36,7 @@ pub(crate) async fn run(
         is_wanted && (check.applies_to(context) || only.contains(&check.id))
     };
     join_all(GROUPS.iter().map(async |group| {
-        let selected = group.checks.iter().filter(|check| is_selected(check));
+        let selected = group.checks().filter(|check| is_selected(check));
         join_all(selected.map(|check| runner.result(check))).await;
         done(group);
     }))
@@ -118,12 +118,24 @@ impl Runner<'_> {
         let Some(running) = check.start(self.context, limit) else {
             return Verdict::skip("does not apply to this database");
         };
-        timeout(limit + GRACE, running).await.unwrap_or_else(|_| {
-            Verdict::fail(
+        let Ok(verdict) = timeout(limit + GRACE, running).await else {
+            return Verdict::fail(
                 format!("no answer within {} s", limit.as_secs().max(1)),
                 None,
-            )
-        })
+            );
+        };
+        debug_assert!(
+            check.outcomes.contains(&verdict.outcome),
+            "{} ended with {:?}: add it to its .outcomes(…)",
+            check.id,
+            verdict.outcome
+        );
+        debug_assert!(
+            verdict.fixes.is_empty() || check.fix.is_some(),
+            "{} has a fix: add .fix(…)",
+            check.id
+        );
+        verdict
     }
 }
 

@@ -10,6 +10,7 @@ use crate::services::redis;
 use super::check::{Check, run};
 use super::context::Context;
 use super::probe::reach::{self, ReachError, RedisAnswer};
+use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -18,14 +19,41 @@ pub(super) static CHECKS: &[Check] = &[
         "Auth server",
         run!(Always, auth_server),
     )
+    .about(
+        "The auth server's public keys are fetched. Without the auth server, tokens \
+         that it issued are answered with 401 or 503. Usual causes are an auth server \
+         that is not running, and an AUTH_SERVER_URL with a wrong host, port or path.",
+    )
+    .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["config.env_file"]),
-    Check::new("services.redis", "Redis", run!(Always, redis_counter)).needs(&["config.env_file"]),
-    Check::new("services.mail", "Mail", run!(Always, mail_provider)).needs(&["config.env_file"]),
+    Check::new("services.redis", "Redis", run!(Always, redis_counter))
+        .about(
+            "A counter is incremented in Redis, as the rate limiter does. Without Redis \
+         each daemon counts for itself, so limits are higher than configured. Usual \
+         causes are a wrong password, a replica that is read-only, and full memory.",
+        )
+        .outcomes(&[Pass, Fail, Skip])
+        .needs(&["config.env_file"]),
+    Check::new("services.mail", "Mail", run!(Always, mail_provider))
+        .about(
+            "Whether the mail provider answers, and whether a sender is configured. While \
+         the provider cannot be reached, mails wait, and after 24 hours they are given \
+         up. Usual causes are a firewall that forbids outgoing connections, and \
+         EMAIL_FROM not set.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["config.env_file"]),
     Check::new(
         "services.key_provider",
         "Key provider",
         run!(Always, key_provider),
     )
+    .about(
+        "Whether the provider that validates API keys of users answers. While it does \
+         not, no provider key can be saved. The usual cause is a firewall that forbids \
+         outgoing connections.",
+    )
+    .outcomes(&[Pass, Warn])
     .needs(&["config.env_file"]),
 ];
 

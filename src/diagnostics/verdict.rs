@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::config::Problem;
 
+use super::fix::Fix;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
@@ -22,6 +24,8 @@ pub(crate) struct Verdict {
     pub(super) detail: String,
     /// What to do: a command to type where there is one, a line for each step.
     pub(super) remedy: Option<String>,
+    /// What `doctor --fix` can do about it.
+    pub(super) fixes: Vec<Fix>,
     /// Whether the checks that need this one are skipped.
     pub(super) blocks: bool,
 }
@@ -82,11 +86,18 @@ impl Verdict {
         Self::warn(said.join("; "), remedies.join("\n"))
     }
 
+    /// With what `doctor --fix` can do.
+    pub(super) fn with_fixes(mut self, fixes: impl IntoIterator<Item = Fix>) -> Self {
+        self.fixes.extend(fixes);
+        self
+    }
+
     fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) -> Self {
         Self {
             outcome,
             detail: detail.into(),
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
+            fixes: Vec::new(),
             blocks: false,
         }
     }

@@ -15,14 +15,14 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::error::StoreError;
 use super::migrate::drift::{self, Difference};
-use super::migrate::{catalog, embedded};
+use super::migrate::{Schema, catalog, expected_tables, take_over};
 use super::sql::quoted_name;
 
 pub(crate) use owners::Owned;
-pub(crate) use relations::{Relation, Relations, Session};
+pub(crate) use relations::Relations;
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids};
-pub(crate) use settings::{Collation, EventTrigger, ServerSettings};
+pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use triggers::ForeignTrigger;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.
@@ -47,29 +47,27 @@ where
     Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
 }
 
-/// The differences between `schema` and all migrations.
-pub(crate) async fn differences(
-    session: &mut PgConnection,
-    schema: &str,
-) -> Result<Vec<Difference>, StoreError> {
-    let rows = ask(session, Some(schema), catalog::POSTGRES).await?;
-    Ok(drift::from_all_migrations(&catalog::schema_of(rows)))
+/// A schema, and how it differs from what all migrations create.
+#[derive(Debug)]
+pub(crate) struct Drift {
+    pub(crate) found: Schema,
+    pub(crate) differences: Vec<Difference>,
 }
 
-/// Why the first migration would refuse to take over the tables of the current schema; `None`
-/// if it would not.
-pub(crate) async fn refusal(session: &mut PgConnection) -> Result<Option<String>, StoreError> {
-    let Some(check) = embedded::take_over_check() else {
-        return Ok(None);
-    };
-    match ask::<()>(session, None, check.trim_end_matches(';')).await {
-        Ok(_) => Ok(None),
-        // PostgreSQL, appendix A: P0001 `raise_exception`.
-        Err(error) => match error.raised_message() {
-            Some(message) => Ok(Some(message)),
-            None => Err(error),
-        },
+impl Drift {
+    pub(crate) async fn ask(session: &mut PgConnection, schema: &str) -> Result<Self, StoreError> {
+        let found = catalog::schema_of(ask(session, Some(schema), catalog::POSTGRES).await?);
+        Ok(Self {
+            differences: drift::from_all_migrations(&found),
+            found,
+        })
     }
+}
+
+/// Why the first migration would refuse the tables of the current schema; `None` if it would
+/// not.
+pub(crate) async fn refusal(session: &mut PgConnection) -> Result<Option<String>, StoreError> {
+    Ok(take_over::refusal(session).await?)
 }
 
 /// Names as an SQL list of literals; they are those of the migrations.
@@ -82,5 +80,5 @@ fn literals<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 /// The tables of the migrations, as an SQL list.
 fn tables() -> String {
-    literals(drift::expected_tables().map(|(name, _)| name))
+    literals(expected_tables().map(|(name, _)| name))
 }

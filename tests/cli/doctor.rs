@@ -86,6 +86,7 @@ fn explain() {
             &["explain", "SQLSTATE 53300", "--format", "json"],
             "",
         ),
+        ("explain_check", &["explain", "database.tls"], ""),
     ] {
         assert_said(name, &cli.run_with(arguments, input));
     }

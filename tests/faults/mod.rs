@@ -9,6 +9,7 @@ mod configuration;
 mod daemon;
 mod files;
 mod network;
+mod page;
 mod peers;
 mod private_ca;
 mod servers;

@@ -1,6 +1,8 @@
 //! Reports of checks: what needs attention first, the rest in short.
 
-use crate::diagnostics::{Finding, GROUPS, Outcome, Report, selects};
+use crate::diagnostics::{
+    Description, Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects,
+};
 
 use super::terminal::{self, Tone, stdout_has_colour};
 use super::{Format, data, json};
@@ -20,6 +22,30 @@ pub(crate) fn print(report: &Report, format: Format, verbose: bool) -> anyhow::R
     }
 }
 
+/// What the checks look at, why, and how they can end.
+pub(crate) fn descriptions(checks: &[Description]) -> String {
+    let width = terminal::width().map_or(usize::MAX, usize::from);
+    let texts = checks.iter().map(|check| {
+        let outcomes: Vec<&str> = check.outcomes.iter().map(|one| label(*one).0).collect();
+        let mut lines = vec![format!("{}: {}", check.id, check.title)];
+        lines.extend(wrapped(&format!("  {}", check.about), 2, width));
+        lines.push(format!("  Outcomes: {}", outcomes.join(", ")));
+        if let Some(fix) = check.fix {
+            lines.extend(wrapped(&format!("  doctor --fix: {fix}"), 2, width));
+        }
+        if !check.needs.is_empty() {
+            lines.extend(wrapped(
+                &format!("  Needs: {}", check.needs.join(", ")),
+                2,
+                width,
+            ));
+        }
+        lines.push(format!("  Run it: todoctl doctor --only {}", check.id));
+        lines.join("\n")
+    });
+    texts.collect::<Vec<String>>().join("\n\n")
+}
+
 struct Layout {
     /// Where lines are wrapped; `None` prints one line for each entry.
     width: Option<usize>,
@@ -34,6 +60,9 @@ const INDENT: usize = 6;
 impl Layout {
     fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
+        for fixed in report.fixed() {
+            self.fixed(fixed, &mut lines);
+        }
         if self.verbose {
             self.all(report, &mut lines);
         } else {
@@ -103,13 +132,25 @@ impl Layout {
         }
     }
 
-    fn entry(&self, outcome: Outcome, text: &str, lines: &mut Vec<String>) {
-        let (word, tone) = match outcome {
-            Outcome::Pass => ("ok", Tone::Good),
-            Outcome::Warn => ("WARN", Tone::Attention),
-            Outcome::Fail => ("FAIL", Tone::Bad),
-            Outcome::Skip => ("skip", Tone::Muted),
+    fn fixed(&self, fixed: &Fixed, lines: &mut Vec<String>) {
+        let Fixed { check, action, .. } = fixed;
+        let (label, text) = match (fixed.outcome, &fixed.error) {
+            (FixOutcome::Done, _) => (("fixed", Tone::Good), action.clone()),
+            (FixOutcome::Failed, None) => (label(Outcome::Fail), action.clone()),
+            (FixOutcome::Failed, Some(error)) => {
+                (label(Outcome::Fail), format!("{action}: {error}"))
+            }
+            (FixOutcome::Declined, _) => (label(Outcome::Skip), format!("declined: {action}")),
+            (FixOutcome::Offered, _) => (label(Outcome::Skip), format!("not confirmed: {action}")),
         };
+        self.labelled(label, &format!("{text} [{check}]"), lines);
+    }
+
+    fn entry(&self, outcome: Outcome, text: &str, lines: &mut Vec<String>) {
+        self.labelled(label(outcome), text, lines);
+    }
+
+    fn labelled(&self, (word, tone): (&str, Tone), text: &str, lines: &mut Vec<String>) {
         let mut wrapped = self.wrapped(&format!("{word:<INDENT$}{text}"));
         if self.colour {
             // After wrapping, which would count the colours as columns.
@@ -118,22 +159,35 @@ impl Layout {
         lines.extend(wrapped);
     }
 
-    /// The line in pieces that fit the width, at least one. A word is never broken.
     fn wrapped(&self, line: &str) -> Vec<String> {
-        let width = self.width.unwrap_or(usize::MAX);
-        let mut lines = Vec::new();
-        let mut current = String::new();
-        for word in line.split_inclusive(' ') {
-            let columns = current.chars().count() + word.trim_end().chars().count();
-            if columns > width && current.trim_end().chars().count() > INDENT {
-                lines.push(current.trim_end().to_owned());
-                current = " ".repeat(INDENT);
-            }
-            current += word;
-        }
-        lines.push(current);
-        lines
+        wrapped(line, INDENT, self.width.unwrap_or(usize::MAX))
     }
+}
+
+/// The word for an outcome, and its colour.
+fn label(outcome: Outcome) -> (&'static str, Tone) {
+    match outcome {
+        Outcome::Pass => ("ok", Tone::Good),
+        Outcome::Warn => ("WARN", Tone::Attention),
+        Outcome::Fail => ("FAIL", Tone::Bad),
+        Outcome::Skip => ("skip", Tone::Muted),
+    }
+}
+
+/// The line in pieces that fit the width, at least one. A word is never broken.
+fn wrapped(line: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for word in line.split_inclusive(' ') {
+        let columns = current.chars().count() + word.trim_end().chars().count();
+        if columns > width && current.trim_end().chars().count() > indent {
+            lines.push(current.trim_end().to_owned());
+            current = " ".repeat(indent);
+        }
+        current += word;
+    }
+    lines.push(current);
+    lines
 }
 
 /// The groups that have findings.
@@ -201,6 +255,7 @@ mod tests {
             detail: detail.to_owned(),
             remedy: remedy.map(str::to_owned),
             millis: 3,
+            fixes: Vec::new(),
         }
     }
 

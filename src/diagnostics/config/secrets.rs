@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::config::{Problem, SecretName, Section, Warning, shell_word};
 use crate::diagnostics::context::Context;
+use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
 
 /// Where orchestrators mount secrets, with modes that the operator does not choose.
@@ -102,5 +103,9 @@ pub(super) fn files(context: &Context) -> Verdict {
             said.join("; ")
         ),
         format!("chmod 600 {}", words.join(" ")),
+    )
+    .with_fixes(
+        open.iter()
+            .filter_map(|(path, _)| Fix::without_mode(path, 0o007)),
     )
 }

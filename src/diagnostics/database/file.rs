@@ -9,6 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{
     file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
 };
+use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{FileFacts, is_writable};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages;
@@ -168,6 +169,12 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     facts.wider.join(", ")
                 ),
                 format!("chmod go-rwx {}*", shell_word(&file.path)),
+            )
+            .with_fixes(
+                facts
+                    .wider
+                    .iter()
+                    .filter_map(|path| Fix::without_mode(Path::new(path), 0o077)),
             );
         }
         if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
@@ -178,7 +185,8 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     facts.directory_mode
                 ),
                 format!("chmod go-w {}", shell_word(&facts.directory)),
-            );
+            )
+            .with_fixes(Fix::without_mode(&facts.directory, 0o022));
         }
         Verdict::pass(shown)
     })
@@ -198,6 +206,12 @@ pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duratio
     })
 }
 
+/// As the daemon does when it opens the file.
+const SET_WAL: &str = "PRAGMA journal_mode = WAL";
+
+/// Empties the log as far as no process reads from it.
+const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
     of_facts(context, file, |facts| {
         if facts.wal_mode == Some(true) {
@@ -207,6 +221,7 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
             "not in WAL mode: readers and the writer wait for each other",
             "restart the daemon: it sets WAL when it opens the file".to_owned(),
         )
+        .with_fixes([Fix::Statements(vec![SET_WAL.to_owned()])])
     })
 }
 
@@ -221,7 +236,8 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
                 bytes / MIB
             ),
             "end processes that read for hours, or restart the daemon: it empties the log when it stops".to_owned(),
-        ),
+        )
+        .with_fixes([Fix::Statements(vec![EMPTY_WAL.to_owned()])]),
     }
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::config::DatabaseConfig;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, KnownMessage};
 use crate::store::migrate::{self, Migration, State};
@@ -47,7 +48,7 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
         // `migrate up` would refuse too; the table shows which ones and why.
         Verdict::fail(detail, STATUS.to_owned())
     } else if !pending.is_empty() {
-        Verdict::fail(detail, UP.to_owned())
+        Verdict::fail(detail, UP.to_owned()).with_fixes([Fix::Migrate])
     } else if !unknown.is_empty() {
         // The next start is refused; a running daemon continues.
         let known = messages::by_id("todoctl.newer-database");

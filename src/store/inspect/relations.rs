@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreError, ask, drift, tables};
+use super::{StoreError, ask, expected_tables, tables};
 
 const HISTORY: &str = "_sqlx_migrations";
 
@@ -34,9 +34,10 @@ pub(crate) struct Relation {
     pub(crate) is_visible: bool,
     /// Whether the role may use the schema.
     pub(crate) has_usable_schema: bool,
-    /// `pg_class.relkind`: `r` is a table, `v` a view.
-    pub(crate) kind: String,
     pub(crate) is_temporary: bool,
+    /// Whether the role is a member of the owner, and so may alter it.
+    pub(crate) is_owned: bool,
+    pub(crate) owner: String,
     pub(crate) columns: Vec<String>,
 }
 
@@ -54,8 +55,9 @@ impl Relations {
             "SELECT c.relname::text AS name, n.nspname::text AS schema,
                     pg_catalog.pg_table_is_visible(c.oid) AS is_visible,
                     has_schema_privilege(n.oid, 'USAGE') AS has_usable_schema,
-                    c.relkind::text AS kind,
                     c.relpersistence = 't' AS is_temporary,
+                    pg_has_role(c.relowner, 'USAGE') AS is_owned,
+                    pg_get_userbyid(c.relowner)::text AS owner,
                     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
                           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
              FROM pg_catalog.pg_class c
@@ -109,7 +111,7 @@ impl Relations {
 impl Relation {
     /// Whether it has every column that the migrations create.
     pub(crate) fn is_complete(&self) -> bool {
-        let expected = drift::expected_tables().find(|(name, _)| *name == self.name);
+        let expected = expected_tables().find(|(name, _)| *name == self.name);
         let mut columns = expected
             .into_iter()
             .flat_map(|(_, parts)| parts.keys())

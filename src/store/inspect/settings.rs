@@ -27,26 +27,26 @@ pub(crate) struct EventTrigger {
 /// The first version that records the version of a database's collation.
 const RECORDS_DATABASE_COLLATION: i32 = 150_000;
 
-pub(crate) struct ServerSettings;
+const VERSION: &str = "SELECT current_setting('server_version_num')::int";
 
-impl ServerSettings {
-    /// The collations of todoctl's indexes whose version is another than when they were built.
-    pub(crate) async fn changed_collations(
-        session: &mut PgConnection,
-        schema: &str,
-        version: i32,
-    ) -> Result<Vec<Collation>, StoreError> {
-        let of_database = if version >= RECORDS_DATABASE_COLLATION {
-            "UNION ALL
+/// The collations of todoctl's indexes whose version is another than when they were built.
+pub(crate) async fn changed_collations(
+    session: &mut PgConnection,
+    schema: &str,
+) -> Result<Vec<Collation>, StoreError> {
+    let version: Vec<(i32,)> = ask(session, None, VERSION).await?;
+    let version = version.first().map_or(0, |row| row.0);
+    let of_database = if version >= RECORDS_DATABASE_COLLATION {
+        "UNION ALL
              SELECT NULL, d.datcollversion, pg_database_collation_actual_version(d.oid)
              FROM pg_catalog.pg_database d
              WHERE d.datname = current_database()
                AND d.datcollversion <> pg_database_collation_actual_version(d.oid)"
-        } else {
-            ""
-        };
-        let query = format!(
-            "SELECT format('%I.%I', n.nspname, k.collname) AS name, k.collversion AS recorded,
+    } else {
+        ""
+    };
+    let query = format!(
+        "SELECT format('%I.%I', n.nspname, k.collname) AS name, k.collversion AS recorded,
                     pg_collation_actual_version(k.oid) AS actual
              FROM pg_catalog.pg_collation k
              JOIN pg_catalog.pg_namespace n ON n.oid = k.collnamespace
@@ -56,16 +56,16 @@ impl ServerSettings {
                            WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema()))
                              AND c.relname IN ({}) AND k.oid = ANY (i.indcollation::oid[]))
              {of_database}",
-            tables()
-        );
-        ask(session, Some(schema), &query).await
-    }
+        tables()
+    );
+    ask(session, Some(schema), &query).await
+}
 
-    /// The enabled event triggers that may refuse a change of the schema.
-    pub(crate) async fn event_triggers(
-        session: &mut PgConnection,
-    ) -> Result<Vec<EventTrigger>, StoreError> {
-        let query = r"
+/// The enabled event triggers that may refuse a change of the schema.
+pub(crate) async fn event_triggers(
+    session: &mut PgConnection,
+) -> Result<Vec<EventTrigger>, StoreError> {
+    let query = r"
             SELECT e.evtname::text AS name, e.evtevent::text AS event,
                    format('%I.%I', n.nspname, p.proname) AS function,
                    pg_get_userbyid(e.evtowner)::text AS owner
@@ -75,6 +75,5 @@ impl ServerSettings {
             WHERE e.evtenabled IN ('O', 'A') AND e.evtevent <> 'login'
               AND p.prosrc ~* '\mraise\s+exception\M'
             ORDER BY e.evtname";
-        ask(session, None, query).await
-    }
+    ask(session, None, query).await
 }

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreError, ask, drift, literals, tables};
+use super::{StoreError, ask, expected_tables, literals, tables};
 
 /// A trigger that no migration creates.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -32,7 +32,7 @@ impl ForeignTrigger {
         session: &mut PgConnection,
         schema: &str,
     ) -> Result<Vec<Self>, StoreError> {
-        let own = drift::expected_tables()
+        let own = expected_tables()
             .flat_map(|(_, parts)| parts.keys())
             .filter_map(|part| part.strip_prefix("trigger "));
         // tgtype: 1 is FOR EACH ROW, 2 is BEFORE.

@@ -1,14 +1,7 @@
 //! Reads a schema as text that can be compared and printed.
 
-use std::collections::BTreeMap;
-
 use super::connection::MigrationConnection;
-
-/// Objects by name (`table tasks`).
-pub(super) type Schema = BTreeMap<String, Parts>;
-
-/// The parts of an object (`column title`) and their definitions (`text not null`).
-pub(crate) type Parts = BTreeMap<String, String>;
+use super::expected::Schema;
 
 /// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
 /// but also differs in blanks and in the order of the columns.

@@ -1,21 +1,21 @@
 //! The differences between a database's schema and its migrations.
 //!
 //! The schema that all migrations create on PostgreSQL is part of the program
-//! ([`expected_tables`]). Otherwise the applied migrations are run again: for SQLite in memory,
+//! ([`ALL_APPLIED`]). Otherwise the applied migrations are run again: for SQLite in memory,
 //! for PostgreSQL in a new schema, in a transaction that is rolled back.
 
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
 use serde::Serialize;
 
 use crate::config::{DatabaseTarget, PostgresTarget};
 use crate::store::sql::quoted_name;
 
-use super::catalog::{DEFINITION, Parts, Schema};
+use super::catalog::DEFINITION;
 use super::connection::MigrationConnection;
 use super::embedded::{Direction, find, migrator};
 use super::error::MigrateError;
+use super::expected::{ALL_APPLIED, Schema};
 use super::history::{Migration, State, compare};
 
 /// Tables with this prefix belong to todoctl: one that no migration creates is a difference.
@@ -51,20 +51,6 @@ pub struct Compared {
     pub migrations: Vec<Migration>,
     /// `None` if a newer program migrated the database: its migrations are not known here.
     pub differences: Result<Option<Vec<Difference>>, MigrateError>,
-}
-
-/// The schema that all migrations create on PostgreSQL, as JSON; a test compares it with the
-/// migrations.
-#[expect(clippy::expect_used, reason = "a constant, read by the test")]
-static ALL_APPLIED: LazyLock<Schema> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("all_applied.json")).expect("the schema is valid JSON")
-});
-
-/// The tables that all migrations create, and their parts.
-pub(crate) fn expected_tables() -> impl Iterator<Item = (&'static str, &'static Parts)> {
-    ALL_APPLIED
-        .iter()
-        .filter_map(|(object, parts)| Some((object.strip_prefix("table ")?, parts)))
 }
 
 /// The differences between a PostgreSQL schema and all migrations.

@@ -1,0 +1,67 @@
+//! What `doctor --fix` can do by itself.
+//!
+//! A fix is data: a check names it in its verdict, and the command line shows it, asks and
+//! carries it out. A fix never deletes or overwrites data, and doing it twice does no harm.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::shell_word;
+
+/// One safe change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fix {
+    /// Sets the permission bits of a file or directory of this user.
+    Mode { path: PathBuf, mode: u32 },
+    /// Runs statements on the database's direct connection, under the migration lock, each by
+    /// itself. They contain no secret, and nothing of a task.
+    Statements(Vec<String>),
+    /// Applies the pending migrations.
+    Migrate,
+}
+
+impl Fix {
+    /// Takes the permissions in `bits` from others, if the file is this user's.
+    pub(super) fn without_mode(path: &Path, bits: u32) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = std::fs::metadata(path).ok()?;
+        let is_own = found.uid() == rustix::process::geteuid().as_raw();
+        let mode = found.mode() & 0o7777;
+        (is_own && mode & bits != 0).then(|| Self::Mode {
+            path: path.to_owned(),
+            mode: mode & !bits,
+        })
+    }
+
+    /// The command or the statements, as they are shown before they are run.
+    pub(crate) fn action(&self) -> String {
+        match self {
+            Self::Mode { path, mode } => format!("chmod {mode:o} {}", shell_word(path)),
+            Self::Statements(statements) => statements.join("; "),
+            Self::Migrate => "todoctl migrate up".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn only_own_files_with_these_bits() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a b");
+        std::fs::write(&file, "").unwrap();
+        let set = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode));
+        set(0o644).unwrap();
+        let fix = Fix::without_mode(&file, 0o077).unwrap();
+        assert_eq!(fix.action(), format!("chmod 600 '{}'", file.display()));
+        set(0o600).unwrap();
+        assert_eq!(Fix::without_mode(&file, 0o077), None);
+        let foreign = Path::new("/proc/1/status");
+        if !rustix::process::geteuid().is_root() {
+            assert_eq!(Fix::without_mode(foreign, 0o777), None);
+        }
+    }
+}

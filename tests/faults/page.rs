@@ -1,0 +1,98 @@
+//! `docs/checks.md`: generated from the definitions of the checks.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::faults::Broken;
+
+const UPDATE: &str = "TODOCTL_UPDATE_DOCS";
+
+const INTRODUCTION: &str = "\
+<!-- Generated: TODOCTL_UPDATE_DOCS=1 cargo nextest run the_page_of_checks -->
+# Checks
+
+`todoctl doctor` runs all checks, `todoctl db check` those of the database, and
+`todoctl config check` those of the configuration. `todoctl doctor --only ID` runs one check or
+one group, and `todoctl explain ID` prints its section of this page.
+
+| outcome | meaning |
+|---|---|
+| ok | nothing to do |
+| WARN | it works, but needs attention; exit code 1 with `--strict` |
+| FAIL | it does not work; exit code 1 |
+| skip | not checked: not configured, or a check that it needs failed |
+
+Each check can also be skipped because one that it needs failed, and fails if it has no answer
+within its time limit.
+";
+
+#[test]
+fn the_page_of_checks() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/checks.md");
+    let page = page();
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let file = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        file == page,
+        "docs/checks.md is out of date; to write it: {UPDATE}=1 cargo nextest run the_page_of_checks"
+    );
+}
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    for group in ["config", "database", "services", "daemon"] {
+        let output = Broken::new().output(&["explain", group, "--format", "json"]);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = said["checks"].as_array().unwrap();
+        let _ = writeln!(page, "\n## {}", text(&checks[0]["group"]));
+        for check in checks {
+            page += &section(check);
+        }
+    }
+    page
+}
+
+/// GitHub removes the dots from the anchors that it makes of headings, so each id has its own.
+fn section(check: &Value) -> String {
+    let id = text(&check["id"]);
+    let mut section = format!(
+        "\n<a id=\"{id}\"></a>\n### {}: `{id}`\n",
+        text(&check["title"])
+    );
+    let _ = writeln!(section, "\n{}", text(&check["about"]));
+    let _ = writeln!(section, "\n* Outcomes: {}", list(&check["outcomes"], word));
+    if let Some(fix) = check["fix"].as_str() {
+        let _ = writeln!(section, "* `doctor --fix`: {fix}");
+    }
+    let link = |id: &str| format!("[`{id}`](#{id})");
+    if check["needs"]
+        .as_array()
+        .is_some_and(|needs| !needs.is_empty())
+    {
+        let _ = writeln!(section, "* Needs: {}", list(&check["needs"], link));
+    }
+    section
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn list(values: &Value, form: impl Fn(&str) -> String) -> String {
+    let values = values.as_array().unwrap().iter();
+    let texts: Vec<String> = values.map(|one| form(text(one))).collect();
+    texts.join(", ")
+}
+
+/// As `doctor` prints an outcome.
+fn word(outcome: &str) -> String {
+    match outcome {
+        "pass" => "ok".to_owned(),
+        "skip" => "skip".to_owned(),
+        other => other.to_uppercase(),
+    }
+}
