@@ -9,7 +9,8 @@ use crate::config::{Audit, Entry, env_example, inventory};
 use crate::diagnostics;
 
 use super::context::Context;
-use super::output::{self, Format, report};
+use super::output;
+use super::reporting::ReportOptions;
 
 /// Shows and checks the configuration; changes nothing.
 #[derive(Debug, clap::Subcommand)]
@@ -64,15 +65,8 @@ pub enum ShowFormat {
 /// Options of `config check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckOptions {
-    /// Exit with 1 on warnings too.
-    #[arg(long)]
-    pub strict: bool,
-    /// Print every check, also those that passed.
-    #[arg(long, short)]
-    pub verbose: bool,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    #[command(flatten)]
+    pub(crate) reporting: ReportOptions,
 }
 
 /// These checks only read files.
@@ -149,6 +143,5 @@ async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<Exit
         file_must_exist: false,
     });
     let report = diagnostics::run(&checks, &["config"], BUDGET, |_| ()).await;
-    report::print(&report, options.format, options.verbose)?;
-    Ok(ExitCode::from(report.exit_code(options.strict)))
+    options.reporting.deliver(&report)
 }

@@ -7,7 +7,7 @@ use crate::diagnostics;
 
 use super::context::Context;
 use super::input;
-use super::output::{Format, report};
+use super::reporting::ReportOptions;
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -36,15 +36,8 @@ pub(crate) struct CheckOptions {
     /// How many daemons share the server's connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) replicas: u16,
-    /// Exit with 1 on warnings too
-    #[arg(long)]
-    pub(crate) strict: bool,
-    /// Print every check, also those that passed
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// How the report is printed
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) reporting: ReportOptions,
 }
 
 pub(crate) async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
@@ -68,6 +61,5 @@ async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<Exit
         file_must_exist: true,
     });
     let report = diagnostics::run(&checks, &["database"], BUDGET, |_| ()).await;
-    report::print(&report, options.format, options.verbose)?;
-    Ok(ExitCode::from(report.exit_code(options.strict)))
+    options.reporting.deliver(&report)
 }

@@ -8,11 +8,15 @@ use anyhow::bail;
 use crate::diagnostics::{self, GROUPS, Report, Request};
 
 use super::context::Context;
-use super::output::{self, Format, report};
+use super::output;
+use super::reporting::ReportOptions;
+use super::signals::ExitOnSignal;
 
 mod fix;
+mod watch;
 
-use fix::Fixer;
+use fix::{FixOptions, Fixer};
+use watch::watch;
 
 /// For all checks, so that the command ends within the 30 s that it promises.
 const BUDGET: Duration = Duration::from_secs(28);
@@ -34,24 +38,26 @@ pub(crate) struct Options {
     /// Run only this check, or the checks of this group: config, database, services, daemon.
     #[arg(long, value_name = "ID")]
     pub(crate) only: Vec<String>,
-    /// Exit with 1 on warnings too.
-    #[arg(long)]
-    pub(crate) strict: bool,
     /// How many daemons share the database server's connections.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) replicas: u16,
-    /// Print every check, also those that passed.
-    #[arg(long, short)]
-    pub(crate) verbose: bool,
-    /// How the report is printed.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: Format,
     #[command(flatten)]
-    fix: fix::Options,
+    pub(crate) reporting: ReportOptions,
+    /// Run the checks again SECONDS after each run, 60 by default: redraws a terminal,
+    /// otherwise prints only what changed (with --format json, a report on each line).
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60",
+          value_parser = clap::value_parser!(u64).range(1..=86_400), conflicts_with = "fix")]
+    watch: Option<u64>,
+    #[command(flatten)]
+    fix: FixOptions,
 }
 
 /// Runs the command. A broken `.env` file is a finding of the report.
-pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(
+    options: &Options,
+    context: &Context,
+    on_signal: &ExitOnSignal,
+) -> anyhow::Result<ExitCode> {
     let only: Vec<&str> = options.only.iter().map(String::as_str).collect();
     for wanted in &only {
         if !diagnostics::ids().any(|id| diagnostics::selects(wanted, id)) {
@@ -62,15 +68,19 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
             );
         }
     }
+    // Checks selected by id are always listed.
+    let reporting = options.reporting.listing(!only.is_empty());
+    if let Some(seconds) = options.watch {
+        let seconds = Duration::from_secs(seconds);
+        let diagnose = async || diagnose(options, &context.read_again(), &only).await;
+        return watch(&reporting, seconds, diagnose, on_signal).await;
+    }
     let report = if options.fix.fix {
         fix(options, context, &only).await?
     } else {
         diagnose(options, context, &only).await
     };
-    // Checks selected by id are always listed.
-    let verbose = options.verbose || !only.is_empty();
-    report::print(&report, options.format, verbose)?;
-    Ok(ExitCode::from(report.exit_code(options.strict)))
+    reporting.deliver(&report)
 }
 
 async fn diagnose(options: &Options, context: &Context, only: &[&str]) -> Report {

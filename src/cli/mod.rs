@@ -24,6 +24,7 @@ mod migrate;
 mod openapi;
 mod output;
 mod own_file;
+mod reporting;
 mod serve;
 mod session;
 mod signals;
@@ -34,6 +35,7 @@ mod usage;
 pub use output::error as report_error;
 
 use context::Context;
+use signals::ExitOnSignal;
 use usage::Parsed;
 
 const EXAMPLES: &str = "\
@@ -119,9 +121,10 @@ pub fn main() -> anyhow::Result<ExitCode> {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let context = || Context::new(cli.env_file.as_deref());
     let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
-    if !matches!(cli.command, Command::Serve(_)) {
-        signals::end_at_once()?;
-    }
+    let on_signal = match &cli.command {
+        Command::Serve(_) => ExitOnSignal::default(),
+        _ => signals::end_at_once()?,
+    };
     match &cli.command {
         Command::Serve(options) => serve::run(options, &context()?),
         Command::GenSecrets(options) => gen_secrets::run(options),
@@ -129,7 +132,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate(command) => block_on(migrate::run(command, &context()?)),
         Command::Health(options) => block_on(health::run(options, context())),
         Command::Jobs(command) => block_on(jobs::run(command, &context()?)),
-        Command::Doctor(options) => block_on(doctor::run(options, &lenient())),
+        Command::Doctor(options) => block_on(doctor::run(options, &lenient(), &on_signal)),
         Command::Explain(options) => explain::run(options),
         Command::Config(command) => block_on(config::run(command, &lenient())),
         Command::Session(command) => block_on(session::run(command, &context()?)),

@@ -15,6 +15,7 @@ use crate::config::Warning;
 use super::hint::Hint;
 
 mod error;
+mod metrics;
 pub(crate) mod report;
 mod terminal;
 
@@ -35,17 +36,29 @@ pub enum Format {
 ///
 /// A closed pipe (`todoctl … | head`) is success: its reader needs no more.
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
+    data_if_read(text).map(|_| ())
+}
+
+/// As [`data`]; false if nobody reads any more.
+pub(crate) fn data_if_read(text: &str) -> anyhow::Result<bool> {
     let mut stdout = io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Hint::of(
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Hint::of(
             error,
             "cannot write to standard output",
             "free disk space, or send the output somewhere else",
         )
         .into()),
-        _ => Ok(()),
     }
+}
+
+/// Replaces what the terminal shows by the first lines of `text`, as many as fit; false if
+/// nobody reads any more.
+pub(crate) fn redraw(text: &str) -> anyhow::Result<bool> {
+    data_if_read(&terminal::screen(text, terminal::height()))
 }
 
 /// Prints data as indented JSON.

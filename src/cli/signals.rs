@@ -1,5 +1,6 @@
 //! What signals do to the commands.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
@@ -8,9 +9,27 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The exit code of a command that a signal ends is this and the signal's number, as in shells.
 const SIGNALLED: i32 = 128;
 
+/// The exit code that SIGTERM and SIGINT end the process with.
+#[derive(Clone, Default)]
+pub(super) struct ExitOnSignal(Arc<Mutex<Option<u8>>>);
+
+impl ExitOnSignal {
+    /// For commands that run until a signal ends them. Before, the code tells the signal.
+    pub(super) fn set_code(&self, code: u8) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+    }
+
+    fn code(&self, signal: SignalKind) -> i32 {
+        let code = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        code.map_or(SIGNALLED + signal.as_raw_value(), i32::from)
+    }
+}
+
 /// From now on SIGTERM and SIGINT end the process at once, whatever it does. They do so by
 /// default, but not in the first process of a container, for which the kernel has no defaults.
-pub(super) fn end_at_once() -> anyhow::Result<()> {
+pub(super) fn end_at_once() -> anyhow::Result<ExitOnSignal> {
+    let exit = ExitOnSignal::default();
+    let of_thread = exit.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
@@ -31,10 +50,10 @@ pub(super) fn end_at_once() -> anyhow::Result<()> {
                 }
             });
             #[allow(clippy::exit, reason = "the command may be waiting for anything")]
-            std::process::exit(SIGNALLED + kind.as_raw_value());
+            std::process::exit(of_thread.code(kind));
         })
         .context("cannot start the thread that waits for signals")?;
-    Ok(())
+    Ok(exit)
 }
 
 /// The signals that the daemon takes. Must be made within a runtime.

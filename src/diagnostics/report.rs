@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::domain::Timestamp;
+
 use super::fix::Fix;
 use super::verdict::{Outcome, Verdict};
 
@@ -74,6 +76,8 @@ pub(crate) struct Summary {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Report {
     schema: u32,
+    /// When the checks ended.
+    time: Timestamp,
     summary: Summary,
     /// With `--fix`: what was done before these findings.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +90,7 @@ impl Report {
     /// The version of the JSON form; it changes when a name in it changes its meaning.
     const SCHEMA: u32 = 1;
 
-    pub(crate) fn new(findings: Vec<Finding>) -> Self {
+    pub(crate) fn new(findings: Vec<Finding>, time: Timestamp) -> Self {
         let mut summary = Summary::default();
         for finding in &findings {
             *match finding.outcome {
@@ -98,6 +102,7 @@ impl Report {
         }
         Self {
             schema: Self::SCHEMA,
+            time,
             summary,
             fixed: None,
             findings,
@@ -112,6 +117,10 @@ impl Report {
 
     pub(crate) fn fixed(&self) -> &[Fixed] {
         self.fixed.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        self.time
     }
 
     pub(crate) fn summary(&self) -> Summary {
@@ -142,7 +151,10 @@ mod tests {
             millis: 3,
             fixes: Vec::new(),
         };
-        Report::new(outcomes.iter().map(finding).collect())
+        Report::new(
+            outcomes.iter().map(finding).collect(),
+            Timestamp::from_micros_clamped(0),
+        )
     }
 
     #[test]
@@ -167,6 +179,7 @@ mod tests {
             json,
             serde_json::json!({
                 "schema": 1,
+                "time": "1970-01-01T00:00:00Z",
                 "summary": {"pass": 1, "warn": 0, "fail": 0, "skip": 1},
                 "checks": [
                     {"id": "test.name", "title": "Name", "outcome": "pass",

@@ -46,7 +46,7 @@ pub(crate) async fn run(
         let result = runner.results.get(check.id)?.get()?;
         (is_selected(check) || result.is_cause).then(|| result.finding.clone())
     });
-    Report::new(findings.collect())
+    Report::new(findings.collect(), context.request.clock.now())
 }
 
 /// Whether `wanted` is the id, or the part before one of its dots.

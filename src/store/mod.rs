@@ -11,8 +11,8 @@
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
-//! | the schema | `migrate/` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
+//! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
 //!
 //! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database; deadlines
 //! are told by its own clock.
@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod idempotency;
 mod identity;
+pub(crate) mod inspect;
 mod known;
 mod last_outcome;
 pub(crate) mod messages;
@@ -69,6 +70,7 @@ pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
+pub(crate) use sql::quoted_name;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};

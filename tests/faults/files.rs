@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::faults::Broken;
 
 /// With a database that was migrated.
-fn migrated() -> Broken {
+pub fn migrated() -> Broken {
     let broken = Broken::new();
     let output = broken.output(&["migrate", "up"]);
     assert!(
@@ -16,6 +16,10 @@ fn migrated() -> Broken {
         String::from_utf8_lossy(&output.stderr)
     );
     broken
+}
+
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
 fn names(directory: &Path) -> Vec<String> {
@@ -160,10 +164,10 @@ fn a_directory_of_the_system() {
 }
 
 /// A small disk in memory, taken away with its value.
-struct SmallDisk(std::path::PathBuf);
+pub struct SmallDisk(std::path::PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path) -> Self {
+    pub fn mount(at: &Path) -> Self {
         std::fs::create_dir_all(at).unwrap();
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
@@ -176,6 +180,14 @@ impl SmallDisk {
             String::from_utf8_lossy(&output.stderr)
         );
         Self(at.to_owned())
+    }
+}
+
+impl SmallDisk {
+    pub fn make_read_only(&self) {
+        let mut command = Command::new("mount");
+        command.args(["-o", "remount,ro"]).arg(&self.0);
+        assert!(command.status().unwrap().success());
     }
 }
 

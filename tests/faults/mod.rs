@@ -8,12 +8,14 @@ mod canary;
 mod configuration;
 mod daemon;
 mod files;
+mod fix;
 mod network;
 mod page;
 pub mod peers;
 mod private_ca;
 mod servers;
 mod tls;
+mod watch;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

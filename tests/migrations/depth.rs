@@ -194,6 +194,20 @@ async fn what_migrations_make_is_no_drift() {
     }
 }
 
+/// After a new migration: `UPDATE_SCHEMA=1 cargo nextest run the_schema_in_the_program`.
+#[tokio::test]
+async fn the_schema_in_the_program_is_what_the_migrations_create() {
+    const PATH: &str = "src/store/migrate/all_applied.json";
+    let home = Home::postgres().await;
+    home.up().await.unwrap();
+    let created = drift::schema_as_json(&home.target()).await.unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(PATH, &created).unwrap();
+    }
+    let kept = std::fs::read_to_string(PATH).unwrap();
+    assert_eq!(kept, created, "UPDATE_SCHEMA=1 writes it again");
+}
+
 #[tokio::test]
 async fn drift_on_postgres() {
     let home = Home::postgres().await;

@@ -25,7 +25,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(30);
 
 /// How fixes are confirmed and recorded.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct FixOptions {
     /// Fix what is safe to fix, after asking: modes, migrations, schema, .env.
     #[arg(long)]
     pub(super) fix: bool,
@@ -49,7 +49,7 @@ pub(super) struct Fixer {
 
 impl Fixer {
     /// Fails if the log cannot be written: nothing is fixed without it.
-    pub(super) fn new(options: &Options, clock: Clock) -> anyhow::Result<Self> {
+    pub(super) fn new(options: &FixOptions, clock: Clock) -> anyhow::Result<Self> {
         let log = options.log.as_deref().map(open_log).transpose()?;
         Ok(Self {
             may_ask: io::stdin().is_terminal(),

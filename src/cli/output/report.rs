@@ -1,49 +1,67 @@
 //! Reports of checks: what needs attention first, the rest in short.
 
-use crate::diagnostics::{
-    Description, Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects,
-};
+use std::time::Duration;
 
+use crate::diagnostics::{Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects};
+
+use super::metrics;
 use super::terminal::{self, Tone, stdout_has_colour};
-use super::{Format, data, json};
 
-/// Prints a report; `verbose` lists every check by group.
-pub(crate) fn print(report: &Report, format: Format, verbose: bool) -> anyhow::Result<()> {
-    match format {
-        Format::Json => json(report),
-        Format::Table => {
-            let layout = Layout {
-                width: terminal::width().map(usize::from),
-                colour: stdout_has_colour(),
-                verbose,
-            };
-            data(&layout.report(report))
-        }
-    }
+mod changes;
+mod descriptions;
+
+pub(crate) use changes::changes;
+pub(crate) use descriptions::descriptions;
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// Text for people.
+    #[default]
+    Table,
+    /// JSON for programs; its keys are stable.
+    Json,
+    /// Metrics for Prometheus.
+    Prometheus,
 }
 
-/// What the checks look at, why, and how they can end.
-pub(crate) fn descriptions(checks: &[Description]) -> String {
-    let width = terminal::width().map_or(usize::MAX, usize::from);
-    let texts = checks.iter().map(|check| {
-        let outcomes: Vec<&str> = check.outcomes.iter().map(|one| label(*one).0).collect();
-        let mut lines = vec![format!("{}: {}", check.id, check.title)];
-        lines.extend(wrapped(&format!("  {}", check.about), 2, width));
-        lines.push(format!("  Outcomes: {}", outcomes.join(", ")));
-        if let Some(fix) = check.fix {
-            lines.extend(wrapped(&format!("  doctor --fix: {fix}"), 2, width));
-        }
-        if !check.needs.is_empty() {
-            lines.extend(wrapped(
-                &format!("  Needs: {}", check.needs.join(", ")),
-                2,
-                width,
-            ));
-        }
-        lines.push(format!("  Run it: todoctl doctor --only {}", check.id));
-        lines.join("\n")
-    });
-    texts.collect::<Vec<String>>().join("\n\n")
+/// The report for stdout; `verbose` lists every check by group.
+pub(crate) fn text(report: &Report, format: ReportFormat, verbose: bool) -> anyhow::Result<String> {
+    let layout = Layout {
+        width: terminal::width().map(usize::from),
+        colour: stdout_has_colour(),
+        verbose,
+    };
+    layout.formatted(report, format)
+}
+
+/// The report for a file.
+pub(crate) fn plain_text(
+    report: &Report,
+    format: ReportFormat,
+    verbose: bool,
+) -> anyhow::Result<String> {
+    let layout = Layout {
+        width: None,
+        colour: false,
+        verbose,
+    };
+    layout.formatted(report, format)
+}
+
+/// The report for a terminal that is redrawn after each `pause`.
+pub(crate) fn screen(report: &Report, verbose: bool, pause: Duration) -> String {
+    let layout = Layout {
+        width: terminal::width().map(usize::from),
+        colour: stdout_has_colour(),
+        verbose,
+    };
+    let time = report.time().to_seconds_string();
+    format!(
+        "{time}, again in {} s; Ctrl-C ends\n\n{}",
+        pause.as_secs(),
+        layout.report(report)
+    )
 }
 
 struct Layout {
@@ -58,6 +76,14 @@ struct Layout {
 const INDENT: usize = 6;
 
 impl Layout {
+    fn formatted(&self, report: &Report, format: ReportFormat) -> anyhow::Result<String> {
+        Ok(match format {
+            ReportFormat::Table => self.report(report),
+            ReportFormat::Json => serde_json::to_string_pretty(report)?,
+            ReportFormat::Prometheus => metrics::metrics(report)?.trim_end().to_owned(),
+        })
+    }
+
     fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
         for fixed in report.fixed() {
@@ -69,7 +95,12 @@ impl Layout {
             self.folded(report, &mut lines);
         }
         lines.push(String::new());
-        lines.push(counts(report, self.verbose));
+        let hint = if self.verbose {
+            ""
+        } else {
+            "; --verbose lists every check"
+        };
+        lines.push(counts(report) + hint);
         lines.join("\n")
     }
 
@@ -217,7 +248,7 @@ fn skips<'a>(findings: &[&'a Finding]) -> Vec<(&'a str, Vec<&'a str>)> {
     skips
 }
 
-fn counts(report: &Report, verbose: bool) -> String {
+fn counts(report: &Report) -> String {
     let summary = report.summary();
     let warnings = if summary.warn == 1 {
         "warning"
@@ -235,17 +266,13 @@ fn counts(report: &Report, verbose: bool) -> String {
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-    let hint = if verbose {
-        ""
-    } else {
-        "; --verbose lists every check"
-    };
-    texts.join(", ") + hint
+    texts.join(", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Timestamp;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {
         Finding {
@@ -260,14 +287,17 @@ mod tests {
     }
 
     fn report() -> Report {
-        Report::new(vec![
-            finding("config.env_file", Outcome::Pass, "fine", None),
-            finding("config.cors", Outcome::Warn, "doubtful", Some("A=1")),
-            finding("database.url", Outcome::Fail, "no", Some("one\ntwo")),
-            finding("database.login", Outcome::Skip, "because", None),
-            finding("database.query", Outcome::Skip, "because", None),
-            finding("services.mail", Outcome::Skip, "unset", None),
-        ])
+        Report::new(
+            vec![
+                finding("config.env_file", Outcome::Pass, "fine", None),
+                finding("config.cors", Outcome::Warn, "doubtful", Some("A=1")),
+                finding("database.url", Outcome::Fail, "no", Some("one\ntwo")),
+                finding("database.login", Outcome::Skip, "because", None),
+                finding("database.query", Outcome::Skip, "because", None),
+                finding("services.mail", Outcome::Skip, "unset", None),
+            ],
+            Timestamp::from_micros_clamped(0),
+        )
     }
 
     const PIPE: Layout = Layout {

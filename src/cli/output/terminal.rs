@@ -18,6 +18,30 @@ pub(super) fn width() -> Option<u16> {
     Some(columns.clamp(*WIDTHS.start(), *WIDTHS.end()))
 }
 
+/// How many lines the terminal on stdout shows; `None` when stdout is no terminal.
+pub(super) fn height() -> Option<u16> {
+    let (_, terminal_size::Height(lines)) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(lines)
+}
+
+/// What replaces the contents of a terminal. Lines are overwritten one by one, because an empty
+/// screen in between flickers.
+pub(super) fn screen(text: &str, height: Option<u16>) -> String {
+    const HOME: &str = "\u{1b}[H";
+    const CLEAR_LINE: &str = "\u{1b}[K";
+    const CLEAR_REST: &str = "\u{1b}[J";
+    let mut lines: Vec<&str> = text.lines().collect();
+    // The cursor stands on the last line of the terminal.
+    let room = height.map_or(usize::MAX, |height| usize::from(height).max(3) - 1);
+    let hidden = (lines.len() > room).then(|| format!("… {} more lines", lines.len() - room + 1));
+    if let Some(hidden) = &hidden {
+        lines.truncate(room - 1);
+        lines.push(hidden);
+    }
+    let end = format!("{CLEAR_LINE}\n");
+    format!("{HOME}{}{CLEAR_LINE}{CLEAR_REST}", lines.join(&end))
+}
+
 /// Whether stdout shows colour: a terminal, without `NO_COLOR` and with a `TERM` that has it.
 pub(crate) fn stdout_has_colour() -> bool {
     AutoStream::choice(&io::stdout()) != ColorChoice::Never
@@ -57,5 +81,18 @@ mod tests {
     #[test]
     fn paint_ends_its_colour() {
         assert_eq!(Tone::Good.paint("ok"), "\u{1b}[32mok\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_screen_shows_what_fits() {
+        assert_eq!(
+            screen("a\nb", Some(24)),
+            "\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\u{1b}[J"
+        );
+        let long = "x\n".repeat(30);
+        let shown = screen(&long, Some(10));
+        assert_eq!(shown.lines().count(), 9);
+        assert!(shown.contains("… 22 more lines"), "{shown}");
+        assert_eq!(screen(&long, None).lines().count(), 30);
     }
 }

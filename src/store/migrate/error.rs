@@ -69,6 +69,13 @@ pub enum MigrateError {
     Unknown { version: i64 },
     #[error("migration {version} has no down file")]
     Irreversible { version: i64 },
+    /// The tables in the database belong to another service. Nothing was changed.
+    #[error("tables of another service are in the way: {reason}")]
+    OtherService {
+        reason: String,
+        /// Whether it is a SQLite file.
+        in_file: bool,
+    },
     /// The database refused a statement of a migration.
     #[error(transparent)]
     Statement(Box<FailedStatement>),
@@ -157,6 +164,12 @@ impl MigrateError {
                 "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations"
             }
             Self::NoSuchVersion { .. } => "todoctl migrate status",
+            Self::OtherService { in_file: true, .. } => {
+                "let DATABASE_URL name a file of todoctl's own"
+            }
+            Self::OtherService { in_file: false, .. } => {
+                "give todoctl a schema of its own: CREATE SCHEMA todoctl; then append options=-csearch_path%3Dtodoctl to DATABASE_URL"
+            }
             Self::NoScratchSchema { grant, .. } => {
                 return Some(format!(
                     "as the database's owner: psql -c '{grant}'; or check a restored copy of the database"
