@@ -58,6 +58,7 @@ pub(crate) use connect::{
 pub(crate) use connect_error::ConnectError;
 pub use database::Store;
 pub(crate) use deadline::within;
+pub(crate) use error::PostgresFault;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};

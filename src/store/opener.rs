@@ -36,11 +36,6 @@ impl Opener {
         }
     }
 
-    /// Whether every unit of work is a savepoint in a transaction that is rolled back.
-    pub fn is_trial(&self) -> bool {
-        matches!(self, Self::Trial(_))
-    }
-
     fn longest(&self) -> Duration {
         match self {
             Self::Postgres { longest, .. } | Self::Sqlite { longest, .. } => *longest,

@@ -155,11 +155,6 @@ impl Pool {
         self.inner.manager().opener.prepares_statements()
     }
 
-    /// Whether every unit of work is rolled back in the end.
-    pub fn is_trial(&self) -> bool {
-        self.inner.manager().opener.is_trial()
-    }
-
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let started = Instant::now();

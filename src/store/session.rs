@@ -34,8 +34,14 @@ pub(super) struct Session {
     limits: SessionLimits,
     /// When the present unit of work must have ended.
     deadline: Instant,
-    /// Whether everything runs in one transaction that is never committed.
-    is_trial: bool,
+    trial: Option<Trial>,
+}
+
+/// Everything on the connection runs in one transaction that is never committed.
+#[derive(Clone, Copy)]
+struct Trial {
+    /// Whether a unit of work is open: it is a savepoint.
+    in_unit: bool,
 }
 
 enum SessionLimits {
@@ -138,7 +144,7 @@ impl Session {
                 begin,
             },
             deadline: Instant::now(),
-            is_trial: false,
+            trial: None,
         })
     }
 
@@ -154,7 +160,7 @@ impl Session {
             connection: Connection::Sqlite(connection),
             limits: SessionLimits::File(interrupt),
             deadline: Instant::now(),
-            is_trial: false,
+            trial: None,
         })
     }
 
@@ -163,7 +169,7 @@ impl Session {
     pub async fn begin_trial(&mut self, deadline: Instant) -> Result<(), sqlx::Error> {
         self.limit(deadline);
         self.begin().await?;
-        self.is_trial = true;
+        self.trial = Some(Trial { in_unit: false });
         Ok(())
     }
 
@@ -194,6 +200,20 @@ impl Session {
 
     /// Runs a statement to its end, or until the deadline.
     pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
+        if !matches!(self.trial, Some(Trial { in_unit: false })) {
+            return self.run_in_unit(sql, args).await;
+        }
+        self.begin().await?;
+        let outcome = self.run_in_unit(sql, args).await;
+        let ended = self.end(outcome.is_ok()).await;
+        outcome.and_then(|result| ended.map(|()| result))
+    }
+
+    async fn run_in_unit(
+        &mut self,
+        sql: &Sql,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, sqlx::Error> {
         let Self {
             connection,
             limits,
@@ -225,7 +245,7 @@ impl Session {
             connection,
             limits,
             deadline,
-            is_trial,
+            trial,
         } = self;
         let script = match limits {
             SessionLimits::Server { begin, .. } => begin.clone(),
@@ -233,12 +253,16 @@ impl Session {
         };
         let begun = async {
             match script {
-                _ if *is_trial => connection.run_script(BEGIN_UNIT).await,
+                _ if trial.is_some() => connection.run_script(BEGIN_UNIT).await,
                 Some(script) => connection.run_script(&script).await,
                 None => connection.begin().await,
             }
         };
-        limits.wait(*deadline, begun).await
+        limits.wait(*deadline, begun).await?;
+        if let Some(trial) = trial {
+            trial.in_unit = true;
+        }
+        Ok(())
     }
 
     /// Ends a transaction.
@@ -247,16 +271,20 @@ impl Session {
             connection,
             limits,
             deadline,
-            is_trial,
+            trial,
         } = self;
         let ended = async {
-            match (*is_trial, commit) {
-                (true, true) => connection.run_script(KEEP_UNIT).await,
-                (true, false) => connection.run_script(UNDO_UNIT).await,
-                (false, commit) => connection.end(commit).await,
+            match (&trial, commit) {
+                (Some(_), true) => connection.run_script(KEEP_UNIT).await,
+                (Some(_), false) => connection.run_script(UNDO_UNIT).await,
+                (None, commit) => connection.end(commit).await,
             }
         };
-        limits.wait(*deadline, ended).await
+        let ended = limits.wait(*deadline, ended).await;
+        if let Some(trial) = trial {
+            trial.in_unit = false;
+        }
+        ended
     }
 
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {

@@ -5,7 +5,6 @@
 //! name of its own, and due dates lie in the past, so that neither another session waits for a
 //! row of the trial nor the trial takes a row of somebody else.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -17,6 +16,7 @@ use super::connect_error::ConnectError;
 use super::database::Store;
 use super::dialect::Dialect;
 use super::error::StoreError;
+use super::known::known_message;
 use super::sql::Sql;
 
 mod accounts;
@@ -80,10 +80,15 @@ impl From<StoreError> for TrialFault {
 
 /// The database's own words, and where they come from.
 fn said(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    if let Some(place) = error.raised_in() {
-        // Writing to a string does not fail.
-        let _ = write!(text, " (in {place})");
+    let Some(fault) = error.postgres() else {
+        return error.to_string();
+    };
+    let mut text = format!("{} (SQLSTATE {})", fault.message, fault.code);
+    if let Some(known) = known_message(error) {
+        text += &format!(": {}", known.meaning);
+    }
+    if let Some(place) = fault.raised_in {
+        text += &format!("; raised in {place}");
     }
     text
 }

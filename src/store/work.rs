@@ -38,14 +38,14 @@ pub(super) async fn write(
 /// sqlx parses a statement in one exchange and runs it in the next. In between, a pooler in
 /// transaction mode may lend the server connection to another client, whose statement would
 /// run with these arguments. So if statements are not kept prepared, even a single one runs
-/// between BEGIN and COMMIT. In a trial these are savepoints.
+/// between BEGIN and COMMIT.
 async fn statement(
     pool: &Pool,
     sql: &Sql,
     args: &[Arg<'_>],
     writes: bool,
 ) -> Result<QueryResult, StoreError> {
-    if !pool.prepares_statements() || pool.is_trial() {
+    if !pool.prepares_statements() {
         // Boxed, to keep this rare case out of every statement's future.
         let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
         return Box::pin(in_transaction(pool, work)).await;

@@ -2,15 +2,24 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, shell_word};
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
+use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages::KnownMessage;
-use crate::store::{ConnectFault, StoreError, TrialFault, Tried, known_message, try_out};
+use crate::store::{ConnectFault, StoreError, TrialFault, Tried, try_out};
 
 use super::fault::cannot_connect;
 
+mod cause;
+mod file;
+
+use cause::Cause;
+
+/// How long the search for causes may take.
+const CAUSES: Duration = Duration::from_secs(3);
+
 pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    let limit = limit.saturating_sub(CAUSES);
     let work = try_out(config, &context.request.clock);
     let tried = match tokio::time::timeout(limit, work).await {
         Ok(Ok(tried)) => tried,
@@ -18,76 +27,76 @@ pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Dur
         Err(_) => {
             return Verdict::fail(
                 format!("not finished within {} s, and rolled back", limit.as_secs()),
-                "todoctl db check --only database.latency".to_owned(),
+                Remedy::note(
+                    "the server answers too slowly, or the network to it is slow: see what it does",
+                ),
             );
         }
     };
-    check_tried(&tried, &config.target)
-}
-
-fn check_tried(tried: &[Tried], target: &DatabaseTarget) -> Verdict {
     let faults: Vec<(&str, &TrialFault)> = tried
         .iter()
         .filter_map(|one| Some((one.operation, one.outcome.as_ref().err()?)))
         .collect();
     if faults.is_empty() {
-        let operations: Vec<&str> = tried.iter().map(|one| one.operation).collect();
-        return Verdict::pass(format!(
-            "{} operations succeeded and were rolled back: {}",
-            operations.len(),
-            operations.join(", ")
-        ));
+        return passed(&tried);
     }
     if let [(_, fault)] = faults[..]
         && is_busy(fault)
     {
         return Verdict::warn(
-            "another process writes to the file: no operation was tried",
-            remedy(fault, target),
+            "another process has been writing to the file for 2 s: no operation was tried",
+            file::end_writer(&config.target),
         );
     }
+    let causes = match &config.target {
+        DatabaseTarget::Postgres(target) => {
+            let server = Server { config, target };
+            cause::of_server(context, server, &faults, CAUSES).await
+        }
+        DatabaseTarget::Sqlite(_) => file::causes(&config.target, &faults).await,
+    };
+    failed(&faults, causes)
+}
+
+fn passed(tried: &[Tried]) -> Verdict {
+    let operations: Vec<&str> = tried.iter().map(|one| one.operation).collect();
+    Verdict::pass(format!(
+        "{} operations succeeded and were rolled back: {}",
+        operations.len(),
+        operations.join(", ")
+    ))
+}
+
+fn failed(faults: &[(&str, &TrialFault)], causes: Vec<Cause>) -> Verdict {
     let mut texts: Vec<(String, Vec<&str>)> = Vec::new();
-    let mut remedies = Vec::new();
-    for (operation, fault) in &faults {
+    for (operation, fault) in faults {
         let text = fault.to_string();
         match texts.iter_mut().find(|(known, _)| *known == text) {
             Some((_, operations)) => operations.push(operation),
             None => texts.push((text, vec![operation])),
         }
-        if let Some(remedy) = remedy(fault, target)
-            && !remedies.contains(&remedy)
-        {
-            remedies.push(remedy);
-        }
     }
-    let texts: Vec<String> = texts
+    let mut texts: Vec<String> = texts
         .into_iter()
         .map(|(text, operations)| format!("cannot {}: {text}", operations.join(", ")))
         .collect();
+    let checks: Vec<&str> = causes.iter().filter_map(|one| one.check).collect();
+    if !checks.is_empty() {
+        texts.push(format!("the cause is named by {}", checks.join(", ")));
+    }
     let detail = texts.join("; ");
+    let remedy = causes
+        .into_iter()
+        .fold(Remedy::default(), |all, one| all.then(one.remedy));
     let is_altered = |(_, fault): &(&str, &TrialFault)| matches!(fault, TrialFault::Altered { .. });
     if faults.iter().all(is_altered) {
-        Verdict::warn(detail, remedies.join("\n"))
+        Verdict::warn(detail, remedy)
     } else {
-        Verdict::fail(detail, remedies.join("\n"))
+        Verdict::fail(detail, remedy)
     }
 }
 
 /// Whether another process holds SQLite's lock, as one that writes does.
 fn is_busy(fault: &TrialFault) -> bool {
     matches!(fault, TrialFault::Refused(StoreError::Connect(error)) if error.fault == ConnectFault::Busy)
-}
-
-fn remedy(fault: &TrialFault, target: &DatabaseTarget) -> Option<String> {
-    match fault {
-        TrialFault::Refused(error) => known_message(error).map(|known| filled(known, target)),
-        _ => None,
-    }
-}
-
-fn filled(known: &KnownMessage, target: &DatabaseTarget) -> String {
-    match target {
-        DatabaseTarget::Postgres(server) => known.remedy_at(server),
-        DatabaseTarget::Sqlite(file) => known.remedy_for_file(&shell_word(&file.path)),
-    }
 }
