@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use crate::config::{GEMINI_API, RESEND_API, Remedy};
+use crate::config::Remedy;
 
 use super::check::{Check, run};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
@@ -85,6 +85,7 @@ fn origin(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{GEMINI_API, RESEND_API};
 
     #[test]
     fn own_addresses() {

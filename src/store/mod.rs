@@ -10,6 +10,7 @@
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
 //! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
@@ -23,6 +24,7 @@ mod auth_sessions;
 mod connect;
 mod connect_error;
 mod connection;
+mod console;
 mod database;
 mod deadline;
 mod dialect;
@@ -56,6 +58,7 @@ pub(crate) use connect::{
     SqliteAccess, open_postgres_within, open_sqlite, root_certificates, wal_path,
 };
 pub(crate) use connect_error::ConnectError;
+pub(crate) use console::run_statements;
 pub use database::Store;
 pub(crate) use deadline::within;
 pub(crate) use error::PostgresFault;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, PoolerMode};
+use crate::config::{DatabaseTarget, PoolerMode, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
+use crate::store::messages::{self, Place};
 use crate::store::{find_pooler, known_message};
-use crate::store::messages::{self, KnownMessage};
 
 use super::fault::{cannot_connect, query_failed};
 
@@ -18,9 +18,11 @@ const STEP: Duration = Duration::from_secs(3);
 const LIMITS: &str =
     "session advisory locks, LISTEN, SET, temporary tables and SQL PREPARE do not work through it";
 
-const MODE: &str = "DB_POOLER=transaction";
+fn transaction_mode() -> Remedy {
+    Remedy::set("DB_POOLER", "transaction")
+}
 
-pub(super) async fn pooler(_context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
+pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
     let Server { config, target } = server;
     match find_pooler(target).await {
         Ok(false) if config.pooler != PoolerMode::Transaction => {
@@ -29,13 +31,11 @@ pub(super) async fn pooler(_context: &Context, server: Server<'_>, _limit: Durat
                     let size = probe::pgbouncer_pool_size(target, STEP).await;
                     check_session_mode(size, config.pool.max())
                 }
-                Ok(false) => {
-                    Verdict::pass("none: each connection has its own server process")
-                }
-                Err(error) => query_failed(&error),
+                Ok(false) => Verdict::pass("none: each connection has its own server process"),
+                Err(error) => query_failed(context, &error),
             }
         }
-        Ok(shared) => check_pooler(server, shared).await,
+        Ok(shared) => check_pooler(context, server, shared).await,
         Err(error) => cannot_connect(&error),
     }
 }
@@ -57,11 +57,12 @@ fn check_session_mode(size: Option<usize>, wanted: usize) -> Verdict {
     let kept = size.saturating_sub(1).max(1);
     Verdict::warn(
         format!("{detail}: requests wait for the others to disconnect"),
-        format!("SQLALCHEMY_POOL_SIZE={kept}\nSQLALCHEMY_POOL_OVERFLOW=0"),
+        Remedy::set("SQLALCHEMY_POOL_SIZE", kept)
+            .then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0)),
     )
 }
 
-async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
+async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Verdict {
     let Server { config, target } = server;
     let configured = config.pooler == PoolerMode::Transaction;
     let statements = match probe::prepared_statements(target, STEP).await {
@@ -73,7 +74,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
             if known_message(&error)
                 .is_some_and(|known| known.id == "pgbouncer.statement-mode") =>
         {
-            return query_failed(&error);
+            return query_failed(context, &error);
         }
         Ok(PreparedStatements::Untried) | Err(_) => {
             "whether it keeps prepared statements is unknown (no second server connection was free)"
@@ -83,7 +84,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
     if shared && config.pooler == PoolerMode::None {
         return Verdict::fail(
             format!("there is one, although DB_POOLER=none: {detail}"),
-            MODE.to_owned(),
+            transaction_mode(),
         );
     }
     let direct = match &config.direct {
@@ -95,10 +96,10 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
         let detail = format!(
             "{detail}; migrations need a direct connection, and DATABASE_URL_UNPOOLED is not set"
         );
-        let unpooled = messages::by_id("todoctl.through-pooler").map(KnownMessage::remedy);
-        let mode = (!configured).then(|| MODE.to_owned());
-        let remedies: Vec<String> = mode.into_iter().chain(unpooled).collect();
-        let remedy = remedies.join("\n");
+        let unpooled = messages::by_id("todoctl.through-pooler")
+            .map(|known| (known.remedy)(Place::Server(target)));
+        let mode = (!configured).then(transaction_mode);
+        let remedy = Remedy::default().then(mode).then(unpooled);
         return if config.auto_migrate {
             Verdict::fail(detail, remedy)
         } else {
@@ -109,6 +110,6 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
     if configured {
         Verdict::pass(detail)
     } else {
-        Verdict::warn(detail, MODE.to_owned())
+        Verdict::warn(detail, transaction_mode())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::config::PostgresTarget;
+use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::check::{Check, Server, run};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
@@ -192,19 +192,17 @@ fn verdict(target: &PostgresTarget, mut issues: Vec<Issue>, fine: impl Into<Stri
     if more > 0 {
         detail += &format!("; and {more} more");
     }
-    let mut lines: Vec<String> = Vec::new();
-    for step in issues.iter().flat_map(|one| &one.steps) {
-        let line = match step {
-            Step::Run(text) => format!("psql -c '{text}'"),
-            Step::RunBy(owner, text) => format!("as {owner:?} {}: psql -c '{text}'", target.host),
-            Step::Set(name, value) => format!("{name}={value}"),
-            Step::Say(text) => text.clone(),
-        };
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
-    let remedy = lines.join("\n");
+    let remedy = issues
+        .iter()
+        .flat_map(|one| &one.steps)
+        .fold(Remedy::default(), |all, step| {
+            all.then(match step {
+                Step::Run(text) => Remedy::sql(text),
+                Step::RunBy(owner, text) => Remedy::admin_sql(target, owner.as_deref(), text),
+                Step::Set(name, value) => Remedy::set(format!("DATABASE_URL.{name}"), value),
+                Step::Say(text) => Remedy::note(text),
+            })
+        });
     let verdict = if is_failed {
         Verdict::fail(detail, remedy)
     } else {

@@ -15,7 +15,7 @@ use super::{Issue, Step, home, no_tables, verdict};
 pub(super) async fn collation(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
         .await
-        .unwrap_or_else(|error| query_failed(&error))
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(

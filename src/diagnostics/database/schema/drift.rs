@@ -22,7 +22,7 @@ pub(super) async fn schema(context: &Context, server: Server<'_>, limit: Duratio
             issues.extend(differences.filter_map(|one| issue(home, drift, one)));
             verdict(server.target, issues, "as the migrations create it")
         }
-        Err(error) => query_failed(&error),
+        Err(error) => query_failed(context, &error),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn indexes(context: &Context, server: Server<'_>, limit: Durati
             let issues = parts(drift, "index").filter_map(|one| issue(home, drift, one));
             verdict(server.target, issues.collect(), "all exist and are valid")
         }
-        Err(error) => query_failed(&error),
+        Err(error) => query_failed(context, &error),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) async fn row_security(
 ) -> Verdict {
     check(context, server, limit)
         .await
-        .unwrap_or_else(|error| query_failed(&error))
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(

@@ -19,7 +19,7 @@ const FULL: i128 = 95;
 pub(super) async fn sequences(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
         .await
-        .unwrap_or_else(|error| query_failed(&error))
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(

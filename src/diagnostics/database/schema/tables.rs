@@ -22,7 +22,7 @@ pub(in crate::diagnostics::database) async fn tables(
 ) -> Verdict {
     check(context, server.target, limit)
         .await
-        .unwrap_or_else(|error| query_failed(&error))
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(

@@ -20,7 +20,7 @@ const DISABLED: &str = " (disabled)";
 pub(super) async fn triggers(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
         .await
-        .unwrap_or_else(|error| query_failed(&error))
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(
