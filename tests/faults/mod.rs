@@ -9,6 +9,7 @@ mod configuration;
 mod daemon;
 mod files;
 mod fix;
+mod healthy;
 mod network;
 mod page;
 mod peers;
