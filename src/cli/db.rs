@@ -66,6 +66,9 @@ async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<Exit
         replicas: options.replicas.into(),
         file_must_exist: true,
     });
-    let report = diagnostics::run(&checks, &["database"], BUDGET, |_| ()).await;
+    let mut report = diagnostics::run(&checks, &["database"], BUDGET, |_| ()).await;
+    if options.url.is_some() {
+        report = report.without_fixes();
+    }
     options.reporting.deliver(&report)
 }

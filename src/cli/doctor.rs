@@ -26,14 +26,23 @@ const BUDGET: Duration = Duration::from_secs(28);
 Examples:
   todoctl doctor                                all checks, within 30 s
   todoctl doctor --only database --only config  two groups
-  todoctl doctor --only database.tls --strict   one check; exit with 1 on a warning
+  todoctl doctor --only database.tls --strict   exit with 1 on a warning
+  todoctl doctor --fix                          fix what is safe, after asking
+  todoctl doctor --watch 10                     redraw the terminal every 10 s
   todoctl doctor --format json | jq '.checks[] | select(.outcome == \"fail\")'
+  todoctl doctor --format prometheus --output /var/lib/metrics/todoctl.prom
 
-A selected check runs after the checks that it needs. Of those, the report has only
-the ones that failed.
+What a check looks at, and what its outcome means: todoctl explain ID, or
+docs/checks.md.
 
-Exit codes: 0 no check failed, 1 a check failed, 2 error. Changes nothing without --fix.
-What each check looks at: todoctl explain ID, or docs/checks.md.")]
+A selected check runs after the checks that it needs. Of those, the report has
+only the ones that failed.
+
+--fix sets modes of own files, applies pending migrations and restores dropped
+indexes and triggers. It deletes nothing, and shows each change before it asks.
+
+Exit codes: 0 no check failed, 1 a check failed, 2 error; --watch ends with the
+code of its last run. Changes nothing without --fix.")]
 pub(crate) struct Options {
     /// Run only this check, or the checks of this group: config, database, services, daemon.
     #[arg(long, value_name = "ID")]

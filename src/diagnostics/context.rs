@@ -13,7 +13,8 @@ use crate::config::{
     SqliteTarget,
 };
 use crate::store::ConnectError;
-use crate::store::inspect::{Drift, Relations};
+use crate::store::inspect::Relations;
+use crate::store::migrate::drift::Drift;
 
 use super::observed::Daemon;
 use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection};

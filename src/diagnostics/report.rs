@@ -116,6 +116,14 @@ impl Report {
         self
     }
 
+    /// For a database other than that of the configuration, which `--fix` would change.
+    pub(crate) fn without_fixes(mut self) -> Self {
+        for finding in &mut self.findings {
+            finding.fixes.clear();
+        }
+        self
+    }
+
     pub(crate) fn fixed(&self) -> &[Fixed] {
         self.fixed.as_deref().unwrap_or_default()
     }

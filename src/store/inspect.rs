@@ -14,8 +14,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::error::StoreError;
-use super::migrate::drift::{self, Difference};
-use super::migrate::{Schema, catalog, expected_tables, take_over};
+use super::migrate::drift::Drift;
+use super::migrate::{catalog, expected_tables, take_over};
 use super::sql::quoted_name;
 
 pub(crate) use owners::Owned;
@@ -47,21 +47,10 @@ where
     Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
 }
 
-/// A schema, and how it differs from what all migrations create.
-#[derive(Debug)]
-pub(crate) struct Drift {
-    pub(crate) found: Schema,
-    pub(crate) differences: Vec<Difference>,
-}
-
-impl Drift {
-    pub(crate) async fn ask(session: &mut PgConnection, schema: &str) -> Result<Self, StoreError> {
-        let found = catalog::schema_of(ask(session, Some(schema), catalog::POSTGRES).await?);
-        Ok(Self {
-            differences: drift::from_all_migrations(&found),
-            found,
-        })
-    }
+/// How `schema` differs from what all migrations create.
+pub(crate) async fn drift(session: &mut PgConnection, schema: &str) -> Result<Drift, StoreError> {
+    let rows = ask(session, Some(schema), catalog::POSTGRES).await?;
+    Ok(Drift::of_server(catalog::schema_of(rows)))
 }
 
 /// Why the first migration would refuse the tables of the current schema; `None` if it would

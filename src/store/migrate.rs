@@ -29,7 +29,7 @@ pub(super) mod take_over;
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
 pub(crate) use embedded::newest_statement;
 pub use error::{FailedStatement, MigrateError};
-pub(crate) use expected::{Schema, expected_tables};
+pub(crate) use expected::expected_tables;
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
 pub use repair::repair;

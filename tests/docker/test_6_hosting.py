@@ -125,13 +125,23 @@ def test_liveness_never_asks_the_database():
         assert SERVICES[service]().probe == "/health/live"
 
 
-def test_systemd_accepts_the_unit(tmp_path):
+def test_systemd_accepts_the_units(tmp_path):
     done = run("sh", "-c", "command -v systemd-analyze", check=False)
     if done.returncode != 0:
         pytest.skip("no systemd-analyze here")
-    unit = (ROOT / "deploy/systemd/todoctl.service").read_text()
-    # The program need not be installed here.
-    (tmp_path / "todoctl.service").write_text(unit.replace("/usr/local/bin/todoctl", "/bin/true"))
-    done = run("systemd-analyze", "verify", "--man=no", tmp_path / "todoctl.service", check=False)
-    complaints = [line for line in done.stdout.splitlines() if "todoctl.service" in line]
+    units = sorted((ROOT / "deploy/systemd").iterdir())
+    for unit in units:
+        # The program need not be installed here.
+        (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/local/bin/todoctl", "/bin/true"))
+    copies = [tmp_path / unit.name for unit in units]
+    done = run("systemd-analyze", "verify", "--man=no", *copies, check=False)
+    complaints = [line for line in done.stdout.splitlines() if "todoctl" in line]
     assert not complaints, done.stdout
+
+
+def test_doctor_has_the_environment_of_the_daemon():
+    def environment(unit):
+        text = (ROOT / "deploy/systemd" / unit).read_text()
+        return set(re.findall(r"^Environment(?:File)?=.*$", text, re.M))
+
+    assert environment("todoctl-doctor.service") <= environment("todoctl.service")

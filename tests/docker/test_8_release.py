@@ -32,5 +32,6 @@ def test_release_archive(image, tmp_path):
         for shell in ("bash", "zsh", "fish"):
             assert command in (folder / f"completions/todoctl.{shell}").read_text()
     run("bash", "-n", folder / "completions/todoctl.bash")
-    for file in ("LICENSE", "README.md", "CHANGELOG.md", "todoctl.service", ".env.example"):
+    for file in ("LICENSE", "README.md", "CHANGELOG.md", "todoctl.service", "todoctl-doctor.service",
+                 "todoctl-doctor.timer", ".env.example"):
         assert (folder / file).stat().st_size > 0

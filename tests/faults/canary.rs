@@ -13,6 +13,8 @@ const CANARY: &str = "xq7canaryZ9kfj2";
 const COMMANDS: &[&[&str]] = &[
     &["doctor"],
     &["doctor", "--format", "json"],
+    &["doctor", "--format", "prometheus"],
+    &["doctor", "--fix", "--yes"],
     &["db", "check"],
     &["db", "check", "--format", "json"],
     &["config", "show"],

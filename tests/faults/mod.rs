@@ -43,14 +43,18 @@ mod files;
 mod fingerprint;
 mod fix;
 pub mod harness;
+mod healthy;
 mod network;
 mod page;
 pub mod peers;
 mod private_ca;
+mod providers;
+mod redis;
 mod report;
 mod servers;
 mod settings;
 mod tls;
+mod trial;
 mod watch;
 
 use std::path::Path;
@@ -69,6 +73,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
+        trial::FAULTS,
+        redis::FAULTS,
+        providers::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -42,6 +42,40 @@ fn the_page_of_checks() {
     );
 }
 
+/// Ids in the documentation and in alerts exist, and each runbook says which checks it is about.
+#[test]
+fn ids_in_the_documentation() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/checks.md")).unwrap();
+    let mut files = vec![root.join("README.md"), root.join("docs/migrating.md")];
+    for folder in ["docs/runbooks", "docs/deploy"] {
+        let entries = std::fs::read_dir(root.join(folder)).unwrap();
+        files.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    let id = regex::Regex::new(r"\b(?:config|database|services|daemon)\.[a-z_]+\b").unwrap();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for id in id.find_iter(&text) {
+            let anchor = format!("<a id=\"{}\"></a>", id.as_str());
+            assert!(
+                page.contains(&anchor),
+                "{}: {}",
+                file.display(),
+                id.as_str()
+            );
+        }
+        let is_runbook = file
+            .parent()
+            .is_some_and(|folder| folder.ends_with("runbooks"));
+        let is_linked = text.contains("](../checks.md#");
+        assert!(
+            !is_runbook || is_linked || file.ends_with("README.md"),
+            "{}",
+            file.display()
+        );
+    }
+}
+
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     for group in ["config", "database", "services", "daemon"] {

@@ -201,8 +201,6 @@ async fn triggers_of_others() {
     )
     .await;
     scene.proves(&REFUSING_TRIGGER).await;
-    let report = Scene::postgres().await;
-    drop(report);
 
     let mut scene = Scene::postgres().await;
     trigger(&scene, "INSERT ON tasks", "RETURN NULL;").await;

@@ -101,6 +101,7 @@ impl Layout {
             "; --verbose lists every check"
         };
         lines.push(counts(report) + hint);
+        lines.extend(next_steps(report));
         lines.join("\n")
     }
 
@@ -128,12 +129,19 @@ impl Layout {
             }
         }
         for (group, findings) in by_group(report) {
-            for (reason, titles) in skips(&findings) {
-                let what = match titles[..] {
-                    [title] => title.to_owned(),
-                    _ => format!("{} {} checks", titles.len(), group.to_lowercase()),
-                };
+            let (shared, single): (Vec<_>, Vec<_>) = skips(&findings)
+                .into_iter()
+                .partition(|(_, titles)| titles.len() > 1);
+            for (reason, titles) in shared {
+                let what = format!("{} {} checks", titles.len(), group.to_lowercase());
                 self.entry(Outcome::Skip, &format!("{what}: {reason}"), lines);
+            }
+            let texts: Vec<String> = single
+                .into_iter()
+                .map(|(reason, titles)| format!("{}: {reason}", titles.concat()))
+                .collect();
+            if !texts.is_empty() {
+                self.entry(Outcome::Skip, &texts.join("; "), lines);
             }
         }
         for (group, findings) in by_group(report) {
@@ -249,6 +257,27 @@ fn skips<'a>(findings: &[&'a Finding]) -> Vec<(&'a str, Vec<&'a str>)> {
     skips
 }
 
+/// Where to read more about what needs attention, and what can be done about it at once.
+fn next_steps(report: &Report) -> Vec<String> {
+    let summary = report.summary();
+    let mut steps = Vec::new();
+    if summary.fail + summary.warn > 0 {
+        steps.push("About a check: todoctl explain ID".to_owned());
+    }
+    let fixes: usize = report.findings().iter().map(|one| one.fixes.len()).sum();
+    if fixes > 0 && report.fixed().is_empty() {
+        let them = if fixes == 1 {
+            "1 fix"
+        } else {
+            &format!("{fixes} fixes")
+        };
+        steps.push(format!(
+            "To apply {them}, after asking: todoctl doctor --fix"
+        ));
+    }
+    steps
+}
+
 fn counts(report: &Report) -> String {
     let summary = report.summary();
     let warnings = if summary.warn == 1 {
@@ -316,7 +345,8 @@ mod tests {
              WARN  Title: doubtful [config.cors]\n      fix: A=1\n\
              skip  2 database checks: because\nskip  Title: unset\n\
              ok    Configuration: 1 check passed\n\n\
-             1 failed, 1 warning, 3 skipped, 1 passed; --verbose lists every check"
+             1 failed, 1 warning, 3 skipped, 1 passed; --verbose lists every check\n\
+             About a check: todoctl explain ID"
         );
     }
 

@@ -3,13 +3,14 @@
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy};
+use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, SqliteTarget};
 use crate::diagnostics::check::{Check, Server, run};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::StoreError;
-use crate::store::inspect::{Drift, Relations};
+use crate::store::inspect::{self, Relations};
+use crate::store::migrate::drift::Drift;
 use crate::store::quoted_name;
 
 use Outcome::{Fail, Pass, Skip, Warn};
@@ -18,6 +19,7 @@ mod collation;
 mod columns;
 mod constraints;
 mod drift;
+mod file;
 mod indexes;
 mod owners;
 mod row_security;
@@ -28,7 +30,7 @@ mod triggers;
 pub(super) use tables::tables;
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
-    Check::new("database.schema", "Schema", run!(Server, drift::schema))
+    Check::new("database.schema", "Schema", run!(Database, schema))
         .about(
             "Tables, columns and constraints are compared with those that the migrations \
              create. What only adds to them is accepted, unless it makes the daemon's \
@@ -68,6 +70,21 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     .fix("Enables or creates the triggers of todoctl again, and counts the unread notifications.")
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
+    // A large file takes long to read.
+    Check::new(
+        "database.references",
+        "References",
+        run!(File, file::references),
+    )
+    .about(
+        "Every row of the SQLite file that refers to another row refers to one that exists. \
+         The usual cause of others is a program that changed the file without foreign keys, \
+         which SQLite enforces only where they are switched on.",
+    )
+    .outcomes(&[Pass, Warn, Fail, Skip])
+    .needs(&["database.query", "database.migrations"])
+    .taking_turns()
+    .within(10),
     Check::new(
         "database.sequences",
         "Sequences",
@@ -119,6 +136,16 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
 ];
+
+/// The schema of either engine.
+async fn schema(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    match &config.target {
+        DatabaseTarget::Postgres(target) => {
+            drift::schema(context, Server { config, target }, limit).await
+        }
+        DatabaseTarget::Sqlite(file) => file::schema(file).await,
+    }
+}
 
 /// One thing that is wrong, and the steps that correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,11 +202,18 @@ impl Issue {
     }
 }
 
+/// Where statements run.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Server(&'a PostgresTarget),
+    File(&'a SqliteTarget),
+}
+
 /// How many issues a verdict names.
 const NAMED: usize = 8;
 
 /// The verdict on all issues, failures first.
-fn verdict(target: &PostgresTarget, mut issues: Vec<Issue>, fine: impl Into<String>) -> Verdict {
+fn verdict(place: Place<'_>, mut issues: Vec<Issue>, fine: impl Into<String>) -> Verdict {
     issues.sort_by_key(|one| one.outcome != Fail);
     let Some(worst) = issues.first() else {
         return Verdict::pass(fine);
@@ -196,11 +230,16 @@ fn verdict(target: &PostgresTarget, mut issues: Vec<Issue>, fine: impl Into<Stri
         .iter()
         .flat_map(|one| &one.steps)
         .fold(Remedy::default(), |all, step| {
-            all.then(match step {
-                Step::Run(text) => Remedy::sql(text),
-                Step::RunBy(owner, text) => Remedy::admin_sql(target, owner.as_deref(), text),
-                Step::Set(name, value) => Remedy::set(format!("DATABASE_URL.{name}"), value),
-                Step::Say(text) => Remedy::note(text),
+            all.then(match (step, place) {
+                (Step::Run(text), Place::Server(_)) => Remedy::sql(text),
+                (Step::RunBy(owner, text), Place::Server(server)) => {
+                    Remedy::admin_sql(server, owner.as_deref(), text)
+                }
+                (Step::Run(text) | Step::RunBy(_, text), Place::File(file)) => {
+                    Remedy::command("sqlite3").arg(&file.path).arg(text)
+                }
+                (Step::Set(name, value), _) => Remedy::set(format!("DATABASE_URL.{name}"), value),
+                (Step::Say(text), _) => Remedy::note(text),
             })
         });
     let verdict = if is_failed {
@@ -270,7 +309,7 @@ async fn drift_of<'a>(
         context
             .server
             .ask(server.target, limit, async |connection| {
-                Drift::ask(connection.session(), schema).await
+                inspect::drift(connection.session(), schema).await
             })
     };
     let drift = context.drift.get_or_try_init(ask).await?;

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
-use crate::diagnostics::check::Server;
+use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::messages;
 use crate::store::{ConnectFault, StoreError, TrialFault, Tried, try_out};
 
 use super::fault::cannot_connect;
 
 mod cause;
-mod file;
 
 use cause::Cause;
 
@@ -45,17 +44,10 @@ pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Dur
     {
         return Verdict::warn(
             "another process has been writing to the file for 2 s: no operation was tried",
-            file::end_writer(&config.target),
+            messages::by_id("sqlite.busy").map(|known| (known.remedy)((&config.target).into())),
         );
     }
-    let causes = match &config.target {
-        DatabaseTarget::Postgres(target) => {
-            let server = Server { config, target };
-            cause::of_server(context, server, &faults, CAUSES).await
-        }
-        DatabaseTarget::Sqlite(_) => file::causes(&config.target, &faults).await,
-    };
-    failed(&faults, causes)
+    failed(&faults, cause::of(context, config, &faults, CAUSES).await)
 }
 
 fn passed(tried: &[Tried]) -> Verdict {

@@ -69,7 +69,7 @@ GROUP BY t.typname
 UNION ALL
 SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
     concat_ws(', ',
-        'md5 of its body ' || md5(replace(p.prosrc, quote_ident(current_schema()) || '.', '')),
+        'md5 of its body ' || md5(btrim(regexp_replace(replace(p.prosrc, quote_ident(current_schema()) || '.', ''), '\s+', ' ', 'g'))),
         CASE WHEN p.prosecdef THEN 'security definer' END,
         CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END)
 FROM pg_catalog.pg_proc p
@@ -89,7 +89,7 @@ WHERE c.relkind IN ('p', 'f') OR c.relpersistence = 'u'
 UNION ALL
 SELECT r.object, 'rule ' || w.rulename, pg_catalog.pg_get_ruledef(w.oid, true)
 FROM relation r
-JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN'
+JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN' AND w.ev_enabled <> 'D'
 UNION ALL
 SELECT r.object, 'constraint triggers', 'disabled'
 FROM relation r

@@ -160,7 +160,9 @@ impl MigrationConnection {
             return take_over::refusal(session).await;
         }
         let tables: Vec<(String,)> = self.fetch_all(TABLES).await?;
-        let is_wanted = |name: &String| expected_tables().any(|(wanted, _)| wanted == name);
+        let is_wanted = |name: &String| {
+            expected_tables().any(|(wanted, _)| wanted == name) && !name.starts_with("todoctl_")
+        };
         let found: Vec<String> = tables
             .into_iter()
             .map(|row| row.0)

@@ -13,7 +13,7 @@ use crate::store::sql::quoted_name;
 
 use super::catalog::DEFINITION;
 use super::connection::MigrationConnection;
-use super::embedded::{Direction, find, migrator};
+use super::embedded::{Direction, SQLITE, find, migrator, ups};
 use super::error::MigrateError;
 use super::expected::{ALL_APPLIED, Schema};
 use super::history::{Migration, State, compare};
@@ -53,9 +53,37 @@ pub struct Compared {
     pub differences: Result<Option<Vec<Difference>>, MigrateError>,
 }
 
-/// The differences between a PostgreSQL schema and all migrations.
-pub(in crate::store) fn from_all_migrations(found: &Schema) -> Vec<Difference> {
-    between(&ALL_APPLIED, found)
+/// A schema, what it should be, and how they differ.
+#[derive(Debug)]
+pub(crate) struct Drift {
+    pub(crate) expected: Schema,
+    pub(crate) found: Schema,
+    pub(crate) differences: Vec<Difference>,
+}
+
+impl Drift {
+    fn new(expected: Schema, found: Schema) -> Self {
+        Self {
+            differences: between(&expected, &found),
+            expected,
+            found,
+        }
+    }
+
+    /// Of a PostgreSQL schema, after all migrations.
+    pub(in crate::store) fn of_server(found: Schema) -> Self {
+        Self::new(ALL_APPLIED.clone(), found)
+    }
+
+    /// Of a SQLite file, after all migrations; `None` if the file does not exist.
+    pub(crate) async fn of_file(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
+        let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
+            return Ok(None);
+        };
+        let found = connection.schema().await;
+        connection.close().await;
+        Ok(Some(Self::new(in_memory(ups(&SQLITE)).await?, found?)))
+    }
 }
 
 /// The schema of a database as `all_applied.json` has it.
@@ -93,7 +121,7 @@ async fn compared(
     let differences = if migrations.iter().any(|one| one.state == State::Missing) {
         Ok(None)
     } else if connection.is_postgres() && are_all(State::Applied) {
-        Ok(Some(from_all_migrations(&found)))
+        Ok(Some(between(&ALL_APPLIED, &found)))
     } else {
         let expected = expected(connection, target, &migrations).await;
         expected.map(|expected| Some(between(&expected, &found)))
@@ -125,16 +153,21 @@ async fn expected(
             connection.rollback().await?;
             Ok(schema)
         }
-        DatabaseTarget::Sqlite(_) => {
-            let mut memory = MigrationConnection::open_in_memory().await?;
-            for migration in applied {
-                memory.run_statements(migration, Direction::Up).await?;
-            }
-            let schema = memory.schema().await?;
-            memory.close().await;
-            Ok(schema)
-        }
+        DatabaseTarget::Sqlite(_) => in_memory(applied).await,
     }
+}
+
+/// The schema that SQLite's migrations create.
+async fn in_memory(
+    migrations: impl Iterator<Item = &'static sqlx::migrate::Migration>,
+) -> Result<Schema, MigrateError> {
+    let mut memory = MigrationConnection::open_in_memory().await?;
+    for migration in migrations {
+        memory.run_statements(migration, Direction::Up).await?;
+    }
+    let schema = memory.schema().await?;
+    memory.close().await;
+    Ok(schema)
 }
 
 /// Creates an empty schema and makes it the only one in the search path.

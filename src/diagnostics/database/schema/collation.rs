@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::inspect::{Collation, changed_collations};
 use crate::store::quoted_name;
 
-use super::{Issue, Step, home, no_tables, verdict};
+use super::{Issue, Place, Step, home, no_tables, verdict};
 
 pub(super) async fn collation(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
@@ -35,7 +35,7 @@ async fn check(
     let database = &home.relations.session.database;
     let issues = changed.iter().map(|one| issue(database, one)).collect();
     Ok(verdict(
-        server.target,
+        Place::Server(server.target),
         issues,
         "the same versions as when the indexes were built",
     ))

@@ -1,6 +1,6 @@
 //! Columns that are missing, renamed, changed, or make every insert fail.
 
-use crate::store::inspect::Drift;
+use crate::store::migrate::drift::Drift;
 use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};

@@ -1,6 +1,6 @@
 //! Constraints that are missing, not checked, or refuse the daemon's rows.
 
-use crate::store::inspect::Drift;
+use crate::store::migrate::drift::Drift;
 use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};

@@ -6,12 +6,11 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::inspect::Drift;
 use crate::store::migrate::drift::Difference;
-use crate::store::migrate::expected_tables;
+use crate::store::migrate::drift::Drift;
 use crate::store::quoted_name;
 
-use super::{Home, Issue, Step, columns, constraints, drift_of, no_tables, verdict};
+use super::{Home, Issue, Place, Step, columns, constraints, drift_of, no_tables, verdict};
 
 pub(super) async fn schema(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     match drift_of(context, server, limit).await {
@@ -20,7 +19,11 @@ pub(super) async fn schema(context: &Context, server: Server<'_>, limit: Duratio
             let mut issues = columns::renamed_and_missing(home, drift);
             let differences = drift.differences.iter();
             issues.extend(differences.filter_map(|one| issue(home, drift, one)));
-            verdict(server.target, issues, "as the migrations create it")
+            verdict(
+                Place::Server(server.target),
+                issues,
+                "as the migrations create it",
+            )
         }
         Err(error) => query_failed(context, &error),
     }
@@ -47,7 +50,7 @@ pub(super) fn parts<'a>(
         .filter_map(move |one| sides(one, kind))
 }
 
-fn sides<'a>(one: &'a Difference, kind: &str) -> Option<Sides<'a>> {
+pub(super) fn sides<'a>(one: &'a Difference, kind: &str) -> Option<Sides<'a>> {
     Some(Sides {
         table: one.object.strip_prefix("table ")?,
         part: one.part.as_deref()?.strip_prefix(kind)?.strip_prefix(' ')?,
@@ -116,16 +119,15 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
 }
 
 /// A table of another name that has every column of `table`, with its type.
-fn renamed(drift: &Drift, table: &str) -> Option<String> {
-    let (_, parts) = expected_tables().find(|(name, _)| *name == table)?;
+pub(super) fn renamed(drift: &Drift, table: &str) -> Option<String> {
+    let parts = drift.expected.get(&format!("table {table}"))?;
     let columns: Vec<_> = parts
         .iter()
         .filter(|(part, _)| part.starts_with("column "))
         .collect();
-    let known = |object: &str| expected_tables().any(|(name, _)| name == object);
     drift.found.iter().find_map(|(object, found)| {
         let name = object.strip_prefix("table ")?;
-        let is_it = !known(name)
+        let is_it = !drift.expected.contains_key(object)
             && columns
                 .iter()
                 .all(|(column, definition)| found.get(*column) == Some(definition));

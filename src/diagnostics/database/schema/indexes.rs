@@ -6,11 +6,11 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::inspect::Drift;
+use crate::store::migrate::drift::Drift;
 use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};
-use super::{Home, Issue, Step, drift_of, no_tables, verdict};
+use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
 
 const INVALID: &str = " (invalid)";
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
@@ -20,7 +20,11 @@ pub(super) async fn indexes(context: &Context, server: Server<'_>, limit: Durati
         Ok(None) => no_tables(),
         Ok(Some((home, drift))) => {
             let issues = parts(drift, "index").filter_map(|one| issue(home, drift, one));
-            verdict(server.target, issues.collect(), "all exist and are valid")
+            verdict(
+                Place::Server(server.target),
+                issues.collect(),
+                "all exist and are valid",
+            )
         }
         Err(error) => query_failed(context, &error),
     }

@@ -11,7 +11,7 @@ use crate::store::StoreError;
 use crate::store::inspect::Owned;
 use crate::store::quoted_name;
 
-use super::{Issue, Step, home, no_tables, verdict};
+use super::{Issue, Place, Step, home, no_tables, verdict};
 
 pub(super) async fn owners(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
@@ -48,10 +48,10 @@ async fn check(
         } else {
             format!("{role} does not migrate, and need not own the tables")
         };
-        return Ok(verdict(server.target, issues, fine));
+        return Ok(verdict(Place::Server(server.target), issues, fine));
     }
     issues.push(not_ours(&foreign, role));
-    Ok(verdict(server.target, issues, ""))
+    Ok(verdict(Place::Server(server.target), issues, ""))
 }
 
 /// Objects that the role may not alter.

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::inspect::Guarded;
 use crate::store::quoted_name;
 
-use super::{Home, Issue, home, no_tables, verdict};
+use super::{Home, Issue, Place, home, no_tables, verdict};
 
 pub(super) async fn row_security(
     context: &Context,
@@ -42,7 +42,7 @@ async fn check(
     } else {
         "its policies let this role use every row"
     };
-    Ok(verdict(server.target, issues, fine))
+    Ok(verdict(Place::Server(server.target), issues, fine))
 }
 
 fn issue(home: Home<'_>, one: &Guarded) -> Option<Issue> {

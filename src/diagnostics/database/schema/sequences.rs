@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::store::inspect::{Generated, Ids};
 use crate::store::quoted_name;
 
-use super::{Home, Issue, Step, home, no_tables, verdict};
+use super::{Home, Issue, Place, Step, home, no_tables, verdict};
 
 /// Percent of the highest possible id.
 const NEAR: i128 = 75;
@@ -53,7 +53,7 @@ async fn check(
         }
     }
     Ok(verdict(
-        server.target,
+        Place::Server(server.target),
         issues,
         format!("{read} sequences are ahead of their tables"),
     ))

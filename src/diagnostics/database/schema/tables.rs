@@ -10,7 +10,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::{self, Relations};
 use crate::store::{StoreError, quoted_name};
 
-use super::{Issue, Step, relations, verdict};
+use super::{Issue, Place, Step, relations, verdict};
 
 /// The parameter of the URL that sets a search path for this service alone.
 const OPTIONS: &str = "DATABASE_URL.options";
@@ -37,7 +37,7 @@ async fn check(
         issues.extend(shadowed(relations, target, &history.schema));
         issues.extend(temporary(relations, target));
         return Ok(verdict(
-            target,
+            Place::Server(target),
             issues,
             format!("in the schema {}", history.schema),
         ));
@@ -45,7 +45,7 @@ async fn check(
     if let Some(elsewhere) = relations.migrated_schemas().next() {
         let schema = &elsewhere.schema;
         return Ok(verdict(
-            target,
+            Place::Server(target),
             vec![if elsewhere.has_usable_schema {
                 Issue::fail(
                     format!(
@@ -87,7 +87,7 @@ async fn check(
             ),
             search_path(relations, target, &tasks.schema),
         ));
-        return Ok(verdict(target, issues, ""));
+        return Ok(verdict(Place::Server(target), issues, ""));
     }
     let refusal = context
         .server
@@ -106,7 +106,7 @@ async fn check(
     } else {
         "none yet: migrations create them"
     };
-    Ok(verdict(target, issues, fine))
+    Ok(verdict(Place::Server(target), issues, fine))
 }
 
 /// Tables of the service's schema that another schema hides.

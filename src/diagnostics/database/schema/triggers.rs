@@ -7,12 +7,13 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{Drift, EventTrigger, ForeignTrigger, event_triggers};
+use crate::store::inspect::{EventTrigger, ForeignTrigger, event_triggers};
+use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};
-use super::{Home, Issue, Step, drift_of, no_tables, verdict};
+use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
 
 const FUNCTION: &str = "todoctl_count_unread";
 const DISABLED: &str = " (disabled)";
@@ -41,13 +42,18 @@ async fn check(
         .await?;
     let mut issues = Vec::new();
     if home.relations.session.skips_triggers {
-        let role = quoted_name(&home.relations.session.role);
+        let session = &home.relations.session;
+        let (role, database) = (quoted_name(&session.role), quoted_name(&session.database));
         issues.push(Issue::fail(
             "session_replication_role is replica: no trigger and no foreign key works in the daemon's sessions",
             [
                 Step::RunBy(
                     None,
-                    format!("ALTER ROLE {role} RESET session_replication_role"),
+                    format!(
+                        "ALTER ROLE {role} RESET session_replication_role; \
+                         ALTER DATABASE {database} RESET session_replication_role; \
+                         ALTER ROLE {role} IN DATABASE {database} RESET session_replication_role"
+                    ),
                 ),
                 Step::Say("restart the daemon: its sessions keep the old setting".to_owned()),
             ],
@@ -60,7 +66,7 @@ async fn check(
     issues.extend(foreign.iter().map(|one| of_others(home, one)));
     issues.extend(events.iter().map(refusing_changes));
     Ok(verdict(
-        server.target,
+        Place::Server(server.target),
         issues,
         "those of todoctl are enabled; none of others",
     ))

@@ -1,11 +1,11 @@
-//! Why an operation fails on PostgreSQL, and what to do about it.
+//! Why an operation fails, and what to do about it.
 //!
 //! What the catalogue shows is looked up by the checks of the schema; their remedies are used
 //! here. The rest is in the error itself.
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::{schema, server};
@@ -27,9 +27,9 @@ const INDEXES: &str = "database.indexes";
 const SEQUENCES: &str = "database.sequences";
 
 /// The causes of `faults`, each once.
-pub(super) async fn of_server(
+pub(super) async fn of(
     context: &Context,
-    server: Server<'_>,
+    config: &DatabaseConfig,
     faults: &[(&str, &TrialFault)],
     limit: Duration,
 ) -> Vec<Cause> {
@@ -43,7 +43,7 @@ pub(super) async fn of_server(
                 continue;
             }
             asked.push(check);
-            let verdict = verdict_of(check, context, server, limit).await;
+            let verdict = verdict_of(check, context, config, limit).await;
             let remedy = verdict.filter(|one| one.outcome != Outcome::Pass);
             if let Some(remedy) = remedy.and_then(|one| one.remedy) {
                 is_found = true;
@@ -54,7 +54,7 @@ pub(super) async fn of_server(
             }
         }
         if !is_found {
-            let remedy = by_error(fault, server.target);
+            let remedy = by_error(fault, &config.target);
             causes.push(Cause {
                 check: None,
                 remedy,
@@ -77,7 +77,7 @@ fn suspects(fault: &TrialFault) -> &'static [&'static str] {
 
 fn of_error(error: &StoreError) -> &'static [&'static str] {
     let Some(fault) = error.postgres() else {
-        return &[];
+        return &[SCHEMA];
     };
     let class = fault.code.get(..2).unwrap_or_default();
     // PostgreSQL, appendix A.
@@ -96,32 +96,30 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
 async fn verdict_of(
     id: &str,
     context: &Context,
-    server: Server<'_>,
+    config: &DatabaseConfig,
     limit: Duration,
 ) -> Option<Verdict> {
-    let running = if id == ROLE {
-        server::role(context, server, limit).await
-    } else {
-        let check = schema::CHECKS.iter().find(|check| check.id == id)?;
-        check.start(context, limit)?.await
-    };
-    Some(running)
+    if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
+        return Some(server::role(context, Server { config, target }, limit).await);
+    }
+    let check = schema::CHECKS.iter().find(|check| check.id == id)?;
+    Some(check.start(context, limit)?.await)
 }
 
 /// What the error itself tells.
-fn by_error(fault: &TrialFault, server: &PostgresTarget) -> Remedy {
+fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
     let TrialFault::Refused(error) = fault else {
         return Remedy::note("see what differs from the migrations:")
             .then(Remedy::command("todoctl migrate check"));
     };
-    let own = error
-        .postgres()
-        .and_then(|fault| statement(&fault, &server.user));
-    if let Some(statement) = own {
+    if let DatabaseTarget::Postgres(server) = target
+        && let Some(fault) = error.postgres()
+        && let Some(statement) = statement(&fault, &server.user)
+    {
         return Remedy::admin_sql(server, None, statement);
     }
     match known_message(error) {
-        Some(known) => (known.remedy)(Place::Server(server)),
+        Some(known) => (known.remedy)(Place::from(target)),
         None => Remedy::note("read the log of the database's server, which says more"),
     }
 }
