@@ -1,5 +1,5 @@
-//! Whether a service is reachable. No credentials are sent, so an answer that refuses the
-//! request counts as reachable.
+//! Whether Redis is reachable. No credentials are sent, so an answer that refuses the request
+//! counts as reachable.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::config::Secret;
-use crate::services::http_client::{HttpClient, HttpError};
 use crate::services::tls;
 
 use super::tls::{is_certificate_error, is_no_tls};
@@ -42,26 +41,6 @@ pub enum ReachError {
     /// The URL says that the server speaks TLS.
     #[error("the server does not speak TLS, and REDIS_URL begins with rediss://")]
     NoTls,
-}
-
-impl From<HttpError> for ReachError {
-    fn from(error: HttpError) -> Self {
-        match error {
-            HttpError::TimedOut(limit) => Self::TimedOut(limit),
-            error => Self::Unreachable(error.to_string()),
-        }
-    }
-}
-
-/// The HTTP status that a GET of `url` returns, whatever it is.
-pub async fn http(url: &Url, limit: Duration) -> Result<u16, ReachError> {
-    let client =
-        HttpClient::new(limit).map_err(|error| ReachError::Unreachable(error.to_string()))?;
-    let mut bare = url.clone();
-    // Both fail only for URLs without a host, which the request then refuses.
-    let _ = bare.set_username("");
-    let _ = bare.set_password(None);
-    Ok(client.send(client.get(bare)).await?.status().as_u16())
 }
 
 /// How Redis answers a client that has not logged in.
@@ -190,10 +169,4 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn any_status_is_an_answer() {
-        let at = peer(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
-        let url = Url::parse(&format!("http://ops:canary@{at}/")).unwrap();
-        assert_eq!(http(&url, LIMIT).await.unwrap(), 404);
-    }
 }

@@ -195,7 +195,7 @@ pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Du
         .ask(file, limit, async |connection| connection.dangling().await);
     let dangling = match tokio::time::timeout(limit, question).await {
         Ok(Ok(dangling)) => dangling,
-        Ok(Err(error)) => return query_failed(&error),
+        Ok(Err(error)) => return query_failed(context, &error),
         Err(_) => {
             return Verdict::skip(format!("not read completely within {} s", limit.as_secs()));
         }
