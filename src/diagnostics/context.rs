@@ -13,6 +13,8 @@ use crate::config::{
     SqliteTarget,
 };
 use crate::store::ConnectError;
+use crate::store::inspect::Relations;
+use crate::store::migrate::drift::Drift;
 
 use super::observed::Daemon;
 use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection};
@@ -40,6 +42,10 @@ pub(crate) struct Context {
     address: OnceCell<Result<Address, ConnectError>>,
     facts: OnceLock<io::Result<FileFacts>>,
     daemon: OnceCell<Daemon>,
+    /// What the names of the tables lead to on a server.
+    pub(super) relations: OnceCell<Relations>,
+    /// How a server's schema differs from the migrations.
+    pub(super) drift: OnceCell<Drift>,
     turn: Mutex<()>,
 }
 
@@ -53,6 +59,8 @@ impl Context {
             address: OnceCell::new(),
             facts: OnceLock::new(),
             daemon: OnceCell::new(),
+            relations: OnceCell::new(),
+            drift: OnceCell::new(),
             turn: Mutex::new(()),
         }
     }

@@ -15,12 +15,16 @@ mod migrations;
 mod network;
 mod pooler;
 mod questions;
+mod schema;
 mod server;
 mod settings;
 mod tls;
+mod trial;
 
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
+
+pub(super) use schema::CHECKS as SCHEMA_CHECKS;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("database.url", "URL", Run::Now(url))
@@ -251,6 +255,16 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(QUERY)
     .taking_turns()
     .within(10),
+    Check::new("database.tables", "Tables", run!(Server, schema::tables))
+        .about(
+            "What the names of the tables lead to. The role's search path decides it, so \
+             tables may be hidden by others of the same name, or be in a schema that is not \
+             searched. Tables of another service that migrations would not take over are \
+             named here, before anything is migrated.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(QUERY)
+        .taking_turns(),
     Check::new(
         "database.migrations",
         "Migrations",
@@ -258,15 +272,27 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .about(
         "The migrations that the database records are compared with those of this \
-         program, and the tables with those that the migrations create. A daemon does \
-         not start on a schema that is not its own. Usual causes are migrations that \
-         nobody applied, a release that was rolled back, and a migration that was \
-         interrupted.",
+         program. A daemon does not start on a schema that is not its own. Usual causes \
+         are migrations that nobody applied, a release that was rolled back, and a \
+         migration that was interrupted.",
     )
     .outcomes(&[Pass, Fail])
     .fix("Applies the pending migrations.")
-    .needs(LOGIN)
+    .needs(&["database.login", "database.tables"])
     .within(20),
+    Check::new("database.trial", "Trial run", run!(Database, trial::trial))
+        .about(
+            "The daemon's own operations, with its role, its URL and its statements, in one \
+         transaction that is rolled back: tasks are created, read, searched, changed, completed \
+         and deleted, an idempotency key, a session, a provider key, a notification and a mail \
+         are stored and read. Nothing stays and no mail is sent; each sequence loses a few \
+         numbers, as with any transaction that is rolled back. Usual causes of a failure are \
+         a privilege that is missing, row-level security, and triggers or constraints that \
+         somebody added.",
+        )
+        .outcomes(&[Pass, Warn, Fail])
+        .needs(&["database.pooler", "database.migrations"])
+        .within(10),
 ];
 
 const FILE: &[&str] = &["database.connection"];

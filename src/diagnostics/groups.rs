@@ -27,7 +27,7 @@ pub(crate) static GROUPS: [Group; 4] = [
     Group {
         prefix: "database",
         title: "Database",
-        tables: &[database::CHECKS],
+        tables: &[database::CHECKS, database::SCHEMA_CHECKS],
     },
     Group {
         prefix: "services",

@@ -11,6 +11,8 @@ mod tls;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use file::{FileFacts, FileSystem, is_writable};
 pub(crate) use network::{Address, connect, resolve};
-pub(crate) use pooler::{PreparedStatements, prepared_statements, shares_backend};
+pub(crate) use pooler::{
+    PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
+};
 pub(crate) use server::{Capacity, Role, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};

@@ -21,12 +21,14 @@ mod client;
 mod error;
 mod keys;
 mod sessions;
+mod survey;
 
 use client::Client;
 pub use error::AuthServerError;
 use keys::Keys;
 pub use keys::{Claims, signature_only};
 use sessions::Sessions;
+pub(crate) use survey::{PublishedKeys, Survey, survey};
 
 /// The client of the auth server, with its caches.
 pub struct AuthServer {

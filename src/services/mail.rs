@@ -12,6 +12,10 @@ use crate::config::{RESEND_API, Secret, ServicesConfig};
 
 use super::http_client::{self, ClientError, HttpClient};
 
+mod account;
+
+pub(crate) use account::{Account, Domain};
+
 /// The sender for accounts without a domain.
 const DEFAULT_FROM: &str = "Todo <onboarding@resend.dev>";
 
@@ -26,6 +30,7 @@ const MAX_BODY: usize = 16 * 1024;
 pub struct Mailer {
     client: HttpClient,
     url: Url,
+    domains: Url,
     key: Secret,
     from: String,
 }
@@ -81,6 +86,7 @@ impl Mailer {
         Ok(Some(Self {
             client: HttpClient::new(TIMEOUT)?,
             url: http_client::join(&base, "/emails"),
+            domains: http_client::join(&base, "/domains"),
             key: key.clone(),
             from: from.to_owned(),
         }))

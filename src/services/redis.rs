@@ -64,25 +64,50 @@ enum Failure {
     Refused(#[from] RedisError),
 }
 
-/// Counts once at the Redis of `url`, as a daemon does when it reconnects: logs in, selects the
-/// database and runs the script.
-pub async fn try_count(url: &Secret, limit: Duration) -> Result<(), String> {
-    let client = client(url).map_err(|error| error.to_string())?;
-    let work = async {
-        let connection = ConnectionManager::new_with_config(client, connection_config()).await?;
-        count(
-            &Script::new(COUNT),
-            connection,
-            PROBE,
-            RECONNECT_PAUSE,
-            limit,
-        )
-        .await
-    };
-    match tokio::time::timeout(limit, work).await {
-        Ok(outcome) => outcome.map(drop).map_err(|failure| failure.to_string()),
-        Err(_) => Err(Failure::TimedOut(limit).to_string()),
+/// Why a Redis that answers does not count.
+#[derive(Debug)]
+pub(crate) struct TryError {
+    pub(crate) message: String,
+    /// Host and port of the primary, if this is a replica.
+    pub(crate) primary: Option<(String, u16)>,
+}
+
+impl TryError {
+    fn new(message: impl ToString) -> Self {
+        Self {
+            message: message.to_string(),
+            primary: None,
+        }
     }
+}
+
+/// Counts once at the Redis of `url`, as a daemon does when it reconnects: logs in, selects the
+/// database and runs the script on a key that expires after a second.
+pub(crate) async fn try_count(url: &Secret, limit: Duration) -> Result<(), TryError> {
+    let client = client(url).map_err(TryError::new)?;
+    let work = async {
+        let connecting = ConnectionManager::new_with_config(client, connection_config());
+        let mut connection = connecting.await.map_err(TryError::new)?;
+        let script = Script::new(COUNT);
+        let counted = count(&script, connection.clone(), PROBE, RECONNECT_PAUSE, limit).await;
+        match counted {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(TryError {
+                primary: primary(&mut connection).await,
+                ..TryError::new(failure)
+            }),
+        }
+    };
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(TryError::new(Failure::TimedOut(limit))))
+}
+
+/// Where the primary is, if this is a replica that may say so.
+async fn primary(connection: &mut ConnectionManager) -> Option<(String, u16)> {
+    type Replica = (String, String, u16, String, i64);
+    let role: Replica = redis::cmd("ROLE").query_async(connection).await.ok()?;
+    Some((role.1, role.2))
 }
 
 /// Over TLS it trusts `SSL_CERT_FILE` if that is set, else the embedded roots.

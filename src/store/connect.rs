@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
@@ -28,6 +31,11 @@ pub(crate) async fn open_postgres_within(
     limit: Duration,
 ) -> Result<PgConnection, ConnectError> {
     let named = || DatabaseTarget::Postgres(target.clone());
+    if matches!(target.tls, TlsMode::VerifyCa | TlsMode::VerifyFull) {
+        // The driver's error does not name the file, nor what is wrong with it.
+        root_certificates(target)
+            .map_err(|message| ConnectError::new(ConnectFault::Certificate, &named(), message))?;
+    }
     let options =
         postgres_options(target).map_err(|error| ConnectError::from_sqlx(&named(), &error))?;
     match tokio::time::timeout(limit, PgConnection::connect_with(&options)).await {
@@ -35,6 +43,36 @@ pub(crate) async fn open_postgres_within(
         Ok(Err(error)) => Err(ConnectError::from_sqlx(&named(), &error)),
         Err(_) => Err(ConnectError::timed_out(&named(), limit)),
     }
+}
+
+/// The certificates of `sslrootcert=`.
+pub(crate) fn root_certificates(
+    target: &PostgresTarget,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let Some(path) = &target.root_cert else {
+        return Ok(Vec::new());
+    };
+    let unusable = |reason: String| {
+        let place = path.display();
+        format!("the root certificate file {place} cannot be used: {reason}")
+    };
+    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+    let certificates: Vec<_> = found
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(error.to_string()))?;
+    // Whether each can be a root is known only to who adds it.
+    let mut roots = RootCertStore::empty();
+    for certificate in &certificates {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| unusable(error.to_string()))?;
+    }
+    if certificates.is_empty() {
+        return Err(unusable(
+            "it contains no certificate in PEM form".to_owned(),
+        ));
+    }
+    Ok(certificates)
 }
 
 /// The driver's options for `target`.
@@ -83,6 +121,8 @@ pub enum SqliteAccess {
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
+    /// Like `Write`, for changes that are rolled back: the file keeps its journal mode.
+    Trial,
     /// Reads the file of a running daemon; the file must exist. No write-ahead log is created if
     /// there is none.
     Read,
@@ -111,22 +151,26 @@ pub(super) async fn open_sqlite_within(
         .busy_timeout(wait.min(BUSY_TIMEOUT))
         .foreign_keys(access != SqliteAccess::Migrate)
         .disable_statement_logging();
-    if access == SqliteAccess::Read {
-        if !target.path.exists() {
-            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-            let what = format!("{} does not exist yet", target.path.display());
-            return Err(ConnectError::from_io(&named, &what, &missing));
+    match access {
+        SqliteAccess::Read => {
+            if !target.path.exists() {
+                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+                let what = format!("{} does not exist yet", target.path.display());
+                return Err(ConnectError::from_io(&named, &what, &missing));
+            }
+            options = options.read_only(true);
+            // Without a write-ahead log no process has the file open. A reader would create one
+            // and leave it behind.
+            if !wal_path(&target.path).exists() {
+                options = options.immutable(true);
+            }
         }
-        options = options.read_only(true);
-        // Without a write-ahead log no process has the file open. A reader would create one and
-        // leave it behind.
-        if !wal_path(&target.path).exists() {
-            options = options.immutable(true);
+        SqliteAccess::Write | SqliteAccess::Migrate => {
+            options = options
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full);
         }
-    } else {
-        options = options
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full);
+        SqliteAccess::Trial => {}
     }
     SqliteConnection::connect_with(&options)
         .await

@@ -26,16 +26,7 @@ impl ConnectError {
     /// Whether waiting may help: the database is starting or not reachable yet.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.fault,
-            // The name of a container that is stopped does not resolve until it starts.
-            ConnectFault::HostNotFound
-                | ConnectFault::Refused
-                | ConnectFault::TimedOut
-                | ConnectFault::TooManyConnections
-                | ConnectFault::Starting
-                | ConnectFault::Busy
-        )
+        self.known.is_some_and(KnownMessage::may_heal)
     }
 
     /// The server did not answer within `limit`.

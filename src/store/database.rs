@@ -15,8 +15,7 @@ use super::dialect::Dialect;
 use super::engine::{Engine, Records};
 use super::error::StoreError;
 use super::identity::Identity;
-use super::last_outcome::LastOutcome;
-use super::pool::{PoolStatus, acquire_histogram};
+use super::pool::PoolStatus;
 use super::row::QueryResult;
 use super::session::Session;
 use super::sql::{Sql, per_engine};
@@ -47,16 +46,42 @@ impl Store {
     ///
     /// A missing SQLite file is created, empty.
     pub async fn connect(config: &DatabaseConfig, clock: Clock) -> Result<Self, ConnectError> {
-        let records = Records {
-            last_outcome: Arc::new(LastOutcome::default()),
-            acquire_seconds: acquire_histogram(),
-        };
+        let records = Records::new();
         Ok(Self {
             engine: Engine::connect(config, &records).await?,
             records,
             identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
         })
+    }
+
+    /// A store on one connection, where everything that its methods do is rolled back in the
+    /// end. A SQLite file must exist.
+    pub(super) async fn connect_for_trial(
+        config: &DatabaseConfig,
+        clock: Clock,
+    ) -> Result<Self, ConnectError> {
+        let records = Records::new();
+        Ok(Self {
+            engine: Engine::connect_for_trial(config, &records).await?,
+            records,
+            identity: Arc::default(),
+            clock,
+        })
+    }
+
+    /// The same store with another clock.
+    pub(super) fn with_clock(&self, clock: Clock) -> Self {
+        Self {
+            clock,
+            ..self.clone()
+        }
+    }
+
+    /// Rolls a trial back and closes its connection.
+    pub(super) async fn end_trial(self) -> Result<(), StoreError> {
+        self.engine.writer().take().await?.close().await;
+        Ok(())
     }
 
     /// Which database this is, as it was when the store connected.

@@ -19,7 +19,7 @@ use super::error::StoreError;
 use super::last_outcome::LastOutcome;
 use super::open_file::OpenFile;
 use super::opener::Opener;
-use super::pool::{Limits, Pool, PoolStatus};
+use super::pool::{Limits, Pool, PoolStatus, acquire_histogram};
 use super::server::ServerTraits;
 use super::sql::Sql;
 use super::work;
@@ -27,6 +27,9 @@ use super::work;
 /// Connections that were idle longer are closed: those beyond the configured number, or all of
 /// them if health probes are passive, so that a Neon database can suspend.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a statement of a trial may take: it must not keep the daemon waiting.
+const TRIAL_STATEMENT: Duration = Duration::from_secs(2);
 
 /// The size beyond which SQLite's write-ahead log is copied back and emptied.
 const WAL_LIMIT: u64 = 16 * 1024 * 1024;
@@ -45,6 +48,11 @@ pub(super) enum Engine {
         readers: Pool,
         file: OpenFile,
         wal: WriteAheadLog,
+    },
+    /// One connection to either engine, on which everything is rolled back in the end.
+    Trial {
+        pool: Pool,
+        dialect: Dialect,
     },
 }
 
@@ -76,6 +84,43 @@ impl Engine {
         };
         engine.close_idle_connections(config.health_probe == HealthProbe::Active);
         Ok(engine)
+    }
+
+    /// As [`Engine::connect`], with one connection on which everything is rolled back in the
+    /// end. A SQLite file must exist.
+    pub async fn connect_for_trial(
+        config: &DatabaseConfig,
+        records: &Records,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let longest = config.pool.statement_timeout.min(TRIAL_STATEMENT);
+        let (opener, dialect) = match &config.target {
+            DatabaseTarget::Postgres(target) => {
+                let traits = ServerTraits::discover(target, config.pooler).await?;
+                let opener = Opener::Postgres {
+                    target: target.clone(),
+                    traits,
+                    longest,
+                };
+                (opener, traits.dialect)
+            }
+            DatabaseTarget::Sqlite(target) => {
+                let opener = Opener::Sqlite {
+                    target: target.clone(),
+                    access: SqliteAccess::Trial,
+                    longest,
+                };
+                (opener, Dialect::SqliteFolded)
+            }
+        };
+        let limits = Limits {
+            keep: 1,
+            max: 1,
+            wait: config.pool.timeout,
+            statement: longest,
+            max_age: Duration::MAX,
+        };
+        let pool = records.pool(Opener::Trial(Box::new(opener)), limits);
+        Ok(Arc::new(Self::Trial { pool, dialect }))
     }
 
     fn postgres(
@@ -119,6 +164,7 @@ impl Engine {
             };
             let opener = Opener::Sqlite {
                 target: target.clone(),
+                access: SqliteAccess::Write,
                 longest: config.statement_timeout,
             };
             records.pool(opener, limits)
@@ -136,21 +182,21 @@ impl Engine {
 
     pub fn readers(&self) -> &Pool {
         match self {
-            Self::Postgres { pool, .. } => pool,
+            Self::Postgres { pool, .. } | Self::Trial { pool, .. } => pool,
             Self::Sqlite { readers, .. } => readers,
         }
     }
 
     pub fn writer(&self) -> &Pool {
         match self {
-            Self::Postgres { pool, .. } => pool,
+            Self::Postgres { pool, .. } | Self::Trial { pool, .. } => pool,
             Self::Sqlite { writer, .. } => writer,
         }
     }
 
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Postgres { dialect, .. } => *dialect,
+            Self::Postgres { dialect, .. } | Self::Trial { dialect, .. } => *dialect,
             Self::Sqlite { .. } => Dialect::SqliteFolded,
         }
     }
@@ -158,7 +204,9 @@ impl Engine {
     /// The pools' connections at this moment, by the pool's name.
     pub fn pools(&self) -> Vec<(&'static str, PoolStatus)> {
         match self {
-            Self::Postgres { pool, .. } => vec![("main", pool.status())],
+            Self::Postgres { pool, .. } | Self::Trial { pool, .. } => {
+                vec![("main", pool.status())]
+            }
             Self::Sqlite {
                 writer, readers, ..
             } => vec![("writer", writer.status()), ("readers", readers.status())],
@@ -169,7 +217,7 @@ impl Engine {
     /// when the connections close.
     pub fn check_file(&self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres { .. } => Ok(()),
+            Self::Postgres { .. } | Self::Trial { .. } => Ok(()),
             Self::Sqlite { file, .. } => file.check(),
         }
     }
@@ -226,6 +274,13 @@ impl Engine {
 }
 
 impl Records {
+    pub fn new() -> Self {
+        Self {
+            last_outcome: Arc::new(LastOutcome::default()),
+            acquire_seconds: acquire_histogram(),
+        }
+    }
+
     fn pool(&self, opener: Opener, limits: Limits) -> Pool {
         let records = self.clone();
         Pool::new(

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
 
 use super::connect_error::ConnectError;
 
@@ -73,6 +74,19 @@ pub enum StoreError {
     Closed,
 }
 
+/// An error of PostgreSQL, and what it is about as far as the server says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PostgresFault {
+    /// SQLSTATE.
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) table: Option<String>,
+    pub(crate) column: Option<String>,
+    pub(crate) constraint: Option<String>,
+    /// The function that raised it: `PL/pgSQL function f() line 3 at RAISE`.
+    pub(crate) raised_in: Option<String>,
+}
+
 impl StoreError {
     /// Whether the same work may succeed a little later.
     #[must_use]
@@ -104,6 +118,38 @@ impl StoreError {
             || ["no such table", "no such column", "has no column named"]
                 .iter()
                 .any(|words| fault.message().contains(words))
+    }
+
+    /// The driver's error.
+    fn cause(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::ConnectionLost(error)
+            | Self::Undecided(error)
+            | Self::Stale(error)
+            | Self::OutcomeUnknown(error)
+            | Self::Transient(error)
+            | Self::Query(error)
+            | Self::Constraint { source: error, .. }
+            | Self::Corrupt { source: error, .. } => Some(error),
+            Self::PoolTimeout { .. } | Self::Connect(_) | Self::FileReplaced(_) | Self::Closed => {
+                None
+            }
+        }
+    }
+
+    /// What PostgreSQL says about it.
+    pub(crate) fn postgres(&self) -> Option<PostgresFault> {
+        let fault = self.cause()?.as_database_error()?;
+        let fault = fault.try_downcast_ref::<PgDatabaseError>()?;
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Some(PostgresFault {
+            code: fault.code().to_owned(),
+            message: fault.message().to_owned(),
+            table: owned(fault.table()),
+            column: owned(fault.column()),
+            constraint: owned(fault.constraint()),
+            raised_in: owned(fault.r#where().and_then(|text| text.lines().next())),
+        })
     }
 
     /// A row of `table` that could not be decoded.

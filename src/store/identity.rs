@@ -25,7 +25,7 @@ const PLACE: &str = "
 const CLUSTER: &str = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
 
 /// Which database a connection leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Identity {
     /// The row that the migrations make; `None` before them, or where it may not be read.
     row: Option<String>,

@@ -11,11 +11,12 @@
 //! `migrate down` would drop.
 
 mod apply;
-mod catalog;
+pub(super) mod catalog;
 mod connection;
 pub mod drift;
-mod embedded;
+pub(super) mod embedded;
 mod error;
+mod expected;
 mod history;
 mod lock;
 mod pending;
@@ -23,9 +24,12 @@ mod pooler;
 pub mod preview;
 mod repair;
 mod sessions;
+pub(super) mod take_over;
 
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
+pub(crate) use embedded::newest_statement;
 pub use error::{FailedStatement, MigrateError};
+pub(crate) use expected::expected_tables;
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
 pub use repair::repair;

@@ -12,7 +12,8 @@
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
-//! | the schema | `migrate/` |
+//! | a trial of all of it for `doctor` | `trial.rs` |
+//! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
 //!
 //! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database; deadlines
 //! are told by its own clock.
@@ -31,6 +32,7 @@ mod engine;
 mod error;
 mod idempotency;
 mod identity;
+pub(crate) mod inspect;
 mod known;
 mod last_outcome;
 pub(crate) mod messages;
@@ -47,15 +49,19 @@ mod session;
 mod sessions;
 mod sql;
 mod tasks;
+mod trial;
 mod values;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
-pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
+pub(crate) use connect::{
+    SqliteAccess, open_postgres_within, open_sqlite, root_certificates, wal_path,
+};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;
 pub(crate) use deadline::within;
+pub(crate) use error::PostgresFault;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
@@ -65,8 +71,10 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
-pub(crate) use server::{backend_pid, share_a_process};
+pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
+pub(crate) use sql::quoted_name;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
+pub(crate) use trial::{TrialFault, Tried, try_out};

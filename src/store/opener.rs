@@ -1,6 +1,6 @@
 //! How the pools open their connections.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
 
@@ -19,8 +19,11 @@ pub(super) enum Opener {
     },
     Sqlite {
         target: SqliteTarget,
+        access: SqliteAccess,
         longest: Duration,
     },
+    /// Everything on the connection is rolled back in the end.
+    Trial(Box<Opener>),
 }
 
 impl Opener {
@@ -29,10 +32,27 @@ impl Opener {
         match self {
             Self::Postgres { traits, .. } => traits.prepares_statements,
             Self::Sqlite { .. } => true,
+            Self::Trial(inner) => inner.prepares_statements(),
+        }
+    }
+
+    fn longest(&self) -> Duration {
+        match self {
+            Self::Postgres { longest, .. } | Self::Sqlite { longest, .. } => *longest,
+            Self::Trial(inner) => inner.longest(),
+        }
+    }
+
+    fn target(&self) -> DatabaseTarget {
+        match self {
+            Self::Postgres { target, .. } => DatabaseTarget::Postgres(target.clone()),
+            Self::Sqlite { target, .. } => DatabaseTarget::Sqlite(target.clone()),
+            Self::Trial(inner) => inner.target(),
         }
     }
 
     pub async fn open(&self) -> Result<Session, ConnectError> {
+        let named = |error| ConnectError::from_sqlx(&self.target(), &error);
         match self {
             Self::Postgres {
                 target,
@@ -42,15 +62,21 @@ impl Opener {
                 let session = open_postgres(target).await?;
                 Session::on_server(session, traits.prepares_statements, traits.pooled, *longest)
                     .await
-                    .map_err(|error| {
-                        ConnectError::from_sqlx(&DatabaseTarget::Postgres(target.clone()), &error)
-                    })
+                    .map_err(named)
             }
-            Self::Sqlite { target, longest } => {
-                let connection = open_sqlite_within(target, SqliteAccess::Write, *longest).await?;
-                Session::on_file(connection).await.map_err(|error| {
-                    ConnectError::from_sqlx(&DatabaseTarget::Sqlite(target.clone()), &error)
-                })
+            Self::Sqlite {
+                target,
+                access,
+                longest,
+            } => {
+                let connection = open_sqlite_within(target, *access, *longest).await?;
+                Session::on_file(connection).await.map_err(named)
+            }
+            Self::Trial(inner) => {
+                let mut session = Box::pin(inner.open()).await?;
+                let deadline = Instant::now() + self.longest();
+                session.begin_trial(deadline).await.map_err(named)?;
+                Ok(session)
             }
         }
     }

@@ -274,6 +274,11 @@ impl Pool {
         });
     }
 
+    /// Takes a connection out of the pool.
+    pub async fn take(&self) -> Result<Session, StoreError> {
+        Ok(self.lease().await?.into_session())
+    }
+
     /// Closes every idle connection. No new one is opened afterwards.
     pub fn close(&self) {
         self.inner.close();
@@ -359,6 +364,17 @@ impl Lease<'_> {
             Condition::Stale => self.pool.discard(),
             Condition::Reusable | Condition::Unclean => {}
         }
+    }
+}
+
+impl Lease<'_> {
+    #[allow(clippy::expect_used, reason = "only drop takes the object")]
+    fn into_session(mut self) -> Session {
+        Object::take(
+            self.object
+                .take()
+                .expect("a lease holds its connection until it is dropped"),
+        )
     }
 }
 

@@ -23,12 +23,25 @@ const CLIENT_CHECK: Duration = Duration::from_secs(1);
 /// The longest time that a transaction may hold its locks without a statement.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 
+/// A unit of work within a trial.
+const BEGIN_UNIT: &str = "SAVEPOINT todoctl_unit";
+const KEEP_UNIT: &str = "RELEASE SAVEPOINT todoctl_unit";
+const UNDO_UNIT: &str = "ROLLBACK TO SAVEPOINT todoctl_unit; RELEASE SAVEPOINT todoctl_unit";
+
 /// A connection of a pool.
 pub(super) struct Session {
     connection: Connection,
     limits: SessionLimits,
     /// When the present unit of work must have ended.
     deadline: Instant,
+    trial: Option<Trial>,
+}
+
+/// Everything on the connection runs in one transaction that is never committed.
+#[derive(Clone, Copy)]
+struct Trial {
+    /// Whether a unit of work is open: it is a savepoint.
+    in_unit: bool,
 }
 
 enum SessionLimits {
@@ -131,6 +144,7 @@ impl Session {
                 begin,
             },
             deadline: Instant::now(),
+            trial: None,
         })
     }
 
@@ -146,7 +160,25 @@ impl Session {
             connection: Connection::Sqlite(connection),
             limits: SessionLimits::File(interrupt),
             deadline: Instant::now(),
+            trial: None,
         })
+    }
+
+    /// Begins a transaction that is never committed. Units of work are savepoints in it from
+    /// now on, so that one that fails leaves the others as they are.
+    pub async fn begin_trial(&mut self, deadline: Instant) -> Result<(), sqlx::Error> {
+        self.limit(deadline);
+        self.begin().await?;
+        self.trial = Some(Trial { in_unit: false });
+        Ok(())
+    }
+
+    /// Rolls back what was not committed and closes the connection.
+    pub async fn close(mut self) {
+        if let Err(error) = self.connection.end(false).await {
+            tracing::debug!(%error, "a transaction was not rolled back; the database does it");
+        }
+        self.connection.close().await;
     }
 
     /// The server's process that serves this connection, where that is known.
@@ -168,10 +200,25 @@ impl Session {
 
     /// Runs a statement to its end, or until the deadline.
     pub async fn run(&mut self, sql: &Sql, args: &[Arg<'_>]) -> Result<QueryResult, sqlx::Error> {
+        if !matches!(self.trial, Some(Trial { in_unit: false })) {
+            return self.run_in_unit(sql, args).await;
+        }
+        self.begin().await?;
+        let outcome = self.run_in_unit(sql, args).await;
+        let ended = self.end(outcome.is_ok()).await;
+        outcome.and_then(|result| ended.map(|()| result))
+    }
+
+    async fn run_in_unit(
+        &mut self,
+        sql: &Sql,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, sqlx::Error> {
         let Self {
             connection,
             limits,
             deadline,
+            ..
         } = self;
         limits.wait(*deadline, connection.run(sql, args)).await
     }
@@ -198,6 +245,7 @@ impl Session {
             connection,
             limits,
             deadline,
+            trial,
         } = self;
         let script = match limits {
             SessionLimits::Server { begin, .. } => begin.clone(),
@@ -205,11 +253,16 @@ impl Session {
         };
         let begun = async {
             match script {
+                _ if trial.is_some() => connection.run_script(BEGIN_UNIT).await,
                 Some(script) => connection.run_script(&script).await,
                 None => connection.begin().await,
             }
         };
-        limits.wait(*deadline, begun).await
+        limits.wait(*deadline, begun).await?;
+        if let Some(trial) = trial {
+            trial.in_unit = true;
+        }
+        Ok(())
     }
 
     /// Ends a transaction.
@@ -218,8 +271,20 @@ impl Session {
             connection,
             limits,
             deadline,
+            trial,
         } = self;
-        limits.wait(*deadline, connection.end(commit)).await
+        let ended = async {
+            match (&trial, commit) {
+                (Some(_), true) => connection.run_script(KEEP_UNIT).await,
+                (Some(_), false) => connection.run_script(UNDO_UNIT).await,
+                (None, commit) => connection.end(commit).await,
+            }
+        };
+        let ended = limits.wait(*deadline, ended).await;
+        if let Some(trial) = trial {
+            trial.in_unit = false;
+        }
+        ended
     }
 
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {

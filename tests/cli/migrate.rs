@@ -61,10 +61,21 @@ fn asks_first() {
 async fn failure() {
     let database = TestDatabase::create().await;
     database
-        .execute("CREATE TABLE tasks (id uuid PRIMARY KEY)")
+        .execute("CREATE TYPE prioritylevel AS ENUM ('P1', 'P2')")
         .await;
     let cli = Cli::new().env("DATABASE_URL", &database.url);
     assert_said("migrate_up_failed", &cli.run(&["migrate", "up"]));
+}
+
+/// Tables that are not to be taken over are named before anything is migrated.
+#[tokio::test]
+async fn another_service() {
+    let database = TestDatabase::create().await;
+    database
+        .execute("CREATE TABLE tasks (id uuid PRIMARY KEY)")
+        .await;
+    let cli = Cli::new().env("DATABASE_URL", &database.url);
+    assert_said("migrate_up_other_service", &cli.run(&["migrate", "up"]));
 }
 
 /// What `up` would run is printed, and nothing is changed.

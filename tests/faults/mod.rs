@@ -46,12 +46,15 @@ pub mod harness;
 mod healthy;
 mod network;
 mod page;
-mod peers;
+pub mod peers;
 mod private_ca;
+mod providers;
+mod redis;
 mod report;
 mod servers;
 mod settings;
 mod tls;
+mod trial;
 mod watch;
 
 use std::path::Path;
@@ -72,6 +75,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         servers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        trial::FAULTS,
+        redis::FAULTS,
+        providers::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -10,7 +10,23 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::faults::Broken;
 use crate::faults::peers::peer;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nnull";
+/// What each service answers with when it is well.
+fn answer(request: &str) -> String {
+    let (status, body) = if request.starts_with("PING") {
+        return "+PONG\r\n".to_owned();
+    } else if request.contains(" /v1beta/models ") {
+        (400, "{}")
+    } else if request.contains(" /domains ") {
+        (
+            200,
+            r#"{"data":[{"name":"example.com","status":"verified"}]}"#,
+        )
+    } else {
+        (200, r#"{"keys":[]}"#)
+    };
+    let length = body.len();
+    format!("HTTP/1.1 {status} \r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
 
 /// Speaks TLS as `localhost`, and HTTP or Redis within; its port, and its CA as PEM.
 fn tls_peer() -> (u16, String) {
@@ -37,12 +53,8 @@ fn tls_peer() -> (u16, String) {
         let Ok(length) = stream.read(&mut request) else {
             return;
         };
-        let answer = if request[..length].starts_with(b"PING") {
-            b"+PONG\r\n"
-        } else {
-            ANSWER
-        };
-        let _ = stream.write_all(answer);
+        let answer = answer(&String::from_utf8_lossy(&request[..length]));
+        let _ = stream.write_all(answer.as_bytes());
         stream.conn.send_close_notify();
         let _ = stream.flush();
     });

@@ -3,7 +3,9 @@
 use sqlx::Connection as _;
 use todoctl::clock::Clock;
 use todoctl::store::migrate::drift::{self, Difference};
-use todoctl::store::migrate::{self, Applied, Down, LockWait, MigrateError, State, Up, preview};
+use todoctl::store::migrate::{
+    self, Applied, Down, LockWait, MigrateError, Migration, State, Up, preview,
+};
 
 use crate::migrations::{Home, versions};
 
@@ -194,6 +196,20 @@ async fn what_migrations_make_is_no_drift() {
     }
 }
 
+/// After a new migration: `UPDATE_SCHEMA=1 cargo nextest run the_schema_in_the_program`.
+#[tokio::test]
+async fn the_schema_in_the_program_is_what_the_migrations_create() {
+    const PATH: &str = "src/store/migrate/all_applied.json";
+    let home = Home::postgres().await;
+    home.up().await.unwrap();
+    let created = drift::schema_as_json(&home.target()).await.unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(PATH, &created).unwrap();
+    }
+    let kept = std::fs::read_to_string(PATH).unwrap();
+    assert_eq!(kept, created, "UPDATE_SCHEMA=1 writes it again");
+}
+
 #[tokio::test]
 async fn drift_on_postgres() {
     let home = Home::postgres().await;
@@ -247,7 +263,8 @@ async fn drift_on_sqlite() {
     assert!(found[1].starts_with("table tasks index tasks_open_due_idx -Some("));
 }
 
-/// If the role may not create the schema for the comparison, that is reported with the rest.
+/// The schema of all migrations is known. If another is needed, and the role may not create the
+/// schema for the comparison, that is reported with the rest.
 #[tokio::test]
 async fn a_role_without_rights_is_refused_clearly() {
     let home = Home::postgres().await;
@@ -268,11 +285,17 @@ async fn a_role_without_rights_is_refused_clearly() {
         .unwrap()
         .value;
     let compared = drift::compare_with_migrations(&target).await.unwrap();
-    assert!(
+    assert_eq!(compared.differences.unwrap().unwrap(), []);
+    migrate::down(&home.target(), Down::Steps(1)).await.unwrap();
+    let compared = drift::compare_with_migrations(&target).await.unwrap();
+    let pending = |one: &Migration| one.state == State::Pending;
+    assert_eq!(
         compared
             .migrations
             .iter()
-            .all(|one| one.state == State::Applied)
+            .filter(|one| pending(one))
+            .count(),
+        1
     );
     let error = compared.differences.unwrap_err();
     assert!(

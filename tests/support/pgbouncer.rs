@@ -34,6 +34,14 @@ impl PgBouncer {
     /// # Panics
     /// Where it is not installed, or does not start.
     pub fn start_in_mode(url: &str, mode: &str) -> Self {
+        Self::start_with(url, mode, SERVER_CONNECTIONS)
+    }
+
+    /// The same with so many server connections.
+    ///
+    /// # Panics
+    /// Where it is not installed, or does not start.
+    pub fn start_with(url: &str, mode: &str, server_connections: usize) -> Self {
         let server = Url::parse(url).expect("the database's address");
         let host = server.host_str().expect("a host");
         let port = server.port().expect("a port");
@@ -60,7 +68,7 @@ impl PgBouncer {
              auth_type = trust\n\
              auth_file = {}\n\
              pool_mode = {mode}\n\
-             default_pool_size = {SERVER_CONNECTIONS}\n\
+             default_pool_size = {server_connections}\n\
              max_client_conn = 500\n\
              query_wait_timeout = 60\n",
             users.display()

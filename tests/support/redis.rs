@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 /// A running server without any file, stopped with its value.
 pub struct RedisServer {
     address: SocketAddr,
+    /// Empty: none is required.
     password: String,
+    options: Vec<String>,
     child: Option<Child>,
 }
 
@@ -18,10 +20,19 @@ impl RedisServer {
     /// # Panics
     /// Without `redis-server`; the message says how to have it.
     pub fn start() -> Self {
+        Self::start_with("canary-redis-password", &[])
+    }
+
+    /// Starts one with this password, or none if it is empty, and more options.
+    ///
+    /// # Panics
+    /// Without `redis-server`; the message says how to have it.
+    pub fn start_with(password: &str, options: &[&str]) -> Self {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let mut server = Self {
             address: free.local_addr().expect("bound"),
-            password: "canary-redis-password".to_owned(),
+            password: password.to_owned(),
+            options: options.iter().map(|&one| one.to_owned()).collect(),
             child: None,
         };
         drop(free);
@@ -31,7 +42,15 @@ impl RedisServer {
 
     /// Its address, password included.
     pub fn url(&self) -> String {
+        if self.password.is_empty() {
+            return format!("redis://{}/0", self.address);
+        }
         format!("redis://:{}@{}/0", self.password, self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Sends a command, as an administrator does.
@@ -51,10 +70,14 @@ impl RedisServer {
     /// Starts it again after [`RedisServer::kill`], empty.
     pub fn run(&mut self) {
         let port = self.address.port().to_string();
-        let child = Command::new("redis-server")
+        let mut command = Command::new("redis-server");
+        if !self.password.is_empty() {
+            command.args(["--requirepass", &self.password]);
+        }
+        let child = command
             .args(["--bind", "127.0.0.1", "--port", &port])
             .args(["--save", "", "--appendonly", "no"])
-            .args(["--requirepass", &self.password])
+            .args(&self.options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
+use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
-use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Migration, State};
 
 const UP: &str = "todoctl migrate up";
 const STATUS: &str = "todoctl migrate status";
-const CHECK: &str = "todoctl migrate check";
 
 /// Compares the migrations of the database with those of this program, on the direct
 /// connection that migrating uses.
@@ -20,29 +19,8 @@ pub(super) async fn migrations(
     config: &DatabaseConfig,
     _limit: Duration,
 ) -> Verdict {
-    let target = &config.direct;
-    match migrate::status(target).await {
-        Ok(migrations) => match check_migrations(&migrations) {
-            verdict if verdict.outcome == Outcome::Pass => check_tables(target, verdict).await,
-            verdict => verdict,
-        },
-        Err(error) => Verdict::fail(error.to_string(), error.remedy()),
-    }
-}
-
-/// Tables may have been dropped or renamed after they were migrated.
-async fn check_tables(target: &DatabaseTarget, verdict: Verdict) -> Verdict {
-    match migrate::drift::missing_tables(target).await {
-        Ok(missing) if missing.is_empty() => verdict,
-        Ok(missing) => Verdict::fail(
-            format!(
-                "{}, but these tables are missing: {}",
-                verdict.detail,
-                missing.join(", ")
-            ),
-            Remedy::note("this shows the differences; a table that was renamed or moved gets its name back, one that is really gone comes from a backup")
-                .then(Remedy::command(CHECK)),
-        ),
+    match migrate::status(&config.direct).await {
+        Ok(migrations) => check_migrations(&migrations),
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),
     }
 }
@@ -88,6 +66,7 @@ fn list(versions: &[i64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostics::Outcome;
 
     fn migrations(states: &[State]) -> Vec<Migration> {
         (1..)

@@ -7,8 +7,8 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::known_message;
 use crate::store::messages::{self, Place};
+use crate::store::{find_pooler, known_message};
 
 use super::fault::{cannot_connect, query_failed};
 
@@ -23,18 +23,47 @@ fn transaction_mode() -> Remedy {
 }
 
 pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
-    match probe::shares_backend(server.target, STEP).await {
+    let Server { config, target } = server;
+    match find_pooler(target).await {
+        Ok(false) if config.pooler != PoolerMode::Transaction => {
+            match probe::reuses_backend(target, STEP).await {
+                Ok(true) => {
+                    let size = probe::pgbouncer_pool_size(target, STEP).await;
+                    check_session_mode(size, config.pool.max())
+                }
+                Ok(false) => Verdict::pass("none: each connection has its own server process"),
+                Err(error) => query_failed(context, &error),
+            }
+        }
         Ok(shared) => check_pooler(context, server, shared).await,
         Err(error) => cannot_connect(&error),
     }
 }
 
+/// In session mode a client keeps its server connection until it disconnects.
+fn check_session_mode(size: Option<usize>, wanted: usize) -> Verdict {
+    let Some(size) = size else {
+        return Verdict::pass(format!(
+            "a pooler in session mode, whose size this role may not ask for; todoctl opens up to {wanted} connections"
+        ));
+    };
+    let detail = format!(
+        "PgBouncer in session mode, with {size} server connections for this database and role; todoctl opens up to {wanted}"
+    );
+    if size >= wanted {
+        return Verdict::pass(detail);
+    }
+    // One stays free for migrations, or the next daemon.
+    let kept = size.saturating_sub(1).max(1);
+    Verdict::warn(
+        format!("{detail}: requests wait for the others to disconnect"),
+        Remedy::set("SQLALCHEMY_POOL_SIZE", kept).then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0)),
+    )
+}
+
 async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Verdict {
     let Server { config, target } = server;
     let configured = config.pooler == PoolerMode::Transaction;
-    if !configured && !shared {
-        return Verdict::pass("none: each connection has its own server process");
-    }
     let statements = match probe::prepared_statements(target, STEP).await {
         Ok(PreparedStatements::Kept) => "it keeps prepared statements across transactions",
         Ok(PreparedStatements::Lost) => {

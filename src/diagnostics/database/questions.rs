@@ -6,16 +6,13 @@ use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Connection, ServerVersion};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
+use crate::store::{OLDEST_MAJOR, StoreError};
 
 use super::fault::query_failed;
 
 const SAMPLES: usize = 20;
 /// A request runs a few queries one after the other, and each takes this long.
 const SLOW: Duration = Duration::from_millis(100);
-
-/// Older releases are not tested.
-const OLDEST_MAJOR: i32 = 12;
 
 pub(super) async fn query(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
     let answer = match &config.target {
@@ -110,8 +107,8 @@ pub(super) fn check_version(version: &ServerVersion) -> Verdict {
     if version.major >= OLDEST_MAJOR {
         return Verdict::pass(format!("PostgreSQL {text}"));
     }
-    Verdict::warn(
-        format!("PostgreSQL {text} is older than {OLDEST_MAJOR}, the oldest that is tested"),
+    Verdict::fail(
+        format!("PostgreSQL {text} is older than {OLDEST_MAJOR}, the oldest that todoctl supports"),
         Remedy::note(format!(
             "upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer"
         )),

@@ -46,6 +46,11 @@ pub(crate) struct ServerVersion {
 }
 
 impl ServerConnection {
+    /// For questions of the store.
+    pub(crate) fn session(&mut self) -> &mut PgConnection {
+        &mut self.0
+    }
+
     pub(crate) async fn version(&mut self) -> Result<ServerVersion, StoreError> {
         let row = sqlx::raw_sql(VERSION).fetch_one(&mut self.0).await?;
         let number: i32 = row.try_get(1)?;

@@ -145,11 +145,27 @@ pub(crate) fn is_writable(path: &Path) -> bool {
 
 const INTEGRITY: &str = "PRAGMA integrity_check(5)";
 
+const DANGLING: &str = "SELECT \"table\", parent, count(*) AS rows
+    FROM pragma_foreign_key_check GROUP BY 1, 2 ORDER BY 1, 2";
+
+/// Rows of a table that refer to rows that do not exist.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Dangling {
+    pub(crate) table: String,
+    pub(crate) parent: String,
+    pub(crate) rows: i64,
+}
+
 impl FileConnection {
     /// Reads every page and index. What is wrong with the file, a line each, or `ok`.
     pub(crate) async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query_scalar(INTEGRITY);
         Ok(query.fetch_all(&mut self.0).await?)
+    }
+
+    /// Reads every row that refers to another.
+    pub(crate) async fn dangling(&mut self) -> Result<Vec<Dangling>, StoreError> {
+        Ok(sqlx::query_as(DANGLING).fetch_all(&mut self.0).await?)
     }
 }
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
-use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::{ConnectError, StoreError, backend_pid, open_postgres_within, share_a_process};
+use crate::config::PostgresTarget;
+use crate::store::{StoreError, backend_pid, open_postgres_within};
 
 use super::connection::close;
 
@@ -28,18 +28,53 @@ pub(crate) enum PreparedStatements {
     Untried,
 }
 
-/// Whether two open connections share one server process, as only a pooler makes them.
-pub(crate) async fn shares_backend(
+/// Whether a new connection is served by the process that served one before it, as only a pooler
+/// makes it.
+pub(crate) async fn reuses_backend(
     server: &PostgresTarget,
     limit: Duration,
-) -> Result<bool, ConnectError> {
-    let named = |error| ConnectError::from_sqlx(&DatabaseTarget::Postgres(server.clone()), &error);
-    let mut one = open_postgres_within(server, limit).await?;
-    let mut two = open_postgres_within(server, limit).await?;
-    let shared = share_a_process(&mut one, &mut two).await.map_err(named)?;
-    close(one).await;
-    close(two).await;
-    Ok(shared)
+) -> Result<bool, StoreError> {
+    let mut pids = Vec::new();
+    for _ in 0..2 {
+        let mut connection = open_postgres_within(server, limit).await?;
+        let pid = backend_pid(&mut connection).await?;
+        close(connection).await;
+        if pids.contains(&pid) {
+            return Ok(true);
+        }
+        pids.push(pid);
+    }
+    Ok(false)
+}
+
+/// How many server connections PgBouncer has for the database and the role. Asks its console
+/// (PgBouncer's manual, "Admin console"); `None` if there is none, or this role may not use it.
+pub(crate) async fn pgbouncer_pool_size(server: &PostgresTarget, limit: Duration) -> Option<usize> {
+    let console = PostgresTarget {
+        database: "pgbouncer".to_owned(),
+        options: None,
+        ..server.clone()
+    };
+    let mut connection = open_postgres_within(&console, limit).await.ok()?;
+    let answer = timeout(limit, ask_console(&mut connection, &server.database)).await;
+    close(connection).await;
+    answer.ok()?.ok()?
+}
+
+async fn ask_console(
+    console: &mut PgConnection,
+    database: &str,
+) -> Result<Option<usize>, sqlx::Error> {
+    // The database's own setting, or the default; a database that matches `*` has a row while a
+    // client uses it.
+    let rows = sqlx::raw_sql("SHOW DATABASES").fetch_all(console).await?;
+    for row in rows {
+        if row.try_get::<&str, _>("name")? == database {
+            let size: i32 = row.try_get("pool_size")?;
+            return Ok(usize::try_from(size).ok());
+        }
+    }
+    Ok(None)
 }
 
 /// Tries prepared statements, again if other clients of a busy pooler interfered. All tries

@@ -1,5 +1,5 @@
-//! Whether a service is reachable. No credentials are sent, so an answer that refuses the
-//! request counts as reachable.
+//! Whether Redis is reachable. No credentials are sent, so an answer that refuses the request
+//! counts as reachable.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::config::Secret;
-use crate::services::http_client::{HttpClient, HttpError};
 use crate::services::tls;
+
+use super::tls::{is_certificate_error, is_no_tls};
 
 /// Redis, "Protocol specification": an inline command.
 const PING: &[u8] = b"PING\r\n";
@@ -34,35 +35,23 @@ pub enum ReachError {
     /// The answer is not that of the expected service.
     #[error("what answers there is not {0}")]
     SomethingElse(&'static str),
-}
-
-impl From<HttpError> for ReachError {
-    fn from(error: HttpError) -> Self {
-        match error {
-            HttpError::TimedOut(limit) => Self::TimedOut(limit),
-            error => Self::Unreachable(error.to_string()),
-        }
-    }
-}
-
-/// The HTTP status that a GET of `url` returns, whatever it is.
-pub async fn http(url: &Url, limit: Duration) -> Result<u16, ReachError> {
-    let client =
-        HttpClient::new(limit).map_err(|error| ReachError::Unreachable(error.to_string()))?;
-    let mut bare = url.clone();
-    // Both fail only for URLs without a host, which the request then refuses.
-    let _ = bare.set_username("");
-    let _ = bare.set_password(None);
-    Ok(client.send(client.get(bare)).await?.status().as_u16())
+    /// The server speaks TLS, and the URL says that it does not.
+    #[error("the server speaks TLS, and REDIS_URL begins with redis://")]
+    NeedsTls,
+    /// The URL says that the server speaks TLS.
+    #[error("the server does not speak TLS, and REDIS_URL begins with rediss://")]
+    NoTls,
 }
 
 /// How Redis answers a client that has not logged in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedisAnswer {
     /// It accepts commands.
     Open,
     /// It requires a password.
     RequiresPassword,
+    /// It refuses the connection, with these words.
+    Refuses(String),
 }
 
 /// Sends one PING to the Redis at `url`.
@@ -78,18 +67,27 @@ pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachEr
             .await
             .map_err(lost)?
             .collect();
-        let stream = TcpStream::connect(&addresses[..]).await.map_err(lost)?;
-        if url.scheme() != "rediss" {
-            return ping(stream).await;
-        }
+        let connect = || async { TcpStream::connect(&addresses[..]).await.map_err(lost) };
         let name = ServerName::try_from(plain.to_owned()).map_err(|_| unusable())?;
         let tls =
             tls::client_config().map_err(|error| ReachError::Unreachable(error.to_string()))?;
-        let stream = TlsConnector::from(Arc::new(tls))
-            .connect(name, stream)
-            .await
-            .map_err(lost)?;
-        ping(stream).await
+        let tls = TlsConnector::from(Arc::new(tls));
+        if url.scheme() == "rediss" {
+            return match tls.connect(name, connect().await?).await {
+                Ok(stream) => ping(stream).await,
+                Err(error) if is_no_tls(&error) => Err(ReachError::NoTls),
+                Err(error) => Err(lost(error)),
+            };
+        }
+        match ping(connect().await?).await {
+            // A server that waits for a TLS handshake takes a PING for a broken one.
+            Err(error) => Err(match tls.connect(name, connect().await?).await {
+                Ok(_) => ReachError::NeedsTls,
+                Err(failed) if is_certificate_error(&failed) => ReachError::NeedsTls,
+                Err(_) => error,
+            }),
+            answer => answer,
+        }
     };
     timeout(limit, work)
         .await
@@ -99,15 +97,26 @@ pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachEr
 async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<RedisAnswer, ReachError> {
     let lost = |error: std::io::Error| ReachError::Unreachable(error.to_string());
     stream.write_all(PING).await.map_err(lost)?;
-    let mut answer = [0; 64];
+    let mut answer = [0; 256];
     let length = stream.read(&mut answer).await.map_err(lost)?;
     match &answer[..length] {
         text if text.starts_with(b"+PONG") => Ok(RedisAnswer::Open),
         text if text.starts_with(b"-NOAUTH") => Ok(RedisAnswer::RequiresPassword),
         // Redis, while it loads its data.
         text if text.starts_with(b"-LOADING") => Ok(RedisAnswer::Open),
+        text if text.first() == Some(&b'-') && text.get(1).is_some_and(u8::is_ascii_uppercase) => {
+            Ok(RedisAnswer::Refuses(first_line(&text[1..])))
+        }
         _ => Err(ReachError::SomethingElse("Redis")),
     }
+}
+
+/// Visible characters up to the end of the first sentence or line.
+fn first_line(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().next().unwrap_or_default();
+    let sentence = line.split_once(". ").map_or(line, |(sentence, _)| sentence);
+    sentence.chars().filter(|one| !one.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -137,6 +146,16 @@ mod tests {
                 b"-NOAUTH Authentication required.\r\n",
                 RedisAnswer::RequiresPassword,
             ),
+            (
+                b"-DENIED Redis is running in protected mode because of this. In this mode\r\n",
+                RedisAnswer::Refuses(
+                    "DENIED Redis is running in protected mode because of this".to_owned(),
+                ),
+            ),
+            (
+                b"-ERR max number of clients reached\r\n",
+                RedisAnswer::Refuses("ERR max number of clients reached".to_owned()),
+            ),
         ] {
             let url = Secret::new(format!("redis://:canary@{}/0", peer(answer).await));
             assert_eq!(redis(&url, LIMIT).await.unwrap(), expected);
@@ -150,12 +169,5 @@ mod tests {
             matches!(error, ReachError::SomethingElse("Redis")),
             "{error}"
         );
-    }
-
-    #[tokio::test]
-    async fn any_status_is_an_answer() {
-        let at = peer(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
-        let url = Url::parse(&format!("http://ops:canary@{at}/")).unwrap();
-        assert_eq!(http(&url, LIMIT).await.unwrap(), 404);
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -22,7 +21,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::clock::Clock;
 use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::{ConnectError, ConnectFault};
+use crate::store::{ConnectError, ConnectFault, root_certificates};
 
 use super::network::{Address, failed};
 
@@ -121,9 +120,18 @@ pub(crate) async fn inspect_tls(
     })
 }
 
-fn is_no_tls(error: &io::Error) -> bool {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-    matches!(inner, Some(rustls::Error::InvalidMessage(_)))
+/// Whether the other side answered a handshake with something else.
+pub(super) fn is_no_tls(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Whether a handshake came as far as the certificate.
+pub(super) fn is_certificate_error(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn server_name(server: &PostgresTarget) -> Result<ServerName<'static>, String> {
@@ -135,18 +143,7 @@ fn server_name(server: &PostgresTarget) -> Result<ServerName<'static>, String> {
 /// The embedded roots, and those of `sslrootcert=`.
 fn roots(server: &PostgresTarget) -> Result<RootCertStore, String> {
     let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    if let Some(path) = &server.root_cert {
-        let place = path.display();
-        let unreadable = |error: &dyn std::fmt::Display| {
-            format!("the root certificate file {place} cannot be read: {error}")
-        };
-        let certificates =
-            CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))?;
-        for certificate in certificates {
-            let certificate = certificate.map_err(|error| unreadable(&error))?;
-            roots.add(certificate).map_err(|error| unreadable(&error))?;
-        }
-    }
+    roots.add_parsable_certificates(root_certificates(server)?);
     Ok(roots)
 }
 

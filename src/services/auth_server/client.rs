@@ -14,9 +14,9 @@ use crate::services::http_client::{self, ClientError, HttpClient};
 use super::error::AuthServerError;
 
 /// The time limit for a whole request.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The address on whose behalf the server is asked: it counts requests by it.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

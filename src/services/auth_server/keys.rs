@@ -15,7 +15,7 @@ use super::age::has_passed;
 use super::client::Client;
 use super::error::AuthServerError;
 
-const PATH: &str = "/api/auth/jwks";
+pub(super) const PATH: &str = "/api/auth/jwks";
 
 /// The time between two requests because of unknown key ids.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// Older keys are fetched again, so that a withdrawn one does not stay valid.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-const MAX_BODY: usize = 256 * 1024;
+pub(super) const MAX_BODY: usize = 256 * 1024;
 
 /// More keys than any server publishes. A token without a key id is checked with every key for
 /// its algorithm.
@@ -271,7 +271,7 @@ fn read(body: &[u8]) -> Result<KeySet, AuthServerError> {
 ///
 /// The algorithm follows from the key's type and never from a token, so that no token can
 /// make a public key serve as a shared secret.
-fn trusted(key: Value) -> Option<TrustedKey> {
+pub(super) fn trusted(key: Value) -> Option<TrustedKey> {
     let jwk: Jwk = serde_json::from_value(key).ok()?;
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {

@@ -94,6 +94,19 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "tls.ca-file",
+        fault: ConnectFault::Certificate,
+        patterns: &["root certificate file"],
+        codes: &[],
+        meaning: "The file that sslrootcert names is missing, or has no certificate that can be read",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "put the certificate of the CA there in PEM form, or name its file: todoctl config set DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem",
+            )
+        },
+    },
+    KnownMessage {
         id: "tls.certificate",
         fault: ConnectFault::Certificate,
         patterns: &[
@@ -102,7 +115,6 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
             "self-signed certificate",
             "self signed certificate",
             "certificate verify failed",
-            "root certificate file",
             "unknown ca",
         ],
         codes: &[],
@@ -254,6 +266,49 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "postgres.role-limit-low",
+        fault: ConnectFault::TooManyConnections,
+        patterns: &["the role's connection limit is"],
+        codes: &[],
+        meaning: "The role's CONNECTION LIMIT is lower than what todoctl needs to start",
+        retry: Retry::No,
+        remedy: |at| {
+            at.admin_sql("ALTER ROLE … CONNECTION LIMIT -1", |server| {
+                format!("ALTER ROLE {} CONNECTION LIMIT -1", sql_name(&server.user))
+            })
+        },
+    },
+    KnownMessage {
+        id: "postgres.database-limit-low",
+        fault: ConnectFault::TooManyConnections,
+        patterns: &["the database's connection limit is"],
+        codes: &[],
+        meaning: "The database's CONNECTION LIMIT is lower than what todoctl needs to start",
+        retry: Retry::No,
+        remedy: |at| {
+            at.admin_sql("ALTER DATABASE … CONNECTION LIMIT -1", |server| {
+                format!(
+                    "ALTER DATABASE {} CONNECTION LIMIT -1",
+                    sql_name(&server.database)
+                )
+            })
+        },
+    },
+    KnownMessage {
+        id: "postgres.too-old",
+        fault: ConnectFault::Other,
+        patterns: &["is too old: todoctl needs postgresql"],
+        codes: &[],
+        meaning: "The server is older than the oldest PostgreSQL that todoctl supports",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "upgrade the server at {}, or name another one in DATABASE_URL",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
         id: "postgres.starting",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -302,7 +357,6 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         patterns: &[
             "does not speak postgresql's protocol",
             "unknown message type",
-            "closed without an answer",
         ],
         codes: &["08P01"],
         meaning: "The server at that address is not PostgreSQL",
@@ -310,6 +364,20 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: |at| {
             Remedy::note(format!(
                 "correct the port in DATABASE_URL: another service listens at {}",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "network.closed",
+        fault: ConnectFault::NotPostgres,
+        patterns: &["closed without an answer"],
+        codes: &[],
+        meaning: "A proxy or another service accepts connections there and closes them: PostgreSQL behind it may be starting",
+        retry: Retry::Later,
+        remedy: |at| {
+            Remedy::note(format!(
+                "start PostgreSQL behind {}, or correct the port in DATABASE_URL: another service may listen there",
                 at.name()
             ))
         },

@@ -4,7 +4,8 @@ use crate::config::Remedy;
 
 use super::place::Place;
 
-/// Whether the same work may succeed when it is tried again unchanged.
+/// Whether the same work may succeed when it is tried again unchanged. `serve` waits at its
+/// start for what may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Retry {
@@ -72,6 +73,13 @@ pub(crate) struct KnownMessage {
     pub(crate) retry: Retry,
     /// What to do there.
     pub(crate) remedy: fn(Place<'_>) -> Remedy,
+}
+
+impl KnownMessage {
+    /// Whether waiting may help.
+    pub(crate) fn may_heal(&self) -> bool {
+        self.retry != Retry::No
+    }
 }
 
 impl PartialEq for KnownMessage {

@@ -152,6 +152,19 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "pgbouncer.one-connection",
+        fault: ConnectFault::TooManyConnections,
+        patterns: &["a second connection gets no answer"],
+        codes: &[],
+        meaning: "The pooler lends each client a server connection (session mode) and has no other one, and todoctl needs several",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "in pgbouncer.ini, set pool_mode = transaction, or raise default_pool_size above SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW together; then RELOAD",
+            )
+        },
+    },
+    KnownMessage {
         id: "pgbouncer.max-clients",
         fault: ConnectFault::TooManyConnections,
         patterns: &["max_client_conn"],

@@ -14,6 +14,9 @@ use super::error::MigrateError;
 use super::history::{Down, Migration, State, check_history, compare, down_file, plan_down};
 use super::lock::LockWait;
 
+/// The migration that takes over what the previous service left.
+const FIRST: i64 = 1;
+
 /// How often a migration is retried that waits too long for a table's lock.
 const LOCK_RETRIES: usize = 4;
 
@@ -110,8 +113,15 @@ async fn apply(
     wait: LockWait<'_>,
 ) -> Result<Vec<Migration>, MigrateError> {
     let found = compare(migrations, connection.applied().await?);
+    let planned = plan_up(migrations, found, up)?;
+    if planned.first().is_some_and(|one| one.version == FIRST)
+        && let Some(reason) = connection.refusal().await?
+    {
+        let in_file = !connection.is_postgres();
+        return Err(MigrateError::OtherService { reason, in_file });
+    }
     let mut applied = Vec::new();
-    for mut one in plan_up(migrations, found, up)? {
+    for mut one in planned {
         connection.ensure_table().await?;
         let Some(file) = find(migrations, one.version, Direction::Up) else {
             continue;

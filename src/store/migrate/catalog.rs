@@ -1,12 +1,7 @@
 //! Reads a schema as text that can be compared and printed.
 
-use std::collections::BTreeMap;
-
 use super::connection::MigrationConnection;
-
-/// Objects by name (`table tasks`), each with its parts (`column title`) and their
-/// definitions (`text not null`).
-pub(super) type Schema = BTreeMap<String, BTreeMap<String, String>>;
+use super::expected::Schema;
 
 /// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
 /// but also differs in blanks and in the order of the columns.
@@ -14,7 +9,10 @@ pub(super) const DEFINITION: &str = "definition";
 
 /// Tables, views, types and functions of the current schema, without those of extensions.
 /// `pg_get_…(…, true)` omits the names of schemas in the search path; of bodies they are removed.
-const POSTGRES: &str = r"
+///
+/// The last parts exist only where something is unusual: an unlogged table, a rule, a foreign key
+/// of another table that refuses deletes.
+pub(in crate::store) const POSTGRES: &str = r"
 WITH here AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
 ), relation AS (
@@ -24,6 +22,8 @@ WITH here AS (
 )
 SELECT r.object, 'column ' || a.attname,
     concat_ws(' ', pg_catalog.format_type(a.atttypid, a.atttypmod),
+        (SELECT 'collate ' || quote_ident(k.collname) FROM pg_catalog.pg_collation k
+         WHERE k.oid = a.attcollation AND k.collname <> 'default'),
         CASE WHEN a.attnotnull THEN 'not null' END,
         CASE WHEN a.attidentity <> '' THEN 'identity' END,
         CASE WHEN a.attgenerated <> '' THEN 'generated' END,
@@ -32,7 +32,10 @@ FROM relation r
 JOIN pg_catalog.pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = r.oid AND d.adnum = a.attnum
 UNION ALL
-SELECT r.object, 'constraint ' || c.conname, pg_catalog.pg_get_constraintdef(c.oid, true)
+SELECT r.object, 'constraint ' || c.conname,
+    pg_catalog.pg_get_constraintdef(c.oid, true)
+        || coalesce((SELECT ' (invalid)' FROM pg_catalog.pg_index x
+                     WHERE x.indexrelid = c.conindid AND x.indrelid = r.oid AND NOT x.indisvalid), '')
 FROM relation r
 JOIN pg_catalog.pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
 UNION ALL
@@ -49,7 +52,8 @@ JOIN pg_catalog.pg_depend p ON p.refobjid = r.oid AND p.deptype IN ('a', 'i') AN
 JOIN pg_catalog.pg_sequence s ON s.seqrelid = p.objid
 JOIN pg_catalog.pg_class c ON c.oid = s.seqrelid
 UNION ALL
-SELECT r.object, 'trigger ' || t.tgname, pg_catalog.pg_get_triggerdef(t.oid, true)
+SELECT r.object, 'trigger ' || t.tgname,
+    pg_catalog.pg_get_triggerdef(t.oid, true) || CASE WHEN t.tgenabled IN ('O', 'A') THEN '' ELSE ' (disabled)' END
 FROM relation r
 JOIN pg_catalog.pg_trigger t ON t.tgrelid = r.oid AND NOT t.tgisinternal
 UNION ALL
@@ -65,13 +69,37 @@ GROUP BY t.typname
 UNION ALL
 SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
     concat_ws(', ',
-        'md5 of its body ' || md5(replace(p.prosrc, quote_ident(current_schema()) || '.', '')),
+        'md5 of its body ' || md5(btrim(regexp_replace(replace(p.prosrc, quote_ident(current_schema()) || '.', ''), '\s+', ' ', 'g'))),
         CASE WHEN p.prosecdef THEN 'security definer' END,
         CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END)
 FROM pg_catalog.pg_proc p
 WHERE p.pronamespace = (SELECT oid FROM here)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                  WHERE d.objid = p.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_proc'::regclass)";
+                  WHERE d.objid = p.oid AND d.deptype = 'e' AND d.classid = 'pg_catalog.pg_proc'::regclass)
+UNION ALL
+SELECT r.object, 'storage', concat_ws(', ',
+    CASE c.relkind WHEN 'p' THEN 'partitioned' WHEN 'f' THEN 'foreign' END,
+    CASE c.relpersistence WHEN 'u' THEN 'unlogged' END,
+    CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid) THEN 'has child tables' END,
+    CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid) THEN 'is a child table' END)
+FROM relation r
+JOIN pg_catalog.pg_class c ON c.oid = r.oid
+WHERE c.relkind IN ('p', 'f') OR c.relpersistence = 'u'
+   OR EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE c.oid IN (i.inhparent, i.inhrelid))
+UNION ALL
+SELECT r.object, 'rule ' || w.rulename, pg_catalog.pg_get_ruledef(w.oid, true)
+FROM relation r
+JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN' AND w.ev_enabled <> 'D'
+UNION ALL
+SELECT r.object, 'constraint triggers', 'disabled'
+FROM relation r
+WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = r.oid AND t.tgisinternal AND t.tgenabled = 'D')
+UNION ALL
+SELECT r.object, 'reference ' || c.conname,
+    c.conrelid::regclass::text || ' ' || pg_catalog.pg_get_constraintdef(c.oid, true)
+FROM relation r
+JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c.confdeltype IN ('a', 'r')
+WHERE c.conparentid = 0";
 
 const SQLITE: &str = r#"
 WITH relation AS (SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\')
@@ -96,20 +124,48 @@ SELECT CASE WHEN s.type = 'view' THEN 'view ' || s.name ELSE 'table ' || s.tbl_n
 FROM sqlite_schema s
 WHERE s.type IN ('index', 'trigger', 'view') AND s.sql IS NOT NULL"#;
 
+/// The schema of the migrations, which the search path may have behind others.
+const HOME: &str = "
+    SELECT quote_ident(coalesce(
+        (SELECT n.nspname FROM pg_catalog.pg_class c
+         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.oid = to_regclass('_sqlx_migrations')),
+        current_schema()))";
+
 impl MigrationConnection {
+    /// Reads the schema that has `_sqlx_migrations`.
+    pub async fn own_schema(&mut self) -> Result<Schema, sqlx::Error> {
+        if !self.is_postgres() {
+            return self.schema().await;
+        }
+        self.begin().await?;
+        let home: Vec<(Option<String>,)> = self.fetch_all(HOME).await?;
+        if let Some((Some(home),)) = home.first() {
+            self.execute(&format!("SET LOCAL search_path = {home}"))
+                .await?;
+        }
+        let schema = self.schema().await?;
+        self.rollback().await?;
+        Ok(schema)
+    }
+
     /// Reads the current schema, without `_sqlx_migrations`.
     pub async fn schema(&mut self) -> Result<Schema, sqlx::Error> {
         let query = if self.is_postgres() { POSTGRES } else { SQLITE };
-        let rows: Vec<(String, String, String)> = self.fetch_all(query).await?;
-        let mut schema = Schema::new();
-        for (object, part, definition) in rows {
-            if object != "table _sqlx_migrations" {
-                let parts = schema.entry(object).or_default();
-                parts.insert(part, one_line(&definition));
-            }
-        }
-        Ok(schema)
+        Ok(schema_of(self.fetch_all(query).await?))
     }
+}
+
+/// A schema from the rows of one of the queries above.
+pub(in crate::store) fn schema_of(rows: Vec<(String, String, String)>) -> Schema {
+    let mut schema = Schema::new();
+    for (object, part, definition) in rows {
+        if object != "table _sqlx_migrations" {
+            let parts = schema.entry(object).or_default();
+            parts.insert(part, one_line(&definition));
+        }
+    }
+    schema
 }
 
 fn one_line(text: &str) -> String {

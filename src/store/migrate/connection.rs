@@ -10,14 +10,16 @@ use crate::config::{DatabaseTarget, SqliteTarget};
 use crate::domain::Timestamp;
 use crate::store::connect::{SqliteAccess, create_file, open_postgres, open_sqlite};
 use crate::store::connection::Connection;
-use crate::store::server::refuse_other_encoding;
+use crate::store::server::refuse_unfit;
 
 use super::embedded::{Direction, statements};
 use super::error::MigrateError;
+use super::expected::expected_tables;
 use super::history::AppliedRow;
 use super::lock::{self, FileLock, LockWait};
 use super::pooler;
 use super::sessions::{self, SessionInfo};
+use super::take_over;
 
 /// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
@@ -27,6 +29,8 @@ const APPLIED: &str = "SELECT version, description, installed_on, success, check
 
 /// The first row that refers to a missing one. SQLite migrates without foreign keys.
 const DANGLING: &str = "SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check LIMIT 1";
+
+const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name";
 
 /// A role's or a database's own limit must not interrupt a migration.
 const NO_STATEMENT_TIMEOUT: &str = "SET statement_timeout = 0";
@@ -44,7 +48,7 @@ impl MigrationConnection {
         match target {
             DatabaseTarget::Postgres(server) => {
                 let mut session = open_postgres(server).await?;
-                refuse_other_encoding(&mut session, server).await?;
+                refuse_unfit(&mut session, server).await?;
                 let mut connection = Self::of_server(session);
                 connection.execute(NO_STATEMENT_TIMEOUT).await?;
                 Ok(connection)
@@ -148,6 +152,23 @@ impl MigrationConnection {
             checksum,
         };
         Ok(rows.into_iter().map(applied).collect())
+    }
+
+    /// Why the tables that are there are not to be taken over; `None` if they may be.
+    pub async fn refusal(&mut self) -> Result<Option<String>, sqlx::Error> {
+        if let Connection::Postgres { session, .. } = &mut self.0 {
+            return take_over::refusal(session).await;
+        }
+        let tables: Vec<(String,)> = self.fetch_all(TABLES).await?;
+        let is_wanted = |name: &String| {
+            expected_tables().any(|(wanted, _)| wanted == name) && !name.starts_with("todoctl_")
+        };
+        let found: Vec<String> = tables
+            .into_iter()
+            .map(|row| row.0)
+            .filter(is_wanted)
+            .collect();
+        Ok((!found.is_empty()).then(|| format!("a wanted table exists: {}", found.join(", "))))
     }
 
     /// Creates `_sqlx_migrations` if it is missing.

@@ -1,6 +1,7 @@
 //! The differences between a database's schema and its migrations.
 //!
-//! To get the expected schema, the applied migrations are run again: for SQLite in memory,
+//! The schema that all migrations create on PostgreSQL is part of the program
+//! ([`ALL_APPLIED`]). Otherwise the applied migrations are run again: for SQLite in memory,
 //! for PostgreSQL in a new schema, in a transaction that is rolled back.
 
 use std::collections::BTreeSet;
@@ -10,10 +11,11 @@ use serde::Serialize;
 use crate::config::{DatabaseTarget, PostgresTarget};
 use crate::store::sql::quoted_name;
 
-use super::catalog::{DEFINITION, Schema};
+use super::catalog::DEFINITION;
 use super::connection::MigrationConnection;
-use super::embedded::{Direction, find, migrator};
+use super::embedded::{Direction, SQLITE, find, migrator, ups};
 use super::error::MigrateError;
+use super::expected::{ALL_APPLIED, Schema};
 use super::history::{Migration, State, compare};
 
 /// Tables with this prefix belong to todoctl: one that no migration creates is a difference.
@@ -51,29 +53,49 @@ pub struct Compared {
     pub differences: Result<Option<Vec<Difference>>, MigrateError>,
 }
 
-/// The tables that the migrations create on both engines.
-const TABLES: [&str; 9] = [
-    "tasks",
-    "notifications",
-    "user_api_keys",
-    "todoctl_attempts",
-    "todoctl_idempotency_keys",
-    "todoctl_identity",
-    "todoctl_outbox",
-    "todoctl_sessions",
-    "todoctl_unread",
-];
+/// A schema, what it should be, and how they differ.
+#[derive(Debug)]
+pub(crate) struct Drift {
+    pub(crate) expected: Schema,
+    pub(crate) found: Schema,
+    pub(crate) differences: Vec<Difference>,
+}
 
-/// The tables that do not exist although all migrations are applied.
-pub async fn missing_tables(target: &DatabaseTarget) -> Result<Vec<&'static str>, MigrateError> {
-    let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
-        return Ok(Vec::new());
-    };
-    let schema = connection.schema().await;
+impl Drift {
+    fn new(expected: Schema, found: Schema) -> Self {
+        Self {
+            differences: between(&expected, &found),
+            expected,
+            found,
+        }
+    }
+
+    /// Of a PostgreSQL schema, after all migrations.
+    pub(in crate::store) fn of_server(found: Schema) -> Self {
+        Self::new(ALL_APPLIED.clone(), found)
+    }
+
+    /// Of a SQLite file, after all migrations; `None` if the file does not exist.
+    pub(crate) async fn of_file(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
+        let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
+            return Ok(None);
+        };
+        let found = connection.schema().await;
+        connection.close().await;
+        Ok(Some(Self::new(in_memory(ups(&SQLITE)).await?, found?)))
+    }
+}
+
+/// The schema of a database as `all_applied.json` has it.
+///
+/// # Errors
+/// If the database cannot be read.
+pub async fn schema_as_json(target: &DatabaseTarget) -> Result<String, MigrateError> {
+    let mut connection = MigrationConnection::open(target).await?;
+    let schema = connection.own_schema().await;
     connection.close().await;
-    let schema = schema?;
-    let is_missing = |name: &&str| !schema.contains_key(&format!("table {name}"));
-    Ok(TABLES.into_iter().filter(is_missing).collect())
+    let text = serde_json::to_string_pretty(&schema?);
+    text.map_err(|error| MigrateError::Query(sqlx::Error::Encode(Box::new(error))))
 }
 
 /// Compares a database with its migrations. Changes nothing.
@@ -94,9 +116,12 @@ async fn compared(
     target: &DatabaseTarget,
 ) -> Result<Compared, MigrateError> {
     let migrations = compare(migrator(target), connection.applied().await?);
-    let found = connection.schema().await?;
+    let found = connection.own_schema().await?;
+    let are_all = |state: State| migrations.iter().all(|one| one.state == state);
     let differences = if migrations.iter().any(|one| one.state == State::Missing) {
         Ok(None)
+    } else if connection.is_postgres() && are_all(State::Applied) {
+        Ok(Some(between(&ALL_APPLIED, &found)))
     } else {
         let expected = expected(connection, target, &migrations).await;
         expected.map(|expected| Some(between(&expected, &found)))
@@ -128,16 +153,21 @@ async fn expected(
             connection.rollback().await?;
             Ok(schema)
         }
-        DatabaseTarget::Sqlite(_) => {
-            let mut memory = MigrationConnection::open_in_memory().await?;
-            for migration in applied {
-                memory.run_statements(migration, Direction::Up).await?;
-            }
-            let schema = memory.schema().await?;
-            memory.close().await;
-            Ok(schema)
-        }
+        DatabaseTarget::Sqlite(_) => in_memory(applied).await,
     }
+}
+
+/// The schema that SQLite's migrations create.
+async fn in_memory(
+    migrations: impl Iterator<Item = &'static sqlx::migrate::Migration>,
+) -> Result<Schema, MigrateError> {
+    let mut memory = MigrationConnection::open_in_memory().await?;
+    for migration in migrations {
+        memory.run_statements(migration, Direction::Up).await?;
+    }
+    let schema = memory.schema().await?;
+    memory.close().await;
+    Ok(schema)
 }
 
 /// Creates an empty schema and makes it the only one in the search path.
@@ -222,26 +252,6 @@ fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::SqliteTarget;
-    use crate::store::migrate;
-
-    #[tokio::test]
-    async fn the_list_has_all_tables_of_the_migrations() {
-        let directory = tempfile::tempdir().unwrap();
-        let target = DatabaseTarget::Sqlite(SqliteTarget {
-            path: directory.path().join("todo.db"),
-        });
-        migrate::up(&target, &crate::clock::Clock::system())
-            .await
-            .unwrap();
-        let mut connection = MigrationConnection::open(&target).await.unwrap();
-        let schema = connection.schema().await.unwrap();
-        let made = schema
-            .keys()
-            .filter_map(|object| object.strip_prefix("table "));
-        assert_eq!(made.collect::<BTreeSet<_>>(), TABLES.into());
-        assert_eq!(missing_tables(&target).await.unwrap(), [""; 0]);
-    }
 
     fn schema(objects: &[(&str, &[(&str, &str)])]) -> Schema {
         let part = |(name, what): &(&str, &str)| ((*name).to_owned(), (*what).to_owned());

@@ -53,6 +53,20 @@ pub(super) fn statements(sql: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The statement of the first migration that refuses the tables of another service. It only reads.
+pub(in crate::store) fn take_over_check() -> Option<&'static str> {
+    let first = find(&POSTGRES, 1, Direction::Up)?;
+    statements(first.sql.as_str()).next()
+}
+
+/// The newest statement for PostgreSQL that contains `text`.
+pub(crate) fn newest_statement(text: &str) -> Option<&'static str> {
+    let found = ups(&POSTGRES)
+        .flat_map(|one| statements(one.sql.as_str()))
+        .filter(|statement| statement.contains(text));
+    found.last()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::config::{Remedy, writable};
 use crate::store::connect_error::ConnectError;
+use crate::store::known::known_message;
 use crate::store::messages::{self, KnownMessage, Place};
 
 use super::embedded::Direction;
@@ -69,6 +70,13 @@ pub enum MigrateError {
     Unknown { version: i64 },
     #[error("migration {version} has no down file")]
     Irreversible { version: i64 },
+    /// The tables in the database belong to another service. Nothing was changed.
+    #[error("tables of another service are in the way: {reason}")]
+    OtherService {
+        reason: String,
+        /// Whether it is a SQLite file.
+        in_file: bool,
+    },
     /// The database refused a statement of a migration.
     #[error(transparent)]
     Statement(Box<FailedStatement>),
@@ -115,10 +123,17 @@ impl FailedStatement {
 }
 
 impl MigrateError {
-    /// Whether the database may be reachable later.
+    /// Whether waiting may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Connect(error) if error.is_transient())
+        let may_heal = |error| known_message(error).is_some_and(KnownMessage::may_heal);
+        match self {
+            Self::Connect(error) => error.is_transient(),
+            // The server is a standby that is being promoted, or it restarts.
+            Self::Query(error) => may_heal(error),
+            Self::Statement(failed) => may_heal(&failed.fault),
+            _ => false,
+        }
     }
 
     /// What to do about it.
@@ -130,6 +145,14 @@ impl MigrateError {
             Self::Statement(failed) if let Some(hint) = &failed.hint => Remedy::note(hint),
             Self::ThroughPooler { .. } | Self::Newer { .. } => {
                 messages::find(&self.to_string()).map_or_else(Remedy::default, unknown_place)
+            }
+            Self::OtherService { in_file: true, .. } => {
+                Remedy::note("let DATABASE_URL name a file of todoctl's own")
+            }
+            Self::OtherService { in_file: false, .. } => {
+                Remedy::note("give todoctl a schema of its own, and name it:")
+                    .then(Remedy::sql("CREATE SCHEMA todoctl"))
+                    .then(Remedy::set("DATABASE_URL.options", "-csearch_path=todoctl"))
             }
             Self::Locked { pid: Some(pid), .. } => end_session(*pid),
             Self::TableLocked { holder, .. } => end_session(holder.pid),

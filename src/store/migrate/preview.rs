@@ -5,10 +5,10 @@ use serde::Serialize;
 use crate::config::DatabaseTarget;
 use crate::store::sql::quoted_name;
 
-use super::catalog::Schema;
 use super::connection::MigrationConnection;
 use super::embedded::{Direction, migrator};
 use super::error::MigrateError;
+use super::expected::Schema;
 use super::history::{Down, Migration, compare, down_file, plan_down};
 use super::lock::LockWait;
 

@@ -1,0 +1,220 @@
+//! The same for a SQLite file: its schema, and rows that refer to others.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseTarget, SqliteTarget};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::migrate::drift::{Difference, Drift};
+use crate::store::quoted_name;
+
+use super::drift::{Sides, renamed, sides};
+use super::{Issue, Place, Step, verdict};
+
+const UNIQUE: &str = "CREATE UNIQUE INDEX ";
+
+pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
+    let target = DatabaseTarget::Sqlite(file.clone());
+    match Drift::of_file(&target).await {
+        Ok(None) => super::no_tables(),
+        Ok(Some(drift)) => {
+            let differences = drift.differences.iter();
+            let issues = differences.filter_map(|one| issue(&drift, one)).collect();
+            verdict(Place::File(file), issues, "as the migrations create it")
+        }
+        Err(error) => Verdict::fail(error.to_string(), error.remedy()),
+    }
+}
+
+fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
+    if let Some(column) = sides(one, "column") {
+        return changed_column(drift, column);
+    }
+    if let Some(index) = sides(one, "index") {
+        return changed_index(index);
+    }
+    if let Some(trigger) = sides(one, "trigger") {
+        return changed_trigger(trigger);
+    }
+    let table = one.object.strip_prefix("table ")?;
+    match (one.part.as_deref(), &one.expected) {
+        (None, Some(_)) => Some(missing_table(drift, table)),
+        (Some(part), Some(_)) => Some(Issue::warn(
+            format!("{table} has another {part} than the migrations create"),
+            [Step::Say(format!(
+                "compare it (todoctl migrate check), and create {table} again with the right one"
+            ))],
+        )),
+        _ => None,
+    }
+}
+
+fn missing_table(drift: &Drift, table: &str) -> Issue {
+    let text = format!("the table {table} is missing");
+    match renamed(drift, table) {
+        Some(other) => Issue::fail(
+            format!("{text}; {other} has its columns"),
+            [Step::Run(format!(
+                "ALTER TABLE {} RENAME TO {}",
+                quoted_name(&other),
+                quoted_name(table)
+            ))],
+        ),
+        None => Issue::fail(
+            text,
+            [Step::Say(format!(
+                "its rows are gone: restore the file from a backup that has {table}"
+            ))],
+        ),
+    }
+}
+
+fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
+    let (table, name) = (column.table, column.part);
+    let (table_name, quoted) = (quoted_name(table), quoted_name(name));
+    match (column.expected, column.found) {
+        (Some(expected), None) => {
+            let is_same = |one: &Sides<'_>| {
+                one.table == table && one.expected.is_none() && one.found == Some(expected)
+            };
+            let mut candidates = super::drift::parts(drift, "column").filter(is_same);
+            let text = format!("{table}.{name} is missing");
+            let step = match (candidates.next(), candidates.next()) {
+                (Some(other), None) => Step::Run(format!(
+                    "ALTER TABLE {table_name} RENAME COLUMN {} TO {quoted}",
+                    quoted_name(other.part)
+                )),
+                _ if !expected.contains(" not null") => Step::Run(format!(
+                    "ALTER TABLE {table_name} ADD COLUMN {quoted} {expected}"
+                )),
+                _ => Step::Say(format!(
+                    "its values are gone: restore the file from a backup that has {table}.{name}"
+                )),
+            };
+            Some(Issue::fail(text, [step]))
+        }
+        (None, Some(found)) => (found.contains(" not null") && !found.contains(" default "))
+            .then(|| {
+                Issue::fail(
+                    format!("{table}.{name} is not a column of todoctl and requires a value, so every insert fails"),
+                    [Step::Say(format!(
+                        "SQLite cannot make it optional: create {table} again without NOT NULL for {name}"
+                    ))],
+                )
+            }),
+        (Some(expected), Some(found)) => Some(Issue::warn(
+            format!("{table}.{name} is {found}, not {expected}"),
+            [Step::Say(format!(
+                "create {table} again with {name} {expected}"
+            ))],
+        )),
+        (None, None) => None,
+    }
+}
+
+fn changed_index(index: Sides<'_>) -> Option<Issue> {
+    let (table, name) = (index.table, quoted_name(index.part));
+    match (index.expected, index.found) {
+        (Some(expected), found) => {
+            let text = if found.is_some() {
+                format!("the index {} of {table} is another", index.part)
+            } else {
+                format!("the index {} of {table} is missing", index.part)
+            };
+            let statement = match found {
+                Some(_) => format!("BEGIN; DROP INDEX {name}; {expected}; COMMIT"),
+                None => expected.to_owned(),
+            };
+            let steps = [Step::Run(statement)];
+            Some(if expected.starts_with(UNIQUE) {
+                Issue::fail(text, steps).fixable()
+            } else {
+                Issue::warn(text, steps).fixable()
+            })
+        }
+        (None, Some(found)) if found.starts_with(UNIQUE) => Some(Issue::fail(
+            format!(
+                "{table} has a unique index that todoctl does not know, {}: rows that it refuses are answered with 500",
+                index.part
+            ),
+            [Step::Run(format!("DROP INDEX {name}"))],
+        )),
+        _ => None,
+    }
+}
+
+fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
+    let (table, name) = (trigger.table, trigger.part);
+    let Some(expected) = trigger.expected else {
+        let found = trigger.found?.to_uppercase();
+        let may = if found.contains("RAISE") {
+            "may refuse or suppress changes (RAISE)"
+        } else {
+            "runs with each change, and its errors are answered with 500"
+        };
+        return Some(Issue::warn(
+            format!("{table} has the trigger {name} that todoctl does not know, and it {may}"),
+            [
+                Step::Say(format!(
+                    "to keep its text: todoctl migrate check; if {name} is not wanted:"
+                )),
+                Step::Run(format!("DROP TRIGGER {}", quoted_name(name))),
+            ],
+        ));
+    };
+    let drop = trigger
+        .found
+        .map(|_| format!("DROP TRIGGER {}; ", quoted_name(name)))
+        .unwrap_or_default();
+    let what = if trigger.found.is_some() {
+        "another"
+    } else {
+        "missing"
+    };
+    let statement = format!(
+        "BEGIN IMMEDIATE; {drop}{expected}; DELETE FROM todoctl_unread; \
+         INSERT INTO todoctl_unread (user_id, unread) \
+         SELECT user_id, count(*) FROM notifications WHERE NOT is_read GROUP BY user_id; COMMIT"
+    );
+    Some(
+        Issue::fail(
+            format!(
+                "the trigger {name} of {table} is {what}: unread notifications are counted wrongly"
+            ),
+            [Step::Run(statement)],
+        )
+        .fixable(),
+    )
+}
+
+/// Whether every row refers to one that exists. A file too large for the time limit is no fault.
+pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    let question = context
+        .file
+        .ask(file, limit, async |connection| connection.dangling().await);
+    let dangling = match tokio::time::timeout(limit, question).await {
+        Ok(Ok(dangling)) => dangling,
+        Ok(Err(error)) => return query_failed(context, &error),
+        Err(_) => {
+            return Verdict::skip(format!("not read completely within {} s", limit.as_secs()));
+        }
+    };
+    let issues = dangling.iter().map(|one| {
+        Issue::warn(
+            format!(
+                "{} rows of {} refer to rows of {} that do not exist",
+                one.rows, one.table, one.parent
+            ),
+            [Step::Say(format!(
+                "another program changed the file without PRAGMA foreign_keys=ON; see the rows: sqlite3 {} \"PRAGMA foreign_key_check\"; then delete them",
+                file.path.display()
+            ))],
+        )
+    });
+    verdict(
+        Place::File(file),
+        issues.collect(),
+        "every row refers to one that exists",
+    )
+}

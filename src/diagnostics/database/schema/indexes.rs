@@ -1,0 +1,119 @@
+//! Indexes that are missing, invalid, or refuse rows.
+
+use std::time::Duration;
+
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::migrate::drift::Drift;
+use crate::store::quoted_name;
+
+use super::drift::{Sides, parts};
+use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
+
+const INVALID: &str = " (invalid)";
+const UNIQUE: &str = "CREATE UNIQUE INDEX ";
+
+pub(super) async fn indexes(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    match drift_of(context, server, limit).await {
+        Ok(None) => no_tables(),
+        Ok(Some((home, drift))) => {
+            let issues = parts(drift, "index").filter_map(|one| issue(home, drift, one));
+            verdict(
+                Place::Server(server.target),
+                issues.collect(),
+                "all exist and are valid",
+            )
+        }
+        Err(error) => query_failed(context, &error),
+    }
+}
+
+fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
+    let (table, index) = (sides.table, sides.part);
+    let qualified = home.qualified(index);
+    let drop = || home.alter(table, format!("DROP INDEX CONCURRENTLY {qualified}"));
+    match (sides.expected, sides.found) {
+        (Some(expected), None) => {
+            let is_same = |one: Sides<'_>| {
+                one.table == table && one.found.is_some_and(|found| keys(found) == keys(expected))
+            };
+            if parts(drift, "index").any(is_same) {
+                return None;
+            }
+            Some(graded(
+                expected,
+                format!("the index {index} of {table} is missing"),
+                [create(home, table, expected)],
+            ))
+        }
+        (Some(expected), Some(found)) if found.strip_suffix(INVALID) == Some(expected) => {
+            Some(graded(
+                expected,
+                format!("the index {index} of {table} is invalid, so it is not used"),
+                [home.alter(table, format!("REINDEX INDEX CONCURRENTLY {qualified}"))],
+            ))
+        }
+        (Some(expected), Some(found)) => Some(graded(
+            expected,
+            format!("the index {index} is {found}, not {expected}"),
+            [drop(), create(home, table, expected)],
+        )),
+        (None, Some(found)) if found.ends_with(INVALID) => {
+            let text = format!(
+                "{table} has the invalid index {index}, which every change maintains and no query uses"
+            );
+            Some(Issue::warn(text, [drop()]).fixable())
+        }
+        (None, Some(found)) if found.starts_with(UNIQUE) && !names_id(found) => {
+            let text = format!(
+                "{table} has a unique index that todoctl does not know, {index} on {}: rows that it refuses are answered with 500",
+                keys(found).1
+            );
+            Some(Issue::fail(text, [drop()]))
+        }
+        _ => None,
+    }
+}
+
+/// Without a unique index changes fail; without another one they are slow.
+fn graded(expected: &str, text: String, steps: impl IntoIterator<Item = Step>) -> Issue {
+    if expected.starts_with(UNIQUE) {
+        Issue::fail(text, steps).fixable()
+    } else {
+        Issue::warn(text, steps).fixable()
+    }
+}
+
+/// Creates an index of the migrations while the table is in use.
+fn create(home: Home<'_>, table: &str, definition: &str) -> Step {
+    let concurrent = definition.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1);
+    let on = format!(" ON {} USING ", quoted_name(table));
+    let on_plain = format!(" ON {table} USING ");
+    let qualified = format!(" ON {} USING ", home.qualified(table));
+    home.alter(
+        table,
+        concurrent
+            .replacen(&on, &qualified, 1)
+            .replacen(&on_plain, &qualified, 1),
+    )
+}
+
+/// Whether an index is unique, and what it is on.
+fn keys(definition: &str) -> (bool, &str) {
+    let keys = definition
+        .split_once(" USING ")
+        .map_or("", |(_, keys)| keys);
+    (definition.starts_with(UNIQUE), keys)
+}
+
+/// Whether the id is among the columns, so that no two rows are alike.
+fn names_id(definition: &str) -> bool {
+    let columns = keys(definition).1;
+    let columns = columns.split_once('(').map_or("", |(_, rest)| rest);
+    let columns = columns
+        .split_once(')')
+        .map_or(columns, |(columns, _)| columns);
+    columns.split(", ").any(|column| column == "id")
+}

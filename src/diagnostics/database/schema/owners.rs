@@ -1,0 +1,97 @@
+//! Whether the role that migrates may alter what the service uses.
+
+use std::time::Duration;
+
+use crate::config::DatabaseTarget;
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::inspect::Owned;
+use crate::store::quoted_name;
+
+use super::{Issue, Place, Step, home, no_tables, verdict};
+
+pub(super) async fn owners(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    check(context, server, limit)
+        .await
+        .unwrap_or_else(|error| query_failed(context, &error))
+}
+
+async fn check(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Result<Verdict, StoreError> {
+    let Some(home) = home(context, server, limit).await? else {
+        return Ok(no_tables());
+    };
+    let owned = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            Owned::ask(connection.session(), home.schema).await
+        })
+        .await?;
+    let mut issues: Vec<Issue> = owned
+        .iter()
+        .filter(|one| !one.may_count)
+        .map(|one| cannot_count(&owned, one))
+        .collect();
+    let foreign: Vec<&Owned> = owned.iter().filter(|one| !one.is_ours).collect();
+    let role = &home.relations.session.role;
+    let migrates = server.config.auto_migrate
+        && matches!(&server.config.direct, DatabaseTarget::Postgres(direct) if direct.user == server.target.user);
+    if foreign.is_empty() || !migrates {
+        let fine = if foreign.is_empty() {
+            format!("{role} may alter all tables")
+        } else {
+            format!("{role} does not migrate, and need not own the tables")
+        };
+        return Ok(verdict(Place::Server(server.target), issues, fine));
+    }
+    issues.push(not_ours(&foreign, role));
+    Ok(verdict(Place::Server(server.target), issues, ""))
+}
+
+/// Objects that the role may not alter.
+fn not_ours(foreign: &[&Owned], role: &str) -> Issue {
+    let named: Vec<String> = foreign
+        .iter()
+        .map(|one| format!("{} (owner {})", one.name.replace('"', ""), one.owner))
+        .collect();
+    let alter: Vec<String> = foreign.iter().map(|one| one.give_to(role)).collect();
+    Issue::warn(
+        format!(
+            "{role} does not own {}, so the next migration fails: must be owner",
+            named.join(", ")
+        ),
+        [Step::RunBy(None, alter.join("; "))],
+    )
+}
+
+/// The function that counts runs as its owner, who may not write the counts.
+fn cannot_count(owned: &[Owned], function: &Owned) -> Issue {
+    let counts = owned
+        .iter()
+        .find(|one| one.name.ends_with(".todoctl_unread"));
+    let owner = counts.map_or(&function.owner, |one| &one.owner);
+    Issue::fail(
+        format!(
+            "{} runs as its owner {}, who may not write todoctl_unread: no notification can be saved",
+            function.name, function.owner
+        ),
+        [Step::RunBy(None, function.give_to(owner))],
+    )
+}
+
+impl Owned {
+    fn give_to(&self, role: &str) -> String {
+        format!(
+            "ALTER {} {} OWNER TO {}",
+            self.kind,
+            self.name,
+            quoted_name(role)
+        )
+    }
+}

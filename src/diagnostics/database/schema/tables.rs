@@ -1,0 +1,182 @@
+//! What the names of the tables lead to, before anything is called missing.
+
+use std::time::Duration;
+
+use crate::config::PostgresTarget;
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::inspect::{self, Relations};
+use crate::store::{StoreError, quoted_name};
+
+use super::{Issue, Place, Step, relations, verdict};
+
+/// The parameter of the URL that sets a search path for this service alone.
+const OPTIONS: &str = "DATABASE_URL.options";
+
+pub(in crate::diagnostics::database) async fn tables(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Verdict {
+    check(context, server.target, limit)
+        .await
+        .unwrap_or_else(|error| query_failed(context, &error))
+}
+
+async fn check(
+    context: &Context,
+    target: &PostgresTarget,
+    limit: Duration,
+) -> Result<Verdict, StoreError> {
+    let relations = relations(context, target, limit).await?;
+    let session = &relations.session;
+    let mut issues = Vec::new();
+    if let Some(history) = relations.history() {
+        issues.extend(shadowed(relations, target, &history.schema));
+        issues.extend(temporary(relations, target));
+        return Ok(verdict(
+            Place::Server(target),
+            issues,
+            format!("in the schema {}", history.schema),
+        ));
+    }
+    if let Some(elsewhere) = relations.migrated_schemas().next() {
+        let schema = &elsewhere.schema;
+        return Ok(verdict(
+            Place::Server(target),
+            vec![if elsewhere.has_usable_schema {
+                Issue::fail(
+                    format!(
+                        "the tables are in the schema {schema}, which is not in the search path of {} ({})",
+                        session.role, session.search_path
+                    ),
+                    search_path(relations, target, schema),
+                )
+            } else {
+                Issue::fail(
+                    format!(
+                        "the tables are in the schema {schema}, which {} may not use",
+                        session.role
+                    ),
+                    [Step::RunBy(
+                        Some(elsewhere.owner.clone()),
+                        format!(
+                            "GRANT USAGE ON SCHEMA {} TO {}",
+                            quoted_name(schema),
+                            quoted_name(&session.role)
+                        ),
+                    )],
+                )
+            }],
+            "",
+        ));
+    }
+    let Some(current) = &session.current_schema else {
+        // The check of the role says what to do.
+        return Ok(Verdict::pass("no schema in the search path"));
+    };
+    if let Some(tasks) = relations.visible("tasks")
+        && tasks.schema != *current
+    {
+        issues.push(Issue::warn(
+            format!(
+                "tasks leads to the schema {}, but migrations create their tables in {current}: the existing tables would be hidden, not taken over",
+                tasks.schema
+            ),
+            search_path(relations, target, &tasks.schema),
+        ));
+        return Ok(verdict(Place::Server(target), issues, ""));
+    }
+    let refusal = context
+        .server
+        .ask(target, limit, async |connection| {
+            inspect::refusal(connection.session()).await
+        })
+        .await?;
+    if let Some(reason) = refusal {
+        issues.push(Issue::fail(
+            format!("tables of another service are in the way: {reason}"),
+            own_schema(relations),
+        ));
+    }
+    let fine = if relations.visible("tasks").is_some() {
+        "of the previous service: migrations take them over"
+    } else {
+        "none yet: migrations create them"
+    };
+    Ok(verdict(Place::Server(target), issues, fine))
+}
+
+/// Tables of the service's schema that another schema hides.
+fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Option<Issue> {
+    let hidden: Vec<String> = relations
+        .all
+        .iter()
+        .filter(|one| one.schema == home && !one.is_visible)
+        .filter_map(|one| {
+            let by = relations.visible(&one.name)?;
+            Some(format!(
+                "{} is hidden by {}.{}",
+                one.name, by.schema, one.name
+            ))
+        })
+        .collect();
+    if hidden.is_empty() {
+        return None;
+    }
+    Some(Issue::fail(
+        format!(
+            "{}, which is earlier in the search path ({})",
+            hidden.join(", "),
+            relations.session.search_path
+        ),
+        search_path(relations, target, home),
+    ))
+}
+
+/// Temporary tables of other sessions: a pooler may lend this service such a session.
+fn temporary(relations: &Relations, target: &PostgresTarget) -> Option<Issue> {
+    let found = relations.all.iter().find(|one| one.is_temporary)?;
+    target.pooled.then(|| {
+        Issue::warn(
+            format!(
+                "another session has a temporary table {}: through the pooler it may be used in place of the service's",
+                found.name
+            ),
+            [Step::Run(
+                "SELECT pid, usename, application_name, state FROM pg_stat_activity WHERE datname = current_database()".to_owned(),
+            )],
+        )
+    })
+}
+
+/// How `schema` gets into the search path.
+fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> Vec<Step> {
+    let quoted = quoted_name(schema);
+    let options = target.options.as_deref().unwrap_or_default();
+    if options.contains("search_path") {
+        return vec![Step::Set(OPTIONS, format!("-csearch_path={quoted}"))];
+    }
+    let session = &relations.session;
+    vec![
+        Step::Run(format!(
+            "ALTER ROLE {} IN DATABASE {} SET search_path = {quoted}",
+            quoted_name(&session.role),
+            quoted_name(&session.database),
+        )),
+        Step::Say("restart the daemon: its sessions keep the old search path".to_owned()),
+    ]
+}
+
+/// How the service gets a schema of its own.
+fn own_schema(relations: &Relations) -> Vec<Step> {
+    vec![
+        Step::Run(format!(
+            "CREATE SCHEMA todoctl AUTHORIZATION {}",
+            quoted_name(&relations.session.role)
+        )),
+        Step::Set(OPTIONS, "-csearch_path=todoctl".to_owned()),
+    ]
+}

@@ -1,0 +1,94 @@
+//! Whether what the daemon does succeeds: tried with its own statements, and rolled back.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseConfig, Remedy};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::messages;
+use crate::store::{ConnectFault, StoreError, TrialFault, Tried, try_out};
+
+use super::fault::cannot_connect;
+
+mod cause;
+
+use cause::Cause;
+
+/// How long the search for causes may take.
+const CAUSES: Duration = Duration::from_secs(3);
+
+pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    let limit = limit.saturating_sub(CAUSES);
+    let work = try_out(config, &context.request.clock);
+    let tried = match tokio::time::timeout(limit, work).await {
+        Ok(Ok(tried)) => tried,
+        Ok(Err(error)) => return cannot_connect(&error),
+        Err(_) => {
+            return Verdict::fail(
+                format!("not finished within {} s, and rolled back", limit.as_secs()),
+                Remedy::note(
+                    "the server answers too slowly, or the network to it is slow: see what it does",
+                ),
+            );
+        }
+    };
+    let faults: Vec<(&str, &TrialFault)> = tried
+        .iter()
+        .filter_map(|one| Some((one.operation, one.outcome.as_ref().err()?)))
+        .collect();
+    if faults.is_empty() {
+        return passed(&tried);
+    }
+    if let [(_, fault)] = faults[..]
+        && is_busy(fault)
+    {
+        return Verdict::warn(
+            "another process has been writing to the file for 2 s: no operation was tried",
+            messages::by_id("sqlite.busy").map(|known| (known.remedy)((&config.target).into())),
+        );
+    }
+    failed(&faults, cause::of(context, config, &faults, CAUSES).await)
+}
+
+fn passed(tried: &[Tried]) -> Verdict {
+    let operations: Vec<&str> = tried.iter().map(|one| one.operation).collect();
+    Verdict::pass(format!(
+        "{} operations succeeded and were rolled back: {}",
+        operations.len(),
+        operations.join(", ")
+    ))
+}
+
+fn failed(faults: &[(&str, &TrialFault)], causes: Vec<Cause>) -> Verdict {
+    let mut texts: Vec<(String, Vec<&str>)> = Vec::new();
+    for (operation, fault) in faults {
+        let text = fault.to_string();
+        match texts.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, operations)) => operations.push(operation),
+            None => texts.push((text, vec![operation])),
+        }
+    }
+    let mut texts: Vec<String> = texts
+        .into_iter()
+        .map(|(text, operations)| format!("cannot {}: {text}", operations.join(", ")))
+        .collect();
+    let checks: Vec<&str> = causes.iter().filter_map(|one| one.check).collect();
+    if !checks.is_empty() {
+        texts.push(format!("the cause is named by {}", checks.join(", ")));
+    }
+    let detail = texts.join("; ");
+    let remedy = causes
+        .into_iter()
+        .fold(Remedy::default(), |all, one| all.then(one.remedy));
+    let is_altered = |(_, fault): &(&str, &TrialFault)| matches!(fault, TrialFault::Altered { .. });
+    if faults.iter().all(is_altered) {
+        Verdict::warn(detail, remedy)
+    } else {
+        Verdict::fail(detail, remedy)
+    }
+}
+
+/// Whether another process holds SQLite's lock, as one that writes does.
+fn is_busy(fault: &TrialFault) -> bool {
+    matches!(fault, TrialFault::Refused(StoreError::Connect(error)) if error.fault == ConnectFault::Busy)
+}

@@ -1,0 +1,205 @@
+//! Why an operation fails, and what to do about it.
+//!
+//! What the catalogue shows is looked up by the checks of the schema; their remedies are used
+//! here. The rest is in the error itself.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, sql_name};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::{schema, server};
+use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::store::messages::Place;
+use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
+
+/// What to do about a fault, and the check that finds the same cause.
+pub(super) struct Cause {
+    pub(super) check: Option<&'static str>,
+    pub(super) remedy: Remedy,
+}
+
+const ROLE: &str = "database.role";
+const ROW_SECURITY: &str = "database.row_security";
+const TRIGGERS: &str = "database.triggers";
+const SCHEMA: &str = "database.schema";
+const INDEXES: &str = "database.indexes";
+const SEQUENCES: &str = "database.sequences";
+
+/// The causes of `faults`, each once.
+pub(super) async fn of(
+    context: &Context,
+    config: &DatabaseConfig,
+    faults: &[(&str, &TrialFault)],
+    limit: Duration,
+) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let mut asked: Vec<&str> = Vec::new();
+    for (_, fault) in faults {
+        let mut is_found = false;
+        for check in suspects(fault) {
+            is_found |= causes.iter().any(|one: &Cause| one.check == Some(check));
+            if asked.contains(check) {
+                continue;
+            }
+            asked.push(check);
+            let verdict = verdict_of(check, context, config, limit).await;
+            let remedy = verdict.filter(|one| one.outcome != Outcome::Pass);
+            if let Some(remedy) = remedy.and_then(|one| one.remedy) {
+                is_found = true;
+                causes.push(Cause {
+                    check: Some(check),
+                    remedy,
+                });
+            }
+        }
+        if !is_found {
+            let remedy = by_error(fault, &config.target);
+            causes.push(Cause {
+                check: None,
+                remedy,
+            });
+        }
+    }
+    causes
+}
+
+/// The checks that may know the cause.
+fn suspects(fault: &TrialFault) -> &'static [&'static str] {
+    match fault {
+        TrialFault::Swallowed(_) | TrialFault::Altered { .. } => &[TRIGGERS, ROW_SECURITY, SCHEMA],
+        TrialFault::Unseen(_) | TrialFault::Hidden(_) => &[ROW_SECURITY, TRIGGERS],
+        TrialFault::Refused(error) => of_error(error),
+    }
+}
+
+fn of_error(error: &StoreError) -> &'static [&'static str] {
+    let Some(fault) = error.postgres() else {
+        return &[SCHEMA];
+    };
+    let class = fault.code.get(..2).unwrap_or_default();
+    // PostgreSQL, appendix A.
+    match fault.code.as_str() {
+        "42501" if fault.message.contains("row-level security") => &[ROW_SECURITY],
+        "42501" | "25006" => &[ROLE],
+        "42P10" => &[INDEXES, SCHEMA],
+        "23505" => &[SEQUENCES, INDEXES, SCHEMA],
+        _ if fault.raised_in.is_some() => &[TRIGGERS],
+        _ if matches!(class, "22" | "23" | "42") => &[SCHEMA],
+        _ => &[],
+    }
+}
+
+/// What one of the suspects says now.
+async fn verdict_of(
+    id: &str,
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Option<Verdict> {
+    if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
+        return Some(server::role(context, Server { config, target }, limit).await);
+    }
+    let check = schema::CHECKS.iter().find(|check| check.id == id)?;
+    Some(check.start(context, limit)?.await)
+}
+
+/// What the error itself tells.
+fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
+    let TrialFault::Refused(error) = fault else {
+        return Remedy::note("see what differs from the migrations:")
+            .then(Remedy::command("todoctl migrate check"));
+    };
+    if let DatabaseTarget::Postgres(server) = target
+        && let Some(fault) = error.postgres()
+        && let Some(statement) = statement(&fault, &server.user)
+    {
+        return Remedy::admin_sql(server, None, statement);
+    }
+    match known_message(error) {
+        Some(known) => (known.remedy)(Place::from(target)),
+        None => Remedy::note("read the log of the database's server, which says more"),
+    }
+}
+
+/// The statement that removes the reason for an error.
+fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
+    let table = fault.table.as_deref().map(sql_name);
+    match fault.code.as_str() {
+        "42501" => {
+            // As in "permission denied for table tasks".
+            let (_, object) = fault.message.split_once("permission denied for ")?;
+            let (kind, name) = object.split_once(' ')?;
+            let privileges = match kind {
+                "table" => "SELECT, INSERT, UPDATE, DELETE ON TABLE",
+                "sequence" => "USAGE, SELECT ON SEQUENCE",
+                "schema" => "USAGE ON SCHEMA",
+                "function" => "EXECUTE ON FUNCTION",
+                "type" => "USAGE ON TYPE",
+                _ => return None,
+            };
+            Some(format!(
+                "GRANT {privileges} {} TO {}",
+                sql_name(name),
+                sql_name(role)
+            ))
+        }
+        "23502" => Some(format!(
+            "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
+            table?,
+            sql_name(fault.column.as_deref()?)
+        )),
+        "23503" | "23514" => Some(format!(
+            "ALTER TABLE {} DROP CONSTRAINT {}",
+            table?,
+            sql_name(fault.constraint.as_deref()?)
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: &str, message: &str) -> PostgresFault {
+        PostgresFault {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            table: Some("tasks".to_owned()),
+            column: Some("Colour".to_owned()),
+            constraint: Some("short".to_owned()),
+            raised_in: None,
+        }
+    }
+
+    #[test]
+    fn statements() {
+        let of = |code, message| statement(&fault(code, message), "todo-app");
+        for (code, message, expected) in [
+            (
+                "42501",
+                "permission denied for table user_sessions",
+                Some(
+                    r#"GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE user_sessions TO "todo-app""#,
+                ),
+            ),
+            (
+                "42501",
+                "permission denied for sequence tasks_id_seq",
+                Some(r#"GRANT USAGE, SELECT ON SEQUENCE tasks_id_seq TO "todo-app""#),
+            ),
+            ("42501", "keine Berechtigung", None),
+            ("42501", "permission denied for language c", None),
+            (
+                "23502",
+                "",
+                Some(r#"ALTER TABLE tasks ALTER COLUMN "Colour" DROP NOT NULL"#),
+            ),
+            ("23514", "", Some("ALTER TABLE tasks DROP CONSTRAINT short")),
+            ("57014", "", None),
+        ] {
+            assert_eq!(of(code, message).as_deref(), expected, "{message}");
+        }
+    }
+}

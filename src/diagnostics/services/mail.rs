@@ -1,0 +1,166 @@
+//! The mail provider: whether it accepts the key and the sender.
+
+use std::time::Duration;
+
+use crate::config::{RESEND_API, Remedy, ServicesConfig};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
+use crate::services::mail::{Account, Domain, Mailer};
+
+use super::{origin, reach, url_or};
+
+/// How the provider calls a domain that mail may be sent from.
+const VERIFIED: &str = "verified";
+
+pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
+    let config = &context.audit.services;
+    let origin = origin(&url_or(config.resend_api_url.as_ref(), RESEND_API));
+    let mailer = match Mailer::new(config) {
+        Ok(Some(mailer)) => mailer,
+        Ok(None) => return Verdict::skip("RESEND_API_KEY is not set: reminders are not mailed"),
+        Err(error) => return unreachable(&origin, &error.to_string()),
+    };
+    match tokio::time::timeout(limit, mailer.account()).await {
+        Ok(Ok(account)) => check_account(&account, &origin, config, &mailer.sender_domain()),
+        Ok(Err(error)) => unreachable(&origin, &error.to_string()),
+        Err(_) => unreachable(&origin, &format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
+fn unreachable(origin: &str, error: &str) -> Verdict {
+    Verdict::warn(
+        format!("{origin} cannot be reached: {error}; mails wait until it can"),
+        reach(origin, "RESEND_API_URL"),
+    )
+}
+
+fn check_account(
+    account: &Account,
+    origin: &str,
+    config: &ServicesConfig,
+    domain: &str,
+) -> Verdict {
+    let detail = match account {
+        Account::WrongKey(reason) => {
+            return Verdict::fail(
+                format!("{origin} refuses RESEND_API_KEY ({reason}): mails wait"),
+                Remedy::note(
+                    "create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-",
+                ),
+            );
+        }
+        Account::Limited(reason) => {
+            return Verdict::warn(
+                format!("{origin} limits requests, or a quota is used up ({reason}): mails wait"),
+                Remedy::note(
+                    "wait until the quota of the day or the month begins again, or raise the plan at https://resend.com/settings/billing",
+                ),
+            );
+        }
+        Account::Failed(status) => {
+            return Verdict::warn(
+                format!("{origin} answers {status}: mails wait until it recovers"),
+                Remedy::note(format!(
+                    "wait until {origin} recovers; nothing is lost before 24 hours"
+                )),
+            );
+        }
+        Account::Untold(_) => {
+            format!("{origin} answers, and does not tell whether it accepts the key")
+        }
+        Account::SendOnly => format!("{origin} accepts the key, which may only send"),
+        Account::Domains(_) => format!("{origin} accepts the key"),
+    };
+    if config.email_from.is_none() {
+        return Verdict::warn(
+            format!(
+                "{detail}, but EMAIL_FROM is not set: the provider's default sender reaches only the owner of the account"
+            ),
+            Remedy::note(
+                "name a sender whose domain the provider has verified: todoctl config set 'EMAIL_FROM=Todo <todo@example.com>'",
+            ),
+        );
+    }
+    match account {
+        Account::Domains(domains) => check_domain(&detail, domains, domain),
+        _ => Verdict::pass(detail),
+    }
+}
+
+fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
+    let found = domains
+        .iter()
+        .find(|one| one.name.eq_ignore_ascii_case(domain));
+    match found {
+        Some(found) if found.status == VERIFIED => {
+            Verdict::pass(format!("{detail} and the sender's domain {domain}"))
+        }
+        Some(_) => Verdict::fail(
+            format!(
+                "{detail}, but the domain of EMAIL_FROM, {domain}, is not verified: every mail is refused"
+            ),
+            Remedy::note(format!(
+                "complete the DNS records of {domain} at https://resend.com/domains, and verify it there"
+            )),
+        ),
+        None => Verdict::fail(
+            format!(
+                "{detail}, but the account does not have the domain of EMAIL_FROM, {domain}: every mail is refused"
+            ),
+            Remedy::note(format!(
+                "add {domain} at https://resend.com/domains, or name a sender of a verified domain in EMAIL_FROM"
+            )),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Outcome;
+
+    #[test]
+    fn accounts() {
+        let config = |from: Option<&str>| ServicesConfig {
+            email_from: from.map(str::to_owned),
+            ..ServicesConfig::default()
+        };
+        let domain = |name: &str, status: &str| Domain {
+            name: name.to_owned(),
+            status: status.to_owned(),
+        };
+        let from = Some("todo@example.com");
+        for (account, from, outcome) in [
+            (
+                Account::Domains(vec![domain("Example.com", "verified")]),
+                from,
+                Outcome::Pass,
+            ),
+            (
+                Account::Domains(vec![domain("example.com", "pending")]),
+                from,
+                Outcome::Fail,
+            ),
+            (
+                Account::Domains(vec![domain("sub.example.com", "verified")]),
+                from,
+                Outcome::Fail,
+            ),
+            (Account::Domains(Vec::new()), None, Outcome::Warn),
+            (Account::SendOnly, from, Outcome::Pass),
+            (Account::SendOnly, None, Outcome::Warn),
+            (Account::Untold(404), from, Outcome::Pass),
+            (Account::WrongKey("400".to_owned()), from, Outcome::Fail),
+            (Account::Limited("429".to_owned()), from, Outcome::Warn),
+            (Account::Failed(500), from, Outcome::Warn),
+        ] {
+            let found = check_account(&account, "https://a", &config(from), "example.com");
+            assert_eq!(found.outcome, outcome, "{account:?}");
+            assert_eq!(
+                found.remedy.is_some(),
+                outcome != Outcome::Pass,
+                "{account:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the provider says about the key, for diagnostics. No mail is sent.
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+
+use crate::services::http_client::HttpError;
+
+use super::{MAX_BODY, Mailer, error_name};
+
+/// A list of domains is longer than an error.
+const MAX_DOMAINS: usize = 16 * MAX_BODY;
+
+/// What a key opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Account {
+    /// The domains that mail may be sent from, as far as they are verified.
+    Domains(Vec<Domain>),
+    /// The key may send, and nothing else.
+    SendOnly,
+    /// The provider refuses the key, for this reason.
+    WrongKey(String),
+    /// Too many requests, or a quota that is used up, by this name.
+    Limited(String),
+    /// The provider does not have the page.
+    Untold(u16),
+    /// The provider failed.
+    Failed(u16),
+}
+
+/// A domain of the account.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Domain {
+    pub(crate) name: String,
+    /// `verified`, or why not yet.
+    pub(crate) status: String,
+}
+
+impl Mailer {
+    /// Asks for the account's domains, which uses nothing up.
+    pub(crate) async fn account(&self) -> Result<Account, HttpError> {
+        let request = self.client.get(self.domains.clone());
+        let request = request.bearer_auth(self.key.expose());
+        let response = self.client.send(request).await?;
+        let status = response.status();
+        let body = self.client.body(response, MAX_DOMAINS).await?;
+        Ok(judge(status, &body))
+    }
+
+    /// The domain of the sender.
+    pub(crate) fn sender_domain(&self) -> String {
+        let (_, domain) = self.from.rsplit_once('@').unwrap_or_default();
+        domain.trim_end_matches('>').trim().to_ascii_lowercase()
+    }
+}
+
+fn judge(status: StatusCode, body: &[u8]) -> Account {
+    #[derive(Deserialize)]
+    struct List {
+        data: Vec<Domain>,
+    }
+    let name = error_name(body);
+    let reason = || {
+        name.as_deref().map_or_else(
+            || status.as_u16().to_string(),
+            |name| format!("{} {name}", status.as_u16()),
+        )
+    };
+    match status {
+        StatusCode::OK => match serde_json::from_slice(body) {
+            Ok(List { data }) => Account::Domains(data),
+            Err(_) => Account::Untold(status.as_u16()),
+        },
+        StatusCode::UNAUTHORIZED if name.as_deref() == Some("restricted_api_key") => {
+            Account::SendOnly
+        }
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Account::WrongKey(reason())
+        }
+        StatusCode::TOO_MANY_REQUESTS => Account::Limited(reason()),
+        status if status.is_server_error() => Account::Failed(status.as_u16()),
+        status => Account::Untold(status.as_u16()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Secret, ServicesConfig};
+
+    #[test]
+    fn answers() {
+        let of = |status, body: &str| judge(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+        let domain = Domain {
+            name: "example.com".to_owned(),
+            status: "pending".to_owned(),
+        };
+        let list = r#"{"data":[{"id":"1","name":"example.com","status":"pending","region":"x"}]}"#;
+        assert_eq!(of(200, list), Account::Domains(vec![domain]));
+        assert_eq!(of(200, "<html>"), Account::Untold(200));
+        assert_eq!(
+            of(401, r#"{"name":"restricted_api_key"}"#),
+            Account::SendOnly
+        );
+        for status in [400, 401, 403] {
+            let refused = of(status, r#"{"name":"validation_error"}"#);
+            let reason = format!("{status} validation_error");
+            assert_eq!(refused, Account::WrongKey(reason));
+        }
+        let limited = of(429, r#"{"name":"daily_quota_exceeded"}"#);
+        assert_eq!(
+            limited,
+            Account::Limited("429 daily_quota_exceeded".to_owned())
+        );
+        assert_eq!(of(404, ""), Account::Untold(404));
+        assert_eq!(of(502, ""), Account::Failed(502));
+    }
+
+    #[test]
+    fn the_domain_of_a_sender() {
+        for (from, domain) in [
+            ("Todo <todo@Mail.Example.com>", "mail.example.com"),
+            ("todo@example.com", "example.com"),
+        ] {
+            let config = ServicesConfig {
+                resend_api_key: Some(Secret::new("re_canary")),
+                email_from: Some(from.to_owned()),
+                ..ServicesConfig::default()
+            };
+            let mailer = Mailer::new(&config).unwrap().unwrap();
+            assert_eq!(mailer.sender_domain(), domain);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What PostgreSQL's catalogue says about todoctl's tables. Only diagnostics ask.
+//!
+//! A question is one exchange in the simple protocol, which every pooler forwards as a whole, and
+//! a read-only transaction with limits of its own: it waits for no lock, and it ends by itself.
+
+mod owners;
+mod relations;
+mod row_security;
+mod sequences;
+mod settings;
+mod triggers;
+
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+
+use super::error::StoreError;
+use super::migrate::drift::Drift;
+use super::migrate::{catalog, expected_tables, take_over};
+use super::sql::quoted_name;
+
+pub(crate) use owners::Owned;
+pub(crate) use relations::Relations;
+pub(crate) use row_security::Guarded;
+pub(crate) use sequences::{Generated, Ids};
+pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
+pub(crate) use triggers::ForeignTrigger;
+
+/// Asks `query` with `schema` as the search path, or the role's own path.
+async fn ask<T>(
+    session: &mut PgConnection,
+    schema: Option<&str>,
+    query: &str,
+) -> Result<Vec<T>, StoreError>
+where
+    T: for<'r> FromRow<'r, PgRow>,
+{
+    let path = schema.map_or_else(String::new, |schema| {
+        format!("SET LOCAL search_path = {};", quoted_name(schema))
+    });
+    let text = format!(
+        "BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'; {path}
+         {query}; COMMIT"
+    );
+    let rows = sqlx::raw_sql(AssertSqlSafe(text))
+        .fetch_all(session)
+        .await?;
+    Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
+}
+
+/// How `schema` differs from what all migrations create.
+pub(crate) async fn drift(session: &mut PgConnection, schema: &str) -> Result<Drift, StoreError> {
+    let rows = ask(session, Some(schema), catalog::POSTGRES).await?;
+    Ok(Drift::of_server(catalog::schema_of(rows)))
+}
+
+/// Why the first migration would refuse the tables of the current schema; `None` if it would
+/// not.
+pub(crate) async fn refusal(session: &mut PgConnection) -> Result<Option<String>, StoreError> {
+    Ok(take_over::refusal(session).await?)
+}
+
+/// Names as an SQL list of literals; they are those of the migrations.
+fn literals<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = names
+        .map(|name| format!("'{}'", name.replace('\'', "''")))
+        .collect();
+    quoted.join(", ")
+}
+
+/// The tables of the migrations, as an SQL list.
+fn tables() -> String {
+    literals(expected_tables().map(|(name, _)| name))
+}

@@ -1,0 +1,121 @@
+//! Which tables the names of todoctl's tables lead to.
+
+use sqlx::PgConnection;
+
+use super::{StoreError, ask, expected_tables, tables};
+
+const HISTORY: &str = "_sqlx_migrations";
+
+/// The session, and every relation that has the name of one of todoctl's tables.
+#[derive(Debug, Clone)]
+pub(crate) struct Relations {
+    pub(crate) session: Session,
+    pub(crate) all: Vec<Relation>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Session {
+    pub(crate) role: String,
+    pub(crate) database: String,
+    /// The setting `search_path`.
+    pub(crate) search_path: String,
+    /// Where new tables are created; `None` if the search path names no usable schema.
+    pub(crate) current_schema: Option<String>,
+    /// Whether the session skips ordinary triggers and foreign keys.
+    pub(crate) skips_triggers: bool,
+}
+
+/// A table, or something else that has a table's name.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Relation {
+    pub(crate) name: String,
+    pub(crate) schema: String,
+    /// Whether the name leads here without its schema.
+    pub(crate) is_visible: bool,
+    /// Whether the role may use the schema.
+    pub(crate) has_usable_schema: bool,
+    pub(crate) is_temporary: bool,
+    /// Whether the role is a member of the owner, and so may alter it.
+    pub(crate) is_owned: bool,
+    pub(crate) owner: String,
+    pub(crate) columns: Vec<String>,
+}
+
+const SESSION: &str = "
+    SELECT current_user::text AS role,
+           current_database()::text AS database,
+           current_setting('search_path') AS search_path,
+           current_schema()::text AS current_schema,
+           current_setting('session_replication_role') = 'replica' AS skips_triggers";
+
+impl Relations {
+    pub(crate) async fn ask(session: &mut PgConnection) -> Result<Self, StoreError> {
+        let mut facts: Vec<Session> = ask(session, None, SESSION).await?;
+        let query = format!(
+            "SELECT c.relname::text AS name, n.nspname::text AS schema,
+                    pg_catalog.pg_table_is_visible(c.oid) AS is_visible,
+                    has_schema_privilege(n.oid, 'USAGE') AS has_usable_schema,
+                    c.relpersistence = 't' AS is_temporary,
+                    pg_has_role(c.relowner, 'USAGE') AS is_owned,
+                    pg_get_userbyid(c.relowner)::text AS owner,
+                    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+             FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relname IN ({}, '{HISTORY}') AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+             ORDER BY n.nspname, c.relname",
+            tables()
+        );
+        let all = ask(session, None, &query).await?;
+        let Some(facts) = facts.pop() else {
+            return Err(sqlx::Error::RowNotFound.into());
+        };
+        Ok(Self {
+            session: facts,
+            all,
+        })
+    }
+
+    /// What the name leads to.
+    pub(crate) fn visible(&self, name: &str) -> Option<&Relation> {
+        let is_it = |one: &&Relation| one.name == name && one.is_visible;
+        self.all.iter().find(is_it)
+    }
+
+    /// The table of this name in `schema`.
+    pub(crate) fn within(&self, schema: &str, name: &str) -> Option<&Relation> {
+        let is_it = |one: &&Relation| one.name == name && one.schema == schema;
+        self.all.iter().find(is_it)
+    }
+
+    /// The table that records the migrations.
+    pub(crate) fn history(&self) -> Option<&Relation> {
+        self.visible(HISTORY)
+    }
+
+    /// The schema of the service's tables: the one with the history of migrations, or else the
+    /// one in which `migrate up` would create them.
+    pub(crate) fn home(&self) -> Option<&str> {
+        let history = self.history().map(|one| one.schema.as_str());
+        history.or(self.session.current_schema.as_deref())
+    }
+
+    /// Schemas that have a history of migrations and tasks with all columns.
+    pub(crate) fn migrated_schemas(&self) -> impl Iterator<Item = &Relation> {
+        self.all.iter().filter(|one| {
+            one.name == "tasks" && one.is_complete() && self.within(&one.schema, HISTORY).is_some()
+        })
+    }
+}
+
+impl Relation {
+    /// Whether it has every column that the migrations create.
+    pub(crate) fn is_complete(&self) -> bool {
+        let expected = expected_tables().find(|(name, _)| *name == self.name);
+        let mut columns = expected
+            .into_iter()
+            .flat_map(|(_, parts)| parts.keys())
+            .filter_map(|part| part.strip_prefix("column "));
+        columns.all(|column| self.columns.iter().any(|one| one == column))
+    }
+}

@@ -1,0 +1,119 @@
+//! The sequences that generate ids.
+
+use sqlx::PgConnection;
+
+use super::{StoreError, ask, quoted_name, tables};
+
+/// A column whose values come from a sequence.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Generated {
+    pub(crate) table: String,
+    pub(crate) column: String,
+    /// The sequence, with schema and quotes, as a statement names it.
+    pub(crate) sequence: String,
+    /// The highest value that the column's type can hold.
+    pub(crate) column_max: i64,
+    pub(crate) sequence_max: i64,
+    pub(crate) increment: i64,
+    pub(crate) cycles: bool,
+    /// Whether the sequence is dropped with its column.
+    pub(crate) is_owned: bool,
+    /// Columns of other tables that take values from it.
+    pub(crate) shared_with: Vec<String>,
+    /// Whether the role may read the sequence and the table.
+    pub(crate) is_readable: bool,
+    /// Whether an index leads to the highest id: a table is not read for it.
+    pub(crate) is_indexed: bool,
+}
+
+/// What a sequence and its column have reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Ids {
+    /// The value that the next row gets.
+    pub(crate) next: i64,
+    /// The highest id in the table; `None` if it is empty.
+    pub(crate) highest: Option<i64>,
+}
+
+impl Generated {
+    pub(crate) async fn ask(
+        session: &mut PgConnection,
+        schema: &str,
+    ) -> Result<Vec<Self>, StoreError> {
+        let query = format!(
+            "WITH uses AS (
+                 SELECT d.refobjid AS relation, d.refobjsubid AS number, d.objid AS sequence
+                 FROM pg_catalog.pg_depend d
+                 WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                   AND d.deptype = 'i' AND d.refobjsubid > 0
+                 UNION ALL
+                 SELECT a.adrelid, a.adnum, d.refobjid
+                 FROM pg_catalog.pg_attrdef a
+                 JOIN pg_catalog.pg_depend d ON d.objid = a.oid
+                   AND d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass
+                 WHERE (d.refobjid, d.refobjsubid) <> (a.adrelid, a.adnum)
+             )
+             SELECT c.relname::text AS table, a.attname::text AS column,
+                    format('%I.%I', sn.nspname, s.relname) AS sequence,
+                    CASE a.atttypid WHEN 'int2'::regtype THEN 32767
+                                    WHEN 'int4'::regtype THEN 2147483647
+                                    ELSE 9223372036854775807 END AS column_max,
+                    q.seqmax AS sequence_max, q.seqincrement AS increment, q.seqcycle AS cycles,
+                    EXISTS (SELECT FROM pg_catalog.pg_depend d
+                            WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
+                              AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+                              AND d.deptype IN ('a', 'i')) AS is_owned,
+                    ARRAY(SELECT u2.relation::regclass::text FROM uses u2
+                          WHERE u2.sequence = s.oid AND u2.relation <> c.oid ORDER BY 1) AS shared_with,
+                    has_table_privilege(c.oid, 'SELECT') AND has_sequence_privilege(s.oid, 'SELECT')
+                        AND has_schema_privilege(sn.oid, 'USAGE') AS is_readable,
+                    EXISTS (SELECT FROM pg_catalog.pg_index i
+                            WHERE i.indrelid = c.oid AND i.indisvalid AND i.indkey[0] = a.attnum
+                              AND i.indpred IS NULL) AS is_indexed
+             FROM pg_catalog.pg_class c
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+             JOIN uses u ON u.relation = c.oid AND u.number = a.attnum
+             JOIN pg_catalog.pg_class s ON s.oid = u.sequence AND s.relkind = 'S'
+             JOIN pg_catalog.pg_namespace sn ON sn.oid = s.relnamespace
+             JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
+             WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema()))
+               AND c.relkind IN ('r', 'p') AND c.relname IN ({})
+             ORDER BY c.relname, a.attname",
+            tables()
+        );
+        ask(session, Some(schema), &query).await
+    }
+
+    /// What all of `columns` have reached, in their order; each must be readable.
+    pub(crate) async fn ids(
+        session: &mut PgConnection,
+        schema: &str,
+        columns: &[&Self],
+    ) -> Result<Vec<Ids>, StoreError> {
+        if columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let questions: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(number, one)| {
+                let highest = if one.is_indexed {
+                    let (column, table) = (quoted_name(&one.column), quoted_name(&one.table));
+                    format!("(SELECT max({column})::bigint FROM {table})")
+                } else {
+                    "NULL::bigint".to_owned()
+                };
+                format!(
+                    "SELECT {number} AS number,
+                            CASE WHEN is_called AND last_value < 9223372036854775807 - {step}
+                                 THEN last_value + {step} ELSE last_value END AS next,
+                            {highest} AS highest FROM {sequence}",
+                    step = one.increment.max(0),
+                    sequence = one.sequence,
+                )
+            })
+            .collect();
+        let query = format!("{} ORDER BY number", questions.join(" UNION ALL "));
+        ask(session, Some(schema), &query).await
+    }
+}
