@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
-    RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
+    Config, ConfigError, DEFAULT_ENV_FILE, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig,
+    Loaded, Remedy, RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
 };
 use crate::store::Store;
 use crate::telemetry::{self, Logging, LoggingError};
@@ -58,6 +58,13 @@ impl Context {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The `.env` file, which need not exist.
+    #[must_use]
+    pub fn env_file(&self) -> &Path {
+        let named = self.env_file.as_deref();
+        named.unwrap_or(Path::new(DEFAULT_ENV_FILE))
     }
 
     /// What is wrong with the `.env` file, where that does not stop the command.
@@ -119,7 +126,7 @@ fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
     {
         let place = file.path.display();
         let what = format!("the database {place} does not exist yet");
-        return Err(Hint::new(what, "todoctl migrate up").into());
+        return Err(Hint::new(what, Remedy::command("todoctl migrate up")).into());
     }
     Ok(())
 }
@@ -135,8 +142,14 @@ fn trust_ca_file(source: &Source) {
 pub(super) fn start_logging(config: &TelemetryConfig) -> anyhow::Result<Logging> {
     Ok(telemetry::start_logging(config).map_err(|error| {
         let (what, remedy) = match error {
-            LoggingError::Level(_) => ("LOG_LEVEL is not a valid log filter", "LOG_LEVEL=info"),
-            LoggingError::Thread(_) => ("cannot start logging", "raise ulimit -u"),
+            LoggingError::Level(_) => (
+                "LOG_LEVEL is not a valid log filter",
+                Remedy::set("LOG_LEVEL", "info"),
+            ),
+            LoggingError::Thread(_) => (
+                "cannot start logging",
+                Remedy::note("raise the limit of threads: ulimit -u"),
+            ),
         };
         Hint::of(error, what, remedy)
     })?)

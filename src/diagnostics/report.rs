@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::Remedy;
 use crate::domain::Timestamp;
 
 use super::fix::Fix;
@@ -16,7 +17,7 @@ pub(crate) struct Finding {
     pub(crate) title: &'static str,
     pub(crate) outcome: Outcome,
     pub(crate) detail: String,
-    pub(crate) remedy: Option<String>,
+    pub(crate) remedy: Option<Remedy>,
     pub(crate) millis: u64,
     #[serde(skip)]
     pub(crate) fixes: Vec<Fix>,

@@ -10,6 +10,7 @@
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
 //!
@@ -22,6 +23,7 @@ mod auth_sessions;
 mod connect;
 mod connect_error;
 mod connection;
+mod console;
 mod database;
 mod deadline;
 mod dialect;
@@ -52,6 +54,7 @@ mod work;
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
+pub(crate) use console::run_statements;
 pub use database::Store;
 pub(crate) use deadline::within;
 pub use error::StoreError;
@@ -66,6 +69,5 @@ pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
-pub(crate) use sql::quoted_name;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};

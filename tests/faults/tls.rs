@@ -6,6 +6,31 @@ use std::process::{Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+
+faults! {
+    NO_TLS = Fault {
+        title: "The server does not offer TLS, and sslmode requires it",
+        symptom: Symptom::Start("does not offer TLS"),
+        check: "database.tls",
+        outcome: "fail",
+        after: After::Person("only a person knows whether the network is private"),
+    };
+    UNKNOWN_CA = Fault {
+        title: "The server's certificate is of a private CA",
+        symptom: Symptom::Start("certificate"),
+        check: "database.tls",
+        outcome: "fail",
+        after: After::Person("only a person has the CA's file"),
+    };
+    NAME_NOT_VERIFIED = Fault {
+        title: "The certificate's host name is not verified, although it is right",
+        symptom: Symptom::Risk("another certificate of that CA is accepted too"),
+        check: "database.tls",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+}
 
 /// A private cluster, gone with its value.
 struct TlsServer {
@@ -69,6 +94,12 @@ impl TlsServer {
         ));
     }
 
+    fn scene(&self, query: &str) -> Scene {
+        let scene = Scene::new();
+        scene.set("DATABASE_URL", &format!("{}?{query}", self.url));
+        scene
+    }
+
     fn with(&self, query: &str) -> Broken {
         Broken::with_server(&format!("{}?{query}", self.url))
     }
@@ -91,14 +122,16 @@ fn certificates() {
     let ca = server.ca();
 
     // Not switched on yet.
-    server
-        .with("sslmode=verify-full")
-        .database_says("database.tls", "fail", "?sslmode=disable");
+    server.with("sslmode=verify-full").database_says(
+        "database.tls",
+        "fail",
+        "DATABASE_URL.sslmode=disable",
+    );
 
     // An unknown CA, then the same with `sslrootcert`.
     server.show("localhost");
     let unknown = server.with("sslmode=verify-full");
-    unknown.database_says("database.tls", "fail", "?sslrootcert=");
+    unknown.database_says("database.tls", "fail", "DATABASE_URL.sslrootcert=");
     let known = server.with(&format!("sslmode=verify-full&sslrootcert={ca}"));
     let report = known.db_check();
     report
@@ -108,7 +141,11 @@ fn certificates() {
     // Weaker than verify-full: what that risks, and that more would work.
     let weak = server.with("sslmode=require");
     let report = weak.db_check();
-    report.says("database.tls", "warn", "sslmode=verify-full&sslrootcert=");
+    report.says(
+        "database.tls",
+        "warn",
+        "sslmode=verify-full DATABASE_URL.sslrootcert=",
+    );
     assert!(
         report
             .detail("database.tls")
@@ -116,7 +153,7 @@ fn certificates() {
     );
     let weak = server.with(&format!("sslmode=verify-ca&sslrootcert={ca}"));
     weak.db_check()
-        .says("database.tls", "warn", "this certificate allows it");
+        .says("database.tls", "warn", "the sslmode verify-full");
 
     // The right CA, and another host's name.
     server.show("db.example.com");
@@ -132,4 +169,22 @@ fn certificates() {
     // A CA file that is none.
     let no_file = server.with("sslmode=verify-full&sslrootcert=/nonexistent/ca.pem");
     no_file.database_says("database.tls", "fail", "sslrootcert");
+}
+
+/// The commands in the remedies work.
+#[tokio::test]
+async fn remedies() {
+    let server = TlsServer::start();
+    let mut scene = server.scene("sslmode=verify-full");
+    scene.proves(&NO_TLS).await;
+    server.show("localhost");
+    scene.proves(&UNKNOWN_CA).await;
+    let file = format!("DATABASE_URL.sslrootcert={}", server.ca());
+    let output = scene.todoctl(&["config", "set", &file]);
+    assert!(output.status.success());
+    scene.proves_gone(&UNKNOWN_CA);
+    scene.proves_gone(&NO_TLS);
+
+    let mut weak = server.scene(&format!("sslmode=verify-ca&sslrootcert={}", server.ca()));
+    weak.proves(&NAME_NOT_VERIFIED).await;
 }

@@ -165,7 +165,8 @@ impl Layout {
             format!("{title}: {detail} [{id}]")
         };
         self.entry(finding.outcome, &text, lines);
-        for step in finding.remedy.iter().flat_map(|remedy| remedy.lines()) {
+        let remedy = finding.remedy.as_ref().map(ToString::to_string);
+        for step in remedy.iter().flat_map(|remedy| remedy.lines()) {
             let indent = " ".repeat(INDENT);
             lines.extend(self.wrapped(&format!("{indent}fix: {step}")));
         }
@@ -301,6 +302,7 @@ fn counts(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Remedy;
     use crate::domain::Timestamp;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {
@@ -309,7 +311,7 @@ mod tests {
             title: "Title",
             outcome,
             detail: detail.to_owned(),
-            remedy: remedy.map(str::to_owned),
+            remedy: remedy.map(Remedy::command),
             millis: 3,
             fixes: Vec::new(),
         }

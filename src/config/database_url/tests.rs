@@ -148,6 +148,7 @@ fn classic_mistakes_are_explained() {
         ("postgresql://u:canary/x@h/d", "percent-encoded"),
         ("postgresql://u:canary#x@h/d", "percent-encoded"),
         ("postgresql://u:canary?x@h/d", "percent-encoded"),
+        ("postgresql://u:p@canary/w:x?@h/d", "percent-encoded"),
         ("postgresql://u:canary:x@h/d", "percent-encoded"),
         ("postgresql://u:canary%x@h/d", "percent-encoded"),
         ("postgresql://u:canary@h", "no database"),
@@ -177,10 +178,10 @@ fn classic_mistakes_are_explained() {
         let error = parse(text)
             .err()
             .unwrap_or_else(|| panic!("{text} was taken"));
-        let said = format!("{}\n{}", error.message, error.remedy);
+        let said = format!("{}\n{}", error.message, error.advice);
         assert!(said.contains(expected), "{text}: {said}");
         assert!(!said.contains("canary"), "{said}");
-        assert!(!error.remedy.is_empty());
+        assert!(!error.advice.is_empty());
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages::{self, KnownMessage};
+use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Migration, State};
 
 const UP: &str = "todoctl migrate up";
@@ -46,13 +46,13 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
     }
     if !dirty.is_empty() || !changed.is_empty() {
         // `migrate up` would refuse too; the table shows which ones and why.
-        Verdict::fail(detail, STATUS.to_owned())
+        Verdict::fail(detail, Remedy::command(STATUS))
     } else if !pending.is_empty() {
-        Verdict::fail(detail, UP.to_owned()).with_fixes([Fix::Migrate])
+        Verdict::fail(detail, Remedy::command(UP)).with_fixes([Fix::Migrate])
     } else if !unknown.is_empty() {
         // The next start is refused; a running daemon continues.
         let known = messages::by_id("todoctl.newer-database");
-        Verdict::fail(detail, known.map(KnownMessage::remedy))
+        Verdict::fail(detail, known.map(|known| (known.remedy)(Place::Unknown)))
     } else {
         Verdict::pass(detail)
     }
@@ -119,7 +119,7 @@ mod tests {
             let verdict = check_migrations(&migrations(states));
             assert_eq!(verdict.outcome, outcome, "{states:?}");
             assert_eq!(verdict.detail, detail);
-            let said = verdict.remedy.as_deref();
+            let said = verdict.remedy.map(|remedy| remedy.to_string());
             assert_eq!(said.is_some(), remedy.is_some());
             assert!(
                 said.unwrap_or_default()

@@ -26,10 +26,10 @@ pub(crate) struct Role {
     pub(crate) has_tasks: bool,
     /// The service's tables that it may not read and write.
     pub(crate) closed_tables: Vec<String>,
-    /// Those whose row-level security has no policy for the role, for one command at least.
-    pub(crate) guarded_tables: Vec<String>,
     /// The sequences of their `serial` columns that it may not use.
     pub(crate) closed_sequences: Vec<String>,
+    /// A superuser that may log in, or else the owner of the database.
+    pub(crate) administrator: Option<String>,
 }
 
 const ROLE: &str = "
@@ -54,27 +54,6 @@ const ROLE: &str = "
                ORDER BY c.relname
            ) AS closed_tables,
            ARRAY(
-               SELECT c.relname::text
-               FROM pg_catalog.pg_class c
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')
-                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
-                      OR c.relname LIKE 'todoctl\\_%')
-                 AND row_security_active(c.oid)
-                 AND EXISTS (
-                     SELECT FROM unnest(ARRAY['r', 'a', 'w', 'd']) AS command
-                     WHERE NOT EXISTS (
-                         SELECT FROM pg_catalog.pg_policy p
-                         WHERE p.polrelid = c.oid AND p.polpermissive
-                           AND p.polcmd::text IN ('*', command)
-                           AND EXISTS (
-                               -- 0 is PUBLIC.
-                               SELECT FROM unnest(p.polroles) AS role
-                               WHERE CASE WHEN role = 0 THEN true
-                                          ELSE pg_has_role(role, 'USAGE') END)))
-               ORDER BY c.relname
-           ) AS guarded_tables,
-           ARRAY(
                SELECT s.relname::text
                FROM pg_catalog.pg_class s
                JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
@@ -87,7 +66,14 @@ const ROLE: &str = "
                  AND CASE WHEN s.relkind = 'S'
                           THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
                ORDER BY s.relname
-           ) AS closed_sequences";
+           ) AS closed_sequences,
+           coalesce(
+               (SELECT rolname::text FROM pg_catalog.pg_roles
+                WHERE rolsuper AND rolcanlogin
+                ORDER BY rolname <> 'postgres', rolname LIMIT 1),
+               (SELECT pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database
+                WHERE datname = current_database())
+           ) AS administrator";
 
 /// How many connections the server allows, and how many it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{Collation, changed_collations};
-use crate::store::quoted_name;
 
 use super::{Issue, Place, Step, home, no_tables, verdict};
 
 pub(super) async fn collation(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
         .await
-        .unwrap_or_else(|error| query_failed(&error))
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(
@@ -42,7 +42,7 @@ async fn check(
 }
 
 fn issue(database: &str, one: &Collation) -> Issue {
-    let database = quoted_name(database);
+    let database = sql_name(database);
     let (what, refresh) = match &one.name {
         None => (
             "the collation of the database".to_owned(),
