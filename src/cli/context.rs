@@ -18,9 +18,8 @@ use super::output;
 pub struct Context {
     source: Source,
     broken: Option<ConfigError>,
-    /// As it was named.
-    env_file: Option<PathBuf>,
     clock: Clock,
+    env_file: Option<PathBuf>,
 }
 
 impl Context {
@@ -31,8 +30,8 @@ impl Context {
         Ok(Self {
             source,
             broken: None,
-            env_file: env_file.map(Path::to_owned),
             clock: Clock::system(),
+            env_file: env_file.map(Path::to_owned),
         })
     }
 
@@ -44,8 +43,8 @@ impl Context {
         Self {
             source,
             broken,
-            env_file: env_file.map(Path::to_owned),
             clock: Clock::system(),
+            env_file: env_file.map(Path::to_owned),
         }
     }
 
@@ -64,9 +63,8 @@ impl Context {
     /// The `.env` file, which need not exist.
     #[must_use]
     pub fn env_file(&self) -> &Path {
-        self.env_file
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_ENV_FILE))
+        let named = self.env_file.as_deref();
+        named.unwrap_or(Path::new(DEFAULT_ENV_FILE))
     }
 
     /// What is wrong with the `.env` file, where that does not stop the command.

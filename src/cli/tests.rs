@@ -8,6 +8,8 @@ use proc_macro2::{Group, TokenStream, TokenTree};
 
 use super::Cli;
 
+mod remedies;
+
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
@@ -69,7 +71,7 @@ fn suggestions_and_their_faults() {
         ("run it: todoctl jobs run reminders", true),
         ("as JSON: todoctl db check --jsonn", false),
         ("todoctl db check again; if it fails again, …", true),
-        ("todoctl gen-secrets --only {name}{write}", true),
+        ("todoctl gen-secrets --only {name} --write {}", true),
         ("todoctl gen-secrets --only", false),
         ("{chown}; or: sudo -u '#{owner}' todoctl serve", true),
     ] {
@@ -127,7 +129,7 @@ fn suggestions(command: &Command, text: &str) -> Vec<Vec<String>> {
         let line = ["{name}", "{current}"]
             .iter()
             .fold(line.to_owned(), |line, one| line.replace(one, "JWT_SECRET"));
-        let line = line.replace("{write}", "").replace("{replace}", "");
+        let line = line.replace("{newest}", "1");
         shlex::split(&line).unwrap_or_default()
     };
     let after = text.split("todoctl ").skip(1);

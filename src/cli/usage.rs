@@ -62,7 +62,7 @@ fn explained(
             format!("that is set with the variable {name}"),
             what,
             Remedy::note(format!(
-                "set {name} in the .env file, with todoctl config set, or in the environment of {typed}"
+                "set {name} in the .env file (todoctl config set --help shows how) or in the environment of {typed}"
             )),
         );
     }
@@ -160,7 +160,7 @@ mod tests {
                     option.split('=').next().unwrap()
                 ),
                 &format!(
-                    "# set {name} in the .env file, with todoctl config set, or in the environment of todoctl serve"
+                    "# set {name} in the .env file (todoctl config set --help shows how) or in the environment of todoctl serve"
                 ),
             );
         }

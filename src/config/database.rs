@@ -263,9 +263,12 @@ fn target(reader: &mut Reader<'_>) -> Option<DatabaseTarget> {
     reader.problem(
         DATABASE_URL.variable.name,
         format!("is required when ENVIRONMENT={}", reader.environment),
-        Remedy::note("for PostgreSQL instead, give DATABASE_URL the server's URL").then(
-            Remedy::set("DATABASE_URL", format!("sqlite://{}", path.display())),
-        ),
+        // Which database it is must not be guessed: an empty one would be served.
+        Remedy::note("give DATABASE_URL the URL of the server; this reads it without showing it: todoctl config set DATABASE_URL=-")
+            .then(Remedy::note(format!(
+                "or name the file of the embedded database: todoctl config set DATABASE_URL=sqlite://{}",
+                path.display()
+            ))),
     );
     None
 }

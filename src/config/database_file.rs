@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
-use super::ownership::writable;
+use super::ownership::{move_away, writable};
 use super::remedy::Remedy;
 use super::secret_name::SecretName;
 
@@ -76,13 +76,6 @@ impl LostDatabase {
             commands.join(" && ")
         )))
     }
-}
-
-/// The command that moves a file out of the way.
-pub(crate) fn move_away(file: &Path) -> Remedy {
-    Remedy::command("mv -n")
-        .arg(file)
-        .arg(with_suffix(file, ".old"))
 }
 
 /// Whether a new database may use the file as well: secrets and the lock.

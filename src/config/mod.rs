@@ -58,7 +58,7 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use database_file::{ClaimError, claim, find_loss, migration_lock_path, move_away};
+pub(crate) use database_file::{ClaimError, claim, find_loss, migration_lock_path};
 pub(crate) use database_url::SYSTEM_ROOTS;
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;
@@ -66,7 +66,7 @@ pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, warnings as misspelt_warnings};
-pub(crate) use ownership::{as_root, here, readable, writable};
+pub(crate) use ownership::{as_owner, as_root, here, move_away, readable, writable};
 pub(crate) use remedy::sql_name;
 pub(crate) use respell::respelt;
 pub(crate) use secret_name::{SecretName, keeps_previous};

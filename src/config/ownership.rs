@@ -1,4 +1,4 @@
-//! Who may read or write a file, and what changes that.
+//! What is in the way of reading or writing a file, and how that changes.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -13,6 +13,15 @@ pub(crate) fn as_root() -> Remedy {
         Remedy::note("as root, on the host if the directory is mounted from there:")
     } else {
         Remedy::note("as root:")
+    }
+}
+
+/// Says who has to type what follows, unless the file or directory is this user's own.
+pub(crate) fn as_owner(path: &Path) -> Remedy {
+    let user = rustix::process::geteuid().as_raw();
+    match path.metadata() {
+        Ok(found) if found.uid() == user => Remedy::default(),
+        _ => as_root(),
     }
 }
 
@@ -42,6 +51,9 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
     let Ok(found) = directory.metadata() else {
         return create(directory);
     };
+    if !found.is_dir() {
+        return move_away(directory);
+    }
     if found.uid() == user {
         return Remedy::command("chmod u+rwx").arg(directory);
     }
@@ -60,6 +72,13 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
     let own = directory.join("todoctl");
     let url = format!("sqlite://{}/todo.db", own.display());
     create(&own).then(Remedy::set("DATABASE_URL", url))
+}
+
+/// The command that moves a file out of the way. It never replaces another one.
+pub(crate) fn move_away(file: &Path) -> Remedy {
+    let mut old = file.as_os_str().to_owned();
+    old.push(".old");
+    Remedy::command("mv -n").arg(file).arg(old)
 }
 
 /// The parent of a relative path is empty: the working directory.

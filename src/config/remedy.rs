@@ -267,18 +267,20 @@ impl FileWords {
     }
 
     fn flush(&mut self, steps: &mut Vec<Step>) {
-        let commands = [
-            ("set", &mut self.set),
-            ("unset", &mut self.unset),
-            ("respell", &mut self.respell),
+        let commands: [(_, fn(&str) -> String); 3] = [
+            (&mut self.set, |words| format!("todoctl config set {words}")),
+            (&mut self.unset, |words| {
+                format!("todoctl config unset {words}")
+            }),
+            (&mut self.respell, |words| {
+                format!("todoctl config respell {words}")
+            }),
         ];
-        for (command, words) in commands {
-            if words.is_empty() {
-                continue;
+        for (words, command) in commands {
+            if !words.is_empty() {
+                steps.push(Step::Command(command(&words.join(" "))));
+                words.clear();
             }
-            let line = format!("todoctl config {command} {}", words.join(" "));
-            steps.push(Step::Command(line));
-            words.clear();
         }
     }
 }

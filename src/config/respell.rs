@@ -74,7 +74,7 @@ fn fernet_key(value: &str) -> Option<String> {
         .map_or(bare, |(_, rest)| rest);
     let from_hex = hex::decode(bare).ok().filter(|bytes| bytes.len() == 32);
     let bytes = from_hex.or_else(|| {
-        [STANDARD, STANDARD_NO_PAD]
+        [STANDARD, STANDARD_NO_PAD, URL_SAFE]
             .iter()
             .find_map(|engine| engine.decode(bare).ok())
     })?;

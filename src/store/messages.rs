@@ -12,5 +12,7 @@ mod place;
 mod working;
 
 pub(crate) use entry::{ConnectFault, KnownMessage, Retry};
+#[cfg(test)]
+pub(crate) use lookup::all;
 pub(crate) use lookup::{by_code, by_code_in, by_fault, by_id, find};
 pub(crate) use place::Place;

@@ -29,6 +29,10 @@ const COMMANDS: &[&[&str]] = &[
     &["health"],
     &["explain", "FATAL: password authentication failed"],
     &["gen-secrets", "--only", "JWT_SECRET"],
+    &["db", "psql", "-c", "SELECT 1"],
+    &["config", "set", "DATABASE_URL.sslmode=require", "PORT=1"],
+    &["config", "respell", "DATABASE_URL", "ENCRYPTION_KEY"],
+    &["config", "unset", "NO_SUCH_NAME"],
     &["serve"],
 ];
 

@@ -67,7 +67,7 @@ fn secrets_that_are_the_same() {
         &broken,
         "config.secrets_differ",
         "warn",
-        "todoctl gen-secrets --only JWT_SECRET",
+        "todoctl gen-secrets --only SESSION_HASH_SECRET",
     );
 }
 

@@ -5,20 +5,111 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::peers::{http, silent};
 use crate::support::RedisServer;
 use url::Url;
 
-#[test]
-fn a_port_that_somebody_else_has() {
-    let port = http().port().to_string();
-    let report = Broken::new().env("PORT", &port).doctor();
-    report.says(
-        "daemon.port",
-        "fail",
-        &format!("ss -ltnp 'sport = :{port}'"),
-    );
-    report.says("daemon.health", "skip", "");
+faults! {
+    TAKEN_PORT = Fault {
+        title: "Another program listens on PORT",
+        symptom: Symptom::Start("cannot listen on"),
+        check: "daemon.port",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    TAKEN_METRICS_PORT = Fault {
+        title: "Another program listens on METRICS_ADDR",
+        symptom: Symptom::Start("cannot listen on"),
+        check: "daemon.metrics_port",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    FOREIGN_ADDRESS = Fault {
+        title: "HOST is an address of another machine",
+        symptom: Symptom::Start("cannot listen on"),
+        check: "daemon.listen",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    NO_AUTH_SERVER = Fault {
+        title: "The auth server cannot be reached",
+        symptom: Symptom::Risk("tokens of its users are answered with 503"),
+        check: "services.auth_server",
+        outcome: "fail",
+        after: After::Person("only a person knows where it is, or can start it"),
+    };
+    NO_REDIS = Fault {
+        title: "Redis cannot be reached",
+        symptom: Symptom::Risk("each daemon counts requests for itself"),
+        check: "services.redis",
+        outcome: "fail",
+        after: After::Person("only a person knows where it is, or can start it"),
+    };
+    REDIS_PASSWORD = Fault {
+        title: "The password of Redis is wrong",
+        symptom: Symptom::Risk("each daemon counts requests for itself"),
+        check: "services.redis",
+        outcome: "fail",
+        after: After::Person("only a person knows the password"),
+    };
+    REDIS_DATABASE = Fault {
+        title: "REDIS_URL names a database that Redis does not have",
+        symptom: Symptom::Risk("each daemon counts requests for itself"),
+        check: "services.redis",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+}
+
+#[tokio::test]
+async fn a_port_that_somebody_else_has() {
+    let mut scene = Scene::sqlite().await;
+    scene.has_own_port = true;
+    scene.set("PORT", &http().port().to_string());
+    scene.proves(&TAKEN_PORT).await;
+}
+
+#[tokio::test]
+async fn a_metrics_port_of_another_program() {
+    let mut scene = Scene::sqlite().await;
+    scene.set("METRICS_ADDR", &http().to_string());
+    scene.proves(&TAKEN_METRICS_PORT).await;
+}
+
+#[tokio::test]
+async fn a_foreign_address() {
+    let mut scene = Scene::sqlite().await;
+    scene.set("HOST", "203.0.113.9");
+    scene.proves(&FOREIGN_ADDRESS).await;
+}
+
+#[tokio::test]
+async fn services_that_cannot_be_reached() {
+    let mut scene = Scene::sqlite().await;
+    scene.set("AUTH_SERVER_URL", "http://127.0.0.1:1");
+    scene.proves(&NO_AUTH_SERVER).await;
+    scene.set("REDIS_URL", "redis://:canary@127.0.0.1:1/0");
+    scene.proves(&NO_REDIS).await;
+    let redis = RedisServer::start();
+    scene.set("REDIS_URL", &redis.url());
+    scene.proves_gone(&NO_REDIS);
+}
+
+#[tokio::test]
+async fn a_redis_with_another_password_or_database() {
+    let redis = RedisServer::start();
+    let mut scene = Scene::sqlite().await;
+    let mut wrong = Url::parse(&redis.url()).unwrap();
+    wrong.set_password(Some("wrong-canary")).unwrap();
+    scene.set("REDIS_URL", wrong.as_str());
+    scene.proves(&REDIS_PASSWORD).await;
+    let mut database = Url::parse(&redis.url()).unwrap();
+    scene.set("REDIS_URL", database.as_str());
+    scene.proves_gone(&REDIS_PASSWORD);
+    database.set_path("/99");
+    scene.set("REDIS_URL", database.as_str());
+    scene.proves(&REDIS_DATABASE).await;
 }
 
 #[test]
@@ -32,12 +123,6 @@ fn a_metrics_port_that_somebody_else_has() {
         .says("daemon.metrics_port", "fail", "METRICS_ADDR=127.0.0.1:2");
     let free = same.env("METRICS_ADDR", "127.0.0.1:3");
     free.doctor().says("daemon.metrics_port", "pass", "");
-}
-
-#[test]
-fn an_address_of_another_machine() {
-    let report = Broken::new().env("HOST", "203.0.113.9").doctor();
-    report.says("daemon.listen", "fail", "HOST=0.0.0.0");
 }
 
 #[test]

@@ -17,7 +17,7 @@ faults! {
     };
     FILE_AS_DIRECTORY = Fault {
         title: "A file is where the data directory should be",
-        symptom: Symptom::Start("Not a directory"),
+        symptom: Symptom::Start("File exists"),
         check: "config.data_directory",
         outcome: "fail",
         after: After::Typed("pass"),
@@ -27,7 +27,7 @@ faults! {
         symptom: Symptom::Start("unable to open database file"),
         check: "database.connection",
         outcome: "fail",
-        after: After::Typed("skip"),
+        after: After::Typed("pass"),
     };
     FOREIGN_DIRECTORY = Fault {
         title: "The data directory belongs to another user",

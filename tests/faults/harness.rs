@@ -1,6 +1,5 @@
 //! A fault that is made for real, found, corrected by typing its remedy, and gone.
 
-use std::any::Any;
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -14,6 +13,7 @@ use url::Url;
 use super::fingerprint::Fingerprint;
 use super::report::{PROMISE, Report};
 use crate::support::process::{Process, serve};
+use crate::support::remedies::remedy_faults;
 use crate::support::{TestDatabase, blocking_http_client, postgres_url, sqlite_dir};
 
 /// A row of the table of faults. `docs/checks.md` lists them.
@@ -93,8 +93,8 @@ pub struct Scene {
     pub database: Option<TestDatabase>,
     daemon: Option<(Process, String)>,
     user: Option<u32>,
-    /// Peers and others that live as long as the scene.
-    pub parts: Vec<Box<dyn Any>>,
+    /// Whether the daemon listens on PORT of the `.env` file, not on a free one.
+    pub has_own_port: bool,
 }
 
 impl Scene {
@@ -107,7 +107,7 @@ impl Scene {
             database: None,
             daemon: None,
             user: None,
-            parts: Vec::new(),
+            has_own_port: false,
         };
         for directory in [&scene.directory, &scene.programs] {
             set_mode(directory.path(), 0o755);
@@ -185,13 +185,27 @@ impl Scene {
         self.path().join("data/todo.db")
     }
 
+    /// The address of the database that the `.env` file names, for the server's administrator.
+    pub fn administrators_url(&self) -> Option<String> {
+        let own = &self.database.as_ref()?.url;
+        let mut url = Url::parse(own).unwrap();
+        let named = Url::parse(&self.get("DATABASE_URL").unwrap_or_default());
+        if let Ok(named) = named
+            && named.path().len() > 1
+            && named.scheme() != "sqlite"
+        {
+            url.set_path(named.path());
+        }
+        Some(url.into())
+    }
+
     fn env_file(&self) -> PathBuf {
         self.path().join(".env")
     }
 
     /// The value of a variable in the `.env` file.
     pub fn get(&self, name: &str) -> Option<String> {
-        let text = std::fs::read_to_string(self.env_file()).unwrap();
+        let text = std::fs::read_to_string(self.env_file()).unwrap_or_default();
         let begin = format!("{name}=");
         let line = text.lines().find_map(|line| line.strip_prefix(&begin));
         line.map(str::to_owned)
@@ -278,10 +292,10 @@ impl Scene {
     }
 
     /// Types lines into a clean shell in the working directory.
-    pub fn type_in(&self, lines: &str) {
+    fn type_in(&self, lines: &str) -> Output {
         let mut shell = self
             .clean(Path::new("/bin/sh"))
-            // A line that fails ends it.
+            // A line that fails ends it, and so the test.
             .arg("-e")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -292,21 +306,25 @@ impl Scene {
         stdin.write_all(lines.as_bytes()).unwrap();
         drop(stdin);
         let output = shell.wait_with_output().unwrap();
-        assert!(
-            output.status.success(),
-            "the remedy failed:\n{lines}\n{}",
-            said(&output)
-        );
         if let Some(user) = self.user {
             // What root has written in the working directory is todoctl's.
             std::os::unix::fs::chown(self.env_file(), Some(user), Some(user)).unwrap();
         }
+        output
+    }
+
+    fn serve(&self) -> Command {
+        let mut command = serve(self.path());
+        if self.has_own_port {
+            command.env_remove("PORT");
+        }
+        command
     }
 
     /// Starts the daemon, on a port of its own, unless it runs.
     pub fn start(&mut self) {
         if self.daemon.is_none() {
-            let mut process = Process::start(&mut serve(self.path()));
+            let mut process = Process::start(&mut self.serve());
             let base = process.base();
             self.daemon = Some((process, base));
         }
@@ -341,7 +359,7 @@ impl Scene {
 
     /// Whether `serve` ends with exit code 2, and what it prints.
     fn start_fails(&self) -> Option<String> {
-        let mut process = Process::start(&mut serve(self.path()));
+        let mut process = Process::start(&mut self.serve());
         let deadline = Instant::now() + START;
         let status = loop {
             assert!(Instant::now() < deadline, "serve neither starts nor ends");
@@ -402,7 +420,13 @@ impl Scene {
                     "{}: the remedy has no command:\n{remedy}",
                     fault.title
                 );
-                self.type_in(&remedy);
+                let output = self.type_in(&remedy);
+                assert!(
+                    output.status.success(),
+                    "{}: the remedy failed:\n{remedy}\n{}",
+                    fault.title,
+                    said(&output)
+                );
                 before.is_kept_in(&Fingerprint::of(self).await, fault.title);
                 self.proves_gone(fault);
             }
@@ -417,14 +441,37 @@ impl Scene {
         }
     }
 
+    /// The passwords in URLs of the `.env` file, and the secrets.
+    fn passwords(&self) -> Vec<String> {
+        let urls = ["DATABASE_URL", "REDIS_URL"].into_iter();
+        let urls = urls.filter_map(|name| Url::parse(&self.get(name)?).ok());
+        let passwords = urls.filter_map(|url| url.password().map(str::to_owned));
+        let names = [
+            "JWT_SECRET",
+            "SERVICE_AUTH_TOKEN",
+            "SESSION_HASH_SECRET",
+            "ENCRYPTION_KEY",
+        ];
+        let secrets = names.into_iter().filter_map(|name| self.get(name));
+        // Shorter ones are in other words.
+        passwords
+            .chain(secrets)
+            .filter(|one| one.len() > 5)
+            .collect()
+    }
+
     /// What the checks say about the fault; its remedy.
     fn found(&self, fault: &Fault) -> String {
         let mut reports = vec![self.doctor(fault.check)];
         if fault.check.starts_with("database.") {
             reports.push(self.check(&["db", "check", "--format", "json"]));
         }
+        let secrets = self.passwords();
         for report in &reports {
             report.says(fault.check, fault.outcome, "");
+            let text = report.json.to_string();
+            let shown = secrets.iter().any(|secret| text.contains(secret));
+            assert!(!shown, "{}: a secret is shown", fault.title);
         }
         let remedy = reports[0].check(fault.check)["remedy"].as_str();
         let remedy = remedy.unwrap_or_else(|| panic!("{}: no remedy", fault.title));
@@ -444,56 +491,6 @@ impl Scene {
         assert_eq!(outcome, expected, "{}: {:#}", fault.title, report.json);
         self.is_well(fault);
     }
-}
-
-/// What a remedy must not have: something left to replace, or only another check.
-pub fn remedy_faults(remedy: &str) -> Vec<String> {
-    let mut faults = Vec::new();
-    let commands: Vec<&str> = remedy
-        .lines()
-        .filter(|line| !line.starts_with("# "))
-        .collect();
-    for line in &commands {
-        let words = shlex::split(line);
-        if words.is_none() {
-            faults.push(format!("no shell command: {line}"));
-        }
-        for word in line.split(|sign: char| !(sign.is_ascii_alphanumeric() || sign == '_')) {
-            if PLACEHOLDERS.contains(&word) {
-                faults.push(format!("{word} is left to replace: {line}"));
-            }
-        }
-    }
-    for sign in ["…", "sudo ", "{", "<"] {
-        if commands.iter().any(|line| line.contains(sign)) {
-            faults.push(format!("{sign} in a command"));
-        }
-    }
-    if !commands.is_empty() && commands.iter().all(|line| is_check(line)) {
-        faults.push("it only checks again".to_owned());
-    }
-    faults
-}
-
-const PLACEHOLDERS: &[&str] = &[
-    "ROLE",
-    "FILE",
-    "PID",
-    "HOST",
-    "USER",
-    "PASSWORD",
-    "NAME",
-    "ADMIN",
-    "TABLE",
-    "DATABASE",
-    "OLD_OWNER",
-    "VALUE",
-];
-
-fn is_check(line: &str) -> bool {
-    ["todoctl doctor", "todoctl db check", "todoctl config check"]
-        .iter()
-        .any(|check| line.starts_with(check))
 }
 
 /// Commands that a person is shown something by.

@@ -85,10 +85,52 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    NO_DATABASE = Fault {
+        title: "The database does not exist",
+        symptom: Symptom::Start("does not exist"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    WRONG_PASSWORD = Fault {
+        title: "The password of the role is wrong",
+        symptom: Symptom::Start("password authentication failed"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Person("only a person knows the password"),
+    };
+    NOT_UTF8 = Fault {
+        title: "The database's encoding is not UTF8",
+        symptom: Symptom::Start("encoding is SQL_ASCII"),
+        check: "database.settings",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    WRONG_POOLER = Fault {
+        title: "DB_POOLER=none, although there is a pooler in transaction mode",
+        symptom: Symptom::Risk("requests fail when the pooler switches the server connection"),
+        check: "database.pooler",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    STATEMENT_MODE = Fault {
+        title: "The pooler is in statement mode",
+        symptom: Symptom::Risk("every request that changes something answers 500"),
+        check: "database.pooler",
+        outcome: "fail",
+        after: After::Person("only its administrator can change the pooler's configuration"),
+    };
+    MORE_THAN_ALLOWED = Fault {
+        title: "The pool is larger than the role's CONNECTION LIMIT",
+        symptom: Symptom::Risk("under load, requests answer 503"),
+        check: "database.connections",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     HIDDEN_ROWS = Fault {
         title: "Row-level security without a policy for the role",
         symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
-        check: "database.role",
+        check: "database.row_security",
         outcome: "fail",
         after: After::Typed("pass"),
     };
@@ -192,8 +234,8 @@ async fn hidden_rows(#[case] table: &str) {
         ))
         .await;
     if table != "tasks" {
-        scene.doctor("database.role").says(
-            "database.role",
+        scene.doctor("database.row_security").says(
+            "database.row_security",
             "fail",
             &format!("ON \"public\".\"{table}\""),
         );
@@ -244,17 +286,37 @@ async fn a_database_that_a_newer_release_migrated() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_a_missing_database() {
-    let database = TestDatabase::create().await;
-    let wrong = as_role(&database, "postgres");
-    Broken::with_server(&wrong).database_says("database.login", "fail", "DATABASE_URL.password=-");
-    let mut nowhere = Url::parse(&database.url).unwrap();
-    nowhere.set_path("nowhere");
-    Broken::with_server(nowhere.as_str()).database_says(
-        "database.login",
-        "fail",
-        "createdb --template=template0",
-    );
+async fn a_wrong_password() {
+    let mut scene = Scene::postgres().await;
+    let right = scene.get("DATABASE_URL").unwrap();
+    let wrong = as_role(scene.database.as_ref().unwrap(), "postgres");
+    scene.set("DATABASE_URL", &wrong);
+    scene.proves(&WRONG_PASSWORD).await;
+    scene.set("DATABASE_URL", &right);
+    scene.proves_gone(&WRONG_PASSWORD);
+}
+
+#[tokio::test]
+async fn a_missing_database() {
+    let mut scene = Scene::postgres().await;
+    let database = scene.database.as_ref().unwrap();
+    let name = format!("{}_new", database.name);
+    let url = database.url.replace(&database.name, &name);
+    scene.set("DATABASE_URL", &url);
+    scene.proves(&NO_DATABASE).await;
+    scene.stop();
+    scene
+        .sql(&format!("DROP DATABASE {name} WITH (FORCE)"))
+        .await;
+}
+
+#[tokio::test]
+async fn a_pool_that_is_too_large() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let name = with_role(&mut scene, "CONNECTION LIMIT 8", &grants).await;
+    scene.proves(&MORE_THAN_ALLOWED).await;
+    drop_role_of(&mut scene, &name).await;
 }
 
 #[tokio::test]
@@ -267,29 +329,32 @@ async fn settings_that_take() {
         .says("database.settings", "pass", "");
 }
 
-/// A setting that no client can change.
+/// A setting that no client can change. The rows are copied, and the old database stays.
 #[tokio::test]
 async fn a_database_without_utf8() {
-    let database = TestDatabase::create().await;
-    let mut url = Url::parse(&database.url).unwrap();
-    let name = format!("{}_ascii", url.path().trim_start_matches('/'));
-    database
-        .execute(&format!(
+    let mut scene = Scene::postgres().await;
+    let database = scene.database.as_ref().unwrap();
+    let name = format!("{}_ascii", database.name);
+    let url = database.url.replace(&database.name, &name);
+    scene
+        .sql(&format!(
             "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
         ))
         .await;
-    url.set_path(&name);
-    let broken = Broken::with_server(url.as_str());
-    broken.database_says("database.settings", "fail", "--encoding=UTF8");
-    let report = broken.db_check();
-    assert!(
-        report.detail("database.settings").contains("SQL_ASCII"),
-        "{}",
-        report.detail("database.settings")
-    );
-    database
-        .execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
-        .await;
+    scene.set("DATABASE_URL", &url);
+    let administrator = scene.administrators_url().unwrap();
+    let mut connection = PgConnection::connect(&administrator).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE kept (text text); INSERT INTO kept VALUES ('Zürich')")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    scene.proves(&NOT_UTF8).await;
+    scene.stop();
+    for name in [&name, &format!("{name}_utf8")] {
+        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+        scene.sql(&drop).await;
+    }
 }
 
 /// PgBouncer 1.18 in transaction mode: nothing says so, and migrations would go through it.
@@ -321,10 +386,29 @@ async fn a_pooler_that_is_not_configured() {
 /// In statement mode there are no transactions, so no request succeeds.
 #[tokio::test]
 async fn a_pooler_in_statement_mode() {
-    let database = TestDatabase::migrated().await;
-    let pooler = PgBouncer::start_in_mode(&database.url, "statement");
-    let broken = Broken::with_server(&pooler.url).env("DATABASE_URL_UNPOOLED", &database.url);
-    broken.database_says("database.pooler", "fail", "pool_mode = transaction");
-    let configured = broken.env("DB_POOLER", "transaction");
-    configured.database_says("database.pooler", "fail", "pool_mode = transaction");
+    let mut scene = Scene::postgres().await;
+    let direct = scene.get("DATABASE_URL").unwrap();
+    let pooler = PgBouncer::start_in_mode(&direct, "statement");
+    scene.set("DATABASE_URL_UNPOOLED", &direct);
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.proves(&STATEMENT_MODE).await;
+    scene.set("DB_POOLER", "transaction");
+    scene.proves(&STATEMENT_MODE).await;
+    let right = PgBouncer::start(&direct);
+    scene.set("DATABASE_URL", &right.url);
+    scene.proves_gone(&STATEMENT_MODE);
+    drop(pooler);
+}
+
+#[tokio::test]
+async fn a_pooler_that_is_denied() {
+    let mut scene = Scene::postgres().await;
+    let direct = scene.get("DATABASE_URL").unwrap();
+    let pooler = PgBouncer::start(&direct);
+    scene.set("DATABASE_URL_UNPOOLED", &direct);
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.set("DB_POOLER", "none");
+    scene.proves(&WRONG_POOLER).await;
+    scene.stop();
+    drop(pooler);
 }

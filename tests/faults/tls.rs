@@ -6,6 +6,31 @@ use std::process::{Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+
+faults! {
+    NO_TLS = Fault {
+        title: "The server does not offer TLS, and sslmode requires it",
+        symptom: Symptom::Start("does not offer TLS"),
+        check: "database.tls",
+        outcome: "fail",
+        after: After::Person("only a person knows whether the network is private"),
+    };
+    UNKNOWN_CA = Fault {
+        title: "The server's certificate is of a private CA",
+        symptom: Symptom::Start("certificate"),
+        check: "database.tls",
+        outcome: "fail",
+        after: After::Person("only a person has the CA's file"),
+    };
+    NAME_NOT_VERIFIED = Fault {
+        title: "The certificate's host name is not verified, although it is right",
+        symptom: Symptom::Risk("another certificate of that CA is accepted too"),
+        check: "database.tls",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+}
 
 /// A private cluster, gone with its value.
 struct TlsServer {
@@ -67,6 +92,12 @@ impl TlsServer {
              pg_as \"$PG_BIN/pg_ctl\" -D \"$data\" -w -s restart </dev/null >/dev/null 2>&1",
             data.display()
         ));
+    }
+
+    fn scene(&self, query: &str) -> Scene {
+        let scene = Scene::new();
+        scene.set("DATABASE_URL", &format!("{}?{query}", self.url));
+        scene
     }
 
     fn with(&self, query: &str) -> Broken {
@@ -138,4 +169,22 @@ fn certificates() {
     // A CA file that is none.
     let no_file = server.with("sslmode=verify-full&sslrootcert=/nonexistent/ca.pem");
     no_file.database_says("database.tls", "fail", "sslrootcert");
+}
+
+/// The commands in the remedies work.
+#[tokio::test]
+async fn remedies() {
+    let server = TlsServer::start();
+    let mut scene = server.scene("sslmode=verify-full");
+    scene.proves(&NO_TLS).await;
+    server.show("localhost");
+    scene.proves(&UNKNOWN_CA).await;
+    let file = format!("DATABASE_URL.sslrootcert={}", server.ca());
+    let output = scene.todoctl(&["config", "set", &file]);
+    assert!(output.status.success());
+    scene.proves_gone(&UNKNOWN_CA);
+    scene.proves_gone(&NO_TLS);
+
+    let mut weak = server.scene(&format!("sslmode=verify-ca&sslrootcert={}", server.ca()));
+    weak.proves(&NAME_NOT_VERIFIED).await;
 }

@@ -18,6 +18,7 @@ mod pgbouncer;
 mod postgres;
 pub mod process;
 mod redis;
+pub mod remedies;
 
 pub use database::{Database, Engine, database_config};
 pub use http_peer::{Answer, HttpPeer, Received};

@@ -237,7 +237,13 @@ impl<'a> Parts<'a> {
         let port_is_one = address.rsplit_once(':').is_none_or(|(_, port)| {
             address.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit())
         });
+        let in_name = |pair: &str| {
+            pair.split('=')
+                .next()
+                .is_some_and(|name| name.contains('@'))
+        };
         if path.contains('@')
+            || query.split('&').any(in_name)
             || credentials.is_some_and(|text| text.contains('@'))
             || (credentials.is_none() && !port_is_one && rest.contains('@'))
         {

@@ -148,6 +148,7 @@ fn classic_mistakes_are_explained() {
         ("postgresql://u:canary/x@h/d", "percent-encoded"),
         ("postgresql://u:canary#x@h/d", "percent-encoded"),
         ("postgresql://u:canary?x@h/d", "percent-encoded"),
+        ("postgresql://u:p@canary/w:x?@h/d", "percent-encoded"),
         ("postgresql://u:canary:x@h/d", "percent-encoded"),
         ("postgresql://u:canary%x@h/d", "percent-encoded"),
         ("postgresql://u:canary@h", "no database"),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    DatabaseConfig, Remedy, SqliteTarget, as_root, find_loss, generated_secret_path, move_away,
-    writable,
+    DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, find_loss, generated_secret_path,
+    move_away, writable,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
@@ -39,7 +39,10 @@ pub(super) async fn connection(
     // The kind first: opening a named pipe would wait for its other end.
     let opened = match tokio::fs::metadata(&file.path).await {
         Ok(found) if !found.is_file() => {
-            return Verdict::fail(format!("{place} is not a file"), move_away(&file.path));
+            return Verdict::fail(
+                format!("{place} is not a file"),
+                remedy("sqlite.not-a-database", file),
+            );
         }
         Ok(found) => tokio::fs::File::open(&file.path).await.map(|_| found.len()),
         Err(error) => Err(error),
@@ -169,7 +172,7 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     "{shown}: other users of this machine may read or lock {}",
                     facts.wider.join(", ")
                 ),
-                own_files(&file.path, "chmod go-rwx"),
+                as_owner(&file.path).then(own_files(&file.path, "chmod go-rwx")),
             )
             .with_fixes(
                 facts
@@ -185,7 +188,8 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     "{shown}; other users of this machine may replace it, because {directory} has mode {:04o}",
                     facts.directory_mode
                 ),
-                Remedy::command("chmod go-w").arg(&facts.directory),
+                as_owner(&facts.directory)
+                    .then(Remedy::command("chmod go-w").arg(&facts.directory)),
             )
             .with_fixes(Fix::without_mode(&facts.directory, 0o022));
         }
@@ -227,7 +231,8 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
 }
 
 pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    of_facts(context, file, |facts| match facts.wal {
+    of_facts(context, file, |facts| {
+        match facts.wal {
         None => Verdict::pass("none: no process has the database open"),
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
         Some(bytes) => Verdict::warn(
@@ -240,6 +245,7 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
             ),
         )
         .with_fixes([Fix::Statements(vec![EMPTY_WAL.to_owned()])]),
+    }
     })
 }
 

@@ -9,7 +9,7 @@ use super::working::WORKING;
 const CODE_WORDS: [&str; 3] = ["sqlstate", "code", "error"];
 
 /// Every known message; special ones come before general ones.
-fn all() -> impl Iterator<Item = &'static KnownMessage> {
+pub(crate) fn all() -> impl Iterator<Item = &'static KnownMessage> {
     HOSTED.iter().chain(CONNECTING).chain(WORKING)
 }
 

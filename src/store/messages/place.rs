@@ -99,9 +99,15 @@ impl<'a> Place<'a> {
     }
 
     pub(super) fn move_file_away(self) -> Remedy {
-        let moved = self.file().map(move_away);
-        Remedy::note("the file is kept under another name; a new database takes its place")
-            .then(moved)
+        let commands = self.file().map(|file| {
+            // An empty file shows that the new database is wanted: files beside it would be taken
+            // for those of a lost one.
+            move_away(file)
+                .then(Remedy::command("touch").arg(file))
+                .then(Remedy::command("chmod 600").arg(file))
+        });
+        Remedy::note("it is kept under another name; a new database takes its place")
+            .then(commands)
             .then(Remedy::command("todoctl migrate up"))
     }
 
