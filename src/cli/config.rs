@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::{Audit, Entry, env_example, inventory};
 use crate::diagnostics;
 
-mod edit;
+pub(super) mod edit;
 
 use super::context::Context;
 use super::output;

@@ -18,8 +18,9 @@ use super::output;
 pub struct Context {
     source: Source,
     broken: Option<ConfigError>,
-    clock: Clock,
+    /// `None` is the default one.
     env_file: Option<PathBuf>,
+    clock: Clock,
 }
 
 impl Context {
@@ -30,8 +31,8 @@ impl Context {
         Ok(Self {
             source,
             broken: None,
-            clock: Clock::system(),
             env_file: env_file.map(Path::to_owned),
+            clock: Clock::system(),
         })
     }
 
@@ -43,8 +44,8 @@ impl Context {
         Self {
             source,
             broken,
-            clock: Clock::system(),
             env_file: env_file.map(Path::to_owned),
+            clock: Clock::system(),
         }
     }
 

@@ -38,8 +38,9 @@ docs/checks.md.
 A selected check runs after the checks that it needs. Of those, the report has
 only the ones that failed.
 
---fix sets modes of own files, applies pending migrations and restores dropped
-indexes and triggers. It deletes nothing, and shows each change before it asks.
+--fix sets modes of own files, corrects spellings in .env, applies pending
+migrations and restores dropped indexes and triggers. It deletes nothing, and
+shows each change before it asks.
 
 Exit codes: 0 no check failed, 1 a check failed, 2 error; --watch ends with the
 code of its last run. Changes nothing without --fix.")]
@@ -111,11 +112,8 @@ async fn diagnose(options: &Options, context: &Context, only: &[&str]) -> Report
 async fn fix(options: &Options, context: &Context, only: &[&str]) -> anyhow::Result<Report> {
     let mut fixer = Fixer::new(&options.fix, context.clock())?;
     let mut report = diagnose(options, context, only).await;
-    let mut source = context.source().clone();
-    while fixer.offer(&report, &source).await? {
-        let context = context.read_again();
-        report = diagnose(options, &context, only).await;
-        source = context.source().clone();
+    while fixer.offer(&report, &context.read_again()).await? {
+        report = diagnose(options, &context.read_again(), only).await;
     }
     Ok(report.with_fixed(fixer.finish()))
 }

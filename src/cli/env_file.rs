@@ -100,6 +100,14 @@ impl EnvFile {
         self.set(name, value);
     }
 
+    /// Without a byte-order mark, and with the line ends of Unix.
+    pub(crate) fn set_plain_line_ends(&mut self) {
+        self.text = self
+            .text
+            .trim_start_matches('\u{feff}')
+            .replace("\r\n", "\n");
+    }
+
     /// Removes every line that assigns something to `name`.
     pub(crate) fn remove(&mut self, name: &str) {
         self.values.remove(name);

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::{
-    DatabaseTarget, Environment, Remedy, Section, Source, VARIABLES, misspelt, move_away, readable,
-    writable,
+    DatabaseTarget, Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt, move_away,
+    readable, writable,
 };
 
 use super::check::{Check, Run};
 use super::context::Context;
 use super::directory::{file_system_verdict, nearest_existing, of_file, this_user};
-use super::fix::Fix;
+use super::fix::{Fix, plain_line_ends};
 use super::probe::{FileSystem, is_writable};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::{Outcome, Verdict};
@@ -30,7 +30,7 @@ pub(super) static CHECKS: &[Check] = &[
          may read.",
         )
         .outcomes(&[Pass, Warn, Fail])
-        .fix("Takes the permissions of other users from a file of this user."),
+        .fix("Takes the permissions of other users from a file of this user, and a byte-order mark and carriage returns out of it."),
     Check::new("config.unknown", "Unknown names", Run::Now(unknown))
         .about(
             "Names of variables are compared with the names that todoctl knows. A misspelt \
@@ -38,6 +38,7 @@ pub(super) static CHECKS: &[Check] = &[
          usual cause is a typing error.",
         )
         .outcomes(&[Pass, Warn])
+    .fix("Renames misspelt variables in the .env file.")
         .needs(ENV_FILE),
     Check::new("config.environment", "Environment", Run::Now(environment))
         .about(
@@ -76,6 +77,7 @@ pub(super) static CHECKS: &[Check] = &[
          NAME and NAME_FILE set at the same time.",
         )
         .outcomes(&[Pass, Warn, Fail])
+    .fix("Spells an encryption key in the .env file that is in standard base64 or hex as todoctl needs it.")
         .needs(ENV_FILE),
     Check::new(
         "config.secrets_differ",
@@ -151,7 +153,7 @@ fn env_file(context: &Context) -> Verdict {
         return Verdict::pass("no .env file");
     };
     let place = path.display();
-    let fix = Fix::without_mode(path, 0o077);
+    let mut fixes: Vec<Fix> = Fix::without_mode(path, 0o077).into_iter().collect();
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let mut remedy = Remedy::default();
     if !said.is_empty() {
@@ -168,17 +170,46 @@ fn env_file(context: &Context) -> Verdict {
             remedy = remedy.then(readable(path));
         }
     }
-    Verdict::warn_if_any(&said, remedy, Verdict::pass(format!("{place} is read"))).with_fixes(fix)
+    if let Some(foreign) = foreign_line_ends(path) {
+        said.push(format!(
+            "{place} has {foreign}, which other programs take for a part of a name or value"
+        ));
+        remedy = remedy.then(plain_line_ends(path));
+        fixes.push(Fix::LineEnds(path.to_owned()));
+    }
+    Verdict::warn_if_any(&said, remedy, Verdict::pass(format!("{place} is read"))).with_fixes(fixes)
+}
+
+/// What a file of Windows has.
+fn foreign_line_ends(path: &Path) -> Option<&'static str> {
+    // A pipe can be read only once.
+    let bytes = path.is_file().then(|| std::fs::read(path).ok()).flatten()?;
+    if bytes.starts_with("\u{feff}".as_bytes()) {
+        Some("a byte-order mark")
+    } else if bytes.windows(2).any(|pair| pair == b"\r\n") {
+        Some("line ends of Windows (CRLF)")
+    } else {
+        None
+    }
 }
 
 fn unknown(context: &Context) -> Verdict {
     let mut said = Vec::new();
     let mut remedy = Remedy::default();
-    for (name, known) in misspelt(&context.request.source) {
+    let source = &context.request.source;
+    let mut names = Vec::new();
+    for (name, known) in misspelt(source) {
         said.push(format!("{name} is not known and has no effect"));
         remedy = remedy.then(Remedy::rename(name.to_owned(), known));
+        let is_clear = source
+            .get(known)
+            .is_none_or(|value| Some(value) == source.get(name));
+        if is_clear && source.origin(name) == Some(Origin::File) {
+            names.push(name.to_owned());
+        }
     }
-    Verdict::warn_if_any(&said, remedy, Verdict::pass("no misspelt variable"))
+    let fix = (!names.is_empty()).then_some(Fix::Respell(names));
+    Verdict::warn_if_any(&said, remedy, Verdict::pass("no misspelt variable")).with_fixes(fix)
 }
 
 fn environment(context: &Context) -> Verdict {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::shell_word;
+use crate::config::{Remedy, shell_word};
 
 /// One safe change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +17,15 @@ pub(crate) enum Fix {
     Statements(Vec<String>),
     /// Applies the pending migrations.
     Migrate,
+    /// Spells variables of the `.env` file as todoctl needs it. Their values stay.
+    Respell(Vec<String>),
+    /// Removes a byte-order mark and the carriage returns of Windows from the `.env` file.
+    LineEnds(PathBuf),
+}
+
+/// The command that removes a byte-order mark and carriage returns.
+pub(super) fn plain_line_ends(path: &Path) -> Remedy {
+    Remedy::command(r"sed -i '1s/^\xEF\xBB\xBF//; s/\r$//'").arg(path)
 }
 
 impl Fix {
@@ -38,6 +47,8 @@ impl Fix {
             Self::Mode { path, mode } => format!("chmod {mode:o} {}", shell_word(path)),
             Self::Statements(statements) => statements.join("; "),
             Self::Migrate => "todoctl migrate up".to_owned(),
+            Self::Respell(names) => format!("todoctl config respell {}", names.join(" ")),
+            Self::LineEnds(path) => plain_line_ends(path).to_string(),
         }
     }
 }

@@ -107,6 +107,61 @@ fn each_fix_is_asked_for_on_a_terminal() {
     assert_eq!(mode(&database), 0o600);
 }
 
+/// A misspelt name, a key in another alphabet, and line ends of Windows: the values stay.
+#[test]
+fn spellings_in_the_env_file() {
+    let broken = migrated();
+    let file = broken.path().join(".env");
+    // Standard base64 of the bytes 0xfb to 0xff, which has + and /.
+    let key = "+/z9/v/7/P3+//v8/f7/+/z9/v/7/P3+//v8/f7/+/w=";
+    std::fs::write(
+        &file,
+        format!("\u{feff}# kept\r\nLOG_LEVL=debug\r\nENCRYPTION_KEY={key}\r\n"),
+    )
+    .unwrap();
+    set_mode(&file, 0o600);
+    let report = broken.report(FIX);
+    for id in ["config.env_file", "config.unknown", "config.secrets"] {
+        assert_eq!(
+            outcomes(&report.json, id),
+            ["done"],
+            "{id}: {:#}",
+            report.json
+        );
+    }
+    report
+        .says("config.env_file", "pass", "")
+        .says("config.unknown", "pass", "");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let respelt = key.replace('+', "-").replace('/', "_");
+    for line in [
+        "# kept\n",
+        "LOG_LEVEL=debug\n",
+        &format!("ENCRYPTION_KEY={respelt}\n"),
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(
+        !text.contains('\r') && !text.contains('\u{feff}'),
+        "{text:?}"
+    );
+    assert!(!text.contains("LOG_LEVL"), "{text}");
+}
+
+/// What is set twice, or in the environment, is left to a person.
+#[test]
+fn spellings_that_are_not_clear() {
+    let broken = migrated().env("PORTT", "2");
+    let file = broken.path().join(".env");
+    let text = "LOG_LEVL=debug\nLOG_LEVEL=info\n";
+    std::fs::write(&file, text).unwrap();
+    set_mode(&file, 0o600);
+    let report = broken.report(FIX);
+    report.says("config.unknown", "warn", "");
+    assert_eq!(outcomes(&report.json, "config.unknown"), [""; 0]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+}
+
 /// The database with one migration pending, and a row that has to stay.
 fn behind(broken: &Broken) {
     for command in [

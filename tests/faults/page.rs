@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::faults::Broken;
 use crate::faults::harness::{After, Fault};
+use crate::faults::{Broken, all};
 
 const UPDATE: &str = "TODOCTL_UPDATE_DOCS";
 
@@ -27,6 +27,16 @@ one group, and `todoctl explain ID` prints its section of this page.
 
 Each check can also be skipped because one that it needs failed, and fails if it has no answer
 within its time limit.
+";
+
+const FAULTS: &str = "
+## Tested faults
+
+Each of these faults is made for real, and the remedy is typed literally into a shell: the check
+ends as in the last column, the symptom is gone, and no data has changed.
+
+| fault | what clients notice | check | outcome | remedy | afterwards |
+|---|---|---|---|---|---|
 ";
 
 #[test]
@@ -79,6 +89,7 @@ fn ids_in_the_documentation() {
 
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
+    let mut rows = Vec::new();
     for group in ["config", "database", "services", "daemon"] {
         let output = Broken::new().output(&["explain", group, "--format", "json"]);
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -86,37 +97,33 @@ fn page() -> String {
         let _ = writeln!(page, "\n## {}", text(&checks[0]["group"]));
         for check in checks {
             page += &section(check);
+            rows.extend(faults_of(text(&check["id"])));
         }
     }
-    page + &faults()
+    page + FAULTS + &rows.concat()
 }
 
-/// The table of `faults::all`.
-fn faults() -> String {
-    let mut table = "
-## Tested faults
-
-Each of these faults is made for real, and the remedy is typed literally into a shell: the check
-ends as in the last column, the symptom is gone, and no data has changed. A remedy for a person is
-a comment.
-
-| fault | what clients notice | check | after the remedy |
-|---|---|---|---|
-"
-    .to_owned();
-    for fault in super::all() {
-        let Fault { title, symptom, .. } = fault;
-        let (found, id) = (word(fault.outcome), fault.check);
-        let after = match fault.after {
-            After::Typed(outcome) => word(outcome),
-            After::Person(why) => format!("for a person: {why}"),
+/// The rows of the faults that this check finds.
+fn faults_of(id: &str) -> Vec<String> {
+    let mut faults: Vec<&Fault> = all().filter(|fault| fault.check == id).collect();
+    faults.sort_by_key(|fault| fault.title);
+    let row = |fault: &&Fault| {
+        let (remedy, after) = match fault.after {
+            After::Typed(outcome) => ("typed as printed".to_owned(), word(outcome)),
+            After::Person(why) => (format!("for a person: {why}"), word("pass")),
         };
-        let _ = writeln!(
-            table,
-            "| {title} | {symptom} | {found} [`{id}`](#{id}) | {after} |"
-        );
-    }
-    table
+        let cells = [
+            fault.title.to_owned(),
+            fault.symptom.to_string(),
+            format!("[`{id}`](#{id})"),
+            word(fault.outcome),
+            remedy,
+            after,
+        ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        format!("| {} |\n", cells.join(" | "))
+    };
+    faults.iter().map(row).collect()
 }
 
 /// GitHub removes the dots from the anchors that it makes of headings, so each id has its own.

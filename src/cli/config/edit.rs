@@ -96,8 +96,13 @@ pub(super) fn unset(options: &UnsetOptions, context: &Context) -> anyhow::Result
 }
 
 pub(super) fn respell(options: &RespellOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    respell_names(&options.names, context)
+}
+
+/// Spells these variables as todoctl needs it, or none of them.
+pub(crate) fn respell_names(names: &[String], context: &Context) -> anyhow::Result<ExitCode> {
     let mut edit = Edit::begin(context)?;
-    for name in &options.names {
+    for name in names {
         edit.respell(name)?;
     }
     edit.finish(true)

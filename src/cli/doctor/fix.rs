@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::cli::config::edit::respell_names;
+use crate::cli::context::Context;
+use crate::cli::env_file::EnvFile;
 use crate::cli::output;
 use crate::cli::own_file::OwnFile;
 use crate::clock::Clock;
-use crate::config::{DatabaseConfig, Source};
+use crate::config::DatabaseConfig;
 use crate::diagnostics::{Finding, Fix, FixOutcome, Fixed, Report};
 use crate::store::compare_urls;
 use crate::store::migrate::{self, LockWait, Up};
@@ -61,7 +64,11 @@ impl Fixer {
     }
 
     /// Offers the fixes of `report` that were not offered before. Whether one was carried out.
-    pub(super) async fn offer(&mut self, report: &Report, source: &Source) -> anyhow::Result<bool> {
+    pub(super) async fn offer(
+        &mut self,
+        report: &Report,
+        context: &Context,
+    ) -> anyhow::Result<bool> {
         let mut is_changed = false;
         for finding in report.findings() {
             for fix in &finding.fixes {
@@ -69,7 +76,7 @@ impl Fixer {
                 if self.fixed.iter().any(|one| one.action == action) {
                     continue;
                 }
-                let (outcome, error) = self.try_one(finding, fix, source).await?;
+                let (outcome, error) = self.try_one(finding, fix, context).await?;
                 is_changed |= outcome == FixOutcome::Done;
                 self.fixed.push(Fixed {
                     check: finding.id,
@@ -101,7 +108,7 @@ impl Fixer {
         &self,
         finding: &Finding,
         fix: &Fix,
-        source: &Source,
+        context: &Context,
     ) -> anyhow::Result<(FixOutcome, Option<String>)> {
         let action = fix.action();
         let id = finding.id;
@@ -115,7 +122,7 @@ impl Fixer {
             }
         }
         self.record(id, &format!("begin: {action}"))?;
-        match carry_out(fix, source, &self.clock).await {
+        match carry_out(fix, context).await {
             Ok(()) => {
                 self.record(id, &format!("done: {action}"))?;
                 Ok((FixOutcome::Done, None))
@@ -147,25 +154,32 @@ fn open_log(path: &Path) -> anyhow::Result<OwnFile> {
     Ok(log)
 }
 
-async fn carry_out(fix: &Fix, source: &Source, clock: &Clock) -> anyhow::Result<()> {
+async fn carry_out(fix: &Fix, context: &Context) -> anyhow::Result<()> {
     match fix {
         Fix::Mode { path, mode } => set_mode(path, *mode),
         Fix::Statements(statements) => {
-            let database = database(source).await?;
+            let database = database(context).await?;
             let wait = LockWait::new(LOCK_LIMIT, &output::note);
             Ok(migrate::repair(&database.direct, statements, wait).await?)
         }
         Fix::Migrate => {
-            let database = database(source).await?;
+            let database = database(context).await?;
             let wait = LockWait::new(LOCK_LIMIT, &output::note);
-            migrate::up_with(&database.direct, clock, Up::default(), wait).await?;
+            migrate::up_with(&database.direct, &context.clock(), Up::default(), wait).await?;
             Ok(())
+        }
+        // An earlier fix may have changed the file.
+        Fix::Respell(names) => respell_names(names, &context.read_again()).map(|_| ()),
+        Fix::LineEnds(path) => {
+            let mut file = EnvFile::open(path)?;
+            file.set_plain_line_ends();
+            Ok(file.save()?)
         }
     }
 }
 
-async fn database(source: &Source) -> anyhow::Result<DatabaseConfig> {
-    let database = DatabaseConfig::load(source)?.value;
+async fn database(context: &Context) -> anyhow::Result<DatabaseConfig> {
+    let database = DatabaseConfig::load(context.source())?.value;
     compare_urls(&database).await?;
     Ok(database)
 }

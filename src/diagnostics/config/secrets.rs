@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::config::{Problem, Remedy, SecretName, Section, readable, replace_secret};
+use crate::config::{
+    Origin, Problem, Remedy, SecretName, Section, Source, readable, replace_secret, respelt,
+};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
@@ -15,7 +17,7 @@ pub(super) fn secrets(context: &Context) -> Verdict {
     let audit = &context.audit;
     let problems: Vec<&Problem> = audit.problems_of(Section::Secrets).collect();
     if !problems.is_empty() {
-        return Verdict::of_problems(problems);
+        return Verdict::of_problems(problems).with_fixes(respell(&context.request.source));
     }
     let (mut warnings, mut remedy) = audit.warned_of(Section::Secrets);
     let is_set = |name: SecretName| audit.secrets.iter().any(|(one, _)| *one == name.as_str());
@@ -45,6 +47,14 @@ const REPLACED_FIRST: [SecretName; 4] = [
     SecretName::ServiceAuthToken,
     SecretName::JwtSecret,
 ];
+
+/// For an encryption key in the `.env` file.
+fn respell(source: &Source) -> Option<Fix> {
+    let name = SecretName::EncryptionKey.as_str();
+    let is_in_file = source.origin(name) == Some(Origin::File);
+    let is_other_spelling = respelt(name, source.get(name)?).is_some();
+    (is_in_file && is_other_spelling).then(|| Fix::Respell(vec![name.to_owned()]))
+}
 
 /// A secret that leaks must not expose what another one protects. The previous value of a secret
 /// is on its way out, so it may be another one's.
