@@ -14,10 +14,10 @@ pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 /// In a path or a parameter, where slashes may stay too.
 const ENCODED_PATH: &AsciiSet = &ENCODED.remove(b'/');
 
-/// The URL with another `part`: `user`, `password`, `host`, `port`, `database`, or a parameter
+/// The URL with another `part`: `scheme`, `user`, `password`, `host`, `port`, `database`, or a parameter
 /// such as `sslmode`. `None` removes the part. Fails if that is no URL of a server.
 pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
+    let (mut scheme, rest) = url.split_once("://")?;
     if scheme.starts_with("sqlite") {
         return None;
     }
@@ -47,6 +47,7 @@ pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<St
     let mut path = Cow::from(path);
     let mut query = Cow::from(query);
     match part {
+        "scheme" => scheme = value?,
         "user" => user = new(ENCODED).unwrap_or_default().into(),
         "password" => password = new(ENCODED).map(Cow::from),
         "host" => host = value.unwrap_or_default().into(),

@@ -28,6 +28,7 @@ pub(super) mod take_over;
 
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
 pub(crate) use embedded::newest_statement;
+pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};
 pub(crate) use expected::expected_tables;
 pub use history::{Down, Migration, State, plan_down};

@@ -74,7 +74,6 @@ pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
-pub(crate) use sql::quoted_name;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};

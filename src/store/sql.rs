@@ -76,7 +76,7 @@ pub(super) fn parameters(text: &str) -> usize {
 }
 
 /// A name, quoted for both engines.
-pub(crate) fn quoted_name(name: &str) -> String {
+pub(super) fn quoted_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -36,6 +36,7 @@
 //!
 //! A file that declares faults is listed in [`all`].
 
+mod additions;
 mod canary;
 mod configuration;
 mod daemon;
@@ -44,13 +45,16 @@ mod fingerprint;
 mod fix;
 pub mod harness;
 mod healthy;
+mod ids;
 mod network;
+mod others;
 mod page;
 pub mod peers;
 mod private_ca;
 mod providers;
 mod redis;
 mod report;
+mod schema;
 mod servers;
 mod settings;
 mod tls;
@@ -73,11 +77,15 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
-        tls::FAULTS,
-        daemon::FAULTS,
         trial::FAULTS,
         redis::FAULTS,
         providers::FAULTS,
+        schema::FAULTS,
+        additions::FAULTS,
+        ids::FAULTS,
+        others::FAULTS,
+        tls::FAULTS,
+        daemon::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -136,7 +136,7 @@ async fn auth_servers() {
 async fn mail_providers() {
     let mut scene = Scene::new();
     scene.set("RESEND_API_KEY", "re_canary");
-    scene.set("EMAIL_FROM", "Todo <todo@example.com>");
+    scene.set("EMAIL_FROM", "'Todo <todo@example.com>'");
     let domains = |name: &str, status: &str| {
         let list = json!({ "data": [{ "name": name, "status": status, "region": "eu-west-1" }] });
         move |_: &str| Answer::Json(200, list.clone())

@@ -130,7 +130,7 @@ faults! {
     HIDDEN_ROWS = Fault {
         title: "Row-level security without a policy for the role",
         symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
-        check: "database.role",
+        check: "database.row_security",
         outcome: "fail",
         after: After::Typed("pass"),
     };
@@ -235,8 +235,8 @@ async fn hidden_rows(#[case] table: &str) {
         ))
         .await;
     if table != "tasks" {
-        scene.doctor("database.role").says(
-            "database.role",
+        scene.doctor("database.row_security").says(
+            "database.row_security",
             "fail",
             &format!("ON \"public\".\"{table}\""),
         );

@@ -326,7 +326,7 @@ async fn a_table_that_is_locked() {
     let mut scene = Scene::postgres().await;
     let url = scene.database.as_ref().unwrap().url.clone();
     let mut holder = PgConnection::connect(&url).await.unwrap();
-    sqlx::raw_sql("BEGIN; LOCK TABLE tasks")
+    sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN SHARE MODE")
         .execute(&mut holder)
         .await
         .unwrap();

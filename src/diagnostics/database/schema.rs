@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, SqliteTarget};
+use crate::config::{
+    DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, SqliteTarget, sql_name,
+};
 use crate::diagnostics::check::{Check, Server, run};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
@@ -11,7 +13,6 @@ use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::StoreError;
 use crate::store::inspect::{self, Relations};
 use crate::store::migrate::drift::Drift;
-use crate::store::quoted_name;
 
 use Outcome::{Fail, Pass, Skip, Warn};
 
@@ -162,10 +163,28 @@ enum Step {
     Run(String),
     /// Statements that need the owner of the objects, or else an administrator.
     RunBy(Option<String>, String),
-    /// A part of `DATABASE_URL` and its value.
-    Set(&'static str, String),
-    /// What cannot be typed.
-    Say(String),
+    /// What is no statement.
+    Other(Remedy),
+}
+
+impl Step {
+    /// What only a person can do.
+    fn note(text: impl AsRef<str>) -> Self {
+        Self::Other(Remedy::note(text))
+    }
+
+    fn remedy(&self, place: Place<'_>) -> Remedy {
+        match (self, place) {
+            (Self::Run(statements), Place::Server(_)) => Remedy::sql(statements),
+            (Self::RunBy(owner, statements), Place::Server(server)) => {
+                Remedy::admin_sql(server, owner.as_deref(), statements)
+            }
+            (Self::Run(statements) | Self::RunBy(_, statements), Place::File(file)) => {
+                Remedy::command("sqlite3").arg(&file.path).arg(statements)
+            }
+            (Self::Other(remedy), _) => remedy.clone(),
+        }
+    }
 }
 
 impl Issue {
@@ -194,7 +213,7 @@ impl Issue {
             .iter()
             .map(|step| match step {
                 Step::Run(text) => Some(text.clone()),
-                Step::RunBy(..) | Step::Set(..) | Step::Say(_) => None,
+                Step::RunBy(..) | Step::Other(_) => None,
             })
             .collect();
         self.fix = statements.map(Fix::Statements);
@@ -226,22 +245,10 @@ fn verdict(place: Place<'_>, mut issues: Vec<Issue>, fine: impl Into<String>) ->
     if more > 0 {
         detail += &format!("; and {more} more");
     }
-    let remedy = issues
-        .iter()
-        .flat_map(|one| &one.steps)
-        .fold(Remedy::default(), |all, step| {
-            all.then(match (step, place) {
-                (Step::Run(text), Place::Server(_)) => Remedy::sql(text),
-                (Step::RunBy(owner, text), Place::Server(server)) => {
-                    Remedy::admin_sql(server, owner.as_deref(), text)
-                }
-                (Step::Run(text) | Step::RunBy(_, text), Place::File(file)) => {
-                    Remedy::command("sqlite3").arg(&file.path).arg(text)
-                }
-                (Step::Set(name, value), _) => Remedy::set(format!("DATABASE_URL.{name}"), value),
-                (Step::Say(text), _) => Remedy::note(text),
-            })
-        });
+    let steps = issues.iter().flat_map(|one| &one.steps);
+    let remedy = steps.fold(Remedy::default(), |remedy, step| {
+        remedy.then(step.remedy(place))
+    });
     let verdict = if is_failed {
         Verdict::fail(detail, remedy)
     } else {
@@ -260,7 +267,7 @@ struct Home<'a> {
 impl Home<'_> {
     /// A name with the schema, quoted.
     fn qualified(self, name: &str) -> String {
-        format!("{}.{}", quoted_name(self.schema), quoted_name(name))
+        format!("{}.{}", sql_name(self.schema), sql_name(name))
     }
 
     /// A step that alters `table`.
@@ -274,10 +281,7 @@ impl Home<'_> {
 
     /// Statements whose names are those of the migrations, without a schema.
     fn in_schema(self, statements: &str) -> String {
-        format!(
-            "SET search_path = {}; {statements}",
-            quoted_name(self.schema)
-        )
+        format!("SET search_path = {}; {statements}", sql_name(self.schema))
     }
 }
 

@@ -143,23 +143,6 @@ fn check_role(role: &Role, server: &PostgresTarget, auto_migrate: bool) -> Verdi
             )),
         );
     }
-    if !role.guarded_tables.is_empty() {
-        let policies: Vec<String> = role
-            .guarded_tables
-            .iter()
-            .map(|table| {
-                let table = sql_name(table);
-                format!("CREATE POLICY todoctl ON {in_schema}.{table} TO {quoted} USING (true) WITH CHECK (true)")
-            })
-            .collect();
-        return Verdict::fail(
-            format!(
-                "row-level security without a policy for {name} hides every row of {}, or refuses changes",
-                role.guarded_tables.join(", ")
-            ),
-            as_administrator(policies.join("; ")),
-        );
-    }
     if role.may_create {
         return Verdict::pass(format!("{name} may create tables in {schema}"));
     }

@@ -26,8 +26,6 @@ pub(crate) struct Role {
     pub(crate) has_tasks: bool,
     /// The service's tables that it may not read and write.
     pub(crate) closed_tables: Vec<String>,
-    /// Those whose row-level security has no policy for the role, for one command at least.
-    pub(crate) guarded_tables: Vec<String>,
     /// The sequences of their `serial` columns that it may not use.
     pub(crate) closed_sequences: Vec<String>,
     /// A superuser that may log in, or else the owner of the database.
@@ -55,27 +53,6 @@ const ROLE: &str = "
                                   AND has_table_privilege(c.oid, 'DELETE')))
                ORDER BY c.relname
            ) AS closed_tables,
-           ARRAY(
-               SELECT c.relname::text
-               FROM pg_catalog.pg_class c
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')
-                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
-                      OR c.relname LIKE 'todoctl\\_%')
-                 AND row_security_active(c.oid)
-                 AND EXISTS (
-                     SELECT FROM unnest(ARRAY['r', 'a', 'w', 'd']) AS command
-                     WHERE NOT EXISTS (
-                         SELECT FROM pg_catalog.pg_policy p
-                         WHERE p.polrelid = c.oid AND p.polpermissive
-                           AND p.polcmd::text IN ('*', command)
-                           AND EXISTS (
-                               -- 0 is PUBLIC.
-                               SELECT FROM unnest(p.polroles) AS role
-                               WHERE CASE WHEN role = 0 THEN true
-                                          ELSE pg_has_role(role, 'USAGE') END)))
-               ORDER BY c.relname
-           ) AS guarded_tables,
            ARRAY(
                SELECT s.relname::text
                FROM pg_catalog.pg_class s

@@ -82,7 +82,7 @@ fn remedy(url: &Secret, error: &str) -> Remedy {
         )
     } else if has("switch database") || has("DB index") {
         Remedy::set("REDIS_URL.database", 0)
-    } else if has("NOPERM") {
+    } else if has("NOPERM") || has("NoPerm") {
         let user = parsed(url).map_or_else(String::new, |url| url.username().to_owned());
         let user = if user.is_empty() { "default" } else { &user };
         as_administrator("let the user count").then(

@@ -146,14 +146,6 @@ impl MigrateError {
             Self::ThroughPooler { .. } | Self::Newer { .. } => {
                 messages::find(&self.to_string()).map_or_else(Remedy::default, unknown_place)
             }
-            Self::OtherService { in_file: true, .. } => {
-                Remedy::note("let DATABASE_URL name a file of todoctl's own")
-            }
-            Self::OtherService { in_file: false, .. } => {
-                Remedy::note("give todoctl a schema of its own, and name it:")
-                    .then(Remedy::sql("CREATE SCHEMA todoctl"))
-                    .then(Remedy::set("DATABASE_URL.options", "-csearch_path=todoctl"))
-            }
             Self::Locked { pid: Some(pid), .. } => end_session(*pid),
             Self::TableLocked { holder, .. } => end_session(holder.pid),
             Self::Locked { pid: None, .. } => {
@@ -171,6 +163,10 @@ impl MigrateError {
             Self::NoSuchVersion { newest, .. } => {
                 Remedy::command(format!("todoctl migrate up --to {newest}"))
             }
+            Self::OtherService { in_file: true, .. } => {
+                Remedy::note("let DATABASE_URL name a file of todoctl's own")
+            }
+            Self::OtherService { in_file: false, .. } => own_schema(),
             Self::NoScratchSchema { grant, .. } => {
                 Remedy::note(format!("as the owner of the database: {grant}"))
             }
@@ -229,6 +225,12 @@ impl MigrateError {
 /// What to do where it is not known which database the error is about.
 fn unknown_place(known: &KnownMessage) -> Remedy {
     (known.remedy)(Place::Unknown)
+}
+
+/// A schema of its own, and the search path that leads there for this service alone.
+pub(crate) fn own_schema() -> Remedy {
+    Remedy::sql("CREATE SCHEMA IF NOT EXISTS todoctl")
+        .then(Remedy::set("DATABASE_URL.options", "-csearch_path=todoctl"))
 }
 
 /// Ending a session is for a person to decide: its work would be lost.

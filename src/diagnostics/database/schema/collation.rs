@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{Collation, changed_collations};
-use crate::store::quoted_name;
 
 use super::{Issue, Place, Step, home, no_tables, verdict};
 
@@ -42,7 +42,7 @@ async fn check(
 }
 
 fn issue(database: &str, one: &Collation) -> Issue {
-    let database = quoted_name(database);
+    let database = sql_name(database);
     let (what, refresh) = match &one.name {
         None => (
             "the collation of the database".to_owned(),

@@ -1,7 +1,7 @@
 //! Columns that are missing, renamed, changed, or make every insert fail.
 
+use crate::config::sql_name;
 use crate::store::migrate::drift::Drift;
-use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};
 use super::{Home, Issue, Step};
@@ -81,7 +81,7 @@ pub(super) fn renamed_and_missing(home: Home<'_>, drift: &Drift) -> Vec<Issue> {
         };
         let mut candidates = parts(drift, "column").filter(same);
         if let (Some(other), None) = (candidates.next(), candidates.next()) {
-            let (from, to) = (quoted_name(other.part), quoted_name(column));
+            let (from, to) = (sql_name(other.part), sql_name(column));
             issues.push(Issue::fail(
                 format!(
                     "{table}.{column} is missing; {table}.{} has its definition",
@@ -94,18 +94,18 @@ pub(super) fn renamed_and_missing(home: Home<'_>, drift: &Drift) -> Vec<Issue> {
             ));
             continue;
         }
-        let name = quoted_name(column);
+        let name = sql_name(column);
         let step = if Column::parse(expected).is_optional() {
             home.alter(
                 table,
                 home.in_schema(&format!(
                     "ALTER TABLE {} ADD COLUMN {name} {}",
-                    quoted_name(table),
+                    sql_name(table),
                     expected.replace(" default ", " DEFAULT ")
                 )),
             )
         } else {
-            Step::Say(format!(
+            Step::note(format!(
                 "its values are gone: restore {table} from a backup (pg_restore --table={table})"
             ))
         };
@@ -119,7 +119,7 @@ pub(super) fn changed(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     let found = Column::parse(sides.found?);
     let (table, column) = (sides.table, sides.part);
     let alter = |action: String| {
-        let (table_name, name) = (quoted_name(table), quoted_name(column));
+        let (table_name, name) = (sql_name(table), sql_name(column));
         home.alter(
             table,
             home.in_schema(&format!(
@@ -176,7 +176,7 @@ pub(super) fn changed(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     }
     if expected.is_required && !found.is_required {
         let fill = expected.default.map(|_| {
-            let (table_name, name) = (quoted_name(table), quoted_name(column));
+            let (table_name, name) = (sql_name(table), sql_name(column));
             home.alter(
                 table,
                 home.in_schema(&format!(
@@ -195,7 +195,7 @@ pub(super) fn changed(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
 
 /// `TYPE …` with the conversion that keeps every value.
 fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> String {
-    let (name, kind) = (quoted_name(column), expected.kind);
+    let (name, kind) = (sql_name(column), expected.kind);
     let is_time = |kind: &str| kind == "timestamp with time zone";
     let using = if is_time(kind) && found.kind.starts_with("timestamp") {
         // Times without a zone are UTC.
@@ -222,8 +222,8 @@ fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> Strin
 
 /// Gives a column of ids a sequence again, which continues after the highest id.
 fn new_sequence(table: &str, column: &str) -> String {
-    let sequence = quoted_name(&format!("{table}_{column}_seq"));
-    let (table, column) = (quoted_name(table), quoted_name(column));
+    let sequence = sql_name(&format!("{table}_{column}_seq"));
+    let (table, column) = (sql_name(table), sql_name(column));
     format!(
         "CREATE SEQUENCE IF NOT EXISTS {sequence} OWNED BY {table}.{column}; \
          LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; \

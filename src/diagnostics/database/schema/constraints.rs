@@ -1,7 +1,7 @@
 //! Constraints that are missing, not checked, or refuse the daemon's rows.
 
+use crate::config::sql_name;
 use crate::store::migrate::drift::Drift;
-use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};
 use super::{Home, Issue, Step};
@@ -11,8 +11,8 @@ const NOT_VALID: &str = " NOT VALID";
 
 /// A constraint that differs. One with the same definition under another name does the same.
 pub(super) fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
-    let (table, name) = (sides.table, quoted_name(sides.part));
-    let table_name = quoted_name(table);
+    let (table, name) = (sides.table, sql_name(sides.part));
+    let table_name = sql_name(table);
     let add = |definition: &str| {
         home.alter(
             table,
@@ -97,7 +97,7 @@ fn foreign(home: Home<'_>, drift: &Drift, sides: Sides<'_>, found: &str) -> Opti
         format!(
             "ALTER TABLE {} DROP CONSTRAINT {}",
             home.qualified(table),
-            quoted_name(constraint)
+            sql_name(constraint)
         ),
     );
     let text = format!(
@@ -112,7 +112,7 @@ fn foreign(home: Home<'_>, drift: &Drift, sides: Sides<'_>, found: &str) -> Opti
 
 /// A foreign key of another table that refuses to delete a row.
 pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
-    let (table, name) = (sides.table, quoted_name(sides.part));
+    let (table, name) = (sides.table, sql_name(sides.part));
     let (other, definition) = found.split_once(' ').unwrap_or((found, ""));
     let cascade = definition
         .replace(" ON DELETE RESTRICT", "")
@@ -123,7 +123,7 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
     Issue::warn(
         text,
         [
-            Step::Say(format!("if rows of {other} may be deleted with theirs:")),
+            Step::note(format!("if rows of {other} may be deleted with theirs:")),
             Step::Run(home.in_schema(&format!(
                 "ALTER TABLE {other} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
             ))),

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::drift::Difference;
 use crate::store::migrate::drift::Drift;
-use crate::store::quoted_name;
 
 use super::{Home, Issue, Place, Step, columns, constraints, drift_of, no_tables, verdict};
 
@@ -88,13 +88,13 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
     let mut text = format!("the table {table} is missing");
     if drift.found.contains_key(&view) {
         text = format!("{table} is a view, not a table");
-        let aside = quoted_name(&format!("{table}_view"));
+        let aside = sql_name(&format!("{table}_view"));
         steps.push(home.alter(table, format!("ALTER VIEW {wanted} RENAME TO {aside}")));
     }
     if let Some(renamed) = renamed(drift, table) {
         text += &format!("; {renamed} has its columns");
         let from = home.qualified(&renamed);
-        let name = quoted_name(table);
+        let name = sql_name(table);
         steps.push(home.alter(table, format!("ALTER TABLE {from} RENAME TO {name}")));
         return Issue::fail(text, steps);
     }
@@ -103,8 +103,8 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
     });
     if let Some(moved) = moved {
         text += &format!("; the schema {} has it", moved.schema);
-        let from = format!("{}.{}", quoted_name(&moved.schema), quoted_name(table));
-        let statement = format!("ALTER TABLE {from} SET SCHEMA {}", quoted_name(home.schema));
+        let from = format!("{}.{}", sql_name(&moved.schema), sql_name(table));
+        let statement = format!("ALTER TABLE {from} SET SCHEMA {}", sql_name(home.schema));
         steps.push(if moved.is_owned {
             Step::Run(statement)
         } else {
@@ -112,7 +112,7 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
         });
         return Issue::fail(text, steps);
     }
-    steps.push(Step::Say(format!(
+    steps.push(Step::note(format!(
         "its rows are gone: restore {table} from a backup (pg_restore --table={table}), then: todoctl doctor --only database"
     )));
     Issue::fail(text, steps)
@@ -148,7 +148,7 @@ fn storage(home: Home<'_>, table: &str, found: &str) -> Option<Issue> {
     if has("foreign") {
         return Some(Issue::fail(
             format!("{table} is a foreign table: it has neither ids nor indexes of its own"),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "let DATABASE_URL lead to the database that {table} is in"
             ))],
         ));
@@ -156,7 +156,7 @@ fn storage(home: Home<'_>, table: &str, found: &str) -> Option<Issue> {
     (has("has child tables") || has("is a child table") || has("partitioned")).then(|| {
         Issue::warn(
             format!("{table} is {found}: ids and unique keys are checked for each table alone"),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "keep {table} apart from other tables: ALTER TABLE … NO INHERIT, or DETACH PARTITION"
             ))],
         )
@@ -203,7 +203,7 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
         )),
         ([], []) => Some(Issue::fail(
             format!("the labels of {name} are in another order, so tasks sort wrongly by priority"),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "create the type {name} again with the labels {}, and change the column to it",
                 expected.join(", ")
             ))],

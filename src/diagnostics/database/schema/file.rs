@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, SqliteTarget};
+use crate::config::{DatabaseTarget, SqliteTarget, sql_name};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::drift::{Difference, Drift};
-use crate::store::quoted_name;
 
 use super::drift::{Sides, renamed, sides};
 use super::{Issue, Place, Step, verdict};
@@ -42,7 +41,7 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
         (None, Some(_)) => Some(missing_table(drift, table)),
         (Some(part), Some(_)) => Some(Issue::warn(
             format!("{table} has another {part} than the migrations create"),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "compare it (todoctl migrate check), and create {table} again with the right one"
             ))],
         )),
@@ -57,13 +56,13 @@ fn missing_table(drift: &Drift, table: &str) -> Issue {
             format!("{text}; {other} has its columns"),
             [Step::Run(format!(
                 "ALTER TABLE {} RENAME TO {}",
-                quoted_name(&other),
-                quoted_name(table)
+                sql_name(&other),
+                sql_name(table)
             ))],
         ),
         None => Issue::fail(
             text,
-            [Step::Say(format!(
+            [Step::note(format!(
                 "its rows are gone: restore the file from a backup that has {table}"
             ))],
         ),
@@ -72,7 +71,7 @@ fn missing_table(drift: &Drift, table: &str) -> Issue {
 
 fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
     let (table, name) = (column.table, column.part);
-    let (table_name, quoted) = (quoted_name(table), quoted_name(name));
+    let (table_name, quoted) = (sql_name(table), sql_name(name));
     match (column.expected, column.found) {
         (Some(expected), None) => {
             let is_same = |one: &Sides<'_>| {
@@ -83,12 +82,12 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             let step = match (candidates.next(), candidates.next()) {
                 (Some(other), None) => Step::Run(format!(
                     "ALTER TABLE {table_name} RENAME COLUMN {} TO {quoted}",
-                    quoted_name(other.part)
+                    sql_name(other.part)
                 )),
                 _ if !expected.contains(" not null") => Step::Run(format!(
                     "ALTER TABLE {table_name} ADD COLUMN {quoted} {expected}"
                 )),
-                _ => Step::Say(format!(
+                _ => Step::note(format!(
                     "its values are gone: restore the file from a backup that has {table}.{name}"
                 )),
             };
@@ -98,14 +97,14 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             .then(|| {
                 Issue::fail(
                     format!("{table}.{name} is not a column of todoctl and requires a value, so every insert fails"),
-                    [Step::Say(format!(
+                    [Step::note(format!(
                         "SQLite cannot make it optional: create {table} again without NOT NULL for {name}"
                     ))],
                 )
             }),
         (Some(expected), Some(found)) => Some(Issue::warn(
             format!("{table}.{name} is {found}, not {expected}"),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "create {table} again with {name} {expected}"
             ))],
         )),
@@ -114,7 +113,7 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
 }
 
 fn changed_index(index: Sides<'_>) -> Option<Issue> {
-    let (table, name) = (index.table, quoted_name(index.part));
+    let (table, name) = (index.table, sql_name(index.part));
     match (index.expected, index.found) {
         (Some(expected), found) => {
             let text = if found.is_some() {
@@ -156,16 +155,16 @@ fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
         return Some(Issue::warn(
             format!("{table} has the trigger {name} that todoctl does not know, and it {may}"),
             [
-                Step::Say(format!(
+                Step::note(format!(
                     "to keep its text: todoctl migrate check; if {name} is not wanted:"
                 )),
-                Step::Run(format!("DROP TRIGGER {}", quoted_name(name))),
+                Step::Run(format!("DROP TRIGGER {}", sql_name(name))),
             ],
         ));
     };
     let drop = trigger
         .found
-        .map(|_| format!("DROP TRIGGER {}; ", quoted_name(name)))
+        .map(|_| format!("DROP TRIGGER {}; ", sql_name(name)))
         .unwrap_or_default();
     let what = if trigger.found.is_some() {
         "another"
@@ -206,7 +205,7 @@ pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Du
                 "{} rows of {} refer to rows of {} that do not exist",
                 one.rows, one.table, one.parent
             ),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "another program changed the file without PRAGMA foreign_keys=ON; see the rows: sqlite3 {} \"PRAGMA foreign_key_check\"; then delete them",
                 file.path.display()
             ))],

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::drift::Drift;
-use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};
 use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
@@ -89,7 +89,7 @@ fn graded(expected: &str, text: String, steps: impl IntoIterator<Item = Step>) -
 /// Creates an index of the migrations while the table is in use.
 fn create(home: Home<'_>, table: &str, definition: &str) -> Step {
     let concurrent = definition.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1);
-    let on = format!(" ON {} USING ", quoted_name(table));
+    let on = format!(" ON {} USING ", sql_name(table));
     let on_plain = format!(" ON {table} USING ");
     let qualified = format!(" ON {} USING ", home.qualified(table));
     home.alter(

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::DatabaseTarget;
+use crate::config::{DatabaseTarget, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::Owned;
-use crate::store::quoted_name;
 
 use super::{Issue, Place, Step, home, no_tables, verdict};
 
@@ -91,7 +90,7 @@ impl Owned {
             "ALTER {} {} OWNER TO {}",
             self.kind,
             self.name,
-            quoted_name(role)
+            sql_name(role)
         )
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::Guarded;
-use crate::store::quoted_name;
 
 use super::{Home, Issue, Place, home, no_tables, verdict};
 
@@ -59,7 +59,7 @@ fn issue(home: Home<'_>, one: &Guarded) -> Option<Issue> {
         }
         format!(
             "CREATE POLICY {name} ON {table} TO {} USING (true) WITH CHECK (true)",
-            quoted_name(role)
+            sql_name(role)
         )
     };
     let step = [home.alter(&one.name, statement)];

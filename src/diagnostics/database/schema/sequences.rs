@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{Generated, Ids};
-use crate::store::quoted_name;
 
 use super::{Home, Issue, Place, Step, home, no_tables, verdict};
 
@@ -91,7 +91,7 @@ fn position(home: Home<'_>, column: &Generated, ids: Ids) -> Option<Issue> {
 
 /// More room for ids.
 fn room(home: Home<'_>, column: &Generated, ids: Ids) -> Vec<Step> {
-    let (table, name) = (home.qualified(&column.table), quoted_name(&column.column));
+    let (table, name) = (home.qualified(&column.table), sql_name(&column.column));
     if column.column_max < i64::MAX {
         return vec![home.alter(
             &column.table,
@@ -112,7 +112,7 @@ fn room(home: Home<'_>, column: &Generated, ids: Ids) -> Vec<Step> {
         Some(highest) if highest < ids.next / 2 => {
             vec![home.alter(&column.table, set_value(home, column))]
         }
-        _ => vec![Step::Say(format!(
+        _ => vec![Step::note(format!(
             "give the rows of {table} with the highest ids lower ones, then: todoctl doctor --only database.sequences"
         ))],
     }
@@ -120,7 +120,7 @@ fn room(home: Home<'_>, column: &Generated, ids: Ids) -> Vec<Step> {
 
 /// Moves the sequence behind the highest id while nobody inserts. Never back below an id.
 fn set_value(home: Home<'_>, column: &Generated) -> String {
-    let (table, name) = (home.qualified(&column.table), quoted_name(&column.column));
+    let (table, name) = (home.qualified(&column.table), sql_name(&column.column));
     format!(
         "BEGIN; SET LOCAL lock_timeout = $$5s$$; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; \
          SELECT setval($${}$$, coalesce(max({name}), 0) + 1, false) FROM {table}; COMMIT",
@@ -158,13 +158,13 @@ fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
                 "the sequence {sequence} of {table} is also used by {}",
                 column.shared_with.join(", ")
             ),
-            [Step::Say(format!(
+            [Step::note(format!(
                 "give {} sequences of their own: ALTER TABLE … ALTER COLUMN … SET DEFAULT nextval(…)",
                 column.shared_with.join(", ")
             ))],
         ));
     } else if !column.is_owned {
-        let name = quoted_name(&column.column);
+        let name = sql_name(&column.column);
         issues.push(Issue::warn(
             format!(
                 "the sequence {sequence} does not belong to {table}.{}: pg_dump --table={table} leaves it out",

@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use crate::config::PostgresTarget;
+use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
 use crate::store::inspect::{self, Relations};
-use crate::store::{StoreError, quoted_name};
+use crate::store::migrate::own_schema;
 
 use super::{Issue, Place, Step, relations, verdict};
-
-/// The parameter of the URL that sets a search path for this service alone.
-const OPTIONS: &str = "DATABASE_URL.options";
 
 pub(in crate::diagnostics::database) async fn tables(
     context: &Context,
@@ -64,8 +62,8 @@ async fn check(
                         Some(elsewhere.owner.clone()),
                         format!(
                             "GRANT USAGE ON SCHEMA {} TO {}",
-                            quoted_name(schema),
-                            quoted_name(&session.role)
+                            sql_name(schema),
+                            sql_name(&session.role)
                         ),
                     )],
                 )
@@ -98,7 +96,7 @@ async fn check(
     if let Some(reason) = refusal {
         issues.push(Issue::fail(
             format!("tables of another service are in the way: {reason}"),
-            own_schema(relations),
+            [Step::Other(own_schema())],
         ));
     }
     let fine = if relations.visible("tasks").is_some() {
@@ -154,29 +152,21 @@ fn temporary(relations: &Relations, target: &PostgresTarget) -> Option<Issue> {
 
 /// How `schema` gets into the search path.
 fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> Vec<Step> {
-    let quoted = quoted_name(schema);
+    let quoted = sql_name(schema);
     let options = target.options.as_deref().unwrap_or_default();
     if options.contains("search_path") {
-        return vec![Step::Set(OPTIONS, format!("-csearch_path={quoted}"))];
+        return vec![Step::Other(Remedy::set(
+            "DATABASE_URL.options",
+            format!("-csearch_path={schema}"),
+        ))];
     }
     let session = &relations.session;
     vec![
         Step::Run(format!(
             "ALTER ROLE {} IN DATABASE {} SET search_path = {quoted}",
-            quoted_name(&session.role),
-            quoted_name(&session.database),
+            sql_name(&session.role),
+            sql_name(&session.database),
         )),
-        Step::Say("restart the daemon: its sessions keep the old search path".to_owned()),
-    ]
-}
-
-/// How the service gets a schema of its own.
-fn own_schema(relations: &Relations) -> Vec<Step> {
-    vec![
-        Step::Run(format!(
-            "CREATE SCHEMA todoctl AUTHORIZATION {}",
-            quoted_name(&relations.session.role)
-        )),
-        Step::Set(OPTIONS, "-csearch_path=todoctl".to_owned()),
+        Step::note("restart the daemon: its sessions keep the old search path"),
     ]
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
@@ -10,7 +11,6 @@ use crate::store::StoreError;
 use crate::store::inspect::{EventTrigger, ForeignTrigger, event_triggers};
 use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
-use crate::store::quoted_name;
 
 use super::drift::{Sides, parts};
 use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
@@ -43,7 +43,7 @@ async fn check(
     let mut issues = Vec::new();
     if home.relations.session.skips_triggers {
         let session = &home.relations.session;
-        let (role, database) = (quoted_name(&session.role), quoted_name(&session.database));
+        let (role, database) = (sql_name(&session.role), sql_name(&session.database));
         issues.push(Issue::fail(
             "session_replication_role is replica: no trigger and no foreign key works in the daemon's sessions",
             [
@@ -55,7 +55,7 @@ async fn check(
                          ALTER ROLE {role} IN DATABASE {database} RESET session_replication_role"
                     ),
                 ),
-                Step::Say("restart the daemon: its sessions keep the old setting".to_owned()),
+                Step::note("restart the daemon: its sessions keep the old setting"),
             ],
         ));
     }
@@ -77,7 +77,7 @@ async fn check(
 fn own(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     let (table, trigger) = (sides.table, sides.part);
     let expected = sides.expected?;
-    let name = quoted_name(trigger);
+    let name = sql_name(trigger);
     let (text, correction) = match sides.found {
         None => (
             format!("the trigger {trigger} of {table} is missing"),
@@ -85,11 +85,11 @@ fn own(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
         ),
         Some(found) if found.strip_suffix(DISABLED) == Some(expected) => (
             format!("the trigger {trigger} of {table} is disabled"),
-            format!("ALTER TABLE {} ENABLE TRIGGER {name}", quoted_name(table)),
+            format!("ALTER TABLE {} ENABLE TRIGGER {name}", sql_name(table)),
         ),
         Some(_) => (
             format!("the trigger {trigger} of {table} is another"),
-            format!("DROP TRIGGER {name} ON {}; {expected}", quoted_name(table)),
+            format!("DROP TRIGGER {name} ON {}; {expected}", sql_name(table)),
         ),
     };
     Some(
@@ -155,7 +155,7 @@ fn constraint_triggers(home: Home<'_>, drift: &Drift) -> Option<Issue> {
 }
 
 fn rule(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
-    let (table, name) = (sides.table, quoted_name(sides.part));
+    let (table, name) = (sides.table, sql_name(sides.part));
     Issue::fail(
         format!("{table} has a rule that rewrites the daemon's statements: {found}"),
         [home.alter(
@@ -184,7 +184,7 @@ fn of_others(home: Home<'_>, one: &ForeignTrigger) -> Issue {
             format!(
                 "ALTER TABLE {} DISABLE TRIGGER {}",
                 home.qualified(&one.table),
-                quoted_name(&one.name)
+                sql_name(&one.name)
             ),
         )],
     )
@@ -197,10 +197,10 @@ fn refusing_changes(one: &EventTrigger) -> Issue {
             one.name, one.event, one.function
         ),
         [
-            Step::Say("while migrations run:".to_owned()),
+            Step::note("while migrations run:"),
             Step::RunBy(
                 Some(one.owner.clone()),
-                format!("ALTER EVENT TRIGGER {} DISABLE", quoted_name(&one.name)),
+                format!("ALTER EVENT TRIGGER {} DISABLE", sql_name(&one.name)),
             ),
         ],
     )

@@ -1,0 +1,209 @@
+//! Indexes and triggers: lost, damaged, or added by others.
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+
+faults! {
+    INVALID_INDEX = Fault {
+        title: "An index is invalid",
+        symptom: Symptom::Risk("lists read the whole table"),
+        check: "database.indexes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    MISSING_INDEX = Fault {
+        title: "An index was dropped",
+        symptom: Symptom::Risk("lists read the whole table"),
+        check: "database.indexes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    LOST_UNIQUE = Fault {
+        title: "A unique index is not unique any more",
+        symptom: Symptom::Risk("a task is notified of several times, or no notification is saved"),
+        check: "database.indexes",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    FOREIGN_UNIQUE_INDEX = Fault {
+        title: "A unique index was added",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.indexes",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    LEFT_INDEX = Fault {
+        title: "A failed CREATE INDEX CONCURRENTLY left its index",
+        symptom: Symptom::Risk("every change maintains an index that no query uses"),
+        check: "database.indexes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    DISABLED_TRIGGER = Fault {
+        title: "A trigger of todoctl is disabled",
+        symptom: Symptom::Risk("unread notifications are counted wrongly"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    DROPPED_TRIGGER = Fault {
+        title: "A trigger of todoctl was dropped",
+        symptom: Symptom::Risk("unread notifications are counted wrongly"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    CHANGED_FUNCTION = Fault {
+        title: "The function of the triggers was changed",
+        symptom: Symptom::Risk("unread notifications are counted wrongly"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    UNSAFE_FUNCTION = Fault {
+        title: "The function of the triggers lost its search path",
+        symptom: Symptom::Risk("a role that may create temporary tables redirects what is counted"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    DISABLED_KEYS = Fault {
+        title: "The triggers of foreign keys are disabled",
+        symptom: Symptom::Risk("notifications of deleted tasks stay"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    REPLICA_ROLE = Fault {
+        title: "Sessions work as a replica",
+        symptom: Symptom::Risk("no trigger and no foreign key works"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    SWALLOWING_RULE = Fault {
+        title: "A rule suppresses inserts",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    SWALLOWING_TRIGGER = Fault {
+        title: "A trigger of others suppresses inserts",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.triggers",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    RAISING_TRIGGER = Fault {
+        title: "A trigger of others refuses inserts",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.triggers",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    EVENT_TRIGGER = Fault {
+        title: "An event trigger refuses changes of the schema",
+        symptom: Symptom::Risk("the next migration fails"),
+        check: "database.triggers",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+
+}
+
+/// A database with a task, and what was done to it.
+async fn broken(statements: &str) -> Scene {
+    let scene = Scene::postgres().await;
+    scene.sql(statements).await;
+    scene
+}
+
+#[tokio::test]
+async fn invalid_index() {
+    let mut scene = broken("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_user_newest_idx'::regclass").await;
+    scene.proves(&INVALID_INDEX).await;
+}
+
+#[tokio::test]
+async fn missing_index() {
+    let mut scene = broken("DROP INDEX tasks_user_newest_idx").await;
+    scene.proves(&MISSING_INDEX).await;
+}
+
+#[tokio::test]
+async fn lost_unique() {
+    let mut scene = broken("DROP INDEX notifications_dedup_idx; CREATE INDEX notifications_dedup_idx ON notifications (task_id, type, dedup_key)").await;
+    scene.proves(&LOST_UNIQUE).await;
+}
+
+#[tokio::test]
+async fn foreign_unique_index() {
+    let mut scene = broken("CREATE UNIQUE INDEX one_task_each ON tasks (user_id)").await;
+    scene.proves(&FOREIGN_UNIQUE_INDEX).await;
+}
+
+#[tokio::test]
+async fn left_index() {
+    let mut scene = broken("CREATE INDEX tasks_title_ccnew ON tasks (title); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_title_ccnew'::regclass").await;
+    scene.proves(&LEFT_INDEX).await;
+}
+
+#[tokio::test]
+async fn disabled_trigger() {
+    let mut scene = broken("ALTER TABLE notifications DISABLE TRIGGER todoctl_unread_added").await;
+    scene.proves(&DISABLED_TRIGGER).await;
+}
+
+#[tokio::test]
+async fn dropped_trigger() {
+    let mut scene = broken("DROP TRIGGER todoctl_unread_changed ON notifications").await;
+    scene.proves(&DROPPED_TRIGGER).await;
+}
+
+#[tokio::test]
+async fn changed_function() {
+    let mut scene = broken("CREATE OR REPLACE FUNCTION todoctl_count_unread() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$").await;
+    scene.proves(&CHANGED_FUNCTION).await;
+}
+
+#[tokio::test]
+async fn unsafe_function() {
+    let mut scene = broken("ALTER FUNCTION todoctl_count_unread() RESET search_path").await;
+    scene.proves(&UNSAFE_FUNCTION).await;
+}
+
+#[tokio::test]
+async fn disabled_keys() {
+    let mut scene = broken("ALTER TABLE tasks DISABLE TRIGGER ALL").await;
+    scene.proves(&DISABLED_KEYS).await;
+}
+
+#[tokio::test]
+async fn replica_role() {
+    let mut scene = broken("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$").await;
+    scene.proves(&REPLICA_ROLE).await;
+}
+
+#[tokio::test]
+async fn swallowing_rule() {
+    let mut scene = broken("CREATE RULE nothing AS ON INSERT TO tasks DO INSTEAD NOTHING").await;
+    scene.proves(&SWALLOWING_RULE).await;
+}
+
+#[tokio::test]
+async fn swallowing_trigger() {
+    let mut scene = broken("CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER swallow BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION swallow()").await;
+    scene.proves(&SWALLOWING_TRIGGER).await;
+}
+
+#[tokio::test]
+async fn raising_trigger() {
+    let mut scene = broken("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refuse()").await;
+    scene.proves(&RAISING_TRIGGER).await;
+}
+
+#[tokio::test]
+async fn event_trigger() {
+    let mut scene = broken("CREATE FUNCTION frozen() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE EVENT TRIGGER frozen ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION frozen()").await;
+    scene.proves(&EVENT_TRIGGER).await;
+}
