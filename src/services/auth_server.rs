@@ -27,8 +27,8 @@ use client::Client;
 pub use error::AuthServerError;
 use keys::Keys;
 pub use keys::{Claims, signature_only};
-pub(crate) use survey::{PublishedKeys, Survey, survey};
 use sessions::Sessions;
+pub(crate) use survey::{PublishedKeys, Survey, survey};
 
 /// The client of the auth server, with its caches.
 pub struct AuthServer {

@@ -68,7 +68,9 @@ pub(crate) fn root_certificates(
             .map_err(|error| unusable(error.to_string()))?;
     }
     if certificates.is_empty() {
-        return Err(unusable("it contains no certificate in PEM form".to_owned()));
+        return Err(unusable(
+            "it contains no certificate in PEM form".to_owned(),
+        ));
     }
     Ok(certificates)
 }

@@ -50,7 +50,10 @@ pub(super) enum Engine {
         wal: WriteAheadLog,
     },
     /// One connection to either engine, on which everything is rolled back in the end.
-    Trial { pool: Pool, dialect: Dialect },
+    Trial {
+        pool: Pool,
+        dialect: Dialect,
+    },
 }
 
 /// What the pools of one store record together.

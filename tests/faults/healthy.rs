@@ -42,7 +42,11 @@ fn production(broken: Broken, key_provider: &str) -> Broken {
 }
 
 async fn key_provider() -> HttpPeer {
-    HttpPeer::answering(Answer::Json(200, serde_json::json!({ "models": [] }))).await
+    HttpPeer::answering(Answer::Json(
+        400,
+        serde_json::json!({ "error": { "status": "INVALID_ARGUMENT" } }),
+    ))
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

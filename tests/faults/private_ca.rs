@@ -17,7 +17,10 @@ fn answer(request: &str) -> String {
     } else if request.contains(" /v1beta/models ") {
         (400, "{}")
     } else if request.contains(" /domains ") {
-        (200, r#"{"data":[{"name":"example.com","status":"verified"}]}"#)
+        (
+            200,
+            r#"{"data":[{"name":"example.com","status":"verified"}]}"#,
+        )
     } else {
         (200, r#"{"keys":[]}"#)
     };

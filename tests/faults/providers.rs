@@ -174,7 +174,8 @@ async fn key_providers() {
     let credulous = peer(|_| Answer::Json(200, json!({ "models": [] }))).await;
     scene.set("GEMINI_API_URL", &credulous.url);
     scene.proves(&CREDULOUS_KEY_PROVIDER).await;
-    let strict = peer(|_| Answer::Json(400, json!({ "error": { "status": "INVALID_ARGUMENT" } }))).await;
+    let strict =
+        peer(|_| Answer::Json(400, json!({ "error": { "status": "INVALID_ARGUMENT" } }))).await;
     scene.set("GEMINI_API_URL", &strict.url);
     scene.proves_gone(&CREDULOUS_KEY_PROVIDER);
     let asked = strict.received();

@@ -145,7 +145,8 @@ pub async fn with_role(scene: &mut Scene, options: &str, grants: &str) -> String
     name
 }
 
-pub const TABLES: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ROLE";
+pub const TABLES: &str =
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ROLE";
 pub const SEQUENCES: &str = "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO ROLE";
 pub const SCHEMA: &str = "GRANT USAGE, CREATE ON SCHEMA public TO ROLE";
 

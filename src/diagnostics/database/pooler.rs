@@ -57,8 +57,7 @@ fn check_session_mode(size: Option<usize>, wanted: usize) -> Verdict {
     let kept = size.saturating_sub(1).max(1);
     Verdict::warn(
         format!("{detail}: requests wait for the others to disconnect"),
-        Remedy::set("SQLALCHEMY_POOL_SIZE", kept)
-            .then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0)),
+        Remedy::set("SQLALCHEMY_POOL_SIZE", kept).then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0)),
     )
 }
 

@@ -39,6 +39,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              program that manages the same tables, and a partly restored backup.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .fix("Creates missing indexes and triggers of a SQLite file again.")
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new(

@@ -49,10 +49,7 @@ pub(crate) async fn reuses_backend(
 
 /// How many server connections PgBouncer has for the database and the role. Asks its console
 /// (PgBouncer's manual, "Admin console"); `None` if there is none, or this role may not use it.
-pub(crate) async fn pgbouncer_pool_size(
-    server: &PostgresTarget,
-    limit: Duration,
-) -> Option<usize> {
+pub(crate) async fn pgbouncer_pool_size(server: &PostgresTarget, limit: Duration) -> Option<usize> {
     let console = PostgresTarget {
         database: "pgbouncer".to_owned(),
         options: None,

@@ -148,7 +148,9 @@ mod tests {
             ),
             (
                 b"-DENIED Redis is running in protected mode because of this. In this mode\r\n",
-                RedisAnswer::Refuses("DENIED Redis is running in protected mode because of this".to_owned()),
+                RedisAnswer::Refuses(
+                    "DENIED Redis is running in protected mode because of this".to_owned(),
+                ),
             ),
             (
                 b"-ERR max number of clients reached\r\n",
@@ -168,5 +170,4 @@ mod tests {
             "{error}"
         );
     }
-
 }

@@ -10,7 +10,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::services::auth_server::{PublishedKeys, Survey, survey};
 
-use super::origin;
+use super::address::origin;
 
 /// The header has seconds, and tokens are accepted for a few seconds more.
 const CLOCK_WARN: Duration = Duration::from_secs(5);
@@ -52,7 +52,9 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
                     ignored.len(),
                     ignored.join(", ")
                 ),
-                Remedy::note("let the auth server sign with EdDSA (Ed25519), ES256 or RS256 (2048 bits or more)"),
+                Remedy::note(
+                    "let the auth server sign with EdDSA (Ed25519), ES256 or RS256 (2048 bits or more)",
+                ),
             );
         }
         PublishedKeys::Set { usable, ignored } if ignored.is_empty() => {
@@ -66,21 +68,29 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
         PublishedKeys::None { has_sessions: true } => {
             format!("{origin} validates session tokens; it publishes no keys (404)")
         }
-        PublishedKeys::None { has_sessions: false } => {
+        PublishedKeys::None {
+            has_sessions: false,
+        } => {
             return Verdict::warn(
-                format!("{origin} answers 404 to the questions for keys and for sessions: its tokens cannot be verified"),
+                format!(
+                    "{origin} answers 404 to the questions for keys and for sessions: its tokens cannot be verified"
+                ),
                 other_service(),
             );
         }
         PublishedKeys::NotAKeySet => {
             return Verdict::fail(
-                format!("what {origin} answers is not a set of keys: its tokens cannot be verified"),
+                format!(
+                    "what {origin} answers is not a set of keys: its tokens cannot be verified"
+                ),
                 other_service(),
             );
         }
         PublishedKeys::Status(status) => {
             return Verdict::warn(
-                format!("{origin} answers {status} to the question for its keys: its tokens cannot be verified"),
+                format!(
+                    "{origin} answers {status} to the question for its keys: its tokens cannot be verified"
+                ),
                 if *status >= 500 {
                     Remedy::note(format!("read the log of the auth server at {origin}"))
                 } else {
@@ -99,7 +109,9 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
             Remedy::set("AUTH_ISSUER", published)
         };
         return Verdict::fail(
-            format!("{detail}; its tokens have the issuer {published}, and those of {expected} are accepted: they are answered with 401"),
+            format!(
+                "{detail}; its tokens have the issuer {published}, and those of {expected} are accepted: they are answered with 401"
+            ),
             correction,
         );
     }
@@ -114,7 +126,9 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
 }
 
 fn other_service() -> Remedy {
-    Remedy::note("another service answers there: correct AUTH_SERVER_URL (its path comes before /api/auth/jwks)")
+    Remedy::note(
+        "another service answers there: correct AUTH_SERVER_URL (its path comes before /api/auth/jwks)",
+    )
 }
 
 /// How far two clocks differ, if that is too far.
@@ -151,14 +165,36 @@ mod tests {
     fn verdicts() {
         for (keys, issuer, seconds, outcome) in [
             (set(2, &[]), None, 100, Outcome::Pass),
-            (set(2, &["oct"]), Some("http://auth:3001"), 104, Outcome::Pass),
+            (
+                set(2, &["oct"]),
+                Some("http://auth:3001"),
+                104,
+                Outcome::Pass,
+            ),
             (set(0, &[]), None, 96, Outcome::Pass),
             (set(0, &["oct"]), None, 100, Outcome::Warn),
             (set(2, &[]), None, 110, Outcome::Warn),
             (set(2, &[]), None, 90, Outcome::Warn),
-            (set(2, &[]), Some("https://auth.example.com"), 100, Outcome::Fail),
-            (PublishedKeys::None { has_sessions: true }, None, 100, Outcome::Pass),
-            (PublishedKeys::None { has_sessions: false }, None, 100, Outcome::Warn),
+            (
+                set(2, &[]),
+                Some("https://auth.example.com"),
+                100,
+                Outcome::Fail,
+            ),
+            (
+                PublishedKeys::None { has_sessions: true },
+                None,
+                100,
+                Outcome::Pass,
+            ),
+            (
+                PublishedKeys::None {
+                    has_sessions: false,
+                },
+                None,
+                100,
+                Outcome::Warn,
+            ),
             (PublishedKeys::NotAKeySet, None, 100, Outcome::Fail),
             (PublishedKeys::Status(500), None, 100, Outcome::Warn),
         ] {

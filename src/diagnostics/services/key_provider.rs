@@ -8,7 +8,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::domain::ProviderKey;
 use crate::services::key_provider::{KeyProvider, ProbeError};
 
-use super::{origin, reach, url_or};
+use super::address::{origin, reach, url_or};
 
 /// Nobody's key: the provider has to refuse it.
 const NO_KEY: &str = "AIza-todoctl-doctor-asks-whether-you-answer";
@@ -30,19 +30,28 @@ pub(super) async fn key_provider(context: &Context, limit: Duration) -> Verdict 
     };
     let key = ProviderKey::stored(NO_KEY);
     match tokio::time::timeout(limit, provider.probe(&key)).await {
-        Ok(Err(ProbeError::Rejected)) => {
-            Verdict::pass(format!("{origin} answers, and refuses a key that is not valid"))
-        }
+        Ok(Err(ProbeError::Rejected)) => Verdict::pass(format!(
+            "{origin} answers, and refuses a key that is not valid"
+        )),
         Ok(Ok(())) => Verdict::warn(
-            format!("{origin} accepts a key that cannot be valid: every key of a user can be saved"),
+            format!(
+                "{origin} accepts a key that cannot be valid: every key of a user can be saved"
+            ),
             Remedy::note("another service answers there: correct or unset GEMINI_API_URL"),
         ),
         Ok(Err(ProbeError::Quota)) => Verdict::warn(
-            format!("{origin} answers 429: it limits the requests of this machine's address, and no provider key can be saved"),
-            Remedy::note("try again in some minutes; other programs may use the provider from this address"),
+            format!(
+                "{origin} answers 429: it limits the requests of this machine's address, and no provider key can be saved"
+            ),
+            Remedy::note(
+                "try again in some minutes; other programs may use the provider from this address",
+            ),
         ),
         Ok(Err(ProbeError::Unexpected(status))) => Verdict::warn(
-            format!("{origin} answers {}: no provider key can be saved", status.as_u16()),
+            format!(
+                "{origin} answers {}: no provider key can be saved",
+                status.as_u16()
+            ),
             if status.is_server_error() {
                 Remedy::note(format!("wait until {origin} recovers"))
             } else {

@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::mail::{Account, Domain, Mailer};
 
-use super::{origin, reach, url_or};
+use super::address::{origin, reach, url_or};
 
 /// How the provider calls a domain that mail may be sent from.
 const VERIFIED: &str = "verified";
@@ -44,13 +44,17 @@ fn check_account(
         Account::WrongKey(reason) => {
             return Verdict::fail(
                 format!("{origin} refuses RESEND_API_KEY ({reason}): mails wait"),
-                Remedy::note("create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-"),
+                Remedy::note(
+                    "create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-",
+                ),
             );
         }
         Account::Limited(reason) => {
             return Verdict::warn(
                 format!("{origin} limits requests, or a quota is used up ({reason}): mails wait"),
-                Remedy::note("wait until the quota of the day or the month begins again, or raise the plan at https://resend.com/settings/billing"),
+                Remedy::note(
+                    "wait until the quota of the day or the month begins again, or raise the plan at https://resend.com/settings/billing",
+                ),
             );
         }
         Account::Failed(status) => {
@@ -61,7 +65,9 @@ fn check_account(
                 )),
             );
         }
-        Account::Untold(_) => format!("{origin} answers, and does not tell whether it accepts the key"),
+        Account::Untold(_) => {
+            format!("{origin} answers, and does not tell whether it accepts the key")
+        }
         Account::SendOnly => format!("{origin} accepts the key, which may only send"),
         Account::Domains(_) => format!("{origin} accepts the key"),
     };
@@ -82,19 +88,25 @@ fn check_account(
 }
 
 fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
-    let found = domains.iter().find(|one| one.name.eq_ignore_ascii_case(domain));
+    let found = domains
+        .iter()
+        .find(|one| one.name.eq_ignore_ascii_case(domain));
     match found {
         Some(found) if found.status == VERIFIED => {
             Verdict::pass(format!("{detail} and the sender's domain {domain}"))
         }
         Some(_) => Verdict::fail(
-            format!("{detail}, but the domain of EMAIL_FROM, {domain}, is not verified: every mail is refused"),
+            format!(
+                "{detail}, but the domain of EMAIL_FROM, {domain}, is not verified: every mail is refused"
+            ),
             Remedy::note(format!(
                 "complete the DNS records of {domain} at https://resend.com/domains, and verify it there"
             )),
         ),
         None => Verdict::fail(
-            format!("{detail}, but the account does not have the domain of EMAIL_FROM, {domain}: every mail is refused"),
+            format!(
+                "{detail}, but the account does not have the domain of EMAIL_FROM, {domain}: every mail is refused"
+            ),
             Remedy::note(format!(
                 "add {domain} at https://resend.com/domains, or name a sender of a verified domain in EMAIL_FROM"
             )),
@@ -119,9 +131,21 @@ mod tests {
         };
         let from = Some("todo@example.com");
         for (account, from, outcome) in [
-            (Account::Domains(vec![domain("Example.com", "verified")]), from, Outcome::Pass),
-            (Account::Domains(vec![domain("example.com", "pending")]), from, Outcome::Fail),
-            (Account::Domains(vec![domain("sub.example.com", "verified")]), from, Outcome::Fail),
+            (
+                Account::Domains(vec![domain("Example.com", "verified")]),
+                from,
+                Outcome::Pass,
+            ),
+            (
+                Account::Domains(vec![domain("example.com", "pending")]),
+                from,
+                Outcome::Fail,
+            ),
+            (
+                Account::Domains(vec![domain("sub.example.com", "verified")]),
+                from,
+                Outcome::Fail,
+            ),
             (Account::Domains(Vec::new()), None, Outcome::Warn),
             (Account::SendOnly, from, Outcome::Pass),
             (Account::SendOnly, None, Outcome::Warn),
@@ -132,7 +156,11 @@ mod tests {
         ] {
             let found = check_account(&account, "https://a", &config(from), "example.com");
             assert_eq!(found.outcome, outcome, "{account:?}");
-            assert_eq!(found.remedy.is_some(), outcome != Outcome::Pass, "{account:?}");
+            assert_eq!(
+                found.remedy.is_some(),
+                outcome != Outcome::Pass,
+                "{account:?}"
+            );
         }
     }
 }

@@ -37,7 +37,9 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
         }
         (Err(error @ ReachError::NoTls), _) => Verdict::fail(
             error.to_string(),
-            Remedy::note("enable TLS in Redis (tls-port); only if the network in between is trusted: todoctl config set REDIS_URL.scheme=redis"),
+            Remedy::note(
+                "enable TLS in Redis (tls-port); only if the network in between is trusted: todoctl config set REDIS_URL.scheme=redis",
+            ),
         ),
         (Err(error @ ReachError::SomethingElse(_)), _) => Verdict::fail(
             error.to_string(),
@@ -71,8 +73,13 @@ fn remedy(url: &Secret, error: &str) -> Remedy {
     } else if has("READONLY") || has("read only replica") {
         Remedy::note("name the primary in REDIS_URL, not a replica")
     } else if has("OOM") {
-        as_administrator("let Redis drop keys that expire, or raise its maxmemory")
-            .then(client(url).arg("CONFIG").arg("SET").arg("maxmemory-policy").arg("volatile-ttl"))
+        as_administrator("let Redis drop keys that expire, or raise its maxmemory").then(
+            client(url)
+                .arg("CONFIG")
+                .arg("SET")
+                .arg("maxmemory-policy")
+                .arg("volatile-ttl"),
+        )
     } else if has("switch database") || has("DB index") {
         Remedy::set("REDIS_URL.database", 0)
     } else if has("NOPERM") || has("NoPerm") {
@@ -93,13 +100,21 @@ fn remedy(url: &Secret, error: &str) -> Remedy {
                 .arg("+select"),
         )
     } else if has("max number of clients") {
-        Remedy::note("raise maxclients in redis.conf and restart Redis, or end clients of other programs")
+        Remedy::note(
+            "raise maxclients in redis.conf and restart Redis, or end clients of other programs",
+        )
     } else if has("DENIED") {
-        Remedy::note("Redis accepts other machines only with a password: set requirepass in redis.conf, and then: todoctl config set REDIS_URL.password=-")
+        Remedy::note(
+            "Redis accepts other machines only with a password: set requirepass in redis.conf, and then: todoctl config set REDIS_URL.password=-",
+        )
     } else if has("MISCONF") {
-        Remedy::note("Redis cannot save its data and refuses writes: make room on its disk, and read its log")
+        Remedy::note(
+            "Redis cannot save its data and refuses writes: make room on its disk, and read its log",
+        )
     } else if has("MOVED") || has("CLUSTERDOWN") || has("ClusterDown") || has("Moved") {
-        Remedy::note("this is a node of a Redis Cluster, and todoctl needs a single Redis: name one in REDIS_URL")
+        Remedy::note(
+            "this is a node of a Redis Cluster, and todoctl needs a single Redis: name one in REDIS_URL",
+        )
     } else {
         Remedy::note("read the log of Redis, which says more")
     }

@@ -36,9 +36,14 @@ pub(crate) struct Survey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublishedKeys {
     /// The number of keys that can verify tokens, and what the others are.
-    Set { usable: usize, ignored: Vec<String> },
+    Set {
+        usable: usize,
+        ignored: Vec<String>,
+    },
     /// 404, as of a server that signs no tokens; whether it validates sessions.
-    None { has_sessions: bool },
+    None {
+        has_sessions: bool,
+    },
     /// 200, and no key set.
     NotAKeySet,
     Status(u16),
@@ -50,7 +55,10 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
         .map_err(|error| HttpError::Unreachable(error.to_string()))?;
     let get = |path: &str| client.send(client.get(http_client::join(base, path)));
     let answer = get(PATH).await?;
-    let time = answer.headers().get(DATE).and_then(|value| time(value.to_str().ok()?));
+    let time = answer
+        .headers()
+        .get(DATE)
+        .and_then(|value| time(value.to_str().ok()?));
     let keys = match answer.status() {
         StatusCode::OK => published(&client.body(answer, MAX_BODY).await?),
         StatusCode::NOT_FOUND => {
@@ -166,7 +174,13 @@ mod tests {
             of("https://auth.example.com/").as_deref(),
             Some("https://auth.example.com/")
         );
-        for bad in ["", "auth", "https://a:canary@b/", "https://a/?canary", "ftp://a/"] {
+        for bad in [
+            "",
+            "auth",
+            "https://a:canary@b/",
+            "https://a/?canary",
+            "ftp://a/",
+        ] {
             assert_eq!(of(bad), None, "{bad}");
         }
         let at = time("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();

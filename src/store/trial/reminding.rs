@@ -8,8 +8,8 @@ use crate::store::database::Store;
 use crate::store::outbox::OutboxEnd;
 use crate::store::reminders::{DueTask, MailTerms, ReminderWindow};
 
-use super::sample::Sample;
-use super::{TrialFault, due, seen};
+use super::fault::{TrialFault, same, seen};
+use super::sample::{Sample, due};
 
 const TABLE: &str = "notifications";
 const OUTBOX: &str = "todoctl_outbox";
@@ -17,11 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const PAGE: i64 = 200;
 
 /// One run of the job at a time when no task but the sample's is due.
-pub(super) async fn remind(
-    store: &Store,
-    sample: &Sample,
-    task: &Task,
-) -> Result<(), TrialFault> {
+pub(super) async fn remind(store: &Store, sample: &Sample, task: &Task) -> Result<(), TrialFault> {
     let before = due().saturating_sub(SECOND);
     let after = due().saturating_add(SECOND);
     let from = Some(DueTask { id: 0, due: before });
@@ -76,9 +72,11 @@ pub(super) async fn read(store: &Store, sample: &Sample) -> Result<(), TrialFaul
     if list.unread != 2 {
         return Err(TrialFault::Swallowed("todoctl_unread"));
     }
-    let read = store.mark_notification_read(&sample.user, newest.id).await?;
+    let read = store
+        .mark_notification_read(&sample.user, newest.id)
+        .await?;
     let read = read.ok_or(TrialFault::Swallowed(TABLE))?;
-    super::same(TABLE, &[("is_read", read.is_read)])?;
+    same(TABLE, &[("is_read", read.is_read)])?;
     store.mark_all_notifications_read(&sample.user).await?;
     Ok(())
 }

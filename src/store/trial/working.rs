@@ -5,8 +5,8 @@ use crate::store::database::Store;
 use crate::store::idempotency::Once;
 use crate::store::tasks::{Conditional, TaskFilter};
 
-use super::sample::Sample;
-use super::{TrialFault, due, same, seen, stored};
+use super::fault::{TrialFault, same, seen, stored};
+use super::sample::{Sample, due};
 
 const TABLE: &str = "tasks";
 const KEYS: &str = "todoctl_idempotency_keys";
