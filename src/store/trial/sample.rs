@@ -47,7 +47,8 @@ impl Sample {
         }
     }
 
-    pub fn other_title(&self) -> Title {
+    /// A title to change to.
+    pub fn other_title() -> Title {
         title(OTHER_TITLE)
     }
 
