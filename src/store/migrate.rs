@@ -27,6 +27,7 @@ mod sessions;
 pub(super) mod take_over;
 
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
+pub(crate) use catalog::DEFINITION;
 pub(crate) use embedded::newest_statement;
 pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};

@@ -26,7 +26,7 @@ faults! {
     };
     FOREIGN_UNIQUE_INDEX = Fault {
         title: "A unique index was added",
-        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 409 },
         check: "database.indexes",
         outcome: "fail",
         after: After::Typed("pass"),

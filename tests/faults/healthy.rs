@@ -42,11 +42,9 @@ fn production(broken: Broken, key_provider: &str) -> Broken {
 }
 
 async fn key_provider() -> HttpPeer {
-    HttpPeer::answering(Answer::Json(
-        400,
-        serde_json::json!({ "error": { "status": "INVALID_ARGUMENT" } }),
-    ))
-    .await
+    // As for a key that is not valid.
+    let refusal = serde_json::json!({ "error": { "status": "INVALID_ARGUMENT" } });
+    HttpPeer::answering(Answer::Json(400, refusal)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

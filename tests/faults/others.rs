@@ -27,7 +27,7 @@ faults! {
     };
     FILE_UNIQUE = Fault {
         title: "A unique index was added to a SQLite file",
-        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 409 },
         check: "database.schema",
         outcome: "fail",
         after: After::Typed("pass"),

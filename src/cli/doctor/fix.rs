@@ -1,8 +1,8 @@
 //! `todoctl doctor --fix`: shows what checks offer to fix, asks, and carries it out.
 //!
-//! Each fix is done or not done, never half: a mode is set by one call, and statements and
-//! migrations run under the migration lock. So nothing needs to be undone after Ctrl-C, and a
-//! second `--fix` at the same time finds the work done.
+//! A mode is set by one call, a file is replaced in one step, and the database is changed under
+//! the migration lock. Each step does no harm when it is done twice, so nothing needs to be undone
+//! after Ctrl-C, and a second `--fix` at the same time finds the work done.
 
 use std::fs::{self, Permissions};
 use std::io::{self, IsTerminal as _};

@@ -5,7 +5,7 @@ use super::expected::Schema;
 
 /// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
 /// but also differs in blanks and in the order of the columns.
-pub(super) const DEFINITION: &str = "definition";
+pub(crate) const DEFINITION: &str = "definition";
 
 /// Tables, views, types and functions of the current schema, without those of extensions.
 /// `pg_get_…(…, true)` omits the names of schemas in the search path; of bodies they are removed.

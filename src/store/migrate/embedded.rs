@@ -59,12 +59,18 @@ pub(in crate::store) fn take_over_check() -> Option<&'static str> {
     statements(first.sql.as_str()).next()
 }
 
-/// The newest statement for PostgreSQL that contains `text`.
+/// The newest statement for PostgreSQL that contains `text`, without the comments before it.
 pub(crate) fn newest_statement(text: &str) -> Option<&'static str> {
     let found = ups(&POSTGRES)
         .flat_map(|one| statements(one.sql.as_str()))
         .filter(|statement| statement.contains(text));
-    found.last()
+    let mut statement = found.last()?;
+    while let Some((comment, rest)) = statement.split_once('\n')
+        && comment.starts_with("--")
+    {
+        statement = rest;
+    }
+    Some(statement)
 }
 
 #[cfg(test)]

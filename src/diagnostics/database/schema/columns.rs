@@ -115,7 +115,7 @@ pub(super) fn renamed_and_missing(home: Home<'_>, drift: &Drift) -> Vec<Issue> {
 }
 
 /// A column that the migrations do not create, or that has another definition.
-pub(super) fn changed(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
+pub(super) fn changed(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
     let found = Column::parse(sides.found?);
     let (table, column) = (sides.table, sides.part);
     let alter = |action: String| {
@@ -128,7 +128,9 @@ pub(super) fn changed(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
         )
     };
     let Some(expected) = sides.expected else {
-        return (!found.is_optional()).then(|| {
+        let is_renamed = parts(drift, "column")
+            .any(|one| one.table == table && one.found.is_none() && one.expected == sides.found);
+        return (!found.is_optional() && !is_renamed).then(|| {
             Issue::fail(
                 format!("{table}.{column} is not a column of todoctl and requires a value, so every insert fails"),
                 [alter("DROP NOT NULL".to_owned())],

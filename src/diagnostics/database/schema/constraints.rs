@@ -3,7 +3,7 @@
 use crate::config::sql_name;
 use crate::store::migrate::drift::Drift;
 
-use super::drift::{Sides, parts};
+use super::drift::{Sides, names_id, parts};
 use super::{Home, Issue, Step};
 
 const INVALID: &str = " (invalid)";
@@ -101,7 +101,7 @@ fn foreign(home: Home<'_>, drift: &Drift, sides: Sides<'_>, found: &str) -> Opti
         ),
     );
     let text = format!(
-        "{table} has the constraint {constraint} that todoctl does not know: {found}; rows that it refuses are answered with 500"
+        "{table} has the constraint {constraint} that todoctl does not know: {found}; rows that it does not allow are refused"
     );
     Some(if is_unique(found) {
         Issue::fail(text, [step])
@@ -118,7 +118,7 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
         .replace(" ON DELETE RESTRICT", "")
         .replace(NOT_VALID, "");
     let text = format!(
-        "{other} refers to {table} ({definition}): a row that it refers to cannot be deleted, which is answered with 500"
+        "{other} refers to {table} ({definition}): a row that it refers to cannot be deleted"
     );
     Issue::warn(
         text,
@@ -133,23 +133,4 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
 
 fn is_unique(definition: &str) -> bool {
     definition.starts_with("UNIQUE") || definition.starts_with("PRIMARY KEY")
-}
-
-/// Whether the id is among the columns, so that no two rows are alike.
-fn names_id(definition: &str) -> bool {
-    let columns = definition.split_once('(').map_or("", |(_, rest)| rest);
-    let mut columns = columns.trim_end_matches(')').split(", ");
-    columns.any(|column| column == "id")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn unique_constraints_with_the_id_refuse_nothing() {
-        assert!(names_id("UNIQUE (user_id, id)"));
-        assert!(!names_id("UNIQUE (user_id, title)"));
-        assert!(!names_id("UNIQUE (user_id)"));
-    }
 }

@@ -61,7 +61,7 @@ pub(super) fn sides<'a>(one: &'a Difference, kind: &str) -> Option<Sides<'a>> {
 
 fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
     if let Some(column) = sides(one, "column") {
-        return columns::changed(home, column);
+        return columns::changed(home, drift, column);
     }
     if let Some(constraint) = sides(one, "constraint") {
         return constraints::issue(home, drift, constraint);
@@ -226,4 +226,26 @@ fn join(words: &[&&str]) -> String {
         .map(|word| **word)
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// Whether the id is among the columns in brackets, so that no two rows are alike.
+pub(super) fn names_id(definition: &str) -> bool {
+    let columns = definition.split_once('(').map_or("", |(_, rest)| rest);
+    let columns = columns
+        .split_once(')')
+        .map_or(columns, |(columns, _)| columns);
+    columns.split(", ").any(|column| column == "id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unique_keys_with_the_id_refuse_nothing() {
+        assert!(names_id("UNIQUE (user_id, id)"));
+        assert!(names_id("btree (id) WHERE completed"));
+        assert!(!names_id("UNIQUE (user_id, title)"));
+        assert!(!names_id("btree (user_id) WHERE (id > 0)"));
+    }
 }

@@ -6,9 +6,10 @@ use crate::config::{DatabaseTarget, SqliteTarget, sql_name};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::{Difference, Drift};
 
-use super::drift::{Sides, renamed, sides};
+use super::drift::{Sides, parts, renamed, sides};
 use super::{Issue, Place, Step, verdict};
 
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
@@ -38,6 +39,11 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
     }
     let table = one.object.strip_prefix("table ")?;
     match (one.part.as_deref(), &one.expected) {
+        (Some(DEFINITION), Some(expected))
+            if one.found.as_deref().map(pieces) == Some(pieces(expected)) =>
+        {
+            None
+        }
         (None, Some(_)) => Some(missing_table(drift, table)),
         (Some(part), Some(_)) => Some(Issue::warn(
             format!("{table} has another {part} than the migrations create"),
@@ -47,6 +53,23 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
         )),
         _ => None,
     }
+}
+
+/// The parts of a statement that creates a table, without quotes and whatever their order.
+fn pieces(definition: &str) -> Vec<String> {
+    let plain = definition.replace('"', "").replace(['(', ')'], " ");
+    let mut pieces: Vec<String> = plain
+        .split(',')
+        .map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    pieces.sort();
+    pieces
+}
+
+/// Whether a column has the definition of one that is missing in the same table.
+fn is_renamed(drift: &Drift, table: &str, definition: &str) -> bool {
+    parts(drift, "column")
+        .any(|one| one.table == table && one.found.is_none() && one.expected == Some(definition))
 }
 
 fn missing_table(drift: &Drift, table: &str) -> Issue {
@@ -77,7 +100,7 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             let is_same = |one: &Sides<'_>| {
                 one.table == table && one.expected.is_none() && one.found == Some(expected)
             };
-            let mut candidates = super::drift::parts(drift, "column").filter(is_same);
+            let mut candidates = parts(drift, "column").filter(is_same);
             let text = format!("{table}.{name} is missing");
             let step = match (candidates.next(), candidates.next()) {
                 (Some(other), None) => Step::Run(format!(
@@ -93,7 +116,9 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             };
             Some(Issue::fail(text, [step]))
         }
-        (None, Some(found)) => (found.contains(" not null") && !found.contains(" default "))
+        (None, Some(found)) => (found.contains(" not null")
+            && !found.contains(" default ")
+            && !is_renamed(drift, table, found))
             .then(|| {
                 Issue::fail(
                     format!("{table}.{name} is not a column of todoctl and requires a value, so every insert fails"),
@@ -134,7 +159,7 @@ fn changed_index(index: Sides<'_>) -> Option<Issue> {
         }
         (None, Some(found)) if found.starts_with(UNIQUE) => Some(Issue::fail(
             format!(
-                "{table} has a unique index that todoctl does not know, {}: rows that it refuses are answered with 500",
+                "{table} has a unique index that todoctl does not know, {}: rows that it does not allow are refused",
                 index.part
             ),
             [Step::Run(format!("DROP INDEX {name}"))],

@@ -9,7 +9,7 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::drift::Drift;
 
-use super::drift::{Sides, parts};
+use super::drift::{Sides, names_id, parts};
 use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
 
 const INVALID: &str = " (invalid)";
@@ -66,9 +66,9 @@ fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
             );
             Some(Issue::warn(text, [drop()]).fixable())
         }
-        (None, Some(found)) if found.starts_with(UNIQUE) && !names_id(found) => {
+        (None, Some(found)) if found.starts_with(UNIQUE) && !names_id(keys(found).1) => {
             let text = format!(
-                "{table} has a unique index that todoctl does not know, {index} on {}: rows that it refuses are answered with 500",
+                "{table} has a unique index that todoctl does not know, {index} on {}: rows that it does not allow are refused",
                 keys(found).1
             );
             Some(Issue::fail(text, [drop()]))
@@ -106,14 +106,4 @@ fn keys(definition: &str) -> (bool, &str) {
         .split_once(" USING ")
         .map_or("", |(_, keys)| keys);
     (definition.starts_with(UNIQUE), keys)
-}
-
-/// Whether the id is among the columns, so that no two rows are alike.
-fn names_id(definition: &str) -> bool {
-    let columns = keys(definition).1;
-    let columns = columns.split_once('(').map_or("", |(_, rest)| rest);
-    let columns = columns
-        .split_once(')')
-        .map_or(columns, |(columns, _)| columns);
-    columns.split(", ").any(|column| column == "id")
 }
