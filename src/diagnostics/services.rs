@@ -1,13 +1,10 @@
 //! Checks of the services that the daemon uses: what it sends them is tried, and nothing of a user
 //! leaves.
 
-use url::Url;
-
-use crate::config::Remedy;
-
 use super::check::{Check, run};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 
+mod address;
 mod auth_server;
 mod key_provider;
 mod mail;
@@ -60,37 +57,3 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn])
     .needs(&["config.env_file"]),
 ];
-
-fn reach(origin: &str, variable: &str) -> Remedy {
-    Remedy::note(format!(
-        "let this machine connect to {origin} (firewall, proxy), or correct {variable}"
-    ))
-}
-
-/// The configured address, or the service's own.
-#[expect(
-    clippy::expect_used,
-    reason = "the addresses are constants, tested below"
-)]
-fn url_or(url: Option<&Url>, own: &'static str) -> Url {
-    let own = || Url::parse(own).expect("a constant address is a URL");
-    url.cloned().unwrap_or_else(own)
-}
-
-/// Scheme, host and port: path and query may hold secrets.
-fn origin(url: &Url) -> String {
-    url.origin().ascii_serialization()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{GEMINI_API, RESEND_API};
-
-    #[test]
-    fn own_addresses() {
-        for own in [RESEND_API, GEMINI_API] {
-            assert_eq!(origin(&url_or(None, own)), own);
-        }
-    }
-}

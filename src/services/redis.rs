@@ -73,9 +73,9 @@ pub(crate) struct TryError {
 }
 
 impl TryError {
-    fn new(message: impl ToString) -> Self {
+    fn new(failure: impl Into<Failure>) -> Self {
         Self {
-            message: message.to_string(),
+            message: failure.into().to_string(),
             primary: None,
         }
     }

@@ -276,7 +276,8 @@ impl Pool {
 
     /// Takes a connection out of the pool.
     pub async fn take(&self) -> Result<Session, StoreError> {
-        Ok(self.lease().await?.into_session())
+        let object = self.lease().await?.object.take();
+        object.map(Object::take).ok_or(StoreError::Closed)
     }
 
     /// Closes every idle connection. No new one is opened afterwards.
@@ -364,17 +365,6 @@ impl Lease<'_> {
             Condition::Stale => self.pool.discard(),
             Condition::Reusable | Condition::Unclean => {}
         }
-    }
-}
-
-impl Lease<'_> {
-    #[allow(clippy::expect_used, reason = "only drop takes the object")]
-    fn into_session(mut self) -> Session {
-        Object::take(
-            self.object
-                .take()
-                .expect("a lease holds its connection until it is dropped"),
-        )
     }
 }
 

@@ -9,26 +9,23 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::DatabaseConfig;
-use crate::domain::{Task, Timestamp};
+use crate::domain::Task;
 
 use super::arg::args;
 use super::connect_error::ConnectError;
 use super::database::Store;
 use super::dialect::Dialect;
 use super::error::StoreError;
-use super::known::known_message;
 use super::sql::Sql;
 
 mod accounts;
+mod fault;
 mod reminding;
 mod sample;
 mod working;
 
+pub(crate) use fault::TrialFault;
 use sample::Sample;
-
-/// When the sample's tasks are due: before any task of a user. Microseconds show whether a
-/// column keeps them.
-const DUE: i64 = 978_307_200_123_456;
 
 /// How long closing the connection may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
@@ -47,68 +44,6 @@ pub(crate) struct Tried {
     /// What the daemon does, such as `create a task`.
     pub(crate) operation: &'static str,
     pub(crate) outcome: Result<(), TrialFault>,
-}
-
-/// What is wrong with an operation.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TrialFault {
-    /// The database refused it, or did not answer in time.
-    #[error("{}", said(.0))]
-    Refused(StoreError),
-    /// A statement succeeded, and its row was not stored or changed.
-    #[error("the database reports success, and the row of table {0} is not stored")]
-    Swallowed(&'static str),
-    /// The row is not the one that was sent.
-    #[error("the database stores other values than it was sent: table {table}, {columns}")]
-    Altered {
-        table: &'static str,
-        columns: String,
-    },
-    /// A row that was just stored is not found.
-    #[error("a row of table {0} was stored and is not found")]
-    Unseen(&'static str),
-    /// Row-level security hides the rows of others.
-    #[error("this role sees no row of {}, and there are rows", .0.join(", "))]
-    Hidden(Vec<&'static str>),
-}
-
-impl From<StoreError> for TrialFault {
-    fn from(error: StoreError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-/// The database's own words, and where they come from.
-fn said(error: &StoreError) -> String {
-    let Some(fault) = error.postgres() else {
-        return error.to_string();
-    };
-    let mut text = format!("{} (SQLSTATE {})", fault.message, fault.code);
-    if let Some(known) = known_message(error) {
-        text += &format!(": {}", known.meaning);
-    }
-    if let Some(place) = fault.raised_in {
-        text += &format!("; raised in {place}");
-    }
-    text
-}
-
-impl TrialFault {
-    /// Whether the operations that follow would end the same way, after as long a time.
-    fn ends_trial(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused(
-                StoreError::PoolTimeout { .. }
-                    | StoreError::Connect(_)
-                    | StoreError::ConnectionLost(_)
-                    | StoreError::Undecided(_)
-                    | StoreError::OutcomeUnknown(_)
-                    | StoreError::Transient(_)
-                    | StoreError::Closed
-            )
-        )
-    }
 }
 
 /// Tries the operations of the daemon on the database of `config`, in the daemon's order. The
@@ -239,38 +174,4 @@ async fn see_rows(store: &Store) -> Result<(), TrialFault> {
     } else {
         Err(TrialFault::Hidden(hidden))
     }
-}
-
-/// The row of a statement that returns the one it has written.
-fn stored<T>(table: &'static str, written: Result<T, StoreError>) -> Result<T, TrialFault> {
-    written.map_err(|error| match error {
-        StoreError::Query(sqlx::Error::RowNotFound) => TrialFault::Swallowed(table),
-        error => error.into(),
-    })
-}
-
-/// A row that was stored in the trial.
-fn seen<T>(table: &'static str, found: Option<T>) -> Result<T, TrialFault> {
-    found.ok_or(TrialFault::Unseen(table))
-}
-
-/// Fails if one of the conditions does not hold; each belongs to a column.
-fn same(table: &'static str, columns: &[(&'static str, bool)]) -> Result<(), TrialFault> {
-    let altered: Vec<&str> = columns
-        .iter()
-        .filter(|(_, is_same)| !is_same)
-        .map(|(name, _)| *name)
-        .collect();
-    if altered.is_empty() {
-        return Ok(());
-    }
-    Err(TrialFault::Altered {
-        table,
-        columns: altered.join(", "),
-    })
-}
-
-/// When the sample's tasks are due.
-fn due() -> Timestamp {
-    Timestamp::from_micros_clamped(DUE)
 }

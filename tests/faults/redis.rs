@@ -1,7 +1,7 @@
 //! A Redis that answers and does not count.
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-use crate::support::RedisServer;
+use crate::support::{RedisServer, eventually};
 use crate::support::process::free_port;
 use rcgen::generate_simple_self_signed;
 
@@ -169,11 +169,17 @@ async fn connections() {
     drop(encrypted);
 
     let redis = RedisServer::start_with("", &["--maxclients", "1"]);
-    let address = ("127.0.0.1", redis.port());
-    let other = std::net::TcpStream::connect(address).unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let mut other = None;
+    eventually("the only connection", async || {
+        other = client.get_connection().ok();
+        other.is_some()
+    })
+    .await;
     scene.set("REDIS_URL", &redis.url());
     scene.proves(&TOO_MANY_CLIENTS).await;
     drop(other);
+    scene.proves_gone(&TOO_MANY_CLIENTS);
 
     let directory = tempfile::tempdir().unwrap();
     let nodes = directory.path().join("nodes.conf");

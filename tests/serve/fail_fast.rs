@@ -97,14 +97,18 @@ async fn a_login_that_is_refused() {
     blocking(move || {
         let mut wrong = url.clone();
         wrong.set_password(Some("canary")).unwrap();
-        ends_at_once(wrong.as_str(), &[], &["password", "percent-encoded"]);
+        ends_at_once(
+            wrong.as_str(),
+            &[],
+            &["password", "config set DATABASE_URL.password"],
+        );
         let mut nobody = url.clone();
         nobody.set_username("nobody_at_all").unwrap();
         nobody.set_password(Some("canary")).unwrap();
         ends_at_once(nobody.as_str(), &[], &["nobody_at_all"]);
         let mut nowhere = url.clone();
         nowhere.set_path("nowhere");
-        ends_at_once(nowhere.as_str(), &[], &["createdb nowhere"]);
+        ends_at_once(nowhere.as_str(), &[], &["createdb", "nowhere"]);
         let mut mode = url;
         mode.query_pairs_mut().append_pair("sslmode", "sometimes");
         ends_at_once(mode.as_str(), &[], &["sslmode"]);

@@ -48,6 +48,7 @@ async fn a_bad_configuration_is_a_row_and_the_rest_is_skipped() {
             ("database.latency", Outcome::Skip),
             ("database.version", Outcome::Skip),
             ("database.migrations", Outcome::Skip),
+            ("database.trial", Outcome::Skip),
             ("database.schema", Outcome::Skip),
         ]
     );

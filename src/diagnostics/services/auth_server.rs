@@ -10,7 +10,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::services::auth_server::{PublishedKeys, Survey, survey};
 
-use super::origin;
+use super::address::origin;
 
 /// The header has seconds, and tokens are accepted for a few seconds more.
 const CLOCK_WARN: Duration = Duration::from_secs(5);

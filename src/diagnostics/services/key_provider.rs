@@ -8,7 +8,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::domain::ProviderKey;
 use crate::services::key_provider::{KeyProvider, ProbeError};
 
-use super::{origin, reach, url_or};
+use super::address::{origin, reach, url_or};
 
 /// Nobody's key: the provider has to refuse it.
 const NO_KEY: &str = "AIza-todoctl-doctor-asks-whether-you-answer";

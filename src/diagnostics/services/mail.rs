@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::mail::{Account, Domain, Mailer};
 
-use super::{origin, reach, url_or};
+use super::address::{origin, reach, url_or};
 
 /// How the provider calls a domain that mail may be sent from.
 const VERIFIED: &str = "verified";

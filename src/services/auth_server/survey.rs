@@ -15,7 +15,7 @@ use super::keys::{MAX_BODY, PATH, trusted};
 /// Answers `null` to a question without a session.
 const SESSION: &str = "/api/auth/get-session";
 
-/// Where a server says how its tokens name it (OpenID Connect Discovery 1.0, section 4; RFC 8414,
+/// Where a server says how its tokens name it (`OpenID` Connect Discovery 1.0, section 4; RFC 8414,
 /// section 3), also below better-auth's own path.
 const METADATA: [&str; 3] = [
     "/.well-known/openid-configuration",

@@ -8,8 +8,8 @@ use crate::store::auth_sessions::RefreshTokenHash;
 use crate::store::database::Store;
 use crate::store::sessions::{NewSession, SessionHash};
 
+use super::fault::{TrialFault, same, seen, stored};
 use super::sample::Sample;
-use super::{TrialFault, same, seen, stored};
 
 const SESSIONS: &str = "todoctl_sessions";
 const KEYS: &str = "user_api_keys";

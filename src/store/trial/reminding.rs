@@ -8,8 +8,8 @@ use crate::store::database::Store;
 use crate::store::outbox::OutboxEnd;
 use crate::store::reminders::{DueTask, MailTerms, ReminderWindow};
 
-use super::sample::Sample;
-use super::{TrialFault, due, seen};
+use super::fault::{TrialFault, same, seen};
+use super::sample::{Sample, due};
 
 const TABLE: &str = "notifications";
 const OUTBOX: &str = "todoctl_outbox";
@@ -76,7 +76,7 @@ pub(super) async fn read(store: &Store, sample: &Sample) -> Result<(), TrialFaul
         .mark_notification_read(&sample.user, newest.id)
         .await?;
     let read = read.ok_or(TrialFault::Swallowed(TABLE))?;
-    super::same(TABLE, &[("is_read", read.is_read)])?;
+    same(TABLE, &[("is_read", read.is_read)])?;
     store.mark_all_notifications_read(&sample.user).await?;
     Ok(())
 }

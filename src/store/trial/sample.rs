@@ -3,7 +3,13 @@
 use crate::config::Secret;
 use crate::domain::{Description, IdempotencyKey, NewTask, Priority, Timestamp, Title, UserId};
 
-use super::due;
+/// 2001, with microseconds, which show whether a column keeps them.
+const DUE: i64 = 978_307_200_123_456;
+
+/// When the tasks are due: before any task of a user.
+pub(super) fn due() -> Timestamp {
+    Timestamp::from_micros_clamped(DUE)
+}
 
 /// Values that nobody else has.
 pub(super) struct Sample {
@@ -41,7 +47,8 @@ impl Sample {
         }
     }
 
-    pub fn other_title(&self) -> Title {
+    /// A title to change to.
+    pub fn other_title() -> Title {
         title(OTHER_TITLE)
     }
 

@@ -1,12 +1,12 @@
 //! Work on tasks.
 
-use crate::domain::{Patch, Priority, Task, TaskChanges};
+use crate::domain::{Description, Patch, Priority, Task, TaskChanges};
 use crate::store::database::Store;
 use crate::store::idempotency::Once;
 use crate::store::tasks::{Conditional, TaskFilter};
 
-use super::sample::Sample;
-use super::{TrialFault, due, same, seen, stored};
+use super::fault::{TrialFault, same, seen, stored};
+use super::sample::{Sample, due};
 
 const TABLE: &str = "tasks";
 const KEYS: &str = "todoctl_idempotency_keys";
@@ -21,7 +21,7 @@ pub(super) async fn create(store: &Store, sample: &Sample) -> Result<Task, Trial
             ("title", task.title == sent.title.as_str()),
             (
                 "description",
-                task.description.as_deref() == sent.description.as_ref().map(|one| one.as_str()),
+                task.description.as_deref() == sent.description.as_ref().map(Description::as_str),
             ),
             ("completed", !task.completed),
             ("priority", task.priority == sent.priority),
@@ -58,7 +58,7 @@ pub(super) async fn search(store: &Store, sample: &Sample, task: &Task) -> Resul
 }
 
 pub(super) async fn change(store: &Store, sample: &Sample, task: &Task) -> Result<(), TrialFault> {
-    let title = sample.other_title();
+    let title = Sample::other_title();
     let changes = TaskChanges {
         title: Some(title.clone()),
         description: Patch::Set(None),

@@ -83,6 +83,8 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
         "42501" if fault.message.contains("row-level security") => &[ROW_SECURITY],
         "42501" | "25006" => &[ROLE],
         "42P10" => &[INDEXES, SCHEMA],
+        // RETURNING fails where a rule does something else instead.
+        "0A000" => &[TRIGGERS],
         "23505" => &[SEQUENCES, INDEXES, SCHEMA],
         _ if fault.raised_in.is_some() => &[TRIGGERS],
         _ if matches!(class, "22" | "23" | "42") => &[SCHEMA],
@@ -181,22 +183,26 @@ mod tests {
                 "42501",
                 "permission denied for table user_sessions",
                 Some(
-                    r#"GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE user_sessions TO "todo-app""#,
+                    r#"GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE "user_sessions" TO "todo-app""#,
                 ),
             ),
             (
                 "42501",
                 "permission denied for sequence tasks_id_seq",
-                Some(r#"GRANT USAGE, SELECT ON SEQUENCE tasks_id_seq TO "todo-app""#),
+                Some(r#"GRANT USAGE, SELECT ON SEQUENCE "tasks_id_seq" TO "todo-app""#),
             ),
             ("42501", "keine Berechtigung", None),
             ("42501", "permission denied for language c", None),
             (
                 "23502",
                 "",
-                Some(r#"ALTER TABLE tasks ALTER COLUMN "Colour" DROP NOT NULL"#),
+                Some(r#"ALTER TABLE "tasks" ALTER COLUMN "Colour" DROP NOT NULL"#),
             ),
-            ("23514", "", Some("ALTER TABLE tasks DROP CONSTRAINT short")),
+            (
+                "23514",
+                "",
+                Some(r#"ALTER TABLE "tasks" DROP CONSTRAINT "short""#),
+            ),
             ("57014", "", None),
         ] {
             assert_eq!(of(code, message).as_deref(), expected, "{message}");
