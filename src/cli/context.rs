@@ -18,7 +18,6 @@ use super::output;
 pub struct Context {
     source: Source,
     broken: Option<ConfigError>,
-    env_file: PathBuf,
     clock: Clock,
     env_file: Option<PathBuf>,
 }
@@ -31,7 +30,6 @@ impl Context {
         Ok(Self {
             source,
             broken: None,
-            env_file: named_or_default(env_file),
             clock: Clock::system(),
             env_file: env_file.map(Path::to_owned),
         })
@@ -45,7 +43,6 @@ impl Context {
         Self {
             source,
             broken,
-            env_file: named_or_default(env_file),
             clock: Clock::system(),
             env_file: env_file.map(Path::to_owned),
         }
@@ -66,7 +63,8 @@ impl Context {
     /// The `.env` file, which need not exist.
     #[must_use]
     pub fn env_file(&self) -> &Path {
-        &self.env_file
+        let named = self.env_file.as_deref();
+        named.unwrap_or(Path::new(DEFAULT_ENV_FILE))
     }
 
     /// What is wrong with the `.env` file, where that does not stop the command.
@@ -131,10 +129,6 @@ fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
         return Err(Hint::new(what, Remedy::command("todoctl migrate up")).into());
     }
     Ok(())
-}
-
-fn named_or_default(env_file: Option<&Path>) -> PathBuf {
-    env_file.unwrap_or(Path::new(DEFAULT_ENV_FILE)).to_owned()
 }
 
 /// `SSL_CERT_FILE`, for every command that speaks TLS.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::config::Remedy;
 use crate::diagnostics::Report;
 
 use super::hint::Hint;
@@ -62,7 +63,7 @@ impl ReportOptions {
         written.map_err(|error| {
             let what = format!("cannot write the report to {}", path.display());
             let remedy = "name a regular file of this user, in a directory that it may write to";
-            Hint::of(error, what, remedy).into()
+            Hint::of(error, what, Remedy::note(remedy)).into()
         })
     }
 }

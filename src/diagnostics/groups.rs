@@ -27,7 +27,7 @@ pub(crate) static GROUPS: [Group; 4] = [
     Group {
         prefix: "database",
         title: "Database",
-        tables: &[database::CHECKS],
+        tables: &[database::CHECKS, database::work::CHECKS],
     },
     Group {
         prefix: "services",
@@ -37,7 +37,7 @@ pub(crate) static GROUPS: [Group; 4] = [
     Group {
         prefix: "daemon",
         title: "Daemon",
-        tables: &[daemon::CHECKS],
+        tables: &[daemon::CHECKS, daemon::running::CHECKS],
     },
 ];
 

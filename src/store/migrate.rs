@@ -25,7 +25,9 @@ mod repair;
 mod sessions;
 
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
+pub(crate) use embedded::is_named_by_migrations;
 pub use error::{FailedStatement, MigrateError};
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
+pub(crate) use lock::lock_id as migration_lock_id;
 pub use repair::repair;

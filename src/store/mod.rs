@@ -59,7 +59,7 @@ pub(crate) use deadline::within;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
-pub(crate) use known::known_message;
+pub(crate) use known::{database_code, known_message};
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;

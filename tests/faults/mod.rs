@@ -36,6 +36,7 @@
 //!
 //! A file that declares faults is listed in [`all`].
 
+mod activity;
 mod canary;
 mod configuration;
 mod daemon;
@@ -44,13 +45,18 @@ mod fingerprint;
 mod fix;
 pub mod harness;
 mod healthy;
+mod locked_files;
 mod network;
 mod page;
 mod peers;
 mod private_ca;
+mod replicas;
 mod report;
+mod running;
+mod server_settings;
 mod servers;
 mod settings;
+mod tables;
 mod tls;
 mod watch;
 
@@ -72,6 +78,12 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         servers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        activity::FAULTS,
+        tables::FAULTS,
+        server_settings::FAULTS,
+        replicas::FAULTS,
+        locked_files::FAULTS,
+        running::FAULTS,
     ]
     .concat()
     .into_iter()

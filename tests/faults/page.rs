@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault};
 
 const UPDATE: &str = "TODOCTL_UPDATE_DOCS";
 
@@ -87,7 +88,35 @@ fn page() -> String {
             page += &section(check);
         }
     }
-    page
+    page + &faults()
+}
+
+/// The table of `faults::all`.
+fn faults() -> String {
+    let mut table = "
+## Tested faults
+
+Each of these faults is made for real, and the remedy is typed literally into a shell: the check
+ends as in the last column, the symptom is gone, and no data has changed. A remedy for a person is
+a comment.
+
+| fault | what clients notice | check | after the remedy |
+|---|---|---|---|
+"
+    .to_owned();
+    for fault in super::all() {
+        let Fault { title, symptom, .. } = fault;
+        let (found, id) = (word(fault.outcome), fault.check);
+        let after = match fault.after {
+            After::Typed(outcome) => word(outcome),
+            After::Person(why) => format!("for a person: {why}"),
+        };
+        let _ = writeln!(
+            table,
+            "| {title} | {symptom} | {found} [`{id}`](#{id}) | {after} |"
+        );
+    }
+    table
 }
 
 /// GitHub removes the dots from the anchors that it makes of headings, so each id has its own.
