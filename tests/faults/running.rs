@@ -15,7 +15,7 @@ faults! {
         symptom: Symptom::Risk("`GET /notifications` answers 500"),
         check: "daemon.errors",
         outcome: "warn",
-        after: After::Person("the table has to get its name back"),
+        after: After::Typed("warn"),
     };
     LOST_SERVICES = Fault {
         title: "Redis and the auth server went away while the daemon runs",
@@ -181,7 +181,7 @@ async fn too_few_files() {
     let mut scene = Scene::postgres().await;
     let base = scene.start_at_its_port();
     let process = status(&base)["process"].clone();
-    let limit = process["open_files"].as_u64().unwrap() + 1;
+    let limit = process["open_files"].as_u64().unwrap() + 2;
     let lowered = Command::new("prlimit")
         .args(["--pid", &process["pid"].to_string()])
         .arg(format!("--nofile={limit}:"))
@@ -350,9 +350,12 @@ async fn an_old_daemon_whose_reminders_are_late() {
         }),
     )
     .await;
-    scene
-        .doctor("daemon.version")
-        .says("daemon.version", "warn", "");
+    // A build outside of a repository has no commit to compare.
+    if !todoctl::COMMIT.is_empty() {
+        scene
+            .doctor("daemon.version")
+            .says("daemon.version", "warn", "");
+    }
     scene
         .doctor("daemon.reminders")
         .says("daemon.reminders", "warn", "");

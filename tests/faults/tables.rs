@@ -77,10 +77,7 @@ async fn dead_rows() {
         detail.contains("autovacuum is off for public.tasks"),
         "{detail}"
     );
-    assert!(
-        detail.contains("public.tasks has 20010 dead rows"),
-        "{detail}"
-    );
+    assert!(detail.contains("dead rows beside"), "{detail}");
     scene.proves(&DEAD_ROWS).await;
 }
 

@@ -86,7 +86,10 @@ fn check_locks(activity: &Activity, prepared: &[Prepared], server: &PostgresTarg
         let is_ours = |one: &&WorkSession| {
             one.application == server.application_name || !one.used_tables.is_empty()
         };
-        if queue.waiting.iter().any(is_ours) {
+        let has_ours = sessions
+            .get(head)
+            .is_some_and(|one| !one.locked_tables.is_empty());
+        if has_ours || queue.waiting.iter().any(is_ours) {
             collected.fail(text, remedy);
         } else {
             collected.warn(text, remedy);

@@ -80,7 +80,7 @@ pub(crate) struct Index {
     /// Quoted, with its schema.
     pub(crate) name: String,
     /// Without quotes and schema.
-    plain_name: String,
+    pub(crate) plain_name: String,
     pub(crate) table: String,
     pub(crate) bytes: i64,
     pub(crate) scans: i64,
