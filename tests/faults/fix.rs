@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::faults::Broken;
-use crate::faults::files::{SmallDisk, migrated, set_mode};
+use crate::faults::files::{SmallDisk, migrated};
+use crate::faults::harness::set_mode;
 use crate::support::TestDatabase;
 
 const FIX: &[&str] = &["doctor", "--fix", "--yes", "--format", "json"];

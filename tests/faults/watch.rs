@@ -7,7 +7,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::faults::files::{migrated, set_mode};
+use crate::faults::files::migrated;
+use crate::faults::harness::set_mode;
 use crate::faults::{Broken, fix};
 
 /// A watch with a pipe for its output.
