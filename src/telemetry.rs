@@ -11,27 +11,38 @@ use prometheus::{
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::ChronoUtc;
 
+use crate::clock::Clock;
 use crate::config::{LogFormat, TelemetryConfig};
+use crate::domain::Timestamp;
 use crate::store::Store;
 
 mod jobs;
 mod log_writer;
+mod recent;
 
 pub use jobs::JobMetrics;
-use log_writer::LogWriter;
+use log_writer::{DroppedLines, LogWriter};
+pub use recent::{MINUTES, RecentFailure, RecentRequests, RouteFailures, Window};
 
 /// So many log lines may wait to be written.
 const LOG_QUEUE: usize = 8192;
 
 /// Of the process, as stderr is.
-static LOG_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+static LOG_LINES_DROPPED: LazyLock<DroppedLines> = LazyLock::new(|| {
     #[allow(clippy::expect_used, reason = "the name is a constant and valid")]
-    IntCounter::new(
+    let total = IntCounter::new(
         "todoctl_log_lines_dropped_total",
         "Log lines that could not be written to stderr, or not fast enough.",
     )
-    .expect("valid counter options")
+    .expect("valid counter options");
+    DroppedLines::new(total, Clock::system())
 });
+
+/// Log lines of the last minutes before `now` that could not be written.
+#[must_use]
+pub fn dropped_log_lines(now: Timestamp) -> u64 {
+    LOG_LINES_DROPPED.recent(now)
+}
 
 /// At the end, how long the reader of the log may take for the lines that wait.
 const LOG_FLUSH: Duration = Duration::from_millis(500);
@@ -106,6 +117,8 @@ pub fn start_logging(config: &TelemetryConfig) -> Result<Logging, LoggingError> 
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
+    /// What failed in the last minutes.
+    pub recent: RecentRequests,
     /// Answered requests by method, route template and status.
     pub requests: IntCounterVec,
     /// Seconds from a request's head to its answer's, by method and route template.
@@ -147,6 +160,7 @@ impl Metrics {
     /// Registers all metrics; `store` has its own histogram.
     pub fn new(store: &Store) -> Result<Self, prometheus::Error> {
         let metrics = Self {
+            recent: RecentRequests::default(),
             requests: IntCounterVec::new(
                 Opts::new("http_requests_total", "Answered requests."),
                 &["method", "route", "status"],
@@ -264,7 +278,7 @@ impl Metrics {
         registry.register(Box::new(self.pool.clone()))?;
         self.jobs.register(registry)?;
         registry.register(Box::new(store.acquire_seconds().clone()))?;
-        registry.register(Box::new(LOG_LINES_DROPPED.clone()))?;
+        registry.register(Box::new(LOG_LINES_DROPPED.total().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))

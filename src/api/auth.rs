@@ -105,6 +105,12 @@ pub(super) struct Authenticator {
 }
 
 impl Authenticator {
+    /// Whether the auth server has failed so often that it is not asked for a while; `None` if there
+    /// is none.
+    pub fn is_auth_server_down(&self) -> Option<bool> {
+        self.auth_server.as_ref().map(AuthServer::is_down)
+    }
+
     pub fn new(config: &AuthConfig, auth_server: Option<AuthServer>, metrics: &Metrics) -> Self {
         Self {
             service_tokens: config.service_auth_token.clone(),

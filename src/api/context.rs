@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, HealthProbe};
+use crate::config::{Config, Fingerprints, HealthProbe};
+use crate::domain::Timestamp;
 use crate::services::ClientError;
 use crate::services::auth_server::AuthServer;
 use crate::services::key_provider::KeyProvider;
@@ -59,6 +60,10 @@ pub struct Shared {
     pub request_timeout: Duration,
     /// How `/health` learns about the database.
     pub health_probe: HealthProbe,
+    /// When the daemon was set up.
+    pub(super) started: Timestamp,
+    pub(super) redis: Option<RedisCounter>,
+    pub(super) fingerprints: Fingerprints,
     draining: AtomicBool,
 }
 
@@ -86,6 +91,9 @@ impl ApiContext {
             max_body_bytes: config.http.max_body_bytes,
             request_timeout: config.http.request_timeout,
             health_probe: config.database.health_probe,
+            started: clock.now(),
+            redis,
+            fingerprints: config.fingerprints.clone(),
             draining: AtomicBool::new(false),
             store,
             clock,

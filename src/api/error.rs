@@ -24,6 +24,7 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 
 mod conversions;
+mod kind;
 
 /// An error of any type, kept for the log.
 type Source = Box<dyn std::error::Error + Send + Sync>;

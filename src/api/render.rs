@@ -10,8 +10,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
-use crate::store::known_message;
+use crate::domain::Timestamp;
 use crate::store::messages::Place;
+use crate::store::{database_code, known_message};
+use crate::telemetry::RecentFailure;
 
 use super::allowance::Allowance;
 use super::auth::CallerKind;
@@ -133,6 +135,7 @@ pub(super) fn render(
         duration: outcome.duration,
     };
     line.count(context);
+    remember(context, head, &line, error.as_ref(), error_context.now);
     line.log(head.request_id(), outcome.caller, error.as_ref());
     let mut response = Response::new(reply.body.into());
     *response.status_mut() = reply.status;
@@ -144,6 +147,34 @@ fn add(headers: &mut HeaderMap, more: Headers) {
     for (name, value) in more {
         headers.insert(name, value.clone());
     }
+}
+
+/// Counts the request for `/status`, and keeps why it failed.
+fn remember(
+    context: &ApiContext,
+    head: &Head,
+    line: &Line,
+    error: Option<&ApiError>,
+    now: Timestamp,
+) {
+    let recent = &context.metrics.recent;
+    recent.answered(now);
+    let Some(error) = error.filter(|_| line.status.is_server_error()) else {
+        return;
+    };
+    if error.is_shed() {
+        recent.shed(now);
+        return;
+    }
+    let failure = RecentFailure {
+        at: now,
+        status: line.status.as_u16(),
+        kind: error.kind(),
+        code: database_code(error),
+        known_message: known_message(error).map(|known| known.id),
+        request_id: head.request_id().to_owned(),
+    };
+    recent.failed(line.method, line.route, failure);
 }
 
 /// What metrics and the log say about an answered request.

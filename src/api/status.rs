@@ -2,7 +2,12 @@
 
 use http::StatusCode;
 
-use crate::services::daemon::{DaemonStatus, DatabaseStatus, MailStatus, PoolStatus};
+use crate::domain::Timestamp;
+use crate::services::daemon::{
+    DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus, RequestFailure,
+    RequestStatus, RouteFailures, ServiceStatus,
+};
+use crate::telemetry::{MINUTES, RecentFailure, dropped_log_lines};
 
 use super::context::ApiContext;
 use super::endpoint::{Call, Inputs};
@@ -15,11 +20,15 @@ pub(super) async fn status(call: Call<()>, _: Inputs) -> Result<Reply, ApiError>
 
 /// The state of this process.
 fn daemon_status(context: &ApiContext) -> DaemonStatus {
+    let now = context.clock.now();
     let jobs = &context.metrics.jobs;
     let identity = context.store.identity();
     let pools = context.store.pools().into_iter();
+    let pause = jobs.pause();
     DaemonStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: crate::COMMIT.to_owned(),
+        process: Some(process(context.started, now)),
         database: Some(DatabaseStatus {
             id: identity.row().map(str::to_owned),
             place: identity.place(),
@@ -33,11 +42,82 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
                 max: pool.max,
             })
             .collect(),
+        requests: Some(requests(context, now)),
+        services: services(context),
         mails: jobs.outbox_rows().map(|(pending, dead)| MailStatus {
             pending,
             dead,
-            paused: jobs.outbox_paused.get() > 0,
+            paused: pause.is_some(),
+            paused_since: pause.as_ref().map(|pause| pause.since.unix_seconds()),
+            paused_reason: pause.map(|pause| pause.reason),
         }),
         last_reminder_run: Some(jobs.last_reminder_run.get()).filter(|seconds| *seconds > 0),
+        configuration: context.fingerprints.clone(),
     }
+}
+
+fn process(started: Timestamp, now: Timestamp) -> ProcessStatus {
+    let stat = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| -> Option<u64> {
+        let value = stat.lines().find_map(|line| line.strip_prefix(name))?;
+        value.split_whitespace().next()?.parse().ok()
+    };
+    let files = std::fs::read_dir("/proc/self/fd").ok();
+    let limit = rlimit::Resource::NOFILE.get_soft().ok();
+    ProcessStatus {
+        pid: std::process::id(),
+        started: started.unix_seconds(),
+        open_files: files.map(|files| files.count() as u64),
+        max_files: limit.filter(|limit| *limit != rlimit::INFINITY),
+        threads: field("Threads:"),
+        // In KiB.
+        resident_bytes: field("VmRSS:").map(|size| size * 1024),
+        dropped_log_lines: dropped_log_lines(now),
+    }
+}
+
+fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
+    let recent = &context.metrics.recent;
+    let wait = context.store.queue_delay().as_millis();
+    let failures = recent.failures(now).into_iter();
+    RequestStatus {
+        minutes: MINUTES,
+        answered: recent.count_answered(now),
+        shed: recent.count_shed(now),
+        queue_ms: u64::try_from(wait).unwrap_or(u64::MAX),
+        failures: failures
+            .map(|one| RouteFailures {
+                method: one.method.to_owned(),
+                route: one.route.to_owned(),
+                failed: one.failed,
+                newest: one.newest.into_iter().map(failure).collect(),
+            })
+            .collect(),
+    }
+}
+
+fn failure(one: RecentFailure) -> RequestFailure {
+    RequestFailure {
+        at: one.at.unix_seconds(),
+        status: one.status,
+        kind: one.kind.to_owned(),
+        code: one.code,
+        known_message: one.known_message.map(str::to_owned),
+        request_id: one.request_id,
+    }
+}
+
+/// The services that are configured.
+fn services(context: &ApiContext) -> Vec<ServiceStatus> {
+    let auth_server = context.auth.is_auth_server_down();
+    let redis = context.redis.as_ref().map(|redis| !redis.is_up());
+    [("auth_server", auth_server), ("redis", redis)]
+        .into_iter()
+        .filter_map(|(name, is_down)| {
+            Some(ServiceStatus {
+                name: name.to_owned(),
+                is_down: is_down?,
+            })
+        })
+        .collect()
 }

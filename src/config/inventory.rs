@@ -47,7 +47,7 @@ pub fn inventory(source: &Source, audit: &Audit) -> Vec<Entry> {
 }
 
 /// The name under which a variable is set: its own, its alias or `NAME_FILE`.
-fn set_name(source: &Source, variable: &Variable) -> Option<String> {
+pub(super) fn set_name(source: &Source, variable: &Variable) -> Option<String> {
     let file = variable.kind.has_file().then(|| variable.file_name());
     let mut names = variable.names().map(str::to_owned).chain(file);
     names.find(|name| source.origin(name).is_some())

@@ -5,6 +5,7 @@ use super::auth::AuthConfig;
 use super::database::{self, DatabaseConfig};
 use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
+use super::fingerprint::{Fingerprints, fingerprints};
 use super::http::HttpConfig;
 use super::misspelt;
 use super::reader::Reader;
@@ -25,6 +26,8 @@ pub struct Config {
     pub http: HttpConfig,
     pub services: ServicesConfig,
     pub telemetry: TelemetryConfig,
+    /// Of the values in effect, for `GET /status`.
+    pub fingerprints: Fingerprints,
 }
 
 /// What `todoctl jobs run` needs: no secrets of callers.
@@ -40,6 +43,7 @@ impl Config {
     pub fn load(source: &Source) -> Result<Loaded<Self>, ConfigError> {
         let mut audit = Audit::of(source);
         audit.generate_missing_secrets();
+        let fingerprints = fingerprints(source, &audit);
         let Audit {
             environment,
             database,
@@ -67,6 +71,7 @@ impl Config {
                 http,
                 services,
                 telemetry,
+                fingerprints,
             },
             warnings: [source.warnings(), &misspelt::warnings(source), &warnings].concat(),
         })

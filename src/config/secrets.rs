@@ -162,6 +162,11 @@ impl Secrets {
         problems
     }
 
+    /// The value in use, if there is one.
+    pub fn current(&self, name: SecretName) -> Option<&Secret> {
+        self.current.get(&name)
+    }
+
     pub fn take(&mut self, name: SecretName) -> Option<RotatingSecret> {
         Some(RotatingSecret {
             current: self.current.remove(&name)?,

@@ -5,13 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{DatabaseConfig, Remedy};
-use crate::services::daemon::{DaemonStatus, DatabaseStatus};
+use crate::services::daemon::{DaemonStatus, DatabaseStatus, MailStatus};
 use crate::store::Identity;
 
 use super::check::{Check, Run, run};
 use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
+
+pub(super) mod running;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.listen", "Address", Run::Now(listen))
@@ -97,7 +99,7 @@ pub(super) static CHECKS: &[Check] = &[
 ];
 
 /// The job runs every 15 minutes; two runs may fail.
-const REMINDERS_LATE: Duration = Duration::from_secs(45 * 60);
+const REMINDERS_LATE_SECONDS: i64 = 45 * 60;
 
 fn listen(context: &Context) -> Verdict {
     let in_container = Path::new("/.dockerenv").exists();
@@ -205,6 +207,8 @@ async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
 
 const NO_DAEMON: &str = "no daemon is running";
 
+const OLDER: &str = "skipped: the daemon is older than this check";
+
 async fn health(context: &Context, limit: Duration) -> Verdict {
     let daemon = context.daemon(limit).await;
     match &daemon.health {
@@ -248,13 +252,28 @@ async fn version(context: &Context, limit: Duration) -> Verdict {
 fn compare_versions(status: &DaemonStatus) -> Verdict {
     let ours = env!("CARGO_PKG_VERSION");
     let theirs = &status.version;
-    if theirs == ours {
-        return Verdict::pass(format!("{ours}, the same as this program"));
+    let restart =
+        Remedy::note("restart the daemon with this program, or use the program that started it");
+    if theirs != ours {
+        return Verdict::warn(
+            format!("the daemon is {theirs}, this program is {ours}"),
+            restart,
+        );
     }
-    Verdict::warn(
-        format!("the daemon is {theirs}, this program is {ours}"),
-        Remedy::note("restart the daemon with this program, or use the program that started it"),
-    )
+    // Older daemons, and builds outside of a repository, tell no commit.
+    let is_other_build =
+        !status.commit.is_empty() && !crate::COMMIT.is_empty() && status.commit != crate::COMMIT;
+    if is_other_build {
+        return Verdict::warn(
+            format!(
+                "the daemon is another build of {ours} ({}, this program is {})",
+                status.commit,
+                crate::COMMIT
+            ),
+            restart,
+        );
+    }
+    Verdict::pass(format!("{ours}, the same as this program"))
 }
 
 /// Whether the daemon serves the database of this configuration, which may have changed since
@@ -327,17 +346,29 @@ fn check_pools(status: &DaemonStatus) -> Verdict {
 }
 
 async fn mails(context: &Context, limit: Duration) -> Verdict {
-    of_status(context, limit, check_mails).await
+    let now = context.request.clock.now().unix_seconds();
+    of_status(context, limit, |status| check_mails(status, now)).await
 }
 
-fn check_mails(status: &DaemonStatus) -> Verdict {
-    let Some(mails) = status.mails else {
+/// Why mails wait, and for how long, as far as the daemon tells.
+fn pause(mails: &MailStatus, now: i64) -> String {
+    let (Some(reason), Some(since)) = (&mails.paused_reason, mails.paused_since) else {
+        return String::new();
+    };
+    let age = Duration::from_secs(u64::try_from(now - since).unwrap_or_default());
+    format!(" ({reason}, for {})", humantime::format_duration(age))
+}
+
+/// `now` is in seconds since 1970.
+fn check_mails(status: &DaemonStatus, now: i64) -> Verdict {
+    let Some(mails) = &status.mails else {
         return Verdict::skip("the daemon has not read its outbox yet");
     };
     if mails.paused {
         return Verdict::warn(
             format!(
-                "the mail provider refuses the key or the sender: {} mails wait and are given up after 24 hours",
+                "the mail provider refuses the key or the sender{}: {} mails wait and are given up after 24 hours",
+                pause(mails, now),
                 mails.pending
             ),
             Remedy::note(
@@ -366,22 +397,29 @@ async fn reminders(context: &Context, limit: Duration) -> Verdict {
 
 /// `now` is in seconds since 1970.
 fn check_reminders(status: &DaemonStatus, now: i64) -> Verdict {
+    let run_once = || {
+        Remedy::note("the daemon's log says why they fail; this runs them once:")
+            .then(Remedy::command("todoctl jobs run reminders"))
+    };
     let Some(last) = status.last_reminder_run else {
-        return Verdict::skip("no reminder run has succeeded yet");
+        let detail = "no reminder run has succeeded yet";
+        let started = status.process.map(|process| process.started);
+        let is_new = started.is_none_or(|started| now - started <= REMINDERS_LATE_SECONDS);
+        return if is_new {
+            Verdict::skip(detail)
+        } else {
+            Verdict::warn(detail, run_once())
+        };
     };
     let age = Duration::from_secs(u64::try_from(now - last).unwrap_or_default());
     let detail = format!(
         "the last successful run ended {} min ago",
         age.as_secs() / 60
     );
-    if age <= REMINDERS_LATE {
+    if now - last <= REMINDERS_LATE_SECONDS {
         return Verdict::pass(detail);
     }
-    Verdict::warn(
-        detail,
-        Remedy::note("the daemon's log says why they fail; this runs them once:")
-            .then(Remedy::command("todoctl jobs run reminders")),
-    )
+    Verdict::warn(detail, run_once())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod server;
 mod settings;
 mod tls;
 mod trial;
+pub(super) mod work;
 
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
@@ -185,20 +186,6 @@ pub(super) static CHECKS: &[Check] = &[
         .outcomes(&[Pass, Warn, Fail])
         .needs(LOGIN)
         .within(10),
-    Check::new(
-        "database.connections",
-        "Capacity",
-        run!(Server, server::capacity),
-    )
-    .about(
-        "The connections that all daemons may open are compared with what the server, \
-         the database and the role allow. When none is free, requests are refused with \
-         503. Usual causes are a pool that is too large for the number of daemons \
-         (--replicas), and a CONNECTION LIMIT on the role.",
-    )
-    .outcomes(&[Pass, Warn, Fail])
-    .needs(QUERY)
-    .taking_turns(),
     Check::new("database.clock", "Clock", run!(Server, server::clock))
         .about(
             "The clock of this machine is compared with the server's. Tokens, sessions and \

@@ -27,7 +27,11 @@ pub(crate) static GROUPS: [Group; 4] = [
     Group {
         prefix: "database",
         title: "Database",
-        tables: &[database::CHECKS, database::SCHEMA_CHECKS],
+        tables: &[
+            database::CHECKS,
+            database::SCHEMA_CHECKS,
+            database::work::CHECKS,
+        ],
     },
     Group {
         prefix: "services",
@@ -37,7 +41,7 @@ pub(crate) static GROUPS: [Group; 4] = [
     Group {
         prefix: "daemon",
         title: "Daemon",
-        tables: &[daemon::CHECKS],
+        tables: &[daemon::CHECKS, daemon::running::CHECKS],
     },
 ];
 

@@ -5,6 +5,7 @@
 //! Nothing here prints, and nothing changes anything.
 
 mod check;
+mod collected;
 mod config;
 mod context;
 mod daemon;

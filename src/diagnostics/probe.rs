@@ -2,17 +2,24 @@
 
 mod connection;
 mod file;
+mod holders;
 mod network;
 mod pooler;
 pub(super) mod reach;
 mod server;
 mod tls;
+mod work;
 
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
-pub(crate) use file::{FileFacts, FileSystem, is_writable};
+pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable, read_only_mount};
+pub(crate) use holders::{Holder, Use, lasting_holders};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use pooler::{
     PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
 };
 pub(crate) use server::{Capacity, Role, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
+pub(crate) use work::{
+    Activity, Age, Archiver, Index, Load, Origin, Prepared, Replica, Replication, SettingNow, Slot,
+    Table, Users, WorkSession, statement_kind,
+};

@@ -139,7 +139,7 @@ impl Outbox {
             "the mail provider refuses the configuration; mails wait up to 24 hours: correct RESEND_API_KEY, EMAIL_FROM or RESEND_API_URL"
         );
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-        self.metrics.outbox_paused.set(1);
+        self.metrics.pause_outbox(self.clock.now(), reason);
     }
 
     async fn addresses(&self, mails: &[OutboxMail]) -> Result<HashMap<String, String>, StoreError> {
@@ -162,7 +162,7 @@ impl Outbox {
             .await;
         match sent {
             Ok(()) => {
-                self.metrics.outbox_paused.set(0);
+                self.metrics.resume_outbox();
                 OutboxEnd::Sent
             }
             Err(SendError::Misconfigured(reason)) => {

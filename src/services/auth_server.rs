@@ -67,6 +67,12 @@ impl AuthServer {
         })
     }
 
+    /// Whether it has failed so often that it is not asked for a while.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.sessions.is_down()
+    }
+
     /// What its JWTs have as `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {

@@ -13,7 +13,10 @@ use super::http_client::{ClientError, HttpClient, HttpError};
 
 mod status;
 
-pub use status::{DaemonStatus, DatabaseStatus, MailStatus, PoolStatus};
+pub use status::{
+    DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus, RequestFailure,
+    RequestStatus, RouteFailures, ServiceStatus,
+};
 
 /// Larger than any answer of these routes.
 const MAX_BODY: usize = 64 * 1024;
@@ -126,14 +129,7 @@ pub async fn status(base: &str, limit: Duration) -> Result<DaemonStatus, DaemonE
     let mut status: DaemonStatus = serde_json::from_slice(&body).map_err(|_| {
         DaemonError::Unreachable("GET /status answers something else than a status".to_owned())
     })?;
-    status.version = printable(&status.version);
-    if let Some(database) = &mut status.database {
-        database.id = database.id.as_deref().map(printable);
-        database.place = printable(&database.place);
-    }
-    for pool in &mut status.pools {
-        pool.name = printable(&pool.name);
-    }
+    make_printable(&mut status);
     Ok(status)
 }
 
@@ -165,8 +161,38 @@ fn database_word(body: &[u8]) -> Option<String> {
     Some(printable(&body.database))
 }
 
-/// The text without control characters, shortened: any program may listen at that address, and
-/// the text is printed to a terminal.
+/// Any program may listen at that address, and the texts are printed to a terminal.
+fn make_printable(status: &mut DaemonStatus) {
+    let plain = |text: &mut String| *text = printable(text);
+    plain(&mut status.version);
+    plain(&mut status.commit);
+    if let Some(database) = &mut status.database {
+        database.id.iter_mut().for_each(plain);
+        plain(&mut database.place);
+    }
+    status
+        .pools
+        .iter_mut()
+        .for_each(|pool| plain(&mut pool.name));
+    let services = status.services.iter_mut();
+    services.for_each(|service| plain(&mut service.name));
+    if let Some(mails) = &mut status.mails {
+        mails.paused_reason.iter_mut().for_each(plain);
+    }
+    let routes = status.requests.iter_mut().flat_map(|one| &mut one.failures);
+    for route in routes {
+        plain(&mut route.method);
+        plain(&mut route.route);
+        for failure in &mut route.newest {
+            plain(&mut failure.kind);
+            plain(&mut failure.request_id);
+            failure.code.iter_mut().for_each(plain);
+            failure.known_message.iter_mut().for_each(plain);
+        }
+    }
+}
+
+/// The text without control characters, shortened.
 fn printable(text: &str) -> String {
     let plain = text.chars().filter(|c| !c.is_control());
     plain.take(MAX_WORD).collect()
@@ -288,10 +314,8 @@ mod tests {
         let base = url.origin().ascii_serialization();
         let expected = DaemonStatus {
             version: "1.0".to_owned(),
-            database: None,
-            pools: Vec::new(),
-            mails: None,
             last_reminder_run: Some(7),
+            ..DaemonStatus::default()
         };
         assert_eq!(status(&base, LIMIT).await.unwrap(), expected);
 

@@ -152,9 +152,15 @@ impl RedisCounter {
         })))
     }
 
+    /// Whether the newest call was answered.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.0.up.load(Ordering::Relaxed)
+    }
+
     /// Increments `key` in a window of `length`; `None` while Redis is down.
     pub async fn count(&self, key: &str, length: Duration) -> Option<Count> {
-        if !self.0.up.load(Ordering::Relaxed) {
+        if !self.is_up() {
             return None;
         }
         let connection = self.0.connection.read();

@@ -19,6 +19,20 @@ pub(crate) fn known_message(error: &(dyn Error + 'static)) -> Option<&'static Kn
     known
 }
 
+/// The database's code of the deepest cause of `error` that has one: an SQLSTATE of PostgreSQL,
+/// or a result code of SQLite.
+pub(crate) fn database_code(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut code = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(sqlx::Error::Database(fault)) = error.downcast_ref() {
+            code = fault.code().map(String::from).or(code);
+        }
+        cause = error.source();
+    }
+    code
+}
+
 fn of_one(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {
     if let Some(error) = error.downcast_ref::<ConnectError>() {
         return error.known;

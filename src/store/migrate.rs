@@ -28,10 +28,12 @@ pub(super) mod take_over;
 
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
 pub(crate) use catalog::DEFINITION;
+pub(crate) use embedded::is_named_by_migrations;
 pub(crate) use embedded::newest_statement;
 pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};
 pub(crate) use expected::expected_tables;
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
+pub(crate) use lock::lock_id as migration_lock_id;
 pub use repair::repair;

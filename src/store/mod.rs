@@ -65,7 +65,7 @@ pub(crate) use error::PostgresFault;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
-pub(crate) use known::known_message;
+pub(crate) use known::{database_code, known_message};
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;

@@ -1,9 +1,19 @@
 //! Metrics of the background jobs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+use crate::domain::Timestamp;
+
+/// Why no mail is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pause {
+    pub(crate) since: Timestamp,
+    /// The provider's status and name of the error.
+    pub(crate) reason: String,
+}
 
 /// Metrics of the reminder job and of the mail outbox. A scrape does not query the database.
 #[derive(Clone)]
@@ -20,6 +30,7 @@ pub struct JobMetrics {
     pub outbox: IntGaugeVec,
     /// 1 while no mail is tried, because the provider refuses the configuration.
     pub outbox_paused: IntGauge,
+    pause: Arc<Mutex<Option<Pause>>>,
     outbox_was_read: Arc<AtomicBool>,
 }
 
@@ -60,8 +71,30 @@ impl JobMetrics {
                 "mail_outbox_paused",
                 "1 while the mail provider refuses the key or the sender; mails wait.",
             )?,
+            pause: Arc::default(),
             outbox_was_read: Arc::default(),
         })
+    }
+
+    /// The provider refuses every mail, for this reason.
+    pub(crate) fn pause_outbox(&self, now: Timestamp, reason: &str) {
+        self.outbox_paused.set(1);
+        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = pause.as_ref().map_or(now, |pause| pause.since);
+        let reason = reason.to_owned();
+        *pause = Some(Pause { since, reason });
+    }
+
+    /// The provider accepted a mail.
+    pub(crate) fn resume_outbox(&self) {
+        self.outbox_paused.set(0);
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Why mails wait; `None` if they are sent.
+    pub(crate) fn pause(&self) -> Option<Pause> {
+        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        pause.clone()
     }
 
     /// Sets how many mails wait and how many were given up.

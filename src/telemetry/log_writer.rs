@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 use prometheus::IntCounter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+
+use super::recent::Window;
+
 /// Lines are written together up to this many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -21,13 +26,46 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// costs a busy daemon more than writing does.
 const BATCH_PAUSE: Duration = Duration::from_millis(10);
 
+/// Counts the lines that were lost. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct DroppedLines {
+    total: IntCounter,
+    recent: Arc<Window>,
+    clock: Clock,
+}
+
+impl DroppedLines {
+    pub(super) fn new(total: IntCounter, clock: Clock) -> Self {
+        Self {
+            total,
+            recent: Arc::default(),
+            clock,
+        }
+    }
+
+    fn add(&self, lines: u64) {
+        self.total.inc_by(lines);
+        self.recent.add(self.clock.now(), lines);
+    }
+
+    /// The metric.
+    pub(super) fn total(&self) -> &IntCounter {
+        &self.total
+    }
+
+    /// Those of the last minutes before `now`.
+    pub(super) fn recent(&self, now: Timestamp) -> u64 {
+        self.recent.sum(now)
+    }
+}
+
 /// A queue of lines and the thread that writes them. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct LogWriter {
     queue: SyncSender<Vec<u8>>,
     /// Lines that are neither written nor dropped yet.
     pending: Arc<AtomicU64>,
-    dropped: IntCounter,
+    dropped: DroppedLines,
 }
 
 impl LogWriter {
@@ -35,7 +73,7 @@ impl LogWriter {
     pub(super) fn start(
         output: impl Write + Send + 'static,
         capacity: usize,
-        dropped: IntCounter,
+        dropped: DroppedLines,
     ) -> io::Result<Self> {
         let (queue, lines) = sync_channel(capacity);
         let writer = Self {
@@ -55,7 +93,7 @@ impl LogWriter {
         self.pending.fetch_add(1, Ordering::AcqRel);
         if self.queue.try_send(line.into()).is_err() {
             self.pending.fetch_sub(1, Ordering::AcqRel);
-            self.dropped.inc();
+            self.dropped.add(1);
         }
     }
 
@@ -72,7 +110,7 @@ fn write_lines(
     lines: &Receiver<Vec<u8>>,
     mut output: impl Write,
     pending: &AtomicU64,
-    dropped: &IntCounter,
+    dropped: &DroppedLines,
 ) {
     while let Ok(mut batch) = lines.recv() {
         thread::sleep(BATCH_PAUSE);
@@ -84,7 +122,7 @@ fn write_lines(
             count += 1;
         }
         if output.write_all(&batch).is_err() {
-            dropped.inc_by(count);
+            dropped.add(count);
         }
         pending.fetch_sub(count, Ordering::AcqRel);
     }
@@ -115,8 +153,9 @@ mod tests {
 
     use super::*;
 
-    fn counter() -> IntCounter {
-        IntCounter::new("dropped", "Dropped.").unwrap()
+    fn counter() -> DroppedLines {
+        let total = IntCounter::new("dropped", "Dropped.").unwrap();
+        DroppedLines::new(total, Clock::system())
     }
 
     /// Takes nothing until it is told to, and then everything or an error.
@@ -143,13 +182,16 @@ mod tests {
             writer.line(format!("{number}\n"));
         }
         // The queue's four, and what the thread took before it stalled.
-        assert!((900..=996).contains(&writer.dropped.get()));
+        assert!((900..=996).contains(&writer.dropped.total().get()));
         writer.flush(Duration::from_millis(20));
         drop(go);
         writer.flush(Duration::from_secs(10));
         let text: Vec<u8> = written.try_iter().flatten().collect();
         let text = String::from_utf8(text).unwrap();
-        assert_eq!(text.lines().count() as u64 + writer.dropped.get(), 1000);
+        assert_eq!(
+            text.lines().count() as u64 + writer.dropped.total().get(),
+            1000
+        );
         assert!(text.starts_with("0\n"));
     }
 
@@ -163,7 +205,7 @@ mod tests {
             writer.line("lost\n");
             writer.flush(Duration::from_secs(10));
         }
-        assert_eq!(writer.dropped.get(), 2);
+        assert_eq!(writer.dropped.total().get(), 2);
         go.send(Ok(())).unwrap();
         writer.line("kept\n");
         writer.flush(Duration::from_secs(10));

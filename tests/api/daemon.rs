@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use todoctl::api::{ApiContext, Server};
 use todoctl::clock::Clock;
 use todoctl::config::{
-    AuthConfig, Config, DatabaseTarget, Environment, HttpConfig, RotatingSecret, Secret,
-    ServicesConfig, TelemetryConfig, statement_timeout,
+    AuthConfig, Config, DatabaseTarget, Environment, Fingerprints, HttpConfig, RotatingSecret,
+    Secret, ServicesConfig, TelemetryConfig, statement_timeout,
 };
 use todoctl::domain::{Timestamp, UserId};
 use todoctl::store::{NewSession, SessionHash, Store};
@@ -211,5 +211,6 @@ fn config(target: DatabaseTarget) -> Config {
             format: None,
             metrics_addr: None,
         },
+        fingerprints: Fingerprints::new(),
     }
 }

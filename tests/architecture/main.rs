@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("diagnostics", MIDDLE),
     ("store", &["config", "domain", "clock"]),
     ("services", &["config", "domain", "clock"]),
-    ("telemetry", &["store", "config"]),
+    ("telemetry", &["store", "config", "domain", "clock"]),
     ("config", &["domain", "clock"]),
     ("clock", &["domain"]),
     ("domain", &[]),

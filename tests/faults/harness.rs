@@ -12,9 +12,10 @@ use url::Url;
 
 use super::fingerprint::Fingerprint;
 use super::report::{PROMISE, Report};
+use crate::support::process::free_port;
 use crate::support::process::{Process, serve};
 use crate::support::remedies::remedy_faults;
-use crate::support::{TestDatabase, blocking_http_client, postgres_url, sqlite_dir};
+use crate::support::{TestDatabase, blocking_http_client, sqlite_dir};
 
 /// A row of the table of faults. `docs/checks.md` lists them.
 #[derive(Debug)]
@@ -78,6 +79,10 @@ macro_rules! faults {
 pub(crate) use faults;
 
 const SERVICE_TOKEN: &str = "89abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234567";
+
+/// On PostgreSQL.
+const TASK: &str = "INSERT INTO tasks (user_id, title, created_at, updated_at)
+                    VALUES ('me', 'one', now(), now())";
 
 /// How long `serve` may wait for a database that does not answer.
 const START: Duration = Duration::from_secs(60);
@@ -144,12 +149,16 @@ impl Scene {
     /// With a task in a migrated PostgreSQL database.
     pub async fn postgres() -> Self {
         let scene = Self::empty_postgres_of(TestDatabase::migrated().await);
+        scene.sql(TASK).await;
         scene
-            .sql(
-                "INSERT INTO tasks (user_id, title, created_at, updated_at)
-                  VALUES ('me', 'one', now(), now())",
-            )
-            .await;
+    }
+
+    /// With a task in a database that is migrated now, whichever server it is on.
+    pub async fn on(database: TestDatabase) -> Self {
+        let scene = Self::empty_postgres_of(database);
+        let output = scene.todoctl(&["migrate", "up"]);
+        assert!(output.status.success(), "{}", said(&output));
+        scene.sql(TASK).await;
         scene
     }
 
@@ -161,7 +170,7 @@ impl Scene {
     fn empty_postgres_of(database: TestDatabase) -> Self {
         let mut scene = Self::new();
         scene.set("DATABASE_URL", &database.url);
-        let server = Url::parse(&postgres_url()).unwrap();
+        let server = Url::parse(&database.url).unwrap();
         let line = format!(
             "{}:{}:*:{}:{}\n",
             server.host_str().unwrap(),
@@ -292,7 +301,7 @@ impl Scene {
     }
 
     /// Types lines into a clean shell in the working directory.
-    fn type_in(&self, lines: &str) -> Output {
+    pub fn type_in(&self, lines: &str) -> Output {
         let mut shell = self
             .clean(Path::new("/bin/sh"))
             // A line that fails ends it, and so the test.
@@ -336,10 +345,24 @@ impl Scene {
         }
     }
 
+    /// Starts the daemon where `doctor` looks for it; its address.
+    pub fn start_at_its_port(&mut self) -> String {
+        self.set("PORT", &free_port().to_string());
+        self.has_own_port = true;
+        self.start();
+        let (_, base) = self.daemon.as_ref().unwrap();
+        base.clone()
+    }
+
     /// The status that the daemon answers a user with.
     fn status(&mut self, method: &str, path: &str) -> u16 {
         self.start();
         let (_, base) = self.daemon.as_ref().unwrap();
+        Self::ask(base, method, path)
+    }
+
+    /// The status that the daemon at `base` answers a user with.
+    pub fn ask(base: &str, method: &str, path: &str) -> u16 {
         let method = method.parse().unwrap();
         let url = format!("{base}{path}");
         let has_body = method == reqwest::Method::POST;
@@ -504,8 +527,11 @@ fn is_harmless(line: &str) -> bool {
         "fuser -v ",
         "curl -i ",
         "date -u",
+        "df -h ",
+        "du --inodes ",
     ];
     begins.iter().any(|begin| line.starts_with(begin))
+        || line.ends_with(" -c 'SHOW archive_command'")
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

@@ -21,6 +21,8 @@ fn alarms(report: &Value) -> Vec<String> {
     let checks = report["checks"].as_array().unwrap().iter();
     checks
         .filter(|check| check["outcome"] == "fail" || check["outcome"] == "warn")
+        // The tests' server is faster than safe, on purpose.
+        .filter(|check| check["id"] != "database.durability")
         .map(|check| format!("{}: {}", check["id"], check["detail"]))
         .collect()
 }
@@ -29,7 +31,12 @@ fn alarms(report: &Value) -> Vec<String> {
 fn is_calm(broken: &Broken, command: &[&str]) {
     let report = broken.report(&[command, &["--format", "json"]].concat());
     assert_eq!(alarms(&report.json), Vec::<String>::new(), "{command:?}");
-    assert_eq!(report.code, 0);
+    let is_durable = report.json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .all(|check| check["id"] != "database.durability" || check["outcome"] != "fail");
+    assert_eq!(report.code, i32::from(!is_durable));
 }
 
 /// As in production, with a key provider that answers.

@@ -36,6 +36,7 @@
 //!
 //! A file that declares faults is listed in [`all`].
 
+mod activity;
 mod additions;
 mod canary;
 mod configuration;
@@ -46,6 +47,7 @@ mod fix;
 pub mod harness;
 mod healthy;
 mod ids;
+mod locked_files;
 mod network;
 mod others;
 mod page;
@@ -53,10 +55,14 @@ pub mod peers;
 mod private_ca;
 mod providers;
 mod redis;
+mod replicas;
 mod report;
+mod running;
 mod schema;
+mod server_settings;
 mod servers;
 mod settings;
+mod tables;
 mod tls;
 mod trial;
 mod watch;
@@ -86,6 +92,12 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         others::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        activity::FAULTS,
+        tables::FAULTS,
+        server_settings::FAULTS,
+        replicas::FAULTS,
+        locked_files::FAULTS,
+        running::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 pub mod auth_peer;
+mod cluster;
 mod database;
 mod http_peer;
 mod mail_peer;
@@ -20,6 +21,7 @@ pub mod process;
 mod redis;
 pub mod remedies;
 
+pub use cluster::Cluster;
 pub use database::{Database, Engine, database_config};
 pub use http_peer::{Answer, HttpPeer, Received};
 pub use mail_peer::MailPeer;

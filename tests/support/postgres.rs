@@ -32,6 +32,8 @@ pub struct TestDatabase {
     /// Its address.
     pub url: String,
     pub name: String,
+    /// The address that it is dropped by.
+    server: String,
 }
 
 impl TestDatabase {
@@ -70,9 +72,15 @@ impl TestDatabase {
     }
 
     fn named(name: String) -> Self {
+        Self::on(postgres_url(), name)
+    }
+
+    /// A database of another server than the tests' own, which has it already.
+    pub fn on(server: String, name: String) -> Self {
         Self {
-            url: url_of(&name),
+            url: url_on(&server, &name),
             name,
+            server,
         }
     }
 
@@ -94,7 +102,7 @@ impl TestDatabase {
 impl Drop for TestDatabase {
     /// A failure is ignored: the server that the test run started ends with it.
     fn drop(&mut self) {
-        let name = self.name.clone();
+        let (name, server) = (self.name.clone(), self.server.clone());
         // A thread and runtime of its own: the test's runtime may be running on this one.
         let dropping = thread::spawn(move || {
             let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
@@ -104,7 +112,7 @@ impl Drop for TestDatabase {
                 return;
             };
             let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-            let _ = runtime.block_on(execute(&postgres_url(), statement));
+            let _ = runtime.block_on(execute(&server, statement));
         });
         let _ = dropping.join();
     }
@@ -174,8 +182,12 @@ fn create_empty(name: &str) -> String {
 }
 
 fn url_of(name: &str) -> String {
-    let mut url = Url::parse(&postgres_url())
-        .unwrap_or_else(|error| panic!("{VARIABLE} is not an address: {error}"));
+    url_on(&postgres_url(), name)
+}
+
+fn url_on(server: &str, name: &str) -> String {
+    let mut url =
+        Url::parse(server).unwrap_or_else(|error| panic!("{VARIABLE} is not an address: {error}"));
     url.set_path(name);
     url.into()
 }

@@ -5,7 +5,6 @@ use crate::services::daemon::{MailStatus, PoolStatus};
 fn status() -> DaemonStatus {
     DaemonStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        database: None,
         pools: vec![PoolStatus {
             name: "main".to_owned(),
             size: 30,
@@ -13,8 +12,7 @@ fn status() -> DaemonStatus {
             waiting: 0,
             max: 30,
         }],
-        mails: None,
-        last_reminder_run: None,
+        ..DaemonStatus::default()
     }
 }
 
@@ -62,10 +60,12 @@ fn mails() {
             pending: 1,
             dead,
             paused,
+            paused_since: None,
+            paused_reason: None,
         });
-        check_mails(&DaemonStatus { mails, ..status() }).outcome
+        check_mails(&DaemonStatus { mails, ..status() }, 0).outcome
     };
-    assert_eq!(check_mails(&status()).outcome, Skip);
+    assert_eq!(check_mails(&status(), 0).outcome, Skip);
     assert_eq!(outcome(0, false), Pass);
     assert_eq!(outcome(2, false), Warn);
     assert_eq!(outcome(0, true), Warn);

@@ -11,15 +11,20 @@ use crate::config::{
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
 use crate::diagnostics::fix::Fix;
-use crate::diagnostics::probe::{FileFacts, is_writable};
+use crate::diagnostics::probe::{
+    FileFacts, Holder, Use, is_writable, lasting_holders, read_only_mount,
+};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
 
 use super::fault::{cannot_connect, query_failed};
+use super::work;
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
 const FREE_WARN: u64 = 256 * MIB;
+/// Logs, rotated logs and locks are created all the time.
+const FREE_INODES: u64 = 64;
 /// Four times the size at which the daemon empties it.
 const WAL_WARN: u64 = 64 * MIB;
 
@@ -110,6 +115,17 @@ fn without_file(path: &Path) -> Verdict {
 /// `directory` is where the file should be; `existing` is what exists of that path.
 fn not_writable(existing: &Path, directory: &Path) -> Verdict {
     let place = existing.display();
+    if let Some(point) = read_only_mount(existing) {
+        return Verdict::fail(
+            format!(
+                "{place} is on a file system that is mounted read-only at {}",
+                point.display()
+            ),
+            Remedy::note("the kernel's log (dmesg) says whether errors of the disk are the reason: then copy the data elsewhere instead")
+                .then(as_root())
+                .then(Remedy::command("mount -o remount,rw").arg(&point)),
+        );
+    }
     Verdict::fail(
         format!(
             "{place} is not writable for {}, and SQLite creates its log there",
@@ -200,6 +216,13 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
 pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
     of_facts(context, file, |facts| {
         let detail = format!("{} MiB free", facts.free / MIB);
+        if let Some(left) = facts.free_inodes.filter(|left| *left < FREE_INODES) {
+            return Verdict::fail(
+                format!("{detail}, but no more than {left} files can be created: SQLite needs three for its logs"),
+                Remedy::note("remove files that are not needed from its file system; this counts them by directory:")
+                    .then(Remedy::command("du --inodes -xd1").arg(&facts.directory)),
+            );
+        }
         match facts.free {
             free if free < FREE_FAIL => Verdict::fail(
                 format!("{detail}: the next write may fail"),
@@ -231,22 +254,40 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
 }
 
 pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    of_facts(context, file, |facts| {
-        match facts.wal {
+    let bytes = match context.facts(file) {
+        Ok(facts) => facts.wal,
+        Err(_) => return Verdict::skip_because_failed("database.directory"),
+    };
+    match bytes {
         None => Verdict::pass("none: no process has the database open"),
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
-        Some(bytes) => Verdict::warn(
-            format!(
-                "{} MiB: it is not emptied, which slows every read",
-                bytes / MIB
-            ),
-            Remedy::note(
-                "end processes that read for hours, or restart the daemon: it empties the log when it stops",
-            ),
-        )
-        .with_fixes([Fix::Statements(vec![EMPTY_WAL.to_owned()])]),
+        Some(bytes) => {
+            // Where locks are not listed, nobody is named.
+            let readers = lasting_holders(&file.path, Use::Reads).await;
+            let mut readers = readers.unwrap_or_default();
+            readers.retain(|reader| !reader.is_todoctl());
+            large_log(bytes, &readers, file)
+        }
     }
-    })
+}
+
+fn large_log(bytes: u64, readers: &[Holder], file: &SqliteTarget) -> Verdict {
+    let mut detail = format!(
+        "{} MiB: it is not emptied, which slows every read",
+        bytes / MIB
+    );
+    let mut remedy = Remedy::default();
+    for reader in readers {
+        detail += &format!("; {} reads from it all the time", work::named(reader));
+        remedy = remedy.then(work::end(reader));
+    }
+    let emptied = Remedy::note("then the daemon's next change empties it, or:").then(
+        Remedy::command("sqlite3")
+            .arg(&file.path)
+            .arg("PRAGMA wal_checkpoint(TRUNCATE)"),
+    );
+    Verdict::warn(detail, remedy.then(emptied))
+        .with_fixes([Fix::Statements(vec![EMPTY_WAL.to_owned()])])
 }
 
 pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Capacity, Role};
+use crate::diagnostics::probe::Role;
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::store::ConnectFault;
@@ -72,23 +72,6 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
         });
     match question.await {
         Ok(role) => check_role(&role, server.target, server.config.auto_migrate),
-        Err(error) => query_failed(context, &error),
-    }
-}
-
-pub(super) async fn capacity(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    let question = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            connection.capacity().await
-        });
-    let demand = Demand {
-        replicas: context.request.replicas,
-        size: server.config.pool.size,
-        overflow: server.config.pool.overflow,
-    };
-    match question.await {
-        Ok(capacity) => check_capacity(&capacity, demand, server.target.pooled),
         Err(error) => query_failed(context, &error),
     }
 }
@@ -164,60 +147,6 @@ fn check_role(role: &Role, server: &PostgresTarget, auto_migrate: bool) -> Verdi
     )
 }
 
-/// The connections that the daemons may open.
-#[derive(Clone, Copy)]
-struct Demand {
-    replicas: usize,
-    size: usize,
-    overflow: usize,
-}
-
-fn check_capacity(capacity: &Capacity, demand: Demand, pooled: bool) -> Verdict {
-    let Demand {
-        replicas,
-        size,
-        overflow,
-    } = demand;
-    let wanted = replicas.saturating_mul(size + overflow);
-    let needed = format!("up to {replicas} × ({size} + {overflow}) = {wanted} connections needed");
-    let max = usize::try_from(capacity.max).unwrap_or_default();
-    let reserved = usize::try_from(capacity.reserved).unwrap_or_default();
-    if pooled {
-        return Verdict::pass(format!(
-            "{needed}, through a pooler; its server allows {max}, {} in use",
-            capacity.used
-        ));
-    }
-    let mut allowed = max.saturating_sub(reserved);
-    let mut whose = format!("max_connections {max} less {reserved} reserved");
-    for (limit, text) in [
-        (capacity.role_limit, "the role's CONNECTION LIMIT"),
-        (capacity.database_limit, "the database's CONNECTION LIMIT"),
-    ] {
-        if let Ok(limit) = usize::try_from(limit)
-            && limit < allowed
-        {
-            allowed = limit;
-            text.clone_into(&mut whose);
-        }
-    }
-    let detail = format!(
-        "{needed}; the server allows {allowed} ({whose}), {} in use",
-        capacity.used
-    );
-    if wanted <= allowed {
-        return Verdict::pass(detail);
-    }
-    // A tenth stays free for migrations, this command and psql.
-    let each = (allowed - allowed.div_ceil(10)) / replicas.max(1);
-    let kept = each.min(size).max(1);
-    let remedy = Remedy::set("SQLALCHEMY_POOL_SIZE", kept).then(Remedy::set(
-        "SQLALCHEMY_POOL_OVERFLOW",
-        each.saturating_sub(kept),
-    ));
-    Verdict::warn(detail, remedy)
-}
-
 fn check_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdict {
     // It was read at some time between the two.
     let micros = if theirs.micros() < before.micros() {
@@ -264,47 +193,6 @@ fn in_words(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::diagnostics::Outcome;
-
-    fn capacity(max: i32, role_limit: i32) -> Capacity {
-        Capacity {
-            max,
-            reserved: 3,
-            used: 5,
-            role_limit,
-            database_limit: -1,
-        }
-    }
-
-    fn demand(replicas: usize) -> Demand {
-        Demand {
-            replicas,
-            size: 10,
-            overflow: 20,
-        }
-    }
-
-    #[test]
-    fn connections_of_all_replicas_count() {
-        let verdict = check_capacity(&capacity(100, -1), demand(3), false);
-        assert_eq!(verdict.outcome, Outcome::Pass, "{verdict:?}");
-        let verdict = check_capacity(&capacity(100, -1), demand(4), false);
-        assert_eq!(verdict.outcome, Outcome::Warn);
-        assert_eq!(
-            verdict.remedy.unwrap().to_string(),
-            "todoctl config set SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=11"
-        );
-        let verdict = check_capacity(&capacity(100, 5), demand(1), false);
-        assert_eq!(verdict.outcome, Outcome::Warn);
-        assert!(
-            verdict.detail.contains("the role's CONNECTION LIMIT"),
-            "{}",
-            verdict.detail
-        );
-        assert_eq!(
-            check_capacity(&capacity(10, -1), demand(9), true).outcome,
-            Outcome::Pass
-        );
-    }
 
     #[test]
     fn clocks() {

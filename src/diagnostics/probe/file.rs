@@ -31,6 +31,8 @@ pub(crate) struct FileFacts {
     pub(crate) wal: Option<u64>,
     /// Free bytes on the disk.
     pub(crate) free: u64,
+    /// How many more files the file system can have; `None` where it has no such limit.
+    pub(crate) free_inodes: Option<u64>,
     pub(crate) file_system: FileSystem,
 }
 
@@ -100,6 +102,7 @@ impl FileFacts {
                 .ok()
                 .map(|log| log.len()),
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
+            free_inodes: (disk.f_files > 0).then_some(disk.f_favail),
             file_system: FileSystem::of(&directory)?,
             directory,
         })
@@ -143,6 +146,37 @@ pub(crate) fn is_writable(path: &Path) -> bool {
     .is_ok()
 }
 
+/// The pages of a database file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Pages {
+    /// Bytes of one page.
+    pub(crate) size: i64,
+    pub(crate) count: i64,
+    /// Those that hold nothing.
+    pub(crate) free: i64,
+}
+
+const PAGES: &str = "
+    SELECT (SELECT page_size FROM pragma_page_size) AS size,
+           (SELECT page_count FROM pragma_page_count) AS count,
+           (SELECT freelist_count FROM pragma_freelist_count) AS free";
+
+/// Where the file system of `path` is mounted, if it is mounted read-only.
+pub(crate) fn read_only_mount(path: &Path) -> Option<PathBuf> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    if !disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return None;
+    }
+    // proc(5): the mount point is the fifth field.
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let whole = path.canonicalize().ok()?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    points
+        .map(PathBuf::from)
+        .filter(|point| whole.starts_with(point))
+        .max_by_key(|point| point.components().count())
+}
+
 const INTEGRITY: &str = "PRAGMA integrity_check(5)";
 
 const DANGLING: &str = "SELECT \"table\", parent, count(*) AS rows
@@ -157,6 +191,10 @@ pub(crate) struct Dangling {
 }
 
 impl FileConnection {
+    pub(crate) async fn pages(&mut self) -> Result<Pages, StoreError> {
+        Ok(sqlx::query_as(PAGES).fetch_one(&mut self.0).await?)
+    }
+
     /// Reads every page and index. What is wrong with the file, a line each, or `ok`.
     pub(crate) async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
         let query = sqlx::query_scalar(INTEGRITY);

@@ -66,6 +66,11 @@ impl Breaker {
         self.is_open_in(&self.state())
     }
 
+    /// Whether the newest requests failed: it is open, or the next request decides.
+    pub fn has_opened(&self) -> bool {
+        self.state().opened_at.is_some()
+    }
+
     fn is_open_in(&self, state: &State) -> bool {
         state
             .opened_at
@@ -136,6 +141,7 @@ mod tests {
             fail(&breaker);
         }
         assert!(breaker.is_open() && breaker.attempt().is_none());
+        assert!(breaker.has_opened());
 
         clock.set(start.saturating_add(OPEN_TIME));
         let probe = breaker.attempt().unwrap();
@@ -147,6 +153,7 @@ mod tests {
 
         clock.set(start.saturating_add(OPEN_TIME * 2));
         breaker.attempt().unwrap().succeeded();
+        assert!(!breaker.has_opened());
         assert!(breaker.attempt().is_some_and(|attempt| !attempt.probe));
     }
 

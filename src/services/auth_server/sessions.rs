@@ -85,6 +85,11 @@ impl Sessions {
         }
     }
 
+    /// Whether the server failed when it was last asked.
+    pub fn is_down(&self) -> bool {
+        self.breaker.has_opened()
+    }
+
     /// The user of `token`, cached or asked for on behalf of `address`. Callers with the same
     /// token share one request.
     pub async fn user(

@@ -1,24 +1,70 @@
 //! The body of `GET /status`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The state of a running daemon, for `todoctl doctor`. Reading it does not query the database.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DaemonStatus {
     /// The version of the program.
     pub version: String,
+    /// The commit that the program was built from; empty if it is unknown.
+    #[serde(default)]
+    #[schema(required)]
+    pub commit: String,
+    /// The process; null from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub process: Option<ProcessStatus>,
     /// Which database it serves; null from older daemons.
     #[serde(default)]
     #[schema(required)]
     pub database: Option<DatabaseStatus>,
     /// The connection pools: one on PostgreSQL, a writer's and the readers' on SQLite.
     pub pools: Vec<PoolStatus>,
+    /// The requests of the last minutes; null from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub requests: Option<RequestStatus>,
+    /// The configured services that the daemon keeps a connection or a circuit breaker for.
+    #[serde(default)]
+    #[schema(required)]
+    pub services: Vec<ServiceStatus>,
     /// Mails in the outbox; null until the outbox has been read once.
     #[schema(required)]
     pub mails: Option<MailStatus>,
     /// When a reminder run last succeeded, in seconds since 1970; null before the first.
     #[schema(required)]
     pub last_reminder_run: Option<i64>,
+    /// A fingerprint of each setting, by the name of its variable; empty if
+    /// `SESSION_HASH_SECRET` is weak. Only who has that secret can compare them with values.
+    #[serde(default)]
+    #[schema(required)]
+    pub configuration: BTreeMap<String, String>,
+}
+
+/// The process of a daemon.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ProcessStatus {
+    /// Its number, as the daemon's own machine or container counts.
+    pub pid: u32,
+    /// When it started, in seconds since 1970.
+    pub started: i64,
+    /// Open files and sockets; null where the system does not tell.
+    #[schema(required)]
+    pub open_files: Option<u64>,
+    /// How many may be open; null for any number.
+    #[schema(required)]
+    pub max_files: Option<u64>,
+    /// Its threads; null where the system does not tell.
+    #[schema(required)]
+    pub threads: Option<u64>,
+    /// Its memory in bytes; null where the system does not tell.
+    #[schema(required)]
+    pub resident_bytes: Option<u64>,
+    /// Log lines of the last 15 minutes that could not be written.
+    pub dropped_log_lines: u64,
 }
 
 /// Which database a daemon serves.
@@ -47,8 +93,64 @@ pub struct PoolStatus {
     pub max: usize,
 }
 
+/// The requests of the last minutes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RequestStatus {
+    /// How far back the counts reach.
+    pub minutes: u32,
+    /// Answered requests, those that failed included.
+    pub answered: u64,
+    /// Requests that were refused at once because of too much load.
+    pub shed: u64,
+    /// How long a request waits for a database connection now, in milliseconds.
+    pub queue_ms: u64,
+    /// The routes that answered with a 5xx status for another reason.
+    pub failures: Vec<RouteFailures>,
+}
+
+/// The failures of one route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RouteFailures {
+    /// The method.
+    pub method: String,
+    /// The template of the path.
+    pub route: String,
+    /// How many there were.
+    pub failed: u64,
+    /// The newest of them, the last one first.
+    pub newest: Vec<RequestFailure>,
+}
+
+/// A request that was answered with a 5xx status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RequestFailure {
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// The status of the answer.
+    pub status: u16,
+    /// The kind of error, such as `database`.
+    pub kind: String,
+    /// The database's error code; null without one.
+    #[schema(required)]
+    pub code: Option<String>,
+    /// What `todoctl explain` knows the error as; null if it does not.
+    #[schema(required)]
+    pub known_message: Option<String>,
+    /// The id of the request, which its log line has too.
+    pub request_id: String,
+}
+
+/// A service that a daemon uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ServiceStatus {
+    /// `auth_server` or `redis`.
+    pub name: String,
+    /// Whether the daemon has stopped asking it for a while, because it failed.
+    pub is_down: bool,
+}
+
 /// Mails in the outbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MailStatus {
     /// Mails that wait to be sent.
     pub pending: i64,
@@ -58,4 +160,12 @@ pub struct MailStatus {
     #[serde(default)]
     #[schema(required)]
     pub paused: bool,
+    /// Since when, in seconds since 1970; null if mails are sent.
+    #[serde(default)]
+    #[schema(required)]
+    pub paused_since: Option<i64>,
+    /// The provider's status and name of the error; null if mails are sent.
+    #[serde(default)]
+    #[schema(required)]
+    pub paused_reason: Option<String>,
 }

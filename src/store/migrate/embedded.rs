@@ -73,6 +73,17 @@ pub(crate) fn newest_statement(text: &str) -> Option<&'static str> {
     Some(statement)
 }
 
+/// Whether a migration for PostgreSQL has `name` as a word: the object may be the service's.
+pub(crate) fn is_named_by_migrations(name: &str) -> bool {
+    let is_part = |one: char| one.is_alphanumeric() || one == '_';
+    POSTGRES.iter().any(|one| {
+        one.sql
+            .as_str()
+            .split(|c| !is_part(c))
+            .any(|word| word == name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

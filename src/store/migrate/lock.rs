@@ -79,7 +79,7 @@ pub(super) async fn take_advisory(
 }
 
 /// The id that sqlx-cli locks for a database of this name.
-fn lock_id(database: &str) -> i64 {
+pub(crate) fn lock_id(database: &str) -> i64 {
     const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
     0x3d32_ad9e * i64::from(CRC.checksum(database.as_bytes()))
 }

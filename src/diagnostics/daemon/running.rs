@@ -1,0 +1,357 @@
+//! What a running daemon tells about its work.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::config::{Remedy, fingerprints};
+use crate::diagnostics::check::{Check, run};
+use crate::diagnostics::collected::Collected;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
+use crate::diagnostics::verdict::Verdict;
+use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
+use crate::store::messages::{self, Place};
+
+use super::{OLDER, of_status};
+
+pub(in crate::diagnostics) static CHECKS: &[Check] = &[
+    Check::new("daemon.errors", "Failed requests", run!(Always, errors))
+        .about(
+            "Requests of the last 15 minutes that the running daemon answered with a 5xx status, \
+             by route, with the newest causes, and requests that it refused because of too much \
+             load. Each cause has the id of its request, which the daemon's log has too. The \
+             usual cause is the database: read its checks first.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
+    Check::new("daemon.services", "Used services", run!(Always, services))
+        .about(
+            "Whether the running daemon has stopped asking the auth server or Redis for a while, \
+             because they failed. This command may reach them although the daemon does not. Usual \
+             causes are a name that resolves differently there, and a credential that was changed.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
+    Check::new("daemon.process", "Process", run!(Always, process))
+        .about(
+            "Open files and sockets of the running daemon against its limit, log lines that could \
+             not be written, threads, memory and start time. At the limit of files the daemon \
+             refuses connections. Usual causes are a low limit in the unit file, and a reader of \
+             the log that has stalled or a disk that is full.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port"]),
+    Check::new(
+        "daemon.configuration",
+        "Its configuration",
+        run!(Always, configuration),
+    )
+    .about(
+        "Whether the running daemon has the settings that this command sees. They are compared by \
+         fingerprints whose key is derived from SESSION_HASH_SECRET, so that no value is shown \
+         and none can be guessed by a reader of /status. The usual cause of a difference is a \
+         setting that was changed after the daemon started.",
+    )
+    .outcomes(&[Pass, Warn, Skip])
+    .needs(&["daemon.port"]),
+];
+
+/// A client may have seen a failure or two while the database restarted. More of them, at this
+/// share of the answers, go on.
+const FAILURES: u64 = 3;
+const FAILED_PERCENT: u64 = 1;
+
+/// So many routes are named.
+const NAMED: usize = 3;
+
+/// Of the limit. The daemon keeps 256 files for itself and refuses clients before it fails.
+const FILES_PERCENT: u64 = 90;
+
+async fn errors(context: &Context, limit: Duration) -> Verdict {
+    let place = context.target().map_or(Place::Unknown, Place::from);
+    of_status(context, limit, |status| match &status.requests {
+        Some(requests) => check_errors(requests, place),
+        None => Verdict::skip(OLDER),
+    })
+    .await
+}
+
+fn check_errors(requests: &RequestStatus, place: Place<'_>) -> Verdict {
+    let mut collected = Collected::default();
+    let minutes = requests.minutes;
+    let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
+    let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;
+    let summary = format!(
+        "{failed} of {} requests failed within {minutes} min",
+        requests.answered
+    );
+    if !is_usual {
+        let mut routes: Vec<&RouteFailures> = requests.failures.iter().collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.failed));
+        let texts: Vec<String> = routes
+            .iter()
+            .take(NAMED)
+            .map(|one| route_text(one))
+            .collect();
+        collected.warn(
+            format!("{summary}: {}", texts.join("; ")),
+            remedies(&routes, place),
+        );
+    }
+    if requests.shed > 0 {
+        collected.warn(
+            format!(
+                "{} requests were refused within {minutes} min because the daemon had too many; a request waits {} ms for a connection now",
+                requests.shed, requests.queue_ms
+            ),
+            Remedy::note("find what is slow (database.locks, database.sessions, database.latency); then raise SQLALCHEMY_POOL_SIZE as far as database.connections allows, or run more daemons"),
+        );
+    }
+    collected.verdict(summary)
+}
+
+/// A route with its newest cause.
+fn route_text(route: &RouteFailures) -> String {
+    let mut text = format!("{} × {} {}", route.failed, route.method, route.route);
+    if let Some(newest) = route.newest.first() {
+        let code = newest.code.as_deref().map(|code| format!(", code {code}"));
+        text += &format!(
+            " (newest: {} {}{}, request {})",
+            newest.status,
+            newest.kind,
+            code.unwrap_or_default(),
+            newest.request_id
+        );
+    }
+    text
+}
+
+/// What is known about the newest cause of each route.
+fn remedies(routes: &[&RouteFailures], place: Place<'_>) -> Remedy {
+    let newest = || routes.iter().filter_map(|route| route.newest.first());
+    let known = newest().filter_map(|one| messages::by_id(one.known_message.as_deref()?));
+    let known = known.fold(Remedy::default(), |all, one| all.then((one.remedy)(place)));
+    let log = newest().next().map(|one| {
+        Remedy::note(format!(
+            "the daemon's log has the whole error in the line with request_id {}",
+            one.request_id
+        ))
+    });
+    known.then(log)
+}
+
+async fn services(context: &Context, limit: Duration) -> Verdict {
+    of_status(context, limit, |status| check_services(&status.services)).await
+}
+
+fn check_services(services: &[ServiceStatus]) -> Verdict {
+    let mut collected = Collected::default();
+    for service in services.iter().filter(|service| service.is_down) {
+        let (what, check) = match service.name.as_str() {
+            "auth_server" => (
+                "the auth server keeps failing: opaque tokens are answered with 503",
+                "services.auth_server",
+            ),
+            "redis" => (
+                "Redis does not answer: each daemon counts rate limits by itself",
+                "services.redis",
+            ),
+            _ => continue,
+        };
+        collected.warn(
+            what,
+            Remedy::note(format!(
+                "if {check} passes here, the daemon reaches it differently: compare its network and its configuration (daemon.configuration)"
+            )),
+        );
+    }
+    if services.is_empty() {
+        return Verdict::skip("no service is configured that the daemon keeps asking");
+    }
+    let names: Vec<&str> = services.iter().map(|one| one.name.as_str()).collect();
+    collected.verdict(format!("{} answered when last asked", names.join(", ")))
+}
+
+async fn process(context: &Context, limit: Duration) -> Verdict {
+    let now = context.request.clock.now().unix_seconds();
+    of_status(context, limit, |status| match &status.process {
+        Some(process) => check_process(process, now),
+        None => Verdict::skip(OLDER),
+    })
+    .await
+}
+
+/// `now` is in seconds since 1970.
+fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
+    let mut collected = Collected::default();
+    if let (Some(open), Some(max)) = (process.open_files, process.max_files) {
+        let text = format!("{open} of {max} files and sockets open");
+        if open * 100 >= max * FILES_PERCENT {
+            let larger = (max * 2).max(16_384);
+            collected.warn(
+                format!("{text}: connections are refused"),
+                Remedy::command(format!(
+                    "prlimit --pid {} --nofile={larger}:{larger}",
+                    process.pid
+                ))
+                .then(Remedy::note(format!(
+                    "for the next start: LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
+                ))),
+            );
+        } else {
+            collected.note(text);
+        }
+    }
+    if process.dropped_log_lines > 0 {
+        collected.warn(
+            format!(
+                "{} log lines of the last 15 min were lost: they were not taken from stderr in time",
+                process.dropped_log_lines
+            ),
+            Remedy::note("let the program that reads the daemon's stderr go on, or free space where it writes; LOG_LEVEL=warn writes fewer lines"),
+        );
+    }
+    if let Some(threads) = process.threads {
+        collected.note(format!("{threads} threads"));
+    }
+    if let Some(bytes) = process.resident_bytes {
+        collected.note(format!("{} MiB", bytes >> 20));
+    }
+    let age = Duration::from_secs(u64::try_from(now - process.started).unwrap_or_default());
+    collected.verdict(format!(
+        "pid {}, started {} ago",
+        process.pid,
+        humantime::format_duration(age)
+    ))
+}
+
+async fn configuration(context: &Context, limit: Duration) -> Verdict {
+    let ours = fingerprints(&context.request.source, &context.audit);
+    of_status(context, limit, |status| {
+        compare_settings(&status.configuration, &ours)
+    })
+    .await
+}
+
+/// The variable that the key of fingerprints is derived from.
+const KEY: &str = "SESSION_HASH_SECRET";
+
+fn compare_settings(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> Verdict {
+    if theirs.is_empty() {
+        return Verdict::skip("skipped: the daemon tells nothing about its settings");
+    }
+    if ours.is_empty() {
+        return Verdict::skip(format!("skipped: {KEY} is not set here, or weak"));
+    }
+    let names: Vec<&str> = if theirs.get(KEY) == ours.get(KEY) {
+        let all = theirs.keys().chain(ours.keys());
+        let mut names: Vec<&str> = all
+            .filter(|name| theirs.get(*name) != ours.get(*name))
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    } else {
+        vec![KEY]
+    };
+    if names.is_empty() {
+        return Verdict::pass(format!("{} settings as here", ours.len()));
+    }
+    Verdict::warn(
+        format!("the daemon has other values of {}", names.join(", ")),
+        Remedy::note(
+            "restart the daemon, if they were changed on purpose; otherwise run this command with the daemon's environment",
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Outcome::{self, Pass, Warn};
+    use crate::services::daemon::RequestFailure;
+
+    fn requests(failed: u64, answered: u64, shed: u64) -> RequestStatus {
+        RequestStatus {
+            minutes: 15,
+            answered,
+            shed,
+            queue_ms: 0,
+            failures: vec![RouteFailures {
+                method: "GET".to_owned(),
+                route: "/tasks/".to_owned(),
+                failed,
+                newest: vec![RequestFailure {
+                    at: 1,
+                    status: 503,
+                    kind: "database_unavailable".to_owned(),
+                    code: Some("40P01".to_owned()),
+                    known_message: Some("postgres.deadlock".to_owned()),
+                    request_id: "abc".to_owned(),
+                }],
+            }],
+        }
+    }
+
+    #[test]
+    fn failures_and_refusals() {
+        let outcome = |failed, answered, shed| -> Outcome {
+            check_errors(&requests(failed, answered, shed), Place::Unknown).outcome
+        };
+        assert_eq!(outcome(2, 2, 0), Pass);
+        assert_eq!(outcome(3, 3, 0), Warn);
+        assert_eq!(outcome(50, 10_000, 0), Pass);
+        assert_eq!(outcome(200, 10_000, 0), Warn);
+        assert_eq!(outcome(0, 10_000, 1), Warn);
+        let verdict = check_errors(&requests(9, 9, 0), Place::Unknown);
+        assert!(
+            verdict.detail.ends_with(
+                "9 × GET /tasks/ (newest: 503 database_unavailable, code 40P01, request abc)"
+            ),
+            "{}",
+            verdict.detail
+        );
+        let remedy = verdict.remedy.unwrap().to_string();
+        assert!(remedy.contains("request_id abc"), "{remedy}");
+    }
+
+    #[test]
+    fn files_and_log_lines() {
+        let outcome = |open, max, dropped_log_lines| -> Outcome {
+            let process = ProcessStatus {
+                pid: 7,
+                started: 0,
+                open_files: Some(open),
+                max_files: Some(max),
+                threads: Some(4),
+                resident_bytes: Some(30 << 20),
+                dropped_log_lines,
+            };
+            check_process(&process, 60).outcome
+        };
+        assert_eq!(outcome(20, 1024, 0), Pass);
+        assert_eq!(outcome(1000, 1024, 0), Warn);
+        assert_eq!(outcome(20, 1024, 1), Warn);
+    }
+
+    #[test]
+    fn settings() {
+        let of = |values: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let pairs = values.iter();
+            pairs
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect()
+        };
+        let ours = of(&[(KEY, "k"), ("A", "1"), ("B", "2")]);
+        assert_eq!(compare_settings(&ours, &ours).outcome, Pass);
+        assert_eq!(compare_settings(&of(&[]), &ours).outcome, Outcome::Skip);
+        assert_eq!(compare_settings(&ours, &of(&[])).outcome, Outcome::Skip);
+        let other = compare_settings(&of(&[(KEY, "k"), ("A", "x"), ("C", "3")]), &ours);
+        assert_eq!(other.outcome, Warn);
+        assert!(other.detail.ends_with("A, B, C"), "{}", other.detail);
+        // With another key every fingerprint differs, which says nothing about the values.
+        let other = compare_settings(&of(&[(KEY, "x"), ("A", "y")]), &ours);
+        assert!(other.detail.ends_with(KEY), "{}", other.detail);
+    }
+}

@@ -1,0 +1,187 @@
+//! Settings that decide what a commit means, and how long a statement may take.
+
+use std::time::Duration;
+
+use crate::config::{Environment, PostgresTarget, Remedy, sql_name};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::collected::Collected;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::{Origin, SettingNow};
+use crate::diagnostics::verdict::Verdict;
+
+use super::of_answer;
+
+/// The shortest limits, in milliseconds, that ordinary requests keep within: the slowest of them
+/// take some hundred.
+const SHORTEST: [(&str, u64); 5] = [
+    ("statement_timeout", 1_000),
+    ("lock_timeout", 100),
+    ("idle_in_transaction_session_timeout", 1_000),
+    ("transaction_timeout", 1_000),
+    // The daemon's pool keeps idle sessions for a minute, and tries each again that was ended.
+    ("idle_session_timeout", 1_000),
+];
+
+pub(super) async fn durability(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let target = server.target;
+    let environment = context.audit.environment;
+    of_answer(
+        context,
+        server,
+        limit,
+        async |connection| connection.settings_now().await,
+        |settings| check_durability(settings, environment, target),
+    )
+    .await
+}
+
+pub(super) async fn timeouts(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let target = server.target;
+    of_answer(
+        context,
+        server,
+        limit,
+        async |connection| connection.settings_now().await,
+        |settings| check_timeouts(settings, target),
+    )
+    .await
+}
+
+fn check_durability(
+    settings: &[SettingNow],
+    environment: Environment,
+    server: &PostgresTarget,
+) -> Verdict {
+    let mut collected = Collected::default();
+    for setting in settings.iter().filter(|one| one.value == "off") {
+        let (loses_all, meaning) = match setting.name.as_str() {
+            "fsync" => (true, "a crash of the machine can destroy the database"),
+            "full_page_writes" => (true, "a crash of the machine can damage tables"),
+            "synchronous_commit" => (false, "a crash of the server loses confirmed changes"),
+            _ => continue,
+        };
+        let text = format!("{} is off: {meaning}", setting.name);
+        // Servers for development are often faster than safe, on purpose.
+        if environment == Environment::Development {
+            collected.note(text);
+        } else if loses_all {
+            collected.fail(text, change(setting, "on", server));
+        } else {
+            collected.warn(text, change(setting, "on", server));
+        }
+    }
+    collected.verdict("confirmed changes survive a crash")
+}
+
+fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
+    let mut collected = Collected::default();
+    let mut shown = Vec::new();
+    for (name, shortest) in SHORTEST {
+        let Some(setting) = settings.iter().find(|one| one.name == name) else {
+            continue;
+        };
+        let millis: u64 = setting.value.parse().unwrap_or_default();
+        if millis == 0 {
+            continue;
+        }
+        let text = format!("{name} is {} ({})", setting.shown, origin(setting));
+        if millis < shortest {
+            collected.warn(
+                format!("{text}: ordinary requests take longer and fail"),
+                change(setting, "0", server),
+            );
+        } else {
+            shown.push(text);
+        }
+    }
+    collected.verdict(if shown.is_empty() {
+        "the daemon's own".to_owned()
+    } else {
+        shown.join(", ")
+    })
+}
+
+fn origin(setting: &SettingNow) -> &'static str {
+    match setting.origin() {
+        Origin::Role => "set for the role",
+        Origin::Database => "set for the database",
+        Origin::RoleInDatabase => "set for the role in this database",
+        Origin::AllRoles => "set for all roles",
+        Origin::Client => "set by options in DATABASE_URL",
+        Origin::Server => "set on the server",
+    }
+}
+
+/// Changes a setting where it comes from: there it is removed, and on the server it becomes
+/// `value`. New sessions have it.
+fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy {
+    let name = &setting.name;
+    let (role, database) = (sql_name(&server.user), sql_name(&server.database));
+    let statement = match setting.origin() {
+        // A role may change its own settings.
+        Origin::Role => return Remedy::sql(format!("ALTER ROLE {role} RESET {name}")),
+        Origin::Client => {
+            return Remedy::note(format!("remove {name} from options in DATABASE_URL"));
+        }
+        Origin::RoleInDatabase => {
+            format!("ALTER ROLE {role} IN DATABASE {database} RESET {name}")
+        }
+        Origin::Database => format!("ALTER DATABASE {database} RESET {name}"),
+        Origin::AllRoles => format!("ALTER ROLE ALL RESET {name}"),
+        Origin::Server => {
+            return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"))
+                .then(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()"));
+        }
+    };
+    Remedy::admin_sql(server, None, statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ending::tests::server;
+    use super::*;
+    use crate::diagnostics::Outcome::{self, Fail, Pass, Warn};
+
+    #[test]
+    fn what_a_crash_loses() {
+        let outcome = |name, value, environment| {
+            let setting = SettingNow::of(name, value, "configuration file");
+            check_durability(&[setting], environment, &server()).outcome
+        };
+        let production = Environment::Production;
+        assert_eq!(outcome("fsync", "off", production), Fail);
+        assert_eq!(outcome("fsync", "on", production), Pass);
+        assert_eq!(outcome("synchronous_commit", "off", production), Warn);
+        assert_eq!(outcome("synchronous_commit", "local", production), Pass);
+        assert_eq!(outcome("fsync", "off", Environment::Development), Pass);
+    }
+
+    #[test]
+    fn limits_are_changed_where_they_come_from() {
+        let check = |value: &str, source: &str| {
+            check_timeouts(
+                &[SettingNow::of("statement_timeout", value, source)],
+                &server(),
+            )
+        };
+        let outcome = |value| -> Outcome { check(value, "user").outcome };
+        assert_eq!(outcome("0"), Pass);
+        assert_eq!(outcome("5000"), Pass);
+        assert_eq!(outcome("50"), Warn);
+        for (source, expected) in [
+            ("user", "ALTER ROLE \"todo\" RESET statement_timeout"),
+            ("database", "ALTER DATABASE \"todo\" RESET"),
+            ("database user", "IN DATABASE \"todo\" RESET"),
+            ("global", "ALTER ROLE ALL RESET"),
+            ("client", "from options in DATABASE_URL"),
+            (
+                "configuration file",
+                "ALTER SYSTEM SET statement_timeout = 0",
+            ),
+        ] {
+            let remedy = check("50", source).remedy.unwrap().to_string();
+            let plain = remedy.replace('\\', "");
+            assert!(plain.contains(expected), "{source}: {remedy}");
+        }
+    }
+}

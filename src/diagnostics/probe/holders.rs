@@ -1,0 +1,188 @@
+//! The processes that hold locks of a SQLite file.
+//!
+//! SQLite locks single bytes: in WAL mode of the file `-shm` ("WAL-mode File Format", section
+//! 2.3.1), otherwise of the database file itself ("File Locking And Concurrency", section 3).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Of the file `-shm`: the lock for writing, and those of readers.
+const WAL_WRITE: u64 = 120;
+const WAL_READ: std::ops::RangeInclusive<u64> = 123..=127;
+
+/// Of the database file: the bytes that a writer locks before it writes.
+const PENDING: u64 = 0x4000_0000;
+const RESERVED: u64 = PENDING + 1;
+
+/// How often and how long the locks are looked at: who holds one each time holds it for longer
+/// than any statement of the daemon takes.
+const SAMPLES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a process does with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Reads,
+    Writes,
+}
+
+/// A process that holds a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) pid: i32,
+    /// The name of its program; `None` where it cannot be seen from here, as outside of a
+    /// container.
+    pub(crate) name: Option<String>,
+    /// Of the user that runs it.
+    pub(crate) user: Option<u32>,
+}
+
+impl Holder {
+    fn of(pid: i32) -> Self {
+        let directory = PathBuf::from(format!("/proc/{pid}"));
+        let name = std::fs::read_to_string(directory.join("comm")).ok();
+        Self {
+            pid,
+            name: name.map(|name| name.trim_end().to_owned()),
+            user: std::fs::metadata(directory).ok().map(|found| found.uid()),
+        }
+    }
+
+    /// Whether it is a daemon or a command of this program.
+    pub(crate) fn is_todoctl(&self) -> bool {
+        self.name.as_deref() == Some(env!("CARGO_PKG_NAME"))
+    }
+}
+
+/// The processes that use the SQLite file at `path` so, all the time for two seconds. An error
+/// where the system does not list locks.
+pub(crate) async fn lasting_holders(path: &Path, wanted: Use) -> io::Result<Vec<Holder>> {
+    let mut lasting = holders(path, wanted)?;
+    for _ in 1..SAMPLES {
+        if lasting.is_empty() {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        let now = holders(path, wanted)?;
+        lasting.retain(|pid| now.contains(pid));
+    }
+    Ok(lasting.into_iter().map(Holder::of).collect())
+}
+
+fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
+    let mut shared_memory = path.as_os_str().to_owned();
+    shared_memory.push("-shm");
+    let database = FileId::of(path)?;
+    let shared_memory = FileId::of(Path::new(&shared_memory)).ok();
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let is_wanted = |lock: &Lock| {
+        let is_shared_memory = shared_memory.as_ref() == Some(&lock.file);
+        match wanted {
+            Use::Reads => is_shared_memory && !lock.is_exclusive && lock.has_any(WAL_READ),
+            Use::Writes if is_shared_memory => {
+                lock.is_exclusive && lock.has_any(WAL_WRITE..=WAL_WRITE)
+            }
+            Use::Writes => {
+                lock.file == database && lock.is_exclusive && lock.has_any(PENDING..=RESERVED)
+            }
+        }
+    };
+    let found = locks.lines().filter_map(Lock::parse).filter(is_wanted);
+    Ok(found
+        .map(|lock| lock.pid)
+        .filter(|pid| *pid != own)
+        .collect())
+}
+
+/// A file by its device and inode.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId {
+    major: u32,
+    minor: u32,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self {
+            major: rustix::fs::major(found.dev()),
+            minor: rustix::fs::minor(found.dev()),
+            inode: found.ino(),
+        })
+    }
+}
+
+/// A line of `/proc/locks`, proc(5): `1: POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120`.
+#[derive(Debug, PartialEq, Eq)]
+struct Lock {
+    pid: i32,
+    file: FileId,
+    is_exclusive: bool,
+    first: u64,
+    last: u64,
+}
+
+impl Lock {
+    /// `None` for a process that waits (`->`), and for locks of another kind.
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace().skip(1);
+        if words.next()? != "POSIX" {
+            return None;
+        }
+        let is_exclusive = words.nth(1)? == "WRITE";
+        let pid = words.next()?.parse().ok()?;
+        let mut file = words.next()?.split(':');
+        let file = FileId {
+            major: u32::from_str_radix(file.next()?, 16).ok()?,
+            minor: u32::from_str_radix(file.next()?, 16).ok()?,
+            inode: file.next()?.parse().ok()?,
+        };
+        let first = words.next()?.parse().ok()?;
+        let last = match words.next()? {
+            "EOF" => u64::MAX,
+            last => last.parse().ok()?,
+        };
+        Some(Self {
+            pid,
+            file,
+            is_exclusive,
+            first,
+            last,
+        })
+    }
+
+    fn has_any(&self, bytes: std::ops::RangeInclusive<u64>) -> bool {
+        self.first <= *bytes.end() && *bytes.start() <= self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_system() {
+        let lock = Lock::parse("1: POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120").unwrap();
+        assert_eq!(
+            (lock.pid, lock.file.major, lock.file.inode),
+            (4711, 0xfd, 1234)
+        );
+        assert!(
+            lock.is_exclusive && lock.has_any(WAL_WRITE..=WAL_WRITE) && !lock.has_any(WAL_READ)
+        );
+        let whole = Lock::parse("2: POSIX  ADVISORY  READ 1 00:2f:5 0 EOF").unwrap();
+        assert!(!whole.is_exclusive && whole.has_any(WAL_READ));
+        for other in [
+            "3: -> POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120",
+            "4: FLOCK  ADVISORY  WRITE 1 00:2f:5 0 EOF",
+            "",
+        ] {
+            assert_eq!(Lock::parse(other), None, "{other}");
+        }
+    }
+}

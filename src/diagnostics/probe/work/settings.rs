@@ -1,0 +1,77 @@
+//! Settings as a session of this role in this database has them.
+
+use sqlx::FromRow as _;
+
+use crate::diagnostics::probe::ServerConnection;
+use crate::store::StoreError;
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// `ALTER ROLE`.
+    Role,
+    /// `ALTER DATABASE`.
+    Database,
+    /// `ALTER ROLE … IN DATABASE`.
+    RoleInDatabase,
+    /// `ALTER ROLE ALL`.
+    AllRoles,
+    /// `options` in the URL.
+    Client,
+    /// The server's files or command line.
+    Server,
+}
+
+/// A setting and its value.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct SettingNow {
+    pub(crate) name: String,
+    /// In the server's unit, such as milliseconds.
+    pub(crate) value: String,
+    /// As the server shows it, with a unit.
+    pub(crate) shown: String,
+    source: String,
+}
+
+const SETTINGS: &str = "
+    SELECT name, setting AS value, current_setting(name) AS shown, source
+    FROM pg_catalog.pg_settings
+    WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'statement_timeout',
+                   'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
+                   'idle_session_timeout')
+    ORDER BY name";
+
+impl SettingNow {
+    /// PostgreSQL, `pg_settings.source`.
+    pub(crate) fn origin(&self) -> Origin {
+        match self.source.as_str() {
+            "user" => Origin::Role,
+            "database" => Origin::Database,
+            "database user" => Origin::RoleInDatabase,
+            "global" => Origin::AllRoles,
+            "client" => Origin::Client,
+            _ => Origin::Server,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(name: &str, value: &str, source: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            shown: value.to_owned(),
+            source: source.to_owned(),
+        }
+    }
+}
+
+impl ServerConnection {
+    /// The settings that decide what a commit means, and how long a statement may take.
+    /// Not within the time limits of the other questions: they are among the settings.
+    pub(crate) async fn settings_now(&mut self) -> Result<Vec<SettingNow>, StoreError> {
+        let rows = sqlx::raw_sql(SETTINGS).fetch_all(&mut self.0).await?;
+        let settings: Result<Vec<SettingNow>, sqlx::Error> =
+            rows.iter().map(SettingNow::from_row).collect();
+        Ok(settings?)
+    }
+}
