@@ -47,8 +47,10 @@ mod healthy;
 mod network;
 mod page;
 mod peers;
+mod poolers;
 mod private_ca;
 mod report;
+mod scene;
 mod servers;
 mod settings;
 mod tls;
@@ -70,6 +72,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
+        poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
     ]

@@ -62,7 +62,9 @@ fn remedies_in_the_source() {
         for found in call.captures_iter(text) {
             count += 1;
             let line = found[2].replace("\\\"", "\"");
-            let line = Regex::new(r"\{[a-z_]*\}").unwrap().replace_all(&line, "1");
+            let line = Regex::new(r"\{[A-Za-z_]*\}")
+                .unwrap()
+                .replace_all(&line, "1");
             let remedy = match &found[1] {
                 "note" => format!("# {line}"),
                 _ => line.into_owned(),
