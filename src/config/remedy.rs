@@ -267,21 +267,19 @@ impl FileWords {
     }
 
     fn flush(&mut self, steps: &mut Vec<Step>) {
-        let commands: [(_, fn(&str) -> String); 3] = [
-            (&mut self.set, |words| format!("todoctl config set {words}")),
-            (&mut self.unset, |words| {
-                format!("todoctl config unset {words}")
-            }),
-            (&mut self.respell, |words| {
-                format!("todoctl config respell {words}")
-            }),
-        ];
-        for (words, command) in commands {
+        let mut add = |words: &mut Vec<String>, command: fn(&str) -> String| {
             if !words.is_empty() {
                 steps.push(Step::Command(command(&words.join(" "))));
                 words.clear();
             }
-        }
+        };
+        add(&mut self.set, |words| format!("todoctl config set {words}"));
+        add(&mut self.unset, |words| {
+            format!("todoctl config unset {words}")
+        });
+        add(&mut self.respell, |words| {
+            format!("todoctl config respell {words}")
+        });
     }
 }
 
