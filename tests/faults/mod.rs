@@ -52,12 +52,14 @@ mod network;
 mod others;
 mod page;
 pub mod peers;
+mod poolers;
 mod private_ca;
 mod providers;
 mod redis;
 mod replicas;
 mod report;
 mod running;
+mod scene;
 mod schema;
 mod server_settings;
 mod servers;
@@ -90,6 +92,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         additions::FAULTS,
         ids::FAULTS,
         others::FAULTS,
+        poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         activity::FAULTS,
