@@ -267,21 +267,19 @@ impl FileWords {
     }
 
     fn flush(&mut self, steps: &mut Vec<Step>) {
-        let commands: [(_, fn(&str) -> String); 3] = [
-            (&mut self.set, |words| format!("todoctl config set {words}")),
-            (&mut self.unset, |words| {
-                format!("todoctl config unset {words}")
-            }),
-            (&mut self.respell, |words| {
-                format!("todoctl config respell {words}")
-            }),
-        ];
-        for (words, command) in commands {
+        let mut add = |words: &mut Vec<String>, command: fn(&str) -> String| {
             if !words.is_empty() {
                 steps.push(Step::Command(command(&words.join(" "))));
                 words.clear();
             }
-        }
+        };
+        add(&mut self.set, |words| format!("todoctl config set {words}"));
+        add(&mut self.unset, |words| {
+            format!("todoctl config unset {words}")
+        });
+        add(&mut self.respell, |words| {
+            format!("todoctl config respell {words}")
+        });
     }
 }
 
@@ -337,75 +335,4 @@ impl serde::Serialize for Remedy {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_line_is_a_command_or_a_comment() {
-        let remedy = Remedy::note("one\ntwo")
-            .then(Remedy::command("chmod 600").arg("a b"))
-            .then(Remedy::sql("SELECT 'x'\n  FROM t"))
-            .then(Remedy::note("one"));
-        assert_eq!(
-            remedy.to_string(),
-            "# one\n# two\nchmod 600 'a b'\ntodoctl db psql -c \"SELECT 'x' FROM t\""
-        );
-        let commands: Vec<&str> = remedy.commands().collect();
-        assert_eq!(commands.len(), 2);
-    }
-
-    #[test]
-    fn an_administrator_gets_the_whole_address() {
-        let server = PostgresTarget::fixture("db.example.com", 5433);
-        assert_eq!(
-            Remedy::admin_sql(&server, Some("owner"), "SELECT 1").to_string(),
-            "psql -h db.example.com -p 5433 -U owner -d todo -c 'SELECT 1'"
-        );
-        assert_eq!(
-            Remedy::admin_command("createdb", &server, None)
-                .arg("todo")
-                .to_string(),
-            "createdb -h db.example.com -p 5433 -U postgres todo"
-        );
-    }
-
-    #[test]
-    fn variables_change_where_they_are_set() {
-        let remedy = Remedy::set("PORT", 8001)
-            .then(Remedy::set("EMAIL_FROM", "Todo <a@b.c>"))
-            .then(Remedy::unset("HOST"));
-        assert_eq!(
-            remedy.to_string(),
-            "todoctl config set PORT=8001 EMAIL_FROM='Todo <a@b.c>'\ntodoctl config unset HOST"
-        );
-        let is_exported = |name: &str| name != "PORT";
-        assert_eq!(
-            remedy.resolved(is_exported, None).to_string(),
-            format!(
-                "export EMAIL_FROM='Todo <a@b.c>'\nunset HOST\ntodoctl config set PORT=8001\n# {ENVIRONMENT}"
-            )
-        );
-    }
-
-    #[test]
-    fn parts_of_a_url_and_another_file() {
-        let remedy = Remedy::set("DATABASE_URL.sslmode", "require").then(Remedy::sql("SELECT 1"));
-        assert_eq!(
-            remedy
-                .resolved(|_| false, Some(Path::new("a b")))
-                .to_string(),
-            "todoctl --env-file 'a b' config set DATABASE_URL.sslmode=require\ntodoctl --env-file 'a b' db psql -c 'SELECT 1'"
-        );
-        let exported = remedy.resolved(|name| name == "DATABASE_URL", None);
-        assert!(
-            exported
-                .to_string()
-                .starts_with("# give DATABASE_URL the sslmode require\n")
-        );
-    }
-
-    #[test]
-    fn names_in_sql() {
-        assert_eq!(sql_name("to\"do"), "\"to\"\"do\"");
-    }
-}
+mod tests;

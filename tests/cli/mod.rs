@@ -115,6 +115,7 @@ fn assert_said(name: &str, said: &Said) {
             (r"\n {36,}(\S)", " $1"),
             (r"todoctl_test_[0-9a-f]{24}", "[database]"),
             (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
+            (r" -p \d+ -U ", " -p [port] -U "),
             (r"todo_[0-9a-f]{64}", "[token]"),
             (r"\b[0-9a-f]{64}\b", "[64 hex digits]"),
             (r"[A-Za-z0-9_-]{43}=", "[fernet key]"),

@@ -50,8 +50,10 @@ mod network;
 mod others;
 mod page;
 mod peers;
+mod poolers;
 mod private_ca;
 mod report;
+mod scene;
 mod schema;
 mod servers;
 mod settings;
@@ -78,6 +80,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         additions::FAULTS,
         ids::FAULTS,
         others::FAULTS,
+        poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
     ]

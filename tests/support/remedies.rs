@@ -12,9 +12,17 @@ pub fn remedy_faults(remedy: &str) -> Vec<String> {
             faults.push(format!("no shell command: {line}"));
             continue;
         };
+        // HOST is a variable too.
+        let names_variables = ["unset ", "config unset ", "config respell "];
+        if names_variables.iter().any(|command| line.contains(command)) {
+            continue;
+        }
         for word in &words {
+            let value = word
+                .split_once('=')
+                .map_or(word.as_str(), |(_, value)| value);
             // A statement of SQL is one word, in which these are its own words.
-            let mut parts = word.split(['=', ':', '/', '@', ',']);
+            let mut parts = value.split(['=', ':', '/', '@', ',']);
             if parts.any(|part| PLACEHOLDERS.contains(&part)) {
                 faults.push(format!("{word} is left to replace: {line}"));
             }
