@@ -123,6 +123,8 @@ pub struct Metrics {
     /// 1 while the database lacks a migration; updated at start and by each `/health/ready`.
     pub migrations_pending: IntGauge,
     database_up: IntGauge,
+    /// Requests refused because of overload, by what there was too much of.
+    pub requests_shed: IntCounterVec,
     /// Requests answered with 429, by limit.
     pub rate_limited: IntCounterVec,
     /// Failed calls of Redis, including attempts to reconnect.
@@ -190,6 +192,13 @@ impl Metrics {
                 "todoctl_database_up",
                 "1 if the latest query was answered, 0 if not.",
             )?,
+            requests_shed: IntCounterVec::new(
+                Opts::new(
+                    "todoctl_requests_shed_total",
+                    "Requests refused because of overload: too many connections, too long a queue for the database, too many requests of one user.",
+                ),
+                &["reason"],
+            )?,
             rate_limited: IntCounterVec::new(
                 Opts::new("rate_limited_total", "Requests that exceeded a rate limit."),
                 &["limit"],
@@ -228,6 +237,9 @@ impl Metrics {
         };
         metrics.register(store)?;
         // Dashboards need the zeros too.
+        for reason in ["connections", "queue", "share"] {
+            metrics.requests_shed.with_label_values(&[reason]);
+        }
         for reason in ["missing", "invalid", "expired", "revoked"] {
             metrics.token_refresh_errors.with_label_values(&[reason]);
         }
@@ -256,6 +268,7 @@ impl Metrics {
         registry.register(Box::new(self.auth_validation.clone()))?;
         registry.register(Box::new(self.migrations_pending.clone()))?;
         registry.register(Box::new(self.database_up.clone()))?;
+        registry.register(Box::new(self.requests_shed.clone()))?;
         registry.register(Box::new(self.rate_limited.clone()))?;
         registry.register(Box::new(self.rate_limit_backend_errors.clone()))?;
         registry.register(Box::new(self.auth_server_requests.clone()))?;

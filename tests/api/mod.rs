@@ -20,5 +20,6 @@ mod operations;
 mod outcomes;
 mod overload;
 mod request;
+mod shares;
 mod tokens;
 mod update_delete;
