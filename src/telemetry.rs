@@ -114,6 +114,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Open client connections.
     pub connections: IntGauge,
+    /// Bytes of large answers that clients have not taken yet.
+    pub unsent_bytes: IntGauge,
     /// Attempts to authenticate by method and outcome.
     pub authentications: IntCounterVec,
     /// Refused credentials by reason.
@@ -163,6 +165,10 @@ impl Metrics {
             )?,
             in_flight: IntGauge::new("http_requests_in_flight", "Requests in progress.")?,
             connections: IntGauge::new("http_connections", "Open client connections.")?,
+            unsent_bytes: IntGauge::new(
+                "http_unsent_bytes",
+                "Bytes of large answers that clients have not taken yet.",
+            )?,
             authentications: IntCounterVec::new(
                 Opts::new("auth_attempts_total", "Attempts to authenticate."),
                 &["method", "outcome"],
@@ -195,7 +201,7 @@ impl Metrics {
             requests_shed: IntCounterVec::new(
                 Opts::new(
                     "todoctl_requests_shed_total",
-                    "Requests refused because of overload: too many connections, too long a queue for the database, too many requests of one user.",
+                    "Requests refused because of overload: too many connections, too long a queue for the database, too many requests of one user, too many answers that clients do not read.",
                 ),
                 &["reason"],
             )?,
@@ -237,7 +243,7 @@ impl Metrics {
         };
         metrics.register(store)?;
         // Dashboards need the zeros too.
-        for reason in ["connections", "queue", "share"] {
+        for reason in ["connections", "queue", "share", "unsent"] {
             metrics.requests_shed.with_label_values(&[reason]);
         }
         for reason in ["missing", "invalid", "expired", "revoked"] {
@@ -263,6 +269,7 @@ impl Metrics {
         registry.register(Box::new(self.latency.clone()))?;
         registry.register(Box::new(self.in_flight.clone()))?;
         registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.unsent_bytes.clone()))?;
         registry.register(Box::new(self.authentications.clone()))?;
         registry.register(Box::new(self.auth_refusals.clone()))?;
         registry.register(Box::new(self.auth_validation.clone()))?;

@@ -22,4 +22,5 @@ mod overload;
 mod request;
 mod shares;
 mod tokens;
+mod unsent;
 mod update_delete;
