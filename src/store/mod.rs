@@ -9,7 +9,7 @@
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
@@ -41,11 +41,13 @@ mod open_file;
 mod opener;
 mod outbox;
 mod pool;
+mod queue;
 mod reminders;
 mod row;
 mod server;
 mod session;
 mod sessions;
+mod shares;
 mod sql;
 mod tasks;
 mod values;
@@ -56,7 +58,7 @@ pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_pa
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;
-pub(crate) use deadline::within;
+pub(crate) use deadline::{on_behalf_of, within};
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
@@ -69,5 +71,6 @@ pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
+pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
