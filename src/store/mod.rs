@@ -9,7 +9,7 @@
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -42,11 +42,13 @@ mod open_file;
 mod opener;
 mod outbox;
 mod pool;
+mod queue;
 mod reminders;
 mod row;
 mod server;
 mod session;
 mod sessions;
+mod shares;
 mod sql;
 mod tasks;
 mod trial;
@@ -60,7 +62,8 @@ pub(crate) use connect::{
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;
-pub(crate) use deadline::within;
+
+pub(crate) use deadline::{on_behalf_of, within};
 pub(crate) use error::PostgresFault;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
@@ -74,6 +77,7 @@ pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
+pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};

@@ -6,6 +6,7 @@ use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::compare_urls;
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Migration, State};
 
@@ -19,6 +20,9 @@ pub(super) async fn migrations(
     config: &DatabaseConfig,
     _limit: Duration,
 ) -> Verdict {
+    if let Err(error) = compare_urls(config).await {
+        return Verdict::fail(error.to_string(), error.remedy);
+    }
     match migrate::status(&config.direct).await {
         Ok(migrations) => check_migrations(&migrations),
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),

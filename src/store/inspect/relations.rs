@@ -27,6 +27,10 @@ pub(crate) struct Session {
 
 /// A table, or something else that has a table's name.
 #[derive(Debug, Clone, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of answers, each yes or no"
+)]
 pub(crate) struct Relation {
     pub(crate) name: String,
     pub(crate) schema: String,

@@ -6,6 +6,10 @@ use super::{StoreError, ask, quoted_name, tables};
 
 /// A column whose values come from a sequence.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of answers, each yes or no"
+)]
 pub(crate) struct Generated {
     pub(crate) table: String,
     pub(crate) column: String,

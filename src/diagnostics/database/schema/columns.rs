@@ -3,8 +3,9 @@
 use crate::config::sql_name;
 use crate::store::migrate::drift::Drift;
 
-use super::drift::{Sides, parts};
-use super::{Home, Issue, Step};
+use super::home::Home;
+use super::issue::{Issue, Step};
+use super::parts::{Sides, parts};
 
 /// A column's definition, as the catalogue's text has it.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use crate::config::sql_name;
 use crate::store::migrate::drift::Drift;
 
-use super::drift::{Sides, names_id, parts};
-use super::{Home, Issue, Step};
+use super::home::Home;
+use super::issue::{Issue, Step};
+use super::parts::{Sides, names_id, parts};
 
 const INVALID: &str = " (invalid)";
 const NOT_VALID: &str = " NOT VALID";

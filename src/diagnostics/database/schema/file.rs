@@ -9,15 +9,15 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::{Difference, Drift};
 
-use super::drift::{Sides, parts, renamed, sides};
-use super::{Issue, Place, Step, verdict};
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::parts::{Sides, parts, renamed, sides};
 
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
 
 pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
     let target = DatabaseTarget::Sqlite(file.clone());
     match Drift::of_file(&target).await {
-        Ok(None) => super::no_tables(),
+        Ok(None) => no_tables(),
         Ok(Some(drift)) => {
             let differences = drift.differences.iter();
             let issues = differences.filter_map(|one| issue(&drift, one)).collect();
@@ -28,6 +28,11 @@ pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
 }
 
 fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
+    // SQLite quotes the names that ALTER TABLE … RENAME writes.
+    let plain = |side: &Option<String>| side.as_ref().map(|text| text.replace('"', ""));
+    if plain(&one.expected) == plain(&one.found) {
+        return None;
+    }
     if let Some(column) = sides(one, "column") {
         return changed_column(drift, column);
     }

@@ -9,8 +9,9 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::drift::Drift;
 
-use super::drift::{Sides, names_id, parts};
-use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
+use super::home::{Home, drift_of};
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::parts::{Sides, names_id, parts};
 
 const INVALID: &str = " (invalid)";
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";

@@ -10,7 +10,8 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::Owned;
 
-use super::{Issue, Place, Step, home, no_tables, verdict};
+use super::home::home;
+use super::issue::{Issue, Place, Step, no_tables, verdict};
 
 pub(super) async fn owners(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)

@@ -10,7 +10,8 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::Guarded;
 
-use super::{Home, Issue, Place, home, no_tables, verdict};
+use super::home::{Home, home};
+use super::issue::{Issue, Place, no_tables, verdict};
 
 pub(super) async fn row_security(
     context: &Context,

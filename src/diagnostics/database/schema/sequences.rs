@@ -10,7 +10,8 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{Generated, Ids};
 
-use super::{Home, Issue, Place, Step, home, no_tables, verdict};
+use super::home::{Home, home};
+use super::issue::{Issue, Place, Step, no_tables, verdict};
 
 /// Percent of the highest possible id.
 const NEAR: i128 = 75;

@@ -11,7 +11,8 @@ use crate::store::StoreError;
 use crate::store::inspect::{self, Relations};
 use crate::store::migrate::own_schema;
 
-use super::{Issue, Place, Step, relations, verdict};
+use super::home::relations;
+use super::issue::{Issue, Place, Step, verdict};
 
 pub(in crate::diagnostics::database) async fn tables(
     context: &Context,

@@ -12,8 +12,9 @@ use crate::store::inspect::{EventTrigger, ForeignTrigger, event_triggers};
 use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 
-use super::drift::{Sides, parts};
-use super::{Home, Issue, Place, Step, drift_of, no_tables, verdict};
+use super::home::{Home, drift_of};
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::parts::{Sides, parts};
 
 const FUNCTION: &str = "todoctl_count_unread";
 const DISABLED: &str = " (disabled)";

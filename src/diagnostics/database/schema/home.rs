@@ -1,0 +1,87 @@
+//! The schema that has the service's tables, and how it differs from the migrations.
+
+use std::time::Duration;
+
+use crate::config::{PostgresTarget, sql_name};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::store::StoreError;
+use crate::store::inspect::{self, Relations};
+use crate::store::migrate::drift::Drift;
+
+use super::issue::Step;
+
+/// The schema of the service, and who may alter a table.
+#[derive(Clone, Copy)]
+pub(super) struct Home<'a> {
+    pub(super) relations: &'a Relations,
+    pub(super) schema: &'a str,
+}
+
+impl Home<'_> {
+    /// A name with the schema, quoted.
+    pub(super) fn qualified(self, name: &str) -> String {
+        format!("{}.{}", sql_name(self.schema), sql_name(name))
+    }
+
+    /// A step that alters `table`.
+    pub(super) fn alter(self, table: &str, statements: impl Into<String>) -> Step {
+        let statements = statements.into();
+        match self.relations.within(self.schema, table) {
+            Some(found) if !found.is_owned => Step::RunBy(Some(found.owner.clone()), statements),
+            _ => Step::Run(statements),
+        }
+    }
+
+    /// Statements whose names are those of the migrations, without a schema.
+    pub(super) fn in_schema(self, statements: &str) -> String {
+        format!("SET search_path = {}; {statements}", sql_name(self.schema))
+    }
+}
+
+/// What the names lead to, asked once a run.
+pub(super) async fn relations<'a>(
+    context: &'a Context,
+    target: &PostgresTarget,
+    limit: Duration,
+) -> Result<&'a Relations, StoreError> {
+    let ask = || {
+        context.server.ask(target, limit, async |connection| {
+            Relations::ask(connection.session()).await
+        })
+    };
+    context.relations.get_or_try_init(ask).await
+}
+
+/// How the schema differs from the migrations, asked once a run. `None` without a schema.
+pub(super) async fn drift_of<'a>(
+    context: &'a Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Result<Option<(Home<'a>, &'a Drift)>, StoreError> {
+    let relations = relations(context, server.target, limit).await?;
+    let Some(schema) = relations.home() else {
+        return Ok(None);
+    };
+    let ask = || {
+        context
+            .server
+            .ask(server.target, limit, async |connection| {
+                inspect::drift(connection.session(), schema).await
+            })
+    };
+    let drift = context.drift.get_or_try_init(ask).await?;
+    Ok(Some((Home { relations, schema }, drift)))
+}
+
+/// The schema of the service's tables; `None` before they exist.
+pub(super) async fn home<'a>(
+    context: &'a Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Result<Option<Home<'a>>, StoreError> {
+    let relations = relations(context, server.target, limit).await?;
+    let schema = relations.home();
+    let home = schema.map(|schema| Home { relations, schema });
+    Ok(home.filter(|home| relations.within(home.schema, "tasks").is_some()))
+}
