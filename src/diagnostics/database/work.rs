@@ -9,7 +9,6 @@ use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 
-use super::QUERY;
 use super::fault::query_failed;
 
 mod connections;
@@ -24,6 +23,9 @@ mod settings;
 mod vacuum;
 
 pub(super) use file::{end, named};
+
+/// A server that answers.
+const QUERY: &[&str] = &["database.query"];
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("database.locks", "Locks", run!(Database, locks::locks))
