@@ -26,7 +26,7 @@ const STATEMENT_SECONDS: i64 = 60;
 const MAINTENANCE_SECONDS: i64 = 6 * 3600;
 
 /// The second phase of a commit follows the first one within seconds.
-const PREPARED_SECONDS: i64 = 300;
+const PREPARED_SECONDS: i64 = 60;
 
 /// So many are named; the rest is counted.
 const NAMED: usize = 3;

@@ -70,6 +70,7 @@ fn check_durability(
             collected.warn(text, change(setting, "on", server));
         }
     }
+    reload(settings, server, &mut collected);
     collected.verdict("confirmed changes survive a crash")
 }
 
@@ -94,11 +95,19 @@ fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
             shown.push(text);
         }
     }
+    reload(settings, server, &mut collected);
     collected.verdict(if shown.is_empty() {
         "the daemon's own".to_owned()
     } else {
         shown.join(", ")
     })
+}
+
+/// The last step, where the server's own settings were changed.
+fn reload(settings: &[SettingNow], server: &PostgresTarget, collected: &mut Collected) {
+    if settings.iter().any(|one| one.origin() == Origin::Server) {
+        collected.finish_with(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()"));
+    }
 }
 
 fn origin(setting: &SettingNow) -> &'static str {
@@ -129,8 +138,7 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
         Origin::Database => format!("ALTER DATABASE {database} RESET {name}"),
         Origin::AllRoles => format!("ALTER ROLE ALL RESET {name}"),
         Origin::Server => {
-            return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"))
-                .then(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()"));
+            return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"));
         }
     };
     Remedy::admin_sql(server, None, statement)
