@@ -1,16 +1,9 @@
 //! Checks of a database at work: what makes one that answers useless.
 
-use std::time::Duration;
-
-use crate::diagnostics::check::{Check, Server, run};
-use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::ServerConnection;
+use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
-use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 
-use super::fault::query_failed;
-
+mod answer;
 mod connections;
 mod ending;
 mod file;
@@ -142,17 +135,3 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .needs(QUERY)
         .taking_turns(),
 ];
-
-/// The verdict on what the server answers to a question.
-async fn of_answer<T>(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-    question: impl AsyncFnOnce(&mut ServerConnection) -> Result<T, StoreError>,
-    verdict: impl FnOnce(&T) -> Verdict,
-) -> Verdict {
-    match context.server.ask(server.target, limit, question).await {
-        Ok(answer) => verdict(&answer),
-        Err(error) => query_failed(context, &error),
-    }
-}
