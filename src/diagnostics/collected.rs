@@ -24,6 +24,13 @@ impl Collected {
         self.warn(fault, remedy);
     }
 
+    /// A step after all others, if there are any.
+    pub(super) fn finish_with(&mut self, step: Remedy) {
+        if !self.remedy.is_empty() {
+            self.remedy = std::mem::take(&mut self.remedy).then(step);
+        }
+    }
+
     /// What is no fault.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());

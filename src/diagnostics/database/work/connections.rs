@@ -8,8 +8,8 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Capacity, ServerConnection, Users};
 use crate::diagnostics::verdict::Verdict;
 
+use super::answer::of_answer;
 use super::ending::literal;
-use super::of_answer;
 
 /// So many applications are named.
 const NAMED: usize = 3;

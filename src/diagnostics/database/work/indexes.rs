@@ -9,8 +9,8 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::Index;
 use crate::diagnostics::verdict::Verdict;
 
+use super::answer::of_answer;
 use super::load::in_bytes;
-use super::of_answer;
 
 /// A report that runs once a week may use it.
 const COUNTED_DAYS: i64 = 8;

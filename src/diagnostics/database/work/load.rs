@@ -10,7 +10,8 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::Load;
 use crate::diagnostics::verdict::Verdict;
 
-use super::{file, of_answer};
+use super::answer::of_answer;
+use super::file;
 
 /// Fewer reads say nothing about a cache.
 const BLOCKS: i64 = 1_000_000;

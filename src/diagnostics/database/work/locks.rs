@@ -10,10 +10,11 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Activity, Prepared, WorkSession};
 use crate::diagnostics::verdict::Verdict;
 
+use super::answer::of_answer;
 use super::ending::{
     described, end, end_prepared, hidden, idle_in_transaction, in_time, is_active,
 };
-use super::{file, of_answer};
+use super::file;
 
 /// Shorter waits are ordinary under load.
 const WAIT_SECONDS: i64 = 2;

@@ -9,10 +9,10 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Archiver, Replica, Replication, Slot};
 use crate::diagnostics::verdict::Verdict;
 
+use super::answer::of_answer;
 use super::ending::{in_time, literal};
 use super::load::in_bytes;
 use super::locks::counted;
-use super::of_answer;
 
 /// A slot that holds less is one whose replica restarts.
 const HELD_BYTES: i64 = 1 << 30;

@@ -11,10 +11,10 @@ use crate::diagnostics::probe::{
 };
 use crate::diagnostics::verdict::Verdict;
 
+use super::answer::of_answer;
 use super::ending::{
     described, end, end_prepared, hidden, idle_in_transaction, in_time, is_active,
 };
-use super::of_answer;
 
 /// The daemon's own sessions are ended after 10 s; a person at a prompt needs longer.
 const IDLE_SECONDS: i64 = 60;
@@ -26,7 +26,7 @@ const STATEMENT_SECONDS: i64 = 60;
 const MAINTENANCE_SECONDS: i64 = 6 * 3600;
 
 /// The second phase of a commit follows the first one within seconds.
-const PREPARED_SECONDS: i64 = 300;
+const PREPARED_SECONDS: i64 = 60;
 
 /// So many are named; the rest is counted.
 const NAMED: usize = 3;

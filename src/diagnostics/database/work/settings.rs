@@ -9,7 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Origin, SettingNow};
 use crate::diagnostics::verdict::Verdict;
 
-use super::of_answer;
+use super::answer::of_answer;
 
 /// The shortest limits, in milliseconds, that ordinary requests keep within: the slowest of them
 /// take some hundred.
@@ -53,6 +53,7 @@ fn check_durability(
     server: &PostgresTarget,
 ) -> Verdict {
     let mut collected = Collected::default();
+    let mut changes_server = false;
     for setting in settings.iter().filter(|one| one.value == "off") {
         let (loses_all, meaning) = match setting.name.as_str() {
             "fsync" => (true, "a crash of the machine can destroy the database"),
@@ -61,6 +62,7 @@ fn check_durability(
             _ => continue,
         };
         let text = format!("{} is off: {meaning}", setting.name);
+        changes_server |= setting.origin() == Origin::Server;
         // Servers for development are often faster than safe, on purpose.
         if environment == Environment::Development {
             collected.note(text);
@@ -70,12 +72,14 @@ fn check_durability(
             collected.warn(text, change(setting, "on", server));
         }
     }
+    reload(changes_server, server, &mut collected);
     collected.verdict("confirmed changes survive a crash")
 }
 
 fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
     let mut collected = Collected::default();
     let mut shown = Vec::new();
+    let mut changes_server = false;
     for (name, shortest) in SHORTEST {
         let Some(setting) = settings.iter().find(|one| one.name == name) else {
             continue;
@@ -86,6 +90,7 @@ fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
         }
         let text = format!("{name} is {} ({})", setting.shown, origin(setting));
         if millis < shortest {
+            changes_server |= setting.origin() == Origin::Server;
             collected.warn(
                 format!("{text}: ordinary requests take longer and fail"),
                 change(setting, "0", server),
@@ -94,11 +99,19 @@ fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
             shown.push(text);
         }
     }
+    reload(changes_server, server, &mut collected);
     collected.verdict(if shown.is_empty() {
         "the daemon's own".to_owned()
     } else {
         shown.join(", ")
     })
+}
+
+/// The last step, where settings of the server itself were changed.
+fn reload(is_needed: bool, server: &PostgresTarget, collected: &mut Collected) {
+    if is_needed {
+        collected.finish_with(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()"));
+    }
 }
 
 fn origin(setting: &SettingNow) -> &'static str {
@@ -129,8 +142,7 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
         Origin::Database => format!("ALTER DATABASE {database} RESET {name}"),
         Origin::AllRoles => format!("ALTER ROLE ALL RESET {name}"),
         Origin::Server => {
-            return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"))
-                .then(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()"));
+            return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"));
         }
     };
     Remedy::admin_sql(server, None, statement)

@@ -9,8 +9,8 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Age, ServerConnection, Table};
 use crate::diagnostics::verdict::Verdict;
 
+use super::answer::of_answer;
 use super::load::in_bytes;
-use super::of_answer;
 
 /// PostgreSQL stops handing out transaction ids 3 million before this.
 const WRAPAROUND: i64 = 1 << 31;
