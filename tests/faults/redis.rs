@@ -1,8 +1,8 @@
 //! A Redis that answers and does not count.
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-use crate::support::{RedisServer, eventually};
 use crate::support::process::free_port;
+use crate::support::{RedisServer, eventually};
 use rcgen::generate_simple_self_signed;
 
 const CHECK: &str = "services.redis";
