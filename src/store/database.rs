@@ -7,19 +7,21 @@ use prometheus::Histogram;
 
 use crate::clock::Clock;
 use crate::config::DatabaseConfig;
-use crate::domain::Timestamp;
+use crate::domain::{TaskId, Timestamp};
 
 use super::arg::{Arg, args};
+use super::batch::{Batched, Call};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::engine::{Engine, Records};
 use super::error::StoreError;
 use super::identity::Identity;
 use super::last_outcome::LastOutcome;
-use super::pool::{PoolStatus, acquire_histogram};
+use super::pool::PoolStatus;
 use super::row::QueryResult;
 use super::session::Session;
 use super::sql::{Sql, per_engine};
+use super::waits::acquire_histogram;
 use super::work;
 
 static PING: Sql = Sql::Common("SELECT 1");
@@ -108,7 +110,7 @@ impl Store {
     #[must_use]
     pub fn queue_delay(&self) -> Duration {
         let (readers, writer) = (self.engine.readers(), self.engine.writer());
-        readers.queue_delay().max(writer.queue_delay())
+        readers.waits().delay().max(writer.waits().delay())
     }
 
     /// The histogram of the time that callers waited for a connection.
@@ -131,15 +133,60 @@ impl Store {
         work::read(self.engine.readers(), sql, args).await
     }
 
-    /// Runs one statement and returns after its commit; see [`work::write`].
+    /// Runs one statement and returns after its commit; see [`work::write`]. On SQLite it may
+    /// share its transaction with those of other requests; see [`super::batch`].
     pub(super) async fn write(
         &self,
         sql: &Sql,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
         self.check_file()?;
-        let outcome = work::write(self.engine.writer(), sql, args).await;
+        let outcome = if self.engine.is_sqlite() {
+            let call = Call {
+                sql,
+                args,
+                writes: true,
+                shared: None,
+                owner: "",
+                task: None,
+            };
+            self.engine.batcher().run(&call).await
+        } else {
+            work::write(self.engine.writer(), sql, args).await
+        };
         self.engine.after_write();
+        outcome
+    }
+
+    /// Runs a statement, or one that does the same for several requests; see [`super::batch`].
+    ///
+    /// `owner` tells whose it is: users take turns. `task` is the task that it changes.
+    pub(super) async fn share(
+        &self,
+        statement: &'static Batched,
+        owner: &str,
+        task: Option<TaskId>,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, StoreError> {
+        let is_sqlite = self.engine.is_sqlite();
+        if is_sqlite && !statement.writes {
+            return self.read(&statement.single, args).await;
+        }
+        if statement.writes {
+            self.check_file()?;
+        }
+        let call = Call {
+            sql: &statement.single,
+            args,
+            writes: statement.writes,
+            shared: (!is_sqlite).then_some(statement),
+            owner,
+            task: task.filter(|_| !is_sqlite),
+        };
+        let outcome = self.engine.batcher().run(&call).await;
+        if statement.writes {
+            self.engine.after_write();
+        }
         outcome
     }
 

@@ -12,6 +12,7 @@ use crate::config::{
 };
 
 use super::arg::args;
+use super::batch::Batcher;
 use super::connect::{SqliteAccess, create_file, open_sqlite, wal_path};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
@@ -35,14 +36,16 @@ static CHECKPOINT: Sql = Sql::Common("PRAGMA wal_checkpoint(TRUNCATE)");
 
 pub(super) enum Engine {
     Postgres {
-        pool: Pool,
+        pool: Arc<Pool>,
+        batcher: Arc<Batcher>,
         dialect: Dialect,
     },
     /// One writer and several readers. SQLite allows one writer at a time, and a queue is fairer
     /// than its busy handler.
     Sqlite {
-        writer: Pool,
-        readers: Pool,
+        writer: Arc<Pool>,
+        batcher: Arc<Batcher>,
+        readers: Arc<Pool>,
         file: OpenFile,
         wal: WriteAheadLog,
     },
@@ -96,8 +99,10 @@ impl Engine {
             statement: config.statement_timeout,
             max_age: config.recycle,
         };
+        let pool = records.pool(opener, limits);
         Self::Postgres {
-            pool: records.pool(opener, limits),
+            batcher: Batcher::new(Arc::clone(&pool)),
+            pool,
             dialect: traits.dialect,
         }
     }
@@ -123,8 +128,10 @@ impl Engine {
             };
             records.pool(opener, limits)
         };
+        let writer = pool(1);
         Self::Sqlite {
-            writer: pool(1),
+            batcher: Batcher::new(Arc::clone(&writer)),
+            writer,
             readers: pool(config.size.clamp(1, 4)),
             file,
             wal: WriteAheadLog {
@@ -146,6 +153,17 @@ impl Engine {
             Self::Postgres { pool, .. } => pool,
             Self::Sqlite { writer, .. } => writer,
         }
+    }
+
+    /// Runs the statements of several requests together: on SQLite those that write.
+    pub fn batcher(&self) -> &Arc<Batcher> {
+        match self {
+            Self::Postgres { batcher, .. } | Self::Sqlite { batcher, .. } => batcher,
+        }
+    }
+
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite { .. })
     }
 
     pub fn dialect(&self) -> Dialect {
@@ -201,7 +219,7 @@ impl Engine {
 
     /// Closes idle connections to a server for as long as the store exists.
     fn close_idle_connections(self: &Arc<Self>, keep_some: bool) {
-        if matches!(**self, Self::Sqlite { .. }) {
+        if self.is_sqlite() {
             return;
         }
         let engine = Arc::downgrade(self);
@@ -226,14 +244,14 @@ impl Engine {
 }
 
 impl Records {
-    fn pool(&self, opener: Opener, limits: Limits) -> Pool {
+    fn pool(&self, opener: Opener, limits: Limits) -> Arc<Pool> {
         let records = self.clone();
-        Pool::new(
+        Arc::new(Pool::new(
             opener,
             limits,
             records.last_outcome,
             records.acquire_seconds,
-        )
+        ))
     }
 }
 

@@ -85,7 +85,7 @@ impl Store {
                         });
                     }
                 }
-                let created: Task = tx.run(&INSERT, &insert).await?.one()?;
+                let created: Task = tx.run(INSERT, &insert).await?.one()?;
                 let answer = answer(&created);
                 tx.run(&KEEP, &args![user, key, answer.as_str()]).await?;
                 Ok(Once::Created(answer))

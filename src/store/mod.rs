@@ -7,9 +7,10 @@
 //! |---|---|
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
 //! | retries, transactions, reuse of connections | `work.rs` |
+//! | statements for several requests | `batch.rs`, `batch/` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `waits.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
@@ -19,6 +20,7 @@
 mod api_keys;
 mod arg;
 mod auth_sessions;
+mod batch;
 mod connect;
 mod connect_error;
 mod connection;
@@ -46,6 +48,7 @@ mod sessions;
 mod sql;
 mod tasks;
 mod values;
+mod waits;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};

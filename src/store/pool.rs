@@ -5,12 +5,13 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType};
-use prometheus::{Histogram, HistogramOpts};
+use deadpool::managed::{
+    self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType, Timeouts,
+};
+use prometheus::Histogram;
 
 use super::arg::args;
 use super::connect_error::ConnectError;
@@ -20,6 +21,7 @@ use super::last_outcome::LastOutcome;
 use super::opener::Opener;
 use super::session::{Backend, Session};
 use super::sql::Sql;
+use super::waits::Waits;
 
 /// A connection that was idle longer than this is pinged before it is used again.
 const PING_AFTER: Duration = Duration::from_secs(30);
@@ -92,27 +94,8 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
-    waiting: AtomicUsize,
-    /// How long the newest caller waited, in microseconds.
-    last_wait: AtomicU64,
+    waits: Arc<Waits>,
     last_outcome: Arc<LastOutcome>,
-    acquire_seconds: Histogram,
-}
-
-/// The histogram that all pools of a store share.
-pub(super) fn acquire_histogram() -> Histogram {
-    let options = HistogramOpts::new(
-        "db_pool_acquire_seconds",
-        "Time from asking for a database connection to having one.",
-    )
-    .buckets(vec![
-        0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0,
-    ]);
-    #[allow(
-        clippy::expect_used,
-        reason = "the name and the buckets are constants and valid"
-    )]
-    Histogram::with_opts(options).expect("valid histogram options")
 }
 
 impl Pool {
@@ -143,10 +126,8 @@ impl Pool {
         Self {
             inner,
             limits,
-            waiting: AtomicUsize::new(0),
-            last_wait: AtomicU64::new(0),
+            waits: Waits::new(acquire_seconds),
             last_outcome,
-            acquire_seconds,
         }
     }
 
@@ -157,36 +138,57 @@ impl Pool {
 
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let started = Instant::now();
-        let waiting = Waiting::new(&self.waiting);
-        let deadline = deadline::of_this_work(self.limits.statement + ANSWER_TIME);
+        let waiting = self.waits.begin();
+        let deadline = self.deadline();
         let outcome = tokio::time::timeout_at(deadline.into(), self.inner.get())
             .await
             .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)));
-        drop(waiting);
-        let waited = started.elapsed();
-        self.acquire_seconds.observe(waited.as_secs_f64());
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.last_wait.store(micros, Ordering::Relaxed);
+        waiting.end();
         match outcome {
-            Ok(mut object) => {
-                object.limit(deadline);
-                Ok(Lease {
-                    object: Some(object),
-                    pool: self,
-                    reusable: false,
-                })
-            }
+            Ok(object) => Ok(self.lease_of(object, deadline)),
             Err(error) => Err(self.explain(error)),
         }
     }
 
-    /// How long a caller has to wait now, judged by the newest one; zero if nobody waits.
-    pub fn queue_delay(&self) -> Duration {
-        match self.waiting.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            _ => Duration::from_micros(self.last_wait.load(Ordering::Relaxed)),
+    /// A connection for work that is counted in [`Self::waits`] and limits its wait itself.
+    pub async fn lease_for_waiting(&self) -> Result<Lease<'_>, StoreError> {
+        let timeouts = Timeouts {
+            wait: None,
+            ..self.inner.timeouts()
+        };
+        match self.inner.timeout_get(&timeouts).await {
+            Ok(object) => Ok(self.lease_of(object, self.deadline())),
+            Err(error) => Err(self.explain(error)),
         }
+    }
+
+    fn lease_of(&self, mut object: Object<Manager>, deadline: Instant) -> Lease<'_> {
+        object.limit(deadline);
+        Lease {
+            object: Some(object),
+            pool: self,
+            reusable: false,
+        }
+    }
+
+    /// The deadline of the unit of work that begins now.
+    pub fn deadline(&self) -> Instant {
+        deadline::of_this_work(self.limits.statement + ANSWER_TIME)
+    }
+
+    /// The most connections that may be open.
+    pub fn max(&self) -> usize {
+        self.limits.max
+    }
+
+    /// How long a caller may wait for a connection.
+    pub fn longest_wait(&self) -> Duration {
+        self.limits.wait
+    }
+
+    /// The callers that wait for a connection.
+    pub fn waits(&self) -> &Arc<Waits> {
+        &self.waits
     }
 
     fn explain(&self, error: PoolError<ConnectError>) -> StoreError {
@@ -206,7 +208,8 @@ impl Pool {
         }
     }
 
-    fn timed_out(&self) -> StoreError {
+    /// The error of a caller that got no connection in time.
+    pub fn timed_out(&self) -> StoreError {
         let status = self.inner.status();
         StoreError::PoolTimeout {
             waited: self.limits.wait,
@@ -284,7 +287,7 @@ impl Pool {
         PoolStatus {
             size: status.size,
             idle: status.available,
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.waits.count(),
             max: self.limits.max,
         }
     }
@@ -306,22 +309,6 @@ pub struct PoolStatus {
 /// The value of a mutex; nobody panics while holding it.
 fn lock(instant: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
     instant.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts a waiting caller until it is dropped, so that a cancelled caller is no longer counted.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The condition of a connection after its work.
@@ -346,6 +333,11 @@ pub(super) struct Lease<'a> {
 }
 
 impl Lease<'_> {
+    /// Returns a connection that was not used.
+    pub fn put_back(mut self) {
+        self.reusable = true;
+    }
+
     /// Returns the connection or closes it. If it was lost, closes the idle ones too: the server
     /// has ended them as well.
     pub fn settle(mut self, condition: Condition) {

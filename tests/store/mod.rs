@@ -7,6 +7,7 @@ use todoctl::store::Store;
 
 use crate::support::database_config;
 
+mod batch;
 mod connections;
 mod full_disk;
 mod limits;

@@ -2,36 +2,132 @@
 
 use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId};
 use crate::store::arg::{Arg, args};
+use crate::store::batch::{Answers, Batched};
 use crate::store::database::Store;
 use crate::store::dialect::{Dialect, fold};
 use crate::store::error::StoreError;
 use crate::store::sql::{Sql, per_engine};
 
-static GET: Sql = Sql::Common(concat!(
-    "SELECT ",
-    task_columns!(),
-    " FROM tasks WHERE id = $1 AND user_id = $2"
-));
+static GET: Batched = Batched {
+    single: Sql::Common(concat!(
+        "SELECT ",
+        task_columns!(),
+        " FROM tasks WHERE id = $1 AND user_id = $2"
+    )),
+    several: concat!(
+        "SELECT ",
+        task_columns!(),
+        ", number FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+            AS request (wanted_id, owner, number)
+         JOIN tasks ON id = wanted_id AND user_id = owner"
+    ),
+    writes: false,
+    answers: Answers::Numbered,
+};
 
-/// A changed due date arms the reminder again.
-pub(super) static UPDATE: Sql = per_engine!(
-    ["UPDATE tasks SET
-        title = COALESCE($3, title),
-        description = CASE WHEN $4 THEN $5 ELSE description END,
-        completed = COALESCE($6, completed),
-        priority = COALESCE($7"] { postgres: "::text::prioritylevel", sqlite: "" } [", priority),
-        reminder_sent = CASE WHEN $8 AND due_date IS DISTINCT FROM $9 THEN FALSE ELSE reminder_sent END,
-        due_date = CASE WHEN $8 THEN $9 ELSE due_date END,
-        updated_at = $10"] {
-        postgres: "",
-        sqlite: ",
-        title_folded = COALESCE($11, title_folded),
-        description_folded = CASE WHEN $4 THEN $12 ELSE description_folded END"
-    }
-    => concat!(" WHERE id = $1 AND user_id = $2 RETURNING ", task_columns!())
-);
+/// What an update sets, from these expressions. A changed due date arms the reminder again.
+macro_rules! changes {
+    (
+        title: $title:literal, description: $sets_description:literal $description:literal,
+        completed: $completed:literal, priority: $priority:literal,
+        due_date: $sets_due_date:literal $due_date:literal, now: $now:literal
+    ) => {
+        concat!(
+            "title = COALESCE(",
+            $title,
+            ", title),
+             description = CASE WHEN ",
+            $sets_description,
+            " THEN ",
+            $description,
+            " ELSE description END,
+             completed = COALESCE(",
+            $completed,
+            ", completed),
+             priority = COALESCE(",
+            $priority,
+            ", priority),
+             reminder_sent = CASE WHEN ",
+            $sets_due_date,
+            " AND due_date IS DISTINCT FROM ",
+            $due_date,
+            "
+                THEN FALSE ELSE reminder_sent END,
+             due_date = CASE WHEN ",
+            $sets_due_date,
+            " THEN ",
+            $due_date,
+            " ELSE due_date END,
+             updated_at = ",
+            $now
+        )
+    };
+}
 
-pub(super) static DELETE: Sql = Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2");
+/// Rows that another transaction has locked are left out, so that nobody waits for them while
+/// it holds the locks of others.
+static CHANGE: Batched = Batched {
+    single: Sql::PerEngine {
+        postgres: concat!(
+            "UPDATE tasks SET ",
+            changes!(
+                title: "$3", description: "$4" "$5", completed: "$6",
+                priority: "$7::text::prioritylevel", due_date: "$8" "$9", now: "$10"
+            ),
+            " WHERE id = $1 AND user_id = $2 RETURNING ",
+            task_columns!()
+        ),
+        sqlite: concat!(
+            "UPDATE tasks SET ",
+            changes!(
+                title: "$3", description: "$4" "$5", completed: "$6",
+                priority: "$7", due_date: "$8" "$9", now: "$10"
+            ),
+            ", title_folded = COALESCE($11, title_folded),
+             description_folded = CASE WHEN $4 THEN $12 ELSE description_folded END
+             WHERE id = $1 AND user_id = $2 RETURNING ",
+            task_columns!()
+        ),
+    },
+    several: concat!(
+        "WITH request AS MATERIALIZED (
+            SELECT request.* FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::text[],
+                $6::boolean[], $7::text[], $8::boolean[], $9::timestamptz[], $10::timestamptz[])
+                WITH ORDINALITY AS request
+                (wanted_id, owner, new_title, sets_description, new_description,
+                 new_completed, new_priority, sets_due_date, new_due_date, now, number)
+            JOIN tasks ON id = wanted_id AND user_id = owner
+            FOR NO KEY UPDATE OF tasks SKIP LOCKED)
+         UPDATE tasks SET ",
+        changes!(
+            title: "new_title", description: "sets_description" "new_description",
+            completed: "new_completed", priority: "new_priority::prioritylevel",
+            due_date: "sets_due_date" "new_due_date", now: "now"
+        ),
+        " FROM request WHERE id = wanted_id AND user_id = owner RETURNING ",
+        task_columns!(),
+        ", number"
+    ),
+    writes: true,
+    answers: Answers::NumberedIfFree,
+};
+
+/// Locks as [`CHANGE`] does.
+static REMOVE: Batched = Batched {
+    single: Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2"),
+    several: "WITH request AS MATERIALIZED (
+            SELECT request.* FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+                AS request (wanted_id, owner, number)
+            JOIN tasks ON id = wanted_id AND user_id = owner
+            FOR UPDATE OF tasks SKIP LOCKED)
+         DELETE FROM tasks USING request WHERE id = wanted_id AND user_id = owner RETURNING number",
+    writes: true,
+    answers: Answers::NumberedIfFree,
+};
+
+/// The statements of transactions that change a task.
+pub(super) static UPDATE: &Sql = &CHANGE.single;
+pub(super) static DELETE: &Sql = &REMOVE.single;
 
 /// `$2` is a JSON array of ids.
 static DELETE_SEVERAL: Sql = per_engine!(
@@ -80,7 +176,10 @@ pub(super) fn update_args<'a>(
 impl Store {
     /// The user's task with this id; `None` if there is none or it belongs to another user.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
-        self.read(&GET, &args![id, user]).await?.optional()
+        let args = args![id, user];
+        self.share(&GET, user.as_str(), None, &args)
+            .await?
+            .optional()
     }
 
     /// Applies `changes` and returns the changed task; `None` as in [`Store::task`].
@@ -96,12 +195,16 @@ impl Store {
             return self.task(user, id).await;
         }
         let args = update_args(user, id, changes, self.now(), self.dialect());
-        self.write(&UPDATE, &args).await?.optional()
+        self.share(&CHANGE, user.as_str(), Some(id), &args)
+            .await?
+            .optional()
     }
 
     /// Deletes the user's task and its notifications; `false` if there was none.
     pub async fn delete_task(&self, user: &UserId, id: TaskId) -> Result<bool, StoreError> {
-        Ok(self.write(&DELETE, &args![id, user]).await?.affected > 0)
+        let args = args![id, user];
+        let deleted = self.share(&REMOVE, user.as_str(), Some(id), &args).await?;
+        Ok(deleted.affected > 0)
     }
 
     /// Deletes those of `ids` that belong to the user, in one statement, and returns them in

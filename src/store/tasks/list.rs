@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 
 use crate::domain::{Priority, Task, TaskId, Timestamp, UserId};
 use crate::store::arg::{Arg, args};
+use crate::store::batch::{Answers, Batched};
 use crate::store::database::Store;
 use crate::store::dialect::{Dialect, fold};
 use crate::store::error::StoreError;
@@ -49,6 +50,41 @@ pub struct TaskSlice {
     pub next: Option<TaskPosition>,
 }
 
+/// The query of a page: the condition, then the limit and the offset.
+macro_rules! page {
+    (where: $condition:literal, limit: $limit:literal, offset: $offset:literal) => {
+        concat!(
+            "SELECT ",
+            task_columns!(),
+            ", (SELECT count(*) FROM tasks WHERE ",
+            $condition,
+            ") AS total FROM tasks WHERE ",
+            $condition,
+            " ORDER BY created_at DESC, id DESC LIMIT ",
+            $limit,
+            " OFFSET ",
+            $offset
+        )
+    };
+}
+
+/// A page without filters.
+static PAGE: Batched = Batched {
+    single: Sql::Common(page!(where: "user_id = $1", limit: "$2", offset: "$3")),
+    several: concat!(
+        "SELECT page.*, number FROM unnest($1::text[], $2::bigint[], $3::bigint[])
+            WITH ORDINALITY AS request (owner, most, first, number)
+         CROSS JOIN LATERAL (",
+        page!(where: "user_id = owner", limit: "most", offset: "first"),
+        ") AS page"
+    ),
+    writes: false,
+    answers: Answers::Numbered,
+};
+
+/// Longer pages run alone: they would keep those waiting that share their statement.
+const LONGEST_SHARED: i64 = 50;
+
 impl Store {
     /// One page of the user's tasks, `offset` rows after the first.
     pub async fn tasks(
@@ -58,9 +94,16 @@ impl Store {
         limit: i64,
         offset: i64,
     ) -> Result<TaskPage, StoreError> {
-        let (sql, args) = page_query(user, filter, limit, offset, self.dialect());
-        let result = self.read(&sql, &args).await?;
-        let tasks = result.all()?;
+        let result = if *filter == TaskFilter::default() && limit <= LONGEST_SHARED {
+            let args = args![user, limit, offset];
+            self.share(&PAGE, user.as_str(), None, &args).await?
+        } else {
+            let (sql, args) = page_query(user, filter, limit, offset, self.dialect());
+            self.read(&sql, &args).await?
+        };
+        let mut tasks: Vec<Task> = result.all()?;
+        // A statement for several requests returns their rows in no guaranteed order.
+        tasks.sort_by(|one, other| (other.created_at, other.id).cmp(&(one.created_at, one.id)));
         // Every row has the count, so a page without rows has none.
         let total = if !tasks.is_empty() {
             result.value("total")?
@@ -167,13 +210,7 @@ fn page_query<'a>(
     let limit = condition.bind(limit);
     let offset = condition.bind(offset);
     let text = format!(
-        concat!(
-            "SELECT ",
-            task_columns!(),
-            ", (SELECT count(*) FROM tasks WHERE {condition}) AS total
-             FROM tasks WHERE {condition}
-             ORDER BY created_at DESC, id DESC LIMIT ${limit} OFFSET ${offset}"
-        ),
+        page!(where: "{condition}", limit: "${limit}", offset: "${offset}"),
         condition = condition.text,
         limit = limit,
         offset = offset,
