@@ -29,6 +29,7 @@ static FIND: Batched = Batched {
             WITH ORDINALITY AS request (current_hash, previous_hash, now, number)
          JOIN todoctl_sessions ON token_hash IN (current_hash, previous_hash)
             AND revoked_at IS NULL AND expires_at > now",
+    most: 64,
     writes: false,
     answers: Answers::Numbered,
 };

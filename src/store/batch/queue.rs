@@ -14,8 +14,8 @@ use crate::store::waits::Waiting;
 
 use super::statement::Batched;
 
-/// The most requests that share a statement or a transaction.
-pub(super) const LARGEST: usize = 64;
+/// The most requests that share a transaction.
+const MOST_GROUPED: usize = 64;
 
 /// A statement that waits.
 pub(super) struct Request {
@@ -43,6 +43,14 @@ pub(super) enum Work {
 }
 
 impl Work {
+    /// The most requests that run together.
+    fn most(&self) -> usize {
+        match self {
+            Self::Shared(batched) => batched.most,
+            Self::Grouped(_) => MOST_GROUPED,
+        }
+    }
+
     fn fits(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Shared(one), Self::Shared(other)) => std::ptr::eq(*one, *other),
@@ -106,14 +114,15 @@ impl Queue {
                 chosen.push(index);
             }
         }
-        if chosen.len() > LARGEST {
+        let most = self.0.front().map_or(0, |(_, first)| first.work.most());
+        if chosen.len() > most {
             let mut turns: HashMap<&str, usize> = HashMap::new();
             chosen.sort_by_cached_key(|index| {
                 let turn = turns.entry(self.0[*index].1.owner.as_str()).or_default();
                 *turn += 1;
                 *turn
             });
-            chosen.truncate(LARGEST);
+            chosen.truncate(most);
             chosen.sort_unstable();
         }
         let mut chosen = chosen.into_iter().peekable();
@@ -131,5 +140,137 @@ impl Queue {
             }
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prometheus::{Histogram, HistogramOpts};
+
+    use super::*;
+    use crate::store::batch::statement::Answers;
+    use crate::store::waits::Waits;
+
+    static READ: Batched = Batched {
+        single: Sql::Common("read"),
+        several: "read several",
+        most: 4,
+        writes: false,
+        answers: Answers::Numbered,
+    };
+
+    static CHANGE: Batched = Batched {
+        single: Sql::Common("change"),
+        several: "change several",
+        most: 4,
+        writes: true,
+        answers: Answers::NumberedIfFree,
+    };
+
+    struct Line {
+        queue: Queue,
+        waits: std::sync::Arc<Waits>,
+        callers: Vec<oneshot::Receiver<Outcome>>,
+    }
+
+    impl Line {
+        fn new() -> Self {
+            let options = HistogramOpts::new("waits", "waits");
+            Self {
+                queue: Queue::default(),
+                waits: Waits::new(Histogram::with_opts(options).unwrap()),
+                callers: Vec::new(),
+            }
+        }
+
+        /// Adds a request; its number is its only argument.
+        fn add(&mut self, statement: &'static Batched, owner: &str, task: Option<TaskId>) {
+            let (answer, caller) = oneshot::channel();
+            let number = i64::try_from(self.callers.len()).unwrap();
+            self.callers.push(caller);
+            let now = Instant::now();
+            let request = Request {
+                work: Work::Shared(statement),
+                owner: owner.to_owned(),
+                task,
+                args: vec![number.into()],
+                deadline: now + Duration::from_secs(19),
+                expires: now + Duration::from_secs(5),
+                answer,
+            };
+            self.queue.push(self.waits.begin(), request);
+        }
+
+        fn take(&mut self) -> Vec<i64> {
+            numbers(self.queue.take_batch())
+        }
+    }
+
+    fn numbers(requests: Vec<Request>) -> Vec<i64> {
+        let number = |request: Request| match request.args[..] {
+            [Arg::Int(Some(number))] => number,
+            _ => unreachable!("each has a number"),
+        };
+        requests.into_iter().map(number).collect()
+    }
+
+    #[test]
+    fn those_that_do_the_same_run_together_in_their_order() {
+        let mut line = Line::new();
+        for statement in [&READ, &CHANGE, &READ, &CHANGE, &READ] {
+            line.add(statement, "a", None);
+        }
+        assert_eq!(line.take(), [0, 2, 4]);
+        assert_eq!(line.waits.count(), 2);
+        assert_eq!(line.take(), [1, 3]);
+        assert!(line.queue.is_empty() && line.take().is_empty());
+        assert_eq!(line.waits.count(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_one_user_leaves_places_for_the_others() {
+        let mut line = Line::new();
+        for _ in 0..100 {
+            line.add(&READ, "flood", None);
+        }
+        line.add(&READ, "b", None);
+        line.add(&READ, "c", None);
+        assert_eq!(line.take(), [0, 1, 100, 101]);
+        assert_eq!(line.take(), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn two_changes_of_one_task_do_not_run_together() {
+        let mut line = Line::new();
+        for (owner, task) in [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 1)] {
+            line.add(&CHANGE, owner, Some(task));
+        }
+        assert_eq!(line.take(), [0, 2, 3]);
+        assert_eq!(line.take(), [1]);
+        assert_eq!(line.take(), [4]);
+    }
+
+    #[test]
+    fn callers_that_are_gone_are_left_out() {
+        let mut line = Line::new();
+        for _ in 0..4 {
+            line.add(&READ, "a", None);
+        }
+        line.callers.remove(2);
+        line.callers.remove(0);
+        assert_eq!(line.take(), [1, 3]);
+        assert_eq!(line.waits.count(), 0);
+    }
+
+    #[test]
+    fn those_that_waited_too_long_are_told() {
+        let mut line = Line::new();
+        line.add(&READ, "a", None);
+        assert!(line.queue.take_expired(Instant::now()).is_empty());
+        let later = Instant::now() + Duration::from_secs(6);
+        assert_eq!(numbers(line.queue.take_expired(later)), [0]);
+        assert!(line.queue.is_empty());
     }
 }

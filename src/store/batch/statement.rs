@@ -13,6 +13,8 @@ pub(in crate::store) struct Batched {
     /// the text is the same for any number. `unnest … WITH ORDINALITY` turns the arrays into
     /// rows and numbers them.
     pub several: &'static str,
+    /// The most requests that one statement answers.
+    pub most: usize,
     pub writes: bool,
     /// How to tell which request a row belongs to.
     pub answers: Answers,

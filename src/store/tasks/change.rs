@@ -21,6 +21,7 @@ static GET: Batched = Batched {
             AS request (wanted_id, owner, number)
          JOIN tasks ON id = wanted_id AND user_id = owner"
     ),
+    most: 64,
     writes: false,
     answers: Answers::Numbered,
 };
@@ -108,6 +109,7 @@ static CHANGE: Batched = Batched {
         task_columns!(),
         ", number"
     ),
+    most: 64,
     writes: true,
     answers: Answers::NumberedIfFree,
 };
@@ -121,6 +123,7 @@ static REMOVE: Batched = Batched {
             JOIN tasks ON id = wanted_id AND user_id = owner
             FOR UPDATE OF tasks SKIP LOCKED)
          DELETE FROM tasks USING request WHERE id = wanted_id AND user_id = owner RETURNING number",
+    most: 64,
     writes: true,
     answers: Answers::NumberedIfFree,
 };

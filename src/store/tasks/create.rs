@@ -35,6 +35,7 @@ static CREATE: Batched = Batched {
          ORDER BY number RETURNING ",
         task_columns!()
     ),
+    most: 64,
     writes: true,
     answers: Answers::Inserted,
 };

@@ -78,6 +78,7 @@ static PAGE: Batched = Batched {
         page!(where: "user_id = owner", limit: "most", offset: "first"),
         ") AS page"
     ),
+    most: 16,
     writes: false,
     answers: Answers::Numbered,
 };
