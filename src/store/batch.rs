@@ -1,7 +1,7 @@
 //! One statement, or one transaction, for several requests.
 //!
 //! A request that finds a connection free runs its statement at once and alone. While the
-//! connections in use are busy, requests wait in a queue ([`queue`]). As soon as a connection is
+//! connections in use are busy, requests wait ([`requests`]). As soon as a connection is
 //! free, those that do the same run together:
 //!
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
@@ -39,30 +39,33 @@
 //! Transactions of several statements, such as conditional changes and creates with an
 //! idempotency key, take connections from the pool themselves.
 
-mod queue;
+mod requests;
 mod run;
 mod statement;
 mod width;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::domain::TaskId;
 
 use super::arg::Arg;
+use super::deadline;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::row::QueryResult;
+use super::shares::Share;
 use super::sql::Sql;
 use super::work;
 
 pub(super) use statement::{Answers, Batched};
 
-use queue::{Outcome, Queue, Request, Work};
+use requests::{Outcome, Request, Requests, Work};
 use width::{PATIENCE, Width};
 
 /// How often requests that wait are checked for having waited too long, while there is no
@@ -78,7 +81,7 @@ pub(super) struct Batcher {
 }
 
 struct State {
-    queue: Queue,
+    requests: Requests,
     width: Width,
     /// Connections in use.
     in_use: usize,
@@ -93,7 +96,6 @@ pub(super) struct Call<'a> {
     pub writes: bool,
     /// PostgreSQL's statement for several requests.
     pub shared: Option<&'static Batched>,
-    pub owner: &'a str,
     /// The task that it changes.
     pub task: Option<TaskId>,
 }
@@ -102,15 +104,17 @@ enum Entry {
     /// A connection is free.
     Free(Place),
     Waiting(oneshot::Receiver<Outcome>),
+    /// The user uses its share of the connections.
+    Refused,
 }
 
 impl Batcher {
     pub fn new(pool: Arc<Pool>) -> Arc<Self> {
-        let width = Width::up_to(pool.max());
+        let width = Width::up_to(pool.limits().max);
         Arc::new(Self {
             pool,
             state: Mutex::new(State {
-                queue: Queue::default(),
+                requests: Requests::default(),
                 width,
                 in_use: 0,
                 is_collecting: false,
@@ -128,6 +132,7 @@ impl Batcher {
                 return outcome;
             }
             Entry::Waiting(answer) => answer,
+            Entry::Refused => return self.run_alone(call).await,
         };
         match answer.await {
             Ok(Outcome::Done(result)) => Ok(result),
@@ -146,9 +151,14 @@ impl Batcher {
     }
 
     fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
+        let share = deadline::share_of_this_work();
         let mut state = self.lock();
-        if state.queue.is_empty() && state.in_use < state.width.get() {
+        if state.requests.is_empty() && state.in_use < state.width.get() {
             return Entry::Free(self.take_place(&mut state));
+        }
+        // It waits for its turn by itself.
+        if call.shared.is_some() && share.is_some_and(|share| !self.pool.shares().is_free(share)) {
+            return Entry::Refused;
         }
         let (sender, answer) = oneshot::channel();
         let deadline = self.pool.deadline();
@@ -157,14 +167,14 @@ impl Batcher {
                 Some(batched) => Work::Shared(batched),
                 None => Work::Grouped(call.sql.clone()),
             },
-            owner: call.owner.to_owned(),
+            share,
             task: call.task,
             args: call.args.iter().map(Arg::to_static).collect(),
             deadline,
-            expires: deadline.min(Instant::now() + self.pool.longest_wait()),
+            expires: deadline.min(Instant::now() + self.pool.limits().wait),
             answer: sender,
         };
-        state.queue.push(self.pool.waits().begin(), request);
+        state.requests.push(self.pool.queue().enter(), request);
         if !state.is_collecting {
             state.is_collecting = true;
             tokio::spawn(Arc::clone(self).collect());
@@ -179,7 +189,7 @@ impl Batcher {
         let Some(lease) = self.lease().await else {
             return;
         };
-        let requests = self.lock().queue.take_batch();
+        let requests = self.lock().requests.take_batch();
         // The next requests are collected while these run.
         drop(collecting);
         self.run_together(requests, lease, place).await;
@@ -221,11 +231,11 @@ impl Batcher {
                     return None;
                 }
                 Err(_) => {
-                    let expired = self.lock().queue.take_expired(Instant::now());
+                    let expired = self.lock().requests.take_expired(Instant::now());
                     for request in expired {
                         request.end(Outcome::Failed(self.pool.timed_out()));
                     }
-                    if self.lock().queue.is_empty() {
+                    if self.lock().requests.is_empty() {
                         return None;
                     }
                 }
@@ -235,7 +245,7 @@ impl Batcher {
 
     /// Ends the waiting requests, for which no connection could be opened.
     fn end_without_connection(&self, error: &StoreError) {
-        let requests = self.lock().queue.take_all();
+        let requests = self.lock().requests.take_all();
         for request in requests {
             let outcome = match error {
                 StoreError::PoolTimeout { .. } => Outcome::Failed(self.pool.timed_out()),
@@ -247,13 +257,17 @@ impl Batcher {
     }
 
     async fn run_together(&self, requests: Vec<Request>, lease: Lease<'_>, place: Place) {
-        let (hurried, mut requests) = split_hurried(requests, Instant::now());
-        for request in hurried {
+        let (hurried, requests) = split_hurried(requests, Instant::now());
+        let mut turns = Turns::of(&self.pool);
+        let (mut requests, refused): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .partition(|request| turns.take(request));
+        for request in hurried.into_iter().chain(refused) {
             request.end(Outcome::Alone);
         }
         let outcomes = run::together(&self.pool, lease, &mut requests).await;
         // Before the answers are sent: the next requests need the connection.
-        drop(place);
+        drop((turns, place));
         for (request, outcome) in requests.into_iter().zip(outcomes) {
             request.end(outcome);
         }
@@ -272,6 +286,34 @@ fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Request>, Vec<Req
     requests
         .into_iter()
         .partition(|request| left(request) < longest / 2)
+}
+
+/// A turn for each user whose requests share a statement.
+struct Turns<'a> {
+    pool: &'a Pool,
+    taken: HashMap<Share, Option<SemaphorePermit<'a>>>,
+}
+
+impl<'a> Turns<'a> {
+    fn of(pool: &'a Pool) -> Self {
+        Self {
+            pool,
+            taken: HashMap::new(),
+        }
+    }
+
+    /// Whether the request may use the connection. In a transaction of SQLite the users take
+    /// turns anyway.
+    fn take(&mut self, request: &Request) -> bool {
+        match (&request.work, request.share) {
+            (Work::Shared(_), Some(share)) => self
+                .taken
+                .entry(share)
+                .or_insert_with(|| self.pool.shares().try_turn(share))
+                .is_some(),
+            _ => true,
+        }
+    }
 }
 
 /// A connection in use.
@@ -298,7 +340,7 @@ struct Collecting(Arc<Batcher>);
 impl Drop for Collecting {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.is_collecting = !state.queue.is_empty();
+        state.is_collecting = !state.requests.is_empty();
         // Without a runtime the process is ending.
         if state.is_collecting
             && let Ok(runtime) = Handle::try_current()

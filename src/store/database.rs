@@ -18,10 +18,11 @@ use super::error::StoreError;
 use super::identity::Identity;
 use super::last_outcome::LastOutcome;
 use super::pool::PoolStatus;
+use super::queue::acquire_histogram;
 use super::row::QueryResult;
 use super::session::Session;
+use super::shares::Share;
 use super::sql::{Sql, per_engine};
-use super::waits::acquire_histogram;
 use super::work;
 
 static PING: Sql = Sql::Common("SELECT 1");
@@ -110,7 +111,15 @@ impl Store {
     #[must_use]
     pub fn queue_delay(&self) -> Duration {
         let (readers, writer) = (self.engine.readers(), self.engine.writer());
-        readers.waits().delay().max(writer.waits().delay())
+        readers.queue().delay().max(writer.queue().delay())
+    }
+
+    /// How long a user's request has to wait now because of the user's other requests.
+    #[must_use]
+    pub(crate) fn share_delay(&self, share: Share) -> Duration {
+        let (readers, writer) = (self.engine.readers(), self.engine.writer());
+        let (readers, writer) = (readers.shares(), writer.shares());
+        readers.delay(share).max(writer.delay(share))
     }
 
     /// The histogram of the time that callers waited for a connection.
@@ -147,7 +156,6 @@ impl Store {
                 args,
                 writes: true,
                 shared: None,
-                owner: "",
                 task: None,
             };
             self.engine.batcher().run(&call).await
@@ -160,11 +168,10 @@ impl Store {
 
     /// Runs a statement, or one that does the same for several requests; see [`super::batch`].
     ///
-    /// `owner` tells whose it is: users take turns. `task` is the task that it changes.
+    /// `task` is the task that it changes.
     pub(super) async fn share(
         &self,
         statement: &'static Batched,
-        owner: &str,
         task: Option<TaskId>,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
@@ -180,7 +187,6 @@ impl Store {
             args,
             writes: statement.writes,
             shared: (!is_sqlite).then_some(statement),
-            owner,
             task: task.filter(|_| !is_sqlite),
         };
         let outcome = self.engine.batcher().run(&call).await;

@@ -21,6 +21,14 @@ pub enum StoreError {
         /// The size of the pool.
         max: usize,
     },
+    /// The user's other requests kept its share of the connections in use.
+    #[error("the user's share of {share} database connections was in use for {waited:?}")]
+    ShareTimeout {
+        /// How long the request waited.
+        waited: Duration,
+        /// The connections that one user may use at a time.
+        share: usize,
+    },
     /// A connection could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -63,6 +71,9 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// A text has a character that the database cannot store.
+    #[error("the database cannot store a text: {0}")]
+    Unstorable(#[source] sqlx::Error),
     /// Anything else: a defect of the program or of the schema.
     #[error("a query failed: {0}")]
     Query(#[source] sqlx::Error),
@@ -80,6 +91,7 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::PoolTimeout { .. }
+            | Self::ShareTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
             | Self::Undecided(_)
@@ -89,6 +101,7 @@ impl StoreError {
             | Self::Closed => true,
             Self::OutcomeUnknown(_)
             | Self::Constraint { .. }
+            | Self::Unstorable(_)
             | Self::Corrupt { .. }
             | Self::Query(_) => false,
         }
@@ -151,6 +164,9 @@ impl From<sqlx::Error> for StoreError {
         if is_transient(&error) {
             return Self::Transient(error);
         }
+        if is_unstorable(&error) {
+            return Self::Unstorable(error);
+        }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
             && !is_primary_key(&**fault)
@@ -207,6 +223,15 @@ fn is_primary_key(fault: &dyn DatabaseError) -> bool {
             && fault
                 .constraint()
                 .is_some_and(|name| name.ends_with("_pkey")))
+}
+
+/// Whether an argument of a statement is a text that the database's encoding does not have.
+fn is_unstorable(error: &sqlx::Error) -> bool {
+    // PostgreSQL, appendix A: character not in repertoire, such as NUL; untranslatable character.
+    error
+        .as_database_error()
+        .and_then(DatabaseError::code)
+        .is_some_and(|code| matches!(&*code, "22021" | "22P05"))
 }
 
 /// Whether the same statement may succeed a little later.

@@ -10,7 +10,7 @@
 //! | statements for several requests | `batch.rs`, `batch/` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `waits.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
@@ -40,22 +40,23 @@ mod open_file;
 mod opener;
 mod outbox;
 mod pool;
+mod queue;
 mod reminders;
 mod row;
 mod server;
 mod session;
 mod sessions;
+mod shares;
 mod sql;
 mod tasks;
 mod values;
-mod waits;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
 pub use database::Store;
-pub(crate) use deadline::within;
+pub(crate) use deadline::{on_behalf_of, within};
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
@@ -68,5 +69,6 @@ pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
+pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};

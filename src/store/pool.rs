@@ -12,6 +12,7 @@ use deadpool::managed::{
     self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType, Timeouts,
 };
 use prometheus::Histogram;
+use tokio::sync::SemaphorePermit;
 
 use super::arg::args;
 use super::connect_error::ConnectError;
@@ -19,9 +20,10 @@ use super::deadline;
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
 use super::opener::Opener;
+use super::queue::Queue;
 use super::session::{Backend, Session};
+use super::shares::Shares;
 use super::sql::Sql;
-use super::waits::Waits;
 
 /// A connection that was idle longer than this is pinged before it is used again.
 const PING_AFTER: Duration = Duration::from_secs(30);
@@ -94,7 +96,8 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
-    waits: Arc<Waits>,
+    queue: Queue,
+    shares: Shares,
     last_outcome: Arc<LastOutcome>,
 }
 
@@ -126,7 +129,8 @@ impl Pool {
         Self {
             inner,
             limits,
-            waits: Waits::new(acquire_seconds),
+            queue: Queue::recorded_in(acquire_seconds),
+            shares: Shares::new(limits.max, limits.wait),
             last_outcome,
         }
     }
@@ -138,36 +142,44 @@ impl Pool {
 
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let waiting = self.waits.begin();
         let deadline = self.deadline();
-        let outcome = tokio::time::timeout_at(deadline.into(), self.inner.get())
-            .await
-            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)));
-        waiting.end();
-        match outcome {
-            Ok(object) => Ok(self.lease_of(object, deadline)),
-            Err(error) => Err(self.explain(error)),
-        }
+        let turn = match deadline::share_of_this_work() {
+            Some(share) => Some(self.shares.turn(share, deadline).await?),
+            None => None,
+        };
+        let connection = tokio::time::timeout_at(deadline.into(), self.inner.get());
+        let (outcome, _) = self.queue.wait(connection).await;
+        let object = outcome
+            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
+            .map_err(|error| self.explain(error))?;
+        Ok(self.lease_of(object, deadline, turn))
     }
 
-    /// A connection for work that is counted in [`Self::waits`] and limits its wait itself.
+    /// A connection for work that is counted in [`Self::queue`], that takes the turns of its
+    /// users and limits its wait.
     pub async fn lease_for_waiting(&self) -> Result<Lease<'_>, StoreError> {
         let timeouts = Timeouts {
             wait: None,
             ..self.inner.timeouts()
         };
         match self.inner.timeout_get(&timeouts).await {
-            Ok(object) => Ok(self.lease_of(object, self.deadline())),
+            Ok(object) => Ok(self.lease_of(object, self.deadline(), None)),
             Err(error) => Err(self.explain(error)),
         }
     }
 
-    fn lease_of(&self, mut object: Object<Manager>, deadline: Instant) -> Lease<'_> {
+    fn lease_of<'a>(
+        &'a self,
+        mut object: Object<Manager>,
+        deadline: Instant,
+        turn: Option<SemaphorePermit<'a>>,
+    ) -> Lease<'a> {
         object.limit(deadline);
         Lease {
             object: Some(object),
             pool: self,
             reusable: false,
+            _turn: turn,
         }
     }
 
@@ -176,19 +188,18 @@ impl Pool {
         deadline::of_this_work(self.limits.statement + ANSWER_TIME)
     }
 
-    /// The most connections that may be open.
-    pub fn max(&self) -> usize {
-        self.limits.max
-    }
-
-    /// How long a caller may wait for a connection.
-    pub fn longest_wait(&self) -> Duration {
-        self.limits.wait
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The callers that wait for a connection.
-    pub fn waits(&self) -> &Arc<Waits> {
-        &self.waits
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The users' shares of the connections.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     fn explain(&self, error: PoolError<ConnectError>) -> StoreError {
@@ -287,7 +298,7 @@ impl Pool {
         PoolStatus {
             size: status.size,
             idle: status.available,
-            waiting: self.waits.count(),
+            waiting: self.queue.waiting(),
             max: self.limits.max,
         }
     }
@@ -330,6 +341,8 @@ pub(super) struct Lease<'a> {
     object: Option<Object<Manager>>,
     pool: &'a Pool,
     reusable: bool,
+    /// Given back after the connection.
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 impl Lease<'_> {

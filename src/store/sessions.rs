@@ -127,9 +127,8 @@ impl Store {
             .previous
             .first()
             .map_or_else(|| current.clone(), |secret| SessionHash::new(secret, token));
-        let args = args![current.0.as_str(), previous.0, self.now()];
-        // Whose it is, is what is asked: the hash stands for the user.
-        let found = self.share(&FIND, &current.0, None, &args).await?;
+        let args = args![current.0, previous.0, self.now()];
+        let found = self.share(&FIND, None, &args).await?;
         let found = found.column::<String>("user_id")?;
         Ok(found.into_iter().find_map(|user| UserId::new(user).ok()))
     }

@@ -20,5 +20,7 @@ mod operations;
 mod outcomes;
 mod overload;
 mod request;
+mod shares;
 mod tokens;
+mod unsent;
 mod update_delete;

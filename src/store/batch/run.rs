@@ -8,8 +8,8 @@ use crate::store::pool::{Lease, Pool};
 use crate::store::sql::Sql;
 use crate::store::work::{self, Grouped};
 
-use super::queue::{Outcome, Request, Work};
-use super::statement::{Answers, Batched};
+use super::requests::{Outcome, Request, Work};
+use super::statement::Batched;
 
 /// Runs requests that fit together, and returns their outcomes in the same order.
 pub(super) async fn together(
@@ -52,11 +52,6 @@ async fn shared(
     batched: &Batched,
     requests: &mut [Request],
 ) -> Vec<Outcome> {
-    // Deleting a task locks its user's count of unread notifications: in the same order in all
-    // of these statements.
-    if batched.answers == Answers::NumberedIfFree {
-        requests.sort_by(|one, other| one.owner.cmp(&other.owner));
-    }
     let args = requests
         .iter_mut()
         .map(|request| mem::take(&mut request.args));

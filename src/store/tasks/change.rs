@@ -114,14 +114,15 @@ static CHANGE: Batched = Batched {
     answers: Answers::NumberedIfFree,
 };
 
-/// Locks as [`CHANGE`] does.
+/// Locks as [`CHANGE`] does. Deleting a task locks its user's count of unread notifications, in
+/// the same order in all statements.
 static REMOVE: Batched = Batched {
     single: Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2"),
     several: "WITH request AS MATERIALIZED (
             SELECT request.* FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
                 AS request (wanted_id, owner, number)
             JOIN tasks ON id = wanted_id AND user_id = owner
-            FOR UPDATE OF tasks SKIP LOCKED)
+            ORDER BY owner FOR UPDATE OF tasks SKIP LOCKED)
          DELETE FROM tasks USING request WHERE id = wanted_id AND user_id = owner RETURNING number",
     most: 64,
     writes: true,
@@ -180,9 +181,7 @@ impl Store {
     /// The user's task with this id; `None` if there is none or it belongs to another user.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
         let args = args![id, user];
-        self.share(&GET, user.as_str(), None, &args)
-            .await?
-            .optional()
+        self.share(&GET, None, &args).await?.optional()
     }
 
     /// Applies `changes` and returns the changed task; `None` as in [`Store::task`].
@@ -198,15 +197,13 @@ impl Store {
             return self.task(user, id).await;
         }
         let args = update_args(user, id, changes, self.now(), self.dialect());
-        self.share(&CHANGE, user.as_str(), Some(id), &args)
-            .await?
-            .optional()
+        self.share(&CHANGE, Some(id), &args).await?.optional()
     }
 
     /// Deletes the user's task and its notifications; `false` if there was none.
     pub async fn delete_task(&self, user: &UserId, id: TaskId) -> Result<bool, StoreError> {
         let args = args![id, user];
-        let deleted = self.share(&REMOVE, user.as_str(), Some(id), &args).await?;
+        let deleted = self.share(&REMOVE, Some(id), &args).await?;
         Ok(deleted.affected > 0)
     }
 

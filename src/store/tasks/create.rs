@@ -89,10 +89,7 @@ impl Store {
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
         let args = insert_args(task, now, self.dialect());
-        match self
-            .share(&CREATE, task.user_id.as_str(), None, &args)
-            .await
-        {
+        match self.share(&CREATE, None, &args).await {
             Ok(result) => result.one(),
             Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
                 match self.find_created(task, now).await {

@@ -97,7 +97,7 @@ impl Store {
     ) -> Result<TaskPage, StoreError> {
         let result = if *filter == TaskFilter::default() && limit <= LONGEST_SHARED {
             let args = args![user, limit, offset];
-            self.share(&PAGE, user.as_str(), None, &args).await?
+            self.share(&PAGE, None, &args).await?
         } else {
             let (sql, args) = page_query(user, filter, limit, offset, self.dialect());
             self.read(&sql, &args).await?

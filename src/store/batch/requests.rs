@@ -8,9 +8,10 @@ use tokio::sync::oneshot;
 use crate::domain::TaskId;
 use crate::store::arg::Arg;
 use crate::store::error::StoreError;
+use crate::store::queue::Waiting;
 use crate::store::row::QueryResult;
+use crate::store::shares::Share;
 use crate::store::sql::Sql;
-use crate::store::waits::Waiting;
 
 use super::statement::Batched;
 
@@ -20,8 +21,8 @@ const MOST_GROUPED: usize = 64;
 /// A statement that waits.
 pub(super) struct Request {
     pub work: Work,
-    /// Whose it is; nobody's if empty.
-    pub owner: String,
+    /// Whose it is.
+    pub share: Option<Share>,
     /// The task that it changes. Two changes of a task do not share a statement, which would make
     /// only one of them.
     pub task: Option<TaskId>,
@@ -77,9 +78,9 @@ impl Request {
 
 /// The requests, and each one's wait.
 #[derive(Default)]
-pub(super) struct Queue(VecDeque<(Waiting, Request)>);
+pub(super) struct Requests(VecDeque<(Waiting, Request)>);
 
-impl Queue {
+impl Requests {
     pub fn push(&mut self, waiting: Waiting, request: Request) {
         self.0.push_back((waiting, request));
     }
@@ -101,7 +102,7 @@ impl Queue {
     /// Takes the requests that run together next: those that do the same as the first one, in
     /// their order.
     ///
-    /// If they are too many, each owner gets a place before another gets a second one.
+    /// If they are too many, each user gets a place before another gets a second one.
     pub fn take_batch(&mut self) -> Vec<Request> {
         self.0.retain(|(_, request)| !request.answer.is_closed());
         let mut chosen = Vec::new();
@@ -109,16 +110,16 @@ impl Queue {
         for (index, (_, request)) in self.0.iter().enumerate() {
             let is_first_change = request
                 .task
-                .is_none_or(|task| changed.insert((request.owner.as_str(), task)));
+                .is_none_or(|task| changed.insert((request.share, task)));
             if is_first_change && request.work.fits(&self.0[0].1.work) {
                 chosen.push(index);
             }
         }
         let most = self.0.front().map_or(0, |(_, first)| first.work.most());
         if chosen.len() > most {
-            let mut turns: HashMap<&str, usize> = HashMap::new();
+            let mut turns: HashMap<_, usize> = HashMap::new();
             chosen.sort_by_cached_key(|index| {
-                let turn = turns.entry(self.0[*index].1.owner.as_str()).or_default();
+                let turn = turns.entry(self.0[*index].1.share).or_default();
                 *turn += 1;
                 *turn
             });
@@ -133,7 +134,7 @@ impl Queue {
         let mut taken = Vec::new();
         for (index, (waiting, request)) in std::mem::take(&mut self.0).into_iter().enumerate() {
             if condition(index, &request) {
-                waiting.end();
+                waiting.leave();
                 taken.push(request);
             } else {
                 self.0.push_back((waiting, request));
@@ -147,11 +148,10 @@ impl Queue {
 mod tests {
     use std::time::Duration;
 
-    use prometheus::{Histogram, HistogramOpts};
-
     use super::*;
+    use crate::domain::UserId;
     use crate::store::batch::statement::Answers;
-    use crate::store::waits::Waits;
+    use crate::store::queue::Queue;
 
     static READ: Batched = Batched {
         single: Sql::Common("read"),
@@ -169,22 +169,14 @@ mod tests {
         answers: Answers::NumberedIfFree,
     };
 
+    #[derive(Default)]
     struct Line {
+        requests: Requests,
         queue: Queue,
-        waits: std::sync::Arc<Waits>,
         callers: Vec<oneshot::Receiver<Outcome>>,
     }
 
     impl Line {
-        fn new() -> Self {
-            let options = HistogramOpts::new("waits", "waits");
-            Self {
-                queue: Queue::default(),
-                waits: Waits::new(Histogram::with_opts(options).unwrap()),
-                callers: Vec::new(),
-            }
-        }
-
         /// Adds a request; its number is its only argument.
         fn add(&mut self, statement: &'static Batched, owner: &str, task: Option<TaskId>) {
             let (answer, caller) = oneshot::channel();
@@ -193,18 +185,18 @@ mod tests {
             let now = Instant::now();
             let request = Request {
                 work: Work::Shared(statement),
-                owner: owner.to_owned(),
+                share: Some(Share::of(&UserId::new(owner).unwrap())),
                 task,
                 args: vec![number.into()],
                 deadline: now + Duration::from_secs(19),
                 expires: now + Duration::from_secs(5),
                 answer,
             };
-            self.queue.push(self.waits.begin(), request);
+            self.requests.push(self.queue.enter(), request);
         }
 
         fn take(&mut self) -> Vec<i64> {
-            numbers(self.queue.take_batch())
+            numbers(self.requests.take_batch())
         }
     }
 
@@ -218,20 +210,20 @@ mod tests {
 
     #[test]
     fn those_that_do_the_same_run_together_in_their_order() {
-        let mut line = Line::new();
+        let mut line = Line::default();
         for statement in [&READ, &CHANGE, &READ, &CHANGE, &READ] {
             line.add(statement, "a", None);
         }
         assert_eq!(line.take(), [0, 2, 4]);
-        assert_eq!(line.waits.count(), 2);
+        assert_eq!(line.queue.waiting(), 2);
         assert_eq!(line.take(), [1, 3]);
-        assert!(line.queue.is_empty() && line.take().is_empty());
-        assert_eq!(line.waits.count(), 0);
+        assert!(line.requests.is_empty() && line.take().is_empty());
+        assert_eq!(line.queue.waiting(), 0);
     }
 
     #[test]
     fn a_flood_of_one_user_leaves_places_for_the_others() {
-        let mut line = Line::new();
+        let mut line = Line::default();
         for _ in 0..100 {
             line.add(&READ, "flood", None);
         }
@@ -243,7 +235,7 @@ mod tests {
 
     #[test]
     fn two_changes_of_one_task_do_not_run_together() {
-        let mut line = Line::new();
+        let mut line = Line::default();
         for (owner, task) in [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 1)] {
             line.add(&CHANGE, owner, Some(task));
         }
@@ -254,23 +246,23 @@ mod tests {
 
     #[test]
     fn callers_that_are_gone_are_left_out() {
-        let mut line = Line::new();
+        let mut line = Line::default();
         for _ in 0..4 {
             line.add(&READ, "a", None);
         }
         line.callers.remove(2);
         line.callers.remove(0);
         assert_eq!(line.take(), [1, 3]);
-        assert_eq!(line.waits.count(), 0);
+        assert_eq!(line.queue.waiting(), 0);
     }
 
     #[test]
     fn those_that_waited_too_long_are_told() {
-        let mut line = Line::new();
+        let mut line = Line::default();
         line.add(&READ, "a", None);
-        assert!(line.queue.take_expired(Instant::now()).is_empty());
+        assert!(line.requests.take_expired(Instant::now()).is_empty());
         let later = Instant::now() + Duration::from_secs(6);
-        assert_eq!(numbers(line.queue.take_expired(later)), [0]);
-        assert!(line.queue.is_empty());
+        assert_eq!(numbers(line.requests.take_expired(later)), [0]);
+        assert!(line.requests.is_empty());
     }
 }
