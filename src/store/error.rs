@@ -225,13 +225,17 @@ fn is_primary_key(fault: &dyn DatabaseError) -> bool {
                 .is_some_and(|name| name.ends_with("_pkey")))
 }
 
-/// Whether an argument of a statement is a text that the database's encoding does not have.
+/// Whether an argument of a statement is a text that the database cannot store.
 fn is_unstorable(error: &sqlx::Error) -> bool {
-    // PostgreSQL, appendix A: character not in repertoire, such as NUL; untranslatable character.
-    error
-        .as_database_error()
-        .and_then(DatabaseError::code)
-        .is_some_and(|code| matches!(&*code, "22021" | "22P05"))
+    match error {
+        // `arg.rs`
+        sqlx::Error::Encode(_) => true,
+        // PostgreSQL, appendix A: character not in repertoire, untranslatable character.
+        sqlx::Error::Database(fault) => {
+            matches!(fault.code().as_deref(), Some("22021" | "22P05"))
+        }
+        _ => false,
+    }
 }
 
 /// Whether the same statement may succeed a little later.
@@ -248,9 +252,10 @@ fn is_transient(error: &sqlx::Error) -> bool {
         return matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "22012")
             || code.starts_with("53");
     }
-    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, FULL in the low byte.
+    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, FULL in the low byte;
+    // SQLITE_CONSTRAINT_COMMITHOOK is the guard of a deadline.
     code.parse::<i32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13))
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13) || code == 531)
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04

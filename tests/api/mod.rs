@@ -23,4 +23,5 @@ mod request;
 mod shares;
 mod tokens;
 mod unsent;
+mod unstorable;
 mod update_delete;
