@@ -34,10 +34,7 @@ const WAL_LIMIT: u64 = 16 * 1024 * 1024;
 static CHECKPOINT: Sql = Sql::Common("PRAGMA wal_checkpoint(TRUNCATE)");
 
 pub(super) enum Engine {
-    Postgres {
-        pool: Pool,
-        dialect: Dialect,
-    },
+    Postgres(Pool),
     /// One writer and several readers. SQLite allows one writer at a time, and a queue is fairer
     /// than its busy handler.
     Sqlite {
@@ -96,10 +93,7 @@ impl Engine {
             statement: config.statement_timeout,
             max_age: config.recycle,
         };
-        Self::Postgres {
-            pool: records.pool(opener, limits),
-            dialect: traits.dialect,
-        }
+        Self::Postgres(records.pool(opener, limits))
     }
 
     fn sqlite(
@@ -136,29 +130,29 @@ impl Engine {
 
     pub fn readers(&self) -> &Pool {
         match self {
-            Self::Postgres { pool, .. } => pool,
+            Self::Postgres(pool) => pool,
             Self::Sqlite { readers, .. } => readers,
         }
     }
 
     pub fn writer(&self) -> &Pool {
         match self {
-            Self::Postgres { pool, .. } => pool,
+            Self::Postgres(pool) => pool,
             Self::Sqlite { writer, .. } => writer,
         }
     }
 
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Postgres { dialect, .. } => *dialect,
-            Self::Sqlite { .. } => Dialect::SqliteFolded,
+            Self::Postgres(_) => Dialect::Postgres,
+            Self::Sqlite { .. } => Dialect::Sqlite,
         }
     }
 
     /// The pools' connections at this moment, by the pool's name.
     pub fn pools(&self) -> Vec<(&'static str, PoolStatus)> {
         match self {
-            Self::Postgres { pool, .. } => vec![("main", pool.status())],
+            Self::Postgres(pool) => vec![("main", pool.status())],
             Self::Sqlite {
                 writer, readers, ..
             } => vec![("writer", writer.status()), ("readers", readers.status())],
@@ -169,7 +163,7 @@ impl Engine {
     /// when the connections close.
     pub fn check_file(&self) -> Result<(), StoreError> {
         match self {
-            Self::Postgres { .. } => Ok(()),
+            Self::Postgres(_) => Ok(()),
             Self::Sqlite { file, .. } => file.check(),
         }
     }

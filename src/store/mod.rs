@@ -6,6 +6,7 @@
 //! | contents | file |
 //! |---|---|
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
+//! | indexes that are built while the daemon works | `search_index.rs` |
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
@@ -40,6 +41,7 @@ mod outbox;
 mod pool;
 mod reminders;
 mod row;
+mod search_index;
 mod server;
 mod session;
 mod sessions;
@@ -62,6 +64,7 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};

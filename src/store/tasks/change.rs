@@ -1,9 +1,8 @@
 //! Reading, changing and deleting tasks by their ids.
 
-use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId};
+use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId, fold};
 use crate::store::arg::{Arg, args};
 use crate::store::database::Store;
-use crate::store::dialect::{Dialect, fold};
 use crate::store::error::StoreError;
 use crate::store::sql::{Sql, per_engine};
 
@@ -13,22 +12,21 @@ static GET: Sql = Sql::Common(concat!(
     " FROM tasks WHERE id = $1 AND user_id = $2"
 ));
 
-/// A changed due date arms the reminder again.
+/// A changed due date arms the reminder again. A row without folded texts stays without: only
+/// all of its texts together are a row's folded texts.
 pub(super) static UPDATE: Sql = per_engine!(
     ["UPDATE tasks SET
         title = COALESCE($3, title),
         description = CASE WHEN $4 THEN $5 ELSE description END,
         completed = COALESCE($6, completed),
-        priority = COALESCE($7"] { postgres: "::text::prioritylevel", sqlite: "" } [", priority),
+        priority = COALESCE($7"] { postgres: "::text::prioritylevel", sqlite: "" }
+    => concat!(", priority),
         reminder_sent = CASE WHEN $8 AND due_date IS DISTINCT FROM $9 THEN FALSE ELSE reminder_sent END,
         due_date = CASE WHEN $8 THEN $9 ELSE due_date END,
-        updated_at = $10"] {
-        postgres: "",
-        sqlite: ",
-        title_folded = COALESCE($11, title_folded),
-        description_folded = CASE WHEN $4 THEN $12 ELSE description_folded END"
-    }
-    => concat!(" WHERE id = $1 AND user_id = $2 RETURNING ", task_columns!())
+        updated_at = $10,
+        search_title = CASE WHEN search_title IS NOT NULL THEN COALESCE($11, search_title) END,
+        search_description = CASE WHEN search_title IS NULL THEN NULL WHEN $4 THEN $12 ELSE search_description END
+        WHERE id = $1 AND user_id = $2 RETURNING ", task_columns!())
 );
 
 pub(super) static DELETE: Sql = Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2");
@@ -48,8 +46,7 @@ pub(super) fn update_args<'a>(
     id: TaskId,
     changes: &'a TaskChanges,
     now: Timestamp,
-    dialect: Dialect,
-) -> Vec<Arg<'a>> {
+) -> [Arg<'a>; 12] {
     let TaskChanges {
         title,
         description,
@@ -59,7 +56,7 @@ pub(super) fn update_args<'a>(
     } = changes;
     let title = title.as_ref().map(Title::as_str);
     let new_description = description.value().map(Description::as_str);
-    let mut args = Vec::from(args![
+    args![
         id,
         user,
         title,
@@ -70,11 +67,9 @@ pub(super) fn update_args<'a>(
         due_date.is_set(),
         due_date.value().copied(),
         now,
-    ]);
-    if dialect.wants_folded() {
-        args.extend(args![title.map(fold), new_description.map(fold)]);
-    }
-    args
+        title.map(fold),
+        new_description.map(fold),
+    ]
 }
 
 impl Store {
@@ -95,7 +90,7 @@ impl Store {
         if changes.is_empty() {
             return self.task(user, id).await;
         }
-        let args = update_args(user, id, changes, self.now(), self.dialect());
+        let args = update_args(user, id, changes, self.now());
         self.write(&UPDATE, &args).await?.optional()
     }
 

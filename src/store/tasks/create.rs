@@ -1,17 +1,17 @@
 //! Creating a task.
 
-use crate::domain::{Description, NewTask, Task, Timestamp};
+use crate::domain::{Description, NewTask, Task, Timestamp, fold};
 use crate::store::arg::{Arg, args};
 use crate::store::database::Store;
-use crate::store::dialect::{Dialect, fold};
 use crate::store::error::{StoreError, is_rolled_back};
 use crate::store::sql::{Sql, per_engine};
 
+/// SQLite's `title_folded` is for earlier versions, and must have a value.
 pub(in crate::store) static INSERT: Sql = per_engine!(
-    ["INSERT INTO tasks (user_id, title, description, priority, due_date, completed, reminder_sent, created_at, updated_at"]
-    { postgres: "", sqlite: ", title_folded, description_folded" }
-    [") VALUES ($1, $2, $3, $4"] { postgres: "::text::prioritylevel", sqlite: "" } [", $5, FALSE, FALSE, $6, $6"]
-    { postgres: "", sqlite: ", $7, $8" }
+    ["INSERT INTO tasks (user_id, title, description, priority, due_date, completed, reminder_sent, created_at, updated_at, search_title, search_description"]
+    { postgres: "", sqlite: ", title_folded" }
+    [") VALUES ($1, $2, $3, $4"] { postgres: "::text::prioritylevel", sqlite: "" } [", $5, FALSE, FALSE, $6, $6, $7, $8"]
+    { postgres: "", sqlite: ", ''" }
     => concat!(") RETURNING ", task_columns!())
 );
 
@@ -24,11 +24,7 @@ static FIND_CREATED: Sql = Sql::Common(concat!(
 ));
 
 /// The arguments of [`INSERT`].
-pub(in crate::store) fn insert_args(
-    task: &NewTask,
-    now: Timestamp,
-    dialect: Dialect,
-) -> Vec<Arg<'_>> {
+pub(in crate::store) fn insert_args(task: &NewTask, now: Timestamp) -> [Arg<'_>; 8] {
     let NewTask {
         user_id,
         title,
@@ -38,18 +34,16 @@ pub(in crate::store) fn insert_args(
     } = task;
     let title = title.as_str();
     let description = description.as_ref().map(Description::as_str);
-    let mut args = Vec::from(args![
+    args![
         user_id,
         title,
         description,
         *priority,
         *due_date,
-        now
-    ]);
-    if dialect.wants_folded() {
-        args.extend(args![fold(title), description.map(fold)]);
-    }
-    args
+        now,
+        fold(title),
+        description.map(fold)
+    ]
 }
 
 impl Store {
@@ -60,7 +54,7 @@ impl Store {
     /// server's session has ended: [`StoreError::OutcomeUnknown`].
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
-        let args = insert_args(task, now, self.dialect());
+        let args = insert_args(task, now);
         match self.write(&INSERT, &args).await {
             Ok(result) => result.one(),
             Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
