@@ -52,8 +52,8 @@ impl SearchUpkeep {
             if folded < BATCH {
                 break;
             }
-            // Others get half of the time.
-            tokio::time::sleep(started.elapsed()).await;
+            // Other writers get a third of the time.
+            tokio::time::sleep(started.elapsed() / 2).await;
         }
         Ok(all)
     }

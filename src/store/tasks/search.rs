@@ -39,11 +39,22 @@ struct Unfolded {
     description: Option<String>,
 }
 
-static UNFOLDED_OF_USER: Sql = Sql::Common(concat!(
-    "SELECT ",
-    unfolded_columns!(),
-    " FROM tasks WHERE user_id = $1 AND search_title IS NULL AND id > $2 ORDER BY id LIMIT $3"
-));
+/// Rows that may have the text `$4`. ASCII texts are folded by the database; other texts have
+/// more bytes than characters, and their rows all count. So does the first row, which tells that
+/// there are rows to fold.
+static UNFOLDED_OF_USER: Sql = per_engine!(
+    [concat!(
+        "SELECT ",
+        unfolded_columns!(),
+        " FROM tasks WHERE user_id = $1 AND search_title IS NULL AND id > $2
+            AND (id = (SELECT min(id) FROM tasks WHERE user_id = $1 AND search_title IS NULL)
+                OR octet_length(title) > length(title) OR octet_length(description) > length(description) OR "
+    )] {
+        postgres: "strpos(lower(title COLLATE \"C\"), $4) > 0 OR strpos(lower(description COLLATE \"C\"), $4) > 0",
+        sqlite: "instr(lower(title), $4) > 0 OR instr(lower(description), $4) > 0"
+    }
+    => ") ORDER BY id LIMIT $3"
+);
 
 /// Rows that another process has locked are left to it. SQLite's transactions exclude each other.
 static CLAIM_UNFOLDED: Sql = per_engine!(
@@ -166,7 +177,7 @@ impl Store {
         let mut unfolded = Vec::new();
         let mut after = TaskId::MIN;
         loop {
-            let args = args![user, after, PAGE];
+            let args = args![user, after, PAGE, text.as_str()];
             let page: Vec<Unfolded> = self.read(&UNFOLDED_OF_USER, &args).await?.all()?;
             let Some(last) = page.last() else { break };
             after = last.id;
