@@ -11,6 +11,7 @@
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
@@ -23,6 +24,7 @@ mod auth_sessions;
 mod connect;
 mod connect_error;
 mod connection;
+mod console;
 mod database;
 mod deadline;
 mod dialect;
@@ -53,6 +55,7 @@ mod work;
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
+pub(crate) use console::run_statements;
 pub use database::Store;
 pub(crate) use deadline::within;
 pub use error::StoreError;
