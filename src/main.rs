@@ -6,11 +6,5 @@ use todoctl::cli;
 
 /// Exit codes: 0 success, 1 check failed or declined, 2 error.
 fn main() -> ExitCode {
-    match cli::main() {
-        Ok(code) => code,
-        Err(error) => {
-            cli::report_error(&error);
-            ExitCode::from(2)
-        }
-    }
+    cli::main()
 }

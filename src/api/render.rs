@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
 use crate::store::known_message;
-use crate::store::messages::KnownMessage;
+use crate::store::messages::Place;
 
 use super::allowance::Allowance;
 use super::auth::CallerKind;
@@ -179,7 +179,7 @@ impl Line {
             .filter(|_| self.status.is_server_error())
             .and_then(|error| known_message(error));
         let known_id = known.map(|known| known.id);
-        let remedy = known.map(KnownMessage::remedy);
+        let remedy = known.map(|known| (known.remedy)(Place::Unknown).to_string());
         let remedy = remedy.as_deref();
         macro_rules! line {
             ($level:ident, $message:literal) => {

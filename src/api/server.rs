@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_io_timeout::TimeoutWriter;
 use tower::Service as _;
 
-use crate::config::Config;
+use crate::config::{Config, Remedy};
 
 use super::context::ApiContext;
 use super::endpoint::Listener;
@@ -79,23 +79,24 @@ pub enum ServeError {
 impl ServeError {
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> String {
+    pub fn remedy(&self) -> Remedy {
         let Self::Listen { address, source } = self else {
-            return "report this as a bug".to_owned();
+            return Remedy::note("report this as a bug");
         };
         let port = address.port();
         match source.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "another process listens on port {port}: stop it (find it: ss -ltnp 'sport = :{port}'), or choose another port: PORT={}",
-                port.checked_add(1).unwrap_or(8000)
-            ),
+            io::ErrorKind::AddrInUse => Remedy::note(format!(
+                "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
+            ))
+            .then(Remedy::set("PORT", port.checked_add(1).unwrap_or(8000))),
             io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need privileges: choose another one, such as PORT=8000".to_owned()
+                Remedy::note("ports below 1024 need privileges").then(Remedy::set("PORT", 8000))
             }
             io::ErrorKind::AddrNotAvailable => {
-                "HOST is not an address of this machine: use HOST=127.0.0.1, or HOST=0.0.0.0 for all addresses".to_owned()
+                Remedy::note("HOST is not an address of this machine; 0.0.0.0 are all of them, 127.0.0.1 is for this machine only")
+                    .then(Remedy::set("HOST", "0.0.0.0"))
             }
-            _ => "check HOST and PORT".to_owned(),
+            _ => Remedy::note("correct HOST and PORT"),
         }
     }
 }

@@ -8,10 +8,12 @@ use serde::Serialize;
 use crate::config::{Audit, Entry, env_example, inventory};
 use crate::diagnostics;
 
+mod edit;
+
 use super::context::Context;
 use super::output::{self, Format, report};
 
-/// Shows and checks the configuration; changes nothing.
+/// Shows, checks and changes the configuration.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Print the effective value of every variable and where it comes from.
@@ -39,6 +41,15 @@ Exit codes: 0 no check failed, 1 a check failed, 2 error.")]
 Example:
   todoctl config example > .env && todoctl gen-secrets --write .env")]
     Example,
+    /// Set variables in the .env file.
+    #[command(after_help = edit::SET_EXAMPLES)]
+    Set(edit::SetOptions),
+    /// Remove variables from the .env file.
+    #[command(after_help = edit::UNSET_EXAMPLES)]
+    Unset(edit::UnsetOptions),
+    /// Correct names and spellings of values in the .env file.
+    #[command(after_help = edit::RESPELL_EXAMPLES)]
+    Respell(edit::RespellOptions),
 }
 
 /// Options of `config show`.
@@ -94,6 +105,9 @@ pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCod
             output::data(env_example().trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Set(options) => edit::set(options, context),
+        Command::Unset(options) => edit::unset(options, context),
+        Command::Respell(options) => edit::respell(options, context),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What a command runs with: the configuration's source, read once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConfigError, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig, Loaded,
-    RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
+    Config, ConfigError, DEFAULT_ENV_FILE, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig,
+    Loaded, Remedy, RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
 };
 use crate::store::{Store, compare_urls};
 use crate::telemetry::{self, Logging, LoggingError};
@@ -18,6 +18,7 @@ use super::output;
 pub struct Context {
     source: Source,
     broken: Option<ConfigError>,
+    env_file: PathBuf,
     clock: Clock,
 }
 
@@ -29,6 +30,7 @@ impl Context {
         Ok(Self {
             source,
             broken: None,
+            env_file: named_or_default(env_file),
             clock: Clock::system(),
         })
     }
@@ -41,6 +43,7 @@ impl Context {
         Self {
             source,
             broken,
+            env_file: named_or_default(env_file),
             clock: Clock::system(),
         }
     }
@@ -49,6 +52,12 @@ impl Context {
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The `.env` file, which need not exist.
+    #[must_use]
+    pub fn env_file(&self) -> &Path {
+        &self.env_file
     }
 
     /// What is wrong with the `.env` file, where that does not stop the command.
@@ -118,9 +127,13 @@ fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
     {
         let place = file.path.display();
         let what = format!("the database {place} does not exist yet");
-        return Err(Hint::new(what, "todoctl migrate up").into());
+        return Err(Hint::new(what, Remedy::command("todoctl migrate up")).into());
     }
     Ok(())
+}
+
+fn named_or_default(env_file: Option<&Path>) -> PathBuf {
+    env_file.unwrap_or(Path::new(DEFAULT_ENV_FILE)).to_owned()
 }
 
 /// `SSL_CERT_FILE`, for every command that speaks TLS.
@@ -134,8 +147,14 @@ fn trust_ca_file(source: &Source) {
 pub(super) fn start_logging(config: &TelemetryConfig) -> anyhow::Result<Logging> {
     Ok(telemetry::start_logging(config).map_err(|error| {
         let (what, remedy) = match error {
-            LoggingError::Level(_) => ("LOG_LEVEL is not a valid log filter", "LOG_LEVEL=info"),
-            LoggingError::Thread(_) => ("cannot start logging", "raise ulimit -u"),
+            LoggingError::Level(_) => (
+                "LOG_LEVEL is not a valid log filter",
+                Remedy::set("LOG_LEVEL", "info"),
+            ),
+            LoggingError::Thread(_) => (
+                "cannot start logging",
+                Remedy::note("raise the limit of threads: ulimit -u"),
+            ),
         };
         Hint::of(error, what, remedy)
     })?)

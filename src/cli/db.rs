@@ -1,9 +1,11 @@
-//! `todoctl db`: checks of the database.
+//! `todoctl db`: checks of the database, and its own client.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::diagnostics;
+
+mod psql;
 
 use super::context::Context;
 use super::input;
@@ -25,6 +27,9 @@ pub(crate) enum Command {
     /// Check the connection to the database, its state and its limits, step by step
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckOptions),
+    /// Open psql with the configured URL, or run statements with -c
+    #[command(after_help = psql::EXAMPLES)]
+    Psql(psql::Options),
 }
 
 #[derive(Debug, clap::Args)]
@@ -50,6 +55,7 @@ pub(crate) struct CheckOptions {
 pub(crate) async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(options) => check(options, context).await,
+        Command::Psql(options) => psql::run(options, context).await,
     }
 }
 

@@ -5,12 +5,9 @@ use std::process::ExitCode;
 
 use crate::config::{Secret, SecretName};
 
-use super::hint::{Hint, NO_RANDOM};
+use super::env_file::EnvFile;
+use super::hint::{Hint, no_random};
 use super::output;
-
-mod env_file;
-
-use env_file::Filled;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +28,8 @@ pub struct Options {
     /// Write missing and placeholder values into this file instead of printing.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub write: Option<PathBuf>,
-    /// Also replace real values in the file, of the secrets that --only names.
+    /// Also replace real values in the file, of the secrets that --only names; the old value is
+    /// kept as `NAME_PREVIOUS` if it can still be used.
     #[arg(long, requires = "write", requires = "only")]
     pub replace: bool,
 }
@@ -75,7 +73,9 @@ fn generate(only: &[SecretName]) -> anyhow::Result<Vec<(&'static str, Secret)>> 
         .filter(|name| only.is_empty() || only.contains(name))
         .map(|name| Ok((name.as_str(), name.generate()?)))
         .collect::<Result<_, getrandom::Error>>()
-        .map_err(|error| Hint::of(error, "the system provides no random numbers", NO_RANDOM).into())
+        .map_err(|error| {
+            Hint::of(error, "the system provides no random numbers", no_random()).into()
+        })
 }
 
 fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {
@@ -102,25 +102,23 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
 }
 
 fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyhow::Result<()> {
-    let outcomes = if replace {
-        env_file::replace(path, secrets)?
-    } else {
-        env_file::fill(path, secrets)?
-    };
     let place = path.display();
-    for (name, outcome) in outcomes {
-        if replace && outcome == Filled::Kept {
-            return Err(Hint::new(
-                format!("{name} was kept: stored provider keys are encrypted with it"),
-                format!("rename it to {name}_PREVIOUS in {place}, then: todoctl gen-secrets --only {name} --write {place}"),
-            )
-            .into());
-        }
-        output::note(&match outcome {
-            Filled::Written => format!("{name}: new value written to {place}"),
-            Filled::Kept => format!("{name}: kept, because {place} has a value"),
-            Filled::InFile => format!("{name}: kept, because {place} sets {name}_FILE"),
+    let mut file = EnvFile::open(path)?;
+    let mut said = Vec::new();
+    for (name, value) in secrets {
+        let file_name = format!("{name}_FILE");
+        said.push(if file.has(name) && !replace {
+            format!("{name}: kept, because {place} has a value")
+        } else if file.has(&file_name) && !file.has(name) {
+            format!("{name}: kept, because {place} sets {file_name}")
+        } else {
+            file.rotate(name, value.expose());
+            format!("{name}: new value written to {place}")
         });
+    }
+    file.save()?;
+    for line in said {
+        output::note(&line);
     }
     Ok(())
 }

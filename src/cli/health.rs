@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use url::Url;
 
+use crate::config::Source;
 use crate::services::daemon::{self, HealthAnswer};
 
 use super::context::Context;
@@ -57,7 +58,7 @@ pub(super) async fn run(
         Format::Json => output::json(&answer),
     };
     if let Err(error) = &printed {
-        output::error(error);
+        output::error(error, &Source::default());
     }
     Ok(ExitCode::from(
         exit_code(&answer).max(u8::from(printed.is_err())),

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::config::Remedy;
+
 use super::hint::Hint;
 use super::output;
 use super::own_file::OwnFile;
@@ -34,7 +36,7 @@ pub(super) fn run(options: &Options, command: clap::Command) -> anyhow::Result<E
                     Hint::of(
                         error,
                         format!("cannot write {}", target.display()),
-                        "choose a directory of this user: --dir DIR",
+                        Remedy::note("choose a directory of this user with --dir"),
                     )
                 })?;
         }

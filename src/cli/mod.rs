@@ -13,6 +13,7 @@ mod config;
 mod context;
 mod db;
 mod doctor;
+mod env_file;
 mod explain;
 mod gen_secrets;
 mod health;
@@ -31,7 +32,7 @@ mod signals;
 mod tests;
 mod usage;
 
-pub use output::error as report_error;
+use crate::config::Source;
 
 use context::Context;
 use usage::Parsed;
@@ -73,7 +74,7 @@ enum Command {
     /// Generate secrets, and print them or add them to a .env file.
     #[command(after_help = gen_secrets::EXAMPLES)]
     GenSecrets(gen_secrets::Options),
-    /// Check the database.
+    /// Check the database, or open psql.
     #[command(subcommand)]
     Db(db::Command),
     /// Apply, revert, list and check database migrations.
@@ -105,9 +106,24 @@ enum Command {
 }
 
 /// Parses the command line of this process and runs its command.
-pub fn main() -> anyhow::Result<ExitCode> {
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut env_file = None;
+    parse_and_run(&mut env_file).unwrap_or_else(|error| {
+        // Remedies change variables where they are set.
+        let (source, _) = Source::load_what_can_be_read(env_file.as_deref());
+        output::error(&error, &source);
+        ExitCode::from(2)
+    })
+}
+
+fn parse_and_run(env_file: &mut Option<PathBuf>) -> anyhow::Result<ExitCode> {
     match usage::parse(&Cli::command())? {
-        Parsed::Run(matches) => run(&Cli::from_arg_matches(&matches)?),
+        Parsed::Run(matches) => {
+            let cli = Cli::from_arg_matches(&matches)?;
+            env_file.clone_from(&cli.env_file);
+            run(&cli)
+        }
         Parsed::Show(text) => output::data(text.trim_end()).map(|()| ExitCode::SUCCESS),
         Parsed::Nothing(help) => {
             output::note(help.trim_end());

@@ -10,7 +10,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::config::Warning;
+use crate::config::{Remedy, Warning};
 
 use super::hint::Hint;
 
@@ -41,7 +41,7 @@ pub(crate) fn data(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Hint::of(
             error,
             "cannot write to standard output",
-            "free disk space, or send the output somewhere else",
+            Remedy::note("free disk space, or send the output somewhere else"),
         )
         .into()),
         _ => Ok(()),
@@ -183,7 +183,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> anyhow::Result<bool> {
     }
     if !io::stdin().is_terminal() {
         let what = format!("Not a terminal, so this cannot be asked: {question}");
-        return Err(Hint::new(what, "add --yes to confirm").into());
+        return Err(Hint::new(what, Remedy::note("add --yes to confirm")).into());
     }
     // If stderr cannot be written, nobody sees the question; the answer still counts.
     let _ = write!(io::stderr(), "{question} [y/N] ");

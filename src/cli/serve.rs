@@ -11,7 +11,8 @@ use backon::{ExponentialBuilder, Retryable as _};
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{
-    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Source, Warning, shell_word,
+    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Remedy, Source, Warning,
+    shell_word,
 };
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
@@ -58,7 +59,13 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         .worker_threads(config.http.workers)
         .enable_all()
         .build()
-        .map_err(|error| Hint::of(error, "cannot start the worker threads", "WORKERS=1"))?;
+        .map_err(|error| {
+            Hint::of(
+                error,
+                "cannot start the worker threads",
+                Remedy::set("WORKERS", 1),
+            )
+        })?;
     let code = runtime.block_on(serve(&config, context, options.allow_newer, &log))?;
     // Do not wait for a statement that hangs in the database.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -10,7 +10,7 @@ use crate::services::daemon;
 use crate::store::{NewSession, Session, SessionHash, StoreError};
 
 use super::context::Context;
-use super::hint::{Hint, NO_RANDOM};
+use super::hint::{Hint, no_random};
 use super::output::{self, Format, Tone};
 
 const CREATE_EXAMPLES: &str = "\
@@ -156,7 +156,7 @@ async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<Ex
 fn new_token() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes)
-        .map_err(|error| Hint::of(error, "the system provides no random numbers", NO_RANDOM))?;
+        .map_err(|error| Hint::of(error, "the system provides no random numbers", no_random()))?;
     Ok(format!("todo_{}", hex::encode(bytes)))
 }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 
-use crate::config::Variable;
+use crate::config::{Remedy, Variable};
 
 use super::hint::Hint;
 use super::output::stdout_has_colour;
@@ -61,10 +61,12 @@ fn explained(
         return Hint::of(
             format!("that is set with the variable {name}"),
             what,
-            format!("{name}=… {typed}, or a line {name}=… in .env"),
+            Remedy::note(format!(
+                "set {name} in the .env file, with todoctl config set, or in the environment of {typed}"
+            )),
         );
     }
-    let help = format!("{} --help", command_of(command, arguments));
+    let help = Remedy::command(format!("{} --help", command_of(command, arguments)));
     if tips.is_empty() {
         Hint::new(what, help)
     } else {
@@ -130,7 +132,7 @@ mod tests {
         let error = command.clone().try_get_matches_from(whole).unwrap_err();
         let hint = explained(&command, &error, arguments.iter().map(OsString::from));
         assert_eq!(hint.to_string(), what);
-        assert_eq!(hint.remedy, remedy);
+        assert_eq!(hint.remedy.to_string(), remedy);
     }
 
     #[test]
@@ -157,7 +159,9 @@ mod tests {
                     "unexpected argument '{}' found",
                     option.split('=').next().unwrap()
                 ),
-                &format!("{name}=… todoctl serve, or a line {name}=… in .env"),
+                &format!(
+                    "# set {name} in the .env file, with todoctl config set, or in the environment of todoctl serve"
+                ),
             );
         }
         check(

@@ -9,6 +9,7 @@ use super::environment::Environment;
 use super::error::{Problem, Warning};
 use super::http::{self, HttpConfig};
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::SecretName;
 use super::secrets::Secrets;
@@ -81,9 +82,19 @@ impl Audit {
     }
 
     /// The warnings about variables of `section`.
-    pub fn warnings_of(&self, section: Section) -> impl Iterator<Item = &Warning> {
+    fn warnings_of(&self, section: Section) -> impl Iterator<Item = &Warning> {
         let warnings = self.warnings.iter();
         warnings.filter(move |one| is_in(section, &one.variable))
+    }
+
+    /// The texts of the warnings about variables of `section`, and what to do about all of them.
+    #[must_use]
+    pub fn warned_of(&self, section: Section) -> (Vec<String>, Remedy) {
+        let all = self.warnings_of(section);
+        all.fold(Default::default(), |(mut texts, remedy), one| {
+            texts.push(one.to_string());
+            (texts, remedy.then(one.remedy.clone()))
+        })
     }
 
     /// Secrets that `serve` will generate.

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::environment::Environment;
 use super::parse::{list, number, shown};
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::secret::RotatingSecret;
 use super::secret_name::SecretName;
 use super::secrets::Secrets;
@@ -111,12 +112,14 @@ fn warn_of_unwise(reader: &mut Reader<'_>, limits: &Limits) {
         reader.warn(
             JWT_ACCESS_TOKEN_EXPIRE_MINUTES.variable.name,
             "is more than a day: an access token cannot be revoked before it expires; use 30",
+            Remedy::set(JWT_ACCESS_TOKEN_EXPIRE_MINUTES.variable.name, 30),
         );
     }
     if limits.failures_per_minute == 0 && limits.requests_per_minute == 0 {
         reader.warn(
             AUTH_FAILURES_PER_MINUTE.variable.name,
             "and RATE_LIMIT_PER_MINUTE are both 0: nothing limits how often tokens are guessed; use 600",
+            Remedy::set(AUTH_FAILURES_PER_MINUTE.variable.name, 600),
         );
     }
     let too_wide = |network: &&IpNet| network.prefix_len() < NARROWEST_UNWISE_PREFIX;
@@ -126,6 +129,7 @@ fn warn_of_unwise(reader: &mut Reader<'_>, limits: &Limits) {
             format!(
                 "contains {network}: every client may choose its address with X-Forwarded-For; list the proxies' own addresses"
             ),
+            Remedy::note("list the addresses of the proxies alone: todoctl config set TRUSTED_PROXIES=10.0.0.0/8"),
         );
     }
 }

@@ -9,6 +9,8 @@ use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
 use super::parse::{number, seconds, switch};
 use super::reader::Reader;
+use super::remedy::Remedy;
+use super::respell::respelt;
 use super::source::Source;
 use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, declare};
 
@@ -108,7 +110,7 @@ declare! {
     )
     .kind(Kind::DatabaseUrl)
     .example("postgresql://todo:PASSWORD@db.example.com:5432/todo")
-    .optional(|text| Ok(database_url::parse(text)?));
+    .optional(|text| database_url::parse(text).map_err(|wrong| fault("DATABASE_URL", text, wrong)));
 
     static DATABASE_URL_UNPOOLED: Optional<Parsed> = variable(
         "DATABASE_URL_UNPOOLED",
@@ -119,10 +121,7 @@ declare! {
     .kind(Kind::DatabaseUrl)
     .example("postgresql://todo:PASSWORD@db.example.com:5432/todo")
     .optional(|text| {
-        database_url::parse(text).map_err(|wrong| Fault {
-            message: wrong.message,
-            remedy: Some(wrong.remedy.replace("DATABASE_URL", "DATABASE_URL_UNPOOLED")),
-        })
+        database_url::parse(text).map_err(|wrong| fault("DATABASE_URL_UNPOOLED", text, wrong))
     });
 
     static TODOCTL_DATA_DIR: Defaulted<PathBuf> = variable(
@@ -192,12 +191,16 @@ declare! {
     });
 }
 
-impl From<BadUrl> for Fault {
-    fn from(wrong: BadUrl) -> Self {
-        Self {
-            message: wrong.message,
-            remedy: Some(wrong.remedy),
-        }
+/// `text` is the value of `name`.
+fn fault(name: &'static str, text: &str, wrong: BadUrl) -> Fault {
+    let remedy = if respelt(name, text).is_some() {
+        Remedy::respell(name, wrong.advice)
+    } else {
+        Remedy::note(format!("correct {name}: {}", wrong.advice))
+    };
+    Fault {
+        message: wrong.message,
+        remedy: Some(remedy),
     }
 }
 
@@ -227,7 +230,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
         reader.problem(
             DATABASE_URL_UNPOOLED.variable.name,
             "is another kind of database than DATABASE_URL",
-            "set the URL of the same database without its pooler, or unset DATABASE_URL_UNPOOLED",
+            Remedy::unset(DATABASE_URL_UNPOOLED.variable.name),
         );
     }
     Some(DatabaseConfig {
@@ -260,9 +263,8 @@ fn target(reader: &mut Reader<'_>) -> Option<DatabaseTarget> {
     reader.problem(
         DATABASE_URL.variable.name,
         format!("is required when ENVIRONMENT={}", reader.environment),
-        format!(
-            "DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME, or DATABASE_URL=sqlite://{}",
-            path.display()
+        Remedy::note("for PostgreSQL instead, give DATABASE_URL the server's URL").then(
+            Remedy::set("DATABASE_URL", format!("sqlite://{}", path.display())),
         ),
     );
     None
@@ -271,7 +273,9 @@ fn target(reader: &mut Reader<'_>) -> Option<DatabaseTarget> {
 fn url(reader: &mut Reader<'_>, declaration: &Optional<Parsed>) -> Option<DatabaseTarget> {
     let Parsed { value, remarks } = reader.optional(declaration)?;
     for remark in remarks {
-        reader.warn(declaration.variable.name, remark);
+        let name = declaration.variable.name;
+        let remedy = Remedy::note(format!("remove it from {name}"));
+        reader.warn(name, remark, remedy);
     }
     Some(value)
 }

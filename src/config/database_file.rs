@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
+use super::ownership::writable;
+use super::remedy::Remedy;
 use super::secret_name::SecretName;
-use super::shell::shell_word;
 
 /// The file that todoctl locks while it migrates.
 pub(crate) fn migration_lock_path(database: &SqliteTarget) -> PathBuf {
@@ -44,32 +45,44 @@ pub(crate) enum ClaimError {
 
 impl LostDatabase {
     /// What to do about it.
-    pub(crate) fn remedy(&self) -> String {
-        let path = shell_word(&self.path);
-        match &self.loss {
-            Loss::DanglingLink(_) => format!(
-                "mount or restore what the link leads to; to start with an empty database: rm {path}"
+    ///
+    /// What starts with an empty database is a comment: it must not happen by pasting.
+    pub(crate) fn remedy(&self) -> Remedy {
+        let path = self.path.display();
+        let (first, start_anew) = match &self.loss {
+            Loss::DanglingLink(target) => (
+                format!(
+                    "mount or restore {}, which {path} leads to",
+                    target.display()
+                ),
+                Remedy::command("rm").arg(&self.path),
             ),
             Loss::Left(found) => {
                 let logs = found.iter().filter(|one| !is_kept(one, &self.path));
-                let mut commands: Vec<String> = logs.map(|log| move_away(log)).collect();
-                commands.push(format!("touch {path}"));
-                format!(
-                    "move {path} back, or restore a backup of it; to start with an empty database: {}",
-                    commands.join(" && ")
+                let moved = logs.fold(Remedy::default(), |all, log| all.then(move_away(log)));
+                (
+                    format!("move {path} back to where it was, or restore a backup of it"),
+                    moved.then(Remedy::command("touch").arg(&self.path)),
                 )
             }
-            Loss::Emptied(log) => format!(
-                "restore a backup of {path} and its write-ahead log; to start with an empty database: {}",
-                move_away(log)
+            Loss::Emptied(log) => (
+                format!("restore a backup of {path} and its write-ahead log"),
+                move_away(log),
             ),
-        }
+        };
+        let commands: Vec<&str> = start_anew.commands().collect();
+        Remedy::note(first).then(Remedy::note(format!(
+            "only if there was nothing in it, start with an empty database: {}",
+            commands.join(" && ")
+        )))
     }
 }
 
-fn move_away(file: &Path) -> String {
-    let word = shell_word(file);
-    format!("mv -n {word} {word}.old")
+/// The command that moves a file out of the way.
+pub(crate) fn move_away(file: &Path) -> Remedy {
+    Remedy::command("mv -n")
+        .arg(file)
+        .arg(with_suffix(file, ".old"))
 }
 
 /// Whether a new database may use the file as well: secrets and the lock.
@@ -110,8 +123,7 @@ impl ClaimError {
             Self::Lost(lost) => (lost.to_string(), lost.remedy()),
             Self::Io { what, source } => (
                 format!("{what}: {source}"),
-                "let this user write that directory, or choose another one with TODOCTL_DATA_DIR"
-                    .to_owned(),
+                writable(database.path.parent().unwrap_or(&database.path)),
             ),
         };
         Problem {
@@ -243,7 +255,11 @@ mod tests {
         ] {
             let lost = loss_with(file).unwrap_or_else(|| panic!("{file} shows nothing"));
             assert!(lost.to_string().contains(file), "{lost}");
-            assert!(lost.remedy().ends_with("todo.db"), "{}", lost.remedy());
+            assert!(
+                lost.remedy().to_string().ends_with("todo.db"),
+                "{}",
+                lost.remedy()
+            );
         }
         for file in ["other.db", "todo.db.old", "secrets/other"] {
             assert_eq!(loss_with(file), None, "{file}");

@@ -4,4 +4,5 @@ mod parse;
 mod target;
 
 pub use parse::{BadUrl, Parsed, parse};
+pub(crate) use target::SYSTEM_ROOTS;
 pub use target::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};

@@ -5,41 +5,43 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::error::{ConfigError, Problem, Warning};
-use super::shell::shell_word;
+use super::ownership::readable;
+use super::remedy::{Remedy, gen_secrets};
 use super::text_file::{self, Unread};
 
-fn error(path: &Path, message: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+fn error(path: &Path, message: impl Into<String>, remedy: Remedy) -> ConfigError {
     ConfigError {
         problems: vec![Problem {
             variable: path.display().to_string(),
             message: message.into(),
-            remedy: remedy.into(),
+            remedy,
         }],
     }
 }
 
 /// The file's text; `None` if the file does not exist and is not `required`.
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
-    let word = shell_word(path);
     match text_file::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(Unread::Unusable(why)) => Err(error(
             path,
             why,
-            "save it as UTF-8, with one NAME=value per line",
+            Remedy::note(format!(
+                "save {} as UTF-8 text, with one NAME=value per line",
+                path.display()
+            )),
         )),
         Err(Unread::Io(cause)) if cause.kind() == ErrorKind::NotFound && !required => Ok(None),
         Err(Unread::Io(cause)) if cause.kind() == ErrorKind::IsADirectory => Err(error(
             path,
             "is a directory, not a file; Docker creates one where a mounted file does not exist",
-            format!("rmdir {word} && todoctl gen-secrets --write {word}"),
+            Remedy::command("rmdir").arg(path).then(gen_secrets(path)),
         )),
         Err(Unread::Io(cause)) => {
             let remedy = if cause.kind() == ErrorKind::NotFound {
-                "name a file that exists: --env-file FILE".to_owned()
+                Remedy::note("write that file, or name another one with --env-file")
             } else {
-                let user = rustix::process::geteuid().as_raw();
-                format!("sudo chown {user} {word} && chmod 600 {word}")
+                readable(path)
             };
             Err(error(path, format!("cannot be read: {cause}"), remedy))
         }
@@ -81,7 +83,10 @@ fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
     error(
         path,
         format!("has an error{place}: not NAME=value, or a quote is not closed"),
-        "put values with spaces, # or quotes into single quotes",
+        Remedy::note(format!(
+            "correct that line of {}; a value with spaces, # or quotes needs single quotes around it",
+            path.display()
+        )),
     )
 }
 
@@ -93,6 +98,8 @@ fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>
         warnings.push(Warning {
             variable: name.to_owned(),
             message,
+            // One for all lines, in the check of the file.
+            remedy: Remedy::default(),
         });
     };
     let mut first_lines = BTreeMap::new();
@@ -170,8 +177,8 @@ mod tests {
         let error = read(&path, true).unwrap_err();
         let word = format!("'{}'", path.display());
         assert_eq!(
-            error.problems[0].remedy,
-            format!("rmdir {word} && todoctl gen-secrets --write {word}")
+            error.problems[0].remedy.to_string(),
+            format!("rmdir {word}\ntodoctl gen-secrets --write {word}")
         );
     }
 

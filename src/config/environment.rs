@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::variable::{Defaulted, Section, Variable, declare};
+use super::remedy::Remedy;
+use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
 /// Where this process runs. Every environment but development refuses weak secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +39,10 @@ declare! {
         "development" | "dev" => Ok(Environment::Development),
         "staging" => Ok(Environment::Staging),
         "production" | "prod" => Ok(Environment::Production),
-        _ => Err("is not development, staging or production".into()),
+        // The strictest one: the default would accept weak secrets.
+        _ => Err(Fault {
+            message: "is not development, staging or production".to_owned(),
+            remedy: Some(Remedy::set("ENVIRONMENT", "production")),
+        }),
     });
 }

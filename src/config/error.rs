@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::remedy::Remedy;
+
 /// A fault that stops a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -9,8 +11,8 @@ pub struct Problem {
     pub variable: String,
     /// A predicate such as `is not an IP address`. Never contains a secret.
     pub message: String,
-    /// What to do: a line to type or a correct value, where there is one.
-    pub remedy: String,
+    /// What to do.
+    pub remedy: Remedy,
 }
 
 /// A setting that works, but that an operator should know about.
@@ -18,8 +20,9 @@ pub struct Problem {
 pub struct Warning {
     /// The variable's name.
     pub variable: String,
-    /// A predicate, and what to do.
+    /// A predicate, and in short what to do.
     pub message: String,
+    pub remedy: Remedy,
 }
 
 /// A value and the warnings about it.
@@ -57,7 +60,7 @@ impl fmt::Display for ConfigError {
         for (problem, remedy) in self.with_remedies() {
             write!(f, "\n  {problem}")?;
             if let Some(remedy) = remedy {
-                write!(f, "\n    {remedy}")?;
+                write!(f, "\n    {}", remedy.to_string().replace('\n', "\n    "))?;
             }
         }
         Ok(())
@@ -67,11 +70,11 @@ impl fmt::Display for ConfigError {
 impl ConfigError {
     /// The problems in order, and the remedy that follows each; one that serves several problems
     /// in a row follows the last of them.
-    pub fn with_remedies(&self) -> impl Iterator<Item = (&Problem, Option<&str>)> {
+    pub fn with_remedies(&self) -> impl Iterator<Item = (&Problem, Option<&Remedy>)> {
         self.problems.iter().enumerate().map(|(index, problem)| {
             let next = self.problems.get(index + 1);
             let is_last = next.is_none_or(|next| next.remedy != problem.remedy);
-            let remedy = Some(problem.remedy.as_str());
+            let remedy = Some(&problem.remedy);
             (problem, remedy.filter(|one| is_last && !one.is_empty()))
         })
     }

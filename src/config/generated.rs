@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::database_url::SqliteTarget;
 use super::error::Problem;
+use super::ownership::writable;
 use super::secret::Secret;
 use super::secret_name::SecretName;
 use super::source::read_secret_file;
@@ -60,13 +61,11 @@ pub(super) fn create(database: &SqliteTarget, name: SecretName) -> Result<Secret
 
 fn problem(name: SecretName, path: &Path, message: String) -> Problem {
     let name = name.as_str();
-    let directory = path.parent().unwrap_or(path).display();
+    let directory = path.parent().unwrap_or(path);
     Problem {
         variable: name.to_owned(),
         message,
-        remedy: format!(
-            "let this user read and write the directory {directory}, choose another one with TODOCTL_DATA_DIR, or set {name}"
-        ),
+        remedy: writable(directory),
     }
 }
 

@@ -8,6 +8,7 @@ use super::cors;
 use super::error::{ConfigError, Loaded};
 use super::parse::{number, seconds};
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::source::Source;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
@@ -93,6 +94,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
         reader.warn(
             REQUEST_TIMEOUT_SECONDS.variable.name,
             "is 30 s or more: clients give up after 30 s and retry; set a lower value, such as 20",
+            Remedy::set(REQUEST_TIMEOUT_SECONDS.variable.name, 20),
         );
     }
     HttpConfig {

@@ -1,6 +1,7 @@
 //! Names that nothing reads and that are probably misspelt. Others may belong to other programs.
 
 use super::error::Warning;
+use super::remedy::Remedy;
 use super::source::Source;
 use super::variable::Variable;
 use super::variables::VARIABLES;
@@ -19,15 +20,16 @@ pub(crate) fn misspelt(source: &Source) -> impl Iterator<Item = (&str, &'static 
 }
 
 pub(crate) fn warnings(source: &Source) -> Vec<Warning> {
-    let warning = |(name, known): (&str, &str)| Warning {
+    let warning = |(name, known): (&str, &'static str)| Warning {
         variable: name.to_owned(),
         message: format!("is not known and has no effect; did you mean {known}?"),
+        remedy: Remedy::rename(name.to_owned(), known),
     };
     misspelt(source).map(warning).collect()
 }
 
 /// The known name that is most similar to `name`, if it is similar at all.
-fn nearest(name: &str) -> Option<&'static str> {
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let known = VARIABLES
         .iter()
         .flat_map(|one| [Some(one.name), one.alias])

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::environment::{ENVIRONMENT, Environment};
 use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::ownership::readable;
+use super::remedy::Remedy;
 use super::secret::Secret;
 use super::source::{Source, read_secret_file};
 use super::variable::{Default, Defaulted, Kind, Optional, Parser, Variable};
@@ -66,9 +68,7 @@ impl<'a> Reader<'a> {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(fault) => {
-                let remedy = fault
-                    .remedy
-                    .unwrap_or_else(|| format!("{name}={}", variable.correct_value()));
+                let remedy = fault.remedy.unwrap_or_else(|| variable.correction(name));
                 self.problem(name, fault.message, remedy);
                 None
             }
@@ -81,8 +81,7 @@ impl<'a> Reader<'a> {
         let mut found = Found::Unset;
         for name in variable.names() {
             if self.source.is_unreadable(name) {
-                let remedy = format!("{name}={}", variable.correct_value());
-                self.problem(name, "is not UTF-8 text", remedy);
+                self.problem(name, "is not UTF-8 text", variable.correction(name));
                 return Found::Faulty;
             }
             if let Some(value) = self.source.get(name) {
@@ -103,9 +102,9 @@ impl<'a> Reader<'a> {
     fn find_file(&mut self, variable: &Variable, direct: Found<'a>) -> Found<'a> {
         let name = variable.name;
         let file_name = variable.file_name();
-        let example = format!("{file_name}=/run/secrets/{}", name.to_lowercase());
         if self.source.is_unreadable(&file_name) {
-            self.problem(&file_name, "is not UTF-8 text", example);
+            let remedy = Remedy::unset(file_name.clone());
+            self.problem(&file_name, "is not UTF-8 text", remedy);
             return Found::Faulty;
         }
         let Some(path) = self.source.get(&file_name) else {
@@ -113,21 +112,15 @@ impl<'a> Reader<'a> {
         };
         self.secret_files.push(PathBuf::from(path));
         if matches!(direct, Found::Text(..)) {
-            let remedy = match (self.env_file_of(name), self.env_file_of(&file_name)) {
-                (Some(file), _) => format!("delete the line {name}=… from {}", file.display()),
-                (None, Some(file)) => {
-                    format!("delete the line {file_name}=… from {}", file.display())
-                }
-                (None, None) => format!("keep one of them: unset {name}, or unset {file_name}"),
-            };
+            let remedy = Remedy::note(format!("the value in {path} is used from then on"))
+                .then(Remedy::unset(name));
             self.problem(name, format!("and {file_name} are both set"), remedy);
             return Found::Faulty;
         }
         match read_secret_file(Path::new(path)) {
             Ok(value) => Found::Text(name, Cow::Owned(value)),
             Err(fault) => {
-                let remedy =
-                    format!("name a readable file that contains only the value: {example}");
+                let remedy = secret_file_remedy(Path::new(path), name);
                 self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
                 Found::Faulty
             }
@@ -160,23 +153,19 @@ impl<'a> Reader<'a> {
         self.source.env_file_of(name)
     }
 
-    pub fn problem(
-        &mut self,
-        variable: &str,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) {
+    pub fn problem(&mut self, variable: &str, message: impl Into<String>, remedy: Remedy) {
         self.problems.push(Problem {
             variable: variable.to_owned(),
             message: message.into(),
-            remedy: remedy.into(),
+            remedy,
         });
     }
 
-    pub fn warn(&mut self, variable: &str, message: impl Into<String>) {
+    pub fn warn(&mut self, variable: &str, message: impl Into<String>, remedy: Remedy) {
         self.warnings.push(Warning {
             variable: variable.to_owned(),
             message: message.into(),
+            remedy,
         });
     }
 
@@ -193,6 +182,17 @@ impl<'a> Reader<'a> {
             }),
         }
     }
+}
+
+/// What to do about a file that has no value of `name`.
+fn secret_file_remedy(path: &Path, name: &str) -> Remedy {
+    if path.is_file() && std::fs::metadata(path).is_ok_and(|found| found.len() > 0) {
+        return readable(path);
+    }
+    Remedy::note(format!(
+        "write the value of {name} into {}, alone, and let only its user read it",
+        path.display()
+    ))
 }
 
 #[expect(

@@ -1,7 +1,7 @@
 //! todoctl's own secrets: their declarations and rules, and how new ones are generated.
 
 use super::secret::Secret;
-use super::strength::is_placeholder;
+use super::strength::{is_placeholder, weakness};
 use super::variable::{Kind, Optional, Section, Variable};
 
 /// A secret that `todoctl gen-secrets` can generate.
@@ -125,6 +125,28 @@ impl SecretName {
     }
 }
 
+/// Where the previous value of a secret belongs.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    pub(crate) variable: &'static str,
+    /// Whether there may be several, separated by commas.
+    pub(crate) is_list: bool,
+}
+
+/// Where `old` is kept when the variable `name` gets another value; `None` if the program reads
+/// no previous value of it, or would refuse this one.
+pub(crate) fn keeps_previous(name: &str, old: &str) -> Option<Previous> {
+    let secret = SecretName::ALL
+        .into_iter()
+        .find(|secret| secret.as_str() == name)?;
+    let is_usable = secret.fault(old).is_none()
+        && (secret == SecretName::EncryptionKey || weakness(old).is_none());
+    is_usable.then(|| Previous {
+        variable: secret.declaration().previous.variable.name,
+        is_list: secret == SecretName::EncryptionKey,
+    })
+}
+
 /// The variables of all secrets, then those of their previous values.
 pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
     let all = || SecretName::ALL.into_iter().map(SecretName::declaration);
@@ -135,7 +157,6 @@ pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::strength::weakness;
 
     #[test]
     fn new_secrets_obey_the_rules() {

@@ -9,9 +9,12 @@ use super::environment::Environment;
 use super::error::Problem;
 use super::generated;
 use super::reader::Reader;
+use super::remedy::{Remedy, gen_secrets};
+use super::respell::respelt;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::shell::shell_word;
+use super::source::Source;
 use super::strength::{is_placeholder, weakness};
 
 /// How many previous values of a secret are tried.
@@ -69,23 +72,24 @@ impl Secrets {
         if wrong.len() < 2 || wrong.iter().all(|(_, found)| !found) {
             return;
         }
-        let file = shell_word(reader.env_file().unwrap_or(Path::new(".env")));
+        let file = reader.env_file().unwrap_or(Path::new(".env"));
         let remedy = if weak {
             let only = wrong
                 .iter()
                 .map(|(name, _)| format!("--only {}", name.as_str()));
             let only: Vec<String> = only.collect();
-            format!(
-                "todoctl gen-secrets {} --replace --write {file}",
-                only.join(" ")
-            )
+            Remedy::command(format!(
+                "todoctl gen-secrets {} --replace --write {}",
+                only.join(" "),
+                shell_word(file)
+            ))
         } else {
-            format!("todoctl gen-secrets --write {file}")
+            gen_secrets(file)
         };
         for (name, found) in wrong {
             if !found {
                 reader.warnings.retain(|one| one.variable != name.as_str());
-                reader.problem(name.as_str(), "is a placeholder", "");
+                reader.problem(name.as_str(), "is a placeholder", Remedy::default());
             }
             let problems = reader.problems[first..].iter_mut();
             for problem in problems.filter(|one| one.variable == name.as_str()) {
@@ -111,10 +115,7 @@ impl Secrets {
                 Some(DatabaseTarget::Postgres(_)) => reader.problem(
                     name.as_str(),
                     "is required with PostgreSQL: secrets are generated only for SQLite",
-                    format!(
-                        "todoctl gen-secrets --write {}",
-                        shell_word(reader.env_file().unwrap_or(Path::new(".env")))
-                    ),
+                    gen_secrets(reader.env_file().unwrap_or(Path::new(".env"))),
                 ),
                 Some(DatabaseTarget::Sqlite(file)) => match generated::read(file, name) {
                     Ok(Some(value)) => {
@@ -188,7 +189,9 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
         reader.problem(
             variable,
             format!("contains more than {MAX_PREVIOUS} keys"),
-            "remove the keys that nothing is encrypted with",
+            Remedy::note(format!(
+                "shorten {variable} to the newest {MAX_PREVIOUS} keys; provider keys encrypted with older ones must be saved again"
+            )),
         );
     }
     for value in &values {
@@ -206,7 +209,8 @@ fn check(reader: &mut Reader<'_>, name: SecretName, variable: &str, value: &Secr
         if reader.environment == Environment::Development {
             reader.warn(
                 variable,
-                format!("{weak}, which is an error outside development: {remedy}"),
+                format!("{weak}, which is an error outside development"),
+                remedy,
             );
         } else {
             reader.problem(variable, weak, remedy);
@@ -215,20 +219,42 @@ fn check(reader: &mut Reader<'_>, name: SecretName, variable: &str, value: &Secr
 }
 
 /// How to replace a value that is not good enough; `file` is the env file that it comes from.
-fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>) -> String {
+fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>) -> Remedy {
     let current = name.as_str();
     if variable != current {
-        return match file {
-            Some(file) => format!("delete the line {variable}=… from {}", file.display()),
-            None => format!("unset {variable}"),
-        };
+        return Remedy::unset(variable.to_owned());
     }
-    let write = file.map_or_else(String::new, |file| format!(" --write {}", shell_word(file)));
-    if name.is_usable_encryption_key(Some(value.expose())) {
-        return format!(
-            "rename it to {current}_PREVIOUS, so that stored provider keys can still be decrypted, then: todoctl gen-secrets --only {current}{write}"
-        );
+    if respelt(current, value.expose()).is_some() {
+        return Remedy::respell(current, "32 bytes in URL-safe base64, 44 characters");
     }
-    let replace = if file.is_some() { " --replace" } else { "" };
-    format!("todoctl gen-secrets --only {current}{replace}{write}")
+    generate(
+        current,
+        file,
+        name.is_usable_encryption_key(Some(value.expose())),
+    )
+}
+
+/// Replaces the value of a secret that `source` has. The old one is kept where it can still be
+/// used.
+pub(crate) fn replace(source: &Source, name: &str) -> Remedy {
+    generate(name, source.env_file_of(name), true)
+}
+
+/// Generates a new value, in the env file if the old one comes from it. There the old one is kept
+/// if it can be used, elsewhere with `keep`.
+fn generate(name: &str, file: Option<&Path>, keep: bool) -> Remedy {
+    match file {
+        Some(file) => Remedy::command(format!(
+            "todoctl gen-secrets --only {name} --replace --write {}",
+            shell_word(file)
+        )),
+        None => {
+            let kept = Remedy::command(format!("export {name}_PREVIOUS=\"${name}\""));
+            let new =
+                format!("export {name}=\"$(todoctl gen-secrets --only {name} | cut -d= -f2-)\"");
+            Remedy::default()
+                .then(keep.then_some(kept))
+                .then(Remedy::command(new))
+        }
+    }
 }

@@ -8,6 +8,7 @@ use url::Url;
 use super::environment::Environment;
 use super::parse::http_url;
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::secret::Secret;
 use super::source::Source;
 use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, declare};
@@ -137,12 +138,15 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
         reader.warn(
             SSL_CERT_FILE.variable.name,
             format!("names {file}, which {fault}; it is ignored"),
+            Remedy::note("name a readable file of CA certificates in PEM form; without one:")
+                .then(Remedy::unset(SSL_CERT_FILE.variable.name)),
         );
     }
     if let Some(name) = PROXIES.into_iter().find(|name| reader.has(name)) {
         reader.warn(
             name,
             "is not used: todoctl connects to the auth server, mail and key provider directly, so outgoing connections to them must be allowed",
+            Remedy::note("let this machine connect to those services without the proxy"),
         );
     }
     plain_connections(reader, &services);
@@ -150,12 +154,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
         reader.warn(
             AUTH_ISSUER.variable.name,
             "has no effect without AUTH_SERVER_URL",
+            Remedy::unset(AUTH_ISSUER.variable.name),
         );
     }
     if services.resend_api_key.is_some() && services.email_from.is_none() {
         reader.warn(
             EMAIL_FROM.variable.name,
             "is not set: mail is sent from onboarding@resend.dev, which Resend delivers only to the account's owner",
+            Remedy::note("name a sender whose domain the provider has verified: todoctl config set EMAIL_FROM='Todo <todo@example.com>'"),
         );
     }
     services
@@ -203,6 +209,9 @@ fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
             reader.warn(
                 name,
                 format!("is http:// to another machine: {what}; use https://"),
+                Remedy::note(format!(
+                    "if that server speaks TLS, write https:// in {name}"
+                )),
             );
         }
     }
@@ -214,6 +223,7 @@ fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
         reader.warn(
             REDIS_URL.variable.name,
             "sends its password to another machine without encryption; use rediss://",
+            Remedy::note("if that Redis speaks TLS, write rediss:// in REDIS_URL"),
         );
     }
 }

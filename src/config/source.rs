@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::env_file;
 use super::error::{ConfigError, Warning};
+use super::remedy::Remedy;
 use super::text_file::{self, Unread};
 
 /// The file that is read when none is named, if it exists.
-const DEFAULT_FILE: &str = ".env";
+pub(crate) const DEFAULT_ENV_FILE: &str = ".env";
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +50,7 @@ impl Source {
     pub fn load_what_can_be_read(env_file: Option<&Path>) -> (Self, Option<ConfigError>) {
         let mut source = Self::default();
         let (path, required) =
-            env_file.map_or((Path::new(DEFAULT_FILE), false), |path| (path, true));
+            env_file.map_or((Path::new(DEFAULT_ENV_FILE), false), |path| (path, true));
         let outcome = match env_file::read(path, required) {
             Ok(Some(text)) => source.read_file(path, &text),
             Ok(None) => Ok(()),
@@ -57,6 +58,14 @@ impl Source {
         };
         source.read_environment();
         (source, outcome.err())
+    }
+
+    /// As if the file at `path` contained `text`.
+    pub(crate) fn with_file_text(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let mut source = Self::default();
+        source.read_file(path, text)?;
+        source.read_environment();
+        Ok(source)
     }
 
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
@@ -141,13 +150,24 @@ impl Source {
         self.file.as_deref()
     }
 
+    /// The file that was read, unless it is the one that is read when none is named.
+    fn named_file(&self) -> Option<&Path> {
+        self.file()
+            .filter(|file| *file != Path::new(DEFAULT_ENV_FILE))
+    }
+
+    /// Whether the process's environment has a value for `name`.
+    pub(crate) fn is_in_environment(&self, name: &str) -> bool {
+        self.is_unreadable(name) || self.origin(name) == Some(Origin::Environment)
+    }
+
     /// Every name that is set, in the file or in the environment.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.origins.keys().map(String::as_str)
     }
 
     /// The value without surrounding white space; an empty value counts as not set.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values
             .get(name)
             .map(|value| value.trim())
@@ -163,6 +183,14 @@ impl Source {
     pub(super) fn env_file_of(&self, name: &str) -> Option<&Path> {
         let from_file = self.origin(name) == Some(Origin::File);
         self.file.as_deref().filter(|_| from_file)
+    }
+}
+
+impl Remedy {
+    /// With the commands that change variables where `source` has them.
+    #[must_use]
+    pub fn at(&self, source: &Source) -> Self {
+        self.resolved(|name| source.is_in_environment(name), source.named_file())
     }
 }
 

@@ -3,6 +3,8 @@
 //! A section declares its variables once, with `declare!`. The reader, `config show`,
 //! the check for misspelt names and `.env.example` all follow from these declarations.
 
+use super::remedy::Remedy;
+
 /// The part of the configuration that a variable belongs to: a heading of `.env.example`,
 /// and the check of `config check` that reports its problems.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,8 +84,8 @@ pub struct Variable {
 pub(super) struct Fault {
     /// A predicate such as `is not an IP address`. Never contains a secret.
     pub message: String,
-    /// What to do, if the variable's example is not enough.
-    pub remedy: Option<String>,
+    /// What to do, if a correct value is not enough.
+    pub remedy: Option<Remedy>,
 }
 
 impl From<String> for Fault {
@@ -184,15 +186,17 @@ impl Variable {
     }
 
     /// The name of the variable that names a file with the value.
-    pub(super) fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         format!("{}_FILE", self.name)
     }
 
-    /// A correct value, for messages about a wrong one.
-    pub(super) fn correct_value(&self) -> &'static str {
-        match (self.example, self.default) {
-            (Some(text), _) | (None, Default::Value(text) | Default::InDevelopment(text)) => text,
-            (None, Default::None | Default::Computed(_)) => "…",
+    /// What to do about a wrong value of `name`, which is one of the variable's names: the default
+    /// is always right, and without one only a person knows the value.
+    pub(super) fn correction(&self, name: &'static str) -> Remedy {
+        match (self.default, self.example) {
+            (Default::Value(text), _) if !text.is_empty() => Remedy::set(name, text),
+            (_, Some(example)) => Remedy::note(format!("give {name} a value such as {example}")),
+            (_, None) => Remedy::unset(name),
         }
     }
 }

@@ -5,14 +5,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::{
-    DatabaseTarget, Environment, Section, Source, VARIABLES, misspelt, shell_word,
+    DatabaseTarget, Environment, Remedy, Section, Source, VARIABLES, misspelt, move_away, readable,
+    writable,
 };
 
 use super::check::{Check, Run};
 use super::context::Context;
-use super::directory::{
-    file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
-};
+use super::directory::{file_system_verdict, nearest_existing, of_file, this_user};
 use super::probe::{FileSystem, is_writable};
 use super::verdict::{Outcome, Verdict};
 
@@ -61,10 +60,10 @@ fn env_file(context: &Context) -> Verdict {
     };
     let place = path.display();
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
-    let mut remedies = Vec::new();
+    let mut remedy = Remedy::default();
     if !said.is_empty() {
-        remedies.push(format!(
-            "write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #; or use docker compose, which reads the file like todoctl"
+        remedy = Remedy::note(format!(
+            "only for docker run --env-file: write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #"
         ));
     }
     if let Ok(found) = std::fs::metadata(path) {
@@ -73,20 +72,20 @@ fn env_file(context: &Context) -> Verdict {
             said.push(format!(
                 "{place} has mode {mode:04o}: other users of this machine may read its secrets"
             ));
-            remedies.push(format!("chmod 600 {}", shell_word(path)));
+            remedy = remedy.then(readable(path));
         }
     }
-    Verdict::warn_if_any(&said, &remedies, Verdict::pass(format!("{place} is read")))
+    Verdict::warn_if_any(&said, remedy, Verdict::pass(format!("{place} is read")))
 }
 
 fn unknown(context: &Context) -> Verdict {
     let mut said = Vec::new();
-    let mut remedies = Vec::new();
+    let mut remedy = Remedy::default();
     for (name, known) in misspelt(&context.request.source) {
         said.push(format!("{name} is not known and has no effect"));
-        remedies.push(format!("{known}=… (instead of {name})"));
+        remedy = remedy.then(Remedy::rename(name.to_owned(), known));
     }
-    Verdict::warn_if_any(&said, &remedies, Verdict::pass("no misspelt variable"))
+    Verdict::warn_if_any(&said, remedy, Verdict::pass("no misspelt variable"))
 }
 
 fn environment(context: &Context) -> Verdict {
@@ -123,11 +122,7 @@ fn section(context: &Context, section: Section) -> Verdict {
     if problems.peek().is_some() {
         return Verdict::of_problems(problems);
     }
-    let warnings: Vec<String> = context
-        .audit
-        .warnings_of(section)
-        .map(ToString::to_string)
-        .collect();
+    let (warnings, remedy) = context.audit.warned_of(section);
     let source = &context.request.source;
     let set: Vec<&str> = VARIABLES
         .iter()
@@ -141,7 +136,7 @@ fn section(context: &Context, section: Section) -> Verdict {
         1..=4 => format!("{} set", set.join(", ")),
         count => format!("{count} variables set"),
     };
-    Verdict::warn_if_any(&warnings, &[], Verdict::pass(fine))
+    Verdict::warn_if_any(&warnings, remedy, Verdict::pass(fine))
 }
 
 fn is_set(source: &Source, name: &str) -> bool {
@@ -168,7 +163,7 @@ fn directory_verdict(directory: &Path) -> Verdict {
     if !is_writable(existing) {
         return Verdict::fail(
             format!("{} is not writable for {}", existing.display(), this_user()),
-            give(directory),
+            writable(directory),
         );
     }
     match FileSystem::of(existing) {
@@ -196,11 +191,15 @@ fn cors(context: &Context) -> Verdict {
         return verdict;
     }
     let origins = &audit.http.cors_origins;
-    let example = "CORS_ORIGINS=https://app.example.com";
+    let example = || {
+        Remedy::note(
+            "list the https origins of your browsers' pages: todoctl config set CORS_ORIGINS=https://app.example.com",
+        )
+    };
     if origins.is_empty() {
         return Verdict::warn(
             "CORS_ORIGINS is empty: browsers may not call the API from other origins",
-            example.to_owned(),
+            example(),
         );
     }
     let doubtful: Vec<&str> = origins
@@ -227,7 +226,7 @@ fn cors(context: &Context) -> Verdict {
         .into_iter()
         .map(|(what, origins)| format!("{} {what}", origins.join(", ")))
         .collect();
-    Verdict::warn(said.join("; "), example.to_owned())
+    Verdict::warn(said.join("; "), example())
 }
 
 #[cfg(test)]

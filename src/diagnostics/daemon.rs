@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, Remedy};
 use crate::services::daemon::{DaemonStatus, DatabaseStatus};
 use crate::store::Identity;
 
@@ -46,13 +46,16 @@ fn listen_address(host: IpAddr, in_container: bool) -> Verdict {
     if !is_of_this_machine(host) {
         return Verdict::fail(
             format!("HOST={host} is not an address of this machine"),
-            "HOST=0.0.0.0 (all addresses), or HOST=127.0.0.1 (this machine only)".to_owned(),
+            Remedy::note(
+                "0.0.0.0 are all addresses of this machine; for this machine only: 127.0.0.1",
+            )
+            .then(Remedy::set("HOST", "0.0.0.0")),
         );
     }
     if host.is_loopback() && in_container {
         return Verdict::warn(
             format!("HOST={host} can be reached from inside this container only"),
-            "HOST=0.0.0.0".to_owned(),
+            Remedy::set("HOST", "0.0.0.0"),
         );
     }
     Verdict::pass(format!("{host} is an address of this machine"))
@@ -78,10 +81,10 @@ async fn port(context: &Context, limit: Duration) -> Verdict {
     };
     Verdict::fail(
         format!("another program listens on port {port}: {answer}"),
-        format!(
-            "find it: ss -ltnp 'sport = :{port}'; stop it, or choose another port: PORT={}",
-            next_port(port)
-        ),
+        Remedy::note(format!(
+            "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
+        ))
+        .then(Remedy::set("PORT", next_port(port))),
     )
 }
 
@@ -99,13 +102,13 @@ async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
             Ok(_) => Verdict::pass(format!("the daemon listens on {address}")),
             Err(error) => Verdict::warn(
                 format!("the daemon does not answer on METRICS_ADDR={address}: {error}"),
-                "restart the daemon with this METRICS_ADDR".to_owned(),
+                Remedy::note("restart the daemon with this METRICS_ADDR"),
             ),
         };
     }
     let (host, port) = (context.audit.http.host, context.audit.http.port);
     let other_port = next_port(address.port().max(port));
-    let other_address = format!("METRICS_ADDR={}", SocketAddr::new(address.ip(), other_port));
+    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(address.ip(), other_port));
     let overlaps = address.ip() == host || address.ip().is_unspecified() || host.is_unspecified();
     if address.port() == port && overlaps {
         return Verdict::fail(
@@ -116,7 +119,7 @@ async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
     if !is_of_this_machine(address.ip()) {
         return Verdict::fail(
             format!("METRICS_ADDR={address} is not an address of this machine"),
-            format!("METRICS_ADDR=127.0.0.1:{}", address.port()),
+            Remedy::set("METRICS_ADDR", format!("127.0.0.1:{}", address.port())),
         );
     }
     if daemon.status.is_ok() {
@@ -128,10 +131,11 @@ async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
     if !daemon.has_free_metrics_address() {
         return Verdict::fail(
             format!("another program listens on METRICS_ADDR={address}"),
-            format!(
-                "find it: ss -ltnp 'sport = :{}'; stop it, or choose another address: {other_address}",
+            Remedy::note(format!(
+                "to keep the port, stop the program that ss -ltnp 'sport = :{}' names; otherwise:",
                 address.port()
-            ),
+            ))
+            .then(other_address),
         );
     }
     Verdict::pass(format!("{address} is free"))
@@ -150,11 +154,11 @@ async fn health(context: &Context, limit: Duration) -> Verdict {
                 answer.status,
                 answer.database.as_deref().unwrap_or("unknown")
             ),
-            "todoctl db check".to_owned(),
+            Remedy::note("the checks of the database say why; if they pass, restart the daemon"),
         ),
         Err(error) => Verdict::fail(
             error.to_string(),
-            "read the daemon's log, then restart it".to_owned(),
+            Remedy::note("read the daemon's log, then restart it"),
         ),
     }
 }
@@ -187,7 +191,7 @@ fn compare_versions(status: &DaemonStatus) -> Verdict {
     }
     Verdict::warn(
         format!("the daemon is {theirs}, this program is {ours}"),
-        "restart the daemon with this program, or use the program that started it".to_owned(),
+        Remedy::note("restart the daemon with this program, or use the program that started it"),
     )
 }
 
@@ -220,7 +224,9 @@ fn compare_databases(served: &DatabaseStatus, id: Option<&str>, place: &str) -> 
     }
     Verdict::fail(
         "the daemon serves another database than this configuration names",
-        "restart the daemon if the configuration was changed on purpose; otherwise correct DATABASE_URL, or run this command with the daemon's environment".to_owned(),
+        Remedy::note(
+            "restart the daemon if the configuration was changed on purpose; otherwise correct DATABASE_URL, or run this command with the daemon's environment",
+        ),
     )
 }
 
@@ -253,7 +259,8 @@ fn check_pools(status: &DaemonStatus) -> Verdict {
     }
     Verdict::warn(
         format!("full: {detail}"),
-        "find slow queries: psql -c \"SELECT pid, state, query_start, query FROM pg_stat_activity\"; raise SQLALCHEMY_POOL_SIZE as far as database.connections allows".to_owned(),
+        Remedy::note("this shows what the connections do; raise SQLALCHEMY_POOL_SIZE as far as the check database.connections allows:")
+            .then(Remedy::sql("SELECT pid, application_name, state, now() - state_change AS since FROM pg_stat_activity WHERE datname = current_database() ORDER BY state_change")),
     )
 }
 
@@ -271,15 +278,22 @@ fn check_mails(status: &DaemonStatus) -> Verdict {
                 "the mail provider refuses the key or the sender: {} mails wait and are given up after 24 hours",
                 mails.pending
             ),
-            "read the reason in the daemon's log; correct RESEND_API_KEY or EMAIL_FROM and restart the daemon, or verify the domain at the provider".to_owned(),
+            Remedy::note(
+                "the daemon's log has the reason: verify the domain of EMAIL_FROM at the provider, or correct RESEND_API_KEY and restart the daemon; this reads it without showing it: todoctl config set RESEND_API_KEY=-",
+            ),
         );
     }
     if mails.dead == 0 {
         return Verdict::pass(format!("none; {} waiting", mails.pending));
     }
     Verdict::warn(
-        format!("{} mails were given up; {} waiting", mails.dead, mails.pending),
-        "read in the daemon's log why each was refused; correct RESEND_API_KEY and EMAIL_FROM, then restart the daemon".to_owned(),
+        format!(
+            "{} mails were given up; {} waiting",
+            mails.dead, mails.pending
+        ),
+        Remedy::note(
+            "the daemon's log says why each was refused; correct RESEND_API_KEY and EMAIL_FROM, then restart the daemon",
+        ),
     )
 }
 
@@ -303,7 +317,8 @@ fn check_reminders(status: &DaemonStatus, now: i64) -> Verdict {
     }
     Verdict::warn(
         detail,
-        "read the daemon's log; run them by hand: todoctl jobs run reminders".to_owned(),
+        Remedy::note("the daemon's log says why they fail; this runs them once:")
+            .then(Remedy::command("todoctl jobs run reminders")),
     )
 }
 

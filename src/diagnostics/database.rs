@@ -125,15 +125,11 @@ fn url(context: &Context) -> Verdict {
         return Verdict::of_problems(problems);
     }
     let url = config.target.redacted();
-    let warnings: Vec<String> = context
-        .audit
-        .warnings_of(Section::Database)
-        .map(ToString::to_string)
-        .collect();
+    let (warnings, remedy) = context.audit.warned_of(Section::Database);
     if warnings.is_empty() {
         return Verdict::pass(url);
     }
-    Verdict::warn(format!("{url}; {}", warnings.join("; ")), None)
+    Verdict::warn(format!("{url}; {}", warnings.join("; ")), remedy)
 }
 
 /// Whether the server accepts connections, or the file can be read.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::store::messages::{self, KnownMessage, Retry};
+use crate::config::Remedy;
+use crate::store::messages::{self, KnownMessage, Place, Retry};
 
 /// What is known about a message. The message itself is not part of it: it may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,12 +21,21 @@ pub(crate) struct Explanation {
 }
 
 /// What to do about an unknown message.
-const GENERAL: [&str; 4] = [
-    "todoctl doctor (finds the fault, if it persists)",
-    "todoctl db check (checks the database step by step)",
-    "set LOG_LEVEL=debug and read the lines before the message in the log",
-    "if the message came from PostgreSQL or a pooler, read its log",
-];
+fn general() -> Remedy {
+    Remedy::note("this finds the fault, if it persists:")
+        .then(Remedy::command("todoctl doctor"))
+        .then(Remedy::note(
+            "with more lines before the message in the log, after a restart:",
+        ))
+        .then(Remedy::set("LOG_LEVEL", "debug"))
+        .then(Remedy::note(
+            "if the message came from PostgreSQL or a pooler, its log says more",
+        ))
+}
+
+fn lines(remedy: &Remedy) -> Vec<String> {
+    remedy.to_string().lines().map(str::to_owned).collect()
+}
 
 /// Fields of a JSON log line that hold messages or ids of the catalogue, the most specific first.
 const FIELDS: [&str; 6] = [
@@ -47,14 +57,14 @@ pub(crate) fn explain(text: &str) -> Explanation {
             id: Some(known.id),
             meaning: known.meaning,
             retry: Some(known.retry),
-            remedy: vec![known.remedy()],
+            remedy: lines(&(known.remedy)(Place::Unknown)),
         },
         None => Explanation {
             schema: 1,
             id: None,
             meaning: "This message is unknown",
             retry: None,
-            remedy: GENERAL.map(str::to_owned).to_vec(),
+            remedy: lines(&general()),
         },
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::Remedy;
+
 use super::verdict::{Outcome, Verdict};
 
 /// A check that was run, or skipped.
@@ -13,7 +15,7 @@ pub(crate) struct Finding {
     pub(crate) title: &'static str,
     pub(crate) outcome: Outcome,
     pub(crate) detail: String,
-    pub(crate) remedy: Option<String>,
+    pub(crate) remedy: Option<Remedy>,
     pub(crate) millis: u64,
 }
 

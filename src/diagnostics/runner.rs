@@ -105,7 +105,9 @@ impl Runner<'_> {
             None
         };
         let started = Instant::now();
-        let verdict = self.verdict(check).await;
+        let mut verdict = self.verdict(check).await;
+        let source = &self.context.request.source;
+        verdict.remedy = verdict.remedy.map(|remedy| remedy.at(source));
         RunResult::new(check, verdict, started.elapsed())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::config::{GEMINI_API, RESEND_API};
+use crate::config::{GEMINI_API, RESEND_API, Remedy, Secret};
 use crate::services::redis;
 
 use super::check::{Check, run};
@@ -56,11 +56,16 @@ async fn auth_server(context: &Context, limit: Duration) -> Verdict {
         }
         Ok(status) => Verdict::warn(
             format!("{origin}{JWKS} answers {status}, not 200: its tokens cannot be verified"),
-            format!("curl -i {origin}{JWKS}; if that is another service, correct AUTH_SERVER_URL"),
+            show(
+                "this shows what answers; if it is another service, correct AUTH_SERVER_URL:",
+                &format!("{origin}{JWKS}"),
+            ),
         ),
         Err(error) => Verdict::fail(
             format!("{origin} cannot be reached: {error}"),
-            format!("curl -i {origin}{JWKS}; start the auth server, or correct AUTH_SERVER_URL"),
+            Remedy::note(format!(
+                "start the auth server at {origin}, or correct AUTH_SERVER_URL"
+            )),
         ),
     }
 }
@@ -75,42 +80,92 @@ async fn redis_counter(context: &Context, limit: Duration) -> Verdict {
     match (reach::redis(url, limit).await, has_password) {
         (Ok(RedisAnswer::RequiresPassword), false) => Verdict::fail(
             "requires a password, and REDIS_URL has none",
-            "REDIS_URL=redis://:PASSWORD@HOST:6379/0".to_owned(),
+            redis_password(),
         ),
         (Ok(_), _) => match redis::try_count(url, limit).await {
             Ok(()) => Verdict::pass("counts"),
             Err(error) => Verdict::fail(
                 format!("answers, but does not count: {error}; each daemon counts for itself"),
-                redis_remedy(&error).to_owned(),
+                redis_remedy(url, &error),
             ),
         },
         (Err(error @ ReachError::SomethingElse(_)), _) => Verdict::fail(
             error.to_string(),
-            "correct the host and port in REDIS_URL; rediss:// is for TLS".to_owned(),
+            Remedy::note("correct host and port in REDIS_URL; rediss:// is for TLS"),
         ),
         (Err(error), _) => Verdict::fail(
             format!("cannot be reached: {error}; until then each daemon counts for itself"),
-            "start Redis, correct REDIS_URL, or unset it".to_owned(),
+            Remedy::note(
+                "start that Redis, or correct REDIS_URL; to do without it, with a limit per daemon: todoctl config unset REDIS_URL",
+            ),
         ),
     }
 }
 
 /// What to do about the error of a Redis that answers.
-fn redis_remedy(error: &str) -> &'static str {
+fn redis_remedy(url: &Secret, error: &str) -> Remedy {
     let has = |word: &str| error.contains(word);
     if has("WRONGPASS") || has("AuthenticationFailed") || has("authentication failed") {
-        "correct the user and password: REDIS_URL=redis://USER:PASSWORD@HOST:6379/0"
+        redis_password()
     } else if has("READONLY") || has("read only replica") {
-        "point REDIS_URL at the primary"
+        Remedy::note("name the primary in REDIS_URL, not a replica")
     } else if has("OOM") {
-        "raise maxmemory, or let Redis drop keys that expire: redis-cli CONFIG SET maxmemory-policy volatile-ttl"
+        Remedy::note("let Redis drop keys that expire, or raise its maxmemory (with the password in REDISCLI_AUTH if it has one):")
+            .then(redis_cli(url).arg("CONFIG").arg("SET").arg("maxmemory-policy").arg("volatile-ttl"))
     } else if has("switch database") || has("DB index") {
-        "name a database that exists, or none: REDIS_URL=redis://HOST:6379/0"
+        Remedy::set("REDIS_URL.database", 0)
     } else if has("NOPERM") {
-        "allow the user the keys todoctl:limit:* and the commands EVALSHA, SCRIPT LOAD, INCR, PTTL and PEXPIRE"
+        let user = parsed(url).map_or_else(String::new, |url| url.username().to_owned());
+        let user = if user.is_empty() { "default" } else { &user };
+        Remedy::note("as an administrator of Redis:").then(
+            redis_cli(url)
+                .arg("ACL")
+                .arg("SETUSER")
+                .arg(user)
+                .arg("~todoctl:limit:*")
+                .arg("+evalsha")
+                .arg("+script|load")
+                .arg("+incr")
+                .arg("+pttl")
+                .arg("+pexpire")
+                .arg("+ping")
+                .arg("+select"),
+        )
     } else {
-        "read the log of Redis; try it: redis-cli -u REDIS_URL INCR todoctl:limit:probe"
+        Remedy::note("read the log of Redis, which says more")
     }
+}
+
+fn redis_password() -> Remedy {
+    Remedy::note(
+        "correct user and password in REDIS_URL; this asks for the password, and encodes it: todoctl config set REDIS_URL.password=-",
+    )
+}
+
+fn parsed(url: &Secret) -> Option<Url> {
+    Url::parse(url.expose()).ok()
+}
+
+/// Redis's client with the server's address. Never the password.
+fn redis_cli(url: &Secret) -> Remedy {
+    let parsed = parsed(url);
+    let host = parsed
+        .as_ref()
+        .and_then(Url::host_str)
+        .unwrap_or("127.0.0.1");
+    let port = parsed.as_ref().and_then(Url::port).unwrap_or(6379);
+    let client = Remedy::command("redis-cli -h")
+        .arg(host)
+        .arg("-p")
+        .arg(port.to_string());
+    match parsed {
+        Some(url) if url.scheme() == "rediss" => client.arg("--tls"),
+        _ => client,
+    }
+}
+
+fn show(why: &str, url: &str) -> Remedy {
+    Remedy::note(why).then(Remedy::command("curl -i").arg(url))
 }
 
 async fn mail_provider(context: &Context, limit: Duration) -> Verdict {
@@ -122,17 +177,23 @@ async fn mail_provider(context: &Context, limit: Duration) -> Verdict {
     let origin = origin(&base);
     match reach::http(&base, limit).await {
         Ok(status) if status < 500 && config.email_from.is_none() => Verdict::warn(
-            format!("{origin} answers, but EMAIL_FROM is not set: the provider's default sender reaches only the owner of the account"),
-            "EMAIL_FROM=Todo <todo@example.com> (an address of a domain that the provider has verified)".to_owned(),
+            format!(
+                "{origin} answers, but EMAIL_FROM is not set: the provider's default sender reaches only the owner of the account"
+            ),
+            Remedy::note(
+                "name a sender whose domain the provider has verified: todoctl config set 'EMAIL_FROM=Todo <todo@example.com>'",
+            ),
         ),
         Ok(status) if status < 500 => Verdict::pass(format!("{origin} answers")),
         Ok(status) => Verdict::warn(
             format!("{origin} answers {status}: mails wait until it recovers"),
-            format!("curl -i {origin}"),
+            Remedy::note(format!(
+                "wait until {origin} recovers; nothing is lost before 24 hours"
+            )),
         ),
         Err(error) => Verdict::warn(
             format!("{origin} cannot be reached: {error}; mails wait until it can"),
-            format!("curl -i {origin}; allow outgoing connections to it, or correct RESEND_API_URL"),
+            reach(&origin, "RESEND_API_URL"),
         ),
     }
 }
@@ -145,17 +206,21 @@ async fn key_provider(context: &Context, limit: Duration) -> Verdict {
         Ok(status) if status < 500 => Verdict::pass(format!("{origin} answers")),
         Ok(status) => Verdict::warn(
             format!("{origin} answers {status}: no provider key can be saved until it recovers"),
-            format!("curl -i {origin}"),
+            Remedy::note(format!("wait until {origin} recovers")),
         ),
         Err(error) => Verdict::warn(
             format!(
                 "{origin} cannot be reached: {error}; no provider key can be saved until it can"
             ),
-            format!(
-                "curl -i {origin}; allow outgoing connections to it, or correct GEMINI_API_URL"
-            ),
+            reach(&origin, "GEMINI_API_URL"),
         ),
     }
+}
+
+fn reach(origin: &str, variable: &str) -> Remedy {
+    Remedy::note(format!(
+        "let this machine connect to {origin} (firewall, proxy), or correct {variable}"
+    ))
 }
 
 /// The configured address, or the service's own.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::Problem;
+use crate::config::{Problem, Remedy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -20,8 +20,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Verdict {
     pub(super) outcome: Outcome,
     pub(super) detail: String,
-    /// What to do: a command to type where there is one, a line for each step.
-    pub(super) remedy: Option<String>,
+    /// What to do; variables are set where they come from when the check has ended.
+    pub(super) remedy: Option<Remedy>,
     /// Whether the checks that need this one are skipped.
     pub(super) blocks: bool,
 }
@@ -31,12 +31,12 @@ impl Verdict {
         Self::new(Outcome::Pass, detail, None)
     }
 
-    pub(super) fn warn(detail: impl Into<String>, remedy: impl Into<Option<String>>) -> Self {
+    pub(super) fn warn(detail: impl Into<String>, remedy: impl Into<Option<Remedy>>) -> Self {
         Self::new(Outcome::Warn, detail, remedy.into())
     }
 
     /// It does not work, so the checks that need this one are skipped.
-    pub(super) fn fail(detail: impl Into<String>, remedy: impl Into<Option<String>>) -> Self {
+    pub(super) fn fail(detail: impl Into<String>, remedy: impl Into<Option<Remedy>>) -> Self {
         Self {
             blocks: true,
             ..Self::new(Outcome::Fail, detail, remedy.into())
@@ -61,28 +61,26 @@ impl Verdict {
         Self::skip_all(format!("skipped because {id} failed"))
     }
 
-    /// Faults of the configuration; each remedy is a line of its own.
+    /// Faults of the configuration, with all their remedies.
     pub(super) fn of_problems<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Self {
         let mut texts = Vec::new();
-        let mut remedies = Vec::new();
+        let mut remedy = Remedy::default();
         for problem in problems {
             texts.push(problem.to_string());
-            remedies.push(problem.remedy.as_str());
+            remedy = remedy.then(problem.remedy.clone());
         }
-        remedies.retain(|remedy| !remedy.is_empty());
-        remedies.dedup();
-        Self::fail(texts.join("; "), remedies.join("\n"))
+        Self::fail(texts.join("; "), remedy)
     }
 
     /// A warning for the texts in `said`, or else `fine`.
-    pub(super) fn warn_if_any(said: &[String], remedies: &[String], fine: Self) -> Self {
+    pub(super) fn warn_if_any(said: &[String], remedy: Remedy, fine: Self) -> Self {
         if said.is_empty() {
             return fine;
         }
-        Self::warn(said.join("; "), remedies.join("\n"))
+        Self::warn(said.join("; "), remedy)
     }
 
-    fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<String>) -> Self {
+    fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<Remedy>) -> Self {
         Self {
             outcome,
             detail: detail.into(),
@@ -98,6 +96,6 @@ mod tests {
 
     #[test]
     fn an_empty_remedy_is_none() {
-        assert_eq!(Verdict::fail("x", String::new()).remedy, None);
+        assert_eq!(Verdict::fail("x", Remedy::default()).remedy, None);
     }
 }

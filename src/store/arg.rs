@@ -88,7 +88,12 @@ impl AddArray for PgArguments {
         match array {
             Array::Int(values) => self.add(values.as_slice()),
             Array::Bool(values) => self.add(values.as_slice()),
-            Array::Text(values) => self.add(values.as_slice()),
+            Array::Text(values) => {
+                for value in values {
+                    storable(value.as_deref())?;
+                }
+                self.add(values.as_slice())
+            }
             Array::Time(values) => self.add(values.as_slice()),
         }
     }
@@ -123,15 +128,20 @@ where
         match arg {
             Arg::Int(value) => encoded.add(*value)?,
             Arg::Bool(value) => encoded.add(*value)?,
-            Arg::Text(Some(text)) if text.contains('\0') => {
-                return Err("a text contains U+0000".into());
-            }
-            Arg::Text(value) => encoded.add(value.as_deref())?,
+            Arg::Text(value) => encoded.add(storable(value.as_deref())?)?,
             Arg::Time(value) => encoded.add(*value)?,
             Arg::Array(array) => encoded.add_array(array)?,
         }
     }
     Ok(encoded)
+}
+
+/// Refuses what PostgreSQL cannot store, on both engines.
+fn storable(text: Option<&str>) -> Result<Option<&str>, BoxDynError> {
+    match text {
+        Some(text) if text.contains('\0') => Err("a text contains U+0000".into()),
+        text => Ok(text),
+    }
 }
 
 impl From<i64> for Arg<'_> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, shell_word};
+use crate::config::{DatabaseTarget, Remedy};
 
 use super::messages::{self, ConnectFault, KnownMessage};
 
@@ -17,7 +17,7 @@ pub struct ConnectError {
     /// What happened, in one line.
     pub message: String,
     /// What to do about it.
-    pub remedy: String,
+    pub remedy: Remedy,
     /// The catalogue's entry for the message, if it has one.
     pub(crate) known: Option<&'static KnownMessage>,
 }
@@ -78,11 +78,8 @@ impl ConnectError {
             target: target.redacted(),
             message,
             remedy: known.map_or_else(
-                || "todoctl db check; the server's log says more".to_owned(),
-                |known| match target {
-                    DatabaseTarget::Postgres(server) => known.remedy_at(server),
-                    DatabaseTarget::Sqlite(file) => known.remedy_for_file(&shell_word(&file.path)),
-                },
+                || Remedy::note("read the log of the database's server, which says more"),
+                |known| (known.remedy)(target.into()),
             ),
             known,
         }

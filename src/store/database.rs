@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Histogram;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::DatabaseConfig;
+use crate::config::{DatabaseConfig, DatabaseTarget};
 use crate::domain::{TaskId, Timestamp};
 
 use super::arg::{Arg, args};
@@ -41,8 +42,12 @@ static IS_WRITABLE: Sql = per_engine!(
 pub struct Store {
     engine: Arc<Engine>,
     records: Records,
+    /// For what a pooler does not forward.
+    direct: Arc<DatabaseTarget>,
     identity: Arc<Identity>,
     clock: Clock,
+    /// Wakes the job that folds texts.
+    unfolded: Arc<Notify>,
 }
 
 impl Store {
@@ -57,8 +62,10 @@ impl Store {
         Ok(Self {
             engine: Engine::connect(config, &records).await?,
             records,
+            direct: Arc::new(config.direct.clone()),
             identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
+            unfolded: Arc::default(),
         })
     }
 
@@ -211,6 +218,20 @@ impl Store {
         self.engine
             .check_file()
             .inspect_err(|_| self.records.last_outcome.record(false))
+    }
+
+    /// Completes when a search finds tasks without folded texts; see [`Self::fold_tasks`].
+    pub async fn until_unfolded(&self) {
+        self.unfolded.notified().await;
+    }
+
+    /// A search has found tasks without folded texts.
+    pub(super) fn unfolded_found(&self) {
+        self.unfolded.notify_one();
+    }
+
+    pub(super) fn direct(&self) -> &DatabaseTarget {
+        &self.direct
     }
 
     pub(super) fn dialect(&self) -> Dialect {

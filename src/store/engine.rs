@@ -38,7 +38,6 @@ pub(super) enum Engine {
     Postgres {
         pool: Arc<Pool>,
         batcher: Arc<Batcher>,
-        dialect: Dialect,
     },
     /// One writer and several readers. SQLite allows one writer at a time, and a queue is fairer
     /// than its busy handler.
@@ -103,7 +102,6 @@ impl Engine {
         Self::Postgres {
             batcher: Batcher::new(Arc::clone(&pool)),
             pool,
-            dialect: traits.dialect,
         }
     }
 
@@ -168,8 +166,8 @@ impl Engine {
 
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Postgres { dialect, .. } => *dialect,
-            Self::Sqlite { .. } => Dialect::SqliteFolded,
+            Self::Postgres { .. } => Dialect::Postgres,
+            Self::Sqlite { .. } => Dialect::Sqlite,
         }
     }
 

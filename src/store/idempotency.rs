@@ -68,7 +68,7 @@ impl Store {
         answer: impl Fn(&Task) -> String + Send + Sync,
     ) -> Result<Once, StoreError> {
         let now = self.now();
-        let insert = insert_args(task, now, self.dialect());
+        let insert = insert_args(task, now);
         let (user, key) = (&task.user_id, key.as_str());
         let claim = args![user, key, fingerprint, now, now.saturating_sub(KEPT)];
         self.transaction(|| {

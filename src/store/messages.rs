@@ -8,7 +8,9 @@ mod connecting;
 mod entry;
 mod hosted;
 mod lookup;
+mod place;
 mod working;
 
 pub(crate) use entry::{ConnectFault, KnownMessage, Retry};
 pub(crate) use lookup::{by_code, by_code_in, by_fault, by_id, find};
+pub(crate) use place::Place;

@@ -6,11 +6,13 @@
 //! | contents | file |
 //! |---|---|
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
+//! | indexes that are built while the daemon works | `search_index.rs` |
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | statements for several requests | `batch.rs`, `batch/` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
 //!
@@ -24,6 +26,7 @@ mod batch;
 mod connect;
 mod connect_error;
 mod connection;
+mod console;
 mod database;
 mod deadline;
 mod dialect;
@@ -43,6 +46,7 @@ mod pool;
 mod queue;
 mod reminders;
 mod row;
+mod search_index;
 mod server;
 mod session;
 mod sessions;
@@ -55,6 +59,7 @@ mod work;
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
+pub(crate) use console::run_statements;
 pub use database::Store;
 pub(crate) use deadline::{on_behalf_of, within};
 pub use error::StoreError;
@@ -66,6 +71,7 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};

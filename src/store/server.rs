@@ -6,7 +6,6 @@ use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget};
 
 use super::connect::open_postgres;
 use super::connect_error::ConnectError;
-use super::dialect::Dialect;
 use super::messages::ConnectFault;
 
 /// How many times two connections are compared.
@@ -19,7 +18,6 @@ pub(super) struct ServerTraits {
     pub pooled: bool,
     /// Whether prepared statements can be reused.
     pub prepares_statements: bool,
-    pub dialect: Dialect,
 }
 
 impl ServerTraits {
@@ -42,12 +40,6 @@ impl ServerTraits {
                 shared.map_err(named)?
             }
         };
-        let icu: bool = ask(
-            &mut first,
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')",
-        )
-        .await
-        .map_err(named)?;
         close_quietly(first).await;
         if pooled {
             tracing::info!(
@@ -58,11 +50,6 @@ impl ServerTraits {
         Ok(Self {
             pooled,
             prepares_statements: !pooled || target.keeps_prepared_statements(),
-            dialect: if icu {
-                Dialect::PostgresIcu
-            } else {
-                Dialect::PostgresLocale
-            },
         })
     }
 }

@@ -96,6 +96,10 @@ pub(super) async fn group(
                 result => results.push(result),
             }
         }
+        // The commit is refused after the earliest deadline.
+        if let Some(earliest) = group.iter().map(|one| one.deadline).min() {
+            session.limit(earliest);
+        }
         Ok(results)
     };
     end(pool, lease, work).await

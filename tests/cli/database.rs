@@ -69,3 +69,60 @@ async fn postgres_faults() {
         assert_said(name, &said);
     }
 }
+
+/// With psql, and without it on todoctl's own connection.
+#[tokio::test]
+async fn psql() {
+    let database = TestDatabase::migrated().await;
+    let path = std::env::var("PATH").unwrap();
+    let cli = Cli::new()
+        .env("DATABASE_URL", &database.url)
+        .env("PATH", &path);
+    let arguments = [
+        "db",
+        "psql",
+        "-c",
+        "SELECT 1 AS one, NULL AS none, 'x' AS text",
+    ];
+    let said = cli.run(&arguments);
+    assert_eq!(
+        said.text(),
+        "exit 0\n--- stdout\n one | none | text \n-----+------+------\n   1 |      | x\n(1 row)\n\n"
+    );
+    let said = cli.run(&["db", "psql", "-At", "-c", "SELECT current_database()"]);
+    assert_eq!(said.stdout.trim(), database.name);
+    let said = cli.run(&[
+        "db",
+        "psql",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-c",
+        "SELECT nothing",
+    ]);
+    assert_eq!(said.code, 1, "{}", said.text());
+
+    let cli = Cli::new()
+        .env("DATABASE_URL", &database.url)
+        .env("PATH", "/nonexistent");
+    let said = cli.run(&arguments);
+    assert_eq!(said.code, 0, "{}", said.text());
+    let words: Vec<Vec<&str>> = said
+        .stdout
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(words, [vec!["one", "none", "text"], vec!["1", "x"]]);
+    let said = cli.run(&["db", "psql", "-c", "INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('me', 'one', now(), now())"]);
+    assert_eq!(said.stdout.trim(), "1 rows");
+    let said = cli.run(&["db", "psql", "-c", "SELECT nothing"]);
+    assert_eq!(said.code, 2, "{}", said.text());
+    let said = cli.run(&["db", "psql"]);
+    assert!(said.stderr.contains("postgresql-client"), "{}", said.stderr);
+    let said = Cli::new().run(&["db", "psql"]);
+    assert_eq!(said.code, 2);
+    assert!(
+        said.stderr.contains("psql is for PostgreSQL"),
+        "{}",
+        said.stderr
+    );
+}

@@ -6,6 +6,7 @@
 mod config;
 mod database;
 mod doctor;
+mod edit;
 mod gen_secrets;
 mod health;
 mod migrate;

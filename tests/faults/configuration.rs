@@ -83,7 +83,7 @@ fn a_secret_twice() {
         &broken,
         "config.secrets",
         "fail",
-        "unset SERVICE_AUTH_TOKEN_FILE",
+        "unset SERVICE_AUTH_TOKEN",
     );
 }
 
@@ -108,7 +108,7 @@ fn origins() {
         &Broken::new().env("CORS_ORIGINS", "*"),
         "config.cors",
         "fail",
-        "CORS_ORIGINS=https://",
+        "CORS_ORIGINS",
     );
     let broken = Broken::new()
         .env("ENVIRONMENT", "production")
@@ -141,7 +141,7 @@ fn numbers_and_words() {
         &Broken::new().env("REDIS_URL", "canary"),
         "config.services",
         "fail",
-        "REDIS_URL=redis://",
+        "a value such as redis://",
     );
     says(
         &Broken::new().env("SQLALCHEMY_POOL_SIZE", "many"),
@@ -179,7 +179,7 @@ fn an_env_file_that_is_broken_or_a_directory() {
         &broken,
         "config.env_file",
         "fail",
-        "rmdir .env && todoctl gen-secrets --write .env",
+        "rmdir .env\ntodoctl gen-secrets --write .env",
     );
 }
 
@@ -262,7 +262,12 @@ fn a_copied_example() {
 fn a_misspelt_variable() {
     let broken = Broken::new();
     std::fs::write(broken.path().join(".env"), "DATABSE_URL=sqlite://x.db\n").unwrap();
-    says(&broken, "config.unknown", "warn", "DATABASE_URL=");
+    says(
+        &broken,
+        "config.unknown",
+        "warn",
+        "todoctl config respell DATABSE_URL",
+    );
     // Commands that do not check say so too.
     let output = broken.output(&["migrate", "up"]);
     let said = String::from_utf8(output.stderr).unwrap();

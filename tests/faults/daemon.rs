@@ -49,7 +49,7 @@ fn services_that_are_not_there() {
         .env("RESEND_API_URL", &format!("http://{}", silent()));
     let report = broken.doctor();
     report
-        .says("services.auth_server", "fail", "/api/auth/jwks")
+        .says("services.auth_server", "fail", "AUTH_SERVER_URL")
         .says("services.redis", "fail", "REDIS_URL")
         .says("services.mail", "warn", "RESEND_API_URL")
         .says("services.key_provider", "warn", "GEMINI_API_URL");
@@ -78,10 +78,10 @@ fn a_redis_that_does_not_count() {
     says(&right, "pass", "");
     let mut wrong = right.clone();
     wrong.set_password(Some("wrong-canary")).unwrap();
-    says(&wrong, "fail", "correct the user and password");
+    says(&wrong, "fail", "correct user and password");
     let mut database = right.clone();
     database.set_path("/99");
-    says(&database, "fail", "a database that exists");
+    says(&database, "fail", "the database 0");
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
     says(&right, "fail", "maxmemory");
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);

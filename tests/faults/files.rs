@@ -5,6 +5,68 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
+
+faults! {
+    NOT_A_DATABASE = Fault {
+        title: "The database file is something else",
+        symptom: Symptom::Start("not a SQLite database"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    FILE_AS_DIRECTORY = Fault {
+        title: "A file is where the data directory should be",
+        symptom: Symptom::Start("Not a directory"),
+        check: "config.data_directory",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    DIRECTORY_AS_FILE = Fault {
+        title: "A directory is where the database file should be",
+        symptom: Symptom::Start("unable to open database file"),
+        check: "database.connection",
+        outcome: "fail",
+        after: After::Typed("skip"),
+    };
+    FOREIGN_DIRECTORY = Fault {
+        title: "The data directory belongs to another user",
+        symptom: Symptom::Risk("`todoctl serve` cannot write the database"),
+        check: "database.directory",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    OPEN_FILE = Fault {
+        title: "Other users may read the database file",
+        symptom: Symptom::Risk("every user of the machine may read all tasks"),
+        check: "database.modes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    OPEN_DIRECTORY = Fault {
+        title: "Other users may replace the database file",
+        symptom: Symptom::Risk("every user of the machine may put another file in its place"),
+        check: "database.modes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    PENDING = Fault {
+        title: "The database is not migrated",
+        symptom: Symptom::Answer { method: "GET", path: "/health/ready", status: 503 },
+        check: "database.migrations",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+}
+
+#[tokio::test]
+async fn pending_migrations() {
+    let mut scene = Scene::sqlite().await;
+    let output = scene.todoctl(&["migrate", "down", "--yes"]);
+    assert!(output.status.success());
+    scene.set("AUTO_MIGRATE", "false");
+    scene.proves(&PENDING).await;
+}
 
 /// With a database that was migrated.
 fn migrated() -> Broken {
@@ -62,15 +124,13 @@ fn no_file_yet() {
     assert_eq!(names(broken.path()).len(), 0, "something was created");
 }
 
-#[test]
-fn not_a_database() {
-    let broken = Broken::new().env("DATABASE_URL", "sqlite://todo.txt");
-    std::fs::write(
-        broken.path().join("todo.txt"),
-        "a shopping list\n".repeat(100),
-    )
-    .unwrap();
-    broken.database_says("database.login", "fail", "mv -n todo.txt todo.txt.old");
+#[tokio::test]
+async fn not_a_database() {
+    let mut scene = Scene::new();
+    std::fs::create_dir(scene.path().join("data")).unwrap();
+    std::fs::write(scene.file(), "a shopping list\n".repeat(100)).unwrap();
+    set_mode(&scene.file(), 0o600);
+    scene.proves(&NOT_A_DATABASE).await;
 }
 
 #[test]
@@ -82,48 +142,35 @@ fn a_damaged_file() {
     let end = bytes.len().min(40_960);
     bytes[8192..end].fill(0xa5);
     std::fs::write(&file, bytes).unwrap();
-    broken.database_says("database.integrity", "fail", "restore a backup");
+    broken.database_says("database.integrity", "fail", ".recover");
 }
 
-#[test]
-fn a_file_where_the_directory_should_be() {
-    let broken = Broken::new();
-    std::fs::write(broken.path().join("data"), "").unwrap();
-    broken.database_says("database.connection", "fail", "mv -n data data.old");
-    broken
-        .doctor()
-        .says("config.data_directory", "fail", "mv -n data data.old");
+#[tokio::test]
+async fn a_file_where_the_directory_should_be() {
+    let mut scene = Scene::new();
+    std::fs::write(scene.path().join("data"), "").unwrap();
+    scene.proves(&FILE_AS_DIRECTORY).await;
 }
 
-#[test]
-fn a_directory_where_a_file_should_be() {
-    let broken = Broken::new();
-    std::fs::create_dir_all(broken.path().join("data/todo.db")).unwrap();
-    broken.database_says(
-        "database.connection",
-        "fail",
-        "mv -n data/todo.db data/todo.db.old",
-    );
+#[tokio::test]
+async fn a_directory_where_a_file_should_be() {
+    let mut scene = Scene::new();
+    std::fs::create_dir_all(scene.file()).unwrap();
+    scene.proves(&DIRECTORY_AS_FILE).await;
 }
 
 /// Root's directory, and a process that is not root.
-#[test]
-fn a_directory_of_another_user() {
+#[tokio::test]
+async fn a_directory_of_another_user() {
     assert!(
         is_root(),
         "this test changes its user, so it has to run as root"
     );
-    let broken = migrated();
-    let open = |mode| std::fs::Permissions::from_mode(mode);
-    std::fs::set_permissions(broken.path(), open(0o755)).unwrap();
-    let broken = broken.run_by(65_534);
-    broken.database_says("database.directory", "fail", "sudo chown -R 65534 data");
-    broken
-        .doctor()
-        .says("config.data_directory", "fail", "sudo chown -R 65534 data");
-    // Not even to be read.
-    std::fs::set_permissions(broken.path().join("data/todo.db"), open(0o600)).unwrap();
-    broken.database_says("database.connection", "fail", "sudo chown -R 65534 data");
+    let mut scene = Scene::sqlite().await;
+    set_mode(&scene.path().join("data"), 0o755);
+    set_mode(&scene.file(), 0o644);
+    scene.run_by(65_534);
+    scene.proves(&FOREIGN_DIRECTORY).await;
 }
 
 fn is_root() -> bool {
@@ -137,16 +184,16 @@ fn a_directory_of_the_system() {
     for (url, remedy) in [
         (
             "sqlite:///etc/todo.db",
-            "sudo install -d -o 65534 /etc/todoctl\nDATABASE_URL=sqlite:///etc/todoctl/todo.db",
+            "install -d -m 700 -o 65534 /etc/todoctl\nexport DATABASE_URL=sqlite:///etc/todoctl/todo.db",
         ),
-        ("sqlite:///todo.db", "sudo install -d -o 65534 /todoctl"),
+        ("sqlite:///todo.db", "install -d -m 700 -o 65534 /todoctl"),
         (
             "sqlite:///var/lib/todo.db",
-            "sudo install -d -o 65534 /var/lib/todoctl",
+            "install -d -m 700 -o 65534 /var/lib/todoctl",
         ),
         (
             "sqlite:///var/lib/no-such-one/todo.db",
-            "sudo install -d -o 65534 /var/lib/no-such-one",
+            "install -d -m 700 -o 65534 /var/lib/no-such-one",
         ),
     ] {
         let broken = Broken::new().env("DATABASE_URL", url).run_by(65_534);
@@ -196,10 +243,16 @@ fn a_full_disk() {
     broken.database_says("database.file_system", "warn", "DATABASE_URL=");
 }
 
-#[test]
-fn a_file_for_everybody() {
-    let broken = migrated();
-    let file = broken.path().join("data/todo.db");
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
-    broken.database_says("database.modes", "warn", "chmod go-rwx data/todo.db*");
+#[tokio::test]
+async fn a_file_for_everybody() {
+    let mut scene = Scene::sqlite().await;
+    set_mode(&scene.file(), 0o666);
+    scene.proves(&OPEN_FILE).await;
+}
+
+#[tokio::test]
+async fn a_directory_for_everybody() {
+    let mut scene = Scene::sqlite().await;
+    set_mode(&scene.path().join("data"), 0o777);
+    scene.proves(&OPEN_DIRECTORY).await;
 }

@@ -1,42 +1,113 @@
-//! Environments that are broken on purpose, and what `todoctl doctor` and `db check` say.
+//! Environments that are broken on purpose, what `todoctl doctor` and `db check` say, and that
+//! the remedy works when it is typed.
 //!
-//! Every fault is a real one: a server, a port, a file, a certificate, a disk. Each test
-//! gives the id of the check that has to find it, how that ends, and a piece of what has to
-//! be typed; all within the time that is promised.
+//! Every fault is a real one: a server, a port, a file, a certificate, a disk. To add one:
+//!
+//! 1. Declare it in the table of its file, inside of `faults!`. [`all`] lists the tables, and
+//!    `docs/checks.md` is made from it.
+//!
+//!    ```ignore
+//!    CLOSED_TABLES = Fault {
+//!        title: "the role may not read the tables",
+//!        symptom: Symptom::Answer { method: "GET", path: "/tasks/", status: 500 },
+//!        check: "database.role",
+//!        outcome: "fail",
+//!        after: After::Typed("pass"),
+//!    };
+//!    ```
+//!
+//! 2. Write a test that makes it in a [`Scene`] (a working directory with a `.env` file that is
+//!    right, a database with a task, no other environment), and proves it:
+//!
+//!    ```ignore
+//!    let mut scene = Scene::postgres().await;
+//!    scene.start(); // where the fault comes while the daemon runs
+//!    scene.sql("REVOKE …").await;
+//!    scene.proves(&CLOSED_TABLES).await;
+//!    ```
+//!
+//! `proves` asserts the symptom, the outcome in `doctor` and in `db check`, types the remedy
+//! literally into `sh` (`todoctl` and PostgreSQL's clients are in PATH; `~/.pgpass` has the
+//! administrator's password), and asserts that all rows of all tables are as before, that the
+//! check passes, and that the symptom is gone. `Symptom::Risk` is for what no client notices yet.
+//!
+//! Where only a person can act, the remedy is a comment: say `After::Person("why")`, do in the
+//! test what the person would do, and call `scene.proves_gone(&FAULT)`.
+//!
+//! A file that declares faults is listed in [`all`].
 
 mod canary;
 mod configuration;
 mod daemon;
 mod files;
+mod fingerprint;
+pub mod harness;
 mod network;
 mod peers;
 mod private_ca;
+mod report;
 mod servers;
+mod settings;
 mod tls;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
+use std::time::Instant;
 
 use crate::support;
 
-/// What is promised for a whole run, and the time that a loaded machine needs besides.
-const PROMISE: Duration = Duration::from_secs(33);
+use harness::{After, Fault};
+use report::{PROMISE, Report};
+
+/// Every fault that is proved.
+pub fn all() -> impl Iterator<Item = &'static Fault> {
+    [
+        settings::FAULTS,
+        files::FAULTS,
+        network::FAULTS,
+        servers::FAULTS,
+    ]
+    .concat()
+    .into_iter()
+}
+
+#[test]
+fn titles_are_unique_and_every_fault_is_proved() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults");
+    let mut titles: Vec<&str> = all().map(|fault| fault.title).collect();
+    let count = titles.len();
+    titles.sort_unstable();
+    titles.dedup();
+    assert_eq!(titles.len(), count);
+    for fault in all() {
+        if let After::Person(why) = fault.after {
+            assert!(!why.is_empty(), "{}", fault.title);
+        }
+    }
+    let mut declared = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for line in text.lines() {
+            let Some(name) = line.strip_suffix(" = Fault {") else {
+                continue;
+            };
+            let name = name.trim();
+            if name.starts_with("//!") {
+                continue;
+            }
+            declared += 1;
+            let is_proved = text.contains(&format!("proves(&{name})"));
+            assert!(is_proved, "no test proves {name}");
+        }
+    }
+    assert_eq!(declared, count, "a table is missing in `all`");
+}
 
 /// An environment of its own, healthy but for what a test breaks.
 struct Broken {
     directory: tempfile::TempDir,
     environment: Vec<(String, String)>,
     user: Option<u32>,
-}
-
-/// One report.
-struct Report {
-    command: String,
-    code: i32,
-    json: Value,
 }
 
 impl Broken {
@@ -136,35 +207,5 @@ impl Broken {
         for report in [self.db_check(), self.doctor()] {
             report.says(id, outcome, remedy);
         }
-    }
-}
-
-impl Report {
-    fn check(&self, id: &str) -> &Value {
-        let checks = self.json["checks"].as_array().unwrap();
-        let found = checks.iter().find(|check| check["id"] == id);
-        found.unwrap_or_else(|| panic!("{}: no {id} in {:#}", self.command, self.json))
-    }
-
-    fn detail(&self, id: &str) -> &str {
-        self.check(id)["detail"].as_str().unwrap()
-    }
-
-    /// The check ended so, and its remedy holds `remedy`; the exit code fits.
-    #[track_caller]
-    fn says(&self, id: &str, outcome: &str, remedy: &str) -> &Self {
-        let check = self.check(id);
-        assert_eq!(
-            check["outcome"], outcome,
-            "{}: {:#}",
-            self.command, self.json
-        );
-        let said = check["remedy"].as_str().unwrap_or_default();
-        assert!(said.contains(remedy), "{}: {check:#}", self.command);
-        if outcome == "fail" {
-            assert_eq!(self.code, 1, "{}", self.command);
-            assert!(!said.is_empty(), "a fault without a remedy: {check:#}");
-        }
-        self
     }
 }

@@ -1,27 +1,51 @@
 //! Nothing listens, nothing answers, or another service answers.
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::peers::{BlackHole, http, refusing, silent};
 
 fn url(at: impl std::fmt::Display) -> String {
     format!("postgresql://todo:canary@{at}/todo?sslmode=disable")
 }
 
-#[test]
-fn a_host_that_does_not_exist() {
-    let broken = Broken::with_server("postgresql://todo:x@no-such-host.invalid/todo");
-    broken.database_says("database.dns", "fail", "check the host in DATABASE_URL");
-    let report = broken.doctor();
-    report.says("database.login", "skip", "");
+faults! {
+    STOPPED = Fault {
+        title: "Nothing listens at the database's address",
+        symptom: Symptom::Start("connection refused"),
+        check: "database.connection",
+        outcome: "fail",
+        after: After::Person("only the server's administrator can start it, or knows where it is"),
+    };
+    WRONG_HOST = Fault {
+        title: "The database's host name does not resolve",
+        symptom: Symptom::Start("does not resolve"),
+        check: "database.dns",
+        outcome: "fail",
+        after: After::Person("only a person knows the right name"),
+    };
 }
 
-#[test]
-fn a_server_that_is_stopped() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    drop(listener);
-    let broken = Broken::with_server(&url(at));
-    broken.database_says("database.connection", "fail", "start PostgreSQL on");
+#[tokio::test]
+async fn a_server_that_is_stopped() {
+    let mut scene = Scene::postgres().await;
+    let right = scene.get("DATABASE_URL").unwrap();
+    scene.set("DATABASE_URL", "postgresql://todo:x@127.0.0.1:1/todo");
+    scene.proves(&STOPPED).await;
+    scene.set("DATABASE_URL", &right);
+    scene.proves_gone(&STOPPED);
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_resolve() {
+    let mut scene = Scene::postgres().await;
+    let right = scene.get("DATABASE_URL").unwrap();
+    scene.set(
+        "DATABASE_URL",
+        "postgresql://todo:x@no-such-host.invalid/todo",
+    );
+    scene.proves(&WRONG_HOST).await;
+    scene.set("DATABASE_URL", &right);
+    scene.proves_gone(&WRONG_HOST);
 }
 
 #[tokio::test]
@@ -42,7 +66,7 @@ fn a_server_that_accepts_and_never_answers() {
 #[test]
 fn a_server_that_speaks_http() {
     let broken = Broken::with_server(&url(http()));
-    broken.database_says("database.tls", "fail", "check the port in DATABASE_URL");
+    broken.database_says("database.tls", "fail", "correct the port in DATABASE_URL");
 }
 
 /// Each message of Neon's and of PgBouncer's as they send it.
@@ -53,7 +77,7 @@ fn messages_of_hosted_services() {
             "XX000",
             "Couldn't connect to compute node",
             "database.login",
-            "todoctl db check",
+            "neonstatus.com",
         ),
         (
             "XX000",
@@ -107,13 +131,13 @@ fn messages_of_hosted_services() {
             "57P03",
             "the database system is starting up",
             "database.login",
-            "try again",
+            "wait until",
         ),
         (
             "28P01",
             "password authentication failed for user \"todo\"",
             "database.login",
-            "percent-encoded",
+            "encodes it",
         ),
         (
             "08P01",

@@ -1,9 +1,11 @@
 //! PostgreSQL itself: roles, limits, states, poolers.
 
+use rstest::rstest;
 use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
 use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::support::{PgBouncer, TestDatabase};
 
 /// The database's address for another role.
@@ -47,70 +49,156 @@ async fn a_healthy_server() {
     assert_eq!(report.code, 0, "{:#}", report.json);
 }
 
+faults! {
+    CLOSED_TABLES = Fault {
+        title: "The role may not use the tables",
+        symptom: Symptom::Answer { method: "GET", path: "/tasks/", status: 500 },
+        check: "database.role",
+        outcome: "fail",
+        after: After::Typed("warn"),
+    };
+    CLOSED_SEQUENCES = Fault {
+        title: "The role may not use the sequences",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.role",
+        outcome: "fail",
+        after: After::Typed("warn"),
+    };
+    CLOSED_SCHEMA = Fault {
+        title: "The role may not create tables in an empty database",
+        symptom: Symptom::Start("permission denied for schema"),
+        check: "database.role",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    READ_ONLY_ROLE = Fault {
+        title: "Every transaction of the role is read-only",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
+        check: "database.role",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    ROLE_LIMIT = Fault {
+        title: "The role has reached its CONNECTION LIMIT",
+        symptom: Symptom::Start("too many connections for role"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    HIDDEN_ROWS = Fault {
+        title: "Row-level security without a policy for the role",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.role",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+}
+
+/// A scene whose role is not the administrator; what it may do in the schema.
+async fn with_role(scene: &mut Scene, options: &str, grants: &str) -> String {
+    let database = scene.database.as_ref().unwrap();
+    let name = role(database, options).await;
+    scene.sql(&grants.replace("ROLE", &name)).await;
+    scene.set("DATABASE_URL", &as_role(database, &name));
+    name
+}
+
+const TABLES: &str = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ROLE";
+const SEQUENCES: &str = "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO ROLE";
+const SCHEMA: &str = "GRANT USAGE, CREATE ON SCHEMA public TO ROLE";
+
+async fn drop_role_of(scene: &mut Scene, name: &str) {
+    scene.stop();
+    drop_role(scene.database.as_ref().unwrap(), name).await;
+}
+
 #[tokio::test]
-async fn a_role_without_rights() {
-    let database = TestDatabase::create().await;
-    let name = role(&database, "").await;
-    let broken = Broken::with_server(&as_role(&database, &name));
-    broken.database_says("database.role", "fail", "GRANT CREATE ON SCHEMA \"public\"");
-    // With the tables there, and closed to it.
-    let owner = Broken::with_server(&database.url);
-    assert!(owner.output(&["migrate", "up"]).status.success());
-    broken.database_says(
-        "database.role",
-        "fail",
-        "GRANT SELECT, INSERT, UPDATE, DELETE",
-    );
-    // The remedy works: the role can serve, but not migrate.
-    database
-        .execute(&format!(
-            "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
+async fn closed_tables() {
+    let mut scene = Scene::postgres().await;
+    let name = with_role(&mut scene, "", SEQUENCES).await;
+    scene.set("AUTO_MIGRATE", "false");
+    scene
+        .sql(&format!(
+            "GRANT SELECT ON _sqlx_migrations, todoctl_identity TO {name}"
         ))
         .await;
-    // Ids are drawn from sequences.
-    broken.database_says(
-        "database.role",
-        "fail",
-        "GRANT USAGE, SELECT ON ALL SEQUENCES",
-    );
-    database
-        .execute(&format!(
-            "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}"
-        ))
-        .await;
-    broken.database_says("database.role", "warn", "GRANT CREATE ON SCHEMA \"public\"");
-    drop_role(&database, &name).await;
+    scene.proves(&CLOSED_TABLES).await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+#[tokio::test]
+async fn closed_sequences() {
+    let mut scene = Scene::postgres().await;
+    let name = with_role(&mut scene, "", TABLES).await;
+    scene.proves(&CLOSED_SEQUENCES).await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+#[tokio::test]
+async fn closed_schema() {
+    let mut scene = Scene::empty_postgres().await;
+    let name = with_role(&mut scene, "", "").await;
+    scene.proves(&CLOSED_SCHEMA).await;
+    drop_role_of(&mut scene, &name).await;
 }
 
 #[tokio::test]
 async fn a_read_only_role() {
-    let database = TestDatabase::create().await;
-    let name = role(&database, "").await;
-    database
-        .execute(&format!(
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let name = with_role(&mut scene, "", &grants).await;
+    scene
+        .sql(&format!(
             "ALTER ROLE {name} SET default_transaction_read_only = on"
         ))
         .await;
-    let broken = Broken::with_server(&as_role(&database, &name));
-    broken.database_says(
-        "database.role",
-        "fail",
-        "RESET default_transaction_read_only",
-    );
-    drop_role(&database, &name).await;
+    scene.proves(&READ_ONLY_ROLE).await;
+    drop_role_of(&mut scene, &name).await;
 }
 
 #[tokio::test]
 async fn a_full_connection_table() {
-    let database = TestDatabase::create().await;
-    let name = role(&database, "CONNECTION LIMIT 1").await;
-    let url = as_role(&database, &name);
-    let holder = PgConnection::connect(&url).await.unwrap();
-    let broken = Broken::with_server(&url);
-    let raise = format!("ALTER ROLE \"{name}\" CONNECTION LIMIT");
-    broken.database_says("database.login", "fail", &raise);
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let name = with_role(&mut scene, "CONNECTION LIMIT 1", &grants).await;
+    let holder = PgConnection::connect(&scene.get("DATABASE_URL").unwrap())
+        .await
+        .unwrap();
+    scene.proves(&ROLE_LIMIT).await;
     holder.close().await.unwrap();
-    drop_role(&database, &name).await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+/// Lists would be empty, and changes refused.
+#[rstest]
+#[case("tasks")]
+#[case("notifications")]
+#[case("todoctl_outbox")]
+#[tokio::test]
+async fn hidden_rows(#[case] table: &str) {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let name = with_role(&mut scene, "", &grants).await;
+    scene
+        .sql(&format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
+        .await;
+    if table == "tasks" {
+        scene.proves(&HIDDEN_ROWS).await;
+    }
+    // One that lets it read is not enough.
+    scene
+        .sql(&format!(
+            "CREATE POLICY reads ON {table} FOR SELECT USING (true)"
+        ))
+        .await;
+    if table != "tasks" {
+        scene.doctor("database.role").says(
+            "database.role",
+            "fail",
+            &format!("ON \"public\".\"{table}\""),
+        );
+    }
+    drop_role_of(&mut scene, &name).await;
 }
 
 #[tokio::test]
@@ -124,7 +212,7 @@ async fn more_replicas_than_connections() {
     check("50").says(
         "database.connections",
         "warn",
-        "SQLALCHEMY_POOL_SIZE=3\nSQLALCHEMY_POOL_OVERFLOW=0",
+        "SQLALCHEMY_POOL_SIZE=3 SQLALCHEMY_POOL_OVERFLOW=0",
     );
 }
 
@@ -165,13 +253,13 @@ async fn a_database_that_a_newer_release_migrated() {
 async fn a_wrong_password_and_a_missing_database() {
     let database = TestDatabase::create().await;
     let wrong = as_role(&database, "postgres");
-    Broken::with_server(&wrong).database_says("database.login", "fail", "percent-encoded");
+    Broken::with_server(&wrong).database_says("database.login", "fail", "DATABASE_URL.password=-");
     let mut nowhere = Url::parse(&database.url).unwrap();
     nowhere.set_path("nowhere");
     Broken::with_server(nowhere.as_str()).database_says(
         "database.login",
         "fail",
-        "createdb nowhere",
+        "createdb --template=template0",
     );
 }
 
@@ -245,39 +333,4 @@ async fn a_pooler_in_statement_mode() {
     broken.database_says("database.pooler", "fail", "pool_mode = transaction");
     let configured = broken.env("DB_POOLER", "transaction");
     configured.database_says("database.pooler", "fail", "pool_mode = transaction");
-}
-
-/// Lists would be empty, and changes refused.
-#[tokio::test]
-async fn row_level_security_without_a_policy() {
-    let database = TestDatabase::migrated().await;
-    let name = role(&database, "").await;
-    database
-        .execute(&format!(
-            "GRANT USAGE, CREATE ON SCHEMA public TO {name};
-             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name};
-             GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {name}"
-        ))
-        .await;
-    let broken = Broken::with_server(&as_role(&database, &name));
-    broken.database_says("database.role", "pass", "");
-    for table in ["tasks", "notifications", "todoctl_outbox"] {
-        database
-            .execute(&format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY"))
-            .await;
-        let policy = format!("CREATE POLICY todoctl ON \"public\".\"{table}\" TO \"{name}\"");
-        broken.database_says("database.role", "fail", &policy);
-        // One that lets it read is not enough.
-        database
-            .execute(&format!(
-                "CREATE POLICY reads ON {table} FOR SELECT USING (true)"
-            ))
-            .await;
-        broken.database_says("database.role", "fail", &policy);
-        database
-            .execute(&format!("{policy} USING (true) WITH CHECK (true)"))
-            .await;
-        broken.database_says("database.role", "pass", "");
-    }
-    drop_role(&database, &name).await;
 }

@@ -91,14 +91,16 @@ fn certificates() {
     let ca = server.ca();
 
     // Not switched on yet.
-    server
-        .with("sslmode=verify-full")
-        .database_says("database.tls", "fail", "?sslmode=disable");
+    server.with("sslmode=verify-full").database_says(
+        "database.tls",
+        "fail",
+        "DATABASE_URL.sslmode=disable",
+    );
 
     // An unknown CA, then the same with `sslrootcert`.
     server.show("localhost");
     let unknown = server.with("sslmode=verify-full");
-    unknown.database_says("database.tls", "fail", "?sslrootcert=");
+    unknown.database_says("database.tls", "fail", "DATABASE_URL.sslrootcert=");
     let known = server.with(&format!("sslmode=verify-full&sslrootcert={ca}"));
     let report = known.db_check();
     report
@@ -108,7 +110,11 @@ fn certificates() {
     // Weaker than verify-full: what that risks, and that more would work.
     let weak = server.with("sslmode=require");
     let report = weak.db_check();
-    report.says("database.tls", "warn", "sslmode=verify-full&sslrootcert=");
+    report.says(
+        "database.tls",
+        "warn",
+        "sslmode=verify-full DATABASE_URL.sslrootcert=",
+    );
     assert!(
         report
             .detail("database.tls")
@@ -116,7 +122,7 @@ fn certificates() {
     );
     let weak = server.with(&format!("sslmode=verify-ca&sslrootcert={ca}"));
     weak.db_check()
-        .says("database.tls", "warn", "this certificate allows it");
+        .says("database.tls", "warn", "the sslmode verify-full");
 
     // The right CA, and another host's name.
     server.show("db.example.com");

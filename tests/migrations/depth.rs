@@ -279,7 +279,7 @@ async fn a_role_without_rights_is_refused_clearly() {
         matches!(error, MigrateError::NoScratchSchema { .. }),
         "{error}"
     );
-    assert!(error.remedy().unwrap().contains("TO \"todoctl_reader\""));
+    assert!(error.remedy().to_string().contains("TO \"todoctl_reader\""));
     home.run("DROP OWNED BY todoctl_reader; DROP ROLE todoctl_reader")
         .await;
 }

@@ -84,7 +84,7 @@ async fn the_lock_holder_is_reported() {
     assert!(
         error
             .remedy()
-            .unwrap()
+            .to_string()
             .contains(&format!("pg_terminate_backend({pid})"))
     );
     let reports = reports.into_inner().unwrap();
@@ -155,7 +155,7 @@ async fn never_through_a_pooler() {
         .await
         .unwrap_err();
     assert!(matches!(error, MigrateError::ThroughPooler { .. }));
-    assert!(error.remedy().unwrap().contains("DATABASE_URL_UNPOOLED"));
+    assert!(error.remedy().to_string().contains("DATABASE_URL_UNPOOLED"));
 }
 
 /// A migration that waits for a locked table is retried, and the report names the session.

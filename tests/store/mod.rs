@@ -12,6 +12,7 @@ mod connections;
 mod full_disk;
 mod limits;
 mod rows;
+mod search;
 mod stale;
 
 async fn connect(target: DatabaseTarget, connections: usize) -> Store {

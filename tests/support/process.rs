@@ -95,6 +95,20 @@ impl Process {
         }
     }
 
+    /// Waits for one more line: `None` if it contains `text`; otherwise the exit status, if that
+    /// was the end.
+    pub fn ended_or_line(&mut self, text: &str) -> Option<Option<ExitStatus>> {
+        match self.lines.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => {
+                let is_found = line.contains(text);
+                self.seen.push(line);
+                (!is_found).then_some(None)
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => Some(None),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Some(Some(self.child.wait().unwrap())),
+        }
+    }
+
     /// The daemon's address, once it listens.
     pub fn base(&mut self) -> String {
         let line = self.line("listening");

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::hint::Hint;
 use crate::cli::output;
+use crate::config::Remedy;
 
 pub(super) const EXAMPLES: &str = "\
 Creates four files with the next version: up and down for both engines.
@@ -60,7 +61,9 @@ fn create(source: &Path, name: &str) -> Result<Vec<PathBuf>, Hint> {
     if !is_name {
         return Err(Hint::new(
             format!("{name:?} cannot be the name of a migration"),
-            "use up to 60 lower-case letters, digits and underscores, a letter first: task_colour",
+            Remedy::note(
+                "use up to 60 lower-case letters, digits and underscores, a letter first: task_colour",
+            ),
         ));
     }
     let mut newest = 0;
@@ -86,7 +89,7 @@ fn newest_version(folder: &Path) -> Result<i64, Hint> {
     let entries = fs::read_dir(folder).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Hint::new(
             format!("there is no folder {}", folder.display()),
-            "run it in a checkout of the project, or name the folder that contains postgres/ and sqlite/: --source DIR",
+            Remedy::note("run it in a checkout of the project, or name the folder that contains postgres/ and sqlite/ with --source"),
         ),
         _ => failed(error, "read", folder),
     })?;
@@ -107,12 +110,13 @@ fn failed(error: io::Error, verb: &str, path: &Path) -> Hint {
     Hint::of(
         error,
         format!("cannot {verb} {}", path.display()),
-        "give this user write access to that folder",
+        Remedy::note("give this user write access to that folder"),
     )
 }
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
 
     fn source() -> tempfile::TempDir {
@@ -162,7 +166,10 @@ mod tests {
         let source = source();
         for name in ["", "1st", "drop;table", "../up", "ä", &"x".repeat(61)] {
             let error = create(source.path(), name).unwrap_err();
-            assert!(error.remedy.starts_with("use up to 60 "), "{name}");
+            assert!(
+                error.remedy.to_string().starts_with("# use up to 60 "),
+                "{name}"
+            );
         }
         let error = create(Path::new("nowhere"), "x").unwrap_err();
         assert_eq!(error.to_string(), "there is no folder nowhere/postgres");

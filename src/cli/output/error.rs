@@ -8,8 +8,9 @@
 
 use crate::api::ServeError;
 use crate::cli::hint::Hint;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Remedy, Source};
 use crate::services::daemon::DaemonError;
+use crate::store::messages::Place;
 use crate::store::migrate::MigrateError;
 use crate::store::{ConnectError, StoreError, known_message};
 
@@ -17,14 +18,16 @@ use super::note;
 use super::terminal::{Tone, stderr_has_colour};
 
 /// Prints why a command failed, and what to do about it.
-pub fn error(error: &anyhow::Error) {
-    note(&lines(error).render(stderr_has_colour()));
+///
+/// `source` is where a remedy has to change variables.
+pub fn error(error: &anyhow::Error, source: &Source) {
+    note(&lines(error, source).render(stderr_has_colour()));
 }
 
-fn lines(error: &anyhow::Error) -> Lines {
+fn lines(error: &anyhow::Error, source: &Source) -> Lines {
     let mut lines = Lines::default();
     if let Some(config) = error.downcast_ref::<ConfigError>() {
-        lines.config(config);
+        lines.config(config, source);
     } else if let Some(MigrateError::Statement(failed)) = error.downcast_ref::<MigrateError>() {
         lines.add(
             "error",
@@ -39,7 +42,7 @@ fn lines(error: &anyhow::Error) -> Lines {
         lines.chain(error);
     }
     if let Some(remedy) = error.chain().find_map(remedy) {
-        lines.add("remedy", remedy);
+        lines.add("remedy", remedy.at(source).to_string());
     }
     lines
 }
@@ -66,14 +69,14 @@ impl Lines {
         }
     }
 
-    fn config(&mut self, error: &ConfigError) {
+    fn config(&mut self, error: &ConfigError, source: &Source) {
         let count = error.problems.len();
         let noun = if count == 1 { "problem" } else { "problems" };
         self.add("error", format!("the configuration has {count} {noun}"));
         for (problem, remedy) in error.with_remedies() {
             self.add("because", problem.to_string());
             if let Some(remedy) = remedy {
-                self.add("remedy", remedy);
+                self.add("remedy", remedy.at(source).to_string());
             }
         }
     }
@@ -96,7 +99,7 @@ impl Lines {
 }
 
 /// The remedy that an error carries.
-fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
     if let Some(hint) = error.downcast_ref::<Hint>() {
         return Some(hint.remedy.clone());
     }
@@ -107,32 +110,34 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         return store_remedy(error);
     }
     if let Some(error) = error.downcast_ref::<MigrateError>() {
-        return error.remedy();
+        return Some(error.remedy());
     }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(error.remedy());
     }
     if let Some(DaemonError::Url(_)) = error.downcast_ref::<DaemonError>() {
-        return Some("--url http://127.0.0.1:8000".to_owned());
+        return Some(Remedy::note(
+            "write the URL as in --url http://127.0.0.1:8000",
+        ));
     }
     None
 }
 
 /// The remedy of the known message behind the error, or else a general one.
-fn store_remedy(error: &StoreError) -> Option<String> {
+fn store_remedy(error: &StoreError) -> Option<Remedy> {
     if let StoreError::Connect(error) = error {
         // It names the server or the file.
         return Some(error.remedy.clone());
     }
     if let Some(known) = known_message(error) {
-        return Some(known.remedy());
+        return Some((known.remedy)(Place::Unknown));
     }
     match error {
-        StoreError::Corrupt { .. } => {
-            Some("correct that row by hand, or restore it from a backup".to_owned())
-        }
+        StoreError::Corrupt { .. } => Some(Remedy::note(
+            "correct that row by hand, or restore it from a backup",
+        )),
         StoreError::Closed => None,
-        _ => Some("todoctl db check".to_owned()),
+        _ => Some(Remedy::command("todoctl db check")),
     }
 }
 
@@ -142,14 +147,14 @@ mod tests {
     use crate::config::Problem;
 
     fn text(error: impl Into<anyhow::Error>) -> String {
-        lines(&error.into()).render(false)
+        lines(&error.into(), &Source::default()).render(false)
     }
 
     #[test]
     fn labels_are_coloured_on_a_terminal() {
-        let hint = Hint::new("it failed", "todoctl doctor");
+        let hint = Hint::new("it failed", Remedy::command("todoctl doctor"));
         assert_eq!(
-            lines(&hint.into()).render(true),
+            lines(&hint.into(), &Source::default()).render(true),
             format!(
                 "{}: it failed\n  {}: todoctl doctor",
                 Tone::Bad.paint("error"),
@@ -163,7 +168,7 @@ mod tests {
         let hint = Hint::of(
             std::io::Error::other("the disk is full"),
             "nothing was written",
-            "todoctl db check",
+            Remedy::command("todoctl db check"),
         );
         assert_eq!(
             text(hint),
@@ -183,15 +188,15 @@ mod tests {
         let problem = |variable: &str| Problem {
             variable: variable.to_owned(),
             message: "is not set".to_owned(),
-            remedy: format!("{variable}=1"),
+            remedy: Remedy::set(variable.to_owned(), 1),
         };
         let error = ConfigError {
             problems: vec![problem("A"), problem("B")],
         };
         assert_eq!(
             text(error),
-            "error: the configuration has 2 problems\n  because: A is not set\n  remedy: A=1\n  \
-             because: B is not set\n  remedy: B=1"
+            "error: the configuration has 2 problems\n  because: A is not set\n  remedy: todoctl config set A=1\n  \
+             because: B is not set\n  remedy: todoctl config set B=1"
         );
     }
 
@@ -200,6 +205,6 @@ mod tests {
         let unknown = StoreError::Query(sqlx::Error::RowNotFound);
         assert!(text(unknown).ends_with("\n  remedy: todoctl db check"));
         let lost = StoreError::ConnectionLost(sqlx::Error::WorkerCrashed);
-        assert!(text(lost).contains("\n  remedy: nothing, if it happened once"));
+        assert!(text(lost).contains("\n  remedy: # nothing, if it happened once"));
     }
 }

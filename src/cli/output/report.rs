@@ -97,7 +97,8 @@ impl Layout {
             format!("{title}: {detail} [{id}]")
         };
         self.entry(finding.outcome, &text, lines);
-        for step in finding.remedy.iter().flat_map(|remedy| remedy.lines()) {
+        let remedy = finding.remedy.as_ref().map(ToString::to_string);
+        for step in remedy.iter().flat_map(|remedy| remedy.lines()) {
             let indent = " ".repeat(INDENT);
             lines.extend(self.wrapped(&format!("{indent}fix: {step}")));
         }
@@ -192,6 +193,7 @@ fn counts(report: &Report, verbose: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Remedy;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {
         Finding {
@@ -199,7 +201,7 @@ mod tests {
             title: "Title",
             outcome,
             detail: detail.to_owned(),
-            remedy: remedy.map(str::to_owned),
+            remedy: remedy.map(Remedy::command),
             millis: 3,
         }
     }

@@ -7,15 +7,15 @@ use crate::config::secret::Secret;
 
 use super::target::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
 
-const EXAMPLE: &str = "DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/NAME";
+const EXAMPLE: &str = "write it as in postgresql://todo:secret@db.example.com:5432/todo";
 
 /// What is wrong with a URL. Repeats nothing of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadUrl {
     /// A predicate such as `names no host`.
     pub message: String,
-    /// What to write instead.
-    pub remedy: String,
+    /// How to write it, in words.
+    pub advice: String,
 }
 
 /// A URL that was understood.
@@ -27,10 +27,10 @@ pub struct Parsed {
     pub remarks: Vec<String>,
 }
 
-fn bad<T>(message: &str, remedy: &str) -> Result<T, BadUrl> {
+fn bad<T>(message: &str, advice: &str) -> Result<T, BadUrl> {
     Err(BadUrl {
         message: message.to_owned(),
-        remedy: remedy.to_owned(),
+        advice: advice.to_owned(),
     })
 }
 
@@ -59,7 +59,7 @@ pub fn parse(text: &str) -> Result<Parsed, BadUrl> {
             "is the address of Prisma's proxy, which speaks another protocol than PostgreSQL",
             &format!("use the database's own URL: {EXAMPLE}"),
         ),
-        "file" => bad("is a file URL", "DATABASE_URL=sqlite://data/todo.db"),
+        "file" => bad("is a file URL", "write it as in sqlite://data/todo.db"),
         "mysql" | "mariadb" | "mssql" | "oracle" | "mongodb" => bad(
             "names a database that is not supported; PostgreSQL and SQLite are",
             EXAMPLE,
@@ -115,13 +115,13 @@ fn sqlite(path: &str, sqlalchemy: bool) -> Result<Parsed, BadUrl> {
     if path.is_empty() || path.contains(":memory:") || query.contains("mode=memory") {
         return bad(
             "names no file: a database in memory would lose all tasks when todoctl stops",
-            "DATABASE_URL=sqlite://data/todo.db (relative), or sqlite:///var/lib/todoctl/todo.db",
+            "name a file, as in sqlite://data/todo.db (relative) or sqlite:///var/lib/todoctl/todo.db",
         );
     }
     if path.ends_with('/') {
         return bad(
             "names a directory, not a file",
-            "DATABASE_URL=sqlite://data/todo.db",
+            "name a file in it, as in sqlite://data/todo.db",
         );
     }
     // Four slashes in the plain spelling leave `//var/x`.
@@ -302,7 +302,7 @@ fn complete(server: &PostgresTarget) -> Result<(), BadUrl> {
     if server.host.is_empty() {
         return bad(
             "names no host",
-            "DATABASE_URL=postgresql://USER:PASSWORD@HOST/NAME, or for a Unix socket postgresql://USER@/NAME?host=/var/run/postgresql",
+            "write it as in postgresql://todo:secret@db.example.com/todo, or for a Unix socket postgresql://todo@/todo?host=/var/run/postgresql",
         );
     }
     if server.user.is_empty() {
@@ -311,7 +311,7 @@ fn complete(server: &PostgresTarget) -> Result<(), BadUrl> {
     if server.database.is_empty() {
         return bad(
             "names no database",
-            "end the URL with /NAME: DATABASE_URL=postgresql://USER:PASSWORD@HOST:5432/NAME",
+            "end it with a slash and the name, as in postgresql://todo:secret@db.example.com:5432/todo",
         );
     }
     if server.database.contains('/') {

@@ -77,7 +77,7 @@ impl DatabaseTarget {
 }
 
 /// Where systems keep the CAs that they trust: Debian and Alpine, Red Hat, BSD and macOS.
-const SYSTEM_ROOTS: [&str; 3] = [
+pub(crate) const SYSTEM_ROOTS: [&str; 3] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",

@@ -177,10 +177,10 @@ fn classic_mistakes_are_explained() {
         let error = parse(text)
             .err()
             .unwrap_or_else(|| panic!("{text} was taken"));
-        let said = format!("{}\n{}", error.message, error.remedy);
+        let said = format!("{}\n{}", error.message, error.advice);
         assert!(said.contains(expected), "{text}: {said}");
         assert!(!said.contains("canary"), "{said}");
-        assert!(!error.remedy.is_empty());
+        assert!(!error.advice.is_empty());
     }
 }
 

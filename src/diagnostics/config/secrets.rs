@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::config::{Problem, SecretName, Section, Warning, shell_word};
+use crate::config::{Problem, Remedy, SecretName, Section, readable, replace_secret};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 
@@ -16,16 +16,13 @@ pub(super) fn secrets(context: &Context) -> Verdict {
     if !problems.is_empty() {
         return Verdict::of_problems(problems);
     }
-    let as_text = |one: &Warning| one.to_string();
-    let mut warnings: Vec<String> = audit.warnings_of(Section::Secrets).map(as_text).collect();
-    let mut remedies = Vec::new();
+    let (mut warnings, mut remedy) = audit.warned_of(Section::Secrets);
     let is_set = |name: SecretName| audit.secrets.iter().any(|(one, _)| *one == name.as_str());
     if !is_set(SecretName::JwtSecret) && audit.services.auth_server_url.is_none() {
         warnings.push("neither JWT_SECRET nor AUTH_SERVER_URL is set: user tokens are answered with 401, POST /api/auth/refresh with 503".to_owned());
-        remedies.push(
-            "JWT_SECRET=… (the sign-in service's own), or AUTH_SERVER_URL=https://auth.example.com"
-                .to_owned(),
-        );
+        remedy = remedy
+            .then(Remedy::note("give JWT_SECRET the value that the sign-in service has; this reads it without showing it: todoctl config set JWT_SECRET=-"))
+            .then(Remedy::note("or name the auth server: todoctl config set AUTH_SERVER_URL=https://auth.example.com"));
     }
     let count = SecretName::ALL
         .into_iter()
@@ -37,24 +34,43 @@ pub(super) fn secrets(context: &Context) -> Verdict {
         let names: Vec<&str> = missing.iter().map(|one| one.as_str()).collect();
         text += &format!("; todoctl serve creates {}", names.join(", "));
     }
-    Verdict::warn_if_any(&warnings, &remedies, Verdict::pass(text))
+    Verdict::warn_if_any(&warnings, remedy, Verdict::pass(text))
 }
 
-/// A secret that leaks must not expose what another one protects.
+/// Which of two equal secrets is replaced: first those that no other service knows.
+const REPLACED_FIRST: [SecretName; 4] = [
+    SecretName::SessionHashSecret,
+    SecretName::EncryptionKey,
+    SecretName::ServiceAuthToken,
+    SecretName::JwtSecret,
+];
+
+/// A secret that leaks must not expose what another one protects. The previous value of a secret
+/// is on its way out, so it may be another one's.
 pub(super) fn differ(context: &Context) -> Verdict {
     let audit = &context.audit;
+    let value_of = |name: &str| {
+        let mut values = audit.secrets.iter();
+        values.find_map(|(one, value)| (*one == name).then(|| value.expose()))
+    };
     let mut equal = Vec::new();
-    let mut remedies = Vec::new();
-    for (index, (name, value)) in audit.secrets.iter().enumerate() {
-        let mut before = audit.secrets[..index].iter();
-        if let Some((other, _)) = before.find(|(_, one)| one.expose() == value.expose()) {
+    let mut remedy = Remedy::default();
+    for (index, name) in REPLACED_FIRST.into_iter().enumerate() {
+        let name = name.as_str();
+        let Some(value) = value_of(name) else {
+            continue;
+        };
+        let previous = format!("{name}_PREVIOUS");
+        if value_of(&previous) == Some(value) {
+            equal.push(format!("{name} is the same as {previous}"));
+            remedy = remedy.then(Remedy::unset(previous));
+        }
+        let mut others = REPLACED_FIRST[index + 1..]
+            .iter()
+            .map(|other| other.as_str());
+        if let Some(other) = others.find(|other| value_of(other) == Some(value)) {
             equal.push(format!("{name} is the same as {other}"));
-            let base = name.trim_end_matches("_PREVIOUS");
-            remedies.push(if base == *name {
-                format!("todoctl gen-secrets --only {name}")
-            } else {
-                format!("unset {name}: it has the same value as the secret in use")
-            });
+            remedy = remedy.then(replace_secret(&context.request.source, name));
         }
     }
     if equal.is_empty() {
@@ -65,7 +81,7 @@ pub(super) fn differ(context: &Context) -> Verdict {
     }
     Verdict::warn(
         format!("{}: who learns one of them knows both", equal.join("; ")),
-        remedies.join("\n"),
+        remedy,
     )
 }
 
@@ -95,12 +111,12 @@ pub(super) fn files(context: &Context) -> Verdict {
         .iter()
         .map(|(path, mode)| format!("{} has mode {mode:04o}", path.display()))
         .collect();
-    let words: Vec<String> = open.iter().map(|(path, _)| shell_word(path)).collect();
+    let remedies = open.iter().map(|(path, _)| readable(path));
     Verdict::warn(
         format!(
             "{}: every user of this machine may read it",
             said.join("; ")
         ),
-        format!("chmod 600 {}", words.join(" ")),
+        remedies.fold(Remedy::default(), Remedy::then),
     )
 }

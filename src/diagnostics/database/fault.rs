@@ -1,7 +1,9 @@
 //! Verdicts on errors of the database.
 
+use crate::config::Remedy;
+use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages::Retry;
+use crate::store::messages::{Place, Retry};
 use crate::store::{ConnectError, StoreError, known_message};
 
 /// An attempt to connect that failed.
@@ -25,11 +27,12 @@ pub(super) fn explained(error: &ConnectError) -> String {
     }
 }
 
-/// A query that failed.
-pub(super) fn query_failed(error: &StoreError) -> Verdict {
+/// A query that failed on the configured database.
+pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
+    let place = context.target().map_or(Place::Unknown, Place::from);
     let remedy = match known_message(error) {
-        Some(known) => known.remedy(),
-        None => "run todoctl db check again; if it fails again, read the server's log".to_owned(),
+        Some(known) => (known.remedy)(place),
+        None => Remedy::note("read the log of the database's server, which says more"),
     };
     Verdict::fail(error.to_string(), remedy)
 }

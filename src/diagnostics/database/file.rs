@@ -1,17 +1,18 @@
 //! What a SQLite database needs of its file, its directory and its disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, SqliteTarget, find_loss, generated_secret_path, shell_word};
-use crate::diagnostics::context::Context;
-use crate::diagnostics::directory::{
-    file_system_verdict, give, move_away, nearest_existing, of_file, this_user,
+use crate::config::{
+    DatabaseConfig, Remedy, SqliteTarget, as_root, find_loss, generated_secret_path, move_away,
+    writable,
 };
+use crate::diagnostics::context::Context;
+use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
 use crate::diagnostics::probe::{FileFacts, is_writable};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages;
+use crate::store::messages::{self, Place};
 
 use super::fault::{cannot_connect, query_failed};
 
@@ -48,7 +49,7 @@ pub(super) async fn connection(
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => without_file(&file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be read: {error}"),
-            give(of_file(&file.path)),
+            writable(of_file(&file.path)),
         ),
     }
 }
@@ -58,7 +59,7 @@ fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> V
     if context.request.file_must_exist || !config.auto_migrate {
         return Verdict::fail(
             format!("{place} does not exist yet"),
-            "todoctl migrate up".to_owned(),
+            Remedy::command("todoctl migrate up"),
         );
     }
     let mut text = format!("{place} does not exist yet: todoctl serve creates it");
@@ -83,7 +84,7 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
         Ok(facts) => check_directory(facts, &file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be inspected: {error}"),
-            format!("let this user enter the directory of {place}"),
+            writable(of_file(&file.path)),
         ),
     }
 }
@@ -110,7 +111,7 @@ fn not_writable(existing: &Path, directory: &Path) -> Verdict {
             "{place} is not writable for {}, and SQLite creates its log there",
             this_user()
         ),
-        give(directory),
+        writable(directory),
     )
 }
 
@@ -127,7 +128,7 @@ fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
                 facts.owner,
                 this_user()
             ),
-            format!("sudo chown {user} {}*", shell_word(file)),
+            as_root().then(own_files(file, &format!("chown {user}"))),
         );
     }
     Verdict::pass(format!(
@@ -167,7 +168,7 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     "{shown}: other users of this machine may read or lock {}",
                     facts.wider.join(", ")
                 ),
-                format!("chmod go-rwx {}*", shell_word(&file.path)),
+                own_files(&file.path, "chmod go-rwx"),
             );
         }
         if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
@@ -177,7 +178,7 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
                     "{shown}; other users of this machine may replace it, because {directory} has mode {:04o}",
                     facts.directory_mode
                 ),
-                format!("chmod go-w {}", shell_word(&facts.directory)),
+                Remedy::command("chmod go-w").arg(&facts.directory),
             );
         }
         Verdict::pass(shown)
@@ -205,14 +206,13 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
         }
         Verdict::warn(
             "not in WAL mode: readers and the writer wait for each other",
-            "restart the daemon: it sets WAL when it opens the file".to_owned(),
+            Remedy::note("restart the daemon: it sets WAL when it opens the file"),
         )
     })
 }
 
 pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    of_facts(context, file, |facts| {
-        match facts.wal {
+    of_facts(context, file, |facts| match facts.wal {
         None => Verdict::pass("none: no process has the database open"),
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
         Some(bytes) => Verdict::warn(
@@ -220,9 +220,10 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
                 "{} MiB: it is not emptied, which slows every read",
                 bytes / MIB
             ),
-            "end processes that read for hours, or restart the daemon: it empties the log when it stops".to_owned(),
+            Remedy::note(
+                "end processes that read for hours, or restart the daemon: it empties the log when it stops",
+            ),
         ),
-    }
     })
 }
 
@@ -241,21 +242,34 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
     match tokio::time::timeout(limit, question).await {
         Ok(Ok(lines)) if lines == ["ok"] => Verdict::pass("ok"),
         Ok(Ok(lines)) => Verdict::fail(lines.join("; "), remedy("sqlite.malformed", file)),
-        Ok(Err(error)) => query_failed(&error),
+        Ok(Err(error)) => query_failed(context, &error),
         Err(_) => Verdict::warn(
             format!(
                 "not read completely within {} s; no fault so far",
                 limit.as_secs()
             ),
-            format!(
-                "at a quiet time: sqlite3 {} 'PRAGMA integrity_check'",
-                shell_word(&file.path)
+            Remedy::note("at a quiet time, this reads all of it:").then(
+                Remedy::command("sqlite3")
+                    .arg(&file.path)
+                    .arg("PRAGMA integrity_check"),
             ),
         ),
     }
 }
 
 /// The remedy of a known message.
-fn remedy(id: &str, file: &SqliteTarget) -> Option<String> {
-    messages::by_id(id).map(|known| known.remedy_for_file(&shell_word(&file.path)))
+fn remedy(id: &str, file: &SqliteTarget) -> Option<Remedy> {
+    messages::by_id(id).map(|known| (known.remedy)(Place::File(&file.path)))
+}
+
+/// A command for the file and those that SQLite keeps beside it, as far as they exist.
+fn own_files(file: &Path, command: &str) -> Remedy {
+    let beside = ["-wal", "-shm", "-journal"].map(|suffix| {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    });
+    let there = beside.iter().filter(|one| one.exists());
+    let first = Remedy::command(command).arg(file);
+    there.fold(first, Remedy::arg)
 }

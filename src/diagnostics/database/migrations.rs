@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget};
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::compare_urls;
-use crate::store::messages::{self, KnownMessage};
+use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Migration, State};
 
 const UP: &str = "todoctl migrate up";
 const STATUS: &str = "todoctl migrate status";
-const CHECK: &str =
-    "todoctl migrate check (shows the differences); then restore the tables from a backup";
+const CHECK: &str = "todoctl migrate check";
 
 /// Compares the migrations of the database with those of this program, on the direct
 /// connection that migrating uses.
@@ -44,7 +43,8 @@ async fn check_tables(target: &DatabaseTarget, verdict: Verdict) -> Verdict {
                 verdict.detail,
                 missing.join(", ")
             ),
-            CHECK.to_owned(),
+            Remedy::note("this shows the differences; a table that was renamed or moved gets its name back, one that is really gone comes from a backup")
+                .then(Remedy::command(CHECK)),
         ),
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),
     }
@@ -71,13 +71,13 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
     }
     if !dirty.is_empty() || !changed.is_empty() {
         // `migrate up` would refuse too; the table shows which ones and why.
-        Verdict::fail(detail, STATUS.to_owned())
+        Verdict::fail(detail, Remedy::command(STATUS))
     } else if !pending.is_empty() {
-        Verdict::fail(detail, UP.to_owned())
+        Verdict::fail(detail, Remedy::command(UP))
     } else if !unknown.is_empty() {
         // The next start is refused; a running daemon continues.
         let known = messages::by_id("todoctl.newer-database");
-        Verdict::fail(detail, known.map(KnownMessage::remedy))
+        Verdict::fail(detail, known.map(|known| (known.remedy)(Place::Unknown)))
     } else {
         Verdict::pass(detail)
     }
@@ -143,7 +143,7 @@ mod tests {
             let verdict = check_migrations(&migrations(states));
             assert_eq!(verdict.outcome, outcome, "{states:?}");
             assert_eq!(verdict.detail, detail);
-            let said = verdict.remedy.as_deref();
+            let said = verdict.remedy.map(|remedy| remedy.to_string());
             assert_eq!(said.is_some(), remedy.is_some());
             assert!(
                 said.unwrap_or_default()

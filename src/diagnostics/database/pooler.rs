@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, PoolerMode};
+use crate::config::{DatabaseTarget, PoolerMode, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::known_message;
-use crate::store::messages::{self, KnownMessage};
+use crate::store::messages::{self, Place};
 
 use super::fault::{cannot_connect, query_failed};
 
@@ -18,16 +18,18 @@ const STEP: Duration = Duration::from_secs(3);
 const LIMITS: &str =
     "session advisory locks, LISTEN, SET, temporary tables and SQL PREPARE do not work through it";
 
-const MODE: &str = "DB_POOLER=transaction";
+fn transaction_mode() -> Remedy {
+    Remedy::set("DB_POOLER", "transaction")
+}
 
-pub(super) async fn pooler(_context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
+pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
     match probe::shares_backend(server.target, STEP).await {
-        Ok(shared) => check_pooler(server, shared).await,
+        Ok(shared) => check_pooler(context, server, shared).await,
         Err(error) => cannot_connect(&error),
     }
 }
 
-async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
+async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Verdict {
     let Server { config, target } = server;
     let configured = config.pooler == PoolerMode::Transaction;
     if !configured && !shared {
@@ -42,7 +44,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
             if known_message(&error)
                 .is_some_and(|known| known.id == "pgbouncer.statement-mode") =>
         {
-            return query_failed(&error);
+            return query_failed(context, &error);
         }
         Ok(PreparedStatements::Untried) | Err(_) => {
             "whether it keeps prepared statements is unknown (no second server connection was free)"
@@ -52,7 +54,7 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
     if shared && config.pooler == PoolerMode::None {
         return Verdict::fail(
             format!("there is one, although DB_POOLER=none: {detail}"),
-            MODE.to_owned(),
+            transaction_mode(),
         );
     }
     let direct = match &config.direct {
@@ -64,10 +66,10 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
         let detail = format!(
             "{detail}; migrations need a direct connection, and DATABASE_URL_UNPOOLED is not set"
         );
-        let unpooled = messages::by_id("todoctl.through-pooler").map(KnownMessage::remedy);
-        let mode = (!configured).then(|| MODE.to_owned());
-        let remedies: Vec<String> = mode.into_iter().chain(unpooled).collect();
-        let remedy = remedies.join("\n");
+        let unpooled = messages::by_id("todoctl.through-pooler")
+            .map(|known| (known.remedy)(Place::Server(target)));
+        let mode = (!configured).then(transaction_mode);
+        let remedy = Remedy::default().then(mode).then(unpooled);
         return if config.auto_migrate {
             Verdict::fail(detail, remedy)
         } else {
@@ -78,6 +80,6 @@ async fn check_pooler(server: Server<'_>, shared: bool) -> Verdict {
     if configured {
         Verdict::pass(detail)
     } else {
-        Verdict::warn(detail, MODE.to_owned())
+        Verdict::warn(detail, transaction_mode())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{DatabaseConfig, DatabaseTarget};
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Connection, ServerVersion};
 use crate::diagnostics::verdict::Verdict;
@@ -26,7 +26,7 @@ pub(super) async fn query(context: &Context, config: &DatabaseConfig, limit: Dur
     };
     match answer {
         Ok(()) => Verdict::pass("answered"),
-        Err(error) => query_failed(&error),
+        Err(error) => query_failed(context, &error),
     }
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn latency(
     };
     match times {
         Ok(times) => check_latency(times),
-        Err(error) => query_failed(&error),
+        Err(error) => query_failed(context, &error),
     }
 }
 
@@ -68,8 +68,8 @@ pub(super) fn check_latency(mut times: Vec<Duration>) -> Verdict {
     if median < SLOW {
         return Verdict::pass(detail);
     }
-    let remedy = "run the daemon in the database's region; each request waits for several queries";
-    Verdict::warn(detail, remedy.to_owned())
+    let remedy = "run the daemon in the database's region: each request waits for several queries";
+    Verdict::warn(detail, Remedy::note(remedy))
 }
 
 /// The nearest-rank percentile of sorted times; zero of none.
@@ -102,7 +102,7 @@ pub(super) async fn version(
             .await
             .map(|version| Verdict::pass(format!("SQLite {version}"))),
     };
-    verdict.unwrap_or_else(|error| query_failed(&error))
+    verdict.unwrap_or_else(|error| query_failed(context, &error))
 }
 
 pub(super) fn check_version(version: &ServerVersion) -> Verdict {
@@ -112,6 +112,8 @@ pub(super) fn check_version(version: &ServerVersion) -> Verdict {
     }
     Verdict::warn(
         format!("PostgreSQL {text} is older than {OLDEST_MAJOR}, the oldest that is tested"),
-        format!("upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer"),
+        Remedy::note(format!(
+            "upgrade the server to PostgreSQL {OLDEST_MAJOR} or newer"
+        )),
     )
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::PostgresTarget;
+use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Capacity, Role};
@@ -71,8 +71,8 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
             connection.role().await
         });
     match question.await {
-        Ok(role) => check_role(&role, &server.target.database, server.config.auto_migrate),
-        Err(error) => query_failed(&error),
+        Ok(role) => check_role(&role, server.target, server.config.auto_migrate),
+        Err(error) => query_failed(context, &error),
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) async fn capacity(context: &Context, server: Server<'_>, limit: Durat
     };
     match question.await {
         Ok(capacity) => check_capacity(&capacity, demand, server.target.pooled),
-        Err(error) => query_failed(&error),
+        Err(error) => query_failed(context, &error),
     }
 }
 
@@ -102,40 +102,45 @@ pub(super) async fn clock(context: &Context, server: Server<'_>, limit: Duration
             let time = connection.server_time().await?;
             Ok(check_clock(time, before, clock.now()))
         });
-    question.await.unwrap_or_else(|error| query_failed(&error))
+    question
+        .await
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
-fn check_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
+fn check_role(role: &Role, server: &PostgresTarget, auto_migrate: bool) -> Verdict {
     let name = &role.name;
+    let quoted = sql_name(name);
+    let as_administrator =
+        |statement: String| Remedy::admin_sql(server, role.administrator.as_deref(), statement);
     if role.in_recovery {
         return Verdict::fail(
             "the server is a standby (in recovery): it is read-only",
-            "point DATABASE_URL at the primary".to_owned(),
+            Remedy::note("name the primary in DATABASE_URL, which accepts writes"),
         );
     }
     if role.read_only {
         return Verdict::fail(
             format!("the transactions of {name} are read-only"),
-            format!(
-                "as an administrator: psql -c 'ALTER ROLE \"{name}\" RESET default_transaction_read_only; ALTER DATABASE \"{database}\" RESET default_transaction_read_only'"
-            ),
+            as_administrator(format!(
+                "ALTER ROLE {quoted} RESET default_transaction_read_only; ALTER DATABASE {} RESET default_transaction_read_only",
+                sql_name(&server.database)
+            )),
         );
     }
     let Some(schema) = &role.schema else {
         return Verdict::fail(
             format!("the search path of {name} names no schema that it may use"),
-            format!(
-                "as the owner: psql -c 'GRANT USAGE, CREATE ON SCHEMA public TO \"{name}\"' {database}"
-            ),
+            as_administrator(format!("GRANT USAGE, CREATE ON SCHEMA public TO {quoted}")),
         );
     };
+    let in_schema = sql_name(schema);
     let closed = [&role.closed_tables[..], &role.closed_sequences[..]].concat();
     if !closed.is_empty() {
         return Verdict::fail(
             format!("{name} may not read and write {}", closed.join(", ")),
-            format!(
-                "as the owner: psql -c 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA \"{schema}\" TO \"{name}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA \"{schema}\" TO \"{name}\"' {database}"
-            ),
+            as_administrator(format!(
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {in_schema} TO {quoted}; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {in_schema} TO {quoted}"
+            )),
         );
     }
     if !role.guarded_tables.is_empty() {
@@ -143,7 +148,8 @@ fn check_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
             .guarded_tables
             .iter()
             .map(|table| {
-                format!("CREATE POLICY todoctl ON \"{schema}\".\"{table}\" TO \"{name}\" USING (true) WITH CHECK (true)")
+                let table = sql_name(table);
+                format!("CREATE POLICY todoctl ON {in_schema}.{table} TO {quoted} USING (true) WITH CHECK (true)")
             })
             .collect();
         return Verdict::fail(
@@ -151,15 +157,13 @@ fn check_role(role: &Role, database: &str, auto_migrate: bool) -> Verdict {
                 "row-level security without a policy for {name} hides every row of {}, or refuses changes",
                 role.guarded_tables.join(", ")
             ),
-            format!("as the owner: psql -c '{}' {database}", policies.join("; ")),
+            as_administrator(policies.join("; ")),
         );
     }
     if role.may_create {
         return Verdict::pass(format!("{name} may create tables in {schema}"));
     }
-    let remedy = format!(
-        "as the owner: psql -c 'GRANT CREATE ON SCHEMA \"{schema}\" TO \"{name}\"' {database}"
-    );
+    let remedy = as_administrator(format!("GRANT CREATE ON SCHEMA {in_schema} TO {quoted}"));
     if role.has_tasks {
         let automatic = if auto_migrate {
             "; the next release's migrations will fail"
@@ -224,10 +228,10 @@ fn check_capacity(capacity: &Capacity, demand: Demand, pooled: bool) -> Verdict 
     // A tenth stays free for migrations, this command and psql.
     let each = (allowed - allowed.div_ceil(10)) / replicas.max(1);
     let kept = each.min(size).max(1);
-    let remedy = format!(
-        "SQLALCHEMY_POOL_SIZE={kept}\nSQLALCHEMY_POOL_OVERFLOW={}",
-        each.saturating_sub(kept)
-    );
+    let remedy = Remedy::set("SQLALCHEMY_POOL_SIZE", kept).then(Remedy::set(
+        "SQLALCHEMY_POOL_OVERFLOW",
+        each.saturating_sub(kept),
+    ));
     Verdict::warn(detail, remedy)
 }
 
@@ -247,8 +251,8 @@ fn check_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdic
         "this machine's clock is {} {side} the database's; tokens and reminders use this machine's",
         in_words(difference)
     );
-    let remedy =
-        "on the machine that is wrong (compare with: date -u): timedatectl set-ntp true".to_owned();
+    let remedy = Remedy::note("on the machine whose time is wrong, as root: timedatectl set-ntp true; this machine's time:")
+        .then(Remedy::command("date -u"));
     if difference <= CLOCK_FAIL {
         Verdict::warn(detail, remedy)
     } else {
@@ -303,8 +307,8 @@ mod tests {
         let verdict = check_capacity(&capacity(100, -1), demand(4), false);
         assert_eq!(verdict.outcome, Outcome::Warn);
         assert_eq!(
-            verdict.remedy.as_deref(),
-            Some("SQLALCHEMY_POOL_SIZE=10\nSQLALCHEMY_POOL_OVERFLOW=11")
+            verdict.remedy.unwrap().to_string(),
+            "todoctl config set SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=11"
         );
         let verdict = check_capacity(&capacity(100, 5), demand(1), false);
         assert_eq!(verdict.outcome, Outcome::Warn);

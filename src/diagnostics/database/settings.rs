@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::PostgresTarget;
+use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::Setting;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages;
+use crate::store::messages::{self, Place};
 
 use super::fault::query_failed;
 
@@ -30,7 +30,7 @@ pub(super) async fn settings(context: &Context, server: Server<'_>, limit: Durat
         });
     match question.await {
         Ok(found) => check_settings(server.target, &requested, &found),
-        Err(error) => query_failed(&error),
+        Err(error) => query_failed(context, &error),
     }
 }
 
@@ -66,7 +66,7 @@ fn check_settings(
     found: &[Setting],
 ) -> Verdict {
     let mut wrong = Vec::new();
-    let mut remedies = Vec::new();
+    let mut remedy = Remedy::default();
     for ((name, requested), setting) in requested.iter().zip(found) {
         let value = match &setting.value {
             Some(value) if same(requested, value) => continue,
@@ -76,19 +76,23 @@ fn check_settings(
         if name == ENCODING {
             return Verdict::fail(
                 format!("the database's encoding is {value}, and todoctl needs UTF8"),
-                messages::by_id("postgres.encoding").map(|known| known.remedy_at(target)),
+                messages::by_id("postgres.encoding")
+                    .map(|known| (known.remedy)(Place::Server(target))),
             );
         }
         wrong.push(format!(
             "{name} is {value}, although {requested} was requested"
         ));
-        remedies.push("set it for the role, on a direct connection: psql -c \"ALTER ROLE NAME SET setting = 'value'\"");
+        let role = sql_name(&target.user);
+        let value = requested.replace('\'', "''");
+        remedy = remedy.then(Remedy::sql(format!(
+            "ALTER ROLE {role} SET {name} = '{value}'"
+        )));
     }
     if wrong.is_empty() {
         return Verdict::pass(format!("{} settings as requested", requested.len()));
     }
-    remedies.dedup();
-    Verdict::warn(wrong.join("; "), remedies.join("\n"))
+    Verdict::warn(wrong.join("; "), remedy)
 }
 
 /// Whether the server's spelling means what was requested.
@@ -125,7 +129,13 @@ mod tests {
         };
         let verdict = check_settings(&target, &requested, &found);
         assert_eq!(verdict.outcome, Outcome::Fail);
-        assert!(verdict.remedy.unwrap().contains("createdb --template"));
+        assert!(
+            verdict
+                .remedy
+                .unwrap()
+                .to_string()
+                .contains("createdb --template")
+        );
         assert!(
             verdict
                 .detail

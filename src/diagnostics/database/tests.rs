@@ -2,7 +2,7 @@
 
 use super::questions::{check_latency, check_version, percentile};
 use crate::clock::Clock;
-use crate::config::Source;
+use crate::config::{Remedy, Source};
 use crate::diagnostics::probe::ServerVersion;
 use crate::diagnostics::{Context, Finding, Outcome, Request, run};
 
@@ -99,7 +99,10 @@ async fn a_missing_file_is_a_fault_and_stays_missing() {
     let path = directory.path().join("data/todo.db");
     let checks = checked(&format!("sqlite://{}", path.display())).await;
     assert_eq!(checks[1].outcome, Outcome::Fail);
-    assert_eq!(checks[1].remedy.as_deref(), Some("todoctl migrate up"));
+    assert_eq!(
+        checks[1].remedy,
+        Some(Remedy::command("todoctl migrate up"))
+    );
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 

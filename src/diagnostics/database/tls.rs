@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, TlsMode};
+use crate::config::{PostgresTarget, Remedy, TlsMode};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, Address, TlsFinding, Trust};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages;
+use crate::store::messages::{self, Place};
 
 use super::fault::cannot_connect;
 
@@ -31,7 +31,10 @@ const EAVESDROPPING: &str =
 const IMPERSONATION: &str =
     "anyone on the network path can impersonate the server, and read the password and every task";
 
-const STRICT: &str = "set sslmode=verify-full in DATABASE_URL";
+/// Verifies the server's certificate.
+fn strict() -> Remedy {
+    Remedy::set("DATABASE_URL.sslmode", "verify-full")
+}
 
 fn check_finding(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
     let loopback = server.is_loopback();
@@ -41,19 +44,17 @@ fn check_finding(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
         }
         (TlsMode::Disable, TlsFinding::Offered { .. }) => Verdict::warn(
             format!("off (sslmode=disable), although the server offers TLS: {EAVESDROPPING}"),
-            STRICT.to_owned(),
+            strict(),
         ),
         (TlsMode::Disable, TlsFinding::NotOffered) => Verdict::warn(
             format!("off (sslmode=disable), and the server does not offer it: {EAVESDROPPING}"),
-            format!(
-                "enable TLS on the server, then {STRICT}; do without only on a private network"
-            ),
+            enable_first(),
         ),
         (TlsMode::Prefer, TlsFinding::NotOffered) => Verdict::warn(
             format!(
                 "the server does not offer TLS, and sslmode=prefer continues without it: {EAVESDROPPING}"
             ),
-            format!("enable TLS on the server, then {STRICT}"),
+            enable_first(),
         ),
         (_, TlsFinding::NotOffered) => Verdict::fail(
             "the server does not offer TLS",
@@ -86,7 +87,7 @@ fn check_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
     match (mode, trust) {
         (TlsMode::VerifyFull, Trust::Full { ends_soon: true }) => Verdict::warn(
             format!("{version}; the certificate expires within two weeks"),
-            "renew the certificate on the server".to_owned(),
+            Remedy::note("renew the certificate on the server"),
         ),
         (TlsMode::VerifyFull, Trust::Full { .. }) => Verdict::pass(format!(
             "{version}; the certificate is valid for {}",
@@ -95,26 +96,37 @@ fn check_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
         (TlsMode::VerifyCa, Trust::Full { .. } | Trust::OtherHost(_)) => {
             let remedy = match trust {
                 Trust::OtherHost(_) => fix,
-                _ => Some(format!("{STRICT}: this certificate allows it")),
+                _ => Some(strict()),
             };
             Verdict::warn(
-                format!("{version}; sslmode=verify-ca does not check the host name: anyone with another certificate of that authority can impersonate the server"),
+                format!(
+                    "{version}; sslmode=verify-ca does not check the host name: anyone with another certificate of that authority can impersonate the server"
+                ),
                 remedy,
             )
         }
         (TlsMode::VerifyFull | TlsMode::VerifyCa, _) => Verdict::fail(wrong, fix),
         (_, Trust::Full { .. }) => Verdict::warn(
             format!("{version}, but the certificate is not verified: {IMPERSONATION}"),
-            format!("{STRICT}: this certificate allows it"),
+            strict(),
         ),
         _ => Verdict::warn(
-            format!("{version}, but the certificate is not verified: {IMPERSONATION}; sslmode=verify-full would not work yet: {wrong}"),
-            "set sslmode=verify-full&sslrootcert=/path/ca.pem in DATABASE_URL, with the CA that signed the server's certificate".to_owned(),
+            format!(
+                "{version}, but the certificate is not verified: {IMPERSONATION}; sslmode=verify-full would not work yet: {wrong}"
+            ),
+            Remedy::note(
+                "verify it, with the file of the CA that signed it: todoctl config set DATABASE_URL.sslmode=verify-full DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem",
+            ),
         ),
     }
 }
 
 /// The remedy of a known message.
-fn remedy(id: &str, server: &PostgresTarget) -> Option<String> {
-    messages::by_id(id).map(|known| known.remedy_at(server))
+fn remedy(id: &str, server: &PostgresTarget) -> Option<Remedy> {
+    messages::by_id(id).map(|known| (known.remedy)(Place::Server(server)))
+}
+
+fn enable_first() -> Remedy {
+    Remedy::note("enable TLS on the server (ssl = on in postgresql.conf), then verify it: todoctl config set DATABASE_URL.sslmode=verify-full")
+        .then(Remedy::note("on a private network the risk may be acceptable"))
 }

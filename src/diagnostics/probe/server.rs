@@ -30,6 +30,8 @@ pub(crate) struct Role {
     pub(crate) guarded_tables: Vec<String>,
     /// The sequences of their `serial` columns that it may not use.
     pub(crate) closed_sequences: Vec<String>,
+    /// A superuser that may log in, or else the owner of the database.
+    pub(crate) administrator: Option<String>,
 }
 
 const ROLE: &str = "
@@ -87,7 +89,14 @@ const ROLE: &str = "
                  AND CASE WHEN s.relkind = 'S'
                           THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
                ORDER BY s.relname
-           ) AS closed_sequences";
+           ) AS closed_sequences,
+           coalesce(
+               (SELECT rolname::text FROM pg_catalog.pg_roles
+                WHERE rolsuper AND rolcanlogin
+                ORDER BY rolname <> 'postgres', rolname LIMIT 1),
+               (SELECT pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database
+                WHERE datname = current_database())
+           ) AS administrator";
 
 /// How many connections the server allows, and how many it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]

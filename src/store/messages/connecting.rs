@@ -1,5 +1,7 @@
 //! Messages while a connection is opened.
 
+use crate::config::{Remedy, sql_name};
+
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
 pub(super) static CONNECTING: &[KnownMessage] = &[
@@ -18,7 +20,12 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The host name does not resolve",
         retry: Retry::Later,
-        remedy: "check the host in DATABASE_URL ({place}); between containers, it is the service name",
+        remedy: |at| {
+            Remedy::note(format!(
+                "correct the host in DATABASE_URL ({}): between containers it is the name of the service",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "network.refused",
@@ -27,7 +34,12 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "Nothing listens at that address",
         retry: Retry::Later,
-        remedy: "start PostgreSQL on {place}, or correct the host and port in DATABASE_URL; inside a container, localhost is the container itself",
+        remedy: |at| {
+            Remedy::note(format!(
+                "start PostgreSQL at {}, or correct host and port in DATABASE_URL; inside a container, localhost is the container itself",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "network.timeout",
@@ -44,7 +56,12 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "No answer: a firewall drops the packets, or the machine is off",
         retry: Retry::Later,
-        remedy: "check the address ({place}), and that a firewall or the provider's IP allow-list lets this machine through",
+        remedy: |at| {
+            Remedy::note(format!(
+                "let this machine through to {}: its firewall, the provider's allow-list of addresses; or correct the address in DATABASE_URL",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "network.silent",
@@ -53,7 +70,12 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server accepts connections but does not answer: it hangs, or it is another service",
         retry: Retry::Later,
-        remedy: "see what listens on {place} (on that machine: ss -ltnp) and read the server's log; restart it if it hangs",
+        remedy: |at| {
+            Remedy::note(format!(
+                "what listens at {} hangs, or is no PostgreSQL: on that machine, find it with ss -ltnp and restart it, or correct the address in DATABASE_URL",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "tls.not-offered",
@@ -67,7 +89,9 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server does not offer TLS, and DATABASE_URL requires it",
         retry: Retry::No,
-        remedy: "if that network is trusted, add ?sslmode=disable to DATABASE_URL; otherwise enable TLS on the server",
+        remedy: |at| {
+            Remedy::note(format!("enable TLS on the server (ssl = on in postgresql.conf of {})", at.name())).then(Remedy::note("only if the network in between is trusted: todoctl config set DATABASE_URL.sslmode=disable"))
+        },
     },
     KnownMessage {
         id: "tls.certificate",
@@ -84,7 +108,11 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server's certificate is not signed by a trusted authority",
         retry: Retry::No,
-        remedy: "name the file of the CA that signed it: ?sslrootcert=/path/ca.pem in DATABASE_URL",
+        remedy: |_| {
+            Remedy::note(
+                "trust the CA that signed it, with its own file: todoctl config set DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem",
+            )
+        },
     },
     KnownMessage {
         id: "tls.host-name",
@@ -97,7 +125,9 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server's certificate was issued for another host name",
         retry: Retry::No,
-        remedy: "use the host name of the certificate in DATABASE_URL; with a private CA, ?sslmode=verify-ca verifies the CA only",
+        remedy: |_| {
+            Remedy::note("use the host name of the certificate in DATABASE_URL").then(Remedy::note("only with a private CA, verify the CA alone: todoctl config set DATABASE_URL.sslmode=verify-ca"))
+        },
     },
     KnownMessage {
         id: "tls.expired",
@@ -110,7 +140,13 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server's certificate has expired, or this machine's clock is wrong",
         retry: Retry::No,
-        remedy: "renew the certificate on the server; check this machine's clock: date -u",
+        remedy: |at| {
+            Remedy::note(format!(
+                "renew the certificate of {}, unless this machine's clock is wrong:",
+                at.name()
+            ))
+            .then(Remedy::command("date -u"))
+        },
     },
     KnownMessage {
         id: "postgres.login",
@@ -124,7 +160,11 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["28P01"],
         meaning: "Wrong role or password",
         retry: Retry::No,
-        remedy: "correct the user and password in DATABASE_URL; characters such as @ : / # in a password must be percent-encoded",
+        remedy: |_| {
+            Remedy::note(
+                "correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-",
+            )
+        },
     },
     KnownMessage {
         id: "postgres.hba",
@@ -133,7 +173,9 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server's pg_hba.conf does not allow this connection",
         retry: Retry::No,
-        remedy: "if the message says \"no encryption\", add ?sslmode=require to DATABASE_URL; otherwise allow this machine in the server's pg_hba.conf, then: psql -c 'SELECT pg_reload_conf()'",
+        remedy: |at| {
+            Remedy::note(format!("allow this machine in pg_hba.conf of {}, then reload the server", at.name())).then(Remedy::note("if the message says \"no encryption\": todoctl config set DATABASE_URL.sslmode=require"))
+        },
     },
     KnownMessage {
         id: "postgres.no-role",
@@ -146,7 +188,9 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["28000"],
         meaning: "The role does not exist, or may not log in",
         retry: Retry::No,
-        remedy: "correct the user in DATABASE_URL, or create the role: createuser --login --pwprompt {role}",
+        remedy: |at| {
+            Remedy::note("correct the user in DATABASE_URL, or create the role with the password of DATABASE_URL:").then(at.server().map(|server| Remedy::admin_command("createuser --login --pwprompt", server, None).arg(&server.user)))
+        },
     },
     KnownMessage {
         id: "postgres.no-database",
@@ -155,7 +199,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["3D000"],
         meaning: "The database does not exist",
         retry: Retry::No,
-        remedy: "correct the database name at the end of DATABASE_URL, or create it: createdb {database}",
+        remedy: |at| at.create_database(),
     },
     KnownMessage {
         id: "postgres.encoding",
@@ -164,7 +208,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database's encoding cannot store every character",
         retry: Retry::No,
-        remedy: "dump the database and restore it into one in UTF8: createdb --template=template0 --encoding=UTF8 {database}_utf8 && pg_dump --encoding=UTF8 {database} | psql --set=ON_ERROR_STOP=1 {database}_utf8; then name {database}_utf8 in DATABASE_URL",
+        remedy: |at| at.utf8_copy(),
     },
     KnownMessage {
         id: "postgres.too-many-connections",
@@ -176,7 +220,9 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["53300"],
         meaning: "Every connection that the server allows is in use",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or raise the server's max_connections",
+        remedy: |_| {
+            Remedy::note("end sessions that nobody needs, or raise max_connections of the server; fewer connections of this service:").then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5)).then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
+        },
     },
     KnownMessage {
         id: "postgres.role-limit",
@@ -185,7 +231,11 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The role has reached its CONNECTION LIMIT",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as an administrator: psql -c 'ALTER ROLE \"{role}\" CONNECTION LIMIT -1'",
+        remedy: |at| {
+            at.admin_sql("raise the role's CONNECTION LIMIT", |server| {
+                format!("ALTER ROLE {} CONNECTION LIMIT -1", sql_name(&server.user))
+            })
+        },
     },
     KnownMessage {
         id: "postgres.database-limit",
@@ -194,7 +244,14 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database has reached its CONNECTION LIMIT",
         retry: Retry::Later,
-        remedy: "lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, or as the owner: psql -c 'ALTER DATABASE \"{database}\" CONNECTION LIMIT -1'",
+        remedy: |at| {
+            at.admin_sql("raise the database's CONNECTION LIMIT", |server| {
+                format!(
+                    "ALTER DATABASE {} CONNECTION LIMIT -1",
+                    sql_name(&server.database)
+                )
+            })
+        },
     },
     KnownMessage {
         id: "postgres.starting",
@@ -208,7 +265,12 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["57P03", "57P02"],
         meaning: "The server is starting, stopping or recovering",
         retry: Retry::Yes,
-        remedy: "wait a few seconds and try again; if it does not end, read the server's log",
+        remedy: |at| {
+            Remedy::note(format!(
+                "wait until {} accepts connections; if that takes more than a minute, read its log",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "postgres.terminated",
@@ -228,7 +290,11 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         ],
         meaning: "The server closed the connection: it restarted or was suspended, or an administrator ended the session",
         retry: Retry::Yes,
-        remedy: "nothing, if it happened once: a lost connection is replaced and reads are retried; if it repeats, read the server's log",
+        remedy: |_| {
+            Remedy::note(
+                "nothing, if it happened once: a lost connection is replaced and reads are retried; if it repeats, read the server's log",
+            )
+        },
     },
     KnownMessage {
         id: "network.not-postgres",
@@ -241,6 +307,11 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["08P01"],
         meaning: "The server at that address is not PostgreSQL",
         retry: Retry::No,
-        remedy: "check the port in DATABASE_URL: another service may listen on {place}",
+        remedy: |at| {
+            Remedy::note(format!(
+                "correct the port in DATABASE_URL: another service listens at {}",
+                at.name()
+            ))
+        },
     },
 ];

@@ -1,6 +1,8 @@
 //! One entry of the catalogue.
 
-use crate::config::PostgresTarget;
+use crate::config::Remedy;
+
+use super::place::Place;
 
 /// Whether the same work may succeed when it is tried again unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -55,7 +57,7 @@ pub(crate) enum ConnectFault {
 }
 
 /// A message of a database, a pooler or the system, and what it means.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct KnownMessage {
     /// Stable, such as `neon.endpoint-disabled`.
     pub(crate) id: &'static str,
@@ -68,42 +70,12 @@ pub(crate) struct KnownMessage {
     /// What happened, in one sentence.
     pub(crate) meaning: &'static str,
     pub(crate) retry: Retry,
-    /// `{place}` stands for the server's address or the file, `{role}` and `{database}` for
-    /// the names in the URL.
-    pub(super) remedy: &'static str,
+    /// What to do there.
+    pub(crate) remedy: fn(Place<'_>) -> Remedy,
 }
 
-impl KnownMessage {
-    /// What to do when it is not known which server or file the message comes from.
-    pub(crate) fn remedy(&self) -> String {
-        let is_file = self.id.starts_with("sqlite.");
-        self.remedy_for_file(if is_file { "FILE" } else { "HOST:PORT" })
-    }
-
-    /// What to do about the SQLite file at `path`.
-    pub(crate) fn remedy_for_file(&self, path: &str) -> String {
-        self.filled(path, "ROLE", "DATABASE")
-    }
-
-    /// What to do at `server`.
-    pub(crate) fn remedy_at(&self, server: &PostgresTarget) -> String {
-        // Other names would have to be quoted for SQL and for a shell.
-        let is_plain = |name: &str| {
-            name.bytes()
-                .all(|sign| sign.is_ascii_alphanumeric() || matches!(sign, b'_' | b'-'))
-        };
-        let or = |name: &str, other: &str| if is_plain(name) { name } else { other }.to_owned();
-        self.filled(
-            &server.host_port(),
-            &or(&server.user, "ROLE"),
-            &or(&server.database, "DATABASE"),
-        )
-    }
-
-    fn filled(&self, place: &str, role: &str, database: &str) -> String {
-        self.remedy
-            .replace("{place}", place)
-            .replace("{role}", role)
-            .replace("{database}", database)
+impl PartialEq for KnownMessage {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
     }
 }

@@ -1,5 +1,7 @@
 //! Messages of Neon and PgBouncer.
 
+use crate::config::Remedy;
+
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
 pub(super) static HOSTED: &[KnownMessage] = &[
@@ -17,7 +19,11 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "Neon's proxy could not reach the compute that it is waking",
         retry: Retry::Yes,
-        remedy: "try again in a few seconds: todoctl db check; if it does not end, see https://neonstatus.com",
+        remedy: |_| {
+            Remedy::note(
+                "try again in a few seconds; if it does not end, see https://neonstatus.com",
+            )
+        },
     },
     KnownMessage {
         id: "neon.permit",
@@ -26,7 +32,11 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "Too many connections are being opened at Neon's proxy at the same time",
         retry: Retry::Yes,
-        remedy: "try again; connect through the -pooler host, and lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW",
+        remedy: |_| {
+            Remedy::note("connect through the -pooler host, and with fewer connections:")
+                .then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5))
+                .then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
+        },
     },
     KnownMessage {
         id: "neon.endpoint-not-found",
@@ -35,7 +45,11 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "Neon has no such endpoint: it was deleted, or the host name is misspelt",
         retry: Retry::No,
-        remedy: "copy the connection string from Neon's console into DATABASE_URL",
+        remedy: |_| {
+            Remedy::note(
+                "copy the connection string from Neon's console; this reads it without showing it: todoctl config set DATABASE_URL=-",
+            )
+        },
     },
     KnownMessage {
         id: "neon.endpoint-disabled",
@@ -44,7 +58,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The Neon endpoint is disabled",
         retry: Retry::No,
-        remedy: "enable the endpoint in Neon's console (Branches, Computes), then: todoctl db check",
+        remedy: |_| Remedy::note("enable the endpoint in Neon's console: Branches, Computes"),
     },
     KnownMessage {
         id: "neon.quota",
@@ -57,7 +71,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The Neon project has used up a quota and is suspended until the next billing period",
         retry: Retry::No,
-        remedy: "raise the quota or the plan in Neon's console (Billing), then: todoctl db check",
+        remedy: |_| Remedy::note("raise the quota or the plan in Neon's console: Billing"),
     },
     KnownMessage {
         id: "neon.ip-not-allowed",
@@ -66,7 +80,11 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "This machine's address is not in Neon's IP allow-list",
         retry: Retry::No,
-        remedy: "add this machine's address in Neon's console (Settings, Network Security, IP Allow)",
+        remedy: |_| {
+            Remedy::note(
+                "allow this machine's address in Neon's console: Settings, Network Security, IP Allow",
+            )
+        },
     },
     KnownMessage {
         id: "neon.active-endpoints",
@@ -75,7 +93,9 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The Neon plan's limit of active endpoints is reached",
         retry: Retry::Later,
-        remedy: "suspend another endpoint in Neon's console, or raise the plan's limit",
+        remedy: |_| {
+            Remedy::note("suspend another endpoint in Neon's console, or raise the plan's limit")
+        },
     },
     KnownMessage {
         id: "neon.sni",
@@ -84,7 +104,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "Neon cannot tell which endpoint is meant, because the host name was not sent (no SNI)",
         retry: Retry::No,
-        remedy: "add options=endpoint%3DENDPOINT_ID to DATABASE_URL; the id is the first label of the host, without -pooler",
+        remedy: |at| at.neon_endpoint(),
     },
     KnownMessage {
         id: "neon.insecure",
@@ -93,7 +113,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "Neon requires TLS, and DATABASE_URL turns it off",
         retry: Retry::No,
-        remedy: "set ?sslmode=verify-full in DATABASE_URL, in place of another sslmode",
+        remedy: |_| Remedy::set("DATABASE_URL.sslmode", "verify-full"),
     },
     // ---------------------------------------------------------------------- PgBouncer ---
     KnownMessage {
@@ -103,7 +123,9 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler refuses a parameter that the client sends when it connects",
         retry: Retry::No,
-        remedy: "remove options= from DATABASE_URL, or add the parameter to the pooler's ignore_startup_parameters",
+        remedy: |_| {
+            Remedy::note("let the pooler ignore the parameter (ignore_startup_parameters in pgbouncer.ini, then RELOAD), or do without it:").then(Remedy::unset("DATABASE_URL.options"))
+        },
     },
     KnownMessage {
         id: "pgbouncer.statement-mode",
@@ -112,7 +134,11 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler is in statement mode, in which there are no transactions",
         retry: Retry::No,
-        remedy: "set pool_mode = transaction in pgbouncer.ini (for this database or user too, if it is set there), then RELOAD",
+        remedy: |_| {
+            Remedy::note(
+                "set pool_mode = transaction in pgbouncer.ini (for this database or user too, if it is set there), then RELOAD",
+            )
+        },
     },
     KnownMessage {
         id: "pgbouncer.query-wait",
@@ -121,7 +147,9 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler had no free server connection in time",
         retry: Retry::Later,
-        remedy: "raise the pooler's default_pool_size, end long transactions (psql -c \"SELECT pid, state, query FROM pg_stat_activity\"), or lower SQLALCHEMY_POOL_SIZE",
+        remedy: |_| {
+            Remedy::note("raise default_pool_size of the pooler, or end the transactions that hold its connections; fewer connections of this service:").then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5)).then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
+        },
     },
     KnownMessage {
         id: "pgbouncer.max-clients",
@@ -130,7 +158,11 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler has reached its limit of clients",
         retry: Retry::Later,
-        remedy: "raise the pooler's max_client_conn, or lower SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW",
+        remedy: |_| {
+            Remedy::note("raise max_client_conn of the pooler; fewer connections of this service:")
+                .then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5))
+                .then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
+        },
     },
     KnownMessage {
         id: "pgbouncer.server-login",
@@ -144,7 +176,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler cannot log in to PostgreSQL",
         retry: Retry::Later,
-        remedy: "read the pooler's log: it names the server and the reason; check the server without the pooler: todoctl db check --url -",
+        remedy: |_| Remedy::note("read the pooler's log: it names the server and the reason"),
     },
     KnownMessage {
         id: "pgbouncer.prepared-statement",
@@ -156,6 +188,6 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &["26000", "42P05"],
         meaning: "A pooler in transaction mode switched the server connection, and prepared statements were lost",
         retry: Retry::No,
-        remedy: "DB_POOLER=transaction",
+        remedy: |_| Remedy::set("DB_POOLER", "transaction"),
     },
 ];

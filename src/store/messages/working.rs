@@ -1,5 +1,7 @@
 //! Messages of an open database, of todoctl and of the system.
 
+use crate::config::{Remedy, sql_name};
+
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
 pub(super) static WORKING: &[KnownMessage] = &[
@@ -11,7 +13,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["25006"],
         meaning: "The server is a standby, or set to read-only",
         retry: Retry::Later,
-        remedy: "point DATABASE_URL at the primary; if it was set to read-only: psql -c 'ALTER DATABASE \"{database}\" RESET default_transaction_read_only'",
+        remedy: |at| {
+            Remedy::note("if the server is a standby, name the primary in DATABASE_URL; if it was set to read-only:").then(at.admin_sql("RESET default_transaction_read_only of the database", |server| format!("ALTER DATABASE {} RESET default_transaction_read_only", sql_name(&server.database))))
+        },
     },
     KnownMessage {
         id: "postgres.no-connect",
@@ -20,7 +24,18 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The role may not connect to the database, or may not create objects in it",
         retry: Retry::No,
-        remedy: "as the owner: psql -c 'GRANT CONNECT, CREATE ON DATABASE \"{database}\" TO \"{role}\"'",
+        remedy: |at| {
+            at.admin_sql(
+                "GRANT CONNECT, CREATE on the database to the role in DATABASE_URL",
+                |server| {
+                    format!(
+                        "GRANT CONNECT, CREATE ON DATABASE {} TO {}",
+                        sql_name(&server.database),
+                        sql_name(&server.user)
+                    )
+                },
+            )
+        },
     },
     KnownMessage {
         id: "postgres.no-right",
@@ -29,7 +44,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["42501"],
         meaning: "The role lacks a privilege",
         retry: Retry::No,
-        remedy: "as the owner: psql -c 'GRANT CREATE, USAGE ON SCHEMA public TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO \"{role}\"; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO \"{role}\"' {database}",
+        remedy: |at| {
+            at.admin_sql("grant the role in DATABASE_URL the rights on the schema, its tables and its sequences", |server| { let role = sql_name(&server.user); format!("GRANT CREATE, USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role}; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {role}") })
+        },
     },
     KnownMessage {
         id: "postgres.not-owner",
@@ -38,7 +55,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "A migration changes a table that another role owns",
         retry: Retry::No,
-        remedy: "migrate as its owner (DATABASE_URL_UNPOOLED with that role), or as an administrator: psql -c 'REASSIGN OWNED BY OLD_OWNER TO \"{role}\"' {database}",
+        remedy: |_| {
+            Remedy::note(
+                "migrate as the role that owns the tables: give DATABASE_URL_UNPOOLED a URL with it; this reads it without showing it: todoctl config set DATABASE_URL_UNPOOLED=-",
+            )
+        },
     },
     KnownMessage {
         id: "postgres.no-table",
@@ -53,7 +74,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["42P01", "42703"],
         meaning: "The schema is older than the program, or this is the wrong database",
         retry: Retry::No,
-        remedy: "todoctl migrate up",
+        remedy: |_| Remedy::command("todoctl migrate up"),
     },
     KnownMessage {
         id: "postgres.sequence-behind",
@@ -62,7 +83,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The sequence that numbers a table's rows lags behind the table, as after rows were copied with their ids",
         retry: Retry::No,
-        remedy: "TABLE is the constraint's name without _pkey: psql -c \"SELECT setval(pg_get_serial_sequence('TABLE', 'id'), max(id)) FROM TABLE\" {database}",
+        remedy: |_| {
+            Remedy::sql(
+                "SELECT setval(pg_get_serial_sequence('notifications', 'id'), max(id)) FROM notifications",
+            )
+        },
     },
     KnownMessage {
         id: "postgres.deadlock",
@@ -71,7 +96,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["40P01", "40001"],
         meaning: "Two transactions waited for each other, and one was cancelled so that the other could continue",
         retry: Retry::Yes,
-        remedy: "nothing, if it happened once: the same request succeeds when it is sent again",
+        remedy: |_| {
+            Remedy::note(
+                "nothing, if it happened once: the same request succeeds when it is sent again",
+            )
+        },
     },
     KnownMessage {
         id: "postgres.lock-timeout",
@@ -83,7 +112,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["55P03"],
         meaning: "Another session holds a lock for too long",
         retry: Retry::Later,
-        remedy: "find it: psql -c 'SELECT pid, state, xact_start, query FROM pg_stat_activity ORDER BY xact_start'; end it: psql -c 'SELECT pg_terminate_backend(PID)'",
+        remedy: |_| {
+            Remedy::note("this shows who holds locks; the session that began first may be ended with pg_terminate_backend:").then(Remedy::sql("SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start"))
+        },
     },
     KnownMessage {
         id: "postgres.statement-timeout",
@@ -92,7 +123,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["57014"],
         meaning: "A query took longer than statement_timeout",
         retry: Retry::Later,
-        remedy: "find what is slow: todoctl doctor --only database; or raise the role's statement_timeout: psql -c 'ALTER ROLE \"{role}\" SET statement_timeout = 30000'",
+        remedy: |_| {
+            Remedy::note("this shows what runs for long; wait for it, or end it with pg_terminate_backend:").then(Remedy::sql("SELECT pid, usename, application_name, state, now() - query_start AS running FROM pg_stat_activity WHERE state = 'active' ORDER BY query_start"))
+        },
     },
     KnownMessage {
         id: "postgres.disk-full",
@@ -101,7 +134,12 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &["53100"],
         meaning: "The server's disk is full",
         retry: Retry::Later,
-        remedy: "free some space on the server's disk, or enlarge it; then: todoctl db check",
+        remedy: |at| {
+            Remedy::note(format!(
+                "free some space on the disk of {}, or enlarge it",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "todoctl.pool-timeout",
@@ -114,7 +152,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "Every connection of this process's pool was in use for too long",
         retry: Retry::Later,
-        remedy: "see what holds them: todoctl doctor --only daemon --only database; raise SQLALCHEMY_POOL_SIZE as far as the server's max_connections allows",
+        remedy: |_| {
+            Remedy::note("this shows what holds the connections; raise SQLALCHEMY_POOL_SIZE as far as max_connections of the server allows:").then(Remedy::command("todoctl doctor --only daemon.pool --only database.connections"))
+        },
     },
     KnownMessage {
         id: "todoctl.advisory-lock",
@@ -126,7 +166,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "Another process holds the migration lock, or a pooler keeps it for a process that has ended",
         retry: Retry::Later,
-        remedy: "wait for it; if it does not end, todoctl migrate up --wait 0s names the session that holds the lock and how to end it; with a pooler, set DATABASE_URL_UNPOOLED",
+        remedy: |_| {
+            Remedy::note("wait until the other process has finished; this names the session that holds the lock:").then(Remedy::command("todoctl migrate up --wait 0s"))
+        },
     },
     KnownMessage {
         id: "todoctl.through-pooler",
@@ -135,7 +177,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "Migrations need session locks and settings, which a pooler in transaction mode does not keep",
         retry: Retry::No,
-        remedy: "DATABASE_URL_UNPOOLED=postgresql://USER:PASSWORD@HOST:5432/NAME (the server's own address, not the pooler's)",
+        remedy: |_| {
+            Remedy::note(
+                "give DATABASE_URL_UNPOOLED the URL of the server itself, not the pooler's; this reads it without showing it: todoctl config set DATABASE_URL_UNPOOLED=-",
+            )
+        },
     },
     KnownMessage {
         id: "todoctl.other-database",
@@ -144,7 +190,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "DATABASE_URL and DATABASE_URL_UNPOOLED lead to two databases, so the wrong one would be migrated",
         retry: Retry::No,
-        remedy: "set DATABASE_URL_UNPOOLED to the direct address of the database in DATABASE_URL, or unset it if there is no pooler",
+        remedy: |_| {
+            Remedy::note(
+                "give DATABASE_URL_UNPOOLED the direct address of the database in DATABASE_URL; without a pooler: todoctl config unset DATABASE_URL_UNPOOLED",
+            )
+        },
     },
     KnownMessage {
         id: "todoctl.newer-database",
@@ -153,7 +203,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "A newer todoctl has migrated this database",
         retry: Retry::No,
-        remedy: "deploy the newer todoctl that migrated it; to continue with this one, without migrating: todoctl serve --allow-newer",
+        remedy: |_| {
+            Remedy::note(
+                "deploy the newer todoctl that migrated the database; to go on with this one, without migrating: todoctl serve --allow-newer",
+            )
+        },
     },
     // ------------------------------------------------------------------------- SQLite ---
     KnownMessage {
@@ -163,7 +217,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The file is not a SQLite database, or it is encrypted",
         retry: Retry::No,
-        remedy: "mv -n {place} {place}.old (or name another file in DATABASE_URL), then: todoctl migrate up",
+        remedy: |at| at.move_file_away(),
     },
     KnownMessage {
         id: "sqlite.cannot-open",
@@ -172,7 +226,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The file or its directory is missing, or this user may not open it",
         retry: Retry::No,
-        remedy: "check that the directory of {place} exists and is a directory",
+        remedy: |at| at.writable_directory(),
     },
     KnownMessage {
         id: "sqlite.read-only",
@@ -186,7 +240,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "This user may not write the file or its directory",
         retry: Retry::No,
-        remedy: "let this user write {place} and its directory, or change DATABASE_URL",
+        remedy: |at| at.writable_directory(),
     },
     KnownMessage {
         id: "sqlite.busy",
@@ -195,7 +249,12 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "Another process holds the lock on the file",
         retry: Retry::Later,
-        remedy: "find the process that holds it, and stop it: fuser -v {place}",
+        remedy: |at| {
+            Remedy::note(
+                "this shows the process that holds it; wait until it has finished, or stop it:",
+            )
+            .then(at.file().map(|file| Remedy::command("fuser -v").arg(file)))
+        },
     },
     KnownMessage {
         id: "sqlite.disk-full",
@@ -208,7 +267,12 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The disk is full",
         retry: Retry::Later,
-        remedy: "free some space on the disk that holds {place}",
+        remedy: |at| {
+            Remedy::note(format!(
+                "free some space on the disk that holds {}",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "sqlite.malformed",
@@ -217,7 +281,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The file is damaged: by a crash on a network file system, or because it was copied while it was written",
         retry: Retry::No,
-        remedy: "stop the daemon and restore a backup; or save what can be read: sqlite3 {place} .recover > rescued.sql && sqlite3 -bail rescued.db < rescued.sql && sqlite3 rescued.db 'SELECT count(*) FROM tasks'; if nothing is missing, move {place}, its -wal and its -shm away, and rescued.db to {place}",
+        remedy: |at| at.rescue(),
     },
     KnownMessage {
         id: "sqlite.lost",
@@ -230,7 +294,12 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database file is gone, and other files show that there was one",
         retry: Retry::No,
-        remedy: "move {place} back, or restore a backup of it",
+        remedy: |at| {
+            Remedy::note(format!(
+                "move {} back to where it was, or restore a backup of it",
+                at.name()
+            ))
+        },
     },
     KnownMessage {
         id: "sqlite.replaced",
@@ -239,7 +308,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database file was deleted or replaced while the daemon had it open; what it wrote would be lost",
         retry: Retry::No,
-        remedy: "move the file back that the daemon opened, if it still exists; otherwise restart the daemon, which opens the file that is there now",
+        remedy: |_| {
+            Remedy::note(
+                "move the file back that the daemon opened, if it still exists; otherwise restart the daemon, which opens the file that is there now",
+            )
+        },
     },
     // ------------------------------------------------------------------------ the rest ---
     KnownMessage {
@@ -249,7 +322,9 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "Another process listens on that port",
         retry: Retry::No,
-        remedy: "find it: ss -ltnp; stop it, or choose another port: PORT=8001",
+        remedy: |_| {
+            Remedy::note("this shows who listens on which port; stop that process, or choose another port: todoctl config set PORT=8001").then(Remedy::command("ss -ltnp"))
+        },
     },
     KnownMessage {
         id: "system.too-many-files",
@@ -258,6 +333,8 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The process has reached its limit of open files and connections",
         retry: Retry::Later,
-        remedy: "raise the limit: ulimit -n 65536 (Docker: --ulimit nofile=65536)",
+        remedy: |_| {
+            Remedy::command("ulimit -n 65536").then(Remedy::note("then start the daemon from this shell; systemd: LimitNOFILE=65536; Docker: --ulimit nofile=65536"))
+        },
     },
 ];

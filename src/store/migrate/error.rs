@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
+use crate::config::{Remedy, writable};
 use crate::store::connect_error::ConnectError;
-use crate::store::messages::{self, KnownMessage};
+use crate::store::messages::{self, KnownMessage, Place};
 
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
@@ -122,58 +123,56 @@ impl MigrateError {
 
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> Option<String> {
-        let text = match self {
-            Self::Connect(error) => return Some(error.remedy.clone()),
-            Self::Statement(failed) if failed.hint.is_some() => return failed.hint.clone(),
+    pub fn remedy(&self) -> Remedy {
+        let up = Remedy::command("todoctl migrate up");
+        match self {
+            Self::Connect(error) => error.remedy.clone(),
+            Self::Statement(failed) if let Some(hint) = &failed.hint => Remedy::note(hint),
             Self::ThroughPooler { .. } | Self::Newer { .. } => {
-                return messages::find(&self.to_string()).map(KnownMessage::remedy);
+                messages::find(&self.to_string()).map_or_else(Remedy::default, unknown_place)
             }
-            Self::Locked { pid: Some(pid), .. } => return Some(end_session(*pid)),
-            Self::TableLocked { holder, .. } => return Some(end_session(holder.pid)),
+            Self::Locked { pid: Some(pid), .. } => end_session(*pid),
+            Self::TableLocked { holder, .. } => end_session(holder.pid),
             Self::Locked { pid: None, .. } => {
-                "wait for it; if it hangs, end that process, then: todoctl migrate up"
+                Remedy::note("wait until the other process has finished; if it hangs, end it; then:")
+                    .then(up)
             }
-            Self::LockFile { path, .. } => {
-                let path = path.display();
-                return Some(format!(
-                    "give this user write access to {path} and its directory"
-                ));
+            Self::LockFile { path, .. } => writable(path.parent().unwrap_or(path)),
+            Self::Dirty { version } => Remedy::note(format!(
+                "this shows what migration {version} did and did not do; complete it by hand, then set success to TRUE in its row of _sqlx_migrations"
+            ))
+            .then(Remedy::command("todoctl migrate check")),
+            Self::Changed { .. } => Remedy::note(
+                "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations",
+            ),
+            Self::NoSuchVersion { newest, .. } => {
+                Remedy::command(format!("todoctl migrate up --to {newest}"))
             }
-            Self::Dirty { version } => {
-                return Some(format!(
-                    "see what it did: todoctl migrate check; then undo that and delete row {version} of _sqlx_migrations, or complete it and set success to TRUE in that row"
-                ));
-            }
-            Self::Changed { .. } => {
-                "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations"
-            }
-            Self::NoSuchVersion { .. } => "todoctl migrate status",
             Self::NoScratchSchema { grant, .. } => {
-                return Some(format!(
-                    "as the database's owner: psql -c '{grant}'; or check a restored copy of the database"
-                ));
+                Remedy::note(format!("as the owner of the database: {grant}"))
             }
-            Self::Unknown { .. } => "run the newer todoctl that applied it: todoctl migrate down",
-            Self::Irreversible { .. } => "restore a backup from before it",
-            Self::Statement(failed) if failed.is_lock_timeout() => {
-                "another session has locked the table: wait until it has finished, then: todoctl migrate up"
+            Self::Unknown { .. } => {
+                Remedy::note("revert it with the newer todoctl that applied it: todoctl migrate down")
             }
-            Self::Statement(failed) if failed.reason.ends_with("already exists") => {
-                "nothing was changed; see what is there: todoctl migrate check; rename what is in the way (ALTER TABLE … RENAME TO …), then: todoctl migrate up"
+            Self::Irreversible { .. } => Remedy::note("restore a backup from before it"),
+            Self::Statement(failed) if failed.is_lock_timeout() => Remedy::note(
+                "another session has locked the table; wait until it has finished, then:",
+            )
+            .then(up),
+            Self::Statement(failed) if failed.reason.ends_with("already exists") => Remedy::note(
+                "nothing was changed; another program made what is in the way: rename it, or use another database or schema; then:",
+            )
+            .then(up),
+            Self::Statement(_) => Remedy::note("nothing was changed; remove the cause, then:").then(up),
+            Self::ForeignKey { table, row, .. } => {
+                Remedy::note(format!("nothing was changed; correct row {row} of {table}, then:"))
+                    .then(up)
             }
-            Self::Statement(_) => "nothing was changed; fix the cause, then: todoctl migrate up",
-            Self::ForeignKey { .. } => {
-                "nothing was changed; correct or delete that row, then: todoctl migrate up"
-            }
-            Self::Query(error) => {
-                return Some(
-                    messages::find(&message(error))
-                        .map_or_else(|| "todoctl db check".to_owned(), KnownMessage::remedy),
-                );
-            }
-        };
-        Some(text.to_owned())
+            Self::Query(error) => messages::find(&message(error)).map_or_else(
+                || Remedy::note("read the log of the database's server, which says more"),
+                unknown_place,
+            ),
+        }
     }
 
     pub(super) fn statement(
@@ -204,8 +203,16 @@ impl MigrateError {
     }
 }
 
-fn end_session(pid: i32) -> String {
-    format!("wait for it; if it hangs, end it: psql -c 'SELECT pg_terminate_backend({pid})'")
+/// What to do where it is not known which database the error is about.
+fn unknown_place(known: &KnownMessage) -> Remedy {
+    (known.remedy)(Place::Unknown)
+}
+
+/// Ending a session is for a person to decide: its work would be lost.
+fn end_session(pid: i32) -> Remedy {
+    Remedy::note(format!(
+        "wait until that session has finished; if it hangs, end it: todoctl db psql -c 'SELECT pg_terminate_backend({pid})'"
+    ))
 }
 
 /// The database's message without the driver's prefix.

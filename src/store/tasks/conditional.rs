@@ -37,7 +37,7 @@ impl Store {
         changes: &TaskChanges,
         condition: impl Fn(&Task) -> bool + Send + Sync,
     ) -> Result<Conditional<Task>, StoreError> {
-        let args = update_args(user, id, changes, self.now(), self.dialect());
+        let args = update_args(user, id, changes, self.now());
         self.transaction(|| {
             async |tx| match lock_if(tx, user, id, &condition).await? {
                 Conditional::Done(_) if !changes.is_empty() => {

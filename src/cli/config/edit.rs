@@ -1,0 +1,303 @@
+//! `todoctl config set`, `unset` and `respell`: changing the `.env` file.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+use crate::cli::context::Context;
+use crate::cli::env_file::EnvFile;
+use crate::cli::hint::Hint;
+use crate::cli::own_file::OwnFile;
+use crate::cli::{input, output};
+use crate::config::{
+    Audit, Remedy, Source, Variable, keeps_previous, misspelt, nearest, respelt, with_part,
+};
+
+pub(crate) const SET_EXAMPLES: &str = "\
+Examples:
+  todoctl config set PORT=8001 LOG_LEVEL=debug
+  todoctl config set 'EMAIL_FROM=Todo <todo@example.com>'
+  todoctl config set JWT_SECRET=-                    read the value, do not show it
+  todoctl config set DATABASE_URL.sslmode=verify-full
+  todoctl config set DATABASE_URL.password=-         one part of a URL
+
+Parts of a URL are user, password, host, port, database and its parameters.
+A value that todoctl would refuse is not written. If NAME_FILE is set, the value
+is written into that file. The old value of a secret is kept as NAME_PREVIOUS if
+it can still be used. A running daemon reads the file when it is restarted.
+
+Exit codes: 0 success, 2 error; then nothing was changed.";
+
+pub(crate) const UNSET_EXAMPLES: &str = "\
+Examples:
+  todoctl config unset REDIS_URL
+  todoctl config unset DATABASE_URL.options          one part of a URL
+
+Exit codes: 0 success, 2 error; then nothing was changed.";
+
+pub(crate) const RESPELL_EXAMPLES: &str = "\
+Examples:
+  todoctl config respell ENCRYPTION_KEY              standard base64 or hex
+  todoctl config respell DATABASE_URL                quotes, an @ in the password
+  todoctl config respell DATABSE_URL                 a misspelt name
+
+The value stays the same. Nothing is changed where it is not clear what is meant.
+
+Exit codes: 0 success, 2 error; then nothing was changed.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SetOptions {
+    /// A variable and its value; `-` as the value reads standard input.
+    // Parsed later, because clap repeats what it cannot parse, and that may be a secret.
+    #[arg(required = true, value_name = "NAME=VALUE")]
+    pub(crate) assignments: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct UnsetOptions {
+    /// The variable.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RespellOptions {
+    /// The variable, as the file spells it.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+pub(super) fn set(options: &SetOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut edit = Edit::begin(context)?;
+    for assignment in &options.assignments {
+        let Some((name, value)) = assignment.split_once('=') else {
+            bail!("one of the arguments is not NAME=VALUE");
+        };
+        let value = match value {
+            "-" => input::secret(&format!("{name} (not shown):"))?,
+            value => value.to_owned(),
+        };
+        edit.set(name, Some(&value))?;
+    }
+    edit.finish(true)
+}
+
+pub(super) fn unset(options: &UnsetOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut edit = Edit::begin(context)?;
+    for name in &options.names {
+        if name.contains('.') {
+            edit.set(name, None)?;
+        } else {
+            edit.unset(name)?;
+        }
+    }
+    edit.finish(false)
+}
+
+pub(super) fn respell(options: &RespellOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut edit = Edit::begin(context)?;
+    for name in &options.names {
+        edit.respell(name)?;
+    }
+    edit.finish(true)
+}
+
+/// Changes that are written together.
+struct Edit<'a> {
+    context: &'a Context,
+    file: EnvFile,
+    /// Files that `NAME_FILE` names, and what they will contain.
+    secret_files: Vec<(OwnFile, String)>,
+    /// The variables that changed, and the values in `secret_files`.
+    changed: Vec<String>,
+    in_files: Vec<(String, String)>,
+    said: Vec<String>,
+}
+
+impl<'a> Edit<'a> {
+    fn begin(context: &'a Context) -> anyhow::Result<Self> {
+        Ok(Self {
+            context,
+            file: EnvFile::open(context.env_file())?,
+            secret_files: Vec::new(),
+            changed: Vec::new(),
+            in_files: Vec::new(),
+            said: Vec::new(),
+        })
+    }
+
+    /// Sets a variable, or a part of the URL in it; `None` removes the part.
+    fn set(&mut self, target: &str, value: Option<&str>) -> anyhow::Result<()> {
+        let (name, part) = match target.split_once('.') {
+            Some((name, part)) => (name, Some(part)),
+            None => (target, None),
+        };
+        let variable = known(name)?;
+        self.refuse_environment(name)?;
+        let value = match part {
+            None => value.unwrap_or_default().to_owned(),
+            Some(part) => {
+                let url = self.current(variable, name)?;
+                with_part(&url, part, value).ok_or_else(|| {
+                    Hint::new(
+                        format!("{name} is not set to the URL of a server, so it has no {part}"),
+                        Remedy::command("todoctl config show"),
+                    )
+                })?
+            }
+        };
+        self.write(variable, name, &value)
+    }
+
+    fn unset(&mut self, name: &str) -> anyhow::Result<()> {
+        self.refuse_environment(name)?;
+        self.file.remove(name);
+        self.said
+            .push(format!("{name}: removed from {}", self.place()));
+        Ok(())
+    }
+
+    /// Renames a misspelt variable, or respells the value of a known one.
+    fn respell(&mut self, name: &str) -> anyhow::Result<()> {
+        self.refuse_environment(name)?;
+        let source = self.context.source();
+        if let Some((_, meant)) = misspelt(source).find(|(found, _)| *found == name) {
+            let value = source.get(name).unwrap_or_default();
+            if source.get(meant).is_some_and(|other| other != value) {
+                return Err(Hint::new(
+                    format!("{name} and {meant} are both set, to different values"),
+                    Remedy::unset(name.to_owned()),
+                )
+                .into());
+            }
+            self.file.remove(name);
+            self.file.set(meant, value);
+            self.changed.push(meant.to_owned());
+            self.said
+                .push(format!("{name}: renamed to {meant} in {}", self.place()));
+            return Ok(());
+        }
+        let variable = known(name)?;
+        let value = self.current(variable, name)?;
+        match respelt(variable.name, &value) {
+            Some(new) => self.write(variable, name, &new),
+            None => Err(Hint::new(
+                format!("{name} has no other spelling that todoctl understands"),
+                Remedy::command("todoctl config check"),
+            )
+            .into()),
+        }
+    }
+
+    fn write(&mut self, variable: &Variable, name: &str, value: &str) -> anyhow::Result<()> {
+        let file_name = variable.file_name();
+        self.changed.push(name.to_owned());
+        if let Some(path) = self.secret_file(variable, name) {
+            let old = std::fs::read_to_string(path).unwrap_or_default();
+            if let Some(previous) = keeps_previous(name, old.trim())
+                && old.trim() != value
+            {
+                self.file.set(previous.variable, old.trim());
+            }
+            let own = OwnFile::at(Path::new(path))?;
+            self.secret_files.push((own, format!("{value}\n")));
+            self.in_files.push((name.to_owned(), value.to_owned()));
+            self.said.push(format!(
+                "{name}: written to {path}, which {file_name} names"
+            ));
+            return Ok(());
+        }
+        self.file.rotate(name, value);
+        self.said
+            .push(format!("{name}: written to {}", self.place()));
+        Ok(())
+    }
+
+    /// The file that `NAME_FILE` names, if the value of `name` comes from there.
+    fn secret_file(&self, variable: &Variable, name: &str) -> Option<&'a str> {
+        let source = self.context.source();
+        let is_direct = source.get(variable.name).is_some();
+        let path = source.get(&variable.file_name())?;
+        (variable.kind.has_file() && !is_direct && name == variable.name).then_some(path)
+    }
+
+    fn current(&self, variable: &Variable, name: &str) -> anyhow::Result<String> {
+        if let Some((_, value)) = self.in_files.iter().rfind(|(one, _)| one == name) {
+            return Ok(value.clone());
+        }
+        if let Some(path) = self.secret_file(variable, name) {
+            return Ok(std::fs::read_to_string(path)?.trim().to_owned());
+        }
+        let value = self.file.value(name).map(str::trim);
+        let value = value.filter(|value| !value.is_empty());
+        value.map(str::to_owned).ok_or_else(|| {
+            Hint::new(
+                format!("{name} is not set"),
+                Remedy::note(format!(
+                    "set it as a whole; this reads it without showing it: todoctl config set {name}=-"
+                )),
+            )
+            .into()
+        })
+    }
+
+    /// The environment has precedence, so a change of the file would have no effect.
+    fn refuse_environment(&self, name: &str) -> anyhow::Result<()> {
+        let source = self.context.source();
+        if !source.is_in_environment(name) {
+            return Ok(());
+        }
+        Err(Hint::new(
+            format!(
+                "{name} is set in this process's environment, which has precedence over {}",
+                self.place()
+            ),
+            Remedy::note(format!("change it there, or first: unset {name}")),
+        )
+        .into())
+    }
+
+    /// Writes everything, unless `is_checked` and todoctl would refuse one of the values.
+    fn finish(self, is_checked: bool) -> anyhow::Result<ExitCode> {
+        if is_checked {
+            self.check()?;
+        }
+        for (file, text) in &self.secret_files {
+            file.write(text.as_bytes(), 0o600)?;
+        }
+        self.file.save()?;
+        for line in &self.said {
+            output::note(line);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let mut source = Source::with_file_text(self.context.env_file(), self.file.text())?;
+        for (name, value) in &self.in_files {
+            source.replace(name, value);
+        }
+        let audit = Audit::of(&source);
+        let refused = |name: &String| audit.problems.iter().find(|one| one.variable == *name);
+        match self.changed.iter().find_map(refused) {
+            None => Ok(()),
+            Some(problem) => Err(Hint::new(problem.to_string(), problem.remedy.at(&source)).into()),
+        }
+    }
+
+    fn place(&self) -> std::path::Display<'_> {
+        self.context.env_file().display()
+    }
+}
+
+/// The variable of that name.
+fn known(name: &str) -> Result<&'static Variable, Hint> {
+    Variable::of(name).ok_or_else(|| {
+        let what = format!("{name} is not a variable of todoctl");
+        match nearest(name) {
+            Some(meant) => Hint::new(what, Remedy::note(format!("did you mean {meant}?"))),
+            None => Hint::new(what, Remedy::command("todoctl config show")),
+        }
+    })
+}

@@ -1,0 +1,328 @@
+//! Changing a `.env` file without touching anything else in it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::config::env_file::assignments;
+use crate::config::{Remedy, is_placeholder, keeps_previous, respelt};
+
+use super::hint::Hint;
+use super::own_file::OwnFile;
+
+/// A `.env` file and the changes to it, which [`EnvFile::save`] writes in one step.
+#[derive(Debug)]
+pub(crate) struct EnvFile {
+    own: OwnFile,
+    /// As the user named it.
+    place: PathBuf,
+    text: String,
+    /// What a reader of the file has to get in the end.
+    values: BTreeMap<String, String>,
+}
+
+impl EnvFile {
+    /// Reads the file, which need not exist. A symbolic link stays: the file that it points to is
+    /// changed. Fails if that is no regular file of this user.
+    pub(crate) fn open(path: &Path) -> Result<Self, Hint> {
+        let own = OwnFile::at(path).map_err(|error| failed(path, error, "written"))?;
+        let text = match fs::read_to_string(own.path()) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(failed(path, error, "read")),
+        };
+        Ok(Self {
+            own,
+            place: path.to_owned(),
+            // What cannot be read is found when the file is saved.
+            values: assignments(&text).unwrap_or_default(),
+            text,
+        })
+    }
+
+    /// The text with the changes.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value that a reader gets.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Whether a line assigns something to `name` that is neither empty nor a placeholder.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.found(name).iter().any(|(_, one)| one.is_real())
+    }
+
+    /// Gives `name` the value in every line that assigns it, because readers differ in which one
+    /// counts; in a new line if there is none.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+        let written = quoted(value);
+        let found = self.found(name);
+        let mut lines: Vec<String> = self.lines();
+        for (index, assignment) in &found {
+            lines[*index] = format!("{}{written}{}", assignment.before, assignment.after);
+        }
+        if found.is_empty() {
+            let line_end = if self.text.contains("\r\n") {
+                "\r\n"
+            } else {
+                "\n"
+            };
+            if let Some(last) = lines.last_mut()
+                && !last.ends_with('\n')
+            {
+                last.push_str(line_end);
+            }
+            lines.push(format!("{name}={written}{line_end}"));
+        }
+        self.text = lines.concat();
+    }
+
+    /// Replaces a secret. A usable old value is kept as `NAME_PREVIOUS`, where the program reads
+    /// one, so that what was made with it stays valid.
+    pub(crate) fn rotate(&mut self, name: &str, value: &str) {
+        let old = self.values.get(name).filter(|old| *old != value);
+        let old = old.map(|old| respelt(name, old).unwrap_or_else(|| old.clone()));
+        if let Some(old) = old.filter(|old| old != value)
+            && let Some(previous) = keeps_previous(name, &old)
+        {
+            let earlier = self.values.get(previous.variable);
+            let kept = match earlier.filter(|_| previous.is_list) {
+                Some(earlier) if !earlier.trim().is_empty() => format!("{old},{earlier}"),
+                _ => old,
+            };
+            self.set(previous.variable, &kept);
+        }
+        self.set(name, value);
+    }
+
+    /// Removes every line that assigns something to `name`.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.values.remove(name);
+        let mut lines = self.lines();
+        for (index, _) in self.found(name) {
+            lines[index].clear();
+        }
+        self.text = lines.concat();
+    }
+
+    /// Makes the file readable for its owner only, and replaces it in one step: a reader sees the
+    /// old one or the new one.
+    pub(crate) fn save(self) -> Result<(), Hint> {
+        let place = self.place.display();
+        if assignments(&self.text).ok().as_ref() != Some(&self.values) {
+            return Err(Hint::new(
+                format!(
+                    "{place} was not changed: one of its values spans several lines, or contains quotes or characters that readers interpret differently"
+                ),
+                Remedy::note(format!(
+                    "put each value of {place} into one line, in single quotes if it has spaces, # or quotes"
+                )),
+            ));
+        }
+        self.own
+            .write(self.text.as_bytes(), 0o600)
+            .map_err(|error| failed(&self.place, error, "written"))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.text.split_inclusive('\n').map(str::to_owned).collect()
+    }
+
+    /// The lines that assign something to `name`.
+    fn found(&self, name: &str) -> Vec<(usize, Assignment)> {
+        let lines = self.text.split_inclusive('\n').enumerate();
+        lines
+            .filter_map(|(index, line)| Some((index, Assignment::of(line, name)?)))
+            .collect()
+    }
+}
+
+fn failed(path: &Path, error: io::Error, what: &str) -> Hint {
+    let place = path.display();
+    Hint::of(
+        error,
+        format!("{place} cannot be {what}"),
+        Remedy::note(format!(
+            "choose a regular file of this user, in an existing directory that it may write to, instead of {place}"
+        )),
+    )
+}
+
+/// The value as the file's reader gets it back: in quotes only if it must be.
+fn quoted(value: &str) -> String {
+    let is_plain = |sign: char| !sign.is_whitespace() && !"#$\"'\\`".contains(sign);
+    if value.chars().all(is_plain) {
+        value.to_owned()
+    } else if !value.contains('\'') {
+        format!("'{value}'")
+    } else {
+        let escaped = value.chars().flat_map(|sign| {
+            let backslash = "\"$\\".contains(sign).then_some('\\');
+            backslash.into_iter().chain([sign])
+        });
+        format!("\"{}\"", escaped.collect::<String>())
+    }
+}
+
+/// A line `NAME=value`, with the text around the value.
+#[derive(Debug, PartialEq, Eq)]
+struct Assignment {
+    before: String,
+    value: String,
+    after: String,
+}
+
+impl Assignment {
+    /// The assignment to `name`, if `line` is one.
+    fn of(line: &str, name: &str) -> Option<Self> {
+        let (left, right) = line.split_once('=')?;
+        let words = left.trim();
+        let words = words.strip_prefix("export ").map_or(words, str::trim);
+        if words.trim_start_matches('\u{feff}') != name {
+            return None;
+        }
+        let blank = right.len() - right.trim_start_matches([' ', '\t']).len();
+        let (blank, rest) = right.split_at(blank);
+        let end = match rest.chars().next() {
+            Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
+            // A # begins a comment after white space, and directly after the =.
+            _ => rest
+                .find([' ', '\t', '\r', '\n'])
+                .unwrap_or(rest.len())
+                .min(if rest.starts_with('#') { 0 } else { rest.len() }),
+        };
+        let (value, after) = rest.split_at(end);
+        let space = if after.starts_with('#') { " " } else { "" };
+        Some(Self {
+            before: format!("{left}={blank}"),
+            value: value.trim_matches(['"', '\'']).to_owned(),
+            after: format!("{space}{after}"),
+        })
+    }
+
+    fn is_real(&self) -> bool {
+        !self.value.trim().is_empty() && !is_placeholder(&self.value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A file with `text`, in a directory that is deleted with the value.
+    fn file(text: &str) -> (tempfile::TempDir, EnvFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".env");
+        fs::write(&path, text).unwrap();
+        let file = EnvFile::open(&path).unwrap();
+        (directory, file)
+    }
+
+    #[track_caller]
+    fn check(old: &str, change: impl FnOnce(&mut EnvFile), new: &str) {
+        let (directory, mut file) = file(old);
+        change(&mut file);
+        file.save().unwrap();
+        let path = directory.path().join(".env");
+        assert_eq!(fs::read_to_string(path).unwrap(), new);
+    }
+
+    #[test]
+    fn values_are_set_in_their_place_or_appended() {
+        let set = |file: &mut EnvFile| {
+            file.set("A", "new");
+            file.set("B", "Todo <a@b.c>");
+        };
+        check("", set, "A=new\nB='Todo <a@b.c>'\n");
+        check("X=1", set, "X=1\nA=new\nB='Todo <a@b.c>'\n");
+        check("X=1\r\n", set, "X=1\r\nA=new\r\nB='Todo <a@b.c>'\r\n");
+        check(
+            "# head\nB=1 # why\nexport A = ''\n# A=x\nA=2\n",
+            set,
+            "# head\nB='Todo <a@b.c>' # why\nexport A = new\n# A=x\nA=new\n",
+        );
+        check(
+            "AA=1\n",
+            |file| file.set("A", "it's $5"),
+            "AA=1\nA=\"it's \\$5\"\n",
+        );
+    }
+
+    #[test]
+    fn lines_are_removed() {
+        let remove = |file: &mut EnvFile| file.remove("A");
+        check("X=1\nexport A=1\n# A\nA=2\n", remove, "X=1\n# A\n");
+        check("X=1\n", remove, "X=1\n");
+    }
+
+    #[test]
+    fn a_usable_old_secret_is_kept() {
+        let strong = "0123456789abcdef0123456789abcdef";
+        check(
+            &format!("JWT_SECRET={strong}\n"),
+            |file| file.rotate("JWT_SECRET", "new"),
+            &format!("JWT_SECRET=new\nJWT_SECRET_PREVIOUS={strong}\n"),
+        );
+        check(
+            "JWT_SECRET=change-me\nPORT=1\n",
+            |file| {
+                file.rotate("JWT_SECRET", "new");
+                file.rotate("PORT", "2");
+            },
+            "JWT_SECRET=new\nPORT=2\n",
+        );
+        let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+        check(
+            &format!("ENCRYPTION_KEY={key}\nENCRYPTION_KEY_PREVIOUS=older\n"),
+            |file| file.rotate("ENCRYPTION_KEY", "new"),
+            &format!("ENCRYPTION_KEY=new\nENCRYPTION_KEY_PREVIOUS={key},older\n"),
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_is_not_written() {
+        for text in ["A='one\ntwo'\n", "A=1\nB='open\n"] {
+            let (directory, mut file) = file(text);
+            file.set("A", "new");
+            assert!(file.save().is_err(), "{text}");
+            let path = directory.path().join(".env");
+            assert_eq!(fs::read_to_string(path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn real_values() {
+        let (_directory, file) = file("A=\"real # value\"\nB=change-me\nC=# why\nD=\n");
+        assert!(file.has("A"));
+        for name in ["B", "C", "D", "E"] {
+            assert!(!file.has(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_replaced_for_its_owner_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("real");
+        fs::write(&path, "X=1\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let link = directory.path().join(".env");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut file = EnvFile::open(&link).unwrap();
+        file.set("A", "new");
+        file.save().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "X=1\nA=new\n");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+        let error = EnvFile::open(directory.path()).unwrap_err();
+        assert!(error.to_string().ends_with("cannot be written"));
+    }
+}

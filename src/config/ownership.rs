@@ -1,0 +1,124 @@
+//! Who may read or write a file, and what changes that.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::remedy::Remedy;
+
+/// Says who has to type what follows, unless this process is root's.
+pub(crate) fn as_root() -> Remedy {
+    if rustix::process::geteuid().is_root() {
+        Remedy::default()
+    } else if Path::new("/.dockerenv").exists() {
+        Remedy::note("as root, on the host if the directory is mounted from there:")
+    } else {
+        Remedy::note("as root:")
+    }
+}
+
+/// How this user gets to read the file, and only this one: by its mode if the file is its own,
+/// otherwise by another owner, which only root can give it.
+pub(crate) fn readable(file: &Path) -> Remedy {
+    let mode = Remedy::command("chmod 600").arg(file);
+    let user = rustix::process::geteuid().as_raw();
+    match file.metadata() {
+        Ok(found) if found.uid() == user => mode,
+        _ => as_root()
+            .then(Remedy::command(format!("chown {user}")).arg(file))
+            .then(mode),
+    }
+}
+
+/// How this user gets to write into the directory.
+///
+/// Only the service's own files change their owner: a missing directory is created, and in a
+/// directory that others use a new one is made for the database.
+pub(crate) fn writable(directory: &Path) -> Remedy {
+    let user = rustix::process::geteuid().as_raw();
+    let directory = here(directory);
+    let create = |path: &Path| {
+        as_root().then(Remedy::command(format!("install -d -m 700 -o {user}")).arg(path))
+    };
+    let Ok(found) = directory.metadata() else {
+        return create(directory);
+    };
+    if found.uid() == user {
+        return Remedy::command("chmod u+rwx").arg(directory);
+    }
+    if is_own(directory) {
+        return as_root().then(Remedy::command(format!("chown -R {user}")).arg(directory));
+    }
+    // Nobody else may look into a private directory, so it may well be todoctl's own.
+    let is_private = directory.read_dir().is_err() && directory.components().count() != 2;
+    if is_private {
+        return Remedy::note(format!(
+            "run todoctl as user {}, who owns the directory; if it holds only todoctl's files, as root: chown -R {user} {}",
+            found.uid(),
+            directory.display()
+        ));
+    }
+    let own = directory.join("todoctl");
+    let url = format!("sqlite://{}/todo.db", own.display());
+    create(&own).then(Remedy::set("DATABASE_URL", url))
+}
+
+/// The parent of a relative path is empty: the working directory.
+pub(crate) fn here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    }
+}
+
+/// Whether the directory holds only SQLite databases and the service's secrets.
+fn is_own(directory: &Path) -> bool {
+    let Ok(mut entries) = directory.read_dir() else {
+        return false;
+    };
+    entries.all(|entry| {
+        entry.is_ok_and(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            name == "secrets" || name.contains(".db")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    /// Tests run as root or as another user; what root types is the same.
+    fn commands(directory: &Path) -> Vec<String> {
+        writable(directory).commands().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_what_is_the_services_own_changes_hands() {
+        let user = rustix::process::geteuid().as_raw();
+        assert_eq!(
+            commands(Path::new("/no such")),
+            [format!("install -d -m 700 -o {user} '/no such'")]
+        );
+        let own = tempfile::tempdir().unwrap();
+        std::fs::write(own.path().join("todo.db-wal"), "").unwrap();
+        let place = own.path().display();
+        assert_eq!(commands(own.path()), [format!("chmod u+rwx {place}")]);
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        chown(own.path(), Some(65_534), None).unwrap();
+        assert_eq!(commands(own.path()), [format!("chown -R {user} {place}")]);
+        std::fs::write(own.path().join("letter.odt"), "").unwrap();
+        let remedy = writable(own.path()).to_string();
+        assert_eq!(
+            remedy,
+            format!(
+                "install -d -m 700 -o {user} {place}/todoctl\ntodoctl config set DATABASE_URL=sqlite://{place}/todoctl/todo.db"
+            )
+        );
+    }
+}

@@ -1,0 +1,409 @@
+//! What to do about a fault, as text that can be pasted into a POSIX shell.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::Path;
+
+use super::database_url::PostgresTarget;
+use super::shell::shell_word;
+
+/// Steps, in their order. Each line of the text is a command, or a comment for what only a
+/// person can do, so that the text as a whole can be pasted. Never contains a secret.
+///
+/// ```text
+/// # allow this machine's address in Neon's console: Settings, Network Security, IP Allow
+/// todoctl config set DB_POOLER=transaction
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Remedy(Vec<Step>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Command(String),
+    /// Without the `# `.
+    Note(String),
+    /// A variable and what becomes of its value.
+    Set(Cow<'static, str>, Value),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Value {
+    New(String),
+    Unset,
+    /// The same value in the right spelling, which these words describe.
+    Respelt(String),
+    /// The value belongs to this variable.
+    Of(&'static str),
+}
+
+/// The role of an administrator where the server's own is not known.
+const ADMINISTRATOR: &str = "postgres";
+
+/// What follows a command that changes the environment of one shell only.
+const ENVIRONMENT: &str =
+    "change it also where the daemon's environment is set: unit file, compose file or platform";
+
+impl Remedy {
+    /// A line as it is to be typed. What is not constant is appended with [`Remedy::arg`].
+    #[must_use]
+    pub fn command(line: impl Into<String>) -> Self {
+        Self(vec![Step::Command(line.into())])
+    }
+
+    /// Appends a word to the last line, quoted if necessary.
+    #[must_use]
+    pub fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
+        if let Some(Step::Command(line)) = self.0.last_mut() {
+            line.push(' ');
+            line.push_str(&shell_word(Path::new(word.as_ref())));
+        }
+        self
+    }
+
+    /// Sends the output of the last command to the first of `next`.
+    #[must_use]
+    pub fn pipe(self, next: &Self) -> Self {
+        self.joined(&format!(" | {next}"))
+    }
+
+    /// Sends the output of the last command to a file.
+    #[must_use]
+    pub fn write_to(self, file: &Path) -> Self {
+        self.joined(&format!(" > {}", shell_word(file)))
+    }
+
+    /// Gives the last command a file as its input.
+    #[must_use]
+    pub fn read_from(self, file: &Path) -> Self {
+        self.joined(&format!(" < {}", shell_word(file)))
+    }
+
+    fn joined(mut self, rest: &str) -> Self {
+        if let Some(Step::Command(line)) = self.0.last_mut() {
+            line.push_str(rest);
+        }
+        self
+    }
+
+    /// What only a person can do.
+    #[must_use]
+    pub fn note(text: impl AsRef<str>) -> Self {
+        let lines = text.as_ref().lines();
+        Self(lines.map(|line| Step::Note(line.to_owned())).collect())
+    }
+
+    /// Gives a variable another value, where its value comes from.
+    #[must_use]
+    pub fn set(name: impl Into<Cow<'static, str>>, value: impl fmt::Display) -> Self {
+        Self(vec![Step::Set(name.into(), Value::New(value.to_string()))])
+    }
+
+    /// Removes a variable from where its value comes from.
+    #[must_use]
+    pub fn unset(name: impl Into<Cow<'static, str>>) -> Self {
+        Self(vec![Step::Set(name.into(), Value::Unset)])
+    }
+
+    /// Gives the value of a variable to the one that was meant.
+    #[must_use]
+    pub fn rename(name: impl Into<Cow<'static, str>>, known: &'static str) -> Self {
+        Self(vec![Step::Set(name.into(), Value::Of(known))])
+    }
+
+    /// Spells the value of a variable as todoctl needs it; `advice` says how, for a person.
+    #[must_use]
+    pub fn respell(name: impl Into<Cow<'static, str>>, advice: impl Into<String>) -> Self {
+        Self(vec![Step::Set(name.into(), Value::Respelt(advice.into()))])
+    }
+
+    /// A statement that the configured role may run.
+    #[must_use]
+    pub fn sql(statement: impl AsRef<str>) -> Self {
+        Self::command("todoctl db psql -c").arg(one_line(statement.as_ref()))
+    }
+
+    /// A statement for an administrator of the server, or for the owner of what it changes.
+    #[must_use]
+    pub fn admin_sql(
+        server: &PostgresTarget,
+        administrator: Option<&str>,
+        statement: impl AsRef<str>,
+    ) -> Self {
+        Self::admin_sql_in(server, &server.database, administrator, statement)
+    }
+
+    /// The same in another database.
+    #[must_use]
+    pub fn admin_sql_in(
+        server: &PostgresTarget,
+        database: &str,
+        administrator: Option<&str>,
+        statement: impl AsRef<str>,
+    ) -> Self {
+        Self::admin_command("psql", server, administrator)
+            .arg("-d")
+            .arg(database)
+            .arg("-c")
+            .arg(one_line(statement.as_ref()))
+    }
+
+    /// A client program of PostgreSQL, with the options that lead to the server.
+    #[must_use]
+    pub fn admin_command(
+        program: &str,
+        server: &PostgresTarget,
+        administrator: Option<&str>,
+    ) -> Self {
+        Self::command(program)
+            .arg("-h")
+            .arg(server.host.trim_matches(['[', ']']))
+            .arg("-p")
+            .arg(server.port.to_string())
+            .arg("-U")
+            .arg(administrator.unwrap_or(ADMINISTRATOR))
+    }
+
+    /// The steps of `next` after those of this one; a step that is there already is not repeated.
+    #[must_use]
+    pub fn then(mut self, next: impl Into<Option<Self>>) -> Self {
+        for step in next.into().into_iter().flat_map(|next| next.0) {
+            if !self.0.contains(&step) {
+                self.0.push(step);
+            }
+        }
+        self
+    }
+
+    /// Whether there is no step.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The commands, without comments.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|step| match step {
+            Step::Command(line) => Some(line.as_str()),
+            Step::Note(_) | Step::Set(..) => None,
+        })
+    }
+
+    /// With the commands that change variables where they are: in the `.env` file, which is
+    /// `file` where it is not the usual one, or in the process's environment.
+    #[must_use]
+    pub(super) fn resolved(&self, is_exported: impl Fn(&str) -> bool, file: Option<&Path>) -> Self {
+        let mut steps: Vec<Step> = Vec::new();
+        let mut words = FileWords::default();
+        let mut has_exported = false;
+        for step in &self.0 {
+            let Step::Set(target, value) = step else {
+                words.flush(&mut steps);
+                steps.push(step.clone());
+                continue;
+            };
+            // A part of a URL, such as DATABASE_URL.sslmode, is where the URL is.
+            let (name, part) = match target.split_once('.') {
+                Some((name, part)) => (name, Some(part)),
+                None => (target.as_ref(), None),
+            };
+            if is_exported(name) {
+                has_exported = true;
+                steps.extend(value.exported(name, part));
+            } else {
+                words.add(target, value);
+            }
+        }
+        words.flush(&mut steps);
+        if let Some(file) = file {
+            name_env_file(&mut steps, file);
+        }
+        if has_exported {
+            steps.push(Step::Note(ENVIRONMENT.to_owned()));
+        }
+        Self(steps)
+    }
+}
+
+impl Value {
+    /// The steps that change a variable of this shell, or a part of the URL in it.
+    fn exported(&self, name: &str, part: Option<&str>) -> Vec<Step> {
+        match (self, part) {
+            (Self::New(value), Some(part)) => {
+                vec![Step::Note(format!("give {name} the {part} {value}"))]
+            }
+            (Self::Unset, Some(part)) => vec![Step::Note(format!("remove {part} from {name}"))],
+            (Self::New(value), None) => {
+                let value = shell_word(Path::new(value));
+                vec![Step::Command(format!("export {name}={value}"))]
+            }
+            (Self::Unset, None) => vec![Step::Command(format!("unset {name}"))],
+            (Self::Of(known), _) => vec![
+                Step::Command(format!("export {known}=\"${name}\"")),
+                Step::Command(format!("unset {name}")),
+            ],
+            (Self::Respelt(advice), _) => vec![Step::Note(format!("correct {name}: {advice}"))],
+        }
+    }
+}
+
+/// Changes of the `.env` file that have been collected: the words of one command each.
+#[derive(Default)]
+struct FileWords {
+    set: Vec<String>,
+    unset: Vec<String>,
+    respell: Vec<String>,
+}
+
+impl FileWords {
+    fn add(&mut self, name: &str, value: &Value) {
+        match value {
+            Value::New(value) => self
+                .set
+                .push(format!("{name}={}", shell_word(Path::new(value)))),
+            Value::Unset => self.unset.push(name.to_owned()),
+            Value::Respelt(_) | Value::Of(_) => self.respell.push(name.to_owned()),
+        }
+    }
+
+    fn flush(&mut self, steps: &mut Vec<Step>) {
+        let commands = [
+            ("set", &mut self.set),
+            ("unset", &mut self.unset),
+            ("respell", &mut self.respell),
+        ];
+        for (command, words) in commands {
+            if words.is_empty() {
+                continue;
+            }
+            let line = format!("todoctl config {command} {}", words.join(" "));
+            steps.push(Step::Command(line));
+            words.clear();
+        }
+    }
+}
+
+/// Gives each command of todoctl the `.env` file that is not the usual one.
+fn name_env_file(steps: &mut [Step], file: &Path) {
+    for step in steps {
+        if let Step::Command(line) = step
+            && let Some(rest) = line.strip_prefix("todoctl ")
+        {
+            *line = format!("todoctl --env-file {} {rest}", shell_word(file));
+        }
+    }
+}
+
+/// Adds the secrets that are missing in the `.env` file.
+pub(super) fn gen_secrets(file: &Path) -> Remedy {
+    Remedy::command(format!("todoctl gen-secrets --write {}", shell_word(file)))
+}
+
+/// A line break would end the command in the middle of a word.
+fn one_line(statement: &str) -> String {
+    let words: Vec<&str> = statement.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// A name in SQL, quoted.
+#[must_use]
+pub fn sql_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = self.resolved(|_| false, None);
+        for (index, step) in whole.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            match step {
+                Step::Command(line) => f.write_str(line)?,
+                Step::Note(line) => write!(f, "# {line}")?,
+                Step::Set(..) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl serde::Serialize for Remedy {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_a_command_or_a_comment() {
+        let remedy = Remedy::note("one\ntwo")
+            .then(Remedy::command("chmod 600").arg("a b"))
+            .then(Remedy::sql("SELECT 'x'\n  FROM t"))
+            .then(Remedy::note("one"));
+        assert_eq!(
+            remedy.to_string(),
+            "# one\n# two\nchmod 600 'a b'\ntodoctl db psql -c \"SELECT 'x' FROM t\""
+        );
+        let commands: Vec<&str> = remedy.commands().collect();
+        assert_eq!(commands.len(), 2);
+    }
+
+    #[test]
+    fn an_administrator_gets_the_whole_address() {
+        let server = PostgresTarget::fixture("db.example.com", 5433);
+        assert_eq!(
+            Remedy::admin_sql(&server, Some("owner"), "SELECT 1").to_string(),
+            "psql -h db.example.com -p 5433 -U owner -d todo -c 'SELECT 1'"
+        );
+        assert_eq!(
+            Remedy::admin_command("createdb", &server, None)
+                .arg("todo")
+                .to_string(),
+            "createdb -h db.example.com -p 5433 -U postgres todo"
+        );
+    }
+
+    #[test]
+    fn variables_change_where_they_are_set() {
+        let remedy = Remedy::set("PORT", 8001)
+            .then(Remedy::set("EMAIL_FROM", "Todo <a@b.c>"))
+            .then(Remedy::unset("HOST"));
+        assert_eq!(
+            remedy.to_string(),
+            "todoctl config set PORT=8001 EMAIL_FROM='Todo <a@b.c>'\ntodoctl config unset HOST"
+        );
+        let is_exported = |name: &str| name != "PORT";
+        assert_eq!(
+            remedy.resolved(is_exported, None).to_string(),
+            format!(
+                "export EMAIL_FROM='Todo <a@b.c>'\nunset HOST\ntodoctl config set PORT=8001\n# {ENVIRONMENT}"
+            )
+        );
+    }
+
+    #[test]
+    fn parts_of_a_url_and_another_file() {
+        let remedy = Remedy::set("DATABASE_URL.sslmode", "require").then(Remedy::sql("SELECT 1"));
+        assert_eq!(
+            remedy
+                .resolved(|_| false, Some(Path::new("a b")))
+                .to_string(),
+            "todoctl --env-file 'a b' config set DATABASE_URL.sslmode=require\ntodoctl --env-file 'a b' db psql -c 'SELECT 1'"
+        );
+        let exported = remedy.resolved(|name| name == "DATABASE_URL", None);
+        assert!(
+            exported
+                .to_string()
+                .starts_with("# give DATABASE_URL the sslmode require\n")
+        );
+    }
+
+    #[test]
+    fn names_in_sql() {
+        assert_eq!(sql_name("to\"do"), "\"to\"\"do\"");
+    }
+}

@@ -1,0 +1,130 @@
+//! The spelling that todoctl reads, of a value in another one.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
+
+use super::database_url;
+use super::secret_name::SecretName;
+use super::url_part::ENCODED;
+
+const QUOTES: [char; 5] = ['"', '\'', '`', '\u{201c}', '\u{201d}'];
+
+/// The same value in the spelling that the variable `name` needs; `None` where the spelling is
+/// right already, or the value cannot be recognized.
+pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
+    match name {
+        "DATABASE_URL" | "DATABASE_URL_UNPOOLED" => database_url(value),
+        _ if name == SecretName::EncryptionKey.as_str() => fernet_key(value),
+        _ => None,
+    }
+}
+
+fn database_url(value: &str) -> Option<String> {
+    let is_read = |text: &String| database_url::parse(text).is_ok();
+    let bare = bare_url(value);
+    let encoded = encoded(&bare);
+    [Some(bare), encoded]
+        .into_iter()
+        .flatten()
+        .find(is_read)
+        .filter(|found| found != value)
+}
+
+/// Without what is pasted together with a URL: the command psql, quotes, its own name.
+fn bare_url(text: &str) -> String {
+    let text = text.trim();
+    let text = text.strip_prefix("psql").map_or(text, str::trim);
+    let text = text.trim_matches(QUOTES);
+    let text = match text.split_once('=') {
+        Some((name, url)) if name.starts_with("DATABASE_URL") => url.trim().trim_matches(QUOTES),
+        _ => text,
+    };
+    text.strip_prefix("jdbc:").unwrap_or(text).to_owned()
+}
+
+/// With user and password percent-encoded: the user ends at the first colon, the password at
+/// the last @. What is encoded already stays so.
+fn encoded(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (credentials, address) = rest.rsplit_once('@')?;
+    let part = |text: &str| {
+        let plain = percent_decode_str(text).decode_utf8();
+        let plain = plain.map_or_else(|_| text.to_owned(), Cow::into_owned);
+        utf8_percent_encode(&plain, ENCODED).to_string()
+    };
+    let credentials = match credentials.split_once(':') {
+        Some((user, password)) => format!("{}:{}", part(user), part(password)),
+        None => part(credentials),
+    };
+    Some(format!("{scheme}://{credentials}@{address}"))
+}
+
+/// A Fernet key, which is 32 bytes in URL-safe base64, from standard base64, base64 without
+/// padding, or hex.
+fn fernet_key(value: &str) -> Option<String> {
+    let name = SecretName::EncryptionKey;
+    name.fault(value)?;
+    let bare = value.trim().trim_matches(QUOTES).trim();
+    let bare = bare
+        .split_once('=')
+        .filter(|(before, _)| *before == name.as_str())
+        .map_or(bare, |(_, rest)| rest);
+    let from_hex = hex::decode(bare).ok().filter(|bytes| bytes.len() == 32);
+    let bytes = from_hex.or_else(|| {
+        [STANDARD, STANDARD_NO_PAD]
+            .iter()
+            .find_map(|engine| engine.decode(bare).ok())
+    })?;
+    let key = URL_SAFE.encode(&bytes);
+    (bytes.len() == 32 && name.fault(&key).is_none()).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_as_people_paste_them() {
+        let right = "postgresql://u:p@h/d";
+        for text in [
+            "psql 'postgresql://u:p@h/d'",
+            "\"postgresql://u:p@h/d\"",
+            "DATABASE_URL=postgresql://u:p@h/d",
+            "jdbc:postgresql://u:p@h/d",
+        ] {
+            let found = respelt("DATABASE_URL", text);
+            assert_eq!(found.as_deref(), Some(right), "{text}");
+        }
+        let found = respelt("DATABASE_URL", "postgresql://u:p@ss/w#r%d@h/d");
+        assert_eq!(
+            found.as_deref(),
+            Some("postgresql://u:p%40ss%2Fw%23r%25d@h/d")
+        );
+        for text in [right, "mysql://u:p@h/d", "canary"] {
+            assert_eq!(respelt("DATABASE_URL", text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_in_other_spellings() {
+        let bytes = [0xfb; 32];
+        let right = URL_SAFE.encode(bytes);
+        for text in [
+            STANDARD.encode(bytes),
+            STANDARD_NO_PAD.encode(bytes),
+            hex::encode(bytes),
+            hex::encode_upper(bytes),
+            format!("\"{right}\""),
+        ] {
+            let found = respelt("ENCRYPTION_KEY", &text);
+            assert_eq!(found.as_ref(), Some(&right), "{text}");
+        }
+        for text in [right.as_str(), "short", "change-me"] {
+            assert_eq!(respelt("ENCRYPTION_KEY", text), None, "{text}");
+        }
+        assert_eq!(respelt("JWT_SECRET", "'x'"), None);
+    }
+}

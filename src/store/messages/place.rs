@@ -1,0 +1,144 @@
+//! Where a message comes from, and the remedies that depend on it.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{DatabaseTarget, PostgresTarget, Remedy, move_away, writable};
+
+/// The database that a message is about, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// As in a log that another machine wrote.
+    Unknown,
+    Server(&'a PostgresTarget),
+    File(&'a Path),
+}
+
+impl<'a> From<&'a DatabaseTarget> for Place<'a> {
+    fn from(target: &'a DatabaseTarget) -> Self {
+        match target {
+            DatabaseTarget::Postgres(server) => Self::Server(server),
+            DatabaseTarget::Sqlite(file) => Self::File(&file.path),
+        }
+    }
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn server(self) -> Option<&'a PostgresTarget> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::Unknown | Self::File(_) => None,
+        }
+    }
+
+    pub(super) fn file(self) -> Option<&'a Path> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Unknown | Self::Server(_) => None,
+        }
+    }
+
+    /// The address or the path, as texts name it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Unknown => "the database".to_owned(),
+            Self::Server(server) => server.host_port(),
+            Self::File(file) => file.display().to_string(),
+        }
+    }
+
+    /// A statement for an administrator of the server. `what` says the same where the server is
+    /// not known.
+    pub(super) fn admin_sql(self, what: &str, statement: fn(&PostgresTarget) -> String) -> Remedy {
+        match self.server() {
+            Some(server) => Remedy::admin_sql(server, None, statement(server)),
+            None => Remedy::note(format!("as an administrator of the database: {what}")),
+        }
+    }
+
+    pub(super) fn create_database(self) -> Remedy {
+        let note = "correct the name of the database in DATABASE_URL, or create it:";
+        let create = self.server().map(|server| {
+            create_database(server, &server.database)
+                .arg("--owner")
+                .arg(&server.user)
+        });
+        Remedy::note(note).then(create)
+    }
+
+    /// Copies the database into one in UTF8. The old one stays as it is.
+    pub(super) fn utf8_copy(self) -> Remedy {
+        let Some(server) = self.server() else {
+            return Remedy::note("copy the database into one in UTF8, with pg_dump and psql");
+        };
+        let new = format!("{}_utf8", server.database);
+        let psql = Remedy::admin_command("psql --quiet --set=ON_ERROR_STOP=1", server, None)
+            .arg("-d")
+            .arg(&new);
+        let dump = Remedy::admin_command("pg_dump --encoding=UTF8", server, None)
+            .arg("-d")
+            .arg(&server.database)
+            .pipe(&psql);
+        Remedy::note("stop the daemons first, so that nothing is written in between")
+            .then(create_database(server, &new))
+            .then(dump)
+            .then(Remedy::set("DATABASE_URL.database", new))
+    }
+
+    /// The endpoint is the first label of Neon's host, without `-pooler`.
+    pub(super) fn neon_endpoint(self) -> Remedy {
+        let label = self
+            .server()
+            .and_then(|server| server.host.split('.').next());
+        match label {
+            Some(label) => {
+                let endpoint = label.trim_end_matches("-pooler");
+                Remedy::set("DATABASE_URL.options", format!("endpoint={endpoint}"))
+            }
+            None => Remedy::note("name the endpoint in DATABASE_URL, with the parameter options"),
+        }
+    }
+
+    pub(super) fn move_file_away(self) -> Remedy {
+        let moved = self.file().map(move_away);
+        Remedy::note("the file is kept under another name; a new database takes its place")
+            .then(moved)
+            .then(Remedy::command("todoctl migrate up"))
+    }
+
+    pub(super) fn writable_directory(self) -> Remedy {
+        match self.file() {
+            Some(file) => writable(file.parent().unwrap_or(file)),
+            None => Remedy::note("let the daemon's user write the file and its directory"),
+        }
+    }
+
+    /// Saves what can be read of a damaged file into another one.
+    pub(super) fn rescue(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note("stop the daemon and restore a backup of the file");
+        };
+        let beside = |suffix: &str| {
+            let mut name = file.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        let (text, rescued) = (beside(".rescued.sql"), beside(".rescued"));
+        Remedy::note("stop the daemon first; if there is a backup, restore it; otherwise this saves what can be read:")
+            .then(Remedy::command("sqlite3").arg(file).arg(".recover").write_to(&text))
+            .then(Remedy::command("sqlite3 -bail").arg(&rescued).read_from(&text))
+            .then(Remedy::note(format!(
+                "compare the tasks in {} with what you expect before you put it in the place of {}",
+                rescued.display(),
+                file.display()
+            )))
+    }
+}
+
+fn create_database(server: &PostgresTarget, name: &str) -> Remedy {
+    Remedy::admin_command(
+        "createdb --template=template0 --encoding=UTF8",
+        server,
+        None,
+    )
+    .arg(name)
+}

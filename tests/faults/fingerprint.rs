@@ -1,0 +1,127 @@
+//! All rows of all tables, in short.
+
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqliteConnection};
+
+use super::harness::Scene;
+
+/// The contents of each table that has rows, and of the files of a database that cannot be
+/// opened.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fingerprint(Vec<String>);
+
+/// The history of migrations grows when they are applied.
+const HISTORY: &str = "_sqlx_migrations";
+
+impl Fingerprint {
+    pub async fn of(scene: &Scene) -> Self {
+        let mut tables = match &scene.database {
+            Some(database) => postgres_tables(&database.url).await,
+            None => Vec::new(),
+        };
+        tables.extend(files(scene.path()).await);
+        tables.sort();
+        Self(tables)
+    }
+
+    /// Every table is there, under this or another name, with the same rows.
+    #[track_caller]
+    pub fn is_kept_in(&self, later: &Self, title: &str) {
+        for table in &self.0 {
+            assert!(
+                later.0.contains(table),
+                "{title}: data was lost or changed: {table}\nnow: {later:#?}"
+            );
+        }
+    }
+}
+
+async fn postgres_tables(url: &str) -> Vec<String> {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    let names: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT format('%I.%I', n.nspname, c.relname)
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind = 'r' AND n.nspname !~ '^(pg_|information_schema)'
+           AND c.relname <> '{HISTORY}'"
+    )))
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    let mut tables = Vec::new();
+    for name in names {
+        let rows: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {name} t"
+        )))
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        tables.extend(rows);
+    }
+    connection.close().await.unwrap();
+    tables
+}
+
+/// The tables of every SQLite file in the directory, or the bytes of one that cannot be opened.
+async fn files(directory: &Path) -> Vec<String> {
+    let mut tables = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                directories.push(path);
+            } else if name.contains(".db") && !name.ends_with("-shm") && !name.ends_with("-wal") {
+                match sqlite_tables(&path).await {
+                    Ok(found) => tables.extend(found),
+                    Err(_) => tables.push(format!("{:?}", std::fs::read(&path).unwrap())),
+                }
+            }
+        }
+    }
+    tables
+}
+
+async fn sqlite_tables(path: &Path) -> Result<Vec<String>, sqlx::Error> {
+    let url = format!("sqlite://{}?mode=rw", path.display());
+    let mut connection = SqliteConnection::connect(&url).await?;
+    let names: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+        "SELECT name FROM sqlite_master WHERE type = 'table'
+         AND name NOT LIKE 'sqlite_%' AND name <> '{HISTORY}'"
+    )))
+    .fetch_all(&mut connection)
+    .await?;
+    let mut tables = Vec::new();
+    for name in names {
+        let columns = sqlx::query(AssertSqlSafe(format!("PRAGMA table_info('{name}')")))
+            .fetch_all(&mut connection)
+            .await?;
+        let columns: Vec<String> = columns
+            .iter()
+            .map(|row| format!("quote(\"{}\")", row.get::<String, _>("name")))
+            .collect();
+        let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT {} FROM \"{name}\" ORDER BY 1",
+            columns.join(" || ',' || ")
+        )))
+        .fetch_all(&mut connection)
+        .await?;
+        if !rows.is_empty() {
+            tables.push(rows.join("\n"));
+        }
+    }
+    connection.close().await?;
+    Ok(tables)
+}
+
+/// Runs a statement on a SQLite file.
+pub async fn sqlite(path: &Path, statement: &str) {
+    let url = format!("sqlite://{}?mode=rw", path.display());
+    let mut connection = SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+        .execute(&mut connection)
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    connection.close().await.unwrap();
+}
