@@ -1,5 +1,7 @@
 //! Lists of tasks: by page number, or after a position.
 
+use std::cmp::Reverse;
+
 use crate::domain::{Task, TaskId, Timestamp, UserId};
 use crate::store::arg::{Arg, args};
 use crate::store::batch::{Answers, Batched};
@@ -91,7 +93,7 @@ impl Store {
         };
         let mut tasks: Vec<Task> = result.all()?;
         // A statement for several requests returns their rows in no guaranteed order.
-        tasks.sort_by(|one, other| (other.created_at, other.id).cmp(&(one.created_at, one.id)));
+        tasks.sort_by_key(|task| Reverse((task.created_at, task.id)));
         // Every row has the count, so a page without rows has none.
         let total = if !tasks.is_empty() {
             result.value("total")?

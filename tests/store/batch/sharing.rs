@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use todoctl::domain::{Description, Patch, Priority, Task, TaskChanges, Title, UserId};
-use todoctl::store::StoreError;
+use todoctl::config::{RotatingSecret, Secret};
+use todoctl::domain::{Description, Patch, Priority, Task, TaskChanges, Timestamp, Title, UserId};
+use todoctl::store::{NewSession, SessionHash, StoreError, TaskFilter};
 
 use super::{SHARING, World, is_of, numbered, of, owner, titled};
 use crate::store::connect;
@@ -70,14 +71,53 @@ async fn reads_share_a_statement() {
         let expected = (user.as_str() == task.user_id).then(|| task.clone());
         assert_eq!(read.unwrap(), expected);
     }
-    let last: Vec<String> = world
-        .database
-        .column(
-            "SELECT query FROM pg_stat_activity
-             WHERE datname = current_database() AND application_name = 'todoctl'",
+    assert!(has_shared(&world).await);
+}
+
+/// Whether the latest statement was one for several requests.
+async fn has_shared(world: &World) -> bool {
+    let latest = "SELECT query FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'todoctl'";
+    world.database.column::<String>(latest).await[0].contains("unnest")
+}
+
+/// Each page has the tasks and the total of its user, newest first.
+#[tokio::test]
+async fn pages_share_a_statement() {
+    let world = World::new(Postgres).await;
+    for new in numbered() {
+        world.store.create_task(&new).await.unwrap();
+    }
+    let all = TaskFilter::default();
+    let wanted = [(1, 50, 0), (2, 2, 1), (3, 5, 40), (4, 1, 0), (9, 5, 0)];
+    let expected = async |(user, limit, offset): (usize, i64, i64)| {
+        // A filter that excludes nothing: such pages are not shared.
+        let filter = TaskFilter {
+            completed: Some(false),
+            ..TaskFilter::default()
+        };
+        let page = world
+            .store
+            .tasks(&owner(user), &filter, limit, offset)
+            .await;
+        page.unwrap()
+    };
+    let mut pages = Vec::new();
+    for page in wanted {
+        pages.push(expected(page).await);
+    }
+    let owners = wanted.map(|(user, ..)| owner(user));
+    let shared = world
+        .together(
+            wanted
+                .iter()
+                .zip(&owners)
+                .map(|((_, limit, offset), owner)| world.store.tasks(owner, &all, *limit, *offset)),
         )
         .await;
-    assert!(last[0].contains("unnest"), "{last:?}");
+    for (shared, expected) in shared.into_iter().zip(pages) {
+        assert_eq!(shared.unwrap(), expected);
+    }
 }
 
 /// A statement for several requests sets what a statement for one does.
@@ -366,4 +406,34 @@ async fn nobody_waits_for_it(#[values(Sqlite, Postgres)] engine: Engine) {
         .collect();
     assert_eq!(kept.len(), SHARING / 2);
     assert_eq!(world.titles().await, kept);
+}
+
+/// Each session identifies its own user, under the present secret or the one before.
+#[tokio::test]
+async fn sessions_share_a_statement() {
+    let world = World::new(Postgres).await;
+    let [current, previous] = ["current", "previous"].map(Secret::new);
+    for (number, secret) in [(1, &current), (2, &previous), (3, &current)] {
+        let session = NewSession {
+            hash: SessionHash::new(secret, &format!("token {number}")),
+            user: owner(number),
+            label: None,
+            expires_at: Timestamp::MAX,
+        };
+        let id = world.store.create_session(&session).await.unwrap();
+        if number == 3 {
+            assert!(world.store.revoke_session(id).await.unwrap());
+        }
+    }
+    let secrets = RotatingSecret {
+        current,
+        previous: vec![previous],
+    };
+    let tokens = ["token 1", "token 2", "token 3", "token 4"];
+    let users = world
+        .together(tokens.map(|token| world.store.session_user(&secrets, token)))
+        .await;
+    let users: Vec<_> = users.into_iter().map(Result::unwrap).collect();
+    assert_eq!(users, [Some(owner(1)), Some(owner(2)), None, None]);
+    assert!(has_shared(&world).await);
 }
