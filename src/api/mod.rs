@@ -44,6 +44,7 @@ mod slots;
 mod status;
 mod tasks;
 mod tokens;
+mod uninterrupted;
 mod unsent;
 
 pub use context::{ApiContext, SetupError};

@@ -276,7 +276,7 @@ mod tests {
             .map(|_| Client::new(&unsent, vec![0; 8 * MIB]))
             .collect();
         let mut taken: Vec<_> = clients.iter_mut().map(Client::read).collect();
-        assert_eq!(unsent.0.bytes.get(), 64 * MIB as i64);
+        assert_eq!(unsent.0.bytes.get(), 64 * 1024 * 1024);
         taken.extend([clients[0].read(), clients[2].read()]);
         let mut more = Client::new(&unsent, vec![0; 16 * MIB]);
         taken.push(more.read());
@@ -284,7 +284,7 @@ mod tests {
         let expected = [false, true, false, true, false, false, false, false];
         assert_eq!(closed, expected);
         assert_eq!(unsent.0.given_up.get(), 2);
-        assert_eq!(unsent.0.bytes.get(), 64 * MIB as i64);
+        assert_eq!(unsent.0.bytes.get(), 64 * 1024 * 1024);
         // Those that were closed are not subtracted again.
         drop((clients, more, taken));
         assert_eq!(unsent.0.bytes.get(), 0);
