@@ -43,7 +43,7 @@ RUN mkdir -p src \
     && echo 'fn main() {}' > src/main.rs \
     && : > src/lib.rs \
     && rm -f build.rs \
-    && cargo auditable build --release --locked \
+    && cargo auditable build --profile dist --locked \
     && rm -r src
 
 COPY build.rs build.rs
@@ -52,8 +52,8 @@ COPY src src
 ARG TODOCTL_COMMIT=
 # The files keep their dates, which may be older than the empty crate built above.
 RUN touch build.rs src/main.rs src/lib.rs \
-    && cargo auditable build --release --locked \
-    && cp target/release/todoctl /todoctl
+    && cargo auditable build --profile dist --locked \
+    && cp target/dist/todoctl /todoctl
 
 
 FROM ${BUILD} AS compiled

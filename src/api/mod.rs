@@ -44,6 +44,7 @@ mod slots;
 mod status;
 mod tasks;
 mod tokens;
+mod uninterrupted;
 
 pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};

@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
+use futures_util::future::{Either, select};
 use futures_util::{FutureExt as _, Stream};
 use http::header::EXPECT;
 use http::{Request, StatusCode};
@@ -34,6 +35,7 @@ use super::head::{Admission, Head, RequestIds};
 use super::render::{Outcome, render};
 use super::reply::Reply;
 use super::router::{Found, Router};
+use super::uninterrupted::Uninterrupted;
 
 /// How much longer than its client waits a handler may run, so that a unit of work is not stopped
 /// in the middle.
@@ -99,21 +101,27 @@ impl App {
             .then(move |head, body| app.clone().answer(head, body))
     }
 
-    /// Answers one request. The work is a task of its own: a client that hangs up does not stop it
-    /// in the middle.
-    async fn answer<S, B>(self, head: Arc<Head>, body: S) -> Response
+    /// Answers one request. A client that hangs up does not stop the work in the middle, and the
+    /// response does not wait for what is left to do after it.
+    fn answer<S, B>(self, head: Arc<Head>, body: S) -> impl Future<Output = Response> + use<S, B>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
-        B: Buf,
+        B: Buf + Send,
     {
         let (sender, response) = oneshot::channel();
-        tokio::spawn(async move { self.work(head, body, sender).await });
-        response.await.unwrap_or_else(|_| {
-            // The runtime stops and drops its tasks.
-            let mut response = Response::default();
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response
-        })
+        let work = Uninterrupted::new(async move { self.work(head, body, sender).await });
+        async {
+            let response = match select(work, response).await {
+                Either::Left(((), response)) => response.await,
+                Either::Right((response, _)) => response,
+            };
+            response.unwrap_or_else(|_| {
+                // It panicked outside the handler; the panic has been logged.
+                let mut response = Response::default();
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            })
+        }
     }
 
     /// Answers within `REQUEST_TIMEOUT_SECONDS`. Work that takes longer continues for

@@ -19,7 +19,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 
 /// A line waits so long for others. A thread that sleeps need not be woken for each of them, which
 /// costs a busy daemon more than writing does.
-const BATCH_PAUSE: Duration = Duration::from_millis(1);
+const BATCH_PAUSE: Duration = Duration::from_millis(10);
 
 /// A queue of lines and the thread that writes them. Cheap to clone.
 #[derive(Clone)]
