@@ -14,6 +14,7 @@ mod migrations;
 mod network;
 mod pooler;
 mod questions;
+mod search;
 mod server;
 mod settings;
 mod tls;
@@ -92,6 +93,9 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .needs(QUERY)
     .taking_turns(),
+    Check::new("database.search", "Search", run!(Server, search::search))
+        .needs(QUERY)
+        .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal)).needs(LOGIN),
     Check::new("database.wal", "Write-ahead log", run!(File, file::wal)).needs(FILE),
     // A large file takes long to read.

@@ -12,5 +12,5 @@ pub(crate) use connection::{Connection, FileConnection, ServerConnection, Server
 pub(crate) use file::{FileFacts, FileSystem, is_writable};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, shares_backend};
-pub(crate) use server::{Capacity, Role, Setting};
+pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};

@@ -71,6 +71,7 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub(crate) use search_index::create_trigram_index;
 pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;

@@ -50,7 +50,7 @@ static IS_BUILT: Sql = Sql::Common(
         WHERE one.indrelid = to_regclass('tasks') AND named.relname = $1 AND one.indisvalid) AS built",
 );
 
-/// The name of the schema with the extension.
+/// The name of the schema with the extension, which need not be in the search path.
 const EXTENSION: &str = "SELECT quote_ident(nspname) FROM pg_catalog.pg_extension
      JOIN pg_catalog.pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'pg_trgm'";
 
@@ -93,6 +93,15 @@ impl Store {
     }
 }
 
+/// The statement that builds the index on `table` with the extension in `schema`.
+///
+/// Each search reads the list of what is not yet in the index, so it has to be short.
+pub(crate) fn create_trigram_index(table: &str, schema: &str) -> String {
+    format!(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS tasks_search_idx ON {table} USING gin (search_title {schema}.gin_trgm_ops, search_description {schema}.gin_trgm_ops) WITH (gin_pending_list_limit = 256)"
+    )
+}
+
 async fn build(
     session: &mut PgConnection,
     server: &PostgresTarget,
@@ -105,23 +114,19 @@ async fn build(
         return Ok(IndexBuild::Busy);
     }
     run(session, NO_LIMITS.to_owned()).await?;
-    let name = index.name();
-    let definition = match index {
-        SearchIndex::Unfolded => "(user_id, id) WHERE search_title IS NULL".to_owned(),
+    let create = match index {
+        SearchIndex::Unfolded => "CREATE INDEX CONCURRENTLY IF NOT EXISTS tasks_unfolded_idx
+             ON tasks (user_id, id) WHERE search_title IS NULL"
+            .to_owned(),
         SearchIndex::Trigrams => match extension(session).await? {
-            // The extension's schema need not be in the search path. Every search reads the list
-            // of what is not yet in the index, so it has to be short.
-            Some(schema) => format!(
-                "USING gin (search_title {schema}.gin_trgm_ops, search_description {schema}.gin_trgm_ops)
-                 WITH (gin_pending_list_limit = 256)"
-            ),
+            Some(schema) => create_trigram_index("tasks", &schema),
             None => return Ok(IndexBuild::NoExtension),
         },
     };
+    let name = index.name();
     if is_left_over(session, name).await? {
         run(session, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
     }
-    let create = format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON tasks {definition}");
     run(session, create).await?;
     Ok(IndexBuild::Done)
 }
