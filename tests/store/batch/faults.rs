@@ -77,7 +77,7 @@ impl Remote {
                 }
             }
         };
-        let outcomes = self.world.together_while(requests, happening).await;
+        let outcomes = Box::pin(self.world.together_while(requests, happening)).await;
         // What still waits goes on now.
         holder.close().await.unwrap();
         self.until_waiting(0).await;

@@ -117,7 +117,7 @@ fn is_linearizable(events: &[Event], before: Option<Fields>) -> bool {
     false
 }
 
-/// A sequence of numbers that a seed determines (SplitMix64).
+/// A sequence of numbers that a seed determines (`SplitMix64`).
 struct Random(u64);
 
 impl Random {

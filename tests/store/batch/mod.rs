@@ -72,7 +72,7 @@ impl World {
         &self,
         requests: impl IntoIterator<Item = impl Future<Output = T>>,
     ) -> Vec<T> {
-        self.together_while(requests, async {}).await
+        Box::pin(self.together_while(requests, async {})).await
     }
 
     /// The same, while something else happens to them.
@@ -188,7 +188,7 @@ fn is_of(task: &Task, new: &NewTask) -> bool {
         && task.user_id == new.user_id.as_str()
         && task.priority == new.priority
         && task.due_date == new.due_date
-        && task.description.as_deref() == new.description.as_ref().map(|text| text.as_str())
+        && task.description.as_deref() == new.description.as_ref().map(Description::as_str)
         && !task.completed
 }
 

@@ -431,7 +431,11 @@ async fn sessions_share_a_statement() {
     };
     let tokens = ["token 1", "token 2", "token 3", "token 4"];
     let users = world
-        .together(tokens.map(|token| world.store.session_user(&secrets, token)))
+        .together(
+            tokens
+                .iter()
+                .map(|token| world.store.session_user(&secrets, token)),
+        )
         .await;
     let users: Vec<_> = users.into_iter().map(Result::unwrap).collect();
     assert_eq!(users, [Some(owner(1)), Some(owner(2)), None, None]);
