@@ -25,16 +25,18 @@
 //!   only the faulty one fails. The same applies if their connection was out of date.
 //! - If the connection is lost during a change, the outcome is as uncertain as for one
 //!   request, and none is repeated.
-//! - The statement is refused after the earliest deadline. Requests that have less than half of the
+//! - The statement, or the commit, is refused after the earliest deadline. Requests that have less than half of the
 //!   time of the others run alone, so their deadlines do not end what others wait for.
 //! - A request without a row in the answer of a change runs alone: rows that another transaction
 //!   has locked are skipped (`SKIP LOCKED`), so that nobody waits for somebody else's row and
 //!   statements for several rows do not block each other.
 //! - Two changes of one task never share a statement; the later one runs in a later statement.
 //! - A request whose caller is gone before that is left out.
-//! - If more requests wait than fit in one statement, the places go round among the users.
+//! - If more requests wait than fit in one statement, the places go round among the users. On
+//!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
+//!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
 //! - Waiting requests are counted and timed like those that wait for a connection of the pool
-//!   ([`Pool::waits`]), so new ones are refused while the wait is long.
+//!   ([`Pool::queue`]), so new ones are refused while the wait is long.
 //!
 //! Transactions of several statements, such as conditional changes and creates with an
 //! idempotency key, take connections from the pool themselves.
