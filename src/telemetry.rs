@@ -114,6 +114,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// Open client connections.
     pub connections: IntGauge,
+    /// Bytes of large answers that clients have not taken yet.
+    pub unsent_bytes: IntGauge,
     /// Attempts to authenticate by method and outcome.
     pub authentications: IntCounterVec,
     /// Refused credentials by reason.
@@ -123,6 +125,8 @@ pub struct Metrics {
     /// 1 while the database lacks a migration; updated at start and by each `/health/ready`.
     pub migrations_pending: IntGauge,
     database_up: IntGauge,
+    /// Requests refused because of overload, by what there was too much of.
+    pub requests_shed: IntCounterVec,
     /// Requests answered with 429, by limit.
     pub rate_limited: IntCounterVec,
     /// Failed calls of Redis, including attempts to reconnect.
@@ -161,6 +165,10 @@ impl Metrics {
             )?,
             in_flight: IntGauge::new("http_requests_in_flight", "Requests in progress.")?,
             connections: IntGauge::new("http_connections", "Open client connections.")?,
+            unsent_bytes: IntGauge::new(
+                "http_unsent_bytes",
+                "Bytes of large answers that clients have not taken yet.",
+            )?,
             authentications: IntCounterVec::new(
                 Opts::new("auth_attempts_total", "Attempts to authenticate."),
                 &["method", "outcome"],
@@ -189,6 +197,13 @@ impl Metrics {
             database_up: IntGauge::new(
                 "todoctl_database_up",
                 "1 if the latest query was answered, 0 if not.",
+            )?,
+            requests_shed: IntCounterVec::new(
+                Opts::new(
+                    "todoctl_requests_shed_total",
+                    "Requests refused because of overload: too many connections, too long a queue for the database, too many requests of one user, too many answers that clients do not read.",
+                ),
+                &["reason"],
             )?,
             rate_limited: IntCounterVec::new(
                 Opts::new("rate_limited_total", "Requests that exceeded a rate limit."),
@@ -228,6 +243,9 @@ impl Metrics {
         };
         metrics.register(store)?;
         // Dashboards need the zeros too.
+        for reason in ["connections", "queue", "share", "unsent"] {
+            metrics.requests_shed.with_label_values(&[reason]);
+        }
         for reason in ["missing", "invalid", "expired", "revoked"] {
             metrics.token_refresh_errors.with_label_values(&[reason]);
         }
@@ -251,11 +269,13 @@ impl Metrics {
         registry.register(Box::new(self.latency.clone()))?;
         registry.register(Box::new(self.in_flight.clone()))?;
         registry.register(Box::new(self.connections.clone()))?;
+        registry.register(Box::new(self.unsent_bytes.clone()))?;
         registry.register(Box::new(self.authentications.clone()))?;
         registry.register(Box::new(self.auth_refusals.clone()))?;
         registry.register(Box::new(self.auth_validation.clone()))?;
         registry.register(Box::new(self.migrations_pending.clone()))?;
         registry.register(Box::new(self.database_up.clone()))?;
+        registry.register(Box::new(self.requests_shed.clone()))?;
         registry.register(Box::new(self.rate_limited.clone()))?;
         registry.register(Box::new(self.rate_limit_backend_errors.clone()))?;
         registry.register(Box::new(self.auth_server_requests.clone()))?;

@@ -24,6 +24,9 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 
 mod conversions;
+mod exceeded;
+
+pub(super) use exceeded::{Overload, RateLimit};
 
 /// An error of any type, kept for the log.
 type Source = Box<dyn std::error::Error + Send + Sync>;
@@ -97,6 +100,11 @@ pub(super) enum ApiError {
     BodyTooLarge { limit: usize },
     #[error("{0}")]
     Validation(ValidationErrors),
+    /// What gets past the validation of texts (contract 10.11).
+    #[error(
+        "A text contains a character that the database cannot store, such as NUL (U+0000): remove it"
+    )]
+    Unstorable(#[source] StoreError),
     #[error("{}", limit.detail(allowance))]
     RateLimited {
         limit: RateLimit,
@@ -120,36 +128,8 @@ pub(super) enum ApiError {
     NoTokenIssuer,
     #[error("The request took too long")]
     TimedOut,
-    /// Too many connections, or too long a queue for the database.
-    #[error("The service is overloaded at the moment")]
-    Overloaded,
-}
-
-/// Which limit a request exceeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RateLimit {
-    /// `RATE_LIMIT_PER_MINUTE`.
-    #[error("Too many requests")]
-    Requests,
-    /// `AUTH_FAILURES_PER_MINUTE`.
-    #[error("Too many wrong credentials")]
-    AuthFailures,
-    /// contract 5.2.
-    #[error("Too many attempts to save an API key")]
-    KeyAttempts,
-}
-
-impl RateLimit {
-    /// The error's text. Who saves a key reads the text alone, in a form that shows nothing else.
-    fn detail(self, allowance: &Allowance) -> String {
-        if self != Self::KeyAttempts {
-            return self.to_string();
-        }
-        match allowance.left.as_secs_f64() / 60.0 {
-            minutes if minutes <= 1.0 => format!("{self}. Try again in a minute"),
-            minutes => format!("{self}. Try again in {} minutes", minutes.ceil()),
-        }
-    }
+    #[error("{}", .0.detail())]
+    Overloaded(#[source] Overload),
 }
 
 /// The three forms of an error body, contract 1.1.
@@ -246,7 +226,7 @@ impl ApiError {
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, Plain, none()),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Plain, none()),
             Self::Body(BodyError::NotJson) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Plain, none()),
-            Self::Validation(_) | Self::Body(BodyError::Syntax(_)) => {
+            Self::Validation(_) | Self::Unstorable(_) | Self::Body(BodyError::Syntax(_)) => {
                 let form = Envelope {
                     kind: "validation_error",
                     title: "Validation Error",
@@ -267,7 +247,7 @@ impl ApiError {
             | Self::AuthServerUnavailable(_)
             | Self::NoTokenIssuer
             | Self::TimedOut
-            | Self::Overloaded => {
+            | Self::Overloaded(_) => {
                 let form = Envelope {
                     kind: "service_unavailable",
                     title: "Service Unavailable",

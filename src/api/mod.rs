@@ -45,6 +45,7 @@ mod status;
 mod tasks;
 mod tokens;
 mod uninterrupted;
+mod unsent;
 
 pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};

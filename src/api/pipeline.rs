@@ -22,14 +22,14 @@ use tracing::Instrument as _;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-use crate::store::within;
+use crate::store::{Share, on_behalf_of, within};
 
 use super::allowance::Allowance;
 use super::auth::{CallerKind, Origin};
 use super::body;
 use super::context::ApiContext;
 use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
-use super::error::ApiError;
+use super::error::{ApiError, Overload};
 use super::framing;
 use super::head::{Admission, Head, RequestIds};
 use super::render::{Outcome, render};
@@ -41,7 +41,8 @@ use super::uninterrupted::Uninterrupted;
 /// in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
 
-/// Who would have to wait longer for a database connection is refused at once. Clients give up
+/// Who would have to wait longer for a database connection, or for a turn among the requests of
+/// the same user, is refused at once. Clients give up
 /// after some seconds, and what they no longer wait for is the work that overloads a service.
 const QUEUE_BUDGET: Duration = Duration::from_secs(1);
 
@@ -216,6 +217,10 @@ impl App {
                 context.limits.count_failure(head.client, now).await?;
             }
             Err(error) if error.is_beyond_failures() => context.limits.count_refusal(),
+            Err(ApiError::Overloaded(what)) => {
+                let shed = &context.metrics.requests_shed;
+                shed.with_label_values(&[what.label()]).inc();
+            }
             _ => {}
         }
         result
@@ -235,11 +240,11 @@ impl App {
         let context = &self.0.context;
         let endpoint = found.endpoint()?;
         if head.admission == Admission::ProbesOnly && !endpoint.options.is_probe {
-            return Err(ApiError::Overloaded);
+            return Err(ApiError::Overloaded(Overload::Connections));
         }
         let uses_database = !matches!(endpoint.handler.run, Run::Open(_));
         if uses_database && context.store.queue_delay() > QUEUE_BUDGET {
-            return Err(ApiError::Overloaded);
+            return Err(ApiError::Overloaded(Overload::Queue));
         }
         let now = context.clock.now();
         let origin = Origin {
@@ -263,6 +268,11 @@ impl App {
                     .identify(access, head.headers(), origin, &context.store, now)
                     .await?;
                 let _ = progress.caller.set(caller.kind);
+                let share = Share::of(&caller.user);
+                if context.store.share_delay(share) > QUEUE_BUDGET {
+                    return Err(ApiError::Overloaded(Overload::Share));
+                }
+                on_behalf_of(share);
                 if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {
                     let _ = progress.allowance.set(allowance);
                 }

@@ -5,15 +5,18 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::TryFutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_io_timeout::TimeoutWriter;
 use tower::Service as _;
@@ -27,6 +30,7 @@ use super::head::Admission;
 use super::pipeline::App;
 use super::router::{RouteError, Router};
 use super::slots::{SPARE, Slots};
+use super::unsent::Unsent;
 
 /// Connections beyond this are for probes only.
 const MAX_CONNECTIONS: usize = 8192;
@@ -43,6 +47,9 @@ const SPARE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A client that takes nothing of its answer for so long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// So much of an answer the kernel takes before the client does, in bytes; it would take megabytes.
+const SEND_BUFFER: u32 = 128 * 1024;
 
 /// The largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -153,6 +160,9 @@ impl Server {
             shutdown_grace,
         } = self;
         let limit = connection_limit();
+        let metrics = &context.metrics;
+        let given_up = metrics.requests_shed.with_label_values(&["unsent"]);
+        let unsent = Unsent::new(metrics.unsent_bytes.clone(), given_up);
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let mut loops = tokio::task::JoinSet::new();
         for (listener, app) in listeners {
@@ -160,6 +170,7 @@ impl Server {
                 app,
                 keepalive,
                 slots: Slots::new(limit, &proxies),
+                unsent: unsent.clone(),
                 graceful: GracefulShutdown::new(),
             };
             loops.spawn(connections.accept(listener, stopped.clone(), shutdown_grace));
@@ -194,6 +205,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         };
         // A restarted daemon need not wait for connections of its predecessor.
         socket.set_reuseaddr(true)?;
+        // Accepted sockets inherit it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
@@ -215,6 +228,7 @@ struct Connections {
     app: App,
     keepalive: Duration,
     slots: Slots,
+    unsent: Unsent,
     graceful: GracefulShutdown,
 }
 
@@ -266,14 +280,17 @@ impl Connections {
         };
         let watcher = self.graceful.watcher();
         let app = self.app.clone();
+        let unsent = self.unsent.clone();
         let task = tokio::spawn(async move {
             let _slot = slot;
             let _counted = app.count_connection();
             let filter = warp::service(app.filter());
             let asked = AtomicBool::new(false);
+            let must_close = Arc::new(Notify::new());
             let service = service_fn(|request| {
                 asked.store(true, Ordering::Relaxed);
-                filter.clone().call(app.receive(peer, admission, request))
+                let answer = filter.clone().call(app.receive(peer, admission, request));
+                answer.map_ok(|answer| answer.map(|body| unsent.count(body, &must_close)))
             });
             let mut stream = TimeoutWriter::new(stream);
             stream.set_timeout(Some(WRITE_TIMEOUT));
@@ -284,14 +301,21 @@ impl Connections {
                 .max_buf_size(MAX_HEAD_BYTES)
                 .serve_connection(TokioIo::new(Box::pin(stream)), service);
             let mut connection = pin!(watcher.watch(connection));
+            let silence = async {
+                tokio::time::sleep(first_head).await;
+                if asked.load(Ordering::Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+            };
             let outcome = tokio::select! {
                 outcome = &mut connection => outcome,
-                () = tokio::time::sleep(first_head) => {
-                    if !asked.load(Ordering::Relaxed) {
-                        tracing::debug!("a connection sent no request");
-                        return;
-                    }
-                    connection.await
+                () = must_close.notified() => {
+                    tracing::debug!("a connection was closed: too many answers wait to be sent");
+                    return;
+                }
+                () = silence => {
+                    tracing::debug!("a connection sent no request");
+                    return;
                 }
             };
             if let Err(error) = outcome {

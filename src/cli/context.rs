@@ -7,7 +7,7 @@ use crate::config::{
     Config, ConfigError, DEFAULT_ENV_FILE, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig,
     Loaded, Remedy, RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
 };
-use crate::store::Store;
+use crate::store::{Store, compare_urls};
 use crate::telemetry::{self, Logging, LoggingError};
 
 use super::hint::Hint;
@@ -82,6 +82,14 @@ impl Context {
         let loaded = DatabaseConfig::load(&self.source)?;
         output::warnings(&misspelt_warnings(&self.source));
         Ok(warned(loaded))
+    }
+
+    /// The database at its direct address, which migrations need. Fails if the address leads to
+    /// another database.
+    pub async fn direct_database(&self) -> anyhow::Result<DatabaseTarget> {
+        let database = self.database()?;
+        compare_urls(&database).await?;
+        Ok(database.direct)
     }
 
     /// The database, and the secret under which session tokens are stored. With SQLite the secret

@@ -30,7 +30,7 @@ pub(super) fn run(options: &Options, command: clap::Command) -> anyhow::Result<E
             let page = page.with_context(failed)?;
             let bytes = std::fs::read(page.path()).with_context(failed)?;
             let target = directory.join(page.file_name());
-            OwnFile::at(&target)
+            OwnFile::without_link(&target)
                 .and_then(|file| file.write(&bytes, 0o644))
                 .map_err(|error| {
                     Hint::of(
@@ -61,15 +61,21 @@ mod tests {
     #[test]
     fn a_link_in_the_directory_is_not_followed() {
         let directory = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/dev/null", directory.path().join("todoctl-serve.1")).unwrap();
-        let options = Options {
-            dir: Some(directory.path().to_owned()),
-        };
-        let error = run(&options, Cli::command()).unwrap_err();
-        assert!(
-            format!("{error:#}").contains("todoctl-serve.1"),
-            "{error:#}"
-        );
+        let file = directory.path().join("file");
+        std::fs::write(&file, "kept").unwrap();
+        for target in [file.as_path(), "/dev/null".as_ref(), "missing".as_ref()] {
+            let pages = tempfile::tempdir().unwrap();
+            std::os::unix::fs::symlink(target, pages.path().join("todoctl-serve.1")).unwrap();
+            let options = Options {
+                dir: Some(pages.path().to_owned()),
+            };
+            let error = run(&options, Cli::command()).unwrap_err();
+            assert!(
+                format!("{error:#}").contains("todoctl-serve.1"),
+                "{error:#}"
+            );
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
     }
 
     #[test]

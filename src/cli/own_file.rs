@@ -49,6 +49,14 @@ impl OwnFile {
         })
     }
 
+    /// As [`OwnFile::at`], for a file whose name the program chose: nobody means a link there.
+    pub(crate) fn without_link(path: &Path) -> io::Result<Self> {
+        if path.is_symlink() {
+            return Err(io::Error::other("it is a symbolic link"));
+        }
+        Self::at(path)
+    }
+
     /// The file itself, behind any link.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -144,6 +152,9 @@ mod tests {
         own.write(b"new", 0o600).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert!(link.is_symlink());
+        let error = OwnFile::without_link(&link).unwrap_err();
+        assert!(error.to_string().contains("symbolic link"));
+        assert!(OwnFile::without_link(&file).is_ok());
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     }
 }

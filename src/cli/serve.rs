@@ -18,7 +18,7 @@ use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
-use crate::store::{ConnectError, Store, compare_urls};
+use crate::store::{ConnectError, ConnectFault, Store, compare_urls};
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
@@ -167,7 +167,26 @@ async fn open_store(
         }
     }
     let connect = || Store::connect(config, clock.clone());
-    Ok(wake(connect, ConnectError::is_transient).await?)
+    let store = wake(connect, ConnectError::is_transient).await?;
+    if !config.auto_migrate {
+        refuse_other_database(config).await?;
+    }
+    Ok(store)
+}
+
+/// Fails where `migrate up` would migrate another database than the one that is served. Serving
+/// does not need the direct address itself.
+async fn refuse_other_database(config: &DatabaseConfig) -> Result<(), ConnectError> {
+    match compare_urls(config).await {
+        Err(error) if error.fault != ConnectFault::OtherDatabase => {
+            tracing::warn!(
+                %error,
+                "DATABASE_URL_UNPOOLED cannot be used; migrations need it"
+            );
+            Ok(())
+        }
+        compared => compared,
+    }
 }
 
 /// Retries a database that is not ready, with growing pauses and within [`WAKE_BUDGET`].

@@ -24,7 +24,8 @@ macro_rules! args {
 }
 pub(super) use args;
 
-/// Encodes `args` for one engine.
+/// Encodes `args` for one engine. A text with U+0000 is refused: PostgreSQL cannot store it, and
+/// SQLite would.
 pub(super) fn encode<A>(args: &[Arg<'_>]) -> Result<A, BoxDynError>
 where
     A: Arguments,
@@ -38,6 +39,9 @@ where
         match arg {
             Arg::Int(value) => encoded.add(*value)?,
             Arg::Bool(value) => encoded.add(*value)?,
+            Arg::Text(Some(text)) if text.contains('\0') => {
+                return Err("a text contains U+0000".into());
+            }
             Arg::Text(value) => encoded.add(value.as_deref())?,
             Arg::Time(value) => encoded.add(*value)?,
         }

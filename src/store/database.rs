@@ -20,6 +20,7 @@ use super::last_outcome::LastOutcome;
 use super::pool::{PoolStatus, acquire_histogram};
 use super::row::QueryResult;
 use super::session::Session;
+use super::shares::Share;
 use super::sql::{Sql, per_engine};
 use super::work;
 
@@ -116,6 +117,13 @@ impl Store {
     pub fn queue_delay(&self) -> Duration {
         let (readers, writer) = (self.engine.readers(), self.engine.writer());
         readers.queue_delay().max(writer.queue_delay())
+    }
+
+    /// How long a user's request has to wait now because of the user's other requests.
+    #[must_use]
+    pub(crate) fn share_delay(&self, share: Share) -> Duration {
+        let (readers, writer) = (self.engine.readers(), self.engine.writer());
+        readers.share_delay(share).max(writer.share_delay(share))
     }
 
     /// The histogram of the time that callers waited for a connection.

@@ -1,13 +1,22 @@
-//! The time until which a unit of work may use the database.
+//! What the store knows about the work that uses it: until when, and on whose behalf.
 //!
 //! A request's deadline is ahead of the answer to its client, so that the outcome of every
 //! statement is known by then. It belongs to the task that works on the request
 //! ([`within`]); work of nobody in particular, such as a job's, has a limit for each unit.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::shares::Share;
+
+struct Work {
+    deadline: Instant,
+    /// The share of the pools that it uses.
+    share: Cell<Option<Share>>,
+}
+
 tokio::task_local! {
-    static DEADLINE: Instant;
+    static WORK: Work;
 }
 
 /// Runs `work`, whose client is answered after `limit`: its statements end before that.
@@ -16,14 +25,25 @@ pub(crate) async fn within<F: Future>(limit: Duration, work: F) -> F::Output {
     until(Instant::now() + limit.saturating_sub(ahead), work).await
 }
 
-/// Runs `work`, whose statements end by `deadline`.
+/// Runs `work`, whose statements end by `deadline`, on nobody's behalf.
 pub(super) async fn until<F: Future>(deadline: Instant, work: F) -> F::Output {
-    DEADLINE.scope(deadline, work).await
+    let share = Cell::new(None);
+    WORK.scope(Work { deadline, share }, work).await
+}
+
+/// From now on the present work uses the connections of `share`.
+pub(crate) fn on_behalf_of(share: Share) {
+    // Work without a deadline is nobody's.
+    let _ = WORK.try_with(|work| work.share.set(Some(share)));
 }
 
 /// The deadline of the unit of work that begins now; `longest` applies where there is none.
 pub(super) fn of_this_work(longest: Duration) -> Instant {
-    DEADLINE
-        .try_with(|deadline| *deadline)
+    WORK.try_with(|work| work.deadline)
         .unwrap_or_else(|_| Instant::now() + longest)
+}
+
+/// The share of the pools that the present work uses, if it is a user's.
+pub(super) fn share_of_this_work() -> Option<Share> {
+    WORK.try_with(|work| work.share.get()).ok().flatten()
 }

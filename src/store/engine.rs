@@ -33,6 +33,10 @@ const WAL_LIMIT: u64 = 16 * 1024 * 1024;
 
 static CHECKPOINT: Sql = Sql::Common("PRAGMA wal_checkpoint(TRUNCATE)");
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a store has one value, behind an Arc"
+)]
 pub(super) enum Engine {
     Postgres(Pool),
     /// One writer and several readers. SQLite allows one writer at a time, and a queue is fairer

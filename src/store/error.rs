@@ -20,6 +20,14 @@ pub enum StoreError {
         /// The size of the pool.
         max: usize,
     },
+    /// The user's other requests kept its share of the connections in use.
+    #[error("the user's share of {share} database connections was in use for {waited:?}")]
+    ShareTimeout {
+        /// How long the request waited.
+        waited: Duration,
+        /// The connections that one user may use at a time.
+        share: usize,
+    },
     /// A connection could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -62,6 +70,9 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// A text has a character that the database cannot store.
+    #[error("the database cannot store a text: {0}")]
+    Unstorable(#[source] sqlx::Error),
     /// Anything else: a defect of the program or of the schema.
     #[error("a query failed: {0}")]
     Query(#[source] sqlx::Error),
@@ -79,6 +90,7 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::PoolTimeout { .. }
+            | Self::ShareTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
             | Self::Undecided(_)
@@ -88,6 +100,7 @@ impl StoreError {
             | Self::Closed => true,
             Self::OutcomeUnknown(_)
             | Self::Constraint { .. }
+            | Self::Unstorable(_)
             | Self::Corrupt { .. }
             | Self::Query(_) => false,
         }
@@ -131,6 +144,9 @@ impl From<sqlx::Error> for StoreError {
         }
         if is_transient(&error) {
             return Self::Transient(error);
+        }
+        if is_unstorable(&error) {
+            return Self::Unstorable(error);
         }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
@@ -190,6 +206,19 @@ fn is_primary_key(fault: &dyn DatabaseError) -> bool {
                 .is_some_and(|name| name.ends_with("_pkey")))
 }
 
+/// Whether an argument of a statement is a text that the database cannot store.
+fn is_unstorable(error: &sqlx::Error) -> bool {
+    match error {
+        // `arg.rs`
+        sqlx::Error::Encode(_) => true,
+        // PostgreSQL, appendix A: character not in repertoire, untranslatable character.
+        sqlx::Error::Database(fault) => {
+            matches!(fault.code().as_deref(), Some("22021" | "22P05"))
+        }
+        _ => false,
+    }
+}
+
 /// Whether the same statement may succeed a little later.
 fn is_transient(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(fault) = error else {
@@ -204,9 +233,10 @@ fn is_transient(error: &sqlx::Error) -> bool {
         return matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "22012")
             || code.starts_with("53");
     }
-    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, FULL in the low byte.
+    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, FULL in the low byte;
+    // SQLITE_CONSTRAINT_COMMITHOOK is the guard of a deadline.
     code.parse::<i32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13))
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13) || code == 531)
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04

@@ -10,7 +10,7 @@
 //! | retries, transactions, reuse of connections | `work.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | the schema | `migrate/` |
@@ -41,12 +41,14 @@ mod open_file;
 mod opener;
 mod outbox;
 mod pool;
+mod queue;
 mod reminders;
 mod row;
 mod search_index;
 mod server;
 mod session;
 mod sessions;
+mod shares;
 mod sql;
 mod tasks;
 mod values;
@@ -57,7 +59,7 @@ pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite, wal_pa
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;
-pub(crate) use deadline::within;
+pub(crate) use deadline::{on_behalf_of, within};
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
@@ -72,5 +74,6 @@ pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{backend_pid, share_a_process};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
+pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};

@@ -5,12 +5,12 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType};
 use prometheus::{Histogram, HistogramOpts};
+use tokio::sync::SemaphorePermit;
 
 use super::arg::args;
 use super::connect_error::ConnectError;
@@ -18,7 +18,9 @@ use super::deadline;
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
 use super::opener::Opener;
+use super::queue::Queue;
 use super::session::{Backend, Session};
+use super::shares::{Share, Shares};
 use super::sql::Sql;
 
 /// A connection that was idle longer than this is pinged before it is used again.
@@ -92,9 +94,8 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
-    waiting: AtomicUsize,
-    /// How long the newest caller waited, in microseconds.
-    last_wait: AtomicU64,
+    queue: Queue,
+    shares: Shares,
     last_outcome: Arc<LastOutcome>,
     acquire_seconds: Histogram,
 }
@@ -143,8 +144,8 @@ impl Pool {
         Self {
             inner,
             limits,
-            waiting: AtomicUsize::new(0),
-            last_wait: AtomicU64::new(0),
+            queue: Queue::default(),
+            shares: Shares::new(limits.max, limits.wait),
             last_outcome,
             acquire_seconds,
         }
@@ -157,36 +158,34 @@ impl Pool {
 
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let started = Instant::now();
-        let waiting = Waiting::new(&self.waiting);
         let deadline = deadline::of_this_work(self.limits.statement + ANSWER_TIME);
-        let outcome = tokio::time::timeout_at(deadline.into(), self.inner.get())
-            .await
-            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)));
-        drop(waiting);
-        let waited = started.elapsed();
+        let turn = match deadline::share_of_this_work() {
+            Some(share) => Some(self.shares.turn(share, deadline).await?),
+            None => None,
+        };
+        let connection = tokio::time::timeout_at(deadline.into(), self.inner.get());
+        let (outcome, waited) = self.queue.wait(connection).await;
         self.acquire_seconds.observe(waited.as_secs_f64());
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.last_wait.store(micros, Ordering::Relaxed);
-        match outcome {
-            Ok(mut object) => {
-                object.limit(deadline);
-                Ok(Lease {
-                    object: Some(object),
-                    pool: self,
-                    reusable: false,
-                })
-            }
-            Err(error) => Err(self.explain(error)),
-        }
+        let mut object = outcome
+            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
+            .map_err(|error| self.explain(error))?;
+        object.limit(deadline);
+        Ok(Lease {
+            object: Some(object),
+            pool: self,
+            reusable: false,
+            _turn: turn,
+        })
     }
 
-    /// How long a caller has to wait now, judged by the newest one; zero if nobody waits.
+    /// How long a caller has to wait now; see [`Queue::delay`].
     pub fn queue_delay(&self) -> Duration {
-        match self.waiting.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            _ => Duration::from_micros(self.last_wait.load(Ordering::Relaxed)),
-        }
+        self.queue.delay()
+    }
+
+    /// How long a user has to wait for a turn now; see [`Queue::delay`].
+    pub fn share_delay(&self, share: Share) -> Duration {
+        self.shares.delay(share)
     }
 
     fn explain(&self, error: PoolError<ConnectError>) -> StoreError {
@@ -284,7 +283,7 @@ impl Pool {
         PoolStatus {
             size: status.size,
             idle: status.available,
-            waiting: self.waiting.load(Ordering::Relaxed),
+            waiting: self.queue.waiting(),
             max: self.limits.max,
         }
     }
@@ -308,22 +307,6 @@ fn lock(instant: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
     instant.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts a waiting caller until it is dropped, so that a cancelled caller is no longer counted.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// The condition of a connection after its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Condition {
@@ -343,6 +326,8 @@ pub(super) struct Lease<'a> {
     object: Option<Object<Manager>>,
     pool: &'a Pool,
     reusable: bool,
+    /// Given back after the connection.
+    _turn: Option<SemaphorePermit<'a>>,
 }
 
 impl Lease<'_> {

@@ -66,7 +66,7 @@ impl ServerClock {
     }
 }
 
-/// Ends SQLite's statement in progress after a deadline.
+/// Ends SQLite's statement in progress, and refuses a commit, after a deadline.
 #[derive(Debug, Clone)]
 struct Interrupt {
     start: Instant,
@@ -137,11 +137,13 @@ impl Session {
     /// Prepares a connection to a SQLite file.
     pub async fn on_file(mut connection: SqliteConnection) -> Result<Self, sqlx::Error> {
         let interrupt = Interrupt::new();
-        let watch = interrupt.clone();
-        connection
-            .lock_handle()
-            .await?
-            .set_progress_handler(INSTRUCTIONS, move || !watch.is_due());
+        let (statement, commit) = (interrupt.clone(), interrupt.clone());
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(INSTRUCTIONS, move || !statement.is_due());
+        // A short statement ends before the handler is asked, after however long a wait for the
+        // lock of another process. What is late is rolled back.
+        handle.set_commit_hook(move || !commit.is_due());
+        drop(handle);
         Ok(Self {
             connection: Connection::Sqlite(connection),
             limits: SessionLimits::File(interrupt),

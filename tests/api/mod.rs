@@ -20,5 +20,8 @@ mod operations;
 mod outcomes;
 mod overload;
 mod request;
+mod shares;
 mod tokens;
+mod unsent;
+mod unstorable;
 mod update_delete;

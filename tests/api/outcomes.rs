@@ -54,6 +54,55 @@ async fn total(daemon: &Daemon) -> i64 {
     body["total"].as_i64().unwrap()
 }
 
+/// 10.36: a change that was answered with 503 is not made later, when the lock that it waits for
+/// becomes free, or the queue behind it.
+#[rstest]
+#[tokio::test]
+async fn a_late_lock(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start_with(engine, |config| {
+        config.http.request_timeout = Duration::from_secs(1);
+        config.database.pool.size = 1;
+    })
+    .await;
+    let kept = daemon.create_titled("before").await;
+    let path = format!("/tasks/{kept}");
+    let held = Held::by(&daemon).await;
+    let late = json!({ "title": "late" });
+    let mut requests = Vec::new();
+    for _ in 0..3 {
+        for request in [
+            daemon.put(&path).json(&late),
+            daemon.put(&path).header("If-Match", "*").json(&late),
+            daemon.delete(&path),
+            daemon
+                .post("/tasks/")
+                .header("Idempotency-Key", "k")
+                .json(&late),
+        ] {
+            requests.push(tokio::spawn(async move { request.send().await.unwrap() }));
+            // The next waits in the queue, and has less time left when its turn comes.
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    }
+    for request in requests {
+        assert_eq!(
+            request.await.unwrap().status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+    held.let_go().await;
+    eventually("the work is over", async || {
+        let (_, text) = daemon.get("/metrics").anonymous().await;
+        text.as_str()
+            .unwrap()
+            .contains("http_requests_in_flight 1\n")
+    })
+    .await;
+    let (_, list) = daemon.get("/tasks/").await;
+    assert_eq!(list["total"], 1, "{list}");
+    assert_eq!(list["tasks"][0]["title"], "before");
+}
+
 /// 11.3, 10.36: what cannot be done in time is not done, so it is 503 and may be repeated.
 #[rstest]
 #[tokio::test]

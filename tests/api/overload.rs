@@ -7,11 +7,10 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 
 use crate::api::daemon::{Daemon, SERVICE_TOKEN};
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::eventually;
 
 fn address(daemon: &Daemon) -> &str {
     daemon.base.strip_prefix("http://").unwrap()
@@ -169,42 +168,6 @@ async fn many_errors(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(body["not_found"].as_array().unwrap().len(), 100_000);
 }
 
-/// A client that takes nothing of its answers is disconnected.
-#[tokio::test]
-async fn clients_that_do_not_read() {
-    let daemon = Daemon::start(Sqlite).await;
-    let open = async || {
-        let text = daemon
-            .get("/metrics")
-            .send()
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with("http_connections "));
-        line.unwrap()["http_connections ".len()..]
-            .parse::<u32>()
-            .unwrap()
-    };
-    let mut silent = Vec::new();
-    for _ in 0..10 {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(4096).unwrap();
-        let mut stream = socket
-            .connect(address(&daemon).parse().unwrap())
-            .await
-            .unwrap();
-        let requests = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(300);
-        stream.write_all(requests.as_bytes()).await.unwrap();
-        silent.push(stream);
-    }
-    eventually("the connections are open", async || open().await >= 11).await;
-    eventually("they are closed", async || open().await <= 2).await;
-}
-
 /// 10.36: who would wait too long for the database is refused at once; probes are answered.
 #[tokio::test]
 async fn a_long_queue_is_shed() {
@@ -217,16 +180,16 @@ async fn a_long_queue_is_shed() {
     let mut lock = PgConnection::connect(&daemon.database.url()).await.unwrap();
     let statements = "BEGIN; LOCK TABLE tasks";
     sqlx::raw_sql(statements).execute(&mut lock).await.unwrap();
-    let get = || {
-        let request = daemon.get("/tasks/").send();
+    let get = |user| {
+        let request = daemon.get("/tasks/").user(user).send();
         tokio::spawn(async move { request.await.unwrap() })
     };
-    let holding = [get(), get()];
+    let holding = [get("alice"), get("bob")];
     tokio::time::sleep(Duration::from_millis(200)).await;
     // The first waits in vain, and from then on the others need not.
-    let first = get();
+    let first = get("carol");
     tokio::time::sleep(Duration::from_millis(1000)).await;
-    let second = get();
+    let second = get("dave");
     let refused = first.await.unwrap();
     assert_eq!(refused.status(), 503);
     let started = Instant::now();

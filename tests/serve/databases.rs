@@ -180,25 +180,54 @@ async fn two_addresses_of_two_databases() {
             .query_pairs_mut()
             .append_pair("options", "-csearch_path=pg_temp");
         for unpooled in [direct.as_str(), schema.as_str()] {
-            let mut command = serve(directory.path());
-            with_secrets(&mut command)
-                .env("DATABASE_URL", &target)
-                .env("DATABASE_URL_UNPOOLED", unpooled);
-            let said = refused(&mut command);
-            assert!(
-                said.contains("another database than DATABASE_URL"),
-                "{said}"
-            );
-            let migrate = Command::new(env!("CARGO_BIN_EXE_todoctl"))
-                .args(["migrate", "up"])
-                .current_dir(directory.path())
-                .env_clear()
-                .env("DATABASE_URL", &target)
-                .env("DATABASE_URL_UNPOOLED", unpooled)
-                .output()
-                .unwrap();
-            assert_eq!(migrate.status.code(), Some(2));
+            for auto_migrate in ["true", "false"] {
+                let mut command = serve(directory.path());
+                with_secrets(&mut command)
+                    .env("DATABASE_URL", &target)
+                    .env("DATABASE_URL_UNPOOLED", unpooled)
+                    .env("AUTO_MIGRATE", auto_migrate);
+                let said = refused(&mut command);
+                assert!(
+                    said.contains("another database than DATABASE_URL"),
+                    "{said}"
+                );
+            }
+            for (arguments, code) in [
+                (&["migrate", "up"][..], 2),
+                (&["migrate", "up", "--dry-run"], 2),
+                (&["migrate", "down", "--yes"], 2),
+                (&["migrate", "status"], 2),
+                (&["migrate", "check"], 2),
+                (&["db", "check"], 1),
+                (&["doctor", "--only", "database"], 1),
+            ] {
+                let output = Command::new(env!("CARGO_BIN_EXE_todoctl"))
+                    .args(arguments)
+                    .current_dir(directory.path())
+                    .env_clear()
+                    .env("DATABASE_URL", &target)
+                    .env("DATABASE_URL_UNPOOLED", unpooled)
+                    .output()
+                    .unwrap();
+                assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+                let said = [output.stdout, output.stderr].concat();
+                let said = String::from_utf8(said).unwrap();
+                assert!(
+                    said.contains("another database than DATABASE_URL"),
+                    "{arguments:?}: {said}"
+                );
+            }
         }
+        // Serving does not need the direct address.
+        let mut command = serve(directory.path());
+        with_secrets(&mut command)
+            .env("DATABASE_URL", &target)
+            .env("DATABASE_URL_UNPOOLED", "postgresql://u@127.0.0.1:1/db")
+            .env("AUTO_MIGRATE", "false");
+        let mut daemon = Process::start(&mut command);
+        daemon.line("DATABASE_URL_UNPOOLED cannot be used");
+        daemon.base();
+        daemon.stop();
         // Two addresses of one database.
         let mut same = Url::parse(&target).unwrap();
         same.query_pairs_mut()

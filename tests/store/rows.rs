@@ -193,3 +193,23 @@ async fn a_value_that_cannot_be_read_is_named() {
     };
     assert_eq!((table, column.as_str(), row), ("tasks", "due_date", id));
 }
+
+/// A text that no request can contain: the same on both engines.
+#[rstest]
+#[tokio::test]
+async fn texts_with_nul_are_refused(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (database, store) = open(engine).await;
+    let session = todoctl::store::NewSession {
+        hash: todoctl::store::SessionHash::new(&todoctl::config::Secret::new("s"), "t"),
+        user: user(),
+        label: Some("a\0b".to_owned()),
+        expires_at: at("2031-01-01T00:00:00Z"),
+    };
+    let error = store.create_session(&session).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unstorable(_)), "{error:?}");
+    assert!(!error.is_unavailable());
+    let stored: Vec<i64> = database
+        .column("SELECT count(*) FROM todoctl_sessions")
+        .await;
+    assert_eq!(stored, [0]);
+}

@@ -1,6 +1,6 @@
 //! The errors of other modules as errors of a request.
 
-use super::ApiError;
+use super::{ApiError, Overload};
 use crate::api::input::{BodyError, ValidationErrors};
 use crate::store::StoreError;
 
@@ -18,10 +18,10 @@ impl From<BodyError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() {
-            return Self::DatabaseUnavailable(error);
-        }
         match error {
+            StoreError::ShareTimeout { .. } => Self::Overloaded(Overload::Share),
+            error if error.is_unavailable() => Self::DatabaseUnavailable(error),
+            StoreError::Unstorable(_) => Self::Unstorable(error),
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Some(error)),
             StoreError::Constraint { .. } => Self::Conflict(error),
             error => Self::Database(error),

@@ -43,7 +43,7 @@ struct Answer {
 }
 
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let target = context.database()?.direct;
+    let target = context.direct_database().await?;
     let compared = drift::compare_with_migrations(&target).await?;
     let mut migrations = compared.migrations;
     migrations.retain(|one| one.state != State::Applied);

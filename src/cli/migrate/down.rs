@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::output::{self, Format};
 use crate::config::DatabaseTarget;
-use crate::store::compare_urls;
 use crate::store::migrate::preview::{self, Dropped, Preview};
 use crate::store::migrate::{self, Down, plan_down};
 
@@ -58,9 +57,7 @@ impl Options {
 }
 
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let database = context.database()?;
-    compare_urls(&database).await?;
-    let target = database.direct;
+    let target = context.direct_database().await?;
     let (how_far, wait) = (options.how_far(), options.wait.lock_wait());
     let migrations = migrate::status(&target).await?;
     if plan_down(&migrations, how_far)?.is_empty() {

@@ -31,8 +31,8 @@ struct Listed<'a> {
 }
 
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let database = context.database()?;
-    let migrations = migrate::status(&database.direct).await?;
+    let database = context.direct_database().await?;
+    let migrations = migrate::status(&database).await?;
     if options.format == Format::Json {
         output::json(&Listed {
             migrations: &migrations,

@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::cli::context::Context;
 use crate::cli::output::{self, Format};
 use crate::config::DatabaseTarget;
-use crate::store::compare_urls;
 use crate::store::migrate::{self, Migration, Planned, Up};
 
 use super::list;
@@ -41,9 +40,7 @@ pub struct Options {
 }
 
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let database = context.database()?;
-    compare_urls(&database).await?;
-    let target = database.direct;
+    let target = context.direct_database().await?;
     let up = Up {
         to: options.to,
         allow_newer: options.allow_newer,

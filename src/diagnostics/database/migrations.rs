@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::store::compare_urls;
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Migration, State};
 
@@ -19,6 +20,9 @@ pub(super) async fn migrations(
     config: &DatabaseConfig,
     _limit: Duration,
 ) -> Verdict {
+    if let Err(error) = compare_urls(config).await {
+        return Verdict::fail(error.to_string(), error.remedy);
+    }
     let target = &config.direct;
     match migrate::status(target).await {
         Ok(migrations) => match check_migrations(&migrations) {
