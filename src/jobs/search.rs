@@ -15,8 +15,8 @@ const BATCH: usize = 500;
 #[derive(Debug)]
 pub struct SearchUpkeep {
     store: Store,
-    /// Why the index for searches was not built, when that was last logged.
-    refused: Option<IndexBuild>,
+    /// The outcome of the latest build, which is logged when it changes.
+    latest: Option<IndexBuild>,
 }
 
 impl SearchUpkeep {
@@ -25,7 +25,7 @@ impl SearchUpkeep {
     pub fn new(store: Store) -> Self {
         Self {
             store,
-            refused: None,
+            latest: None,
         }
     }
 
@@ -67,22 +67,21 @@ impl SearchUpkeep {
             outcome = self.store.build_search_index(index) => outcome?,
             () = stop.set() => return Ok(()),
         };
-        if outcome == IndexBuild::Done {
-            tracing::info!(index = index.name(), "an index for searches was built");
-        } else if self.refused.replace(outcome) != Some(outcome) {
-            let name = index.name();
-            match outcome {
-                IndexBuild::NoExtension => tracing::warn!(
-                    "a search reads all tasks of its user: pg_trgm is not there and cannot be created; todoctl doctor tells what to do"
-                ),
-                IndexBuild::ThroughPooler => tracing::warn!(
-                    index = name,
-                    "an index for searches cannot be built through a pooler: set DATABASE_URL_UNPOOLED"
-                ),
-                IndexBuild::Busy | IndexBuild::Done => {
-                    tracing::info!(index = name, "another process builds an index for searches");
-                }
+        let name = index.name();
+        let is_known = self.latest.replace(outcome) == Some(outcome);
+        match outcome {
+            IndexBuild::Done => tracing::info!(index = name, "an index for searches was built"),
+            _ if is_known => {}
+            IndexBuild::Busy => {
+                tracing::info!(index = name, "another process builds an index for searches");
             }
+            IndexBuild::NoExtension => tracing::warn!(
+                "a search reads all tasks of its user: pg_trgm is not there and cannot be created; todoctl doctor tells what to do"
+            ),
+            IndexBuild::ThroughPooler => tracing::warn!(
+                index = name,
+                "an index for searches cannot be built through a pooler: set DATABASE_URL_UNPOOLED"
+            ),
         }
         Ok(())
     }

@@ -67,9 +67,12 @@ fn commands_end() {
                 .unwrap();
             panic!("{arguments:?} ended by itself: {status} {said}");
         }
+        // `wait` closes it, and the end of its input is an answer too.
+        let stdin = child.stdin.take();
         let started = Instant::now();
         kill(&child, signal);
         let status = child.wait().unwrap();
+        drop(stdin);
         assert_eq!(status.code(), Some(code), "{arguments:?}");
         assert!(started.elapsed() < Duration::from_secs(2), "{arguments:?}");
     }

@@ -244,7 +244,7 @@ async fn every_engine_finds_what_the_folded_texts_contain() {
             .collect();
         searches.push(random);
         number.set(number.get() + 1);
-        let user = UserId::new(&format!("user_{}", number.get())).unwrap();
+        let user = UserId::new(format!("user_{}", number.get())).unwrap();
         for place in &places {
             tokio::task::block_in_place(|| {
                 runtime.block_on(place.try_case(&user, &texts, &searches))
