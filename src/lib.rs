@@ -3,6 +3,9 @@
 //! Allowed dependencies between the modules: `main -> cli -> {api, jobs, diagnostics} ->
 //! {store, services} -> {config, domain, clock}`. `docs/architecture.md` gives the reasons.
 
+// The types of nested futures are deeper than the default allows.
+#![recursion_limit = "256"]
+
 pub mod api;
 pub mod cli;
 pub mod clock;

@@ -16,6 +16,7 @@ mod network;
 mod pooler;
 mod questions;
 mod schema;
+mod search;
 mod server;
 mod settings;
 mod tls;
@@ -209,6 +210,15 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
+    Check::new("database.search", "Search", run!(Server, search::search))
+        .about(
+            "Which index finds the tasks that a search asks for. Without one, each search \
+         reads all tasks of its user. Usual causes are a server without the extension \
+         pg_trgm, and a role that may not create it.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(QUERY)
+        .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))
         .about(
             "Whether the SQLite file is in WAL mode. Without it readers and the writer wait \

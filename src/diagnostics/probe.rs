@@ -17,7 +17,7 @@ pub(crate) use network::{Address, connect, resolve};
 pub(crate) use pooler::{
     PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
 };
-pub(crate) use server::{Capacity, Role, Setting};
+pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{
     Activity, Age, Archiver, Index, Load, Origin, Prepared, Replica, Replication, SettingNow, Slot,

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "a comment that repeats its name says nothing")]
 
+mod folding;
 mod idempotency_key;
 mod notification;
 mod priority;
@@ -11,6 +12,7 @@ mod text;
 mod timestamp;
 mod user_id;
 
+pub use folding::fold;
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use notification::{Notification, NotificationId, NotificationKind};
 pub use priority::{ParsePriorityError, Priority};

@@ -1,4 +1,4 @@
-//! Background jobs: reminders and the mail outbox.
+//! Background jobs: reminders, the mail outbox, and the upkeep of searches.
 //!
 //! [`Jobs`] runs them while the daemon runs; `todoctl jobs run` runs them once. Several
 //! replicas may run the same jobs at the same time.
@@ -17,9 +17,11 @@ use crate::telemetry::JobMetrics;
 
 pub mod outbox;
 pub mod reminders;
+mod search;
 mod stop;
 
 use outbox::Outbox;
+pub use search::SearchUpkeep;
 pub use stop::Stop;
 
 /// The pause between two runs of the reminder job.
@@ -33,7 +35,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Starts reminders, and the outbox if there is a mailer.
+    /// Starts all jobs; the outbox only if there is a mailer.
     #[must_use]
     pub fn start(store: Store, clock: Clock, mailer: Option<Mailer>, metrics: JobMetrics) -> Self {
         let (stop, stopping) = Stop::channel();
@@ -45,6 +47,10 @@ impl Jobs {
             let sender = send_mails(outbox, clock.clone(), wake.clone(), stopping.clone());
             tasks.push(tokio::spawn(sender));
         }
+        tasks.push(tokio::spawn(keep_searchable(
+            store.clone(),
+            stopping.clone(),
+        )));
         let reminders = remind(store, clock, mails, metrics, wake, stopping);
         tasks.push(tokio::spawn(reminders));
         Self { stop, tasks }
@@ -94,6 +100,27 @@ async fn remind(
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = stop.set() => return,
+        }
+    }
+}
+
+/// Keeps tasks searchable: at start and every [`INTERVAL`]. When a search finds texts that are not
+/// folded, folds them.
+async fn keep_searchable(store: Store, mut stop: Stop) {
+    let mut upkeep = SearchUpkeep::new(store.clone());
+    let mut interval = tokio::time::interval(INTERVAL);
+    loop {
+        let outcome = tokio::select! {
+            _ = interval.tick() => upkeep.run(&stop).await,
+            () = store.until_unfolded() => upkeep.fold(&stop).await,
+            () = stop.set() => return,
+        };
+        match outcome {
+            Ok(0) => {}
+            Ok(tasks) => tracing::info!(tasks, "folded texts for searches"),
+            Err(error) => {
+                tracing::error!(%error, "the upkeep of searches failed; the next run tries again");
+            }
         }
     }
 }

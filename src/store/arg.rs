@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use sqlx::error::BoxDynError;
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Encode, Type};
 
 use crate::domain::{Priority, Timestamp, UserId};
@@ -14,6 +16,93 @@ pub(super) enum Arg<'a> {
     Bool(Option<bool>),
     Text(Option<Cow<'a, str>>),
     Time(Option<Timestamp>),
+    /// PostgreSQL's only.
+    Array(Array),
+}
+
+impl Arg<'_> {
+    pub fn to_static(&self) -> Arg<'static> {
+        match self {
+            Self::Int(value) => Arg::Int(*value),
+            Self::Bool(value) => Arg::Bool(*value),
+            Self::Text(value) => Arg::Text(value.as_deref().map(|text| text.to_owned().into())),
+            Self::Time(value) => Arg::Time(*value),
+            Self::Array(values) => Arg::Array(values.clone()),
+        }
+    }
+}
+
+/// Several values of one type.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Array {
+    Int(Vec<Option<i64>>),
+    Bool(Vec<Option<bool>>),
+    Text(Vec<Option<String>>),
+    Time(Vec<Option<Timestamp>>),
+}
+
+impl Array {
+    /// One array for each position of an argument. All of `rows` are arguments of one statement,
+    /// so they have the same number and types.
+    pub fn columns(rows: Vec<Vec<Arg<'static>>>) -> Vec<Arg<'static>> {
+        let count = rows.len();
+        let mut columns: Vec<Self> = Vec::new();
+        for row in rows {
+            for (position, value) in row.into_iter().enumerate() {
+                if columns.len() == position {
+                    columns.push(Self::for_values_like(&value, count));
+                }
+                columns[position].push(value);
+            }
+        }
+        columns.into_iter().map(Arg::Array).collect()
+    }
+
+    fn for_values_like(value: &Arg<'_>, count: usize) -> Self {
+        match value {
+            Arg::Int(_) => Self::Int(Vec::with_capacity(count)),
+            Arg::Bool(_) => Self::Bool(Vec::with_capacity(count)),
+            Arg::Time(_) => Self::Time(Vec::with_capacity(count)),
+            Arg::Text(_) | Arg::Array(_) => Self::Text(Vec::with_capacity(count)),
+        }
+    }
+
+    fn push(&mut self, value: Arg<'static>) {
+        match (self, value) {
+            (Self::Int(values), Arg::Int(value)) => values.push(value),
+            (Self::Bool(values), Arg::Bool(value)) => values.push(value),
+            (Self::Text(values), Arg::Text(value)) => values.push(value.map(Cow::into_owned)),
+            (Self::Time(values), Arg::Time(value)) => values.push(value),
+            (array, value) => debug_assert!(false, "{value:?} does not belong to {array:?}"),
+        }
+    }
+}
+
+/// Arguments of an engine, which may have arrays or not.
+pub(super) trait AddArray: Arguments {
+    fn add_array(&mut self, array: &Array) -> Result<(), BoxDynError>;
+}
+
+impl AddArray for PgArguments {
+    fn add_array(&mut self, array: &Array) -> Result<(), BoxDynError> {
+        match array {
+            Array::Int(values) => self.add(values.as_slice()),
+            Array::Bool(values) => self.add(values.as_slice()),
+            Array::Text(values) => {
+                for value in values {
+                    storable(value.as_deref())?;
+                }
+                self.add(values.as_slice())
+            }
+            Array::Time(values) => self.add(values.as_slice()),
+        }
+    }
+}
+
+impl AddArray for SqliteArguments {
+    fn add_array(&mut self, _: &Array) -> Result<(), BoxDynError> {
+        Err("SQLite has no arrays".into())
+    }
 }
 
 /// The arguments of a statement: an array of whatever converts into [`Arg`].
@@ -28,7 +117,7 @@ pub(super) use args;
 /// SQLite would.
 pub(super) fn encode<A>(args: &[Arg<'_>]) -> Result<A, BoxDynError>
 where
-    A: Arguments,
+    A: AddArray,
     for<'q> Option<i64>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<bool>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<&'q str>: Encode<'q, A::Database> + Type<A::Database>,
@@ -39,14 +128,20 @@ where
         match arg {
             Arg::Int(value) => encoded.add(*value)?,
             Arg::Bool(value) => encoded.add(*value)?,
-            Arg::Text(Some(text)) if text.contains('\0') => {
-                return Err("a text contains U+0000".into());
-            }
-            Arg::Text(value) => encoded.add(value.as_deref())?,
+            Arg::Text(value) => encoded.add(storable(value.as_deref())?)?,
             Arg::Time(value) => encoded.add(*value)?,
+            Arg::Array(array) => encoded.add_array(array)?,
         }
     }
     Ok(encoded)
+}
+
+/// Refuses what PostgreSQL cannot store, on both engines.
+fn storable(text: Option<&str>) -> Result<Option<&str>, BoxDynError> {
+    match text {
+        Some(text) if text.contains('\0') => Err("a text contains U+0000".into()),
+        text => Ok(text),
+    }
 }
 
 impl From<i64> for Arg<'_> {

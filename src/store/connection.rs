@@ -37,7 +37,7 @@ impl Connection {
                 let text = sql.for_postgres();
                 debug_assert_eq!(parameters(text.as_str()), args.len(), "{text:?}");
                 let args: PgArguments = encode(args).map_err(sqlx::Error::Encode)?;
-                let query = sqlx::query_with(text, args).persistent(*prepares);
+                let query = sqlx::query_with(text, args).persistent(*prepares && sql.is_prepared());
                 let stream = session.fetch_many(query);
                 collect(stream, Row::Postgres, PgQueryResult::rows_affected).await
             }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Histogram;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::DatabaseConfig;
-use crate::domain::Timestamp;
+use crate::config::{DatabaseConfig, DatabaseTarget};
+use crate::domain::{TaskId, Timestamp};
 
 use super::arg::{Arg, args};
+use super::batch::{Batched, Call};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::engine::{Engine, Records};
@@ -38,8 +40,12 @@ static IS_WRITABLE: Sql = per_engine!(
 pub struct Store {
     engine: Arc<Engine>,
     records: Records,
+    /// For what a pooler does not forward.
+    direct: Arc<DatabaseTarget>,
     identity: Arc<Identity>,
     clock: Clock,
+    /// Wakes the job that folds texts.
+    unfolded: Arc<Notify>,
 }
 
 impl Store {
@@ -51,8 +57,10 @@ impl Store {
         Ok(Self {
             engine: Engine::connect(config, &records).await?,
             records,
+            direct: Arc::new(config.direct.clone()),
             identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
+            unfolded: Arc::default(),
         })
     }
 
@@ -66,8 +74,10 @@ impl Store {
         Ok(Self {
             engine: Engine::connect_for_trial(config, &records).await?,
             records,
+            direct: Arc::new(config.direct.clone()),
             identity: Arc::default(),
             clock,
+            unfolded: Arc::default(),
         })
     }
 
@@ -134,14 +144,15 @@ impl Store {
     #[must_use]
     pub fn queue_delay(&self) -> Duration {
         let (readers, writer) = (self.engine.readers(), self.engine.writer());
-        readers.queue_delay().max(writer.queue_delay())
+        readers.queue().delay().max(writer.queue().delay())
     }
 
     /// How long a user's request has to wait now because of the user's other requests.
     #[must_use]
     pub(crate) fn share_delay(&self, share: Share) -> Duration {
         let (readers, writer) = (self.engine.readers(), self.engine.writer());
-        readers.share_delay(share).max(writer.share_delay(share))
+        let (readers, writer) = (readers.shares(), writer.shares());
+        readers.delay(share).max(writer.delay(share))
     }
 
     /// The histogram of the time that callers waited for a connection.
@@ -164,15 +175,65 @@ impl Store {
         work::read(self.engine.readers(), sql, args).await
     }
 
-    /// Runs one statement and returns after its commit; see [`work::write`].
+    /// Runs one statement and returns after its commit; see [`work::write`]. On SQLite it may
+    /// share its transaction with those of other requests; see [`super::batch`].
     pub(super) async fn write(
         &self,
         sql: &Sql,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
         self.check_file()?;
-        let outcome = work::write(self.engine.writer(), sql, args).await;
+        let outcome = match self.engine.batcher() {
+            Some(batcher) if self.dialect() == Dialect::Sqlite => {
+                let call = Call {
+                    sql,
+                    args,
+                    writes: true,
+                    shared: None,
+                    task: None,
+                };
+                batcher.run(&call).await
+            }
+            _ => work::write(self.engine.writer(), sql, args).await,
+        };
         self.engine.after_write();
+        outcome
+    }
+
+    /// Runs a statement, or one that does the same for several requests; see [`super::batch`].
+    ///
+    /// `task` is the task that it changes.
+    pub(super) async fn share(
+        &self,
+        statement: &'static Batched,
+        task: Option<TaskId>,
+        args: &[Arg<'_>],
+    ) -> Result<QueryResult, StoreError> {
+        let batcher = match self.dialect() {
+            Dialect::Postgres => self.engine.batcher(),
+            Dialect::Sqlite => None,
+        };
+        let Some(batcher) = batcher else {
+            return if statement.writes {
+                self.write(&statement.single, args).await
+            } else {
+                self.read(&statement.single, args).await
+            };
+        };
+        if statement.writes {
+            self.check_file()?;
+        }
+        let call = Call {
+            sql: &statement.single,
+            args,
+            writes: statement.writes,
+            shared: Some(statement),
+            task,
+        };
+        let outcome = batcher.run(&call).await;
+        if statement.writes {
+            self.engine.after_write();
+        }
         outcome
     }
 
@@ -191,6 +252,20 @@ impl Store {
         self.engine
             .check_file()
             .inspect_err(|_| self.records.last_outcome.record(false))
+    }
+
+    /// Completes when a search finds tasks without folded texts; see [`Self::fold_tasks`].
+    pub async fn until_unfolded(&self) {
+        self.unfolded.notified().await;
+    }
+
+    /// A search has found tasks without folded texts.
+    pub(super) fn unfolded_found(&self) {
+        self.unfolded.notify_one();
+    }
+
+    pub(super) fn direct(&self) -> &DatabaseTarget {
+        &self.direct
     }
 
     pub(super) fn dialect(&self) -> Dialect {

@@ -12,6 +12,7 @@ use crate::config::{
 };
 
 use super::arg::args;
+use super::batch::Batcher;
 use super::connect::{SqliteAccess, create_file, open_sqlite, wal_path};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
@@ -19,7 +20,8 @@ use super::error::StoreError;
 use super::last_outcome::LastOutcome;
 use super::open_file::OpenFile;
 use super::opener::Opener;
-use super::pool::{Limits, Pool, PoolStatus, acquire_histogram};
+use super::pool::{Limits, Pool, PoolStatus};
+use super::queue::acquire_histogram;
 use super::server::ServerTraits;
 use super::sql::Sql;
 use super::work;
@@ -42,22 +44,20 @@ static CHECKPOINT: Sql = Sql::Common("PRAGMA wal_checkpoint(TRUNCATE)");
 )]
 pub(super) enum Engine {
     Postgres {
-        pool: Pool,
-        dialect: Dialect,
+        pool: Arc<Pool>,
+        batcher: Arc<Batcher>,
     },
     /// One writer and several readers. SQLite allows one writer at a time, and a queue is fairer
     /// than its busy handler.
     Sqlite {
-        writer: Pool,
-        readers: Pool,
+        writer: Arc<Pool>,
+        batcher: Arc<Batcher>,
+        readers: Arc<Pool>,
         file: OpenFile,
         wal: WriteAheadLog,
     },
     /// One connection to either engine, on which everything is rolled back in the end.
-    Trial {
-        pool: Pool,
-        dialect: Dialect,
-    },
+    Trial { pool: Arc<Pool>, dialect: Dialect },
 }
 
 /// What the pools of one store record together.
@@ -105,7 +105,7 @@ impl Engine {
                     traits,
                     longest,
                 };
-                (opener, traits.dialect)
+                (opener, Dialect::Postgres)
             }
             DatabaseTarget::Sqlite(target) => {
                 let opener = Opener::Sqlite {
@@ -113,7 +113,7 @@ impl Engine {
                     access: SqliteAccess::Trial,
                     longest,
                 };
-                (opener, Dialect::SqliteFolded)
+                (opener, Dialect::Sqlite)
             }
         };
         let limits = Limits {
@@ -145,9 +145,10 @@ impl Engine {
             statement: config.statement_timeout,
             max_age: config.recycle,
         };
+        let pool = records.pool(opener, limits);
         Self::Postgres {
-            pool: records.pool(opener, limits),
-            dialect: traits.dialect,
+            batcher: Batcher::new(Arc::clone(&pool)),
+            pool,
         }
     }
 
@@ -173,8 +174,10 @@ impl Engine {
             };
             records.pool(opener, limits)
         };
+        let writer = pool(1);
         Self::Sqlite {
-            writer: pool(1),
+            batcher: Batcher::new(Arc::clone(&writer)),
+            writer,
             readers: pool(config.size.clamp(1, 4)),
             file,
             wal: WriteAheadLog {
@@ -198,10 +201,20 @@ impl Engine {
         }
     }
 
+    /// Runs the statements of several requests together: on SQLite those that write. A trial has
+    /// one request at a time.
+    pub fn batcher(&self) -> Option<&Arc<Batcher>> {
+        match self {
+            Self::Postgres { batcher, .. } | Self::Sqlite { batcher, .. } => Some(batcher),
+            Self::Trial { .. } => None,
+        }
+    }
+
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Postgres { dialect, .. } | Self::Trial { dialect, .. } => *dialect,
-            Self::Sqlite { .. } => Dialect::SqliteFolded,
+            Self::Postgres { .. } => Dialect::Postgres,
+            Self::Sqlite { .. } => Dialect::Sqlite,
+            Self::Trial { dialect, .. } => *dialect,
         }
     }
 
@@ -253,7 +266,7 @@ impl Engine {
 
     /// Closes idle connections to a server for as long as the store exists.
     fn close_idle_connections(self: &Arc<Self>, keep_some: bool) {
-        if matches!(**self, Self::Sqlite { .. }) {
+        if self.dialect() == Dialect::Sqlite {
             return;
         }
         let engine = Arc::downgrade(self);
@@ -285,14 +298,14 @@ impl Records {
         }
     }
 
-    fn pool(&self, opener: Opener, limits: Limits) -> Pool {
+    fn pool(&self, opener: Opener, limits: Limits) -> Arc<Pool> {
         let records = self.clone();
-        Pool::new(
+        Arc::new(Pool::new(
             opener,
             limits,
             records.last_outcome,
             records.acquire_seconds,
-        )
+        ))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Why a unit of work failed. The only place that maps `sqlx::Error`.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -166,6 +167,24 @@ impl StoreError {
             constraint: owned(fault.constraint()),
             raised_in: owned(fault.r#where().and_then(|text| text.lines().next())),
         })
+    }
+
+    /// The same error for another request that the failure concerns too. Where the cause cannot
+    /// be copied, its text remains.
+    pub(super) fn repeated(&self) -> Self {
+        let copy = |cause: &sqlx::Error| match cause {
+            sqlx::Error::Io(error) => {
+                sqlx::Error::Io(io::Error::new(error.kind(), error.to_string()))
+            }
+            other => sqlx::Error::Protocol(other.to_string()),
+        };
+        match self {
+            Self::ConnectionLost(cause) => Self::ConnectionLost(copy(cause)),
+            Self::Undecided(cause) => Self::Undecided(copy(cause)),
+            Self::OutcomeUnknown(cause) => Self::OutcomeUnknown(copy(cause)),
+            Self::Transient(cause) => Self::Transient(copy(cause)),
+            other => Self::Query(sqlx::Error::Protocol(other.to_string())),
+        }
     }
 
     /// A row of `table` that could not be decoded.

@@ -68,7 +68,7 @@ impl Store {
         answer: impl Fn(&Task) -> String + Send + Sync,
     ) -> Result<Once, StoreError> {
         let now = self.now();
-        let insert = insert_args(task, now, self.dialect());
+        let insert = insert_args(task, now);
         let (user, key) = (&task.user_id, key.as_str());
         let claim = args![user, key, fingerprint, now, now.saturating_sub(KEPT)];
         self.transaction(|| {
@@ -85,7 +85,7 @@ impl Store {
                         });
                     }
                 }
-                let created: Task = tx.run(&INSERT, &insert).await?.one()?;
+                let created: Task = tx.run(INSERT, &insert).await?.one()?;
                 let answer = answer(&created);
                 tx.run(&KEEP, &args![user, key, answer.as_str()]).await?;
                 Ok(Once::Created(answer))

@@ -6,7 +6,9 @@
 //! | contents | file |
 //! |---|---|
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
+//! | indexes that are built while the daemon works | `search_index.rs` |
 //! | retries, transactions, reuse of connections | `work.rs` |
+//! | statements for several requests | `batch.rs`, `batch/` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
@@ -21,6 +23,7 @@
 mod api_keys;
 mod arg;
 mod auth_sessions;
+mod batch;
 mod connect;
 mod connect_error;
 mod connection;
@@ -45,6 +48,7 @@ mod pool;
 mod queue;
 mod reminders;
 mod row;
+mod search_index;
 mod server;
 mod session;
 mod sessions;
@@ -74,6 +78,8 @@ pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub(crate) use search_index::create_trigram_index;
+pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};

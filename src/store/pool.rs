@@ -8,8 +8,10 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType};
-use prometheus::{Histogram, HistogramOpts};
+use deadpool::managed::{
+    self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType, Timeouts,
+};
+use prometheus::Histogram;
 use tokio::sync::SemaphorePermit;
 
 use super::arg::args;
@@ -20,7 +22,7 @@ use super::last_outcome::LastOutcome;
 use super::opener::Opener;
 use super::queue::Queue;
 use super::session::{Backend, Session};
-use super::shares::{Share, Shares};
+use super::shares::Shares;
 use super::sql::Sql;
 
 /// A connection that was idle longer than this is pinged before it is used again.
@@ -97,23 +99,6 @@ pub(super) struct Pool {
     queue: Queue,
     shares: Shares,
     last_outcome: Arc<LastOutcome>,
-    acquire_seconds: Histogram,
-}
-
-/// The histogram that all pools of a store share.
-pub(super) fn acquire_histogram() -> Histogram {
-    let options = HistogramOpts::new(
-        "db_pool_acquire_seconds",
-        "Time from asking for a database connection to having one.",
-    )
-    .buckets(vec![
-        0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0,
-    ]);
-    #[allow(
-        clippy::expect_used,
-        reason = "the name and the buckets are constants and valid"
-    )]
-    Histogram::with_opts(options).expect("valid histogram options")
 }
 
 impl Pool {
@@ -144,10 +129,9 @@ impl Pool {
         Self {
             inner,
             limits,
-            queue: Queue::default(),
+            queue: Queue::recorded_in(acquire_seconds),
             shares: Shares::new(limits.max, limits.wait),
             last_outcome,
-            acquire_seconds,
         }
     }
 
@@ -158,34 +142,64 @@ impl Pool {
 
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let deadline = deadline::of_this_work(self.limits.statement + ANSWER_TIME);
+        let deadline = self.deadline();
         let turn = match deadline::share_of_this_work() {
             Some(share) => Some(self.shares.turn(share, deadline).await?),
             None => None,
         };
         let connection = tokio::time::timeout_at(deadline.into(), self.inner.get());
-        let (outcome, waited) = self.queue.wait(connection).await;
-        self.acquire_seconds.observe(waited.as_secs_f64());
-        let mut object = outcome
+        let (outcome, _) = self.queue.wait(connection).await;
+        let object = outcome
             .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
             .map_err(|error| self.explain(error))?;
+        Ok(self.lease_of(object, deadline, turn))
+    }
+
+    /// A connection for work that is counted in [`Self::queue`], that takes the turns of its
+    /// users and limits its wait.
+    pub async fn lease_for_waiting(&self) -> Result<Lease<'_>, StoreError> {
+        let timeouts = Timeouts {
+            wait: None,
+            ..self.inner.timeouts()
+        };
+        match self.inner.timeout_get(&timeouts).await {
+            Ok(object) => Ok(self.lease_of(object, self.deadline(), None)),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    fn lease_of<'a>(
+        &'a self,
+        mut object: Object<Manager>,
+        deadline: Instant,
+        turn: Option<SemaphorePermit<'a>>,
+    ) -> Lease<'a> {
         object.limit(deadline);
-        Ok(Lease {
+        Lease {
             object: Some(object),
             pool: self,
             reusable: false,
             _turn: turn,
-        })
+        }
     }
 
-    /// How long a caller has to wait now; see [`Queue::delay`].
-    pub fn queue_delay(&self) -> Duration {
-        self.queue.delay()
+    /// The deadline of the unit of work that begins now.
+    pub fn deadline(&self) -> Instant {
+        deadline::of_this_work(self.limits.statement + ANSWER_TIME)
     }
 
-    /// How long a user has to wait for a turn now; see [`Queue::delay`].
-    pub fn share_delay(&self, share: Share) -> Duration {
-        self.shares.delay(share)
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The callers that wait for a connection.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The users' shares of the connections.
+    pub fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     fn explain(&self, error: PoolError<ConnectError>) -> StoreError {
@@ -205,7 +219,8 @@ impl Pool {
         }
     }
 
-    fn timed_out(&self) -> StoreError {
+    /// The error of a caller that got no connection in time.
+    pub fn timed_out(&self) -> StoreError {
         let status = self.inner.status();
         StoreError::PoolTimeout {
             waited: self.limits.wait,
@@ -337,6 +352,11 @@ pub(super) struct Lease<'a> {
 }
 
 impl Lease<'_> {
+    /// Returns a connection that was not used.
+    pub fn put_back(mut self) {
+        self.reusable = true;
+    }
+
     /// Returns the connection or closes it. If it was lost, closes the idle ones too: the server
     /// has ended them as well.
     pub fn settle(mut self, condition: Condition) {

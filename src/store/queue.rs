@@ -1,54 +1,100 @@
 //! How long callers wait in a queue.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use prometheus::{Histogram, HistogramOpts};
+
+/// The histogram that all pools of a store share.
+pub(super) fn acquire_histogram() -> Histogram {
+    let options = HistogramOpts::new(
+        "db_pool_acquire_seconds",
+        "Time from asking for a database connection to having one.",
+    )
+    .buckets(vec![
+        0.000_01, 0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0,
+    ]);
+    #[allow(
+        clippy::expect_used,
+        reason = "the name and the buckets are constants and valid"
+    )]
+    Histogram::with_opts(options).expect("valid histogram options")
+}
+
 /// Counts the callers that wait, and measures how long they do.
+#[derive(Clone, Default)]
+pub(super) struct Queue(Arc<State>);
+
 #[derive(Default)]
-pub(super) struct Queue {
+struct State {
     waiting: AtomicUsize,
     /// How long the newest caller waited, in microseconds.
     last_wait: AtomicU64,
+    seconds: Option<Histogram>,
 }
 
 impl Queue {
+    /// A queue whose waits are recorded in a histogram too.
+    pub fn recorded_in(seconds: Histogram) -> Self {
+        Self(Arc::new(State {
+            seconds: Some(seconds),
+            ..State::default()
+        }))
+    }
+
     /// Waits for `turn`; also how long that took.
     pub async fn wait<F: Future>(&self, turn: F) -> (F::Output, Duration) {
-        let started = Instant::now();
-        let waiting = Waiting::new(&self.waiting);
+        let waiting = self.enter();
         let outcome = turn.await;
-        drop(waiting);
-        let waited = started.elapsed();
-        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-        self.last_wait.store(micros, Ordering::Relaxed);
-        (outcome, waited)
+        (outcome, waiting.leave())
+    }
+
+    /// Counts a caller that begins to wait.
+    pub fn enter(&self) -> Waiting {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting {
+            queue: self.clone(),
+            since: Instant::now(),
+        }
     }
 
     /// How long a caller has to wait now, judged by the newest one; zero if nobody waits.
     pub fn delay(&self) -> Duration {
         match self.waiting() {
             0 => Duration::ZERO,
-            _ => Duration::from_micros(self.last_wait.load(Ordering::Relaxed)),
+            _ => Duration::from_micros(self.0.last_wait.load(Ordering::Relaxed)),
         }
     }
 
     pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.0.waiting.load(Ordering::Relaxed)
     }
 }
 
-/// Counts a waiting caller until it is dropped, so that a cancelled caller is no longer counted.
-struct Waiting<'a>(&'a AtomicUsize);
+/// A caller that waits. It is counted until this is dropped, so that a cancelled caller is no
+/// longer counted.
+pub(super) struct Waiting {
+    queue: Queue,
+    since: Instant,
+}
 
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
+impl Waiting {
+    /// Ends the wait, with or without success, and tells how long it was.
+    pub fn leave(self) -> Duration {
+        let waited = self.since.elapsed();
+        let state = &self.queue.0;
+        let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        state.last_wait.store(micros, Ordering::Relaxed);
+        if let Some(seconds) = &state.seconds {
+            seconds.observe(waited.as_secs_f64());
+        }
+        waited
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.queue.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -157,6 +157,7 @@ macro_rules! record {
 pub(super) use record;
 
 /// The result of a statement that has run to its end.
+#[derive(Default)]
 pub(super) struct QueryResult {
     /// In the order of the statement.
     pub rows: Vec<Row>,

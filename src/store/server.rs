@@ -9,7 +9,6 @@ use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget};
 
 use super::connect::{open_postgres, open_postgres_within};
 use super::connect_error::ConnectError;
-use super::dialect::Dialect;
 use super::messages::ConnectFault;
 
 /// How many times two connections are compared.
@@ -34,7 +33,6 @@ pub(super) struct ServerTraits {
     pub pooled: bool,
     /// Whether prepared statements can be reused.
     pub prepares_statements: bool,
-    pub dialect: Dialect,
 }
 
 impl ServerTraits {
@@ -60,12 +58,6 @@ impl ServerTraits {
         if !pooled {
             refuse_low_limit(&mut first, target).await?;
         }
-        let icu: bool = ask(
-            &mut first,
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_collation WHERE collname = 'und-x-icu')",
-        )
-        .await
-        .map_err(named)?;
         close_quietly(first).await;
         if pooled {
             tracing::info!(
@@ -76,11 +68,6 @@ impl ServerTraits {
         Ok(Self {
             pooled,
             prepares_statements: !pooled || target.keeps_prepared_statements(),
-            dialect: if icu {
-                Dialect::PostgresIcu
-            } else {
-                Dialect::PostgresLocale
-            },
         })
     }
 }
@@ -210,7 +197,7 @@ pub(super) async fn optional(
 ///
 /// They are compared several times: a pooler under load assigns its server connections in any
 /// order, so two may differ by chance.
-async fn share_a_process(
+pub(super) async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
 ) -> Result<bool, sqlx::Error> {

@@ -8,6 +8,7 @@ use crate::config::{RotatingSecret, Secret};
 use crate::domain::{Timestamp, UserId};
 
 use super::arg::args;
+use super::batch::{Answers, Batched};
 use super::database::Store;
 use super::error::StoreError;
 use super::row::record;
@@ -19,10 +20,19 @@ static INSERT: Sql = Sql::Common(
 );
 
 /// `$1` and `$2` are the hashes under the current and the previous secret.
-static FIND: Sql = Sql::Common(
-    "SELECT user_id FROM todoctl_sessions
-     WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3",
-);
+static FIND: Batched = Batched {
+    single: Sql::Common(
+        "SELECT user_id FROM todoctl_sessions
+         WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3",
+    ),
+    several: "SELECT user_id, number FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+            WITH ORDINALITY AS request (current_hash, previous_hash, now, number)
+         JOIN todoctl_sessions ON token_hash IN (current_hash, previous_hash)
+            AND revoked_at IS NULL AND expires_at > now",
+    most: 64,
+    writes: false,
+    answers: Answers::Numbered,
+};
 
 record! {
     session_columns => Session in "todoctl_sessions" {
@@ -118,7 +128,8 @@ impl Store {
             .first()
             .map_or_else(|| current.clone(), |secret| SessionHash::new(secret, token));
         let args = args![current.0, previous.0, self.now()];
-        let found = self.read(&FIND, &args).await?.column::<String>("user_id")?;
+        let found = self.share(&FIND, None, &args).await?;
+        let found = found.column::<String>("user_id")?;
         Ok(found.into_iter().find_map(|user| UserId::new(user).ok()))
     }
 

@@ -26,7 +26,7 @@ const PLACES: usize = 4096;
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The place of a user in [`Shares`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Share(usize);
 
 impl Share {
@@ -68,16 +68,26 @@ impl Shares {
         }
     }
 
+    /// Whether the user uses less than its share.
+    pub fn is_free(&self, share: Share) -> bool {
+        self.places[share.0].turns.available_permits() > 0
+    }
+
+    /// A turn of the user, if it uses less than its share.
+    pub fn try_turn(&self, share: Share) -> Option<SemaphorePermit<'_>> {
+        self.places[share.0].turns.try_acquire().ok()
+    }
+
     /// Waits, at most until `deadline`, until the user uses less than its share.
     pub async fn turn(
         &self,
         share: Share,
         deadline: Instant,
     ) -> Result<SemaphorePermit<'_>, StoreError> {
-        let Place { turns, queue } = &self.places[share.0];
-        if let Ok(turn) = turns.try_acquire() {
+        if let Some(turn) = self.try_turn(share) {
             return Ok(turn);
         }
+        let Place { turns, queue } = &self.places[share.0];
         let deadline = deadline.min(Instant::now() + self.wait);
         let (turn, waited) = queue
             .wait(timeout_at(deadline.into(), turns.acquire()))

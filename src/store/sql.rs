@@ -19,21 +19,33 @@ pub(super) enum Sql {
     },
     /// A text that was built for the engine in use.
     Built(Arc<str>),
+    /// The same, planned anew for its arguments each time: PostgreSQL's plan for any arguments
+    /// would be a bad one.
+    Unprepared(Arc<str>),
 }
 
 impl Sql {
     pub fn for_postgres(&self) -> SqlStr {
         match self {
             Self::Common(text) | Self::PerEngine { postgres: text, .. } => text.into_sql_str(),
-            Self::Built(text) => AssertSqlSafe(text.clone()).into_sql_str(),
+            Self::Built(text) | Self::Unprepared(text) => {
+                AssertSqlSafe(text.clone()).into_sql_str()
+            }
         }
     }
 
     pub fn for_sqlite(&self) -> SqlStr {
         match self {
             Self::Common(text) | Self::PerEngine { sqlite: text, .. } => text.into_sql_str(),
-            Self::Built(text) => AssertSqlSafe(text.clone()).into_sql_str(),
+            Self::Built(text) | Self::Unprepared(text) => {
+                AssertSqlSafe(text.clone()).into_sql_str()
+            }
         }
+    }
+
+    /// Whether its plan may be kept on the connection.
+    pub fn is_prepared(&self) -> bool {
+        !matches!(self, Self::Unprepared(_))
     }
 
     /// The same statement, which PostgreSQL refuses once its clock has passed the time bound

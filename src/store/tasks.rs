@@ -6,8 +6,11 @@ mod columns;
 mod change;
 mod conditional;
 mod create;
+mod filter;
 mod list;
+mod search;
 
 pub use conditional::Conditional;
 pub(super) use create::{INSERT, insert_args};
-pub use list::{TaskFilter, TaskPosition};
+pub use filter::TaskFilter;
+pub use list::TaskPosition;

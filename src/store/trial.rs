@@ -153,7 +153,7 @@ impl Trial<'_> {
 
 /// Compares what the role sees with what the server counts, where row-level security applies.
 async fn see_rows(store: &Store) -> Result<(), TrialFault> {
-    if store.dialect() == Dialect::SqliteFolded {
+    if store.dialect() == Dialect::Sqlite {
         return Ok(());
     }
     let mut hidden = Vec::new();

@@ -2,6 +2,7 @@
 //! whether the connection is reused or closed.
 
 use std::io;
+use std::time::Instant;
 
 use super::arg::Arg;
 use super::error::{StoreError, is_connection_lost, is_rolled_back, is_stale};
@@ -33,24 +34,90 @@ pub(super) async fn write(
     again_if(is_stale_error, || statement(pool, sql, args, true)).await
 }
 
-/// Runs one statement.
-///
-/// sqlx parses a statement in one exchange and runs it in the next. In between, a pooler in
-/// transaction mode may lend the server connection to another client, whose statement would
-/// run with these arguments. So if statements are not kept prepared, even a single one runs
-/// between BEGIN and COMMIT.
 async fn statement(
     pool: &Pool,
     sql: &Sql,
     args: &[Arg<'_>],
     writes: bool,
 ) -> Result<QueryResult, StoreError> {
-    if !pool.prepares_statements() {
-        // Boxed, to keep this rare case out of every statement's future.
-        let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
-        return Box::pin(in_transaction(pool, work)).await;
+    if pool.prepares_statements() {
+        let lease = pool.lease().await?;
+        return unbracketed(pool, lease, sql, args, writes).await;
     }
-    let mut lease = pool.lease().await?;
+    // Boxed, to keep this rare case out of every statement's future.
+    let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
+    Box::pin(in_transaction(pool, work)).await
+}
+
+/// Runs one statement on a connection.
+pub(super) async fn on(
+    pool: &Pool,
+    lease: Lease<'_>,
+    sql: &Sql,
+    args: &[Arg<'_>],
+    writes: bool,
+) -> Result<QueryResult, StoreError> {
+    if pool.prepares_statements() {
+        return unbracketed(pool, lease, sql, args, writes).await;
+    }
+    let lease = begin(lease).await.map_err(nothing_done)?;
+    let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
+    Box::pin(end(pool, lease, work)).await
+}
+
+/// A statement of a group, and when it must have ended.
+pub(super) struct Grouped<'a> {
+    pub sql: &'a Sql,
+    pub args: &'a [Arg<'a>],
+    pub deadline: Instant,
+}
+
+/// Runs several statements in one transaction of SQLite and returns after its commit.
+///
+/// SQLite undoes a statement that violates a constraint, and nothing else, so no savepoints are
+/// needed. After any other error, everything is rolled back.
+pub(super) async fn group(
+    pool: &Pool,
+    lease: Lease<'_>,
+    group: &[Grouped<'_>],
+) -> Result<Vec<Result<QueryResult, StoreError>>, StoreError> {
+    let lease = begin(lease).await.map_err(nothing_done)?;
+    let work = async |session: &mut Session| {
+        let mut results = Vec::with_capacity(group.len());
+        for Grouped {
+            sql,
+            args,
+            deadline,
+        } in group
+        {
+            session.limit(*deadline);
+            match session.run(sql, args).await.map_err(StoreError::from) {
+                Err(error) if !matches!(error, StoreError::Constraint { .. }) => return Err(error),
+                result => results.push(result),
+            }
+        }
+        // The commit is refused after the earliest deadline.
+        if let Some(earliest) = group.iter().map(|one| one.deadline).min() {
+            session.limit(earliest);
+        }
+        Ok(results)
+    };
+    end(pool, lease, work).await
+}
+
+/// Runs one statement by itself: its commit is part of it.
+///
+/// sqlx parses a statement in one exchange and runs it in the next. In between, a pooler in
+/// transaction mode may lend the server connection to another client, whose statement would
+/// run with these arguments. So if statements are not kept prepared, even a single one runs
+/// between BEGIN and COMMIT instead.
+async fn unbracketed(
+    pool: &Pool,
+    mut lease: Lease<'_>,
+    sql: &Sql,
+    args: &[Arg<'_>],
+    writes: bool,
+) -> Result<QueryResult, StoreError> {
     let outcome = if writes {
         lease.run_in_time(sql, args).await
     } else {
@@ -98,7 +165,19 @@ async fn in_transaction<T>(
     work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
     // If the connection is lost at BEGIN, nothing has been done yet.
-    let mut lease = again_if(is_lost_or_stale, || begin(pool)).await?;
+    let lease = again_if(is_lost_or_stale, || async {
+        begin(pool.lease().await?).await
+    })
+    .await?;
+    end(pool, lease, work).await
+}
+
+/// Runs the rest of a transaction, and ends it.
+async fn end<T>(
+    pool: &Pool,
+    mut lease: Lease<'_>,
+    work: impl AsyncFnOnce(&mut Session) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let outcome = work(&mut lease).await;
     let ended = lease.end(outcome.is_ok()).await;
     let backend = lease.backend();
@@ -117,8 +196,7 @@ async fn in_transaction<T>(
     }
 }
 
-async fn begin(pool: &Pool) -> Result<Lease<'_>, StoreError> {
-    let mut lease = pool.lease().await?;
+async fn begin(mut lease: Lease<'_>) -> Result<Lease<'_>, StoreError> {
     match lease.begin().await {
         Ok(()) => Ok(lease),
         Err(error) => {
@@ -164,6 +242,32 @@ where
     match attempt().await {
         Err(error) if is_worth_it(&error) => attempt().await,
         outcome => outcome,
+    }
+}
+
+/// The error of a BEGIN: even if the connection was lost, nothing was done.
+fn nothing_done(error: StoreError) -> StoreError {
+    match error {
+        StoreError::ConnectionLost(cause) => StoreError::Stale(cause),
+        other => other,
+    }
+}
+
+/// Whether a change that failed with `error` may have taken place, or may still do so.
+pub(super) fn may_be_done(error: &StoreError) -> bool {
+    match error {
+        StoreError::Undecided(_) => true,
+        StoreError::ConnectionLost(cause) => !is_rolled_back(cause),
+        _ => false,
+    }
+}
+
+/// Whether a statement that failed with `error` is run again, on another connection.
+pub(super) fn is_worth_repeating(error: &StoreError, writes: bool) -> bool {
+    if writes {
+        is_stale_error(error)
+    } else {
+        is_lost_or_stale(error)
     }
 }
 

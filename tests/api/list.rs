@@ -216,6 +216,42 @@ async fn search(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(titles(&daemon, "search=").await.len(), 3);
 }
 
+/// 3.4: texts that mean the same are found by each other.
+#[rstest]
+#[tokio::test]
+async fn search_folds_texts(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    for title in [
+        "Straße",
+        "İstanbul",
+        "Cafe\u{301}",
+        "Ｆｕｌｌ",
+        "ﬁnal",
+        "việc",
+        "like ❤\u{fe0f}",
+    ] {
+        daemon.create_titled(title).await;
+    }
+    for (query, found) in [
+        ("STRASSE", "Straße"),
+        ("stra%C3%9Fe", "Straße"),
+        ("istanbul", "İstanbul"),
+        ("%C4%B0STAN", "İstanbul"),
+        ("caf%C3%A9", "Cafe\u{301}"),
+        ("CAFE%CC%81", "Cafe\u{301}"),
+        ("full", "Ｆｕｌｌ"),
+        ("FINAL", "ﬁnal"),
+        ("VIE%CC%A3%CC%82C", "việc"),
+        ("vie%CC%82%CC%A3c", "việc"),
+        ("%E2%9D%A4", "like ❤\u{fe0f}"),
+    ] {
+        let titles = titles(&daemon, &format!("search={query}&limit=1")).await;
+        assert_eq!(titles, [found], "{query}");
+    }
+    // Nothing visible is in every text.
+    assert_eq!(titles(&daemon, "search=%C2%AD").await.len(), 7);
+}
+
 /// A search finds a task by its changed text.
 #[rstest]
 #[tokio::test]

@@ -113,6 +113,20 @@ faults! {
         outcome: "warn",
         after: After::Typed("pass"),
     };
+    NO_TRIGRAMS = Fault {
+        title: "The extension pg_trgm is missing, and the role may not create it",
+        symptom: Symptom::Risk("each search reads all tasks of its user"),
+        check: "database.search",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    NOT_THE_OWNER = Fault {
+        title: "The role may not build the index for searches",
+        symptom: Symptom::Risk("each search reads all tasks of its user"),
+        check: "database.search",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     HIDDEN_ROWS = Fault {
         title: "Row-level security without a policy for the role",
         symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
@@ -168,6 +182,27 @@ async fn closed_schema() {
     let mut scene = Scene::empty_postgres().await;
     let name = with_role(&mut scene, "", "").await;
     scene.proves(&CLOSED_SCHEMA).await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+#[tokio::test]
+async fn searches_without_the_extension() {
+    let mut scene = Scene::postgres().await;
+    let owner = "ALTER TABLE tasks OWNER TO ROLE";
+    let grants = [SCHEMA, TABLES, SEQUENCES, owner].join("; ");
+    let name = with_role(&mut scene, "", &grants).await;
+    scene.proves(&NO_TRIGRAMS).await;
+    scene.sql("ALTER TABLE tasks OWNER TO CURRENT_USER").await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+#[tokio::test]
+async fn searches_of_a_role_that_owns_nothing() {
+    let mut scene = Scene::postgres().await;
+    let extension = "CREATE EXTENSION pg_trgm";
+    let grants = [SCHEMA, TABLES, SEQUENCES, extension].join("; ");
+    let name = with_role(&mut scene, "", &grants).await;
+    scene.proves(&NOT_THE_OWNER).await;
     drop_role_of(&mut scene, &name).await;
 }
 

@@ -4,4 +4,5 @@ mod command;
 mod mail;
 mod pooler;
 mod reminders;
+mod search;
 mod world;

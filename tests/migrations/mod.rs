@@ -5,6 +5,7 @@ mod depth;
 mod history;
 mod identity;
 mod locking;
+mod search;
 mod triggers;
 
 use crate::support::{self, TestDatabase};

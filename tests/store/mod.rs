@@ -7,10 +7,12 @@ use todoctl::store::Store;
 
 use crate::support::database_config;
 
+mod batch;
 mod connections;
 mod full_disk;
 mod limits;
 mod rows;
+mod search;
 mod stale;
 
 async fn connect(target: DatabaseTarget, connections: usize) -> Store {

@@ -100,6 +100,47 @@ const CAPACITY: &str = "
            (SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database())
                AS database_limit";
 
+/// What a search of tasks can use.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of answers, each yes or no"
+)]
+pub(crate) struct Search {
+    /// Whether the tasks have columns for folded texts.
+    pub(crate) is_migrated: bool,
+    /// Whether the index is there and valid.
+    pub(crate) has_index: bool,
+    /// The schema of the extension `pg_trgm`, quoted; `None` if it is not in the database.
+    pub(crate) extension: Option<String>,
+    /// Whether the server has its files.
+    pub(crate) is_available: bool,
+    /// Whether the role may create it.
+    pub(crate) may_create: bool,
+    /// Whether the role may create an index of the tasks.
+    pub(crate) owns_tasks: bool,
+}
+
+/// The extension is trusted since PostgreSQL 13.
+const SEARCH: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                   WHERE attrelid = to_regclass('tasks') AND attname = 'search_title'
+                     AND NOT attisdropped) AS is_migrated,
+           EXISTS (SELECT FROM pg_catalog.pg_index x
+                   JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid
+                   WHERE x.indrelid = to_regclass('tasks') AND c.relname = 'tasks_search_idx'
+                     AND x.indisvalid) AS has_index,
+           (SELECT quote_ident(nspname) FROM pg_catalog.pg_extension
+            JOIN pg_catalog.pg_namespace ON pg_namespace.oid = extnamespace
+            WHERE extname = 'pg_trgm') AS extension,
+           EXISTS (SELECT FROM pg_catalog.pg_available_extensions
+                   WHERE name = 'pg_trgm') AS is_available,
+           (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+               OR current_setting('server_version_num')::int >= 130000
+                  AND has_database_privilege(current_database(), 'CREATE') AS may_create,
+           coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class
+                     WHERE oid = to_regclass('tasks')), false) AS owns_tasks";
+
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// A setting, and the value that it has.
@@ -114,6 +155,11 @@ impl ServerConnection {
     pub(crate) async fn role(&mut self) -> Result<Role, StoreError> {
         let row = sqlx::raw_sql(ROLE).fetch_one(&mut self.0).await?;
         Ok(Role::from_row(&row)?)
+    }
+
+    pub(crate) async fn search(&mut self) -> Result<Search, StoreError> {
+        let row = sqlx::raw_sql(SEARCH).fetch_one(&mut self.0).await?;
+        Ok(Search::from_row(&row)?)
     }
 
     pub(crate) async fn capacity(&mut self) -> Result<Capacity, StoreError> {

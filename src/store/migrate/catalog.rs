@@ -102,22 +102,27 @@ JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c
 WHERE c.conparentid = 0";
 
 const SQLITE: &str = r#"
-WITH relation AS (SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\_%' ESCAPE '\')
-SELECT 'table ' || r.name, 'column ' || c.name,
+WITH relation AS (
+    SELECT s.name, s.sql, CASE WHEN t.type = 'virtual' THEN 'virtual table ' ELSE 'table ' END || s.name AS object
+    FROM sqlite_schema s
+    JOIN pragma_table_list t ON t.schema = 'main' AND t.name = s.name
+    WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND t.type <> 'shadow'
+)
+SELECT r.object, 'column ' || c.name,
     c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
         || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END
 FROM relation r, pragma_table_xinfo(r.name) c
 UNION ALL
-SELECT 'table ' || r.name, 'foreign key ' || f."from",
+SELECT r.object, 'foreign key ' || f."from",
     f."table" || COALESCE(' (' || f."to" || ')', '') || ' on delete ' || lower(f.on_delete)
 FROM relation r, pragma_foreign_key_list(r.name) f
 UNION ALL
-SELECT 'table ' || r.name,
+SELECT r.object,
     'unique ' || (SELECT group_concat(c.name, ', ') FROM pragma_index_info(i.name) c), 'yes'
 FROM relation r, pragma_index_list(r.name) i
 WHERE i.origin = 'u'
 UNION ALL
-SELECT 'table ' || r.name, 'definition', r.sql
+SELECT r.object, 'definition', r.sql
 FROM relation r
 UNION ALL
 SELECT CASE WHEN s.type = 'view' THEN 'view ' || s.name ELSE 'table ' || s.tbl_name END, s.type || ' ' || s.name, s.sql

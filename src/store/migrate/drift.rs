@@ -34,9 +34,12 @@ pub struct Difference {
     pub found: Option<String>,
 }
 
-/// Indexes that scripts of the previous service made beside its migrations. They do no harm and
-/// its own tools expect them, so they are no difference.
-const LEFTOVERS: [(&str, &str); 2] = [
+/// Indexes that may be there or not.
+const OPTIONAL: [(&str, &str); 3] = [
+    // Where the server has pg_trgm, the daemon builds it.
+    ("table tasks", "index tasks_search_idx"),
+    // Scripts of the previous service made them beside its migrations. They do no harm and its
+    // own tools expect them.
     ("table notifications", "index idx_notifications_user_id"),
     (
         "table notifications",
@@ -229,7 +232,7 @@ fn between(expected: &Schema, found: &Schema) -> Vec<Difference> {
                 let mut here: Vec<Difference> = parts
                     .into_iter()
                     .filter(|part| expected.get(*part) != found.get(*part))
-                    .filter(|part| !LEFTOVERS.contains(&(object.as_str(), part.as_str())))
+                    .filter(|part| !OPTIONAL.contains(&(object.as_str(), part.as_str())))
                     .map(|part| Difference {
                         object: object.clone(),
                         part: Some(part.clone()),

@@ -18,8 +18,8 @@ impl Store {
     /// program migrates.
     pub async fn migrations_pending(&self) -> Result<bool, StoreError> {
         let migrations = match self.dialect() {
-            Dialect::PostgresIcu | Dialect::PostgresLocale => &POSTGRES,
-            Dialect::SqliteFolded => &SQLITE,
+            Dialect::Postgres => &POSTGRES,
+            Dialect::Sqlite => &SQLITE,
         };
         match self.read(&APPLIED_VERSIONS, &args![]).await {
             Ok(result) => {

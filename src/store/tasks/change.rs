@@ -1,37 +1,141 @@
 //! Reading, changing and deleting tasks by their ids.
 
-use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId};
+use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId, fold};
 use crate::store::arg::{Arg, args};
+use crate::store::batch::{Answers, Batched};
 use crate::store::database::Store;
-use crate::store::dialect::{Dialect, fold};
 use crate::store::error::StoreError;
 use crate::store::sql::{Sql, per_engine};
 
-static GET: Sql = Sql::Common(concat!(
-    "SELECT ",
-    task_columns!(),
-    " FROM tasks WHERE id = $1 AND user_id = $2"
-));
+static GET: Batched = Batched {
+    single: Sql::Common(concat!(
+        "SELECT ",
+        task_columns!(),
+        " FROM tasks WHERE id = $1 AND user_id = $2"
+    )),
+    several: concat!(
+        "SELECT ",
+        task_columns!(),
+        ", number FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+            AS request (wanted_id, owner, number)
+         JOIN tasks ON id = wanted_id AND user_id = owner"
+    ),
+    most: 64,
+    writes: false,
+    answers: Answers::Numbered,
+};
 
-/// A changed due date arms the reminder again.
-pub(super) static UPDATE: Sql = per_engine!(
-    ["UPDATE tasks SET
-        title = COALESCE($3, title),
-        description = CASE WHEN $4 THEN $5 ELSE description END,
-        completed = COALESCE($6, completed),
-        priority = COALESCE($7"] { postgres: "::text::prioritylevel", sqlite: "" } [", priority),
-        reminder_sent = CASE WHEN $8 AND due_date IS DISTINCT FROM $9 THEN FALSE ELSE reminder_sent END,
-        due_date = CASE WHEN $8 THEN $9 ELSE due_date END,
-        updated_at = $10"] {
-        postgres: "",
-        sqlite: ",
-        title_folded = COALESCE($11, title_folded),
-        description_folded = CASE WHEN $4 THEN $12 ELSE description_folded END"
-    }
-    => concat!(" WHERE id = $1 AND user_id = $2 RETURNING ", task_columns!())
-);
+/// What an update sets, from these expressions. A changed due date arms the reminder again. A
+/// row without folded texts stays without: only all of its texts together are a row's folded
+/// texts.
+macro_rules! changes {
+    (
+        title: $title:literal, description: $sets_description:literal $description:literal,
+        completed: $completed:literal, priority: $priority:literal,
+        due_date: $sets_due_date:literal $due_date:literal, now: $now:literal,
+        search_title: $search_title:literal, search_description: $search_description:literal
+    ) => {
+        concat!(
+            "title = COALESCE(",
+            $title,
+            ", title), description = CASE WHEN ",
+            $sets_description,
+            " THEN ",
+            $description,
+            " ELSE description END, completed = COALESCE(",
+            $completed,
+            ", completed), priority = COALESCE(",
+            $priority,
+            ", priority), reminder_sent = CASE WHEN ",
+            $sets_due_date,
+            " AND due_date IS DISTINCT FROM ",
+            $due_date,
+            " THEN FALSE ELSE reminder_sent END, due_date = CASE WHEN ",
+            $sets_due_date,
+            " THEN ",
+            $due_date,
+            " ELSE due_date END, updated_at = ",
+            $now,
+            ", search_title = CASE WHEN search_title IS NOT NULL THEN COALESCE(",
+            $search_title,
+            ", search_title) END,
+             search_description = CASE WHEN search_title IS NULL THEN NULL WHEN ",
+            $sets_description,
+            " THEN ",
+            $search_description,
+            " ELSE search_description END"
+        )
+    };
+}
 
-pub(super) static DELETE: Sql = Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2");
+/// The statement that changes one task; only the cast of the priority differs.
+macro_rules! change_one {
+    ($priority:literal) => {
+        concat!(
+            "UPDATE tasks SET ",
+            changes!(
+                title: "$3", description: "$4" "$5", completed: "$6", priority: $priority,
+                due_date: "$8" "$9", now: "$10",
+                search_title: "$11", search_description: "$12"
+            ),
+            " WHERE id = $1 AND user_id = $2 RETURNING ",
+            task_columns!()
+        )
+    };
+}
+
+/// Rows that another transaction has locked are left out, so that nobody waits for them while
+/// it holds the locks of others.
+static CHANGE: Batched = Batched {
+    single: Sql::PerEngine {
+        postgres: change_one!("$7::text::prioritylevel"),
+        sqlite: change_one!("$7"),
+    },
+    several: concat!(
+        "WITH request AS MATERIALIZED (
+            SELECT request.* FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::text[],
+                $6::boolean[], $7::text[], $8::boolean[], $9::timestamptz[], $10::timestamptz[],
+                $11::text[], $12::text[])
+                WITH ORDINALITY AS request
+                (wanted_id, owner, new_title, sets_description, new_description,
+                 new_completed, new_priority, sets_due_date, new_due_date, now,
+                 new_search_title, new_search_description, number)
+            JOIN tasks ON id = wanted_id AND user_id = owner
+            FOR NO KEY UPDATE OF tasks SKIP LOCKED)
+         UPDATE tasks SET ",
+        changes!(
+            title: "new_title", description: "sets_description" "new_description",
+            completed: "new_completed", priority: "new_priority::prioritylevel",
+            due_date: "sets_due_date" "new_due_date", now: "now",
+            search_title: "new_search_title", search_description: "new_search_description"
+        ),
+        " FROM request WHERE id = wanted_id AND user_id = owner RETURNING ",
+        task_columns!(),
+        ", number"
+    ),
+    most: 64,
+    writes: true,
+    answers: Answers::NumberedIfFree,
+};
+
+/// Locks as [`CHANGE`] does. Deleting a task locks its user's count of unread notifications, in
+/// the same order in all statements.
+static REMOVE: Batched = Batched {
+    single: Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2"),
+    several: "WITH request AS MATERIALIZED (
+            SELECT request.* FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+                AS request (wanted_id, owner, number)
+            JOIN tasks ON id = wanted_id AND user_id = owner
+            ORDER BY owner FOR UPDATE OF tasks SKIP LOCKED)
+         DELETE FROM tasks USING request WHERE id = wanted_id AND user_id = owner RETURNING number",
+    most: 64,
+    writes: true,
+    answers: Answers::NumberedIfFree,
+};
+
+/// The statements of transactions that change a task.
+pub(super) static UPDATE: &Sql = &CHANGE.single;
+pub(super) static DELETE: &Sql = &REMOVE.single;
 
 /// `$2` is a JSON array of ids.
 static DELETE_SEVERAL: Sql = per_engine!(
@@ -48,8 +152,7 @@ pub(super) fn update_args<'a>(
     id: TaskId,
     changes: &'a TaskChanges,
     now: Timestamp,
-    dialect: Dialect,
-) -> Vec<Arg<'a>> {
+) -> [Arg<'a>; 12] {
     let TaskChanges {
         title,
         description,
@@ -59,7 +162,7 @@ pub(super) fn update_args<'a>(
     } = changes;
     let title = title.as_ref().map(Title::as_str);
     let new_description = description.value().map(Description::as_str);
-    let mut args = Vec::from(args![
+    args![
         id,
         user,
         title,
@@ -70,17 +173,16 @@ pub(super) fn update_args<'a>(
         due_date.is_set(),
         due_date.value().copied(),
         now,
-    ]);
-    if dialect.wants_folded() {
-        args.extend(args![title.map(fold), new_description.map(fold)]);
-    }
-    args
+        title.map(fold),
+        new_description.map(fold),
+    ]
 }
 
 impl Store {
     /// The user's task with this id; `None` if there is none or it belongs to another user.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
-        self.read(&GET, &args![id, user]).await?.optional()
+        let args = args![id, user];
+        self.share(&GET, None, &args).await?.optional()
     }
 
     /// Applies `changes` and returns the changed task; `None` as in [`Store::task`].
@@ -95,13 +197,15 @@ impl Store {
         if changes.is_empty() {
             return self.task(user, id).await;
         }
-        let args = update_args(user, id, changes, self.now(), self.dialect());
-        self.write(&UPDATE, &args).await?.optional()
+        let args = update_args(user, id, changes, self.now());
+        self.share(&CHANGE, Some(id), &args).await?.optional()
     }
 
     /// Deletes the user's task and its notifications; `false` if there was none.
     pub async fn delete_task(&self, user: &UserId, id: TaskId) -> Result<bool, StoreError> {
-        Ok(self.write(&DELETE, &args![id, user]).await?.affected > 0)
+        let args = args![id, user];
+        let deleted = self.share(&REMOVE, Some(id), &args).await?;
+        Ok(deleted.affected > 0)
     }
 
     /// Deletes those of `ids` that belong to the user, in one statement, and returns them in

@@ -37,11 +37,11 @@ impl Store {
         changes: &TaskChanges,
         condition: impl Fn(&Task) -> bool + Send + Sync,
     ) -> Result<Conditional<Task>, StoreError> {
-        let args = update_args(user, id, changes, self.now(), self.dialect());
+        let args = update_args(user, id, changes, self.now());
         self.transaction(|| {
             async |tx| match lock_if(tx, user, id, &condition).await? {
                 Conditional::Done(_) if !changes.is_empty() => {
-                    let updated = tx.run(&UPDATE, &args).await?;
+                    let updated = tx.run(UPDATE, &args).await?;
                     Ok(Conditional::Done(updated.one()?))
                 }
                 unchanged => Ok(unchanged),
@@ -60,7 +60,7 @@ impl Store {
         self.transaction(|| {
             async |tx| match lock_if(tx, user, id, &condition).await? {
                 Conditional::Done(_) => {
-                    tx.run(&DELETE, &args![id, user]).await?;
+                    tx.run(DELETE, &args![id, user]).await?;
                     Ok(Conditional::Done(()))
                 }
                 Conditional::NotFound => Ok(Conditional::NotFound),

@@ -1,19 +1,52 @@
 //! Creating a task.
 
-use crate::domain::{Description, NewTask, Task, Timestamp};
+use crate::domain::{Description, NewTask, Task, Timestamp, fold};
 use crate::store::arg::{Arg, args};
+use crate::store::batch::{Answers, Batched};
 use crate::store::database::Store;
-use crate::store::dialect::{Dialect, fold};
 use crate::store::error::{StoreError, is_rolled_back};
 use crate::store::sql::{Sql, per_engine};
 
-pub(in crate::store) static INSERT: Sql = per_engine!(
-    ["INSERT INTO tasks (user_id, title, description, priority, due_date, completed, reminder_sent, created_at, updated_at"]
-    { postgres: "", sqlite: ", title_folded, description_folded" }
-    [") VALUES ($1, $2, $3, $4"] { postgres: "::text::prioritylevel", sqlite: "" } [", $5, FALSE, FALSE, $6, $6"]
-    { postgres: "", sqlite: ", $7, $8" }
-    => concat!(") RETURNING ", task_columns!())
-);
+/// The columns that a new task sets.
+macro_rules! new_columns {
+    () => {
+        "user_id, title, description, priority, due_date, completed, reminder_sent, \
+         created_at, updated_at, search_title, search_description"
+    };
+}
+
+/// PostgreSQL evaluates the default of `id` for each row in the order of the query, so the ids
+/// ascend with the requests. The order in which the rows are returned is not guaranteed.
+///
+/// SQLite's `title_folded` is for earlier versions, and must have a value.
+static CREATE: Batched = Batched {
+    single: per_engine!(
+        [concat!("INSERT INTO tasks (", new_columns!())]
+        { postgres: "", sqlite: ", title_folded" }
+        [") VALUES ($1, $2, $3, $4"] { postgres: "::text::prioritylevel", sqlite: "" } [", $5, FALSE, FALSE, $6, $6, $7, $8"]
+        { postgres: "", sqlite: ", ''" }
+        => concat!(") RETURNING ", task_columns!())
+    ),
+    several: concat!(
+        "INSERT INTO tasks (",
+        new_columns!(),
+        ") SELECT owner, new_title, new_description, new_priority::prioritylevel, new_due_date,
+            FALSE, FALSE, now, now, new_search_title, new_search_description
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
+            $6::timestamptz[], $7::text[], $8::text[])
+            WITH ORDINALITY AS request
+            (owner, new_title, new_description, new_priority, new_due_date, now,
+             new_search_title, new_search_description, number)
+         ORDER BY number RETURNING ",
+        task_columns!()
+    ),
+    most: 64,
+    writes: true,
+    answers: Answers::Inserted,
+};
+
+/// The statement of a transaction that creates a task.
+pub(in crate::store) static INSERT: &Sql = &CREATE.single;
 
 /// `created_at` has microseconds, so another task of the same user with the same time and title is
 /// very unlikely.
@@ -24,11 +57,7 @@ static FIND_CREATED: Sql = Sql::Common(concat!(
 ));
 
 /// The arguments of [`INSERT`].
-pub(in crate::store) fn insert_args(
-    task: &NewTask,
-    now: Timestamp,
-    dialect: Dialect,
-) -> Vec<Arg<'_>> {
+pub(in crate::store) fn insert_args(task: &NewTask, now: Timestamp) -> [Arg<'_>; 8] {
     let NewTask {
         user_id,
         title,
@@ -38,18 +67,16 @@ pub(in crate::store) fn insert_args(
     } = task;
     let title = title.as_str();
     let description = description.as_ref().map(Description::as_str);
-    let mut args = Vec::from(args![
+    args![
         user_id,
         title,
         description,
         *priority,
         *due_date,
-        now
-    ]);
-    if dialect.wants_folded() {
-        args.extend(args![fold(title), description.map(fold)]);
-    }
-    args
+        now,
+        fold(title),
+        description.map(fold)
+    ]
 }
 
 impl Store {
@@ -60,8 +87,8 @@ impl Store {
     /// server's session has ended: [`StoreError::OutcomeUnknown`].
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
-        let args = insert_args(task, now, self.dialect());
-        match self.write(&INSERT, &args).await {
+        let args = insert_args(task, now);
+        match self.share(&CREATE, None, &args).await {
             Ok(result) => result.one(),
             Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
                 match self.find_created(task, now).await {

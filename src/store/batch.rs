@@ -1,0 +1,353 @@
+//! One statement, or one transaction, for several requests.
+//!
+//! A request that finds a connection free runs its statement at once and alone. While the
+//! connections in use are busy, requests wait ([`requests`]). As soon as a connection is
+//! free, those that do the same run together:
+//!
+//! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
+//!   arguments are arrays, so its text, and with it the prepared statement, is the same for any
+//!   number of requests.
+//! - on SQLite by one transaction, so with one fsync. A statement that violates a constraint
+//!   is undone by itself, and the others are committed.
+//!
+//! So nothing waits on purpose, and under load the number of requests that share a statement
+//! grows by itself.
+//!
+//! **How many connections are in use** follows from the time that statements take
+//! ([`width`]): two where the database is near, more where an answer takes milliseconds, never
+//! more than the pool has. If no connection becomes free within a millisecond, one more is used
+//! all the same: a statement may be waiting for a lock.
+//!
+//! **What holds for a request** is the same as if it had run alone:
+//!
+//! - It is answered after the commit. Rows that arrived before prove nothing.
+//! - If the statement for several requests fails, nothing was done, and each runs its own, so that
+//!   only the faulty one fails. The same applies if their connection was out of date.
+//! - If the connection is lost during a change, the outcome is as uncertain as for one
+//!   request, and none is repeated.
+//! - The statement, or the commit, is refused after the earliest deadline. Requests that have less than half of the
+//!   time of the others run alone, so their deadlines do not end what others wait for.
+//! - A request without a row in the answer of a change runs alone: rows that another transaction
+//!   has locked are skipped (`SKIP LOCKED`), so that nobody waits for somebody else's row and
+//!   statements for several rows do not block each other.
+//! - Two changes of one task never share a statement; the later one runs in a later statement.
+//! - A request whose caller is gone before that is left out.
+//! - If more requests wait than fit in one statement, the places go round among the users. On
+//!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
+//!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
+//! - Waiting requests are counted and timed like those that wait for a connection of the pool
+//!   ([`Pool::queue`]), so new ones are refused while the wait is long.
+//!
+//! Transactions of several statements, such as conditional changes and creates with an
+//! idempotency key, take connections from the pool themselves.
+
+mod requests;
+mod run;
+mod statement;
+mod width;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, SemaphorePermit, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::domain::TaskId;
+
+use super::arg::Arg;
+use super::deadline;
+use super::error::StoreError;
+use super::pool::{Lease, Pool};
+use super::row::QueryResult;
+use super::shares::Share;
+use super::sql::Sql;
+use super::work;
+
+pub(super) use statement::{Answers, Batched};
+
+use requests::{Outcome, Request, Requests, Work};
+use width::{PATIENCE, Width};
+
+/// How often requests that wait are checked for having waited too long, while there is no
+/// connection.
+const EXPIRY_CHECK: Duration = Duration::from_millis(10);
+
+/// Runs the statements of many requests on the connections of one pool.
+pub(super) struct Batcher {
+    pool: Arc<Pool>,
+    state: Mutex<State>,
+    /// Tells the collector that a connection may be free.
+    freed: Notify,
+}
+
+struct State {
+    requests: Requests,
+    width: Width,
+    /// Connections in use.
+    in_use: usize,
+    /// Whether a collector waits for a connection: always, if requests wait.
+    is_collecting: bool,
+}
+
+/// One request's statement, and whose it is.
+pub(super) struct Call<'a> {
+    pub sql: &'a Sql,
+    pub args: &'a [Arg<'a>],
+    pub writes: bool,
+    /// PostgreSQL's statement for several requests.
+    pub shared: Option<&'static Batched>,
+    /// The task that it changes.
+    pub task: Option<TaskId>,
+}
+
+enum Entry {
+    /// A connection is free.
+    Free(Place),
+    Waiting(oneshot::Receiver<Outcome>),
+    /// The user uses its share of the connections.
+    Refused,
+}
+
+impl Batcher {
+    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
+        let width = Width::up_to(pool.limits().max);
+        Arc::new(Self {
+            pool,
+            state: Mutex::new(State {
+                requests: Requests::default(),
+                width,
+                in_use: 0,
+                is_collecting: false,
+            }),
+            freed: Notify::new(),
+        })
+    }
+
+    /// Runs a statement, alone or with those of other requests.
+    pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
+        let answer = match self.enter(call) {
+            Entry::Free(place) => {
+                let outcome = self.run_alone(call).await;
+                drop(place);
+                return outcome;
+            }
+            Entry::Waiting(answer) => answer,
+            Entry::Refused => return self.run_alone(call).await,
+        };
+        match answer.await {
+            Ok(Outcome::Done(result)) => Ok(result),
+            Ok(Outcome::Failed(error)) => Err(error),
+            Ok(Outcome::Alone) => self.run_alone(call).await,
+            Err(_) => Err(StoreError::Undecided(sqlx::Error::WorkerCrashed)),
+        }
+    }
+
+    async fn run_alone(&self, call: &Call<'_>) -> Result<QueryResult, StoreError> {
+        if call.writes {
+            work::write(&self.pool, call.sql, call.args).await
+        } else {
+            work::read(&self.pool, call.sql, call.args).await
+        }
+    }
+
+    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
+        let share = deadline::share_of_this_work();
+        let mut state = self.lock();
+        if state.requests.is_empty() && state.in_use < state.width.get() {
+            return Entry::Free(self.take_place(&mut state));
+        }
+        // It waits for its turn by itself.
+        if call.shared.is_some() && share.is_some_and(|share| !self.pool.shares().is_free(share)) {
+            return Entry::Refused;
+        }
+        let (sender, answer) = oneshot::channel();
+        let deadline = self.pool.deadline();
+        let request = Request {
+            work: match call.shared {
+                Some(batched) => Work::Shared(batched),
+                None => Work::Grouped(call.sql.clone()),
+            },
+            share,
+            task: call.task,
+            args: call.args.iter().map(Arg::to_static).collect(),
+            deadline,
+            expires: deadline.min(Instant::now() + self.pool.limits().wait),
+            answer: sender,
+        };
+        state.requests.push(self.pool.queue().enter(), request);
+        if !state.is_collecting {
+            state.is_collecting = true;
+            tokio::spawn(Arc::clone(self).collect());
+        }
+        Entry::Waiting(answer)
+    }
+
+    /// Waits for a connection, and runs those requests on it that wait by then.
+    async fn collect(self: Arc<Self>) {
+        let collecting = Collecting(Arc::clone(&self));
+        let place = self.place().await;
+        let Some(lease) = self.lease().await else {
+            return;
+        };
+        let requests = self.lock().requests.take_batch();
+        // The next requests are collected while these run.
+        drop(collecting);
+        self.run_together(requests, lease, place).await;
+    }
+
+    /// Waits until fewer connections are in use than should be, but not for long.
+    async fn place(self: &Arc<Self>) -> Place {
+        let mut patience = std::pin::pin!(sleep(PATIENCE));
+        loop {
+            {
+                let mut state = self.lock();
+                if state.in_use < state.width.get() || patience.is_elapsed() {
+                    return self.take_place(&mut state);
+                }
+            }
+            tokio::select! {
+                () = self.freed.notified() => {}
+                () = &mut patience => {}
+            }
+        }
+    }
+
+    fn take_place(self: &Arc<Self>, state: &mut State) -> Place {
+        state.in_use += 1;
+        Place {
+            batcher: Arc::clone(self),
+            since: Instant::now(),
+        }
+    }
+
+    /// A connection for the waiting requests; `None` if no request waits for it any longer.
+    async fn lease(&self) -> Option<Lease<'_>> {
+        let mut leasing = std::pin::pin!(self.pool.lease_for_waiting());
+        loop {
+            match timeout(EXPIRY_CHECK, &mut leasing).await {
+                Ok(Ok(lease)) => return Some(lease),
+                Ok(Err(error)) => {
+                    self.end_without_connection(&error);
+                    return None;
+                }
+                Err(_) => {
+                    let expired = self.lock().requests.take_expired(Instant::now());
+                    for request in expired {
+                        request.end(Outcome::Failed(self.pool.timed_out()));
+                    }
+                    if self.lock().requests.is_empty() {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the waiting requests, for which no connection could be opened.
+    fn end_without_connection(&self, error: &StoreError) {
+        let requests = self.lock().requests.take_all();
+        for request in requests {
+            let outcome = match error {
+                StoreError::PoolTimeout { .. } => Outcome::Failed(self.pool.timed_out()),
+                // Each gets its own error from its own attempt.
+                _ => Outcome::Alone,
+            };
+            request.end(outcome);
+        }
+    }
+
+    async fn run_together(&self, requests: Vec<Request>, lease: Lease<'_>, place: Place) {
+        let (hurried, requests) = split_hurried(requests, Instant::now());
+        let mut turns = Turns::of(&self.pool);
+        let (mut requests, refused): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .partition(|request| turns.take(request));
+        for request in hurried.into_iter().chain(refused) {
+            request.end(Outcome::Alone);
+        }
+        let outcomes = run::together(&self.pool, lease, &mut requests).await;
+        // Before the answers are sent: the next requests need the connection.
+        drop((turns, place));
+        for (request, outcome) in requests.into_iter().zip(outcomes) {
+            request.end(outcome);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nobody panics while holding it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Separates the requests that have less than half of the time that others have.
+fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Request>, Vec<Request>) {
+    let left = |request: &Request| request.deadline.saturating_duration_since(now);
+    let longest = requests.iter().map(left).max().unwrap_or_default();
+    requests
+        .into_iter()
+        .partition(|request| left(request) < longest / 2)
+}
+
+/// A turn for each user whose requests share a statement.
+struct Turns<'a> {
+    pool: &'a Pool,
+    taken: HashMap<Share, Option<SemaphorePermit<'a>>>,
+}
+
+impl<'a> Turns<'a> {
+    fn of(pool: &'a Pool) -> Self {
+        Self {
+            pool,
+            taken: HashMap::new(),
+        }
+    }
+
+    /// Whether the request may use the connection. In a transaction of SQLite the users take
+    /// turns anyway.
+    fn take(&mut self, request: &Request) -> bool {
+        match (&request.work, request.share) {
+            (Work::Shared(_), Some(share)) => self
+                .taken
+                .entry(share)
+                .or_insert_with(|| self.pool.shares().try_turn(share))
+                .is_some(),
+            _ => true,
+        }
+    }
+}
+
+/// A connection in use.
+struct Place {
+    batcher: Arc<Batcher>,
+    since: Instant,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.batcher.lock();
+        state.in_use -= 1;
+        state.width.record(self.since.elapsed());
+        if state.is_collecting {
+            self.batcher.freed.notify_one();
+        }
+    }
+}
+
+/// The task that waits for a connection, of which there is one at most. If requests wait when
+/// it ends, another one begins.
+struct Collecting(Arc<Batcher>);
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_collecting = !state.requests.is_empty();
+        // Without a runtime the process is ending.
+        if state.is_collecting
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(Arc::clone(&self.0).collect());
+        }
+    }
+}

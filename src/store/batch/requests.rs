@@ -1,0 +1,268 @@
+//! Requests that wait for a connection.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::domain::TaskId;
+use crate::store::arg::Arg;
+use crate::store::error::StoreError;
+use crate::store::queue::Waiting;
+use crate::store::row::QueryResult;
+use crate::store::shares::Share;
+use crate::store::sql::Sql;
+
+use super::statement::Batched;
+
+/// The most requests that share a transaction.
+const MOST_GROUPED: usize = 64;
+
+/// A statement that waits.
+pub(super) struct Request {
+    pub work: Work,
+    /// Whose it is.
+    pub share: Option<Share>,
+    /// The task that it changes. Two changes of a task do not share a statement, which would make
+    /// only one of them.
+    pub task: Option<TaskId>,
+    /// The arguments of the statement for one request.
+    pub args: Vec<Arg<'static>>,
+    /// When it must have ended.
+    pub deadline: Instant,
+    /// When it gives up waiting.
+    pub expires: Instant,
+    pub answer: oneshot::Sender<Outcome>,
+}
+
+/// What is to be done together with other requests.
+pub(super) enum Work {
+    /// One statement for all of them, on PostgreSQL.
+    Shared(&'static Batched),
+    /// One transaction for all of them, on SQLite.
+    Grouped(Sql),
+}
+
+impl Work {
+    /// The most requests that run together.
+    fn most(&self) -> usize {
+        match self {
+            Self::Shared(batched) => batched.most,
+            Self::Grouped(_) => MOST_GROUPED,
+        }
+    }
+
+    fn fits(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Shared(one), Self::Shared(other)) => std::ptr::eq(*one, *other),
+            (Self::Grouped(_), Self::Grouped(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What became of a request that waited.
+pub(super) enum Outcome {
+    Done(QueryResult),
+    Failed(StoreError),
+    /// Nothing was done; it runs its statement by itself.
+    Alone,
+}
+
+impl Request {
+    pub fn end(self, outcome: Outcome) {
+        // A caller that is gone does not want to know.
+        let _ = self.answer.send(outcome);
+    }
+}
+
+/// The requests, and each one's wait.
+#[derive(Default)]
+pub(super) struct Requests(VecDeque<(Waiting, Request)>);
+
+impl Requests {
+    pub fn push(&mut self, waiting: Waiting, request: Request) {
+        self.0.push_back((waiting, request));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes all requests.
+    pub fn take_all(&mut self) -> Vec<Request> {
+        self.take_if(|_, _| true)
+    }
+
+    /// Takes those that have waited for too long.
+    pub fn take_expired(&mut self, now: Instant) -> Vec<Request> {
+        self.take_if(|_, request| request.expires <= now)
+    }
+
+    /// Takes the requests that run together next: those that do the same as the first one, in
+    /// their order.
+    ///
+    /// If they are too many, each user gets a place before another gets a second one.
+    pub fn take_batch(&mut self) -> Vec<Request> {
+        self.0.retain(|(_, request)| !request.answer.is_closed());
+        let mut chosen = Vec::new();
+        let mut changed = HashSet::new();
+        for (index, (_, request)) in self.0.iter().enumerate() {
+            let is_first_change = request
+                .task
+                .is_none_or(|task| changed.insert((request.share, task)));
+            if is_first_change && request.work.fits(&self.0[0].1.work) {
+                chosen.push(index);
+            }
+        }
+        let most = self.0.front().map_or(0, |(_, first)| first.work.most());
+        if chosen.len() > most {
+            let mut turns: HashMap<_, usize> = HashMap::new();
+            chosen.sort_by_cached_key(|index| {
+                let turn = turns.entry(self.0[*index].1.share).or_default();
+                *turn += 1;
+                *turn
+            });
+            chosen.truncate(most);
+            chosen.sort_unstable();
+        }
+        let mut chosen = chosen.into_iter().peekable();
+        self.take_if(|index, _| chosen.next_if_eq(&index).is_some())
+    }
+
+    fn take_if(&mut self, mut condition: impl FnMut(usize, &Request) -> bool) -> Vec<Request> {
+        let mut taken = Vec::new();
+        for (index, (waiting, request)) in std::mem::take(&mut self.0).into_iter().enumerate() {
+            if condition(index, &request) {
+                waiting.leave();
+                taken.push(request);
+            } else {
+                self.0.push_back((waiting, request));
+            }
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::UserId;
+    use crate::store::batch::statement::Answers;
+    use crate::store::queue::Queue;
+
+    static READ: Batched = Batched {
+        single: Sql::Common("read"),
+        several: "read several",
+        most: 4,
+        writes: false,
+        answers: Answers::Numbered,
+    };
+
+    static CHANGE: Batched = Batched {
+        single: Sql::Common("change"),
+        several: "change several",
+        most: 4,
+        writes: true,
+        answers: Answers::NumberedIfFree,
+    };
+
+    #[derive(Default)]
+    struct Line {
+        requests: Requests,
+        queue: Queue,
+        callers: Vec<oneshot::Receiver<Outcome>>,
+    }
+
+    impl Line {
+        /// Adds a request; its number is its only argument.
+        fn add(&mut self, statement: &'static Batched, owner: &str, task: Option<TaskId>) {
+            let (answer, caller) = oneshot::channel();
+            let number = i64::try_from(self.callers.len()).unwrap();
+            self.callers.push(caller);
+            let now = Instant::now();
+            let request = Request {
+                work: Work::Shared(statement),
+                share: Some(Share::of(&UserId::new(owner).unwrap())),
+                task,
+                args: vec![number.into()],
+                deadline: now + Duration::from_secs(19),
+                expires: now + Duration::from_secs(5),
+                answer,
+            };
+            self.requests.push(self.queue.enter(), request);
+        }
+
+        fn take(&mut self) -> Vec<i64> {
+            numbers(self.requests.take_batch())
+        }
+    }
+
+    fn numbers(requests: Vec<Request>) -> Vec<i64> {
+        let number = |request: Request| match request.args[..] {
+            [Arg::Int(Some(number))] => number,
+            _ => unreachable!("each has a number"),
+        };
+        requests.into_iter().map(number).collect()
+    }
+
+    #[test]
+    fn those_that_do_the_same_run_together_in_their_order() {
+        let mut line = Line::default();
+        for statement in [&READ, &CHANGE, &READ, &CHANGE, &READ] {
+            line.add(statement, "a", None);
+        }
+        assert_eq!(line.take(), [0, 2, 4]);
+        assert_eq!(line.queue.waiting(), 2);
+        assert_eq!(line.take(), [1, 3]);
+        assert!(line.requests.is_empty() && line.take().is_empty());
+        assert_eq!(line.queue.waiting(), 0);
+    }
+
+    #[test]
+    fn a_flood_of_one_user_leaves_places_for_the_others() {
+        let mut line = Line::default();
+        for _ in 0..100 {
+            line.add(&READ, "flood", None);
+        }
+        line.add(&READ, "b", None);
+        line.add(&READ, "c", None);
+        assert_eq!(line.take(), [0, 1, 100, 101]);
+        assert_eq!(line.take(), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn two_changes_of_one_task_do_not_run_together() {
+        let mut line = Line::default();
+        for (owner, task) in [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 1)] {
+            line.add(&CHANGE, owner, Some(task));
+        }
+        assert_eq!(line.take(), [0, 2, 3]);
+        assert_eq!(line.take(), [1]);
+        assert_eq!(line.take(), [4]);
+    }
+
+    #[test]
+    fn callers_that_are_gone_are_left_out() {
+        let mut line = Line::default();
+        for _ in 0..4 {
+            line.add(&READ, "a", None);
+        }
+        line.callers.remove(2);
+        line.callers.remove(0);
+        assert_eq!(line.take(), [1, 3]);
+        assert_eq!(line.queue.waiting(), 0);
+    }
+
+    #[test]
+    fn those_that_waited_too_long_are_told() {
+        let mut line = Line::default();
+        line.add(&READ, "a", None);
+        assert!(line.requests.take_expired(Instant::now()).is_empty());
+        let later = Instant::now() + Duration::from_secs(6);
+        assert_eq!(numbers(line.requests.take_expired(later)), [0]);
+        assert!(line.requests.is_empty());
+    }
+}

@@ -1,0 +1,73 @@
+//! How many connections the requests of a batcher use.
+
+use std::time::Duration;
+
+/// About how long a request should wait for a connection at most.
+pub(super) const PATIENCE: Duration = Duration::from_millis(1);
+
+/// With fewer, the database would be idle while this process reads an answer.
+const FEWEST: usize = 2;
+
+/// The number of connections in use that does not make a request wait for longer than
+/// [`PATIENCE`], if the statements of each follow each other without a pause.
+#[derive(Debug)]
+pub(super) struct Width {
+    /// A moving average of the time that a connection was in use, in microseconds.
+    average: u64,
+    most: usize,
+}
+
+impl Width {
+    /// At most `most` connections.
+    pub fn up_to(most: usize) -> Self {
+        Self { average: 0, most }
+    }
+
+    /// Takes into account that a connection was in use for `duration`.
+    pub fn record(&mut self, duration: Duration) {
+        // A statement that waits for a lock must not count for a long time.
+        let highest = PATIENCE.saturating_mul(u32::try_from(self.most).unwrap_or(u32::MAX));
+        let micros = duration.min(highest).as_micros();
+        self.average = (self.average * 7 + u64::try_from(micros).unwrap_or(u64::MAX)) / 8;
+    }
+
+    pub fn get(&self) -> usize {
+        let needed = Duration::from_micros(self.average)
+            .as_micros()
+            .div_ceil(PATIENCE.as_micros());
+        usize::try_from(needed)
+            .unwrap_or(usize::MAX)
+            .max(FEWEST)
+            .min(self.most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(most: usize, durations: &[(u64, usize)]) -> usize {
+        let mut width = Width::up_to(most);
+        for (micros, times) in durations {
+            for _ in 0..*times {
+                width.record(Duration::from_micros(*micros));
+            }
+        }
+        width.get()
+    }
+
+    #[test]
+    fn it_follows_the_latency_of_the_database() {
+        assert_eq!(after(15, &[]), 2);
+        assert_eq!(after(15, &[(300, 100)]), 2, "loopback");
+        assert_eq!(after(15, &[(5_500, 100)]), 6, "5 ms away");
+        assert_eq!(after(15, &[(80_000, 100)]), 15, "not above the pool");
+        assert_eq!(after(1, &[(80_000, 100)]), 1);
+        assert_eq!(after(15, &[(80_000, 100), (300, 100)]), 2, "back again");
+    }
+
+    #[test]
+    fn one_statement_that_waits_for_a_lock_changes_little() {
+        assert_eq!(after(15, &[(300, 100), (10_000_000, 1), (300, 2)]), 2);
+    }
+}

@@ -1,0 +1,236 @@
+//! Statements for several requests whose connection is lost in their middle.
+
+use futures_util::future::join_all;
+use rstest::rstest;
+use sqlx::{Connection as _, PgConnection};
+use todoctl::config::DatabaseTarget;
+use todoctl::store::StoreError;
+
+use super::{Blocker, World, of, owner, titled};
+use crate::store::connect;
+use crate::support::{Database, Engine, Network, TestDatabase, eventually};
+
+/// What happens to the connection while the shared statement runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The statement is committed, and its answer is lost.
+    AnswerLost,
+    /// The server does not notice, and another connection can be opened.
+    Broken,
+    /// The server does not notice, and no other connection can be opened.
+    Unreachable,
+}
+
+/// A world behind a network. A statement that names a task "wait" waits for an advisory lock.
+struct Remote {
+    world: World,
+    network: Network,
+}
+
+impl Remote {
+    async fn new() -> Self {
+        let database = TestDatabase::migrated().await;
+        let DatabaseTarget::Postgres(mut server) = database.target() else {
+            unreachable!("it is PostgreSQL");
+        };
+        database
+            .execute(
+                "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
+                 CREATE TRIGGER wait BEFORE INSERT OR UPDATE ON tasks
+                     FOR EACH ROW WHEN (NEW.title = 'wait') EXECUTE FUNCTION wait();",
+            )
+            .await;
+        let network = Network::to(server.host.clone(), server.port).await;
+        "127.0.0.1".clone_into(&mut server.host);
+        server.port = network.port;
+        let store = connect(DatabaseTarget::Postgres(server), 1).await;
+        let world = World {
+            database: Database::Postgres(database),
+            store,
+        };
+        Self { world, network }
+    }
+
+    /// Runs requests in one statement, in the middle of which the fault happens.
+    async fn together<T>(
+        &self,
+        fault: Fault,
+        requests: impl IntoIterator<Item = impl Future<Output = Result<T, StoreError>>>,
+    ) -> Vec<Result<T, StoreError>> {
+        let url = self.world.database.url();
+        let mut holder = PgConnection::connect(&url).await.unwrap();
+        let lock = sqlx::raw_sql("SELECT pg_advisory_lock(42)");
+        lock.execute(&mut holder).await.unwrap();
+        let happening = async {
+            self.until_waiting(1).await;
+            match fault {
+                Fault::AnswerLost => {
+                    self.network.cut();
+                    let unlock = sqlx::raw_sql("SELECT pg_advisory_unlock(42)");
+                    unlock.execute(&mut holder).await.unwrap();
+                }
+                Fault::Broken => self.network.break_present(),
+                Fault::Unreachable => {
+                    self.network.close();
+                    self.network.break_present();
+                }
+            }
+        };
+        let outcomes = Box::pin(self.world.together_while(requests, happening)).await;
+        // What still waits goes on now.
+        holder.close().await.unwrap();
+        self.until_waiting(0).await;
+        self.network.open();
+        outcomes
+    }
+
+    async fn until_waiting(&self, count: i64) {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        eventually("statements wait for the lock", async || {
+            self.world.database.column::<i64>(waiting).await == [count]
+        })
+        .await;
+    }
+}
+
+/// Contract 11.3: a task that may have been stored is looked for, and never stored twice.
+#[rstest]
+#[case(Fault::AnswerLost)]
+#[case(Fault::Broken)]
+#[case(Fault::Unreachable)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creates_whose_connection_is_lost(#[case] fault: Fault) {
+    let remote = Remote::new().await;
+    let titles = ["one", "wait", "three", "four", "five"];
+    let tasks: Vec<_> = titles.iter().map(|title| of(title, title.len())).collect();
+    let store = &remote.world.store;
+    let created = remote
+        .together(fault, tasks.iter().map(|task| store.create_task(task)))
+        .await;
+    for (created, title) in created.into_iter().zip(titles) {
+        match fault {
+            Fault::AnswerLost => assert_eq!(created.unwrap().title, title),
+            Fault::Broken => assert!(
+                matches!(created, Err(StoreError::ConnectionLost(_))),
+                "{created:?}"
+            ),
+            Fault::Unreachable => assert!(
+                matches!(created, Err(StoreError::OutcomeUnknown(_))),
+                "{created:?}"
+            ),
+        }
+    }
+    let stored = remote.world.titles().await;
+    if fault == Fault::Broken {
+        // The session was ended, so it is certain.
+        assert_eq!(stored, [""; 0]);
+    } else {
+        assert_eq!(stored, titles);
+    }
+    assert!(store.create_task(&of("afterwards", 1)).await.is_ok());
+}
+
+/// A change whose outcome is uncertain is not made again.
+#[rstest]
+#[case(Fault::AnswerLost)]
+#[case(Fault::Broken)]
+#[case(Fault::Unreachable)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_whose_connection_is_lost(#[case] fault: Fault) {
+    let remote = Remote::new().await;
+    let store = &remote.world.store;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let task = store.create_task(&of("before", number)).await.unwrap();
+        ids.push(task.id);
+    }
+    let changes = remote.world.count_changes().await;
+    let updated = remote
+        .together(
+            fault,
+            ids.iter().enumerate().map(async |(number, id)| {
+                let title = if number == 1 { "wait" } else { "after" };
+                store.update_task(&owner(number), *id, &titled(title)).await
+            }),
+        )
+        .await;
+    for updated in updated {
+        match fault {
+            Fault::AnswerLost | Fault::Broken => assert!(
+                matches!(updated, Err(StoreError::ConnectionLost(_))),
+                "{updated:?}"
+            ),
+            Fault::Unreachable => assert!(
+                matches!(updated, Err(StoreError::Undecided(_))),
+                "{updated:?}"
+            ),
+        }
+    }
+    let titles = remote.world.titles().await;
+    if fault == Fault::Broken {
+        assert_eq!(titles, ["before"; 5]);
+        assert_eq!(
+            remote.world.changes_since(&changes).await,
+            1,
+            "the one in front"
+        );
+    } else {
+        assert_eq!(titles, ["after", "wait", "after", "after", "after"]);
+        assert_eq!(remote.world.changes_since(&changes).await, 2);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        let updated = store
+            .update_task(&owner(number), *id, &titled("again"))
+            .await;
+        assert_eq!(updated.unwrap().unwrap().title, "again");
+    }
+}
+
+/// Reads whose connection is lost are run again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_whose_connection_is_lost() {
+    let world = World::new(Engine::Postgres).await;
+    let store = &world.store;
+    let mut tasks = Vec::new();
+    for number in 0..5 {
+        tasks.push(store.create_task(&of("kept", number)).await.unwrap());
+    }
+    let read = async |number: usize| {
+        let read = store.task(&owner(number), tasks[number].id).await;
+        assert_eq!(read.unwrap().as_ref(), Some(&tasks[number]));
+    };
+    let until_waiting = async |count: i64| {
+        let waiting =
+            "SELECT count(*) FROM pg_locks WHERE relation = 'tasks'::regclass AND NOT granted";
+        eventually("statements wait for the table", async || {
+            world.database.column::<i64>(waiting).await == [count]
+        })
+        .await;
+    };
+    let first = Blocker::of(&world.database).await;
+    let breaking = async {
+        until_waiting(1).await;
+        eventually("the others wait", async || world.waiting() == 4).await;
+        // It gets the table after the statement in front, and before the shared one.
+        let second = async {
+            let second = Blocker::of(&world.database).await;
+            until_waiting(1).await;
+            world
+                .database
+                .execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE application_name = 'todoctl' AND datname = current_database()",
+                )
+                .await;
+            second.let_go().await;
+        };
+        let passing = async {
+            until_waiting(2).await;
+            first.let_go().await;
+        };
+        tokio::join!(second, passing);
+    };
+    tokio::join!(join_all((0..5).map(read)), breaking);
+}

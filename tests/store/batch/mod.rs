@@ -1,0 +1,200 @@
+//! Statements that answer several requests, and transactions for several statements.
+
+mod faults;
+mod history;
+mod sharing;
+
+use futures_util::future::join_all;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use todoctl::domain::{Description, NewTask, Priority, Task, TaskChanges, Title, UserId};
+use todoctl::store::Store;
+
+use super::{connect, task};
+use crate::support::Engine::{self, Postgres, Sqlite};
+use crate::support::{Database, eventually};
+
+/// The number of requests that share a statement or a transaction.
+const SHARING: usize = 12;
+
+/// Somebody who keeps what follows waiting: every statement on the tasks (PostgreSQL), every
+/// change (SQLite).
+enum Blocker {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Blocker {
+    async fn of(database: &Database) -> Self {
+        match database.engine() {
+            Postgres => {
+                let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks");
+                lock.execute(&mut connection).await.unwrap();
+                Self::Postgres(connection)
+            }
+            Sqlite => {
+                let mut connection = SqliteConnection::connect(&database.url()).await.unwrap();
+                let lock = sqlx::raw_sql("BEGIN IMMEDIATE");
+                lock.execute(&mut connection).await.unwrap();
+                Self::Sqlite(connection)
+            }
+        }
+    }
+
+    async fn let_go(self) {
+        match self {
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+/// A database to which one connection leads, so that requests have to share it.
+struct World {
+    database: Database,
+    store: Store,
+}
+
+impl World {
+    async fn new(engine: Engine) -> Self {
+        let database = Database::migrated(engine).await;
+        let store = connect(database.target(), 1).await;
+        Self { database, store }
+    }
+
+    fn waiting(&self) -> usize {
+        self.store.pools()[0].1.waiting
+    }
+
+    /// Runs `requests` together: another one is in front of them, and is held up until all of
+    /// them wait.
+    async fn together<T>(
+        &self,
+        requests: impl IntoIterator<Item = impl Future<Output = T>>,
+    ) -> Vec<T> {
+        Box::pin(self.together_while(requests, async {})).await
+    }
+
+    /// The same, while something else happens to them.
+    async fn together_while<T>(
+        &self,
+        requests: impl IntoIterator<Item = impl Future<Output = T>>,
+        happening: impl Future<Output = ()>,
+    ) -> Vec<T> {
+        let requests: Vec<_> = requests.into_iter().collect();
+        let count = requests.len();
+        let blocker = Blocker::of(&self.database).await;
+        let in_front = of("in front", 0);
+        let letting_go = async {
+            eventually("all wait", async || self.waiting() == count).await;
+            blocker.let_go().await;
+            happening.await;
+        };
+        let (_, outcomes, ()) = tokio::join!(
+            self.store.create_task(&in_front),
+            join_all(requests),
+            letting_go
+        );
+        outcomes
+    }
+
+    /// The tasks of all users but the one of the request in front.
+    async fn titles(&self) -> Vec<String> {
+        let titles = "SELECT title FROM tasks WHERE title <> 'in front' ORDER BY id";
+        self.database.column(titles).await
+    }
+
+    /// Counts statements that change tasks from now on (PostgreSQL), or transactions (SQLite).
+    async fn count_changes(&self) -> Changes {
+        match &self.database {
+            Database::Postgres(database) => {
+                database
+                    .execute(
+                        "DROP TABLE IF EXISTS statements;
+                         CREATE TABLE statements (number bigserial);
+                         CREATE OR REPLACE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS
+                             $$ BEGIN INSERT INTO statements DEFAULT VALUES; RETURN NULL; END $$;
+                         CREATE OR REPLACE TRIGGER count_statement AFTER INSERT OR UPDATE OR DELETE ON tasks
+                             FOR EACH STATEMENT EXECUTE FUNCTION count_statement();",
+                    )
+                    .await;
+                Changes { before: 0 }
+            }
+            Database::Sqlite(_) => Changes {
+                before: self.commits(),
+            },
+        }
+    }
+
+    async fn changes_since(&self, changes: &Changes) -> usize {
+        match &self.database {
+            Database::Postgres(_) => {
+                let count: Vec<i64> = self
+                    .database
+                    .column("SELECT count(*) FROM statements")
+                    .await;
+                usize::try_from(count[0]).unwrap()
+            }
+            Database::Sqlite(_) => self.commits() - changes.before,
+        }
+    }
+
+    /// The commits in SQLite's write-ahead log: <https://www.sqlite.org/fileformat2.html#walformat>.
+    fn commits(&self) -> usize {
+        let Database::Sqlite(directory) = &self.database else {
+            unreachable!("only SQLite has a write-ahead log file");
+        };
+        let log = std::fs::read(directory.path().join("todo.db-wal")).unwrap_or_default();
+        if log.is_empty() {
+            return 0;
+        }
+        let page = u32::from_be_bytes(log[8..12].try_into().unwrap());
+        let salts = &log[16..24];
+        log[32..]
+            .chunks_exact(24 + page as usize)
+            .filter(|frame| &frame[8..16] == salts && frame[4..8] != [0; 4])
+            .count()
+    }
+}
+
+struct Changes {
+    before: usize,
+}
+
+fn owner(number: usize) -> UserId {
+    UserId::new(format!("usr_{number}")).unwrap()
+}
+
+fn of(title: &str, number: usize) -> NewTask {
+    NewTask {
+        user_id: owner(number),
+        ..task(title)
+    }
+}
+
+fn numbered() -> Vec<NewTask> {
+    let mut tasks: Vec<_> = (0..SHARING)
+        .map(|number| of(&format!("task {number}"), number % 5))
+        .collect();
+    tasks[3].priority = Priority::Urgent;
+    tasks[4].due_date = Some("2031-01-02T03:04:05.678901Z".parse().unwrap());
+    tasks[5].description = Description::new("words").unwrap();
+    tasks
+}
+
+/// Whether a task is the one that was asked for.
+fn is_of(task: &Task, new: &NewTask) -> bool {
+    task.title == new.title.as_str()
+        && task.user_id == new.user_id.as_str()
+        && task.priority == new.priority
+        && task.due_date == new.due_date
+        && task.description.as_deref() == new.description.as_ref().map(Description::as_str)
+        && !task.completed
+}
+
+fn titled(title: &str) -> TaskChanges {
+    TaskChanges {
+        title: Some(Title::new(title).unwrap()),
+        ..TaskChanges::default()
+    }
+}

@@ -1,0 +1,443 @@
+//! What requests that run together share, and what they do not.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use rstest::rstest;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use todoctl::config::{RotatingSecret, Secret};
+use todoctl::domain::{Description, Patch, Priority, Task, TaskChanges, Timestamp, Title, UserId};
+use todoctl::store::{NewSession, SessionHash, StoreError, TaskFilter};
+
+use super::{SHARING, World, is_of, numbered, of, owner, titled};
+use crate::store::connect;
+use crate::support::Database;
+use crate::support::Engine::{self, Postgres, Sqlite};
+
+#[rstest]
+#[tokio::test]
+async fn creates_share_a_commit(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
+    let changes = world.count_changes().await;
+    let tasks = numbered();
+    let created = world
+        .together(tasks.iter().map(|task| world.store.create_task(task)))
+        .await;
+    for (created, new) in created.iter().zip(&tasks) {
+        let created = created.as_ref().unwrap();
+        assert!(is_of(created, new), "{created:?} for {new:?}");
+        let read = world.store.task(&new.user_id, created.id).await.unwrap();
+        assert_eq!(read.as_ref(), Some(created));
+    }
+    let ids: BTreeSet<_> = created
+        .iter()
+        .map(|task| task.as_ref().unwrap().id)
+        .collect();
+    assert_eq!(ids.len(), SHARING);
+    assert_eq!(world.changes_since(&changes).await, 2, "one was in front");
+}
+
+/// What a request reads belongs to it and to its user.
+#[tokio::test]
+async fn reads_share_a_statement() {
+    let world = World::new(Postgres).await;
+    let mut tasks = Vec::new();
+    for new in numbered() {
+        tasks.push(world.store.create_task(&new).await.unwrap());
+    }
+    let users: Vec<_> = tasks
+        .iter()
+        .enumerate()
+        // Some ask for a task that another user has.
+        .map(|(index, task)| match index % 4 {
+            3 => UserId::new("usr_another").unwrap(),
+            _ => UserId::new(task.user_id.clone()).unwrap(),
+        })
+        .collect();
+    // The last two ask for the same task.
+    let wanted: Vec<_> = tasks
+        .iter()
+        .zip(&users)
+        .chain([(&tasks[0], &users[0])])
+        .collect();
+    let read = world
+        .together(
+            wanted
+                .iter()
+                .map(|(task, user)| world.store.task(user, task.id)),
+        )
+        .await;
+    for (read, (task, user)) in read.into_iter().zip(wanted) {
+        let expected = (user.as_str() == task.user_id).then(|| task.clone());
+        assert_eq!(read.unwrap(), expected);
+    }
+    assert!(has_shared(&world).await);
+}
+
+/// Whether the latest statement was one for several requests.
+async fn has_shared(world: &World) -> bool {
+    let latest = "SELECT query FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'todoctl'";
+    world.database.column::<String>(latest).await[0].contains("unnest")
+}
+
+/// Each page has the tasks and the total of its user, newest first.
+#[tokio::test]
+async fn pages_share_a_statement() {
+    let world = World::new(Postgres).await;
+    for new in numbered() {
+        world.store.create_task(&new).await.unwrap();
+    }
+    let all = TaskFilter::default();
+    let wanted = [(1, 50, 0), (2, 2, 1), (3, 5, 40), (4, 1, 0), (9, 5, 0)];
+    let expected = async |(user, limit, offset): (usize, i64, i64)| {
+        // A filter that excludes nothing: such pages are not shared.
+        let filter = TaskFilter {
+            completed: Some(false),
+            ..TaskFilter::default()
+        };
+        let page = world
+            .store
+            .tasks(&owner(user), &filter, limit, offset)
+            .await;
+        page.unwrap()
+    };
+    let mut pages = Vec::new();
+    for page in wanted {
+        pages.push(expected(page).await);
+    }
+    let owners = wanted.map(|(user, ..)| owner(user));
+    let shared = world
+        .together(
+            wanted
+                .iter()
+                .zip(&owners)
+                .map(|((_, limit, offset), owner)| world.store.tasks(owner, &all, *limit, *offset)),
+        )
+        .await;
+    for (shared, expected) in shared.into_iter().zip(pages) {
+        assert_eq!(shared.unwrap(), expected);
+    }
+}
+
+/// A statement for several requests sets what a statement for one does.
+#[rstest]
+#[tokio::test]
+async fn changes_share_a_commit(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
+    let store = &world.store;
+    let mut tasks = Vec::new();
+    for new in numbered() {
+        tasks.push(store.create_task(&new).await.unwrap());
+    }
+    let everything = TaskChanges {
+        title: Some(Title::new("new title").unwrap()),
+        description: Patch::Set(Description::new("new words").unwrap()),
+        completed: Some(true),
+        priority: Some(Priority::Low),
+        due_date: Patch::Set(Some("2032-01-02T03:04:05Z".parse().unwrap())),
+    };
+    let cleared = TaskChanges {
+        description: Patch::Set(None),
+        due_date: Patch::Set(None),
+        ..TaskChanges::default()
+    };
+    let wanted = |index: usize| match index % 3 {
+        0 => everything.clone(),
+        1 => cleared.clone(),
+        _ => titled("renamed"),
+    };
+    let expected = |index: usize| {
+        let mut task = tasks[index].clone();
+        match index % 3 {
+            0 => {
+                "new title".clone_into(&mut task.title);
+                task.description = Some("new words".to_owned());
+                task.completed = true;
+                task.priority = Priority::Low;
+                task.due_date = everything.due_date.value().copied();
+            }
+            1 => (task.description, task.due_date) = (None, None),
+            _ => "renamed".clone_into(&mut task.title),
+        }
+        task
+    };
+    let changes = world.count_changes().await;
+    let updated = world
+        .together(tasks.iter().enumerate().map(async |(index, task)| {
+            let owner = UserId::new(task.user_id.clone()).unwrap();
+            store.update_task(&owner, task.id, &wanted(index)).await
+        }))
+        .await;
+    assert_eq!(world.changes_since(&changes).await, 2, "one was in front");
+    for (index, updated) in updated.into_iter().enumerate() {
+        let updated = updated.unwrap().unwrap();
+        let mut expected = expected(index);
+        assert!(updated.updated_at > expected.updated_at);
+        expected.updated_at = updated.updated_at;
+        assert_eq!(updated, expected);
+        let owner = UserId::new(updated.user_id.clone()).unwrap();
+        let read = store.task(&owner, updated.id).await.unwrap();
+        assert_eq!(read, Some(updated));
+    }
+
+    let changes = world.count_changes().await;
+    let deleted = world
+        .together(tasks.iter().map(async |task| {
+            let owner = UserId::new(task.user_id.clone()).unwrap();
+            store.delete_task(&owner, task.id).await
+        }))
+        .await;
+    assert!(deleted.into_iter().all(|deleted| deleted.unwrap()));
+    assert_eq!(world.changes_since(&changes).await, 2, "one was in front");
+    assert_eq!(world.titles().await, [""; 0]);
+}
+
+/// A task of another user, or of nobody, is not found, and those beside it are.
+#[rstest]
+#[tokio::test]
+async fn what_is_not_found_stays(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
+    let store = &world.store;
+    let task = store.create_task(&of("mine", 1)).await.unwrap();
+    let other = store.create_task(&of("other", 2)).await.unwrap();
+    let wanted = [
+        (owner(2), task.id),
+        (owner(1), task.id),
+        (owner(1), 987_654),
+    ];
+    let changes = titled("changed");
+    let updated = world
+        .together(
+            wanted
+                .iter()
+                .map(|(owner, id)| store.update_task(owner, *id, &changes)),
+        )
+        .await;
+    let found: Vec<_> = updated
+        .into_iter()
+        .map(|task| task.unwrap().is_some())
+        .collect();
+    assert_eq!(found, [false, true, false]);
+    let wanted = [
+        (owner(1), other.id),
+        (owner(1), task.id),
+        (owner(1), 987_654),
+    ];
+    let deleted = world
+        .together(
+            wanted
+                .iter()
+                .map(|(owner, id)| store.delete_task(owner, *id)),
+        )
+        .await;
+    let found: Vec<_> = deleted.into_iter().map(Result::unwrap).collect();
+    assert_eq!(found, [false, true, false]);
+    assert_eq!(world.titles().await, ["other"]);
+}
+
+/// Two changes of one task that wait together both happen, in their order.
+#[rstest]
+#[tokio::test]
+async fn changes_of_one_task_keep_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
+    let store = &world.store;
+    let task = store.create_task(&of("first", 1)).await.unwrap();
+    let titles: Vec<_> = (0..5).map(|number| format!("title {number}")).collect();
+    let updated = world
+        .together(titles.iter().map(async |title| {
+            let changes = TaskChanges {
+                completed: (title == "title 1").then_some(true),
+                ..titled(title)
+            };
+            store.update_task(&owner(1), task.id, &changes).await
+        }))
+        .await;
+    for (index, (updated, title)) in updated.into_iter().zip(&titles).enumerate() {
+        let updated = updated.unwrap().unwrap();
+        assert_eq!((&updated.title, updated.completed), (title, index > 0));
+    }
+    let deleted = world
+        .together((0..3).map(async |_| store.delete_task(&owner(1), task.id).await))
+        .await;
+    let deleted: Vec<_> = deleted.into_iter().map(Result::unwrap).collect();
+    assert_eq!(deleted, [true, false, false]);
+}
+
+/// A statement that fails for one request fails for no other.
+#[rstest]
+#[case::constraint(
+    "CREATE UNIQUE INDEX one_title ON tasks (title);",
+    "CREATE UNIQUE INDEX one_title ON tasks (title);"
+)]
+#[case::error(
+    "CREATE TRIGGER refuse BEFORE INSERT ON tasks WHEN NEW.title = 'bad' AND
+         EXISTS (SELECT 1 FROM tasks WHERE title = 'in front')
+         BEGIN SELECT RAISE(ABORT, 'refused'); END;",
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE 'refused'; END $$;
+     CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW WHEN (NEW.title = 'bad')
+         EXECUTE FUNCTION refuse();"
+)]
+#[case::commit(
+    "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+     CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+     CREATE TRIGGER violate AFTER INSERT ON tasks WHEN NEW.title = 'bad'
+         BEGIN INSERT INTO child VALUES (1); END;",
+    "CREATE TABLE parent (id bigint PRIMARY KEY);
+     CREATE TABLE child (parent bigint REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+     CREATE FUNCTION violate() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN INSERT INTO child VALUES (1); RETURN NEW; END $$;
+     CREATE TRIGGER violate AFTER INSERT ON tasks FOR EACH ROW WHEN (NEW.title = 'bad')
+         EXECUTE FUNCTION violate();"
+)]
+#[tokio::test]
+async fn one_fails_alone(
+    #[values(Sqlite, Postgres)] engine: Engine,
+    #[case] sqlite: &str,
+    #[case] postgres: &str,
+) {
+    let world = World::new(engine).await;
+    let store = &world.store;
+    world
+        .database
+        .execute(if engine == Sqlite { sqlite } else { postgres })
+        .await;
+    let mut tasks = numbered();
+    // The unique index refuses the second one.
+    let bad = ["bad", "bad"].map(|title| of(title, 1));
+    tasks.splice(4..4, bad);
+    let created = world
+        .together(tasks.iter().map(|task| store.create_task(task)))
+        .await;
+    let mut refused = 0;
+    for (created, new) in created.iter().zip(&tasks) {
+        match created {
+            Ok(created) => assert!(is_of(created, new), "{created:?} for {new:?}"),
+            Err(error) => {
+                assert_eq!(new.title.as_str(), "bad", "{error}");
+                assert!(
+                    matches!(error, StoreError::Constraint { .. } | StoreError::Query(_)),
+                    "{error:?}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    let stored: Vec<_> = created
+        .iter()
+        .flatten()
+        .map(|task| task.title.clone())
+        .collect();
+    assert_eq!(
+        BTreeSet::from_iter(world.titles().await),
+        BTreeSet::from_iter(stored.clone())
+    );
+    assert_eq!(world.titles().await.len(), stored.len());
+    assert!(refused > 0);
+}
+
+/// A row that somebody else has locked keeps only those waiting that want it.
+#[tokio::test]
+async fn a_locked_row_holds_up_nobody_else() {
+    let database = Database::migrated(Postgres).await;
+    let store = connect(database.target(), 3).await;
+    let mut tasks = Vec::new();
+    for new in numbered() {
+        tasks.push(store.create_task(&new).await.unwrap());
+    }
+    let mut other = PgConnection::connect(&database.url()).await.unwrap();
+    let lock = format!(
+        "BEGIN; UPDATE tasks SET completed = true WHERE id = {}",
+        tasks[2].id
+    );
+    sqlx::raw_sql(AssertSqlSafe(lock))
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let world = World { database, store };
+    let update = async |task: &Task| {
+        let owner = UserId::new(task.user_id.clone()).unwrap();
+        let updated = world
+            .store
+            .update_task(&owner, task.id, &titled("changed"))
+            .await;
+        updated.unwrap().unwrap()
+    };
+    let mut locked = std::pin::pin!(update(&tasks[2]));
+    let rest = tasks.iter().filter(|task| task.id != tasks[2].id);
+    tokio::select! {
+        _ = &mut locked => panic!("it is locked"),
+        updated = join_all(rest.map(update)) => assert_eq!(updated.len(), SHARING - 1),
+    }
+    other.close().await.unwrap();
+    assert_eq!(locked.await.title, "changed");
+}
+
+/// A request whose caller is gone before its statement was sent is not run.
+#[rstest]
+#[tokio::test]
+async fn nobody_waits_for_it(#[values(Sqlite, Postgres)] engine: Engine) {
+    let world = World::new(engine).await;
+    let store = &world.store;
+    let tasks = numbered();
+    let created = world
+        .together(tasks.iter().enumerate().map(async |(index, task)| {
+            let create = store.create_task(task);
+            if index % 2 == 0 {
+                create.await.map(Some)
+            } else {
+                // Dropped once all wait, before the statement is sent.
+                tokio::select! {
+                    created = create => created.map(Some),
+                    () = async {
+                        while world.waiting() < SHARING {
+                            tokio::task::yield_now().await;
+                        }
+                    } => Ok(None),
+                }
+            }
+        }))
+        .await;
+    let kept: Vec<_> = created
+        .into_iter()
+        .filter_map(Result::unwrap)
+        .map(|task| task.title)
+        .collect();
+    assert_eq!(kept.len(), SHARING / 2);
+    assert_eq!(world.titles().await, kept);
+}
+
+/// Each session identifies its own user, under the present secret or the one before.
+#[tokio::test]
+async fn sessions_share_a_statement() {
+    let world = World::new(Postgres).await;
+    let [current, previous] = ["current", "previous"].map(Secret::new);
+    for (number, secret) in [(1, &current), (2, &previous), (3, &current)] {
+        let session = NewSession {
+            hash: SessionHash::new(secret, &format!("token {number}")),
+            user: owner(number),
+            label: None,
+            expires_at: Timestamp::MAX,
+        };
+        let id = world.store.create_session(&session).await.unwrap();
+        if number == 3 {
+            assert!(world.store.revoke_session(id).await.unwrap());
+        }
+    }
+    let secrets = RotatingSecret {
+        current,
+        previous: vec![previous],
+    };
+    let tokens = ["token 1", "token 2", "token 3", "token 4"];
+    let users = world
+        .together(
+            tokens
+                .iter()
+                .map(|token| world.store.session_user(&secrets, token)),
+        )
+        .await;
+    let users: Vec<_> = users.into_iter().map(Result::unwrap).collect();
+    assert_eq!(users, [Some(owner(1)), Some(owner(2)), None, None]);
+    assert!(has_shared(&world).await);
+}
