@@ -19,16 +19,25 @@ tokio::task_local! {
     static WORK: Work;
 }
 
-/// Runs `work`, whose client is answered after `limit`: its statements end before that.
-pub(crate) async fn within<F: Future>(limit: Duration, work: F) -> F::Output {
+/// Runs `work`, whose client is answered after `limit`, counted from now: its statements end
+/// before that.
+///
+/// Not an async function: its future would have room for `work` twice.
+pub(crate) fn within<F: Future>(
+    limit: Duration,
+    work: F,
+) -> impl Future<Output = F::Output> + use<F> {
     let ahead = (limit / 20).min(Duration::from_secs(1));
-    until(Instant::now() + limit.saturating_sub(ahead), work).await
+    until(Instant::now() + limit.saturating_sub(ahead), work)
 }
 
 /// Runs `work`, whose statements end by `deadline`, on nobody's behalf.
-pub(super) async fn until<F: Future>(deadline: Instant, work: F) -> F::Output {
+pub(super) fn until<F: Future>(
+    deadline: Instant,
+    work: F,
+) -> impl Future<Output = F::Output> + use<F> {
     let share = Cell::new(None);
-    WORK.scope(Work { deadline, share }, work).await
+    WORK.scope(Work { deadline, share }, work)
 }
 
 /// From now on the present work uses the connections of `share`.

@@ -76,7 +76,7 @@ fn status(base: &str) -> Value {
 /// The status of a request with this bearer token.
 fn with_token(base: &str, token: &str) -> u16 {
     let request = blocking_http_client_request(base, token);
-    std::thread::scope(|scope| scope.spawn(|| request()).join().unwrap())
+    std::thread::scope(|scope| scope.spawn(&request).join().unwrap())
 }
 
 fn blocking_http_client_request(base: &str, token: &str) -> impl Fn() -> u16 + Sync {
