@@ -25,8 +25,9 @@
 //!   only the faulty one fails. The same applies if their connection was out of date.
 //! - If the connection is lost during a change, the outcome is as uncertain as for one
 //!   request, and none is repeated.
-//! - The statement, or the commit, is refused after the earliest deadline. Requests that have less than half of the
-//!   time of the others run alone, so their deadlines do not end what others wait for.
+//! - The statement, or the commit, is refused after the earliest deadline. Requests that have
+//!   less than half of the time of the others run alone, so their deadlines do not end what
+//!   others wait for.
 //! - A request without a row in the answer of a change runs alone: rows that another transaction
 //!   has locked are skipped (`SKIP LOCKED`), so that nobody waits for somebody else's row and
 //!   statements for several rows do not block each other.

@@ -14,6 +14,9 @@ use super::messages::ConnectFault;
 /// How many times two connections are compared.
 const ROUNDS: usize = 5;
 
+/// The pause between two comparisons.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Older releases lack what the schema and the sessions use, and are not tested.
 pub(crate) const OLDEST_MAJOR: i32 = 12;
 
@@ -195,8 +198,8 @@ pub(super) async fn optional(
 /// Whether two open connections go through a pooler in transaction mode: they share a server
 /// process, or one of them changes it.
 ///
-/// They are compared several times: a pooler under load assigns its server connections in any
-/// order, so two may differ by chance.
+/// They are compared several times, with pauses: a pooler under load assigns its server connections
+/// in any order, so two may differ by chance, or in time with another client.
 pub(super) async fn share_a_process(
     first: &mut PgConnection,
     second: &mut PgConnection,
@@ -208,6 +211,7 @@ pub(super) async fn share_a_process(
             return Ok(true);
         }
         before = Some(now);
+        tokio::time::sleep(PAUSE).await;
     }
     Ok(false)
 }

@@ -165,13 +165,14 @@ async fn slow_searches(
     let daemon = daemon(engine, connections).await;
     let insert = match engine {
         Postgres => {
-            "INSERT INTO tasks (user_id, title, completed, priority)
-             SELECT 'alice', repeat('t', 150), FALSE, 'Medium' FROM generate_series(1, 20000)"
+            "INSERT INTO tasks (user_id, title, completed, priority, search_title)
+             SELECT 'alice', repeat('t', 150), FALSE, 'Medium', repeat('t', 150)
+             FROM generate_series(1, 60000)"
         }
         Sqlite => {
             "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000)
-             INSERT INTO tasks (user_id, title, created_at, updated_at, title_folded)
-             SELECT 'alice', hex(zeroblob(75)), n, n, hex(zeroblob(75)) FROM n"
+             INSERT INTO tasks (user_id, title, created_at, updated_at, title_folded, search_title)
+             SELECT 'alice', hex(zeroblob(75)), n, n, '', hex(zeroblob(75)) FROM n"
         }
     };
     daemon.database.execute(insert).await;

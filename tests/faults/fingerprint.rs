@@ -14,6 +14,9 @@ pub struct Fingerprint(Vec<String>);
 /// The history of migrations grows when they are applied.
 const HISTORY: &str = "_sqlx_migrations";
 
+/// Copies of texts for searches: a migration adds them, and the daemon fills them.
+const COPIES: [&str; 2] = ["search_title", "search_description"];
+
 impl Fingerprint {
     pub async fn of(scene: &Scene) -> Self {
         let mut tables = match scene.administrators_url() {
@@ -54,7 +57,9 @@ async fn postgres_tables(url: &str) -> Vec<String> {
     let mut tables = Vec::new();
     for name in names {
         let rows: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {name} t"
+            "SELECT string_agg(r::text, E'\\n' ORDER BY r::text)
+             FROM (SELECT to_jsonb(t) - '{{{}}}'::text[] AS r FROM {name} t) AS rows",
+            COPIES.join(",")
         )))
         .fetch_one(&mut connection)
         .await
@@ -91,7 +96,7 @@ async fn sqlite_tables(path: &Path) -> Result<Vec<String>, sqlx::Error> {
     let mut connection = SqliteConnection::connect(&url).await?;
     let names: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
         "SELECT name FROM sqlite_master WHERE type = 'table'
-         AND name NOT LIKE 'sqlite_%' AND name <> '{HISTORY}'"
+         AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'todoctl_search%' AND name <> '{HISTORY}'"
     )))
     .fetch_all(&mut connection)
     .await?;
@@ -102,7 +107,9 @@ async fn sqlite_tables(path: &Path) -> Result<Vec<String>, sqlx::Error> {
             .await?;
         let columns: Vec<String> = columns
             .iter()
-            .map(|row| format!("quote(\"{}\")", row.get::<String, _>("name")))
+            .map(|row| row.get::<String, _>("name"))
+            .filter(|name| !COPIES.contains(&name.as_str()))
+            .map(|name| format!("quote(\"{name}\")"))
             .collect();
         let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
             "SELECT {} FROM \"{name}\" ORDER BY 1",

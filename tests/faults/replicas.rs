@@ -49,10 +49,10 @@ faults! {
         after: After::Person("the clock of a machine has to be set"),
     };
     OLD_SERVER = Fault {
-        title: "The server is older than the oldest tested release",
-        symptom: Symptom::Risk("statements may fail"),
+        title: "The server is older than the oldest supported release",
+        symptom: Symptom::Start("is too old"),
         check: "database.version",
-        outcome: "warn",
+        outcome: "fail",
         after: After::Person("the server has to be upgraded"),
     };
     FAR_SERVER = Fault {

@@ -4,6 +4,7 @@ use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 
 mod answer;
+mod bytes;
 mod connections;
 mod ending;
 mod file;

@@ -273,7 +273,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         meaning: "The role's CONNECTION LIMIT is lower than what todoctl needs to start",
         retry: Retry::No,
         remedy: |at| {
-            at.admin_sql("ALTER ROLE … CONNECTION LIMIT -1", |server| {
+            at.admin_sql("raise the role's CONNECTION LIMIT", |server| {
                 format!("ALTER ROLE {} CONNECTION LIMIT -1", sql_name(&server.user))
             })
         },
@@ -286,7 +286,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         meaning: "The database's CONNECTION LIMIT is lower than what todoctl needs to start",
         retry: Retry::No,
         remedy: |at| {
-            at.admin_sql("ALTER DATABASE … CONNECTION LIMIT -1", |server| {
+            at.admin_sql("raise the database's CONNECTION LIMIT", |server| {
                 format!(
                     "ALTER DATABASE {} CONNECTION LIMIT -1",
                     sql_name(&server.database)

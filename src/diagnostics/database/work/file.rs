@@ -9,7 +9,7 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::probe::{Holder, Pages, Use, lasting_holders};
 use crate::diagnostics::verdict::Verdict;
 
-use super::load::in_bytes;
+use super::bytes::in_bytes;
 
 /// A smaller part is filled again soon.
 const FREE_BYTES: i64 = 64 << 20;

@@ -10,7 +10,7 @@ use crate::diagnostics::probe::Index;
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
-use super::load::in_bytes;
+use super::bytes::in_bytes;
 
 /// A report that runs once a week may use it.
 const COUNTED_DAYS: i64 = 8;

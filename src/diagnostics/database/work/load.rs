@@ -11,6 +11,7 @@ use crate::diagnostics::probe::Load;
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
+use super::bytes::in_bytes;
 use super::file;
 
 /// Fewer reads say nothing about a cache.
@@ -91,15 +92,6 @@ fn saturated(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
-/// Bytes in words.
-pub(super) fn in_bytes(bytes: i64) -> String {
-    match bytes {
-        bytes if bytes >= 10 << 30 => format!("{} GiB", bytes >> 30),
-        bytes if bytes >= 10 << 20 => format!("{} MiB", bytes >> 20),
-        bytes => format!("{} KiB", bytes >> 10),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,12 +121,5 @@ mod tests {
             detail,
             "20 MiB; the cache answers 99 % of the reads of the service's tables; 3 temporary files of 4 KiB since the statistics began"
         );
-    }
-
-    #[test]
-    fn sizes_in_words() {
-        assert_eq!(in_bytes(8192), "8 KiB");
-        assert_eq!(in_bytes(64 << 20), "64 MiB");
-        assert_eq!(in_bytes(64 << 30), "64 GiB");
     }
 }

@@ -10,8 +10,8 @@ use crate::diagnostics::probe::{Archiver, Replica, Replication, Slot};
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
+use super::bytes::in_bytes;
 use super::ending::{in_time, literal};
-use super::load::in_bytes;
 use super::locks::counted;
 
 /// A slot that holds less is one whose replica restarts.

@@ -10,7 +10,7 @@ use crate::diagnostics::probe::{Age, ServerConnection, Table};
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
-use super::load::in_bytes;
+use super::bytes::in_bytes;
 
 /// PostgreSQL stops handing out transaction ids 3 million before this.
 const WRAPAROUND: i64 = 1 << 31;
