@@ -3,10 +3,11 @@
 use crate::cli::{Cli, assert_said};
 use crate::support::TestDatabase;
 
-/// One way through up, status and down; both engines say the same, but for what a
-/// baseline consists of.
+/// One way through up, status and down; both engines say the same, but for what the migrations
+/// consist of.
 fn way(cli: &Cli, engine: &str) {
-    let (to, all) = (
+    let (one, to, all) = (
+        format!("migrate_down_yes_{engine}"),
         format!("migrate_down_to_{engine}"),
         format!("migrate_down_all_{engine}"),
     );
@@ -19,7 +20,7 @@ fn way(cli: &Cli, engine: &str) {
             "migrate_status_json",
             &["migrate", "status", "--format", "json"],
         ),
-        ("migrate_down_yes", &["migrate", "down", "--yes"]),
+        (&one, &["migrate", "down", "--yes"]),
         (
             &to,
             &["migrate", "down", "--to", "1", "--yes", "--format", "json"],

@@ -127,6 +127,7 @@ fn assert_said(name: &str, said: &Said) {
             (r"pg_terminate_backend\(\d+\)", "pg_terminate_backend([pid])"),
             (r"WORKERS=\d+", "WORKERS=[cores]"),
             (r"WORKERS +\d+", "WORKERS [cores]"),
+            (r"\b\d+ KiB; \d+ [KMG]iB free on the disk of \S+", "[n] KiB; [n] GiB free on the disk of [directory]"),
             (r"\b\d+ MiB free", "[n] MiB free"),
             (r", owner \d+", ", owner [n]"),
             (r"; the server allows \d+ \(max_connections \d+ less \d+ reserved\), \d+ in use", "; the server allows [n] (max_connections [n] less [n] reserved), [n] in use"),

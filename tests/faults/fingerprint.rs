@@ -56,10 +56,17 @@ async fn postgres_tables(url: &str) -> Vec<String> {
     .unwrap();
     let mut tables = Vec::new();
     for name in names {
-        let rows: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT string_agg(r::text, E'\\n' ORDER BY r::text)
-             FROM (SELECT to_jsonb(t) - '{{{}}}'::text[] AS r FROM {name} t) AS rows",
+        let columns: String = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+             WHERE attrelid = '{name}'::regclass AND attnum > 0 AND NOT attisdropped
+               AND attname <> ALL ('{{{}}}')",
             COPIES.join(",")
+        )))
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+        let rows: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (SELECT {columns} FROM {name}) t"
         )))
         .fetch_one(&mut connection)
         .await
