@@ -7,8 +7,7 @@
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
 //!   arguments are arrays, so its text, and with it the prepared statement, is the same for any
 //!   number of requests.
-//! - on SQLite by one transaction, so with one fsync. A statement that violates a constraint
-//!   is undone by itself, and the others are committed.
+//! - on SQLite by one transaction, so with one fsync.
 //!
 //! So nothing waits on purpose, and under load the number of requests that share a statement
 //! grows by itself.
@@ -21,17 +20,18 @@
 //! **What holds for a request** is the same as if it had run alone:
 //!
 //! - It is answered after the commit. Rows that arrived before prove nothing.
-//! - If the statement for several requests fails, nothing was done, and each runs its own, so that
-//!   only the faulty one fails. The same applies if their connection was out of date.
+//! - If the statement for several requests, or one of the transaction, fails, nothing was done, and
+//!   each runs its own, so that only the faulty one fails. The same applies if their connection was out of date.
 //! - If the connection is lost during a change, the outcome is as uncertain as for one
 //!   request, and none is repeated.
 //! - The statement, or the commit, is refused after the earliest deadline. Requests that have
 //!   less than half of the time of the others run alone, so their deadlines do not end what
 //!   others wait for.
 //! - A request without a row in the answer of a change runs alone: rows that another transaction
-//!   has locked are skipped (`SKIP LOCKED`), so that nobody waits for somebody else's row and
-//!   statements for several rows do not block each other.
-//! - Two changes of one task never share a statement; the later one runs in a later statement.
+//!   has locked are skipped (`SKIP LOCKED`), and so are deletes that take notifications with them,
+//!   so that nobody waits for somebody else's row and statements for several rows do not block each
+//!   other.
+//! - Two changes of one task never share a statement.
 //! - A request whose caller is gone before that is left out.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
@@ -74,6 +74,9 @@ use width::{PATIENCE, Width};
 /// How often requests that wait are checked for having waited too long, while there is no
 /// connection.
 const EXPIRY_CHECK: Duration = Duration::from_millis(10);
+
+/// The pause after a connection could not be opened.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs the statements of many requests on the connections of one pool.
 pub(super) struct Batcher {
@@ -155,13 +158,13 @@ impl Batcher {
 
     fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
         let share = deadline::share_of_this_work();
-        let mut state = self.lock();
-        if state.requests.is_empty() && state.in_use < state.width.get() {
-            return Entry::Free(self.take_place(&mut state));
-        }
         // It waits for its turn by itself.
         if call.shared.is_some() && share.is_some_and(|share| !self.pool.shares().is_free(share)) {
             return Entry::Refused;
+        }
+        let mut state = self.lock();
+        if state.requests.is_empty() && state.in_use < state.width.get() {
+            return Entry::Free(self.take_place(&mut state));
         }
         let (sender, answer) = oneshot::channel();
         let deadline = self.pool.deadline();
@@ -225,23 +228,34 @@ impl Batcher {
 
     /// A connection for the waiting requests; `None` if no request waits for it any longer.
     async fn lease(&self) -> Option<Lease<'_>> {
-        let mut leasing = std::pin::pin!(self.pool.lease_for_waiting());
+        let mut connecting = Box::pin(Arc::clone(&self.pool).connection());
         loop {
-            match timeout(EXPIRY_CHECK, &mut leasing).await {
-                Ok(Ok(lease)) => return Some(lease),
+            match timeout(EXPIRY_CHECK, &mut connecting).await {
+                Ok(Ok(connection)) => return Some(self.pool.lease_of_waiting(connection)),
                 Ok(Err(error)) => {
-                    self.end_without_connection(&error);
-                    return None;
-                }
-                Err(_) => {
-                    let expired = self.lock().requests.take_expired(Instant::now());
-                    for request in expired {
-                        request.end(Outcome::Failed(self.pool.timed_out()));
-                    }
-                    if self.lock().requests.is_empty() {
+                    if self.pool.status().size == 0 {
+                        self.end_without_connection(&error);
                         return None;
                     }
+                    // No more can be opened, but those that are open do their work.
+                    sleep(RETRY_PAUSE).await;
+                    connecting = Box::pin(Arc::clone(&self.pool).connection());
                 }
+                Err(_) if self.pool.status().idle > 0 => {
+                    // While a connection is opened, which may take long, another one has become
+                    // free. The new one goes to the pool.
+                    let free = Box::pin(Arc::clone(&self.pool).connection());
+                    let opening = std::mem::replace(&mut connecting, free);
+                    tokio::spawn(async move { drop(opening.await) });
+                }
+                Err(_) => {}
+            }
+            let expired = self.lock().requests.take_expired(Instant::now());
+            for request in expired {
+                request.end(Outcome::Failed(self.pool.timed_out()));
+            }
+            if self.lock().requests.is_empty() {
+                return None;
             }
         }
     }

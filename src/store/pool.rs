@@ -157,15 +157,20 @@ impl Pool {
 
     /// A connection for work that is counted in [`Self::queue`], that takes the turns of its
     /// users and limits its wait.
-    pub async fn lease_for_waiting(&self) -> Result<Lease<'_>, StoreError> {
+    pub async fn connection(self: Arc<Self>) -> Result<PooledConnection, StoreError> {
         let timeouts = Timeouts {
             wait: None,
             ..self.inner.timeouts()
         };
-        match self.inner.timeout_get(&timeouts).await {
-            Ok(object) => Ok(self.lease_of(object, self.deadline(), None)),
-            Err(error) => Err(self.explain(error)),
-        }
+        let connection = self.inner.timeout_get(&timeouts).await;
+        connection
+            .map(PooledConnection)
+            .map_err(|error| self.explain(error))
+    }
+
+    /// What [`Self::connection`] returned, for one unit of work.
+    pub fn lease_of_waiting(&self, connection: PooledConnection) -> Lease<'_> {
+        self.lease_of(connection.0, self.deadline(), None)
     }
 
     fn lease_of<'a>(
@@ -309,6 +314,9 @@ impl Pool {
         }
     }
 }
+
+/// A connection that goes back to its pool when it is dropped.
+pub(super) struct PooledConnection(Object<Manager>);
 
 /// The connections of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

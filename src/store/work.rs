@@ -74,13 +74,12 @@ pub(super) struct Grouped<'a> {
 
 /// Runs several statements in one transaction of SQLite and returns after its commit.
 ///
-/// SQLite undoes a statement that violates a constraint, and nothing else, so no savepoints are
-/// needed. After any other error, everything is rolled back.
+/// If one of them fails, all are rolled back.
 pub(super) async fn group(
     pool: &Pool,
     lease: Lease<'_>,
     group: &[Grouped<'_>],
-) -> Result<Vec<Result<QueryResult, StoreError>>, StoreError> {
+) -> Result<Vec<QueryResult>, StoreError> {
     let lease = begin(lease).await.map_err(nothing_done)?;
     let work = async |session: &mut Session| {
         let mut results = Vec::with_capacity(group.len());
@@ -91,10 +90,7 @@ pub(super) async fn group(
         } in group
         {
             session.limit(*deadline);
-            match session.run(sql, args).await.map_err(StoreError::from) {
-                Err(error) if !matches!(error, StoreError::Constraint { .. }) => return Err(error),
-                result => results.push(result),
-            }
+            results.push(session.run(sql, args).await?);
         }
         // The commit is refused after the earliest deadline.
         if let Some(earliest) = group.iter().map(|one| one.deadline).min() {

@@ -63,7 +63,8 @@ async fn shared(
                 .into_iter()
                 .map(|answer| answer.map_or(Outcome::Alone, Outcome::Done))
                 .collect(),
-            Err(error) if batched.writes => fail(requests, &StoreError::OutcomeUnknown(error)),
+            // The store looks for what was created.
+            Err(error) if batched.writes => fail(requests, &StoreError::Undecided(error)),
             Err(_) => all_alone(requests),
         },
         Err(error) if batched.writes && work::may_be_done(&error) => fail(requests, &error),
@@ -85,10 +86,7 @@ async fn grouped(pool: &Pool, lease: Lease<'_>, requests: &[Request]) -> Vec<Out
         })
         .collect();
     match work::group(pool, lease, &group).await {
-        Ok(results) => results
-            .into_iter()
-            .map(|result| result.map_or_else(Outcome::Failed, Outcome::Done))
-            .collect(),
+        Ok(results) => results.into_iter().map(Outcome::Done).collect(),
         Err(error) if work::may_be_done(&error) => fail(requests, &error),
         Err(_) => all_alone(requests),
     }

@@ -16,9 +16,9 @@ static GET: Batched = Batched {
     several: concat!(
         "SELECT ",
         task_columns!(),
-        ", number FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+        ", request.number FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
             AS request (wanted_id, owner, number)
-         JOIN tasks ON id = wanted_id AND user_id = owner"
+         JOIN tasks ON tasks.id = request.wanted_id AND tasks.user_id = request.owner"
     ),
     most: 64,
     writes: false,
@@ -100,7 +100,7 @@ static CHANGE: Batched = Batched {
                 (wanted_id, owner, new_title, sets_description, new_description,
                  new_completed, new_priority, sets_due_date, new_due_date, now,
                  new_search_title, new_search_description, number)
-            JOIN tasks ON id = wanted_id AND user_id = owner
+            JOIN tasks ON tasks.id = request.wanted_id AND tasks.user_id = request.owner
             FOR NO KEY UPDATE OF tasks SKIP LOCKED)
          UPDATE tasks SET ",
         changes!(
@@ -109,25 +109,29 @@ static CHANGE: Batched = Batched {
             due_date: "sets_due_date" "new_due_date", now: "now",
             search_title: "new_search_title", search_description: "new_search_description"
         ),
-        " FROM request WHERE id = wanted_id AND user_id = owner RETURNING ",
+        " FROM request
+          WHERE tasks.id = request.wanted_id AND tasks.user_id = request.owner RETURNING ",
         task_columns!(),
-        ", number"
+        ", request.number"
     ),
     most: 64,
     writes: true,
     answers: Answers::NumberedIfFree,
 };
 
-/// Locks as [`CHANGE`] does. Deleting a task locks its user's count of unread notifications, in
-/// the same order in all statements.
+/// Locks as [`CHANGE`] does. A task with notifications is left out too: deleting it locks them and
+/// its user's count of them, and others would wait while somebody else has these locked.
 static REMOVE: Batched = Batched {
     single: Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2"),
     several: "WITH request AS MATERIALIZED (
             SELECT request.* FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
                 AS request (wanted_id, owner, number)
-            JOIN tasks ON id = wanted_id AND user_id = owner
-            ORDER BY owner FOR UPDATE OF tasks SKIP LOCKED)
-         DELETE FROM tasks USING request WHERE id = wanted_id AND user_id = owner RETURNING number",
+            JOIN tasks ON tasks.id = request.wanted_id AND tasks.user_id = request.owner
+            WHERE NOT EXISTS (SELECT FROM notifications WHERE notifications.task_id = tasks.id)
+            FOR UPDATE OF tasks SKIP LOCKED)
+         DELETE FROM tasks USING request
+         WHERE tasks.id = request.wanted_id AND tasks.user_id = request.owner
+         RETURNING request.number",
     most: 64,
     writes: true,
     answers: Answers::NumberedIfFree,

@@ -1,6 +1,7 @@
 //! Statements that answer several requests, and transactions for several statements.
 
 mod faults;
+mod foreign;
 mod history;
 mod sharing;
 

@@ -279,6 +279,15 @@ async fn changes_of_one_task_keep_their_order(#[values(Sqlite, Postgres)] engine
      CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW WHEN (NEW.title = 'bad')
          EXECUTE FUNCTION refuse();"
 )]
+#[case::rollback(
+    "CREATE TRIGGER refuse BEFORE INSERT ON tasks WHEN NEW.title = 'bad' AND
+         EXISTS (SELECT 1 FROM tasks WHERE title = 'in front')
+         BEGIN SELECT RAISE(ROLLBACK, 'refused'); END;",
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE 'refused'; END $$;
+     CREATE TRIGGER refuse AFTER INSERT ON tasks FOR EACH ROW WHEN (NEW.title = 'bad')
+         EXECUTE FUNCTION refuse();"
+)]
 #[case::commit(
     "CREATE TABLE parent (id INTEGER PRIMARY KEY);
      CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
