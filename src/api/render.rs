@@ -231,6 +231,8 @@ impl Line {
         match (error, self.status) {
             (Some(_), StatusCode::SERVICE_UNAVAILABLE) => line!(warn, "request failed"),
             (Some(_), status) if status.is_server_error() => line!(error, "request failed"),
+            // A constraint that forbids what the API allows is somebody's addition.
+            (Some(ApiError::Conflict(_)), _) => line!(warn, "request failed"),
             _ => line!(info, "request"),
         }
     }

@@ -19,7 +19,8 @@ pub(crate) fn text() -> anyhow::Result<String> {
         .read_to_end(&mut bytes)
         .context("cannot read standard input")?;
     // Logs may contain bytes that are not UTF-8.
-    Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.trim_start_matches('\u{feff}').trim().to_owned())
 }
 
 /// A secret, which a terminal does not show while it is typed; all of standard input otherwise.

@@ -39,6 +39,11 @@ impl OwnFile {
             return refuse(format!("it is {}, not a file", kind(&found)));
         }
         let user = rustix::process::geteuid().as_raw();
+        // Others may place links in directories that they can write to.
+        let link = fs::symlink_metadata(path)?;
+        if link.is_symlink() && link.uid() != user && link.uid() != 0 {
+            return refuse(format!("it is a symbolic link of user {}", link.uid()));
+        }
         if found.uid() != user {
             return refuse(format!(
                 "it belongs to user {}, and this command runs as user {user}",

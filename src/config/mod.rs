@@ -78,6 +78,7 @@ pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::shell_word;
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
 pub(crate) use strength::is_placeholder;
+pub(crate) use text_file::read_small_file;
 pub(crate) use url_part::with_part;
 pub(crate) use variable::{Section, Variable};
 pub(crate) use variables::VARIABLES;

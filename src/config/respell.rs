@@ -72,7 +72,10 @@ fn fernet_key(value: &str) -> Option<String> {
         .split_once('=')
         .filter(|(before, _)| *before == name.as_str())
         .map_or(bare, |(_, rest)| rest);
-    let from_hex = hex::decode(bare).ok().filter(|bytes| bytes.len() == 32);
+    let digits = bare.strip_prefix("0x").or_else(|| bare.strip_prefix("0X"));
+    let from_hex = hex::decode(digits.unwrap_or(bare))
+        .ok()
+        .filter(|bytes| bytes.len() == 32);
     let bytes = from_hex.or_else(|| {
         [STANDARD, STANDARD_NO_PAD, URL_SAFE]
             .iter()
@@ -117,6 +120,7 @@ mod tests {
             STANDARD_NO_PAD.encode(bytes),
             hex::encode(bytes),
             hex::encode_upper(bytes),
+            format!("0x{}", hex::encode(bytes)),
             format!("\"{right}\""),
         ] {
             let found = respelt("ENCRYPTION_KEY", &text);

@@ -11,6 +11,7 @@ use super::reader::Reader;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::source::Source;
+use super::text_file::read_small_file;
 use super::variable::{Defaulted, Fault, Kind, Optional, Section, Variable, declare};
 
 /// Services that are reached over the network. All are optional.
@@ -169,9 +170,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
 
 /// Why no certificate can be taken from the file, as a predicate.
 fn ca_file_fault(file: &Path) -> Option<String> {
-    match std::fs::read_to_string(file) {
+    match read_small_file(file) {
         Err(error) => Some(format!("cannot be read: {error}")),
-        Ok(text) if !text.contains("-----BEGIN CERTIFICATE-----") => {
+        Ok(bytes) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") => {
             Some("contains no certificate in PEM form".to_owned())
         }
         Ok(_) => None,

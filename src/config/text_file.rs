@@ -22,6 +22,19 @@ pub(super) enum Unread {
 
 /// The file's text without a byte-order mark.
 pub(super) fn read(path: &Path) -> Result<String, Unread> {
+    let bytes = bytes(path)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Unread::Unusable("is UTF-16 text, not UTF-8"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| Unread::Unusable("is not UTF-8 text"))?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
+}
+
+/// The file's bytes. Neither a file without an end nor a pipe without a writer stops the program.
+fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
     let is_regular = path.metadata().map_err(Unread::Io)?.is_file();
     let bytes = if is_regular {
         read_bytes(path)
@@ -34,25 +47,23 @@ pub(super) fn read(path: &Path) -> Result<String, Unread> {
             .recv_timeout(PATIENCE)
             .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     };
-    let bytes = match bytes {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::TimedOut && !is_regular => {
-            return Err(Unread::Unusable(
-                "is not a file, and did not end within 5 s",
-            ));
+    match bytes {
+        Ok(bytes) if bytes.len() as u64 > MAX_BYTES => {
+            Err(Unread::Unusable("is larger than 1 MiB"))
         }
-        Err(error) => return Err(Unread::Io(error)),
-    };
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Unread::Unusable("is larger than 1 MiB"));
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::TimedOut && !is_regular => Err(Unread::Unusable(
+            "is not a file, and did not end within 5 s",
+        )),
+        Err(error) => Err(Unread::Io(error)),
     }
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Unread::Unusable("is UTF-16 text, not UTF-8"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| Unread::Unusable("is not UTF-8 text"))?;
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
+}
+
+/// The bytes of a file of at most 1 MiB.
+pub(crate) fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
+    bytes(path).map_err(|unread| match unread {
+        Unread::Io(error) => error,
+        Unread::Unusable(why) => io::Error::other(why),
     })
 }
 

@@ -7,13 +7,15 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::config::read_small_file;
+
 /// The text of `SSL_CERT_FILE`. One for the process: every client verifies alike.
 static CA_BUNDLE: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// From now on the certificates in this PEM file are trusted too. A file that cannot be read, or
 /// has no certificate, is ignored; the configuration warns about it.
 pub(crate) fn trust(file: &Path) {
-    if let Ok(bundle) = std::fs::read(file) {
+    if let Ok(bundle) = read_small_file(file) {
         // A second call changes nothing.
         let _ = CA_BUNDLE.set(bundle);
     }

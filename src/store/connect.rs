@@ -12,7 +12,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::config::{ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode, claim};
+use crate::config::{
+    ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode, claim, read_small_file,
+};
 
 use super::connect_error::ConnectError;
 use super::messages::ConnectFault;
@@ -56,8 +58,8 @@ pub(crate) fn root_certificates(
         let place = path.display();
         format!("the root certificate file {place} cannot be used: {reason}")
     };
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
-    let certificates: Vec<_> = found
+    let pem = read_small_file(path).map_err(|error| unusable(error.to_string()))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
         .map_err(|error| unusable(error.to_string()))?;
     // Whether each can be a root is known only to who adds it.

@@ -30,6 +30,9 @@ use super::work;
 /// them if health probes are passive, so that a Neon database can suspend.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often it is looked up whether SQLite's write-ahead log was deleted.
+const LOG_CHECK: Duration = Duration::from_secs(1);
+
 /// How long a statement of a trial may take: it must not keep the daemon waiting.
 const TRIAL_STATEMENT: Duration = Duration::from_secs(2);
 
@@ -87,6 +90,7 @@ impl Engine {
             }
         };
         engine.close_idle_connections(config.health_probe == HealthProbe::Active);
+        engine.watch_log();
         Ok(engine)
     }
 
@@ -278,6 +282,33 @@ impl Engine {
                     return;
                 };
                 engine.writer().close_idle(IDLE_LIMIT, keep_some);
+            }
+        });
+    }
+
+    /// Saves what is in a write-ahead log that somebody deletes, for as long as the store exists:
+    /// its changes are copied into the database, and no more are accepted.
+    fn watch_log(self: &Arc<Self>) {
+        let Self::Sqlite { wal, .. } = &**self else {
+            return;
+        };
+        let path = wal.path.clone();
+        let engine = Arc::downgrade(self);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(LOG_CHECK);
+            loop {
+                tick.tick().await;
+                let Some(engine) = engine.upgrade() else {
+                    return;
+                };
+                // SQLite deletes the log itself with its last connection.
+                let Self::Sqlite { file, .. } = &*engine else {
+                    return;
+                };
+                if !path.exists() && file.find_deleted_log() {
+                    let _ = file.check();
+                    engine.checkpoint().await;
+                }
             }
         });
     }

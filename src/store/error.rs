@@ -218,7 +218,7 @@ impl From<sqlx::Error> for StoreError {
         }
         if let sqlx::Error::Database(fault) = &error
             && fault.kind() != sqlx::error::ErrorKind::Other
-            && !is_primary_key(&**fault)
+            && !is_of_the_schema(&**fault)
         {
             let constraint = fault.constraint().map(str::to_owned);
             return Self::Constraint {
@@ -263,9 +263,13 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether a primary key exists already. No client chooses one: a sequence that lags behind its
-/// table is a fault of the database.
-fn is_primary_key(fault: &dyn DatabaseError) -> bool {
+/// Whether no client can have caused the violation. A primary key that exists already: no client
+/// chooses one, so its sequence lags behind its table. A column without a value: every statement
+/// gives each required column one, so somebody added it.
+fn is_of_the_schema(fault: &dyn DatabaseError) -> bool {
+    if fault.kind() == sqlx::error::ErrorKind::NotNullViolation {
+        return true;
+    }
     // SQLite: SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_ROWID.
     matches!(fault.code().as_deref(), Some("1555" | "2579"))
         || (fault.is_unique_violation()

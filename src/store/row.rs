@@ -42,7 +42,8 @@ impl EngineRow for SqliteRow {
     }
 
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
-        self.try_get(position)
+        // Any column may hold a value of any type; SQLite converts it.
+        self.try_get_unchecked(position)
     }
 }
 
@@ -166,12 +167,18 @@ pub(super) struct QueryResult {
 }
 
 impl QueryResult {
-    /// Every row.
+    /// Every row. One that cannot be read is logged and left out, so that it does not hide the
+    /// others.
     pub fn all<T: FromRow>(&self) -> Result<Vec<T>, StoreError> {
         let mut positions = Vec::new();
         let mut all = Vec::with_capacity(self.rows.len());
         for row in &self.rows {
-            all.push(read(row, &mut positions)?);
+            match read(row, &mut positions) {
+                Ok(value) => all.push(value),
+                // A statement without the column is a defect of the program.
+                Err(error @ StoreError::Corrupt { row: 0, .. }) => return Err(error),
+                Err(error) => tracing::error!(%error, "a row is left out"),
+            }
         }
         Ok(all)
     }

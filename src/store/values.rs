@@ -67,7 +67,8 @@ impl<'r> Decode<'r, Sqlite> for Timestamp {
     }
 }
 
-// A priority is its label; PostgreSQL's enum is cast to text in the statements.
+// A priority is its label; PostgreSQL's enum is cast to text in the statements. A label that
+// somebody added is read as the default, so that it does not hide the task.
 
 impl<DB: Database> Type<DB> for Priority
 where
@@ -87,6 +88,7 @@ where
     &'r str: Decode<'r, DB>,
 {
     fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        Ok(<&str as Decode<'r, DB>>::decode(value)?.parse::<Self>()?)
+        let label = <&str as Decode<'r, DB>>::decode(value)?;
+        Ok(label.parse().unwrap_or_default())
     }
 }

@@ -27,7 +27,8 @@ async fn a_pooler_that_is_not_configured() {
     let database = TestDatabase::create().await;
     let owner = Broken::with_server(&database.url);
     assert!(owner.output(&["migrate", "up"]).status.success());
-    let pooler = PgBouncer::start(&database.url);
+    // The checks that run at the same time must not take all server connections.
+    let pooler = PgBouncer::start_with(&database.url, "transaction", 6);
     let broken = Broken::with_server(&pooler.url);
     broken.database_says("database.pooler", "fail", "DB_POOLER=transaction");
     let report = broken.db_check();

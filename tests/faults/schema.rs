@@ -75,7 +75,7 @@ faults! {
     };
     DROPPED_SEQUENCE = Fault {
         title: "The sequence of the ids was dropped",
-        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 409 },
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
         check: "database.schema",
         outcome: "fail",
         after: After::Typed("pass"),

@@ -128,6 +128,47 @@ fn a_file_that_changes_under_the_daemon() {
     assert_eq!(lines.count(), 2, "{said}");
 }
 
+/// 10.47: what is in a write-ahead log that somebody deletes is saved, and nothing more is
+/// accepted. A file that somebody empties is noticed too.
+#[test]
+fn a_log_that_is_deleted_under_the_daemon() {
+    let directory = support::sqlite_dir();
+    let data = directory.path().join("data");
+    let mut daemon = Process::start(&mut serve(directory.path()));
+    let base = daemon.base();
+    let token = token(directory.path());
+    for _ in 0..5 {
+        assert_eq!(post_and_ready(&base, &token), (201, 200));
+    }
+    std::fs::remove_file(data.join("todo.db-wal")).unwrap();
+    let mut accepted = 5;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while post_and_ready(&base, &token) != (503, 503) {
+        accepted += 1;
+        assert!(std::time::Instant::now() < deadline, "it is not noticed");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    // Its changes are copied within moments.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    daemon.signal("-KILL");
+    daemon.end();
+    let mut daemon = Process::start(&mut serve(directory.path()));
+    let base = daemon.base();
+    let list: serde_json::Value = support::blocking_http_client()
+        .get(format!("{base}/tasks/"))
+        .bearer_auth(&token)
+        .header("X-User-ID", "me")
+        .send()
+        .unwrap()
+        .json()
+        .unwrap();
+    assert!(list["total"].as_i64().unwrap() >= accepted, "{list}");
+    std::fs::write(data.join("todo.db"), "").unwrap();
+    assert_eq!(post_and_ready(&base, &token), (503, 503));
+    daemon.signal("-KILL");
+    daemon.end();
+}
+
 /// Whoever may open a file may lock it.
 #[test]
 fn files_are_for_the_owner_alone() {

@@ -176,13 +176,58 @@ async fn times_out_of_range_are_read_as_the_nearest_end(
     }
 }
 
+/// What other programs store in a column does not hide the task, and a change of it is answered.
+#[rstest]
+#[case::text(Sqlite, "UPDATE tasks SET due_date = '2031-01-01'")]
+#[case::real(Sqlite, "UPDATE tasks SET due_date = 1.5")]
+#[case::blob(Sqlite, "UPDATE tasks SET created_at = x'ff', updated_at = 'x'")]
+#[case::label(
+    Postgres,
+    "ALTER TYPE prioritylevel ADD VALUE 'Critical'; COMMIT; UPDATE tasks SET priority = 'Critical'"
+)]
+#[tokio::test]
+async fn odd_values_do_not_hide_a_task(#[case] engine: Engine, #[case] odd: &str) {
+    let (database, store) = open(engine).await;
+    let id = store.create_task(&task("odd")).await.unwrap().id;
+    database.execute(odd).await;
+    let page = store
+        .tasks(&user(), &TaskFilter::default(), 10, 0)
+        .await
+        .unwrap();
+    assert_eq!((page.tasks.len(), page.total), (1, 1));
+    let changes = TaskChanges {
+        completed: Some(true),
+        ..TaskChanges::default()
+    };
+    let changed = store.update_task(&user(), id, &changes).await.unwrap();
+    assert!(changed.unwrap().completed);
+}
+
+/// A row that cannot be read does not hide the others, in lists and in the upkeep of searches.
+#[tokio::test]
+async fn a_row_that_cannot_be_read_is_left_out() {
+    let (database, store) = open(Sqlite).await;
+    store.create_task(&task("odd")).await.unwrap();
+    database
+        .execute("UPDATE tasks SET title = CAST(x'ff' AS TEXT), search_title = NULL")
+        .await;
+    store.create_task(&task("even")).await.unwrap();
+    let page = store
+        .tasks(&user(), &TaskFilter::default(), 10, 0)
+        .await
+        .unwrap();
+    let titles: Vec<_> = page.tasks.iter().map(|task| task.title.as_str()).collect();
+    assert_eq!((titles, page.total), (vec!["even"], 2));
+    assert_eq!(store.fold_tasks(10).await.unwrap(), 0);
+}
+
 /// The error names table, row and column, so that the value can be found and corrected.
 #[tokio::test]
 async fn a_value_that_cannot_be_read_is_named() {
     let (database, store) = open(Sqlite).await;
     let id = store.create_task(&task("odd")).await.unwrap().id;
     database
-        .execute("UPDATE tasks SET due_date = 'tomorrow'")
+        .execute("UPDATE tasks SET title = CAST(x'ff' AS TEXT)")
         .await;
     let error = store.task(&user(), id).await.unwrap_err();
     let StoreError::Corrupt {
@@ -191,7 +236,7 @@ async fn a_value_that_cannot_be_read_is_named() {
     else {
         panic!("{error:?}");
     };
-    assert_eq!((table, column.as_str(), row), ("tasks", "due_date", id));
+    assert_eq!((table, column.as_str(), row), ("tasks", "title", id));
 }
 
 /// A text that no request can contain: the same on both engines.

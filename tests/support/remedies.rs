@@ -33,7 +33,8 @@ pub fn remedy_faults(remedy: &str) -> Vec<String> {
             faults.push(format!("it has {sign:?}"));
         }
     }
-    let is_check = |line: &str| CHECKS.iter().any(|check| line.starts_with(check));
+    let is_check =
+        |line: &str| CHECKS.iter().any(|check| line.starts_with(check)) && !line.contains(" --fix");
     if comments.is_empty() && !commands.is_empty() && commands.iter().all(|line| is_check(line)) {
         faults.push("it only checks again".to_owned());
     }

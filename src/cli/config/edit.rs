@@ -232,7 +232,8 @@ impl<'a> Edit<'a> {
             return Ok(value.clone());
         }
         if let Some(path) = self.secret_file(variable, name) {
-            return Ok(std::fs::read_to_string(path)?.trim().to_owned());
+            let text = std::fs::read_to_string(path)?;
+            return Ok(text.trim_start_matches('\u{feff}').trim().to_owned());
         }
         let value = self.file.value(name).map(str::trim);
         let value = value.filter(|value| !value.is_empty());

@@ -190,15 +190,24 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "postgres.no-login",
+        fault: ConnectFault::Login,
+        patterns: &["is not permitted to log in"],
+        codes: &[],
+        meaning: "The role may not log in",
+        retry: Retry::No,
+        remedy: |at| {
+            at.admin_sql("allow the role to log in", |server| {
+                format!("ALTER ROLE {} LOGIN", sql_name(&server.user))
+            })
+        },
+    },
+    KnownMessage {
         id: "postgres.no-role",
         fault: ConnectFault::Login,
-        patterns: &[
-            "role \"*\" does not exist",
-            "no such user",
-            "is not permitted to log in",
-        ],
+        patterns: &["role \"*\" does not exist", "no such user"],
         codes: &["28000"],
-        meaning: "The role does not exist, or may not log in",
+        meaning: "The role does not exist",
         retry: Retry::No,
         remedy: |at| {
             Remedy::note("correct the user in DATABASE_URL, or create the role with the password of DATABASE_URL:").then(at.server().map(|server| Remedy::admin_command("createuser --login --pwprompt", server, None).arg(&server.user)))

@@ -83,11 +83,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The sequence that numbers a table's rows lags behind the table, as after rows were copied with their ids",
         retry: Retry::No,
-        remedy: |_| {
-            Remedy::sql(
-                "SELECT setval(pg_get_serial_sequence('notifications', 'id'), max(id)) FROM notifications",
-            )
-        },
+        remedy: |_| Remedy::command("todoctl doctor --only database.sequences --fix --yes"),
     },
     KnownMessage {
         id: "postgres.deadlock",

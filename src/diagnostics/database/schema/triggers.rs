@@ -17,6 +17,9 @@ use super::issue::{Issue, Place, Step, no_tables, verdict};
 use super::parts::{Sides, parts};
 
 const FUNCTION: &str = "todoctl_count_unread";
+
+/// The trigger that removes folded texts which are out of date.
+const FOLDED: &str = "todoctl_folded_outdated";
 const DISABLED: &str = " (disabled)";
 
 pub(super) async fn triggers(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
@@ -93,12 +96,25 @@ fn own(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
             format!("DROP TRIGGER {name} ON {}; {expected}", sql_name(table)),
         ),
     };
-    Some(
-        Issue::fail(
-            format!("{text}: unread notifications are counted wrongly"),
-            [home.alter(table, counted_again(home, &correction))],
+    let (harm, correction) = if trigger == FOLDED {
+        (
+            "searches find changed tasks by their old texts",
+            folded_again(home, &correction),
         )
-        .fixable(),
+    } else {
+        (
+            "unread notifications are counted wrongly",
+            counted_again(home, &correction),
+        )
+    };
+    Some(Issue::fail(format!("{text}: {harm}"), [home.alter(table, correction)]).fixable())
+}
+
+/// A correction, after which the daemon folds all texts again: some have changed meanwhile.
+fn folded_again(home: Home<'_>, correction: &str) -> String {
+    format!(
+        "BEGIN; {} {correction}; UPDATE tasks SET search_title = NULL, search_description = NULL WHERE search_title IS NOT NULL; COMMIT",
+        home.in_schema("").trim_end()
     )
 }
 
