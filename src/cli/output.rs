@@ -88,10 +88,13 @@ pub(crate) fn unbroken_table(heading: &[&str], rows: Vec<Vec<String>>) -> anyhow
 
 fn table_text(heading: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
     let mut table = Table::new();
+    let plain = |row: Vec<String>| -> Vec<String> {
+        row.iter().map(|cell| printable_lines(cell)).collect()
+    };
     table
         .load_style(presets::NOTHING)
         .set_header(heading.to_vec())
-        .add_rows(rows);
+        .add_rows(rows.into_iter().map(plain));
     match width {
         Some(width) => table
             .set_content_arrangement(ContentArrangement::Dynamic)
@@ -152,6 +155,12 @@ pub(crate) fn printable(text: &str) -> String {
         }
     }
     plain
+}
+
+/// As [`printable`], with the line breaks of the text.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    lines.join("\n")
 }
 
 /// A spinner on stderr while a command works; invisible unless stderr is a terminal.

@@ -111,6 +111,11 @@ async fn requests_that_wait_for_a_lock(#[case] connections: usize, #[case] share
         waiting_for_locks(&daemon).await >= share
     })
     .await;
+    // On a busy machine connections may take long to open.
+    eventually("the queue is short", async || {
+        daemon.store.queue_delay() < PROMPT / 10
+    })
+    .await;
     others_are_served(&daemon).await;
     assert_eq!(waiting_for_locks(&daemon).await, share);
     assert_eq!(finished(&flood), 0);
@@ -130,7 +135,7 @@ async fn turns_on_one_connection() {
     let daemon = daemon(Postgres, 1).await;
     let id = daemon.create_titled("held").await;
     let held = hold(&daemon, id).await;
-    let flood = flood(&daemon, id, 40);
+    let flood = flood(&daemon, id, 100);
     eventually("the connection is in use", async || {
         waiting_for_locks(&daemon).await == 1
     })
@@ -147,9 +152,9 @@ async fn turns_on_one_connection() {
     .await;
     held.close().await.unwrap();
     assert_eq!(bob.await.unwrap().status(), 200);
-    job.await.unwrap();
     let before = finished(&flood);
-    assert!(before < 20, "{before} of 40 were served first");
+    job.await.unwrap();
+    assert!(before < 60, "{before} of 100 were served first");
     for answer in flood {
         assert_eq!(answer.await.unwrap().status(), 200);
     }

@@ -40,14 +40,14 @@ faults! {
     };
     REQUIRED_COLUMN = Fault {
         title: "A column was added that requires a value",
-        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 409 },
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
         check: "database.schema",
         outcome: "fail",
         after: After::Typed("pass"),
     };
     REQUIRED_DESCRIPTION = Fault {
         title: "A column that may be empty requires a value",
-        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 409 },
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
         check: "database.schema",
         outcome: "fail",
         after: After::Typed("pass"),
@@ -68,7 +68,7 @@ faults! {
     };
     NO_DEFAULT_ID = Fault {
         title: "Ids are not generated any more",
-        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 409 },
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
         check: "database.schema",
         outcome: "fail",
         after: After::Typed("pass"),

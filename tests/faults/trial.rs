@@ -69,7 +69,7 @@ faults! {
     };
     REQUIRED_COLUMN = Fault {
         title: "A column that somebody added requires a value",
-        symptom: post(409),
+        symptom: post(500),
         check: CHECK,
         outcome: "fail",
         after: After::Typed("pass"),

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use crate::cli::context::Context;
 use crate::cli::hint::Hint;
@@ -24,6 +24,10 @@ The password is in its environment, not in its arguments. Where psql is not
 installed, statements of -c run on todoctl's own connection.
 
 Exit codes: those of psql; 2 if it cannot be started.";
+
+/// The first process of a container. It has no defaults for SIGTERM and SIGINT, so psql is a child
+/// there, and ends with this process.
+const FIRST_PROCESS: u32 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -59,9 +63,16 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
             None => command.env_remove(name),
         };
     }
-    // Takes the place of this process, so that psql has the terminal and its signals. Returns only
-    // if that fails.
-    let error = command.exec();
+    let error = if std::process::id() == FIRST_PROCESS {
+        match command.status() {
+            Ok(status) => return Ok(exit_code(status)),
+            Err(error) => error,
+        }
+    } else {
+        // Takes the place of this process, so that psql has the terminal and its signals. Returns
+        // only if that fails.
+        command.exec()
+    };
     if error.kind() != io::ErrorKind::NotFound {
         return Err(Hint::of(error, "psql cannot be started", install()).into());
     }
@@ -73,6 +84,11 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         )
         .into()),
     }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn install() -> Remedy {

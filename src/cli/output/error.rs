@@ -14,8 +14,8 @@ use crate::store::messages::Place;
 use crate::store::migrate::MigrateError;
 use crate::store::{ConnectError, StoreError, known_message};
 
-use super::note;
 use super::terminal::{Tone, stderr_has_colour};
+use super::{note, printable_lines};
 
 /// Prints why a command failed, and what to do about it.
 ///
@@ -53,7 +53,7 @@ struct Lines(Vec<(&'static str, String)>);
 
 impl Lines {
     fn add(&mut self, label: &'static str, text: impl Into<String>) {
-        self.0.push((label, text.into()));
+        self.0.push((label, printable_lines(&text.into())));
     }
 
     fn chain(&mut self, error: &anyhow::Error) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::diagnostics::{Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects};
 
 use super::metrics;
+use super::printable_lines;
 use super::terminal::{self, Tone, stdout_has_colour};
 
 mod changes;
@@ -160,9 +161,13 @@ impl Layout {
             id, title, detail, ..
         } = finding;
         let text = if self.verbose && finding.outcome != Outcome::Skip {
-            format!("{title}: {detail} [{id}, {} ms]", finding.millis)
+            format!(
+                "{title}: {} [{id}, {} ms]",
+                printable_lines(detail),
+                finding.millis
+            )
         } else {
-            format!("{title}: {detail} [{id}]")
+            format!("{title}: {} [{id}]", printable_lines(detail))
         };
         self.entry(finding.outcome, &text, lines);
         let remedy = finding.remedy.as_ref().map(ToString::to_string);
