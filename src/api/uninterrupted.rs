@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A future that is polled by whoever waits for it. If it is dropped before it has ended, it
+/// A future that is polled by the task that waits for it. If it is dropped before it has ended, it
 /// becomes a task of its own and runs to its end. If it panics, it has ended.
 ///
 /// A task for each request would cost a hop between the runtime's threads and back.

@@ -86,7 +86,7 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .about(
         "The values of the secrets are compared with each other. If two are equal, \
-         whoever learns one also knows what protects the other data. The usual cause is \
+         somebody who learns one also knows what protects the other data. The usual cause is \
          one generated value that was pasted into several variables.",
     )
     .outcomes(&[Pass, Warn])

@@ -111,99 +111,98 @@ faults! {
 
 }
 
-/// A database with a task, and what was done to it.
-async fn broken(statements: &str) -> Scene {
-    let scene = Scene::postgres().await;
-    scene.sql(statements).await;
-    scene
-}
-
 #[tokio::test]
 async fn invalid_index() {
-    let mut scene = broken("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_user_newest_idx'::regclass").await;
+    let mut scene = Scene::postgres_after("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_user_newest_idx'::regclass").await;
     scene.proves(&INVALID_INDEX).await;
 }
 
 #[tokio::test]
 async fn missing_index() {
-    let mut scene = broken("DROP INDEX tasks_user_newest_idx").await;
+    let mut scene = Scene::postgres_after("DROP INDEX tasks_user_newest_idx").await;
     scene.proves(&MISSING_INDEX).await;
 }
 
 #[tokio::test]
 async fn lost_unique() {
-    let mut scene = broken("DROP INDEX notifications_dedup_idx; CREATE INDEX notifications_dedup_idx ON notifications (task_id, type, dedup_key)").await;
+    let mut scene = Scene::postgres_after("DROP INDEX notifications_dedup_idx; CREATE INDEX notifications_dedup_idx ON notifications (task_id, type, dedup_key)").await;
     scene.proves(&LOST_UNIQUE).await;
 }
 
 #[tokio::test]
 async fn foreign_unique_index() {
-    let mut scene = broken("CREATE UNIQUE INDEX one_task_each ON tasks (user_id)").await;
+    let mut scene =
+        Scene::postgres_after("CREATE UNIQUE INDEX one_task_each ON tasks (user_id)").await;
     scene.proves(&FOREIGN_UNIQUE_INDEX).await;
 }
 
 #[tokio::test]
 async fn left_index() {
-    let mut scene = broken("CREATE INDEX tasks_title_ccnew ON tasks (title); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_title_ccnew'::regclass").await;
+    let mut scene = Scene::postgres_after("CREATE INDEX tasks_title_ccnew ON tasks (title); UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'tasks_title_ccnew'::regclass").await;
     scene.proves(&LEFT_INDEX).await;
 }
 
 #[tokio::test]
 async fn disabled_trigger() {
-    let mut scene = broken("ALTER TABLE notifications DISABLE TRIGGER todoctl_unread_added").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE notifications DISABLE TRIGGER todoctl_unread_added")
+            .await;
     scene.proves(&DISABLED_TRIGGER).await;
 }
 
 #[tokio::test]
 async fn dropped_trigger() {
-    let mut scene = broken("DROP TRIGGER todoctl_unread_changed ON notifications").await;
+    let mut scene =
+        Scene::postgres_after("DROP TRIGGER todoctl_unread_changed ON notifications").await;
     scene.proves(&DROPPED_TRIGGER).await;
 }
 
 #[tokio::test]
 async fn changed_function() {
-    let mut scene = broken("CREATE OR REPLACE FUNCTION todoctl_count_unread() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$").await;
+    let mut scene = Scene::postgres_after("CREATE OR REPLACE FUNCTION todoctl_count_unread() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$").await;
     scene.proves(&CHANGED_FUNCTION).await;
 }
 
 #[tokio::test]
 async fn unsafe_function() {
-    let mut scene = broken("ALTER FUNCTION todoctl_count_unread() RESET search_path").await;
+    let mut scene =
+        Scene::postgres_after("ALTER FUNCTION todoctl_count_unread() RESET search_path").await;
     scene.proves(&UNSAFE_FUNCTION).await;
 }
 
 #[tokio::test]
 async fn disabled_keys() {
-    let mut scene = broken("ALTER TABLE tasks DISABLE TRIGGER ALL").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks DISABLE TRIGGER ALL").await;
     scene.proves(&DISABLED_KEYS).await;
 }
 
 #[tokio::test]
 async fn replica_role() {
-    let mut scene = broken("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$").await;
+    let mut scene = Scene::postgres_after("DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', current_database()); END $$").await;
     scene.proves(&REPLICA_ROLE).await;
 }
 
 #[tokio::test]
 async fn swallowing_rule() {
-    let mut scene = broken("CREATE RULE nothing AS ON INSERT TO tasks DO INSTEAD NOTHING").await;
+    let mut scene =
+        Scene::postgres_after("CREATE RULE nothing AS ON INSERT TO tasks DO INSTEAD NOTHING").await;
     scene.proves(&SWALLOWING_RULE).await;
 }
 
 #[tokio::test]
 async fn swallowing_trigger() {
-    let mut scene = broken("CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER swallow BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION swallow()").await;
+    let mut scene = Scene::postgres_after("CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER swallow BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION swallow()").await;
     scene.proves(&SWALLOWING_TRIGGER).await;
 }
 
 #[tokio::test]
 async fn raising_trigger() {
-    let mut scene = broken("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refuse()").await;
+    let mut scene = Scene::postgres_after("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE TRIGGER refuse BEFORE INSERT ON tasks FOR EACH ROW EXECUTE FUNCTION refuse()").await;
     scene.proves(&RAISING_TRIGGER).await;
 }
 
 #[tokio::test]
 async fn event_trigger() {
-    let mut scene = broken("CREATE FUNCTION frozen() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE EVENT TRIGGER frozen ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION frozen()").await;
+    let mut scene = Scene::postgres_after("CREATE FUNCTION frozen() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE EVENT TRIGGER frozen ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION frozen()").await;
     scene.proves(&EVENT_TRIGGER).await;
 }

@@ -69,41 +69,37 @@ faults! {
 
 }
 
-/// A database with a task, and what was done to it.
-async fn broken(statements: &str) -> Scene {
-    let scene = Scene::postgres().await;
-    scene.sql(statements).await;
-    scene
-}
-
 #[tokio::test]
 async fn sequence_behind() {
-    let mut scene = broken("INSERT INTO tasks (id, user_id, title) SELECT id, 'me', 'copied' FROM generate_series(2, 9) id").await;
+    let mut scene = Scene::postgres_after("INSERT INTO tasks (id, user_id, title) SELECT id, 'me', 'copied' FROM generate_series(2, 9) id").await;
     scene.proves(&SEQUENCE_BEHIND).await;
 }
 
 #[tokio::test]
 async fn sequence_full() {
-    let mut scene =
-        broken("ALTER SEQUENCE tasks_id_seq MAXVALUE 100; SELECT setval('tasks_id_seq', 96)").await;
+    let mut scene = Scene::postgres_after(
+        "ALTER SEQUENCE tasks_id_seq MAXVALUE 100; SELECT setval('tasks_id_seq', 96)",
+    )
+    .await;
     scene.proves(&SEQUENCE_FULL).await;
 }
 
 #[tokio::test]
 async fn sequence_far() {
-    let mut scene = broken("SELECT setval('tasks_id_seq', 9223372036854775807)").await;
+    let mut scene =
+        Scene::postgres_after("SELECT setval('tasks_id_seq', 9223372036854775807)").await;
     scene.proves(&SEQUENCE_FAR).await;
 }
 
 #[tokio::test]
 async fn cycling_sequence() {
-    let mut scene = broken("ALTER SEQUENCE tasks_id_seq CYCLE").await;
+    let mut scene = Scene::postgres_after("ALTER SEQUENCE tasks_id_seq CYCLE").await;
     scene.proves(&CYCLING_SEQUENCE).await;
 }
 
 #[tokio::test]
 async fn backward_sequence() {
-    let mut scene = broken(
+    let mut scene = Scene::postgres_after(
         "ALTER SEQUENCE tasks_id_seq INCREMENT BY -1 MINVALUE -100 MAXVALUE 9223372036854775807",
     )
     .await;
@@ -112,24 +108,25 @@ async fn backward_sequence() {
 
 #[tokio::test]
 async fn loose_sequence() {
-    let mut scene = broken("ALTER SEQUENCE tasks_id_seq OWNED BY NONE").await;
+    let mut scene = Scene::postgres_after("ALTER SEQUENCE tasks_id_seq OWNED BY NONE").await;
     scene.proves(&LOOSE_SEQUENCE).await;
 }
 
 #[tokio::test]
 async fn changed_collation() {
-    let mut scene = broken(r#"ALTER TABLE todoctl_sessions ALTER COLUMN token_hash TYPE text COLLATE "und-x-icu"; UPDATE pg_collation SET collversion = '1' WHERE collname = 'und-x-icu'"#).await;
+    let mut scene = Scene::postgres_after(r#"ALTER TABLE todoctl_sessions ALTER COLUMN token_hash TYPE text COLLATE "und-x-icu"; UPDATE pg_collation SET collversion = '1' WHERE collname = 'und-x-icu'"#).await;
     scene.proves(&CHANGED_COLLATION).await;
 }
 
 #[tokio::test]
 async fn hidden_table() {
-    let mut scene = broken("CREATE SCHEMA app; CREATE TABLE app.tasks (id integer); DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app, public', current_database()); END $$").await;
+    let mut scene = Scene::postgres_after("CREATE SCHEMA app; CREATE TABLE app.tasks (id integer); DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app, public', current_database()); END $$").await;
     scene.proves(&HIDDEN_TABLE).await;
 }
 
 #[tokio::test]
 async fn unsearched_schema() {
-    let mut scene = broken("ALTER SCHEMA public RENAME TO app; CREATE SCHEMA public").await;
+    let mut scene =
+        Scene::postgres_after("ALTER SCHEMA public RENAME TO app; CREATE SCHEMA public").await;
     scene.proves(&UNSEARCHED_SCHEMA).await;
 }

@@ -88,6 +88,13 @@ impl Scene {
         scene
     }
 
+    /// With a task in a migrated PostgreSQL database, after these statements.
+    pub async fn postgres_after(statements: &str) -> Self {
+        let scene = Self::postgres().await;
+        scene.sql(statements).await;
+        scene
+    }
+
     /// With a task in a database that is migrated now, whichever server it is on.
     pub async fn on(database: TestDatabase) -> Self {
         let scene = Self::empty_postgres_of(database);

@@ -159,7 +159,7 @@ faults! {
     };
     RENAMED_LABEL = Fault {
         title: "A label of the priorities was renamed",
-        symptom: Symptom::Risk("urgent tasks are answered with 500"),
+        symptom: Symptom::Risk("urgent tasks are answered as Medium"),
         check: "database.schema",
         outcome: "fail",
         after: After::Typed("pass"),
@@ -167,147 +167,150 @@ faults! {
 
 }
 
-/// A database with a task, and what was done to it.
-async fn broken(statements: &str) -> Scene {
-    let scene = Scene::postgres().await;
-    scene.sql(statements).await;
-    scene
-}
-
 #[tokio::test]
 async fn renamed_table() {
-    let mut scene = broken("ALTER TABLE tasks RENAME TO todos").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks RENAME TO todos").await;
     scene.proves(&RENAMED_TABLE).await;
 }
 
 #[tokio::test]
 async fn moved_table() {
-    let mut scene = broken("CREATE SCHEMA archive; ALTER TABLE tasks SET SCHEMA archive").await;
+    let mut scene =
+        Scene::postgres_after("CREATE SCHEMA archive; ALTER TABLE tasks SET SCHEMA archive").await;
     scene.proves(&MOVED_TABLE).await;
 }
 
 #[tokio::test]
 async fn view_in_place() {
-    let mut scene = broken("ALTER TABLE tasks RENAME TO all_tasks; CREATE VIEW tasks AS SELECT * FROM all_tasks LIMIT 5").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks RENAME TO all_tasks; CREATE VIEW tasks AS SELECT * FROM all_tasks LIMIT 5").await;
     scene.proves(&VIEW_IN_PLACE).await;
 }
 
 #[tokio::test]
 async fn renamed_column() {
-    let mut scene = broken("ALTER TABLE tasks RENAME COLUMN title TO name").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks RENAME COLUMN title TO name").await;
     scene.proves(&RENAMED_COLUMN).await;
 }
 
 #[tokio::test]
 async fn dropped_column() {
-    let mut scene = broken("ALTER TABLE todoctl_sessions DROP COLUMN label").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE todoctl_sessions DROP COLUMN label").await;
     scene.proves(&DROPPED_COLUMN).await;
 }
 
 #[tokio::test]
 async fn required_column() {
-    let mut scene = broken("ALTER TABLE tasks ADD COLUMN board integer NOT NULL DEFAULT 0; ALTER TABLE tasks ALTER COLUMN board DROP DEFAULT").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks ADD COLUMN board integer NOT NULL DEFAULT 0; ALTER TABLE tasks ALTER COLUMN board DROP DEFAULT").await;
     scene.proves(&REQUIRED_COLUMN).await;
 }
 
 #[tokio::test]
 async fn required_description() {
-    let mut scene = broken("UPDATE tasks SET description = 'x'; ALTER TABLE tasks ALTER COLUMN description SET NOT NULL").await;
+    let mut scene = Scene::postgres_after("UPDATE tasks SET description = 'x'; ALTER TABLE tasks ALTER COLUMN description SET NOT NULL").await;
     scene.proves(&REQUIRED_DESCRIPTION).await;
 }
 
 #[tokio::test]
 async fn narrow_column() {
-    let mut scene = broken("ALTER TABLE tasks ALTER COLUMN title TYPE varchar(3)").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE tasks ALTER COLUMN title TYPE varchar(3)").await;
     scene.proves(&NARROW_COLUMN).await;
 }
 
 #[tokio::test]
 async fn small_id() {
-    let mut scene = broken("ALTER TABLE tasks ALTER COLUMN id TYPE integer").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks ALTER COLUMN id TYPE integer").await;
     scene.proves(&SMALL_ID).await;
 }
 
 #[tokio::test]
 async fn no_default_id() {
-    let mut scene = broken("ALTER TABLE tasks ALTER COLUMN id DROP DEFAULT").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE tasks ALTER COLUMN id DROP DEFAULT").await;
     scene.proves(&NO_DEFAULT_ID).await;
 }
 
 #[tokio::test]
 async fn dropped_sequence() {
-    let mut scene = broken("DROP SEQUENCE tasks_id_seq CASCADE").await;
+    let mut scene = Scene::postgres_after("DROP SEQUENCE tasks_id_seq CASCADE").await;
     scene.proves(&DROPPED_SEQUENCE).await;
 }
 
 #[tokio::test]
 async fn optional_column() {
-    let mut scene = broken("ALTER TABLE tasks ALTER COLUMN completed DROP NOT NULL").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE tasks ALTER COLUMN completed DROP NOT NULL").await;
     scene.proves(&OPTIONAL_COLUMN).await;
 }
 
 #[tokio::test]
 async fn other_default() {
-    let mut scene = broken("ALTER TABLE tasks ALTER COLUMN priority SET DEFAULT 'Low'").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE tasks ALTER COLUMN priority SET DEFAULT 'Low'").await;
     scene.proves(&OTHER_DEFAULT).await;
 }
 
 #[tokio::test]
 async fn case_insensitive() {
-    let mut scene = broken("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); ALTER TABLE todoctl_sessions ALTER COLUMN token_hash TYPE text COLLATE loose").await;
+    let mut scene = Scene::postgres_after("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false); ALTER TABLE todoctl_sessions ALTER COLUMN token_hash TYPE text COLLATE loose").await;
     scene.proves(&CASE_INSENSITIVE).await;
 }
 
 #[tokio::test]
 async fn dropped_key() {
-    let mut scene = broken("ALTER TABLE todoctl_unread DROP CONSTRAINT todoctl_unread_pkey").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE todoctl_unread DROP CONSTRAINT todoctl_unread_pkey")
+            .await;
     scene.proves(&DROPPED_KEY).await;
 }
 
 #[tokio::test]
 async fn foreign_unique() {
-    let mut scene = broken("ALTER TABLE tasks ADD CONSTRAINT one_each UNIQUE (user_id)").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE tasks ADD CONSTRAINT one_each UNIQUE (user_id)").await;
     scene.proves(&FOREIGN_UNIQUE).await;
 }
 
 #[tokio::test]
 async fn foreign_check() {
-    let mut scene = broken("ALTER TABLE tasks ADD CONSTRAINT not_two CHECK (title <> 'two')").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TABLE tasks ADD CONSTRAINT not_two CHECK (title <> 'two')")
+            .await;
     scene.proves(&FOREIGN_CHECK).await;
 }
 
 #[tokio::test]
 async fn foreign_reference() {
-    let mut scene = broken("CREATE TABLE people (id varchar(255) PRIMARY KEY); ALTER TABLE tasks ADD CONSTRAINT person FOREIGN KEY (user_id) REFERENCES people NOT VALID").await;
+    let mut scene = Scene::postgres_after("CREATE TABLE people (id varchar(255) PRIMARY KEY); ALTER TABLE tasks ADD CONSTRAINT person FOREIGN KEY (user_id) REFERENCES people NOT VALID").await;
     scene.proves(&FOREIGN_REFERENCE).await;
 }
 
 #[tokio::test]
 async fn refused_delete() {
-    let mut scene = broken("CREATE TABLE comments (task_id bigint CONSTRAINT of_task REFERENCES tasks); INSERT INTO comments VALUES (1)").await;
+    let mut scene = Scene::postgres_after("CREATE TABLE comments (task_id bigint CONSTRAINT of_task REFERENCES tasks); INSERT INTO comments VALUES (1)").await;
     scene.proves(&REFUSED_DELETE).await;
 }
 
 #[tokio::test]
 async fn unchecked_key() {
-    let mut scene = broken("ALTER TABLE notifications DROP CONSTRAINT notifications_task_id_fkey, ADD CONSTRAINT notifications_task_id_fkey FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE NOT VALID").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE notifications DROP CONSTRAINT notifications_task_id_fkey, ADD CONSTRAINT notifications_task_id_fkey FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE NOT VALID").await;
     scene.proves(&UNCHECKED_KEY).await;
 }
 
 #[tokio::test]
 async fn other_action() {
-    let mut scene = broken("ALTER TABLE notifications DROP CONSTRAINT notifications_task_id_fkey, ADD CONSTRAINT notifications_task_id_fkey FOREIGN KEY (task_id) REFERENCES tasks(id)").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE notifications DROP CONSTRAINT notifications_task_id_fkey, ADD CONSTRAINT notifications_task_id_fkey FOREIGN KEY (task_id) REFERENCES tasks(id)").await;
     scene.proves(&OTHER_ACTION).await;
 }
 
 #[tokio::test]
 async fn unlogged_table() {
-    let mut scene = broken("ALTER TABLE todoctl_sessions SET UNLOGGED").await;
+    let mut scene = Scene::postgres_after("ALTER TABLE todoctl_sessions SET UNLOGGED").await;
     scene.proves(&UNLOGGED_TABLE).await;
 }
 
 #[tokio::test]
 async fn renamed_label() {
-    let mut scene = broken("ALTER TYPE prioritylevel RENAME VALUE 'Urgent' TO 'Now'").await;
+    let mut scene =
+        Scene::postgres_after("ALTER TYPE prioritylevel RENAME VALUE 'Urgent' TO 'Now'").await;
     scene.proves(&RENAMED_LABEL).await;
 }

@@ -252,11 +252,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The role has reached its CONNECTION LIMIT",
         retry: Retry::Later,
-        remedy: |at| {
-            at.admin_sql("raise the role's CONNECTION LIMIT", |server| {
-                format!("ALTER ROLE {} CONNECTION LIMIT -1", sql_name(&server.user))
-            })
-        },
+        remedy: |at| at.raise_role_limit(),
     },
     KnownMessage {
         id: "postgres.database-limit",
@@ -265,14 +261,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database has reached its CONNECTION LIMIT",
         retry: Retry::Later,
-        remedy: |at| {
-            at.admin_sql("raise the database's CONNECTION LIMIT", |server| {
-                format!(
-                    "ALTER DATABASE {} CONNECTION LIMIT -1",
-                    sql_name(&server.database)
-                )
-            })
-        },
+        remedy: |at| at.raise_database_limit(),
     },
     KnownMessage {
         id: "postgres.role-limit-low",
@@ -281,11 +270,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The role's CONNECTION LIMIT is lower than what todoctl needs to start",
         retry: Retry::No,
-        remedy: |at| {
-            at.admin_sql("raise the role's CONNECTION LIMIT", |server| {
-                format!("ALTER ROLE {} CONNECTION LIMIT -1", sql_name(&server.user))
-            })
-        },
+        remedy: |at| at.raise_role_limit(),
     },
     KnownMessage {
         id: "postgres.database-limit-low",
@@ -294,14 +279,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database's CONNECTION LIMIT is lower than what todoctl needs to start",
         retry: Retry::No,
-        remedy: |at| {
-            at.admin_sql("raise the database's CONNECTION LIMIT", |server| {
-                format!(
-                    "ALTER DATABASE {} CONNECTION LIMIT -1",
-                    sql_name(&server.database)
-                )
-            })
-        },
+        remedy: |at| at.raise_database_limit(),
     },
     KnownMessage {
         id: "postgres.too-old",

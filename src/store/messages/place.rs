@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{DatabaseTarget, PostgresTarget, Remedy, move_away, writable};
+use crate::config::{DatabaseTarget, PostgresTarget, Remedy, move_away, sql_name, writable};
 
 /// The database that a message is about, as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,19 @@ impl<'a> Place<'a> {
             Some(server) => Remedy::admin_sql(server, None, statement(server)),
             None => Remedy::note(format!("as an administrator of the database: {what}")),
         }
+    }
+
+    pub(super) fn raise_role_limit(self) -> Remedy {
+        self.admin_sql("raise the role's CONNECTION LIMIT", |server| {
+            format!("ALTER ROLE {} CONNECTION LIMIT -1", sql_name(&server.user))
+        })
+    }
+
+    pub(super) fn raise_database_limit(self) -> Remedy {
+        self.admin_sql("raise the database's CONNECTION LIMIT", |server| {
+            let database = sql_name(&server.database);
+            format!("ALTER DATABASE {database} CONNECTION LIMIT -1")
+        })
     }
 
     pub(super) fn create_database(self) -> Remedy {
