@@ -1,6 +1,7 @@
 //! `/status`: the daemon's state as JSON, which `todoctl doctor` reads.
 
 use http::StatusCode;
+use rustix::io::Errno;
 
 use crate::domain::Timestamp;
 use crate::services::daemon::{
@@ -62,17 +63,26 @@ fn process(started: Timestamp, now: Timestamp) -> ProcessStatus {
         let value = stat.lines().find_map(|line| line.strip_prefix(name))?;
         value.split_whitespace().next()?.parse().ok()
     };
-    let files = std::fs::read_dir("/proc/self/fd").ok();
     let limit = rlimit::Resource::NOFILE.get_soft().ok();
+    let max_files = limit.filter(|limit| *limit != rlimit::INFINITY);
     ProcessStatus {
         pid: std::process::id(),
         started: started.unix_seconds(),
-        open_files: files.map(|files| files.count() as u64),
-        max_files: limit.filter(|limit| *limit != rlimit::INFINITY),
+        open_files: count_open_files(max_files),
+        max_files,
         threads: field("Threads:"),
         // In KiB.
         resident_bytes: field("VmRSS:").map(|size| size * 1024),
         dropped_log_lines: dropped_log_lines(now),
+    }
+}
+
+/// At the limit, the list of the open files cannot be opened either.
+fn count_open_files(limit: Option<u64>) -> Option<u64> {
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(files) => Some(files.count() as u64),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::MFILE) => limit,
+        Err(_) => None,
     }
 }
 
