@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use todoctl::config::DatabaseTarget;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -15,6 +16,10 @@ struct State {
     closed: AtomicBool,
     /// Connections with a lower number get nothing through to the server.
     held: AtomicUsize,
+    /// Nothing gets through to the server any more from the next COMMIT on.
+    hold_commit: AtomicBool,
+    /// Connections that have something to carry to the server and are held up.
+    waiting: AtomicUsize,
     /// Connections with a lower number are broken.
     broken: AtomicUsize,
     connections: AtomicUsize,
@@ -49,6 +54,17 @@ impl Network {
         network
     }
 
+    /// One between a daemon and `target`, which leads through it from now on.
+    pub async fn before(target: &mut DatabaseTarget) -> Self {
+        let DatabaseTarget::Postgres(server) = target else {
+            panic!("there is no network before a file");
+        };
+        let network = Self::to(server.host.clone(), server.port).await;
+        "127.0.0.1".clone_into(&mut server.host);
+        server.port = network.port;
+        network
+    }
+
     /// Keeps the server's next answer back, and then breaks its connection.
     pub fn cut(&self) {
         self.state.cut.store(true, Ordering::SeqCst);
@@ -63,7 +79,16 @@ impl Network {
     pub fn open(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
         self.state.closed.store(false, Ordering::SeqCst);
+        self.state.hold_commit.store(false, Ordering::SeqCst);
         self.state.held.store(0, Ordering::SeqCst);
+    }
+
+    /// Waits until what was held up has arrived.
+    pub async fn delivered(&self) {
+        super::eventually("what was held up arrives", async || {
+            self.state.waiting.load(Ordering::SeqCst) == 0
+        })
+        .await;
     }
 
     /// Holds up what present connections send to the server; new ones are carried.
@@ -75,6 +100,12 @@ impl Network {
     /// Holds up what any connection sends to the server.
     pub fn hold_all(&self) {
         self.state.held.store(usize::MAX, Ordering::SeqCst);
+    }
+
+    /// Carries everything up to the next COMMIT, and holds up that and what comes after it on
+    /// any connection.
+    pub fn hold_from_commit(&self) {
+        self.state.hold_commit.store(true, Ordering::SeqCst);
     }
 
     /// Breaks the client's side of present connections. The server does not notice.
@@ -92,10 +123,17 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
         let mut bytes = vec![0; 65_536];
         loop {
             let count = from_client.read(&mut bytes).await.unwrap_or(0);
+            let is_commit = bytes[..count].windows(6).any(|text| text == b"COMMIT");
+            if is_commit && state.hold_commit.swap(false, Ordering::SeqCst) {
+                state.held.store(usize::MAX, Ordering::SeqCst);
+            }
+            state.waiting.fetch_add(1, Ordering::SeqCst);
             while number < state.held.load(Ordering::SeqCst) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            if count == 0 || to_server.write_all(&bytes[..count]).await.is_err() {
+            let sent = to_server.write_all(&bytes[..count]).await;
+            state.waiting.fetch_sub(1, Ordering::SeqCst);
+            if count == 0 || sent.is_err() {
                 return;
             }
         }
