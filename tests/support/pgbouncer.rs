@@ -73,6 +73,7 @@ impl PgBouncer {
              pool_mode = {mode}\n\
              default_pool_size = {server_connections}\n\
              max_client_conn = 500\n\
+             server_login_retry = 1\n\
              query_wait_timeout = 60\n",
             users.display()
         );

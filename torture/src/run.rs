@@ -31,6 +31,9 @@ const REMINDER_ROUNDS: u64 = 8;
 /// A daemon that does not acknowledge a create within this time has not recovered.
 const RECOVERY: Duration = Duration::from_secs(20);
 
+/// A recovery that takes longer is reported. It is no violation.
+const SLOW: Duration = Duration::from_secs(5);
+
 /// A fault is healed within this time.
 const LONGEST_FAULT: Duration = Duration::from_secs(60);
 
@@ -142,12 +145,22 @@ impl<'a> Run<'a> {
             let worker = Worker::new(&round, number, rng.fork());
             clients.spawn(worker.run(self.options.requests / self.options.clients));
         }
+        // Notifications appear while tasks are deleted and notifications are read.
+        let reminders = async {
+            if rng.u8(..3) == 0 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                remind(world).await?;
+            }
+            anyhow::Ok(())
+        };
         let mut violations = Vec::new();
         let faults = plan.iter().map(|planned| {
             *self.totals.faults.entry(planned.fault).or_default() += 1;
             timeout(LONGEST_FAULT, faults::inflict(planned, world))
         });
-        for (planned, done) in plan.iter().zip(join_all(faults).await) {
+        let (done, reminded) = tokio::join!(join_all(faults), reminders);
+        reminded?;
+        for (planned, done) in plan.iter().zip(done) {
             done.with_context(|| format!("{planned:?} did not end"))?
                 .with_context(|| format!("{planned:?}"))?;
         }
@@ -155,7 +168,7 @@ impl<'a> Run<'a> {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
         world.heal().await?;
-        violations.extend(self.recover(world, &round, rng).await);
+        violations.extend(self.recover(world, plan, &round, rng).await);
         round.is_over.store(true, SeqCst);
         while clients.join_next().await.is_some() {}
         if let Err(error) = world.until_idle().await {
@@ -170,6 +183,7 @@ impl<'a> Run<'a> {
     async fn recover(
         &mut self,
         world: &World,
+        plan: &[Planned],
         round: &Arc<Round>,
         rng: &mut Rng,
     ) -> Vec<Violation> {
@@ -184,7 +198,12 @@ impl<'a> Run<'a> {
         let mut violations = Vec::new();
         for (daemon, time) in join_all(tries).await.into_iter().enumerate() {
             match time {
-                Some(time) => self.totals.recoveries.push(time),
+                Some(time) => {
+                    self.totals.recoveries.push(time);
+                    if time > SLOW {
+                        eprintln!("Recovery took {time:.1?}: {plan:?}");
+                    }
+                }
                 None => {
                     let text =
                         format!("daemon {daemon} acknowledged no create within {RECOVERY:?}");

@@ -396,6 +396,9 @@ impl Worker {
         match &answer {
             Answer::Status { code, body, .. } => {
                 ledger.count(*code);
+                if *code == 503 {
+                    sleep(Duration::from_millis(3)).await;
+                }
                 if *code >= 500 && *code != 503 {
                     ledger.complain(format!(
                         "{} {}: {code} {body}",
