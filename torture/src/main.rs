@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use faults::Fault;
 use postgres::Server;
@@ -120,9 +121,11 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
         },
     };
     let mut run = Run::new(&stage, &options);
+    let mut terminate = signal(SignalKind::terminate())?;
     let result = tokio::select! {
         result = run.all() => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = terminate.recv() => Ok(()),
     };
     print!(
         "{}",
