@@ -106,7 +106,10 @@ fn encode(request: &Request, token: &str) -> Vec<u8> {
         head += "Content-Type: application/json\r\n";
     }
     for (name, value) in &request.headers {
-        head += &format!("{name}: {value}\r\n");
+        head += name;
+        head += ": ";
+        head += value;
+        head += "\r\n";
     }
     head += "\r\n";
     head += &body;

@@ -5,16 +5,21 @@
 //! exact order. So a replay shows the same plan, and takes some repetitions to show the same
 //! failure.
 
+mod answers;
 mod checker;
 mod daemon;
 mod database;
+mod evidence;
 mod faults;
+mod history;
 mod http;
+mod inflict;
 mod ledger;
 mod linear;
 mod postgres;
 mod proxy;
 mod report;
+mod round;
 mod run;
 mod small_disk;
 mod support;
@@ -140,7 +145,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
 fn small_disk() -> Option<SmallDisk> {
     SmallDisk::mount()
         .inspect_err(|error| {
-            eprintln!("torture: WITHOUT full disks, for which root is needed: {error:#}")
+            eprintln!("torture: WITHOUT full disks, for which root is needed: {error:#}");
         })
         .ok()
 }

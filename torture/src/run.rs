@@ -1,7 +1,6 @@
 //! Rounds: clients and faults at the same time, then the checks.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -17,9 +16,11 @@ use crate::checker::{Evidence, Kind, Violation};
 use crate::daemon::ended;
 use crate::database::Database;
 use crate::faults::{self, Fault, Planned};
+use crate::inflict::inflict;
 use crate::ledger::{Outcome, Pages, Stopwatch};
 use crate::report::Totals;
-use crate::workload::{Round, Worker};
+use crate::round::Round;
+use crate::workload::Worker;
 use crate::world::{Stage, World};
 
 /// Rounds on one database.
@@ -35,7 +36,7 @@ const RECOVERY: Duration = Duration::from_secs(20);
 const SLOW: Duration = Duration::from_secs(5);
 
 /// A fault is healed within this time.
-const LONGEST_FAULT: Duration = Duration::from_secs(60);
+const LONGEST_FAULT: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -63,7 +64,7 @@ struct Before {
 /// A run in progress.
 pub struct Run<'a> {
     stage: &'a Stage,
-    options: &'a Options,
+    pub options: &'a Options,
     stopwatch: Stopwatch,
     /// Of the next round: names are made of it.
     number: u64,
@@ -156,7 +157,7 @@ impl<'a> Run<'a> {
         let mut violations = Vec::new();
         let faults = plan.iter().map(|planned| {
             *self.totals.faults.entry(planned.fault).or_default() += 1;
-            timeout(LONGEST_FAULT, faults::inflict(planned, world))
+            timeout(LONGEST_FAULT, inflict(planned, world))
         });
         let (done, reminded) = tokio::join!(join_all(faults), reminders);
         reminded?;
@@ -306,55 +307,6 @@ impl<'a> Run<'a> {
             );
             Violation::new(Kind::Late, text)
         }))
-    }
-
-    /// Counts violations, prints them, and writes the evidence to a file.
-    async fn report(
-        &mut self,
-        violations: &[Violation],
-        world: &World,
-        index: u64,
-        plan: &[Planned],
-    ) -> anyhow::Result<()> {
-        let (sessions, _) = world.database.sessions().await?;
-        self.totals.most_sessions = self.totals.most_sessions.max(sessions);
-        if violations.is_empty() {
-            return Ok(());
-        }
-        let engine = world.engine.name();
-        let Options { seed, reports, .. } = self.options;
-        let mut text = format!(
-            "{engine}, seed {seed}, round {index}, {} daemons{}: {plan:?}\n",
-            world.daemons.len(),
-            if world.is_pooled() {
-                " behind a pooler"
-            } else {
-                ""
-            },
-        );
-        for violation in violations {
-            *self.totals.violations.entry(violation.kind).or_default() += 1;
-            let _ = writeln!(text, "{:?}: {}", violation.kind, violation.text);
-        }
-        let shown: Vec<&str> = text.lines().take(40).collect();
-        eprintln!("{}", shown.join("\n"));
-        for daemon in &world.daemons {
-            let daemon = daemon.lock().await;
-            let _ = writeln!(
-                text,
-                "log of port {}:\n{}",
-                daemon.port,
-                daemon.last_lines().join("\n")
-            );
-        }
-        let file = reports.join(format!("{engine}-{seed}-{index}.txt"));
-        std::fs::create_dir_all(reports)?;
-        std::fs::write(&file, text).with_context(|| file.display().to_string())?;
-        eprintln!("The whole evidence: {}", file.display());
-        eprintln!(
-            "Replay: scripts/torture --engine {engine} --seed {seed} --from {index} --rounds 1 --repeat 20"
-        );
-        Ok(())
     }
 }
 

@@ -1,95 +1,18 @@
 //! What the clients do: every kind of request, on few tasks at a time, so that requests meet.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::answers::understand;
 use crate::daemon::TOKEN;
 use crate::http::{Answer, Client, Request};
-use crate::ledger::{Action, Entry, Ledger, Outcome, Seen, Stopwatch, View};
-
-/// Users of a round.
-pub const USERS: usize = 3;
-
-/// Tasks of a user that the clients still know. Fewer make more requests meet.
-const REMEMBERED: usize = 12;
-
-/// What the clients of a round share.
-#[derive(Debug)]
-pub struct Round {
-    pub number: u64,
-    pub ports: Vec<u16>,
-    pub ledger: Ledger,
-    pub stopwatch: Stopwatch,
-    pub is_over: AtomicBool,
-    known: [Mutex<VecDeque<Known>>; USERS],
-}
-
-/// A task, and the tag that stands for what it was.
-#[derive(Debug, Clone)]
-struct Known {
-    id: i64,
-    view: View,
-    etag: Option<String>,
-}
-
-impl Round {
-    pub fn new(number: u64, ports: Vec<u16>, stopwatch: Stopwatch) -> Self {
-        Self {
-            number,
-            ports,
-            ledger: Ledger::default(),
-            stopwatch,
-            is_over: AtomicBool::new(false),
-            known: Default::default(),
-        }
-    }
-
-    /// What the names of the round's users begin with.
-    pub fn prefix(&self) -> String {
-        format!("r{}-", self.number)
-    }
-
-    pub fn user(&self, index: usize) -> String {
-        format!("r{}-{index}", self.number)
-    }
-
-    fn remember(&self, user: usize, known: Known) {
-        let mut tasks = self.known[user]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|other| other.id != known.id);
-        if tasks.len() == REMEMBERED {
-            tasks.pop_front();
-        }
-        tasks.push_back(known);
-    }
-
-    fn forget(&self, user: usize, ids: &[i64]) {
-        let mut tasks = self.known[user]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        tasks.retain(|known| !ids.contains(&known.id));
-    }
-
-    fn pick(&self, user: usize, rng: &mut Rng) -> Option<Known> {
-        let tasks = self.known[user]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // Mostly one of the newest.
-        let range = if rng.u8(..4) > 0 {
-            tasks.len().min(3)
-        } else {
-            tasks.len()
-        };
-        (range > 0).then(|| tasks[tasks.len() - 1 - rng.usize(..range)].clone())
-    }
-}
+use crate::ledger::{Action, Entry, Outcome, Seen, View};
+use crate::round::{Known, Round, USERS};
 
 /// One client.
 pub struct Worker {
@@ -186,7 +109,7 @@ impl Worker {
             92..93 => self.list("?limit=1000", true).await,
             93..95 => {
                 self.list(&format!("?search={}", task.view.title), false)
-                    .await
+                    .await;
             }
             95..98 => self.trespass(task.id).await,
             _ => self.notifications().await,
@@ -426,7 +349,12 @@ impl Worker {
         let user = self.user;
         let outcome = match answer {
             Answer::Status { code, etag, body } => {
-                let outcome = self.understand(&action, code, &body);
+                let owner = self.round.user(user);
+                let outcome = understand(&action, code, &body, &owner).unwrap_or_else(|| {
+                    let complaint = format!("{action:?}: {code} {body}");
+                    self.round.ledger.complain(complaint);
+                    Outcome::Unknown
+                });
                 self.learn(&action, &outcome, etag.as_deref());
                 outcome
             }
@@ -441,60 +369,6 @@ impl Worker {
             outcome: outcome.clone(),
         });
         outcome
-    }
-
-    fn understand(&self, action: &Action, code: u16, body: &Value) -> Outcome {
-        let seen = |tasks: &[Value]| {
-            tasks
-                .iter()
-                .map(|task| self.seen(task))
-                .collect::<Option<Vec<_>>>()
-        };
-        let understood = match (action, code) {
-            (Action::Create { has_key: true, .. }, 503) => Some(Outcome::Unknown),
-            (_, 503) => Some(Outcome::Unavailable),
-            (Action::Create { .. }, 409) => Some(Outcome::Unknown),
-            (Action::Create { .. }, 201) | (Action::Change { .. } | Action::Read { .. }, 200) => {
-                seen(std::slice::from_ref(body)).map(Outcome::Done)
-            }
-            (Action::Delete { .. }, 204) => Some(Outcome::Done(Vec::new())),
-            (Action::BulkDelete { ids }, 200) => {
-                serde_json::from_value::<Vec<i64>>(body["deleted"].clone())
-                    .ok()
-                    .filter(|deleted| deleted.iter().all(|id| ids.contains(id)))
-                    .map(Outcome::Deleted)
-            }
-            (Action::List { .. }, 200) => body["tasks"]
-                .as_array()
-                .and_then(|tasks| seen(tasks))
-                .map(Outcome::Done),
-            (Action::Change { .. } | Action::Delete { .. } | Action::Read { .. }, 404) => {
-                Some(Outcome::NotFound)
-            }
-            (Action::Change { .. } | Action::Delete { .. }, 412) => {
-                Some(Outcome::PreconditionFailed)
-            }
-            _ => None,
-        };
-        understood.unwrap_or_else(|| {
-            self.round
-                .ledger
-                .complain(format!("{action:?}: {code} {body}"));
-            Outcome::Unknown
-        })
-    }
-
-    /// A task in an answer, which must be the user's own.
-    fn seen(&self, task: &Value) -> Option<Seen> {
-        (task["user_id"] == *self.round.user(self.user)).then_some(())?;
-        Some(Seen {
-            id: task["id"].as_i64()?,
-            birth: task["description"].as_str()?.to_owned(),
-            view: View {
-                title: task["title"].as_str()?.to_owned(),
-                completed: task["completed"].as_bool()?,
-            },
-        })
     }
 
     fn learn(&self, action: &Action, outcome: &Outcome, etag: Option<&str>) {
