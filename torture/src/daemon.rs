@@ -55,6 +55,8 @@ struct Log {
     stalled: Mutex<bool>,
     resumed: Condvar,
     closed: AtomicBool,
+    /// Whether it listens, and so has started.
+    has_listened: AtomicBool,
 }
 
 impl Daemon {
@@ -120,12 +122,18 @@ impl Daemon {
         Ok(())
     }
 
-    /// Starts it if it is not running; one that ended by itself is reported.
+    /// Starts it if it is not running. It may have ended while it started, where the database was
+    /// full or locked; one that ended while it served requests is an error.
     pub fn ensure_running(&mut self) -> anyhow::Result<()> {
         if let Some(child) = &mut self.child {
             if let Some(status) = child.try_wait()? {
                 self.child = None;
-                bail!("a daemon ended by itself: {status}");
+                let has_served = self.log.has_listened.load(SeqCst);
+                ensure!(
+                    !has_served,
+                    "a daemon ended while it served requests: {status}"
+                );
+                return self.start();
             }
             return Ok(());
         }
@@ -240,6 +248,9 @@ impl Log {
         let log = Arc::clone(self);
         std::thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                if line.contains("\"listening\"") {
+                    log.has_listened.store(true, SeqCst);
+                }
                 {
                     let mut lines = log.lines.lock().unwrap_or_else(PoisonError::into_inner);
                     if lines.len() == LINES {

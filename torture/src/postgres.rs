@@ -3,14 +3,19 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 use url::Url;
 
 /// The root of the repository, whose scripts know how to run PostgreSQL.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// A server starts within this time, on a busy machine too.
+const START: Duration = Duration::from_secs(30);
 
 /// How the server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,13 +104,22 @@ impl Server {
         self.control(&format!("-m {mode} stop")).await
     }
 
-    /// Starts it, unless it is running.
+    /// Starts it, unless it is running; waits if it recovers from a crash by itself.
     pub async fn ensure_running(&self) -> anyhow::Result<()> {
-        if self.connect("postgres").await.is_ok() {
-            return Ok(());
-        }
         let port = self.url.port().context("no port")?;
-        self.control(&format!("-o '-p {port}' start")).await
+        let start = format!("-o '-p {port}' start");
+        let deadline = Instant::now() + START;
+        loop {
+            let Err(error) = self.connect("postgres").await else {
+                return Ok(());
+            };
+            if Instant::now() > deadline {
+                return Err(error.context("PostgreSQL does not start"));
+            }
+            // Refused where it is recovering.
+            let _ = self.control(&start).await;
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn control(&self, command: &str) -> anyhow::Result<()> {

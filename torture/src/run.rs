@@ -168,7 +168,10 @@ impl<'a> Run<'a> {
         if plan.is_empty() {
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        world.heal().await?;
+        if let Err(error) = world.heal().await {
+            violations.push(Violation::new(Kind::Recovery, format!("{error:#}")));
+            world.heal().await?;
+        }
         violations.extend(self.recover(world, plan, &round, rng).await);
         round.is_over.store(true, SeqCst);
         while clients.join_next().await.is_some() {}
