@@ -89,6 +89,12 @@ impl<'a> Run<'a> {
         let mut index = self.options.from;
         while self.goes_on(index) {
             index = self.in_a_world(index).await?;
+            let Totals {
+                rounds,
+                acknowledged,
+                ..
+            } = &self.totals;
+            eprintln!("{rounds} rounds, {acknowledged} acknowledged writes");
         }
         Ok(())
     }
