@@ -106,6 +106,11 @@ const ON_POSTGRES: &[Fault] = &[
     Fault::HalfOpen,
     Fault::LateStatement,
     Fault::LateCommit,
+    // What breaks connections at a message finds most.
+    Fault::CutAfterStatement,
+    Fault::CutBeforeCommit,
+    Fault::LateStatement,
+    Fault::LockAndReset,
 ];
 
 const ON_POOLER: &[Fault] = &[Fault::PoolerRestart, Fault::PoolerFreeze];

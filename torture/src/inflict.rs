@@ -263,7 +263,7 @@ async fn on_pooler(fault: Fault, world: &World, rng: &mut Rng) -> anyhow::Result
 }
 
 async fn on_network(fault: Fault, proxy: &Proxy, rng: &mut Rng) {
-    let count = rng.usize(1..8);
+    let count = rng.usize(1..16);
     let late = TIME_LIMIT + Duration::from_millis(rng.u64(100..600));
     let wait = match fault {
         Fault::Delay => {

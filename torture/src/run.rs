@@ -35,6 +35,9 @@ const RECOVERY: Duration = Duration::from_secs(20);
 /// A recovery that takes longer is reported. It is no violation.
 const SLOW: Duration = Duration::from_secs(5);
 
+/// How often the counts of unread notifications are compared with the rows, until they agree.
+const UNREAD_TRIES: usize = 10;
+
 /// A fault is healed within this time.
 const LONGEST_FAULT: Duration = Duration::from_mins(1);
 
@@ -234,7 +237,7 @@ impl<'a> Run<'a> {
     ) -> anyhow::Result<()> {
         let prefix = round.prefix();
         let exact = round.number.is_multiple_of(REMINDER_ROUNDS) && remind(world).await?;
-        let told = Worker::new(round, 200, rng.fork()).look().await;
+        Worker::new(round, 200, rng.fork()).look().await;
         let rows = world.database.tasks(&prefix).await?;
         let pages = round.ledger.take();
         self.count(&pages);
@@ -255,14 +258,7 @@ impl<'a> Run<'a> {
             ended: self.stopwatch.now(),
         };
         violations.extend(evidence.judge());
-        for unread in world.database.unread(&prefix).await? {
-            let was_told = told.iter().find(|(user, _)| *user == unread.user);
-            let is_told = was_told.is_none_or(|(_, count)| *count == unread.rows);
-            if unread.rows != unread.counted || !is_told {
-                let text = format!("{unread:?}, and the user was told {was_told:?}");
-                violations.push(Violation::new(Kind::Unread, text));
-            }
-        }
+        violations.extend(self.unread(world, round, rng).await?);
         let expected = if exact { "= 1" } else { "<= 1" };
         for (task, count) in world.database.overdue_other_than(&prefix, expected).await? {
             let text = format!("task {task} is overdue and has {count} notifications");
@@ -279,6 +275,35 @@ impl<'a> Run<'a> {
             prefix,
         };
         Ok(())
+    }
+
+    /// Compares the counts of unread notifications with the rows.
+    async fn unread(
+        &self,
+        world: &World,
+        round: &Arc<Round>,
+        rng: &mut Rng,
+    ) -> anyhow::Result<Vec<Violation>> {
+        let mut client = Worker::new(round, 300, rng.fork());
+        let mut tries = 0;
+        loop {
+            let told = client.unread().await;
+            let mut violations = Vec::new();
+            for unread in world.database.unread(&round.prefix()).await? {
+                let was_told = told.iter().find(|(user, _)| *user == unread.user);
+                let is_told = was_told.is_none_or(|(_, count)| *count == unread.rows);
+                if unread.rows != unread.counted || !is_told {
+                    let text = format!("{unread:?}, and the user was told {was_told:?}");
+                    violations.push(Violation::new(Kind::Unread, text));
+                }
+            }
+            tries += 1;
+            if violations.is_empty() || tries == UNREAD_TRIES {
+                return Ok(violations);
+            }
+            // A daemon that was restarted makes reminders.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     fn count(&mut self, pages: &Pages) {

@@ -4,7 +4,8 @@
 /// What a piece of a client's stream contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Execute, or a simple query that does not end a transaction.
+    /// Execute: a statement with arguments. What the daemon sends as a simple query sets up a
+    /// connection or begins a transaction.
     pub statement: bool,
     /// A simple query that begins with COMMIT.
     pub commit: bool,
@@ -66,11 +67,7 @@ impl Parser {
                 let Some(text) = self.pending.get(5..5 + known) else {
                     return false;
                 };
-                if text == COMMIT {
-                    contents.commit = true;
-                } else {
-                    contents.statement = true;
-                }
+                contents.commit |= text == COMMIT;
             }
             _ => {}
         }
@@ -111,8 +108,9 @@ mod tests {
             commit: true,
         };
         assert_eq!(parser.feed(&message(b'Q', b"COMMIT\0")), commit);
-        assert_eq!(parser.feed(&message(b'Q', b"BEGIN\0")), statement);
-        assert_eq!(parser.feed(&message(b'Q', b"X\0")), statement);
+        for other in [&b"BEGIN\0"[..], b"X\0"] {
+            assert_eq!(parser.feed(&message(b'Q', other)), Contents::default());
+        }
     }
 
     #[test]

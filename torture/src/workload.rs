@@ -66,12 +66,19 @@ impl Worker {
         false
     }
 
-    /// Lists all tasks of each user; the counts of unread notifications that the users are told.
-    pub async fn look(&mut self) -> Vec<(String, Value)> {
-        let mut told = Vec::new();
+    /// Lists all tasks of each user.
+    pub async fn look(&mut self) {
         for user in 0..USERS {
             self.user = user;
             self.list("?limit=1000", true).await;
+        }
+    }
+
+    /// What each user is told to be unread.
+    pub async fn unread(&mut self) -> Vec<(String, Value)> {
+        let mut told = Vec::new();
+        for user in 0..USERS {
+            self.user = user;
             let request = self.request("GET", "/notifications/", None);
             if let Answer::Status {
                 code: 200, body, ..
