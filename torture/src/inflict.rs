@@ -139,12 +139,13 @@ async fn commands(world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<
 async fn lock(fault: Fault, world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<()> {
     let Database::Postgres { server, name } = &world.database else {
         let mut connection = world.database.connect_file().await?;
+        // Longer than the time limit of a request, now and then.
         if sqlx::raw_sql("BEGIN IMMEDIATE")
             .execute(&mut connection)
             .await
             .is_ok()
         {
-            pause(rng, 50..1300).await;
+            pause(rng, 50..1600).await;
         }
         return Ok(connection.close().await?);
     };
@@ -173,7 +174,7 @@ async fn lock(fault: Fault, world: &World, which: usize, rng: &mut Rng) -> anyho
         }
     }
     if locked.is_ok() {
-        pause(rng, 50..1300).await;
+        pause(rng, 50..1600).await;
     }
     let _ = connection.close().await;
     Ok(())
