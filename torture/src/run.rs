@@ -24,7 +24,7 @@ use crate::workload::Worker;
 use crate::world::{Stage, World};
 
 /// Rounds on one database.
-const ROUNDS_OF_A_WORLD: u64 = 25;
+const ROUNDS_OF_A_WORLD: u64 = 12;
 
 /// Every so many rounds the reminders are counted exactly.
 const REMINDER_ROUNDS: u64 = 8;

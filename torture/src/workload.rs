@@ -170,7 +170,19 @@ impl Worker {
         );
     }
 
+    /// Changes a task. If that fails, it is mostly tried again, as people do, with another value:
+    /// then the first one must not come later.
     async fn change(&mut self, task: &Known, renames: bool) {
+        for _ in 0..4 {
+            let outcome = self.change_once(task, renames).await;
+            let has_failed = matches!(outcome, Outcome::Unavailable | Outcome::Unknown);
+            if !has_failed || self.rng.u8(..4) == 0 || self.round.is_over.load(SeqCst) {
+                return;
+            }
+        }
+    }
+
+    async fn change_once(&mut self, task: &Known, renames: bool) -> Outcome {
         let (title, completed) = if renames {
             (
                 Some(self.fresh('t')),
@@ -198,7 +210,7 @@ impl Worker {
             completed,
             expected,
         };
-        self.perform(action, &request).await;
+        self.perform(action, &request).await
     }
 
     /// `If-Match`, now and then.
