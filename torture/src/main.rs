@@ -14,6 +14,7 @@ mod faults;
 mod history;
 mod http;
 mod inflict;
+mod judged;
 mod ledger;
 mod linear;
 mod postgres;
