@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
     pub median: f64,
     pub min: f64,
@@ -34,10 +34,9 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle() {
-        assert!(Spread::of([]).is_none());
-        let odd = Spread::of([3.0, 1.0, 2.0]).unwrap();
-        assert_eq!([odd.median, odd.min, odd.max], [2.0, 1.0, 3.0]);
-        let even = Spread::of([4.0, 1.0, 2.0, 3.0]).unwrap();
-        assert_eq!([even.median, even.min, even.max], [2.5, 1.0, 4.0]);
+        let spread = |median, min, max| Some(Spread { median, min, max });
+        assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), spread(2.0, 1.0, 3.0));
+        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), spread(2.5, 1.0, 4.0));
     }
 }

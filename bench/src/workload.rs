@@ -191,7 +191,7 @@ impl<'a> Stream<'a> {
                 return Some(404);
             }
             Workload::Live => {
-                into.extend_from_slice(b"GET /health/live HTTP/1.1\r\nHost: b\r\n\r\n")
+                into.extend_from_slice(b"GET /health/live HTTP/1.1\r\nHost: bench\r\n\r\n");
             }
         }
         Some(200)
