@@ -116,16 +116,26 @@ fn spread(value: Spread) -> String {
 }
 
 fn median(value: Option<Spread>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| number(value.median))
+    value.map_or_else(|| NOTHING.to_owned(), |value| number(value.median))
 }
 
+/// What was not measured.
+const NOTHING: &str = "–";
+
+/// A table without the columns in which nothing was measured.
 fn table(heads: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-    let heads: Vec<_> = heads.iter().map(|head| (*head).to_owned()).collect();
-    let mut text = line(&heads);
-    text += &line(&vec!["---".to_owned(); heads.len()]);
-    for row in rows {
-        text += &line(&row);
+    let rows: Vec<_> = rows.into_iter().collect();
+    let columns: Vec<_> = (0..heads.len())
+        .filter(|column| rows.iter().any(|row| row[*column] != NOTHING))
+        .collect();
+    let line = |cell: &dyn Fn(usize) -> String| {
+        let cells: Vec<_> = columns.iter().map(|column| cell(*column)).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let mut text = line(&|column| heads[column].to_owned());
+    text += &line(&|_| "---".to_owned());
+    for row in &rows {
+        text += &line(&|column| row[column].clone());
     }
     text
 }
@@ -134,7 +144,11 @@ impl Report<Vec<Row>> {
     pub fn markdown(&self, title: &str) -> String {
         let mut text = self.head(title) + &self.rounds() + "\n\n";
         text += "\"Ratio\" is requests per second as a part of pgbench's in the same round. CPU is in microseconds \
-                 a request. p50, p99 and p99.9 are microseconds at 70 % of the rate.\n\n";
+                 a request.";
+        if self.result.iter().any(|row| row.latency.is_some()) {
+            text += " p50, p99 and p99.9 are microseconds at 70 % of the rate.";
+        }
+        text += "\n\n";
         let heads = [
             "workload",
             "engine",
@@ -178,7 +192,8 @@ fn cells(row: &Row) -> Vec<String> {
         median(row.ratio),
         number(row.server_cpu_us.median),
         median(row.postgres_cpu_us),
-        median(row.connections_used),
+        row.connections_used
+            .map_or_else(|| NOTHING.to_owned(), |it| format!("{:.0}", it.median)),
         median(latency.map(|it| it.p50_us)),
         median(latency.map(|it| it.p99_us)),
         median(latency.map(|it| it.p999_us)),
