@@ -135,7 +135,7 @@ impl Postgres {
             .context("pgbench does not run this workload")?;
         let statement = with_parameters(statement.trim(), values)?;
         let file = folder.join(format!("{workload:?}.sql"));
-        fs::write(&file, format!("{variables}{statement};\n"))?;
+        fs::write(&file, format!("{}\n{statement};\n", variables.join("\n")))?;
         Ok(Script { file, tasks, users })
     }
 

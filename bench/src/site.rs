@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,10 +13,10 @@ use serde::Serialize;
 
 use crate::credentials::{Caller, Credentials, Secrets};
 use crate::daemon::{self, Daemon};
-use crate::load::{Load, Outcome, Pace, Requests};
+use crate::load::{Load, Outcome, Pace};
 use crate::postgres::{Postgres, Script};
 use crate::proxy;
-use crate::workload::{FIRST_USER, Stream, Workload};
+use crate::workload::{FIRST_USER, Seed, Stream, Workload};
 
 const TASKS: u64 = 20_000;
 /// More, because each is deleted once.
@@ -237,7 +236,7 @@ impl<'a> Site<'a> {
         if !template.exists() {
             let daemon = Daemon::start(self.program, &template, &url(&template), &self.secrets)?;
             let credentials = Credentials::new(Caller::Service, &self.secrets, USERS);
-            let seed = Seed::new(&credentials);
+            let seed = Seed::new(TASKS, USERS, &credentials);
             let load = Load {
                 address: daemon.address,
                 clients: 1,
@@ -310,39 +309,5 @@ impl<'a> Site<'a> {
             .filter(|(id, cpu)| connections.contains(id) && *cpu * 100 > total)
             .count();
         Ok((total, active))
-    }
-}
-
-/// Creates the tasks one after the other, so that the n-th gets the id n + 1.
-struct Seed<'a> {
-    credentials: &'a Credentials,
-    created: AtomicU64,
-}
-
-impl<'a> Seed<'a> {
-    fn new(credentials: &'a Credentials) -> Self {
-        Self {
-            credentials,
-            created: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Requests for Seed<'_> {
-    fn next(&self, into: &mut Vec<u8>) -> Option<u16> {
-        let n = self.created.fetch_add(1, Ordering::Relaxed);
-        if n >= TASKS {
-            return None;
-        }
-        let body = format!(
-            r#"{{"title": "Task {n}", "description": "What there is to say about task {n}"}}"#
-        );
-        let request = format!(
-            "POST /tasks/ HTTP/1.1\r\nHost: bench\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.credentials.headers(n % USERS),
-            body.len()
-        );
-        into.extend_from_slice(request.as_bytes());
-        Some(201)
     }
 }

@@ -62,17 +62,20 @@ impl Workload {
 
     /// What pgbench sets before each statement, and what it has for the statement's parameters:
     /// those that vary as variables, the others as constants. `None`: pgbench does not run it.
-    pub fn pgbench(self) -> Option<(&'static str, &'static [&'static str])> {
+    pub fn pgbench(self) -> Option<(&'static [&'static str], &'static [&'static str])> {
         const FAR: &str = "timestamptz '2100-01-01'";
-        const TASK: &str =
-            "\\set n random(0, :tasks - 1)\n\\set id :n + 1\n\\set owner 1000 + mod(:n, :users)\n";
-        const USER: &str = "\\set owner random(1000, 1000 + :users - 1)\n";
+        const RANDOM: &str = r"\set n random(0, :tasks - 1)";
+        // Each task once: a client's variables live as long as it does.
+        const NEXT: &str = "\\set turn :turn + 1\n\\set n :turn * :clients + :client_id";
+        const TASK: &str = "\\set id :n + 1\n\\set owner 1000 + mod(:n, :users)";
+        const USER: &str = r"\set owner random(1000, 1000 + :users - 1)";
+        const COMPLETED: &str = r"\set completed random(0, 1)";
         match self {
-            Self::Point => Some((TASK, &[":id", ":owner"])),
-            Self::List20 => Some((USER, &[":owner", "20", "0"])),
-            Self::List200 => Some((USER, &[":owner", "200", "0"])),
+            Self::Point => Some((&[RANDOM, TASK], &[":id", ":owner"])),
+            Self::List20 => Some((&[USER], &[":owner", "20", "0"])),
+            Self::List200 => Some((&[USER], &[":owner", "200", "0"])),
             Self::Create => Some((
-                USER,
+                &[USER],
                 &[
                     ":owner",
                     "'Water the plants'",
@@ -86,7 +89,7 @@ impl Workload {
                 ],
             )),
             Self::Complete => Some((
-                "\\set n random(0, :tasks - 1)\n\\set id :n + 1\n\\set owner 1000 + mod(:n, :users)\n\\set completed random(0, 1)\n",
+                &[RANDOM, TASK, COMPLETED],
                 &[
                     ":id",
                     ":owner",
@@ -103,11 +106,7 @@ impl Workload {
                     FAR,
                 ],
             )),
-            // Each task is deleted once: a client's variables live as long as it does.
-            Self::Delete => Some((
-                "\\set turn :turn + 1\n\\set n :turn * :clients + :client_id\n\\set id :n + 1\n\\set owner 1000 + mod(:n, :users)\n",
-                &[":id", ":owner", FAR],
-            )),
+            Self::Delete => Some((&[NEXT, TASK], &[":id", ":owner", FAR])),
             Self::Search | Self::Mixed | Self::Auth | Self::Live => None,
         }
     }
@@ -115,12 +114,14 @@ impl Workload {
 
 /// The requests of one workload.
 pub struct Stream<'a> {
-    pub workload: Workload,
-    pub tasks: u64,
-    pub users: u64,
-    pub credentials: &'a Credentials,
+    workload: Workload,
+    tasks: u64,
+    users: u64,
+    credentials: &'a Credentials,
     deleted: AtomicU64,
 }
+
+const COMPLETED: [&str; 2] = [r#"{"completed": false}"#, r#"{"completed": true}"#];
 
 const NEW_TASK: &str =
     r#"{"title": "Water the plants", "description": "The ferns too", "priority": "High"}"#;
@@ -144,37 +145,29 @@ impl<'a> Stream<'a> {
         if n >= self.tasks {
             return None;
         }
-        let owner = n % self.users;
         let id = n + 1;
+        let credentials = self.credentials.headers(n % self.users);
+        let mut send = |method, target: std::fmt::Arguments<'_>, body| {
+            request(into, method, target, credentials, body);
+        };
         match workload {
-            Workload::Point => self.request(into, "GET", format_args!("/tasks/{id}"), owner, ""),
-            Workload::List20 => {
-                self.request(into, "GET", format_args!("/tasks/?limit=20"), owner, "");
+            Workload::Point => send("GET", format_args!("/tasks/{id}"), ""),
+            Workload::List20 => send("GET", format_args!("/tasks/?limit=20"), ""),
+            Workload::List200 => send("GET", format_args!("/tasks/?limit=200"), ""),
+            Workload::Search => {
+                send("GET", format_args!("/tasks/?search=task+{n}&limit=20"), "");
             }
-            Workload::List200 => {
-                self.request(into, "GET", format_args!("/tasks/?limit=200"), owner, "");
-            }
-            Workload::Search => self.request(
-                into,
-                "GET",
-                format_args!("/tasks/?search=task+{n}&limit=20"),
-                owner,
-                "",
-            ),
             Workload::Create => {
-                self.request(into, "POST", format_args!("/tasks/"), owner, NEW_TASK);
+                send("POST", format_args!("/tasks/"), NEW_TASK);
                 return Some(201);
             }
             Workload::Complete => {
-                let body = if fastrand::bool() {
-                    r#"{"completed": true}"#
-                } else {
-                    r#"{"completed": false}"#
-                };
-                self.request(into, "PATCH", format_args!("/tasks/{id}"), owner, body);
+                let completed = fastrand::bool();
+                let body = COMPLETED[usize::from(completed)];
+                send("PATCH", format_args!("/tasks/{id}"), body);
             }
             Workload::Delete => {
-                self.request(into, "DELETE", format_args!("/tasks/{id}"), owner, "");
+                send("DELETE", format_args!("/tasks/{id}"), "");
                 return Some(204);
             }
             Workload::Mixed => {
@@ -187,38 +180,12 @@ impl<'a> Stream<'a> {
                 return self.write(part, into);
             }
             Workload::Auth => {
-                self.request(into, "GET", format_args!("/tasks/0"), owner, "");
+                send("GET", format_args!("/tasks/0"), "");
                 return Some(404);
             }
-            Workload::Live => {
-                into.extend_from_slice(b"GET /health/live HTTP/1.1\r\nHost: bench\r\n\r\n");
-            }
+            Workload::Live => request(into, "GET", format_args!("/health/live"), "", ""),
         }
         Some(200)
-    }
-
-    fn request(
-        &self,
-        into: &mut Vec<u8>,
-        method: &str,
-        target: std::fmt::Arguments<'_>,
-        owner: u64,
-        body: &str,
-    ) {
-        let credentials = self.credentials.headers(owner);
-        // Writing to a Vec does not fail.
-        let _ = write!(
-            into,
-            "{method} {target} HTTP/1.1\r\nHost: bench\r\n{credentials}"
-        );
-        if !body.is_empty() {
-            let length = body.len();
-            let _ = write!(
-                into,
-                "Content-Type: application/json\r\nContent-Length: {length}\r\n"
-            );
-        }
-        let _ = write!(into, "\r\n{body}");
     }
 }
 
@@ -226,4 +193,60 @@ impl Requests for Stream<'_> {
     fn next(&self, into: &mut Vec<u8>) -> Option<u16> {
         self.write(self.workload, into)
     }
+}
+
+/// Creates the tasks of a database of SQLite. With one client, the n-th gets the id n + 1.
+pub struct Seed<'a> {
+    tasks: u64,
+    users: u64,
+    credentials: &'a Credentials,
+    created: AtomicU64,
+}
+
+impl<'a> Seed<'a> {
+    pub fn new(tasks: u64, users: u64, credentials: &'a Credentials) -> Self {
+        Self {
+            tasks,
+            users,
+            credentials,
+            created: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Requests for Seed<'_> {
+    fn next(&self, into: &mut Vec<u8>) -> Option<u16> {
+        let n = self.created.fetch_add(1, Ordering::Relaxed);
+        if n >= self.tasks {
+            return None;
+        }
+        let credentials = self.credentials.headers(n % self.users);
+        let body = format!(
+            r#"{{"title": "Task {n}", "description": "What there is to say about task {n}"}}"#
+        );
+        request(into, "POST", format_args!("/tasks/"), credentials, &body);
+        Some(201)
+    }
+}
+
+fn request(
+    into: &mut Vec<u8>,
+    method: &str,
+    target: std::fmt::Arguments<'_>,
+    credentials: &str,
+    body: &str,
+) {
+    // Writing to a Vec does not fail.
+    let _ = write!(
+        into,
+        "{method} {target} HTTP/1.1\r\nHost: bench\r\n{credentials}"
+    );
+    if !body.is_empty() {
+        let length = body.len();
+        let _ = write!(
+            into,
+            "Content-Type: application/json\r\nContent-Length: {length}\r\n"
+        );
+    }
+    let _ = write!(into, "\r\n{body}");
 }
