@@ -28,13 +28,22 @@ pub(crate) fn warnings(source: &Source) -> Vec<Warning> {
     misspelt(source).map(warning).collect()
 }
 
-/// The known name that is most similar to `name`, if it is similar at all.
+/// The known variable whose name is most similar to `name`, if it is similar at all.
 pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let known = VARIABLES
         .iter()
         .flat_map(|one| [Some(one.name), one.alias])
         .flatten();
+    nearest_of(name, known)
+}
+
+/// The same among the names `known`.
+pub(crate) fn nearest_of(
+    name: &str,
+    known: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
     let (similarity, known) = known
+        .into_iter()
         .map(|known| (similarity(name, known), known))
         .max_by(|one, two| one.0.total_cmp(&two.0))?;
     (similarity >= SIMILAR).then_some(known)
