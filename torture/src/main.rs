@@ -22,6 +22,7 @@ mod proxy;
 mod report;
 mod round;
 mod run;
+mod seed;
 mod small_disk;
 mod support;
 mod wire;
