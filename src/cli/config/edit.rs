@@ -193,6 +193,7 @@ impl<'a> Edit<'a> {
         }
         if let Some(meant) = nearest(name)
             && Variable::of(name).is_none()
+            && self.file.value(name).is_none()
             && self.file.value(meant).is_some()
         {
             self.said
