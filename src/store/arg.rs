@@ -9,6 +9,8 @@ use sqlx::{Arguments, Encode, Type};
 
 use crate::domain::{Priority, Timestamp, UserId};
 
+use super::values::StoredTime;
+
 /// One bound value. NULL keeps its type, which PostgreSQL needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Arg<'a> {
@@ -16,6 +18,7 @@ pub(super) enum Arg<'a> {
     Bool(Option<bool>),
     Text(Option<Cow<'a, str>>),
     Time(Option<Timestamp>),
+    StoredTime(StoredTime),
     /// PostgreSQL's only.
     Array(Array),
 }
@@ -27,6 +30,7 @@ impl Arg<'_> {
             Self::Bool(value) => Arg::Bool(*value),
             Self::Text(value) => Arg::Text(value.as_deref().map(|text| text.to_owned().into())),
             Self::Time(value) => Arg::Time(*value),
+            Self::StoredTime(value) => Arg::StoredTime(*value),
             Self::Array(values) => Arg::Array(values.clone()),
         }
     }
@@ -63,7 +67,9 @@ impl Array {
             Arg::Int(_) => Self::Int(Vec::with_capacity(count)),
             Arg::Bool(_) => Self::Bool(Vec::with_capacity(count)),
             Arg::Time(_) => Self::Time(Vec::with_capacity(count)),
-            Arg::Text(_) | Arg::Array(_) => Self::Text(Vec::with_capacity(count)),
+            Arg::Text(_) | Arg::StoredTime(_) | Arg::Array(_) => {
+                Self::Text(Vec::with_capacity(count))
+            }
         }
     }
 
@@ -122,6 +128,7 @@ where
     for<'q> Option<bool>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<&'q str>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<Timestamp>: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> StoredTime: Encode<'q, A::Database> + Type<A::Database>,
 {
     let mut encoded = A::default();
     for arg in args {
@@ -130,6 +137,7 @@ where
             Arg::Bool(value) => encoded.add(*value)?,
             Arg::Text(value) => encoded.add(storable(value.as_deref())?)?,
             Arg::Time(value) => encoded.add(*value)?,
+            Arg::StoredTime(value) => encoded.add(*value)?,
             Arg::Array(array) => encoded.add_array(array)?,
         }
     }
@@ -220,6 +228,12 @@ impl From<Timestamp> for Arg<'_> {
 impl From<Option<Timestamp>> for Arg<'_> {
     fn from(value: Option<Timestamp>) -> Self {
         Self::Time(value)
+    }
+}
+
+impl From<StoredTime> for Arg<'_> {
+    fn from(value: StoredTime) -> Self {
+        Self::StoredTime(value)
     }
 }
 

@@ -90,3 +90,4 @@ pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};
+pub(crate) use values::StoredTime;
