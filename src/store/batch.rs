@@ -31,13 +31,16 @@
 //!   has locked are skipped (`SKIP LOCKED`), and so are deletes that take notifications with them,
 //!   so that nobody waits for somebody else's row and statements for several rows do not block each
 //!   other.
-//! - Two changes of one task never share a statement.
+//! - Two changes of one task never share a statement: the second one begins when the first has
+//!   ended ([`super::task_turns`]).
 //! - A request whose caller is gone before that is left out.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
 //! - Waiting requests are counted and timed like those that wait for a connection of the pool
 //!   ([`Pool::queue`]), so new ones are refused while the wait is long.
+//! - A panic in a statement for several requests ends none of them, and not the batching: reads run
+//!   alone, and the outcome of changes is uncertain.
 //!
 //! Transactions of several statements, such as conditional changes and creates with an
 //! idempotency key, take connections from the pool themselves.
@@ -48,14 +51,15 @@ mod statement;
 mod width;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
-
-use crate::domain::TaskId;
 
 use super::arg::Arg;
 use super::deadline;
@@ -102,8 +106,6 @@ pub(super) struct Call<'a> {
     pub writes: bool,
     /// PostgreSQL's statement for several requests.
     pub shared: Option<&'static Batched>,
-    /// The task that it changes.
-    pub task: Option<TaskId>,
 }
 
 enum Entry {
@@ -143,8 +145,8 @@ impl Batcher {
         match answer.await {
             Ok(Outcome::Done(result)) => Ok(result),
             Ok(Outcome::Failed(error)) => Err(error),
-            Ok(Outcome::Alone) => self.run_alone(call).await,
-            Err(_) => Err(StoreError::Undecided(sqlx::Error::WorkerCrashed)),
+            // Without an answer the collector ended before the statement was sent.
+            Ok(Outcome::Alone) | Err(_) => self.run_alone(call).await,
         }
     }
 
@@ -167,17 +169,15 @@ impl Batcher {
             return Entry::Free(self.take_place(&mut state));
         }
         let (sender, answer) = oneshot::channel();
-        let deadline = self.pool.deadline();
         let request = Request {
             work: match call.shared {
                 Some(batched) => Work::Shared(batched),
                 None => Work::Grouped(call.sql.clone()),
             },
             share,
-            task: call.task,
             args: call.args.iter().map(Arg::to_static).collect(),
-            deadline,
-            expires: deadline.min(Instant::now() + self.pool.limits().wait),
+            deadline: self.pool.deadline(),
+            expires: self.pool.latest_start(),
             answer: sender,
         };
         state.requests.push(self.pool.queue().enter(), request);
@@ -282,7 +282,9 @@ impl Batcher {
         for request in hurried.into_iter().chain(refused) {
             request.end(Outcome::Alone);
         }
-        let outcomes = run::together(&self.pool, lease, &mut requests).await;
+        let running = run::together(&self.pool, lease, &mut requests);
+        let outcomes = AssertUnwindSafe(running).catch_unwind().await;
+        let outcomes = outcomes.unwrap_or_else(|_| run::after_panic(&requests));
         // Before the answers are sent: the next requests need the connection.
         drop((turns, place));
         for (request, outcome) in requests.into_iter().zip(outcomes) {
@@ -357,6 +359,12 @@ struct Collecting(Arc<Batcher>);
 impl Drop for Collecting {
     fn drop(&mut self) {
         let mut state = self.0.lock();
+        if thread::panicking() {
+            // The next one might panic as well.
+            for request in state.requests.take_all() {
+                request.end(Outcome::Alone);
+            }
+        }
         state.is_collecting = !state.requests.is_empty();
         // Without a runtime the process is ending.
         if state.is_collecting

@@ -1,5 +1,6 @@
 //! [`Store`]: a database, whichever engine it is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{DatabaseConfig, DatabaseTarget};
-use crate::domain::{TaskId, Timestamp};
+use crate::domain::{TaskId, Timestamp, UserId};
 
 use super::arg::{Arg, args};
 use super::batch::{Batched, Call};
@@ -22,6 +23,7 @@ use super::row::QueryResult;
 use super::session::Session;
 use super::shares::Share;
 use super::sql::{Sql, per_engine};
+use super::task_turns::{TaskTurn, TaskTurns};
 use super::work;
 
 static PING: Sql = Sql::Common("SELECT 1");
@@ -44,6 +46,7 @@ pub struct Store {
     direct: Arc<DatabaseTarget>,
     identity: Arc<Identity>,
     clock: Clock,
+    turns: TaskTurns,
     /// Wakes the job that folds texts.
     unfolded: Arc<Notify>,
 }
@@ -60,6 +63,7 @@ impl Store {
             direct: Arc::new(config.direct.clone()),
             identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
+            turns: TaskTurns::default(),
             unfolded: Arc::default(),
         })
     }
@@ -77,6 +81,7 @@ impl Store {
             direct: Arc::new(config.direct.clone()),
             identity: Arc::default(),
             clock,
+            turns: TaskTurns::default(),
             unfolded: Arc::default(),
         })
     }
@@ -190,7 +195,6 @@ impl Store {
                     args,
                     writes: true,
                     shared: None,
-                    task: None,
                 };
                 batcher.run(&call).await
             }
@@ -201,12 +205,9 @@ impl Store {
     }
 
     /// Runs a statement, or one that does the same for several requests; see [`super::batch`].
-    ///
-    /// `task` is the task that it changes.
     pub(super) async fn share(
         &self,
         statement: &'static Batched,
-        task: Option<TaskId>,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
         let batcher = match self.dialect() {
@@ -228,13 +229,28 @@ impl Store {
             args,
             writes: statement.writes,
             shared: Some(statement),
-            task,
         };
         let outcome = batcher.run(&call).await;
         if statement.writes {
             self.engine.after_write();
         }
         outcome
+    }
+
+    /// Waits for the turn to change a task; see [`super::task_turns`].
+    pub(super) async fn turn(&self, user: &UserId, task: TaskId) -> Result<TaskTurn, StoreError> {
+        let deadline = self.engine.writer().latest_start();
+        self.turns.turn(user, task, deadline).await
+    }
+
+    /// Waits for the turn to change several tasks.
+    pub(super) async fn turns_of(
+        &self,
+        user: &UserId,
+        tasks: &BTreeSet<TaskId>,
+    ) -> Result<Vec<TaskTurn>, StoreError> {
+        let deadline = self.engine.writer().latest_start();
+        self.turns.turns(user, tasks.iter().copied(), deadline).await
     }
 
     /// Runs several statements in one transaction; see [`work::transaction`].

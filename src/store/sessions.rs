@@ -129,7 +129,7 @@ impl Store {
             .first()
             .map_or_else(|| current.clone(), |secret| SessionHash::new(secret, token));
         let args = args![current.0, previous.0, self.now()];
-        let found = self.share(&FIND, None, &args).await?;
+        let found = self.share(&FIND, &args).await?;
         let found = found.column::<String>("user_id")?;
         Ok(found.into_iter().find_map(|user| UserId::new(user).ok()))
     }

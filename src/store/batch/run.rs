@@ -99,6 +99,16 @@ fn fail(requests: &[Request], error: &StoreError) -> Vec<Outcome> {
         .collect()
 }
 
+/// The outcomes of requests whose statement may have been sent, or may not.
+pub(super) fn after_panic(requests: &[Request]) -> Vec<Outcome> {
+    let error = StoreError::Undecided(sqlx::Error::WorkerCrashed);
+    let outcome = |request: &Request| match request.work {
+        Work::Shared(batched) if !batched.writes => Outcome::Alone,
+        Work::Shared(_) | Work::Grouped(_) => Outcome::Failed(error.repeated()),
+    };
+    requests.iter().map(outcome).collect()
+}
+
 fn all_alone(requests: &[Request]) -> Vec<Outcome> {
     requests.iter().map(|_| Outcome::Alone).collect()
 }

@@ -1,5 +1,7 @@
 //! Reading, changing and deleting tasks by their ids.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId, fold};
 use crate::store::arg::{Arg, args};
 use crate::store::batch::{Answers, Batched};
@@ -186,7 +188,7 @@ impl Store {
     /// The user's task with this id; `None` if there is none or it belongs to another user.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
         let args = args![id, user];
-        self.share(&GET, None, &args).await?.optional()
+        self.share(&GET, &args).await?.optional()
     }
 
     /// Applies `changes` and returns the changed task; `None` as in [`Store::task`].
@@ -201,14 +203,15 @@ impl Store {
         if changes.is_empty() {
             return self.task(user, id).await;
         }
+        let _turn = self.turn(user, id).await?;
         let args = update_args(user, id, changes, self.now());
-        self.share(&CHANGE, Some(id), &args).await?.optional()
+        self.share(&CHANGE, &args).await?.optional()
     }
 
     /// Deletes the user's task and its notifications; `false` if there was none.
     pub async fn delete_task(&self, user: &UserId, id: TaskId) -> Result<bool, StoreError> {
-        let args = args![id, user];
-        let deleted = self.share(&REMOVE, Some(id), &args).await?;
+        let _turn = self.turn(user, id).await?;
+        let deleted = self.share(&REMOVE, &args![id, user]).await?;
         Ok(deleted.affected > 0)
     }
 
@@ -219,7 +222,10 @@ impl Store {
         user: &UserId,
         ids: &[TaskId],
     ) -> Result<Vec<TaskId>, StoreError> {
-        let deleted = self.write(&DELETE_SEVERAL, &args![user, ids]).await?;
+        let ids = BTreeSet::from_iter(ids.iter().copied());
+        let _turns = self.turns_of(user, &ids).await?;
+        let ids = Vec::from_iter(ids);
+        let deleted = self.write(&DELETE_SEVERAL, &args![user, ids.as_slice()]).await?;
         Ok(deleted.column("id")?)
     }
 }

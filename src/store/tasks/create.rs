@@ -88,7 +88,7 @@ impl Store {
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
         let args = insert_args(task, now);
-        match self.share(&CREATE, None, &args).await {
+        match self.share(&CREATE, &args).await {
             Ok(result) => self.check_created(task, now, result.one()?).await,
             Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
                 match self.find_created(task, now).await {

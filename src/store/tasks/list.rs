@@ -84,7 +84,7 @@ impl Store {
     ) -> Result<TaskPage, StoreError> {
         let result = if *filter == TaskFilter::default() && limit <= LONGEST_SHARED {
             let args = args![user, limit, offset];
-            self.share(&PAGE, None, &args).await?
+            self.share(&PAGE, &args).await?
         } else {
             let search = self.search(user, filter).await?;
             let condition = self.condition(user, filter, search.as_ref());
