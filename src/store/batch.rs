@@ -7,7 +7,8 @@
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
 //!   arguments are arrays, so its text, and with it the prepared statement, is the same for any
 //!   number of requests.
-//! - on SQLite by one transaction, so with one fsync.
+//! - on SQLite by one transaction, so with one fsync. Creates are one statement in it, or by
+//!   itself, so with one exchange with the connection's thread.
 //!
 //! So nothing waits on purpose, and under load the number of requests that share a statement
 //! grows by itself.
@@ -45,6 +46,7 @@
 //! Transactions of several statements, such as conditional changes and creates with an
 //! idempotency key, take connections from the pool themselves.
 
+mod metrics;
 mod requests;
 mod run;
 mod statement;
@@ -63,6 +65,7 @@ use tokio::time::{sleep, timeout};
 
 use super::arg::Arg;
 use super::deadline;
+use super::dialect::Dialect;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::row::QueryResult;
@@ -70,6 +73,7 @@ use super::shares::Share;
 use super::sql::Sql;
 use super::work;
 
+pub(super) use metrics::BatchMetrics;
 pub(super) use statement::{Answers, Batched};
 
 use requests::{Outcome, Request, Requests, Work};
@@ -85,6 +89,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Runs the statements of many requests on the connections of one pool.
 pub(super) struct Batcher {
     pool: Arc<Pool>,
+    dialect: Dialect,
+    metrics: BatchMetrics,
     state: Mutex<State>,
     /// Tells the collector that a connection may be free.
     freed: Notify,
@@ -104,8 +110,8 @@ pub(super) struct Call<'a> {
     pub sql: &'a Sql,
     pub args: &'a [Arg<'a>],
     pub writes: bool,
-    /// PostgreSQL's statement for several requests.
-    pub shared: Option<&'static Batched>,
+    /// The statements for several requests.
+    pub batched: Option<&'static Batched>,
 }
 
 enum Entry {
@@ -117,10 +123,12 @@ enum Entry {
 }
 
 impl Batcher {
-    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
+    pub fn new(pool: Arc<Pool>, dialect: Dialect, metrics: BatchMetrics) -> Arc<Self> {
         let width = Width::up_to(pool.limits().max);
         Arc::new(Self {
             pool,
+            dialect,
+            metrics,
             state: Mutex::new(State {
                 requests: Requests::default(),
                 width,
@@ -160,8 +168,14 @@ impl Batcher {
 
     fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
         let share = deadline::share_of_this_work();
+        let work = match (self.dialect, call.batched) {
+            (Dialect::Postgres, Some(batched)) => Work::Shared(batched),
+            (_, batched) => Work::Grouped(call.sql.clone(), batched),
+        };
         // It waits for its turn by itself.
-        if call.shared.is_some() && share.is_some_and(|share| !self.pool.shares().is_free(share)) {
+        if matches!(work, Work::Shared(_))
+            && share.is_some_and(|share| !self.pool.shares().is_free(share))
+        {
             return Entry::Refused;
         }
         let mut state = self.lock();
@@ -170,10 +184,7 @@ impl Batcher {
         }
         let (sender, answer) = oneshot::channel();
         let request = Request {
-            work: match call.shared {
-                Some(batched) => Work::Shared(batched),
-                None => Work::Grouped(call.sql.clone()),
-            },
+            work,
             share,
             args: call.args.iter().map(Arg::to_static).collect(),
             deadline: self.pool.deadline(),
@@ -282,12 +293,17 @@ impl Batcher {
         for request in hurried.into_iter().chain(refused) {
             request.end(Outcome::Alone);
         }
+        #[allow(clippy::cast_precision_loss, reason = "it is at most 64")]
+        self.metrics.requests.observe(requests.len() as f64);
         let running = run::together(&self.pool, lease, &mut requests);
         let outcomes = AssertUnwindSafe(running).catch_unwind().await;
         let outcomes = outcomes.unwrap_or_else(|_| run::after_panic(&requests));
         // Before the answers are sent: the next requests need the connection.
         drop((turns, place));
         for (request, outcome) in requests.into_iter().zip(outcomes) {
+            if matches!(outcome, Outcome::Alone) {
+                self.metrics.alone.inc();
+            }
             request.end(outcome);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Histogram;
+use prometheus::core::Collector;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
@@ -22,6 +22,7 @@ use super::pool::PoolStatus;
 use super::row::QueryResult;
 use super::session::Session;
 use super::shares::Share;
+use super::short_lists::ShortLists;
 use super::sql::{Sql, per_engine};
 use super::task_turns::{TaskTurn, TaskTurns};
 use super::work;
@@ -47,6 +48,7 @@ pub struct Store {
     identity: Arc<Identity>,
     clock: Clock,
     turns: TaskTurns,
+    short_lists: Arc<ShortLists>,
     /// Wakes the job that folds texts.
     unfolded: Arc<Notify>,
 }
@@ -64,6 +66,7 @@ impl Store {
             identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
             turns: TaskTurns::default(),
+            short_lists: Arc::new(ShortLists::new()),
             unfolded: Arc::default(),
         })
     }
@@ -82,6 +85,7 @@ impl Store {
             identity: Arc::default(),
             clock,
             turns: TaskTurns::default(),
+            short_lists: Arc::new(ShortLists::new()),
             unfolded: Arc::default(),
         })
     }
@@ -160,10 +164,19 @@ impl Store {
         readers.delay(share).max(writer.delay(share))
     }
 
-    /// The histogram of the time that callers waited for a connection.
+    /// The metrics that the store records itself.
     #[must_use]
-    pub fn acquire_seconds(&self) -> &Histogram {
-        &self.records.acquire_seconds
+    pub fn metrics(&self) -> Vec<Box<dyn Collector>> {
+        let Records {
+            last_outcome: _,
+            acquire_seconds,
+            batches,
+        } = &self.records;
+        vec![
+            Box::new(acquire_seconds.clone()),
+            Box::new(batches.requests.clone()),
+            Box::new(batches.alone.clone()),
+        ]
     }
 
     /// Closes all connections. Work in progress keeps its connection until it ends.
@@ -194,7 +207,7 @@ impl Store {
                     sql,
                     args,
                     writes: true,
-                    shared: None,
+                    batched: None,
                 };
                 batcher.run(&call).await
             }
@@ -211,8 +224,9 @@ impl Store {
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
         let batcher = match self.dialect() {
-            Dialect::Postgres => self.engine.batcher(),
-            Dialect::Sqlite => None,
+            // Its readers do not wait for each other.
+            Dialect::Sqlite if !statement.writes => None,
+            Dialect::Postgres | Dialect::Sqlite => self.engine.batcher(),
         };
         let Some(batcher) = batcher else {
             return if statement.writes {
@@ -228,7 +242,7 @@ impl Store {
             sql: &statement.single,
             args,
             writes: statement.writes,
-            shared: Some(statement),
+            batched: Some(statement),
         };
         let outcome = batcher.run(&call).await;
         if statement.writes {
@@ -250,7 +264,7 @@ impl Store {
         tasks: &BTreeSet<TaskId>,
     ) -> Result<Vec<TaskTurn>, StoreError> {
         let deadline = self.engine.writer().latest_start();
-        self.turns.turns(user, tasks.iter().copied(), deadline).await
+        self.turns.turns(user, tasks, deadline).await
     }
 
     /// Runs several statements in one transaction; see [`work::transaction`].
@@ -278,6 +292,10 @@ impl Store {
     /// A search has found tasks without folded texts.
     pub(super) fn unfolded_found(&self) {
         self.unfolded.notify_one();
+    }
+
+    pub(super) fn short_lists(&self) -> &ShortLists {
+        &self.short_lists
     }
 
     pub(super) fn direct(&self) -> &DatabaseTarget {

@@ -118,7 +118,11 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let (younger, _still_waiting) = (queue.enter(), queue.enter());
         leave_together([older, younger].into_iter());
-        assert!(queue.delay() >= Duration::from_millis(20), "{:?}", queue.delay());
+        assert!(
+            queue.delay() >= Duration::from_millis(20),
+            "{:?}",
+            queue.delay()
+        );
         assert_eq!(queue.waiting(), 1);
     }
 }

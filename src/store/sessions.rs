@@ -30,6 +30,7 @@ static FIND: Batched = Batched {
          JOIN todoctl_sessions AS session
             ON session.token_hash IN (request.current_hash, request.previous_hash)
             AND session.revoked_at IS NULL AND session.expires_at > request.now",
+    several_in_json: None,
     most: 64,
     writes: false,
     answers: Answers::Numbered,

@@ -5,7 +5,7 @@
 //! Changes that wait hold no connection.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -35,40 +35,43 @@ impl TaskTurns {
         task: TaskId,
         deadline: Instant,
     ) -> Result<TaskTurn, StoreError> {
-        let key = (Share::of(user), task);
-        let turn = match self.lock().entry(key) {
-            Entry::Vacant(free) => {
-                free.insert(VecDeque::new());
-                return Ok(self.begin(key));
-            }
-            Entry::Occupied(mut taken) => {
-                let (sender, turn) = oneshot::channel();
-                taken.get_mut().push_back(sender);
-                turn
-            }
-        };
-        let since = Instant::now();
-        match timeout_at(deadline.into(), turn).await {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(StoreError::TaskTimeout {
-                waited: since.elapsed(),
-            }),
-        }
+        let entered = self.enter(&mut self.lock(), (Share::of(user), task));
+        entered.turn(deadline).await
     }
 
-    /// The turns of several changes, for one that takes their place together. `tasks` ascend, so
-    /// that two of them do not wait for each other.
+    /// The same for a change of several tasks. It enters all lines at once: of two changes, one is
+    /// ahead of the other in all lines that they share.
     pub async fn turns(
         &self,
         user: &UserId,
-        tasks: impl IntoIterator<Item = TaskId>,
+        tasks: &BTreeSet<TaskId>,
         deadline: Instant,
     ) -> Result<Vec<TaskTurn>, StoreError> {
-        let mut turns = Vec::new();
-        for task in tasks {
-            turns.push(self.turn(user, task, deadline).await?);
+        let share = Share::of(user);
+        let entered: Vec<_> = {
+            let mut waiting = self.lock();
+            let enter = |task: &TaskId| self.enter(&mut waiting, (share, *task));
+            tasks.iter().map(enter).collect()
+        };
+        let mut turns = Vec::with_capacity(entered.len());
+        for one in entered {
+            turns.push(one.turn(deadline).await?);
         }
         Ok(turns)
+    }
+
+    fn enter(&self, waiting: &mut Waiting, key: Key) -> Entered {
+        match waiting.entry(key) {
+            Entry::Vacant(free) => {
+                free.insert(VecDeque::new());
+                Entered::Free(self.begin(key))
+            }
+            Entry::Occupied(mut line) => {
+                let (sender, turn) = oneshot::channel();
+                line.get_mut().push_back(sender);
+                Entered::Waiting(turn)
+            }
+        }
     }
 
     fn begin(&self, key: Key) -> TaskTurn {
@@ -94,6 +97,28 @@ impl TaskTurns {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nobody panics while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a change in the line for its task.
+enum Entered {
+    Free(TaskTurn),
+    Waiting(oneshot::Receiver<TaskTurn>),
+}
+
+impl Entered {
+    async fn turn(self, deadline: Instant) -> Result<TaskTurn, StoreError> {
+        let turn = match self {
+            Self::Free(turn) => return Ok(turn),
+            Self::Waiting(turn) => turn,
+        };
+        let since = Instant::now();
+        match timeout_at(deadline.into(), turn).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => Err(StoreError::TaskTimeout {
+                waited: since.elapsed(),
+            }),
+        }
     }
 }
 
@@ -171,6 +196,25 @@ mod tests {
             drop(after);
         }
         assert!(third.await.is_ok());
+        assert!(turns.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_change_of_several_tasks_has_one_place_in_all_lines() {
+        let (turns, alice) = (TaskTurns::default(), user("alice"));
+        let first = turns.turn(&alice, 1, soon()).await.unwrap();
+        let (both, other) = (BTreeSet::from([1, 2]), BTreeSet::from([2, 1, 3]));
+        let mut both = pin!(turns.turns(&alice, &both, soon()));
+        let mut other = pin!(turns.turns(&alice, &other, soon()));
+        let mut last = pin!(turns.turn(&alice, 2, soon()));
+        assert!(both.as_mut().now_or_never().is_none());
+        assert!(other.as_mut().now_or_never().is_none());
+        assert!(last.as_mut().now_or_never().is_none());
+        drop(first);
+        drop(both.await.unwrap());
+        assert!(last.as_mut().now_or_never().is_none());
+        drop(other.await.unwrap());
+        drop(last.await.unwrap());
         assert!(turns.lock().is_empty());
     }
 

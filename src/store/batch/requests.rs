@@ -12,7 +12,7 @@ use crate::store::row::QueryResult;
 use crate::store::shares::Share;
 use crate::store::sql::Sql;
 
-use super::statement::Batched;
+use super::statement::{Batched, Several};
 
 /// The most requests that share a transaction.
 const MOST_GROUPED: usize = 64;
@@ -36,7 +36,7 @@ pub(super) enum Work {
     /// One statement for all of them, on PostgreSQL.
     Shared(&'static Batched),
     /// One transaction for all of them, on SQLite.
-    Grouped(Sql),
+    Grouped(Sql, Option<&'static Batched>),
 }
 
 impl Work {
@@ -44,15 +44,38 @@ impl Work {
     fn most(&self) -> usize {
         match self {
             Self::Shared(batched) => batched.most,
-            Self::Grouped(_) => MOST_GROUPED,
+            Self::Grouped(..) => MOST_GROUPED,
         }
     }
 
     fn fits(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Shared(one), Self::Shared(other)) => std::ptr::eq(*one, *other),
-            (Self::Grouped(_), Self::Grouped(_)) => true,
+            (Self::Grouped(..), Self::Grouped(..)) => true,
             _ => false,
+        }
+    }
+
+    pub fn writes(&self) -> bool {
+        match self {
+            Self::Shared(batched) => batched.writes,
+            Self::Grouped(..) => true,
+        }
+    }
+
+    /// The statement for several requests, if there is one.
+    pub fn several(&self) -> Option<Several> {
+        match self {
+            Self::Shared(batched) => Some(batched.several()),
+            Self::Grouped(_, batched) => batched.and_then(Batched::several_in_json),
+        }
+    }
+
+    /// The statement for one request.
+    pub fn single(&self) -> Sql {
+        match self {
+            Self::Shared(batched) => batched.single.clone(),
+            Self::Grouped(sql, _) => sql.clone(),
         }
     }
 }
@@ -146,6 +169,7 @@ mod tests {
     static READ: Batched = Batched {
         single: Sql::Common("read"),
         several: "read several",
+        several_in_json: None,
         most: 4,
         writes: false,
         answers: Answers::Numbered,
@@ -154,6 +178,7 @@ mod tests {
     static CHANGE: Batched = Batched {
         single: Sql::Common("change"),
         several: "change several",
+        several_in_json: None,
         most: 4,
         writes: true,
         answers: Answers::NumberedIfFree,
