@@ -92,7 +92,10 @@ pub(crate) async fn run(
     let report = if options.fix.fix {
         fix(options, context, &only).await?
     } else {
-        diagnose(options, context, &only).await
+        tokio::select! {
+            report = diagnose(options, context, &only) => report,
+            () = reporting.unread() => return Ok(ExitCode::SUCCESS),
+        }
     };
     reporting.deliver(&report)
 }

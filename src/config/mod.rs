@@ -69,7 +69,7 @@ pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
-pub(crate) use ownership::{as_owner, as_root, here, move_away, readable, writable};
+pub(crate) use ownership::{as_owner, as_root, here, move_away, readable, unused_name, writable};
 pub(crate) use remedy::{sql_literal, sql_name};
 pub(crate) use respell::respelt;
 pub(crate) use secret_name::{SecretName, keeps_previous};

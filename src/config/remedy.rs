@@ -81,7 +81,9 @@ impl Remedy {
         self.joined(&format!(" < {}", shell_word(file)))
     }
 
-    fn joined(mut self, rest: &str) -> Self {
+    /// Appends text to the last line, as it is to be typed.
+    #[must_use]
+    pub(crate) fn joined(mut self, rest: &str) -> Self {
         if let Some(Step::Command(line)) = self.0.last_mut() {
             line.push_str(rest);
         }
@@ -315,7 +317,10 @@ fn name_env_file(steps: &mut [Step], file: &Path) {
         if let Step::Command(line) = step
             && let Some(rest) = line.strip_prefix("todoctl ")
         {
-            *line = format!("todoctl --env-file {} {rest}", shell_word(file));
+            let program = format!("todoctl --env-file {} ", shell_word(file));
+            // Another one may read what the first prints.
+            let rest = rest.replace("| todoctl ", &format!("| {program}"));
+            *line = program + &rest;
         }
     }
 }

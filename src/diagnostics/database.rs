@@ -11,6 +11,7 @@ use super::verdict::Verdict;
 
 mod fault;
 mod file;
+mod kept_file;
 mod migrations;
 mod network;
 mod pooler;

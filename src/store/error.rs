@@ -31,6 +31,12 @@ pub enum StoreError {
         /// The connections that one user may use at a time.
         share: usize,
     },
+    /// Other changes of the same task did not end in time.
+    #[error("other changes of the task did not end within {waited:?}")]
+    TaskTimeout {
+        /// How long the request waited.
+        waited: Duration,
+    },
     /// A connection could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -114,6 +120,7 @@ impl StoreError {
         match self {
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
+            | Self::TaskTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
             | Self::Undecided(_)
@@ -156,6 +163,7 @@ impl StoreError {
             | Self::Corrupt { source: error, .. } => Some(error),
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
+            | Self::TaskTimeout { .. }
             | Self::Connect(_)
             | Self::FileReplaced(_)
             | Self::Closed => None,

@@ -8,7 +8,7 @@
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
 //! | indexes that are built while the daemon works | `search_index.rs` |
 //! | retries, transactions, reuse of connections | `work.rs` |
-//! | statements for several requests | `batch.rs`, `batch/` |
+//! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
@@ -55,7 +55,9 @@ mod server;
 mod session;
 mod sessions;
 mod shares;
+mod short_lists;
 mod sql;
+mod task_turns;
 mod tasks;
 mod trial;
 mod values;
@@ -90,3 +92,4 @@ pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};
+pub(crate) use values::StoredTime;

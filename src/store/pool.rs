@@ -148,6 +148,11 @@ impl Pool {
         deadline::of_this_work(self.limits.statement + ANSWER_TIME)
     }
 
+    /// How long the unit of work that arrives now waits for others at most.
+    pub fn latest_start(&self) -> Instant {
+        self.deadline().min(Instant::now() + self.limits.wait)
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }

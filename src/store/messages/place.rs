@@ -194,6 +194,26 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Copies a file that was deleted, from the daemon that has it open.
+    pub(super) fn copy_open_file(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note(
+                "move the file back that the daemon opened; if it was deleted, copy it from the daemon's /proc/PID/fd before the daemon is restarted",
+            );
+        };
+        // Links in /proc are absolute.
+        let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let deleted = format!("{} (deleted)", path.display());
+        let mut rescued = path.clone().into_os_string();
+        rescued.push(".rescued");
+        let find = Remedy::command("find /proc/[0-9]*/fd -lname")
+            .arg(deleted)
+            .joined(" -exec install -m 600 {}");
+        Remedy::note("if the file was moved, move it back; if it was deleted, copy it before the daemon is restarted:")
+            .then(find.arg(&rescued).joined(" \\; -quit"))
+            .then(Remedy::note(format!("then move that copy to {}, and restart the daemon", path.display())))
+    }
+
     /// Saves what can be read of a damaged file into another one.
     pub(super) fn rescue(self) -> Remedy {
         let Some(file) = self.file() else {

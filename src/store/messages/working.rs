@@ -306,11 +306,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database file was deleted or replaced while the daemon had it open; what it wrote would be lost",
         retry: Retry::No,
-        remedy: |_| {
-            Remedy::note(
-                "move the file back that the daemon opened, if it still exists; otherwise restart the daemon, which opens the file that is there now",
-            )
-        },
+        remedy: |at| at.copy_open_file(),
     },
     // ------------------------------------------------------------------------ the rest ---
     KnownMessage {
