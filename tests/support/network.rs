@@ -123,6 +123,22 @@ impl Network {
     }
 }
 
+/// Counts until it is dropped: the server may end a connection that is held up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn at(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
     let number = state.connections.fetch_add(1, Ordering::SeqCst);
     let (mut from_client, mut to_client) = client.into_split();
@@ -135,12 +151,12 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
             if is_commit && state.hold_commit.swap(false, Ordering::SeqCst) {
                 state.held.store(usize::MAX, Ordering::SeqCst);
             }
-            state.waiting.fetch_add(1, Ordering::SeqCst);
+            let waiting = Waiting::at(&state.waiting);
             while number < state.held.load(Ordering::SeqCst) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             let sent = to_server.write_all(&bytes[..count]).await;
-            state.waiting.fetch_sub(1, Ordering::SeqCst);
+            drop(waiting);
             if count == 0 || sent.is_err() {
                 return;
             }
