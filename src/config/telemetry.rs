@@ -1,10 +1,12 @@
 //! Logs and metrics.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::variable::{Defaulted, Fault, Optional, Section, Variable, declare};
 
 /// `LOG_LEVEL`, `LOG_FORMAT`, `LOG_REQUESTS` and `METRICS_ADDR`.
@@ -82,11 +84,31 @@ declare! {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> TelemetryConfig {
+    let metrics_addr = reader.optional(&METRICS_ADDR);
+    // In a container all addresses are those of its network.
+    let is_container = ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|file| Path::new(file).exists())
+        || reader.has("KUBERNETES_SERVICE_HOST");
+    if let Some(address) =
+        metrics_addr.filter(|address| address.ip().to_canonical().is_unspecified())
+        && !is_container
+    {
+        reader.warn(
+            METRICS_ADDR.variable.name,
+            "listens on all addresses of this machine: whoever reaches one can read the metrics",
+            Remedy::note("for a Prometheus on this machine; for another one, the address that only it reaches:")
+                .then(Remedy::set(
+                    METRICS_ADDR.variable.name,
+                    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+                )),
+        );
+    }
     TelemetryConfig {
         level: reader.value(&LOG_LEVEL),
         format: reader.optional(&LOG_FORMAT),
         requests: reader.value(&LOG_REQUESTS),
-        metrics_addr: reader.optional(&METRICS_ADDR),
+        metrics_addr,
     }
 }
 

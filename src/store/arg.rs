@@ -11,6 +11,8 @@ use sqlx::{Arguments, Encode, Type};
 
 use crate::domain::{Priority, Timestamp, UserId};
 
+use super::values::StoredTime;
+
 /// One bound value. NULL keeps its type, which PostgreSQL needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Arg<'a> {
@@ -18,6 +20,7 @@ pub(super) enum Arg<'a> {
     Bool(Option<bool>),
     Text(Option<Cow<'a, str>>),
     Time(Option<Timestamp>),
+    StoredTime(StoredTime),
     /// PostgreSQL's only.
     Array(Array),
 }
@@ -29,6 +32,7 @@ impl Arg<'_> {
             Self::Bool(value) => Arg::Bool(*value),
             Self::Text(value) => Arg::Text(value.as_deref().map(|text| text.to_owned().into())),
             Self::Time(value) => Arg::Time(*value),
+            Self::StoredTime(value) => Arg::StoredTime(*value),
             Self::Array(values) => Arg::Array(values.clone()),
         }
     }
@@ -65,7 +69,9 @@ impl Array {
             Arg::Int(_) => Self::Int(Vec::with_capacity(count)),
             Arg::Bool(_) => Self::Bool(Vec::with_capacity(count)),
             Arg::Time(_) => Self::Time(Vec::with_capacity(count)),
-            Arg::Text(_) | Arg::Array(_) => Self::Text(Vec::with_capacity(count)),
+            Arg::Text(_) | Arg::StoredTime(_) | Arg::Array(_) => {
+                Self::Text(Vec::with_capacity(count))
+            }
         }
     }
 
@@ -98,6 +104,7 @@ impl Serialize for Arg<'_> {
             Self::Bool(value) => value.serialize(serializer),
             Self::Text(value) => value.serialize(serializer),
             Self::Time(value) => value.map(Timestamp::micros).serialize(serializer),
+            Self::StoredTime(value) => value.number().serialize(serializer),
             Self::Array(_) => Err(S::Error::custom("SQLite has no arrays")),
         }
     }
@@ -147,6 +154,7 @@ where
     for<'q> Option<bool>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<&'q str>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<Timestamp>: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> StoredTime: Encode<'q, A::Database> + Type<A::Database>,
 {
     let mut encoded = A::default();
     for arg in args {
@@ -155,6 +163,7 @@ where
             Arg::Bool(value) => encoded.add(*value)?,
             Arg::Text(value) => encoded.add(storable(value.as_deref())?)?,
             Arg::Time(value) => encoded.add(*value)?,
+            Arg::StoredTime(value) => encoded.add(*value)?,
             Arg::Array(array) => encoded.add_array(array)?,
         }
     }
@@ -245,6 +254,12 @@ impl From<Timestamp> for Arg<'_> {
 impl From<Option<Timestamp>> for Arg<'_> {
     fn from(value: Option<Timestamp>) -> Self {
         Self::Time(value)
+    }
+}
+
+impl From<StoredTime> for Arg<'_> {
+    fn from(value: StoredTime) -> Self {
+        Self::StoredTime(value)
     }
 }
 

@@ -287,8 +287,9 @@ impl Engine {
         });
     }
 
-    /// Saves what is in a write-ahead log that somebody deletes, for as long as the store exists:
-    /// its changes are copied into the database, and no more are accepted.
+    /// Saves what is in the write-ahead log when somebody deletes or replaces it or the database,
+    /// for as long as the store exists: its changes are copied into the open database, which can
+    /// be read as long as this process has it open, and no more are accepted.
     fn watch_log(self: &Arc<Self>) {
         let Self::Sqlite { wal, .. } = &**self else {
             return;
@@ -297,6 +298,7 @@ impl Engine {
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(LOG_CHECK);
+            let mut is_saved = false;
             loop {
                 tick.tick().await;
                 let Some(engine) = engine.upgrade() else {
@@ -306,9 +308,12 @@ impl Engine {
                 let Self::Sqlite { file, .. } = &*engine else {
                     return;
                 };
-                if !path.exists() && file.find_deleted_log() {
-                    let _ = file.check();
+                let is_log_lost = !path.exists() && file.find_deleted_log();
+                if file.check().is_err() && (is_log_lost || !is_saved) {
                     engine.checkpoint().await;
+                    is_saved = true;
+                } else if file.check().is_ok() {
+                    is_saved = false;
                 }
             }
         });
