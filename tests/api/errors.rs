@@ -119,6 +119,29 @@ async fn connections_after_faults(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
+/// 1.4: what the HTTP parser refuses has a status and nothing else, and ends the connection.
+#[rstest]
+#[tokio::test]
+async fn heads_that_cannot_be_read(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let many = "X-Header: 1\r\n".repeat(101);
+    for (request, status) in [
+        ("hello\r\n\r\n".to_owned(), "400"),
+        (
+            format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000)),
+            "414",
+        ),
+        (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), "431"),
+    ] {
+        let answer = raw(&daemon, request.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+}
+
 /// 1.4: what a proxy could read differently is refused: hosts, and ends of bodies.
 #[rstest]
 #[tokio::test]

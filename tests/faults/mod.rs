@@ -48,6 +48,7 @@ pub mod harness;
 mod healthy;
 mod ids;
 mod locked_files;
+mod lost_file;
 mod network;
 mod others;
 mod page;

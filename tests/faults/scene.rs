@@ -281,6 +281,18 @@ impl Scene {
         }
     }
 
+    /// Sends the daemon a signal such as `-STOP`.
+    pub fn signal(&self, name: &str) {
+        let (process, _) = self.daemon.as_ref().unwrap();
+        process.signal(name);
+    }
+
+    /// Waits for a log line of the running daemon.
+    pub fn logs(&mut self, text: &str) -> String {
+        let (process, _) = self.daemon.as_mut().unwrap();
+        process.line(text)
+    }
+
     pub fn stop(&mut self) {
         if let Some((process, _)) = self.daemon.take() {
             process.kill();
