@@ -125,20 +125,19 @@ async fn connections_after_faults(#[values(Sqlite, Postgres)] engine: Engine) {
 async fn heads_that_cannot_be_read(#[values(Sqlite, Postgres)] engine: Engine) {
     let daemon = Daemon::start(engine).await;
     let many = "X-Header: 1\r\n".repeat(101);
-    for (request, status) in [
-        ("hello\r\n\r\n".to_owned(), "400"),
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    for (request, statuses) in [
+        ("hello\r\n\r\n", &["400"][..]),
+        (&long, &["414", "431"]),
         (
-            format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000)),
-            "414",
+            &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
+            &["431"],
         ),
-        (format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"), "431"),
     ] {
         let answer = raw(&daemon, request.as_bytes()).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
-        );
-        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+        let status = answer.strip_prefix("HTTP/1.1 ").unwrap_or_default();
+        let is_expected = statuses.iter().any(|one| status.starts_with(one));
+        assert!(is_expected && answer.ends_with("\r\n\r\n"), "{answer}");
     }
 }
 
