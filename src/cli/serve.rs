@@ -30,7 +30,7 @@ use super::signals::DaemonSignals;
 const WAKE_BUDGET: Duration = Duration::from_secs(30);
 
 /// How long the server may take to say whether it hides rows.
-const HIDDEN_ROWS_LIMIT: Duration = Duration::from_secs(5);
+const HIDDEN_ROWS_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long jobs may run on after the last request was answered. They receive the stop
 /// signal together with the server.
@@ -101,11 +101,13 @@ async fn serve(
     if !config.database.auto_migrate {
         report_pending_migrations(&context).await;
     }
+    let hidden = warn_of_hidden_rows(&config.database.target);
+    // Without an answer, the daemon starts all the same.
+    let _ = tokio::time::timeout(HIDDEN_ROWS_LIMIT, hidden).await;
     let metrics = context.metrics.jobs.clone();
     let server = Server::bind(config, context)?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
-    tokio::spawn(warn_of_hidden_rows(config.database.target.clone()));
     // Without a terminal stderr is a log, and this is no log line.
     if config.environment == Environment::Development && std::io::stderr().is_terminal() {
         log.print(first_steps(config, cli.source(), address));
@@ -143,11 +145,11 @@ async fn report_pending_migrations(context: &ApiContext) {
 
 /// Row-level security makes lists empty without any error. Where the server cannot be asked,
 /// requests fail and say why.
-async fn warn_of_hidden_rows(target: DatabaseTarget) {
+async fn warn_of_hidden_rows(target: &DatabaseTarget) {
     let DatabaseTarget::Postgres(server) = target else {
         return;
     };
-    let Ok(mut session) = open_postgres_within(&server, HIDDEN_ROWS_LIMIT).await else {
+    let Ok(mut session) = open_postgres_within(server, HIDDEN_ROWS_LIMIT).await else {
         return;
     };
     for table in Guarded::ask(&mut session, None).await.unwrap_or_default() {
