@@ -287,10 +287,10 @@ impl Scene {
         process.signal(name);
     }
 
-    /// Waits for a log line of the running daemon.
-    pub fn logs(&mut self, text: &str) -> String {
-        let (process, _) = self.daemon.as_mut().unwrap();
-        process.line(text)
+    /// Whether the daemon has logged this text before it listened.
+    pub fn has_logged(&self, text: &str) -> bool {
+        let (process, _) = self.daemon.as_ref().unwrap();
+        process.seen.iter().any(|line| line.contains(text))
     }
 
     pub fn stop(&mut self) {
