@@ -86,7 +86,16 @@ fn known_names() -> impl Iterator<Item = &'static str> {
 
 /// The known name that is most similar to `name`, if it is similar at all.
 fn similar(name: &str) -> Option<&'static str> {
-    let (similarity, known) = known_names()
+    nearest_of(name, known_names())
+}
+
+/// The same among the names `known`.
+pub(crate) fn nearest_of(
+    name: &str,
+    known: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let (similarity, known) = known
+        .into_iter()
         .map(|known| (similarity(name, known), known))
         .max_by(|one, two| one.0.total_cmp(&two.0))?;
     (similarity >= SIMILAR).then_some(known)

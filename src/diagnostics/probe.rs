@@ -22,6 +22,6 @@ pub(crate) use pooler::{
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{
-    Activity, Age, Archiver, Index, Load, Origin, Prepared, Replica, Replication, SettingNow, Slot,
-    Table, Users, WorkSession, statement_kind,
+    Activity, Age, Archiver, IDLE_SECONDS, Index, Load, Origin, Prepared, Replica, Replication,
+    SettingNow, Slot, Table, Users, WorkSession, statement_kind,
 };

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
@@ -80,6 +82,30 @@ impl Array {
             (Self::Text(values), Arg::Text(value)) => values.push(value.map(Cow::into_owned)),
             (Self::Time(values), Arg::Time(value)) => values.push(value),
             (array, value) => debug_assert!(false, "{value:?} does not belong to {array:?}"),
+        }
+    }
+}
+
+/// The arguments of several requests as a JSON array of arrays, for SQLite.
+pub(super) fn json_rows(rows: &[Vec<Arg<'static>>]) -> Result<String, sqlx::Error> {
+    for arg in rows.iter().flatten() {
+        if let Arg::Text(text) = arg {
+            storable(text.as_deref()).map_err(sqlx::Error::Encode)?;
+        }
+    }
+    serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// As SQLite stores it.
+impl Serialize for Arg<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(value) => value.serialize(serializer),
+            Self::Bool(value) => value.serialize(serializer),
+            Self::Text(value) => value.serialize(serializer),
+            Self::Time(value) => value.map(Timestamp::micros).serialize(serializer),
+            Self::StoredTime(value) => value.number().serialize(serializer),
+            Self::Array(_) => Err(S::Error::custom("SQLite has no arrays")),
         }
     }
 }

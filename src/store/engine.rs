@@ -12,7 +12,7 @@ use crate::config::{
 };
 
 use super::arg::args;
-use super::batch::Batcher;
+use super::batch::{BatchMetrics, Batcher};
 use super::connect::{SqliteAccess, create_file, open_sqlite, wal_path};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
@@ -68,6 +68,7 @@ pub(super) enum Engine {
 pub(super) struct Records {
     pub last_outcome: Arc<LastOutcome>,
     pub acquire_seconds: Histogram,
+    pub batches: BatchMetrics,
 }
 
 impl Engine {
@@ -151,7 +152,7 @@ impl Engine {
         };
         let pool = records.pool(opener, limits);
         Self::Postgres {
-            batcher: Batcher::new(Arc::clone(&pool)),
+            batcher: records.batcher(&pool, Dialect::Postgres),
             pool,
         }
     }
@@ -180,7 +181,7 @@ impl Engine {
         };
         let writer = pool(1);
         Self::Sqlite {
-            batcher: Batcher::new(Arc::clone(&writer)),
+            batcher: records.batcher(&writer, Dialect::Sqlite),
             writer,
             readers: pool(config.size.clamp(1, 4)),
             file,
@@ -331,7 +332,12 @@ impl Records {
         Self {
             last_outcome: Arc::new(LastOutcome::default()),
             acquire_seconds: acquire_histogram(),
+            batches: BatchMetrics::new(),
         }
+    }
+
+    fn batcher(&self, pool: &Arc<Pool>, dialect: Dialect) -> Arc<Batcher> {
+        Batcher::new(Arc::clone(pool), dialect, self.batches.clone())
     }
 
     fn pool(&self, opener: Opener, limits: Limits) -> Arc<Pool> {

@@ -8,6 +8,7 @@ use crate::store::batch::{Answers, Batched};
 use crate::store::database::Store;
 use crate::store::dialect::Dialect;
 use crate::store::error::StoreError;
+use crate::store::shares::Share;
 use crate::store::sql::Sql;
 use crate::store::values::StoredTime;
 
@@ -67,12 +68,14 @@ static PAGE: Batched = Batched {
         page!(where: "tasks.user_id = request.owner", limit: "request.most", offset: "request.first"),
         ") AS page"
     ),
+    several_in_json: None,
     most: 16,
     writes: false,
     answers: Answers::Numbered,
 };
 
-/// Longer pages run alone: they would keep those waiting that share their statement.
+/// Longer pages run alone: they would keep those waiting that share their statement, and so would
+/// the pages of users with many tasks, or with an unknown number.
 const LONGEST_SHARED: i64 = 50;
 
 impl Store {
@@ -84,9 +87,15 @@ impl Store {
         limit: i64,
         offset: i64,
     ) -> Result<TaskPage, StoreError> {
-        let result = if *filter == TaskFilter::default() && limit <= LONGEST_SHARED {
+        let is_unfiltered = *filter == TaskFilter::default();
+        let share = Share::of(user);
+        let result = if is_unfiltered {
             let args = args![user, limit, offset];
-            self.share(&PAGE, None, &args).await?
+            if limit <= LONGEST_SHARED && self.short_lists().has(share) {
+                self.share(&PAGE, &args).await?
+            } else {
+                self.read(&PAGE.single, &args).await?
+            }
         } else {
             let search = self.search(user, filter).await?;
             let condition = self.condition(user, filter, search.as_ref());
@@ -104,6 +113,9 @@ impl Store {
         } else {
             0
         };
+        if is_unfiltered {
+            self.short_lists().record(share, total);
+        }
         Ok(TaskPage { tasks, total })
     }
 
