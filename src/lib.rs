@@ -17,9 +17,13 @@ pub mod services;
 pub mod store;
 pub mod telemetry;
 
+/// The entry points of the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub use api::fuzzing;
+pub mod fuzzing {
+    pub use crate::api::fuzzing::*;
+    pub use crate::cli::fuzzing::*;
+}
 
 /// The commit of the build, seven digits; empty if it is unknown.
 pub const COMMIT: &str = env!("TODOCTL_BUILT_FROM");
