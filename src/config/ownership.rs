@@ -1,7 +1,7 @@
 //! What is in the way of reading or writing a file, and how that changes.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::remedy::Remedy;
 
@@ -76,9 +76,26 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
 
 /// The command that moves a file out of the way. It never replaces another one.
 pub(crate) fn move_away(file: &Path) -> Remedy {
-    let mut old = file.as_os_str().to_owned();
-    old.push(".old");
+    let old = unused_name(file, ".old");
     Remedy::command("mv -n").arg(file).arg(old)
+}
+
+/// The path with this suffix, and with a number if that exists: where a name is taken, `mv -n`
+/// does nothing, and succeeds.
+pub(crate) fn unused_name(path: &Path, suffix: &str) -> PathBuf {
+    let name = |number: String| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        name.push(number);
+        PathBuf::from(name)
+    };
+    let mut numbers = (2..).map(|number| name(format!("-{number}")));
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    let first = name(String::new());
+    if is_free(&first) {
+        return first;
+    }
+    numbers.find(is_free).unwrap_or(first)
 }
 
 /// The parent of a relative path is empty: the working directory.

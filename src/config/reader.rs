@@ -138,6 +138,11 @@ impl<'a> Reader<'a> {
         variable.names().any(is_set) || variable.kind.has_file() && is_set(&variable.file_name())
     }
 
+    /// Whether the value of a secret is in the file that `NAME_FILE` names.
+    pub fn is_in_file(&self, name: &str) -> bool {
+        self.source.get(&format!("{name}_FILE")).is_some()
+    }
+
     /// Whether a variable that is not todoctl's has a value.
     pub fn has(&self, name: &str) -> bool {
         self.source.get(name).is_some()

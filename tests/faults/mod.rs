@@ -36,6 +36,7 @@
 //!
 //! A file that declares faults is listed in [`all`].
 
+mod access;
 mod activity;
 mod additions;
 mod canary;
@@ -46,7 +47,9 @@ mod fingerprint;
 mod fix;
 pub mod harness;
 mod healthy;
+mod identity;
 mod ids;
+mod interrupted;
 mod locked_files;
 mod network;
 mod others;
@@ -101,6 +104,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,
+        access::FAULTS,
+        identity::FAULTS,
     ]
     .concat()
     .into_iter()

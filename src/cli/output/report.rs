@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Remedy;
 use crate::diagnostics::{Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects};
 
 use super::metrics;
@@ -65,6 +66,9 @@ pub(crate) fn screen(report: &Report, verbose: bool, pause: Duration) -> String 
     )
 }
 
+/// The remedies that were printed, with the ids of their checks.
+type Shown<'a> = Vec<(&'static str, &'a Remedy)>;
+
 struct Layout {
     /// Where lines are wrapped; `None` prints one line for each entry.
     width: Option<usize>,
@@ -87,13 +91,14 @@ impl Layout {
 
     fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
+        let mut shown = Shown::new();
         for fixed in report.fixed() {
             self.fixed(fixed, &mut lines);
         }
         if self.verbose {
-            self.all(report, &mut lines);
+            self.all(report, &mut shown, &mut lines);
         } else {
-            self.folded(report, &mut lines);
+            self.folded(report, &mut shown, &mut lines);
         }
         lines.push(String::new());
         let hint = if self.verbose {
@@ -106,19 +111,19 @@ impl Layout {
         lines.join("\n")
     }
 
-    fn all(&self, report: &Report, lines: &mut Vec<String>) {
+    fn all<'a>(&self, report: &'a Report, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
         for (title, findings) in by_group(report) {
             if !lines.is_empty() {
                 lines.push(String::new());
             }
             lines.push(title.to_owned());
             for finding in findings {
-                self.finding(finding, lines);
+                self.finding(finding, shown, lines);
             }
         }
     }
 
-    fn folded(&self, report: &Report, lines: &mut Vec<String>) {
+    fn folded<'a>(&self, report: &'a Report, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
         // A warning may be gone with the failure that caused it.
         for outcome in [Outcome::Fail, Outcome::Warn] {
             for finding in report
@@ -126,7 +131,7 @@ impl Layout {
                 .iter()
                 .filter(|one| one.outcome == outcome)
             {
-                self.finding(finding, lines);
+                self.finding(finding, shown, lines);
             }
         }
         for (group, findings) in by_group(report) {
@@ -156,7 +161,7 @@ impl Layout {
         }
     }
 
-    fn finding(&self, finding: &Finding, lines: &mut Vec<String>) {
+    fn finding<'a>(&self, finding: &'a Finding, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
         let Finding {
             id, title, detail, ..
         } = finding;
@@ -170,11 +175,18 @@ impl Layout {
             format!("{title}: {} [{id}]", printable_lines(detail))
         };
         self.entry(finding.outcome, &text, lines);
-        let remedy = finding.remedy.as_ref().map(ToString::to_string);
-        for step in remedy.iter().flat_map(|remedy| remedy.lines()) {
+        let Some(remedy) = &finding.remedy else {
+            return;
+        };
+        let text = match shown.iter().find(|(_, same)| *same == remedy) {
+            Some((other, _)) => format!("# as for {other}"),
+            None => remedy.to_string(),
+        };
+        for step in text.lines() {
             let indent = " ".repeat(INDENT);
             lines.extend(self.wrapped(&format!("{indent}fix: {step}")));
         }
+        shown.push((id, remedy));
     }
 
     fn fixed(&self, fixed: &Fixed, lines: &mut Vec<String>) {
@@ -307,7 +319,6 @@ fn counts(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Remedy;
     use crate::domain::Timestamp;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {

@@ -3,6 +3,8 @@
 mod faults;
 mod foreign;
 mod history;
+mod kinds;
+mod latency;
 mod sharing;
 
 use futures_util::future::join_all;
@@ -17,7 +19,7 @@ use crate::support::{Database, eventually};
 /// The number of requests that share a statement or a transaction.
 const SHARING: usize = 12;
 
-/// Somebody who keeps what follows waiting: every statement on the tasks (PostgreSQL), every
+/// Somebody who keeps what follows waiting: every statement on tasks and sessions (PostgreSQL), every
 /// change (SQLite).
 enum Blocker {
     Postgres(PgConnection),
@@ -29,7 +31,7 @@ impl Blocker {
         match database.engine() {
             Postgres => {
                 let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks");
+                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks, todoctl_sessions");
                 lock.execute(&mut connection).await.unwrap();
                 Self::Postgres(connection)
             }
@@ -84,6 +86,16 @@ impl World {
     ) -> Vec<T> {
         let requests: Vec<_> = requests.into_iter().collect();
         let count = requests.len();
+        Box::pin(self.blocked(requests, count, happening)).await
+    }
+
+    /// The same, where only `count` of the requests wait for the connection.
+    async fn blocked<T>(
+        &self,
+        requests: Vec<impl Future<Output = T>>,
+        count: usize,
+        happening: impl Future<Output = ()>,
+    ) -> Vec<T> {
         let blocker = Blocker::of(&self.database).await;
         let in_front = of("in front", 0);
         let letting_go = async {
@@ -97,6 +109,28 @@ impl World {
             letting_go
         );
         outcomes
+    }
+
+    /// How many requests waited and shared a statement or a transaction.
+    fn batched(&self) -> usize {
+        let metrics: Vec<_> = self
+            .store
+            .metrics()
+            .iter()
+            .flat_map(|one| one.collect())
+            .collect();
+        let requests = metrics
+            .iter()
+            .find(|metric| metric.name() == "db_batch_requests");
+        let histogram = requests.unwrap().get_metric()[0].get_histogram();
+        let alone = histogram.get_bucket()[0].cumulative_count();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small sum of natural numbers"
+        )]
+        let all = histogram.get_sample_sum() as usize;
+        all - usize::try_from(alone).unwrap()
     }
 
     /// The tasks of all users but the one of the request in front.

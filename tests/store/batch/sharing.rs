@@ -1,8 +1,10 @@
 //! What requests that run together share, and what they do not.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, join_all};
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use todoctl::config::{RotatingSecret, Secret};
@@ -107,6 +109,10 @@ async fn pages_share_a_statement() {
         pages.push(expected(page).await);
     }
     let owners = wanted.map(|(user, ..)| owner(user));
+    for owner in &owners {
+        // Users whose lists are not known to be short do not share a statement.
+        world.store.tasks(owner, &all, 1, 0).await.unwrap();
+    }
     let shared = world
         .together(
             wanted
@@ -118,6 +124,35 @@ async fn pages_share_a_statement() {
     for (shared, expected) in shared.into_iter().zip(pages) {
         assert_eq!(shared.unwrap(), expected);
     }
+    assert_eq!(world.batched(), 5);
+}
+
+/// A user with many tasks does not keep those waiting who have few.
+#[tokio::test]
+async fn a_long_list_runs_alone() {
+    let world = World::new(Postgres).await;
+    world
+        .database
+        .execute(
+            "INSERT INTO tasks (user_id, title, completed, priority)
+             SELECT 'usr_1', 'many', FALSE, 'Medium' FROM generate_series(1, 1001)",
+        )
+        .await;
+    let all = TaskFilter::default();
+    let users = [owner(1), owner(2), owner(3)];
+    let totals = async || {
+        let lists = users
+            .each_ref()
+            .map(|user| world.store.tasks(user, &all, 20, 0));
+        let pages = world.together(lists).await;
+        let totals: Vec<_> = pages.into_iter().map(|page| page.unwrap().total).collect();
+        assert_eq!(totals, [1001, 0, 0]);
+    };
+    // None is known yet.
+    totals().await;
+    assert_eq!(world.batched(), 0);
+    totals().await;
+    assert_eq!(world.batched(), 2, "those with few tasks");
 }
 
 /// A statement for several requests sets what a statement for one does.
@@ -236,31 +271,64 @@ async fn what_is_not_found_stays(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.titles().await, ["other"]);
 }
 
-/// Two changes of one task that wait together both happen, in their order.
+/// Changes of one task that arrive together all happen, in their order, whichever way each of them
+/// takes: with others, alone after what it shared has failed, or in a transaction of its own.
 #[rstest]
 #[tokio::test]
 async fn changes_of_one_task_keep_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
     let world = World::new(engine).await;
     let store = &world.store;
+    world
+        .database
+        .execute(if engine == Sqlite {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON tasks WHEN NEW.title = 'bad'
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END;"
+        } else {
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE 'refused'; END $$;
+             CREATE TRIGGER refuse BEFORE UPDATE ON tasks FOR EACH ROW
+                 WHEN (NEW.title = 'bad') EXECUTE FUNCTION refuse();"
+        })
+        .await;
     let task = store.create_task(&of("first", 1)).await.unwrap();
-    let titles: Vec<_> = (0..5).map(|number| format!("title {number}")).collect();
-    let updated = world
-        .together(titles.iter().map(async |title| {
-            let changes = TaskChanges {
-                completed: (title == "title 1").then_some(true),
-                ..titled(title)
+    let other = store.create_task(&of("other", 2)).await.unwrap();
+    let titles: Vec<_> = (0..6).map(|number| format!("title {number}")).collect();
+    let seen = Mutex::new(Vec::new());
+    let update = async |number: usize| {
+        let title = &titles[number];
+        let changes = TaskChanges {
+            completed: (number == 1).then_some(true),
+            ..titled(title)
+        };
+        if number % 3 == 2 {
+            let condition = |before: &Task| {
+                seen.lock().unwrap().push(before.title.clone());
+                true
             };
-            store.update_task(&owner(1), task.id, &changes).await
-        }))
-        .await;
-    for (index, (updated, title)) in updated.into_iter().zip(&titles).enumerate() {
-        let updated = updated.unwrap().unwrap();
-        assert_eq!((&updated.title, updated.completed), (title, index > 0));
-    }
+            store
+                .update_task_if(&owner(1), task.id, &changes, condition)
+                .await
+                .unwrap();
+        } else {
+            let updated = store.update_task(&owner(1), task.id, &changes).await;
+            let updated = updated.unwrap().unwrap();
+            assert_eq!((&updated.title, updated.completed), (title, number > 0));
+        }
+    };
+    let refused = async {
+        let updated = store.update_task(&owner(2), other.id, &titled("bad")).await;
+        assert!(updated.is_err());
+    };
+    let mut requests: Vec<LocalBoxFuture<'_, ()>> = vec![refused.boxed_local()];
+    requests.extend((0..titles.len()).map(|number| update(number).boxed_local()));
+    // The first change waits for the connection, and the others wait for it.
+    world.blocked(requests, 2, async {}).await;
+    assert_eq!(*seen.lock().unwrap(), ["title 1", "title 4"]);
+    assert_eq!(world.titles().await, ["title 5", "other"]);
+    let delete = async |_| store.delete_task(&owner(1), task.id).await.unwrap();
     let deleted = world
-        .together((0..3).map(async |_| store.delete_task(&owner(1), task.id).await))
+        .blocked((0..3).map(delete).collect(), 1, async {})
         .await;
-    let deleted: Vec<_> = deleted.into_iter().map(Result::unwrap).collect();
     assert_eq!(deleted, [true, false, false]);
 }
 
