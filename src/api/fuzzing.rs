@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use crate::config::database_url::{self, DatabaseTarget};
 use crate::domain::{Timestamp, UserId};
-use crate::store::TaskPosition;
+use crate::store::{StoredTime, TaskPosition};
 
 use super::conditional::Preconditions;
 use super::input::{
@@ -60,7 +60,7 @@ pub fn cursor(data: &[u8]) {
     };
     let Some(id) = rest.first_chunk() else { return };
     let position = TaskPosition {
-        created_at: Timestamp::from_micros_clamped(i64::from_be_bytes(*micros)),
+        created_at: StoredTime::from_number(i64::from_be_bytes(*micros)),
         id: i64::from_be_bytes(*id),
     };
     let written = cursor::encode(position, &user());

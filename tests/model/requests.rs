@@ -3,7 +3,7 @@
 use serde_json::Value;
 use todoctl::domain::{Priority, Timestamp};
 
-pub const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+pub const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// The time at which every history begins: shortly before a day ends.
 pub const START: &str = "2031-05-10T23:00:00.000001Z";

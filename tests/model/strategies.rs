@@ -99,9 +99,11 @@ fn notice(user: usize, given: &[Given]) -> BoxedStrategy<Request> {
 /// Mostly one of the user's own tasks, sometimes another user's, or one that does not exist yet.
 fn task(user: usize, given: &[Given]) -> BoxedStrategy<TaskRef> {
     let other = (user + 1) % USERS.len();
-    let of =
-        |owner: usize| (0..=given[owner].tasks).prop_map(move |number| TaskRef { owner, number });
-    prop_oneof![6 => of(user), 1 => of(other)].boxed()
+    let of = |owner: usize, beyond: usize| {
+        let numbers = 0..(given[owner].tasks + beyond).max(1);
+        numbers.prop_map(move |number| TaskRef { owner, number })
+    };
+    prop_oneof![12 => of(user, 0), 1 => of(user, 1), 2 => of(other, 1)].boxed()
 }
 
 fn id(user: usize, given: &[Given]) -> BoxedStrategy<Id> {
@@ -182,8 +184,8 @@ fn refused() -> BoxedStrategy<Option<Refused>> {
     prop::option::weighted(0.1, select(queries.to_vec())).boxed()
 }
 
-/// Fields that are there with the weight `present`, against one for absent and one for null or
-/// wrong together.
+/// A field that is there with the weight `present`, against one for absent and little for null and
+/// for wrong values.
 fn field<T: Clone + std::fmt::Debug + 'static>(
     present: u32,
     good: impl Strategy<Value = T> + 'static,
@@ -191,9 +193,9 @@ fn field<T: Clone + std::fmt::Debug + 'static>(
 ) -> BoxedStrategy<Field<T>> {
     let wrong = select(wrong.to_vec());
     prop_oneof![
-        4 * present => good.prop_map(Field::Is),
-        4 => Just(Field::Absent),
-        1 => Just(Field::Null),
+        12 * present => good.prop_map(Field::Is),
+        12 => Just(Field::Absent),
+        3 => Just(Field::Null),
         1 => wrong.prop_map(|(value, code)| Field::Wrong(value, code)),
     ]
     .boxed()
