@@ -104,6 +104,7 @@ impl Serialize for Arg<'_> {
             Self::Bool(value) => value.serialize(serializer),
             Self::Text(value) => value.serialize(serializer),
             Self::Time(value) => value.map(Timestamp::micros).serialize(serializer),
+            Self::StoredTime(value) => value.number().serialize(serializer),
             Self::Array(_) => Err(S::Error::custom("SQLite has no arrays")),
         }
     }

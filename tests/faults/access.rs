@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 
 use crate::faults::activity::{execute, session};
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
@@ -205,8 +205,7 @@ async fn a_server_without_a_free_connection() {
     let name = ordinary_role(&mut scene, "").await;
     let mut others = Vec::new();
     let url = scene.get("DATABASE_URL").unwrap();
-    while let Ok(other) = sqlx::Connection::connect(&url).await {
-        let mut other: PgConnection = other;
+    while let Ok(mut other) = PgConnection::connect(&url).await {
         execute(&mut other, "SET application_name = 'metabase'").await;
         others.push(other);
     }
