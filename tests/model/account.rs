@@ -246,7 +246,9 @@ impl Account {
         )
     }
 
+    /// A run of the reminder job, which also forgets the keys that have expired.
     pub fn remind(&mut self, now: i64) {
+        self.keys.retain(|_, kept| kept.at > now - 24 * HOUR);
         let today = now - now.rem_euclid(24 * HOUR);
         for is_overdue in [false, true] {
             for (number, task) in self.tasks.iter_mut().enumerate() {
