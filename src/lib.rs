@@ -17,13 +17,9 @@ pub mod services;
 pub mod store;
 pub mod telemetry;
 
-/// The entry points of the fuzz targets in `fuzz/`.
 #[cfg(fuzzing)]
 #[doc(hidden)]
-pub mod fuzzing {
-    pub use crate::api::fuzzing::*;
-    pub use crate::cli::fuzzing::*;
-}
+pub use api::fuzzing;
 
 /// The commit of the build, seven digits; empty if it is unknown.
 pub const COMMIT: &str = env!("TODOCTL_BUILT_FROM");
