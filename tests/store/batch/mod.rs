@@ -5,21 +5,26 @@ mod foreign;
 mod history;
 mod kinds;
 mod latency;
+mod reads;
 mod sharing;
+mod single;
+
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
+use todoctl::clock::Clock;
 use todoctl::domain::{Description, NewTask, Priority, Task, TaskChanges, Title, UserId};
 use todoctl::store::Store;
 
-use super::{connect, task};
+use super::task;
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::{Database, eventually};
+use crate::support::{Database, database_config, eventually};
 
 /// The number of requests that share a statement or a transaction.
 const SHARING: usize = 12;
 
-/// Somebody who keeps what follows waiting: every statement on tasks and sessions (PostgreSQL), every
+/// Somebody who keeps what follows waiting: every statement on the tasks (PostgreSQL), every
 /// change (SQLite).
 enum Blocker {
     Postgres(PgConnection),
@@ -29,12 +34,7 @@ enum Blocker {
 impl Blocker {
     async fn of(database: &Database) -> Self {
         match database.engine() {
-            Postgres => {
-                let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks, todoctl_sessions");
-                lock.execute(&mut connection).await.unwrap();
-                Self::Postgres(connection)
-            }
+            Postgres => Self::of_table(database, "tasks").await,
             Sqlite => {
                 let mut connection = SqliteConnection::connect(&database.url()).await.unwrap();
                 let lock = sqlx::raw_sql("BEGIN IMMEDIATE");
@@ -42,6 +42,14 @@ impl Blocker {
                 Self::Sqlite(connection)
             }
         }
+    }
+
+    /// The same for every statement on another table of PostgreSQL.
+    async fn of_table(database: &Database, table: &str) -> Self {
+        let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+        let lock = AssertSqlSafe(format!("BEGIN; LOCK TABLE {table}"));
+        sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+        Self::Postgres(connection)
     }
 
     async fn let_go(self) {
@@ -61,7 +69,10 @@ struct World {
 impl World {
     async fn new(engine: Engine) -> Self {
         let database = Database::migrated(engine).await;
-        let store = connect(database.target(), 1).await;
+        let mut config = database_config(database.target(), 1);
+        // For a busy machine.
+        config.pool.timeout = Duration::from_secs(15);
+        let store = Store::connect(&config, Clock::system()).await.unwrap();
         Self { database, store }
     }
 
