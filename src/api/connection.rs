@@ -111,7 +111,7 @@ impl Server {
             let _ = stop.wait_for(|stop| *stop).await;
             activity.stop();
             tokio::time::sleep(STOP_HEAD_TIMEOUT).await;
-            if activity.is_answering() {
+            if activity.is_answering() || activity.is_sending() {
                 std::future::pending::<()>().await;
             }
         };
@@ -147,6 +147,8 @@ struct Activity {
     reading: AtomicBool,
     /// A request has arrived, and its answer was not handed over for sending yet.
     answering: AtomicBool,
+    /// The client has not taken all of an answer yet.
+    sending: AtomicBool,
 }
 
 impl Activity {
@@ -164,6 +166,14 @@ impl Activity {
 
     fn is_answering(&self) -> bool {
         self.answering.load(Ordering::Relaxed)
+    }
+
+    fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        self.sending.store(outcome.is_pending(), Ordering::Relaxed);
     }
 
     fn received(&self) {
@@ -273,7 +283,9 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write(context, bytes)
+        let outcome = self.stream.as_mut().poll_write(context, bytes);
+        self.activity.wrote(&outcome);
+        outcome
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -293,6 +305,8 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.as_mut().poll_write_vectored(context, parts)
+        let outcome = self.stream.as_mut().poll_write_vectored(context, parts);
+        self.activity.wrote(&outcome);
+        outcome
     }
 }

@@ -130,6 +130,24 @@ fn a_half_closed_client_is_answered() {
     daemon.stop();
 }
 
+/// A client that is slow to read gets the whole answer, as long as the grace lasts.
+#[test]
+fn a_slow_client_gets_the_whole_answer() {
+    let directory = sqlite_dir();
+    let (daemon, address) = start(directory.path(), GRACE);
+    let mut client = connect(address);
+    let request = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n";
+    client.write_all(request.as_bytes()).unwrap();
+    // More than the buffers of both sockets hold.
+    assert_eq!(client.peek(&mut [0]).unwrap(), 1);
+    daemon.signal("-TERM");
+    // Longer than a connection without a request would stay.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(answer(&mut client).unwrap(), 200);
+    let (status, said) = daemon.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
 /// Connections without a request do not keep the daemon, and what arrives soon is answered.
 #[test]
 fn half_a_head_does_not_cost_the_grace() {

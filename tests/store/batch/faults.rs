@@ -11,7 +11,6 @@ use todoctl::domain::Timestamp;
 use todoctl::store::{NewSession, SessionHash, Store, StoreError, TaskFilter};
 
 use super::{Blocker, World, of, owner, titled};
-use crate::store::connect;
 use crate::support::{Database, Engine, Network, TestDatabase, database_config, eventually};
 
 /// What happens to the connection while the shared statement runs.
@@ -219,7 +218,7 @@ async fn changes_that_arrive_late() {
         join_all(requests),
         Box::pin(holding)
     );
-    assert!(first.is_ok(), "its answer was not held up");
+    assert!(first.is_ok(), "its answer was not held up: {first:?}");
     for updated in updated {
         assert!(
             matches!(updated, Err(StoreError::Undecided(_))),
