@@ -84,8 +84,11 @@ const LONGEST_WISE_LIFETIME: Duration = Duration::from_hours(24);
 /// whole allocation of IPv6 addresses.
 const WIDEST: (u8, u8) = (8, 16);
 
-/// The addresses that are used inside of one organization (RFC 4193).
-const PRIVATE_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7);
+/// The addresses that are used inside of one organization (RFC 4193) and on one link (RFC 4291).
+const PRIVATE_V6: [Ipv6Net; 2] = [
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+];
 
 /// IPv4 addresses in the form of IPv6 (RFC 4291, section 2.5.5.2).
 const MAPPED_V4: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
@@ -156,7 +159,10 @@ fn too_wide(networks: &[IpNet]) -> Option<IpNet> {
     let whole = IpNet::aggregate(&plain.collect::<Vec<IpNet>>());
     whole.into_iter().find(|network| match network {
         IpNet::V4(network) => network.prefix_len() < WIDEST.0,
-        IpNet::V6(network) => network.prefix_len() < WIDEST.1 && !PRIVATE_V6.contains(network),
+        IpNet::V6(network) => {
+            network.prefix_len() < WIDEST.1
+                && !PRIVATE_V6.iter().any(|private| private.contains(network))
+        }
     })
 }
 

@@ -58,7 +58,10 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
         return Remedy::command("chmod u+rwx").arg(directory);
     }
     if is_own(directory) {
-        return as_root().then(Remedy::command(format!("chown -R {user}")).arg(directory));
+        let chown = Remedy::command(format!("chown -R {user}")).arg(directory);
+        let is_closed = found.mode() & 0o700 != 0o700;
+        let chmod = is_closed.then(|| Remedy::command("chmod -R u+rwX").arg(directory));
+        return as_root().then(chown).then(chmod);
     }
     // Nobody else may look into a private directory, so it may well be todoctl's own.
     let is_private = directory.read_dir().is_err() && directory.components().count() != 2;
@@ -123,7 +126,7 @@ fn is_own(directory: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::chown;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
 
     use super::*;
 
@@ -148,6 +151,15 @@ mod tests {
         }
         chown(own.path(), Some(65_534), None).unwrap();
         assert_eq!(commands(own.path()), [format!("chown -R {user} {place}")]);
+        let closed = std::fs::Permissions::from_mode(0o555);
+        std::fs::set_permissions(own.path(), closed).unwrap();
+        assert_eq!(
+            commands(own.path()),
+            [
+                format!("chown -R {user} {place}"),
+                format!("chmod -R u+rwX {place}")
+            ]
+        );
         std::fs::write(own.path().join("letter.odt"), "").unwrap();
         let remedy = writable(own.path()).to_string();
         assert_eq!(

@@ -194,10 +194,12 @@ fn secret_file_remedy(path: &Path, name: &str) -> Remedy {
     if path.is_file() && std::fs::metadata(path).is_ok_and(|found| found.len() > 0) {
         return readable(path);
     }
-    Remedy::note(format!(
+    // Docker creates a directory where a mounted file does not exist.
+    let directory = path.is_dir().then(|| Remedy::command("rmdir").arg(path));
+    Remedy::default().then(directory).then(Remedy::note(format!(
         "write the value of {name} into {}, alone, and let only its user read it",
         path.display()
-    ))
+    )))
 }
 
 #[expect(

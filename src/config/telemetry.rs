@@ -1,7 +1,6 @@
 //! Logs and metrics.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 
@@ -84,31 +83,35 @@ declare! {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> TelemetryConfig {
-    let metrics_addr = reader.optional(&METRICS_ADDR);
-    // In a container all addresses are those of its network.
-    let is_container = ["/.dockerenv", "/run/.containerenv"]
-        .iter()
-        .any(|file| Path::new(file).exists())
-        || reader.has("KUBERNETES_SERVICE_HOST");
-    if let Some(address) =
-        metrics_addr.filter(|address| address.ip().to_canonical().is_unspecified())
-        && !is_container
-    {
+    TelemetryConfig {
+        level: reader.value(&LOG_LEVEL),
+        format: reader.optional(&LOG_FORMAT),
+        requests: reader.value(&LOG_REQUESTS),
+        metrics_addr: reader.optional(&METRICS_ADDR),
+    }
+}
+
+/// Warns of metrics that more machines can reach than the API, which listens on `host`. In a
+/// container both listen on all addresses, because others cannot be named.
+pub(super) fn warn_of_open_metrics(
+    reader: &mut Reader<'_>,
+    telemetry: &TelemetryConfig,
+    host: IpAddr,
+) {
+    let is_open = |address: &SocketAddr| address.ip().to_canonical().is_unspecified();
+    let Some(address) = telemetry.metrics_addr.filter(is_open) else {
+        return;
+    };
+    if !host.is_unspecified() {
         reader.warn(
             METRICS_ADDR.variable.name,
-            "listens on all addresses of this machine: whoever reaches one can read the metrics",
+            "listens on all addresses of this machine, and the API does not: whoever reaches one can read the metrics",
             Remedy::note("for a Prometheus on this machine; for another one, the address that only it reaches:")
                 .then(Remedy::set(
                     METRICS_ADDR.variable.name,
                     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
                 )),
         );
-    }
-    TelemetryConfig {
-        level: reader.value(&LOG_LEVEL),
-        format: reader.optional(&LOG_FORMAT),
-        requests: reader.value(&LOG_REQUESTS),
-        metrics_addr,
     }
 }
 

@@ -50,6 +50,8 @@ mod metrics;
 mod requests;
 mod run;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod width;
 
 use std::collections::HashMap;

@@ -51,6 +51,7 @@ mod identity;
 mod ids;
 mod interrupted;
 mod locked_files;
+mod lost_file;
 mod network;
 mod others;
 mod page;

@@ -151,7 +151,13 @@ fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
                 facts.owner,
                 this_user()
             ),
-            as_root().then(own_files(file, &format!("chown {user}"))),
+            if facts.owner == user {
+                own_files(file, "chmod u+rw")
+            } else {
+                as_root()
+                    .then(own_files(file, &format!("chown {user}")))
+                    .then(own_files(file, "chmod u+rw"))
+            },
         );
     }
     Verdict::pass(format!(

@@ -34,15 +34,20 @@ fn remedy(kept: &KeptOpen, path: &Path) -> Remedy {
             let first = Remedy::note(
                 "do not stop the daemon before this has copied what it has; the copy then takes the place of the file",
             );
+            // The log first: the daemon may copy it into the file meanwhile, and then its pages
+            // are in both copies.
+            let copy_log = log
+                .as_ref()
+                .map(|log| copy(kept, log, &with_suffix(&rescued, "-wal")));
+            let merge = log.as_ref().map(|_| {
+                Remedy::command("sqlite3")
+                    .arg(&rescued)
+                    .arg("PRAGMA wal_checkpoint(TRUNCATE)")
+            });
             first
+                .then(copy_log)
                 .then(copy(kept, file, &rescued))
-                .then(log.as_ref().map(|log| {
-                    copy(kept, log, &with_suffix(&rescued, "-wal")).then(
-                        Remedy::command("sqlite3")
-                            .arg(&rescued)
-                            .arg("PRAGMA wal_checkpoint(TRUNCATE)"),
-                    )
-                }))
+                .then(merge)
                 .then(out_of_the_way(kept, path))
                 .then(Remedy::command("mv -n").arg(&rescued).arg(path))
                 .then(Remedy::note("then restart the daemon"))

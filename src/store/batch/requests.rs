@@ -104,6 +104,11 @@ impl Requests {
         self.0.push_back((waiting, request));
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

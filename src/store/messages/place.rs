@@ -208,9 +208,9 @@ impl<'a> Place<'a> {
         rescued.push(".rescued");
         let find = Remedy::command("find /proc/[0-9]*/fd -lname")
             .arg(deleted)
-            .joined(" -exec install -m 600 {}");
+            .joined(" -print -quit | xargs -rI@ install -m 600 @");
         Remedy::note("if the file was moved, move it back; if it was deleted, copy it before the daemon is restarted:")
-            .then(find.arg(&rescued).joined(" \\; -quit"))
+            .then(find.arg(&rescued))
             .then(Remedy::note(format!("then move that copy to {}, and restart the daemon", path.display())))
     }
 

@@ -184,7 +184,14 @@ async fn answer(store: &Store, task: TaskId, request: &Request) -> Option<Answer
         Ok(answer) => Some(answer),
         Err(StoreError::ConnectionLost(_)) => Some(Answer::Unknown),
         Err(StoreError::Undecided(_)) => Some(Answer::Undecided),
-        Err(StoreError::Constraint { .. } | StoreError::Query(_) | StoreError::Connect(_)) => None,
+        Err(
+            StoreError::Constraint { .. }
+            | StoreError::Query(_)
+            | StoreError::Connect(_)
+            // On a busy machine.
+            | StoreError::PoolTimeout { .. }
+            | StoreError::TaskTimeout { .. },
+        ) => None,
         Err(error) => panic!("{request:?}: {error:?}"),
     }
 }

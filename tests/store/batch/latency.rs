@@ -1,6 +1,6 @@
 //! How many connections are in use, by the distance of the database, and through a pooler.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use todoctl::clock::Clock;
@@ -25,7 +25,6 @@ async fn as_many_connections_as_the_distance_needs() {
     let store = connect(DatabaseTarget::Postgres(server), 15).await;
     let task = store.create_task(&of("far", 1)).await.unwrap();
     network.delay(Duration::from_millis(5));
-    let started = Instant::now();
     join_all((0..64).map(async |_| {
         for _ in 0..REQUESTS / 64 {
             let read = store.task(&owner(1), task.id).await;
@@ -33,14 +32,8 @@ async fn as_many_connections_as_the_distance_needs() {
         }
     }))
     .await;
-    let one_after_another = Duration::from_millis(5) * u32::try_from(REQUESTS).unwrap();
-    assert!(
-        started.elapsed() < one_after_another / 4,
-        "{:?}",
-        started.elapsed()
-    );
     let size = store.pools()[0].1.size;
-    assert!((3..=15).contains(&size), "{size} connections");
+    assert!((4..=15).contains(&size), "{size} connections");
 }
 
 /// PgBouncer 1.18 keeps no prepared statements.

@@ -5,16 +5,21 @@ mod foreign;
 mod history;
 mod kinds;
 mod latency;
+mod reads;
 mod sharing;
+mod single;
+
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use todoctl::clock::Clock;
 use todoctl::domain::{Description, NewTask, Priority, Task, TaskChanges, Title, UserId};
 use todoctl::store::Store;
 
-use super::{connect, task};
+use super::task;
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::{Database, eventually};
+use crate::support::{Database, database_config, eventually};
 
 /// The number of requests that share a statement or a transaction.
 const SHARING: usize = 12;
@@ -61,7 +66,10 @@ struct World {
 impl World {
     async fn new(engine: Engine) -> Self {
         let database = Database::migrated(engine).await;
-        let store = connect(database.target(), 1).await;
+        let mut config = database_config(database.target(), 1);
+        // For a busy machine.
+        config.pool.timeout = Duration::from_secs(15);
+        let store = Store::connect(&config, Clock::system()).await.unwrap();
         Self { database, store }
     }
 

@@ -34,7 +34,7 @@ async fn check(
     let guarded = context
         .server
         .ask(server.target, limit, async |connection| {
-            Guarded::ask(connection.session(), home.schema).await
+            Guarded::ask(connection.session(), Some(home.schema)).await
         })
         .await?;
     let issues: Vec<Issue> = guarded.iter().filter_map(|one| issue(home, one)).collect();

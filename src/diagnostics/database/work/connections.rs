@@ -303,7 +303,7 @@ mod tests {
             remedy.commands().map(str::to_owned).collect()
         };
         // Those of the application that holds most, and no smaller pool.
-        let ended = commands(&[users("metabase", 40, 30), users("psql", 9, 9)]);
+        let ended = commands(&[users("metabase", 40, 40)]);
         assert_eq!(ended.len(), 1);
         assert!(ended[0].contains("application_name = "), "{ended:?}");
         assert!(ended[0].contains("metabase"), "{ended:?}");
