@@ -177,10 +177,12 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
             "prepared_statement_cache_size" | "statement_cache_size" if value == "0" => {
                 server.pooler_parameter = Some(name);
             }
-            "pgbouncer" | "prepared_statement_cache_size" | "statement_cache_size" => {}
             "channel_binding" => channel_binding = value == "require",
             // Without effect, but other settings do the same.
-            "connect_timeout"
+            "pgbouncer"
+            | "prepared_statement_cache_size"
+            | "statement_cache_size"
+            | "connect_timeout"
             | "connection_limit"
             | "pool_timeout"
             | "gssencmode"
