@@ -184,10 +184,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
             }
             "channel_binding" => channel_binding = value == "require",
             // Without effect, but other settings do the same.
-            "pgbouncer"
-            | "prepared_statement_cache_size"
-            | "statement_cache_size"
-            | "connect_timeout"
+            "connect_timeout"
             | "connection_limit"
             | "pool_timeout"
             | "gssencmode"

@@ -6,9 +6,6 @@ use crate::config::{
     DatabaseTarget, PostgresTarget, Remedy, move_away, sql_literal, sql_name, writable,
 };
 
-/// Ends the unused sessions of the application that holds most of them.
-const MOST: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
-
 /// The database that a message is about, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
