@@ -39,7 +39,8 @@ const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// The same beyond the limits of connections.
 const SPARE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// At a stop, the same for a first head, and for the rest of one that has begun.
+/// At a stop, the same for a first head, and for the rest of one that has begun; or half of the
+/// grace period, if that is shorter: then no connection without a request uses it up.
 const STOP_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client that takes nothing of its answer for so long is disconnected.
@@ -54,6 +55,8 @@ pub(super) struct Server {
     pub app: App,
     pub unsent: Unsent,
     pub keepalive: Duration,
+    /// `SHUTDOWN_GRACE_SECONDS`
+    pub grace: Duration,
     /// Turns true at a stop. Every connection holds one, so that the end of all is noticed.
     pub stop: watch::Receiver<bool>,
 }
@@ -65,6 +68,7 @@ impl Server {
             app,
             unsent,
             keepalive,
+            grace,
             mut stop,
         } = self;
         let admission = slot.admission();
@@ -110,7 +114,7 @@ impl Server {
             // Its sender is there until all connections have ended.
             let _ = stop.wait_for(|stop| *stop).await;
             activity.stop();
-            tokio::time::sleep(STOP_HEAD_TIMEOUT).await;
+            tokio::time::sleep(STOP_HEAD_TIMEOUT.min(grace / 2)).await;
             if activity.is_answering() || activity.is_sending() {
                 std::future::pending::<()>().await;
             }

@@ -144,6 +144,7 @@ impl Server {
                 app,
                 unsent: unsent.clone(),
                 keepalive,
+                grace: shutdown_grace,
                 stop: stop.clone(),
             };
             tokio::spawn(accept(server, listener, Slots::new(limit, &proxies)));

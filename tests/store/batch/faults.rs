@@ -209,7 +209,13 @@ async fn changes_that_arrive_late() {
             .await
     });
     let holding = async {
-        eventually("all wait", async || remote.world.waiting() == ids.len()).await;
+        let at_the_lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation'
+             AND NOT granted AND relation = 'tasks'::regclass";
+        eventually("all wait", async || {
+            remote.world.waiting() == ids.len()
+                && remote.world.database.column::<i64>(at_the_lock).await == [1]
+        })
+        .await;
         remote.network.hold_all();
         blocker.let_go().await;
     };
