@@ -10,9 +10,11 @@ use super::terminal::{self, Tone, stdout_has_colour};
 
 mod changes;
 mod descriptions;
+mod steps;
 
 pub(crate) use changes::changes;
 pub(crate) use descriptions::descriptions;
+use steps::steps;
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -113,7 +115,7 @@ impl Layout {
             }
             lines.push(title.to_owned());
             for finding in findings {
-                self.finding(finding, lines);
+                self.finding(finding, report, lines);
             }
         }
     }
@@ -126,7 +128,7 @@ impl Layout {
                 .iter()
                 .filter(|one| one.outcome == outcome)
             {
-                self.finding(finding, lines);
+                self.finding(finding, report, lines);
             }
         }
         for (group, findings) in by_group(report) {
@@ -156,7 +158,7 @@ impl Layout {
         }
     }
 
-    fn finding(&self, finding: &Finding, lines: &mut Vec<String>) {
+    fn finding(&self, finding: &Finding, report: &Report, lines: &mut Vec<String>) {
         let Finding {
             id, title, detail, ..
         } = finding;
@@ -170,8 +172,7 @@ impl Layout {
             format!("{title}: {} [{id}]", printable_lines(detail))
         };
         self.entry(finding.outcome, &text, lines);
-        let remedy = finding.remedy.as_ref().map(ToString::to_string);
-        for step in remedy.iter().flat_map(|remedy| remedy.lines()) {
+        for step in steps(finding, report) {
             let indent = " ".repeat(INDENT);
             lines.extend(self.wrapped(&format!("{indent}fix: {step}")));
         }

@@ -122,6 +122,16 @@ pub(super) fn verdict(
     verdict.with_fixes(issues.into_iter().filter_map(|one| one.fix))
 }
 
+/// A statement that is run only where the condition holds, so that it may be typed twice.
+pub(super) fn guarded(condition: &str, statement: &str) -> String {
+    format!("DO $do$ BEGIN IF {condition} THEN {statement}; END IF; END $do$")
+}
+
+/// A text in SQL. Apostrophes would have to be quoted once more for the shell.
+pub(super) fn literal(text: &str) -> String {
+    format!("$${text}$$")
+}
+
 /// Before the first migration.
 pub(super) fn no_tables() -> Verdict {
     Verdict::skip("there are no tables yet")

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::{schema, server};
+use crate::diagnostics::database::{role, schema};
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::messages::Place;
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
@@ -100,7 +100,7 @@ async fn verdict_of(
     limit: Duration,
 ) -> Option<Verdict> {
     if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
-        return Some(server::role(context, Server { config, target }, limit).await);
+        return Some(role::role(context, Server { config, target }, limit).await);
     }
     let check = schema::CHECKS.iter().find(|check| check.id == id)?;
     Some(check.start(context, limit)?.await)
@@ -152,7 +152,7 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
             sql_name(fault.column.as_deref()?)
         )),
         "23503" | "23514" => Some(format!(
-            "ALTER TABLE {} DROP CONSTRAINT {}",
+            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
             table?,
             sql_name(fault.constraint.as_deref()?)
         )),
@@ -201,7 +201,7 @@ mod tests {
             (
                 "23514",
                 "",
-                Some(r#"ALTER TABLE "tasks" DROP CONSTRAINT "short""#),
+                Some(r#"ALTER TABLE "tasks" DROP CONSTRAINT IF EXISTS "short""#),
             ),
             ("57014", "", None),
         ] {
