@@ -38,9 +38,11 @@ WORKDIR /build
 # The dependencies first, as a layer of their own: an edit of our code does not build
 # them again. The image's own toolchain is used (rust-toolchain.toml stays out of the
 # context: its clippy and rustfmt are not needed here).
+# torture is a member of the workspace, and not compiled.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src \
-    && echo 'fn main() {}' > src/main.rs \
+COPY torture/Cargo.toml torture/Cargo.toml
+RUN mkdir -p src torture/src \
+    && echo 'fn main() {}' | tee src/main.rs > torture/src/main.rs \
     && : > src/lib.rs \
     && rm -f build.rs \
     && cargo auditable build --profile dist --locked \

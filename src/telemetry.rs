@@ -17,10 +17,12 @@ use crate::domain::Timestamp;
 use crate::store::Store;
 
 mod jobs;
+mod json_lines;
 mod log_writer;
 mod recent;
 
 pub use jobs::JobMetrics;
+use json_lines::{JsonLines, JsonMembers};
 use log_writer::{DroppedLines, LogWriter};
 pub use recent::{MINUTES, RecentFailure, RecentRequests, RouteFailures, Window};
 
@@ -89,19 +91,18 @@ pub fn start_logging(config: &TelemetryConfig) -> Result<Logging, LoggingError> 
         .with_env_filter(filter)
         .with_writer(writer.clone())
         // It would print to stderr, which panics when stderr is closed.
-        .log_internal_errors(false)
-        .with_timer(ChronoUtc::rfc_3339());
+        .log_internal_errors(false);
     // An error means that a subscriber is already set.
     let _ = match format {
         LogFormat::Pretty => builder
+            .with_timer(ChronoUtc::rfc_3339())
             .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
             .with_target(false)
             .compact()
             .try_init(),
         LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
+            .fmt_fields(JsonMembers)
+            .event_format(JsonLines(Clock::system()))
             .try_init(),
     };
     // The default hook writes to stderr itself, and waits for its reader.

@@ -100,11 +100,13 @@ pg_settings() {
     cat <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '$PG_DIR'
-max_connections = 200
 CONF
     if [[ $1 == durable ]]; then
-        printf '%s\n' 'shared_buffers = 256MB' 'fsync = on' 'synchronous_commit = on'
+        # For measurements: many clients of pgbench, and statements shown in full.
+        printf '%s\n' 'max_connections = 400' 'track_activity_query_size = 16384' \
+            'shared_buffers = 256MB' 'fsync = on' 'synchronous_commit = on'
     else
+        echo 'max_connections = 200'
         printf '%s = off\n' fsync full_page_writes synchronous_commit
     fi
 }

@@ -21,6 +21,8 @@ use super::refusal::Refusal;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod jwt;
+#[cfg(feature = "micro")]
+pub(super) mod micro;
 mod origin;
 mod own_secrets;
 

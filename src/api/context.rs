@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::config::{Config, Fingerprints, HealthProbe};
+use crate::config::{Config, Fingerprints, HealthProbe, LogRequests};
 use crate::domain::Timestamp;
 use crate::services::ClientError;
 use crate::services::auth_server::AuthServer;
@@ -58,6 +58,7 @@ pub struct Shared {
     pub max_body_bytes: usize,
     /// How long a request may take, its body included.
     pub request_timeout: Duration,
+    pub(super) logged_requests: LogRequests,
     /// How `/health` learns about the database.
     pub health_probe: HealthProbe,
     /// When the daemon was set up.
@@ -90,6 +91,7 @@ impl ApiContext {
             key_provider: KeyProvider::new(services.gemini_api_url.as_ref())?,
             max_body_bytes: config.http.max_body_bytes,
             request_timeout: config.http.request_timeout,
+            logged_requests: config.telemetry.requests,
             health_probe: config.database.health_probe,
             started: clock.now(),
             redis,

@@ -32,6 +32,8 @@ mod input;
 mod key_cipher;
 mod limits;
 mod metrics;
+#[cfg(feature = "micro")]
+pub mod micro;
 mod notifications;
 mod openapi;
 mod pipeline;

@@ -10,6 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
+use crate::config::LogRequests;
 use crate::domain::Timestamp;
 use crate::store::messages::Place;
 use crate::store::{database_code, known_message};
@@ -31,6 +32,9 @@ pub(super) struct Outcome {
     pub allowance: Option<Allowance>,
     pub duration: Duration,
 }
+
+/// What `LOG_REQUESTS=slow` means.
+const SLOW: Duration = Duration::from_millis(500);
 
 type Headers = &'static [(HeaderName, HeaderValue)];
 
@@ -136,7 +140,9 @@ pub(super) fn render(
     };
     line.count(context);
     remember(context, head, &line, error.as_ref(), error_context.now);
-    line.log(head.request_id(), outcome.caller, error.as_ref());
+    if line.is_logged(context.logged_requests) {
+        line.log(head.request_id(), outcome.caller, error.as_ref());
+    }
     let mut response = Response::new(reply.body.into());
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;
@@ -197,6 +203,15 @@ impl Line {
             .latency
             .with_label_values(&[method, route])
             .observe(self.duration.as_secs_f64());
+    }
+
+    fn is_logged(&self, logged: LogRequests) -> bool {
+        let is_error = self.status.is_client_error() || self.status.is_server_error();
+        match logged {
+            LogRequests::All => true,
+            LogRequests::Slow => is_error || self.duration >= SLOW,
+            LogRequests::Errors => is_error,
+        }
     }
 
     fn log(&self, request_id: &str, caller: Option<CallerKind>, error: Option<&ApiError>) {

@@ -33,7 +33,7 @@ use super::slots::{SPARE, Slots};
 use super::unsent::Unsent;
 
 /// Connections beyond this are for probes only.
-const MAX_CONNECTIONS: usize = 8192;
+const MAX_CONNECTIONS: usize = 12_288;
 
 /// Files and sockets that are not client connections: databases, logs, listeners.
 const RESERVED_FILES: u64 = 256;

@@ -27,7 +27,7 @@ const PURPOSE: &str = "todoctl 2026 fingerprints of settings";
 const DIGITS: usize = 16;
 
 /// Settings that may differ between a daemon and a command on the same machine.
-const NOT_COMPARED: [&str; 4] = ["HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT"];
+const NOT_COMPARED: [&str; 5] = ["HOST", "PORT", "LOG_LEVEL", "LOG_FORMAT", "LOG_REQUESTS"];
 
 /// By the name of the variable. Empty without a strong `SESSION_HASH_SECRET`.
 pub type Fingerprints = BTreeMap<String, String>;

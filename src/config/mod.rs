@@ -57,7 +57,7 @@ pub use load::Config;
 pub use remedy::Remedy;
 pub use secret::{RotatingSecret, Secret};
 pub use services::ServicesConfig;
-pub use telemetry::{LogFormat, TelemetryConfig};
+pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
 pub(crate) use database_file::{ClaimError, claim, find_loss, migration_lock_path};

@@ -7,13 +7,15 @@ use tracing_subscriber::EnvFilter;
 use super::reader::Reader;
 use super::variable::{Defaulted, Fault, Optional, Section, Variable, declare};
 
-/// `LOG_LEVEL`, `LOG_FORMAT` and `METRICS_ADDR`.
+/// `LOG_LEVEL`, `LOG_FORMAT`, `LOG_REQUESTS` and `METRICS_ADDR`.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
     /// A tracing filter such as `info` or `info,sqlx=debug`.
     pub level: String,
     /// `None`: pretty on a terminal, JSON otherwise.
     pub format: Option<LogFormat>,
+    /// Which requests have a log line.
+    pub requests: LogRequests,
     /// A listener of its own for `/metrics`, instead of the public one.
     pub metrics_addr: Option<SocketAddr>,
 }
@@ -25,6 +27,17 @@ pub enum LogFormat {
     Pretty,
     /// One JSON object per line.
     Json,
+}
+
+/// Which requests have a log line; each value includes the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRequests {
+    /// Every request.
+    All,
+    /// Those that took long, and those that failed.
+    Slow,
+    /// Those answered with 4xx or 5xx.
+    Errors,
 }
 
 const fn variable(name: &'static str, help: &'static str) -> Variable {
@@ -49,6 +62,17 @@ declare! {
         _ => Err("is not pretty or json".into()),
     });
 
+    static LOG_REQUESTS: Defaulted<LogRequests> = variable(
+        "LOG_REQUESTS",
+        "Which requests have a log line: all, slow (of 500 ms or more, and errors), or errors (4xx and 5xx)",
+    )
+    .default("all", |text| match text.to_ascii_lowercase().as_str() {
+        "all" => Ok(LogRequests::All),
+        "slow" => Ok(LogRequests::Slow),
+        "errors" => Ok(LogRequests::Errors),
+        _ => Err("is not all, slow or errors".into()),
+    });
+
     static METRICS_ADDR: Optional<SocketAddr> = variable(
         "METRICS_ADDR",
         "Serves /metrics on this address instead of the public listener.",
@@ -61,6 +85,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TelemetryConfig {
     TelemetryConfig {
         level: reader.value(&LOG_LEVEL),
         format: reader.optional(&LOG_FORMAT),
+        requests: reader.value(&LOG_REQUESTS),
         metrics_addr: reader.optional(&METRICS_ADDR),
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use todoctl::api::{ApiContext, Server};
 use todoctl::clock::Clock;
 use todoctl::config::{
-    AuthConfig, Config, DatabaseTarget, Environment, Fingerprints, HttpConfig, RotatingSecret,
-    Secret, ServicesConfig, TelemetryConfig, statement_timeout,
+    AuthConfig, Config, DatabaseTarget, Environment, Fingerprints, HttpConfig, LogRequests,
+    RotatingSecret, Secret, ServicesConfig, TelemetryConfig, statement_timeout,
 };
 use todoctl::domain::{Timestamp, UserId};
 use todoctl::store::{NewSession, SessionHash, Store};
@@ -209,6 +209,7 @@ fn config(target: DatabaseTarget) -> Config {
         telemetry: TelemetryConfig {
             level: "info".to_owned(),
             format: None,
+            requests: LogRequests::All,
             metrics_addr: None,
         },
         fingerprints: Fingerprints::new(),

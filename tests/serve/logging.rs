@@ -1,12 +1,16 @@
 //! What becomes of the log never matters to the work.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rstest::rstest;
+use serde_json::Value;
+
 use super::create;
-use crate::support::process::{SERVICE_TOKEN, free_port, serve, with_secrets};
+use crate::support::process::{Process, SERVICE_TOKEN, free_port, serve, with_secrets};
 use crate::support::{blocking_http_client, sqlite_dir};
 
 /// A daemon at a port that is known although its log is not read. Killed with its value.
@@ -124,6 +128,46 @@ fn a_stalled_log() {
     assert_eq!(daemon.get("/health/live").unwrap().0, 200);
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+/// `LOG_REQUESTS`: a request that is answered at once, one that takes long, one that is refused.
+#[rstest]
+#[case("all", &["/health/live", "/tasks/", "/nowhere"])]
+#[case("slow", &["/tasks/", "/nowhere"])]
+#[case("errors", &["/nowhere"])]
+fn requests_in_the_log(#[case] setting: &str, #[case] expected: &[&str]) {
+    let directory = sqlite_dir();
+    let mut command = serve(directory.path());
+    let command = with_secrets(&mut command);
+    let mut daemon = Process::start(command.env("LOG_REQUESTS", setting));
+    let base = daemon.base();
+    let address = base.strip_prefix("http://").unwrap();
+    let client = blocking_http_client();
+    let get = |path: &str| client.get(format!("{base}{path}")).send().unwrap().status();
+    assert_eq!(get("/health/live"), 200);
+    let mut slow = TcpStream::connect(address).unwrap();
+    let head = format!(
+        "POST /tasks/ HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SERVICE_TOKEN}\r\nX-User-ID: me\r\nContent-Type: application/json\r\nContent-Length: 13\r\nConnection: close\r\n\r\n{{\"title\""
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    slow.write_all(b":\"t\"}").unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(get("/nowhere"), 404);
+    let log = daemon.stop();
+    let lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let logged: Vec<String> = lines
+        .filter(|line| line["status"].is_u64())
+        .map(|line| match line["route"].as_str().unwrap() {
+            "other" => "/nowhere".to_owned(),
+            route => route.to_owned(),
+        })
+        .collect();
+    assert_eq!(logged, expected);
 }
 
 /// The notes of the other commands go to stderr too; without it, the exit code still tells.

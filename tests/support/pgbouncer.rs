@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub struct PgBouncer {
     /// The address of the database that it was started for, through it.
     pub url: String,
     child: Child,
+    port: u16,
+    settings: PathBuf,
     _directory: tempfile::TempDir,
 }
 
@@ -70,6 +73,7 @@ impl PgBouncer {
              pool_mode = {mode}\n\
              default_pool_size = {server_connections}\n\
              max_client_conn = 500\n\
+             server_login_retry = 1\n\
              query_wait_timeout = 60\n",
             users.display()
         );
@@ -81,16 +85,44 @@ impl PgBouncer {
         let mut started = Self {
             url: pooled.into(),
             child,
+            port: own_port,
+            settings: file,
             _directory: directory,
         };
-        started.wait(own_port);
+        started.wait();
         started
     }
 
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again after [`PgBouncer::kill`].
+    ///
+    /// # Panics
+    /// Where it does not start.
+    pub fn restart(&mut self) {
+        self.child = start(&self.settings);
+        self.wait();
+    }
+
+    /// Stops it without closing its connections, or lets it go on.
+    ///
+    /// # Panics
+    /// Where it is not running.
+    pub fn freeze(&self, frozen: bool) {
+        let signal = if frozen { "-STOP" } else { "-CONT" };
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status();
+        assert!(sent.expect("kill runs").success());
+    }
+
     /// Until it accepts connections.
-    fn wait(&mut self, port: u16) {
+    fn wait(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             if let Some(status) = self.child.try_wait().expect("a child") {
                 panic!("pgbouncer ended at once: {status}");
             }
@@ -102,8 +134,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

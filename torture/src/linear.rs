@@ -1,0 +1,316 @@
+//! Whether a task's history is linearizable: whether its requests can be put in one order that
+//! explains every answer and in which none comes before a request that was answered before it was
+//! sent.
+//!
+//! This is the search of Wing and Gong with Lowe's memo of configurations (the set of requests
+//! already ordered, and the state). stateright's `LinearizabilityTester` keeps no memo, and it
+//! knows no requests that may have had no effect, which is what most faults leave behind.
+
+use std::collections::HashSet;
+
+use crate::ledger::Moment;
+
+/// A task: `None` before its creation and after its deletion, else the number of its title and
+/// whether it is completed.
+pub type State = Option<(u32, bool)>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    Create(u32),
+    Change {
+        title: Option<u32>,
+        completed: Option<bool>,
+    },
+    Delete,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The task after the request.
+    Is(State),
+    /// Deleted now.
+    Deleted,
+    /// There is no such task.
+    Absent,
+    /// There is one, and it is not what the request expected.
+    Refused,
+    /// None: it had its effect or not.
+    None,
+}
+
+/// One request about one task.
+#[derive(Debug, Clone, Copy)]
+pub struct Step {
+    pub sent: Moment,
+    /// It has no effect after this; `None`: no limit.
+    pub until: Option<Moment>,
+    pub effect: Effect,
+    /// What it requires the task to be (`If-Match`).
+    pub expected: Option<(u32, bool)>,
+    pub answer: Answer,
+}
+
+impl Step {
+    fn is_optional(&self) -> bool {
+        self.answer == Answer::None
+    }
+
+    /// The state after the step; `None` if the answer contradicts it.
+    fn apply(&self, state: State) -> Option<State> {
+        let meets = self.expected.is_none() || self.expected == state;
+        let next = match (self.effect, state) {
+            (Effect::Create(title), None) => Some((title, false)),
+            (Effect::Create(_), Some(_)) => return None,
+            (Effect::Change { title, completed }, Some(now)) if meets => {
+                Some((title.unwrap_or(now.0), completed.unwrap_or(now.1)))
+            }
+            (Effect::Delete, Some(_)) if meets => None,
+            (_, unchanged) => unchanged,
+        };
+        let is_explained = match self.answer {
+            Answer::Is(seen) => seen == next && (meets || self.effect == Effect::None),
+            Answer::Deleted => state.is_some() && meets,
+            Answer::Absent => state.is_none(),
+            Answer::Refused => state.is_some(),
+            Answer::None => true,
+        };
+        // A refused change leaves the task as it is, whatever the tag stood for.
+        let next = if self.answer == Answer::Refused {
+            state
+        } else {
+            next
+        };
+        is_explained.then_some(next)
+    }
+}
+
+/// Whether the steps can be ordered.
+pub fn is_linearizable(steps: &[Step]) -> bool {
+    let mut steps = steps.to_vec();
+    drop_unobserved(&mut steps);
+    steps.sort_by_key(|step| step.sent);
+    let mut search = Search {
+        done: vec![false; steps.len()],
+        first: 0,
+        steps,
+        tried: HashSet::new(),
+    };
+    search.run(None)
+}
+
+/// Drops writes without an answer that set a title which nobody saw, and nothing else: if an order
+/// with one of them explains the answers, so does the same order without it.
+fn drop_unobserved(steps: &mut Vec<Step>) {
+    let seen: HashSet<u32> = steps
+        .iter()
+        .flat_map(|step| {
+            let shown = match step.answer {
+                Answer::Is(Some((title, _))) => Some(title),
+                _ => None,
+            };
+            [shown, step.expected.map(|(title, _)| title)]
+        })
+        .flatten()
+        .collect();
+    steps.retain(|step| match step.effect {
+        Effect::Change {
+            title: Some(title),
+            completed: None,
+        } if step.is_optional() => seen.contains(&title),
+        Effect::None => !step.is_optional(),
+        _ => true,
+    });
+}
+
+struct Search {
+    steps: Vec<Step>,
+    done: Vec<bool>,
+    /// All steps before this one are done.
+    first: usize,
+    tried: HashSet<(usize, Vec<usize>, State)>,
+}
+
+impl Search {
+    fn run(&mut self, state: State) -> bool {
+        let first = self.first;
+        while self.first < self.steps.len() && self.done[self.first] {
+            self.first += 1;
+        }
+        let found = self.go_on(state);
+        self.first = first;
+        found
+    }
+
+    fn go_on(&mut self, state: State) -> bool {
+        let open: Vec<usize> = (self.first..self.steps.len())
+            .filter(|&index| !self.done[index])
+            .collect();
+        // What has an answer must come before everything that was sent after it. What has none
+        // must too, or be left out.
+        let limit = open
+            .iter()
+            .filter_map(|&index| self.steps[index].until)
+            .min();
+        if open.iter().all(|&index| self.steps[index].is_optional()) {
+            return true;
+        }
+        let beyond: Vec<usize> = (self.first..self.steps.len())
+            .filter(|&index| self.done[index])
+            .collect();
+        if !self.tried.insert((self.first, beyond, state)) {
+            return false;
+        }
+        for index in open {
+            let step = self.steps[index];
+            if limit.is_some_and(|limit| step.sent > limit) {
+                break;
+            }
+            let next = step.apply(state);
+            let skipped = step.is_optional().then_some(state);
+            let mut options = [next, skipped.filter(|_| next != skipped)];
+            if step.is_optional() {
+                // Most of what was not answered had no effect.
+                options.reverse();
+            }
+            for next in options.into_iter().flatten() {
+                self.done[index] = true;
+                if self.run(next) {
+                    return true;
+                }
+                self.done[index] = false;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(sent: Moment, until: Moment, effect: Effect, answer: Answer) -> Step {
+        Step {
+            sent,
+            until: Some(until),
+            effect,
+            expected: None,
+            answer,
+        }
+    }
+
+    fn put(title: u32) -> Effect {
+        Effect::Change {
+            title: Some(title),
+            completed: None,
+        }
+    }
+
+    fn is(title: u32) -> Answer {
+        Answer::Is(Some((title, false)))
+    }
+
+    fn created() -> Step {
+        step(0, 1, Effect::Create(0), is(0))
+    }
+
+    #[test]
+    fn overlapping_changes_have_an_order() {
+        let first = step(2, 9, put(1), is(1));
+        let second = step(3, 8, put(2), is(2));
+        for last in [1, 2] {
+            let read = step(10, 11, Effect::None, is(last));
+            assert!(is_linearizable(&[created(), first, second, read]));
+        }
+        let read = step(10, 11, Effect::None, is(0));
+        assert!(!is_linearizable(&[created(), first, second, read]));
+    }
+
+    #[test]
+    fn a_lost_write_is_found() {
+        let put = step(2, 3, put(1), is(1));
+        let read = step(4, 5, Effect::None, is(0));
+        assert!(!is_linearizable(&[created(), put, read]));
+        let gone = step(4, 5, Effect::None, Answer::Absent);
+        assert!(!is_linearizable(&[created(), gone]));
+    }
+
+    #[test]
+    fn an_unanswered_write_has_its_effect_once_or_never() {
+        let unknown = Step {
+            until: None,
+            ..step(2, 0, put(1), Answer::None)
+        };
+        let other = step(4, 5, put(2), is(2));
+        for seen in [1, 2] {
+            let read = step(6, 7, Effect::None, is(seen));
+            assert!(is_linearizable(&[created(), unknown, other, read]));
+        }
+        let reads =
+            [2, 1, 2].map(|title| step(6 + u64::from(title == 1), 9, Effect::None, is(title)));
+        let apart =
+            [(6, 1), (8, 2), (10, 1)].map(|(at, title)| step(at, at + 1, Effect::None, is(title)));
+        assert!(is_linearizable(
+            &[&[created(), unknown, other][..], &reads[..2]].concat()
+        ));
+        assert!(!is_linearizable(
+            &[&[created(), unknown, other][..], &apart[..]].concat()
+        ));
+    }
+
+    #[test]
+    fn an_unanswered_write_is_seen_by_either_of_its_fields() {
+        let both = Effect::Change {
+            title: Some(1),
+            completed: Some(true),
+        };
+        let unknown = step(2, 3, both, Answer::None);
+        let other = step(4, 5, put(2), Answer::Is(Some((2, true))));
+        assert!(is_linearizable(&[created(), unknown, other]));
+        assert!(!is_linearizable(&[created(), other]));
+    }
+
+    #[test]
+    fn a_late_effect_is_found() {
+        let refused = step(2, 3, put(1), Answer::None);
+        let other = step(4, 5, put(2), is(2));
+        let read = step(6, 7, Effect::None, is(1));
+        assert!(!is_linearizable(&[created(), refused, other, read]));
+        let unlimited = Step {
+            until: None,
+            ..refused
+        };
+        assert!(is_linearizable(&[created(), unlimited, other, read]));
+    }
+
+    #[test]
+    fn an_ignored_condition_is_found() {
+        let other = step(2, 3, put(1), is(1));
+        let conditional = Step {
+            expected: Some((0, false)),
+            ..step(4, 5, put(2), is(2))
+        };
+        assert!(!is_linearizable(&[created(), other, conditional]));
+        assert!(is_linearizable(&[created(), conditional]));
+        let refused = Step {
+            answer: Answer::Refused,
+            ..conditional
+        };
+        assert!(is_linearizable(&[created(), other, refused]));
+    }
+
+    #[test]
+    fn deletes_happen_once() {
+        let delete = step(2, 3, Effect::Delete, Answer::Deleted);
+        let again = step(4, 5, Effect::Delete, Answer::Deleted);
+        let absent = step(4, 5, Effect::Delete, Answer::Absent);
+        assert!(is_linearizable(&[created(), delete, absent]));
+        assert!(!is_linearizable(&[created(), delete, again]));
+        let optional = Step {
+            answer: Answer::None,
+            ..delete
+        };
+        assert!(is_linearizable(&[created(), optional, absent]));
+        assert!(is_linearizable(&[created(), optional, again]));
+    }
+}

@@ -1,0 +1,96 @@
+//! What a run has counted.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::checker::Kind;
+use crate::faults::Fault;
+
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub rounds: u64,
+    pub requests: u64,
+    pub acknowledged: u64,
+    pub unknown: u64,
+    pub statuses: BTreeMap<u16, u64>,
+    pub faults: BTreeMap<Fault, u64>,
+    pub violations: BTreeMap<Kind, u64>,
+    pub recoveries: Vec<Duration>,
+    pub most_sessions: i64,
+}
+
+impl Totals {
+    pub fn found(&self) -> u64 {
+        self.violations.values().sum()
+    }
+
+    /// The table at the end.
+    pub fn table(&self, engine: &str, seed: u64, elapsed: Duration) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "  {name:<28}{value}");
+        };
+        let number = |kind: Kind| {
+            self.violations
+                .get(&kind)
+                .copied()
+                .unwrap_or_default()
+                .to_string()
+        };
+        line("engine, seed", format!("{engine}, {seed}"));
+        line("time", format!("{} s", elapsed.as_secs()));
+        line("rounds", self.rounds.to_string());
+        line("requests", self.requests.to_string());
+        line("acknowledged writes", self.acknowledged.to_string());
+        line("unknown outcomes", self.unknown.to_string());
+        line("lost", number(Kind::Lost));
+        line("duplicated", number(Kind::Duplicate));
+        line("refused, and done", number(Kind::Refused));
+        line("late effects", number(Kind::Late));
+        line("not linearizable", number(Kind::Order));
+        line("ids used twice", number(Kind::Id));
+        line("unread counts", number(Kind::Unread));
+        line("reminders", number(Kind::Reminder));
+        line("answers", number(Kind::Answer));
+        line("leaks", number(Kind::Resources));
+        line("no recovery", number(Kind::Recovery));
+        let mut recoveries = self.recoveries.clone();
+        recoveries.sort_unstable();
+        let at = |percent: usize| match recoveries.len() {
+            0 => "none".to_owned(),
+            count => format!(
+                "{} ms",
+                recoveries[(count * percent / 100).min(count - 1)].as_millis()
+            ),
+        };
+        line(
+            "recovery p50, p99, max",
+            format!("{}, {}, {}", at(50), at(99), at(100)),
+        );
+        line("most sessions", self.most_sessions.to_string());
+        let statuses: Vec<_> = self
+            .statuses
+            .iter()
+            .map(|(code, count)| match code {
+                0 => format!("none: {count}"),
+                code => format!("{code}: {count}"),
+            })
+            .collect();
+        line("answers by status", statuses.join(", "));
+        let faults: Vec<_> = self
+            .faults
+            .iter()
+            .map(|(fault, count)| format!("{fault:?} {count}"))
+            .collect();
+        line(
+            "faults",
+            format!(
+                "{} ({})",
+                self.faults.values().sum::<u64>(),
+                faults.join(", ")
+            ),
+        );
+        text
+    }
+}

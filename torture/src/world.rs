@@ -1,0 +1,276 @@
+//! A database, its daemons, and what is between them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use fastrand::Rng;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::daemon::{CONNECTIONS, Daemon, TOKEN, Usage};
+use crate::database::Database;
+use crate::http::{Answer, Client, Request};
+use crate::postgres::Server;
+use crate::proxy::Proxy;
+use crate::small_disk::SmallDisk;
+use crate::support::pgbouncer::PgBouncer;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+impl Engine {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+/// What a run has only one of.
+#[derive(Debug)]
+pub struct Stage {
+    pub engine: Engine,
+    pub program: PathBuf,
+    pub server: Option<Arc<Server>>,
+    /// Where SQLite files are.
+    pub disk: Option<SmallDisk>,
+}
+
+/// Daemons on one database.
+#[derive(Debug)]
+pub struct World {
+    pub engine: Engine,
+    pub database: Database,
+    pub daemons: Vec<Mutex<Daemon>>,
+    pub ports: Vec<u16>,
+    /// One for each daemon on PostgreSQL.
+    pub proxies: Vec<Proxy>,
+    pub bouncer: Option<Mutex<PgBouncer>>,
+    pub server: Option<Arc<Server>>,
+    pub is_on_small_disk: bool,
+    /// What the daemons used after their first requests.
+    usage: Vec<Usage>,
+    /// The SQLite database is below it.
+    directory: tempfile::TempDir,
+}
+
+/// Growth that is no leak: connections of clients, and memory that the allocator keeps.
+const MORE: Usage = Usage {
+    files: 40,
+    threads: 24,
+    memory_kib: 160 * 1024,
+};
+
+impl Stage {
+    /// Builds a world; how many daemons, and whether behind a pooler, follows from `rng`.
+    pub async fn world(&self, name: &str, rng: &mut Rng) -> anyhow::Result<World> {
+        let mut directory = tempfile::Builder::new();
+        directory.prefix("todoctl-torture-");
+        let directory = match &self.disk {
+            Some(disk) => directory.tempdir_in(disk.path())?,
+            None => directory.tempdir()?,
+        };
+        let mut world = World {
+            engine: self.engine,
+            database: Database::Sqlite(directory.path().join("todo.db")),
+            daemons: Vec::new(),
+            ports: Vec::new(),
+            proxies: Vec::new(),
+            bouncer: None,
+            server: self.server.clone(),
+            is_on_small_disk: self.disk.is_some(),
+            usage: Vec::new(),
+            directory,
+        };
+        match &self.server {
+            Some(server) => self.on_server(&mut world, server, name, rng).await?,
+            None => {
+                let url = format!(
+                    "sqlite://{}",
+                    world.directory.path().join("todo.db").display()
+                );
+                world.add(&self.program, vec![("DATABASE_URL", url)])?;
+            }
+        }
+        // The first one migrates.
+        for daemon in &world.daemons {
+            let mut daemon = daemon.lock().await;
+            daemon.start()?;
+            daemon.until_ready().await?;
+        }
+        Ok(world)
+    }
+
+    async fn on_server(
+        &self,
+        world: &mut World,
+        server: &Arc<Server>,
+        name: &str,
+        rng: &mut Rng,
+    ) -> anyhow::Result<()> {
+        server
+            .execute("postgres", &format!("CREATE DATABASE {name}"))
+            .await?;
+        world.database = Database::Postgres {
+            server: Arc::clone(server),
+            name: name.to_owned(),
+        };
+        let direct = server.url_of(name);
+        let mut target = server.address()?;
+        let is_pooled = rng.u8(..4) == 0;
+        if is_pooled {
+            let bouncer = PgBouncer::start_with(direct.as_str(), "transaction", CONNECTIONS);
+            let port = url::Url::parse(&bouncer.url)?.port().context("no port")?;
+            target.set_port(port);
+            world.bouncer = Some(Mutex::new(bouncer));
+        }
+        for _ in 0..rng.usize(1..=3) {
+            let proxy = Proxy::to(target).await?;
+            let url = server.url_at(name, proxy.port)?;
+            world.proxies.push(proxy);
+            let mut settings = vec![("DATABASE_URL", url.to_string())];
+            if is_pooled {
+                settings.push(("DATABASE_URL_UNPOOLED", direct.to_string()));
+            }
+            world.add(&self.program, settings)?;
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    fn add(&mut self, program: &Path, settings: Vec<(&'static str, String)>) -> anyhow::Result<()> {
+        let daemon = Daemon::new(program, self.directory.path(), settings)?;
+        self.ports.push(daemon.port);
+        self.daemons.push(Mutex::new(daemon));
+        Ok(())
+    }
+
+    pub fn is_pooled(&self) -> bool {
+        self.bouncer.is_some()
+    }
+
+    /// Undoes what a fault may have left behind.
+    pub async fn heal(&self) -> anyhow::Result<()> {
+        for proxy in &self.proxies {
+            proxy.heal();
+        }
+        if let Some(server) = &self.server {
+            server.ensure_running().await?;
+        }
+        for daemon in &self.daemons {
+            let mut daemon = daemon.lock().await;
+            daemon.stall_log(false);
+            daemon.ensure_running()?;
+        }
+        Ok(())
+    }
+
+    /// Waits until no request is in work, nor a statement on the server.
+    pub async fn until_idle(&self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut busy = Vec::new();
+            for &port in &self.ports {
+                let in_flight = in_flight(port).await;
+                if in_flight != Some(1) {
+                    busy.push(format!("{in_flight:?} requests in work"));
+                }
+            }
+            let (_, working) = self.database.sessions().await?;
+            if working > 0 {
+                busy.push(format!("{working} sessions in work"));
+            }
+            if busy.is_empty() {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "not idle: {}", busy.join(", "));
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The most sessions that the daemons may have, with a few for jobs and migrations.
+    pub fn most_sessions(&self) -> i64 {
+        i64::try_from(self.daemons.len() * (CONNECTIONS + 2)).unwrap_or(i64::MAX)
+    }
+
+    /// Remembers what the daemons use.
+    pub async fn measure(&mut self) -> anyhow::Result<()> {
+        self.usage.clear();
+        for daemon in &self.daemons {
+            self.usage.push(daemon.lock().await.usage()?);
+        }
+        Ok(())
+    }
+
+    /// Waits until the daemons use about what they did when [`World::measure`] was called; what
+    /// they use too much of, if they do not.
+    pub async fn leaks(&self) -> anyhow::Result<Vec<String>> {
+        // Threads for blocking work end after 10 s without any.
+        let deadline = Instant::now() + Duration::from_secs(14);
+        loop {
+            let mut leaks = Vec::new();
+            for (daemon, before) in self.daemons.iter().zip(&self.usage) {
+                let now = daemon.lock().await.usage()?;
+                let is_more = now.files > before.files + MORE.files
+                    || now.threads > before.threads + MORE.threads
+                    || now.memory_kib > before.memory_kib + MORE.memory_kib;
+                if is_more {
+                    leaks.push(format!("a daemon uses {now:?}, and used {before:?}"));
+                }
+            }
+            let (sessions, _) = self.database.sessions().await?;
+            if sessions > self.most_sessions() {
+                leaks.push(format!(
+                    "{sessions} sessions on the server, of {}",
+                    self.most_sessions()
+                ));
+            }
+            if leaks.is_empty() || Instant::now() > deadline {
+                return Ok(leaks);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Ends the daemons and the database.
+    pub async fn end(self) -> anyhow::Result<()> {
+        for daemon in &self.daemons {
+            daemon.lock().await.kill().await;
+        }
+        drop(self.bouncer);
+        if let Database::Postgres { server, name } = &self.database {
+            let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            server.execute("postgres", &statement).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Requests in work, the question itself included.
+async fn in_flight(port: u16) -> Option<u64> {
+    let request = Request {
+        method: "GET",
+        path: "/metrics".to_owned(),
+        user: "probe".to_owned(),
+        headers: Vec::new(),
+        body: None,
+    };
+    let Answer::Status {
+        code: 200, body, ..
+    } = Client::new(port, TOKEN).send(&request).await
+    else {
+        return None;
+    };
+    let line = body
+        .as_str()?
+        .lines()
+        .find_map(|line| line.strip_prefix("http_requests_in_flight "))?;
+    line.parse().ok()
+}
