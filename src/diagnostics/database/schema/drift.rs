@@ -36,9 +36,15 @@ fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
         return constraints::issue(home, constraint);
     }
     if let Some(reference) = sides(one, "reference") {
-        return reference
-            .found
-            .map(|found| constraints::refusing(home, reference, found));
+        let found = reference.found?;
+        let other = found.split(' ').next().and_then(|other| {
+            let parts = drift.expected.get(&format!("table {other}"))?;
+            parts.get(&format!("constraint {}", reference.part))
+        });
+        // One of todoctl's own is compared as a constraint.
+        return other
+            .is_none()
+            .then(|| constraints::refusing(home, reference, found));
     }
     let (kind, name) = one.object.split_once(' ')?;
     match (kind, one.part.as_deref()) {
@@ -98,7 +104,7 @@ fn storage(home: Home<'_>, drift: &Drift, table: &str, found: &str) -> Option<Is
     }
     (has("has child tables") || has("is a child table") || has("partitioned")).then(|| {
         Issue::warn(
-            format!("{table} is {found}: ids and unique keys are checked for each table alone"),
+            format!("{table} ({found}): ids and unique keys are checked for each table alone"),
             [Step::note(format!(
                 "keep {table} apart from other tables: ALTER TABLE … NO INHERIT, or DETACH PARTITION"
             ))],

@@ -146,6 +146,11 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
                 sql_name(role)
             ))
         }
+        // As in: cannot update table "tasks" because it does not have a replica identity.
+        "55000" if fault.message.contains("replica identity") => Some(format!(
+            "ALTER TABLE {} REPLICA IDENTITY DEFAULT",
+            sql_name(fault.message.split('"').nth(1)?)
+        )),
         "23502" => Some(format!(
             "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
             table?,
@@ -202,6 +207,11 @@ mod tests {
                 "23514",
                 "",
                 Some(r#"ALTER TABLE "tasks" DROP CONSTRAINT IF EXISTS "short""#),
+            ),
+            (
+                "55000",
+                "cannot update table \"tasks\" because it does not have a replica identity and publishes updates",
+                Some(r#"ALTER TABLE "tasks" REPLICA IDENTITY DEFAULT"#),
             ),
             ("57014", "", None),
         ] {
