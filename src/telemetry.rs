@@ -298,7 +298,9 @@ impl Metrics {
         registry.register(Box::new(self.token_refresh_errors.clone()))?;
         registry.register(Box::new(self.pool.clone()))?;
         self.jobs.register(registry)?;
-        registry.register(Box::new(store.acquire_seconds().clone()))?;
+        for metric in store.metrics() {
+            registry.register(metric)?;
+        }
         registry.register(Box::new(LOG_LINES_DROPPED.total().clone()))?;
         registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),

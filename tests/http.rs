@@ -1,4 +1,4 @@
-//! The HTTP contract and the jobs, with the daemon inside the test's own process.
+//! The HTTP contract, the jobs and a model of both, with the daemon inside the test's own process.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,4 +8,5 @@
 
 mod api;
 mod jobs;
+mod model;
 mod support;

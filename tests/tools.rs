@@ -9,6 +9,7 @@
 mod cli;
 mod faults;
 mod migrations;
+mod power;
 mod runbooks;
 mod serve;
 mod store;

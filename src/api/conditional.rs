@@ -77,14 +77,14 @@ impl Preconditions {
     }
 
     /// `If-Match`, RFC 9110, section 13.1.1: strong comparison.
-    fn allow(&self, tag: &HeaderValue) -> bool {
+    pub fn allow(&self, tag: &HeaderValue) -> bool {
         self.if_match
             .as_ref()
             .is_none_or(|tags| tags.contain(tag, Weak::Differ))
     }
 
     /// `If-None-Match`, RFC 9110, section 13.1.2: weak comparison.
-    fn knows(&self, tag: &HeaderValue) -> bool {
+    pub fn knows(&self, tag: &HeaderValue) -> bool {
         self.if_none_match
             .as_ref()
             .is_some_and(|tags| tags.contain(tag, Weak::Match))

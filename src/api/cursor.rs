@@ -7,13 +7,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use crate::domain::{Timestamp, UserId};
-use crate::store::TaskPosition;
+use crate::domain::UserId;
+use crate::store::{StoredTime, TaskPosition};
 
 /// The first byte: the format of the bytes after it.
 const VERSION: u8 = 1;
 
-/// Version, creation time in microseconds, id.
+/// Version, creation time as the database holds it, id.
 const POSITION: usize = 1 + 8 + 8;
 
 const HASH: usize = 7;
@@ -22,7 +22,7 @@ const HASH: usize = 7;
 pub(super) fn encode(position: TaskPosition, user: &UserId) -> String {
     let mut bytes = Vec::with_capacity(POSITION + HASH);
     bytes.push(VERSION);
-    bytes.extend(position.created_at.micros().to_be_bytes());
+    bytes.extend(position.created_at.number().to_be_bytes());
     bytes.extend(position.id.to_be_bytes());
     let hash = hash(&bytes, user);
     bytes.extend(hash);
@@ -49,8 +49,7 @@ impl SignedPosition {
         let (micros, id) = bytes[1..].split_at(8);
         Some(Self {
             position: TaskPosition {
-                created_at: Timestamp::from_micros(i64::from_be_bytes(micros.try_into().ok()?))
-                    .ok()?,
+                created_at: StoredTime::from_number(i64::from_be_bytes(micros.try_into().ok()?)),
                 id: i64::from_be_bytes(id.try_into().ok()?),
             },
             bytes,
@@ -89,9 +88,11 @@ mod tests {
             (0, 1),
             (-62_135_596_800_000_000, i64::MAX),
             (253_402_300_799_999_999, 7),
+            (i64::MIN, i64::MIN),
+            (i64::MAX, i64::MAX),
         ] {
             let position = TaskPosition {
-                created_at: Timestamp::from_micros(micros).unwrap(),
+                created_at: StoredTime::from_number(micros),
                 id,
             };
             let text = encode(position, &alice);

@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use crate::domain::{ProviderKeyError, Timestamp};
 use crate::services::auth_server::AuthServerError;
 use crate::services::key_provider::ProbeError;
-use crate::store::StoreError;
+use crate::store::{StoreError, causes};
 
 use super::allowance::Allowance;
 use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
@@ -350,19 +350,10 @@ impl ApiError {
     /// The cause for the log: the source and its sources. For server errors without a source, the
     /// text that the client reads.
     pub fn cause(&self) -> Option<String> {
-        let mut text: Option<String> = None;
-        let mut next = std::error::Error::source(self);
-        while let Some(error) = next {
-            let own = error.to_string();
-            text = Some(match text {
-                None => own,
-                // Many errors repeat the text of their source.
-                Some(text) if text.contains(&own) => text,
-                Some(text) => format!("{text}: {own}"),
-            });
-            next = error.source();
+        match std::error::Error::source(self) {
+            Some(source) => Some(causes(source).join(": ")),
+            None => self.status().is_server_error().then(|| self.to_string()),
         }
-        text.or_else(|| self.status().is_server_error().then(|| self.to_string()))
     }
 }
 

@@ -22,6 +22,8 @@ use super::error::{ApiError, RateLimit};
 mod address;
 mod windows;
 
+#[cfg(any(fuzzing, test))]
+pub(super) use address::client_address;
 pub(super) use address::client_key;
 use windows::Windows;
 

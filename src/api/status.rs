@@ -24,6 +24,7 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
     let now = context.clock.now();
     let jobs = &context.metrics.jobs;
     let identity = context.store.identity();
+    let parts = identity.parts();
     let pools = context.store.pools().into_iter();
     let pause = jobs.pause();
     DaemonStatus {
@@ -33,6 +34,9 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
         database: Some(DatabaseStatus {
             id: identity.row().map(str::to_owned),
             place: identity.place(),
+            server: parts.server,
+            database: Some(parts.database),
+            name: Some(parts.name),
         }),
         pools: pools
             .map(|(name, pool)| PoolStatus {

@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::reply::Reply;
 
 /// The names of the cookie: the sign-in service's, and the previous service's (contract 10.23).
-const COOKIE_NAMES: [&str; 2] = ["refresh_token", "refreshToken"];
+pub(super) const COOKIE_NAMES: [&str; 2] = ["refresh_token", "refreshToken"];
 
 /// Make a browser delete both cookies.
 static CLEARED: [HeaderValue; 2] = [
@@ -86,7 +86,7 @@ pub(super) async fn logout(call: Call, _: Inputs) -> Result<Reply, ApiError> {
 }
 
 /// The hash of a cookie's value; `None` when it is not sent or empty.
-fn cookie(headers: &HeaderMap, name: &str) -> Option<RefreshTokenHash> {
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<RefreshTokenHash> {
     headers
         .get_all(COOKIE)
         .iter()

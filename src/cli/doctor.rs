@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
+use crate::config::nearest_of;
 use crate::diagnostics::{self, GROUPS, Report, Request};
 
 use super::context::Context;
@@ -71,6 +72,9 @@ pub(crate) async fn run(
     let only: Vec<&str> = options.only.iter().map(String::as_str).collect();
     for wanted in &only {
         if !diagnostics::ids().any(|id| diagnostics::selects(wanted, id)) {
+            if let Some(meant) = nearest_of(wanted, diagnostics::ids()) {
+                bail!("--only {wanted}: there is no such check; did you mean {meant}?");
+            }
             let groups: Vec<&str> = GROUPS.iter().map(|group| group.prefix).collect();
             bail!(
                 "--only {wanted}: there is no such check; groups are {}, ids are listed by todoctl doctor --verbose",
@@ -88,7 +92,10 @@ pub(crate) async fn run(
     let report = if options.fix.fix {
         fix(options, context, &only).await?
     } else {
-        diagnose(options, context, &only).await
+        tokio::select! {
+            report = diagnose(options, context, &only) => report,
+            () = reporting.unread() => return Ok(ExitCode::SUCCESS),
+        }
     };
     reporting.deliver(&report)
 }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use anyhow::bail;
 use serde::Serialize;
 
+use crate::config::{Remedy, nearest_of};
 use crate::diagnostics::explain::{Explanation, explain};
-use crate::diagnostics::{Description, describe};
+use crate::diagnostics::{Description, describe, ids};
 use crate::store::messages::Retry;
 
+use super::hint::Hint;
 use super::input;
 use super::output::{self, Format, report};
 
@@ -55,12 +57,29 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(meant) = check_id(&message).and_then(|id| nearest_of(id, ids())) {
+        return Err(Hint::new(
+            format!("there is no check {message}; did you mean {meant}?"),
+            Remedy::command("todoctl explain").arg(meant),
+        )
+        .into());
+    }
     let explanation = explain(&message);
     match options.format {
         Format::Table => output::data(&text(&explanation))?,
         Format::Json => output::json(&explanation)?,
     }
     Ok(ExitCode::from(u8::from(explanation.id.is_none())))
+}
+
+/// The message, if it has the form of the id of a check and is no known message's.
+fn check_id(message: &str) -> Option<&str> {
+    let is_part = |part: &str| {
+        let mut letters = part.bytes();
+        !part.is_empty() && letters.all(|sign| sign.is_ascii_lowercase() || sign == b'_')
+    };
+    let has_parts = message.contains('.') && message.split('.').all(is_part);
+    (has_parts && explain(message).id.is_none()).then_some(message)
 }
 
 fn text(explanation: &Explanation) -> String {
@@ -78,4 +97,25 @@ fn text(explanation: &Explanation) -> String {
         text += &format!("\nMessage id: {id}");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_looks_like_an_id_is_one() {
+        assert_eq!(check_id("database.lokcs"), Some("database.lokcs"));
+        for message in ["deadlock detected", "neon.quota", "database", "a.B", "a..b"] {
+            assert_eq!(check_id(message), None, "{message}");
+        }
+        for (misspelt, meant) in [
+            ("database.lokcs", "database.locks"),
+            ("databse.trial", "database.trial"),
+            ("daemon.databases", "daemon.database"),
+        ] {
+            assert_eq!(nearest_of(misspelt, ids()), Some(meant));
+        }
+        assert_eq!(nearest_of("moon.phase", ids()), None);
+    }
 }

@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub write: Option<PathBuf>,
     /// Also replace real values in the file, of the secrets that --only names; the old value is
-    /// kept as `NAME_PREVIOUS` if it can still be used.
+    /// kept as `NAME_PREVIOUS` if it can still be used, otherwise in a comment.
     #[arg(long, requires = "write", requires = "only")]
     pub replace: bool,
 }
@@ -112,8 +112,11 @@ fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyh
         } else if file.has(&file_name) && !file.has(name) {
             format!("{name}: kept, because {place} sets {file_name}")
         } else {
-            file.rotate(name, value.expose());
-            format!("{name}: new value written to {place}")
+            let mut said = format!("{name}: new value written to {place}");
+            if file.rotate(name, value.expose()) {
+                said += "; the old value, which cannot be used, is kept there in a comment";
+            }
+            said
         });
     }
     file.save()?;

@@ -15,6 +15,8 @@ mod db;
 mod doctor;
 mod env_file;
 mod explain;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod gen_secrets;
 mod health;
 mod hint;

@@ -3,11 +3,14 @@
 //! Data goes to stdout; notes, questions and errors go to stderr.
 
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::ProgressBar;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::config::{Remedy, Warning};
@@ -53,6 +56,30 @@ pub(crate) fn data_if_read(text: &str) -> anyhow::Result<bool> {
         )
         .into()),
     }
+}
+
+/// Waits until nobody can read stdout any more: the other end of its pipe or socket is closed. A
+/// write would tell it too, but a command that waits writes nothing.
+pub(crate) async fn reader_gone() {
+    let (sender, gone) = tokio::sync::oneshot::channel();
+    // The thread ends with the process, where stdout is read to the end.
+    thread::spawn(move || {
+        let stdout = io::stdout();
+        // Errors and hang-ups are reported without being asked for (poll(2)).
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while poll(&mut watched, None) == Err(Errno::INTR) {}
+        if watched[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
+        {
+            // The receiver is dropped when the command has ended.
+            let _ = sender.send(());
+        } else {
+            // What stdout is cannot be watched.
+            std::mem::forget(sender);
+        }
+    });
+    let _ = gone.await;
 }
 
 /// Replaces what the terminal shows by the first lines of `text`, as many as fit; false if

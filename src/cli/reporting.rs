@@ -48,6 +48,15 @@ impl ReportOptions {
         Ok(ExitCode::from(self.exit_code(report)))
     }
 
+    /// Waits until nobody can read the report any more.
+    pub(super) async fn unread(&self) {
+        if self.output.is_some() {
+            std::future::pending::<()>().await;
+        } else {
+            output::reader_gone().await;
+        }
+    }
+
     pub(super) fn exit_code(&self, report: &Report) -> u8 {
         report.exit_code(self.strict)
     }

@@ -17,8 +17,9 @@ use crate::config::{
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
+use crate::store::inspect::Guarded;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
-use crate::store::{ConnectError, ConnectFault, Store, compare_urls};
+use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgres_within};
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
@@ -27,6 +28,9 @@ use super::signals::DaemonSignals;
 
 /// How long to wait for a suspended or starting database.
 const WAKE_BUDGET: Duration = Duration::from_secs(30);
+
+/// How long the server may take to say whether it hides rows.
+const HIDDEN_ROWS_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long jobs may run on after the last request was answered. They receive the stop
 /// signal together with the server.
@@ -97,6 +101,9 @@ async fn serve(
     if !config.database.auto_migrate {
         report_pending_migrations(&context).await;
     }
+    let hidden = warn_of_hidden_rows(&config.database.target);
+    // Without an answer, the daemon starts all the same.
+    let _ = tokio::time::timeout(HIDDEN_ROWS_LIMIT, hidden).await;
     let metrics = context.metrics.jobs.clone();
     let server = Server::bind(config, context)?;
     let address = server.address()?;
@@ -133,6 +140,25 @@ async fn report_pending_migrations(context: &ApiContext) {
     context.metrics.migrations_pending.set(i64::from(pending));
     if pending {
         tracing::warn!("migrations are pending: todoctl migrate up");
+    }
+}
+
+/// Row-level security makes lists empty without any error. Where the server cannot be asked,
+/// requests fail and say why.
+async fn warn_of_hidden_rows(target: &DatabaseTarget) {
+    let DatabaseTarget::Postgres(server) = target else {
+        return;
+    };
+    let Ok(mut session) = open_postgres_within(server, HIDDEN_ROWS_LIMIT).await else {
+        return;
+    };
+    for table in Guarded::ask(&mut session, None).await.unwrap_or_default() {
+        if !table.closed.is_empty() || !table.limited.is_empty() {
+            tracing::warn!(
+                table = table.name,
+                "row-level security hides rows of this table from the daemon's role; todoctl doctor --only database.row_security says how to open it"
+            );
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Authentication, token lifetimes and rate limits.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::environment::Environment;
 use super::parse::{list, number, shown};
@@ -80,8 +80,18 @@ declare! {
 /// An access token that leaks is good until it expires.
 const LONGEST_WISE_LIFETIME: Duration = Duration::from_hours(24);
 
-/// No operator has proxies in a network of more addresses than `10.0.0.0/8`.
-const NARROWEST_UNWISE_PREFIX: u8 = 8;
+/// No operator has proxies in a network of more addresses than `10.0.0.0/8`, or than a provider's
+/// whole allocation of IPv6 addresses.
+const WIDEST: (u8, u8) = (8, 16);
+
+/// The addresses that are used inside of one organization (RFC 4193) and on one link (RFC 4291).
+const PRIVATE_V6: [Ipv6Net; 2] = [
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10),
+];
+
+/// IPv4 addresses in the form of IPv6 (RFC 4291, section 2.5.5.2).
+const MAPPED_V4: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
 
 /// What [`AuthConfig`] has beside secrets.
 #[derive(Debug)]
@@ -104,6 +114,15 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
     if reader.environment != Environment::Development {
         warn_of_unwise(reader, &limits);
     }
+    if let Some(network) = too_wide(&limits.trusted_proxies) {
+        reader.warn(
+            TRUSTED_PROXIES.variable.name,
+            format!(
+                "contains {network}: every client may choose its address with X-Forwarded-For; list the proxies' own addresses"
+            ),
+            Remedy::note("list the addresses of the proxies alone: todoctl config set TRUSTED_PROXIES=10.0.0.0/8"),
+        );
+    }
     limits
 }
 
@@ -122,16 +141,29 @@ fn warn_of_unwise(reader: &mut Reader<'_>, limits: &Limits) {
             Remedy::set(AUTH_FAILURES_PER_MINUTE.variable.name, 600),
         );
     }
-    let too_wide = |network: &&IpNet| network.prefix_len() < NARROWEST_UNWISE_PREFIX;
-    if let Some(network) = limits.trusted_proxies.iter().find(too_wide) {
-        reader.warn(
-            TRUSTED_PROXIES.variable.name,
-            format!(
-                "contains {network}: every client may choose its address with X-Forwarded-For; list the proxies' own addresses"
-            ),
-            Remedy::note("list the addresses of the proxies alone: todoctl config set TRUSTED_PROXIES=10.0.0.0/8"),
-        );
-    }
+}
+
+/// A network of clients rather than of proxies, which may be written as several.
+fn too_wide(networks: &[IpNet]) -> Option<IpNet> {
+    let plain = networks.iter().map(|network| match network {
+        IpNet::V6(network) if MAPPED_V4.contains(network) => {
+            let mapped = network.addr().to_ipv4_mapped();
+            let address = mapped.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            IpNet::new_assert(
+                address.into(),
+                network.prefix_len() - MAPPED_V4.prefix_len(),
+            )
+        }
+        other => *other,
+    });
+    let whole = IpNet::aggregate(&plain.collect::<Vec<IpNet>>());
+    whole.into_iter().find(|network| match network {
+        IpNet::V4(network) => network.prefix_len() < WIDEST.0,
+        IpNet::V6(network) => {
+            network.prefix_len() < WIDEST.1
+                && !PRIVATE_V6.iter().any(|private| private.contains(network))
+        }
+    })
 }
 
 impl AuthConfig {
@@ -161,4 +193,36 @@ fn network(text: &str) -> Result<IpNet, Fault> {
             )
             .into()
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_of_clients() {
+        let found = |text: &str| {
+            let networks: Vec<IpNet> = list(text, network).unwrap();
+            too_wide(&networks).map(|one| one.to_string())
+        };
+        for (text, expected) in [
+            ("10.0.0.1, 0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:0.0.0.0/97,128.0.0.0/1", "0.0.0.0/0"),
+            ("0.0.0.0/1,128.0.0.0/1", "0.0.0.0/0"),
+            ("::/1,8000::/1", "::/0"),
+            ("2000::/3", "2000::/3"),
+            ("16.0.0.0/8,17.0.0.0/8", "16.0.0.0/7"),
+        ] {
+            assert_eq!(found(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7,fe80::/10",
+            "::1,127.0.0.1,::ffff:10.0.0.1",
+            "2400:cb00::/32",
+        ] {
+            assert_eq!(found(text), None, "{text}");
+        }
+    }
 }

@@ -4,10 +4,12 @@ use std::mem::discriminant;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::database_url::{self, BadUrl, DatabaseTarget, Parsed, SqliteTarget};
+use super::database_url::{
+    self, BadUrl, DatabaseTarget, Parsed, PostgresTarget, SqliteTarget, TlsMode,
+};
 use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
-use super::parse::{number, seconds, switch};
+use super::parse::{is_remote_host, number, seconds, switch};
 use super::reader::Reader;
 use super::remedy::Remedy;
 use super::respell::respelt;
@@ -218,6 +220,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
     let health_probe = reader.value(&HEALTH_DB_PROBE);
     let target = target(reader);
     let unpooled = url(reader, &DATABASE_URL_UNPOOLED);
+    for (name, target) in [
+        (DATABASE_URL.variable.name, &target),
+        (DATABASE_URL_UNPOOLED.variable.name, &unpooled),
+    ] {
+        if let Some(DatabaseTarget::Postgres(server)) = target {
+            warn_of_plain_connection(reader, name, server);
+        }
+    }
     let target = target?;
     if let DatabaseTarget::Postgres(server) = &target
         && server.pooled
@@ -271,6 +281,27 @@ fn target(reader: &mut Reader<'_>) -> Option<DatabaseTarget> {
             ))),
     );
     None
+}
+
+/// `sslmode=prefer` encrypts only where nobody on the way objects.
+fn warn_of_plain_connection(reader: &mut Reader<'_>, name: &'static str, server: &PostgresTarget) {
+    let mode = match server.tls {
+        TlsMode::Disable => "disable",
+        TlsMode::Prefer => "prefer",
+        _ => return,
+    };
+    // A path is the directory of a socket.
+    if server.host.starts_with('/') || !is_remote_host(&server.host) {
+        return;
+    }
+    reader.warn(
+        name,
+        format!(
+            "has sslmode={mode} and leads to another machine: the password and every task can be read on the way; use sslmode=verify-full"
+        ),
+        Remedy::note("if the server speaks TLS:")
+            .then(Remedy::set(format!("{name}.sslmode"), "verify-full")),
+    );
 }
 
 fn url(reader: &mut Reader<'_>, declaration: &Optional<Parsed>) -> Option<DatabaseTarget> {

@@ -49,7 +49,7 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, Config
 }
 
 /// The file's names and values, and the lines that Docker reads differently.
-pub(super) fn parse(
+pub(crate) fn parse(
     path: &Path,
     text: &str,
 ) -> Result<(BTreeMap<String, String>, Vec<Warning>), ConfigError> {

@@ -1,7 +1,7 @@
 //! What is in the way of reading or writing a file, and how that changes.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::remedy::Remedy;
 
@@ -58,7 +58,10 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
         return Remedy::command("chmod u+rwx").arg(directory);
     }
     if is_own(directory) {
-        return as_root().then(Remedy::command(format!("chown -R {user}")).arg(directory));
+        let chown = Remedy::command(format!("chown -R {user}")).arg(directory);
+        let is_closed = found.mode() & 0o700 != 0o700;
+        let chmod = is_closed.then(|| Remedy::command("chmod -R u+rwX").arg(directory));
+        return as_root().then(chown).then(chmod);
     }
     // Nobody else may look into a private directory, so it may well be todoctl's own.
     let is_private = directory.read_dir().is_err() && directory.components().count() != 2;
@@ -76,9 +79,26 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
 
 /// The command that moves a file out of the way. It never replaces another one.
 pub(crate) fn move_away(file: &Path) -> Remedy {
-    let mut old = file.as_os_str().to_owned();
-    old.push(".old");
+    let old = unused_name(file, ".old");
     Remedy::command("mv -n").arg(file).arg(old)
+}
+
+/// The path with this suffix, and with a number if that exists: where a name is taken, `mv -n`
+/// does nothing, and succeeds.
+pub(crate) fn unused_name(path: &Path, suffix: &str) -> PathBuf {
+    let name = |number: String| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        name.push(number);
+        PathBuf::from(name)
+    };
+    let mut numbers = (2..).map(|number| name(format!("-{number}")));
+    let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+    let first = name(String::new());
+    if is_free(&first) {
+        return first;
+    }
+    numbers.find(is_free).unwrap_or(first)
 }
 
 /// The parent of a relative path is empty: the working directory.
@@ -106,7 +126,7 @@ fn is_own(directory: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::chown;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
 
     use super::*;
 
@@ -131,6 +151,15 @@ mod tests {
         }
         chown(own.path(), Some(65_534), None).unwrap();
         assert_eq!(commands(own.path()), [format!("chown -R {user} {place}")]);
+        let closed = std::fs::Permissions::from_mode(0o555);
+        std::fs::set_permissions(own.path(), closed).unwrap();
+        assert_eq!(
+            commands(own.path()),
+            [
+                format!("chown -R {user} {place}"),
+                format!("chmod -R u+rwX {place}")
+            ]
+        );
         std::fs::write(own.path().join("letter.odt"), "").unwrap();
         let remedy = writable(own.path()).to_string();
         assert_eq!(

@@ -2,6 +2,7 @@
 //! where it cannot be a secret.
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -63,6 +64,17 @@ pub(super) fn http_url(text: &str) -> Result<Url, Fault> {
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
         .ok_or_else(|| "is not an http or https URL".into())
+}
+
+/// Whether the host is neither this machine nor a neighbour in a container network, which has a
+/// name without dots.
+pub(super) fn is_remote_host(host: &str) -> bool {
+    // Only the parser of http URLs takes the brackets off.
+    let host = host.trim_matches(['[', ']']);
+    match host.parse::<IpAddr>() {
+        Ok(address) => !address.to_canonical().is_loopback(),
+        Err(_) => host.trim_end_matches('.').contains('.') && !host.ends_with(".localhost"),
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,11 @@ impl<'a> Reader<'a> {
         variable.names().any(is_set) || variable.kind.has_file() && is_set(&variable.file_name())
     }
 
+    /// Whether the value of a secret is in the file that `NAME_FILE` names.
+    pub fn is_in_file(&self, name: &str) -> bool {
+        self.source.get(&format!("{name}_FILE")).is_some()
+    }
+
     /// Whether a variable that is not todoctl's has a value.
     pub fn has(&self, name: &str) -> bool {
         self.source.get(name).is_some()
@@ -189,10 +194,12 @@ fn secret_file_remedy(path: &Path, name: &str) -> Remedy {
     if path.is_file() && std::fs::metadata(path).is_ok_and(|found| found.len() > 0) {
         return readable(path);
     }
-    Remedy::note(format!(
+    // Docker creates a directory where a mounted file does not exist.
+    let directory = path.is_dir().then(|| Remedy::command("rmdir").arg(path));
+    Remedy::default().then(directory).then(Remedy::note(format!(
         "write the value of {name} into {}, alone, and let only its user read it",
         path.display()
-    ))
+    )))
 }
 
 #[expect(

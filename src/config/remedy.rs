@@ -25,6 +25,8 @@ enum Step {
     Note(String),
     /// A variable and what becomes of its value.
     Set(Cow<'static, str>, Value),
+    /// What can be done in place of the steps before it.
+    Or(Remedy),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +81,9 @@ impl Remedy {
         self.joined(&format!(" < {}", shell_word(file)))
     }
 
-    fn joined(mut self, rest: &str) -> Self {
+    /// Appends text to the last line, as it is to be typed.
+    #[must_use]
+    pub(crate) fn joined(mut self, rest: &str) -> Self {
         if let Some(Step::Command(line)) = self.0.last_mut() {
             line.push_str(rest);
         }
@@ -175,6 +179,12 @@ impl Remedy {
         self
     }
 
+    /// With an alternative, as comments: of several remedies only one is typed.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        self.then(Self(vec![Step::Or(other)]))
+    }
+
     /// Whether there is no step.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -185,22 +195,30 @@ impl Remedy {
     pub fn commands(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|step| match step {
             Step::Command(line) => Some(line.as_str()),
-            Step::Note(_) | Step::Set(..) => None,
+            Step::Note(_) | Step::Set(..) | Step::Or(_) => None,
         })
     }
 
     /// With the commands that change variables where they are: in the `.env` file, which is
     /// `file` where it is not the usual one, or in the process's environment.
     #[must_use]
-    pub(super) fn resolved(&self, is_exported: impl Fn(&str) -> bool, file: Option<&Path>) -> Self {
+    pub(super) fn resolved(&self, is_exported: &dyn Fn(&str) -> bool, file: Option<&Path>) -> Self {
         let mut steps: Vec<Step> = Vec::new();
         let mut words = FileWords::default();
         let mut has_exported = false;
         for step in &self.0 {
-            let Step::Set(target, value) = step else {
-                words.flush(&mut steps);
-                steps.push(step.clone());
-                continue;
+            let (target, value) = match step {
+                Step::Set(target, value) => (target, value),
+                Step::Or(other) => {
+                    words.flush(&mut steps);
+                    steps.extend(other.resolved(is_exported, file).into_comments());
+                    continue;
+                }
+                Step::Command(_) | Step::Note(_) => {
+                    words.flush(&mut steps);
+                    steps.push(step.clone());
+                    continue;
+                }
             };
             // A part of a URL, such as DATABASE_URL.sslmode, is where the URL is.
             let (name, part) = match target.split_once('.') {
@@ -222,6 +240,16 @@ impl Remedy {
             steps.push(Step::Note(ENVIRONMENT.to_owned()));
         }
         Self(steps)
+    }
+}
+
+impl Remedy {
+    /// As an alternative that is not typed.
+    fn into_comments(self) -> impl Iterator<Item = Step> {
+        self.0.into_iter().map(|step| match step {
+            Step::Command(line) => Step::Note(format!("or: {line}")),
+            other => other,
+        })
     }
 }
 
@@ -289,7 +317,10 @@ fn name_env_file(steps: &mut [Step], file: &Path) {
         if let Step::Command(line) = step
             && let Some(rest) = line.strip_prefix("todoctl ")
         {
-            *line = format!("todoctl --env-file {} {rest}", shell_word(file));
+            let program = format!("todoctl --env-file {} ", shell_word(file));
+            // Another one may read what the first prints.
+            let rest = rest.replace("| todoctl ", &format!("| {program}"));
+            *line = program + &rest;
         }
     }
 }
@@ -311,9 +342,15 @@ pub fn sql_name(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A text in SQL, quoted.
+#[must_use]
+pub fn sql_literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.resolved(|_| false, None);
+        let whole = self.resolved(&|_| false, None);
         for (index, step) in whole.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
@@ -321,7 +358,7 @@ impl fmt::Display for Remedy {
             match step {
                 Step::Command(line) => f.write_str(line)?,
                 Step::Note(line) => write!(f, "# {line}")?,
-                Step::Set(..) => {}
+                Step::Set(..) | Step::Or(_) => {}
             }
         }
         Ok(())

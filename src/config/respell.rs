@@ -18,8 +18,20 @@ pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
     match name {
         "DATABASE_URL" | "DATABASE_URL_UNPOOLED" => database_url(value),
         _ if name == SecretName::EncryptionKey.as_str() => fernet_key(value),
+        _ if name == SecretName::EncryptionKey.previous() => fernet_keys(value),
         _ => None,
     }
+}
+
+/// A list of keys, each in the right spelling; `None` if one of them cannot be recognized.
+fn fernet_keys(value: &str) -> Option<String> {
+    let is_right = |key: &str| SecretName::EncryptionKey.fault(key).is_none();
+    let keys = value.split(',').map(|key| match key.trim() {
+        key if is_right(key) => Some(key.to_owned()),
+        key => fernet_key(key),
+    });
+    let list = keys.collect::<Option<Vec<String>>>()?.join(",");
+    (list != value).then_some(list)
 }
 
 fn database_url(value: &str) -> Option<String> {
@@ -130,5 +142,13 @@ mod tests {
             assert_eq!(respelt("ENCRYPTION_KEY", text), None, "{text}");
         }
         assert_eq!(respelt("JWT_SECRET", "'x'"), None);
+        let list = format!("{right},{}", hex::encode(bytes));
+        assert_eq!(
+            respelt("ENCRYPTION_KEY_PREVIOUS", &list),
+            Some(format!("{right},{right}"))
+        );
+        for text in [right.clone(), format!("{right},short")] {
+            assert_eq!(respelt("ENCRYPTION_KEY_PREVIOUS", &text), None, "{text}");
+        }
     }
 }

@@ -93,6 +93,12 @@ impl SecretName {
         self.declaration().current.variable.name
     }
 
+    /// The name of the variable with the previous value.
+    #[must_use]
+    pub fn previous(self) -> &'static str {
+        self.declaration().previous.variable.name
+    }
+
     /// A new value: 64 hex digits, or a Fernet key.
     pub(crate) fn generate(self) -> Result<Secret, getrandom::Error> {
         if self == Self::EncryptionKey {
@@ -142,7 +148,7 @@ pub(crate) fn keeps_previous(name: &str, old: &str) -> Option<Previous> {
     let is_usable = secret.fault(old).is_none()
         && (secret == SecretName::EncryptionKey || weakness(old).is_none());
     is_usable.then(|| Previous {
-        variable: secret.declaration().previous.variable.name,
+        variable: secret.previous(),
         is_list: secret == SecretName::EncryptionKey,
     })
 }

@@ -107,7 +107,8 @@ impl Secrets {
         let declaration = name.declaration();
         if reader.is_set(&declaration.current.variable) {
             if let Some(value) = reader.optional(&declaration.current) {
-                check(reader, name, name.as_str(), &value);
+                let remedy = remedy(reader, name, &value);
+                check(reader, name, name.as_str(), &value, remedy);
                 self.current.insert(name, value);
             }
         } else if declaration.required {
@@ -182,6 +183,7 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
     let Some(value) = reader.optional(declaration) else {
         return Vec::new();
     };
+    let is_misspelt = respelt(variable, value.expose()).is_some();
     let values: Vec<Secret> = if name == SecretName::EncryptionKey {
         let keys = value.expose().split(',').map(str::trim);
         keys.filter(|key| !key.is_empty())
@@ -199,15 +201,31 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
             )),
         );
     }
+    let remedy = if is_misspelt {
+        Remedy::respell(variable, FERNET)
+    } else if values.len() > 1 {
+        Remedy::note(format!(
+            "take the keys that are not {FERNET} out of {variable}; the others are still needed"
+        ))
+    } else {
+        Remedy::unset(variable)
+    };
     for value in &values {
-        check(reader, name, variable, value);
+        check(reader, name, variable, value, remedy.clone());
     }
     values
 }
 
+const FERNET: &str = "32 bytes in URL-safe base64, 44 characters";
+
 /// Refuses an unusable value; a weak one only outside development.
-fn check(reader: &mut Reader<'_>, name: SecretName, variable: &str, value: &Secret) {
-    let remedy = remedy(name, variable, value, reader.env_file_of(variable));
+fn check(
+    reader: &mut Reader<'_>,
+    name: SecretName,
+    variable: &str,
+    value: &Secret,
+    remedy: Remedy,
+) {
     if let Some(fault) = name.fault(value.expose()) {
         reader.problem(variable, fault, remedy);
     } else if let Some(weak) = weakness(value.expose()) {
@@ -223,18 +241,22 @@ fn check(reader: &mut Reader<'_>, name: SecretName, variable: &str, value: &Secr
     }
 }
 
-/// How to replace a value that is not good enough; `file` is the env file that it comes from.
-fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>) -> Remedy {
+/// How to replace a value that is not good enough.
+fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     let current = name.as_str();
-    if variable != current {
-        return Remedy::unset(variable.to_owned());
-    }
     if respelt(current, value.expose()).is_some() {
-        return Remedy::respell(current, "32 bytes in URL-safe base64, 44 characters");
+        return Remedy::respell(current, FERNET);
     }
+    let place = if reader.is_in_file(name.as_str()) {
+        Place::OwnFile
+    } else {
+        reader
+            .env_file_of(current)
+            .map_or(Place::Environment, Place::EnvFile)
+    };
     generate(
         current,
-        file,
+        place,
         name.is_usable_encryption_key(Some(value.expose())),
     )
 }
@@ -242,18 +264,37 @@ fn remedy(name: SecretName, variable: &str, value: &Secret, file: Option<&Path>)
 /// Replaces the value of a secret that `source` has. The old one is kept where it can still be
 /// used.
 pub(crate) fn replace(source: &Source, name: &str) -> Remedy {
-    generate(name, source.env_file_of(name), true)
+    let place = if source.get(&format!("{name}_FILE")).is_some() {
+        Place::OwnFile
+    } else {
+        source
+            .env_file_of(name)
+            .map_or(Place::Environment, Place::EnvFile)
+    };
+    generate(name, place, true)
 }
 
-/// Generates a new value, in the env file if the old one comes from it. There the old one is kept
-/// if it can be used, elsewhere with `keep`.
-fn generate(name: &str, file: Option<&Path>, keep: bool) -> Remedy {
-    match file {
-        Some(file) => Remedy::command(format!(
+/// Where the value of a secret comes from.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    EnvFile(&'a Path),
+    /// The file that `NAME_FILE` names.
+    OwnFile,
+    Environment,
+}
+
+/// Generates a new value where the old one comes from. In files the old one is kept, in the
+/// environment with `keep`.
+fn generate(name: &str, place: Place<'_>, keep: bool) -> Remedy {
+    match place {
+        Place::EnvFile(file) => Remedy::command(format!(
             "todoctl gen-secrets --only {name} --replace --write {}",
             shell_word(file)
         )),
-        None => {
+        Place::OwnFile => Remedy::command(format!(
+            "todoctl gen-secrets --only {name} | cut -d= -f2- | todoctl config set {name}=-"
+        )),
+        Place::Environment => {
             let kept = Remedy::command(format!("export {name}_PREVIOUS=\"${name}\""));
             let new =
                 format!("export {name}=\"$(todoctl gen-secrets --only {name} | cut -d= -f2-)\"");

@@ -1,12 +1,11 @@
 //! Services that are reached over the network. All are optional.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use url::Url;
 
 use super::environment::Environment;
-use super::parse::http_url;
+use super::parse::{http_url, is_remote_host};
 use super::reader::Reader;
 use super::remedy::Remedy;
 use super::secret::Secret;
@@ -182,6 +181,18 @@ fn ca_file_fault(file: &Path) -> Option<String> {
 /// Warns of secrets, or keys that decide who is let in, on their way through a network in plain
 /// text.
 fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
+    let redis = services.redis_url.as_ref();
+    let redis = redis.and_then(|url| Url::parse(url.expose()).ok());
+    // The word of the crate redis; of other programs' words none has this effect.
+    let is_unverified = |url: &Url| url.scheme() == "rediss" && url.fragment() == Some("insecure");
+    if redis.as_ref().is_some_and(is_unverified) {
+        reader.warn(
+            REDIS_URL.variable.name,
+            "ends in #insecure: the certificate is not verified, so anyone on the network path can read the password and change the limits",
+            Remedy::note("if a private CA has signed the certificate, name its file: todoctl config set SSL_CERT_FILE=/etc/ssl/certs/your-ca.pem")
+                .then(Remedy::unset("REDIS_URL.fragment")),
+        );
+    }
     if reader.environment == Environment::Development {
         return;
     }
@@ -216,8 +227,6 @@ fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
             );
         }
     }
-    let redis = services.redis_url.as_ref();
-    let redis = redis.and_then(|url| Url::parse(url.expose()).ok());
     if redis
         .is_some_and(|url| url.scheme() == "redis" && is_remote(&url) && url.password().is_some())
     {
@@ -229,16 +238,8 @@ fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
     }
 }
 
-/// Whether the host is neither this machine nor a neighbour in a container network, which has a
-/// name without dots.
 fn is_remote(url: &Url) -> bool {
-    // The parser knows addresses only in http URLs.
-    let host = url.host_str().unwrap_or_default();
-    let host = host.trim_matches(['[', ']']);
-    match host.parse::<IpAddr>() {
-        Ok(address) => !address.to_canonical().is_loopback(),
-        Err(_) => host.trim_end_matches('.').contains('.') && !host.ends_with(".localhost"),
-    }
+    is_remote_host(url.host_str().unwrap_or_default())
 }
 
 /// RFC 7519, section 4.1.1: compared as it is written.

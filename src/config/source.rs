@@ -190,7 +190,7 @@ impl Remedy {
     /// With the commands that change variables where `source` has them.
     #[must_use]
     pub fn at(&self, source: &Source) -> Self {
-        self.resolved(|name| source.is_in_environment(name), source.named_file())
+        self.resolved(&|name| source.is_in_environment(name), source.named_file())
     }
 }
 

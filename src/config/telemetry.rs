@@ -1,10 +1,11 @@
 //! Logs and metrics.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::variable::{Defaulted, Fault, Optional, Section, Variable, declare};
 
 /// `LOG_LEVEL`, `LOG_FORMAT`, `LOG_REQUESTS` and `METRICS_ADDR`.
@@ -87,6 +88,30 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TelemetryConfig {
         format: reader.optional(&LOG_FORMAT),
         requests: reader.value(&LOG_REQUESTS),
         metrics_addr: reader.optional(&METRICS_ADDR),
+    }
+}
+
+/// Warns of metrics that more machines can reach than the API, which listens on `host`. In a
+/// container both listen on all addresses, because others cannot be named.
+pub(super) fn warn_of_open_metrics(
+    reader: &mut Reader<'_>,
+    telemetry: &TelemetryConfig,
+    host: IpAddr,
+) {
+    let is_open = |address: &SocketAddr| address.ip().to_canonical().is_unspecified();
+    let Some(address) = telemetry.metrics_addr.filter(is_open) else {
+        return;
+    };
+    if !host.is_unspecified() {
+        reader.warn(
+            METRICS_ADDR.variable.name,
+            "listens on all addresses of this machine, and the API does not: whoever reaches one can read the metrics",
+            Remedy::note("for a Prometheus on this machine; for another one, the address that only it reaches:")
+                .then(Remedy::set(
+                    METRICS_ADDR.variable.name,
+                    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), address.port()),
+                )),
+        );
     }
 }
 

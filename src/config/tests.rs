@@ -221,3 +221,75 @@ fn secrets_outside_development() {
         assert_eq!(error.problems[0].variable, name);
     }
 }
+
+/// Connections that others can read or impersonate, and listeners for everybody.
+#[test]
+fn unwise_addresses() {
+    let warned = |name: &str, value: &str| {
+        let audit = Audit::of(&Source::from_values([(name, value)]));
+        let found = audit.warnings.iter().find(|one| one.variable == name);
+        found.map(|one| one.message.clone()).unwrap_or_default()
+    };
+    for (name, value, expected) in [
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@db.example.com/d?sslmode=disable",
+            "sslmode=disable",
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@10.0.0.7/d?sslmode=prefer",
+            "sslmode=prefer",
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@db.example.com/d?ssl=false",
+            "sslmode=disable",
+        ),
+        (
+            "DATABASE_URL_UNPOOLED",
+            "postgresql://u:p@db.example.com/d?sslmode=allow",
+            "sslmode=prefer",
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@db.example.com/d?sslmode=require",
+            "",
+        ),
+        ("DATABASE_URL", "postgresql://u:p@db.example.com/d", ""),
+        (
+            "DATABASE_URL",
+            "postgresql://u:p@localhost/d?sslmode=disable",
+            "",
+        ),
+        ("DATABASE_URL", "postgresql://u:p@db/d?sslmode=disable", ""),
+        (
+            "DATABASE_URL",
+            "postgresql://u@/d?host=/run/pg.d&sslmode=disable",
+            "",
+        ),
+        (
+            "REDIS_URL",
+            "rediss://:p@redis.example.com/0#insecure",
+            "#insecure",
+        ),
+        ("REDIS_URL", "rediss://:p@redis/#insecure", "#insecure"),
+        ("REDIS_URL", "rediss://:p@redis.example.com/0", ""),
+    ] {
+        let found = warned(name, value);
+        assert!(found.contains(expected), "{value}: {found}");
+        assert_eq!(found.is_empty(), expected.is_empty(), "{value}: {found}");
+    }
+    for (address, is_open) in [
+        ("0.0.0.0:9000", true),
+        ("[::]:9000", true),
+        ("[::ffff:0.0.0.0]:9000", true),
+        ("127.0.0.1:9000", false),
+        ("10.0.0.7:9000", false),
+    ] {
+        let found = warned("METRICS_ADDR", address);
+        assert_eq!(!found.is_empty(), is_open, "{address}: {found}");
+    }
+    let values = [("METRICS_ADDR", "0.0.0.0:9000"), ("HOST", "0.0.0.0")];
+    assert_eq!(Audit::of(&Source::from_values(values)).warnings, []);
+}

@@ -15,8 +15,14 @@ pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 const ENCODED_PATH: &AsciiSet = &ENCODED.remove(b'/');
 
 /// The URL with another `part`: `scheme`, `user`, `password`, `host`, `port`, `database`, or a parameter
-/// such as `sslmode`. `None` removes the part. Fails if that is no URL of a server.
+/// such as `sslmode`, or the `fragment`. `None` removes the part. Fails if that is no URL of a server.
 pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<String> {
+    let (url, fragment) = match url.rsplit_once('#') {
+        // Otherwise it is in a password that is not encoded.
+        Some((url, fragment)) if !fragment.contains(['@', '/']) => (url, Some(fragment)),
+        _ => (url, None),
+    };
+    let fragment = if part == "fragment" { value } else { fragment };
     let (mut scheme, rest) = url.split_once("://")?;
     if scheme.starts_with("sqlite") {
         return None;
@@ -52,6 +58,7 @@ pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<St
         "password" => password = new(ENCODED).map(Cow::from),
         "host" => host = value.unwrap_or_default().into(),
         "port" => port = value.map(Cow::from),
+        "fragment" => {}
         "database" => path = format!("/{}", new(ENCODED).unwrap_or_default()).into(),
         name => query = with_parameter(&query, name, new(ENCODED_PATH)).into(),
     }
@@ -68,7 +75,10 @@ pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<St
     } else {
         format!("?{query}")
     };
-    Some(format!("{scheme}://{credentials}{host}{port}{path}{query}"))
+    let fragment = fragment.map_or_else(String::new, |fragment| format!("#{fragment}"));
+    Some(format!(
+        "{scheme}://{credentials}{host}{port}{path}{query}{fragment}"
+    ))
 }
 
 /// The value takes the place of the first one of that name; others of it go.

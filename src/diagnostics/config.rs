@@ -161,7 +161,10 @@ fn env_file(context: &Context) -> Verdict {
             "only for docker run --env-file: write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #"
         ));
     }
-    if let Ok(found) = std::fs::metadata(path) {
+    // The mode of a device or a pipe is not todoctl's affair.
+    if let Ok(found) = std::fs::metadata(path)
+        && found.is_file()
+    {
         let mode = found.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             said.push(format!(

@@ -1,22 +1,22 @@
 //! Checks of the daemon on this machine, and of the addresses that it listens on.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, Remedy};
-use crate::services::daemon::{DaemonStatus, DatabaseStatus, MailStatus};
-use crate::store::Identity;
+use crate::config::Remedy;
+use crate::services::daemon::DaemonStatus;
 
 use super::check::{Check, Run, run};
 use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
+mod address;
+mod database;
+mod jobs;
 pub(super) mod running;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("daemon.listen", "Address", Run::Now(listen))
+    Check::new("daemon.listen", "Address", Run::Now(address::listen))
         .about(
             "Whether HOST is an address of this machine. The daemon cannot listen on \
          another one, and in a container an address such as 127.0.0.1 cannot be reached \
@@ -24,7 +24,7 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Fail])
         .needs(&["config.env_file"]),
-    Check::new("daemon.port", "Port", run!(Always, port))
+    Check::new("daemon.port", "Port", run!(Always, address::port))
         .about(
             "What listens on PORT: nothing, a todoctl daemon, or another program. If it is \
          another program, the daemon cannot start. The usual cause is a second service \
@@ -35,7 +35,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "daemon.metrics_port",
         "Metrics port",
-        run!(Always, metrics_port),
+        run!(Always, address::metrics_port),
     )
     .about(
         "What listens on METRICS_ADDR. The address must be free, of this machine, and \
@@ -63,15 +63,17 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "daemon.database",
         "Served database",
-        run!(Database, database),
+        run!(Database, database::database),
     )
     .about(
         "Whether the running daemon serves the database that this configuration names. \
          If not, this command examines one database while users change another. The \
-         usual cause is a DATABASE_URL that changed after the daemon started.",
+         usual cause is a DATABASE_URL that changed after the daemon started. Others are a \
+         changed search path, and a database that was restored or created again.",
     )
-    .outcomes(&[Pass, Fail, Skip])
-    .needs(&["daemon.port", "database.login"]),
+    .outcomes(&[Pass, Warn, Fail, Skip])
+    .needs(&["daemon.port", "database.login"])
+    .taking_turns(),
     Check::new("daemon.pool", "Pool", run!(Always, pool))
         .about(
             "The running daemon's database connections: in use, idle, and requests that \
@@ -80,7 +82,7 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
-    Check::new("daemon.mails", "Dead mails", run!(Always, mails))
+    Check::new("daemon.mails", "Dead mails", run!(Always, jobs::mails))
         .about(
             "Reminder mails that the running daemon could not deliver. Given-up mails are \
          not sent again. Usual causes are an API key that was revoked, and a sender \
@@ -88,122 +90,19 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
-    Check::new("daemon.reminders", "Reminders", run!(Always, reminders))
-        .about(
-            "When the reminder job last succeeded. It runs every 15 minutes; while it fails \
+    Check::new(
+        "daemon.reminders",
+        "Reminders",
+        run!(Always, jobs::reminders),
+    )
+    .about(
+        "When the reminder job last succeeded. It runs every 15 minutes; while it fails \
          nobody is reminded. Usual causes are a slow or unreachable database, and a \
          daemon that was just started.",
-        )
-        .outcomes(&[Pass, Warn, Skip])
-        .needs(&["daemon.port"]),
-];
-
-/// The job runs every 15 minutes; two runs may fail.
-const REMINDERS_LATE_SECONDS: i64 = 45 * 60;
-
-fn listen(context: &Context) -> Verdict {
-    let in_container = Path::new("/.dockerenv").exists();
-    listen_address(context.audit.http.host, in_container)
-}
-
-fn listen_address(host: IpAddr, in_container: bool) -> Verdict {
-    if !is_of_this_machine(host) {
-        return Verdict::fail(
-            format!("HOST={host} is not an address of this machine"),
-            Remedy::note(
-                "0.0.0.0 are all addresses of this machine; for this machine only: 127.0.0.1",
-            )
-            .then(Remedy::set("HOST", "0.0.0.0")),
-        );
-    }
-    if host.is_loopback() && in_container {
-        return Verdict::warn(
-            format!("HOST={host} can be reached from inside this container only"),
-            Remedy::set("HOST", "0.0.0.0"),
-        );
-    }
-    Verdict::pass(format!("{host} is an address of this machine"))
-}
-
-fn is_of_this_machine(address: IpAddr) -> bool {
-    // UDP, so that no TCP port is taken from a daemon that starts at this moment.
-    UdpSocket::bind((address, 0)).is_ok()
-}
-
-async fn port(context: &Context, limit: Duration) -> Verdict {
-    let daemon = context.daemon(limit).await;
-    let port = context.audit.http.port;
-    if daemon.is_absent() {
-        return Verdict::pass(format!("{port} is free"));
-    }
-    if daemon.is_todoctl() {
-        return Verdict::pass(format!("a todoctl daemon listens on {port}"));
-    }
-    let answer = match &daemon.health {
-        Ok(answer) => format!("GET /health answers {}", answer.status),
-        Err(error) => error.to_string(),
-    };
-    Verdict::fail(
-        format!("another program listens on port {port}: {answer}"),
-        Remedy::note(format!(
-            "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
-        ))
-        .then(Remedy::set("PORT", next_port(port))),
     )
-}
-
-fn next_port(port: u16) -> u16 {
-    port.checked_add(1).unwrap_or(8000)
-}
-
-async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
-    let Some(address) = context.audit.telemetry.metrics_addr else {
-        return Verdict::pass("METRICS_ADDR is not set: metrics are on PORT");
-    };
-    let daemon = context.daemon(limit).await;
-    if !daemon.is_absent() {
-        return match &daemon.status {
-            Ok(_) => Verdict::pass(format!("the daemon listens on {address}")),
-            Err(error) => Verdict::warn(
-                format!("the daemon does not answer on METRICS_ADDR={address}: {error}"),
-                Remedy::note("restart the daemon with this METRICS_ADDR"),
-            ),
-        };
-    }
-    let (host, port) = (context.audit.http.host, context.audit.http.port);
-    let other_port = next_port(address.port().max(port));
-    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(address.ip(), other_port));
-    let overlaps = address.ip() == host || address.ip().is_unspecified() || host.is_unspecified();
-    if address.port() == port && overlaps {
-        return Verdict::fail(
-            format!("METRICS_ADDR={address} is the address of the API itself"),
-            other_address,
-        );
-    }
-    if !is_of_this_machine(address.ip()) {
-        return Verdict::fail(
-            format!("METRICS_ADDR={address} is not an address of this machine"),
-            Remedy::set("METRICS_ADDR", format!("127.0.0.1:{}", address.port())),
-        );
-    }
-    if daemon.status.is_ok() {
-        return Verdict::fail(
-            format!("a todoctl daemon with another PORT listens on METRICS_ADDR={address}"),
-            other_address,
-        );
-    }
-    if !daemon.has_free_metrics_address() {
-        return Verdict::fail(
-            format!("another program listens on METRICS_ADDR={address}"),
-            Remedy::note(format!(
-                "to keep the port, stop the program that ss -ltnp 'sport = :{}' names; otherwise:",
-                address.port()
-            ))
-            .then(other_address),
-        );
-    }
-    Verdict::pass(format!("{address} is free"))
-}
+    .outcomes(&[Pass, Warn, Skip])
+    .needs(&["daemon.port"]),
+];
 
 const NO_DAEMON: &str = "no daemon is running";
 
@@ -276,41 +175,6 @@ fn compare_versions(status: &DaemonStatus) -> Verdict {
     Verdict::pass(format!("{ours}, the same as this program"))
 }
 
-/// Whether the daemon serves the database of this configuration, which may have changed since
-/// it started.
-async fn database(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
-    let daemon = context.daemon(limit).await;
-    if daemon.is_absent() {
-        return Verdict::skip(NO_DAEMON);
-    }
-    let served = match &daemon.status {
-        Ok(status) => status.database.as_ref(),
-        Err(_) => None,
-    };
-    let Some(served) = served else {
-        return Verdict::skip("skipped: the daemon does not say which database it serves");
-    };
-    match tokio::time::timeout(limit, Identity::ask(&config.target)).await {
-        Ok(Ok(ours)) => compare_databases(served, ours.row(), &ours.place()),
-        Ok(Err(error)) => Verdict::skip(format!("skipped: {error}")),
-        Err(_) => Verdict::skip("skipped: the database did not answer in time"),
-    }
-}
-
-fn compare_databases(served: &DatabaseStatus, id: Option<&str>, place: &str) -> Verdict {
-    // A daemon that started before the migration knows no id.
-    let is_other_id = served.id.is_some() && served.id.as_deref() != id;
-    if served.place == place && !is_other_id {
-        return Verdict::pass("the one of this configuration");
-    }
-    Verdict::fail(
-        "the daemon serves another database than this configuration names",
-        Remedy::note(
-            "restart the daemon if the configuration was changed on purpose; otherwise correct DATABASE_URL, or run this command with the daemon's environment",
-        ),
-    )
-}
-
 async fn pool(context: &Context, limit: Duration) -> Verdict {
     of_status(context, limit, check_pools).await
 }
@@ -343,83 +207,6 @@ fn check_pools(status: &DaemonStatus) -> Verdict {
         Remedy::note("this shows what the connections do; raise SQLALCHEMY_POOL_SIZE as far as the check database.connections allows:")
             .then(Remedy::sql("SELECT pid, application_name, state, now() - state_change AS since FROM pg_stat_activity WHERE datname = current_database() ORDER BY state_change")),
     )
-}
-
-async fn mails(context: &Context, limit: Duration) -> Verdict {
-    let now = context.request.clock.now().unix_seconds();
-    of_status(context, limit, |status| check_mails(status, now)).await
-}
-
-/// Why mails wait, and for how long, as far as the daemon tells.
-fn pause(mails: &MailStatus, now: i64) -> String {
-    let (Some(reason), Some(since)) = (&mails.paused_reason, mails.paused_since) else {
-        return String::new();
-    };
-    let age = Duration::from_secs(u64::try_from(now - since).unwrap_or_default());
-    format!(" ({reason}, for {})", humantime::format_duration(age))
-}
-
-/// `now` is in seconds since 1970.
-fn check_mails(status: &DaemonStatus, now: i64) -> Verdict {
-    let Some(mails) = &status.mails else {
-        return Verdict::skip("the daemon has not read its outbox yet");
-    };
-    if mails.paused {
-        return Verdict::warn(
-            format!(
-                "the mail provider refuses the key or the sender{}: {} mails wait and are given up after 24 hours",
-                pause(mails, now),
-                mails.pending
-            ),
-            Remedy::note(
-                "the daemon's log has the reason: verify the domain of EMAIL_FROM at the provider, or correct RESEND_API_KEY and restart the daemon; this reads it without showing it: todoctl config set RESEND_API_KEY=-",
-            ),
-        );
-    }
-    if mails.dead == 0 {
-        return Verdict::pass(format!("none; {} waiting", mails.pending));
-    }
-    Verdict::warn(
-        format!(
-            "{} mails were given up; {} waiting",
-            mails.dead, mails.pending
-        ),
-        Remedy::note(
-            "the daemon's log says why each was refused; correct RESEND_API_KEY and EMAIL_FROM, then restart the daemon",
-        ),
-    )
-}
-
-async fn reminders(context: &Context, limit: Duration) -> Verdict {
-    let now = context.request.clock.now().unix_seconds();
-    of_status(context, limit, |status| check_reminders(status, now)).await
-}
-
-/// `now` is in seconds since 1970.
-fn check_reminders(status: &DaemonStatus, now: i64) -> Verdict {
-    let run_once = || {
-        Remedy::note("the daemon's log says why they fail; this runs them once:")
-            .then(Remedy::command("todoctl jobs run reminders"))
-    };
-    let Some(last) = status.last_reminder_run else {
-        let detail = "no reminder run has succeeded yet";
-        let started = status.process.map(|process| process.started);
-        let is_new = started.is_none_or(|started| now - started <= REMINDERS_LATE_SECONDS);
-        return if is_new {
-            Verdict::skip(detail)
-        } else {
-            Verdict::warn(detail, run_once())
-        };
-    };
-    let age = Duration::from_secs(u64::try_from(now - last).unwrap_or_default());
-    let detail = format!(
-        "the last successful run ended {} min ago",
-        age.as_secs() / 60
-    );
-    if now - last <= REMINDERS_LATE_SECONDS {
-        return Verdict::pass(detail);
-    }
-    Verdict::warn(detail, run_once())
 }
 
 #[cfg(test)]

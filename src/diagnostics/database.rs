@@ -11,6 +11,7 @@ use super::verdict::Verdict;
 
 mod fault;
 mod file;
+mod kept_file;
 mod migrations;
 mod network;
 mod overrides;
@@ -21,6 +22,7 @@ mod schema;
 mod search;
 mod server;
 mod settings;
+mod timeout;
 mod tls;
 mod trial;
 pub(super) mod work;
@@ -29,6 +31,7 @@ pub(super) mod work;
 const LOGIN_SECONDS: u64 = 20;
 
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
+pub(super) use timeout::with_cause;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("database.url", "URL", Run::Now(url))

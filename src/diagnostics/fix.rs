@@ -35,7 +35,9 @@ impl Fix {
     pub(super) fn without_mode(path: &Path, bits: u32) -> Option<Self> {
         use std::os::unix::fs::MetadataExt as _;
         let found = std::fs::metadata(path).ok()?;
-        let is_own = found.uid() == rustix::process::geteuid().as_raw();
+        // The mode of a device is its system's.
+        let is_own = found.uid() == rustix::process::geteuid().as_raw()
+            && (found.is_file() || found.is_dir());
         let mode = found.mode() & 0o7777;
         (is_own && mode & bits != 0).then(|| Self::Mode {
             path: path.to_owned(),
@@ -73,6 +75,7 @@ mod tests {
         assert_eq!(fix.action(), format!("chmod 600 '{}'", file.display()));
         set(0o600).unwrap();
         assert_eq!(Fix::without_mode(&file, 0o077), None);
+        assert_eq!(Fix::without_mode(Path::new("/dev/null"), 0o077), None);
         let foreign = Path::new("/proc/1/status");
         if !rustix::process::geteuid().is_root() {
             assert_eq!(Fix::without_mode(foreign, 0o777), None);

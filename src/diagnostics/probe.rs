@@ -4,6 +4,7 @@ mod connection;
 mod file;
 mod holders;
 mod network;
+mod open_file;
 mod pooler;
 pub(super) mod reach;
 mod server;
@@ -14,12 +15,13 @@ pub(crate) use connection::{Connection, FileConnection, ServerConnection, Server
 pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable, read_only_mount};
 pub(crate) use holders::{Holder, Use, lasting_holders};
 pub(crate) use network::{Address, connect, resolve};
+pub(crate) use open_file::{KeptOpen, Place, kept_open};
 pub(crate) use pooler::{
     PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
 };
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{
-    Activity, Age, Archiver, Index, Load, Origin, Prepared, Replica, Replication, SettingNow, Slot,
-    Table, Users, WorkSession, statement_kind,
+    Activity, Age, Archiver, IDLE_SECONDS, Index, Load, Origin, Prepared, Replica, Replication,
+    SettingNow, Slot, Table, Users, WorkSession, statement_kind,
 };

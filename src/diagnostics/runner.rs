@@ -137,7 +137,7 @@ impl Runner<'_> {
             "{} has a fix: add .fix(…)",
             check.id
         );
-        verdict
+        super::database::with_cause(self.context, verdict).await
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::config::{Problem, Remedy};
+use crate::store::messages::KnownMessage;
 
 use super::fix::Fix;
 
@@ -28,6 +29,8 @@ pub(crate) struct Verdict {
     pub(super) fixes: Vec<Fix>,
     /// Whether the checks that need this one are skipped.
     pub(super) blocks: bool,
+    /// That a statement ran into a time limit, whose cause the runner looks for.
+    pub(super) timeout: Option<&'static KnownMessage>,
 }
 
 impl Verdict {
@@ -90,6 +93,12 @@ impl Verdict {
         self
     }
 
+    /// A statement ran into a time limit: `known` is its message.
+    pub(super) fn after_timeout(mut self, known: &'static KnownMessage) -> Self {
+        self.timeout = Some(known);
+        self
+    }
+
     fn new(outcome: Outcome, detail: impl Into<String>, remedy: Option<Remedy>) -> Self {
         Self {
             outcome,
@@ -97,6 +106,7 @@ impl Verdict {
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
             fixes: Vec::new(),
             blocks: false,
+            timeout: None,
         }
     }
 }

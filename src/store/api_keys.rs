@@ -30,19 +30,24 @@ static SAVE: Sql = Sql::Common("INSERT INTO user_api_keys
 static DELETE: Sql = Sql::Common("DELETE FROM user_api_keys WHERE user_id = $1 AND provider = $2");
 
 /// One statement, so that the database counts simultaneous attempts one after the other.
-/// `$2` is now, `$3` the latest start of a window that is over.
+/// `$2` is now, `$3` the latest start of a window that is over, and `$4` the latest start that a
+/// clock of another machine explains: a later one would lock the user out until then.
 static ATTEMPT: Sql = Sql::Common(
     "INSERT INTO todoctl_attempts (user_id, started_at, attempts)
      VALUES ($1, $2, 1)
      ON CONFLICT (user_id) DO UPDATE SET
-         attempts = CASE WHEN todoctl_attempts.started_at <= $3 THEN 1
-                    ELSE todoctl_attempts.attempts + 1 END,
-         started_at = CASE WHEN todoctl_attempts.started_at <= $3 THEN excluded.started_at
-                      ELSE todoctl_attempts.started_at END
+         attempts = CASE WHEN todoctl_attempts.started_at > $3
+                              AND todoctl_attempts.started_at <= $4
+                    THEN todoctl_attempts.attempts + 1 ELSE 1 END,
+         started_at = CASE WHEN todoctl_attempts.started_at > $3
+                                AND todoctl_attempts.started_at <= $4
+                      THEN todoctl_attempts.started_at ELSE excluded.started_at END
      RETURNING attempts, started_at",
 );
 
-static PRUNE_ATTEMPTS: Sql = Sql::Common("DELETE FROM todoctl_attempts WHERE started_at <= $1");
+/// Windows that are over, and those that begin too late.
+static PRUNE_ATTEMPTS: Sql =
+    Sql::Common("DELETE FROM todoctl_attempts WHERE started_at <= $1 OR started_at > $2");
 
 /// A provider's key as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +110,12 @@ impl Store {
     /// Counts one more attempt of the user to save a key.
     pub async fn count_attempt(&self, user: &UserId) -> Result<Attempts, StoreError> {
         let now = self.now();
-        let args = args![user, now, now.saturating_sub(ATTEMPT_WINDOW)];
+        let args = args![
+            user,
+            now,
+            now.saturating_sub(ATTEMPT_WINDOW),
+            now.saturating_add(ATTEMPT_WINDOW),
+        ];
         let counted = self.write(&ATTEMPT, &args).await?;
         let started_at: Timestamp = counted.value("started_at")?;
         Ok(Attempts {
@@ -116,7 +126,11 @@ impl Store {
 
     /// Deletes the counts of windows that are over, and returns how many there were.
     pub async fn prune_attempts(&self) -> Result<u64, StoreError> {
-        let over = self.now().saturating_sub(ATTEMPT_WINDOW);
-        Ok(self.write(&PRUNE_ATTEMPTS, &args![over]).await?.affected)
+        let now = self.now();
+        let args = args![
+            now.saturating_sub(ATTEMPT_WINDOW),
+            now.saturating_add(ATTEMPT_WINDOW),
+        ];
+        Ok(self.write(&PRUNE_ATTEMPTS, &args).await?.affected)
     }
 }

@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Encode, Type};
 
 use crate::domain::{Priority, Timestamp, UserId};
+
+use super::values::StoredTime;
 
 /// One bound value. NULL keeps its type, which PostgreSQL needs to know.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +20,7 @@ pub(super) enum Arg<'a> {
     Bool(Option<bool>),
     Text(Option<Cow<'a, str>>),
     Time(Option<Timestamp>),
+    StoredTime(StoredTime),
     /// PostgreSQL's only.
     Array(Array),
 }
@@ -27,6 +32,7 @@ impl Arg<'_> {
             Self::Bool(value) => Arg::Bool(*value),
             Self::Text(value) => Arg::Text(value.as_deref().map(|text| text.to_owned().into())),
             Self::Time(value) => Arg::Time(*value),
+            Self::StoredTime(value) => Arg::StoredTime(*value),
             Self::Array(values) => Arg::Array(values.clone()),
         }
     }
@@ -63,7 +69,9 @@ impl Array {
             Arg::Int(_) => Self::Int(Vec::with_capacity(count)),
             Arg::Bool(_) => Self::Bool(Vec::with_capacity(count)),
             Arg::Time(_) => Self::Time(Vec::with_capacity(count)),
-            Arg::Text(_) | Arg::Array(_) => Self::Text(Vec::with_capacity(count)),
+            Arg::Text(_) | Arg::StoredTime(_) | Arg::Array(_) => {
+                Self::Text(Vec::with_capacity(count))
+            }
         }
     }
 
@@ -74,6 +82,30 @@ impl Array {
             (Self::Text(values), Arg::Text(value)) => values.push(value.map(Cow::into_owned)),
             (Self::Time(values), Arg::Time(value)) => values.push(value),
             (array, value) => debug_assert!(false, "{value:?} does not belong to {array:?}"),
+        }
+    }
+}
+
+/// The arguments of several requests as a JSON array of arrays, for SQLite.
+pub(super) fn json_rows(rows: &[Vec<Arg<'static>>]) -> Result<String, sqlx::Error> {
+    for arg in rows.iter().flatten() {
+        if let Arg::Text(text) = arg {
+            storable(text.as_deref()).map_err(sqlx::Error::Encode)?;
+        }
+    }
+    serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))
+}
+
+/// As SQLite stores it.
+impl Serialize for Arg<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Int(value) => value.serialize(serializer),
+            Self::Bool(value) => value.serialize(serializer),
+            Self::Text(value) => value.serialize(serializer),
+            Self::Time(value) => value.map(Timestamp::micros).serialize(serializer),
+            Self::StoredTime(value) => value.number().serialize(serializer),
+            Self::Array(_) => Err(S::Error::custom("SQLite has no arrays")),
         }
     }
 }
@@ -122,6 +154,7 @@ where
     for<'q> Option<bool>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<&'q str>: Encode<'q, A::Database> + Type<A::Database>,
     for<'q> Option<Timestamp>: Encode<'q, A::Database> + Type<A::Database>,
+    for<'q> StoredTime: Encode<'q, A::Database> + Type<A::Database>,
 {
     let mut encoded = A::default();
     for arg in args {
@@ -130,6 +163,7 @@ where
             Arg::Bool(value) => encoded.add(*value)?,
             Arg::Text(value) => encoded.add(storable(value.as_deref())?)?,
             Arg::Time(value) => encoded.add(*value)?,
+            Arg::StoredTime(value) => encoded.add(*value)?,
             Arg::Array(array) => encoded.add_array(array)?,
         }
     }
@@ -220,6 +254,12 @@ impl From<Timestamp> for Arg<'_> {
 impl From<Option<Timestamp>> for Arg<'_> {
     fn from(value: Option<Timestamp>) -> Self {
         Self::Time(value)
+    }
+}
+
+impl From<StoredTime> for Arg<'_> {
+    fn from(value: StoredTime) -> Self {
+        Self::StoredTime(value)
     }
 }
 

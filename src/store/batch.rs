@@ -7,7 +7,8 @@
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
 //!   arguments are arrays, so its text, and with it the prepared statement, is the same for any
 //!   number of requests.
-//! - on SQLite by one transaction, so with one fsync.
+//! - on SQLite by one transaction, so with one fsync. Creates are one statement in it, or by
+//!   itself, so with one exchange with the connection's thread.
 //!
 //! So nothing waits on purpose, and under load the number of requests that share a statement
 //! grows by itself.
@@ -31,34 +32,42 @@
 //!   has locked are skipped (`SKIP LOCKED`), and so are deletes that take notifications with them,
 //!   so that nobody waits for somebody else's row and statements for several rows do not block each
 //!   other.
-//! - Two changes of one task never share a statement.
+//! - Two changes of one task never share a statement: the second one begins when the first has
+//!   ended ([`super::task_turns`]).
 //! - A request whose caller is gone before that is left out.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
 //! - Waiting requests are counted and timed like those that wait for a connection of the pool
 //!   ([`Pool::queue`]), so new ones are refused while the wait is long.
+//! - A panic in a statement for several requests ends none of them, and not the batching: reads run
+//!   alone, and the outcome of changes is uncertain.
 //!
 //! Transactions of several statements, such as conditional changes and creates with an
 //! idempotency key, take connections from the pool themselves.
 
+mod metrics;
 mod requests;
 mod run;
 mod statement;
+#[cfg(test)]
+mod tests;
 mod width;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 
-use crate::domain::TaskId;
-
 use super::arg::Arg;
 use super::deadline;
+use super::dialect::Dialect;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::row::QueryResult;
@@ -66,6 +75,7 @@ use super::shares::Share;
 use super::sql::Sql;
 use super::work;
 
+pub(super) use metrics::BatchMetrics;
 pub(super) use statement::{Answers, Batched};
 
 use requests::{Outcome, Request, Requests, Work};
@@ -81,6 +91,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// Runs the statements of many requests on the connections of one pool.
 pub(super) struct Batcher {
     pool: Arc<Pool>,
+    dialect: Dialect,
+    metrics: BatchMetrics,
     state: Mutex<State>,
     /// Tells the collector that a connection may be free.
     freed: Notify,
@@ -100,10 +112,8 @@ pub(super) struct Call<'a> {
     pub sql: &'a Sql,
     pub args: &'a [Arg<'a>],
     pub writes: bool,
-    /// PostgreSQL's statement for several requests.
-    pub shared: Option<&'static Batched>,
-    /// The task that it changes.
-    pub task: Option<TaskId>,
+    /// The statements for several requests.
+    pub batched: Option<&'static Batched>,
 }
 
 enum Entry {
@@ -115,10 +125,12 @@ enum Entry {
 }
 
 impl Batcher {
-    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
+    pub fn new(pool: Arc<Pool>, dialect: Dialect, metrics: BatchMetrics) -> Arc<Self> {
         let width = Width::up_to(pool.limits().max);
         Arc::new(Self {
             pool,
+            dialect,
+            metrics,
             state: Mutex::new(State {
                 requests: Requests::default(),
                 width,
@@ -143,8 +155,8 @@ impl Batcher {
         match answer.await {
             Ok(Outcome::Done(result)) => Ok(result),
             Ok(Outcome::Failed(error)) => Err(error),
-            Ok(Outcome::Alone) => self.run_alone(call).await,
-            Err(_) => Err(StoreError::Undecided(sqlx::Error::WorkerCrashed)),
+            // Without an answer the collector ended before the statement was sent.
+            Ok(Outcome::Alone) | Err(_) => self.run_alone(call).await,
         }
     }
 
@@ -158,8 +170,14 @@ impl Batcher {
 
     fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
         let share = deadline::share_of_this_work();
+        let work = match (self.dialect, call.batched) {
+            (Dialect::Postgres, Some(batched)) => Work::Shared(batched),
+            (_, batched) => Work::Grouped(call.sql.clone(), batched),
+        };
         // It waits for its turn by itself.
-        if call.shared.is_some() && share.is_some_and(|share| !self.pool.shares().is_free(share)) {
+        if matches!(work, Work::Shared(_))
+            && share.is_some_and(|share| !self.pool.shares().is_free(share))
+        {
             return Entry::Refused;
         }
         let mut state = self.lock();
@@ -167,17 +185,12 @@ impl Batcher {
             return Entry::Free(self.take_place(&mut state));
         }
         let (sender, answer) = oneshot::channel();
-        let deadline = self.pool.deadline();
         let request = Request {
-            work: match call.shared {
-                Some(batched) => Work::Shared(batched),
-                None => Work::Grouped(call.sql.clone()),
-            },
+            work,
             share,
-            task: call.task,
             args: call.args.iter().map(Arg::to_static).collect(),
-            deadline,
-            expires: deadline.min(Instant::now() + self.pool.limits().wait),
+            deadline: self.pool.deadline(),
+            expires: self.pool.latest_start(),
             answer: sender,
         };
         state.requests.push(self.pool.queue().enter(), request);
@@ -282,10 +295,17 @@ impl Batcher {
         for request in hurried.into_iter().chain(refused) {
             request.end(Outcome::Alone);
         }
-        let outcomes = run::together(&self.pool, lease, &mut requests).await;
+        #[allow(clippy::cast_precision_loss, reason = "it is at most 64")]
+        self.metrics.requests.observe(requests.len() as f64);
+        let running = run::together(&self.pool, lease, &mut requests);
+        let outcomes = AssertUnwindSafe(running).catch_unwind().await;
+        let outcomes = outcomes.unwrap_or_else(|_| run::after_panic(&requests));
         // Before the answers are sent: the next requests need the connection.
         drop((turns, place));
         for (request, outcome) in requests.into_iter().zip(outcomes) {
+            if matches!(outcome, Outcome::Alone) {
+                self.metrics.alone.inc();
+            }
             request.end(outcome);
         }
     }
@@ -357,6 +377,12 @@ struct Collecting(Arc<Batcher>);
 impl Drop for Collecting {
     fn drop(&mut self) {
         let mut state = self.0.lock();
+        if thread::panicking() {
+            // The next one might panic as well.
+            for request in state.requests.take_all() {
+                request.end(Outcome::Alone);
+            }
+        }
         state.is_collecting = !state.requests.is_empty();
         // Without a runtime the process is ending.
         if state.is_collecting

@@ -130,6 +130,10 @@ pub enum SqliteAccess {
     Read,
 }
 
+/// So many rows may wait for the task that reads them. With fewer, a connection's thread stops
+/// and goes on several times for one statement.
+const ROWS: usize = 256;
+
 /// How long a statement waits for another process to unlock a SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -152,6 +156,7 @@ pub(super) async fn open_sqlite_within(
         .filename(&target.path)
         .busy_timeout(wait.min(BUSY_TIMEOUT))
         .foreign_keys(access != SqliteAccess::Migrate)
+        .row_buffer_size(ROWS)
         .disable_statement_logging();
     match access {
         SqliteAccess::Read => {

@@ -1,14 +1,15 @@
 //! [`Store`]: a database, whichever engine it is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::Histogram;
+use prometheus::core::Collector;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{DatabaseConfig, DatabaseTarget};
-use crate::domain::{TaskId, Timestamp};
+use crate::domain::{TaskId, Timestamp, UserId};
 
 use super::arg::{Arg, args};
 use super::batch::{Batched, Call};
@@ -21,7 +22,9 @@ use super::pool::PoolStatus;
 use super::row::QueryResult;
 use super::session::Session;
 use super::shares::Share;
+use super::short_lists::ShortLists;
 use super::sql::{Sql, per_engine};
+use super::task_turns::{TaskTurn, TaskTurns};
 use super::work;
 
 static PING: Sql = Sql::Common("SELECT 1");
@@ -44,6 +47,8 @@ pub struct Store {
     direct: Arc<DatabaseTarget>,
     identity: Arc<Identity>,
     clock: Clock,
+    turns: TaskTurns,
+    short_lists: Arc<ShortLists>,
     /// Wakes the job that folds texts.
     unfolded: Arc<Notify>,
 }
@@ -60,6 +65,8 @@ impl Store {
             direct: Arc::new(config.direct.clone()),
             identity: Arc::new(Identity::ask(&config.target).await?),
             clock,
+            turns: TaskTurns::default(),
+            short_lists: Arc::new(ShortLists::new()),
             unfolded: Arc::default(),
         })
     }
@@ -77,6 +84,8 @@ impl Store {
             direct: Arc::new(config.direct.clone()),
             identity: Arc::default(),
             clock,
+            turns: TaskTurns::default(),
+            short_lists: Arc::new(ShortLists::new()),
             unfolded: Arc::default(),
         })
     }
@@ -155,10 +164,19 @@ impl Store {
         readers.delay(share).max(writer.delay(share))
     }
 
-    /// The histogram of the time that callers waited for a connection.
+    /// The metrics that the store records itself.
     #[must_use]
-    pub fn acquire_seconds(&self) -> &Histogram {
-        &self.records.acquire_seconds
+    pub fn metrics(&self) -> Vec<Box<dyn Collector>> {
+        let Records {
+            last_outcome: _,
+            acquire_seconds,
+            batches,
+        } = &self.records;
+        vec![
+            Box::new(acquire_seconds.clone()),
+            Box::new(batches.requests.clone()),
+            Box::new(batches.alone.clone()),
+        ]
     }
 
     /// Closes all connections. Work in progress keeps its connection until it ends.
@@ -189,8 +207,7 @@ impl Store {
                     sql,
                     args,
                     writes: true,
-                    shared: None,
-                    task: None,
+                    batched: None,
                 };
                 batcher.run(&call).await
             }
@@ -201,17 +218,15 @@ impl Store {
     }
 
     /// Runs a statement, or one that does the same for several requests; see [`super::batch`].
-    ///
-    /// `task` is the task that it changes.
     pub(super) async fn share(
         &self,
         statement: &'static Batched,
-        task: Option<TaskId>,
         args: &[Arg<'_>],
     ) -> Result<QueryResult, StoreError> {
         let batcher = match self.dialect() {
-            Dialect::Postgres => self.engine.batcher(),
-            Dialect::Sqlite => None,
+            // Its readers do not wait for each other.
+            Dialect::Sqlite if !statement.writes => None,
+            Dialect::Postgres | Dialect::Sqlite => self.engine.batcher(),
         };
         let Some(batcher) = batcher else {
             return if statement.writes {
@@ -227,14 +242,29 @@ impl Store {
             sql: &statement.single,
             args,
             writes: statement.writes,
-            shared: Some(statement),
-            task,
+            batched: Some(statement),
         };
         let outcome = batcher.run(&call).await;
         if statement.writes {
             self.engine.after_write();
         }
         outcome
+    }
+
+    /// Waits for the turn to change a task; see [`super::task_turns`].
+    pub(super) async fn turn(&self, user: &UserId, task: TaskId) -> Result<TaskTurn, StoreError> {
+        let deadline = self.engine.writer().latest_start();
+        self.turns.turn(user, task, deadline).await
+    }
+
+    /// Waits for the turn to change several tasks.
+    pub(super) async fn turns_of(
+        &self,
+        user: &UserId,
+        tasks: &BTreeSet<TaskId>,
+    ) -> Result<Vec<TaskTurn>, StoreError> {
+        let deadline = self.engine.writer().latest_start();
+        self.turns.turns(user, tasks, deadline).await
     }
 
     /// Runs several statements in one transaction; see [`work::transaction`].
@@ -262,6 +292,10 @@ impl Store {
     /// A search has found tasks without folded texts.
     pub(super) fn unfolded_found(&self) {
         self.unfolded.notify_one();
+    }
+
+    pub(super) fn short_lists(&self) -> &ShortLists {
+        &self.short_lists
     }
 
     pub(super) fn direct(&self) -> &DatabaseTarget {

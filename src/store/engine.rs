@@ -12,7 +12,7 @@ use crate::config::{
 };
 
 use super::arg::args;
-use super::batch::Batcher;
+use super::batch::{BatchMetrics, Batcher};
 use super::connect::{SqliteAccess, create_file, open_sqlite, wal_path};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
@@ -68,6 +68,7 @@ pub(super) enum Engine {
 pub(super) struct Records {
     pub last_outcome: Arc<LastOutcome>,
     pub acquire_seconds: Histogram,
+    pub batches: BatchMetrics,
 }
 
 impl Engine {
@@ -151,7 +152,7 @@ impl Engine {
         };
         let pool = records.pool(opener, limits);
         Self::Postgres {
-            batcher: Batcher::new(Arc::clone(&pool)),
+            batcher: records.batcher(&pool, Dialect::Postgres),
             pool,
         }
     }
@@ -180,7 +181,7 @@ impl Engine {
         };
         let writer = pool(1);
         Self::Sqlite {
-            batcher: Batcher::new(Arc::clone(&writer)),
+            batcher: records.batcher(&writer, Dialect::Sqlite),
             writer,
             readers: pool(config.size.clamp(1, 4)),
             file,
@@ -286,8 +287,9 @@ impl Engine {
         });
     }
 
-    /// Saves what is in a write-ahead log that somebody deletes, for as long as the store exists:
-    /// its changes are copied into the database, and no more are accepted.
+    /// Saves what is in the write-ahead log when somebody deletes or replaces it or the database,
+    /// for as long as the store exists: its changes are copied into the open database, which can
+    /// be read as long as this process has it open, and no more are accepted.
     fn watch_log(self: &Arc<Self>) {
         let Self::Sqlite { wal, .. } = &**self else {
             return;
@@ -296,6 +298,7 @@ impl Engine {
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(LOG_CHECK);
+            let mut is_saved = false;
             loop {
                 tick.tick().await;
                 let Some(engine) = engine.upgrade() else {
@@ -305,9 +308,12 @@ impl Engine {
                 let Self::Sqlite { file, .. } = &*engine else {
                     return;
                 };
-                if !path.exists() && file.find_deleted_log() {
-                    let _ = file.check();
+                let is_log_lost = !path.exists() && file.find_deleted_log();
+                if file.check().is_err() && (is_log_lost || !is_saved) {
                     engine.checkpoint().await;
+                    is_saved = true;
+                } else if file.check().is_ok() {
+                    is_saved = false;
                 }
             }
         });
@@ -326,7 +332,12 @@ impl Records {
         Self {
             last_outcome: Arc::new(LastOutcome::default()),
             acquire_seconds: acquire_histogram(),
+            batches: BatchMetrics::new(),
         }
+    }
+
+    fn batcher(&self, pool: &Arc<Pool>, dialect: Dialect) -> Arc<Batcher> {
+        Batcher::new(Arc::clone(pool), dialect, self.batches.clone())
     }
 
     fn pool(&self, opener: Opener, limits: Limits) -> Arc<Pool> {

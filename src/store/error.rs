@@ -8,6 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
 use super::connect_error::ConnectError;
+use super::plain::plain;
 
 /// A failed unit of work.
 #[derive(Debug, thiserror::Error)]
@@ -30,27 +31,37 @@ pub enum StoreError {
         /// The connections that one user may use at a time.
         share: usize,
     },
+    /// Other changes of the same task did not end in time.
+    #[error("other changes of the task did not end within {waited:?}")]
+    TaskTimeout {
+        /// How long the request waited.
+        waited: Duration,
+    },
     /// A connection could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// An open connection broke, or the server is shutting down; trying again later may help.
-    #[error("the connection to the database was lost: {0}")]
+    #[error("the connection to the database was lost: {}", plain(.0))]
     ConnectionLost(#[source] sqlx::Error),
     /// The same during a change that the server may still commit.
-    #[error("the connection to the database was lost, and the change may still be committed: {0}")]
+    #[error(
+        "the connection to the database was lost, and the change may still be committed: {}",
+        plain(.0)
+    )]
     Undecided(#[source] sqlx::Error),
     /// The connection is out of date: its server became a standby, or a prepared statement no
     /// longer fits its table. Nothing was done; another connection may do it.
-    #[error("the connection to the database is out of date: {0}")]
+    #[error("the connection to the database is out of date: {}", plain(.0))]
     Stale(#[source] sqlx::Error),
     /// The connection broke during a change, and afterwards the database could not be asked
     /// whether the change was committed.
     #[error(
-        "the connection to the database was lost, and it is unknown whether the change was committed: {0}"
+        "the connection to the database was lost, and it is unknown whether the change was committed: {}",
+        plain(.0)
     )]
     OutcomeUnknown(#[source] sqlx::Error),
     /// A temporary condition: a lock, a deadlock, a full disk, a time limit.
-    #[error("the database cannot do this at the moment: {0}")]
+    #[error("the database cannot do this at the moment: {}", plain(.0))]
     Transient(#[source] sqlx::Error),
     /// A constraint of the schema forbids the change.
     #[error("the change violates {}", constraint.as_deref().unwrap_or("a constraint"))]
@@ -61,7 +72,10 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// A stored value cannot be read.
-    #[error("row {row} of table {table}: column {column} cannot be read: {source}")]
+    #[error(
+        "row {row} of table {table}: column {column} cannot be read: {}",
+        plain(source)
+    )]
     Corrupt {
         /// The table's name.
         table: &'static str,
@@ -73,10 +87,10 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// A text has a character that the database cannot store.
-    #[error("the database cannot store a text: {0}")]
+    #[error("the database cannot store a text: {}", plain(.0))]
     Unstorable(#[source] sqlx::Error),
     /// Anything else: a defect of the program or of the schema.
-    #[error("a query failed: {0}")]
+    #[error("a query failed: {}", plain(.0))]
     Query(#[source] sqlx::Error),
     /// SQLite's file is gone, or is another one than the one that was opened.
     #[error("the database file {} was deleted or replaced while the daemon had it open", .0.display())]
@@ -106,6 +120,7 @@ impl StoreError {
         match self {
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
+            | Self::TaskTimeout { .. }
             | Self::Connect(_)
             | Self::ConnectionLost(_)
             | Self::Undecided(_)
@@ -148,6 +163,7 @@ impl StoreError {
             | Self::Corrupt { source: error, .. } => Some(error),
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
+            | Self::TaskTimeout { .. }
             | Self::Connect(_)
             | Self::FileReplaced(_)
             | Self::Closed => None,
@@ -176,7 +192,7 @@ impl StoreError {
             sqlx::Error::Io(error) => {
                 sqlx::Error::Io(io::Error::new(error.kind(), error.to_string()))
             }
-            other => sqlx::Error::Protocol(other.to_string()),
+            other => sqlx::Error::Protocol(plain(other)),
         };
         match self {
             Self::ConnectionLost(cause) => Self::ConnectionLost(copy(cause)),

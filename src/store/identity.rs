@@ -22,6 +22,9 @@ const PLACE: &str = "
                      current_schema())";
 
 /// Stays the same on standbys and after a failover to one of them.
+/// The name under which the database is found, and its schema.
+const NAME: &str = "SELECT concat_ws('.', current_database(), current_schema())";
+
 const CLUSTER: &str = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
 
 /// Which database a connection leads to.
@@ -31,7 +34,21 @@ pub(crate) struct Identity {
     row: Option<String>,
     /// The cluster; `None` where the server does not tell.
     cluster: Option<String>,
+    /// The number of the database and its schema, or the file's device and inode.
     place: String,
+    /// The names of the database and its schema, or the file's path.
+    name: String,
+}
+
+/// What leads to a database, as hashes that tell nothing about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Parts {
+    /// The server's cluster; `None` for a file, and where the server does not tell.
+    pub(crate) server: Option<String>,
+    /// The database without its schema, or the file.
+    pub(crate) database: String,
+    /// The name of the database and its schema, or the file's path.
+    pub(crate) name: String,
 }
 
 impl Identity {
@@ -40,6 +57,7 @@ impl Identity {
             row: optional(session, ROW).await?,
             cluster: optional(session, CLUSTER).await?,
             place: optional(session, PLACE).await?.unwrap_or_default(),
+            name: optional(session, NAME).await?.unwrap_or_default(),
         })
     }
 
@@ -57,6 +75,7 @@ impl Identity {
             },
             cluster: None,
             place: format!("{}.{}", found.dev(), found.ino()),
+            name: file.path.display().to_string(),
         })
     }
 
@@ -85,7 +104,45 @@ impl Identity {
     /// A hash of cluster, database and schema, or of the file's inode, which tells nothing about
     /// the server.
     pub(crate) fn place(&self) -> String {
-        let parts = [self.cluster.as_deref(), Some(&*self.place)];
+        self.hash(&self.place)
+    }
+
+    /// What [`Self::place`] is in another schema of the same database.
+    pub(crate) fn place_in(&self, schema: &str) -> String {
+        let database = self.place.split('.').next().unwrap_or_default();
+        self.hash(&format!("{database}.{schema}"))
+    }
+
+    /// The schema of a server's database; `None` if the search path leads to none.
+    pub(crate) fn schema(&self) -> Option<&str> {
+        self.place.split_once('.').map(|(_, schema)| schema)
+    }
+
+    /// What tells the reasons apart for which two places differ.
+    pub(crate) fn parts(&self) -> Parts {
+        let database = match self.cluster {
+            Some(_) => self.place.split_once('.').map_or(&*self.place, |one| one.0),
+            None => &self.place,
+        };
+        Parts {
+            server: self.cluster.as_ref().map(|_| self.hash("")),
+            database: self.hash(database),
+            name: self.hash(&self.name),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fixture(row: Option<&str>, place: &str) -> Self {
+        Self {
+            row: row.map(str::to_owned),
+            cluster: Some("1".to_owned()),
+            place: place.to_owned(),
+            name: "todo.public".to_owned(),
+        }
+    }
+
+    fn hash(&self, text: &str) -> String {
+        let parts = [self.cluster.as_deref(), Some(text)];
         let hash = blake3::hash(format!("{parts:?}").as_bytes());
         hash.to_hex()[..16].to_owned()
     }
@@ -150,6 +207,7 @@ mod tests {
             row: row.map(str::to_owned),
             cluster: cluster.map(str::to_owned),
             place: place.to_owned(),
+            name: "todo.public".to_owned(),
         }
     }
 
@@ -170,5 +228,21 @@ mod tests {
             assert!(!one.may_be(&other), "{other:?}");
             assert_ne!((one.row(), one.place()), (other.row(), other.place()));
         }
+    }
+
+    #[test]
+    fn why_places_differ() {
+        let one = identity(Some("a"), Some("1"), "5.public").parts();
+        let schema = identity(Some("a"), Some("1"), "5.todo").parts();
+        assert_eq!(one.database, schema.database);
+        let created_again = identity(None, Some("1"), "6.public").parts();
+        assert_eq!(
+            (&one.server, &one.name),
+            (&created_again.server, &created_again.name)
+        );
+        assert_ne!(one.database, created_again.database);
+        let elsewhere = identity(Some("a"), Some("2"), "5.public").parts();
+        assert_ne!(one.server, elsewhere.server);
+        assert_ne!(one.name, elsewhere.name);
     }
 }

@@ -34,6 +34,8 @@ pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up
 pub(crate) use catalog::DEFINITION;
 pub(crate) use embedded::is_named_by_migrations;
 pub(crate) use embedded::newest_statement;
+#[cfg(any(fuzzing, test))]
+pub(crate) use embedded::statements;
 pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};
 pub(crate) use expected::{expected_functions, expected_tables};

@@ -8,10 +8,10 @@
 //! | the statements and methods of an entity | `tasks/`, `notifications.rs`, `api_keys.rs`, `sessions.rs`, `auth_sessions.rs`, `idempotency.rs`, `reminders.rs`, `outbox.rs` |
 //! | indexes that are built while the daemon works | `search_index.rs` |
 //! | retries, transactions, reuse of connections | `work.rs` |
-//! | statements for several requests | `batch.rs`, `batch/` |
+//! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -38,12 +38,14 @@ mod identity;
 pub(crate) mod inspect;
 mod known;
 mod last_outcome;
+mod manager;
 pub(crate) mod messages;
 pub mod migrate;
 mod notifications;
 mod open_file;
 mod opener;
 mod outbox;
+mod plain;
 mod pool;
 mod queue;
 mod reminders;
@@ -53,7 +55,9 @@ mod server;
 mod session;
 mod sessions;
 mod shares;
+mod short_lists;
 mod sql;
+mod task_turns;
 mod tasks;
 mod trial;
 mod values;
@@ -76,6 +80,7 @@ pub(crate) use known::{database_code, known_message};
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
+pub(crate) use plain::causes;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
 pub(crate) use search_index::create_trigram_index;
@@ -87,3 +92,4 @@ pub(crate) use shares::Share;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};
+pub(crate) use values::StoredTime;

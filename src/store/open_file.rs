@@ -54,7 +54,7 @@ impl OpenFile {
         };
         let error = StoreError::FileReplaced(missing);
         if !self.is_reported.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error, "restart the daemon, or move the file back");
+            tracing::error!(%error, "move the file back, or run todoctl doctor before you restart the daemon: it shows how to keep what was written");
         }
         Err(error)
     }

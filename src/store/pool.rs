@@ -5,12 +5,10 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{
-    self, Metrics, Object, PoolError, QueueMode, RecycleResult, TimeoutType, Timeouts,
-};
+use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType, Timeouts};
 use prometheus::Histogram;
 use tokio::sync::SemaphorePermit;
 
@@ -19,14 +17,12 @@ use super::connect_error::ConnectError;
 use super::deadline;
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
+use super::manager::Manager;
 use super::opener::Opener;
 use super::queue::Queue;
 use super::session::{Backend, Session};
 use super::shares::Shares;
 use super::sql::Sql;
-
-/// A connection that was idle longer than this is pinged before it is used again.
-const PING_AFTER: Duration = Duration::from_secs(30);
 
 /// How much longer than the server's own limit a statement's answer is waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
@@ -39,43 +35,6 @@ static TERMINATE: Sql = Sql::Common(
     "SELECT count(pg_terminate_backend(pid)) AS signalled FROM pg_catalog.pg_stat_activity
      WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
 );
-
-/// Opens and recycles one pool's connections.
-struct Manager {
-    opener: Opener,
-    max_age: Duration,
-    /// Connections that were opened before this are not used again.
-    opened_after: Mutex<Instant>,
-}
-
-impl managed::Manager for Manager {
-    type Type = Session;
-    type Error = ConnectError;
-
-    async fn create(&self) -> Result<Session, ConnectError> {
-        // Boxed, so that the future of every statement does not have room for this.
-        Box::pin(self.opener.open()).await
-    }
-
-    async fn recycle(
-        &self,
-        session: &mut Session,
-        metrics: &Metrics,
-    ) -> RecycleResult<ConnectError> {
-        if metrics.age() > self.max_age {
-            return Err(managed::RecycleError::message(
-                "older than the configured age",
-            ));
-        }
-        if metrics.created <= *lock(&self.opened_after) {
-            return Err(managed::RecycleError::message("out of date"));
-        }
-        if metrics.last_used() > PING_AFTER && session.ping().await.is_err() {
-            return Err(managed::RecycleError::message("does not answer a ping"));
-        }
-        Ok(())
-    }
-}
 
 /// Sizes and times of one pool.
 #[derive(Debug, Clone, Copy)]
@@ -108,11 +67,7 @@ impl Pool {
         last_outcome: Arc<LastOutcome>,
         acquire_seconds: Histogram,
     ) -> Self {
-        let manager = Manager {
-            opener,
-            max_age: limits.max_age,
-            opened_after: Mutex::new(Instant::now()),
-        };
+        let manager = Manager::new(opener, limits.max_age);
         #[allow(
             clippy::expect_used,
             reason = "build fails only without a runtime, which is given"
@@ -137,7 +92,7 @@ impl Pool {
 
     /// Whether prepared statements are reused.
     pub fn prepares_statements(&self) -> bool {
-        self.inner.manager().opener.prepares_statements()
+        self.inner.manager().prepares_statements()
     }
 
     /// A connection for one unit of work.
@@ -193,6 +148,11 @@ impl Pool {
         deadline::of_this_work(self.limits.statement + ANSWER_TIME)
     }
 
+    /// How long the unit of work that arrives now waits for others at most.
+    pub fn latest_start(&self) -> Instant {
+        self.deadline().min(Instant::now() + self.limits.wait)
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -236,7 +196,7 @@ impl Pool {
 
     /// Replaces all connections; those in use, when their work is done.
     pub fn discard(&self) {
-        *lock(&self.inner.manager().opened_after) = Instant::now();
+        self.inner.manager().outdate();
         self.inner.retain(|_, _| false);
     }
 
@@ -329,11 +289,6 @@ pub struct PoolStatus {
     pub waiting: usize,
     /// The most that may be open.
     pub max: usize,
-}
-
-/// The value of a mutex; nobody panics while holding it.
-fn lock(instant: &Mutex<Instant>) -> std::sync::MutexGuard<'_, Instant> {
-    instant.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The condition of a connection after its work.

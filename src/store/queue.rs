@@ -29,7 +29,7 @@ pub(super) struct Queue(Arc<State>);
 #[derive(Default)]
 struct State {
     waiting: AtomicUsize,
-    /// How long the newest caller waited, in microseconds.
+    /// How long the caller waited whose wait ended last, in microseconds.
     last_wait: AtomicU64,
     seconds: Option<Histogram>,
 }
@@ -59,7 +59,7 @@ impl Queue {
         }
     }
 
-    /// How long a caller has to wait now, judged by the newest one; zero if nobody waits.
+    /// How long a caller has to wait now, judged by the wait that ended last; zero if nobody waits.
     pub fn delay(&self) -> Duration {
         match self.waiting() {
             0 => Duration::ZERO,
@@ -93,8 +93,36 @@ impl Waiting {
     }
 }
 
+/// Ends waits that end together, given in the order in which they began. The longest counts for
+/// [`Queue::delay`].
+pub(super) fn leave_together(waits: impl DoubleEndedIterator<Item = Waiting>) {
+    for waiting in waits.rev() {
+        waiting.leave();
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.queue.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_of_waits_that_end_together_is_the_delay() {
+        let queue = Queue::default();
+        let older = queue.enter();
+        std::thread::sleep(Duration::from_millis(20));
+        let (younger, _still_waiting) = (queue.enter(), queue.enter());
+        leave_together([older, younger].into_iter());
+        assert!(
+            queue.delay() >= Duration::from_millis(20),
+            "{:?}",
+            queue.delay()
+        );
+        assert_eq!(queue.waiting(), 1);
     }
 }

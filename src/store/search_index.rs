@@ -164,7 +164,7 @@ async fn extension(session: &mut PgConnection) -> Result<Option<String>, StoreEr
     match run(session, CREATE_EXTENSION.to_owned()).await {
         Ok(()) => Ok(optional(session, EXTENSION).await?),
         Err(sqlx::Error::Database(error)) => {
-            tracing::debug!(%error, "pg_trgm cannot be created");
+            tracing::debug!(error = error.message(), "pg_trgm cannot be created");
             Ok(None)
         }
         Err(error) => Err(error.into()),

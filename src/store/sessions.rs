@@ -30,6 +30,7 @@ static FIND: Batched = Batched {
          JOIN todoctl_sessions AS session
             ON session.token_hash IN (request.current_hash, request.previous_hash)
             AND session.revoked_at IS NULL AND session.expires_at > request.now",
+    several_in_json: None,
     most: 64,
     writes: false,
     answers: Answers::Numbered,
@@ -129,7 +130,7 @@ impl Store {
             .first()
             .map_or_else(|| current.clone(), |secret| SessionHash::new(secret, token));
         let args = args![current.0, previous.0, self.now()];
-        let found = self.share(&FIND, None, &args).await?;
+        let found = self.share(&FIND, &args).await?;
         let found = found.column::<String>("user_id")?;
         Ok(found.into_iter().find_map(|user| UserId::new(user).ok()))
     }

@@ -20,7 +20,7 @@ use super::queue::Queue;
 
 /// A table of fixed size needs no lock, no allocation and no clean-up. Two users share a place
 /// with a probability of 1 in so many.
-const PLACES: usize = 4096;
+pub(super) const PLACES: usize = 4096;
 
 /// Nobody outside can choose a user id that shares a place with another one.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -37,6 +37,11 @@ impl Share {
         )]
         let hash = HASHER.hash_one(user) as usize;
         Self(hash % PLACES)
+    }
+
+    /// Below [`PLACES`].
+    pub(super) fn place(self) -> usize {
+        self.0
     }
 }
 

@@ -67,6 +67,65 @@ impl<'r> Decode<'r, Sqlite> for Timestamp {
     }
 }
 
+/// A time exactly as the database holds it, also where a [`Timestamp`] cannot be that value: a
+/// position in an order that the database defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredTime(i64);
+
+impl StoredTime {
+    /// Microseconds since 1970 for every value that a [`Timestamp`] can be. For others a number
+    /// that has a meaning for the same engine only.
+    pub(crate) fn number(self) -> i64 {
+        self.0
+    }
+
+    pub(crate) fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+}
+
+impl Type<Postgres> for StoredTime {
+    fn type_info() -> PgTypeInfo {
+        <Timestamp as Type<Postgres>>::type_info()
+    }
+}
+
+// Additions wrap around, so that also the ends of PostgreSQL's range come back as they were.
+
+impl Encode<'_, Postgres> for StoredTime {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Postgres>::encode(self.0.wrapping_sub(POSTGRES_EPOCH_MICROS), buffer)
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for StoredTime {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        if value.format() == PgValueFormat::Text {
+            return Err("a timestamp is read by the extended protocol only".into());
+        }
+        let micros = <i64 as Decode<Postgres>>::decode(value)?;
+        Ok(Self(micros.wrapping_add(POSTGRES_EPOCH_MICROS)))
+    }
+}
+
+impl Type<Sqlite> for StoredTime {
+    fn type_info() -> SqliteTypeInfo {
+        <i64 as Type<Sqlite>>::type_info()
+    }
+}
+
+impl Encode<'_, Sqlite> for StoredTime {
+    fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Sqlite>::encode_by_ref(&self.0, buffer)
+    }
+}
+
+impl<'r> Decode<'r, Sqlite> for StoredTime {
+    fn decode(value: SqliteValueRef<'r>) -> Result<Self, BoxDynError> {
+        Ok(Self(<i64 as Decode<Sqlite>>::decode(value)?))
+    }
+}
+
 // A priority is its label; PostgreSQL's enum is cast to text in the statements. A label that
 // somebody added is read as the default, so that it does not hide the task.
 

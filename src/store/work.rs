@@ -66,9 +66,9 @@ pub(super) async fn on(
 }
 
 /// A statement of a group, and when it must have ended.
-pub(super) struct Grouped<'a> {
-    pub sql: &'a Sql,
-    pub args: &'a [Arg<'a>],
+pub(super) struct Statement {
+    pub sql: Sql,
+    pub args: Vec<Arg<'static>>,
     pub deadline: Instant,
 }
 
@@ -78,12 +78,12 @@ pub(super) struct Grouped<'a> {
 pub(super) async fn group(
     pool: &Pool,
     lease: Lease<'_>,
-    group: &[Grouped<'_>],
+    group: &[&Statement],
 ) -> Result<Vec<QueryResult>, StoreError> {
     let lease = begin(lease).await.map_err(nothing_done)?;
     let work = async |session: &mut Session| {
         let mut results = Vec::with_capacity(group.len());
-        for Grouped {
+        for Statement {
             sql,
             args,
             deadline,

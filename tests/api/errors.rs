@@ -119,6 +119,28 @@ async fn connections_after_faults(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
+/// 1.4: what the HTTP parser refuses has a status and nothing else, and ends the connection.
+#[rstest]
+#[tokio::test]
+async fn heads_that_cannot_be_read(#[values(Sqlite, Postgres)] engine: Engine) {
+    let daemon = Daemon::start(engine).await;
+    let many = "X-Header: 1\r\n".repeat(101);
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(70_000));
+    for (request, statuses) in [
+        ("hello\r\n\r\n", &["400"][..]),
+        (&long, &["414", "431"]),
+        (
+            &format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"),
+            &["431"],
+        ),
+    ] {
+        let answer = raw(&daemon, request.as_bytes()).await;
+        let status = answer.strip_prefix("HTTP/1.1 ").unwrap_or_default();
+        let is_expected = statuses.iter().any(|one| status.starts_with(one));
+        assert!(is_expected && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+}
+
 /// 1.4: what a proxy could read differently is refused: hosts, and ends of bodies.
 #[rstest]
 #[tokio::test]

@@ -197,3 +197,27 @@ async fn order_of_checks(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(provider.count(), 0);
     assert_eq!(save(&daemon, "alice", KEY).await.0, 201);
 }
+
+/// 5.2 step 2: a window that another program, or a clock that was wrong, began in the far future
+/// does not lock the user out.
+#[rstest]
+#[tokio::test]
+async fn a_window_in_the_future(#[values(Sqlite, Postgres)] engine: Engine) {
+    let clock = Clock::fixed(at("2031-01-02T03:00:00Z"));
+    let (daemon, _provider) = start_at(engine, clock).await;
+    let (hour_ahead, year_ahead) = match engine {
+        Sqlite => ("1925092740000000", "1956628800000000"),
+        Postgres => ("'2031-01-02T03:59:00Z'", "'infinity'"),
+    };
+    for (start, expected) in [(year_ahead, 201), (hour_ahead, 429)] {
+        daemon
+            .database
+            .execute(&format!(
+                "DELETE FROM todoctl_attempts;
+                 INSERT INTO todoctl_attempts (user_id, started_at, attempts)
+                 VALUES ('alice', {start}, 5)"
+            ))
+            .await;
+        assert_eq!(save(&daemon, "alice", KEY).await.0, expected, "{start}");
+    }
+}

@@ -78,6 +78,8 @@ async fn metrics(#[values(Sqlite, Postgres)] engine: Engine) {
     for name in [
         "db_pool_connections{",
         "db_pool_acquire_seconds_bucket",
+        "db_batch_requests_bucket",
+        "db_batch_fallbacks_total",
         "todoctl_build_info{commit=",
         "process_resident_memory_bytes",
         "process_start_time_seconds",

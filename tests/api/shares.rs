@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Response;
 use rstest::rstest;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection};
 use tokio::task::JoinHandle;
 
 use crate::api::daemon::Daemon;
@@ -24,29 +24,32 @@ async fn daemon(engine: Engine, connections: usize) -> Daemon {
     .await
 }
 
-/// Holds the lock of a task, so that every change of it waits.
-async fn hold(daemon: &Daemon, id: i64) -> PgConnection {
+/// So many tasks, and somebody who holds their locks, so that every change of them waits.
+async fn hold(daemon: &Daemon, count: usize) -> (Vec<i64>, PgConnection) {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        ids.push(daemon.create_titled("held").await);
+    }
     let mut connection = PgConnection::connect(&daemon.database.url()).await.unwrap();
-    let statement = format!("BEGIN; SELECT FROM tasks WHERE id = {id} FOR UPDATE");
-    sqlx::raw_sql(AssertSqlSafe(statement))
+    sqlx::raw_sql("BEGIN; SELECT FROM tasks FOR UPDATE")
         .execute(&mut connection)
         .await
         .unwrap();
-    connection
+    (ids, connection)
 }
 
 fn spawn(request: Request) -> JoinHandle<Response> {
     tokio::spawn(async move { request.send().await.unwrap() })
 }
 
-/// So many changes of one task at once.
-fn flood(daemon: &Daemon, id: i64, number: usize) -> Vec<JoinHandle<Response>> {
-    let change = || {
+/// A change of each task, all at once.
+fn flood(daemon: &Daemon, ids: &[i64]) -> Vec<JoinHandle<Response>> {
+    let change = |id| {
         daemon
             .patch(&format!("/tasks/{id}"))
             .json(&json!({ "completed": true }))
     };
-    (0..number).map(|_| spawn(change())).collect()
+    ids.iter().map(|id| spawn(change(id))).collect()
 }
 
 fn finished(flood: &[JoinHandle<Response>]) -> usize {
@@ -99,11 +102,10 @@ async fn others_are_served(daemon: &Daemon) {
 #[tokio::test]
 async fn requests_that_wait_for_a_lock(#[case] connections: usize, #[case] share: i64) {
     let daemon = daemon(Postgres, connections).await;
-    let id = daemon.create_titled("held").await;
-    let held = hold(&daemon, id).await;
-    let mut flood = flood(&daemon, id, 20);
+    let (ids, held) = hold(&daemon, 21).await;
+    let mut flood = flood(&daemon, &ids[1..]);
     let own_token = daemon
-        .put(&format!("/tasks/{id}"))
+        .put(&format!("/tasks/{}", ids[0]))
         .bearer(daemon.jwt("alice"))
         .json(&json!({ "title": "changed" }));
     flood.push(spawn(own_token));
@@ -133,9 +135,8 @@ async fn requests_that_wait_for_a_lock(#[case] connections: usize, #[case] share
 #[tokio::test]
 async fn turns_on_one_connection() {
     let daemon = daemon(Postgres, 1).await;
-    let id = daemon.create_titled("held").await;
-    let held = hold(&daemon, id).await;
-    let flood = flood(&daemon, id, 100);
+    let (ids, held) = hold(&daemon, 100).await;
+    let flood = flood(&daemon, &ids);
     eventually("the connection is in use", async || {
         waiting_for_locks(&daemon).await == 1
     })
@@ -206,16 +207,15 @@ async fn waits_for_a_turn_are_shed() {
         config.database.pool.timeout = Duration::from_millis(1500);
     })
     .await;
-    let id = daemon.create_titled("held").await;
-    let held = hold(&daemon, id).await;
-    let holding = flood(&daemon, id, 2);
+    let (ids, held) = hold(&daemon, 4).await;
+    let holding = flood(&daemon, &ids[..2]);
     eventually("the share is in use", async || {
         waiting_for_locks(&daemon).await == 2
     })
     .await;
-    let first = flood(&daemon, id, 1).remove(0);
+    let first = flood(&daemon, &ids[2..3]).remove(0);
     tokio::time::sleep(Duration::from_millis(1000)).await;
-    let second = flood(&daemon, id, 1).remove(0);
+    let second = flood(&daemon, &ids[3..]).remove(0);
     let first = first.await.unwrap();
     assert_eq!(first.status(), 503);
     assert!(first.headers().contains_key("retry-after"));

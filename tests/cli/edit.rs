@@ -129,6 +129,69 @@ fn secrets_from_standard_input_keep_their_old_value() {
     );
 }
 
+/// Secrets of the service are in use somewhere, also those that todoctl does not accept.
+#[test]
+fn no_secret_is_destroyed() {
+    let cli = Cli::new();
+    cli.file(".env", "ENCRYPTION_KEY=canary-key\nJWT_SECRET=canary\n");
+    let replace = ["gen-secrets", "--write", ".env", "--replace", "--only"];
+    let said = cli.run(&[&replace[..], &["ENCRYPTION_KEY"]].concat());
+    succeeds(
+        &said,
+        "ENCRYPTION_KEY: new value written to .env; the old value, which cannot be used, is kept there in a comment\n",
+    );
+    let new = "new-0123456789abcdefghijklmnopqrstuv";
+    let said = cli.run_with(&["config", "set", "JWT_SECRET=-"], new);
+    succeeds(
+        &said,
+        "JWT_SECRET: written to .env; .env keeps the old value in a comment\n",
+    );
+    let said = cli.run(&["config", "unset", "JWT_SECRET", "NOPE"]);
+    succeeds(
+        &said,
+        "JWT_SECRET: removed; .env keeps the old value in a comment\nNOPE: not set in .env\n",
+    );
+    let text = env_file(&cli);
+    assert!(
+        text.starts_with("#ENCRYPTION_KEY=canary-key\nENCRYPTION_KEY="),
+        "{text}"
+    );
+    assert!(
+        text.ends_with(&format!("\n#JWT_SECRET=canary\n#JWT_SECRET={new}\n")),
+        "{text}"
+    );
+
+    let file = cli.path().join("key").display().to_string();
+    cli.file("key", "canary-key\n");
+    cli.file(".env", &format!("ENCRYPTION_KEY_FILE={file}\n"));
+    let key = "-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s=";
+    let said = cli.run(&["config", "set", &format!("ENCRYPTION_KEY={key}")]);
+    assert_eq!(said.code, 0, "{}", said.text());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), format!("{key}\n"));
+    assert_eq!(
+        env_file(&cli),
+        format!("ENCRYPTION_KEY_FILE={file}\n#ENCRYPTION_KEY=canary-key\n")
+    );
+}
+
+#[test]
+fn values_of_several_lines() {
+    let cli = Cli::new();
+    cli.file(".env", "PORT=9000\n");
+    for name in ["JWT_SECRET", "LOG_LEVEL"] {
+        let said = cli.run_with(&["config", "set", &format!("{name}=-")], "canary\nx\n");
+        assert_eq!(said.code, 2);
+        let what = format!("the new value of {name} has several lines");
+        assert!(said.stderr.contains(&what), "{}", said.stderr);
+        assert!(!said.stderr.contains("canary"));
+    }
+    is_refused(
+        &cli,
+        &["config", "set", "LOG_LEVEL=a\tb"],
+        "control character",
+    );
+}
+
 #[test]
 fn a_file_of_a_secret() {
     let cli = Cli::new();
@@ -210,10 +273,16 @@ fn other_spellings() {
         env_file(&cli),
         "DATABASE_URL=postgresql://todo:pa%40ss@db/todo\nENCRYPTION_KEY=-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s=\nDATABSE_URI=x\nPORT=1\n"
     );
-    is_refused(
-        &cli,
-        &["config", "respell", "DATABASE_URL"],
-        "has no other spelling",
+    // A remedy that is typed twice.
+    let said = cli.run(&["config", "respell", "DATABASE_URL", "PORT", "PROT"]);
+    succeeds(
+        &said,
+        "DATABASE_URL: already right\nPORT: already right\nPROT: already renamed to PORT\n",
     );
+    let cli = Cli::new();
+    cli.file(".env", "DATABASE_URL=mysql://u:canary@h/d\nHOST=canary\n");
+    for name in ["DATABASE_URL", "HOST"] {
+        is_refused(&cli, &["config", "respell", name], "has no other spelling");
+    }
     is_refused(&cli, &["config", "respell", "JWT_SECRET"], "is not set");
 }

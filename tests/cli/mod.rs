@@ -131,8 +131,6 @@ fn assert_said(name: &str, said: &Said) {
             (r"\b\d+ MiB free", "[n] MiB free"),
             (r", owner \d+", ", owner [n]"),
             (r"; the server allows \d+ \(max_connections \d+ less \d+ reserved\), \d+ in use(, others have [^\[\n]*[^\[\n ])?", "; the server allows [n] (max_connections [n] less [n] reserved), [n] in use"),
-            // The line of PostgreSQL's own source differs from release to release.
-            (r" at line \d+", ""),
             // Columns are as wide as their longest value.
             (r"(\S) {2,}", "$1  "),
             (r" +\n", "\n"),

@@ -52,6 +52,13 @@ faults! {
         outcome: "warn",
         after: After::Typed("pass"),
     };
+    UNUSED_CONNECTIONS = Fault {
+        title: "Another application keeps connections that it does not use",
+        symptom: Symptom::Risk("requests fail at peak load"),
+        check: "database.connections",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
 }
 
 /// A session with a name.
@@ -258,6 +265,12 @@ async fn connections_of_others() {
     let detail = report.detail("database.connections");
     assert!(detail.contains("7 of metabase (postgres)"), "{detail}");
     scene.proves(&TAKEN_CONNECTIONS).await;
+    scene
+        .sql(&format!("ALTER DATABASE {name} CONNECTION LIMIT 10"))
+        .await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    scene.proves(&UNUSED_CONNECTIONS).await;
+    assert_eq!(scene.get("SQLALCHEMY_POOL_SIZE").as_deref(), Some("4"));
 }
 
 /// An ordinary load is no fault.

@@ -36,6 +36,7 @@
 //!
 //! A file that declares faults is listed in [`all`].
 
+mod access;
 mod activity;
 mod additions;
 mod canary;
@@ -47,8 +48,11 @@ mod fingerprint;
 mod fix;
 pub mod harness;
 mod healthy;
+mod identity;
 mod ids;
+mod interrupted;
 mod locked_files;
+mod lost_file;
 mod network;
 mod others;
 mod page;
@@ -109,6 +113,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,
+        access::FAULTS,
+        identity::FAULTS,
     ]
     .concat()
     .into_iter()

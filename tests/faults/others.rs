@@ -221,6 +221,8 @@ async fn forced_security() {
     scene
         .sql("ALTER TABLE tasks FORCE ROW LEVEL SECURITY")
         .await;
+    scene.start();
+    assert!(scene.has_logged("row-level security hides rows"));
     scene.proves(&FORCED_SECURITY).await;
     drop_role(&mut scene, &name).await;
 }
@@ -235,6 +237,8 @@ async fn limited_rows() {
              CREATE POLICY todoctl ON tasks USING (user_id <> 'me')",
         )
         .await;
+    scene.start();
+    assert!(scene.has_logged("row-level security hides rows"));
     scene.proves(&LIMITED_ROWS).await;
     drop_role(&mut scene, &name).await;
 }

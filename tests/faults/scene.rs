@@ -281,6 +281,18 @@ impl Scene {
         }
     }
 
+    /// Sends the daemon a signal such as `-STOP`.
+    pub fn signal(&self, name: &str) {
+        let (process, _) = self.daemon.as_ref().unwrap();
+        process.signal(name);
+    }
+
+    /// Whether the daemon has logged this text before it listened.
+    pub fn has_logged(&self, text: &str) -> bool {
+        let (process, _) = self.daemon.as_ref().unwrap();
+        process.seen.iter().any(|line| line.contains(text))
+    }
+
     pub fn stop(&mut self) {
         if let Some((process, _)) = self.daemon.take() {
             process.kill();

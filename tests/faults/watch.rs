@@ -20,8 +20,13 @@ struct Watch {
 impl Watch {
     fn start(broken: &Broken, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_todoctl"))
-            .args(["doctor", "--watch", "1"])
+            .arg("doctor")
             .args(options)
+            .args(if options.contains(&"--watch") {
+                &[][..]
+            } else {
+                &["--watch", "1"]
+            })
             .current_dir(broken.path())
             .env_clear()
             .envs(broken.environment.iter().map(|(name, value)| (name, value)))
@@ -105,6 +110,17 @@ fn a_terminal_is_redrawn() {
     let screens = said.matches("\u{1b}[H").count();
     assert!((2..=4).contains(&screens), "{said:?}");
     assert!(said.contains("again in 1 s; Ctrl-C ends"), "{said:?}");
+}
+
+/// `todoctl doctor --watch | head` ends with head, also while it waits for the next run.
+#[test]
+fn nobody_reads_any_more() {
+    let broken = migrated();
+    let mut watch = Watch::start(&broken, &["--only", "config.cors", "--watch", "3600"]);
+    assert!(watch.line().ends_with("Z 1 passed\n"));
+    let Watch { mut child, lines } = watch;
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 /// The rules of promtool: HELP and TYPE before the samples, no sample twice, names of a family.

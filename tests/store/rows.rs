@@ -239,6 +239,65 @@ async fn a_value_that_cannot_be_read_is_named() {
     assert_eq!((table, column.as_str(), row), ("tasks", "title", id));
 }
 
+/// Times that other programs stored, and that no client can: lists by cursor have every task once,
+/// and end.
+#[rstest]
+#[tokio::test]
+async fn cursors_over_odd_times(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (database, store) = open(engine).await;
+    let odd = match engine {
+        Sqlite => [
+            "-9223372036854775808",
+            "-99999999999999999",
+            "-62135596800000001",
+            "0",
+            "253402300800000000",
+            "9223372036854775807",
+        ],
+        Postgres => [
+            "'-infinity'",
+            "'4713-01-01 00:00:00 BC'",
+            "'0001-12-31 23:59:59.999999 BC'",
+            "'1970-01-01 00:00:00Z'",
+            "'10000-01-01 00:00:00Z'",
+            "'infinity'",
+        ],
+    };
+    let mut ids = BTreeSet::new();
+    for number in 0..18 {
+        let id = store.create_task(&task("odd")).await.unwrap().id;
+        ids.insert(id);
+        if let Some(time) = odd.get(number / 3) {
+            let set = format!("UPDATE tasks SET created_at = {time} WHERE id = {id}");
+            database.execute(&set).await;
+        }
+    }
+    ids.extend([store.create_task(&task("now")).await.unwrap().id]);
+    if engine == Sqlite {
+        // No cursor can name such a position, so the row is in no list by cursor.
+        let id = store.create_task(&task("text")).await.unwrap().id;
+        let set = format!("UPDATE tasks SET created_at = 'yesterday' WHERE id = {id}");
+        database.execute(&set).await;
+    }
+    for limit in [1, 2, 5, 19, 50] {
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let filter = TaskFilter::default();
+            let page = store.tasks_after(&user(), &filter, limit, after).await;
+            let page = page.unwrap();
+            found.extend(page.tasks.iter().map(|task| task.id));
+            assert!(found.len() <= ids.len(), "{limit}: {found:?}");
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found.len(), ids.len(), "{limit}");
+        assert_eq!(BTreeSet::from_iter(found), ids, "{limit}");
+    }
+}
+
 /// A text that no request can contain: the same on both engines.
 #[rstest]
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use rstest::rstest;
 use todoctl::domain::{Description, NewTask, Patch, Task, TaskChanges, Title, UserId, fold};
@@ -14,70 +13,7 @@ use todoctl::store::{SearchIndex, Store, TaskFilter};
 use super::{connect, task, user};
 use crate::support::Database;
 use crate::support::Engine::{self, Postgres, Sqlite};
-
-/// Parts of texts that are folded, or that mean something to LIKE, to FTS5 or to JSON.
-const PARTS: [&str; 52] = [
-    "a",
-    "b",
-    "s",
-    "S",
-    "ss",
-    "ß",
-    "ẞ",
-    "i",
-    "I",
-    "İ",
-    "ı",
-    "I\u{307}",
-    "\u{307}",
-    "Σ",
-    "σ",
-    "ς",
-    "ΟΔΟΣ",
-    "é",
-    "e\u{301}",
-    "E\u{301}",
-    "ệ",
-    "e\u{323}\u{302}",
-    "e\u{302}\u{323}",
-    "ﬁ",
-    "ＡＢ",
-    "℡",
-    "½",
-    "Ⅷ",
-    "ｶﾞ",
-    "가",
-    "가",
-    "α",
-    "ᾳ",
-    "\u{345}",
-    "😀",
-    "❤\u{fe0f}",
-    "❤",
-    "👩\u{200d}👧",
-    "\u{ad}",
-    "\u{34f}",
-    "%",
-    "_",
-    "\\",
-    "\"",
-    "'",
-    "*",
-    "{",
-    "NEAR(",
-    " ",
-    "  ",
-    "-",
-    ":",
-];
-
-fn text(length: std::ops::Range<usize>) -> impl Strategy<Value = String> {
-    let part = prop_oneof![
-        8 => select(&PARTS[..]).prop_map(str::to_owned),
-        1 => any::<char>().prop_filter("U+0000 is refused", |sign| *sign != '\0').prop_map(String::from),
-    ];
-    prop::collection::vec(part, length).prop_map(|parts| parts.concat())
-}
+use crate::support::texts::text;
 
 /// A part of `text`, in another form.
 fn variant(text: &str, from: usize, length: usize, form: usize) -> String {

@@ -20,6 +20,7 @@ mod postgres;
 pub mod process;
 mod redis;
 pub mod remedies;
+pub mod texts;
 
 pub use cluster::Cluster;
 pub use database::{Database, Engine, database_config};

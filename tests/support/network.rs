@@ -1,7 +1,7 @@
 //! A network between the daemon and its database that can be cut, held up and broken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,6 +18,8 @@ struct State {
     /// Connections with a lower number are broken.
     broken: AtomicUsize,
     connections: AtomicUsize,
+    /// How long an answer is on its way, in milliseconds.
+    delay: AtomicU64,
 }
 
 /// The network; it carries everything until it is told otherwise.
@@ -47,6 +49,12 @@ impl Network {
             }
         });
         network
+    }
+
+    /// From now on every answer is on its way for so long.
+    pub fn delay(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).expect("a short time");
+        self.state.delay.store(delay, Ordering::SeqCst);
     }
 
     /// Keeps the server's next answer back, and then breaks its connection.
@@ -104,6 +112,10 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
         let mut bytes = vec![0; 65_536];
         loop {
             let count = from_server.read(&mut bytes).await.unwrap_or(0);
+            let delay = state.delay.load(Ordering::SeqCst);
+            if delay > 0 {
+                tokio::time::sleep(Duration::from_millis(delay)).await;
+            }
             // Once: what is asked next is answered.
             let cut = state.cut.swap(false, Ordering::SeqCst);
             let closed = state.closed.load(Ordering::SeqCst);

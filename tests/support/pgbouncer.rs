@@ -70,6 +70,7 @@ impl PgBouncer {
              unix_socket_dir =\n\
              auth_type = trust\n\
              auth_file = {}\n\
+             stats_users = {user}\n\
              pool_mode = {mode}\n\
              default_pool_size = {server_connections}\n\
              max_client_conn = 500\n\

@@ -71,6 +71,21 @@ impl TestDatabase {
         database
     }
 
+    /// Drops it, whoever uses it, and creates an empty one of the same name.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn create_again(&self) {
+        for statement in [
+            format!("DROP DATABASE {} WITH (FORCE)", self.name),
+            create_empty(&self.name),
+        ] {
+            execute(&self.server, statement.clone())
+                .await
+                .unwrap_or_else(|error| panic!("{statement}: {error}"));
+        }
+    }
+
     fn named(name: String) -> Self {
         Self::on(postgres_url(), name)
     }

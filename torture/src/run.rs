@@ -1,6 +1,7 @@
 //! Rounds: clients and faults at the same time, then the checks.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -20,11 +21,12 @@ use crate::inflict::inflict;
 use crate::ledger::{Outcome, Pages, Stopwatch};
 use crate::report::Totals;
 use crate::round::Round;
+use crate::seed::rng_of;
 use crate::workload::Worker;
 use crate::world::{Stage, World};
 
 /// Rounds on one database.
-const ROUNDS_OF_A_WORLD: u64 = 25;
+const ROUNDS_OF_A_WORLD: u64 = 12;
 
 /// Every so many rounds the reminders are counted exactly.
 const REMINDER_ROUNDS: u64 = 8;
@@ -168,7 +170,12 @@ impl<'a> Run<'a> {
             *self.totals.faults.entry(planned.fault).or_default() += 1;
             timeout(LONGEST_FAULT, inflict(planned, world))
         });
-        let (done, reminded) = tokio::join!(join_all(faults), reminders);
+        let mut most = 0;
+        let (done, reminded) = tokio::select! {
+            both = async { tokio::join!(join_all(faults), reminders) } => both,
+            never = watch_sessions(&world.database, &mut most) => match never {},
+        };
+        self.totals.most_sessions = self.totals.most_sessions.max(most);
         reminded?;
         for (planned, done) in plan.iter().zip(done) {
             done.with_context(|| format!("{planned:?} did not end"))?
@@ -360,6 +367,17 @@ fn calm(pages: &Pages) -> Option<Violation> {
     })
 }
 
+/// Keeps the highest number of sessions on the server. Sessions of broken connections last until
+/// the server notices, so there may be more than the daemons have.
+async fn watch_sessions(database: &Database, most: &mut i64) -> Infallible {
+    loop {
+        if let Ok((sessions, _)) = database.sessions().await {
+            *most = sessions.max(*most);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// Runs the reminder job; whether it did.
 async fn remind(world: &World) -> anyhow::Result<bool> {
     let mut child = world.daemons[0]
@@ -369,19 +387,4 @@ async fn remind(world: &World) -> anyhow::Result<bool> {
         .spawn()?;
     let has_ended = ended(&mut child, Duration::from_secs(30)).await;
     Ok(has_ended && child.wait()?.success())
-}
-
-/// Numbers that depend on nothing but the seed and what they are for.
-fn rng_of(seed: u64, purpose: &str, index: u64) -> Rng {
-    // FNV-1a.
-    let bytes = [
-        &seed.to_be_bytes()[..],
-        purpose.as_bytes(),
-        &index.to_be_bytes(),
-    ]
-    .concat();
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-    });
-    Rng::with_seed(hash)
 }

@@ -16,12 +16,12 @@ use crate::round::{Known, Round, USERS};
 
 /// One client.
 pub struct Worker {
-    round: Arc<Round>,
+    pub(crate) round: Arc<Round>,
     number: usize,
-    rng: Rng,
+    pub(crate) rng: Rng,
     clients: Vec<Client>,
-    sent: usize,
-    user: usize,
+    pub(crate) sent: usize,
+    pub(crate) user: usize,
 }
 
 impl Worker {
@@ -124,7 +124,7 @@ impl Worker {
     }
 
     /// A name that no other write has.
-    fn fresh(&mut self, kind: char) -> String {
+    pub(crate) fn fresh(&mut self, kind: char) -> String {
         self.sent += 1;
         format!("{kind}{}.{}.{}", self.round.number, self.number, self.sent)
     }
@@ -170,7 +170,19 @@ impl Worker {
         );
     }
 
+    /// Changes a task. If that fails, it is mostly tried again, as people do, with another value:
+    /// then the first one must not come later.
     async fn change(&mut self, task: &Known, renames: bool) {
+        for _ in 0..4 {
+            let outcome = self.change_once(task, renames).await;
+            let has_failed = matches!(outcome, Outcome::Unavailable | Outcome::Unknown);
+            if !has_failed || self.rng.u8(..4) == 0 || self.round.is_over.load(SeqCst) {
+                return;
+            }
+        }
+    }
+
+    async fn change_once(&mut self, task: &Known, renames: bool) -> Outcome {
         let (title, completed) = if renames {
             (
                 Some(self.fresh('t')),
@@ -198,7 +210,7 @@ impl Worker {
             completed,
             expected,
         };
-        self.perform(action, &request).await;
+        self.perform(action, &request).await
     }
 
     /// `If-Match`, now and then.
@@ -244,71 +256,7 @@ impl Worker {
         self.perform(Action::List { is_whole }, &request).await;
     }
 
-    /// Requests for another user's task, which must not find it.
-    async fn trespass(&mut self, id: i64) {
-        let title = self.fresh('x');
-        let owner = self.user;
-        self.user = (owner + 1) % USERS;
-        let path = format!("/tasks/{id}");
-        let request = match self.rng.u8(..4) {
-            0 => self.request("GET", &path, None),
-            1 => self.request("DELETE", &path, None),
-            2 => self.request(
-                "POST",
-                "/tasks/bulk-delete",
-                Some(json!({ "task_ids": [id] })),
-            ),
-            _ => self.request("PUT", &path, Some(json!({ "title": title }))),
-        };
-        if let Answer::Status { code, body, .. } = self.send(&request).await {
-            let is_refused = code == 404 || code == 503 || body["deleted"] == json!([]);
-            if !is_refused {
-                let text = format!(
-                    "{} {} as another user: {code} {body}",
-                    request.method, request.path
-                );
-                self.round.ledger.complain(text);
-            }
-        }
-    }
-
-    async fn notifications(&mut self) {
-        self.sent += 1;
-        let request = self.request("GET", "/notifications/", None);
-        let Answer::Status {
-            code: 200, body, ..
-        } = self.send(&request).await
-        else {
-            return;
-        };
-        let listed = body["notifications"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let user = self.round.user(self.user);
-        if listed.iter().any(|one| one["user_id"] != *user) {
-            self.round
-                .ledger
-                .complain(format!("notifications of another user for {user}: {body}"));
-        }
-        let unread = listed.iter().filter(|one| one["is_read"] == false).count();
-        if listed.len() < 50 && body["unread_count"] != json!(unread) {
-            self.round.ledger.complain(format!(
-                "an unread count that is not that of the list: {body}"
-            ));
-        }
-        let Some(id) = listed.first().and_then(|one| one["id"].as_i64()) else {
-            return;
-        };
-        let request = if self.rng.u8(..5) == 0 {
-            self.request("POST", "/notifications/read-all", None)
-        } else {
-            self.request("PATCH", &format!("/notifications/{id}/read"), None)
-        };
-        self.send(&request).await;
-    }
-
-    fn request(&self, method: &'static str, path: &str, body: Option<Value>) -> Request {
+    pub(crate) fn request(&self, method: &'static str, path: &str, body: Option<Value>) -> Request {
         Request {
             method,
             path: path.to_owned(),
@@ -319,7 +267,7 @@ impl Worker {
     }
 
     /// Sends a request to the next daemon.
-    async fn send(&mut self, request: &Request) -> Answer {
+    pub(crate) async fn send(&mut self, request: &Request) -> Answer {
         let daemon = self.rng.usize(..self.clients.len());
         let answer = self.clients[daemon].send(request).await;
         let ledger = &self.round.ledger;

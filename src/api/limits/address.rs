@@ -11,7 +11,11 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// Each proxy appends the address that it received the request from. Addresses further left come
 /// from a client or proxy that is not trusted.
-pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(in crate::api) fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> IpAddr {
     let is_trusted = |address| trusted.iter().any(|network| network.contains(&address));
     let mut nearest = peer.to_canonical();
     let mut values = headers.get_all(X_FORWARDED_FOR).iter().collect::<Vec<_>>();

@@ -1,5 +1,6 @@
 //! `todoctl config set`, `unset` and `respell`: changing the `.env` file.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,7 +12,8 @@ use crate::cli::hint::Hint;
 use crate::cli::own_file::OwnFile;
 use crate::cli::{input, output};
 use crate::config::{
-    Audit, Remedy, Source, Variable, keeps_previous, misspelt, nearest, respelt, with_part,
+    Audit, Remedy, Source, Variable, misspelt, nearest, read_small_file, readable, respelt,
+    with_part,
 };
 
 pub(crate) const SET_EXAMPLES: &str = "\
@@ -24,8 +26,8 @@ Examples:
 
 Parts of a URL are user, password, host, port, database and its parameters.
 A value that todoctl would refuse is not written. If NAME_FILE is set, the value
-is written into that file. The old value of a secret is kept as NAME_PREVIOUS if
-it can still be used. A running daemon reads the file when it is restarted.
+is written into that file. The old value of one of todoctl's own secrets is kept
+as NAME_PREVIOUS if it can still be used, otherwise in a comment. A running daemon reads the file when it is restarted.
 
 Exit codes: 0 success, 2 error; then nothing was changed.";
 
@@ -157,9 +159,15 @@ impl<'a> Edit<'a> {
 
     fn unset(&mut self, name: &str) -> anyhow::Result<()> {
         self.refuse_environment(name)?;
-        self.file.remove(name);
-        self.said
-            .push(format!("{name}: removed from {}", self.place()));
+        let place = self.place().to_string();
+        let said = if self.file.value(name).is_none() {
+            format!("{name}: not set in {place}")
+        } else if self.file.retire(name) {
+            format!("{name}: removed; {place} {IN_COMMENT}")
+        } else {
+            format!("{name}: removed from {place}")
+        };
+        self.said.push(said);
         Ok(())
     }
 
@@ -183,10 +191,23 @@ impl<'a> Edit<'a> {
                 .push(format!("{name}: renamed to {meant} in {}", self.place()));
             return Ok(());
         }
+        if let Some(meant) = nearest(name)
+            && Variable::of(name).is_none()
+            && self.file.value(name).is_none()
+            && self.file.value(meant).is_some()
+        {
+            self.said
+                .push(format!("{name}: already renamed to {meant}"));
+            return Ok(());
+        }
         let variable = known(name)?;
         let value = self.current(variable, name)?;
         match respelt(variable.name, &value) {
             Some(new) => self.write(variable, name, &new),
+            None if self.problem(&[name.to_owned()])?.is_none() => {
+                self.said.push(format!("{name}: already right"));
+                Ok(())
+            }
             None => Err(Hint::new(
                 format!("{name} has no other spelling that todoctl understands"),
                 Remedy::command("todoctl config check"),
@@ -196,26 +217,34 @@ impl<'a> Edit<'a> {
     }
 
     fn write(&mut self, variable: &Variable, name: &str, value: &str) -> anyhow::Result<()> {
+        if value.contains(char::is_control) {
+            return Err(Hint::new(
+                format!("the new value of {name} has several lines, or a control character"),
+                Remedy::note(format!("{name} needs one line of text")),
+            )
+            .into());
+        }
         let file_name = variable.file_name();
         self.changed.push(name.to_owned());
-        if let Some(path) = self.secret_file(variable, name) {
-            let old = std::fs::read_to_string(path).unwrap_or_default();
-            if let Some(previous) = keeps_previous(name, old.trim())
-                && old.trim() != value
-            {
-                self.file.set(previous.variable, old.trim());
-            }
+        let (is_commented, place) = if let Some(path) = self.secret_file(variable, name) {
+            let is_commented = match read_secret(path) {
+                Ok(old) => self.file.keep(name, &old, value),
+                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) => return Err(unread(path, &file_name, error).into()),
+            };
             let own = OwnFile::at(Path::new(path))?;
             self.secret_files.push((own, format!("{value}\n")));
             self.in_files.push((name.to_owned(), value.to_owned()));
-            self.said.push(format!(
-                "{name}: written to {path}, which {file_name} names"
-            ));
-            return Ok(());
+            (is_commented, format!("{path}, which {file_name} names"))
+        } else {
+            let is_commented = self.file.rotate(name, value);
+            (is_commented, self.place().to_string())
+        };
+        let mut said = format!("{name}: written to {place}");
+        if is_commented {
+            said += &format!("; {} {IN_COMMENT}", self.place());
         }
-        self.file.rotate(name, value);
-        self.said
-            .push(format!("{name}: written to {}", self.place()));
+        self.said.push(said);
         Ok(())
     }
 
@@ -232,8 +261,8 @@ impl<'a> Edit<'a> {
             return Ok(value.clone());
         }
         if let Some(path) = self.secret_file(variable, name) {
-            let text = std::fs::read_to_string(path)?;
-            return Ok(text.trim_start_matches('\u{feff}').trim().to_owned());
+            return read_secret(path)
+                .map_err(|error| unread(path, &variable.file_name(), error).into());
         }
         let value = self.file.value(name).map(str::trim);
         let value = value.filter(|value| !value.is_empty());
@@ -280,21 +309,45 @@ impl<'a> Edit<'a> {
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        match self.problem(&self.changed)? {
+            None => Ok(()),
+            Some(hint) => Err(hint.into()),
+        }
+    }
+
+    /// What todoctl would refuse of these variables, as they are in the changed file.
+    fn problem(&self, names: &[String]) -> anyhow::Result<Option<Hint>> {
         let mut source = Source::with_file_text(self.context.env_file(), self.file.text())?;
         for (name, value) in &self.in_files {
             source.replace(name, value);
         }
         let audit = Audit::of(&source);
         let refused = |name: &String| audit.problems.iter().find(|one| one.variable == *name);
-        match self.changed.iter().find_map(refused) {
-            None => Ok(()),
-            Some(problem) => Err(Hint::new(problem.to_string(), problem.remedy.at(&source)).into()),
-        }
+        let problem = names.iter().find_map(refused);
+        Ok(problem.map(|problem| Hint::new(problem.to_string(), problem.remedy.at(&source))))
     }
 
     fn place(&self) -> std::path::Display<'_> {
         self.context.env_file().display()
     }
+}
+
+/// What follows the name of the file that has a comment now.
+const IN_COMMENT: &str = "keeps the old value in a comment";
+
+/// The secret in a file, as its reader gets it.
+fn read_secret(path: &str) -> std::io::Result<String> {
+    let bytes = read_small_file(Path::new(path))?;
+    let text = String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData)?;
+    Ok(text.trim_start_matches('\u{feff}').trim().to_owned())
+}
+
+fn unread(path: &str, file_name: &str, error: std::io::Error) -> Hint {
+    Hint::of(
+        error,
+        format!("{file_name} names {path}, which cannot be read"),
+        readable(Path::new(path)),
+    )
 }
 
 /// The variable of that name.

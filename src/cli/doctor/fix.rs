@@ -20,8 +20,8 @@ use crate::cli::own_file::OwnFile;
 use crate::clock::Clock;
 use crate::config::DatabaseConfig;
 use crate::diagnostics::{Finding, Fix, FixOutcome, Fixed, Report};
-use crate::store::compare_urls;
 use crate::store::migrate::{self, LockWait, Up};
+use crate::store::{causes, compare_urls};
 
 /// How long a fix waits while another process migrates or fixes.
 const LOCK_LIMIT: Duration = Duration::from_secs(30);
@@ -128,7 +128,7 @@ impl Fixer {
                 Ok((FixOutcome::Done, None))
             }
             Err(error) => {
-                let error = format!("{error:#}");
+                let error = causes(error.as_ref()).join(": ");
                 self.record(id, &format!("failed: {action}: {error}"))?;
                 Ok((FixOutcome::Failed, Some(error)))
             }

@@ -1,6 +1,7 @@
 //! `todoctl doctor --watch`: runs the checks again and again.
 
 use std::io::{self, IsTerminal as _};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use crate::cli::reporting::ReportOptions;
 use crate::cli::signals::ExitOnSignal;
 use crate::diagnostics::Report;
 
-/// Ends when stdout is closed, or on SIGINT and SIGTERM with the exit code of the last run.
+/// Ends as soon as nobody reads stdout any more, or on SIGINT and SIGTERM; with the exit code of
+/// the last run.
 ///
-/// The pause begins when a run has ended, so a slow run delays the next one. Each run reads `.env` and connects anew, so that it finds what a daemon that
-/// starts at this time would find.
+/// The pause begins when a run has ended, so a slow run delays the next one. Each run reads `.env`
+/// and connects anew, so that it finds what a daemon that starts at this time would find.
 pub(super) async fn watch(
     reporting: &ReportOptions,
     pause: Duration,
@@ -26,9 +28,14 @@ pub(super) async fn watch(
         bail!("--watch --format prometheus writes to a file: add --output FILE");
     }
     let mut last: Option<Report> = None;
+    let mut code = 0;
+    let mut unread = pin!(reporting.unread());
     loop {
-        let report = diagnose().await;
-        let code = reporting.exit_code(&report);
+        let report = tokio::select! {
+            report = diagnose() => report,
+            () = &mut unread => return Ok(ExitCode::from(code)),
+        };
+        code = reporting.exit_code(&report);
         on_signal.set_code(code);
         let is_read = if reporting.output.is_some() {
             reporting.write(&report)?;
@@ -49,6 +56,9 @@ pub(super) async fn watch(
             return Ok(ExitCode::from(code));
         }
         last = Some(report);
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = &mut unread => return Ok(ExitCode::from(code)),
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::config::{ConfigError, Remedy, Source};
 use crate::services::daemon::DaemonError;
 use crate::store::messages::Place;
 use crate::store::migrate::MigrateError;
-use crate::store::{ConnectError, StoreError, known_message};
+use crate::store::{ConnectError, StoreError, causes, known_message};
 
 use super::terminal::{Tone, stderr_has_colour};
 use super::{note, printable_lines};
@@ -57,15 +57,9 @@ impl Lines {
     }
 
     fn chain(&mut self, error: &anyhow::Error) {
-        let mut said = error.to_string();
-        self.add("error", &said);
-        for cause in error.chain().skip(1) {
-            let cause = cause.to_string();
-            // Many errors repeat their source in their own text.
-            if !said.contains(&cause) {
-                said += &cause;
-                self.add("because", cause);
-            }
+        let labels = std::iter::once("error").chain(std::iter::repeat("because"));
+        for (label, text) in labels.zip(causes(error.as_ref())) {
+            self.add(label, text);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::Remedy;
 use crate::diagnostics::{Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects};
 
 use super::metrics;
@@ -10,11 +11,9 @@ use super::terminal::{self, Tone, stdout_has_colour};
 
 mod changes;
 mod descriptions;
-mod steps;
 
 pub(crate) use changes::changes;
 pub(crate) use descriptions::descriptions;
-use steps::steps;
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -67,6 +66,9 @@ pub(crate) fn screen(report: &Report, verbose: bool, pause: Duration) -> String 
     )
 }
 
+/// The remedies that were printed, with the ids of their checks.
+type Shown<'a> = Vec<(&'static str, &'a Remedy)>;
+
 struct Layout {
     /// Where lines are wrapped; `None` prints one line for each entry.
     width: Option<usize>,
@@ -89,13 +91,14 @@ impl Layout {
 
     fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
+        let mut shown = Shown::new();
         for fixed in report.fixed() {
             self.fixed(fixed, &mut lines);
         }
         if self.verbose {
-            self.all(report, &mut lines);
+            self.all(report, &mut shown, &mut lines);
         } else {
-            self.folded(report, &mut lines);
+            self.folded(report, &mut shown, &mut lines);
         }
         lines.push(String::new());
         let hint = if self.verbose {
@@ -108,19 +111,19 @@ impl Layout {
         lines.join("\n")
     }
 
-    fn all(&self, report: &Report, lines: &mut Vec<String>) {
+    fn all<'a>(&self, report: &'a Report, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
         for (title, findings) in by_group(report) {
             if !lines.is_empty() {
                 lines.push(String::new());
             }
             lines.push(title.to_owned());
             for finding in findings {
-                self.finding(finding, report, lines);
+                self.finding(finding, shown, lines);
             }
         }
     }
 
-    fn folded(&self, report: &Report, lines: &mut Vec<String>) {
+    fn folded<'a>(&self, report: &'a Report, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
         // A warning may be gone with the failure that caused it.
         for outcome in [Outcome::Fail, Outcome::Warn] {
             for finding in report
@@ -128,7 +131,7 @@ impl Layout {
                 .iter()
                 .filter(|one| one.outcome == outcome)
             {
-                self.finding(finding, report, lines);
+                self.finding(finding, shown, lines);
             }
         }
         for (group, findings) in by_group(report) {
@@ -158,7 +161,7 @@ impl Layout {
         }
     }
 
-    fn finding(&self, finding: &Finding, report: &Report, lines: &mut Vec<String>) {
+    fn finding<'a>(&self, finding: &'a Finding, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
         let Finding {
             id, title, detail, ..
         } = finding;
@@ -172,10 +175,18 @@ impl Layout {
             format!("{title}: {} [{id}]", printable_lines(detail))
         };
         self.entry(finding.outcome, &text, lines);
-        for step in steps(finding, report) {
+        let Some(remedy) = &finding.remedy else {
+            return;
+        };
+        let text = match shown.iter().find(|(_, same)| *same == remedy) {
+            Some((other, _)) => format!("# as for {other}"),
+            None => remedy.to_string(),
+        };
+        for step in text.lines() {
             let indent = " ".repeat(INDENT);
             lines.extend(self.wrapped(&format!("{indent}fix: {step}")));
         }
+        shown.push((id, remedy));
     }
 
     fn fixed(&self, fixed: &Fixed, lines: &mut Vec<String>) {
@@ -308,7 +319,6 @@ fn counts(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Remedy;
     use crate::domain::Timestamp;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {

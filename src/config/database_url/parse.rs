@@ -154,6 +154,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
         options: None,
         application_name: "todoctl".to_owned(),
         pooled: false,
+        pooler_parameter: None,
     };
     let mut remarks = Vec::new();
     let mut tls = None;
@@ -172,10 +173,11 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
             "sslrootcert" => server.root_cert = Some(value.into()),
             "options" => server.options = Some(value),
             "application_name" => server.application_name = value,
-            "pgbouncer" => server.pooled |= value == "true" || value == "1",
-            "prepared_statement_cache_size" | "statement_cache_size" => {
-                server.pooled |= value == "0";
+            "pgbouncer" if value == "true" || value == "1" => server.pooler_parameter = Some(name),
+            "prepared_statement_cache_size" | "statement_cache_size" if value == "0" => {
+                server.pooler_parameter = Some(name);
             }
+            "pgbouncer" | "prepared_statement_cache_size" | "statement_cache_size" => {}
             "channel_binding" => channel_binding = value == "require",
             // Without effect, but other settings do the same.
             "connect_timeout"
@@ -191,11 +193,12 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
         }
     }
     complete(&server)?;
-    server.pooled |= server
-        .host
-        .split('.')
-        .next()
-        .is_some_and(|label| label.ends_with("-pooler"));
+    server.pooled = server.pooler_parameter.is_some()
+        || server
+            .host
+            .split('.')
+            .next()
+            .is_some_and(|label| label.ends_with("-pooler"));
     server.tls = resolved_tls(&server, tls, channel_binding);
     if system_roots && server.tls != TlsMode::Disable {
         server.trust_system_roots();

@@ -43,6 +43,8 @@ pub struct PostgresTarget {
     pub application_name: String,
     /// The URL says that it leads to a pooler in transaction mode.
     pub pooled: bool,
+    /// The parameter that says so, such as `pgbouncer=true`.
+    pub pooler_parameter: Option<String>,
 }
 
 /// libpq's `sslmode`; `allow` is the same as `prefer`.
@@ -106,6 +108,7 @@ impl PostgresTarget {
             options: None,
             application_name: "todoctl".to_owned(),
             pooled: false,
+            pooler_parameter: None,
         }
     }
 

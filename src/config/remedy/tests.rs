@@ -42,7 +42,7 @@ fn variables_change_where_they_are_set() {
     );
     let is_exported = |name: &str| name != "PORT";
     assert_eq!(
-        remedy.resolved(is_exported, None).to_string(),
+        remedy.resolved(&is_exported, None).to_string(),
         format!(
             "export EMAIL_FROM='Todo <a@b.c>'\nunset HOST\ntodoctl config set PORT=8001\n# {ENVIRONMENT}"
         )
@@ -54,11 +54,11 @@ fn parts_of_a_url_and_another_file() {
     let remedy = Remedy::set("DATABASE_URL.sslmode", "require").then(Remedy::sql("SELECT 1"));
     assert_eq!(
         remedy
-            .resolved(|_| false, Some(Path::new("a b")))
+            .resolved(&|_| false, Some(Path::new("a b")))
             .to_string(),
         "todoctl --env-file 'a b' config set DATABASE_URL.sslmode=require\ntodoctl --env-file 'a b' db psql -c 'SELECT 1'"
     );
-    let exported = remedy.resolved(|name| name == "DATABASE_URL", None);
+    let exported = remedy.resolved(&|name| name == "DATABASE_URL", None);
     assert!(
         exported
             .to_string()
@@ -69,4 +69,17 @@ fn parts_of_a_url_and_another_file() {
 #[test]
 fn names_in_sql() {
     assert_eq!(sql_name("to\"do"), "\"to\"\"do\"");
+}
+
+#[test]
+fn an_alternative_is_not_typed() {
+    let other = Remedy::set("PORT", 1).then(Remedy::note("then restart"));
+    let remedy = Remedy::command("one")
+        .or(other.clone())
+        .or(Remedy::command("three"));
+    let text = "one\n# or: todoctl config set PORT=1\n# then restart\n# or: three";
+    assert_eq!(remedy.to_string(), text);
+    assert_eq!(remedy.commands().count(), 1);
+    let exported = remedy.resolved(&|name| name == "PORT", None);
+    assert!(exported.to_string().contains("# or: export PORT=1"));
 }

@@ -1,3 +1,7 @@
+use std::net::IpAddr;
+
+use super::address::listen_address;
+use super::jobs::{check_mails, check_reminders};
 use super::*;
 use crate::diagnostics::Outcome::{Fail, Pass, Skip, Warn};
 use crate::services::daemon::{MailStatus, PoolStatus};
@@ -14,20 +18,6 @@ fn status() -> DaemonStatus {
         }],
         ..DaemonStatus::default()
     }
-}
-
-#[test]
-fn databases() {
-    let served = |id: Option<&str>| DatabaseStatus {
-        id: id.map(str::to_owned),
-        place: "x".to_owned(),
-    };
-    let outcome = |served, id, place| compare_databases(&served, id, place).outcome;
-    assert_eq!(outcome(served(Some("a")), Some("a"), "x"), Pass);
-    assert_eq!(outcome(served(None), Some("a"), "x"), Pass);
-    assert_eq!(outcome(served(Some("a")), Some("b"), "x"), Fail);
-    assert_eq!(outcome(served(Some("a")), None, "x"), Fail);
-    assert_eq!(outcome(served(Some("a")), Some("a"), "y"), Fail);
 }
 
 #[test]

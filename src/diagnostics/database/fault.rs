@@ -31,6 +31,9 @@ pub(super) fn explained(error: &ConnectError) -> String {
 pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
     let remedy = match known_message(error) {
+        Some(known) if known.is_timeout() => {
+            return Verdict::fail(error.to_string(), None).after_timeout(known);
+        }
         Some(known) => (known.remedy)(place),
         None => Remedy::note("read the log of the database's server, which says more"),
     };

@@ -12,13 +12,13 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{
-    FileFacts, Holder, Use, is_writable, lasting_holders, read_only_mount,
+    FileFacts, Holder, Use, is_writable, kept_open, lasting_holders, read_only_mount,
 };
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
 
 use super::fault::{cannot_connect, query_failed};
-use super::work;
+use super::{kept_file, work};
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
@@ -38,6 +38,9 @@ pub(super) async fn connection(
     file: &SqliteTarget,
 ) -> Verdict {
     let place = file.path.display();
+    if let Some(kept) = kept_open(&file.path) {
+        return kept_file::verdict(&kept, &file.path);
+    }
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());
     }
@@ -148,7 +151,13 @@ fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
                 facts.owner,
                 this_user()
             ),
-            as_root().then(own_files(file, &format!("chown {user}"))),
+            if facts.owner == user {
+                own_files(file, "chmod u+rw")
+            } else {
+                as_root()
+                    .then(own_files(file, &format!("chown {user}")))
+                    .then(own_files(file, "chmod u+rw"))
+            },
         );
     }
     Verdict::pass(format!(

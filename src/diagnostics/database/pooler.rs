@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, PoolerMode, Remedy};
+use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, PreparedStatements};
@@ -35,9 +35,39 @@ pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Durati
                 Err(error) => query_failed(context, &error),
             }
         }
-        Ok(shared) => check_pooler(context, server, shared).await,
+        Ok(false) => match probe::reuses_backend(target, STEP).await {
+            Ok(false) => needless_mode(target),
+            Ok(true) => check_pooler(context, server, false).await,
+            Err(error) => query_failed(context, &error),
+        },
+        Ok(true) => check_pooler(context, server, true).await,
         Err(error) => cannot_connect(&error),
     }
+}
+
+/// The configuration says that there is a pooler in transaction mode, and there is none.
+fn needless_mode(target: &PostgresTarget) -> Verdict {
+    let (said, remedy) = match &target.pooler_parameter {
+        Some(name) => (
+            format!("{name} in DATABASE_URL"),
+            Remedy::unset(format!("DATABASE_URL.{name}")),
+        ),
+        None if target.pooled => {
+            return Verdict::pass(
+                "each connection has its own server process, behind a host whose name is a pooler's",
+            );
+        }
+        None => (
+            "DB_POOLER=transaction".to_owned(),
+            Remedy::unset("DB_POOLER"),
+        ),
+    };
+    Verdict::warn(
+        format!(
+            "none, although {said} says that there is one in transaction mode: each connection has its own server process, so todoctl reuses prepared statements and migrates only without that setting"
+        ),
+        remedy,
+    )
 }
 
 /// In session mode a client keeps its server connection until it disconnects.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages;
-use crate::store::{ConnectFault, StoreError, TrialFault, Tried, try_out};
+use crate::store::messages::{self, KnownMessage};
+use crate::store::{ConnectFault, StoreError, TrialFault, Tried, known_message, try_out};
 
 use super::fault::cannot_connect;
 
@@ -47,7 +47,20 @@ pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Dur
             messages::by_id("sqlite.busy").map(|known| (known.remedy)((&config.target).into())),
         );
     }
-    failed(&faults, cause::of(context, config, &faults, CAUSES).await)
+    let verdict = failed(&faults, cause::of(context, config, &faults, CAUSES).await);
+    let known = faults.iter().find_map(|(_, fault)| timeout_of(fault));
+    match known {
+        Some(known) => verdict.after_timeout(known),
+        None => verdict,
+    }
+}
+
+/// The message of a statement that ran into a time limit.
+fn timeout_of(fault: &TrialFault) -> Option<&'static KnownMessage> {
+    let TrialFault::Refused(error) = fault else {
+        return None;
+    };
+    known_message(error).filter(|known| known.is_timeout())
 }
 
 fn passed(tried: &[Tried]) -> Verdict {

@@ -17,6 +17,9 @@ mod settings;
 mod vacuum;
 
 pub(super) use file::{end, named};
+pub(super) use locks::culprit;
+pub(in crate::diagnostics) use settings::reset_search_path;
+pub(super) use settings::short_limits;
 
 /// A server that answers.
 const QUERY: &[&str] = &["database.query"];

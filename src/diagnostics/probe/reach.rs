@@ -73,10 +73,16 @@ pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachEr
             tls::client_config().map_err(|error| ReachError::Unreachable(error.to_string()))?;
         let tls = TlsConnector::from(Arc::new(tls));
         if url.scheme() == "rediss" {
-            return match tls.connect(name, connect().await?).await {
-                Ok(stream) => ping(stream).await,
-                Err(error) if is_no_tls(&error) => Err(ReachError::NoTls),
-                Err(error) => Err(lost(error)),
+            return match timeout(limit / 2, tls.connect(name, connect().await?)).await {
+                Ok(Ok(stream)) => ping(stream).await,
+                Ok(Err(error)) if is_no_tls(&error) => Err(ReachError::NoTls),
+                Ok(Err(error)) => Err(lost(error)),
+                // Redis without TLS takes most handshakes for the begin of a line, and waits for
+                // its end.
+                Err(_) => match ping(connect().await?).await {
+                    Ok(_) => Err(ReachError::NoTls),
+                    Err(_) => Err(ReachError::TimedOut(limit)),
+                },
             };
         }
         match ping(connect().await?).await {
@@ -169,5 +175,28 @@ mod tests {
             matches!(error, ReachError::SomethingElse("Redis")),
             "{error}"
         );
+    }
+
+    /// Redis reads a line, and a handshake need not contain its end.
+    #[tokio::test]
+    async fn a_redis_without_tls_that_waits() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut begin = [0; 6];
+                    let read = stream.read_exact(&mut begin).await;
+                    if read.is_ok() && begin == *PING {
+                        let _ = stream.write_all(b"+PONG\r\n").await;
+                    } else {
+                        std::future::pending::<()>().await;
+                    }
+                });
+            }
+        });
+        let url = Secret::new(format!("rediss://{at}/0"));
+        let error = redis(&url, Duration::from_secs(1)).await.unwrap_err();
+        assert!(matches!(error, ReachError::NoTls), "{error}");
     }
 }

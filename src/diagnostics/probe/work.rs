@@ -13,7 +13,7 @@ mod replication;
 mod settings;
 mod tables;
 
-pub(crate) use activity::{Activity, Prepared, Users, WorkSession, statement_kind};
+pub(crate) use activity::{Activity, IDLE_SECONDS, Prepared, Users, WorkSession, statement_kind};
 pub(crate) use replication::{Archiver, Replica, Replication, Slot};
 pub(crate) use settings::{Origin, SettingNow};
 pub(crate) use tables::{Age, Index, Load, Table};

@@ -34,6 +34,15 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
 
 fn unreachable(base: &Url, error: &str) -> Verdict {
     let origin = origin(base);
+    // Of rustls, for an answer that is not TLS.
+    if error.contains("InvalidContentType") {
+        return Verdict::fail(
+            format!("{origin} does not speak TLS"),
+            Remedy::note(
+                "enable TLS there; only if the network in between is trusted: todoctl config set AUTH_SERVER_URL.scheme=http",
+            ),
+        );
+    }
     Verdict::fail(
         format!("{origin} cannot be reached: {error}"),
         Remedy::note(format!(

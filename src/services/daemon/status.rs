@@ -75,6 +75,20 @@ pub struct DatabaseStatus {
     pub id: Option<String>,
     /// A hash of where it is: two copies of a database have one id and two places.
     pub place: String,
+    /// A hash of the server; null for a file, where the server does not tell, and from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub server: Option<String>,
+    /// A hash of server and database without the schema, or of the file; null from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub database: Option<String>,
+    /// A hash of server and the names of database and schema, or of the file's path; null from
+    /// older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub name: Option<String>,
 }
 
 /// The connections of one pool.

@@ -1,19 +1,18 @@
 //! Requests that wait for a connection.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::domain::TaskId;
 use crate::store::arg::Arg;
 use crate::store::error::StoreError;
-use crate::store::queue::Waiting;
+use crate::store::queue::{Waiting, leave_together};
 use crate::store::row::QueryResult;
 use crate::store::shares::Share;
 use crate::store::sql::Sql;
 
-use super::statement::Batched;
+use super::statement::{Batched, Several};
 
 /// The most requests that share a transaction.
 const MOST_GROUPED: usize = 64;
@@ -23,9 +22,6 @@ pub(super) struct Request {
     pub work: Work,
     /// Whose it is.
     pub share: Option<Share>,
-    /// The task that it changes. Two changes of a task do not share a statement, which would make
-    /// only one of them.
-    pub task: Option<TaskId>,
     /// The arguments of the statement for one request.
     pub args: Vec<Arg<'static>>,
     /// When it must have ended.
@@ -40,7 +36,7 @@ pub(super) enum Work {
     /// One statement for all of them, on PostgreSQL.
     Shared(&'static Batched),
     /// One transaction for all of them, on SQLite.
-    Grouped(Sql),
+    Grouped(Sql, Option<&'static Batched>),
 }
 
 impl Work {
@@ -48,15 +44,38 @@ impl Work {
     fn most(&self) -> usize {
         match self {
             Self::Shared(batched) => batched.most,
-            Self::Grouped(_) => MOST_GROUPED,
+            Self::Grouped(..) => MOST_GROUPED,
         }
     }
 
     fn fits(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Shared(one), Self::Shared(other)) => std::ptr::eq(*one, *other),
-            (Self::Grouped(_), Self::Grouped(_)) => true,
+            (Self::Grouped(..), Self::Grouped(..)) => true,
             _ => false,
+        }
+    }
+
+    pub fn writes(&self) -> bool {
+        match self {
+            Self::Shared(batched) => batched.writes,
+            Self::Grouped(..) => true,
+        }
+    }
+
+    /// The statement for several requests, if there is one.
+    pub fn several(&self) -> Option<Several> {
+        match self {
+            Self::Shared(batched) => Some(batched.several()),
+            Self::Grouped(_, batched) => batched.and_then(Batched::several_in_json),
+        }
+    }
+
+    /// The statement for one request.
+    pub fn single(&self) -> Sql {
+        match self {
+            Self::Shared(batched) => batched.single.clone(),
+            Self::Grouped(sql, _) => sql.clone(),
         }
     }
 }
@@ -85,6 +104,11 @@ impl Requests {
         self.0.push_back((waiting, request));
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -105,16 +129,9 @@ impl Requests {
     /// If they are too many, each user gets a place before another gets a second one.
     pub fn take_batch(&mut self) -> Vec<Request> {
         self.0.retain(|(_, request)| !request.answer.is_closed());
-        let mut chosen = Vec::new();
-        let mut changed = HashSet::new();
-        for (index, (_, request)) in self.0.iter().enumerate() {
-            let is_first_change = request
-                .task
-                .is_none_or(|task| changed.insert((request.share, task)));
-            if is_first_change && request.work.fits(&self.0[0].1.work) {
-                chosen.push(index);
-            }
-        }
+        let mut chosen: Vec<_> = (0..self.0.len())
+            .filter(|&index| self.0[index].1.work.fits(&self.0[0].1.work))
+            .collect();
         let most = self.0.front().map_or(0, |(_, first)| first.work.most());
         if chosen.len() > most {
             let mut turns: HashMap<_, usize> = HashMap::new();
@@ -131,15 +148,16 @@ impl Requests {
     }
 
     fn take_if(&mut self, mut condition: impl FnMut(usize, &Request) -> bool) -> Vec<Request> {
-        let mut taken = Vec::new();
+        let (mut waits, mut taken) = (Vec::new(), Vec::new());
         for (index, (waiting, request)) in std::mem::take(&mut self.0).into_iter().enumerate() {
             if condition(index, &request) {
-                waiting.leave();
+                waits.push(waiting);
                 taken.push(request);
             } else {
                 self.0.push_back((waiting, request));
             }
         }
+        leave_together(waits.into_iter());
         taken
     }
 }
@@ -156,6 +174,7 @@ mod tests {
     static READ: Batched = Batched {
         single: Sql::Common("read"),
         several: "read several",
+        several_in_json: None,
         most: 4,
         writes: false,
         answers: Answers::Numbered,
@@ -164,6 +183,7 @@ mod tests {
     static CHANGE: Batched = Batched {
         single: Sql::Common("change"),
         several: "change several",
+        several_in_json: None,
         most: 4,
         writes: true,
         answers: Answers::NumberedIfFree,
@@ -178,7 +198,7 @@ mod tests {
 
     impl Line {
         /// Adds a request; its number is its only argument.
-        fn add(&mut self, statement: &'static Batched, owner: &str, task: Option<TaskId>) {
+        fn add(&mut self, statement: &'static Batched, owner: &str) {
             let (answer, caller) = oneshot::channel();
             let number = i64::try_from(self.callers.len()).unwrap();
             self.callers.push(caller);
@@ -186,7 +206,6 @@ mod tests {
             let request = Request {
                 work: Work::Shared(statement),
                 share: Some(Share::of(&UserId::new(owner).unwrap())),
-                task,
                 args: vec![number.into()],
                 deadline: now + Duration::from_secs(19),
                 expires: now + Duration::from_secs(5),
@@ -212,7 +231,7 @@ mod tests {
     fn those_that_do_the_same_run_together_in_their_order() {
         let mut line = Line::default();
         for statement in [&READ, &CHANGE, &READ, &CHANGE, &READ] {
-            line.add(statement, "a", None);
+            line.add(statement, "a");
         }
         assert_eq!(line.take(), [0, 2, 4]);
         assert_eq!(line.queue.waiting(), 2);
@@ -225,30 +244,19 @@ mod tests {
     fn a_flood_of_one_user_leaves_places_for_the_others() {
         let mut line = Line::default();
         for _ in 0..100 {
-            line.add(&READ, "flood", None);
+            line.add(&READ, "flood");
         }
-        line.add(&READ, "b", None);
-        line.add(&READ, "c", None);
+        line.add(&READ, "b");
+        line.add(&READ, "c");
         assert_eq!(line.take(), [0, 1, 100, 101]);
         assert_eq!(line.take(), [2, 3, 4, 5]);
-    }
-
-    #[test]
-    fn two_changes_of_one_task_do_not_run_together() {
-        let mut line = Line::default();
-        for (owner, task) in [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("a", 1)] {
-            line.add(&CHANGE, owner, Some(task));
-        }
-        assert_eq!(line.take(), [0, 2, 3]);
-        assert_eq!(line.take(), [1]);
-        assert_eq!(line.take(), [4]);
     }
 
     #[test]
     fn callers_that_are_gone_are_left_out() {
         let mut line = Line::default();
         for _ in 0..4 {
-            line.add(&READ, "a", None);
+            line.add(&READ, "a");
         }
         line.callers.remove(2);
         line.callers.remove(0);
@@ -259,7 +267,7 @@ mod tests {
     #[test]
     fn those_that_waited_too_long_are_told() {
         let mut line = Line::default();
-        line.add(&READ, "a", None);
+        line.add(&READ, "a");
         assert!(line.requests.take_expired(Instant::now()).is_empty());
         let later = Instant::now() + Duration::from_secs(6);
         assert_eq!(numbers(line.requests.take_expired(later)), [0]);

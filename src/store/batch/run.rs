@@ -2,14 +2,22 @@
 
 use std::mem;
 
-use crate::store::arg::Array;
 use crate::store::error::StoreError;
 use crate::store::pool::{Lease, Pool};
-use crate::store::sql::Sql;
-use crate::store::work::{self, Grouped};
+use crate::store::row::QueryResult;
+use crate::store::work::{self, Statement};
 
-use super::requests::{Outcome, Request, Work};
-use super::statement::Batched;
+use super::requests::{Outcome, Request};
+use super::statement::{Answers, Several};
+
+/// A statement for some of the requests.
+struct Part {
+    statement: Statement,
+    /// How its rows are split among them; `None` for the statement of one request.
+    answers: Option<Answers>,
+    /// Their positions.
+    requests: Vec<usize>,
+}
 
 /// Runs requests that fit together, and returns their outcomes in the same order.
 pub(super) async fn together(
@@ -22,74 +30,131 @@ pub(super) async fn together(
         return Vec::new();
     };
     lease.limit(deadline);
-    match requests {
-        [request] => vec![one(pool, lease, request).await],
-        [first, ..] => match first.work {
-            Work::Shared(batched) => shared(pool, lease, batched, requests).await,
-            Work::Grouped(_) => grouped(pool, lease, requests).await,
-        },
-        [] => Vec::new(),
-    }
-}
-
-/// Runs the statement for one request.
-async fn one(pool: &Pool, lease: Lease<'_>, request: &Request) -> Outcome {
-    let (sql, writes) = match &request.work {
-        Work::Shared(batched) => (&batched.single, batched.writes),
-        Work::Grouped(sql) => (sql, true),
+    let writes = requests.iter().any(|request| request.work.writes());
+    let Ok(parts) = parts(requests) else {
+        lease.put_back();
+        return all_alone(requests);
     };
-    match work::on(pool, lease, sql, &request.args, writes).await {
-        Ok(result) => Outcome::Done(result),
-        Err(error) if work::is_worth_repeating(&error, writes) => Outcome::Alone,
-        Err(error) => Outcome::Failed(error),
-    }
-}
-
-/// Runs one statement for all requests.
-async fn shared(
-    pool: &Pool,
-    lease: Lease<'_>,
-    batched: &Batched,
-    requests: &mut [Request],
-) -> Vec<Outcome> {
-    let args = requests
-        .iter_mut()
-        .map(|request| mem::take(&mut request.args));
-    let args = Array::columns(args.collect());
-    let several = Sql::Common(batched.several);
-    match work::on(pool, lease, &several, &args, batched.writes).await {
-        Ok(result) => match batched.answers.split(result, requests.len()) {
-            Ok(answers) => answers
-                .into_iter()
-                .map(|answer| answer.map_or(Outcome::Alone, Outcome::Done))
-                .collect(),
-            // The store looks for what was created.
-            Err(error) if batched.writes => fail(requests, &StoreError::Undecided(error)),
-            Err(_) => all_alone(requests),
+    let results = match &*parts {
+        [Part { statement, .. }] => {
+            let result = work::on(pool, lease, &statement.sql, &statement.args, writes).await;
+            result.map(|result| vec![result])
+        }
+        parts => {
+            let statements: Vec<_> = parts.iter().map(|part| &part.statement).collect();
+            work::group(pool, lease, &statements).await
+        }
+    };
+    match results {
+        Ok(results) => distribute(requests.len(), parts, results, writes),
+        Err(error) => match requests {
+            [_] if !work::is_worth_repeating(&error, writes) => vec![Outcome::Failed(error)],
+            _ if writes && work::may_be_done(&error) => fail(requests, &error),
+            _ => all_alone(requests),
         },
-        Err(error) if batched.writes && work::may_be_done(&error) => fail(requests, &error),
-        Err(_) => all_alone(requests),
     }
 }
 
-/// Runs the statements of all requests in one transaction.
-async fn grouped(pool: &Pool, lease: Lease<'_>, requests: &[Request]) -> Vec<Outcome> {
-    let group: Vec<_> = requests
-        .iter()
-        .filter_map(|request| match &request.work {
-            Work::Grouped(sql) => Some(Grouped {
-                sql,
-                args: &request.args,
-                deadline: request.deadline,
-            }),
-            Work::Shared(_) => None,
-        })
-        .collect();
-    match work::group(pool, lease, &group).await {
-        Ok(results) => results.into_iter().map(Outcome::Done).collect(),
-        Err(error) if work::may_be_done(&error) => fail(requests, &error),
-        Err(_) => all_alone(requests),
+/// One statement for all that do the same, where there is one for several requests.
+fn parts(requests: &mut [Request]) -> Result<Vec<Part>, sqlx::Error> {
+    let mut left: Vec<usize> = (0..requests.len()).collect();
+    let mut parts = Vec::new();
+    while let Some(&first) = left.first() {
+        let several = requests[first].work.several();
+        let is_same =
+            |other: Option<Several>| several.zip(other).is_some_and(|(one, other)| one.is(other));
+        let (same, others): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|&index| index == first || is_same(requests[index].work.several()));
+        left = others;
+        parts.push(match several {
+            Some(several) if same.len() > 1 => part(requests, same, several)?,
+            _ => single(&mut requests[first], first),
+        });
     }
+    Ok(parts)
+}
+
+fn single(request: &mut Request, position: usize) -> Part {
+    Part {
+        statement: Statement {
+            sql: request.work.single(),
+            args: mem::take(&mut request.args),
+            deadline: request.deadline,
+        },
+        answers: None,
+        requests: vec![position],
+    }
+}
+
+fn part(
+    requests: &mut [Request],
+    positions: Vec<usize>,
+    several: Several,
+) -> Result<Part, sqlx::Error> {
+    let mut rows = Vec::with_capacity(positions.len());
+    let mut deadline = requests[positions[0]].deadline;
+    for &position in &positions {
+        let request = &mut requests[position];
+        deadline = deadline.min(request.deadline);
+        rows.push(mem::take(&mut request.args));
+    }
+    let (sql, args) = several.with(rows)?;
+    let statement = Statement {
+        sql,
+        args,
+        deadline,
+    };
+    Ok(Part {
+        statement,
+        answers: Some(several.answers),
+        requests: positions,
+    })
+}
+
+fn distribute(
+    count: usize,
+    parts: Vec<Part>,
+    results: Vec<QueryResult>,
+    writes: bool,
+) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    outcomes.resize_with(count, || Outcome::Alone);
+    for (part, result) in parts.into_iter().zip(results) {
+        let split = match part.answers {
+            None => Ok(vec![Some(result)]),
+            Some(answers) => answers.split(result, part.requests.len()),
+        };
+        match split {
+            Ok(answers) => {
+                for (position, answer) in part.requests.into_iter().zip(answers) {
+                    outcomes[position] = answer.map_or(Outcome::Alone, Outcome::Done);
+                }
+            }
+            // The store looks for what was created.
+            Err(error) if writes => {
+                let error = StoreError::Undecided(error);
+                for position in part.requests {
+                    outcomes[position] = Outcome::Failed(error.repeated());
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    outcomes
+}
+
+/// The outcomes of requests whose statement may have been sent, or may not.
+pub(super) fn after_panic(requests: &[Request]) -> Vec<Outcome> {
+    let error = StoreError::Undecided(sqlx::Error::WorkerCrashed);
+    let outcome = |request: &Request| {
+        if request.work.writes() {
+            Outcome::Failed(error.repeated())
+        } else {
+            Outcome::Alone
+        }
+    };
+    requests.iter().map(outcome).collect()
 }
 
 fn fail(requests: &[Request], error: &StoreError) -> Vec<Outcome> {

@@ -1,5 +1,6 @@
 //! Statements that answer one request or several.
 
+use crate::store::arg::{Arg, Array, json_rows};
 use crate::store::row::{QueryResult, Row};
 use crate::store::sql::Sql;
 
@@ -13,11 +14,60 @@ pub(in crate::store) struct Batched {
     /// the text is the same for any number. `unnest … WITH ORDINALITY` turns the arrays into
     /// rows and numbers them.
     pub several: &'static str,
+    /// The same on SQLite. Its only argument is a JSON array with the arguments of each request as
+    /// an array, which `json_each` turns into rows. Where there is none, the statements for one
+    /// request share a transaction.
+    pub several_in_json: Option<&'static str>,
     /// The most requests that one statement answers.
     pub most: usize,
     pub writes: bool,
     /// How to tell which request a row belongs to.
     pub answers: Answers,
+}
+
+/// A statement for several requests.
+#[derive(Clone, Copy)]
+pub(super) struct Several {
+    text: &'static str,
+    is_json: bool,
+    pub answers: Answers,
+}
+
+impl Batched {
+    pub(super) fn several(&self) -> Several {
+        Several {
+            text: self.several,
+            is_json: false,
+            answers: self.answers,
+        }
+    }
+
+    pub(super) fn several_in_json(&self) -> Option<Several> {
+        self.several_in_json.map(|text| Several {
+            text,
+            is_json: true,
+            answers: self.answers,
+        })
+    }
+}
+
+impl Several {
+    pub fn is(self, other: Self) -> bool {
+        std::ptr::eq(self.text, other.text)
+    }
+
+    /// The statement for requests with the arguments `rows`.
+    pub fn with(
+        self,
+        rows: Vec<Vec<Arg<'static>>>,
+    ) -> Result<(Sql, Vec<Arg<'static>>), sqlx::Error> {
+        let args = if self.is_json {
+            vec![json_rows(&rows)?.into()]
+        } else {
+            Array::columns(rows)
+        };
+        Ok((Sql::Common(self.text), args))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

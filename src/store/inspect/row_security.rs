@@ -21,9 +21,10 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
+    /// The tables of `schema`, or of the first one in the role's search path.
     pub(crate) async fn ask(
         session: &mut PgConnection,
-        schema: &str,
+        schema: Option<&str>,
     ) -> Result<Vec<Self>, StoreError> {
         // Permissive policies are alternatives, restrictive ones apply all. A policy for PUBLIC
         // has the role 0.
@@ -70,6 +71,6 @@ impl Guarded {
              ORDER BY c.relname",
             tables()
         );
-        ask(session, Some(schema), &query).await
+        ask(session, schema, &query).await
     }
 }

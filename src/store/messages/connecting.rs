@@ -170,13 +170,9 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
             "sasl authentication failed",
         ],
         codes: &["28P01"],
-        meaning: "Wrong role or password",
+        meaning: "Wrong role or password, or a password that has expired (VALID UNTIL): PostgreSQL does not tell which",
         retry: Retry::No,
-        remedy: |_| {
-            Remedy::note(
-                "correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-",
-            )
-        },
+        remedy: |at| at.login_refused(),
     },
     KnownMessage {
         id: "postgres.hba",
@@ -186,7 +182,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         meaning: "The server's pg_hba.conf does not allow this connection",
         retry: Retry::No,
         remedy: |at| {
-            Remedy::note(format!("allow this machine in pg_hba.conf of {}, then reload the server", at.name())).then(Remedy::note("if the message says \"no encryption\": todoctl config set DATABASE_URL.sslmode=require"))
+            Remedy::note(format!("on the server of {}: allow the host, user and database of the message in the file that SHOW hba_file names (the first line that fits decides), then run SELECT pg_reload_conf()", at.name())).then(Remedy::note("if the message says \"no encryption\": todoctl config set DATABASE_URL.sslmode=require"))
         },
     },
     KnownMessage {
@@ -223,6 +219,15 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: |at| at.create_database(),
     },
     KnownMessage {
+        id: "postgres.closed-database",
+        fault: ConnectFault::Closed,
+        patterns: &["is not currently accepting connections"],
+        codes: &[],
+        meaning: "The database was closed to connections (ALLOW_CONNECTIONS false)",
+        retry: Retry::No,
+        remedy: |at| at.open_database(),
+    },
+    KnownMessage {
         id: "postgres.encoding",
         fault: ConnectFault::Encoding,
         patterns: &["database's encoding is"],
@@ -241,9 +246,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &["53300"],
         meaning: "Every connection that the server allows is in use",
         retry: Retry::Later,
-        remedy: |_| {
-            Remedy::note("end sessions that nobody needs, or raise max_connections of the server; fewer connections of this service:").then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5)).then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
-        },
+        remedy: |at| at.free_connections(),
     },
     KnownMessage {
         id: "postgres.role-limit",

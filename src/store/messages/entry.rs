@@ -31,6 +31,8 @@ pub(crate) enum ConnectFault {
     Login,
     /// SQLSTATE 3D000.
     NoSuchDatabase,
+    /// SQLSTATE 55000: the database accepts no connections.
+    Closed,
     /// SQLSTATE 53300.
     TooManyConnections,
     /// SQLSTATE 57P03: the server is starting or waking up.
@@ -80,6 +82,15 @@ impl KnownMessage {
     pub(crate) fn may_heal(&self) -> bool {
         self.retry != Retry::No
     }
+
+    /// Whether it says no more than that a limit was reached: who holds the lock, or how long the
+    /// limit is, has to be asked.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(
+            self.id,
+            "postgres.lock-timeout" | "postgres.statement-timeout"
+        )
+    }
 }
 
 impl PartialEq for KnownMessage {
@@ -87,3 +98,5 @@ impl PartialEq for KnownMessage {
         self.id == other.id
     }
 }
+
+impl Eq for KnownMessage {}

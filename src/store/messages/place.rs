@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{DatabaseTarget, PostgresTarget, Remedy, move_away, sql_name, writable};
+use crate::config::{
+    DatabaseTarget, PostgresTarget, Remedy, move_away, sql_literal, sql_name, writable,
+};
 
 /// The database that a message is about, as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +55,67 @@ impl<'a> Place<'a> {
             Some(server) => Remedy::admin_sql(server, None, statement(server)),
             None => Remedy::note(format!("as an administrator of the database: {what}")),
         }
+    }
+
+    pub(super) fn login_refused(self) -> Remedy {
+        const PASSWORD: &str = "correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-";
+        let Some(server) = self.server() else {
+            return Remedy::note(PASSWORD).then(Remedy::note(
+                "unless rolvaliduntil of the role in pg_roles has passed: then extend it with ALTER ROLE",
+            ));
+        };
+        let role = sql_name(&server.user);
+        Remedy::note("whether the role may log in, and until when its password is valid:")
+            .then(Remedy::admin_sql(
+                server,
+                None,
+                format!(
+                    "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {}",
+                    sql_literal(&server.user)
+                ),
+            ))
+            .then(Remedy::note("if that has passed:"))
+            .or(Remedy::admin_sql(
+                server,
+                None,
+                format!("ALTER ROLE {role} VALID UNTIL 'infinity'"),
+            ))
+            .then(Remedy::note(format!("otherwise {PASSWORD}")))
+    }
+
+    pub(super) fn open_database(self) -> Remedy {
+        let Some(server) = self.server() else {
+            return Remedy::note(
+                "from another database of the server, set ALLOW_CONNECTIONS true for this one",
+            );
+        };
+        // The closed one refuses administrators too.
+        let from = match server.database.as_str() {
+            "postgres" => "template1",
+            _ => "postgres",
+        };
+        let database = sql_name(&server.database);
+        Remedy::note("unless it was closed on purpose, as while it is restored:").then(
+            Remedy::admin_sql_in(
+                server,
+                from,
+                None,
+                format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
+            ),
+        )
+    }
+
+    /// The server keeps some connections for superusers.
+    pub(super) fn free_connections(self) -> Remedy {
+        let Some(server) = self.server() else {
+            return Remedy::note(
+                "end sessions that nobody needs (pg_stat_activity shows which application holds most), or raise max_connections of the server",
+            );
+        };
+        const MOST: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
+        Remedy::note("names the application with the most idle connections, and ends these; it opens them again unless its pool is made smaller, or its role gets a CONNECTION LIMIT")
+            .then(Remedy::admin_sql(server, None, MOST))
+            .then(Remedy::note("or: raise max_connections, and restart the server"))
     }
 
     pub(super) fn raise_role_limit(self) -> Remedy {
@@ -129,6 +192,26 @@ impl<'a> Place<'a> {
             Some(file) => writable(file.parent().unwrap_or(file)),
             None => Remedy::note("let the daemon's user write the file and its directory"),
         }
+    }
+
+    /// Copies a file that was deleted, from the daemon that has it open.
+    pub(super) fn copy_open_file(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note(
+                "move the file back that the daemon opened; if it was deleted, copy it from the daemon's /proc/PID/fd before the daemon is restarted",
+            );
+        };
+        // Links in /proc are absolute.
+        let path = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let deleted = format!("{} (deleted)", path.display());
+        let mut rescued = path.clone().into_os_string();
+        rescued.push(".rescued");
+        let find = Remedy::command("find /proc/[0-9]*/fd -lname")
+            .arg(deleted)
+            .joined(" -print -quit | xargs -rI@ install -m 600 @");
+        Remedy::note("if the file was moved, move it back; if it was deleted, copy it before the daemon is restarted:")
+            .then(find.arg(&rescued))
+            .then(Remedy::note(format!("then move that copy to {}, and restart the daemon", path.display())))
     }
 
     /// Saves what can be read of a damaged file into another one.

@@ -109,7 +109,8 @@ pub(super) static WORKING: &[KnownMessage] = &[
         meaning: "Another session holds a lock for too long",
         retry: Retry::Later,
         remedy: |_| {
-            Remedy::note("this shows who holds locks; the session that began first may be ended with pg_terminate_backend:").then(Remedy::sql("SELECT pid, usename, application_name, state, xact_start FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start"))
+            Remedy::note("this names the session that holds the lock, and how to end it:")
+                .then(Remedy::command("todoctl doctor --only database.locks"))
         },
     },
     KnownMessage {
@@ -120,7 +121,8 @@ pub(super) static WORKING: &[KnownMessage] = &[
         meaning: "A query took longer than statement_timeout",
         retry: Retry::Later,
         remedy: |_| {
-            Remedy::note("this shows what runs for long; wait for it, or end it with pg_terminate_backend:").then(Remedy::sql("SELECT pid, usename, application_name, state, now() - query_start AS running FROM pg_stat_activity WHERE state = 'active' ORDER BY query_start"))
+            Remedy::note("this names a limit that is too short, the session that was waited for, or what keeps the server busy:")
+                .then(Remedy::command("todoctl doctor --only database.timeouts --only database.locks --only database.sessions"))
         },
     },
     KnownMessage {
@@ -304,11 +306,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The database file was deleted or replaced while the daemon had it open; what it wrote would be lost",
         retry: Retry::No,
-        remedy: |_| {
-            Remedy::note(
-                "move the file back that the daemon opened, if it still exists; otherwise restart the daemon, which opens the file that is there now",
-            )
-        },
+        remedy: |at| at.copy_open_file(),
     },
     // ------------------------------------------------------------------------ the rest ---
     KnownMessage {

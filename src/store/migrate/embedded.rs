@@ -49,7 +49,7 @@ pub(super) fn find(
 /// The statements of a file: an empty line separates them, and none contains one.
 ///
 /// They are sent one by one, so that an error can name its statement.
-pub(super) fn statements(sql: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn statements(sql: &str) -> impl Iterator<Item = &str> {
     sql.split("\n\n").map(str::trim).filter(|text| {
         text.lines()
             .any(|line| !line.is_empty() && !line.trim_start().starts_with("--"))

@@ -11,6 +11,7 @@ use crate::config::{Remedy, writable};
 use crate::store::connect_error::ConnectError;
 use crate::store::known::known_message;
 use crate::store::messages::{self, KnownMessage, Place};
+use crate::store::plain::plain;
 
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
@@ -96,7 +97,7 @@ pub enum MigrateError {
         row: i64,
     },
     /// A query about the migrations failed.
-    #[error("a query about the migrations failed: {}", message(.0))]
+    #[error("a query about the migrations failed: {}", plain(.0))]
     Query(#[from] sqlx::Error),
 }
 
@@ -154,8 +155,9 @@ impl MigrateError {
             Self::ThroughPooler { .. } | Self::Newer { .. } => {
                 messages::find(&self.to_string()).map_or_else(Remedy::default, unknown_place)
             }
-            Self::Locked { pid: Some(pid), .. } => end_session(*pid),
-            Self::TableLocked { holder, .. } => end_session(holder.pid),
+            // It migrates, so it is a session of the same role.
+            Self::Locked { pid: Some(pid), .. } => end_session(*pid, true),
+            Self::TableLocked { holder, .. } => end_session(holder.pid, holder.may_signal),
             Self::Locked { pid: None, .. } => {
                 Remedy::note("wait until the other process has finished; if it hangs, end it; then:")
                     .then(up)
@@ -199,7 +201,7 @@ impl MigrateError {
                 "the migration was rolled back; correct row {row} of {table}, then:"
             ))
             .then(up),
-            Self::Query(error) => messages::find(&message(error)).map_or_else(
+            Self::Query(error) => messages::find(&plain(error)).map_or_else(
                 || Remedy::note("read the log of the database's server, which says more"),
                 unknown_place,
             ),
@@ -215,7 +217,7 @@ impl MigrateError {
         let postgres = fault
             .as_database_error()
             .and_then(|fault| fault.try_downcast_ref::<PgDatabaseError>());
-        let mut reason = message(&fault);
+        let mut reason = plain(&fault);
         if let Some(detail) = postgres.and_then(PgDatabaseError::detail) {
             reason += &format!(" ({detail})");
         }
@@ -246,23 +248,22 @@ pub(crate) fn own_schema() -> Remedy {
 }
 
 /// Ending a session is for a person to decide: its work would be lost.
-fn end_session(pid: i32) -> Remedy {
-    Remedy::note(format!(
-        "wait until that session has finished; if it hangs, end it: todoctl db psql -c 'SELECT pg_terminate_backend({pid})'"
-    ))
+fn end_session(pid: i32, may_signal: bool) -> Remedy {
+    let statement = format!("SELECT pg_terminate_backend({pid})");
+    Remedy::note(if may_signal {
+        format!(
+            "wait until that session has finished; if it hangs, end it: todoctl db psql -c '{statement}'"
+        )
+    } else {
+        format!(
+            "wait until that session has finished; if it hangs, its own role or an administrator of the server may end it: {statement}"
+        )
+    })
 }
 
 fn list(versions: &[i64]) -> String {
     let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
     texts.join(", ")
-}
-
-/// The database's message without the driver's prefix.
-fn message(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(fault) => fault.message().to_owned(),
-        None => error.to_string(),
-    }
 }
 
 /// Without leading comments, and not too long.

@@ -15,6 +15,8 @@ pub struct SessionInfo {
     pub state: String,
     /// The locked table; empty for an advisory lock.
     pub table: String,
+    /// Whether this role may end it.
+    pub may_signal: bool,
 }
 
 impl fmt::Display for SessionInfo {
@@ -27,29 +29,52 @@ impl fmt::Display for SessionInfo {
     }
 }
 
+/// Whether this role may end the session `a` of `pg_stat_activity`.
+macro_rules! may_signal {
+    () => {
+        "coalesce((SELECT (SELECT me.rolsuper FROM pg_catalog.pg_roles me WHERE me.rolname = current_user)
+             OR NOT r.rolsuper AND (pg_has_role(r.oid, 'MEMBER') OR pg_has_role('pg_signal_backend', 'MEMBER'))
+             FROM pg_catalog.pg_roles r WHERE r.oid = a.usesysid), false)"
+    };
+}
+
 /// Who holds the advisory lock `$1`: `pg_locks` has its key in two halves.
-const ADVISORY_HOLDER: &str =
+const ADVISORY_HOLDER: &str = concat!(
     "SELECT l.pid, CAST(a.application_name AS text), CAST(a.state AS text),
-         CAST(EXTRACT(EPOCH FROM clock_timestamp() - a.state_change) AS bigint), ''
-     FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+         CAST(EXTRACT(EPOCH FROM clock_timestamp() - a.state_change) AS bigint), '', ",
+    may_signal!(),
+    " FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
        AND l.classid = CAST((CAST($1 AS bigint) >> 32) & 4294967295 AS oid)
-       AND l.objid = CAST(CAST($1 AS bigint) & 4294967295 AS oid)";
+       AND l.objid = CAST(CAST($1 AS bigint) & 4294967295 AS oid)"
+);
 
-/// Other sessions that hold locks on tables, the oldest transaction first.
-const TABLE_HOLDERS: &str = "SELECT l.pid, CAST(a.application_name AS text), CAST(a.state AS text),
-         CAST(EXTRACT(EPOCH FROM clock_timestamp() - a.state_change) AS bigint), CAST(c.relname AS text)
-     FROM pg_catalog.pg_locks l
+/// Other sessions that hold locks on tables: first those whose locks keep everybody away, then
+/// the oldest transaction. That of another role may be hidden; those of this one are short.
+const TABLE_HOLDERS: &str = concat!(
+    "SELECT l.pid, CAST(a.application_name AS text), CAST(a.state AS text),
+         CAST(EXTRACT(EPOCH FROM clock_timestamp() - a.state_change) AS bigint), CAST(c.relname AS text), ",
+    may_signal!(),
+    " FROM pg_catalog.pg_locks l
      JOIN pg_catalog.pg_class c ON c.oid = l.relation
      JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
      WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
        AND c.relkind IN ('r', 'p') AND c.relnamespace = to_regnamespace(current_schema()::text)
-     ORDER BY a.xact_start";
+     ORDER BY l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') DESC,
+         a.xact_start NULLS FIRST"
+);
 
-type SessionRow = (i32, Option<String>, Option<String>, Option<i64>, String);
+type SessionRow = (
+    i32,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+    String,
+    bool,
+);
 
-fn session_info((pid, name, state, seconds, table): SessionRow) -> SessionInfo {
+fn session_info((pid, name, state, seconds, table, may_signal): SessionRow) -> SessionInfo {
     let state = state.unwrap_or_else(|| "state unknown".to_owned());
     SessionInfo {
         pid,
@@ -62,6 +87,7 @@ fn session_info((pid, name, state, seconds, table): SessionRow) -> SessionInfo {
             None => state,
         },
         table,
+        may_signal,
     }
 }
 
@@ -107,6 +133,7 @@ mod tests {
                 Some(state.into()),
                 seconds,
                 String::new(),
+                true,
             );
             session_info(row).to_string()
         };

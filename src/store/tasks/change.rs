@@ -1,5 +1,7 @@
 //! Reading, changing and deleting tasks by their ids.
 
+use std::collections::BTreeSet;
+
 use crate::domain::{Description, Task, TaskChanges, TaskId, Timestamp, Title, UserId, fold};
 use crate::store::arg::{Arg, args};
 use crate::store::batch::{Answers, Batched};
@@ -20,6 +22,7 @@ static GET: Batched = Batched {
             AS request (wanted_id, owner, number)
          JOIN tasks ON tasks.id = request.wanted_id AND tasks.user_id = request.owner"
     ),
+    several_in_json: None,
     most: 64,
     writes: false,
     answers: Answers::Numbered,
@@ -114,6 +117,7 @@ static CHANGE: Batched = Batched {
         task_columns!(),
         ", request.number"
     ),
+    several_in_json: None,
     most: 64,
     writes: true,
     answers: Answers::NumberedIfFree,
@@ -132,6 +136,7 @@ static REMOVE: Batched = Batched {
          DELETE FROM tasks USING request
          WHERE tasks.id = request.wanted_id AND tasks.user_id = request.owner
          RETURNING request.number",
+    several_in_json: None,
     most: 64,
     writes: true,
     answers: Answers::NumberedIfFree,
@@ -142,13 +147,39 @@ pub(super) static UPDATE: &Sql = &CHANGE.single;
 pub(super) static DELETE: &Sql = &REMOVE.single;
 
 /// `$2` is a JSON array of ids.
-static DELETE_SEVERAL: Sql = per_engine!(
-    ["DELETE FROM tasks WHERE user_id = $1 AND id IN (SELECT "] {
-        postgres: "value::bigint FROM json_array_elements_text($2::json))",
-        sqlite: "value FROM json_each($2))"
-    }
-    => " RETURNING id"
-);
+///
+/// Locks as [`REMOVE`] does. A request is answered only if all of its tasks are free.
+static REMOVE_LIST: Batched = Batched {
+    single: per_engine!(
+        ["DELETE FROM tasks WHERE user_id = $1 AND id IN (SELECT "] {
+            postgres: "value::bigint FROM json_array_elements_text($2::json))",
+            sqlite: "value FROM json_each($2))"
+        }
+        => " RETURNING id"
+    ),
+    several: "WITH wanted AS MATERIALIZED (
+            SELECT request.number, tasks.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY
+                AS request (owner, ids, number)
+            CROSS JOIN LATERAL json_array_elements_text(request.ids::json) AS item (wanted_id)
+            JOIN tasks ON tasks.id = item.wanted_id::bigint AND tasks.user_id = request.owner),
+         free AS MATERIALIZED (
+            SELECT wanted.number, wanted.id FROM wanted JOIN tasks ON tasks.id = wanted.id
+            WHERE NOT EXISTS (SELECT FROM notifications WHERE notifications.task_id = tasks.id)
+            FOR UPDATE OF tasks SKIP LOCKED),
+         answered AS (
+            SELECT wanted.number FROM wanted GROUP BY wanted.number
+            HAVING count(*) = (SELECT count(*) FROM free WHERE free.number = wanted.number))
+         DELETE FROM tasks USING free JOIN answered ON answered.number = free.number
+         WHERE tasks.id = free.id
+         RETURNING tasks.id, free.number",
+    several_in_json: None,
+    most: 16,
+    writes: true,
+    answers: Answers::NumberedIfFree,
+};
+
+/// Longer lists run alone, and at once: they would keep others waiting.
+const LONGEST_SHARED: usize = 50;
 
 /// The arguments of [`UPDATE`].
 pub(super) fn update_args<'a>(
@@ -186,7 +217,7 @@ impl Store {
     /// The user's task with this id; `None` if there is none or it belongs to another user.
     pub async fn task(&self, user: &UserId, id: TaskId) -> Result<Option<Task>, StoreError> {
         let args = args![id, user];
-        self.share(&GET, None, &args).await?.optional()
+        self.share(&GET, &args).await?.optional()
     }
 
     /// Applies `changes` and returns the changed task; `None` as in [`Store::task`].
@@ -201,14 +232,15 @@ impl Store {
         if changes.is_empty() {
             return self.task(user, id).await;
         }
+        let _turn = self.turn(user, id).await?;
         let args = update_args(user, id, changes, self.now());
-        self.share(&CHANGE, Some(id), &args).await?.optional()
+        self.share(&CHANGE, &args).await?.optional()
     }
 
     /// Deletes the user's task and its notifications; `false` if there was none.
     pub async fn delete_task(&self, user: &UserId, id: TaskId) -> Result<bool, StoreError> {
-        let args = args![id, user];
-        let deleted = self.share(&REMOVE, Some(id), &args).await?;
+        let _turn = self.turn(user, id).await?;
+        let deleted = self.share(&REMOVE, &args![id, user]).await?;
         Ok(deleted.affected > 0)
     }
 
@@ -219,7 +251,15 @@ impl Store {
         user: &UserId,
         ids: &[TaskId],
     ) -> Result<Vec<TaskId>, StoreError> {
-        let deleted = self.write(&DELETE_SEVERAL, &args![user, ids]).await?;
+        if ids.len() > LONGEST_SHARED {
+            let deleted = self.write(&REMOVE_LIST.single, &args![user, ids]).await?;
+            return Ok(deleted.column("id")?);
+        }
+        let ids: BTreeSet<TaskId> = ids.iter().copied().collect();
+        let _turns = self.turns_of(user, &ids).await?;
+        let ids: Vec<TaskId> = ids.into_iter().collect();
+        let args = args![user, ids.as_slice()];
+        let deleted = self.share(&REMOVE_LIST, &args).await?;
         Ok(deleted.column("id")?)
     }
 }

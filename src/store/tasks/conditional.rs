@@ -37,6 +37,7 @@ impl Store {
         changes: &TaskChanges,
         condition: impl Fn(&Task) -> bool + Send + Sync,
     ) -> Result<Conditional<Task>, StoreError> {
+        let _turn = self.turn(user, id).await?;
         let args = update_args(user, id, changes, self.now());
         self.transaction(|| {
             async |tx| match lock_if(tx, user, id, &condition).await? {
@@ -57,6 +58,7 @@ impl Store {
         id: TaskId,
         condition: impl Fn(&Task) -> bool + Send + Sync,
     ) -> Result<Conditional<()>, StoreError> {
+        let _turn = self.turn(user, id).await?;
         self.transaction(|| {
             async |tx| match lock_if(tx, user, id, &condition).await? {
                 Conditional::Done(_) => {

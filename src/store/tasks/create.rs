@@ -16,7 +16,8 @@ macro_rules! new_columns {
 }
 
 /// PostgreSQL evaluates the default of `id` for each row in the order of the query, so the ids
-/// ascend with the requests. The order in which the rows are returned is not guaranteed.
+/// ascend with the requests. SQLite chooses them in the order of the query too. The order in which
+/// the rows are returned is not guaranteed.
 ///
 /// SQLite's `title_folded` is for earlier versions, and must have a value.
 static CREATE: Batched = Batched {
@@ -40,6 +41,14 @@ static CREATE: Batched = Batched {
          ORDER BY number RETURNING ",
         task_columns!()
     ),
+    several_in_json: Some(concat!(
+        "INSERT INTO tasks (",
+        new_columns!(),
+        ", title_folded) SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+            FALSE, FALSE, value ->> 5, value ->> 5, value ->> 6, value ->> 7, ''
+         FROM json_each($1) RETURNING ",
+        task_columns!()
+    )),
     most: 64,
     writes: true,
     answers: Answers::Inserted,
@@ -88,7 +97,7 @@ impl Store {
     pub async fn create_task(&self, task: &NewTask) -> Result<Task, StoreError> {
         let now = self.now();
         let args = insert_args(task, now);
-        match self.share(&CREATE, None, &args).await {
+        match self.share(&CREATE, &args).await {
             Ok(result) => self.check_created(task, now, result.one()?).await,
             Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
                 match self.find_created(task, now).await {

@@ -2,12 +2,15 @@
 
 use std::cmp::Reverse;
 
-use crate::domain::{Task, TaskId, Timestamp, UserId};
+use crate::domain::{Task, TaskId, UserId};
 use crate::store::arg::{Arg, args};
 use crate::store::batch::{Answers, Batched};
 use crate::store::database::Store;
+use crate::store::dialect::Dialect;
 use crate::store::error::StoreError;
+use crate::store::shares::Share;
 use crate::store::sql::Sql;
+use crate::store::values::StoredTime;
 
 use super::filter::{Condition, TaskFilter};
 use super::search::Search;
@@ -24,7 +27,7 @@ pub struct TaskPage {
 /// A position in a list, which is ordered by these two fields, both descending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaskPosition {
-    pub created_at: Timestamp,
+    pub created_at: StoredTime,
     pub id: TaskId,
 }
 
@@ -65,12 +68,14 @@ static PAGE: Batched = Batched {
         page!(where: "tasks.user_id = request.owner", limit: "request.most", offset: "request.first"),
         ") AS page"
     ),
+    several_in_json: None,
     most: 16,
     writes: false,
     answers: Answers::Numbered,
 };
 
-/// Longer pages run alone: they would keep those waiting that share their statement.
+/// Longer pages run alone: they would keep those waiting that share their statement, and so would
+/// the pages of users with many tasks, or with an unknown number.
 const LONGEST_SHARED: i64 = 50;
 
 impl Store {
@@ -82,9 +87,15 @@ impl Store {
         limit: i64,
         offset: i64,
     ) -> Result<TaskPage, StoreError> {
-        let result = if *filter == TaskFilter::default() && limit <= LONGEST_SHARED {
+        let is_unfiltered = *filter == TaskFilter::default();
+        let share = Share::of(user);
+        let result = if is_unfiltered {
             let args = args![user, limit, offset];
-            self.share(&PAGE, None, &args).await?
+            if limit <= LONGEST_SHARED && self.short_lists().has(share) {
+                self.share(&PAGE, &args).await?
+            } else {
+                self.read(&PAGE.single, &args).await?
+            }
         } else {
             let search = self.search(user, filter).await?;
             let condition = self.condition(user, filter, search.as_ref());
@@ -102,6 +113,9 @@ impl Store {
         } else {
             0
         };
+        if is_unfiltered {
+            self.short_lists().record(share, total);
+        }
         Ok(TaskPage { tasks, total })
     }
 
@@ -119,14 +133,20 @@ impl Store {
         // One more than requested shows whether more follow.
         let search = self.search(user, filter).await?;
         let condition = self.condition(user, filter, search.as_ref());
-        let (sql, args) = slice_query(condition, search.is_some(), limit + 1, after);
-        let mut tasks: Vec<Task> = self.read(&sql, &args).await?.all()?;
+        let is_sqlite = self.dialect() == Dialect::Sqlite;
+        let (sql, args) = slice_query(condition, search.is_some(), limit + 1, after, is_sqlite);
+        let found = self.read(&sql, &args).await?;
+        // Rows that cannot be read are left out of the tasks, and count.
+        let ids: Vec<TaskId> = found.column("id")?;
+        let times: Vec<StoredTime> = found.column("created_at")?;
+        let mut tasks: Vec<Task> = found.all()?;
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = tasks.len() > wanted;
-        tasks.truncate(wanted);
-        let next = tasks.last().filter(|_| more).map(|task| TaskPosition {
-            created_at: task.created_at,
-            id: task.id,
+        let extra = ids.get(wanted);
+        tasks.retain(|task| Some(&task.id) != extra);
+        let last = wanted.checked_sub(1).filter(|_| extra.is_some());
+        let next = last.map(|last| TaskPosition {
+            created_at: times[last],
+            id: ids[last],
         });
         Ok(TaskSlice { tasks, next })
     }
@@ -195,7 +215,12 @@ fn slice_query(
     is_search: bool,
     limit: i64,
     after: Option<TaskPosition>,
+    is_sqlite: bool,
 ) -> (Sql, Vec<Arg<'_>>) {
+    if is_sqlite {
+        // A column of SQLite holds values of any type, and no cursor can name a text.
+        condition.and("typeof(created_at) = 'integer'");
+    }
     if let Some(position) = after {
         let created_at = condition.bind(position.created_at);
         let id = condition.bind(position.id);

@@ -3,8 +3,9 @@
 use futures_util::future::join_all;
 use rstest::rstest;
 use sqlx::{Connection as _, PgConnection};
-use todoctl::config::DatabaseTarget;
-use todoctl::store::StoreError;
+use todoctl::config::{DatabaseTarget, RotatingSecret, Secret};
+use todoctl::domain::Timestamp;
+use todoctl::store::{NewSession, SessionHash, StoreError, TaskFilter};
 
 use super::{Blocker, World, of, owner, titled};
 use crate::store::connect;
@@ -36,9 +37,11 @@ impl Remote {
         database
             .execute(
                 "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
-                     $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NEW; END $$;
+                     $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN COALESCE(NEW, OLD); END $$;
                  CREATE TRIGGER wait BEFORE INSERT OR UPDATE ON tasks
-                     FOR EACH ROW WHEN (NEW.title = 'wait') EXECUTE FUNCTION wait();",
+                     FOR EACH ROW WHEN (NEW.title = 'wait') EXECUTE FUNCTION wait();
+                 CREATE TRIGGER wait_to_delete BEFORE DELETE ON tasks
+                     FOR EACH ROW WHEN (OLD.title = 'wait') EXECUTE FUNCTION wait();",
             )
             .await;
         let network = Network::to(server.host.clone(), server.port).await;
@@ -188,22 +191,95 @@ async fn changes_whose_connection_is_lost(#[case] fault: Fault) {
     }
 }
 
-/// Reads whose connection is lost are run again.
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn reads_whose_connection_is_lost() {
+async fn deletes_whose_connection_is_lost(
+    #[values(Fault::AnswerLost, Fault::Broken, Fault::Unreachable)] fault: Fault,
+    #[values(false, true)] as_list: bool,
+) {
+    let remote = Remote::new().await;
+    let store = &remote.world.store;
+    let mut ids = Vec::new();
+    let titles = ["one", "wait", "three", "four", "five"];
+    for (number, title) in titles.iter().enumerate() {
+        ids.push(store.create_task(&of(title, number)).await.unwrap().id);
+    }
+    let deletes = ids.iter().enumerate().map(async |(number, id)| {
+        if as_list {
+            store.delete_tasks(&owner(number), &[*id]).await.map(drop)
+        } else {
+            store.delete_task(&owner(number), *id).await.map(drop)
+        }
+    });
+    for deleted in remote.together(fault, deletes).await {
+        match fault {
+            Fault::AnswerLost | Fault::Broken => assert!(
+                matches!(deleted, Err(StoreError::ConnectionLost(_))),
+                "{deleted:?}"
+            ),
+            Fault::Unreachable => assert!(
+                matches!(deleted, Err(StoreError::Undecided(_))),
+                "{deleted:?}"
+            ),
+        }
+    }
+    // Their session was ended, or the statement went on to its commit.
+    let left: &[&str] = if fault == Fault::Broken { &titles } else { &[] };
+    assert_eq!(remote.world.titles().await, left);
+    assert_eq!(remote.world.batched(), titles.len());
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Task,
+    List,
+    Session,
+}
+
+/// Reads whose connection is lost are run again.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_whose_connection_is_lost(
+    #[values(Read::Task, Read::List, Read::Session)] kind: Read,
+) {
     let world = World::new(Engine::Postgres).await;
     let store = &world.store;
+    let secrets = RotatingSecret {
+        current: Secret::new("current"),
+        previous: Vec::new(),
+    };
+    let all = TaskFilter::default();
     let mut tasks = Vec::new();
     for number in 0..5 {
         tasks.push(store.create_task(&of("kept", number)).await.unwrap());
+        // From now on its list is known to be short.
+        store.tasks(&owner(number), &all, 20, 0).await.unwrap();
+        let session = NewSession {
+            hash: SessionHash::new(&secrets.current, &format!("token {number}")),
+            user: owner(number),
+            label: None,
+            expires_at: Timestamp::MAX,
+        };
+        store.create_session(&session).await.unwrap();
     }
-    let read = async |number: usize| {
-        let read = store.task(&owner(number), tasks[number].id).await;
-        assert_eq!(read.unwrap().as_ref(), Some(&tasks[number]));
+    let read = async |number: usize| match kind {
+        Read::Task => {
+            let read = store.task(&owner(number), tasks[number].id).await;
+            assert_eq!(read.unwrap().as_ref(), Some(&tasks[number]));
+        }
+        Read::List => {
+            let read = store.tasks(&owner(number), &all, 20, 0).await;
+            assert_eq!(read.unwrap().tasks, [tasks[number].clone()]);
+        }
+        Read::Session => {
+            let token = format!("token {number}");
+            let read = store.session_user(&secrets, &token).await;
+            assert_eq!(read.unwrap(), Some(owner(number)));
+        }
     };
     let until_waiting = async |count: i64| {
-        let waiting =
-            "SELECT count(*) FROM pg_locks WHERE relation = 'tasks'::regclass AND NOT granted";
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted
+             AND relation IN ('tasks'::regclass, 'todoctl_sessions'::regclass)";
         eventually("statements wait for the table", async || {
             world.database.column::<i64>(waiting).await == [count]
         })
@@ -233,4 +309,5 @@ async fn reads_whose_connection_is_lost() {
         tokio::join!(second, passing);
     };
     tokio::join!(join_all((0..5).map(read)), breaking);
+    assert_eq!(world.batched(), 4);
 }

@@ -184,8 +184,30 @@ async fn answer(store: &Store, task: TaskId, request: &Request) -> Option<Answer
         Ok(answer) => Some(answer),
         Err(StoreError::ConnectionLost(_)) => Some(Answer::Unknown),
         Err(StoreError::Undecided(_)) => Some(Answer::Undecided),
-        Err(StoreError::Constraint { .. } | StoreError::Query(_) | StoreError::Connect(_)) => None,
+        Err(
+            StoreError::Constraint { .. }
+            | StoreError::Query(_)
+            | StoreError::Connect(_)
+            // On a busy machine.
+            | StoreError::PoolTimeout { .. }
+            | StoreError::TaskTimeout { .. },
+        ) => None,
         Err(error) => panic!("{request:?}: {error:?}"),
+    }
+}
+
+/// Ends the store's sessions again and again (PostgreSQL).
+async fn lose_connections(database: &Database) {
+    loop {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if database.engine() == Postgres {
+            database
+                .execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE application_name = 'todoctl' AND datname = current_database()",
+                )
+                .await;
+        }
     }
 }
 
@@ -242,19 +264,7 @@ async fn every_history_has_an_order(
                 events
             }
         }));
-        let breaking = async {
-            loop {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                if engine == Postgres {
-                    database
-                        .execute(
-                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                             WHERE application_name = 'todoctl' AND datname = current_database()",
-                        )
-                        .await;
-                }
-            }
-        };
+        let breaking = lose_connections(&database);
         let events = tokio::select! {
             events = clients => events,
             () = breaking => unreachable!("it does not end"),
@@ -270,6 +280,48 @@ async fn every_history_has_an_order(
                 is_linearizable(&history, Some(("first".to_owned(), false))),
                 "seed {seed}: {history:#?}"
             );
+        }
+    }
+}
+
+/// Creates of several clients, some of which fail, while connections are lost: what was
+/// acknowledged is there once, and what failed for certain is not.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_create_is_there_once(
+    #[values(Sqlite, Postgres)] engine: Engine,
+    #[values(1, 3)] connections: usize,
+) {
+    let database = Database::migrated(engine).await;
+    let insert = refusals(engine).replace("UPDATE ON", "INSERT ON");
+    database.execute(&insert).await;
+    let store = connect(database.target(), connections).await;
+    let clients = join_all((0..CLIENTS).map(async |client| {
+        let mut created = Vec::new();
+        for number in 0..REQUESTS {
+            let kind = match number % 9 {
+                4 => "bad",
+                7 => "late",
+                _ => "title",
+            };
+            let title = format!("{kind} {client} {number}");
+            let outcome = store.create_task(&of(&title, 1)).await;
+            created.push((title, outcome));
+        }
+        created
+    }));
+    let breaking = lose_connections(&database);
+    let created = tokio::select! {
+        created = clients => created,
+        () = breaking => unreachable!("it does not end"),
+    };
+    let stored: Vec<String> = database.column("SELECT title FROM tasks").await;
+    for (title, outcome) in created.into_iter().flatten() {
+        let count = stored.iter().filter(|one| **one == title).count();
+        match outcome {
+            Ok(task) => assert_eq!((task.title, count), (title, 1)),
+            Err(StoreError::OutcomeUnknown(_)) => assert!(count <= 1, "{title}"),
+            Err(error) => assert_eq!(count, 0, "{title}: {error:?}"),
         }
     }
 }

@@ -3,21 +3,28 @@
 mod faults;
 mod foreign;
 mod history;
+mod kinds;
+mod latency;
+mod reads;
 mod sharing;
+mod single;
+
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use todoctl::clock::Clock;
 use todoctl::domain::{Description, NewTask, Priority, Task, TaskChanges, Title, UserId};
 use todoctl::store::Store;
 
-use super::{connect, task};
+use super::task;
 use crate::support::Engine::{self, Postgres, Sqlite};
-use crate::support::{Database, eventually};
+use crate::support::{Database, database_config, eventually};
 
 /// The number of requests that share a statement or a transaction.
 const SHARING: usize = 12;
 
-/// Somebody who keeps what follows waiting: every statement on the tasks (PostgreSQL), every
+/// Somebody who keeps what follows waiting: every statement on tasks and sessions (PostgreSQL), every
 /// change (SQLite).
 enum Blocker {
     Postgres(PgConnection),
@@ -29,7 +36,7 @@ impl Blocker {
         match database.engine() {
             Postgres => {
                 let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks");
+                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks, todoctl_sessions");
                 lock.execute(&mut connection).await.unwrap();
                 Self::Postgres(connection)
             }
@@ -59,7 +66,10 @@ struct World {
 impl World {
     async fn new(engine: Engine) -> Self {
         let database = Database::migrated(engine).await;
-        let store = connect(database.target(), 1).await;
+        let mut config = database_config(database.target(), 1);
+        // For a busy machine.
+        config.pool.timeout = Duration::from_secs(15);
+        let store = Store::connect(&config, Clock::system()).await.unwrap();
         Self { database, store }
     }
 
@@ -84,6 +94,16 @@ impl World {
     ) -> Vec<T> {
         let requests: Vec<_> = requests.into_iter().collect();
         let count = requests.len();
+        Box::pin(self.blocked(requests, count, happening)).await
+    }
+
+    /// The same, where only `count` of the requests wait for the connection.
+    async fn blocked<T>(
+        &self,
+        requests: Vec<impl Future<Output = T>>,
+        count: usize,
+        happening: impl Future<Output = ()>,
+    ) -> Vec<T> {
         let blocker = Blocker::of(&self.database).await;
         let in_front = of("in front", 0);
         let letting_go = async {
@@ -97,6 +117,28 @@ impl World {
             letting_go
         );
         outcomes
+    }
+
+    /// How many requests waited and shared a statement or a transaction.
+    fn batched(&self) -> usize {
+        let metrics: Vec<_> = self
+            .store
+            .metrics()
+            .iter()
+            .flat_map(|one| one.collect())
+            .collect();
+        let requests = metrics
+            .iter()
+            .find(|metric| metric.name() == "db_batch_requests");
+        let histogram = requests.unwrap().get_metric()[0].get_histogram();
+        let alone = histogram.get_bucket()[0].cumulative_count();
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small sum of natural numbers"
+        )]
+        let all = histogram.get_sample_sum() as usize;
+        all - usize::try_from(alone).unwrap()
     }
 
     /// The tasks of all users but the one of the request in front.

@@ -1,13 +1,14 @@
-//! What requests that run together share, and what they do not.
+//! What changes that run together share, and what they do not.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
-use futures_util::future::join_all;
+use futures_util::FutureExt as _;
+use futures_util::future::{LocalBoxFuture, join_all};
 use rstest::rstest;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
-use todoctl::config::{RotatingSecret, Secret};
-use todoctl::domain::{Description, Patch, Priority, Task, TaskChanges, Timestamp, Title, UserId};
-use todoctl::store::{NewSession, SessionHash, StoreError, TaskFilter};
+use todoctl::domain::{Description, Patch, Priority, Task, TaskChanges, Title, UserId};
+use todoctl::store::StoreError;
 
 use super::{SHARING, World, is_of, numbered, of, owner, titled};
 use crate::store::connect;
@@ -35,89 +36,6 @@ async fn creates_share_a_commit(#[values(Sqlite, Postgres)] engine: Engine) {
         .collect();
     assert_eq!(ids.len(), SHARING);
     assert_eq!(world.changes_since(&changes).await, 2, "one was in front");
-}
-
-/// What a request reads belongs to it and to its user.
-#[tokio::test]
-async fn reads_share_a_statement() {
-    let world = World::new(Postgres).await;
-    let mut tasks = Vec::new();
-    for new in numbered() {
-        tasks.push(world.store.create_task(&new).await.unwrap());
-    }
-    let users: Vec<_> = tasks
-        .iter()
-        .enumerate()
-        // Some ask for a task that another user has.
-        .map(|(index, task)| match index % 4 {
-            3 => UserId::new("usr_another").unwrap(),
-            _ => UserId::new(task.user_id.clone()).unwrap(),
-        })
-        .collect();
-    // The last two ask for the same task.
-    let wanted: Vec<_> = tasks
-        .iter()
-        .zip(&users)
-        .chain([(&tasks[0], &users[0])])
-        .collect();
-    let read = world
-        .together(
-            wanted
-                .iter()
-                .map(|(task, user)| world.store.task(user, task.id)),
-        )
-        .await;
-    for (read, (task, user)) in read.into_iter().zip(wanted) {
-        let expected = (user.as_str() == task.user_id).then(|| task.clone());
-        assert_eq!(read.unwrap(), expected);
-    }
-    assert!(has_shared(&world).await);
-}
-
-/// Whether the latest statement was one for several requests.
-async fn has_shared(world: &World) -> bool {
-    let latest = "SELECT query FROM pg_stat_activity
-         WHERE datname = current_database() AND application_name = 'todoctl'";
-    world.database.column::<String>(latest).await[0].contains("unnest")
-}
-
-/// Each page has the tasks and the total of its user, newest first.
-#[tokio::test]
-async fn pages_share_a_statement() {
-    let world = World::new(Postgres).await;
-    for new in numbered() {
-        world.store.create_task(&new).await.unwrap();
-    }
-    let all = TaskFilter::default();
-    let wanted = [(1, 50, 0), (2, 2, 1), (3, 5, 40), (4, 1, 0), (9, 5, 0)];
-    let expected = async |(user, limit, offset): (usize, i64, i64)| {
-        // A filter that excludes nothing: such pages are not shared.
-        let filter = TaskFilter {
-            completed: Some(false),
-            ..TaskFilter::default()
-        };
-        let page = world
-            .store
-            .tasks(&owner(user), &filter, limit, offset)
-            .await;
-        page.unwrap()
-    };
-    let mut pages = Vec::new();
-    for page in wanted {
-        pages.push(expected(page).await);
-    }
-    let owners = wanted.map(|(user, ..)| owner(user));
-    let shared = world
-        .together(
-            wanted
-                .iter()
-                .zip(&owners)
-                .map(|((_, limit, offset), owner)| world.store.tasks(owner, &all, *limit, *offset)),
-        )
-        .await;
-    for (shared, expected) in shared.into_iter().zip(pages) {
-        assert_eq!(shared.unwrap(), expected);
-    }
 }
 
 /// A statement for several requests sets what a statement for one does.
@@ -236,31 +154,64 @@ async fn what_is_not_found_stays(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(world.titles().await, ["other"]);
 }
 
-/// Two changes of one task that wait together both happen, in their order.
+/// Changes of one task that arrive together all happen, in their order, whichever way each of them
+/// takes: with others, alone after what it shared has failed, or in a transaction of its own.
 #[rstest]
 #[tokio::test]
 async fn changes_of_one_task_keep_their_order(#[values(Sqlite, Postgres)] engine: Engine) {
     let world = World::new(engine).await;
     let store = &world.store;
+    world
+        .database
+        .execute(if engine == Sqlite {
+            "CREATE TRIGGER refuse BEFORE UPDATE ON tasks WHEN NEW.title = 'bad'
+                 BEGIN SELECT RAISE(ABORT, 'refused'); END;"
+        } else {
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE 'refused'; END $$;
+             CREATE TRIGGER refuse BEFORE UPDATE ON tasks FOR EACH ROW
+                 WHEN (NEW.title = 'bad') EXECUTE FUNCTION refuse();"
+        })
+        .await;
     let task = store.create_task(&of("first", 1)).await.unwrap();
-    let titles: Vec<_> = (0..5).map(|number| format!("title {number}")).collect();
-    let updated = world
-        .together(titles.iter().map(async |title| {
-            let changes = TaskChanges {
-                completed: (title == "title 1").then_some(true),
-                ..titled(title)
+    let other = store.create_task(&of("other", 2)).await.unwrap();
+    let titles: Vec<_> = (0..6).map(|number| format!("title {number}")).collect();
+    let seen = Mutex::new(Vec::new());
+    let update = async |number: usize| {
+        let title = &titles[number];
+        let changes = TaskChanges {
+            completed: (number == 1).then_some(true),
+            ..titled(title)
+        };
+        if number % 3 == 2 {
+            let condition = |before: &Task| {
+                seen.lock().unwrap().push(before.title.clone());
+                true
             };
-            store.update_task(&owner(1), task.id, &changes).await
-        }))
-        .await;
-    for (index, (updated, title)) in updated.into_iter().zip(&titles).enumerate() {
-        let updated = updated.unwrap().unwrap();
-        assert_eq!((&updated.title, updated.completed), (title, index > 0));
-    }
+            store
+                .update_task_if(&owner(1), task.id, &changes, condition)
+                .await
+                .unwrap();
+        } else {
+            let updated = store.update_task(&owner(1), task.id, &changes).await;
+            let updated = updated.unwrap().unwrap();
+            assert_eq!((&updated.title, updated.completed), (title, number > 0));
+        }
+    };
+    let refused = async {
+        let updated = store.update_task(&owner(2), other.id, &titled("bad")).await;
+        assert!(updated.is_err());
+    };
+    let mut requests: Vec<LocalBoxFuture<'_, ()>> = vec![refused.boxed_local()];
+    requests.extend((0..titles.len()).map(|number| update(number).boxed_local()));
+    // The first change waits for the connection, and the others wait for it.
+    world.blocked(requests, 2, async {}).await;
+    assert_eq!(*seen.lock().unwrap(), ["title 1", "title 4"]);
+    assert_eq!(world.titles().await, ["title 5", "other"]);
+    let delete = async |_| store.delete_task(&owner(1), task.id).await.unwrap();
     let deleted = world
-        .together((0..3).map(async |_| store.delete_task(&owner(1), task.id).await))
+        .blocked((0..3).map(delete).collect(), 1, async {})
         .await;
-    let deleted: Vec<_> = deleted.into_iter().map(Result::unwrap).collect();
     assert_eq!(deleted, [true, false, false]);
 }
 
@@ -415,38 +366,4 @@ async fn nobody_waits_for_it(#[values(Sqlite, Postgres)] engine: Engine) {
         .collect();
     assert_eq!(kept.len(), SHARING / 2);
     assert_eq!(world.titles().await, kept);
-}
-
-/// Each session identifies its own user, under the present secret or the one before.
-#[tokio::test]
-async fn sessions_share_a_statement() {
-    let world = World::new(Postgres).await;
-    let [current, previous] = ["current", "previous"].map(Secret::new);
-    for (number, secret) in [(1, &current), (2, &previous), (3, &current)] {
-        let session = NewSession {
-            hash: SessionHash::new(secret, &format!("token {number}")),
-            user: owner(number),
-            label: None,
-            expires_at: Timestamp::MAX,
-        };
-        let id = world.store.create_session(&session).await.unwrap();
-        if number == 3 {
-            assert!(world.store.revoke_session(id).await.unwrap());
-        }
-    }
-    let secrets = RotatingSecret {
-        current,
-        previous: vec![previous],
-    };
-    let tokens = ["token 1", "token 2", "token 3", "token 4"];
-    let users = world
-        .together(
-            tokens
-                .iter()
-                .map(|token| world.store.session_user(&secrets, token)),
-        )
-        .await;
-    let users: Vec<_> = users.into_iter().map(Result::unwrap).collect();
-    assert_eq!(users, [Some(owner(1)), Some(owner(2)), None, None]);
-    assert!(has_shared(&world).await);
 }

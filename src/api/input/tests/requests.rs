@@ -5,15 +5,15 @@ use serde_json::json;
 use super::support::{Errors, NONE, assert_codes, codes};
 use crate::api::cursor;
 use crate::api::input::{ListTasks, NotificationPath, Paging, Sources, TaskPath, UpdateTask, read};
-use crate::domain::{Timestamp, UserId};
-use crate::store::TaskPosition;
+use crate::domain::UserId;
+use crate::store::{StoredTime, TaskPosition};
 
 /// Contract 13: a page number and a cursor exclude each other, and a cursor is its user's own.
 #[test]
 fn paging() {
     let (alice, bob) = (UserId::new("alice").unwrap(), UserId::new("bob").unwrap());
     let position = TaskPosition {
-        created_at: Timestamp::MIN,
+        created_at: StoredTime::from_number(0),
         id: 1,
     };
     let cursor = cursor::encode(position, &alice);

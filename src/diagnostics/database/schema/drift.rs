@@ -104,7 +104,8 @@ fn storage(home: Home<'_>, drift: &Drift, table: &str, found: &str) -> Option<Is
     }
     (has("has child tables") || has("is a child table") || has("partitioned")).then(|| {
         Issue::warn(
-            format!("{table} ({found}): ids and unique keys are checked for each table alone"),
+            // As in "partitioned, is a child table".
+            format!("{table}: {found}; ids and unique keys are checked for each table alone"),
             [Step::note(format!(
                 "keep {table} apart from other tables: ALTER TABLE … NO INHERIT, or DETACH PARTITION"
             ))],

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
@@ -17,7 +19,9 @@ pub(super) async fn row_security(
     server: Server<'_>,
     limit: Duration,
 ) -> Verdict {
-    of_tables(context, server, limit, Guarded::ask, |home, guarded| {
+    let question =
+        async |session: &mut PgConnection, schema: &str| Guarded::ask(session, Some(schema)).await;
+    of_tables(context, server, limit, question, |home, guarded| {
         let fine = if guarded.is_empty() {
             "applies to no table"
         } else {

@@ -119,6 +119,8 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
         return Remedy::admin_sql(server, None, statement);
     }
     match known_message(error) {
+        // The runner adds the cause.
+        Some(known) if known.is_timeout() => Remedy::default(),
         Some(known) => (known.remedy)(Place::from(target)),
         None => Remedy::note("read the log of the database's server, which says more"),
     }

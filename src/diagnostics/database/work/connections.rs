@@ -1,18 +1,21 @@
 //! Whether the server has room for the connections of the daemons, beside those of others.
 
+use std::fmt;
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy};
+use crate::config::{PostgresTarget, Remedy, sql_literal, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Capacity, ServerConnection, Users};
+use crate::diagnostics::probe::{Capacity, IDLE_SECONDS, ServerConnection, Users};
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
-use super::ending::literal;
 
 /// So many applications are named.
 const NAMED: usize = 3;
+
+/// Connections for migrations, this command and psql, where a limit is raised.
+const SPARE: usize = 5;
 
 pub(super) async fn connections(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let demand = Demand {
@@ -36,6 +39,26 @@ struct Demand {
     replicas: usize,
     size: usize,
     overflow: usize,
+}
+
+/// Which limit is the tightest.
+#[derive(Clone, Copy)]
+enum Whose {
+    Server { max: usize, reserved: usize },
+    Role,
+    Database,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server { max, reserved } => {
+                write!(f, "max_connections {max} less {reserved} reserved")
+            }
+            Self::Role => f.write_str("the role's CONNECTION LIMIT"),
+            Self::Database => f.write_str("the database's CONNECTION LIMIT"),
+        }
+    }
 }
 
 fn check_capacity(
@@ -73,17 +96,17 @@ fn check_capacity(
         (
             Some(max.saturating_sub(reserved)),
             count(|one| one.connections, None),
-            format!("max_connections {max} less {reserved} reserved"),
+            Whose::Server { max, reserved },
         ),
         (
             usize::try_from(capacity.role_limit).ok(),
             count(|one| one.connections, Some(&server.user)),
-            "the role's CONNECTION LIMIT".to_owned(),
+            Whose::Role,
         ),
         (
             usize::try_from(capacity.database_limit).ok(),
             count(|one| one.here, None),
-            "the database's CONNECTION LIMIT".to_owned(),
+            Whose::Database,
         ),
     ];
     let limits = limits
@@ -105,47 +128,95 @@ fn check_capacity(
     if wanted <= left {
         return Verdict::pass(detail);
     }
-    // A tenth stays free for migrations, this command and psql.
-    let each = (left - left.div_ceil(10)) / replicas.max(1);
-    let kept = each.min(size).max(1);
-    let smaller = Remedy::set("SQLALCHEMY_POOL_SIZE", kept).then(Remedy::set(
+    let smaller = smaller_pool(left, demand);
+    let remedy = if wanted > allowed {
+        smaller.or(raised(whose, wanted + SPARE, server))
+    } else if let Some(ended) = end_idle(&others, wanted - left, server) {
+        ended
+            .or(raised(whose, wanted + taken + SPARE, server))
+            .or(smaller)
+    } else {
+        raised(whose, wanted + taken + SPARE, server).or(smaller)
+    };
+    Verdict::warn(detail, remedy)
+}
+
+/// The pool that fits into `left` connections of all daemons. A tenth stays free for migrations,
+/// this command and psql.
+fn smaller_pool(left: usize, demand: Demand) -> Remedy {
+    let each = (left - left.div_ceil(10)) / demand.replicas.max(1);
+    let kept = each.min(demand.size).max(1);
+    Remedy::set("SQLALCHEMY_POOL_SIZE", kept).then(Remedy::set(
         "SQLALCHEMY_POOL_OVERFLOW",
         each.saturating_sub(kept),
-    ));
-    Verdict::warn(detail, end_idle(&others, server).then(smaller))
+    ))
+}
+
+/// Raises the limit to `connections`.
+fn raised(whose: Whose, connections: usize, server: &PostgresTarget) -> Remedy {
+    let (role, database) = (sql_name(&server.user), sql_name(&server.database));
+    let statement = match whose {
+        Whose::Role => format!("ALTER ROLE {role} CONNECTION LIMIT {connections}"),
+        Whose::Database => format!("ALTER DATABASE {database} CONNECTION LIMIT {connections}"),
+        Whose::Server { reserved, .. } => {
+            let all = connections + reserved;
+            return Remedy::admin_sql(
+                server,
+                None,
+                format!("ALTER SYSTEM SET max_connections = {all}"),
+            )
+            .then(Remedy::note("then restart the server"));
+        }
+    };
+    Remedy::admin_sql(server, None, statement)
 }
 
 /// The applications with the most connections.
 fn named(users: &[&Users]) -> String {
-    let named = users.iter().take(NAMED).map(|one| {
-        let application = match one.application.as_str() {
-            "" => "unnamed",
-            name => name,
-        };
-        format!("{} of {application} ({})", one.connections, one.role)
-    });
+    let named = users
+        .iter()
+        .take(NAMED)
+        .map(|one| format!("{} of {} ({})", one.connections, application(one), one.role));
     let named: Vec<String> = named.collect();
     named.join(", ")
 }
 
-/// Ends what others have left open and not used for an hour.
-fn end_idle(others: &[&Users], server: &PostgresTarget) -> Remedy {
-    let idle = others.iter().filter(|one| one.idle.unwrap_or_default() > 0);
-    idle.take(NAMED).fold(Remedy::default(), |all, one| {
-        all.then(Remedy::note(format!(
-            "ends {} sessions that have done nothing for an hour, and are in no transaction",
-            one.idle.unwrap_or_default()
-        )))
-        .then(Remedy::admin_sql(
-            server,
-            None,
-            format!(
-                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = {} AND usename = {} AND state = 'idle' AND state_change < now() - interval '1 hour'",
-                literal(&one.application),
-                literal(&one.role)
-            ),
-        ))
-    })
+fn application(user: &Users) -> &str {
+    match user.application.as_str() {
+        "" => "unnamed",
+        name => name,
+    }
+}
+
+/// Ends sessions of others that are not at work, of as few applications as give back `missing`
+/// connections; `None` if there are too few of them. Whether they are idle may be hidden.
+fn end_idle(others: &[&Users], missing: usize, server: &PostgresTarget) -> Option<Remedy> {
+    let mut left = missing;
+    let mut remedy = Remedy::default();
+    for one in others {
+        let idle = usize::try_from(one.idle.unwrap_or(one.connections)).unwrap_or_default();
+        if left == 0 || idle == 0 {
+            continue;
+        }
+        left = left.saturating_sub(idle);
+        remedy = remedy
+            .then(Remedy::note(format!(
+                "{} ({}) has {} connections; this ends those that are in no transaction and have done nothing for {IDLE_SECONDS} s; it opens them again unless its pool is made smaller, or its role gets a CONNECTION LIMIT",
+                application(one),
+                one.role,
+                one.connections
+            )))
+            .then(Remedy::admin_sql(
+                server,
+                None,
+                format!(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = {} AND usename = {} AND state = 'idle' AND state_change < now() - interval '{IDLE_SECONDS} s'",
+                    sql_literal(&one.application),
+                    sql_literal(&one.role)
+                ),
+            ));
+    }
+    (left == 0).then_some(remedy)
 }
 
 #[cfg(test)]
@@ -191,7 +262,9 @@ mod tests {
         assert_eq!(verdict.outcome, Warn);
         assert_eq!(
             verdict.remedy.unwrap().to_string(),
-            "todoctl config set SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=11"
+            "todoctl config set SQLALCHEMY_POOL_SIZE=10 SQLALCHEMY_POOL_OVERFLOW=11\n\
+             # or: psql -h db.example.com -p 5432 -U postgres -d todo -c 'ALTER SYSTEM SET max_connections = 128'\n\
+             # then restart the server"
         );
         let verdict = check(capacity(100, 5), 1);
         assert_eq!(verdict.outcome, Warn);
@@ -225,10 +298,17 @@ mod tests {
             "{}",
             verdict.detail
         );
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert!(
-            remedy.contains("state = ") && remedy.contains("POOL_SIZE"),
-            "{remedy}"
-        );
+        let commands = |others: &[Users]| -> Vec<String> {
+            let remedy = check(others).remedy.unwrap();
+            remedy.commands().map(str::to_owned).collect()
+        };
+        // Those of the application that holds most, and no smaller pool.
+        let ended = commands(&[users("metabase", 40, 40)]);
+        assert_eq!(ended.len(), 1);
+        assert!(ended[0].contains("application_name = "), "{ended:?}");
+        assert!(ended[0].contains("metabase"), "{ended:?}");
+        let busy = commands(&[users("metabase", 40, 0)]);
+        assert_eq!(busy.len(), 1);
+        assert!(busy[0].contains("max_connections = 138"), "{busy:?}");
     }
 }

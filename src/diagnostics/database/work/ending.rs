@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{PostgresTarget, Remedy, sql_literal, sql_name};
 use crate::diagnostics::probe::{Prepared, WorkSession, statement_kind};
 
 /// A session in words, such as `pid 7 (psql, role app, idle in transaction for 12m)`.
@@ -58,25 +58,31 @@ pub(super) fn end(session: &WorkSession, server: &PostgresTarget) -> Remedy {
     // The process id alone may belong to another session when the line is pasted.
     let mut guard = format!("pid = {}", session.pid);
     if let Some(started) = &session.started {
-        guard += &format!(" AND backend_start = {}", literal(started));
+        guard += &format!(" AND backend_start = {}", sql_literal(started));
     } else {
-        guard += &format!(" AND usename = {}", literal(&session.role));
+        guard += &format!(" AND usename = {}", sql_literal(&session.role));
     }
     let statement = format!("SELECT {function}(pid) FROM pg_stat_activity WHERE {guard}");
-    let note = format!(
+    let mut note = format!(
         "ends the {what} of pid {}; its uncommitted changes are rolled back",
         session.pid
     );
-    Remedy::note(note).then(if session.may_signal {
-        Remedy::sql(statement)
+    if session.may_signal {
+        return Remedy::note(note).then(Remedy::sql(statement));
+    }
+    note += &format!("; {} may not do that, but ", server.user);
+    note += &if session.is_superuser {
+        "only a superuser".to_owned()
     } else {
-        Remedy::admin_sql(server, None, statement)
-    })
+        format!("a superuser and {}", session.role)
+    };
+    let administrator = session.administrator.as_deref();
+    Remedy::note(note).then(Remedy::admin_sql(server, administrator, statement))
 }
 
 /// How a prepared transaction is ended: only its coordinator knows whether it has to be committed.
 pub(super) fn end_prepared(prepared: &Prepared, server: &PostgresTarget) -> Remedy {
-    let name = literal(&prepared.name);
+    let name = sql_literal(&prepared.name);
     Remedy::note(format!(
         "if its coordinator decided to commit it, COMMIT PREPARED {name} instead; this discards its changes"
     ))
@@ -93,11 +99,6 @@ pub(super) fn hidden(server: &PostgresTarget) -> String {
     format!(
         "states and ages of other roles' sessions are hidden; an administrator can show them: GRANT pg_read_all_stats TO {role}"
     )
-}
-
-/// A text in SQL.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 #[cfg(test)]
@@ -117,12 +118,15 @@ pub(super) mod tests {
             word: Some("update".to_owned()),
             is_here: true,
             may_signal: true,
+            administrator: Some("admin".to_owned()),
+            is_superuser: false,
             waited: None,
             waits_for: None,
             blockers: Vec::new(),
             locked_tables: Vec::new(),
             used_tables: Vec::new(),
             is_migrating: false,
+            seen_holding: None,
         }
     }
 

@@ -7,8 +7,8 @@ use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Activity, Prepared, WorkSession};
-use crate::diagnostics::verdict::Verdict;
+use crate::diagnostics::probe::{Activity, Prepared, ServerConnection, WorkSession};
+use crate::diagnostics::verdict::{Outcome, Verdict};
 
 use super::answer::of_answer;
 use super::ending::{
@@ -23,6 +23,9 @@ const WAIT_SECONDS: i64 = 2;
 /// wait longer, and todoctl's own migrations give up a lock after 5 s.
 const TABLE_SECONDS: i64 = 10;
 
+/// Whether a session whose times are hidden holds a lock for long is seen by looking again.
+const SECOND_LOOK: Duration = Duration::from_secs(WAIT_SECONDS.unsigned_abs());
+
 /// `pg_blocking_pids` has this number for a prepared transaction.
 const PREPARED: i32 = 0;
 
@@ -30,17 +33,58 @@ pub(super) async fn locks(context: &Context, config: &DatabaseConfig, limit: Dur
     match &config.target {
         DatabaseTarget::Postgres(target) => {
             let server = Server { config, target };
-            let ask = async |connection: &mut crate::diagnostics::probe::ServerConnection| {
-                let activity = connection.activity(&target.database).await?;
+            let ask = async |connection: &mut ServerConnection| {
+                let mut activity = connection.activity(&target.database).await?;
+                if activity.sessions.iter().any(is_hidden_holder) {
+                    tokio::time::sleep(SECOND_LOOK).await;
+                    let again = connection.activity(&target.database).await?;
+                    activity = holding_longer(again, &activity);
+                }
                 Ok((activity, connection.prepared().await?))
             };
             of_answer(context, server, limit, ask, |(activity, prepared)| {
-                check_locks(activity, prepared, target)
+                check_locks(activity, prepared, target, WAIT_SECONDS)
             })
             .await
         }
         DatabaseTarget::Sqlite(path) => file::locks(path).await,
     }
+}
+
+/// What a statement waits for that has just given up a lock, however short the wait was.
+pub(in crate::diagnostics::database) async fn culprit(
+    context: &Context,
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Option<Verdict> {
+    let ask = async |connection: &mut ServerConnection| {
+        let activity = connection.activity(&server.database).await?;
+        Ok((activity, connection.prepared().await?))
+    };
+    let asked = context.server.ask(server, limit, ask).await;
+    let (activity, prepared) = asked.ok()?;
+    let verdict = check_locks(&activity, &prepared, server, 0);
+    (verdict.outcome != Outcome::Pass).then_some(verdict)
+}
+
+/// Whether a session has locked a table, and this role may not see for how long.
+fn is_hidden_holder(session: &WorkSession) -> bool {
+    !session.locked_tables.is_empty() && session.transaction_age.is_none()
+}
+
+/// What is there `again`, with the time that hidden holders have been seen to hold their locks.
+fn holding_longer(mut again: Activity, before: &Activity) -> Activity {
+    for session in again
+        .sessions
+        .iter_mut()
+        .filter(|one| is_hidden_holder(one))
+    {
+        let held_before = |one: &WorkSession| one.pid == session.pid && is_hidden_holder(one);
+        if before.sessions.iter().any(held_before) {
+            session.seen_holding = Some(WAIT_SECONDS);
+        }
+    }
+    again
 }
 
 /// The sessions that wait behind one which does not wait itself.
@@ -49,11 +93,17 @@ struct Queue<'a> {
     waiting: Vec<&'a WorkSession>,
 }
 
-fn check_locks(activity: &Activity, prepared: &[Prepared], server: &PostgresTarget) -> Verdict {
+/// Shorter waits and locks than `least` seconds do not count.
+fn check_locks(
+    activity: &Activity,
+    prepared: &[Prepared],
+    server: &PostgresTarget,
+    least: i64,
+) -> Verdict {
     let sessions: BTreeMap<i32, &WorkSession> =
         activity.sessions.iter().map(|one| (one.pid, one)).collect();
     let mut collected = Collected::default();
-    let queues = queues(&sessions);
+    let queues = queues(&sessions, least);
     for (head, queue) in &queues {
         let longest = queue.waiting.iter().filter_map(|one| one.waited).max();
         let what = queue
@@ -100,7 +150,7 @@ fn check_locks(activity: &Activity, prepared: &[Prepared], server: &PostgresTarg
         .values()
         .filter(|one| !queues.contains_key(&one.pid))
     {
-        check_held(session, server, &mut collected);
+        check_held(session, server, least, &mut collected);
     }
     if activity.is_partial {
         collected.note(hidden(server));
@@ -109,23 +159,36 @@ fn check_locks(activity: &Activity, prepared: &[Prepared], server: &PostgresTarg
 }
 
 /// A lock that stops the service although nobody waits for it at this moment.
-fn check_held(session: &WorkSession, server: &PostgresTarget, collected: &mut Collected) {
+fn check_held(
+    session: &WorkSession,
+    server: &PostgresTarget,
+    least: i64,
+    collected: &mut Collected,
+) {
     if session.is_migrating && is_active(session) {
         collected.note(format!("{} migrates the database", described(session)));
         return;
     }
-    let age = session.transaction_age.unwrap_or_default();
+    let age = session.transaction_age.or(session.seen_holding);
     let is_autovacuum = session.backend_type.as_deref() == Some("autovacuum worker");
-    if !session.locked_tables.is_empty() && age >= TABLE_SECONDS && !is_autovacuum {
-        collected.fail(
-            format!(
-                "{} has locked {} for {}",
-                described(session),
-                session.locked_tables.join(", "),
-                in_time(session.transaction_age)
-            ),
-            end(session, server),
+    let is_held = age.unwrap_or_default() >= least && !is_autovacuum;
+    if !session.locked_tables.is_empty() && is_held {
+        let time = match (session.transaction_age, session.seen_holding) {
+            (None, None) => String::new(),
+            (None, seen) => format!(" for {} or longer", in_time(seen)),
+            (age, _) => format!(" for {}", in_time(age)),
+        };
+        let text = format!(
+            "{} has locked {}{time}",
+            described(session),
+            session.locked_tables.join(", "),
         );
+        // A statement that works may be about to end.
+        if is_active(session) && age.unwrap_or_default() < TABLE_SECONDS {
+            collected.warn(text, end(session, server));
+        } else {
+            collected.fail(text, end(session, server));
+        }
     } else if session.is_migrating {
         let idle = match session.state.as_deref() {
             Some("idle") => session.state_age,
@@ -144,9 +207,9 @@ fn check_held(session: &WorkSession, server: &PostgresTarget, collected: &mut Co
 }
 
 /// By the session at the head, those that have waited long enough.
-fn queues<'a>(sessions: &BTreeMap<i32, &'a WorkSession>) -> BTreeMap<i32, Queue<'a>> {
+fn queues<'a>(sessions: &BTreeMap<i32, &'a WorkSession>, least: i64) -> BTreeMap<i32, Queue<'a>> {
     let mut queues: BTreeMap<i32, Queue<'a>> = BTreeMap::new();
-    let is_long = |one: &&&WorkSession| one.waited.is_some_and(|waited| waited >= WAIT_SECONDS);
+    let is_long = |one: &&&WorkSession| one.waited.is_some_and(|waited| waited >= least);
     let waiting = sessions.values().filter(|one| one.is_here).filter(is_long);
     for session in waiting {
         for head in heads(session, sessions) {
@@ -205,7 +268,7 @@ mod tests {
             sessions,
             is_partial: false,
         };
-        check_locks(&activity, &[], &server())
+        check_locks(&activity, &[], &server(), WAIT_SECONDS)
     }
 
     #[test]
@@ -240,6 +303,45 @@ mod tests {
         // A deadlock that the server has not ended yet.
         let ring = check(vec![waiting(1, 5, &[2]), waiting(2, 5, &[1])]);
         assert_eq!(ring.outcome, Pass);
+    }
+
+    #[test]
+    fn locks_of_sessions_that_hide_their_times() {
+        let mut holder = session(1, "idle in transaction");
+        holder.locked_tables = vec!["tasks".to_owned()];
+        (holder.state, holder.state_age, holder.transaction_age) = (None, None, None);
+        let seen = |holder: &WorkSession| Activity {
+            sessions: vec![holder.clone()],
+            is_partial: true,
+        };
+        let before = seen(&holder);
+        assert_eq!(check(vec![holder.clone()]).outcome, Pass);
+        let again = holding_longer(seen(&holder), &before);
+        let verdict = check(again.sessions);
+        assert_eq!(verdict.outcome, Fail);
+        assert!(
+            verdict
+                .detail
+                .ends_with("has locked tasks for 2s or longer")
+        );
+        holder.pid = 2;
+        let another = holding_longer(seen(&holder), &before);
+        assert_eq!(check(another.sessions).outcome, Pass);
+        // After a lock timeout nothing is too short.
+        let now = check_locks(&before, &[], &server(), 0);
+        assert_eq!(now.outcome, Fail);
+    }
+
+    #[test]
+    fn a_statement_at_work_may_end_soon() {
+        let mut active = session(1, "active");
+        active.locked_tables = vec!["tasks".to_owned()];
+        active.transaction_age = Some(5);
+        assert_eq!(check(vec![active.clone()]).outcome, Warn);
+        active.transaction_age = Some(1);
+        assert_eq!(check(vec![active.clone()]).outcome, Pass);
+        active.transaction_age = Some(60);
+        assert_eq!(check(vec![active]).outcome, Fail);
     }
 
     #[test]

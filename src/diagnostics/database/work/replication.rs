@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy};
+use crate::config::{PostgresTarget, Remedy, sql_literal};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -11,7 +11,7 @@ use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
 use super::bytes::in_bytes;
-use super::ending::{in_time, literal};
+use super::ending::in_time;
 use super::locks::counted;
 
 /// A slot that holds less is one whose replica restarts.
@@ -129,7 +129,7 @@ fn check_slot(slot: &Slot, server: &PostgresTarget, collected: &mut Collected) {
     if held < HELD_BYTES {
         return;
     }
-    let name = literal(&slot.name);
+    let name = sql_literal(&slot.name);
     collected.warn(
         format!(
             "nobody reads the replication slot {}, and the server keeps {} for it",

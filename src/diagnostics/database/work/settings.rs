@@ -6,8 +6,8 @@ use crate::config::{Environment, PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Origin, SettingNow};
-use crate::diagnostics::verdict::Verdict;
+use crate::diagnostics::probe::{Origin, ServerConnection, SettingNow};
+use crate::diagnostics::verdict::{Outcome, Verdict};
 
 use super::answer::of_answer;
 
@@ -45,6 +45,46 @@ pub(super) async fn timeouts(context: &Context, server: Server<'_>, limit: Durat
         |settings| check_timeouts(settings, target),
     )
     .await
+}
+
+/// The limits that end ordinary statements, if there are any.
+pub(in crate::diagnostics::database) async fn short_limits(
+    context: &Context,
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Option<Verdict> {
+    let ask = async |connection: &mut ServerConnection| connection.settings_now().await;
+    let settings = context.server.ask(server, limit, ask).await.ok()?;
+    Some(check_timeouts(&settings, server)).filter(|verdict| verdict.outcome != Outcome::Pass)
+}
+
+/// Lets new sessions have the search path that leads to `schema`: by removing the setting that
+/// changed it, or by setting it, where nothing is set any more.
+pub(in crate::diagnostics) async fn reset_search_path(
+    context: &Context,
+    server: &PostgresTarget,
+    schema: Option<&str>,
+    limit: Duration,
+) -> Remedy {
+    let ask = async |connection: &mut ServerConnection| connection.settings_now().await;
+    let settings = context.server.ask(server, limit, ask).await;
+    let settings = settings.unwrap_or_default();
+    let path = settings.iter().find(|one| one.name == "search_path");
+    match (path.map(|one| (one, one.origin())), schema) {
+        (Some((_, Origin::Client)), _) => Remedy::unset("DATABASE_URL.options"),
+        (Some((_, Origin::Default | Origin::Server)), Some(schema)) => Remedy::admin_sql(
+            server,
+            None,
+            format!(
+                "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
+                sql_name(&server.user),
+                sql_name(&server.database),
+                sql_name(schema)
+            ),
+        ),
+        (Some((path, origin)), _) if origin != Origin::Server => change(path, "", server),
+        _ => Remedy::default(),
+    }
 }
 
 fn check_durability(
@@ -92,7 +132,7 @@ fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
         if millis < shortest {
             changes_server |= setting.origin() == Origin::Server;
             collected.warn(
-                format!("{text}: ordinary requests take longer and fail"),
+                format!("{text}: {}", consequence(name)),
                 change(setting, "0", server),
             );
         } else {
@@ -105,6 +145,18 @@ fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
     } else {
         shown.join(", ")
     })
+}
+
+/// What a limit that is too short does.
+fn consequence(name: &str) -> &'static str {
+    match name {
+        "statement_timeout" => {
+            "every statement that takes longer is cancelled, and its request fails"
+        }
+        "lock_timeout" => "every statement that waits longer for a row or a table fails",
+        "idle_session_timeout" => "every connection that is idle for longer is closed",
+        _ => "the session of every transaction that takes longer is ended, and its request fails",
+    }
 }
 
 /// The last step, where settings of the server itself were changed.
@@ -122,6 +174,7 @@ fn origin(setting: &SettingNow) -> &'static str {
         Origin::AllRoles => "set for all roles",
         Origin::Client => "set by options in DATABASE_URL",
         Origin::Server => "set on the server",
+        Origin::Default => "PostgreSQL's default",
     }
 }
 
@@ -141,7 +194,7 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
         }
         Origin::Database => format!("ALTER DATABASE {database} RESET {name}"),
         Origin::AllRoles => format!("ALTER ROLE ALL RESET {name}"),
-        Origin::Server => {
+        Origin::Server | Origin::Default => {
             return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"));
         }
     };
@@ -152,7 +205,7 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
 mod tests {
     use super::super::ending::tests::server;
     use super::*;
-    use crate::diagnostics::Outcome::{self, Fail, Pass, Warn};
+    use crate::diagnostics::Outcome::{Fail, Pass, Warn};
 
     #[test]
     fn what_a_crash_loses() {

@@ -28,17 +28,25 @@ pub(crate) struct WorkSession {
     pub(crate) is_here: bool,
     /// Whether this role may end it.
     pub(crate) may_signal: bool,
+    /// A superuser that may log in.
+    pub(crate) administrator: Option<String>,
+    /// Whether only superusers may end it.
+    pub(crate) is_superuser: bool,
     /// Seconds that it has waited for a lock; `None` if it does not wait.
     pub(crate) waited: Option<i64>,
     /// What it waits for, such as `table tasks`.
     pub(crate) waits_for: Option<String>,
     pub(crate) blockers: Vec<i32>,
-    /// The service's tables that it has locked so that nobody else may change them.
+    /// The service's tables, their indexes and sequences that it has locked so that nobody else
+    /// may change them.
     pub(crate) locked_tables: Vec<String>,
-    /// The service's tables that it has changed or read in its transaction.
+    /// Those that it has changed or read in its transaction.
     pub(crate) used_tables: Vec<String>,
     /// Whether it holds the lock under which migrations run.
     pub(crate) is_migrating: bool,
+    /// Seconds that it has been seen to hold its locks, where its times are hidden.
+    #[sqlx(skip)]
+    pub(crate) seen_holding: Option<i64>,
 }
 
 /// All sessions, and whether their details are shown.
@@ -55,11 +63,18 @@ const SESSIONS: &str = concat!(
          SELECT l.*, (to_jsonb(l) ->> 'waitstart')::timestamptz AS since,
                 CASE WHEN ",
     is_ours!(),
-    "        THEN c.relname::text END AS ours
+    "        THEN o.relname::text END AS ours
          FROM pg_catalog.pg_locks l
-         LEFT JOIN pg_catalog.pg_class c
-           ON c.oid = l.relation
+         LEFT JOIN pg_catalog.pg_class o
+           ON o.oid = l.relation
           AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+         -- The table of an index or of a sequence.
+         LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = o.oid
+         LEFT JOIN pg_catalog.pg_depend d
+           ON d.objid = o.oid AND d.classid = 'pg_catalog.pg_class'::regclass
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass
+          AND d.deptype IN ('a', 'i') AND o.relkind = 'S'
+         LEFT JOIN pg_catalog.pg_class c ON c.oid = coalesce(i.indrelid, d.refobjid, o.oid)
      ), waits AS (
          SELECT DISTINCT ON (pid) * FROM locks WHERE NOT granted ORDER BY pid
      )
@@ -72,6 +87,9 @@ const SESSIONS: &str = concat!(
             coalesce((SELECT me.rolsuper FROM pg_catalog.pg_roles me WHERE me.rolname = current_user)
                 OR NOT r.rolsuper AND (pg_has_role(r.oid, 'MEMBER') OR pg_has_role('pg_signal_backend', 'MEMBER')),
                 false) AS may_signal,
+            (SELECT rolname::text FROM pg_catalog.pg_roles WHERE rolsuper AND rolcanlogin
+             ORDER BY rolname <> 'postgres', rolname LIMIT 1) AS administrator,
+            coalesce(r.rolsuper, true) AS is_superuser,
             CASE WHEN w.pid IS NOT NULL THEN
                 coalesce(extract(epoch FROM clock_timestamp() - coalesce(w.since, a.state_change)), 0)::bigint
             END AS waited,
@@ -120,16 +138,19 @@ pub(crate) struct Users {
     pub(crate) connections: i64,
     /// Of these, the ones to this database.
     pub(crate) here: i64,
-    /// The ones that have done nothing for an hour; `None` if that is hidden.
+    /// The ones that have done nothing for [`IDLE_SECONDS`]; `None` if that is hidden.
     pub(crate) idle: Option<i64>,
 }
+
+/// A pool that works uses its connections more often.
+pub(crate) const IDLE_SECONDS: i64 = 10;
 
 const USERS: &str = "
     SELECT coalesce(application_name, '') AS application, coalesce(usename::text, '') AS role,
            count(*) AS connections,
            count(*) FILTER (WHERE datname = current_database()) AS here,
            CASE WHEN bool_and(state IS NOT NULL) THEN
-               count(*) FILTER (WHERE state = 'idle' AND state_change < clock_timestamp() - interval '1 hour')
+               count(*) FILTER (WHERE state = 'idle' AND state_change < clock_timestamp() - interval '10 s')
            END AS idle
     FROM pg_catalog.pg_stat_activity
     WHERE (backend_type IS NULL OR backend_type = 'client backend') AND pid <> pg_backend_pid()
@@ -169,10 +190,11 @@ impl ServerConnection {
     }
 }
 
-/// Clients choose their names: no control characters, and not too long.
+/// Clients choose their names. PostgreSQL replaces control characters and shortens names to 63
+/// bytes; poolers that pretend to be it may not.
 fn printable(name: &str) -> String {
     let plain = name.chars().filter(|one| !one.is_control());
-    plain.take(40).collect()
+    plain.take(63).collect()
 }
 
 /// The kind of a statement by its first word; `None` if that is not one of SQL's, because it may
@@ -227,6 +249,6 @@ mod tests {
     #[test]
     fn names_of_clients_are_printable() {
         assert_eq!(printable("a\u{1b}[31m\nb"), "a[31mb");
-        assert_eq!(printable(&"x".repeat(100)).len(), 40);
+        assert_eq!(printable(&"x".repeat(100)).len(), 63);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Origin {
     Client,
     /// The server's files or command line.
     Server,
+    /// Nobody has set it.
+    Default,
 }
 
 /// A setting and its value.
@@ -38,7 +40,7 @@ const SETTINGS: &str = "
     FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'statement_timeout',
                    'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
-                   'idle_session_timeout')
+                   'idle_session_timeout', 'search_path')
     ORDER BY name";
 
 impl SettingNow {
@@ -50,6 +52,7 @@ impl SettingNow {
             "database user" => Origin::RoleInDatabase,
             "global" => Origin::AllRoles,
             "client" => Origin::Client,
+            "default" => Origin::Default,
             _ => Origin::Server,
         }
     }
@@ -66,6 +69,13 @@ impl SettingNow {
 }
 
 impl ServerConnection {
+    /// The schemas of the database.
+    pub(crate) async fn schemas(&mut self) -> Result<Vec<String>, StoreError> {
+        let question = "SELECT nspname::text FROM pg_catalog.pg_namespace ORDER BY nspname";
+        let rows: Vec<(String,)> = self.rows(question).await?;
+        Ok(rows.into_iter().map(|(name,)| name).collect())
+    }
+
     /// The settings that decide what a commit means, and how long a statement may take.
     /// Not within the time limits of the other questions: they are among the settings.
     pub(crate) async fn settings_now(&mut self) -> Result<Vec<SettingNow>, StoreError> {

@@ -1,0 +1,4 @@
+//! `If-Match` and `If-None-Match`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| todoctl::fuzzing::conditions(data));

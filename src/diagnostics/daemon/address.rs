@@ -1,0 +1,113 @@
+//! The addresses that the daemon listens on, and what listens there now.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::Remedy;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
+
+pub(super) fn listen(context: &Context) -> Verdict {
+    let in_container = Path::new("/.dockerenv").exists();
+    listen_address(context.audit.http.host, in_container)
+}
+
+pub(super) fn listen_address(host: IpAddr, in_container: bool) -> Verdict {
+    if !is_of_this_machine(host) {
+        return Verdict::fail(
+            format!("HOST={host} is not an address of this machine"),
+            Remedy::note(
+                "0.0.0.0 are all addresses of this machine; for this machine only: 127.0.0.1",
+            )
+            .then(Remedy::set("HOST", "0.0.0.0")),
+        );
+    }
+    if host.is_loopback() && in_container {
+        return Verdict::warn(
+            format!("HOST={host} can be reached from inside this container only"),
+            Remedy::set("HOST", "0.0.0.0"),
+        );
+    }
+    Verdict::pass(format!("{host} is an address of this machine"))
+}
+
+fn is_of_this_machine(address: IpAddr) -> bool {
+    // UDP, so that no TCP port is taken from a daemon that starts at this moment.
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
+    let daemon = context.daemon(limit).await;
+    let port = context.audit.http.port;
+    if daemon.is_absent() {
+        return Verdict::pass(format!("{port} is free"));
+    }
+    if daemon.is_todoctl() {
+        return Verdict::pass(format!("a todoctl daemon listens on {port}"));
+    }
+    let answer = match &daemon.health {
+        Ok(answer) => format!("GET /health answers {}", answer.status),
+        Err(error) => error.to_string(),
+    };
+    Verdict::fail(
+        format!("another program listens on port {port}: {answer}"),
+        Remedy::note(format!(
+            "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
+        ))
+        .then(Remedy::set("PORT", next_port(port))),
+    )
+}
+
+fn next_port(port: u16) -> u16 {
+    port.checked_add(1).unwrap_or(8000)
+}
+
+pub(super) async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
+    let Some(address) = context.audit.telemetry.metrics_addr else {
+        return Verdict::pass("METRICS_ADDR is not set: metrics are on PORT");
+    };
+    let daemon = context.daemon(limit).await;
+    if !daemon.is_absent() {
+        return match &daemon.status {
+            Ok(_) => Verdict::pass(format!("the daemon listens on {address}")),
+            Err(error) => Verdict::warn(
+                format!("the daemon does not answer on METRICS_ADDR={address}: {error}"),
+                Remedy::note("restart the daemon with this METRICS_ADDR"),
+            ),
+        };
+    }
+    let (host, port) = (context.audit.http.host, context.audit.http.port);
+    let other_port = next_port(address.port().max(port));
+    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(address.ip(), other_port));
+    let overlaps = address.ip() == host || address.ip().is_unspecified() || host.is_unspecified();
+    if address.port() == port && overlaps {
+        return Verdict::fail(
+            format!("METRICS_ADDR={address} is the address of the API itself"),
+            other_address,
+        );
+    }
+    if !is_of_this_machine(address.ip()) {
+        return Verdict::fail(
+            format!("METRICS_ADDR={address} is not an address of this machine"),
+            Remedy::set("METRICS_ADDR", format!("127.0.0.1:{}", address.port())),
+        );
+    }
+    if daemon.status.is_ok() {
+        return Verdict::fail(
+            format!("a todoctl daemon with another PORT listens on METRICS_ADDR={address}"),
+            other_address,
+        );
+    }
+    if !daemon.has_free_metrics_address() {
+        return Verdict::fail(
+            format!("another program listens on METRICS_ADDR={address}"),
+            Remedy::note(format!(
+                "to keep the port, stop the program that ss -ltnp 'sport = :{}' names; otherwise:",
+                address.port()
+            ))
+            .then(other_address),
+        );
+    }
+    Verdict::pass(format!("{address} is free"))
+}

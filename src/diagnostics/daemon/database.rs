@@ -1,0 +1,209 @@
+//! Whether the daemon serves the database of this configuration, and if not, what has changed.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_literal};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::work::reset_search_path;
+use crate::diagnostics::verdict::Verdict;
+use crate::services::daemon::DatabaseStatus;
+use crate::store::Identity;
+
+use super::NO_DAEMON;
+
+pub(super) async fn database(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Verdict {
+    let daemon = context.daemon(limit).await;
+    if daemon.is_absent() {
+        return Verdict::skip(NO_DAEMON);
+    }
+    let served = match &daemon.status {
+        Ok(status) => status.database.as_ref(),
+        Err(_) => None,
+    };
+    let Some(served) = served else {
+        return Verdict::skip("skipped: the daemon does not say which database it serves");
+    };
+    let ours = match tokio::time::timeout(limit, Identity::ask(&config.target)).await {
+        Ok(Ok(ours)) => ours,
+        Ok(Err(error)) => return Verdict::skip(format!("skipped: {error}")),
+        Err(_) => return Verdict::skip("skipped: the database did not answer in time"),
+    };
+    match (compare(served, &ours), &config.target) {
+        (Difference::Schema, DatabaseTarget::Postgres(server)) => {
+            other_schema(context, server, &ours, served, limit).await
+        }
+        (difference, target) => verdict(difference, target),
+    }
+}
+
+/// What has changed since the daemon started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Difference {
+    None,
+    /// The row of `todoctl_identity` is gone; what it was.
+    Removed(String),
+    /// The same place with the content of another database.
+    Content,
+    /// The same database, another schema.
+    Schema,
+    /// Another database, or another file, under the same name.
+    CreatedAgain,
+    Other,
+}
+
+pub(super) fn compare(served: &DatabaseStatus, ours: &Identity) -> Difference {
+    let parts = ours.parts();
+    if served.place == ours.place() {
+        return match (&served.id, ours.row()) {
+            (Some(id), None) => Difference::Removed(id.clone()),
+            (Some(id), Some(row)) if id != row => Difference::Content,
+            // A daemon that started before the migration knows no id.
+            _ => Difference::None,
+        };
+    }
+    if served.database.as_ref() == Some(&parts.database) {
+        Difference::Schema
+    } else if served.name.as_ref() == Some(&parts.name) {
+        Difference::CreatedAgain
+    } else {
+        Difference::Other
+    }
+}
+
+fn verdict(difference: Difference, target: &DatabaseTarget) -> Verdict {
+    match difference {
+        Difference::None => Verdict::pass("the one of this configuration"),
+        Difference::Removed(id) => Verdict::warn(
+            "the same database, but its identity is gone: since the daemon started, the table todoctl_identity was emptied or dropped",
+            stored_again(&id, target),
+        ),
+        Difference::Content => Verdict::fail(
+            "the same database with another identity: since the daemon started, its content was replaced, as by a restore",
+            Remedy::note("restart the daemon, so that it knows what it serves"),
+        ),
+        Difference::CreatedAgain => Verdict::fail(
+            match target {
+                DatabaseTarget::Postgres(server) => format!(
+                    "since the daemon started, the database {} was dropped and created again; its new connections lead to the new one",
+                    server.database
+                ),
+                DatabaseTarget::Sqlite(file) => format!(
+                    "since the daemon started, {} was replaced by another file; the daemon still has the old one open",
+                    file.path.display()
+                ),
+            },
+            Remedy::note(
+                "restart the daemon, if that was on purpose: it creates the tables where they are missing; otherwise stop it, and put the old data back first",
+            ),
+        ),
+        Difference::Schema | Difference::Other => Verdict::fail(
+            "the daemon serves another database than this configuration names",
+            Remedy::note(
+                "restart the daemon if the configuration was changed on purpose; otherwise correct DATABASE_URL, or run this command with the daemon's environment",
+            ),
+        ),
+    }
+}
+
+/// Stores the identity that the daemon knows.
+fn stored_again(id: &str, target: &DatabaseTarget) -> Remedy {
+    const TABLE: &str = "CREATE TABLE IF NOT EXISTS todoctl_identity (single boolean PRIMARY KEY DEFAULT TRUE CHECK (single), id text NOT NULL)";
+    // As the migrations make it. What answers as the daemon may be another program.
+    if id.len() != 32 || !id.bytes().all(|sign| sign.is_ascii_hexdigit()) {
+        return Remedy::note("restart the daemon, and read its log");
+    }
+    let row = format!(
+        "INSERT INTO todoctl_identity (id) VALUES ({}) ON CONFLICT DO NOTHING",
+        sql_literal(id)
+    );
+    match target {
+        DatabaseTarget::Postgres(_) => Remedy::sql(format!("{TABLE}; {row}")),
+        DatabaseTarget::Sqlite(file) => Remedy::command("sqlite3")
+            .arg(&file.path)
+            .arg(format!("{row};")),
+    }
+}
+
+/// The search path has changed, or the daemon was started with another one.
+async fn other_schema(
+    context: &Context,
+    server: &PostgresTarget,
+    ours: &Identity,
+    served: &DatabaseStatus,
+    limit: Duration,
+) -> Verdict {
+    let ask = context
+        .server
+        .ask(server, limit, async |connection| connection.schemas().await);
+    let schemas = ask.await.unwrap_or_default();
+    let theirs = schemas
+        .iter()
+        .find(|schema| ours.place_in(schema) == served.place);
+    let named = theirs.map_or_else(
+        || "one that is gone".to_owned(),
+        |schema| format!("the schema {schema}"),
+    );
+    let remedy = reset_search_path(context, server, theirs.map(String::as_str), limit).await;
+    Verdict::fail(
+        format!(
+            "the same database in another schema: the daemon started with {named}, and the search path leads to {} now",
+            ours.schema().unwrap_or("none")
+        ),
+        remedy.or(Remedy::note(
+            "if it was changed on purpose, restart the daemon",
+        )),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn served(id: Option<&str>, ours: &Identity) -> DatabaseStatus {
+        let parts = ours.parts();
+        DatabaseStatus {
+            id: id.map(str::to_owned),
+            place: ours.place(),
+            server: parts.server,
+            database: Some(parts.database),
+            name: Some(parts.name),
+        }
+    }
+
+    #[test]
+    fn what_has_changed() {
+        let ours = Identity::fixture(Some("a"), "5.public");
+        let of = |served: &DatabaseStatus| compare(served, &ours);
+        assert_eq!(of(&served(Some("a"), &ours)), Difference::None);
+        assert_eq!(of(&served(None, &ours)), Difference::None);
+        assert_eq!(of(&served(Some("b"), &ours)), Difference::Content);
+        let emptied = Identity::fixture(None, "5.public");
+        assert_eq!(
+            compare(&served(Some("a"), &ours), &emptied),
+            Difference::Removed("a".to_owned())
+        );
+        let schema = served(Some("a"), &Identity::fixture(Some("a"), "5.app"));
+        assert_eq!(of(&schema), Difference::Schema);
+        let created_again = served(Some("a"), &Identity::fixture(Some("a"), "6.public"));
+        assert_eq!(of(&created_again), Difference::CreatedAgain);
+        let mut other = created_again;
+        other.name = Some("x".to_owned());
+        assert_eq!(of(&other), Difference::Other);
+        // An older daemon tells its place alone.
+        (other.database, other.name) = (None, None);
+        assert_eq!(of(&other), Difference::Other);
+    }
+
+    #[test]
+    fn what_answers_as_the_daemon_may_be_another_program() {
+        let target = DatabaseTarget::Postgres(PostgresTarget::fixture("db.example.com", 5432));
+        let id = "0123456789abcdef0123456789abcdef";
+        assert!(stored_again(id, &target).to_string().contains(id));
+        let other = stored_again("'; DROP TABLE tasks; --", &target);
+        assert_eq!(other.commands().count(), 0);
+    }
+}

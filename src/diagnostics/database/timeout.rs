@@ -1,0 +1,42 @@
+//! Why a statement of a check ran into a time limit.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseTarget, PostgresTarget};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::messages::Place;
+
+use super::work;
+
+/// The search for the cause may take as long.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// The verdict with its cause and the remedy for it: the session that holds a lock, or a limit
+/// that is too short. Without either, the remedy of the message.
+pub(in crate::diagnostics) async fn with_cause(context: &Context, mut verdict: Verdict) -> Verdict {
+    let Some(known) = verdict.timeout.take() else {
+        return verdict;
+    };
+    let place = context.target().map_or(Place::Unknown, Place::from);
+    let cause = match context.target() {
+        Some(DatabaseTarget::Postgres(server)) => cause(context, server).await,
+        _ => None,
+    };
+    let remedy = match cause {
+        Some(cause) => {
+            verdict.detail += &format!("; {}", cause.detail);
+            cause.remedy
+        }
+        None => Some((known.remedy)(place)),
+    };
+    verdict.remedy = Some(verdict.remedy.unwrap_or_default().then(remedy));
+    verdict
+}
+
+async fn cause(context: &Context, server: &PostgresTarget) -> Option<Verdict> {
+    match work::culprit(context, server, LIMIT).await {
+        None => work::short_limits(context, server, LIMIT).await,
+        culprit => culprit,
+    }
+}

@@ -1,0 +1,120 @@
+//! A SQLite file that a running daemon has open, while its path leads to another file or to none.
+//!
+//! The file lives on until the daemon closes it, and can be read through `/proc/PID/fd`
+//! (`proc_pid_fd(5)`).
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// The begin of every SQLite database ("Database File Format", section 1.3).
+const HEADER: &[u8] = b"SQLite format 3\0";
+
+/// What the kernel appends to the name of a file that has none any more.
+const DELETED: &str = " (deleted)";
+
+/// A daemon's database that is not at its path any more.
+#[derive(Debug)]
+pub(crate) struct KeptOpen {
+    pub(crate) pid: u32,
+    /// The user that runs the daemon.
+    pub(crate) user: u32,
+    pub(crate) place: Place,
+    /// The write-ahead log, where it is at its path.
+    own_log: Option<(u64, u64)>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// It was moved.
+    Moved(PathBuf),
+    /// It has no name. It can be read at this path, and its log at the other unless that is empty.
+    Nameless(PathBuf, Option<PathBuf>),
+}
+
+impl KeptOpen {
+    /// Whether the file at `path` is the daemon's log.
+    pub(crate) fn has_as_log(&self, path: &Path) -> bool {
+        self.own_log.is_some() && self.own_log == id(path)
+    }
+}
+
+/// The database that a daemon opened at `path`, if another file or none is there now. `None` also
+/// where the files of the daemon cannot be seen.
+pub(crate) fn kept_open(path: &Path) -> Option<KeptOpen> {
+    // SQLite opens files by their resolved paths.
+    let name = match fs::canonicalize(path) {
+        Ok(found) => found,
+        Err(_) => fs::canonicalize(directory(path)?)
+            .ok()?
+            .join(path.file_name()?),
+    };
+    let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.find_map(|process| {
+        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+        let program = fs::read_to_string(process.path().join("comm")).ok()?;
+        let is_daemon = program.trim_end() == env!("CARGO_PKG_NAME") && pid != std::process::id();
+        is_daemon.then(|| of_process(pid, &process.path(), &name))?
+    })
+}
+
+fn of_process(pid: u32, process: &Path, name: &Path) -> Option<KeptOpen> {
+    let files: Vec<(PathBuf, PathBuf)> = fs::read_dir(process.join("fd"))
+        .ok()?
+        .flatten()
+        .filter_map(|file| Some((file.path(), fs::read_link(file.path()).ok()?)))
+        .collect();
+    let with_target = |target: &Path| files.iter().find(|(_, to)| to == target);
+    if with_target(name).is_some() {
+        return None;
+    }
+    let log_name = with_suffix(name, "-wal");
+    let own_log = with_target(&log_name).and_then(|_| id(&log_name));
+    let nameless_log = with_target(&with_suffix(&log_name, DELETED));
+    let place = if let Some((file, _)) = with_target(&with_suffix(name, DELETED)) {
+        let log = nameless_log.map(|(file, _)| file.clone());
+        let has_content = |log: &PathBuf| fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        Place::Nameless(file.clone(), log.filter(has_content))
+    } else if own_log.is_some() || nameless_log.is_some() {
+        let is_moved = |(file, to): &&(PathBuf, PathBuf)| to.is_file() && is_database(file);
+        Place::Moved(files.iter().find(is_moved)?.1.clone())
+    } else {
+        return None;
+    };
+    Some(KeptOpen {
+        pid,
+        user: fs::metadata(process).ok()?.uid(),
+        place,
+        own_log,
+    })
+}
+
+/// The parent of a relative path is empty: the working directory.
+fn directory(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    })
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.into();
+    name.push(suffix);
+    name.into()
+}
+
+fn is_database(file: &Path) -> bool {
+    // Opening a pipe would wait for its other end.
+    let opened = file.is_file().then(|| fs::File::open(file).ok()).flatten();
+    let mut begin = [0; HEADER.len()];
+    opened.is_some_and(|mut file| file.read_exact(&mut begin).is_ok() && begin == HEADER)
+}
+
+fn id(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}

@@ -1,0 +1,182 @@
+//! Panics and deadlines of requests that run together.
+
+use futures_util::future::join_all;
+use tempfile::TempDir;
+
+use crate::config::SqliteTarget;
+use crate::store::arg::args;
+use crate::store::connect::SqliteAccess;
+use crate::store::last_outcome::LastOutcome;
+use crate::store::opener::Opener;
+use crate::store::pool::Limits;
+use crate::store::queue::acquire_histogram;
+
+use super::*;
+
+/// Debug builds panic where a statement has more parameters than arguments.
+static READ: Batched = Batched {
+    single: Sql::Common("SELECT $1 AS value"),
+    several: "SELECT $1, $2",
+    several_in_json: None,
+    most: 64,
+    writes: false,
+    answers: Answers::Numbered,
+};
+
+static WRITE: Batched = Batched {
+    single: Sql::Common("INSERT INTO numbers VALUES ($1) RETURNING value"),
+    several: "SELECT $1, $2",
+    several_in_json: Some("SELECT $1, $2"),
+    most: 64,
+    writes: true,
+    answers: Answers::Inserted,
+};
+
+static SOUND: Batched = Batched {
+    single: Sql::Common("INSERT INTO numbers VALUES ($1) RETURNING rowid AS id, value"),
+    several: "",
+    several_in_json: Some(
+        "INSERT INTO numbers SELECT value ->> 0 FROM json_each($1) RETURNING rowid AS id, value",
+    ),
+    most: 64,
+    writes: true,
+    answers: Answers::Inserted,
+};
+
+struct World {
+    pool: Arc<Pool>,
+    batcher: Arc<Batcher>,
+    _directory: TempDir,
+}
+
+impl World {
+    /// A batcher of one connection, which chooses statements as for `dialect`.
+    async fn new(dialect: Dialect) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("numbers.db");
+        std::fs::File::create(&path).unwrap();
+        let opener = Opener::Sqlite {
+            target: SqliteTarget { path },
+            access: SqliteAccess::Write,
+            longest: Duration::from_secs(18),
+        };
+        let limits = Limits {
+            keep: 1,
+            max: 1,
+            wait: Duration::from_secs(5),
+            statement: Duration::from_secs(18),
+            max_age: Duration::MAX,
+        };
+        let outcome = Arc::new(LastOutcome::default());
+        let pool = Arc::new(Pool::new(opener, limits, outcome, acquire_histogram()));
+        let table = Sql::Common("CREATE TABLE numbers (value INTEGER)");
+        work::write(&pool, &table, &args![]).await.unwrap();
+        Self {
+            batcher: Batcher::new(Arc::clone(&pool), dialect, BatchMetrics::new()),
+            pool,
+            _directory: directory,
+        }
+    }
+
+    /// Runs the statement for 1, and together for 2 to 4.
+    async fn run(&self, batched: &'static Batched) -> Vec<Result<i64, StoreError>> {
+        self.run_in(batched, Duration::from_secs(20), Duration::ZERO)
+            .await
+    }
+
+    /// The same, where the last one has `limit`, after the connection was in use for `busy`.
+    async fn run_in(
+        &self,
+        batched: &'static Batched,
+        limit: Duration,
+        busy: Duration,
+    ) -> Vec<Result<i64, StoreError>> {
+        let in_use = self.pool.lease().await.unwrap();
+        let run = async |number: i64| {
+            let call = Call {
+                sql: &batched.single,
+                args: &args![number],
+                writes: batched.writes,
+                batched: Some(batched),
+            };
+            Ok(self.batcher.run(&call).await?.value("value")?)
+        };
+        let calls = (1..5).map(|number| {
+            let limit = if number == 4 {
+                limit
+            } else {
+                Duration::from_secs(20)
+            };
+            deadline::until(Instant::now() + limit, run(number))
+        });
+        let letting_go = async {
+            while self.batcher.lock().requests.len() < 3 {
+                tokio::task::yield_now().await;
+            }
+            sleep(busy).await;
+            in_use.put_back();
+        };
+        tokio::join!(join_all(calls), letting_go).0
+    }
+
+    /// How many statements were for requests that had waited, and for how many.
+    fn batches(&self) -> (u64, f64) {
+        let requests = &self.batcher.metrics.requests;
+        (requests.get_sample_count(), requests.get_sample_sum())
+    }
+}
+
+#[tokio::test]
+async fn reads_run_alone_after_a_panic() {
+    let world = World::new(Dialect::Postgres).await;
+    for _ in 0..2 {
+        let values = world.run(&READ).await;
+        let values: Vec<_> = values.into_iter().map(Result::unwrap).collect();
+        assert_eq!(values, [1, 2, 3, 4]);
+    }
+    assert_eq!(world.batcher.metrics.alone.get(), 6);
+    assert_eq!(world.batches(), (2, 6.0));
+}
+
+#[tokio::test]
+async fn changes_are_undecided_after_a_panic() {
+    let world = World::new(Dialect::Sqlite).await;
+    for _ in 0..2 {
+        let mut values = world.run(&WRITE).await.into_iter();
+        assert_eq!(values.next().unwrap().unwrap(), 1);
+        for value in values {
+            assert!(matches!(value, Err(StoreError::Undecided(_))), "{value:?}");
+        }
+    }
+    let state = world.batcher.lock();
+    assert!(state.in_use == 0 && !state.is_collecting);
+}
+
+#[tokio::test]
+async fn a_request_in_a_hurry_does_not_limit_the_others() {
+    let world = World::new(Dialect::Sqlite).await;
+    let values = world
+        .run_in(&SOUND, Duration::from_secs(8), Duration::ZERO)
+        .await;
+    let values: Vec<_> = values.into_iter().map(Result::unwrap).collect();
+    assert_eq!(values, [1, 2, 3, 4]);
+    assert_eq!(world.batches(), (1, 2.0), "2 and 3");
+}
+
+#[tokio::test]
+async fn a_request_ends_at_its_deadline_while_others_wait() {
+    let world = World::new(Dialect::Sqlite).await;
+    let values = world
+        .run_in(
+            &SOUND,
+            Duration::from_millis(30),
+            Duration::from_millis(150),
+        )
+        .await;
+    let values: Vec<_> = values.into_iter().map(Result::ok).collect();
+    assert_eq!(values, [Some(1), Some(2), Some(3), None]);
+    assert_eq!(world.batches(), (1, 2.0), "2 and 3");
+    let stored = Sql::Common("SELECT count(*) AS stored FROM numbers");
+    let stored = work::read(&world.pool, &stored, &args![]).await.unwrap();
+    assert_eq!(stored.value::<i64>("stored").unwrap(), 3);
+}

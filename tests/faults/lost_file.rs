@@ -1,0 +1,109 @@
+//! A SQLite file that is deleted, replaced or moved while the daemon has it open. The remedy is
+//! typed; nothing that was acknowledged is missing afterwards.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::faults::harness::Scene;
+
+const CHECK: &str = "database.connection";
+
+/// The titles of all tasks in a SQLite file.
+fn count(file: &Path) -> usize {
+    let output = Command::new("sqlite3")
+        .arg(file)
+        .arg("SELECT count(*) FROM tasks")
+        .output()
+        .expect("sqlite3 is installed: `sudo apt-get install sqlite3`");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim().parse().unwrap_or_else(|_| panic!("{text}"))
+}
+
+/// A daemon, and the number of tasks that it has acknowledged.
+async fn served() -> (Scene, String, usize) {
+    let mut scene = Scene::sqlite().await;
+    let base = scene.start_at_its_port();
+    for _ in 0..5 {
+        assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    }
+    (scene, base, 6)
+}
+
+/// Types what the check says, and returns it.
+fn typed(scene: &Scene) -> String {
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap().to_owned();
+    let output = scene.type_in(&remedy);
+    assert!(
+        output.status.success(),
+        "{remedy}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    remedy
+}
+
+fn proves_nothing_is_lost(scene: &mut Scene, acknowledged: usize) {
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    scene.start();
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    scene.stop();
+    assert_eq!(count(&scene.file()), acknowledged + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_file() {
+    let (mut scene, base, acknowledged) = served().await;
+    let data = scene.path().join("data");
+    for name in ["todo.db", "todo.db-wal", "todo.db-shm"] {
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 503);
+    let remedy = typed(&scene);
+    assert!(remedy.contains("then restart the daemon"), "{remedy}");
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 503);
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, acknowledged);
+}
+
+/// The daemon hangs, so its log still has what it wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_file_of_a_daemon_that_does_nothing() {
+    let (mut scene, _, acknowledged) = served().await;
+    scene.signal("-STOP");
+    let data = scene.path().join("data");
+    assert!(std::fs::metadata(data.join("todo.db-wal")).unwrap().len() > 0);
+    for name in ["todo.db", "todo.db-wal", "todo.db-shm"] {
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
+    let remedy = typed(&scene);
+    assert!(remedy.contains("wal_checkpoint"), "{remedy}");
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, acknowledged);
+}
+
+/// As when a backup is restored under the running daemon. The backup is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_file() {
+    let (mut scene, base, acknowledged) = served().await;
+    let backup = Scene::sqlite().await;
+    std::fs::rename(backup.file(), scene.file()).unwrap();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 503);
+    let remedy = typed(&scene);
+    assert!(remedy.contains("todo.db.replaced"), "{remedy}");
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, acknowledged);
+    assert_eq!(count(&scene.path().join("data/todo.db.replaced")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_file() {
+    let (mut scene, base, acknowledged) = served().await;
+    let file = scene.file();
+    std::fs::rename(&file, scene.path().join("data/old one.db")).unwrap();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 503);
+    typed(&scene);
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, acknowledged + 1);
+}
