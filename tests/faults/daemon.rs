@@ -8,6 +8,7 @@ use crate::faults::Broken;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::peers::{http, silent};
 use crate::support::RedisServer;
+use url::Url;
 
 faults! {
     TAKEN_PORT = Fault {
@@ -45,6 +46,20 @@ faults! {
         outcome: "fail",
         after: After::Person("only a person knows where it is, or can start it"),
     };
+    REDIS_PASSWORD = Fault {
+        title: "The password of Redis is wrong",
+        symptom: Symptom::Risk("each daemon counts requests for itself"),
+        check: "services.redis",
+        outcome: "fail",
+        after: After::Person("only a person knows the password"),
+    };
+    REDIS_DATABASE = Fault {
+        title: "REDIS_URL names a database that Redis does not have",
+        symptom: Symptom::Risk("each daemon counts requests for itself"),
+        check: "services.redis",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
 }
 
 #[tokio::test]
@@ -79,6 +94,22 @@ async fn services_that_cannot_be_reached() {
     let redis = RedisServer::start();
     scene.set("REDIS_URL", &redis.url());
     scene.proves_gone(&NO_REDIS);
+}
+
+#[tokio::test]
+async fn a_redis_with_another_password_or_database() {
+    let redis = RedisServer::start();
+    let mut scene = Scene::sqlite().await;
+    let mut wrong = Url::parse(&redis.url()).unwrap();
+    wrong.set_password(Some("wrong-canary")).unwrap();
+    scene.set("REDIS_URL", wrong.as_str());
+    scene.proves(&REDIS_PASSWORD).await;
+    let mut database = Url::parse(&redis.url()).unwrap();
+    scene.set("REDIS_URL", database.as_str());
+    scene.proves_gone(&REDIS_PASSWORD);
+    database.set_path("/99");
+    scene.set("REDIS_URL", database.as_str());
+    scene.proves(&REDIS_DATABASE).await;
 }
 
 #[test]
@@ -116,6 +147,31 @@ fn something_else_where_redis_should_be() {
         .env("REDIS_URL", &format!("redis://{}/0", http()))
         .doctor();
     report.says("services.redis", "fail", "rediss://");
+}
+
+/// A Redis that answers a ping and does not count.
+#[test]
+fn a_redis_that_does_not_count() {
+    let redis = RedisServer::start();
+    let right = Url::parse(&redis.url()).unwrap();
+    let says = |url: &Url, outcome: &str, remedy: &str| {
+        let report = Broken::new().env("REDIS_URL", url.as_str()).doctor();
+        report.says("services.redis", outcome, remedy);
+        let said = format!("{:#}", report.json);
+        assert!(!said.contains("canary"), "{said}");
+    };
+    says(&right, "pass", "");
+    let mut wrong = right.clone();
+    wrong.set_password(Some("wrong-canary")).unwrap();
+    says(&wrong, "fail", "correct user and password");
+    let mut database = right.clone();
+    database.set_path("/99");
+    says(&database, "fail", "the database 0");
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    says(&right, "fail", "maxmemory");
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    says(&right, "fail", "give REDIS_URL the host 127.0.0.1");
 }
 
 /// A daemon, ended with its value.
