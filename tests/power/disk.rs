@@ -11,7 +11,7 @@ const SECTOR: usize = 512;
 pub struct Random(pub u64);
 
 impl Random {
-    /// SplitMix64.
+    /// `SplitMix64`.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -174,11 +174,7 @@ fn change(bytes: &mut Vec<u8>, event: &Event, mut is_kept: impl FnMut(usize) -> 
                 rest = behind;
             }
         }
-        Event::Truncate { size, .. } => {
-            if is_kept(*size) {
-                bytes.resize(*size, 0);
-            }
-        }
+        Event::Truncate { size, .. } if is_kept(*size) => bytes.resize(*size, 0),
         _ => {}
     }
 }

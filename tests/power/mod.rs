@@ -144,7 +144,7 @@ fn answered_before_syncs(events: &[Event]) -> Vec<Event> {
             |one: &Event| matches!(one, Event::SyncBegins { path, .. } if path.ends_with("-wal"));
         match early.iter().rposition(is_sync) {
             Some(sync) if matches!(event, Event::Answer { .. }) => {
-                early.insert(sync, event.clone())
+                early.insert(sync, event.clone());
             }
             _ => early.push(event.clone()),
         }
@@ -172,7 +172,7 @@ async fn what_was_answered_survives_a_loss_of_power() {
         "events: {}, writes to the log: {}, to the database: {}",
         events.len(),
         written(|path| path.ends_with("-wal")),
-        written(|path| path.ends_with(".db"))
+        written(|path| path.ends_with("/todo.db"))
     );
     recording.check(events, cuts, seed).await.unwrap();
     // The check finds what it has to find.

@@ -63,7 +63,7 @@ pub struct Recording {
 struct Client {
     name: String,
     base: String,
-    client: reqwest::Client,
+    http: reqwest::Client,
     tasks: Vec<(i64, String, bool)>,
     states: Vec<Tasks>,
 }
@@ -80,7 +80,7 @@ impl Client {
     ) -> Value {
         let number = self.states.len() - 1;
         let mut request = self
-            .client
+            .http
             .request(method, format!("{}{path}", self.base))
             .bearer_auth(SERVICE_TOKEN)
             .header("X-User-ID", &self.name)
@@ -172,7 +172,7 @@ pub async fn record() -> Recording {
         .map(|number| Client {
             name: number.to_string(),
             base: String::new(),
-            client: http_client().build().unwrap(),
+            http: http_client().build().unwrap(),
             tasks: Vec::new(),
             states: vec![Vec::new()],
         })

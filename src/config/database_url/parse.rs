@@ -173,11 +173,15 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
             "sslrootcert" => server.root_cert = Some(value.into()),
             "options" => server.options = Some(value),
             "application_name" => server.application_name = value,
-            "pgbouncer" if value == "true" || value == "1" => server.pooler_parameter = Some(name),
-            "prepared_statement_cache_size" | "statement_cache_size" if value == "0" => {
-                server.pooler_parameter = Some(name);
+            "pgbouncer" | "prepared_statement_cache_size" | "statement_cache_size" => {
+                let is_for_pooler = match name.as_str() {
+                    "pgbouncer" => value == "true" || value == "1",
+                    _ => value == "0",
+                };
+                if is_for_pooler {
+                    server.pooler_parameter = Some(name);
+                }
             }
-            "pgbouncer" | "prepared_statement_cache_size" | "statement_cache_size" => {}
             "channel_binding" => channel_binding = value == "require",
             // Without effect, but other settings do the same.
             "connect_timeout"

@@ -15,6 +15,9 @@ pub(crate) enum Place<'a> {
     File(&'a Path),
 }
 
+/// Ends the idle sessions of the application that has most of them.
+const END_IDLE_SESSIONS: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
+
 impl<'a> From<&'a DatabaseTarget> for Place<'a> {
     fn from(target: &'a DatabaseTarget) -> Self {
         match target {
@@ -112,9 +115,8 @@ impl<'a> Place<'a> {
                 "end sessions that nobody needs (pg_stat_activity shows which application holds most), or raise max_connections of the server",
             );
         };
-        const MOST: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
         Remedy::note("names the application with the most idle connections, and ends these; it opens them again unless its pool is made smaller, or its role gets a CONNECTION LIMIT")
-            .then(Remedy::admin_sql(server, None, MOST))
+            .then(Remedy::admin_sql(server, None, END_IDLE_SESSIONS))
             .then(Remedy::note("or: raise max_connections, and restart the server"))
     }
 

@@ -277,21 +277,26 @@ async fn reads_whose_connection_is_lost(
             assert_eq!(read.unwrap(), Some(owner(number)));
         }
     };
+    let table = match kind {
+        Read::Task | Read::List => "tasks",
+        Read::Session => "todoctl_sessions",
+    };
     let until_waiting = async |count: i64| {
-        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted
-             AND relation IN ('tasks'::regclass, 'todoctl_sessions'::regclass)";
+        let waiting = format!(
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+        );
         eventually("statements wait for the table", async || {
-            world.database.column::<i64>(waiting).await == [count]
+            world.database.column::<i64>(&waiting).await == [count]
         })
         .await;
     };
-    let first = Blocker::of(&world.database).await;
+    let first = Blocker::of_table(&world.database, table).await;
     let breaking = async {
         until_waiting(1).await;
         eventually("the others wait", async || world.waiting() == 4).await;
         // It gets the table after the statement in front, and before the shared one.
         let second = async {
-            let second = Blocker::of(&world.database).await;
+            let second = Blocker::of_table(&world.database, table).await;
             until_waiting(1).await;
             world
                 .database

@@ -12,7 +12,7 @@ mod single;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, SqliteConnection};
 use todoctl::clock::Clock;
 use todoctl::domain::{Description, NewTask, Priority, Task, TaskChanges, Title, UserId};
 use todoctl::store::Store;
@@ -24,7 +24,7 @@ use crate::support::{Database, database_config, eventually};
 /// The number of requests that share a statement or a transaction.
 const SHARING: usize = 12;
 
-/// Somebody who keeps what follows waiting: every statement on tasks and sessions (PostgreSQL), every
+/// Somebody who keeps what follows waiting: every statement on the tasks (PostgreSQL), every
 /// change (SQLite).
 enum Blocker {
     Postgres(PgConnection),
@@ -34,12 +34,7 @@ enum Blocker {
 impl Blocker {
     async fn of(database: &Database) -> Self {
         match database.engine() {
-            Postgres => {
-                let mut connection = PgConnection::connect(&database.url()).await.unwrap();
-                let lock = sqlx::raw_sql("BEGIN; LOCK TABLE tasks, todoctl_sessions");
-                lock.execute(&mut connection).await.unwrap();
-                Self::Postgres(connection)
-            }
+            Postgres => Self::of_table(database, "tasks").await,
             Sqlite => {
                 let mut connection = SqliteConnection::connect(&database.url()).await.unwrap();
                 let lock = sqlx::raw_sql("BEGIN IMMEDIATE");
@@ -47,6 +42,14 @@ impl Blocker {
                 Self::Sqlite(connection)
             }
         }
+    }
+
+    /// The same for every statement on another table of PostgreSQL.
+    async fn of_table(database: &Database, table: &str) -> Self {
+        let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+        let lock = AssertSqlSafe(format!("BEGIN; LOCK TABLE {table}"));
+        sqlx::raw_sql(lock).execute(&mut connection).await.unwrap();
+        Self::Postgres(connection)
     }
 
     async fn let_go(self) {

@@ -9,6 +9,10 @@ use crate::diagnostics::probe::ServerConnection;
 /// What a session shows of itself. Other roles' states and ages are hidden from roles without
 /// `pg_read_all_stats`.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "columns of a query, of which each combination occurs"
+)]
 pub(crate) struct WorkSession {
     pub(crate) pid: i32,
     pub(crate) role: String,
