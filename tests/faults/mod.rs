@@ -141,7 +141,10 @@ fn titles_are_unique_and_every_fault_is_proved() {
             let Some((name, _)) = line
                 .strip_prefix("    ")
                 .and_then(|row| row.split_once(" = "))
-                .filter(|(name, _)| name.chars().all(|c| matches!(c, 'A'..='Z' | '0'..='9' | '_')))
+                .filter(|(name, _)| {
+                    name.chars()
+                        .all(|c| matches!(c, 'A'..='Z' | '0'..='9' | '_'))
+                })
             else {
                 continue;
             };
