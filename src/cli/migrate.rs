@@ -28,7 +28,7 @@ pub enum Command {
     /// Check that all migrations are applied and that the schema matches them; changes nothing.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Options),
-    /// Record migrations that the schema already has, where _sqlx_migrations was lost.
+    /// Record migrations that the schema already has, where their record was lost.
     #[command(after_help = stamp::EXAMPLES)]
     Stamp(stamp::Options),
     /// Create the files of a new migration for both engines, in a checkout.

@@ -37,9 +37,9 @@ pub(super) fn undo_renames(expected: &Schema, mut found: Schema) -> (Schema, Vec
             if let Some(parts) = found.remove(&format!("{kind} {from}")) {
                 found.insert(format!("{kind} {to}"), parts);
             }
-            found
-                .values_mut()
-                .for_each(|parts| replace_word(parts, &from, &to));
+            for parts in found.values_mut() {
+                replace_word(parts, &from, &to);
+            }
             let table = None;
             renamed.push(Renamed {
                 kind,

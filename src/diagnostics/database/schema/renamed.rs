@@ -105,7 +105,7 @@ fn column(home: Home<'_>, one: &Renamed) -> Issue {
 fn function(home: Home<'_>, one: &Renamed) -> Issue {
     let from = format!("{}()", home.qualified(&one.from));
     later(
-        format!("the function {} is named {}", one.to, one.from),
+        &format!("the function {} is named {}", one.to, one.from),
         home.alter(
             "notifications",
             guarded(
@@ -119,7 +119,7 @@ fn function(home: Home<'_>, one: &Renamed) -> Issue {
 fn trigger(home: Home<'_>, one: &Renamed) -> Issue {
     let (table, qualified) = table_of(home, one);
     later(
-        format!("the trigger {} of {table} is named {}", one.to, one.from),
+        &format!("the trigger {} of {table} is named {}", one.to, one.from),
         home.alter(
             table,
             guarded(
@@ -138,7 +138,7 @@ fn trigger(home: Home<'_>, one: &Renamed) -> Issue {
     )
 }
 
-fn later(text: String, step: Step) -> Issue {
+fn later(text: &str, step: Step) -> Issue {
     Issue::warn(
         format!("{text}: a migration that replaces it by its name fails"),
         [step],
