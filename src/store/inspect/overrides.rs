@@ -10,7 +10,6 @@ pub(crate) struct Override {
     /// What has it, as in `ALTER ROLE x IN DATABASE y`.
     pub(crate) of: String,
     pub(crate) name: String,
-    pub(crate) value: String,
 }
 
 const OVERRIDES: &str = "
@@ -18,8 +17,7 @@ const OVERRIDES: &str = "
                 WHEN s.setrole = 0 THEN format('DATABASE %I', current_database())
                 WHEN s.setdatabase = 0 THEN format('ROLE %I', session_user)
                 ELSE format('ROLE %I IN DATABASE %I', session_user, current_database()) END AS of,
-           split_part(c.setting, '=', 1) AS name,
-           substr(c.setting, strpos(c.setting, '=') + 1) AS value
+           split_part(c.setting, '=', 1) AS name
     FROM pg_catalog.pg_db_role_setting s
     CROSS JOIN LATERAL unnest(s.setconfig) AS c (setting)
     WHERE s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()))

@@ -141,6 +141,15 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
     let kind = home.qualified(name);
     let added: Vec<&str> = without(&found, &expected);
     let missing: Vec<&str> = without(&expected, &found);
+    let loses = (!added.is_empty()).then(|| {
+        Step::note(format!(
+            "tasks with another label become Medium; to see them: SELECT * FROM {} WHERE priority::text IN ({})",
+            home.qualified("tasks"),
+            literals(&added)
+        ))
+    });
+    let replace = home.alter("tasks", new_type(home, name, &expected));
+    let steps = loses.into_iter().chain([replace]);
     Some(match (missing.as_slice(), added.as_slice()) {
         ([wanted], [other]) => {
             let is_named = format!(
@@ -163,15 +172,15 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
                 "{name} has labels that todoctl does not know ({}): tasks that have one cannot be read",
                 added.join(", ")
             ),
-            [home.alter("tasks", new_type(home, name, &expected))],
+            steps,
         ),
         ([], []) => Issue::fail(
             format!("the labels of {name} are in another order, so tasks sort wrongly by priority"),
-            [home.alter("tasks", new_type(home, name, &expected))],
+            steps,
         ),
         _ => Issue::fail(
             format!("{name} lacks the labels {}", missing.join(", ")),
-            [home.alter("tasks", new_type(home, name, &expected))],
+            steps,
         ),
     })
 }
@@ -182,13 +191,17 @@ fn without<'a>(labels: &[&'a str], others: &[&str]) -> Vec<&'a str> {
     labels
 }
 
+fn literals(labels: &[&str]) -> String {
+    let quoted: Vec<String> = labels.iter().map(|label| literal(label)).collect();
+    quoted.join(", ")
+}
+
 /// Replaces the type of the priorities by one with these labels. Tasks with another label get the
 /// default.
 fn new_type(home: Home<'_>, name: &str, labels: &[&str]) -> String {
     let (kind, tasks) = (home.qualified(name), home.qualified("tasks"));
     let old = format!("{name}_old");
-    let list = labels.iter().map(|label| literal(label));
-    let list = list.collect::<Vec<_>>().join(", ");
+    let list = literals(labels);
     let differs = format!(
         "(SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = to_regtype({})) <> ARRAY[{list}]",
         literal(&kind)
