@@ -8,6 +8,7 @@ mod check;
 mod down;
 mod list;
 mod new;
+mod stamp;
 mod status;
 mod up;
 mod wait;
@@ -27,6 +28,9 @@ pub enum Command {
     /// Check that all migrations are applied and that the schema matches them; changes nothing.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Options),
+    /// Record migrations that the schema already has, where their record was lost.
+    #[command(after_help = stamp::EXAMPLES)]
+    Stamp(stamp::Options),
     /// Create the files of a new migration for both engines, in a checkout.
     #[command(after_help = new::EXAMPLES)]
     New(new::Options),
@@ -39,6 +43,7 @@ pub async fn run(command: &Command, context: &Context) -> anyhow::Result<ExitCod
         Command::Down(options) => down::run(options, context).await,
         Command::Status(options) => status::run(options, context).await,
         Command::Check(options) => check::run(options, context).await,
+        Command::Stamp(options) => stamp::run(options, context).await,
         Command::New(options) => new::run(options),
     }
 }

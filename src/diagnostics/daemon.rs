@@ -9,11 +9,13 @@ use super::check::{Check, Run, run};
 use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
+use status::{NO_DAEMON, of_status};
 
 mod address;
 mod database;
 mod jobs;
 pub(super) mod running;
+mod status;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.listen", "Address", Run::Now(address::listen))
@@ -104,10 +106,6 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(&["daemon.port"]),
 ];
 
-const NO_DAEMON: &str = "no daemon is running";
-
-const OLDER: &str = "skipped: the daemon is older than this check";
-
 async fn health(context: &Context, limit: Duration) -> Verdict {
     let daemon = context.daemon(limit).await;
     match &daemon.health {
@@ -125,22 +123,6 @@ async fn health(context: &Context, limit: Duration) -> Verdict {
             error.to_string(),
             Remedy::note("read the daemon's log, then restart it"),
         ),
-    }
-}
-
-/// The verdict on the daemon's status, or why there is none.
-async fn of_status(
-    context: &Context,
-    limit: Duration,
-    verdict: impl FnOnce(&DaemonStatus) -> Verdict,
-) -> Verdict {
-    let daemon = context.daemon(limit).await;
-    match &daemon.status {
-        _ if daemon.is_absent() => Verdict::skip(NO_DAEMON),
-        Ok(status) => verdict(status),
-        Err(error) => Verdict::skip(format!(
-            "skipped: the daemon's status is not known: {error}"
-        )),
     }
 }
 

@@ -14,8 +14,10 @@ mod file;
 mod kept_file;
 mod migrations;
 mod network;
+mod overrides;
 mod pooler;
 mod questions;
+mod role;
 mod schema;
 mod search;
 mod server;
@@ -170,7 +172,7 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
-    Check::new("database.role", "Role", run!(Server, server::role))
+    Check::new("database.role", "Role", run!(Server, role::role))
         .about(
             "Whether the role of DATABASE_URL may use the schema, the tables and the \
          sequences, may create tables for migrations, and may write at all. Usual \
@@ -273,11 +275,12 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "The migrations that the database records are compared with those of this \
          program. A daemon does not start on a schema that is not its own. Usual causes \
-         are migrations that nobody applied, a release that was rolled back, and a \
-         migration that was interrupted.",
+         are migrations that nobody applied, a release that was rolled back, a \
+         migration that was interrupted, and a restore without _sqlx_migrations, after which \
+         the schema has migrations that are not recorded.",
     )
     .outcomes(&[Pass, Fail])
-    .fix("Applies the pending migrations.")
+    .fix("Applies the pending migrations, and records those that the schema already has.")
     .needs(&["database.login", "database.tables"])
     .within(20),
     Check::new("database.trial", "Trial run", run!(Database, trial::trial))

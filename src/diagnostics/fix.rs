@@ -17,6 +17,8 @@ pub(crate) enum Fix {
     Statements(Vec<String>),
     /// Applies the pending migrations.
     Migrate,
+    /// Records migrations that the schema already has.
+    Stamp,
     /// Spells variables of the `.env` file as todoctl needs it. Their values stay.
     Respell(Vec<String>),
     /// Removes a byte-order mark and the carriage returns of Windows from the `.env` file.
@@ -49,6 +51,7 @@ impl Fix {
             Self::Mode { path, mode } => format!("chmod {mode:o} {}", shell_word(path)),
             Self::Statements(statements) => statements.join("; "),
             Self::Migrate => "todoctl migrate up".to_owned(),
+            Self::Stamp => "todoctl migrate stamp".to_owned(),
             Self::Respell(names) => format!("todoctl config respell {}", names.join(" ")),
             Self::LineEnds(path) => plain_line_ends(path).to_string(),
         }

@@ -3,27 +3,31 @@
 //! A question is one exchange in the simple protocol, which every pooler forwards as a whole, and
 //! a read-only transaction with limits of its own: it waits for no lock, and it ends by itself.
 
+mod overrides;
 mod owners;
 mod relations;
 mod row_security;
 mod sequences;
 mod settings;
 mod triggers;
+mod unread;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::error::StoreError;
 use super::migrate::drift::Drift;
-use super::migrate::{catalog, expected_tables, take_over};
+use super::migrate::{catalog, expected_functions, expected_tables, take_over};
 use super::sql::quoted_name;
 
+pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
 pub(crate) use relations::Relations;
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use triggers::ForeignTrigger;
+pub(crate) use unread::Unread;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.
 async fn ask<T>(
@@ -65,6 +69,11 @@ fn literals<'a>(names: impl Iterator<Item = &'a str>) -> String {
         .map(|name| format!("'{}'", name.replace('\'', "''")))
         .collect();
     quoted.join(", ")
+}
+
+/// The functions of the migrations, as an SQL list.
+fn functions() -> String {
+    literals(expected_functions())
 }
 
 /// The tables of the migrations, as an SQL list.

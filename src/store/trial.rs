@@ -105,6 +105,13 @@ impl Trial<'_> {
         if let Some(task) = &created {
             self.step("delete a task", working::delete(store, &sample, task))
                 .await;
+            let other = self
+                .step("create another task", working::create(store, &sample))
+                .await;
+            if let Some(task) = &other {
+                let work = working::delete_several(store, &sample, task);
+                self.step("delete several tasks", work).await;
+            }
         }
     }
 
@@ -126,8 +133,13 @@ impl Trial<'_> {
             .await;
         if reminded.is_some() {
             self.step("send a mail", reminding::send(store)).await;
-            self.step("list notifications", reminding::read(store, sample))
+            let newest = self
+                .step("list notifications", reminding::list(store, sample))
                 .await;
+            if let Some(newest) = newest {
+                let work = reminding::mark_read(store, sample, newest);
+                self.step("mark notifications as read", work).await;
+            }
         }
         self.step("complete a task", working::complete(store, sample, task))
             .await;

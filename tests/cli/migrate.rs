@@ -265,3 +265,21 @@ async fn changed_and_unfinished() {
     assert_said("migrate_up_dirty", &cli.run(&["migrate", "up"]));
     assert_said("migrate_status_dirty", &cli.run(&["migrate", "status"]));
 }
+
+/// What the schema has and the database does not record is recorded, not run again.
+#[tokio::test]
+async fn stamp() {
+    let database = TestDatabase::create().await;
+    let cli = Cli::new().env("DATABASE_URL", &database.url);
+    cli.run(&["migrate", "up"]);
+    database
+        .execute("DELETE FROM _sqlx_migrations WHERE version IN (2, 6)")
+        .await;
+    assert_said("migrate_up_unrecorded", &cli.run(&["migrate", "up"]));
+    assert_said(
+        "migrate_status_unrecorded",
+        &cli.run(&["migrate", "status"]),
+    );
+    assert_said("migrate_stamp", &cli.run(&["migrate", "stamp"]));
+    assert_said("migrate_stamp_again", &cli.run(&["migrate", "stamp"]));
+}

@@ -130,6 +130,7 @@ fn assert_said(name: &str, said: &Said) {
             (r"\b\d+ KiB; \d+ [KMG]iB free on the disk of \S+", "[n] KiB; [n] GiB free on the disk of [directory]"),
             (r"\b\d+ MiB free", "[n] MiB free"),
             (r", owner \d+", ", owner [n]"),
+            (r"none of \d+ is idle", "none of [n] is idle"),
             (r"; the server allows \d+ \(max_connections \d+ less \d+ reserved\), \d+ in use(, others have [^\[\n]*[^\[\n ])?", "; the server allows [n] (max_connections [n] less [n] reserved), [n] in use"),
             // Columns are as wide as their longest value.
             (r"(\S) {2,}", "$1  "),

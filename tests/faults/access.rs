@@ -174,10 +174,9 @@ async fn statements_that_take_too_long() {
 #[tokio::test]
 async fn a_database_that_accepts_no_connections() {
     let mut scene = Scene::postgres().await;
-    let name = scene.database.as_ref().unwrap().name.clone();
-    scene
-        .sql(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
-        .await;
+    let database = scene.database.as_ref().unwrap();
+    let close = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name);
+    database.administer(&close).await;
     scene.proves(&CLOSED_DATABASE).await;
 }
 

@@ -108,7 +108,34 @@ faults! {
         outcome: "warn",
         after: After::Typed("pass"),
     };
-
+    CHANGED_FOLDING = Fault {
+        title: "The function that marks changed texts was changed",
+        symptom: Symptom::Risk("searches find changed tasks by their old texts"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    DISABLED_FOLDING = Fault {
+        title: "The trigger that marks changed texts is disabled",
+        symptom: Symptom::Risk("searches find changed tasks by their old texts"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    DROPPED_FUNCTION = Fault {
+        title: "The functions of the triggers were dropped",
+        symptom: Symptom::Risk("unread notifications are counted wrongly"),
+        check: "database.triggers",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    RENAMED_TRIGGER = Fault {
+        title: "A trigger of todoctl was renamed",
+        symptom: Symptom::Risk("a later migration fails"),
+        check: "database.triggers",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
 }
 
 #[tokio::test]
@@ -205,4 +232,31 @@ async fn raising_trigger() {
 async fn event_trigger() {
     let mut scene = Scene::postgres_after("CREATE FUNCTION frozen() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'frozen'; END $$; CREATE EVENT TRIGGER frozen ON ddl_command_start WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION frozen()").await;
     scene.proves(&EVENT_TRIGGER).await;
+}
+
+/// Texts that changed meanwhile are folded again.
+#[tokio::test]
+async fn folding() {
+    const CHANGE: &str = "UPDATE tasks SET search_title = 'one'; UPDATE tasks SET title = 'two'";
+    const FORGOTTEN: &str = "DO $$ BEGIN IF EXISTS (SELECT FROM tasks WHERE search_title = 'one') THEN RAISE 'stale'; END IF; END $$";
+    let function = "CREATE OR REPLACE FUNCTION todoctl_forget_folded() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$";
+    let mut scene = Scene::postgres_after(&format!("{function}; {CHANGE}")).await;
+    scene.proves(&CHANGED_FOLDING).await;
+    scene.sql(FORGOTTEN).await;
+
+    let disable = "ALTER TABLE tasks DISABLE TRIGGER todoctl_folded_outdated";
+    let mut scene = Scene::postgres_after(&format!("{disable}; {CHANGE}")).await;
+    scene.proves(&DISABLED_FOLDING).await;
+    scene.sql(FORGOTTEN).await;
+}
+
+#[tokio::test]
+async fn lost_functions() {
+    let mut scene =
+        Scene::postgres_after("DROP FUNCTION todoctl_forget_folded, todoctl_count_unread CASCADE")
+            .await;
+    scene.proves(&DROPPED_FUNCTION).await;
+    let rename = "ALTER TRIGGER todoctl_unread_added ON notifications RENAME TO counting";
+    let mut scene = Scene::postgres_after(rename).await;
+    scene.proves(&RENAMED_TRIGGER).await;
 }

@@ -14,6 +14,9 @@ pub struct Fingerprint(Vec<String>);
 /// The history of migrations grows when they are applied.
 const HISTORY: &str = "_sqlx_migrations";
 
+/// Counts that triggers keep: a remedy counts again. `database.unread` compares them.
+const COUNTS: &str = "todoctl_unread";
+
 /// Copies of texts for searches: a migration adds them, and the daemon fills them.
 const COPIES: [&str; 2] = ["search_title", "search_description"];
 
@@ -49,7 +52,7 @@ async fn postgres_tables(url: &str) -> Vec<String> {
         "SELECT format('%I.%I', n.nspname, c.relname)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind = 'r' AND n.nspname !~ '^(pg_|information_schema)'
-           AND c.relname <> '{HISTORY}'"
+           AND c.relname NOT IN ('{HISTORY}', '{COUNTS}')"
     )))
     .fetch_all(&mut connection)
     .await
@@ -103,7 +106,7 @@ async fn sqlite_tables(path: &Path) -> Result<Vec<String>, sqlx::Error> {
     let mut connection = SqliteConnection::connect(&url).await?;
     let names: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
         "SELECT name FROM sqlite_master WHERE type = 'table'
-         AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'todoctl_search%' AND name <> '{HISTORY}'"
+         AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'todoctl_search%' AND name NOT IN ('{HISTORY}', '{COUNTS}')"
     )))
     .fetch_all(&mut connection)
     .await?;

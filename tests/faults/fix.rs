@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::faults::Broken;
 use crate::faults::files::{SmallDisk, migrated};
+use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::set_mode;
 use crate::support::TestDatabase;
 
@@ -204,6 +205,34 @@ async fn pending_migrations_by_two_at_once() {
         }
         assert_eq!(sessions(&broken), before);
         assert!(before.contains("u1"), "{before}");
+    }
+}
+
+/// Records come before the migrations that are pending, and each is a fix of its own.
+#[tokio::test]
+async fn lost_records_and_counts() {
+    let database = TestDatabase::create().await;
+    let (on_file, on_server) = (Broken::new(), Broken::with_server(&database.url));
+    let lose = "DROP TABLE _sqlx_migrations;
+                INSERT INTO todoctl_unread (user_id, unread) VALUES ('u1', 3)";
+    behind(&on_file);
+    sqlite(&on_file.path().join("data/todo.db"), lose).await;
+    behind(&on_server);
+    database.execute(lose).await;
+    for broken in [on_file, on_server] {
+        let before = sessions(&broken);
+        let report = broken.report(FIX);
+        let done = |id| outcomes(&report.json, id);
+        assert_eq!(
+            done("database.migrations"),
+            ["done"; 2],
+            "{:#}",
+            report.json
+        );
+        assert_eq!(done("database.unread"), ["done"], "{:#}", report.json);
+        report.says("database.migrations", "pass", "");
+        report.says("database.unread", "pass", "right for 1 users");
+        assert_eq!(sessions(&broken), before);
     }
 }
 

@@ -127,6 +127,16 @@ impl Scene {
                     fault.title,
                     said(&output)
                 );
+                // As when two checks print it. SQLite has no conditional ALTER TABLE.
+                if self.database.is_some() && MAY_BE_TYPED_TWICE.contains(&fault.check) {
+                    let again = self.type_in(&remedy);
+                    assert!(
+                        again.status.success(),
+                        "{}: typed again:\n{remedy}\n{}",
+                        fault.title,
+                        said(&again)
+                    );
+                }
                 before.is_kept_in(&Fingerprint::of(self).await, fault.title);
                 self.proves_gone(fault);
             }
@@ -194,6 +204,21 @@ impl Scene {
         self.is_well(fault);
     }
 }
+
+/// Checks whose remedies are also those of `database.trial`.
+const MAY_BE_TYPED_TWICE: [&str; 11] = [
+    "database.trial",
+    "database.role",
+    "database.tables",
+    "database.migrations",
+    "database.schema",
+    "database.indexes",
+    "database.triggers",
+    "database.sequences",
+    "database.unread",
+    "database.owners",
+    "database.row_security",
+];
 
 /// Commands that a person is shown something by.
 fn is_harmless(line: &str) -> bool {

@@ -119,7 +119,7 @@ fn messages_of_hosted_services() {
             "53300",
             "remaining connection slots are reserved for roles with the SUPERUSER attribute",
             "database.login",
-            "SQLALCHEMY_POOL_SIZE",
+            "pg_terminate_backend",
         ),
         (
             "57P01",

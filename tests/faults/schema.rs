@@ -164,7 +164,6 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
-
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Up, down, status, and what stops them; on both engines.
 
-use todoctl::store::migrate::{self, Down, MigrateError, State};
+use todoctl::store::migrate::{self, Down, LockWait, MigrateError, State};
 
 use crate::migrations::{Home, versions};
 
@@ -174,4 +174,46 @@ async fn sqlx_agrees() {
             .iter()
             .all(|one| one.state == State::Applied)
     );
+}
+
+/// Where the record was lost, nothing is run again.
+#[tokio::test]
+async fn what_the_schema_has_is_recorded() {
+    for home in Home::both().await {
+        home.up().await.unwrap();
+        home.run("DELETE FROM _sqlx_migrations WHERE version IN (2, 6, 7)")
+            .await;
+        let error = home.up().await.unwrap_err();
+        let MigrateError::Unrecorded { versions: lost } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(lost, &[2, 6, 7]);
+        let stamped = migrate::stamp(&home.target(), LockWait::default()).await;
+        assert_eq!(versions(&stamped.unwrap()), [2, 6, 7]);
+        assert!(home.up().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_migration_is_not_recorded() {
+    for home in Home::both().await {
+        home.up().await.unwrap();
+        home.run("DROP TABLE _sqlx_migrations; DROP INDEX notifications_unread_idx")
+            .await;
+        let stamped = migrate::stamp(&home.target(), LockWait::default()).await;
+        let error = stamped.unwrap_err();
+        assert!(
+            matches!(&error, MigrateError::InPart { version: 4, .. }),
+            "{error}"
+        );
+        let status = home.status().await;
+        assert!(status.iter().all(|one| one.state != State::Applied));
+        // What was never applied is not mistaken for a part.
+        home.run(
+            "CREATE INDEX notifications_unread_idx ON notifications (user_id) WHERE NOT is_read",
+        )
+        .await;
+        let stamped = migrate::stamp(&home.target(), LockWait::default()).await;
+        assert_eq!(stamped.unwrap().len(), status.len());
+    }
 }

@@ -73,7 +73,7 @@ async fn leftovers_of_the_previous_service_are_tolerated() {
     home.up().await.unwrap();
     let differences = async || {
         let compared = drift::compare_with_migrations(&home.target()).await;
-        compared.unwrap().differences.unwrap().unwrap()
+        compared.unwrap().differences.unwrap()
     };
     assert_eq!(differences().await, []);
     home.run("CREATE INDEX idx_tasks_user_id ON tasks (user_id)")

@@ -40,7 +40,7 @@ async fn assert_no_drift(home: &Home) {
     let compared = drift::compare_with_migrations(&home.target())
         .await
         .unwrap();
-    let differences = compared.differences.unwrap().unwrap();
+    let differences = compared.differences.unwrap();
     assert!(differences.is_empty(), "{differences:?}");
 }
 

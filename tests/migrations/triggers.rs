@@ -116,7 +116,7 @@ async fn the_attack_is_a_real_one() {
     let compared = drift::compare_with_migrations(&home.target())
         .await
         .unwrap();
-    assert_eq!(compared.differences.unwrap().unwrap(), []);
+    assert_eq!(compared.differences.unwrap(), []);
 }
 
 /// With a trigger on a table of one's own, anybody's count could be changed.
@@ -183,7 +183,7 @@ async fn in_a_schema_with_a_difficult_name() {
     let compared = drift::compare_with_migrations(&home.target())
         .await
         .unwrap();
-    assert_eq!(compared.differences.unwrap().unwrap(), []);
+    assert_eq!(compared.differences.unwrap(), []);
 }
 
 /// A function that lost its search path is a difference.
@@ -196,7 +196,7 @@ async fn a_changed_function_is_drift() {
     let compared = drift::compare_with_migrations(&home.target())
         .await
         .unwrap();
-    let differences = compared.differences.unwrap().unwrap();
+    let differences = compared.differences.unwrap();
     assert_eq!(differences.len(), 1, "{differences:?}");
     assert_eq!(differences[0].object, "function todoctl_count_unread");
 }

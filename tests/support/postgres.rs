@@ -76,14 +76,19 @@ impl TestDatabase {
     /// # Panics
     /// When the server refuses.
     pub async fn create_again(&self) {
-        for statement in [
-            format!("DROP DATABASE {} WITH (FORCE)", self.name),
-            create_empty(&self.name),
-        ] {
-            execute(&self.server, statement.clone())
-                .await
-                .unwrap_or_else(|error| panic!("{statement}: {error}"));
-        }
+        self.administer(&format!("DROP DATABASE {} WITH (FORCE)", self.name))
+            .await;
+        self.administer(&create_empty(&self.name)).await;
+    }
+
+    /// Runs a statement in another database of the server.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn administer(&self, statement: &str) {
+        execute(&self.server, statement.to_owned())
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 
     fn named(name: String) -> Self {

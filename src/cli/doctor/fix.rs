@@ -168,6 +168,12 @@ async fn carry_out(fix: &Fix, context: &Context) -> anyhow::Result<()> {
             migrate::up_with(&database.direct, &context.clock(), Up::default(), wait).await?;
             Ok(())
         }
+        Fix::Stamp => {
+            let database = database(context).await?;
+            let wait = LockWait::new(LOCK_LIMIT, &output::note);
+            migrate::stamp(&database.direct, wait).await?;
+            Ok(())
+        }
         // An earlier fix may have changed the file.
         Fix::Respell(names) => respell_names(names, &context.read_again()).map(|_| ()),
         Fix::LineEnds(path) => {

@@ -36,6 +36,7 @@ pub(super) fn state(state: State) -> &'static str {
     match state {
         State::Applied => "applied",
         State::Pending => "pending",
+        State::Unrecorded => "in the schema, not recorded",
         State::Missing => "unknown to this todoctl",
         State::Changed => "changed since it was applied",
         State::Dirty => "unfinished",

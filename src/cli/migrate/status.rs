@@ -45,6 +45,10 @@ pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<
                 "to apply pending migrations: todoctl migrate up",
             ),
             (
+                State::Unrecorded,
+                "to record what the schema has: todoctl migrate stamp",
+            ),
+            (
                 State::Changed,
                 "to see whether the schema is right: todoctl migrate check",
             ),

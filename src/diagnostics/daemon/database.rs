@@ -9,7 +9,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::DatabaseStatus;
 use crate::store::Identity;
 
-use super::NO_DAEMON;
+use super::status::NO_DAEMON;
 
 pub(super) async fn database(
     context: &Context,

@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{DaemonStatus, MailStatus};
 
-use super::of_status;
+use super::status::of_status;
 
 /// The job runs every 15 minutes; two runs may fail.
 const REMINDERS_LATE_SECONDS: i64 = 45 * 60;

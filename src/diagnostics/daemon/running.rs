@@ -12,7 +12,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, Place};
 
-use super::{OLDER, of_status};
+use super::status::{OLDER, of_status};
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("daemon.errors", "Failed requests", run!(Always, errors))

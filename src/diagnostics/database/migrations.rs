@@ -10,23 +10,48 @@ use crate::store::compare_urls;
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Migration, State};
 
+use super::schema;
+
 const UP: &str = "todoctl migrate up";
+const STAMP: &str = "todoctl migrate stamp";
 const STATUS: &str = "todoctl migrate status";
+
+/// The checks that know how to restore a part of the schema.
+const RESTORING: [&str; 3] = ["database.schema", "database.indexes", "database.triggers"];
 
 /// Compares the migrations of the database with those of this program, on the direct
 /// connection that migrating uses.
 pub(super) async fn migrations(
-    _context: &Context,
+    context: &Context,
     config: &DatabaseConfig,
-    _limit: Duration,
+    limit: Duration,
 ) -> Verdict {
     if let Err(error) = compare_urls(config).await {
         return Verdict::fail(error.to_string(), error.remedy);
     }
-    match migrate::status(&config.direct).await {
-        Ok(migrations) => check_migrations(&migrations),
+    match migrate::found_in(&config.direct).await {
+        Ok(found) => {
+            if let Err(error) = found.check_parts() {
+                let restored = restored(context, limit).await;
+                return Verdict::fail(error.to_string(), restored.then(error.remedy()));
+            }
+            check_migrations(&found.migrations)
+        }
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),
     }
+}
+
+/// What restores the parts of the schema that are missing.
+async fn restored(context: &Context, limit: Duration) -> Remedy {
+    let mut remedy = Remedy::default();
+    for check in schema::CHECKS {
+        if RESTORING.contains(&check.id)
+            && let Some(running) = check.start(context, limit)
+        {
+            remedy = remedy.then(running.await.remedy);
+        }
+    }
+    remedy
 }
 
 fn check_migrations(migrations: &[Migration]) -> Verdict {
@@ -36,10 +61,23 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
     };
     let applied = of(State::Applied).len();
     let (pending, unknown) = (of(State::Pending), of(State::Missing));
+    let unrecorded = of(State::Unrecorded);
     let (changed, dirty) = (of(State::Changed), of(State::Dirty));
 
     let mut detail = format!("{applied} applied, {} pending", pending.len());
+    let newest = migrations
+        .iter()
+        .filter(|one| !matches!(one.state, State::Pending | State::Unrecorded))
+        .map(|one| one.version)
+        .max();
+    let gaps: Vec<i64> = pending
+        .iter()
+        .copied()
+        .filter(|version| newest.is_some_and(|newest| *version < newest))
+        .collect();
     for (versions, what) in [
+        (&unrecorded, "in the schema and not recorded"),
+        (&gaps, "pending below applied ones"),
         (&unknown, "newer than this program"),
         (&changed, "changed since they were applied"),
         (&dirty, "started and not finished"),
@@ -51,6 +89,9 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
     if !dirty.is_empty() || !changed.is_empty() {
         // `migrate up` would refuse too; the table shows which ones and why.
         Verdict::fail(detail, Remedy::command(STATUS))
+    } else if !unrecorded.is_empty() {
+        let up = (!pending.is_empty()).then(|| Remedy::command(UP));
+        Verdict::fail(detail, Remedy::command(STAMP).then(up)).with_fixes([Fix::Stamp])
     } else if !pending.is_empty() {
         Verdict::fail(detail, Remedy::command(UP)).with_fixes([Fix::Migrate])
     } else if !unknown.is_empty() {
@@ -86,7 +127,7 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        use State::{Applied, Changed, Dirty, Missing, Pending};
+        use State::{Applied, Changed, Dirty, Missing, Pending, Unrecorded};
         for (states, outcome, detail, remedy) in [
             (
                 &[Applied, Applied][..],
@@ -101,6 +142,18 @@ mod tests {
                 Some(UP),
             ),
             (&[], Outcome::Pass, "0 applied, 0 pending", None),
+            (
+                &[Applied, Unrecorded, Applied, Pending],
+                Outcome::Fail,
+                "2 applied, 1 pending, 1 in the schema and not recorded (2)",
+                Some("todoctl migrate stamp\ntodoctl migrate up"),
+            ),
+            (
+                &[Applied, Pending, Applied],
+                Outcome::Fail,
+                "2 applied, 1 pending, 1 pending below applied ones (2)",
+                Some(UP),
+            ),
             (
                 &[Applied, Missing],
                 Outcome::Fail,

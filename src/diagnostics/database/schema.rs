@@ -9,6 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 
+mod answer;
 mod collation;
 mod columns;
 mod constraints;
@@ -19,10 +20,12 @@ mod indexes;
 mod issue;
 mod owners;
 mod parts;
+mod renamed;
 mod row_security;
 mod sequences;
 mod tables;
 mod triggers;
+mod unread;
 
 pub(super) use tables::tables;
 
@@ -59,13 +62,13 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         run!(Server, triggers::triggers),
     )
     .about(
-        "The triggers that count unread notifications are there and enabled, and their \
-             function is unchanged. Triggers and rules that others added are named, because \
+        "The triggers of todoctl are there and enabled, and their functions are unchanged: they \
+             count unread notifications and mark texts that searches have to fold again. Triggers and rules that others added are named, because \
              they can refuse or suppress changes. The usual cause is a bulk load that \
              disabled triggers.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
-    .fix("Enables or creates the triggers of todoctl again, and counts the unread notifications.")
+    .fix("Enables or creates the triggers and functions of todoctl again, and makes up for what they missed.")
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     // A large file takes long to read.
@@ -98,6 +101,16 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     .fix("Moves a sequence behind the highest id of its table.")
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
+    Check::new("database.unread", "Unread counts", run!(Database, unread::unread))
+        .about(
+            "The stored numbers of unread notifications are those of the notifications. Triggers \
+             keep them. Usual causes of a difference are a bulk load without triggers, rows \
+             that were changed by hand, and a table that was restored alone.",
+        )
+        .outcomes(&[Pass, Fail, Skip])
+        .fix("Counts the unread notifications again.")
+        .needs(&["database.query", "database.migrations"])
+        .taking_turns(),
     Check::new("database.owners", "Owners", run!(Server, owners::owners))
         .about(
             "The role that migrates owns the tables, or is a member of the role that does. \

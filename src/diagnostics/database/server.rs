@@ -1,11 +1,10 @@
-//! What a PostgreSQL server says about the session, the role, its limits and its clock.
+//! What a PostgreSQL server says about the session and its clock.
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::Role;
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::store::ConnectFault;
@@ -64,18 +63,6 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
     }
 }
 
-pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    let question = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            connection.role().await
-        });
-    match question.await {
-        Ok(role) => check_role(&role, server.target, server.config.auto_migrate),
-        Err(error) => query_failed(context, &error),
-    }
-}
-
 pub(super) async fn clock(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let clock = &context.request.clock;
     let question = context
@@ -88,63 +75,6 @@ pub(super) async fn clock(context: &Context, server: Server<'_>, limit: Duration
     question
         .await
         .unwrap_or_else(|error| query_failed(context, &error))
-}
-
-fn check_role(role: &Role, server: &PostgresTarget, auto_migrate: bool) -> Verdict {
-    let name = &role.name;
-    let quoted = sql_name(name);
-    let as_administrator =
-        |statement: String| Remedy::admin_sql(server, role.administrator.as_deref(), statement);
-    if role.in_recovery {
-        return Verdict::fail(
-            "the server is a standby (in recovery): it is read-only",
-            Remedy::note("name the primary in DATABASE_URL, which accepts writes"),
-        );
-    }
-    if role.read_only {
-        return Verdict::fail(
-            format!("the transactions of {name} are read-only"),
-            as_administrator(format!(
-                "ALTER ROLE {quoted} RESET default_transaction_read_only; ALTER DATABASE {} RESET default_transaction_read_only",
-                sql_name(&server.database)
-            )),
-        );
-    }
-    let Some(schema) = &role.schema else {
-        return Verdict::fail(
-            format!("the search path of {name} names no schema that it may use"),
-            as_administrator(format!("GRANT USAGE, CREATE ON SCHEMA public TO {quoted}")),
-        );
-    };
-    let in_schema = sql_name(schema);
-    let closed = [&role.closed_tables[..], &role.closed_sequences[..]].concat();
-    if !closed.is_empty() {
-        return Verdict::fail(
-            format!("{name} may not read and write {}", closed.join(", ")),
-            as_administrator(format!(
-                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {in_schema} TO {quoted}; GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA {in_schema} TO {quoted}"
-            )),
-        );
-    }
-    if role.may_create {
-        return Verdict::pass(format!("{name} may create tables in {schema}"));
-    }
-    let remedy = as_administrator(format!("GRANT CREATE ON SCHEMA {in_schema} TO {quoted}"));
-    if role.has_tasks {
-        let automatic = if auto_migrate {
-            "; the next release's migrations will fail"
-        } else {
-            ""
-        };
-        return Verdict::warn(
-            format!("{name} may use the tables, but not create tables in {schema}{automatic}"),
-            remedy,
-        );
-    }
-    Verdict::fail(
-        format!("{name} may not create tables in {schema}, and the service's tables do not exist"),
-        remedy,
-    )
 }
 
 fn check_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdict {

@@ -100,6 +100,11 @@ fn log_failure(closed: Result<(), sqlx::Error>) {
 pub(crate) struct FileConnection(pub(super) SqliteConnection);
 
 impl FileConnection {
+    /// For questions of the store.
+    pub(crate) fn session(&mut self) -> &mut SqliteConnection {
+        &mut self.0
+    }
+
     pub(crate) async fn version(&mut self) -> Result<String, StoreError> {
         let query = sqlx::query_scalar(VERSION_FILE);
         Ok(query.fetch_one(&mut self.0).await?)

@@ -15,7 +15,14 @@ use super::connection::ServerConnection;
     reason = "a row of answers, each yes or no"
 )]
 pub(crate) struct Role {
+    /// The role that acts, which is another than the login's after `SET role`.
     pub(crate) name: String,
+    pub(crate) login: String,
+    pub(crate) search_path: String,
+    /// Schemas of the search path that exist and that it may not use, quoted.
+    pub(crate) unusable: Vec<String>,
+    /// Whether one of them has the service's tables.
+    pub(crate) has_tables: bool,
     /// Where new tables are created; `None` if the search path names no usable schema.
     pub(crate) schema: Option<String>,
     /// Whether it may create tables there.
@@ -24,49 +31,68 @@ pub(crate) struct Role {
     pub(crate) in_recovery: bool,
     pub(crate) read_only: bool,
     pub(crate) has_tasks: bool,
-    /// The service's tables that it may not read and write.
-    pub(crate) closed_tables: Vec<String>,
-    /// The sequences of their `serial` columns that it may not use.
-    pub(crate) closed_sequences: Vec<String>,
+    /// The service's tables and sequences that it may not use as the daemon does.
+    pub(crate) closed: Vec<String>,
+    /// What it needs, as `GRANT` has it: `SELECT ON TABLE public.tasks, public.notifications`.
+    pub(crate) missing: Vec<String>,
     /// A superuser that may log in, or else the owner of the database.
     pub(crate) administrator: Option<String>,
 }
 
+/// The daemon only reads the record of the migrations, the identity and the counts of unread
+/// notifications, which a function writes as its owner. Ids come from the defaults of columns.
 const ROLE: &str = "
+    WITH ours AS (
+        SELECT c.oid, c.relname, n.nspname
+        FROM pg_catalog.pg_class c
+        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(c.oid)
+          AND (c.relname IN ('tasks', 'notifications', 'user_api_keys', '_sqlx_migrations')
+               OR c.relname LIKE 'todoctl\\_%')
+    ), missing AS (
+        SELECT o.relname::text AS name,
+               string_agg(p.privilege, ', ' ORDER BY p.number) || ' ON TABLE ' AS what,
+               format('%I.%I', o.nspname, o.relname) AS object
+        FROM ours o
+        CROSS JOIN (VALUES (1, 'SELECT'), (2, 'INSERT'), (3, 'UPDATE'), (4, 'DELETE'))
+            AS p (number, privilege)
+        WHERE NOT has_table_privilege(o.oid, p.privilege)
+          AND (p.number = 1
+               OR o.relname NOT IN ('_sqlx_migrations', 'todoctl_identity', 'todoctl_unread'))
+        GROUP BY o.relname, o.nspname
+        UNION
+        SELECT s.relname::text, 'USAGE ON SEQUENCE ', format('%I.%I', n.nspname, s.relname)
+        FROM ours o
+        JOIN pg_catalog.pg_attrdef a ON a.adrelid = o.oid
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_attrdef'::regclass
+            AND d.objid = a.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+        JOIN pg_catalog.pg_class s ON s.oid = d.refobjid
+        JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
+        -- CASE, as WHERE has no order and the function knows sequences alone.
+        WHERE CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
+    ), unusable AS (
+        SELECT n.oid, n.nspname
+        FROM pg_catalog.pg_namespace n
+        WHERE NOT has_schema_privilege(n.oid, 'USAGE')
+          AND quote_ident(n.nspname) IN (
+              SELECT CASE WHEN btrim(entry) IN ('$user', '\"$user\"') THEN quote_ident(current_user)
+                          ELSE btrim(entry) END
+              FROM unnest(string_to_array(current_setting('search_path'), ',')) AS entry)
+    )
     SELECT current_user::text AS name,
+           session_user::text AS login,
+           current_setting('search_path') AS search_path,
+           ARRAY(SELECT quote_ident(nspname) FROM unusable ORDER BY 1) AS unusable,
+           EXISTS (SELECT FROM unusable u JOIN pg_catalog.pg_class c ON c.relnamespace = u.oid
+                   WHERE c.relname = 'tasks') AS has_tables,
            current_schema()::text AS schema,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
            pg_is_in_recovery() AS in_recovery,
            current_setting('transaction_read_only')::bool AS read_only,
            to_regclass('tasks') IS NOT NULL AS has_tasks,
-           ARRAY(
-               SELECT c.relname::text
-               FROM pg_catalog.pg_class c
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p')
-                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
-                      OR c.relname LIKE 'todoctl\\_%')
-                 AND NOT (has_table_privilege(c.oid, 'SELECT')
-                          AND (c.relname = 'todoctl_identity'
-                               OR has_table_privilege(c.oid, 'INSERT')
-                                  AND has_table_privilege(c.oid, 'UPDATE')
-                                  AND has_table_privilege(c.oid, 'DELETE')))
-               ORDER BY c.relname
-           ) AS closed_tables,
-           ARRAY(
-               SELECT s.relname::text
-               FROM pg_catalog.pg_class s
-               JOIN pg_catalog.pg_namespace n ON n.oid = s.relnamespace
-               JOIN pg_catalog.pg_depend d ON d.objid = s.oid AND d.deptype = 'a'
-               JOIN pg_catalog.pg_class c ON c.oid = d.refobjid
-               WHERE n.nspname = current_schema()
-                 AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
-                      OR c.relname LIKE 'todoctl\\_%')
-                 -- CASE, as WHERE has no order and the function knows sequences alone.
-                 AND CASE WHEN s.relkind = 'S'
-                          THEN NOT has_sequence_privilege(s.oid, 'USAGE') END
-               ORDER BY s.relname
-           ) AS closed_sequences,
+           ARRAY(SELECT name FROM missing ORDER BY what, name) AS closed,
+           ARRAY(SELECT what || string_agg(object, ', ' ORDER BY object)
+                 FROM missing GROUP BY what ORDER BY what) AS missing,
            coalesce(
                (SELECT rolname::text FROM pg_catalog.pg_roles
                 WHERE rolsuper AND rolcanlogin

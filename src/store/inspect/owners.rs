@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreError, ask, tables};
+use super::{StoreError, ask, functions, tables};
 
 /// An object of todoctl's.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -42,7 +42,7 @@ impl Owned {
                         AND has_schema_privilege(p.proowner, current_schema(), 'USAGE'), true)
              FROM pg_catalog.pg_proc p
              WHERE p.pronamespace = to_regnamespace(quote_ident(current_schema()))
-               AND p.proname = 'todoctl_count_unread' AND p.pronargs = 0
+               AND p.proname IN ({}) AND p.pronargs = 0
              UNION ALL
              SELECT 'TYPE', format('%I.%I', current_schema(), t.typname),
                     pg_get_userbyid(t.typowner)::text, pg_has_role(t.typowner, 'USAGE'), true
@@ -50,7 +50,8 @@ impl Owned {
              WHERE t.typnamespace = to_regnamespace(quote_ident(current_schema()))
                AND t.typname = 'prioritylevel'
              ORDER BY kind, name",
-            tables()
+            tables(),
+            functions()
         );
         ask(session, Some(schema), &query).await
     }

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreError, ask, expected_tables, tables};
+use super::{Override, StoreError, ask, expected_tables, tables};
 
 const HISTORY: &str = "_sqlx_migrations";
 
@@ -23,6 +23,9 @@ pub(crate) struct Session {
     pub(crate) current_schema: Option<String>,
     /// Whether the session skips ordinary triggers and foreign keys.
     pub(crate) skips_triggers: bool,
+    /// Settings that role and database give to it.
+    #[sqlx(skip)]
+    pub(crate) overrides: Vec<Override>,
 }
 
 /// A table, or something else that has a table's name.
@@ -71,9 +74,10 @@ impl Relations {
             tables()
         );
         let all = ask(session, None, &query).await?;
-        let Some(facts) = facts.pop() else {
+        let Some(mut facts) = facts.pop() else {
             return Err(sqlx::Error::RowNotFound.into());
         };
+        facts.overrides = Override::ask(session).await?;
         Ok(Self {
             session: facts,
             all,

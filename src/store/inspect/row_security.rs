@@ -14,6 +14,8 @@ pub(crate) struct Guarded {
     pub(crate) closed: Vec<String>,
     /// Commands that policies allow for some rows only.
     pub(crate) limited: Vec<String>,
+    /// Policies that narrow what all others allow.
+    pub(crate) restrictive: Vec<String>,
     /// All policies of the table.
     pub(crate) policies: Vec<String>,
 }
@@ -57,6 +59,9 @@ impl Guarded {
                                      WHERE p.polrelid = c.oid AND NOT p.polpermissive AND NOT p.is_open
                                        AND p.command IN ('*', k.letter)))
                     ) AS limited,
+                    ARRAY(SELECT p.polname::text FROM policy p
+                          WHERE p.polrelid = c.oid AND NOT p.polpermissive AND NOT p.is_open
+                          ORDER BY p.polname) AS restrictive,
                     ARRAY(SELECT p.polname::text FROM pg_catalog.pg_policy p
                           WHERE p.polrelid = c.oid ORDER BY p.polname) AS policies
              FROM pg_catalog.pg_class c

@@ -20,6 +20,10 @@ pub(crate) struct Generated {
     pub(crate) sequence_max: i64,
     pub(crate) increment: i64,
     pub(crate) cycles: bool,
+    pub(crate) sequence_owner: String,
+    pub(crate) table_owner: String,
+    /// Whether the role may move it.
+    pub(crate) is_movable: bool,
     /// Whether the sequence is dropped with its column.
     pub(crate) is_owned: bool,
     /// Columns of other tables that take values from it.
@@ -63,6 +67,9 @@ impl Generated {
                                     WHEN 'int4'::regtype THEN 2147483647
                                     ELSE 9223372036854775807 END AS column_max,
                     q.seqmax AS sequence_max, q.seqincrement AS increment, q.seqcycle AS cycles,
+                    pg_get_userbyid(s.relowner)::text AS sequence_owner,
+                    pg_get_userbyid(c.relowner)::text AS table_owner,
+                    pg_has_role(s.relowner, 'USAGE') AS is_movable,
                     EXISTS (SELECT FROM pg_catalog.pg_depend d
                             WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
                               AND d.refobjid = c.oid AND d.refobjsubid = a.attnum

@@ -68,7 +68,10 @@ impl<'a> Place<'a> {
             ));
         };
         let role = sql_name(&server.user);
-        Remedy::note("whether the role may log in, and until when its password is valid:")
+        Remedy::note(PASSWORD)
+            .then(Remedy::note(
+                "if they are right, the password may have expired; this shows until when it is valid:",
+            ))
             .then(Remedy::admin_sql(
                 server,
                 None,
@@ -77,13 +80,11 @@ impl<'a> Place<'a> {
                     sql_literal(&server.user)
                 ),
             ))
-            .then(Remedy::note("if that has passed:"))
             .or(Remedy::admin_sql(
                 server,
                 None,
                 format!("ALTER ROLE {role} VALID UNTIL 'infinity'"),
             ))
-            .then(Remedy::note(format!("otherwise {PASSWORD}")))
     }
 
     pub(super) fn open_database(self) -> Remedy {

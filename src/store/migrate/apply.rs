@@ -9,13 +9,11 @@ use crate::clock::Clock;
 use crate::config::DatabaseTarget;
 
 use super::connection::MigrationConnection;
-use super::embedded::{Direction, find, migrator, newest, statements, ups};
+use super::embedded::{Direction, FIRST, find, migrator, newest, statements, ups};
 use super::error::MigrateError;
 use super::history::{Down, Migration, State, check_history, compare, down_file, plan_down};
 use super::lock::LockWait;
-
-/// The migration that takes over what the previous service left.
-const FIRST: i64 = 1;
+use super::state::{Found, found_by, found_in};
 
 /// How often a migration is retried that waits too long for a table's lock.
 const LOCK_RETRIES: usize = 4;
@@ -64,13 +62,7 @@ pub struct Planned {
 ///
 /// Changes nothing: creates no table and no SQLite file.
 pub async fn status(target: &DatabaseTarget) -> Result<Vec<Migration>, MigrateError> {
-    let mut rows = Vec::new();
-    if let Some(mut connection) = MigrationConnection::open_to_read(target).await? {
-        let read = connection.applied().await;
-        connection.close().await;
-        rows = read?;
-    }
-    Ok(compare(migrator(target), rows))
+    Ok(found_in(target).await?.migrations)
 }
 
 /// Applies all pending migrations, each in its own transaction, and returns them.
@@ -90,7 +82,7 @@ pub async fn up_with(
     wait: LockWait<'_>,
 ) -> Result<Applied, MigrateError> {
     let (mut connection, _lock) = MigrationConnection::open_locked(target, wait).await?;
-    let applied = apply(&mut connection, migrator(target), clock, up, wait).await;
+    let applied = apply(&mut connection, target, clock, up, wait).await;
     connection.close().await;
     match applied {
         Ok(migrations) => Ok(Applied {
@@ -107,13 +99,13 @@ pub async fn up_with(
 
 async fn apply(
     connection: &mut MigrationConnection,
-    migrations: &'static Migrator,
+    target: &DatabaseTarget,
     clock: &Clock,
     up: Up,
     wait: LockWait<'_>,
 ) -> Result<Vec<Migration>, MigrateError> {
-    let found = compare(migrations, connection.applied().await?);
-    let planned = plan_up(migrations, found, up)?;
+    let migrations = migrator(target);
+    let planned = plan_up(migrations, found_by(connection, target).await?, up)?;
     if planned.first().is_some_and(|one| one.version == FIRST)
         && let Some(reason) = connection.refusal().await?
     {
@@ -137,7 +129,7 @@ async fn apply(
 /// What `up` would run. Changes nothing and takes no lock.
 pub async fn dry_up(target: &DatabaseTarget, up: Up) -> Result<Vec<Planned>, MigrateError> {
     let migrations = migrator(target);
-    let planned = match plan_up(migrations, status(target).await?, up) {
+    let planned = match plan_up(migrations, found_in(target).await?, up) {
         Err(MigrateError::Newer { .. }) if up.allow_newer => Vec::new(),
         planned => planned?,
     };
@@ -152,12 +144,10 @@ pub async fn dry_up(target: &DatabaseTarget, up: Up) -> Result<Vec<Planned>, Mig
 }
 
 /// The pending migrations up to `up.to`.
-fn plan_up(
-    migrations: &Migrator,
-    found: Vec<Migration>,
-    up: Up,
-) -> Result<Vec<Migration>, MigrateError> {
-    check_history(migrations, &found)?;
+fn plan_up(migrations: &Migrator, found: Found, up: Up) -> Result<Vec<Migration>, MigrateError> {
+    check_history(migrations, &found.migrations)?;
+    found.check_parts()?;
+    found.check_records()?;
     if let Some(version) = up.to
         && !ups(migrations).any(|one| one.version == version)
     {
@@ -167,7 +157,7 @@ fn plan_up(
     let is_planned = |one: &Migration| {
         one.state == State::Pending && up.to.is_none_or(|version| one.version <= version)
     };
-    Ok(found.into_iter().filter(is_planned).collect())
+    Ok(found.migrations.into_iter().filter(is_planned).collect())
 }
 
 /// Reverts migrations, newest first, each in its own transaction, and returns them.

@@ -223,6 +223,25 @@ impl MigrationConnection {
         }
     }
 
+    /// Records migrations without running them, in one transaction.
+    pub async fn record_all<'a>(
+        &mut self,
+        migrations: impl Iterator<Item = &'a sqlx::migrate::Migration>,
+    ) -> Result<(), MigrateError> {
+        self.ensure_table().await?;
+        self.begin().await?;
+        let mut outcome = Ok(());
+        for migration in migrations {
+            outcome = self.record(migration).await;
+            if outcome.is_err() {
+                break;
+            }
+        }
+        let ended = self.0.end(outcome.is_ok()).await;
+        outcome?;
+        Ok(ended?)
+    }
+
     /// Adds the migration's row to `_sqlx_migrations`, which sqlx calls skipping it.
     async fn record(&mut self, migration: &sqlx::migrate::Migration) -> Result<(), MigrateError> {
         let recorded = match &mut self.0 {

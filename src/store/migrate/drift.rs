@@ -1,22 +1,22 @@
 //! The differences between a database's schema and its migrations.
 //!
-//! The schema that all migrations create on PostgreSQL is part of the program
-//! ([`ALL_APPLIED`]). Otherwise the applied migrations are run again: for SQLite in memory,
-//! for PostgreSQL in a new schema, in a transaction that is rolled back.
+//! What each migration changes on PostgreSQL is part of the program; SQLite's are applied in
+//! memory.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::config::{DatabaseTarget, PostgresTarget};
-use crate::store::sql::quoted_name;
+use crate::config::DatabaseTarget;
 
 use super::catalog::DEFINITION;
 use super::connection::MigrationConnection;
-use super::embedded::{Direction, SQLITE, find, migrator, ups};
+use super::embedded::migrator;
 use super::error::MigrateError;
-use super::expected::{ALL_APPLIED, Schema};
+use super::expected::{ALL_APPLIED, Schema, created_by};
 use super::history::{Migration, State, compare};
+use super::renames::{Renamed, undo_renames};
+use super::state::{found_by, history_by, history_of, history_of_files};
 
 /// Tables with this prefix belong to todoctl: one that no migration creates is a difference.
 const OWN_TABLES: &str = "table todoctl_";
@@ -53,7 +53,7 @@ pub struct Compared {
     /// All migrations of the program and of the database.
     pub migrations: Vec<Migration>,
     /// `None` if a newer program migrated the database: its migrations are not known here.
-    pub differences: Result<Option<Vec<Difference>>, MigrateError>,
+    pub differences: Option<Vec<Difference>>,
 }
 
 /// A schema, what it should be, and how they differ.
@@ -62,20 +62,24 @@ pub(crate) struct Drift {
     pub(crate) expected: Schema,
     pub(crate) found: Schema,
     pub(crate) differences: Vec<Difference>,
+    /// What has another name, and is compared as if it had its own.
+    pub(crate) renamed: Vec<Renamed>,
 }
 
 impl Drift {
-    fn new(expected: Schema, found: Schema) -> Self {
+    fn new(expected: Schema, found: Schema, renamed: Vec<Renamed>) -> Self {
         Self {
             differences: between(&expected, &found),
             expected,
             found,
+            renamed,
         }
     }
 
     /// Of a PostgreSQL schema, after all migrations.
     pub(in crate::store) fn of_server(found: Schema) -> Self {
-        Self::new(ALL_APPLIED.clone(), found)
+        let (found, renamed) = undo_renames(&ALL_APPLIED, found);
+        Self::new(ALL_APPLIED.clone(), found, renamed)
     }
 
     /// Of a SQLite file, after all migrations; `None` if the file does not exist.
@@ -85,19 +89,23 @@ impl Drift {
         };
         let found = connection.schema().await;
         connection.close().await;
-        Ok(Some(Self::new(in_memory(ups(&SQLITE)).await?, found?)))
+        let expected = created_by(history_of_files().await?.values());
+        Ok(Some(Self::new(expected, found?, Vec::new())))
     }
 }
 
-/// The schema of a database as `all_applied.json` has it.
+/// What each migration changes in an empty database, as `history.json` has it. The migrations are
+/// rolled back.
 ///
 /// # Errors
-/// If the database cannot be read.
-pub async fn schema_as_json(target: &DatabaseTarget) -> Result<String, MigrateError> {
+/// If the database is not empty, or cannot be migrated.
+pub async fn history_as_json(target: &DatabaseTarget) -> Result<String, MigrateError> {
     let mut connection = MigrationConnection::open(target).await?;
-    let schema = connection.own_schema().await;
+    connection.begin().await?;
+    let history = history_by(&mut connection, migrator(target)).await?;
+    connection.rollback().await?;
     connection.close().await;
-    let text = serde_json::to_string_pretty(&schema?);
+    let text = serde_json::to_string_pretty(&history);
     text.map_err(|error| MigrateError::Query(sqlx::Error::Encode(Box::new(error))))
 }
 
@@ -106,108 +114,27 @@ pub async fn compare_with_migrations(target: &DatabaseTarget) -> Result<Compared
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
         return Ok(Compared {
             migrations: compare(migrator(target), Vec::new()),
-            differences: Ok(Some(Vec::new())),
+            differences: Some(Vec::new()),
         });
     };
-    let outcome = compared(&mut connection, target).await;
-    connection.close().await;
-    outcome
-}
-
-async fn compared(
-    connection: &mut MigrationConnection,
-    target: &DatabaseTarget,
-) -> Result<Compared, MigrateError> {
-    let migrations = compare(migrator(target), connection.applied().await?);
-    let found = connection.own_schema().await?;
-    let are_all = |state: State| migrations.iter().all(|one| one.state == state);
-    let differences = if migrations.iter().any(|one| one.state == State::Missing) {
-        Ok(None)
-    } else if connection.is_postgres() && are_all(State::Applied) {
-        Ok(Some(between(&ALL_APPLIED, &found)))
-    } else {
-        let expected = expected(connection, target, &migrations).await;
-        expected.map(|expected| Some(between(&expected, &found)))
+    let read = async {
+        let migrations = found_by(&mut connection, target).await?.migrations;
+        Ok::<_, MigrateError>((migrations, connection.own_schema().await?))
     };
+    let read = read.await;
+    connection.close().await;
+    let (migrations, found) = read?;
+    let is_known = migrations.iter().all(|one| one.state != State::Missing);
+    let history = history_of(target).await?;
+    let in_schema = migrations
+        .iter()
+        .filter(|one| !matches!(one.state, State::Pending | State::Dirty))
+        .filter_map(|one| history.get(&one.version));
+    let differences = is_known.then(|| between(&created_by(in_schema), &found));
     Ok(Compared {
         migrations,
         differences,
     })
-}
-
-/// The schema that the applied migrations create in an empty database.
-async fn expected(
-    connection: &mut MigrationConnection,
-    target: &DatabaseTarget,
-    migrations: &[Migration],
-) -> Result<Schema, MigrateError> {
-    let applied = migrations
-        .iter()
-        .filter(|one| matches!(one.state, State::Applied | State::Changed))
-        .filter_map(|one| find(migrator(target), one.version, Direction::Up));
-    match target {
-        DatabaseTarget::Postgres(server) => {
-            connection.begin().await?;
-            create_scratch_schema(connection, server).await?;
-            for migration in applied {
-                connection.run_statements(migration, Direction::Up).await?;
-            }
-            let schema = connection.schema().await?;
-            connection.rollback().await?;
-            Ok(schema)
-        }
-        DatabaseTarget::Sqlite(_) => in_memory(applied).await,
-    }
-}
-
-/// The schema that SQLite's migrations create.
-async fn in_memory(
-    migrations: impl Iterator<Item = &'static sqlx::migrate::Migration>,
-) -> Result<Schema, MigrateError> {
-    let mut memory = MigrationConnection::open_in_memory().await?;
-    for migration in migrations {
-        memory.run_statements(migration, Direction::Up).await?;
-    }
-    let schema = memory.schema().await?;
-    memory.close().await;
-    Ok(schema)
-}
-
-/// Creates an empty schema and makes it the only one in the search path.
-async fn create_scratch_schema(
-    connection: &mut MigrationConnection,
-    server: &PostgresTarget,
-) -> Result<(), MigrateError> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random)
-        .map_err(|error| sqlx::Error::Io(std::io::Error::other(error.to_string())))?;
-    let name = quoted_name(&format!("todoctl_check_{}", hex::encode(random)));
-    connection
-        .execute(&format!("CREATE SCHEMA {name}"))
-        .await
-        .map_err(|error| scratch_schema_error(server, error))?;
-    connection
-        .execute(&format!(
-            "SET LOCAL search_path = {name}; SET LOCAL statement_timeout = 0"
-        ))
-        .await?;
-    Ok(())
-}
-
-/// PostgreSQL, appendix A: 42501 `insufficient_privilege`, 25006 `read_only_sql_transaction`.
-fn scratch_schema_error(server: &PostgresTarget, error: sqlx::Error) -> MigrateError {
-    let is_refused = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| matches!(code.as_ref(), "42501" | "25006"));
-    if !is_refused {
-        return MigrateError::Query(error);
-    }
-    let (database, role) = (quoted_name(&server.database), quoted_name(&server.user));
-    MigrateError::NoScratchSchema {
-        grant: format!("GRANT CREATE ON DATABASE {database} TO {role}"),
-        source: error,
-    }
 }
 
 /// The differences by name. Tables of other services are ignored.

@@ -7,6 +7,9 @@ use crate::config::DatabaseTarget;
 pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 
+/// The migration that takes over what the previous service left.
+pub(super) const FIRST: i64 = 1;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
     Up,
@@ -55,7 +58,7 @@ pub(crate) fn statements(sql: &str) -> impl Iterator<Item = &str> {
 
 /// The statement of the first migration that refuses the tables of another service. It only reads.
 pub(in crate::store) fn take_over_check() -> Option<&'static str> {
-    let first = find(&POSTGRES, 1, Direction::Up)?;
+    let first = find(&POSTGRES, FIRST, Direction::Up)?;
     statements(first.sql.as_str()).next()
 }
 

@@ -16,6 +16,9 @@ use crate::store::plain::plain;
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
 
+/// Records what the schema has.
+const STAMP: &str = "todoctl migrate stamp";
+
 /// Messages show this much of a statement.
 const MAX_STATEMENT: usize = 600;
 
@@ -59,13 +62,18 @@ pub enum MigrateError {
     /// Neither the program nor the database has the version to stop at.
     #[error("there is no migration {version}; the newest is {newest}")]
     NoSuchVersion { version: i64, newest: i64 },
-    /// The role may not create the schema in which the migrations run for comparison.
-    #[error("cannot compare the schema: this role may not create a second one to compare it with")]
-    NoScratchSchema {
-        /// The statement that permits it.
-        grant: String,
-        source: sqlx::Error,
-    },
+    /// `_sqlx_migrations` was lost, or rows of it.
+    #[error(
+        "the schema has migrations that _sqlx_migrations does not record: {}",
+        list(versions)
+    )]
+    Unrecorded { versions: Vec<i64> },
+    /// Somebody made or removed a part of a migration that is not recorded.
+    #[error(
+        "migration {version} is not recorded, and the schema has only a part of it: {} is missing",
+        missing.join(", ")
+    )]
+    InPart { version: i64, missing: Vec<String> },
     /// A migration to revert is not in this program.
     #[error("this todoctl does not know migration {version} and cannot revert it")]
     Unknown { version: i64 },
@@ -169,9 +177,11 @@ impl MigrateError {
                 Remedy::note("let DATABASE_URL name a file of todoctl's own")
             }
             Self::OtherService { in_file: false, .. } => own_schema(),
-            Self::NoScratchSchema { grant, .. } => {
-                Remedy::note(format!("as the owner of the database: {grant}"))
-            }
+            Self::Unrecorded { .. } => Remedy::command(STAMP),
+            Self::InPart { .. } => Remedy::note(
+                "restore what is missing, as the migration's file creates it; then:",
+            )
+            .then(Remedy::command(STAMP)),
             Self::Unknown { .. } => {
                 Remedy::note("revert it with the newer todoctl that applied it: todoctl migrate down")
             }
@@ -181,14 +191,16 @@ impl MigrateError {
             )
             .then(up),
             Self::Statement(failed) if failed.reason.ends_with("already exists") => Remedy::note(
-                "nothing was changed; another program made what is in the way: rename it, or use another database or schema; then:",
+                "the migration was rolled back: another program made what is in the way; let DATABASE_URL lead to a database or schema of todoctl's own, then:",
             )
             .then(up),
-            Self::Statement(_) => Remedy::note("nothing was changed; remove the cause, then:").then(up),
-            Self::ForeignKey { table, row, .. } => {
-                Remedy::note(format!("nothing was changed; correct row {row} of {table}, then:"))
-                    .then(up)
+            Self::Statement(_) => {
+                Remedy::note("the migration was rolled back; remove the cause, then:").then(up)
             }
+            Self::ForeignKey { table, row, .. } => Remedy::note(format!(
+                "the migration was rolled back; correct row {row} of {table}, then:"
+            ))
+            .then(up),
             Self::Query(error) => messages::find(&plain(error)).map_or_else(
                 || Remedy::note("read the log of the database's server, which says more"),
                 unknown_place,
@@ -247,6 +259,11 @@ fn end_session(pid: i32, may_signal: bool) -> Remedy {
             "wait until that session has finished; if it hangs, its own role or an administrator of the server may end it: {statement}"
         )
     })
+}
+
+fn list(versions: &[i64]) -> String {
+    let texts: Vec<String> = versions.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// Without leading comments, and not too long.

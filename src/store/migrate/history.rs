@@ -17,6 +17,8 @@ pub enum State {
     Applied,
     /// Not in the database yet.
     Pending,
+    /// Not recorded in the database, although its whole effect is there.
+    Unrecorded,
     /// In the database and not in this program: a newer one applied it.
     Missing,
     /// In the database, with another checksum than this program's file.
@@ -63,7 +65,7 @@ pub fn plan_down(found: &[Migration], down: Down) -> Result<Vec<Migration>, Migr
     }
     let mut applied: Vec<&Migration> = found
         .iter()
-        .filter(|one| one.state != State::Pending)
+        .filter(|one| !matches!(one.state, State::Pending | State::Unrecorded))
         .collect();
     applied.sort_by_key(|one| std::cmp::Reverse(one.version));
     let planned: Vec<Migration> = match down {
@@ -141,7 +143,7 @@ pub(super) fn check_history(
     for one in found {
         let version = one.version;
         match one.state {
-            State::Applied | State::Pending => {}
+            State::Applied | State::Pending | State::Unrecorded => {}
             State::Dirty => return Err(MigrateError::Dirty { version }),
             State::Changed => {
                 return Err(MigrateError::Changed {

@@ -60,6 +60,8 @@ const TABLE_HOLDERS: &str = concat!(
      JOIN pg_catalog.pg_class c ON c.oid = l.relation
      JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
      WHERE l.locktype = 'relation' AND l.granted AND l.pid <> pg_backend_pid()
+       -- Databases that were copied from one template share the numbers of their tables.
+       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
        AND c.relkind IN ('r', 'p') AND c.relnamespace = to_regnamespace(current_schema()::text)
      ORDER BY l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') DESC,
          a.xact_start NULLS FIRST"

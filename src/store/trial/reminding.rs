@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::domain::{NotificationKind, Task};
+use crate::domain::{NotificationId, NotificationKind, Task};
 use crate::store::database::Store;
 use crate::store::outbox::OutboxEnd;
 use crate::store::reminders::{DueTask, MailTerms, ReminderWindow};
@@ -65,16 +65,23 @@ pub(super) async fn send(store: &Store) -> Result<(), TrialFault> {
     Ok(())
 }
 
-pub(super) async fn read(store: &Store, sample: &Sample) -> Result<(), TrialFault> {
+/// The newest notification.
+pub(super) async fn list(store: &Store, sample: &Sample) -> Result<NotificationId, TrialFault> {
     let list = store.notifications(&sample.user, PAGE).await?;
     let newest = seen(TABLE, list.notifications.first())?;
     // The count is kept by triggers.
     if list.unread != 2 {
         return Err(TrialFault::Swallowed("todoctl_unread"));
     }
-    let read = store
-        .mark_notification_read(&sample.user, newest.id)
-        .await?;
+    Ok(newest.id)
+}
+
+pub(super) async fn mark_read(
+    store: &Store,
+    sample: &Sample,
+    id: NotificationId,
+) -> Result<(), TrialFault> {
+    let read = store.mark_notification_read(&sample.user, id).await?;
     let read = read.ok_or(TrialFault::Swallowed(TABLE))?;
     same(TABLE, &[("is_read", read.is_read)])?;
     store.mark_all_notifications_read(&sample.user).await?;

@@ -112,15 +112,25 @@ pub(super) async fn create_once(store: &Store, sample: &Sample) -> Result<(), Tr
     }
 }
 
-/// By its number alone, and among several.
+/// By its number alone.
 pub(super) async fn delete(store: &Store, sample: &Sample, task: &Task) -> Result<(), TrialFault> {
-    if !store.delete_task(&sample.user, task.id).await? {
-        return Err(TrialFault::Swallowed(TABLE));
+    if store.delete_task(&sample.user, task.id).await? {
+        Ok(())
+    } else {
+        Err(TrialFault::Swallowed(TABLE))
     }
-    let other = create(store, sample).await?;
-    let deleted = store.delete_tasks(&sample.user, &[other.id]).await?;
-    if deleted != [other.id] {
-        return Err(TrialFault::Swallowed(TABLE));
+}
+
+/// Among several.
+pub(super) async fn delete_several(
+    store: &Store,
+    sample: &Sample,
+    task: &Task,
+) -> Result<(), TrialFault> {
+    let deleted = store.delete_tasks(&sample.user, &[task.id]).await?;
+    if deleted == [task.id] {
+        Ok(())
+    } else {
+        Err(TrialFault::Swallowed(TABLE))
     }
-    Ok(())
 }

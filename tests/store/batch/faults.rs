@@ -337,7 +337,8 @@ async fn reads_whose_connection_is_lost(
     };
     let until_waiting = async |count: i64| {
         let waiting = format!(
-            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass"
+            "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{table}'::regclass
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         );
         eventually("statements wait for the table", async || {
             world.database.column::<i64>(&waiting).await == [count]

@@ -5,41 +5,28 @@ use std::time::Duration;
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 use crate::store::inspect::{Collation, changed_collations};
 
-use super::home::home;
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::answer::of_tables;
+use super::issue::{Issue, Place, Step, verdict};
 
 pub(super) async fn collation(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    check(context, server, limit)
-        .await
-        .unwrap_or_else(|error| query_failed(context, &error))
-}
-
-async fn check(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let Some(home) = home(context, server, limit).await? else {
-        return Ok(no_tables());
-    };
-    let changed = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            changed_collations(connection.session(), home.schema).await
-        })
-        .await?;
-    let database = &home.relations.session.database;
-    let issues = changed.iter().map(|one| issue(database, one)).collect();
-    Ok(verdict(
-        Place::Server(server.target),
-        issues,
-        "the same versions as when the indexes were built",
-    ))
+    of_tables(
+        context,
+        server,
+        limit,
+        changed_collations,
+        |home, changed| {
+            let database = &home.relations.session.database;
+            verdict(
+                Place::Server(server.target),
+                changed.iter().map(|one| issue(database, one)).collect(),
+                "the same versions as when the indexes were built",
+            )
+        },
+    )
+    .await
 }
 
 fn issue(database: &str, one: &Collation) -> Issue {

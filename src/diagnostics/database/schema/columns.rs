@@ -1,11 +1,10 @@
 //! Columns that are missing, renamed, changed, or make every insert fail.
 
 use crate::config::sql_name;
-use crate::store::migrate::drift::Drift;
 
 use super::home::Home;
-use super::issue::{Issue, Step};
-use super::parts::{Sides, parts};
+use super::issue::{Issue, Step, guarded, literal};
+use super::parts::Sides;
 
 /// A column's definition, as the catalogue's text has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +40,14 @@ impl<'a> Column<'a> {
         !self.is_required || self.default.is_some() || self.is_identity || self.is_generated
     }
 
+    /// Whether a sequence gives it its values.
+    fn is_generated_id(&self) -> bool {
+        self.is_identity
+            || self
+                .default
+                .is_some_and(|text| text.starts_with("nextval("))
+    }
+
     /// The limit of a text: `Some(None)` is none, `None` is no text.
     fn text_limit(&self) -> Option<Option<u32>> {
         match self.kind {
@@ -68,57 +75,43 @@ fn without<'a>(text: &'a str, end: &str) -> (&'a str, bool) {
     }
 }
 
-/// Missing columns, with the column that has the definition if there is one.
-pub(super) fn renamed_and_missing(home: Home<'_>, drift: &Drift) -> Vec<Issue> {
-    let mut issues = Vec::new();
-    for missing in parts(drift, "column").filter(|one| one.found.is_none()) {
-        let Some(expected) = missing.expected else {
-            continue;
-        };
-        let (table, column) = (missing.table, missing.part);
-        let qualified = home.qualified(table);
-        let same = |one: &Sides<'_>| {
-            one.table == table && one.expected.is_none() && one.found == Some(expected)
-        };
-        let mut candidates = parts(drift, "column").filter(same);
-        if let (Some(other), None) = (candidates.next(), candidates.next()) {
-            let (from, to) = (sql_name(other.part), sql_name(column));
-            issues.push(Issue::fail(
-                format!(
-                    "{table}.{column} is missing; {table}.{} has its definition",
-                    other.part
-                ),
-                [home.alter(
-                    table,
-                    format!("ALTER TABLE {qualified} RENAME COLUMN {from} TO {to}"),
-                )],
-            ));
-            continue;
-        }
-        let name = sql_name(column);
-        let step = if Column::parse(expected).is_optional() {
-            home.alter(
-                table,
-                home.in_schema(&format!(
-                    "ALTER TABLE {} ADD COLUMN {name} {}",
-                    sql_name(table),
-                    expected.replace(" default ", " DEFAULT ")
-                )),
-            )
-        } else {
+/// A column that is missing.
+fn missing(home: Home<'_>, table: &str, column: &str, expected: &str) -> Issue {
+    let definition = Column::parse(expected);
+    let restore = format!("restore {table} from a backup (pg_restore --table={table})");
+    let add = || {
+        home.alter(
+            table,
+            home.in_schema(&format!(
+                "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {} {}",
+                sql_name(table),
+                sql_name(column),
+                expected.replace(" default ", " DEFAULT ")
+            )),
+        )
+    };
+    let steps = if !definition.is_optional() || definition.is_generated_id() {
+        vec![Step::note(format!("its values are gone: {restore}"))]
+    } else if definition.default.is_some() {
+        vec![
             Step::note(format!(
-                "its values are gone: restore {table} from a backup (pg_restore --table={table})"
-            ))
-        };
-        issues.push(Issue::fail(format!("{table}.{column} is missing"), [step]));
-    }
-    issues
+                "its values are gone, and every row gets the default; to have them again, {restore}"
+            )),
+            add(),
+        ]
+    } else {
+        vec![add()]
+    };
+    Issue::fail(format!("{table}.{column} is missing"), steps)
 }
 
 /// A column that the migrations do not create, or that has another definition.
-pub(super) fn changed(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
-    let found = Column::parse(sides.found?);
+pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     let (table, column) = (sides.table, sides.part);
+    let found = match (sides.expected, sides.found) {
+        (Some(expected), None) => return Some(missing(home, table, column, expected)),
+        (_, found) => Column::parse(found?),
+    };
     let alter = |action: String| {
         let (table_name, name) = (sql_name(table), sql_name(column));
         home.alter(
@@ -129,9 +122,7 @@ pub(super) fn changed(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option
         )
     };
     let Some(expected) = sides.expected else {
-        let is_renamed = parts(drift, "column")
-            .any(|one| one.table == table && one.found.is_none() && one.expected == sides.found);
-        return (!found.is_optional() && !is_renamed).then(|| {
+        return (!found.is_optional()).then(|| {
             Issue::fail(
                 format!("{table}.{column} is not a column of todoctl and requires a value, so every insert fails"),
                 [alter("DROP NOT NULL".to_owned())],
@@ -142,13 +133,26 @@ pub(super) fn changed(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option
     if found.is_generated {
         return Some(Issue::fail(
             format!("{table}.{column} is generated, so it cannot be written"),
-            [alter("DROP EXPRESSION".to_owned())],
+            [alter("DROP EXPRESSION IF EXISTS".to_owned())],
         ));
     }
     if !found.is_as_wide_as(&expected) {
         return Some(Issue::fail(
             format!("{table}.{column} is {}, not {}", found.kind, expected.kind),
-            [alter(change_type(column, &found, &expected))],
+            [home.alter(
+                table,
+                home.in_schema(&unless_it_is(
+                    home,
+                    sides,
+                    &expected,
+                    &format!(
+                        "ALTER TABLE {} ALTER COLUMN {} {}",
+                        sql_name(table),
+                        sql_name(column),
+                        change_type(column, &found, &expected)
+                    ),
+                )),
+            )],
         ));
     }
     if found.is_required && !expected.is_required {
@@ -157,17 +161,14 @@ pub(super) fn changed(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option
             [alter("DROP NOT NULL".to_owned())],
         ));
     }
-    let generates = |one: &Column<'_>| {
-        one.is_identity || one.default.is_some_and(|text| text.starts_with("nextval("))
-    };
-    if generates(&expected) && !generates(&found) {
+    if expected.is_generated_id() && !found.is_generated_id() {
         return Some(Issue::fail(
             format!("{table}.{column} has no sequence any more, so every insert fails"),
             [home.alter(table, home.in_schema(&new_sequence(table, column)))],
         ));
     }
     match (expected.default, found.default) {
-        (Some(wanted), other) if !generates(&expected) && other != Some(wanted) => {
+        (Some(wanted), other) if !expected.is_generated_id() && other != Some(wanted) => {
             let set = alter(format!("SET DEFAULT {wanted}"));
             let text = format!(
                 "{table}.{column} has the default {}, not {wanted}",
@@ -196,13 +197,34 @@ pub(super) fn changed(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option
     None
 }
 
+/// The statement, unless the column has its type: a conversion of times would move them twice.
+fn unless_it_is(
+    home: Home<'_>,
+    sides: Sides<'_>,
+    expected: &Column<'_>,
+    statement: &str,
+) -> String {
+    if !expected.kind.starts_with("timestamp") {
+        return statement.to_owned();
+    }
+    let is_another = format!(
+        "(SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass({}) AND attname = {}) <> {}",
+        literal(&home.qualified(sides.table)),
+        literal(sides.part),
+        literal(expected.kind)
+    );
+    guarded(&is_another, statement)
+}
+
 /// `TYPE …` with the conversion that keeps every value.
 fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> String {
     let (name, kind) = (sql_name(column), expected.kind);
-    let is_time = |kind: &str| kind == "timestamp with time zone";
-    let using = if is_time(kind) && found.kind.starts_with("timestamp") {
+    let is_number = matches!(found.kind, "smallint" | "bigint" | "numeric");
+    let using = if kind == "timestamp with time zone" && !found.kind.ends_with("with time zone") {
         // Times without a zone are UTC.
-        format!("{name} AT TIME ZONE $$UTC$$")
+        format!("{name}::timestamp AT TIME ZONE $$UTC$$")
+    } else if kind == "boolean" && is_number {
+        format!("{name} <> 0")
     } else if kind == "prioritylevel" {
         format!("initcap({name}::text)::{kind}")
     } else {

@@ -1,38 +1,26 @@
 //! Constraints that are missing, not checked, or refuse the daemon's rows.
 
 use crate::config::sql_name;
-use crate::store::migrate::drift::Drift;
 
 use super::home::Home;
-use super::issue::{Issue, Step};
-use super::parts::{Sides, names_id, parts};
+use super::issue::{Issue, Step, guarded, literal};
+use super::parts::{Sides, names_id};
 
 const INVALID: &str = " (invalid)";
 const NOT_VALID: &str = " NOT VALID";
 
-/// A constraint that differs. One with the same definition under another name does the same.
-pub(super) fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
+/// A constraint that differs.
+pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     let (table, name) = (sides.table, sql_name(sides.part));
     let table_name = sql_name(table);
-    let add = |definition: &str| {
-        home.alter(
-            table,
-            home.in_schema(&format!(
-                "ALTER TABLE {table_name} ADD CONSTRAINT {name} {definition}"
-            )),
-        )
-    };
     match (sides.expected, sides.found) {
         (Some(expected), None) => {
-            let is_same = |one: Sides<'_>| one.table == table && one.found == Some(expected);
-            if parts(drift, "constraint").any(is_same) {
-                return None;
-            }
             let text = format!("{table} lacks the constraint {expected}");
+            let step = add(home, table, sides.part, expected);
             Some(if is_unique(expected) {
-                Issue::fail(text, [add(expected)])
+                Issue::fail(text, [step])
             } else {
-                Issue::warn(text, [add(expected)])
+                Issue::warn(text, [step])
             })
         }
         (Some(expected), Some(found)) => {
@@ -57,7 +45,8 @@ pub(super) fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<I
                     [home.alter(
                         table,
                         format!(
-                            "ALTER TABLE {} VALIDATE CONSTRAINT {name}",
+                            "{}ALTER TABLE {} VALIDATE CONSTRAINT {name}",
+                            detached(home, expected),
                             home.qualified(table)
                         ),
                     )],
@@ -70,7 +59,8 @@ pub(super) fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<I
             let step = home.alter(
                 table,
                 home.in_schema(&format!(
-                    "ALTER TABLE {table_name} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {expected}"
+                    "{}ALTER TABLE {table_name} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {expected}",
+                    detached(home, expected)
                 )),
             );
             Some(if is_unique(expected) {
@@ -79,24 +69,54 @@ pub(super) fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<I
                 Issue::warn(text, [step])
             })
         }
-        (None, Some(found)) => foreign(home, drift, sides, found),
+        (None, Some(found)) => foreign(home, sides, found),
         (None, None) => None,
     }
 }
 
+/// Adds a constraint, unless it is there.
+fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Step {
+    let (table_name, name) = (sql_name(table), sql_name(constraint));
+    let is_missing = format!(
+        "NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass({}) AND conname = {})",
+        literal(&home.qualified(table)),
+        literal(constraint)
+    );
+    let add = format!("ALTER TABLE {table_name} ADD CONSTRAINT {name} {definition}");
+    let statement = format!(
+        "{}{}",
+        detached(home, definition),
+        guarded(&is_missing, &add)
+    );
+    home.alter(table, home.in_schema(&statement))
+}
+
+/// Notifications of tasks that are gone keep their text and lose the number, as in the first
+/// migration, so that a foreign key can be added.
+fn detached(home: Home<'_>, definition: &str) -> String {
+    if definition.starts_with("FOREIGN KEY (task_id) REFERENCES tasks(id)") {
+        let (notifications, tasks) = (home.qualified("notifications"), home.qualified("tasks"));
+        format!(
+            "UPDATE {notifications} n SET task_id = NULL WHERE task_id IS NOT NULL \
+             AND NOT EXISTS (SELECT FROM {tasks} t WHERE t.id = n.task_id); "
+        )
+    } else {
+        String::new()
+    }
+}
+
 /// A constraint of others, which may refuse rows of the daemon.
-fn foreign(home: Home<'_>, drift: &Drift, sides: Sides<'_>, found: &str) -> Option<Issue> {
+fn foreign(home: Home<'_>, sides: Sides<'_>, found: &str) -> Option<Issue> {
     let (table, constraint) = (sides.table, sides.part);
-    let is_same = |one: Sides<'_>| one.table == table && one.expected == Some(found);
     let is_harmless = is_unique(found) && names_id(found);
     // PostgreSQL 18 has constraints for NOT NULL, which the columns show.
-    if parts(drift, "constraint").any(is_same) || is_harmless || found.starts_with("NOT NULL") {
+    if is_harmless || found.starts_with("NOT NULL") {
         return None;
     }
     let step = home.alter(
         table,
         format!(
-            "ALTER TABLE {} DROP CONSTRAINT {}",
+            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
             home.qualified(table),
             sql_name(constraint)
         ),
@@ -126,7 +146,7 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
         [
             Step::note(format!("if rows of {other} may be deleted with theirs:")),
             Step::Run(home.in_schema(&format!(
-                "ALTER TABLE {other} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
+                "ALTER TABLE {other} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
             ))),
         ],
     )

@@ -5,48 +5,51 @@ use std::time::Duration;
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::migrate::drift::{Difference, Drift};
 
-use super::home::{Home, drift_of};
-use super::issue::{Issue, Place, Step, no_tables, verdict};
-use super::parts::{renamed, sides};
-use super::{columns, constraints};
+use super::answer::of_drift;
+use super::home::Home;
+use super::issue::{Issue, Place, Step, guarded, literal, verdict};
+use super::parts::sides;
+use super::{columns, constraints, renamed};
 
 pub(super) async fn schema(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    match drift_of(context, server, limit).await {
-        Ok(None) => no_tables(),
-        Ok(Some((home, drift))) => {
-            let mut issues = columns::renamed_and_missing(home, drift);
-            let differences = drift.differences.iter();
-            issues.extend(differences.filter_map(|one| issue(home, drift, one)));
-            verdict(
-                Place::Server(server.target),
-                issues,
-                "as the migrations create it",
-            )
-        }
-        Err(error) => query_failed(context, &error),
-    }
+    of_drift(context, server, limit, |home, drift| {
+        let mut issues = renamed::of_tables(home, drift);
+        let differences = drift.differences.iter();
+        issues.extend(differences.filter_map(|one| issue(home, drift, one)));
+        verdict(
+            Place::Server(server.target),
+            issues,
+            "as the migrations create it",
+        )
+    })
+    .await
 }
 
 fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
     if let Some(column) = sides(one, "column") {
-        return columns::changed(home, drift, column);
+        return columns::issue(home, column);
     }
     if let Some(constraint) = sides(one, "constraint") {
-        return constraints::issue(home, drift, constraint);
+        return constraints::issue(home, constraint);
     }
     if let Some(reference) = sides(one, "reference") {
-        return reference
-            .found
-            .map(|found| constraints::refusing(home, reference, found));
+        let found = reference.found?;
+        let other = found.split(' ').next().and_then(|other| {
+            let parts = drift.expected.get(&format!("table {other}"))?;
+            parts.get(&format!("constraint {}", reference.part))
+        });
+        // One of todoctl's own is compared as a constraint.
+        return other
+            .is_none()
+            .then(|| constraints::refusing(home, reference, found));
     }
     let (kind, name) = one.object.split_once(' ')?;
     match (kind, one.part.as_deref()) {
         ("table", None) if one.found.is_none() => Some(missing(home, drift, name)),
-        ("table", Some("storage")) => storage(home, name, one.found.as_deref()?),
+        ("table", Some("storage")) => storage(home, drift, name, one.found.as_deref()?),
         ("type", Some("labels")) => labels(home, name, one),
         _ => None,
     }
@@ -54,21 +57,10 @@ fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
 
 /// A table that is not where it should be.
 fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
-    let wanted = home.qualified(table);
-    let mut steps = Vec::new();
     let view = format!("view {table}");
     let mut text = format!("the table {table} is missing");
     if drift.found.contains_key(&view) {
         text = format!("{table} is a view, not a table");
-        let aside = sql_name(&format!("{table}_view"));
-        steps.push(home.alter(table, format!("ALTER VIEW {wanted} RENAME TO {aside}")));
-    }
-    if let Some(renamed) = renamed(drift, table) {
-        text += &format!("; {renamed} has its columns");
-        let from = home.qualified(&renamed);
-        let name = sql_name(table);
-        steps.push(home.alter(table, format!("ALTER TABLE {from} RENAME TO {name}")));
-        return Issue::fail(text, steps);
     }
     let moved = home.relations.all.iter().find(|one| {
         one.name == table && one.schema != home.schema && !one.is_temporary && one.is_complete()
@@ -76,28 +68,30 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
     if let Some(moved) = moved {
         text += &format!("; the schema {} has it", moved.schema);
         let from = format!("{}.{}", sql_name(&moved.schema), sql_name(table));
-        let statement = format!("ALTER TABLE {from} SET SCHEMA {}", sql_name(home.schema));
-        steps.push(if moved.is_owned {
+        let statement = format!(
+            "ALTER TABLE IF EXISTS {from} SET SCHEMA {}",
+            sql_name(home.schema)
+        );
+        let step = if moved.is_owned {
             Step::Run(statement)
         } else {
             Step::RunBy(Some(moved.owner.clone()), statement)
-        });
-        return Issue::fail(text, steps);
+        };
+        return Issue::fail(text, [step]);
     }
-    steps.push(Step::note(format!(
+    let restore = Step::note(format!(
         "its rows are gone: restore {table} from a backup (pg_restore --table={table}), then: todoctl doctor --only database"
-    )));
-    Issue::fail(text, steps)
+    ));
+    Issue::fail(text, [restore])
 }
 
 /// How a table keeps its rows, where that is unusual.
-fn storage(home: Home<'_>, table: &str, found: &str) -> Option<Issue> {
-    let name = home.qualified(table);
+fn storage(home: Home<'_>, drift: &Drift, table: &str, found: &str) -> Option<Issue> {
     let has = |word: &str| found.split(", ").any(|one| one == word);
     if has("unlogged") {
         return Some(Issue::fail(
             format!("{table} is unlogged: after a crash of the server all its rows are gone"),
-            [home.alter(table, format!("ALTER TABLE {name} SET LOGGED"))],
+            [home.alter(table, logged(home, drift, table))],
         ));
     }
     if has("foreign") {
@@ -119,67 +113,107 @@ fn storage(home: Home<'_>, table: &str, found: &str) -> Option<Issue> {
     })
 }
 
+/// Makes a table logged, and before it those that it refers to and that are not.
+fn logged(home: Home<'_>, drift: &Drift, table: &str) -> String {
+    let parts = drift.found.get(&format!("table {table}"));
+    let before = parts
+        .into_iter()
+        .flatten()
+        .filter(|(part, _)| part.starts_with("constraint "))
+        .filter_map(|(_, definition)| definition.split_once(" REFERENCES "))
+        .filter_map(|(_, other)| other.split_once('('))
+        .filter(|(other, _)| *other != table)
+        .filter(|(other, _)| {
+            let other = drift.found.get(&format!("table {other}"));
+            other
+                .and_then(|parts| parts.get("storage"))
+                .is_some_and(|storage| storage.contains("unlogged"))
+        })
+        .map(|(other, _)| format!("{}; ", logged(home, drift, other)));
+    let before: String = before.collect();
+    format!("{before}ALTER TABLE {} SET LOGGED", home.qualified(table))
+}
+
 /// The labels of a type, in the order in which they sort.
 fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
     let found: Vec<&str> = one.found.as_deref()?.split(", ").collect();
     let expected: Vec<&str> = one.expected.as_deref()?.split(", ").collect();
     let kind = home.qualified(name);
-    let added: Vec<&&str> = found.iter().filter(|one| !expected.contains(one)).collect();
-    let missing: Vec<&&str> = expected.iter().filter(|one| !found.contains(one)).collect();
-    let literal = |label: &str| format!("$${label}$$");
-    match (missing.as_slice(), added.as_slice()) {
-        ([wanted], [other]) => Some(Issue::fail(
-            format!("{name} has the label {other} in place of {wanted}"),
-            [home.alter(
-                "tasks",
-                format!(
-                    "ALTER TYPE {kind} RENAME VALUE {} TO {}",
-                    literal(other),
-                    literal(wanted)
-                ),
-            )],
-        )),
-        ([], [_, ..]) => Some(Issue::warn(
+    let added: Vec<&str> = without(&found, &expected);
+    let missing: Vec<&str> = without(&expected, &found);
+    let loses = (!added.is_empty()).then(|| {
+        Step::note(format!(
+            "tasks with another label become Medium; to see them: SELECT * FROM {} WHERE priority::text IN ({})",
+            home.qualified("tasks"),
+            literals(&added)
+        ))
+    });
+    let replace = home.alter("tasks", new_type(home, name, &expected));
+    let steps = loses.into_iter().chain([replace]);
+    Some(match (missing.as_slice(), added.as_slice()) {
+        ([wanted], [other]) => {
+            let is_named = format!(
+                "EXISTS (SELECT FROM pg_enum WHERE enumtypid = to_regtype({}) AND enumlabel = {})",
+                literal(&kind),
+                literal(other)
+            );
+            let rename = format!(
+                "ALTER TYPE {kind} RENAME VALUE {} TO {}",
+                literal(other),
+                literal(wanted)
+            );
+            Issue::fail(
+                format!("{name} has the label {other} in place of {wanted}"),
+                [home.alter("tasks", guarded(&is_named, &rename))],
+            )
+        }
+        ([], [_, ..]) => Issue::warn(
             format!(
                 "{name} has labels that todoctl does not know ({}): tasks that have one cannot be read",
-                one.found.as_deref().unwrap_or_default()
+                added.join(", ")
             ),
-            [home.alter(
-                "tasks",
-                format!(
-                    "UPDATE {} SET priority = DEFAULT WHERE priority::text NOT IN ({})",
-                    home.qualified("tasks"),
-                    expected
-                        .iter()
-                        .map(|label| literal(label))
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ),
-            )],
-        )),
-        ([], []) => Some(Issue::fail(
+            steps,
+        ),
+        ([], []) => Issue::fail(
             format!("the labels of {name} are in another order, so tasks sort wrongly by priority"),
-            [Step::note(format!(
-                "create the type {name} again with the labels {}, and change the column to it",
-                expected.join(", ")
-            ))],
-        )),
-        _ => Some(Issue::fail(
-            format!("{name} lacks the labels {}", join(&missing)),
-            missing.iter().map(|label| {
-                home.alter(
-                    "tasks",
-                    format!("ALTER TYPE {kind} ADD VALUE {}", literal(label)),
-                )
-            }),
-        )),
-    }
+            steps,
+        ),
+        _ => Issue::fail(
+            format!("{name} lacks the labels {}", missing.join(", ")),
+            steps,
+        ),
+    })
 }
 
-fn join(words: &[&&str]) -> String {
-    words
-        .iter()
-        .map(|word| **word)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn without<'a>(labels: &[&'a str], others: &[&str]) -> Vec<&'a str> {
+    let mut labels = labels.to_vec();
+    labels.retain(|label| !others.contains(label));
+    labels
+}
+
+fn literals(labels: &[&str]) -> String {
+    let quoted: Vec<String> = labels.iter().map(|label| literal(label)).collect();
+    quoted.join(", ")
+}
+
+/// Replaces the type of the priorities by one with these labels. Tasks with another label get the
+/// default.
+fn new_type(home: Home<'_>, name: &str, labels: &[&str]) -> String {
+    let (kind, tasks) = (home.qualified(name), home.qualified("tasks"));
+    let old = format!("{name}_old");
+    let list = literals(labels);
+    let differs = format!(
+        "(SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = to_regtype({})) <> ARRAY[{list}]",
+        literal(&kind)
+    );
+    guarded(
+        &differs,
+        &format!(
+            "ALTER TYPE {kind} RENAME TO {old}; CREATE TYPE {kind} AS ENUM ({list}); \
+             ALTER TABLE {tasks} ALTER COLUMN priority DROP DEFAULT, ALTER COLUMN priority TYPE {kind} \
+             USING (CASE WHEN priority::text IN ({list}) THEN priority::text ELSE $$Medium$$ END)::{kind}, \
+             ALTER COLUMN priority SET DEFAULT $$Medium$$; DROP TYPE {}",
+            home.qualified(&old)
+        ),
+    )
 }

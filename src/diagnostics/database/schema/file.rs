@@ -11,6 +11,7 @@ use crate::store::migrate::drift::{Difference, Drift};
 
 use super::issue::{Issue, Place, Step, no_tables, verdict};
 use super::parts::{Sides, parts, renamed, sides};
+use super::unread::FILE_COUNT;
 
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
 
@@ -151,10 +152,7 @@ fn changed_index(index: Sides<'_>) -> Option<Issue> {
             } else {
                 format!("the index {} of {table} is missing", index.part)
             };
-            let statement = match found {
-                Some(_) => format!("BEGIN; DROP INDEX {name}; {expected}; COMMIT"),
-                None => expected.to_owned(),
-            };
+            let statement = format!("BEGIN; DROP INDEX IF EXISTS {name}; {expected}; COMMIT");
             let steps = [Step::Run(statement)];
             Some(if expected.starts_with(UNIQUE) {
                 Issue::fail(text, steps).fixable()
@@ -167,7 +165,7 @@ fn changed_index(index: Sides<'_>) -> Option<Issue> {
                 "{table} has a unique index that todoctl does not know, {}: rows that it does not allow are refused",
                 index.part
             ),
-            [Step::Run(format!("DROP INDEX {name}"))],
+            [Step::Run(format!("DROP INDEX IF EXISTS {name}"))],
         )),
         _ => None,
     }
@@ -188,34 +186,41 @@ fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
                 Step::note(format!(
                     "to keep its text: todoctl migrate check; if {name} is not wanted:"
                 )),
-                Step::Run(format!("DROP TRIGGER {}", sql_name(name))),
+                Step::Run(format!("DROP TRIGGER IF EXISTS {}", sql_name(name))),
             ],
         ));
     };
-    let drop = trigger
-        .found
-        .map(|_| format!("DROP TRIGGER {}; ", sql_name(name)))
-        .unwrap_or_default();
+    let drop = format!("DROP TRIGGER IF EXISTS {}; ", sql_name(name));
     let what = if trigger.found.is_some() {
         "another"
     } else {
         "missing"
     };
-    let statement = format!(
-        "BEGIN IMMEDIATE; {drop}{expected}; DELETE FROM todoctl_unread; \
-         INSERT INTO todoctl_unread (user_id, unread) \
-         SELECT user_id, count(*) FROM notifications WHERE NOT is_read GROUP BY user_id; COMMIT"
-    );
+    let (harm, made_up) = if name.starts_with("todoctl_unread") {
+        ("unread notifications are counted wrongly", FILE_COUNT)
+    } else if name.starts_with("todoctl_search") {
+        ("searches find other tasks than they should", FILE_SEARCH)
+    } else {
+        (
+            "searches find changed tasks by their old texts",
+            FILE_FOLDED,
+        )
+    };
+    let statement = format!("BEGIN IMMEDIATE; {drop}{expected}; {made_up}; COMMIT");
     Some(
         Issue::fail(
-            format!(
-                "the trigger {name} of {table} is {what}: unread notifications are counted wrongly"
-            ),
+            format!("the trigger {name} of {table} is {what}: {harm}"),
             [Step::Run(statement)],
         )
         .fixable(),
     )
 }
+
+/// Fills the index of searches again.
+const FILE_SEARCH: &str = "INSERT INTO todoctl_search (todoctl_search) VALUES ('rebuild')";
+
+/// The daemon folds all texts again: some have changed meanwhile.
+const FILE_FOLDED: &str = "UPDATE tasks SET search_title = NULL, search_description = NULL WHERE search_title IS NOT NULL";
 
 /// Whether every row refers to one that exists. A file too large for the time limit is no fault.
 pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {

@@ -5,50 +5,43 @@ use std::time::Duration;
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::migrate::drift::Drift;
 
-use super::home::{Home, drift_of};
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::answer::of_drift;
+use super::home::Home;
+use super::issue::{Issue, Place, Step, verdict};
 use super::parts::{Sides, names_id, parts};
 
 const INVALID: &str = " (invalid)";
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
 
 pub(super) async fn indexes(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    match drift_of(context, server, limit).await {
-        Ok(None) => no_tables(),
-        Ok(Some((home, drift))) => {
-            let issues = parts(drift, "index").filter_map(|one| issue(home, drift, one));
-            verdict(
-                Place::Server(server.target),
-                issues.collect(),
-                "all exist and are valid",
-            )
-        }
-        Err(error) => query_failed(context, &error),
-    }
+    of_drift(context, server, limit, |home, drift| {
+        let issues = parts(drift, "index").filter_map(|one| issue(home, one));
+        verdict(
+            Place::Server(server.target),
+            issues.collect(),
+            "all exist and are valid",
+        )
+    })
+    .await
 }
 
-fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
+fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     let (table, index) = (sides.table, sides.part);
     let qualified = home.qualified(index);
-    let drop = || home.alter(table, format!("DROP INDEX CONCURRENTLY {qualified}"));
+    let drop = || {
+        home.alter(
+            table,
+            format!("DROP INDEX CONCURRENTLY IF EXISTS {qualified}"),
+        )
+    };
     match (sides.expected, sides.found) {
-        (Some(expected), None) => {
-            let is_same = |one: Sides<'_>| {
-                one.table == table && one.found.is_some_and(|found| keys(found) == keys(expected))
-            };
-            if parts(drift, "index").any(is_same) {
-                return None;
-            }
-            Some(graded(
-                expected,
-                format!("the index {index} of {table} is missing"),
-                [create(home, table, expected)],
-            ))
-        }
+        (Some(expected), None) => Some(graded(
+            expected,
+            format!("the index {index} of {table} is missing"),
+            [create(home, table, expected)],
+        )),
         (Some(expected), Some(found)) if found.strip_suffix(INVALID) == Some(expected) => {
             Some(graded(
                 expected,
@@ -67,10 +60,10 @@ fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>) -> Option<Issue> {
             );
             Some(Issue::warn(text, [drop()]).fixable())
         }
-        (None, Some(found)) if found.starts_with(UNIQUE) && !names_id(keys(found).1) => {
+        (None, Some(found)) if found.starts_with(UNIQUE) && !names_id(keys(found)) => {
             let text = format!(
                 "{table} has a unique index that todoctl does not know, {index} on {}: rows that it does not allow are refused",
-                keys(found).1
+                keys(found)
             );
             Some(Issue::fail(text, [drop()]))
         }
@@ -89,7 +82,7 @@ fn graded(expected: &str, text: String, steps: impl IntoIterator<Item = Step>) -
 
 /// Creates an index of the migrations while the table is in use.
 fn create(home: Home<'_>, table: &str, definition: &str) -> Step {
-    let concurrent = definition.replacen(" INDEX ", " INDEX CONCURRENTLY ", 1);
+    let concurrent = definition.replacen(" INDEX ", " INDEX CONCURRENTLY IF NOT EXISTS ", 1);
     let on = format!(" ON {} USING ", sql_name(table));
     let on_plain = format!(" ON {table} USING ");
     let qualified = format!(" ON {} USING ", home.qualified(table));
@@ -101,10 +94,9 @@ fn create(home: Home<'_>, table: &str, definition: &str) -> Step {
     )
 }
 
-/// Whether an index is unique, and what it is on.
-fn keys(definition: &str) -> (bool, &str) {
-    let keys = definition
+/// What an index is on.
+fn keys(definition: &str) -> &str {
+    definition
         .split_once(" USING ")
-        .map_or("", |(_, keys)| keys);
-    (definition.starts_with(UNIQUE), keys)
+        .map_or("", |(_, keys)| keys)
 }

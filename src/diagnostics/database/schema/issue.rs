@@ -122,7 +122,52 @@ pub(super) fn verdict(
     verdict.with_fixes(issues.into_iter().filter_map(|one| one.fix))
 }
 
+/// A statement that is run only where the condition holds, so that it may be typed twice.
+pub(super) fn guarded(condition: &str, statement: &str) -> String {
+    let block = format!(" BEGIN IF {condition} THEN {statement}; END IF; END ");
+    format!("DO {}", dollar_quoted("do", &block))
+}
+
+/// A text in SQL. Apostrophes would have to be quoted once more for the shell.
+pub(super) fn literal(text: &str) -> String {
+    dollar_quoted("", text)
+}
+
+/// A text between dollar signs with a tag that does not occur in it.
+fn dollar_quoted(tag: &str, text: &str) -> String {
+    let mut tag = tag.to_owned();
+    while text.contains(&format!("${tag}")) {
+        tag.push('_');
+    }
+    format!("${tag}${text}${tag}$")
+}
+
 /// Before the first migration.
 pub(super) fn no_tables() -> Verdict {
     Verdict::skip("there are no tables yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_with_dollar_signs_stay_quoted() {
+        for (text, quoted) in [
+            ("plain", "$$plain$$"),
+            ("it's", "$$it's$$"),
+            (
+                "a$$; DROP TABLE tasks; --",
+                "$_$a$$; DROP TABLE tasks; --$_$",
+            ),
+            ("a$_$b", "$__$a$_$b$__$"),
+            ("a$", "$_$a$$_$"),
+        ] {
+            assert_eq!(literal(text), quoted);
+        }
+        assert_eq!(
+            guarded("true", "SELECT $do$x$do$"),
+            "DO $do_$ BEGIN IF true THEN SELECT $do$x$do$; END IF; END $do_$"
+        );
+    }
 }

@@ -5,38 +5,25 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 use crate::store::inspect::Owned;
 
-use super::home::home;
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::answer::of_tables;
+use super::home::Home;
+use super::issue::{Issue, Place, Step, verdict};
 
 pub(super) async fn owners(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    check(context, server, limit)
-        .await
-        .unwrap_or_else(|error| query_failed(context, &error))
+    of_tables(context, server, limit, Owned::ask, |home, owned| {
+        check(home, server, owned)
+    })
+    .await
 }
 
-async fn check(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let Some(home) = home(context, server, limit).await? else {
-        return Ok(no_tables());
-    };
-    let owned = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            Owned::ask(connection.session(), home.schema).await
-        })
-        .await?;
+fn check(home: Home<'_>, server: Server<'_>, owned: &[Owned]) -> Verdict {
     let mut issues: Vec<Issue> = owned
         .iter()
         .filter(|one| !one.may_count)
-        .map(|one| cannot_count(&owned, one))
+        .map(|one| cannot_count(owned, one))
         .collect();
     let foreign: Vec<&Owned> = owned.iter().filter(|one| !one.is_ours).collect();
     let role = &home.relations.session.role;
@@ -48,10 +35,10 @@ async fn check(
         } else {
             format!("{role} does not migrate, and need not own the tables")
         };
-        return Ok(verdict(Place::Server(server.target), issues, fine));
+        return verdict(Place::Server(server.target), issues, fine);
     }
     issues.push(not_ours(&foreign, role));
-    Ok(verdict(Place::Server(server.target), issues, ""))
+    verdict(Place::Server(server.target), issues, "")
 }
 
 /// Objects that the role may not alter.

@@ -2,55 +2,47 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 use crate::store::inspect::Guarded;
 
-use super::home::{Home, home};
-use super::issue::{Issue, Place, no_tables, verdict};
+use super::answer::of_tables;
+use super::home::Home;
+use super::issue::{Issue, Place, Step, verdict};
 
 pub(super) async fn row_security(
     context: &Context,
     server: Server<'_>,
     limit: Duration,
 ) -> Verdict {
-    check(context, server, limit)
-        .await
-        .unwrap_or_else(|error| query_failed(context, &error))
-}
-
-async fn check(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let Some(home) = home(context, server, limit).await? else {
-        return Ok(no_tables());
-    };
-    let guarded = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            Guarded::ask(connection.session(), Some(home.schema)).await
-        })
-        .await?;
-    let issues: Vec<Issue> = guarded.iter().filter_map(|one| issue(home, one)).collect();
-    let fine = if guarded.is_empty() {
-        "applies to no table"
-    } else {
-        "its policies let this role use every row"
-    };
-    Ok(verdict(Place::Server(server.target), issues, fine))
+    let question =
+        async |session: &mut PgConnection, schema: &str| Guarded::ask(session, Some(schema)).await;
+    of_tables(context, server, limit, question, |home, guarded| {
+        let fine = if guarded.is_empty() {
+            "applies to no table"
+        } else {
+            "its policies let this role use every row"
+        };
+        let issues = guarded.iter().filter_map(|one| issue(home, one)).collect();
+        verdict(Place::Server(server.target), issues, fine)
+    })
+    .await
 }
 
 fn issue(home: Home<'_>, one: &Guarded) -> Option<Issue> {
     let role = &home.relations.session.role;
     let table = home.qualified(&one.name);
-    let statement = if one.is_owned {
-        format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    let step = if !one.restrictive.is_empty() {
+        // No policy can allow what a restrictive one does not.
+        let role = sql_name(role);
+        Step::RunBy(None, format!("ALTER ROLE {role} BYPASSRLS"))
+    } else if one.is_owned {
+        let statement = format!("ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY");
+        home.alter(&one.name, statement)
     } else {
         // The name of a policy is the table's own.
         let taken = |name: &String| one.policies.contains(name);
@@ -58,12 +50,13 @@ fn issue(home: Home<'_>, one: &Guarded) -> Option<Issue> {
         while taken(&name) {
             name += "_all";
         }
-        format!(
-            "CREATE POLICY {name} ON {table} TO {} USING (true) WITH CHECK (true)",
+        let statement = format!(
+            "DROP POLICY IF EXISTS {name} ON {table}; \
+             CREATE POLICY {name} ON {table} TO {} USING (true) WITH CHECK (true)",
             sql_name(role)
-        )
+        );
+        home.alter(&one.name, statement)
     };
-    let step = [home.alter(&one.name, statement)];
     if !one.closed.is_empty() {
         return Some(Issue::fail(
             format!(
@@ -71,7 +64,7 @@ fn issue(home: Home<'_>, one: &Guarded) -> Option<Issue> {
                 one.name,
                 one.closed.join(", ")
             ),
-            step,
+            [step],
         ));
     }
     (!one.limited.is_empty()).then(|| {
@@ -82,7 +75,7 @@ fn issue(home: Home<'_>, one: &Guarded) -> Option<Issue> {
                 one.policies.join(", "),
                 one.limited.join(", ")
             ),
-            step,
+            [step],
         )
     })
 }

@@ -2,62 +2,58 @@
 
 use std::time::Duration;
 
+use sqlx::PgConnection;
+
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{Generated, Ids};
 
-use super::home::{Home, home};
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::answer::of_tables;
+use super::home::Home;
+use super::issue::{Issue, Place, Step, verdict};
 
 /// Percent of the highest possible id.
 const NEAR: i128 = 75;
 const FULL: i128 = 95;
 
 pub(super) async fn sequences(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    check(context, server, limit)
-        .await
-        .unwrap_or_else(|error| query_failed(context, &error))
+    of_tables(context, server, limit, ask, |home, columns| {
+        let mut issues = Vec::new();
+        let mut read = 0;
+        for (column, ids) in columns {
+            issues.extend(odd(home, column));
+            if let Some(ids) = ids {
+                read += 1;
+                issues.extend(position(home, column, *ids));
+            }
+        }
+        verdict(
+            Place::Server(server.target),
+            issues,
+            format!("{read} sequences are ahead of their tables"),
+        )
+    })
+    .await
 }
 
-async fn check(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let Some(home) = home(context, server, limit).await? else {
-        return Ok(no_tables());
+/// The columns, and what those have reached that the role may read.
+async fn ask(
+    session: &mut PgConnection,
+    schema: &str,
+) -> Result<Vec<(Generated, Option<Ids>)>, StoreError> {
+    let columns = Generated::ask(session, schema).await?;
+    let readable: Vec<&Generated> = columns.iter().filter(|one| one.is_readable).collect();
+    let mut reached = Generated::ids(session, schema, &readable)
+        .await?
+        .into_iter();
+    let with_ids = |column: Generated| {
+        let ids = column.is_readable.then(|| reached.next()).flatten();
+        (column, ids)
     };
-    let (columns, reached) = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            let session = connection.session();
-            let columns = Generated::ask(session, home.schema).await?;
-            let readable: Vec<&Generated> = columns.iter().filter(|one| one.is_readable).collect();
-            let reached = Generated::ids(session, home.schema, &readable).await?;
-            Ok((columns, reached))
-        })
-        .await?;
-    let mut issues = Vec::new();
-    let mut reached = reached.into_iter();
-    let mut read = 0;
-    for column in &columns {
-        issues.extend(odd(home, column));
-        if column.is_readable
-            && let Some(ids) = reached.next()
-        {
-            read += 1;
-            issues.extend(position(home, column, ids));
-        }
-    }
-    Ok(verdict(
-        Place::Server(server.target),
-        issues,
-        format!("{read} sequences are ahead of their tables"),
-    ))
+    Ok(columns.into_iter().map(with_ids).collect())
 }
 
 /// Whether the next id is free, and how many are left.
@@ -72,7 +68,7 @@ fn position(home: Home<'_>, column: &Generated, ids: Ids) -> Option<Issue> {
             "the next {table}.{} is {}, but the highest is {highest}: inserts fail with a duplicate key",
             column.column, ids.next
         );
-        return Some(Issue::fail(text, [home.alter(table, set_value(home, column))]).fixable());
+        return Some(Issue::fail(text, [alter(home, column, set_value(home, column))]).fixable());
     }
     let percent = i128::from(ids.next) * 100 / i128::from(limit.max(1));
     if percent < NEAR {
@@ -103,19 +99,29 @@ fn room(home: Home<'_>, column: &Generated, ids: Ids) -> Vec<Step> {
         )];
     }
     if column.sequence_max < i64::MAX {
-        return vec![home.alter(
-            &column.table,
+        return vec![alter(
+            home,
+            column,
             format!("ALTER SEQUENCE {} AS bigint NO MAXVALUE", column.sequence),
         )];
     }
     // The sequence was moved by mistake, if the rows have lower ids.
     match ids.highest {
         Some(highest) if highest < ids.next / 2 => {
-            vec![home.alter(&column.table, set_value(home, column))]
+            vec![alter(home, column, set_value(home, column))]
         }
         _ => vec![Step::note(format!(
             "give the rows of {table} with the highest ids lower ones, then: todoctl doctor --only database.sequences"
         ))],
+    }
+}
+
+/// A step that alters a column and its sequence, which may have another owner.
+fn alter(home: Home<'_>, column: &Generated, statements: String) -> Step {
+    if column.is_movable {
+        home.alter(&column.table, statements)
+    } else {
+        Step::RunBy(None, statements)
     }
 }
 
@@ -138,7 +144,11 @@ fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
     if column.cycles {
         issues.push(Issue::warn(
             format!("the sequence {sequence} starts again after its maximum (CYCLE): ids repeat"),
-            [home.alter(table, format!("ALTER SEQUENCE {sequence} NO CYCLE"))],
+            [alter(
+                home,
+                column,
+                format!("ALTER SEQUENCE {sequence} NO CYCLE"),
+            )],
         ));
     }
     if column.increment < 1 {
@@ -148,8 +158,12 @@ fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
                 column.increment
             ),
             [
-                home.alter(table, format!("ALTER SEQUENCE {sequence} INCREMENT BY 1")),
-                home.alter(table, set_value(home, column)),
+                alter(
+                    home,
+                    column,
+                    format!("ALTER SEQUENCE {sequence} INCREMENT BY 1"),
+                ),
+                alter(home, column, set_value(home, column)),
             ],
         ));
     }
@@ -166,15 +180,23 @@ fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
         ));
     } else if !column.is_owned {
         let name = sql_name(&column.column);
+        let owner = if column.sequence_owner == column.table_owner {
+            String::new()
+        } else {
+            let owner = sql_name(&column.table_owner);
+            format!("ALTER SEQUENCE {sequence} OWNER TO {owner}; ")
+        };
         issues.push(Issue::warn(
             format!(
                 "the sequence {sequence} does not belong to {table}.{}: pg_dump --table={table} leaves it out",
                 column.column
             ),
-            [home.alter(
-                table,
+            // A sequence belongs to a column only if both have the same owner.
+            [alter(
+                home,
+                column,
                 format!(
-                    "ALTER SEQUENCE {sequence} OWNED BY {}.{name}",
+                    "{owner}ALTER SEQUENCE {sequence} OWNED BY {}.{name}",
                     home.qualified(table)
                 ),
             )],

@@ -6,12 +6,13 @@ use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::database::overrides::reset;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{self, Relations};
-use crate::store::migrate::own_schema;
+use crate::store::migrate::{is_migrated, own_schema};
 
-use super::home::relations;
+use super::home::{drift_of, relations};
 use super::issue::{Issue, Place, Step, verdict};
 
 pub(in crate::diagnostics::database) async fn tables(
@@ -19,16 +20,17 @@ pub(in crate::diagnostics::database) async fn tables(
     server: Server<'_>,
     limit: Duration,
 ) -> Verdict {
-    check(context, server.target, limit)
+    check(context, server, limit)
         .await
         .unwrap_or_else(|error| query_failed(context, &error))
 }
 
 async fn check(
     context: &Context,
-    target: &PostgresTarget,
+    server: Server<'_>,
     limit: Duration,
 ) -> Result<Verdict, StoreError> {
+    let target = server.target;
     let relations = relations(context, target, limit).await?;
     let session = &relations.session;
     let mut issues = Vec::new();
@@ -87,6 +89,14 @@ async fn check(
             search_path(relations, target, &tasks.schema),
         ));
         return Ok(verdict(Place::Server(target), issues, ""));
+    }
+    if let Some((_, drift)) = drift_of(context, server, limit).await?
+        && is_migrated(&drift.found)
+    {
+        // The check of the migrations says what to do.
+        return Ok(Verdict::pass(format!(
+            "in the schema {current}, without a record of their migrations"
+        )));
     }
     let refusal = context
         .server
@@ -153,20 +163,31 @@ fn temporary(relations: &Relations, target: &PostgresTarget) -> Option<Issue> {
 
 /// How `schema` gets into the search path.
 fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> Vec<Step> {
-    let quoted = sql_name(schema);
+    let session = &relations.session;
     let options = target.options.as_deref().unwrap_or_default();
+    let is_set = session
+        .overrides
+        .iter()
+        .any(|one| one.name == "search_path");
+    // What the server's default finds needs no setting.
+    if schema == "public" && (is_set || options.contains("search_path")) {
+        return vec![
+            Step::Other(reset(target, &session.overrides, "search_path")),
+            Step::note("restart the daemon: its sessions keep the old search path"),
+        ];
+    }
     if options.contains("search_path") {
         return vec![Step::Other(Remedy::set(
             "DATABASE_URL.options",
             format!("-csearch_path={schema}"),
         ))];
     }
-    let session = &relations.session;
     vec![
         Step::Run(format!(
-            "ALTER ROLE {} IN DATABASE {} SET search_path = {quoted}",
+            "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
             sql_name(&session.role),
             sql_name(&session.database),
+            sql_name(schema),
         )),
         Step::note("restart the daemon: its sessions keep the old search path"),
     ]

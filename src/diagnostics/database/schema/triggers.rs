@@ -6,6 +6,7 @@ use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::database::overrides;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::{EventTrigger, ForeignTrigger, event_triggers};
@@ -13,13 +14,12 @@ use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 
 use super::home::{Home, drift_of};
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::issue::{Issue, Place, Step, literal, no_tables, verdict};
 use super::parts::{Sides, parts};
+use super::renamed;
 
-const FUNCTION: &str = "todoctl_count_unread";
-
-/// The trigger that removes folded texts which are out of date.
-const FOLDED: &str = "todoctl_folded_outdated";
+/// The trigger that removes folded texts which are out of date, and its function.
+const FOLDED: [&str; 2] = ["todoctl_folded_outdated", "todoctl_forget_folded"];
 const DISABLED: &str = " (disabled)";
 
 pub(super) async fn triggers(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
@@ -47,27 +47,30 @@ async fn check(
     let mut issues = Vec::new();
     if home.relations.session.skips_triggers {
         let session = &home.relations.session;
-        let (role, database) = (sql_name(&session.role), sql_name(&session.database));
+        let reset = overrides::reset(
+            server.target,
+            &session.overrides,
+            "session_replication_role",
+        );
         issues.push(Issue::fail(
             "session_replication_role is replica: no trigger and no foreign key works in the daemon's sessions",
             [
-                Step::RunBy(
-                    None,
-                    format!(
-                        "ALTER ROLE {role} RESET session_replication_role; \
-                         ALTER DATABASE {database} RESET session_replication_role; \
-                         ALTER ROLE {role} IN DATABASE {database} RESET session_replication_role"
-                    ),
-                ),
+                Step::Other(reset),
                 Step::note("restart the daemon: its sessions keep the old setting"),
             ],
         ));
     }
-    issues.extend(function(home, drift));
+    issues.extend(renamed::of_triggers(home, drift));
+    issues.extend(functions(home, drift));
     issues.extend(parts(drift, "trigger").filter_map(|one| own(home, one)));
     issues.extend(constraint_triggers(home, drift));
     issues.extend(parts(drift, "rule").filter_map(|one| Some(rule(home, one, one.found?))));
-    issues.extend(foreign.iter().map(|one| of_others(home, one)));
+    let is_own = |one: &&ForeignTrigger| {
+        let names = drift.renamed.iter().filter(|known| known.kind == "trigger");
+        names.map(|known| &known.from).any(|name| *name == one.name)
+    };
+    let foreign = foreign.iter().filter(|one| !is_own(one));
+    issues.extend(foreign.map(|one| of_others(home, one)));
     issues.extend(events.iter().map(refusing_changes));
     Ok(verdict(
         Place::Server(server.target),
@@ -82,10 +85,14 @@ fn own(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     let (table, trigger) = (sides.table, sides.part);
     let expected = sides.expected?;
     let name = sql_name(trigger);
+    let again = format!(
+        "DROP TRIGGER IF EXISTS {name} ON {}; {expected}",
+        sql_name(table)
+    );
     let (text, correction) = match sides.found {
         None => (
             format!("the trigger {trigger} of {table} is missing"),
-            expected.to_owned(),
+            again,
         ),
         Some(found) if found.strip_suffix(DISABLED) == Some(expected) => (
             format!("the trigger {trigger} of {table} is disabled"),
@@ -93,21 +100,27 @@ fn own(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
         ),
         Some(_) => (
             format!("the trigger {trigger} of {table} is another"),
-            format!("DROP TRIGGER {name} ON {}; {expected}", sql_name(table)),
+            again,
         ),
     };
-    let (harm, correction) = if trigger == FOLDED {
+    let (harm, correction) = made_up_for(home, trigger, &correction);
+    Some(Issue::fail(format!("{text}: {harm}"), [home.alter(table, correction)]).fixable())
+}
+
+/// What a trigger or function of todoctl is for, and a correction that makes up for what was
+/// missed.
+fn made_up_for(home: Home<'_>, name: &str, correction: &str) -> (&'static str, String) {
+    if FOLDED.contains(&name) {
         (
             "searches find changed tasks by their old texts",
-            folded_again(home, &correction),
+            folded_again(home, correction),
         )
     } else {
         (
             "unread notifications are counted wrongly",
-            counted_again(home, &correction),
+            counted_again(home, Some(correction)),
         )
-    };
-    Some(Issue::fail(format!("{text}: {harm}"), [home.alter(table, correction)]).fixable())
+    }
 }
 
 /// A correction, after which the daemon folds all texts again: some have changed meanwhile.
@@ -118,33 +131,47 @@ fn folded_again(home: Home<'_>, correction: &str) -> String {
     )
 }
 
-/// A correction and a new count of the unread notifications, while nobody changes them.
-fn counted_again(home: Home<'_>, correction: &str) -> String {
+/// A new count of the unread notifications, while nobody changes them, after a correction.
+pub(super) fn counted_again(home: Home<'_>, correction: Option<&str>) -> String {
     let count = newest_statement("INSERT INTO todoctl_unread (user_id, unread)\nSELECT")
         .unwrap_or_default()
         .trim_end_matches(';');
+    let correction = correction.map_or_else(String::new, |text| format!("{text}; "));
     format!(
-        "BEGIN; {} LOCK TABLE notifications IN SHARE ROW EXCLUSIVE MODE; {correction}; DELETE FROM todoctl_unread; {count}; COMMIT",
+        "BEGIN; {} SET LOCAL lock_timeout = $$5s$$; LOCK TABLE notifications IN SHARE ROW EXCLUSIVE MODE; \
+         {correction}DELETE FROM todoctl_unread; {count}; COMMIT",
         home.in_schema("").trim_end()
     )
 }
 
-/// The function that counts unread notifications.
-fn function(home: Home<'_>, drift: &Drift) -> Option<Issue> {
-    let object = format!("function {FUNCTION}");
-    let changed = drift.differences.iter().find(|one| one.object == object)?;
-    let text = match &changed.found {
-        None => format!("the function {FUNCTION} is missing"),
-        Some(found) => format!("the function {FUNCTION} was changed ({found})"),
-    };
-    let statement = newest_statement(&format!("FUNCTION %I.{FUNCTION}"))?.trim_end_matches(';');
-    Some(
-        Issue::fail(
-            format!("{text}: notifications may not be saved, or are counted wrongly"),
-            [home.alter("notifications", counted_again(home, statement))],
-        )
-        .fixable(),
-    )
+/// Functions of todoctl that are missing or have another body.
+fn functions<'a>(home: Home<'a>, drift: &'a Drift) -> impl Iterator<Item = Issue> + use<'a> {
+    drift.differences.iter().filter_map(move |one| {
+        one.expected.as_ref()?;
+        let name = one.object.strip_prefix("function ")?;
+        let text = match &one.found {
+            None => format!("the function {name} is missing"),
+            Some(found) => format!("the function {name} was changed ({found})"),
+        };
+        let newest = newest_statement(&format!("FUNCTION %I.{name}"))
+            .or_else(|| newest_statement(&format!("CREATE FUNCTION {name}")))?;
+        let mut statement = newest.trim_end_matches(';').replacen(
+            "CREATE FUNCTION",
+            "CREATE OR REPLACE FUNCTION",
+            1,
+        );
+        // A new function may be used by everybody.
+        if let Some(revoke) = newest_statement(&format!("REVOKE EXECUTE ON FUNCTION {name}")) {
+            statement += &format!("; {}", revoke.trim_end_matches(';'));
+        }
+        let table = if FOLDED.contains(&name) {
+            "tasks"
+        } else {
+            "notifications"
+        };
+        let (harm, correction) = made_up_for(home, name, &statement);
+        Some(Issue::fail(format!("{text}: {harm}"), [home.alter(table, correction)]).fixable())
+    })
 }
 
 /// Tables whose foreign keys are not enforced.
@@ -158,16 +185,23 @@ fn constraint_triggers(home: Home<'_>, drift: &Drift) -> Option<Issue> {
     if tables.is_empty() {
         return None;
     }
-    let enable = tables
-        .iter()
-        .map(|table| format!("ALTER TABLE {} ENABLE TRIGGER ALL", home.qualified(table)));
+    let names = tables.iter().map(|table| literal(&home.qualified(table)));
+    let enable = format!(
+        "DO $do$ DECLARE one record; BEGIN FOR one IN SELECT tgrelid::regclass AS relation, tgname AS name \
+         FROM pg_trigger WHERE tgisinternal AND tgenabled = $$D$$ AND tgrelid::regclass IN ({}) \
+         LOOP EXECUTE format($$ALTER TABLE %s ENABLE TRIGGER %I$$, one.relation, one.name); END LOOP; END $do$",
+        names
+            .map(|name| format!("{name}::regclass"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
     Some(Issue::fail(
         format!(
             "the foreign keys of {} are not enforced: their triggers are disabled",
             tables.join(", ")
         ),
-        // Triggers of constraints are a superuser's.
-        [Step::RunBy(None, enable.collect::<Vec<_>>().join("; "))],
+        // Triggers of constraints are a superuser's. Those of others stay as they are.
+        [Step::RunBy(None, enable)],
     ))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::{schema, server};
+use crate::diagnostics::database::{role, schema};
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::messages::Place;
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
@@ -100,7 +100,7 @@ async fn verdict_of(
     limit: Duration,
 ) -> Option<Verdict> {
     if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
-        return Some(server::role(context, Server { config, target }, limit).await);
+        return Some(role::role(context, Server { config, target }, limit).await);
     }
     let check = schema::CHECKS.iter().find(|check| check.id == id)?;
     Some(check.start(context, limit)?.await)
@@ -148,13 +148,18 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
                 sql_name(role)
             ))
         }
+        // As in: cannot update table "tasks" because it does not have a replica identity.
+        "55000" if fault.message.contains("replica identity") => Some(format!(
+            "ALTER TABLE {} REPLICA IDENTITY DEFAULT",
+            sql_name(fault.message.split('"').nth(1)?)
+        )),
         "23502" => Some(format!(
             "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
             table?,
             sql_name(fault.column.as_deref()?)
         )),
         "23503" | "23514" => Some(format!(
-            "ALTER TABLE {} DROP CONSTRAINT {}",
+            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
             table?,
             sql_name(fault.constraint.as_deref()?)
         )),
@@ -203,7 +208,12 @@ mod tests {
             (
                 "23514",
                 "",
-                Some(r#"ALTER TABLE "tasks" DROP CONSTRAINT "short""#),
+                Some(r#"ALTER TABLE "tasks" DROP CONSTRAINT IF EXISTS "short""#),
+            ),
+            (
+                "55000",
+                "cannot update table \"tasks\" because it does not have a replica identity and publishes updates",
+                Some(r#"ALTER TABLE "tasks" REPLICA IDENTITY DEFAULT"#),
             ),
             ("57014", "", None),
         ] {

@@ -82,7 +82,7 @@ fn check_sessions(activity: &Activity, prepared: &[Prepared], server: &PostgresT
         collected.note(hidden(server));
     }
     collected.verdict(format!(
-        "{} sessions; none idle in a transaction or busy for a minute",
+        "none of {} is idle in a transaction or busy for a minute",
         activity.sessions.iter().filter(|one| one.is_here).count()
     ))
 }

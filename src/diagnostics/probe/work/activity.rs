@@ -63,15 +63,17 @@ pub(crate) struct Activity {
 
 /// `waitstart` is there since PostgreSQL 14.
 const SESSIONS: &str = concat!(
-    "WITH locks AS MATERIALIZED (
-         SELECT l.*, (to_jsonb(l) ->> 'waitstart')::timestamptz AS since,
+    "WITH here AS (
+         SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()
+     ), locks AS MATERIALIZED (
+         SELECT l.*, l.database = here.oid AS is_here, (to_jsonb(l) ->> 'waitstart')::timestamptz AS since,
                 CASE WHEN ",
     is_ours!(),
     "        THEN o.relname::text END AS ours
-         FROM pg_catalog.pg_locks l
+         FROM here, pg_catalog.pg_locks l
+         -- Databases that were copied from one template share the numbers of their tables.
          LEFT JOIN pg_catalog.pg_class o
-           ON o.oid = l.relation
-          AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+           ON o.oid = l.relation AND l.database = (SELECT oid FROM here)
          -- The table of an index or of a sequence.
          LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = o.oid
          LEFT JOIN pg_catalog.pg_depend d
@@ -98,7 +100,8 @@ const SESSIONS: &str = concat!(
                 coalesce(extract(epoch FROM clock_timestamp() - coalesce(w.since, a.state_change)), 0)::bigint
             END AS waited,
             CASE
-                WHEN w.locktype IN ('relation', 'tuple', 'extend', 'page') THEN 'table ' || coalesce(w.relation::regclass::text, '?')
+                WHEN w.locktype IN ('relation', 'tuple', 'extend', 'page') THEN
+                    CASE WHEN w.is_here THEN 'table ' || w.relation::regclass::text ELSE 'a table of another database' END
                 WHEN w.locktype IN ('transactionid', 'virtualxid') THEN 'a row or transaction'
                 WHEN w.pid IS NOT NULL THEN w.locktype || ' lock'
             END AS waits_for,
@@ -109,7 +112,7 @@ const SESSIONS: &str = concat!(
                   ORDER BY ours) AS locked_tables,
             ARRAY(SELECT DISTINCT ours FROM locks
                   WHERE pid = a.pid AND granted AND ours IS NOT NULL ORDER BY ours) AS used_tables,
-            EXISTS (SELECT FROM locks WHERE pid = a.pid AND granted AND locktype = 'advisory' AND objsubid = 1
+            EXISTS (SELECT FROM locks WHERE pid = a.pid AND granted AND is_here AND locktype = 'advisory' AND objsubid = 1
                     AND classid = (({id} >> 32) & 4294967295)::oid AND objid = ({id} & 4294967295)::oid
             ) AS is_migrating
      FROM pg_catalog.pg_stat_activity a

@@ -1,0 +1,128 @@
+//! What the role of the daemon's sessions may do.
+
+use std::time::Duration;
+
+use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::Role;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::inspect::Override;
+
+use super::fault::query_failed;
+use super::overrides::reset;
+
+pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let question = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            let overrides = Override::ask(connection.session()).await?;
+            Ok((connection.role().await?, overrides))
+        });
+    match question.await {
+        Ok((role, overrides)) => {
+            check_role(&role, &overrides, server.target, server.config.auto_migrate)
+        }
+        Err(error) => query_failed(context, &error),
+    }
+}
+
+fn check_role(
+    role: &Role,
+    overrides: &[Override],
+    server: &PostgresTarget,
+    auto_migrate: bool,
+) -> Verdict {
+    let name = &role.name;
+    let quoted = sql_name(name);
+    let as_administrator =
+        |statement: String| Remedy::admin_sql(server, role.administrator.as_deref(), statement);
+    if role.in_recovery {
+        return Verdict::fail(
+            "the server is a standby (in recovery): it is read-only",
+            Remedy::note("name the primary in DATABASE_URL, which accepts writes"),
+        );
+    }
+    if role.read_only {
+        return Verdict::fail(
+            format!("the transactions of {name} are read-only"),
+            reset(server, overrides, "default_transaction_read_only"),
+        );
+    }
+    if role.login != *name && (role.schema.is_none() || !role.missing.is_empty()) {
+        return Verdict::fail(
+            format!(
+                "sessions of {} act as the role {name}, which may not use all tables: {}",
+                role.login,
+                role.closed.join(", ")
+            ),
+            reset(server, overrides, "role").then(Remedy::note(
+                "restart the daemon: its sessions keep the old role",
+            )),
+        );
+    }
+    let Some(schema) = &role.schema else {
+        return no_schema(role, overrides, server);
+    };
+    let in_schema = sql_name(schema);
+    if !role.missing.is_empty() {
+        let grants = role
+            .missing
+            .iter()
+            .map(|what| format!("GRANT {what} TO {quoted}"));
+        return Verdict::fail(
+            format!("{name} may not use {}", role.closed.join(", ")),
+            as_administrator(grants.collect::<Vec<_>>().join("; ")),
+        );
+    }
+    if role.may_create {
+        return Verdict::pass(format!("{name} may create tables in {schema}"));
+    }
+    let remedy = as_administrator(format!("GRANT CREATE ON SCHEMA {in_schema} TO {quoted}"));
+    if role.has_tasks {
+        let automatic = if auto_migrate {
+            "; the next release's migrations will fail"
+        } else {
+            ""
+        };
+        return Verdict::warn(
+            format!("{name} may use the tables, but not create tables in {schema}{automatic}"),
+            remedy,
+        );
+    }
+    Verdict::fail(
+        format!("{name} may not create tables in {schema}, and the service's tables do not exist"),
+        remedy,
+    )
+}
+
+/// No schema of the search path exists and may be used.
+fn no_schema(role: &Role, overrides: &[Override], server: &PostgresTarget) -> Verdict {
+    let Role {
+        name, search_path, ..
+    } = role;
+    if role.unusable.is_empty() {
+        return Verdict::fail(
+            format!("the search path of {name} names no schema that exists ({search_path})"),
+            reset(server, overrides, "search_path"),
+        );
+    }
+    let grants = role.unusable.iter().map(|schema| {
+        let create = if role.has_tables { "" } else { ", CREATE" };
+        format!(
+            "GRANT USAGE{create} ON SCHEMA {schema} TO {}",
+            sql_name(name)
+        )
+    });
+    Verdict::fail(
+        format!(
+            "{name} may not use {}, which its search path names",
+            role.unusable.join(", ")
+        ),
+        Remedy::admin_sql(
+            server,
+            role.administrator.as_deref(),
+            grants.collect::<Vec<_>>().join("; "),
+        ),
+    )
+}

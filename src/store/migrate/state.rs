@@ -1,0 +1,111 @@
+//! What a database has of the program's migrations.
+
+use sqlx::migrate::Migrator;
+
+use crate::config::DatabaseTarget;
+
+use super::connection::MigrationConnection;
+use super::embedded::{Direction, SQLITE, migrator, ups};
+use super::error::MigrateError;
+use super::expected::{History, OF_SERVERS, Schema, changes};
+use super::history::{Migration, State, compare};
+use super::recorded::{first_in_part, mark_unrecorded};
+
+/// The migrations of the program and of a database.
+pub(crate) struct Found {
+    pub(crate) migrations: Vec<Migration>,
+    /// The first pending migration of which only a part is there, and what is missing of it.
+    in_part: Option<(i64, Vec<String>)>,
+}
+
+impl Found {
+    /// Refuses to go on where only a part of a migration is there.
+    pub(crate) fn check_parts(&self) -> Result<(), MigrateError> {
+        match &self.in_part {
+            Some((version, missing)) => Err(MigrateError::InPart {
+                version: *version,
+                missing: missing.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to run again what the schema has.
+    pub(super) fn check_records(&self) -> Result<(), MigrateError> {
+        let unrecorded = |one: &&Migration| one.state == State::Unrecorded;
+        let versions: Vec<i64> = self
+            .migrations
+            .iter()
+            .filter(unrecorded)
+            .map(|one| one.version)
+            .collect();
+        if versions.is_empty() {
+            Ok(())
+        } else {
+            Err(MigrateError::Unrecorded { versions })
+        }
+    }
+}
+
+/// What the database has; nothing, if the SQLite file does not exist.
+pub(crate) async fn found_in(target: &DatabaseTarget) -> Result<Found, MigrateError> {
+    let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
+        return Ok(Found {
+            migrations: compare(migrator(target), Vec::new()),
+            in_part: None,
+        });
+    };
+    let found = found_by(&mut connection, target).await;
+    connection.close().await;
+    found
+}
+
+/// The same on a connection that is open.
+pub(super) async fn found_by(
+    connection: &mut MigrationConnection,
+    target: &DatabaseTarget,
+) -> Result<Found, MigrateError> {
+    let mut found = Found {
+        migrations: compare(migrator(target), connection.applied().await?),
+        in_part: None,
+    };
+    let is_pending = |one: &Migration| one.state == State::Pending;
+    if found.migrations.iter().any(is_pending) {
+        let (history, schema) = (history_of(target).await?, connection.own_schema().await?);
+        let takes_over = connection.is_postgres();
+        mark_unrecorded(&mut found.migrations, &history, &schema, takes_over);
+        found.in_part = first_in_part(&found.migrations, &history, &schema);
+    }
+    Ok(found)
+}
+
+/// The history of the target's engine. SQLite's migrations are applied in memory.
+pub(super) async fn history_of(target: &DatabaseTarget) -> Result<History, MigrateError> {
+    match target {
+        DatabaseTarget::Postgres(_) => Ok(OF_SERVERS.clone()),
+        DatabaseTarget::Sqlite(_) => history_of_files().await,
+    }
+}
+
+pub(super) async fn history_of_files() -> Result<History, MigrateError> {
+    let mut memory = MigrationConnection::open_in_memory().await?;
+    let history = history_by(&mut memory, &SQLITE).await;
+    memory.close().await;
+    history
+}
+
+/// Applies the migrations to an empty database.
+pub(super) async fn history_by(
+    connection: &mut MigrationConnection,
+    migrations: &Migrator,
+) -> Result<History, MigrateError> {
+    let mut history = History::new();
+    let mut before = Schema::new();
+    for migration in ups(migrations) {
+        connection.run_statements(migration, Direction::Up).await?;
+        let after = connection.schema().await?;
+        history.insert(migration.version, changes(&before, &after));
+        before = after;
+    }
+    Ok(history)
+}
