@@ -185,3 +185,34 @@ fn citations_are_read_as_they_are_written() {
     assert!(names("    /// 3.4, 10.13: x", false).is_empty());
     assert!(names("    /// 1 to 255 characters", true).is_empty());
 }
+
+/// A page that promises something names the tests that show it, in the last column of its tables.
+#[test]
+fn every_promise_names_a_test_that_exists() {
+    let named = Regex::new(r"`(tests/[a-z_/]+\.rs)::([a-z_0-9]+)`").unwrap();
+    for (page, least) in [("docs/reliability.md", 25), ("SECURITY.md", 8)] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let mut count = 0;
+        for found in named.captures_iter(&text) {
+            let (file, test) = (&found[1], &found[2]);
+            let source = std::fs::read_to_string(root().join(file))
+                .unwrap_or_else(|error| panic!("{page}: {file}: {error}"));
+            assert!(
+                source.contains(&format!("fn {test}(")),
+                "{page}: {file} has no {test}"
+            );
+            count += 1;
+        }
+        assert!(count >= least, "{page} names {count} tests");
+        let mut columns = "";
+        for line in text.lines() {
+            if line.starts_with('|') && columns.is_empty() {
+                columns = line;
+            } else if !line.starts_with('|') {
+                columns = "";
+            } else if columns.ends_with("| shown by |") && !line.starts_with("|---") {
+                assert!(named.is_match(line), "{page} shows no test: {line}");
+            }
+        }
+    }
+}

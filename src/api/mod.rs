@@ -14,6 +14,7 @@ mod api_keys;
 mod auth;
 mod body;
 mod conditional;
+mod connection;
 mod context;
 mod cors;
 mod cursor;

@@ -1,28 +1,19 @@
-//! The listener: connection limits, timeouts, graceful shutdown.
+//! The listeners: connection limits, graceful shutdown.
 //!
-//! hyper-util serves warp's filter, because warp's own server has none of these.
+//! hyper serves warp's filter ([`super::connection`]), because warp's own server has neither.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::TryFutureExt as _;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Notify;
-use tokio::time::Instant;
-use tokio_io_timeout::TimeoutWriter;
-use tower::Service as _;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Remedy};
 
+use super::connection;
 use super::context::ApiContext;
 use super::endpoint::Listener;
 use super::endpoints::{ENDPOINTS, SUBTREES};
@@ -38,24 +29,8 @@ const MAX_CONNECTIONS: usize = 12_288;
 /// Files and sockets that are not client connections: databases, logs, listeners.
 const RESERVED_FILES: u64 = 256;
 
-/// A new connection has this long to send the head of its first request. `KEEPALIVE_SECONDS`
-/// bounds the later ones.
-const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The same beyond the limits of connections.
-const SPARE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A client that takes nothing of its answer for so long is disconnected.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// So much of an answer the kernel takes before the client does, in bytes; it would take megabytes.
 const SEND_BUFFER: u32 = 128 * 1024;
-
-/// The largest head, in bytes.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// At a stop, the queue counts as empty if no connection arrives within this time.
-const QUEUE_TIMEOUT: Duration = Duration::from_millis(1);
 
 /// How many connections the kernel queues while all workers are busy.
 const BACKLOG: u32 = 1024;
@@ -147,10 +122,10 @@ impl Server {
         }
     }
 
-    /// Answers until `stop` completes, then lets requests in progress end.
+    /// Answers until `stop_signal` completes, and then every request that has reached a socket.
     ///
-    /// Returns whether all of them ended within the grace period.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> bool {
+    /// Returns whether all of them were answered within the grace period.
+    pub async fn run(self, stop_signal: impl Future<Output = ()>) -> bool {
         let Self {
             listeners,
             context,
@@ -163,28 +138,25 @@ impl Server {
         let metrics = &context.metrics;
         let given_up = metrics.requests_shed.with_label_values(&["unsent"]);
         let unsent = Unsent::new(metrics.unsent_bytes.clone(), given_up);
-        let (stopping, stopped) = tokio::sync::watch::channel(false);
-        let mut loops = tokio::task::JoinSet::new();
+        let (stopping, stop) = watch::channel(false);
         for (listener, app) in listeners {
-            let connections = Connections {
+            let server = connection::Server {
                 app,
-                keepalive,
-                slots: Slots::new(limit, &proxies),
                 unsent: unsent.clone(),
-                graceful: GracefulShutdown::new(),
+                keepalive,
+                grace: shutdown_grace,
+                stop: stop.clone(),
             };
-            loops.spawn(connections.accept(listener, stopped.clone(), shutdown_grace));
+            tokio::spawn(accept(server, listener, Slots::new(limit, &proxies)));
         }
-        stop.await;
+        drop(stop);
+        stop_signal.await;
         context.start_draining();
         tokio::time::sleep(shutdown_delay).await;
         let deadline = Instant::now() + shutdown_grace;
-        // Every loop holds a receiver, so this cannot fail.
-        let _ = stopping.send(true);
-        let mut drained = true;
-        while let Some(ended) = loops.join_next().await {
-            drained &= ended.unwrap_or(false);
-        }
+        stopping.send_replace(true);
+        // The listeners and every connection hold a receiver.
+        let drained = timeout_at(deadline, stopping.closed()).await.is_ok();
         // Handlers of clients that hung up continue without a connection.
         while context.metrics.in_flight.get() > 0 {
             if Instant::now() >= deadline {
@@ -223,113 +195,51 @@ fn connection_limit() -> usize {
     usize::try_from(files).map_or(MAX_CONNECTIONS, |files| files.min(MAX_CONNECTIONS))
 }
 
-/// The connections of one listener.
-struct Connections {
-    app: App,
-    keepalive: Duration,
-    slots: Slots,
-    unsent: Unsent,
-    graceful: GracefulShutdown,
-}
-
-impl Connections {
-    /// Accepts until `stopped` turns true, then waits for its connections.
-    async fn accept(
-        self,
-        listener: TcpListener,
-        mut stopped: tokio::sync::watch::Receiver<bool>,
-        grace: Duration,
-    ) -> bool {
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                _ = stopped.wait_for(|stop| *stop) => break,
-                accepted = next_connection(&listener) => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.serve(stream, peer),
-                Err(error) => {
-                    // Mostly "too many open files": the reason outlives this moment.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        // The kernel has accepted connections that this loop has not taken: their clients may have
-        // sent a request and count on its answer. There are no more of them than its queue holds.
-        for _ in 0..BACKLOG {
-            let queued = tokio::time::timeout(QUEUE_TIMEOUT, next_connection(&listener));
-            let Ok(Ok((stream, peer))) = queued.await else {
-                break;
-            };
-            self.serve(stream, peer);
-        }
-        drop(listener);
-        tokio::time::timeout(grace, self.graceful.shutdown())
-            .await
-            .is_ok()
-    }
-
-    /// Serves a connection in a task of its own.
-    fn serve(&self, stream: TcpStream, peer: IpAddr) {
-        let slot = self.slots.admit(peer);
+/// Accepts connections until the stop, and then those that wait.
+async fn accept(server: connection::Server, listener: TcpListener, slots: Slots) {
+    let mut stop = server.stop.clone();
+    let serve = |stream, peer| {
+        let slot = slots.admit(peer);
         let admission = slot.admission();
-        let (keepalive, first_head) = match admission {
-            Admission::All => (self.keepalive, FIRST_HEAD_TIMEOUT.min(self.keepalive)),
-            Admission::ProbesOnly => (SPARE_HEAD_TIMEOUT, SPARE_HEAD_TIMEOUT),
-        };
-        let watcher = self.graceful.watcher();
-        let app = self.app.clone();
-        let unsent = self.unsent.clone();
-        let task = tokio::spawn(async move {
-            let _slot = slot;
-            let _counted = app.count_connection();
-            let filter = warp::service(app.filter());
-            let asked = AtomicBool::new(false);
-            let must_close = Arc::new(Notify::new());
-            let service = service_fn(|request| {
-                asked.store(true, Ordering::Relaxed);
-                let answer = filter.clone().call(app.receive(peer, admission, request));
-                answer.map_ok(|answer| answer.map(|body| unsent.count(body, &must_close)))
-            });
-            let mut stream = TimeoutWriter::new(stream);
-            stream.set_timeout(Some(WRITE_TIMEOUT));
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .keep_alive(admission == Admission::All)
-                .header_read_timeout(keepalive)
-                .max_buf_size(MAX_HEAD_BYTES)
-                .serve_connection(TokioIo::new(Box::pin(stream)), service);
-            let mut connection = pin!(watcher.watch(connection));
-            let silence = async {
-                tokio::time::sleep(first_head).await;
-                if asked.load(Ordering::Relaxed) {
-                    std::future::pending::<()>().await;
-                }
-            };
-            let outcome = tokio::select! {
-                outcome = &mut connection => outcome,
-                () = must_close.notified() => {
-                    tracing::debug!("a connection was closed: too many answers wait to be sent");
-                    return;
-                }
-                () = silence => {
-                    tracing::debug!("a connection sent no request");
-                    return;
-                }
-            };
-            if let Err(error) = outcome {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        });
+        let task = tokio::spawn(server.clone().serve(stream, peer, slot));
         if admission == Admission::ProbesOnly {
-            self.slots.add_spare(task.abort_handle());
+            slots.add_spare(task.abort_handle());
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted.and_then(prepared),
+        };
+        match accepted {
+            Ok((stream, peer)) => serve(stream, peer),
+            Err(error) => {
+                // Mostly "too many open files": the reason outlives this moment.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    // The kernel has accepted connections that this loop has not taken: their clients may have
+    // sent a request and count on its answer. There are no more of them than its queue holds.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    for _ in 0..=BACKLOG {
+        let accepted = listener.accept().and_then(|(stream, peer)| {
+            stream.set_nonblocking(true)?;
+            prepared((TcpStream::from_std(stream)?, peer))
+        });
+        match accepted {
+            Ok((stream, peer)) => serve(stream, peer),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => tracing::warn!(%error, "a waiting connection could not be accepted"),
         }
     }
 }
 
-async fn next_connection(listener: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
-    let (stream, peer) = listener.accept().await?;
+fn prepared((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, IpAddr)> {
     stream.set_nodelay(true)?;
     Ok((stream, peer.ip()))
 }

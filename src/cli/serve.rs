@@ -32,13 +32,15 @@ const WAKE_BUDGET: Duration = Duration::from_secs(30);
 /// How long the server may take to say whether it hides rows.
 const HIDDEN_ROWS_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long jobs may run on after the last request was answered. They receive the stop
-/// signal together with the server.
-const JOB_GRACE: Duration = Duration::from_secs(1);
+/// How long jobs may run on after the last request was answered, and the database may take to
+/// close. Jobs receive the stop signal together with the server. What another process keeps from
+/// closing needs nothing but the next start.
+const END_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) const EXAMPLES: &str = "\
 Variables are read from the environment and from ./.env; .env.example lists them.
-On SIGTERM, SIGINT or SIGHUP it answers the requests in progress, then exits.
+On SIGTERM, SIGINT or SIGHUP it answers every request that has reached it,
+then exits: with code 1 if SHUTDOWN_GRACE_SECONDS was too short for one.
 It ignores SIGUSR1 and SIGUSR2, and SIGHUP under nohup.
 
 Examples:
@@ -121,16 +123,20 @@ async fn serve(
             stop_jobs();
         })
         .await;
-    jobs.stop(JOB_GRACE).await;
-    store.close().await;
+    let end = tokio::time::Instant::now() + END_GRACE;
+    jobs.stop(END_GRACE).await;
+    if tokio::time::timeout_at(end, store.close()).await.is_err() {
+        tracing::warn!("the database was not closed in time; the next start does not need that");
+    }
     if drained {
         tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
     } else {
         tracing::warn!(
             "stopped with requests unanswered; SHUTDOWN_GRACE_SECONDS was too short for them"
         );
+        Ok(ExitCode::FAILURE)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Reports pending migrations to log and metrics. If the database does not answer, the

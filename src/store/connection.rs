@@ -51,9 +51,9 @@ impl Connection {
         }
     }
 
-    /// Runs a script of this program: any number of statements that take no arguments and
-    /// whose rows do not matter. PostgreSQL gets it in one exchange (the simple protocol).
-    pub async fn run_script(&mut self, script: &str) -> Result<(), sqlx::Error> {
+    /// Runs a script of this program: any number of statements that take no arguments. PostgreSQL
+    /// gets it in one exchange (the simple protocol), and leaves out what follows one that fails.
+    pub async fn run_script(&mut self, script: &str) -> Result<QueryResult, sqlx::Error> {
         self.run_text(AssertSqlSafe(script)).await
     }
 
@@ -67,13 +67,14 @@ impl Connection {
             Self::Postgres { .. } => "BEGIN ISOLATION LEVEL READ COMMITTED",
             Self::Sqlite(_) => "BEGIN IMMEDIATE",
         };
-        self.run_text(begin).await
+        self.run_text(begin).await.map(drop)
     }
 
     /// Ends a transaction.
     pub async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
         self.run_text(if commit { "COMMIT" } else { "ROLLBACK" })
             .await
+            .map(drop)
     }
 
     pub async fn ping(&mut self) -> Result<(), sqlx::Error> {
@@ -94,11 +95,17 @@ impl Connection {
         }
     }
 
-    async fn run_text(&mut self, text: impl SqlSafeStr) -> Result<(), sqlx::Error> {
+    async fn run_text(&mut self, text: impl SqlSafeStr) -> Result<QueryResult, sqlx::Error> {
         let script = sqlx::raw_sql(text);
         match self {
-            Self::Postgres { session, .. } => script.execute(session).await.map(drop),
-            Self::Sqlite(connection) => script.execute(connection).await.map(drop),
+            Self::Postgres { session, .. } => {
+                let stream = session.fetch_many(script);
+                collect(stream, Row::Postgres, PgQueryResult::rows_affected).await
+            }
+            Self::Sqlite(connection) => {
+                let stream = connection.fetch_many(script);
+                collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await
+            }
         }
     }
 }

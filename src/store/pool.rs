@@ -12,7 +12,6 @@ use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType, Timeout
 use prometheus::Histogram;
 use tokio::sync::SemaphorePermit;
 
-use super::arg::args;
 use super::connect_error::ConnectError;
 use super::deadline;
 use super::error::StoreError;
@@ -20,21 +19,11 @@ use super::last_outcome::LastOutcome;
 use super::manager::Manager;
 use super::opener::Opener;
 use super::queue::Queue;
-use super::session::{Backend, Session};
+use super::session::Session;
 use super::shares::Shares;
-use super::sql::Sql;
 
 /// How much longer than the server's own limit a statement's answer is waited for.
 const ANSWER_TIME: Duration = Duration::from_secs(2);
-
-/// How long to wait for the end of a lost connection's session.
-const END_TIME: Duration = Duration::from_secs(2);
-
-/// `$1` and `$2` are the process and its start; a number may be used again.
-static TERMINATE: Sql = Sql::Common(
-    "SELECT count(pg_terminate_backend(pid)) AS signalled FROM pg_catalog.pg_stat_activity
-     WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::bigint = $2",
-);
 
 /// Sizes and times of one pool.
 #[derive(Debug, Clone, Copy)]
@@ -198,47 +187,6 @@ impl Pool {
     pub fn discard(&self) {
         self.inner.manager().outdate();
         self.inner.retain(|_, _| false);
-    }
-
-    /// Ends the session of a connection that was lost, so that nothing it was sent can take
-    /// effect any more; whether that is certain.
-    pub async fn end_session(&self, backend: Option<Backend>) -> bool {
-        let Some(backend) = backend else {
-            return false;
-        };
-        let ending = async {
-            while self.terminate(backend).await? {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Ok::<_, StoreError>(())
-        };
-        // The deadline of the work has passed perhaps; this must be done all the same.
-        let limit = Instant::now() + END_TIME;
-        match tokio::time::timeout(END_TIME, deadline::until(limit, ending)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the session of a lost connection could not be ended");
-                false
-            }
-            Err(_) => {
-                tracing::warn!("the session of a lost connection did not end in time");
-                false
-            }
-        }
-    }
-
-    /// Tells a session to end; whether it was still there.
-    async fn terminate(&self, backend: Backend) -> Result<bool, StoreError> {
-        let mut lease = self.lease().await?;
-        let args = args![backend.pid, backend.started];
-        let outcome = lease.run(&TERMINATE, &args).await;
-        lease.settle(if outcome.is_ok() {
-            Condition::Reusable
-        } else {
-            Condition::Unclean
-        });
-        let signalled: i64 = outcome?.value("signalled")?;
-        Ok(signalled > 0)
     }
 
     /// Closes connections that were idle longer than `idle`; with `keep_some`, the configured

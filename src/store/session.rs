@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, SqliteConnection};
 
-use crate::domain::Timestamp;
-
 use super::arg::Arg;
 use super::connection::Connection;
+use super::late::{COMMIT_TIME, ServerClock, commit_in_time, in_time};
 use super::row::QueryResult;
 use super::sql::Sql;
 
@@ -48,7 +47,8 @@ enum SessionLimits {
     Server {
         backend: Option<Backend>,
         clock: ServerClock,
-        /// What begins a transaction where settings last no longer than one.
+        /// What begins a transaction where settings last no longer than one, and the server's
+        /// process neither.
         begin: Option<Arc<str>>,
     },
     File(Interrupt),
@@ -58,25 +58,8 @@ enum SessionLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Backend {
     pub pid: i64,
-    /// In microseconds since 1970.
+    /// When the process started, or behind a pooler the transaction, in microseconds since 1970.
     pub started: i64,
-}
-
-/// The server's clock, told by this process's: neither needs to be right.
-#[derive(Debug, Clone, Copy)]
-struct ServerClock {
-    read_at: Instant,
-    micros: i64,
-}
-
-impl ServerClock {
-    /// What the server's clock shows at `instant`.
-    fn at(&self, instant: Instant) -> Timestamp {
-        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        let later = micros(instant.saturating_duration_since(self.read_at));
-        let earlier = micros(self.read_at.saturating_duration_since(instant));
-        Timestamp::from_micros_clamped(self.micros.saturating_add(later).saturating_sub(earlier))
-    }
 }
 
 /// Ends SQLite's statement in progress, and refuses a commit, after a deadline.
@@ -132,7 +115,9 @@ impl Session {
             format!(
                 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = {statement};
                  SET LOCAL lock_timeout = {lock};
-                 SET LOCAL idle_in_transaction_session_timeout = {idle}"
+                 SET LOCAL idle_in_transaction_session_timeout = {idle};
+                 SELECT pg_backend_pid()::bigint AS pid,
+                     (extract(epoch FROM now()) * 1000000)::bigint AS started"
             )
             .into()
         });
@@ -183,7 +168,7 @@ impl Session {
         self.connection.close().await;
     }
 
-    /// The server's process that serves this connection, where that is known.
+    /// The server's process that serves this connection or its transaction, where that is known.
     pub fn backend(&self) -> Option<Backend> {
         match &self.limits {
             SessionLimits::Server { backend, .. } => *backend,
@@ -194,10 +179,22 @@ impl Session {
     /// Begins a unit of work that must have ended by `deadline`.
     pub fn limit(&mut self, deadline: Instant) {
         self.deadline = deadline;
+        // Behind a pooler, the process of the unit before.
+        if let SessionLimits::Server {
+            backend,
+            begin: Some(_),
+            ..
+        } = &mut self.limits
+        {
+            *backend = None;
+        }
     }
 
-    pub fn is_past_deadline(&self) -> bool {
-        Instant::now() >= self.deadline
+    /// When the server no longer accepts a change of this unit of work.
+    pub fn last_change(&self) -> Instant {
+        self.deadline
+            .checked_sub(COMMIT_TIME)
+            .unwrap_or(self.deadline)
     }
 
     /// Runs a statement to its end, or until the deadline.
@@ -225,8 +222,8 @@ impl Session {
         limits.wait(*deadline, connection.run(sql, args)).await
     }
 
-    /// Runs a single statement that writes, and that the server refuses after the deadline,
-    /// however late it arrives; see [`is_late`].
+    /// Runs a single statement that writes, and that the server refuses after
+    /// [`Self::last_change`], however late it arrives; see [`super::late`].
     pub async fn run_in_time(
         &mut self,
         sql: &Sql,
@@ -236,8 +233,8 @@ impl Session {
             return self.run(sql, args).await;
         };
         let mut args = args.to_vec();
-        args.push(clock.at(self.deadline).into());
-        let guarded = sql.in_time(args.len());
+        args.push(clock.at(self.last_change()).into());
+        let guarded = in_time(sql, args.len());
         self.run(&guarded, &args).await
     }
 
@@ -253,22 +250,35 @@ impl Session {
             SessionLimits::Server { begin, .. } => begin.clone(),
             SessionLimits::File(_) => None,
         };
+        let mut serving = None;
         let begun = async {
             match script {
-                _ if trial.is_some() => connection.run_script(BEGIN_UNIT).await,
-                Some(script) => connection.run_script(&script).await,
+                _ if trial.is_some() => connection.run_script(BEGIN_UNIT).await.map(drop),
+                Some(script) => {
+                    let begun = connection.run_script(&script).await?;
+                    serving = Some(Backend {
+                        pid: begun.value("pid")?,
+                        started: begun.value("started")?,
+                    });
+                    Ok(())
+                }
                 None => connection.begin().await,
             }
         };
         limits.wait(*deadline, begun).await?;
+        if let (SessionLimits::Server { backend, .. }, Some(_)) = (limits, serving) {
+            *backend = serving;
+        }
         if let Some(trial) = trial {
             trial.in_unit = true;
         }
         Ok(())
     }
 
-    /// Ends a transaction.
+    /// Ends a transaction. The server refuses its commit after [`Self::last_change`], however late
+    /// that arrives; see [`super::late`].
     pub async fn end(&mut self, commit: bool) -> Result<(), sqlx::Error> {
+        let last_change = self.last_change();
         let Self {
             connection,
             limits,
@@ -277,9 +287,16 @@ impl Session {
         } = self;
         let ended = async {
             match (&trial, commit) {
-                (Some(_), true) => connection.run_script(KEEP_UNIT).await,
-                (Some(_), false) => connection.run_script(UNDO_UNIT).await,
-                (None, commit) => connection.end(commit).await,
+                (Some(_), true) => connection.run_script(KEEP_UNIT).await.map(drop),
+                (Some(_), false) => connection.run_script(UNDO_UNIT).await.map(drop),
+                (None, true) => match &*limits {
+                    SessionLimits::Server { clock, .. } => {
+                        let commit = commit_in_time(clock.at(last_change));
+                        connection.run_script(&commit).await.map(drop)
+                    }
+                    SessionLimits::File(_) => connection.end(true).await,
+                },
+                (None, false) => connection.end(false).await,
             }
         };
         let ended = limits.wait(*deadline, ended).await;
@@ -313,16 +330,6 @@ impl SessionLimits {
             }
         }
     }
-}
-
-/// Whether the server refused a statement that [`Session::run_in_time`] sent, because it
-/// arrived, or got its locks, too late.
-pub(super) fn is_late(error: &sqlx::Error) -> bool {
-    // Division by zero; no other statement of the store divides.
-    error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| code == "22012")
 }
 
 /// `statement_timeout`, `lock_timeout` and `idle_in_transaction_session_timeout` in
@@ -377,9 +384,6 @@ async fn set_up(
     let row = rows.last().ok_or(sqlx::Error::RowNotFound)?;
     let pid = row.try_get("pid")?;
     let started: Option<i64> = row.try_get("started")?;
-    let clock = ServerClock {
-        read_at: Instant::now(),
-        micros: row.try_get("now")?,
-    };
+    let clock = ServerClock::shows(row.try_get("now")?);
     Ok((started.map(|started| Backend { pid, started }), clock))
 }

@@ -47,23 +47,6 @@ impl Sql {
     pub fn is_prepared(&self) -> bool {
         !matches!(self, Self::Unprepared(_))
     }
-
-    /// The same statement, which PostgreSQL refuses once its clock has passed the time bound
-    /// as `$position`: the division fails, for each row that was changed, after its lock was
-    /// taken.
-    pub fn in_time(&self, position: usize) -> Self {
-        let text = self.for_postgres();
-        let text = text.as_str();
-        let next = if text.contains(" RETURNING ") {
-            ","
-        } else {
-            " RETURNING"
-        };
-        let text = format!(
-            "{text}{next} 1 / CASE WHEN clock_timestamp() < ${position} THEN 1 ELSE 0 END AS in_time"
-        );
-        Self::Built(text.into())
-    }
 }
 
 /// Declares a statement for both engines: common text in brackets, then the parts that differ in

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use super::arg::Arg;
 use super::error::{StoreError, is_connection_lost, is_rolled_back, is_stale};
+use super::late::is_late;
 use super::pool::{Condition, Lease, Pool};
 use super::row::QueryResult;
-use super::session::{Backend, Session, is_late};
+use super::session::{Backend, Session};
 use super::sql::Sql;
 
 /// Runs one read-only statement. If its connection is lost or out of date, runs it again on a new
@@ -126,18 +127,13 @@ async fn unbracketed(
         }
         Err(error) => error,
     };
-    // Refused before the deadline: the server's clock was set, and nothing was done.
-    let is_stale = is_late(&error) && !lease.is_past_deadline();
-    let backend = lease.backend();
-    lease.settle(if is_stale {
-        Condition::Stale
-    } else {
-        condition_after(&error)
-    });
-    if is_stale {
+    let sent = Sent::on(&lease);
+    if sent.is_refused_early(&error) {
+        lease.settle(Condition::Stale);
         return Err(StoreError::Stale(error));
     }
-    Err(Box::pin(lost(pool, backend, error, writes)).await)
+    lease.settle(condition_after(&error));
+    Err(Box::pin(lost(pool, sent, error, writes)).await)
 }
 
 /// Runs any number of statements in one transaction: `Ok` is committed before it is returned,
@@ -176,19 +172,46 @@ async fn end<T>(
 ) -> Result<T, StoreError> {
     let outcome = work(&mut lease).await;
     let ended = lease.end(outcome.is_ok()).await;
-    let backend = lease.backend();
-    let is_stale = outcome.as_ref().is_err_and(is_stale_error);
+    let sent = Sent::on(&lease);
+    let is_refused_early = ended
+        .as_ref()
+        .is_err_and(|error| sent.is_refused_early(error));
+    let is_stale = is_refused_early || outcome.as_ref().is_err_and(is_stale_error);
     lease.settle(if is_stale {
         Condition::Stale
     } else {
         after_end(&ended)
     });
     match (outcome, ended) {
-        (Ok(_), Err(error)) => Err(Box::pin(lost(pool, backend, error, true)).await),
+        (Ok(_), Err(error)) if is_refused_early => Err(StoreError::Stale(error)),
+        (Ok(_), Err(error)) => Err(Box::pin(lost(pool, sent, error, true)).await),
         (Err(StoreError::ConnectionLost(error)), _) => {
-            Err(Box::pin(lost(pool, backend, error, false)).await)
+            Err(Box::pin(lost(pool, sent, error, false)).await)
         }
         (outcome, _) => outcome,
+    }
+}
+
+/// What is known of a change that was sent to a server.
+#[derive(Clone, Copy)]
+struct Sent {
+    backend: Option<Backend>,
+    /// When the server no longer accepts it.
+    last_change: Instant,
+}
+
+impl Sent {
+    fn on(lease: &Lease<'_>) -> Self {
+        Self {
+            backend: lease.backend(),
+            last_change: lease.last_change(),
+        }
+    }
+
+    /// Whether it was refused as late before it was: the server's clock was set, and nothing was
+    /// done.
+    fn is_refused_early(self, error: &sqlx::Error) -> bool {
+        is_late(error) && Instant::now() < self.last_change
     }
 }
 
@@ -205,13 +228,10 @@ async fn begin(mut lease: Lease<'_>) -> Result<Lease<'_>, StoreError> {
 /// The error of work whose connection may be lost.
 ///
 /// Where its server may still work on it, that session is ended: it would hold its locks and
-/// its place among the server's connections, and a change could be committed later.
-async fn lost(
-    pool: &Pool,
-    backend: Option<Backend>,
-    error: sqlx::Error,
-    writes: bool,
-) -> StoreError {
+/// its place among the server's connections, and a change could be committed later. A change
+/// whose session cannot be ended is waited for until the server no longer accepts it, because the
+/// error is answered, and what was answered must not take effect later.
+async fn lost(pool: &Pool, sent: Sent, error: sqlx::Error, writes: bool) -> StoreError {
     if !is_connection_lost(&error) || is_rolled_back(&error) {
         return error.into();
     }
@@ -220,7 +240,12 @@ async fn lost(
     if !writes && !timed_out {
         return error.into();
     }
-    if pool.end_session(backend).await || !writes {
+    let until = if writes {
+        sent.last_change
+    } else {
+        Instant::now()
+    };
+    if pool.end_session(sent.backend, until).await || !writes {
         StoreError::ConnectionLost(error)
     } else {
         StoreError::Undecided(error)

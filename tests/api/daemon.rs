@@ -16,7 +16,7 @@ use todoctl::domain::{Timestamp, UserId};
 use todoctl::store::{NewSession, SessionHash, Store};
 use tokio::sync::oneshot;
 
-use crate::support::{self, Database, Engine};
+use crate::support::{self, Database, Engine, Network};
 
 pub const JWT_SECRET: &str = "a-test-secret-for-signing-0123456789";
 pub const OLD_JWT_SECRET: &str = "the-secret-before-it-0123456789-abcd";
@@ -70,6 +70,18 @@ impl Daemon {
     /// The same with a configuration of its own.
     pub async fn replica_with(&self, config: Config) -> Self {
         Self::on(self.database.clone(), config, self.clock.clone()).await
+    }
+
+    /// A daemon that reaches PostgreSQL directly, and one that reaches it through a network.
+    pub async fn behind_a_network(request_timeout: Duration) -> (Self, Self, Network) {
+        let direct = Self::start_with(Engine::Postgres, |config| {
+            config.http.request_timeout = request_timeout;
+        })
+        .await;
+        let mut config = direct.config.clone();
+        let network = Network::before(&mut config.database.target).await;
+        let daemon = direct.replica_with(config).await;
+        (direct, daemon, network)
     }
 
     async fn on(database: Arc<Database>, config: Config, clock: Clock) -> Self {

@@ -1,5 +1,6 @@
 //! The HTTP contract, spoken to a running server, on both engines.
 
+mod access;
 mod api_keys;
 mod auth_server;
 mod auth_server_keys;
@@ -13,6 +14,7 @@ mod errors;
 mod headers;
 mod idempotency;
 mod key_attempts;
+mod late;
 mod limits;
 mod list;
 mod notifications;

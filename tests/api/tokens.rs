@@ -10,13 +10,13 @@ use crate::api::request::{Request, read};
 use crate::support::Engine::{self, Postgres, Sqlite};
 
 /// The table as the sign-in service makes it.
-const TABLE: &str = r#"CREATE TABLE user_sessions (
+pub const TABLE: &str = r#"CREATE TABLE user_sessions (
     id text PRIMARY KEY, "userId" text NOT NULL, token text NOT NULL UNIQUE,
     "expiresAt" timestamp(3) NOT NULL, "ipAddress" text, "userAgent" text,
     "createdAt" timestamp(3) NOT NULL, "updatedAt" timestamp(3) NOT NULL)"#;
 
 const PAST: &str = "2001-01-01 00:00:00.123";
-const FUTURE: &str = "2999-01-01 00:00:00.123";
+pub const FUTURE: &str = "2999-01-01 00:00:00.123";
 
 /// Runs a statement without the daemon; returns the first column of its rows.
 pub async fn sql(daemon: &Daemon, statement: &str) -> Vec<String> {
@@ -28,7 +28,7 @@ fn hash(token: &str) -> String {
 }
 
 /// Stores a row with this very text as its `token`.
-async fn store(daemon: &Daemon, token: &str, user: &str, expires_at: &str) {
+pub async fn store(daemon: &Daemon, token: &str, user: &str, expires_at: &str) {
     sql(
         daemon,
         &format!(

@@ -6,6 +6,7 @@ mod fail_fast;
 mod logging;
 mod secrets;
 mod signals;
+mod stopping;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -28,7 +28,7 @@ pub use http_peer::{Answer, HttpPeer, Received};
 pub use mail_peer::MailPeer;
 pub use network::Network;
 pub use pgbouncer::PgBouncer;
-pub use postgres::{TestDatabase, on_server, postgres_url};
+pub use postgres::{TestDatabase, on_server, postgres_target, postgres_url};
 pub use redis::RedisServer;
 
 /// Asks `probe` until it says yes.

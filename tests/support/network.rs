@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use todoctl::config::DatabaseTarget;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -15,6 +16,10 @@ struct State {
     closed: AtomicBool,
     /// Connections with a lower number get nothing through to the server.
     held: AtomicUsize,
+    /// Nothing gets through to the server any more from the next COMMIT on.
+    hold_commit: AtomicBool,
+    /// Connections that have something to carry to the server and are held up.
+    waiting: AtomicUsize,
     /// Connections with a lower number are broken.
     broken: AtomicUsize,
     connections: AtomicUsize,
@@ -51,6 +56,17 @@ impl Network {
         network
     }
 
+    /// One between a daemon and `target`, which leads through it from now on.
+    pub async fn before(target: &mut DatabaseTarget) -> Self {
+        let DatabaseTarget::Postgres(server) = target else {
+            panic!("there is no network before a file");
+        };
+        let network = Self::to(server.host.clone(), server.port).await;
+        "127.0.0.1".clone_into(&mut server.host);
+        server.port = network.port;
+        network
+    }
+
     /// From now on every answer is on its way for so long.
     pub fn delay(&self, delay: Duration) {
         let delay = u64::try_from(delay.as_millis()).expect("a short time");
@@ -71,7 +87,16 @@ impl Network {
     pub fn open(&self) {
         self.state.cut.store(false, Ordering::SeqCst);
         self.state.closed.store(false, Ordering::SeqCst);
+        self.state.hold_commit.store(false, Ordering::SeqCst);
         self.state.held.store(0, Ordering::SeqCst);
+    }
+
+    /// Waits until what was held up has arrived.
+    pub async fn delivered(&self) {
+        super::eventually("what was held up arrives", async || {
+            self.state.waiting.load(Ordering::SeqCst) == 0
+        })
+        .await;
     }
 
     /// Holds up what present connections send to the server; new ones are carried.
@@ -85,10 +110,32 @@ impl Network {
         self.state.held.store(usize::MAX, Ordering::SeqCst);
     }
 
+    /// Carries everything up to the next COMMIT, and holds up that and what comes after it on
+    /// any connection.
+    pub fn hold_from_commit(&self) {
+        self.state.hold_commit.store(true, Ordering::SeqCst);
+    }
+
     /// Breaks the client's side of present connections. The server does not notice.
     pub fn break_present(&self) {
         let present = self.state.connections.load(Ordering::SeqCst);
         self.state.broken.store(present, Ordering::SeqCst);
+    }
+}
+
+/// Counts until it is dropped: the server may end a connection that is held up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn at(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -100,10 +147,17 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
         let mut bytes = vec![0; 65_536];
         loop {
             let count = from_client.read(&mut bytes).await.unwrap_or(0);
+            let is_commit = bytes[..count].windows(6).any(|text| text == b"COMMIT");
+            if is_commit && state.hold_commit.swap(false, Ordering::SeqCst) {
+                state.held.store(usize::MAX, Ordering::SeqCst);
+            }
+            let waiting = Waiting::at(&state.waiting);
             while number < state.held.load(Ordering::SeqCst) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            if count == 0 || to_server.write_all(&bytes[..count]).await.is_err() {
+            let sent = to_server.write_all(&bytes[..count]).await;
+            drop(waiting);
+            if count == 0 || sent.is_err() {
                 return;
             }
         }

@@ -105,7 +105,7 @@ impl TestDatabase {
     }
 
     pub fn target(&self) -> DatabaseTarget {
-        target(&self.url)
+        postgres_target(&self.url)
     }
 
     /// Runs statements in it.
@@ -189,7 +189,7 @@ async fn make_template(name: &str) {
                 .unwrap_or_else(|error| panic!("{statement}: {error}"));
         };
         run(create_empty(&unfinished)).await;
-        migrate::up(&target(&url_of(&unfinished)), &Clock::system())
+        migrate::up(&postgres_target(&url_of(&unfinished)), &Clock::system())
             .await
             .expect("the migrations run");
         run(format!("ALTER DATABASE {unfinished} RENAME TO {name}")).await;
@@ -212,7 +212,8 @@ fn url_on(server: &str, name: &str) -> String {
     url.into()
 }
 
-fn target(url: &str) -> DatabaseTarget {
+/// What a `DATABASE_URL` leads to.
+pub fn postgres_target(url: &str) -> DatabaseTarget {
     database_url::parse(url)
         .expect("the test server's URL is valid")
         .value

@@ -267,7 +267,7 @@ impl MigrationConnection {
 
     /// Runs SQL of this program.
     pub async fn execute(&mut self, sql: &str) -> Result<(), sqlx::Error> {
-        self.0.run_script(sql).await
+        self.0.run_script(sql).await.map(drop)
     }
 
     /// The one number that a query of this program returns.

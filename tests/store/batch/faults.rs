@@ -1,15 +1,17 @@
 //! Statements for several requests whose connection is lost in their middle.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use rstest::rstest;
 use sqlx::{Connection as _, PgConnection};
-use todoctl::config::{DatabaseTarget, RotatingSecret, Secret};
+use todoctl::clock::Clock;
+use todoctl::config::{RotatingSecret, Secret};
 use todoctl::domain::Timestamp;
-use todoctl::store::{NewSession, SessionHash, StoreError, TaskFilter};
+use todoctl::store::{NewSession, SessionHash, Store, StoreError, TaskFilter};
 
 use super::{Blocker, World, of, owner, titled};
-use crate::store::connect;
-use crate::support::{Database, Engine, Network, TestDatabase, eventually};
+use crate::support::{Database, Engine, Network, TestDatabase, database_config, eventually};
 
 /// What happens to the connection while the shared statement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +33,6 @@ struct Remote {
 impl Remote {
     async fn new() -> Self {
         let database = TestDatabase::migrated().await;
-        let DatabaseTarget::Postgres(mut server) = database.target() else {
-            unreachable!("it is PostgreSQL");
-        };
         database
             .execute(
                 "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
@@ -44,10 +43,12 @@ impl Remote {
                      FOR EACH ROW WHEN (OLD.title = 'wait') EXECUTE FUNCTION wait();",
             )
             .await;
-        let network = Network::to(server.host.clone(), server.port).await;
-        "127.0.0.1".clone_into(&mut server.host);
-        server.port = network.port;
-        let store = connect(DatabaseTarget::Postgres(server), 1).await;
+        let mut target = database.target();
+        let network = Network::before(&mut target).await;
+        let mut config = database_config(target, 1);
+        // A change whose outcome is uncertain is waited for until it is refused: two seconds longer.
+        config.pool.statement_timeout = Duration::from_secs(3);
+        let store = Store::connect(&config, Clock::system()).await.unwrap();
         let world = World {
             database: Database::Postgres(database),
             store,
@@ -126,11 +127,10 @@ async fn creates_whose_connection_is_lost(#[case] fault: Fault) {
         }
     }
     let stored = remote.world.titles().await;
-    if fault == Fault::Broken {
-        // The session was ended, so it is certain.
-        assert_eq!(stored, [""; 0]);
-    } else {
-        assert_eq!(stored, titles);
+    match fault {
+        Fault::AnswerLost => assert_eq!(stored, titles),
+        // The session was ended, or refused them.
+        Fault::Broken | Fault::Unreachable => assert_eq!(stored, [""; 0]),
     }
     assert!(store.create_task(&of("afterwards", 1)).await.is_ok());
 }
@@ -172,16 +172,14 @@ async fn changes_whose_connection_is_lost(#[case] fault: Fault) {
         }
     }
     let titles = remote.world.titles().await;
-    if fault == Fault::Broken {
-        assert_eq!(titles, ["before"; 5]);
-        assert_eq!(
-            remote.world.changes_since(&changes).await,
-            1,
-            "the one in front"
-        );
-    } else {
+    let made = remote.world.changes_since(&changes).await;
+    if fault == Fault::AnswerLost {
         assert_eq!(titles, ["after", "wait", "after", "after", "after"]);
-        assert_eq!(remote.world.changes_since(&changes).await, 2);
+        assert_eq!(made, 2);
+    } else {
+        // What is answered as failed does not take effect later.
+        assert_eq!(titles, ["before"; 5]);
+        assert_eq!(made, 1, "the one in front");
     }
     for (number, id) in ids.iter().enumerate() {
         let updated = store
@@ -189,6 +187,58 @@ async fn changes_whose_connection_is_lost(#[case] fault: Fault) {
             .await;
         assert_eq!(updated.unwrap().unwrap().title, "again");
     }
+}
+
+/// Contract 10.36: a statement for several requests that arrives late is refused for all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_arrive_late() {
+    let remote = Remote::new().await;
+    let store = &remote.world.store;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let task = store.create_task(&of("before", number)).await.unwrap();
+        ids.push(task.id);
+    }
+    let changes = remote.world.count_changes().await;
+    // The first waits for the lock, and the others for its connection.
+    let blocker = Blocker::of(&remote.world.database).await;
+    let in_front = of("in front", 0);
+    let requests = ids.iter().enumerate().map(async |(number, id)| {
+        store
+            .update_task(&owner(number), *id, &titled("late"))
+            .await
+    });
+    let holding = async {
+        let at_the_lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation'
+             AND NOT granted AND relation = 'tasks'::regclass";
+        eventually("all wait", async || {
+            remote.world.waiting() == ids.len()
+                && remote.world.database.column::<i64>(at_the_lock).await == [1]
+        })
+        .await;
+        remote.network.hold_all();
+        blocker.let_go().await;
+    };
+    let (first, updated, ()) = tokio::join!(
+        store.create_task(&in_front),
+        join_all(requests),
+        Box::pin(holding)
+    );
+    assert!(first.is_ok(), "its answer was not held up: {first:?}");
+    for updated in updated {
+        assert!(
+            matches!(updated, Err(StoreError::Undecided(_))),
+            "{updated:?}"
+        );
+    }
+    remote.network.open();
+    remote.network.delivered().await;
+    remote.until_waiting(0).await;
+    let again = store.update_task(&owner(0), ids[0], &titled("again")).await;
+    assert!(again.is_ok());
+    let titles = remote.world.titles().await;
+    assert_eq!(titles, ["again", "before", "before", "before", "before"]);
+    assert_eq!(remote.world.changes_since(&changes).await, 2);
 }
 
 #[rstest]
@@ -223,8 +273,12 @@ async fn deletes_whose_connection_is_lost(
             ),
         }
     }
-    // Their session was ended, or the statement went on to its commit.
-    let left: &[&str] = if fault == Fault::Broken { &titles } else { &[] };
+    // What is answered as failed does not take effect later.
+    let left: &[&str] = if fault == Fault::AnswerLost {
+        &[]
+    } else {
+        &titles
+    };
     assert_eq!(remote.world.titles().await, left);
     assert_eq!(remote.world.batched(), titles.len());
 }
