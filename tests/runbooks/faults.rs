@@ -63,7 +63,9 @@ pub async fn make(fault: &str) -> Place {
             place.set("AUTO_MIGRATE", "false");
             place
         }
-        "foreign-table" | "locked" | "newer" | "changed" => make_history(fault).await,
+        "foreign-table" | "locked" | "newer" | "changed" | "unrecorded" => {
+            make_history(fault).await
+        }
         "daemon-gone" => Place::new(fault),
         "daemon-runs" => {
             let mut place = Place::new(fault);
@@ -136,6 +138,12 @@ async fn make_history(fault: &str) -> Place {
         "changed" => {
             let place = migrated(fault).await;
             let sql = "UPDATE _sqlx_migrations SET checksum = '' WHERE version = 1";
+            place.database.as_ref().unwrap().execute(sql).await;
+            place
+        }
+        "unrecorded" => {
+            let place = migrated(fault).await;
+            let sql = "DROP TABLE _sqlx_migrations";
             place.database.as_ref().unwrap().execute(sql).await;
             place
         }
