@@ -56,8 +56,8 @@ def test_an_edited_handler_answers(project, api):
         until(f"the edited handler says {after}", lambda: word_of_live(api) == after, 90, 0.1)
         taken.append(time.monotonic() - began)
     FACTS["compose: from an edit to its answer"] = " and ".join(f"{s:.1f} s" for s in taken)
-    # 10 s where nothing else runs; twice that under the load of other tests.
-    assert min(taken) < 20, taken
+    # 10 s where nothing else runs, and several times that beside other work.
+    assert min(taken) < 40, taken
 
 
 def test_a_build_that_fails_leaves_the_daemon_running(project, api):

@@ -426,7 +426,10 @@ async fn a_migration_that_fails() {
         let mut command = serve(directory.path());
         let said = refused(with_secrets(&mut command).env("DATABASE_URL", &url));
         assert!(said.contains("CREATE TABLE todoctl_sessions"), "{said}");
-        assert!(said.contains("another program made what is in the way"), "{said}");
+        assert!(
+            said.contains("another program made what is in the way"),
+            "{said}"
+        );
         assert!(!said.contains("listening"), "{said}");
     })
     .await

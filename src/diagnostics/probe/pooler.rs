@@ -11,8 +11,13 @@ use crate::store::{StoreError, backend_pid, open_postgres_within};
 
 use super::connection::close;
 
-/// How often prepared statements are tried at most.
+/// How often something is tried at most.
 const TRIES: u32 = 3;
+
+const BACKEND_START: &str =
+    "SELECT CAST(EXTRACT(EPOCH FROM backend_start) AS double precision) AS started,
+            CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision) AS now
+     FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()";
 
 /// Prepared by name in one transaction, run again in the next.
 const PREPARED: &str = "SELECT 1 + $1";
@@ -28,21 +33,24 @@ pub(crate) enum PreparedStatements {
     Untried,
 }
 
-/// Whether a new connection is served by the process that served one before it, as only a pooler
+/// Whether a new connection is served by a process that was there before it, as only a pooler
 /// makes it.
 pub(crate) async fn reuses_backend(
     server: &PostgresTarget,
     limit: Duration,
 ) -> Result<bool, StoreError> {
-    let mut pids = Vec::new();
-    for _ in 0..2 {
+    // By the server's clock, in seconds since 1970.
+    let mut first: Option<f64> = None;
+    for _ in 0..TRIES {
         let mut connection = open_postgres_within(server, limit).await?;
-        let pid = backend_pid(&mut connection).await?;
+        let question = sqlx::query(BACKEND_START).persistent(false);
+        let row = question.fetch_one(&mut connection).await?;
         close(connection).await;
-        if pids.contains(&pid) {
+        let (started, now): (f64, f64) = (row.try_get("started")?, row.try_get("now")?);
+        if first.is_some_and(|first| started < first) {
             return Ok(true);
         }
-        pids.push(pid);
+        first.get_or_insert(now);
     }
     Ok(false)
 }

@@ -84,9 +84,5 @@ fn check(place: Place<'_>, found: Unread, correction: Step) -> Verdict {
         )
         .fixable()
     });
-    verdict(
-        place,
-        issue.into_iter().collect(),
-        "right for all users",
-    )
+    verdict(place, issue.into_iter().collect(), "right for all users")
 }
