@@ -105,7 +105,7 @@ pub(super) fn warn_of_open_metrics(
     if !host.is_unspecified() {
         reader.warn(
             METRICS_ADDR.variable.name,
-            "listens on all addresses of this machine, and the API does not: whoever reaches one can read the metrics",
+            "listens on all addresses of this machine, unlike the API, so other machines can read the metrics",
             Remedy::note("for a Prometheus on this machine; for another one, the address that only it reaches:")
                 .then(Remedy::set(
                     METRICS_ADDR.variable.name,

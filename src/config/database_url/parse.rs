@@ -174,11 +174,8 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
             "options" => server.options = Some(value),
             "application_name" => server.application_name = value,
             "pgbouncer" | "prepared_statement_cache_size" | "statement_cache_size" => {
-                let is_for_pooler = match name.as_str() {
-                    "pgbouncer" => value == "true" || value == "1",
-                    _ => value == "0",
-                };
-                if is_for_pooler {
+                let is_cache = name != "pgbouncer";
+                if value == "0" && is_cache || !is_cache && (value == "true" || value == "1") {
                     server.pooler_parameter = Some(name);
                 }
             }

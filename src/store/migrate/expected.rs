@@ -79,10 +79,11 @@ pub(super) fn changes(before: &Schema, after: &Schema) -> Changes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn schema(parts: &[(&str, &str, &str)]) -> Schema {
+    /// A schema of objects, parts and definitions.
+    pub(in crate::store::migrate) fn schema(parts: &[(&str, &str, &str)]) -> Schema {
         let mut schema = Schema::new();
         for (object, part, definition) in parts {
             let known = schema.entry((*object).to_owned()).or_default();

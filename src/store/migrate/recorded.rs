@@ -115,17 +115,9 @@ pub(super) fn first_in_part(
 
 #[cfg(test)]
 mod tests {
+    use super::super::expected::tests::schema;
     use super::super::expected::{Changes, changes};
     use super::*;
-
-    fn schema(parts: &[(&str, &str, &str)]) -> Schema {
-        let mut schema = Schema::new();
-        for (object, part, definition) in parts {
-            let known = schema.entry((*object).to_owned()).or_default();
-            known.insert((*part).to_owned(), (*definition).to_owned());
-        }
-        schema
-    }
 
     /// One creates a table, two alters it and adds another, three alters it again.
     fn steps() -> [Schema; 3] {

@@ -153,16 +153,8 @@ fn with_word(definition: &str, from: &str, to: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::expected::tests::schema;
     use super::*;
-
-    fn schema(parts: &[(&str, &str, &str)]) -> Schema {
-        let mut schema = Schema::new();
-        for (object, part, definition) in parts {
-            let known = schema.entry((*object).to_owned()).or_default();
-            known.insert((*part).to_owned(), (*definition).to_owned());
-        }
-        schema
-    }
 
     fn expected() -> Schema {
         schema(&[
