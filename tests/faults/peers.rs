@@ -4,9 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::support::process::free_port;
+
 /// Listens, and does with each connection what `serve` says, for as long as the test runs.
 pub fn peer(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", free_port())).unwrap();
     let at = listener.local_addr().unwrap();
     let serve = std::sync::Arc::new(serve);
     std::thread::spawn(move || {

@@ -7,6 +7,7 @@
 )]
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -50,10 +51,14 @@ pub fn with_secrets(command: &mut Command) -> &mut Command {
         )
 }
 
-/// A port that is free at this moment, for a daemon whose log nobody reads.
+/// A port that nothing listens on. It is below those that the kernel gives to connections, so that
+/// no connection of another test takes it before it is used.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    let first = u16::try_from(getrandom::u32().unwrap() % 20_000).unwrap();
+    (0..20_000)
+        .map(|number| 10_000 + (first + number) % 20_000)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 impl Process {
