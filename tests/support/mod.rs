@@ -16,6 +16,7 @@ mod http_peer;
 mod mail_peer;
 mod network;
 mod pgbouncer;
+pub mod ports;
 mod postgres;
 pub mod process;
 mod redis;

@@ -1,13 +1,15 @@
 //! Debian's PgBouncer (1.18: no prepared statements) in front of the tests' PostgreSQL.
 
 use std::io::ErrorKind;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use url::Url;
+
+use super::ports::free_port;
 
 /// Server connections for each database and user.
 pub const SERVER_CONNECTIONS: usize = 2;
@@ -174,10 +176,4 @@ fn start(settings: &std::path::Path) -> Child {
         }
         Err(error) => panic!("pgbouncer does not start: {error}"),
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
 }

@@ -7,13 +7,14 @@
 )]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+pub use super::ports::free_port;
 
 pub const SERVICE_TOKEN: &str = "5f0c1d2e3b4a59687786958493a2b1c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60";
 
@@ -49,16 +50,6 @@ pub fn with_secrets(command: &mut Command) -> &mut Command {
             "ENCRYPTION_KEY",
             "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy1mb3ItdGVzdHM=",
         )
-}
-
-/// A port that nothing listens on. It is below those that the kernel gives to connections, so that
-/// no connection of another test takes it before it is used.
-pub fn free_port() -> u16 {
-    let first = u16::try_from(getrandom::u32().unwrap() % 20_000).unwrap();
-    (0..20_000)
-        .map(|number| 10_000 + (first + number) % 20_000)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a free port")
 }
 
 impl Process {

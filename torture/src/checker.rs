@@ -33,6 +33,8 @@ pub enum Kind {
     Resources,
     /// The daemons did not recover.
     Recovery,
+    /// A round could not be run to its end.
+    Unjudged,
 }
 
 #[derive(Debug, Clone)]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -14,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::http::{Answer, Client, Request};
+use crate::support::ports::free_port;
 
 pub const TOKEN: &str = "5f0c1d2e3b4a59687786958493a2b1c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60";
 
@@ -24,7 +24,7 @@ pub const CONNECTIONS: usize = 8;
 pub const TIME_LIMIT: Duration = Duration::from_millis(800);
 
 /// A daemon is expected to be ready within this time, on a busy machine too.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_mins(2);
 
 /// Last lines of its log that are kept.
 const LINES: usize = 400;
@@ -61,20 +61,15 @@ struct Log {
 
 impl Daemon {
     /// A daemon that is not started yet.
-    pub fn new(
-        program: &Path,
-        directory: &Path,
-        settings: Vec<(&'static str, String)>,
-    ) -> anyhow::Result<Self> {
-        let free = TcpListener::bind(("127.0.0.1", 0)).context("no free port")?;
-        Ok(Self {
-            port: free.local_addr()?.port(),
+    pub fn new(program: &Path, directory: &Path, settings: Vec<(&'static str, String)>) -> Self {
+        Self {
+            port: free_port(),
             program: program.to_owned(),
             directory: directory.to_owned(),
             settings,
             child: None,
             log: Arc::default(),
-        })
+        }
     }
 
     /// `todoctl` with this daemon's settings.

@@ -20,7 +20,7 @@ pub enum Database {
 }
 
 /// A row of `tasks`.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Row {
     pub user: String,
     pub seen: Seen,

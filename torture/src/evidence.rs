@@ -6,10 +6,11 @@ use anyhow::Context as _;
 
 use crate::checker::Violation;
 use crate::faults::Planned;
-use crate::run::{Options, Run};
+use crate::lane::Lane;
+use crate::run::Options;
 use crate::world::World;
 
-impl Run<'_> {
+impl Lane<'_> {
     /// Counts violations, prints them, and writes the evidence to a file.
     pub(crate) async fn report(
         &mut self,
@@ -18,13 +19,11 @@ impl Run<'_> {
         index: u64,
         plan: &[Planned],
     ) -> anyhow::Result<()> {
-        let (sessions, _) = world.database.sessions().await?;
-        self.totals.most_sessions = self.totals.most_sessions.max(sessions);
         if violations.is_empty() {
             return Ok(());
         }
         let engine = world.engine.name();
-        let Options { seed, reports, .. } = self.options;
+        let Options { seed, reports, .. } = &self.run.options;
         let mut text = format!(
             "{engine}, seed {seed}, round {index}, {} daemons{}: {plan:?}\n",
             world.daemons.len(),
@@ -34,8 +33,8 @@ impl Run<'_> {
                 ""
             },
         );
+        self.run.totals().add(violations);
         for violation in violations {
-            *self.totals.violations.entry(violation.kind).or_default() += 1;
             let _ = writeln!(text, "{:?}: {}", violation.kind, violation.text);
         }
         let shown: Vec<&str> = text.lines().take(40).collect();

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longer than the daemon's time limit and any time for which it is stopped.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+/// Longer than the daemon's time limit and any time for which it is stopped, on a busy machine too.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request to one daemon.
 #[derive(Debug, Clone)]

@@ -124,7 +124,7 @@ async fn commands(world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<
             .command(arguments)
             .spawn()?;
         // What it says depends on the other faults.
-        if !ended(&mut child, Duration::from_secs(40)).await {
+        if !ended(&mut child, Duration::from_mins(2)).await {
             let _ = child.kill();
             let _ = child.wait();
             anyhow::bail!("todoctl {arguments:?} did not end");
@@ -254,7 +254,7 @@ async fn on_pooler(fault: Fault, world: &World, rng: &mut Rng) -> anyhow::Result
     if fault == Fault::PoolerRestart {
         bouncer.kill();
         pause(rng, 0..300).await;
-        bouncer.restart();
+        tokio::task::block_in_place(|| bouncer.restart());
     } else {
         bouncer.freeze(true);
         pause(rng, 50..1500).await;

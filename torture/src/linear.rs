@@ -93,6 +93,7 @@ pub fn is_linearizable(steps: &[Step]) -> bool {
     let mut search = Search {
         done: vec![false; steps.len()],
         first: 0,
+        answered: steps.iter().filter(|step| !step.is_optional()).count(),
         steps,
         tried: HashSet::new(),
     };
@@ -128,60 +129,106 @@ struct Search {
     done: Vec<bool>,
     /// All steps before this one are done.
     first: usize,
+    /// Steps with an answer that are not done.
+    answered: usize,
     tried: HashSet<(usize, Vec<usize>, State)>,
 }
 
 impl Search {
-    fn run(&mut self, state: State) -> bool {
+    /// Whether the rest can be ordered. Leaves everything as it was, unless it can.
+    fn run(&mut self, mut state: State) -> bool {
         let first = self.first;
-        while self.first < self.steps.len() && self.done[self.first] {
-            self.first += 1;
+        let mut only_choices = Vec::new();
+        loop {
+            while self.first < self.steps.len() && self.done[self.first] {
+                self.first += 1;
+            }
+            if self.answered == 0 {
+                return true;
+            }
+            let next = self.next();
+            let only = match next[..] {
+                [only] if !self.steps[only].is_optional() => only,
+                _ => {
+                    if self.branch(&next, state) {
+                        return true;
+                    }
+                    break;
+                }
+            };
+            match self.steps[only].apply(state) {
+                Some(after) => state = after,
+                None => break,
+            }
+            self.set_done(only, true);
+            only_choices.push(only);
         }
-        let found = self.go_on(state);
+        for index in only_choices {
+            self.set_done(index, false);
+        }
         self.first = first;
-        found
+        false
     }
 
-    fn go_on(&mut self, state: State) -> bool {
-        let open: Vec<usize> = (self.first..self.steps.len())
-            .filter(|&index| !self.done[index])
-            .collect();
-        // What has an answer must come before everything that was sent after it. What has none
-        // must too, or be left out.
-        let limit = open
-            .iter()
-            .filter_map(|&index| self.steps[index].until)
-            .min();
-        if open.iter().all(|&index| self.steps[index].is_optional()) {
-            return true;
-        }
-        let beyond: Vec<usize> = (self.first..self.steps.len())
-            .filter(|&index| self.done[index])
-            .collect();
-        if !self.tried.insert((self.first, beyond, state)) {
-            return false;
-        }
-        for index in open {
-            let step = self.steps[index];
-            if limit.is_some_and(|limit| step.sent > limit) {
+    /// The steps that may be the next one: what has an answer must come before everything that was
+    /// sent after it, and what was refused must too, or be left out.
+    fn next(&self) -> Vec<usize> {
+        let mut limit = Moment::MAX;
+        let mut next = Vec::new();
+        for index in self.first..self.steps.len() {
+            // Later steps cannot lower the limit: none ends before it was sent.
+            if self.steps[index].sent > limit {
                 break;
             }
-            let next = step.apply(state);
+            if !self.done[index] {
+                limit = limit.min(self.steps[index].until.unwrap_or(Moment::MAX));
+                next.push(index);
+            }
+        }
+        next.retain(|&index| self.steps[index].sent <= limit);
+        next
+    }
+
+    /// Tries one after the other.
+    fn branch(&mut self, next: &[usize], state: State) -> bool {
+        // What is done lies before the last of them, or the limit would not have reached it.
+        let last = next.last().copied().unwrap_or_default();
+        let ahead = (self.first..self.steps.len())
+            .take_while(|&index| index <= last || self.done[index])
+            .filter(|&index| self.done[index])
+            .collect();
+        if !self.tried.insert((self.first, ahead, state)) {
+            return false;
+        }
+        for &index in next {
+            let step = self.steps[index];
+            let after = step.apply(state);
             let skipped = step.is_optional().then_some(state);
-            let mut options = [next, skipped.filter(|_| next != skipped)];
+            let mut options = [after, skipped.filter(|_| after != skipped)];
             if step.is_optional() {
                 // Most of what was not answered had no effect.
                 options.reverse();
             }
-            for next in options.into_iter().flatten() {
-                self.done[index] = true;
-                if self.run(next) {
+            for after in options.into_iter().flatten() {
+                self.set_done(index, true);
+                if self.run(after) {
                     return true;
                 }
-                self.done[index] = false;
+                self.set_done(index, false);
             }
         }
         false
+    }
+
+    fn set_done(&mut self, index: usize, is_done: bool) {
+        self.done[index] = is_done;
+        if !self.steps[index].is_optional() {
+            self.answered = if is_done {
+                self.answered - 1
+            } else {
+                self.answered + 1
+            };
+        }
     }
 }
 

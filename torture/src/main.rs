@@ -15,6 +15,7 @@ mod history;
 mod http;
 mod inflict;
 mod judged;
+mod lane;
 mod ledger;
 mod linear;
 mod postgres;
@@ -25,6 +26,7 @@ mod run;
 mod seed;
 mod small_disk;
 mod support;
+mod verdict;
 mod wire;
 mod workload;
 mod world;
@@ -39,9 +41,7 @@ use clap::Parser as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use faults::Fault;
-use postgres::Server;
 use run::{Options, Run};
-use small_disk::SmallDisk;
 use world::{Engine, Stage};
 
 /// Seeded fault injection for todoctl.
@@ -67,12 +67,18 @@ struct Arguments {
     /// The time after which no round begins.
     #[arg(long)]
     minutes: Option<f64>,
-    /// Clients at a time.
+    /// Rounds at a time, each with daemons and a database of its own. A round mostly waits.
+    #[arg(long, default_value_t = 3)]
+    parallel: usize,
+    /// Clients of a round whose requests meet at the same tasks.
     #[arg(long, default_value_t = 12)]
     clients: usize,
-    /// The most requests of a round.
+    /// The most requests of these in a round.
     #[arg(long, default_value_t = 2400)]
     requests: usize,
+    /// Clients of a round that change tasks of their own, as fast as they can.
+    #[arg(long, default_value_t = 12)]
+    writers: usize,
     /// Only these faults.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Fault>,
@@ -111,43 +117,28 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
         until: began + Duration::try_from_secs_f64(minutes * 60.0).context("--minutes")?,
         clients: arguments.clients.max(1),
         requests: arguments.requests,
+        writers: arguments.writers,
         only: arguments.only,
         keep_going: arguments.keep_going,
         reports: arguments.reports,
     };
-    let stage = Stage {
-        engine: arguments.engine,
-        program: arguments.program.canonicalize().context("--program")?,
-        server: match arguments.engine {
-            Engine::Postgres => Some(Arc::new(Server::start().await?)),
-            Engine::Sqlite => None,
-        },
-        disk: match arguments.engine {
-            Engine::Sqlite => small_disk(),
-            Engine::Postgres => None,
-        },
-    };
-    let mut run = Run::new(&stage, &options);
+    let program = arguments.program.canonicalize().context("--program")?;
+    let mut stages = Vec::new();
+    for _ in 0..arguments.parallel.max(1) {
+        stages.push(Stage::build(arguments.engine, &program).await?);
+    }
+    let run = Arc::new(Run::new(options));
     let mut terminate = signal(SignalKind::terminate())?;
     let result = tokio::select! {
-        result = run.all() => result,
+        result = run.all(stages) => result,
         _ = tokio::signal::ctrl_c() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
+    let totals = run.totals();
     print!(
         "{}",
-        run.totals
-            .table(arguments.engine.name(), options.seed, began.elapsed())
+        totals.table(arguments.engine.name(), run.options.seed, began.elapsed())
     );
     result?;
-    Ok(run.totals.found() == 0)
-}
-
-/// A small disk, or none where none can be mounted.
-fn small_disk() -> Option<SmallDisk> {
-    SmallDisk::mount()
-        .inspect_err(|error| {
-            eprintln!("torture: WITHOUT full disks, for which root is needed: {error:#}");
-        })
-        .ok()
+    Ok(totals.found() == 0)
 }

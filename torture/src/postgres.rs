@@ -15,7 +15,7 @@ use url::Url;
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// A server starts within this time, on a busy machine too.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_mins(2);
 
 /// How the server is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::checker::Kind;
-use crate::faults::Fault;
+use crate::checker::{Kind, Violation};
+use crate::faults::{Fault, Planned};
+use crate::ledger::{Outcome, Pages};
 
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -23,6 +24,43 @@ pub struct Totals {
 impl Totals {
     pub fn found(&self) -> u64 {
         self.violations.values().sum()
+    }
+
+    pub fn add(&mut self, violations: &[Violation]) {
+        for violation in violations {
+            *self.violations.entry(violation.kind).or_default() += 1;
+        }
+    }
+
+    /// The faults of a round, and the most sessions meanwhile.
+    pub fn inflicted(&mut self, plan: &[Planned], sessions: i64) {
+        for planned in plan {
+            *self.faults.entry(planned.fault).or_default() += 1;
+        }
+        self.most_sessions = self.most_sessions.max(sessions);
+    }
+
+    /// The requests of a round.
+    pub fn count(&mut self, pages: &Pages) {
+        self.rounds += 1;
+        for (status, count) in &pages.statuses {
+            *self.statuses.entry(*status).or_default() += count;
+            self.requests += count;
+        }
+        for entry in &pages.entries {
+            self.acknowledged += u64::from(entry.is_acknowledged_write());
+            self.unknown += u64::from(matches!(entry.outcome, Outcome::Unknown));
+        }
+    }
+
+    /// One line while the run goes on.
+    pub fn progress(&self) -> String {
+        format!(
+            "{} rounds, {} acknowledged writes, {} violations",
+            self.rounds,
+            self.acknowledged,
+            self.found()
+        )
     }
 
     /// The table at the end.
@@ -55,6 +93,7 @@ impl Totals {
         line("answers", number(Kind::Answer));
         line("leaks", number(Kind::Resources));
         line("no recovery", number(Kind::Recovery));
+        line("rounds not judged", number(Kind::Unjudged));
         let mut recoveries = self.recoveries.clone();
         recoveries.sort_unstable();
         let at = |percent: usize| match recoveries.len() {

@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use crate::ledger::{Ledger, Stopwatch, View};
 
-/// Users of a round.
+/// Users of a round whose tasks several clients change.
 pub const USERS: usize = 3;
 
 /// Tasks of a user that the clients still know. Fewer make more requests meet.
@@ -22,7 +22,8 @@ pub struct Round {
     pub ledger: Ledger,
     pub stopwatch: Stopwatch,
     pub is_over: AtomicBool,
-    known: [Mutex<VecDeque<Known>>; USERS],
+    /// Of each user.
+    known: Vec<Mutex<VecDeque<Known>>>,
 }
 
 /// A task, and the tag that stands for what it was.
@@ -34,14 +35,15 @@ pub struct Known {
 }
 
 impl Round {
-    pub fn new(number: u64, ports: Vec<u16>, stopwatch: Stopwatch) -> Self {
+    /// `writers` are users whose tasks no other client knows.
+    pub fn new(number: u64, ports: Vec<u16>, writers: usize, stopwatch: Stopwatch) -> Self {
         Self {
             number,
             ports,
             ledger: Ledger::default(),
             stopwatch,
             is_over: AtomicBool::new(false),
-            known: Default::default(),
+            known: (0..USERS + writers).map(|_| Mutex::default()).collect(),
         }
     }
 

@@ -9,3 +9,5 @@
 
 #[path = "../../tests/support/pgbouncer.rs"]
 pub mod pgbouncer;
+#[path = "../../tests/support/ports.rs"]
+pub mod ports;

@@ -14,8 +14,19 @@ use crate::http::{Answer, Client, Request};
 use crate::ledger::{Action, Entry, Outcome, Seen, View};
 use crate::round::{Known, Round, USERS};
 
+/// Which requests a client sends.
+#[derive(Debug, Clone, Copy)]
+pub enum Mix {
+    /// All kinds, about few tasks of few users, so that requests meet.
+    Meeting,
+    /// Mostly changes, of a user of its own, without a pause: many that share a statement or a
+    /// transaction with others when a fault comes, and of which the checker knows the order.
+    Alone(usize),
+}
+
 /// One client.
 pub struct Worker {
+    mix: Mix,
     pub(crate) round: Arc<Round>,
     number: usize,
     pub(crate) rng: Rng,
@@ -25,8 +36,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(round: &Arc<Round>, number: usize, rng: Rng) -> Self {
+    pub fn new(round: &Arc<Round>, number: usize, mix: Mix, rng: Rng) -> Self {
         Self {
+            mix,
             round: Arc::clone(round),
             number,
             rng,
@@ -42,7 +54,7 @@ impl Worker {
 
     /// A client of one daemon.
     pub fn of(round: &Arc<Round>, daemon: usize, rng: Rng) -> Self {
-        let mut worker = Self::new(round, 100 + daemon, rng);
+        let mut worker = Self::new(round, 100 + daemon, Mix::Meeting, rng);
         worker.clients = vec![Client::new(round.ports[daemon], TOKEN)];
         worker
     }
@@ -93,11 +105,33 @@ impl Worker {
     /// Sends requests until the round is over, `most` at most.
     pub async fn run(mut self, most: usize) {
         while self.sent < most && !self.round.is_over.load(SeqCst) {
-            self.user = self.rng.usize(..USERS);
-            self.step().await;
-            if self.rng.u8(..4) == 0 {
-                sleep(Duration::from_micros(self.rng.u64(..2000))).await;
+            match self.mix {
+                Mix::Meeting => {
+                    self.user = self.rng.usize(..USERS);
+                    self.step().await;
+                    if self.rng.u8(..4) == 0 {
+                        sleep(Duration::from_micros(self.rng.u64(..2000))).await;
+                    }
+                }
+                Mix::Alone(user) => {
+                    self.user = user;
+                    self.step_alone().await;
+                }
             }
+        }
+    }
+
+    async fn step_alone(&mut self) {
+        let Some(task) = self.round.pick(self.user, &mut self.rng) else {
+            return self.create().await;
+        };
+        match self.rng.u8(..100) {
+            0..20 => self.create().await,
+            20..60 => self.change(&task, true).await,
+            60..82 => self.change(&task, false).await,
+            82..92 => self.delete(&task).await,
+            92..98 => self.bulk_delete(&task).await,
+            _ => self.read(task.id).await,
         }
     }
 
@@ -162,7 +196,7 @@ impl Worker {
 
     /// The same request on two connections at a time.
     async fn twice(&mut self, action: Action, request: Request) {
-        let mut other = Self::new(&self.round, self.number, self.rng.fork());
+        let mut other = Self::new(&self.round, self.number, self.mix, self.rng.fork());
         other.user = self.user;
         tokio::join!(
             self.perform(action.clone(), &request),
@@ -215,7 +249,11 @@ impl Worker {
 
     /// `If-Match`, now and then.
     fn condition(&mut self, task: &Known, request: &mut Request) -> Option<View> {
-        let etag = task.etag.clone().filter(|_| self.rng.u8(..3) == 0)?;
+        let one_of = match self.mix {
+            Mix::Meeting => 3,
+            Mix::Alone(_) => 12,
+        };
+        let etag = task.etag.clone().filter(|_| self.rng.u8(..one_of) == 0)?;
         request.headers.push(("If-Match", etag));
         Some(task.view.clone())
     }
@@ -343,6 +381,9 @@ impl Worker {
                         },
                     );
                 }
+            }
+            (Action::Delete { id, .. }, Outcome::Done(_)) if matches!(self.mix, Mix::Alone(_)) => {
+                self.round.forget(user, &[*id]);
             }
             // A deleted task is asked for once more.
             (

@@ -32,7 +32,7 @@ impl Engine {
     }
 }
 
-/// What a run has only one of.
+/// What a lane has only one of.
 #[derive(Debug)]
 pub struct Stage {
     pub engine: Engine,
@@ -68,6 +68,27 @@ const MORE: Usage = Usage {
 };
 
 impl Stage {
+    pub async fn build(engine: Engine, program: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            engine,
+            program: program.to_owned(),
+            server: match engine {
+                Engine::Postgres => Some(Arc::new(Server::start().await?)),
+                Engine::Sqlite => None,
+            },
+            disk: match engine {
+                Engine::Sqlite => SmallDisk::mount()
+                    .inspect_err(|error| {
+                        eprintln!(
+                            "torture: WITHOUT full disks, for which root is needed: {error:#}"
+                        );
+                    })
+                    .ok(),
+                Engine::Postgres => None,
+            },
+        })
+    }
+
     /// Builds a world; how many daemons, and whether behind a pooler, follows from `rng`.
     pub async fn world(&self, name: &str, rng: &mut Rng) -> anyhow::Result<World> {
         let mut directory = tempfile::Builder::new();
@@ -95,7 +116,7 @@ impl Stage {
                     "sqlite://{}",
                     world.directory.path().join("todo.db").display()
                 );
-                world.add(&self.program, vec![("DATABASE_URL", url)])?;
+                world.add(&self.program, vec![("DATABASE_URL", url)]);
             }
         }
         // The first one migrates.
@@ -138,18 +159,17 @@ impl Stage {
             if is_pooled {
                 settings.push(("DATABASE_URL_UNPOOLED", direct.to_string()));
             }
-            world.add(&self.program, settings)?;
+            world.add(&self.program, settings);
         }
         Ok(())
     }
 }
 
 impl World {
-    fn add(&mut self, program: &Path, settings: Vec<(&'static str, String)>) -> anyhow::Result<()> {
-        let daemon = Daemon::new(program, self.directory.path(), settings)?;
+    fn add(&mut self, program: &Path, settings: Vec<(&'static str, String)>) {
+        let daemon = Daemon::new(program, self.directory.path(), settings);
         self.ports.push(daemon.port);
         self.daemons.push(Mutex::new(daemon));
-        Ok(())
     }
 
     pub fn is_pooled(&self) -> bool {
@@ -174,7 +194,7 @@ impl World {
 
     /// Waits until no request is in work, nor a statement on the server.
     pub async fn until_idle(&self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let mut busy = Vec::new();
             for &port in &self.ports {
@@ -213,7 +233,7 @@ impl World {
     /// they use too much of, if they do not.
     pub async fn leaks(&self) -> anyhow::Result<Vec<String>> {
         // Threads for blocking work end after 10 s without any.
-        let deadline = Instant::now() + Duration::from_secs(14);
+        let deadline = Instant::now() + Duration::from_secs(40);
         loop {
             let mut leaks = Vec::new();
             for (daemon, before) in self.daemons.iter().zip(&self.usage) {

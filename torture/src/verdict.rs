@@ -1,0 +1,146 @@
+//! What is checked when a round is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::task::block_in_place;
+
+use crate::checker::{Evidence, Kind, Violation};
+use crate::database::Database;
+use crate::faults::Planned;
+use crate::lane::{Before, Lane, remind};
+use crate::ledger::Pages;
+use crate::round::Round;
+use crate::workload::{Mix, Worker};
+use crate::world::World;
+
+/// Every so many rounds the reminders are counted exactly.
+const REMINDER_ROUNDS: u64 = 8;
+
+/// How often the counts of unread notifications are compared with the rows, until they agree.
+const UNREAD_TRIES: usize = 50;
+
+impl Lane<'_> {
+    pub(crate) async fn check(
+        &mut self,
+        world: &World,
+        round: &Arc<Round>,
+        plan: &[Planned],
+        rng: &mut Rng,
+        violations: &mut Vec<Violation>,
+    ) -> anyhow::Result<()> {
+        let prefix = round.prefix();
+        let exact = round.number.is_multiple_of(REMINDER_ROUNDS) && remind(world).await?;
+        Worker::new(round, 200, Mix::Meeting, rng.fork())
+            .look()
+            .await;
+        let rows = world.database.tasks(&prefix).await?;
+        let pages = round.ledger.take();
+        self.run.totals().count(&pages);
+        if plan.is_empty() {
+            violations.extend(calm(&pages));
+        }
+        violations.extend(
+            pages
+                .complaints
+                .iter()
+                .map(|text| Violation::new(Kind::Answer, text)),
+        );
+        let evidence = Evidence {
+            entries: &pages.entries,
+            prefix: &prefix,
+            rows: &rows,
+            used: self.before.used,
+            ended: self.run.stopwatch.now(),
+        };
+        violations.extend(block_in_place(|| evidence.judge()));
+        violations.extend(unread(world, round, rng).await?);
+        let expected = if exact { "= 1" } else { "<= 1" };
+        for (task, count) in world.database.overdue_other_than(&prefix, expected).await? {
+            let text = format!("task {task} is overdue and has {count} notifications");
+            violations.push(Violation::new(Kind::Reminder, text));
+        }
+        violations.extend(changed_since(&self.before, &world.database).await?);
+        let newest = rows.iter().map(|row| row.seen.id).max().unwrap_or_default();
+        self.before = Before {
+            rows: rows.into_iter().map(|row| (row.seen.id, row)).collect(),
+            used: newest.max(self.before.used),
+            prefix,
+        };
+        Ok(())
+    }
+}
+
+/// Compares the counts of unread notifications with the rows.
+async fn unread(
+    world: &World,
+    round: &Arc<Round>,
+    rng: &mut Rng,
+) -> anyhow::Result<Vec<Violation>> {
+    let mut client = Worker::new(round, 300, Mix::Meeting, rng.fork());
+    let mut tries = 0;
+    loop {
+        let told = client.unread().await;
+        let mut violations = Vec::new();
+        for unread in world.database.unread(&round.prefix()).await? {
+            let was_told = told.iter().find(|(user, _)| *user == unread.user);
+            let is_told = was_told.is_none_or(|(_, count)| *count == unread.rows);
+            if unread.rows != unread.counted || !is_told {
+                let text = format!("{unread:?}, and the user was told {was_told:?}");
+                violations.push(Violation::new(Kind::Unread, text));
+            }
+        }
+        tries += 1;
+        if violations.is_empty() || tries == UNREAD_TRIES {
+            return Ok(violations);
+        }
+        // A daemon that was restarted makes reminders.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Nothing of the round before may have changed. Then it is deleted.
+async fn changed_since(before: &Before, database: &Database) -> anyhow::Result<Option<Violation>> {
+    if before.prefix.is_empty() {
+        return Ok(None);
+    }
+    let rows = database.tasks(&before.prefix).await?;
+    database.purge(&before.prefix).await?;
+    let is_same = rows.len() == before.rows.len()
+        && rows
+            .iter()
+            .all(|row| before.rows.get(&row.seen.id) == Some(row));
+    Ok((!is_same).then(|| {
+        let now = |id| rows.iter().find(|row| row.seen.id == id);
+        let changed: Vec<_> = before
+            .rows
+            .values()
+            .map(|row| (row, now(row.seen.id)))
+            .filter(|(row, now)| *now != Some(row))
+            .collect();
+        let added: Vec<_> = rows
+            .iter()
+            .filter(|row| !before.rows.contains_key(&row.seen.id))
+            .collect();
+        let text = format!("after the end of a round: changed {changed:?}, added {added:?}");
+        Violation::new(Kind::Late, text)
+    }))
+}
+
+/// What must not happen in a round without faults. A busy machine may refuse many requests, but
+/// not most of them.
+fn calm(pages: &Pages) -> Option<Violation> {
+    let all: u64 = pages.statuses.values().sum();
+    let refused: u64 = [0, 409, 503]
+        .iter()
+        .filter_map(|status| pages.statuses.get(status))
+        .sum();
+    (refused * 2 > all).then(|| {
+        let text = format!(
+            "{refused} of {all} requests failed without any fault: {:?}",
+            pages.statuses
+        );
+        Violation::new(Kind::Answer, text)
+    })
+}
