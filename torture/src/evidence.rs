@@ -23,7 +23,14 @@ impl Lane<'_> {
             return Ok(());
         }
         let engine = world.engine.name();
-        let Options { seed, reports, .. } = &self.run.options;
+        let Options {
+            seed,
+            clients,
+            requests,
+            writers,
+            reports,
+            ..
+        } = &self.run.options;
         let mut text = format!(
             "{engine}, seed {seed}, round {index}, {} daemons{}: {plan:?}\n",
             world.daemons.len(),
@@ -53,7 +60,7 @@ impl Lane<'_> {
         std::fs::write(&file, text).with_context(|| file.display().to_string())?;
         eprintln!("The whole evidence: {}", file.display());
         eprintln!(
-            "Replay: scripts/torture --engine {engine} --seed {seed} --from {index} --rounds 1 --repeat 20"
+            "Replay: scripts/torture --engine {engine} --seed {seed} --from {index} --rounds 1 --repeat 20 --clients {clients} --requests {requests} --writers {writers}"
         );
         Ok(())
     }
