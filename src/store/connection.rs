@@ -46,7 +46,9 @@ impl Connection {
                 debug_assert_eq!(parameters(text.as_str()), args.len(), "{text:?}");
                 let args: SqliteArguments = encode(args).map_err(sqlx::Error::Encode)?;
                 let stream = connection.fetch_many(sqlx::query_with(text, args));
-                collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await
+                let outcome = collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await;
+                replace_unsynced(connection, &outcome).await;
+                outcome
             }
         }
     }
@@ -104,9 +106,39 @@ impl Connection {
             }
             Self::Sqlite(connection) => {
                 let stream = connection.fetch_many(script);
-                collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await
+                let outcome = collect(stream, Row::Sqlite, SqliteQueryResult::rows_affected).await;
+                replace_unsynced(connection, &outcome).await;
+                outcome
             }
         }
+    }
+}
+
+/// Makes sure that a commit which failed because its sync did stays undone.
+///
+/// SQLite rolls it back, but its frames are in the write-ahead log, complete: if the process died
+/// before the next change, recovery would take them for a committed transaction. A transaction that
+/// changes nothing takes their place, also where the disk does not sync that either.
+async fn replace_unsynced<T>(connection: &mut SqliteConnection, outcome: &Result<T, sqlx::Error>) {
+    // https://www.sqlite.org/rescode.html: SQLITE_IOERR_FSYNC.
+    let is_unsynced = outcome.as_ref().is_err_and(|error| {
+        let fault = error.as_database_error();
+        fault.is_some_and(|fault| fault.code().as_deref() == Some("1034"))
+    });
+    if !is_unsynced {
+        return;
+    }
+    let replaced = async {
+        let version: i32 = sqlx::query_scalar("PRAGMA user_version")
+            .fetch_one(&mut *connection)
+            .await?;
+        let same = format!("PRAGMA user_version = {version}");
+        sqlx::raw_sql(AssertSqlSafe(same))
+            .execute(&mut *connection)
+            .await
+    };
+    if let Err(error) = replaced.await {
+        tracing::debug!(%error, "the disk does not sync what replaces a failed change either");
     }
 }
 

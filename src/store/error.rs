@@ -60,7 +60,7 @@ pub enum StoreError {
         plain(.0)
     )]
     OutcomeUnknown(#[source] sqlx::Error),
-    /// A temporary condition: a lock, a deadlock, a full disk, a time limit.
+    /// A temporary condition: a lock, a deadlock, a full or failing disk, a time limit.
     #[error("the database cannot do this at the moment: {}", plain(.0))]
     Transient(#[source] sqlx::Error),
     /// A constraint of the schema forbids the change.
@@ -321,10 +321,10 @@ fn is_transient(error: &sqlx::Error) -> bool {
         return matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "22012")
             || code.starts_with("53");
     }
-    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, FULL in the low byte;
+    // https://www.sqlite.org/rescode.html: BUSY, LOCKED, INTERRUPT, IOERR, FULL in the low byte;
     // SQLITE_CONSTRAINT_COMMITHOOK is the guard of a deadline.
     code.parse::<i32>()
-        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 13) || code == 531)
+        .is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 9 | 10 | 13) || code == 531)
 }
 
 /// PostgreSQL, appendix A: class 08 (connection exception), 57P01 to 57P05 and 25P03, 25P04

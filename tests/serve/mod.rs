@@ -2,6 +2,7 @@
 
 mod connections;
 mod databases;
+mod disk_errors;
 mod fail_fast;
 mod logging;
 mod secrets;

@@ -72,7 +72,7 @@ impl PgBouncer {
              unix_socket_dir =\n\
              auth_type = trust\n\
              auth_file = {}\n\
-             stats_users = {user}\n\
+             admin_users = {user}\n\
              pool_mode = {mode}\n\
              default_pool_size = {server_connections}\n\
              max_client_conn = 500\n\
@@ -94,6 +94,21 @@ impl PgBouncer {
         };
         started.wait();
         started
+    }
+
+    /// Changes a setting in its file, which it reads again at RELOAD.
+    ///
+    /// # Panics
+    /// Where the file has no such setting.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let text = std::fs::read_to_string(&self.settings).expect("its settings");
+        let prefix = format!("{name} = ");
+        assert!(text.contains(&prefix), "PgBouncer has no {name}");
+        let lines = text.lines().map(|line| match line.starts_with(&prefix) {
+            true => format!("{prefix}{value}\n"),
+            false => format!("{line}\n"),
+        });
+        std::fs::write(&self.settings, lines.collect::<String>()).expect("its settings");
     }
 
     /// Ends it as a crash would.

@@ -1,9 +1,11 @@
 //! A Redis of a test's own.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use super::ports::free_port;
 
 /// A running server without any file, stopped with its value.
 pub struct RedisServer {
@@ -28,14 +30,12 @@ impl RedisServer {
     /// # Panics
     /// Without `redis-server`; the message says how to have it.
     pub fn start_with(password: &str, options: &[&str]) -> Self {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let mut server = Self {
-            address: free.local_addr().expect("bound"),
+            address: (Ipv4Addr::LOCALHOST, free_port()).into(),
             password: password.to_owned(),
             options: options.iter().map(|&one| one.to_owned()).collect(),
             child: None,
         };
-        drop(free);
         server.run();
         server
     }

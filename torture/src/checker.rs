@@ -27,6 +27,8 @@ pub enum Kind {
     Unread,
     /// A task has too few or too many reminders.
     Reminder,
+    /// Mails are not those of the rows.
+    Mail,
     /// A single answer is wrong: a status, another user's data, none at all.
     Answer,
     /// Sessions, files, threads or memory did not come back.

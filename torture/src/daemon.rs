@@ -171,6 +171,7 @@ impl Daemon {
             method: "GET",
             path: "/health/ready".to_owned(),
             user: "probe".to_owned(),
+            token: None,
             headers: Vec::new(),
             body: None,
         };

@@ -106,10 +106,15 @@ impl Database {
         prefix: &str,
         expected: &str,
     ) -> anyhow::Result<Vec<(i64, i64)>> {
+        // Others are due in the future.
+        let past = match self {
+            Self::Postgres { .. } => "'2021-01-01'",
+            Self::Sqlite(_) => "1609459200000000",
+        };
         let query = format!(
             "SELECT id, notified FROM (
                 SELECT tasks.id, (SELECT count(*) FROM notifications n WHERE n.task_id = tasks.id) AS notified
-                FROM tasks WHERE user_id LIKE '{prefix}%' AND due_date IS NOT NULL AND NOT completed) AS overdue
+                FROM tasks WHERE user_id LIKE '{prefix}%' AND due_date < {past} AND NOT completed) AS overdue
              WHERE NOT (notified {expected})"
         );
         self.rows(&query).await
@@ -139,7 +144,7 @@ impl Database {
         rows.first().copied().context("no answer")
     }
 
-    async fn rows<T>(&self, query: &str) -> anyhow::Result<Vec<T>>
+    pub(crate) async fn rows<T>(&self, query: &str) -> anyhow::Result<Vec<T>>
     where
         T: Send + Unpin,
         T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,

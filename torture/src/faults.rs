@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use crate::preload::Preloaded;
 use crate::world::{Engine, World};
 
 /// A kind of fault.
@@ -71,6 +72,26 @@ pub enum Fault {
     PoolerRestart,
     /// The pooler is stopped and goes on.
     PoolerFreeze,
+    /// The pooler gets another size or mode, and back.
+    PoolerReload,
+    /// The pooler pauses, resumes, or renews its connections.
+    PoolerPause,
+    /// The daemons restart one after the other.
+    Rolling,
+    /// The newest migration is taken back under the daemons, and applied again.
+    Schema,
+    /// Redis is killed, or stops and goes on.
+    Redis,
+    /// The auth server fails, hangs, or talks nonsense.
+    AuthServer,
+    /// The mail provider fails.
+    Mail,
+    /// Syncs and writes of the database's files fail.
+    DiskErrors,
+    /// A daemon's clock jumps by seconds or hours, and back.
+    ClockJump,
+    /// A daemon's clock jumps by days, and back. Keys of creates expire meanwhile.
+    ClockDays,
 }
 
 const EVERYWHERE: &[Fault] = &[
@@ -81,6 +102,8 @@ const EVERYWHERE: &[Fault] = &[
     Fault::LogClosed,
     Fault::Commands,
     Fault::Lock,
+    Fault::Mail,
+    Fault::Schema,
 ];
 
 const ON_SQLITE: &[Fault] = &[Fault::FullDisk, Fault::FullDisk, Fault::Checkpoint];
@@ -113,7 +136,12 @@ const ON_POSTGRES: &[Fault] = &[
     Fault::LockAndReset,
 ];
 
-const ON_POOLER: &[Fault] = &[Fault::PoolerRestart, Fault::PoolerFreeze];
+const ON_POOLER: &[Fault] = &[
+    Fault::PoolerRestart,
+    Fault::PoolerFreeze,
+    Fault::PoolerReload,
+    Fault::PoolerPause,
+];
 
 /// A fault of a round's plan.
 #[derive(Debug, Clone)]
@@ -134,6 +162,21 @@ pub fn plan(world: &World, only: &[Fault], rng: &mut Rng) -> Vec<Planned> {
     }
     if world.is_pooled() {
         kinds.extend(ON_POOLER);
+    }
+    if world.daemons.len() > 1 {
+        kinds.push(Fault::Rolling);
+    }
+    if world.peers.redis.is_some() {
+        kinds.push(Fault::Redis);
+    }
+    if world.peers.auth.is_some() {
+        kinds.push(Fault::AuthServer);
+    }
+    if world.preloaded.iter().any(Preloaded::can_fail) {
+        kinds.extend([Fault::DiskErrors; 2]);
+    }
+    if world.preloaded.iter().any(Preloaded::has_clock) {
+        kinds.extend([Fault::ClockJump, Fault::ClockDays]);
     }
     if !world.is_on_small_disk {
         kinds.retain(|kind| *kind != Fault::FullDisk);

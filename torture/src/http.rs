@@ -19,6 +19,8 @@ pub struct Request {
     pub method: &'static str,
     pub path: String,
     pub user: String,
+    /// The user's own; without one, the service token speaks for the user.
+    pub token: Option<String>,
     pub headers: Vec<(&'static str, String)>,
     pub body: Option<Value>,
 }
@@ -96,12 +98,18 @@ fn encode(request: &Request, token: &str) -> Vec<u8> {
         .map(Value::to_string)
         .unwrap_or_default();
     let mut head = format!(
-        "{} {} HTTP/1.1\r\nHost: torture\r\nAuthorization: Bearer {token}\r\nX-User-ID: {}\r\nContent-Length: {}\r\n",
+        "{} {} HTTP/1.1\r\nHost: torture\r\nContent-Length: {}\r\n",
         request.method,
         request.path,
-        request.user,
         body.len(),
     );
+    head += &match &request.token {
+        Some(own) => format!("Authorization: Bearer {own}\r\n"),
+        None => format!(
+            "Authorization: Bearer {token}\r\nX-User-ID: {}\r\n",
+            request.user
+        ),
+    };
     if request.body.is_some() {
         head += "Content-Type: application/json\r\n";
     }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use fastrand::Rng;
 use rustix::process::Signal;
 use sqlx::{AssertSqlSafe, Connection as _};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::daemon::{TIME_LIMIT, ended};
 use crate::database::Database;
 use crate::faults::{Fault, Planned};
+use crate::inflict_services::{on_service, preloaded};
 use crate::postgres::Stop;
 use crate::proxy::{Fate, Proxy, Trigger};
 use crate::world::World;
@@ -66,6 +67,16 @@ pub async fn inflict(planned: &Planned, world: &World) -> anyhow::Result<()> {
         Fault::PoolerRestart | Fault::PoolerFreeze => {
             on_pooler(planned.fault, world, &mut rng).await
         }
+        Fault::PoolerReload
+        | Fault::PoolerPause
+        | Fault::Redis
+        | Fault::AuthServer
+        | Fault::Mail => on_service(planned.fault, world, &mut rng).await,
+        Fault::DiskErrors | Fault::ClockJump | Fault::ClockDays => {
+            preloaded(planned.fault, world, which, &mut rng).await
+        }
+        Fault::Rolling => rolling(world).await,
+        Fault::Schema => schema(world, which, &mut rng).await,
         _ => {
             let proxy = world.proxies.get(which).context("no network")?;
             on_network(planned.fault, proxy, &mut rng).await;
@@ -74,7 +85,7 @@ pub async fn inflict(planned: &Planned, world: &World) -> anyhow::Result<()> {
     }
 }
 
-async fn pause(rng: &mut Rng, milliseconds: std::ops::Range<u64>) {
+pub(crate) async fn pause(rng: &mut Rng, milliseconds: std::ops::Range<u64>) {
     sleep(Duration::from_millis(rng.u64(milliseconds))).await;
 }
 
@@ -110,29 +121,60 @@ async fn on_daemon(fault: Fault, world: &World, which: usize, rng: &mut Rng) -> 
     Ok(())
 }
 
+/// As a deployment does: the next daemon stops when the one before is ready.
+async fn rolling(world: &World) -> anyhow::Result<()> {
+    for daemon in &world.daemons {
+        let mut daemon = daemon.lock().await;
+        daemon.ensure_running()?;
+        daemon.stop().await?;
+        daemon.start()?;
+        // It is not, while the database is gone.
+        let _ = timeout(Duration::from_secs(2), daemon.until_ready()).await;
+    }
+    Ok(())
+}
+
+/// Takes the newest migration back, and applies it again until that succeeds: other faults may be
+/// in the way.
+async fn schema(world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    todoctl(world, which, &["migrate", "down", "--yes"]).await?;
+    pause(rng, 20..300).await;
+    while !todoctl(world, which, &["migrate", "up"]).await? {
+        ensure!(Instant::now() < deadline, "the schema did not come back");
+        sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Runs a command with the settings of a daemon; whether it succeeded.
+async fn todoctl(world: &World, which: usize, arguments: &[&str]) -> anyhow::Result<bool> {
+    let mut child = world.daemons[which]
+        .lock()
+        .await
+        .command(arguments)
+        .spawn()?;
+    if !ended(&mut child, Duration::from_mins(2)).await {
+        let _ = child.kill();
+        let _ = child.wait();
+        bail!("todoctl {arguments:?} did not end");
+    }
+    Ok(child.wait()?.success())
+}
+
 async fn commands(world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<()> {
     const COMMANDS: [&[&str]; 4] = [
         &["jobs", "run", "reminders"],
         &["jobs", "run", "reminders"],
-        &["migrate", "up", "--yes"],
+        &["migrate", "up"],
         &["db", "check"],
     ];
-    let command = |arguments| async move {
-        let mut child = world.daemons[which]
-            .lock()
-            .await
-            .command(arguments)
-            .spawn()?;
-        // What it says depends on the other faults.
-        if !ended(&mut child, Duration::from_mins(2)).await {
-            let _ = child.kill();
-            let _ = child.wait();
-            anyhow::bail!("todoctl {arguments:?} did not end");
-        }
-        Ok(())
-    };
+    // What they say depends on the other faults.
     let (one, other) = (rng.usize(..COMMANDS.len()), rng.usize(..COMMANDS.len()));
-    tokio::try_join!(command(COMMANDS[one]), command(COMMANDS[other]))?;
+    tokio::try_join!(
+        todoctl(world, which, COMMANDS[one]),
+        todoctl(world, which, COMMANDS[other])
+    )?;
     Ok(())
 }
 

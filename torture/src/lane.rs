@@ -18,7 +18,7 @@ use crate::daemon::ended;
 use crate::database::{Database, Row};
 use crate::faults::{self, Planned};
 use crate::inflict::inflict;
-use crate::round::{Round, USERS};
+use crate::round::{Limits, Round, USERS};
 use crate::run::Run;
 use crate::seed::rng_of;
 use crate::workload::{Mix, Worker};
@@ -103,10 +103,12 @@ impl<'a> Lane<'a> {
         let options = &self.run.options;
         let round = Arc::new(Round::new(
             self.number,
-            world.ports.clone(),
+            world,
             options.writers,
+            Limits::of(plan),
             self.run.stopwatch,
-        ));
+        )?);
+        world.addresses(&round).await?;
         self.number += 1;
         let mut clients = JoinSet::new();
         for number in 0..options.clients {

@@ -14,11 +14,15 @@ mod faults;
 mod history;
 mod http;
 mod inflict;
+mod inflict_services;
 mod judged;
 mod lane;
 mod ledger;
 mod linear;
+mod mails;
+mod peers;
 mod postgres;
+mod preload;
 mod proxy;
 mod report;
 mod round;
@@ -123,9 +127,10 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
         reports: arguments.reports,
     };
     let program = arguments.program.canonicalize().context("--program")?;
+    let libraries = preload::Libraries::find(&options.reports);
     let mut stages = Vec::new();
     for _ in 0..arguments.parallel.max(1) {
-        stages.push(Stage::build(arguments.engine, &program).await?);
+        stages.push(Stage::build(arguments.engine, &program, &libraries).await?);
     }
     let run = Arc::new(Run::new(options));
     let mut terminate = signal(SignalKind::terminate())?;

@@ -90,6 +90,7 @@ impl Totals {
         line("ids used twice", number(Kind::Id));
         line("unread counts", number(Kind::Unread));
         line("reminders", number(Kind::Reminder));
+        line("mails", number(Kind::Mail));
         line("answers", number(Kind::Answer));
         line("leaks", number(Kind::Resources));
         line("no recovery", number(Kind::Recovery));

@@ -3,10 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, Utc};
 use fastrand::Rng;
 
+use crate::faults::{Fault, Planned};
 use crate::ledger::{Ledger, Stopwatch, View};
+use crate::world::World;
 
 /// Users of a round whose tasks several clients change.
 pub const USERS: usize = 3;
@@ -22,8 +26,32 @@ pub struct Round {
     pub ledger: Ledger,
     pub stopwatch: Stopwatch,
     pub is_over: AtomicBool,
+    /// What each user sends as its bearer token; `None`: the service token.
+    pub tokens: Vec<Option<String>>,
+    pub limits: Limits,
+    /// When tasks are due that are due soon, also for clocks that are hours ahead or behind.
+    pub soon: String,
     /// Of each user.
     known: Vec<Mutex<VecDeque<Known>>>,
+}
+
+/// What the faults of a round rule out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Creates have no keys, because keys expire.
+    pub no_keys: bool,
+    /// 500 is no violation, because somebody changes the schema.
+    pub may_fail: bool,
+}
+
+impl Limits {
+    pub fn of(plan: &[Planned]) -> Self {
+        let has = |fault| plan.iter().any(|planned| planned.fault == fault);
+        Self {
+            no_keys: has(Fault::ClockDays),
+            may_fail: has(Fault::Schema),
+        }
+    }
 }
 
 /// A task, and the tag that stands for what it was.
@@ -36,15 +64,27 @@ pub struct Known {
 
 impl Round {
     /// `writers` are users whose tasks no other client knows.
-    pub fn new(number: u64, ports: Vec<u16>, writers: usize, stopwatch: Stopwatch) -> Self {
-        Self {
+    pub fn new(
+        number: u64,
+        world: &World,
+        writers: usize,
+        limits: Limits,
+        stopwatch: Stopwatch,
+    ) -> anyhow::Result<Self> {
+        let users: Vec<_> = (0..USERS + writers)
+            .map(|index| user(number, index))
+            .collect();
+        Ok(Self {
             number,
-            ports,
+            ports: world.ports.clone(),
             ledger: Ledger::default(),
             stopwatch,
             is_over: AtomicBool::new(false),
-            known: (0..USERS + writers).map(|_| Mutex::default()).collect(),
-        }
+            tokens: world.peers.tokens(&users)?,
+            limits,
+            soon: soon(),
+            known: users.iter().map(|_| Mutex::default()).collect(),
+        })
     }
 
     /// What the names of the round's users begin with.
@@ -53,7 +93,7 @@ impl Round {
     }
 
     pub fn user(&self, index: usize) -> String {
-        format!("r{}-{index}", self.number)
+        user(self.number, index)
     }
 
     pub fn remember(&self, user: usize, known: Known) {
@@ -86,4 +126,16 @@ impl Round {
         };
         (range > 0).then(|| tasks[tasks.len() - 1 - rng.usize(..range)].clone())
     }
+}
+
+/// The name of a round's user.
+fn user(round: u64, index: usize) -> String {
+    format!("r{round}-{index}")
+}
+
+fn soon() -> String {
+    let soon = SystemTime::now() + Duration::from_hours(12);
+    DateTime::<Utc>::from(soon)
+        .format("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }

@@ -32,6 +32,9 @@ impl Lane<'_> {
     ) -> anyhow::Result<()> {
         let prefix = round.prefix();
         let exact = round.number.is_multiple_of(REMINDER_ROUNDS) && remind(world).await?;
+        if exact {
+            world.send_mails(&prefix).await?;
+        }
         Worker::new(round, 200, Mix::Meeting, rng.fork())
             .look()
             .await;
@@ -61,6 +64,7 @@ impl Lane<'_> {
             let text = format!("task {task} is overdue and has {count} notifications");
             violations.push(Violation::new(Kind::Reminder, text));
         }
+        violations.extend(world.check_mails(&prefix).await?);
         violations.extend(changed_since(&self.before, &world.database).await?);
         let newest = rows.iter().map(|row| row.seen.id).max().unwrap_or_default();
         self.before = Before {

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use crate::daemon::{CONNECTIONS, Daemon, TOKEN, Usage};
 use crate::database::Database;
 use crate::http::{Answer, Client, Request};
+use crate::peers::Peers;
 use crate::postgres::Server;
+use crate::preload::{Libraries, Preloaded};
 use crate::proxy::Proxy;
 use crate::small_disk::SmallDisk;
 use crate::support::pgbouncer::PgBouncer;
@@ -40,6 +42,7 @@ pub struct Stage {
     pub server: Option<Arc<Server>>,
     /// Where SQLite files are.
     pub disk: Option<SmallDisk>,
+    pub libraries: Libraries,
 }
 
 /// Daemons on one database.
@@ -54,10 +57,15 @@ pub struct World {
     pub bouncer: Option<Mutex<PgBouncer>>,
     pub server: Option<Arc<Server>>,
     pub is_on_small_disk: bool,
+    pub peers: Peers,
+    /// Of each daemon.
+    pub preloaded: Vec<Preloaded>,
     /// What the daemons used after their first requests.
     usage: Vec<Usage>,
-    /// The SQLite database is below it.
+    /// The daemons' settings; the SQLite database.
     directory: tempfile::TempDir,
+    /// What the harness writes, where no disk is full.
+    files: tempfile::TempDir,
 }
 
 /// Growth that is no leak: connections of clients, and memory that the allocator keeps.
@@ -68,7 +76,11 @@ const MORE: Usage = Usage {
 };
 
 impl Stage {
-    pub async fn build(engine: Engine, program: &Path) -> anyhow::Result<Self> {
+    pub async fn build(
+        engine: Engine,
+        program: &Path,
+        libraries: &Libraries,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
             engine,
             program: program.to_owned(),
@@ -86,6 +98,7 @@ impl Stage {
                     .ok(),
                 Engine::Postgres => None,
             },
+            libraries: libraries.clone(),
         })
     }
 
@@ -106,8 +119,13 @@ impl Stage {
             bouncer: None,
             server: self.server.clone(),
             is_on_small_disk: self.disk.is_some(),
+            peers: Peers::start(rng).await,
+            preloaded: Vec::new(),
             usage: Vec::new(),
             directory,
+            files: tempfile::Builder::new()
+                .prefix("todoctl-torture-")
+                .tempdir()?,
         };
         match &self.server {
             Some(server) => self.on_server(&mut world, server, name, rng).await?,
@@ -116,7 +134,8 @@ impl Stage {
                     "sqlite://{}",
                     world.directory.path().join("todo.db").display()
                 );
-                world.add(&self.program, vec![("DATABASE_URL", url)]);
+                let settings = vec![("DATABASE_URL", url)];
+                world.add(self, settings, rng).await?;
             }
         }
         // The first one migrates.
@@ -125,6 +144,11 @@ impl Stage {
             daemon.start()?;
             daemon.until_ready().await?;
         }
+        // The auth server's, which has the users' addresses.
+        world
+            .database
+            .execute("CREATE TABLE \"user\" (id text PRIMARY KEY, email text)")
+            .await?;
         Ok(world)
     }
 
@@ -159,17 +183,34 @@ impl Stage {
             if is_pooled {
                 settings.push(("DATABASE_URL_UNPOOLED", direct.to_string()));
             }
-            world.add(&self.program, settings);
+            world.add(self, settings, rng).await?;
         }
         Ok(())
     }
 }
 
 impl World {
-    fn add(&mut self, program: &Path, settings: Vec<(&'static str, String)>) {
-        let daemon = Daemon::new(program, self.directory.path(), settings);
+    async fn add(
+        &mut self,
+        stage: &Stage,
+        mut settings: Vec<(&'static str, String)>,
+        rng: &mut Rng,
+    ) -> anyhow::Result<()> {
+        settings.extend(self.peers.settings().await);
+        let is_file = matches!(self.engine, Engine::Sqlite);
+        self.preloaded.push(Preloaded::add(
+            &stage.libraries,
+            &mut settings,
+            self.files.path(),
+            self.daemons.len(),
+            // Both cost time, so they are not in every world.
+            (is_file && rng.bool()).then(|| self.directory.path()),
+            rng.u8(..3) == 0,
+        )?);
+        let daemon = Daemon::new(&stage.program, self.directory.path(), settings);
         self.ports.push(daemon.port);
         self.daemons.push(Mutex::new(daemon));
+        Ok(())
     }
 
     pub fn is_pooled(&self) -> bool {
@@ -279,6 +320,7 @@ async fn in_flight(port: u16) -> Option<u64> {
         method: "GET",
         path: "/metrics".to_owned(),
         user: "probe".to_owned(),
+        token: None,
         headers: Vec::new(),
         body: None,
     };

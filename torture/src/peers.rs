@@ -1,0 +1,93 @@
+//! Services beside the database: Redis, the auth server, the mail provider.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use fastrand::Rng;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use crate::support::auth_peer::{AuthPeer, TestKey};
+use crate::support::mail_peer::MailPeer;
+use crate::support::redis::RedisServer;
+
+/// No token expires while a clock is ahead.
+const TOKENS_LAST: u64 = 30 * 24 * 60 * 60;
+
+pub struct Peers {
+    pub redis: Option<Mutex<RedisServer>>,
+    pub auth: Option<AuthPeer>,
+    pub mail: MailPeer,
+}
+
+impl Peers {
+    /// Redis and the auth server are in every other world.
+    pub async fn start(rng: &mut Rng) -> Self {
+        let redis = rng
+            .bool()
+            .then(|| Mutex::new(tokio::task::block_in_place(RedisServer::start)));
+        let auth = if rng.bool() {
+            let peer = AuthPeer::start().await;
+            peer.publish(&[&TestKey::ed25519()]);
+            Some(peer)
+        } else {
+            None
+        };
+        Self {
+            redis,
+            auth,
+            mail: MailPeer::start().await,
+        }
+    }
+
+    /// The daemons' settings.
+    pub async fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("RESEND_API_URL", self.mail.url().to_string()),
+            ("RESEND_API_KEY", "re_torture".to_owned()),
+            ("EMAIL_FROM", "Todo <todo@example.com>".to_owned()),
+        ];
+        if let Some(redis) = &self.redis {
+            settings.push(("REDIS_URL", redis.lock().await.url()));
+            // It counts, and refuses nobody.
+            settings.push(("RATE_LIMIT_PER_MINUTE", "100000000".to_owned()));
+        }
+        if let Some(auth) = &self.auth {
+            settings.push(("AUTH_SERVER_URL", auth.url.to_string()));
+        }
+        settings
+    }
+
+    /// What each user sends as its bearer token: a JWT of the auth server, a session of it, or
+    /// `None` for the service token.
+    pub fn tokens(&self, users: &[String]) -> anyhow::Result<Vec<Option<String>>> {
+        let Some(auth) = &self.auth else {
+            return Ok(vec![None; users.len()]);
+        };
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .context("the clock")?
+            .as_secs();
+        let key = TestKey::ed25519();
+        let token = |(index, user): (usize, &String)| {
+            match index % 3 {
+            0 => None,
+            1 => Some(key.sign(&json!({
+                "sub": user, "iat": now - TOKENS_LAST, "exp": now + TOKENS_LAST, "iss": auth.origin(),
+            }))),
+            _ => {
+                let token = format!("session-of-{user}");
+                auth.vouch(&token, user, "2099-01-01T00:00:00.000Z");
+                Some(token)
+            }
+        }
+        };
+        Ok(users.iter().enumerate().map(token).collect())
+    }
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peers").finish_non_exhaustive()
+    }
+}
