@@ -30,8 +30,7 @@ impl Disk {
         let control = folder.join("control");
         std::fs::write(&control, [0; 12]).unwrap();
         let library = folder.join("disk_errors.so");
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("torture/preload/disk_errors.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("torture/preload/disk_errors.c");
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-Wall", "-Wextra", "-Werror", "-o"])
             .args([&library, &source])

@@ -20,8 +20,8 @@ use crate::support::mail_peer::MailPeer;
 use crate::support::pgbouncer::PgBouncer;
 use crate::world::World;
 
-/// A daemon reads the difference of its clock once a second.
-const CLOCK_IS_READ: Duration = Duration::from_millis(1100);
+/// libfaketime reads the difference again when more than a second has passed, in whole seconds.
+const CLOCK_IS_READ: Duration = Duration::from_millis(2200);
 
 const HOUR: i64 = 60 * 60;
 

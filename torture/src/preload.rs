@@ -143,7 +143,7 @@ impl Preloaded {
         Ok(file.write_all_at(&bytes, 0)?)
     }
 
-    /// Sets the daemon's clock, which notices that within a second.
+    /// Sets the daemon's clock, which notices that within two seconds.
     pub fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
         if let Some(file) = &self.clock {
             let fresh = file.with_extension("fresh");
