@@ -104,9 +104,12 @@ impl PgBouncer {
         let text = std::fs::read_to_string(&self.settings).expect("its settings");
         let prefix = format!("{name} = ");
         assert!(text.contains(&prefix), "PgBouncer has no {name}");
-        let lines = text.lines().map(|line| match line.starts_with(&prefix) {
-            true => format!("{prefix}{value}\n"),
-            false => format!("{line}\n"),
+        let lines = text.lines().map(|line| {
+            if line.starts_with(&prefix) {
+                format!("{prefix}{value}\n")
+            } else {
+                format!("{line}\n")
+            }
         });
         std::fs::write(&self.settings, lines.collect::<String>()).expect("its settings");
     }

@@ -97,19 +97,19 @@ fn encode(request: &Request, token: &str) -> Vec<u8> {
         .as_ref()
         .map(Value::to_string)
         .unwrap_or_default();
+    let caller = match &request.token {
+        Some(own) => format!("Authorization: Bearer {own}"),
+        None => format!(
+            "Authorization: Bearer {token}\r\nX-User-ID: {}",
+            request.user
+        ),
+    };
     let mut head = format!(
-        "{} {} HTTP/1.1\r\nHost: torture\r\nContent-Length: {}\r\n",
+        "{} {} HTTP/1.1\r\nHost: torture\r\n{caller}\r\nContent-Length: {}\r\n",
         request.method,
         request.path,
         body.len(),
     );
-    head += &match &request.token {
-        Some(own) => format!("Authorization: Bearer {own}\r\n"),
-        None => format!(
-            "Authorization: Bearer {token}\r\nX-User-ID: {}\r\n",
-            request.user
-        ),
-    };
     if request.body.is_some() {
         head += "Content-Type: application/json\r\n";
     }

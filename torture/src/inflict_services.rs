@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::daemon::CONNECTIONS;
 use crate::faults::Fault;
 use crate::inflict::pause;
-use crate::preload::DiskErrors;
+use crate::preload::{DiskErrors, SYNCS};
 use crate::support::auth_peer::Mood;
 use crate::support::http_peer::Answer;
 use crate::support::mail_peer::MailPeer;
@@ -132,6 +132,19 @@ pub async fn preloaded(
     rng: &mut Rng,
 ) -> anyhow::Result<()> {
     let preloaded = world.preloaded.get(which).context("no such daemon")?;
+    if fault == Fault::DiskErrors && rng.u8(..3) == 0 {
+        // What was refused last must not be there after the crash.
+        preloaded.fail(Some(DiskErrors {
+            errno: Errno::IO.raw_os_error(),
+            one_of: 1,
+            calls: SYNCS,
+        }))?;
+        pause(rng, 20..200).await;
+        let mut daemon = world.daemons[which].lock().await;
+        daemon.kill().await;
+        preloaded.fail(None)?;
+        return daemon.start();
+    }
     if fault == Fault::DiskErrors {
         for _ in 0..rng.usize(1..4) {
             preloaded.fail(Some(DiskErrors {

@@ -107,7 +107,7 @@ impl<'a> Lane<'a> {
             options.writers,
             Limits::of(plan),
             self.run.stopwatch,
-        )?);
+        ));
         world.addresses(&round).await?;
         self.number += 1;
         let mut clients = JoinSet::new();

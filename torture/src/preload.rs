@@ -69,12 +69,15 @@ pub struct Preloaded {
     clock: Option<PathBuf>,
 }
 
+/// `DiskErrors::calls`: fsync and fdatasync.
+pub const SYNCS: u32 = 1;
+
 /// Which calls fail.
 #[derive(Debug, Clone, Copy)]
 pub struct DiskErrors {
     pub errno: i32,
     pub one_of: u32,
-    /// 1: syncs, 2: writes, 3: both.
+    /// [`SYNCS`], 2: writes, 3: both.
     pub calls: u32,
 }
 
