@@ -18,10 +18,10 @@ use crate::daemon::ended;
 use crate::database::{Database, Row};
 use crate::faults::{self, Planned};
 use crate::inflict::inflict;
-use crate::round::{Limits, Round, USERS};
+use crate::round::{Limits, Mix, Round, USERS};
 use crate::run::Run;
 use crate::seed::rng_of;
-use crate::workload::{Mix, Worker};
+use crate::workload::Worker;
 use crate::world::{Stage, World};
 
 /// A daemon that does not acknowledge a create within this time has not recovered, on a busy

@@ -35,6 +35,16 @@ pub struct Round {
     known: Vec<Mutex<VecDeque<Known>>>,
 }
 
+/// Which requests a client sends.
+#[derive(Debug, Clone, Copy)]
+pub enum Mix {
+    /// All kinds, about few tasks of few users, so that requests meet.
+    Meeting,
+    /// Mostly changes, of a user of its own, without a pause: many that share a statement or a
+    /// transaction with others when a fault comes, and of which the checker knows the order.
+    Alone(usize),
+}
+
 /// What the faults of a round rule out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {

@@ -11,8 +11,8 @@ use crate::database::Database;
 use crate::faults::Planned;
 use crate::lane::{Before, Lane, remind};
 use crate::ledger::Pages;
-use crate::round::Round;
-use crate::workload::{Mix, Worker};
+use crate::round::{Mix, Round};
+use crate::workload::Worker;
 use crate::world::World;
 
 /// Every so many rounds the reminders are counted exactly.

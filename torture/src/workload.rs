@@ -12,17 +12,7 @@ use crate::answers::understand;
 use crate::daemon::TOKEN;
 use crate::http::{Answer, Client, Request};
 use crate::ledger::{Action, Entry, Outcome, Seen, View};
-use crate::round::{Known, Round, USERS};
-
-/// Which requests a client sends.
-#[derive(Debug, Clone, Copy)]
-pub enum Mix {
-    /// All kinds, about few tasks of few users, so that requests meet.
-    Meeting,
-    /// Mostly changes, of a user of its own, without a pause: many that share a statement or a
-    /// transaction with others when a fault comes, and of which the checker knows the order.
-    Alone(usize),
-}
+use crate::round::{Known, Mix, Round, USERS};
 
 /// One client.
 pub struct Worker {
