@@ -3,6 +3,7 @@
 mod connection;
 mod file;
 mod holders;
+mod listener;
 mod network;
 mod open_file;
 mod pooler;
@@ -14,6 +15,7 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable, read_only_mount};
 pub(crate) use holders::{Holder, Use, lasting_holders};
+pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{KeptOpen, Place, kept_open};
 pub(crate) use pooler::{

@@ -71,6 +71,7 @@ mod schema;
 mod server_settings;
 mod servers;
 mod settings;
+mod stopped;
 mod tables;
 mod tls;
 mod trial;
@@ -107,6 +108,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        stopped::FAULTS,
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,

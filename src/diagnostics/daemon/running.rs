@@ -1,6 +1,7 @@
 //! What a running daemon tells about its work.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::config::{Remedy, fingerprints};
@@ -187,16 +188,9 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
     if let (Some(open), Some(max)) = (process.open_files, process.max_files) {
         let text = format!("{open} of {max} files and sockets open");
         if open * 100 >= max * FILES_PERCENT {
-            let larger = (max * 2).max(16_384);
             collected.warn(
                 format!("{text}: connections are refused"),
-                Remedy::command(format!(
-                    "prlimit --pid {} --nofile={larger}:{larger}",
-                    process.pid
-                ))
-                .then(Remedy::note(format!(
-                    "for the next start: LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
-                ))),
+                more_files(max, process.pid),
             );
         } else {
             collected.note(text);
@@ -222,6 +216,16 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
         "pid {}, started {} ago",
         process.pid,
         humantime::format_duration(age)
+    ))
+}
+
+/// Raises the limit of open files of a process.
+pub(super) fn more_files(limit: u64, pid: impl Display) -> Remedy {
+    let larger = (limit * 2).max(16_384);
+    Remedy::command(format!("prlimit --pid {pid} --nofile={larger}:{larger}")).then(Remedy::note(
+        format!(
+            "for the next start: LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
+        ),
     ))
 }
 
