@@ -6,6 +6,7 @@ mod holders;
 mod listener;
 mod network;
 mod open_file;
+mod pgbouncer;
 mod pooler;
 pub(super) mod reach;
 mod server;
@@ -18,9 +19,8 @@ pub(crate) use holders::{Holder, Use, lasting_holders};
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{KeptOpen, Place, kept_open};
-pub(crate) use pooler::{
-    PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
-};
+pub(crate) use pgbouncer::{Console, PgBouncer};
+pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{

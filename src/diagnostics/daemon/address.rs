@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use crate::config::Remedy;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{self, Listener, State};
+use crate::diagnostics::halted::halted;
+use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
-
-use super::running::more_files;
 
 pub(super) fn listen(context: &Context) -> Verdict {
     let in_container = Path::new("/.dockerenv").exists();
@@ -70,38 +69,14 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
 /// A daemon that listens and does not answer, and why.
 fn silent_daemon(listener: &Listener, port: u16, answer: &str) -> Verdict {
     let pid = listener.pid;
-    let (why, remedy) = match &listener.state {
-        State::Stopped => (
-            "is stopped (SIGSTOP, or a terminal)".to_owned(),
-            Remedy::command(format!("kill -CONT {pid}")),
-        ),
-        State::Traced(tracer) => (
-            format!("is stopped by a debugger (pid {tracer})"),
-            Remedy::note("the daemon goes on when its debugger ends:")
-                .then(Remedy::command(format!("kill {tracer}"))),
-        ),
-        State::Frozen(text, file) => (
-            "is frozen with its control group".to_owned(),
-            Remedy::note(
-                "where a container engine or systemd froze it, docker unpause or systemctl thaw do the same:",
-            )
-            .then(Remedy::command("echo").arg(text).write_to(file)),
-        ),
-        State::Waiting => (
-            "waits for a disk or a network file system (state D)".to_owned(),
-            Remedy::note(
-                "it takes no signal before the disk answers: read the kernel's log (dmesg), and see that the mounts of the daemon's files answer",
-            ),
-        ),
-        State::OutOfFiles(limit) => (
-            format!("has reached its limit of {limit} open files"),
-            more_files(*limit, pid),
-        ),
-        State::Running => (
+    let (why, remedy) = halted(listener).unwrap_or_else(|| {
+        (
             "runs, and does not answer".to_owned(),
-            Remedy::note(format!("read the daemon's log, then restart it (pid {pid})")),
-        ),
-    };
+            Remedy::note(format!(
+                "read the daemon's log, then restart it (pid {pid})"
+            )),
+        )
+    });
     Verdict::fail(
         format!("the todoctl daemon on port {port} (pid {pid}) {why}: {answer}"),
         remedy,

@@ -1,13 +1,13 @@
 //! What a running daemon tells about its work.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::time::Duration;
 
 use crate::config::{Remedy, fingerprints};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::halted::more_files;
 use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
@@ -216,16 +216,6 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
         "pid {}, started {} ago",
         process.pid,
         humantime::format_duration(age)
-    ))
-}
-
-/// Raises the limit of open files of a process.
-pub(super) fn more_files(limit: u64, pid: impl Display) -> Remedy {
-    let larger = (limit * 2).max(16_384);
-    Remedy::command(format!("prlimit --pid {pid} --nofile={larger}:{larger}")).then(Remedy::note(
-        format!(
-            "for the next start: LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
-        ),
     ))
 }
 

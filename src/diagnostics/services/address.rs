@@ -3,8 +3,31 @@
 use url::Url;
 
 use crate::config::Remedy;
+use crate::store::messages;
 
-pub(super) fn reach(origin: &str, variable: &str) -> Remedy {
+/// What to do about a service that gave no answer; `error` says why, and `otherwise` is for what
+/// this cannot tell.
+pub(super) fn reach(origin: &str, variable: &str, error: &str, otherwise: Remedy) -> Remedy {
+    match messages::find(error).map(|known| known.id) {
+        Some("tls.expired") => Remedy::note(format!(
+            "renew the certificate of {origin}, unless this machine's clock is wrong:"
+        ))
+        .then(Remedy::command("date -u")),
+        Some("tls.certificate") => Remedy::note(format!(
+            "if {origin} has a CA of its own, name a file with its certificate: todoctl config set SSL_CERT_FILE=/etc/ssl/certs/your-ca.pem; otherwise the server lacks its chain of certificates"
+        )),
+        Some("tls.host-name") => Remedy::note(format!(
+            "use the host name of the certificate in {variable}, or give {origin} a certificate for its name"
+        )),
+        Some("network.host-not-found") => Remedy::note(format!(
+            "correct the host in {variable}, or the name server of this machine (/etc/resolv.conf): {origin} does not resolve"
+        )),
+        _ => otherwise,
+    }
+}
+
+/// Another machine's firewall or this one's.
+pub(super) fn let_through(origin: &str, variable: &str) -> Remedy {
     Remedy::note(format!(
         "let this machine connect to {origin} (firewall, proxy), or correct {variable}"
     ))

@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::mail::{Account, Domain, Mailer};
 
-use super::address::{origin, reach, url_or};
+use super::address::{let_through, origin, reach, url_or};
 
 /// How the provider calls a domain that mail may be sent from.
 const VERIFIED: &str = "verified";
@@ -30,7 +30,12 @@ pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
 fn unreachable(origin: &str, error: &str) -> Verdict {
     Verdict::warn(
         format!("{origin} cannot be reached: {error}; mails wait until it can"),
-        reach(origin, "RESEND_API_URL"),
+        reach(
+            origin,
+            "RESEND_API_URL",
+            error,
+            let_through(origin, "RESEND_API_URL"),
+        ),
     )
 }
 
