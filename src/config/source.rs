@@ -218,7 +218,7 @@ impl std::fmt::Debug for Source {
 pub(super) fn read_secret_file(path: &Path) -> Result<String, String> {
     let text = text_file::read(path).map_err(|unread| match unread {
         Unread::Io(error) => format!("cannot be read: {error}"),
-        Unread::Unusable(why) => why.to_owned(),
+        Unread::Unusable(why) => why,
     })?;
     // As in a variable. Editors and `echo` end a file with a line break or two, which are not part
     // of the secret.

@@ -34,7 +34,7 @@ pub(super) static CHECKS: &[Check] = &[
          cause is a second service with the same default port.",
         )
         .outcomes(&[Pass, Fail])
-        .needs(&["config.env_file"]),
+        .needs(&["config.env_file", "daemon.listen"]),
     Check::new(
         "daemon.metrics_port",
         "Metrics port",

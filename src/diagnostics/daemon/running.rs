@@ -202,7 +202,7 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
                 "{} log lines of the last 15 min were lost: they were not taken from stderr in time",
                 process.dropped_log_lines
             ),
-            Remedy::note("let the program that reads the daemon's stderr go on, or free space where it writes; LOG_LEVEL=warn writes fewer lines"),
+            Remedy::note("let the program that reads the daemon's stderr go on, or free space where it writes; if that program has ended, restart the daemon; LOG_LEVEL=warn writes fewer lines"),
         );
     }
     if let Some(threads) = process.threads {

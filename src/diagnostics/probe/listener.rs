@@ -36,8 +36,9 @@ pub(crate) enum State {
 }
 
 impl Listener {
+    /// Also where the file of the program is called `todoctl-1.2`.
     pub(crate) fn is_todoctl(&self) -> bool {
-        self.name == env!("CARGO_PKG_NAME")
+        self.name.starts_with(env!("CARGO_PKG_NAME"))
     }
 }
 

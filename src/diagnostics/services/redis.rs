@@ -9,6 +9,7 @@ use crate::diagnostics::probe::reach::{self, ReachError, RedisAnswer};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::redis::{TryError, try_count};
 
+use super::address;
 use client::Client;
 use refusal::{correct_password, is_login, remedy};
 
@@ -61,11 +62,13 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
             Remedy::note("correct host and port in REDIS_URL; rediss:// is for TLS"),
         ),
         (Err(error), _) => {
+            let start = Remedy::note(
+                "start that Redis, or correct REDIS_URL; to do without it, with a limit per daemon: todoctl config unset REDIS_URL",
+            );
+            let origin = format!("{}:{}", client.host, client.port);
             let verdict = Verdict::fail(
                 format!("cannot be reached: {error}; until then {ALONE}"),
-                Remedy::note(
-                    "start that Redis, or correct REDIS_URL; to do without it, with a limit per daemon: todoctl config unset REDIS_URL",
-                ),
+                address::reach(&origin, "REDIS_URL", &error.to_string(), start),
             );
             with_halted(verdict, &client.host, client.port).await
         }

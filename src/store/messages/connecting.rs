@@ -127,6 +127,20 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "tls.ca-as-server",
+        fault: ConnectFault::Certificate,
+        patterns: &["causedasendentity"],
+        codes: &[],
+        meaning: "The server's certificate is that of a CA, which no server may use as its own",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "give {} a certificate of its own, with the extension basicConstraints CA:FALSE (openssl req -x509 makes one of a CA without it)",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
         id: "tls.host-name",
         fault: ConnectFault::Certificate,
         patterns: &[
