@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::peers::silent;
+use crate::support::process::{Process, free_port, serve};
 
 const CHECK: &str = "daemon.port";
 
@@ -49,6 +50,32 @@ async fn a_daemon_that_is_stopped() {
     scene.signal("-STOP");
     scene.proves(&STOPPED).await;
     assert_eq!(Scene::ask(&base, "GET", "/tasks/"), 200);
+}
+
+/// Who may not see the files of the daemon's user sees its state.
+#[tokio::test]
+async fn a_stopped_daemon_of_another_user() {
+    use std::os::unix::process::CommandExt as _;
+    // Of no other test, so that it is the only todoctl of its user.
+    const USER: u32 = 61_234;
+    let mut scene = Scene::sqlite().await;
+    scene.set("PORT", &free_port().to_string());
+    let everything = ["-R", &USER.to_string()];
+    let chown = Command::new("chown")
+        .args(everything)
+        .arg(scene.path())
+        .status();
+    assert!(chown.unwrap().success());
+    let mut command = serve(scene.path());
+    command.env_remove("PORT").uid(USER).gid(USER);
+    let mut daemon = Process::start(&mut command);
+    daemon.base();
+    daemon.signal("-STOP");
+    scene.run_by(65_534);
+    let report = scene.doctor(CHECK);
+    let pid = daemon.id();
+    report.says(CHECK, "fail", &format!("kill -CONT {pid}"));
+    daemon.kill();
 }
 
 /// Attaches to all threads of a process, as a debugger does, and says so.

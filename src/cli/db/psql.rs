@@ -32,7 +32,7 @@ const FIRST_PROCESS: u32 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Connect to the console of the PgBouncer at the address of DATABASE_URL.
+    /// Connect to PgBouncer's console, at the pooler's address.
     #[arg(long)]
     pub(crate) pooler: bool,
 

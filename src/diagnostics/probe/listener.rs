@@ -36,14 +36,13 @@ pub(crate) enum State {
 }
 
 impl Listener {
-    /// Also where the file of the program is called `todoctl-1.2`.
     pub(crate) fn is_todoctl(&self) -> bool {
-        self.name.starts_with(env!("CARGO_PKG_NAME"))
+        is_todoctl(&self.name)
     }
 }
 
 /// The process that listens on `port`; `None` where its files cannot be seen, as those of other
-/// users.
+/// users, and it is not the only todoctl of its user.
 pub(crate) async fn listener(port: u16) -> Option<Listener> {
     let process = listening(port)?;
     let state = match state_of(&process) {
@@ -65,20 +64,40 @@ fn listening(port: u16) -> Option<Process> {
     let is_at_port = |socket: &TcpNetEntry| {
         socket.state == TcpState::Listen && socket.local_address.port() == port
     };
-    let inodes: Vec<u64> = sockets
+    let sockets: Vec<TcpNetEntry> = sockets
         .into_iter()
         .flatten()
         .flatten()
         .filter(is_at_port)
-        .map(|socket| socket.inode)
         .collect();
     let has_socket = |process: &Process| {
         let files = process.fd().into_iter().flatten().flatten();
-        files
-            .into_iter()
-            .any(|file| matches!(file.target, FDTarget::Socket(inode) if inodes.contains(&inode)))
+        files.into_iter().any(|file| {
+            matches!(file.target, FDTarget::Socket(inode) if sockets.iter().any(|one| one.inode == inode))
+        })
     };
-    all_processes().ok()?.flatten().find(has_socket)
+    let mut processes = all_processes().ok()?.flatten();
+    processes
+        .find(has_socket)
+        .or_else(|| daemon_of_user(sockets.first()?.uid))
+}
+
+/// The only todoctl of a user, whose files this one may not see.
+fn daemon_of_user(user: u32) -> Option<Process> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let is_daemon = |process: &Process| {
+        let is_of_user = process.uid().is_ok_and(|one| one == user);
+        let name = process.stat().map(|found| found.comm);
+        is_of_user && process.pid != own && name.is_ok_and(|name| is_todoctl(&name))
+    };
+    let mut daemons = all_processes().ok()?.flatten().filter(is_daemon);
+    let daemon = daemons.next()?;
+    daemons.next().is_none().then_some(daemon)
+}
+
+/// Also where the file of the program is called `todoctl-1.2`.
+fn is_todoctl(name: &str) -> bool {
+    name.starts_with(env!("CARGO_PKG_NAME"))
 }
 
 fn state_of(process: &Process) -> Option<State> {

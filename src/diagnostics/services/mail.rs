@@ -70,6 +70,14 @@ fn check_account(
                 )),
             );
         }
+        Account::Untold(status @ 200..=399) => {
+            return Verdict::warn(
+                format!("{origin} answers {status}, and not as a mail provider: mails wait"),
+                Remedy::note(
+                    "another service or a login page answers there: correct or unset RESEND_API_URL",
+                ),
+            );
+        }
         Account::Untold(_) => {
             format!("{origin} answers, and does not tell whether it accepts the key")
         }
@@ -155,6 +163,8 @@ mod tests {
             (Account::SendOnly, from, Outcome::Pass),
             (Account::SendOnly, None, Outcome::Warn),
             (Account::Untold(404), from, Outcome::Pass),
+            (Account::Untold(200), from, Outcome::Warn),
+            (Account::Untold(302), from, Outcome::Warn),
             (Account::WrongKey("400".to_owned()), from, Outcome::Fail),
             (Account::Limited("429".to_owned()), from, Outcome::Warn),
             (Account::Failed(500), from, Outcome::Warn),

@@ -96,7 +96,7 @@ pub(super) async fn found_by(
         let takes_over = connection.is_postgres();
         mark_unrecorded(&mut found.migrations, &history, &schema, takes_over);
         found.in_part = first_in_part(&found.migrations, &history, &schema);
-        if found.migrations.iter().all(|one| is_pending(&one)) {
+        if found.migrations.iter().all(is_pending) {
             let refusal = connection.refusal().await?;
             found.refusal = refusal.map(|reason| OtherService {
                 reason,
