@@ -70,11 +70,11 @@ fn check_account(
                 )),
             );
         }
-        Account::Untold(status @ 200..=399) => {
+        Account::Untold(status @ 300..=399) => {
             return Verdict::warn(
                 format!("{origin} answers {status}, and not as a mail provider: mails wait"),
                 Remedy::note(
-                    "another service or a login page answers there: correct or unset RESEND_API_URL",
+                    "a proxy or a login page answers there: correct or unset RESEND_API_URL",
                 ),
             );
         }
@@ -163,7 +163,7 @@ mod tests {
             (Account::SendOnly, from, Outcome::Pass),
             (Account::SendOnly, None, Outcome::Warn),
             (Account::Untold(404), from, Outcome::Pass),
-            (Account::Untold(200), from, Outcome::Warn),
+            (Account::Untold(200), from, Outcome::Pass),
             (Account::Untold(302), from, Outcome::Warn),
             (Account::WrongKey("400".to_owned()), from, Outcome::Fail),
             (Account::Limited("429".to_owned()), from, Outcome::Warn),
