@@ -76,7 +76,11 @@ fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
     let line = match cause {
         dotenvy::Error::LineParse(line, _) => text
             .lines()
-            .position(|candidate| line.starts_with(candidate) && !candidate.trim().is_empty()),
+            // Of a value that is wrong, the library tells the value alone.
+            .position(|candidate| {
+                !candidate.trim().is_empty()
+                    && (line.starts_with(candidate) || candidate.ends_with(line.as_str()))
+            }),
         _ => None,
     };
     let place = line.map_or_else(String::new, |index| format!(" in line {}", index + 1));
@@ -94,12 +98,11 @@ fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
 fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>) -> Vec<Warning> {
     let place = path.display();
     let mut warnings = Vec::new();
-    let mut warn = |name: &str, message: String| {
+    let mut warn = |name: &str, message: String, remedy: Remedy| {
         warnings.push(Warning {
             variable: name.to_owned(),
             message,
-            // One for all lines, in the check of the file.
-            remedy: Remedy::default(),
+            remedy,
         });
     };
     let mut first_lines = BTreeMap::new();
@@ -122,9 +125,24 @@ fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>
             warn(
                 name,
                 format!(
-                    "is set in line {first} and again in line {number} of {place}: todoctl uses the first value, Docker the last; delete one"
+                    "is set in line {first} and again in line {number} of {place}: todoctl uses the first value, Docker the last"
                 ),
+                Remedy::note(format!(
+                    "delete the line of {name} in {place} that is not meant: {first} or {number}"
+                )),
             );
+        }
+        if has_expansion(value) {
+            warn(
+                name,
+                format!(
+                    "has $ in line {number} of {place}: the value of a variable, or nothing, takes the place of the name after it"
+                ),
+                Remedy::note(format!(
+                    "where the $ of {name} is meant as it is, put the value into single quotes"
+                )),
+            );
+            continue;
         }
         let signs = [
             ('$', "$"),
@@ -146,10 +164,33 @@ fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>
                     "has {} in line {number} of {place}, which `docker run --env-file` reads differently (it does not know quotes, comments, variables and export)",
                     found.join(" and ")
                 ),
+                // One for all lines, in the check of the file.
+                Remedy::default(),
             );
         }
     }
     warnings
+}
+
+/// Whether a $ in the value begins the name of a variable: outside of single quotes, and not after a
+/// backslash.
+fn has_expansion(value: &str) -> bool {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut signs = value.trim_start().chars().peekable();
+    while let Some(sign) = signs.next() {
+        let next = signs.peek();
+        let begins_name =
+            next.is_some_and(|next| next.is_ascii_alphanumeric() || matches!(next, '_' | '{'));
+        match sign {
+            _ if is_escaped => is_escaped = false,
+            '\\' if !is_quoted => is_escaped = true,
+            '\'' => is_quoted = !is_quoted,
+            '#' if !is_quoted => return false,
+            '$' if !is_quoted && begins_name => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -195,5 +236,31 @@ mod tests {
         let (_, warnings) = parsed("A=plain\nB='quoted'\nC=a#b\n# D='x'\nE=a$HOME\n").unwrap();
         let named: Vec<&str> = warnings.iter().map(|one| one.variable.as_str()).collect();
         assert_eq!(named, ["B", "C", "E"]);
+    }
+
+    #[test]
+    fn values_that_the_reader_puts_in() {
+        for value in ["a$HOME", "\"a${HOME}b\"", "$1"] {
+            assert!(has_expansion(value), "{value}");
+        }
+        for value in [
+            "'a$HOME'",
+            "a\\$HOME",
+            "a$",
+            "a$ b",
+            "x # costs $5",
+            "plain",
+        ] {
+            assert!(!has_expansion(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_wrong_value_is_named() {
+        let text = parsed("PORT=1\nEMAIL_FROM=Todo App\n")
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("line 2"), "{text}");
+        assert!(!text.contains("Todo App"), "{text}");
     }
 }

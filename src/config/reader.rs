@@ -68,8 +68,21 @@ impl<'a> Reader<'a> {
         match parse(&text) {
             Ok(value) => Some(value),
             Err(fault) => {
-                let remedy = fault.remedy.unwrap_or_else(|| variable.correction(name));
-                self.problem(name, fault.message, remedy);
+                let meant = meant(&text).filter(|meant| parse(meant).is_ok());
+                let (message, remedy) = match meant {
+                    Some(meant) if variable.kind == Kind::Plain => (
+                        format!(
+                            "{}: a comment, a quote or a semicolon is part of the value",
+                            fault.message
+                        ),
+                        Remedy::set(name, meant),
+                    ),
+                    _ => {
+                        let remedy = fault.remedy.unwrap_or_else(|| variable.correction(name));
+                        (fault.message, remedy)
+                    }
+                };
+                self.problem(name, message, remedy);
                 None
             }
         }
@@ -118,7 +131,17 @@ impl<'a> Reader<'a> {
             return Found::Faulty;
         }
         match read_secret_file(Path::new(path)) {
-            Ok(value) => Found::Text(name, Cow::Owned(value)),
+            Ok(value) => {
+                let lines = value.lines().count();
+                if lines > 1 {
+                    self.warn(
+                        &file_name,
+                        format!("names {path}, which has {lines} lines: all of them are the value, and other programs may take the first alone"),
+                        Remedy::note(format!("leave the line that is {name} in {path}, and no other")),
+                    );
+                }
+                Found::Text(name, Cow::Owned(value))
+            }
             Err(fault) => {
                 let remedy = secret_file_remedy(Path::new(path), name);
                 self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
@@ -187,6 +210,15 @@ impl<'a> Reader<'a> {
             }),
         }
     }
+}
+
+/// The value without what is written around it by mistake: a comment without a space before its
+/// sign, a quote on one side, a semicolon.
+fn meant(text: &str) -> Option<&str> {
+    let (value, _) = text.split_once('#').unwrap_or((text, ""));
+    let around = |sign: char| sign.is_whitespace() || matches!(sign, '"' | '\'' | ';' | ',');
+    let value = value.trim_matches(around);
+    (!value.is_empty() && value != text).then_some(value)
 }
 
 /// What to do about a file that has no value of `name`.

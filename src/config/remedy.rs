@@ -127,6 +127,12 @@ impl Remedy {
         Self::command("todoctl db psql -c").arg(one_line(statement.as_ref()))
     }
 
+    /// A command for the console of the pooler at the address of `DATABASE_URL`.
+    #[must_use]
+    pub fn pooler_console(command: impl AsRef<str>) -> Self {
+        Self::command("todoctl db psql --pooler -c").arg(one_line(command.as_ref()))
+    }
+
     /// A statement for an administrator of the server, or for the owner of what it changes.
     #[must_use]
     pub fn admin_sql(

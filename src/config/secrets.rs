@@ -15,7 +15,7 @@ use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::shell::shell_word;
 use super::source::Source;
-use super::strength::{is_placeholder, weakness};
+use super::strength::{guessable, is_placeholder, weakness};
 
 /// How many previous values of a secret are tried.
 const MAX_PREVIOUS: usize = 8;
@@ -108,7 +108,11 @@ impl Secrets {
         if reader.is_set(&declaration.current.variable) {
             if let Some(value) = reader.optional(&declaration.current) {
                 let remedy = remedy(reader, name, &value);
-                check(reader, name, name.as_str(), &value, remedy);
+                let is_weak = weakness(value.expose()).is_some();
+                check(reader, name, name.as_str(), &value, remedy.clone());
+                if let Some(why) = guessable(value.expose()).filter(|_| !is_weak) {
+                    reader.warn(name.as_str(), why, remedy);
+                }
                 self.current.insert(name, value);
             }
         } else if declaration.required {

@@ -31,6 +31,8 @@ pub struct Source {
     file: Option<PathBuf>,
     /// Variables whose value is not UTF-8.
     unreadable: BTreeSet<String>,
+    /// Variables of the file that the environment has with another value.
+    overridden: BTreeSet<String>,
     warnings: Vec<Warning>,
 }
 
@@ -86,7 +88,13 @@ impl Source {
                 Ok(value) if value.trim().is_empty() => {}
                 Ok(value) => {
                     self.origins.insert(name.to_owned(), Origin::Environment);
-                    self.values.insert(name.to_owned(), value);
+                    let text = value.trim().to_owned();
+                    if let Some(old) = self.values.insert(name.to_owned(), value)
+                        && !old.trim().is_empty()
+                        && old.trim() != text
+                    {
+                        self.overridden.insert(name.to_owned());
+                    }
                 }
                 Err(_) => {
                     self.unreadable.insert(name.to_owned());
@@ -135,6 +143,11 @@ impl Source {
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// Variables of the `.env` file whose value has no effect, because the environment has another.
+    pub(crate) fn overridden(&self) -> impl Iterator<Item = &str> {
+        self.overridden.iter().map(String::as_str)
     }
 
     /// Where the value of `name` comes from, if it has one.
@@ -205,7 +218,7 @@ impl std::fmt::Debug for Source {
 pub(super) fn read_secret_file(path: &Path) -> Result<String, String> {
     let text = text_file::read(path).map_err(|unread| match unread {
         Unread::Io(error) => format!("cannot be read: {error}"),
-        Unread::Unusable(why) => why.to_owned(),
+        Unread::Unusable(why) => why,
     })?;
     // As in a variable. Editors and `echo` end a file with a line break or two, which are not part
     // of the secret.

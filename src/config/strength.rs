@@ -21,6 +21,45 @@ pub(super) fn weakness(value: &str) -> Option<String> {
         .then(|| format!("has fewer than {MIN_DIFFERENT} different characters"))
 }
 
+/// Words in secrets of tutorials, of examples and of people who mean to change them later.
+const WORDS_OF_EXAMPLES: [&str; 18] = [
+    "changeme",
+    "changethis",
+    "changeinproduction",
+    "changebeforeproduction",
+    "replaceme",
+    "replacethis",
+    "placeholder",
+    "yoursecret",
+    "yourjwt",
+    "yourkey",
+    "supersecret",
+    "secretkey",
+    "secrethere",
+    "jwtsecret",
+    "mysecret",
+    "testsecret",
+    "devsecret",
+    "insecure",
+];
+
+/// Begins of values that are counted up, not drawn at random.
+const COUNTED: [&str; 3] = ["0123456789abcdef0123", "1234567890", "abcdefghijklmnop"];
+
+/// Why a value that is long enough was probably not drawn at random, as a predicate.
+pub(super) fn guessable(value: &str) -> Option<&'static str> {
+    let letters = value.chars().filter(char::is_ascii_alphanumeric);
+    let plain: String = letters.map(|sign| sign.to_ascii_lowercase()).collect();
+    if COUNTED.iter().any(|begin| plain.starts_with(begin)) {
+        return Some("is counted up, and can be guessed");
+    }
+    let has_word = WORDS_OF_EXAMPLES.iter().any(|word| plain.contains(word))
+        || ["secret", "test", "example"]
+            .iter()
+            .any(|word| plain.starts_with(word));
+    has_word.then_some("reads like the value of an example, and can be guessed")
+}
+
 /// Whether a value only marks where a real one belongs, as in `.env.example`.
 pub(crate) fn is_placeholder(value: &str) -> bool {
     let value = value.trim().to_ascii_lowercase();
@@ -53,6 +92,26 @@ mod tests {
         }
         for value in ["yourself-and-i-have-9-lives-ok", "5f0c1d2e", "x-change-me"] {
             assert!(!is_placeholder(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn values_of_examples() {
+        for value in [
+            "your-super-secret-jwt-key-change-in-production",
+            "super-secret-key-please-change-me-in-production-1234",
+            "0123456789abcdef0123456789abcdef",
+            "test_only_do_not_use_this_anywhere_else",
+            "this is my secret, please change before production",
+        ] {
+            assert!(guessable(value).is_some(), "{value}");
+        }
+        for value in [
+            "5f0c1d2e3b4a59687786958493a2b1c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60",
+            "tEsA9-q0RkzJx3Vd7mPw2YbNcHfLuGiSoDyTeWvKaQ4",
+            "correct horse battery staple, and 9 more words",
+        ] {
+            assert_eq!(guessable(value), None, "{value}");
         }
     }
 

@@ -17,16 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Unread {
     Io(io::Error),
     /// A predicate of the file.
-    Unusable(&'static str),
+    Unusable(String),
 }
 
 /// The file's text without a byte-order mark.
 pub(super) fn read(path: &Path) -> Result<String, Unread> {
     let bytes = bytes(path)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Unread::Unusable("is UTF-16 text, not UTF-8"));
+        return Err(Unread::Unusable("is UTF-16 text, not UTF-8".to_owned()));
     }
-    let text = String::from_utf8(bytes).map_err(|_| Unread::Unusable("is not UTF-8 text"))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        Unread::Unusable(format!("is not UTF-8 text in line {line}"))
+    })?;
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
         None => text,
@@ -49,11 +53,11 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
     };
     match bytes {
         Ok(bytes) if bytes.len() as u64 > MAX_BYTES => {
-            Err(Unread::Unusable("is larger than 1 MiB"))
+            Err(Unread::Unusable("is larger than 1 MiB".to_owned()))
         }
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == ErrorKind::TimedOut && !is_regular => Err(Unread::Unusable(
-            "is not a file, and did not end within 5 s",
+            "is not a file, and did not end within 5 s".to_owned(),
         )),
         Err(error) => Err(Unread::Io(error)),
     }
@@ -79,7 +83,7 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn unusable(path: &Path) -> &'static str {
+    fn unusable(path: &Path) -> String {
         match read(path).unwrap_err() {
             Unread::Unusable(why) => why,
             Unread::Io(error) => panic!("{error}"),
@@ -97,7 +101,7 @@ mod tests {
         std::fs::write(&file, [0xff, 0xfe, b'A', 0]).unwrap();
         assert_eq!(unusable(&file), "is UTF-16 text, not UTF-8");
         std::fs::write(&file, [b'A', 0xff]).unwrap();
-        assert_eq!(unusable(&file), "is not UTF-8 text");
+        assert_eq!(unusable(&file), "is not UTF-8 text in line 1");
         std::fs::write(&file, "\u{feff}A=1\n").unwrap();
         assert_eq!(read(&file).unwrap(), "A=1\n");
     }

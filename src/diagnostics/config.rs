@@ -155,11 +155,12 @@ fn env_file(context: &Context) -> Verdict {
     let place = path.display();
     let mut fixes: Vec<Fix> = Fix::without_mode(path, 0o077).into_iter().collect();
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
-    let mut remedy = Remedy::default();
-    if !said.is_empty() {
-        remedy = Remedy::note(format!(
+    let warnings = source.warnings().iter();
+    let mut remedy = warnings.fold(Remedy::default(), |all, one| all.then(one.remedy.clone()));
+    if source.warnings().iter().any(|one| one.remedy.is_empty()) {
+        remedy = remedy.then(Remedy::note(format!(
             "only for docker run --env-file: write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #"
-        ));
+        )));
     }
     // The mode of a device or a pipe is not todoctl's affair.
     if let Ok(found) = std::fs::metadata(path)
@@ -180,7 +181,24 @@ fn env_file(context: &Context) -> Verdict {
         remedy = remedy.then(plain_line_ends(path));
         fixes.push(Fix::LineEnds(path.to_owned()));
     }
-    Verdict::warn_if_any(&said, remedy, Verdict::pass(format!("{place} is read"))).with_fixes(fixes)
+    Verdict::warn_if_any(&said, remedy, Verdict::pass(read(source, path))).with_fixes(fixes)
+}
+
+/// That the file is read, and which of its values have no effect.
+fn read(source: &Source, path: &Path) -> String {
+    let known = |name: &&str| {
+        let names = VARIABLES.iter().flat_map(|one| [Some(one.name), one.alias]);
+        names.flatten().any(|one| one == *name)
+    };
+    let overridden: Vec<&str> = source.overridden().filter(known).collect();
+    let place = path.display();
+    if overridden.is_empty() {
+        return format!("{place} is read");
+    }
+    format!(
+        "{place} is read; the environment has other values of {}, and they count",
+        overridden.join(", ")
+    )
 }
 
 /// What a file of Windows has.

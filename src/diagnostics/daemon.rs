@@ -29,11 +29,12 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.port", "Port", run!(Always, address::port))
         .about(
             "What listens on PORT: nothing, a todoctl daemon, or another program. If it is \
-         another program, the daemon cannot start. The usual cause is a second service \
-         with the same default port.",
+         another program, the daemon cannot start. A daemon that does not answer may be stopped, \
+         frozen, in a debugger or out of file descriptors, which its process tells. The usual \
+         cause is a second service with the same default port.",
         )
         .outcomes(&[Pass, Fail])
-        .needs(&["config.env_file"]),
+        .needs(&["config.env_file", "daemon.listen"]),
     Check::new(
         "daemon.metrics_port",
         "Metrics port",

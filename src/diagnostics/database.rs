@@ -9,6 +9,7 @@ use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
+mod behind;
 mod fault;
 mod file;
 mod kept_file;

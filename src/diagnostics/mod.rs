@@ -15,6 +15,7 @@ mod directory;
 pub(crate) mod explain;
 mod fix;
 mod groups;
+mod halted;
 mod observed;
 mod probe;
 mod report;

@@ -3,8 +3,10 @@
 mod connection;
 mod file;
 mod holders;
+mod listener;
 mod network;
 mod open_file;
+mod pgbouncer;
 mod pooler;
 pub(super) mod reach;
 mod server;
@@ -14,11 +16,11 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable, read_only_mount};
 pub(crate) use holders::{Holder, Use, lasting_holders};
+pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{KeptOpen, Place, kept_open};
-pub(crate) use pooler::{
-    PreparedStatements, pgbouncer_pool_size, prepared_statements, reuses_backend,
-};
+pub(crate) use pgbouncer::{Console, PgBouncer};
+pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{

@@ -70,14 +70,39 @@ pub(crate) struct TryError {
     pub(crate) message: String,
     /// Host and port of the primary, if this is a replica.
     pub(crate) primary: Option<(String, u16)>,
+    /// What INFO tells about a Redis that refuses the script; empty where it is not allowed.
+    info: String,
 }
 
 impl TryError {
     fn new(failure: impl Into<Failure>) -> Self {
+        Self::of_message(&failure.into().to_string())
+    }
+
+    /// With the words of a Redis that refuses the connection.
+    pub(crate) fn of_message(message: &str) -> Self {
         Self {
-            message: failure.into().to_string(),
+            message: message.to_owned(),
             primary: None,
+            info: String::new(),
         }
+    }
+
+    /// The bytes of memory in use.
+    pub(crate) fn used_memory(&self) -> Option<u64> {
+        self.info("used_memory")?.parse().ok()
+    }
+
+    /// Whether it is no Redis for data, but one that watches others.
+    pub(crate) fn is_sentinel(&self) -> bool {
+        self.info("redis_mode") == Some("sentinel")
+    }
+
+    fn info(&self, name: &str) -> Option<&str> {
+        let lines = self.info.lines();
+        lines
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(one, value)| (one == name).then_some(value))
     }
 }
 
@@ -94,6 +119,7 @@ pub(crate) async fn try_count(url: &Secret, limit: Duration) -> Result<(), TryEr
             Ok(_) => Ok(()),
             Err(failure) => Err(TryError {
                 primary: primary(&mut connection).await,
+                info: info(&mut connection).await,
                 ..TryError::new(failure)
             }),
         }
@@ -108,6 +134,11 @@ async fn primary(connection: &mut ConnectionManager) -> Option<(String, u16)> {
     type Replica = (String, String, u16, String, i64);
     let role: Replica = redis::cmd("ROLE").query_async(connection).await.ok()?;
     Some((role.1, role.2))
+}
+
+async fn info(connection: &mut ConnectionManager) -> String {
+    let answer = redis::cmd("INFO").query_async(connection).await;
+    answer.unwrap_or_default()
 }
 
 /// Over TLS it trusts `SSL_CERT_FILE` if that is set, else the embedded roots.

@@ -233,6 +233,7 @@ fn is_harmless(line: &str) -> bool {
         "date -u",
         "df -h ",
         "du --inodes ",
+        "redis-cli ",
     ];
     let selects = [" -c 'SELECT ", " -c \"SELECT "];
     begins.iter().any(|begin| line.starts_with(begin))

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::faults::peers::{BlackHole, silent};
 use crate::faults::{Broken, PROMISE, fix};
-use crate::support::auth_peer::AuthPeer;
+use crate::support::auth_peer::{AuthPeer, TestKey};
 use crate::support::process::{Process, free_port, serve};
 use crate::support::{Answer, HttpPeer, MailPeer, PgBouncer, RedisServer, TestDatabase};
 
@@ -62,6 +62,7 @@ async fn a_production_service_with_everything() {
         MailPeer::start().await,
         key_provider().await,
     );
+    auth.publish(&[&TestKey::ed25519()]);
     let redis = RedisServer::start();
     let port = free_port().to_string();
     let broken = production(Broken::with_server(&database.url), &keys.url)

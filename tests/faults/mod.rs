@@ -43,6 +43,7 @@ mod canary;
 mod configuration;
 mod counts;
 mod daemon;
+mod env_values;
 mod files;
 mod fingerprint;
 mod fix;
@@ -57,11 +58,13 @@ mod network;
 mod others;
 mod page;
 pub mod peers;
+mod pgbouncer;
 mod poolers;
 mod private_ca;
 mod providers;
 mod records;
 mod redis;
+mod redis_limits;
 mod replicas;
 mod report;
 mod roles;
@@ -71,6 +74,7 @@ mod schema;
 mod server_settings;
 mod servers;
 mod settings;
+mod stopped;
 mod tables;
 mod tls;
 mod trial;
@@ -90,11 +94,13 @@ use report::{PROMISE, Report};
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
+        env_values::FAULTS,
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
         trial::FAULTS,
         redis::FAULTS,
+        redis_limits::FAULTS,
         providers::FAULTS,
         schema::FAULTS,
         records::FAULTS,
@@ -105,8 +111,10 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         ids::FAULTS,
         others::FAULTS,
         poolers::FAULTS,
+        pgbouncer::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        stopped::FAULTS,
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,

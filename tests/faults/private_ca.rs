@@ -22,7 +22,10 @@ fn answer(request: &str) -> String {
             r#"{"data":[{"name":"example.com","status":"verified"}]}"#,
         )
     } else {
-        (200, r#"{"keys":[]}"#)
+        (
+            200,
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+        )
     };
     let length = body.len();
     format!("HTTP/1.1 {status} \r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")

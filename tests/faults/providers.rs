@@ -27,6 +27,20 @@ faults! {
         outcome: "warn",
         after: After::Person("the auth server has to be configured"),
     };
+    NO_KEYS = Fault {
+        title: "The auth server publishes an empty set of keys",
+        symptom: UNVERIFIED,
+        check: AUTH,
+        outcome: "warn",
+        after: After::Person("the auth server has to make a key"),
+    };
+    LOGIN_PAGE = Fault {
+        title: "A proxy in front of the auth server leads to a login page",
+        symptom: UNVERIFIED,
+        check: AUTH,
+        outcome: "warn",
+        after: After::Person("the proxy has to be configured"),
+    };
     OTHER_ISSUER = Fault {
         title: "The auth server's tokens have another issuer than AUTH_ISSUER",
         symptom: UNVERIFIED,
@@ -180,4 +194,27 @@ async fn key_providers() {
     scene.proves_gone(&CREDULOUS_KEY_PROVIDER);
     let asked = strict.received();
     assert!(asked.iter().all(|one| one.path == "/v1beta/models"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_auth_server_without_keys() {
+    let peer = HttpPeer::answering(Answer::Json(200, json!({ "keys": [] }))).await;
+    let mut scene = Scene::sqlite().await;
+    scene.set("AUTH_SERVER_URL", &peer.url);
+    scene.proves(&NO_KEYS).await;
+    let key = json!({
+        "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+    });
+    let keys = || Answer::Json(200, json!({ "keys": [key.clone()] }));
+    peer.set(keys());
+    scene.proves_gone(&NO_KEYS);
+    for status in [302, 401, 403] {
+        let to = ("location", "https://login.example.com/?token=canary");
+        peer.set(Answer::WithHeader(status, to, json!(null)));
+        scene.proves(&LOGIN_PAGE).await;
+        let report = scene.doctor(AUTH);
+        assert!(!format!("{:#}", report.json).contains("canary"));
+    }
+    peer.set(keys());
+    scene.proves_gone(&LOGIN_PAGE);
 }

@@ -287,6 +287,11 @@ impl Scene {
         process.signal(name);
     }
 
+    pub fn daemon_pid(&self) -> u32 {
+        let (process, _) = self.daemon.as_ref().unwrap();
+        process.id()
+    }
+
     /// Whether the daemon has logged this text before it listened.
     pub fn has_logged(&self, text: &str) -> bool {
         let (process, _) = self.daemon.as_ref().unwrap();

@@ -48,6 +48,21 @@ impl PgBouncer {
     /// Where it is not installed, or does not start.
     pub fn start_with(url: &str, mode: &str, server_connections: usize) -> Self {
         let server = Url::parse(url).expect("the database's address");
+        let more = format!(
+            "admin_users = {}\npool_mode = {mode}\ndefault_pool_size = {server_connections}",
+            server.username()
+        );
+        Self::configured(url, "*", &more)
+    }
+
+    /// With a line of its list of databases, which may end with parameters, and with settings
+    /// beside the usual ones.
+    ///
+    /// # Panics
+    /// Where it is not installed, or does not start.
+    pub fn configured(url: &str, database: &str, more: &str) -> Self {
+        let (name, parameters) = database.split_once(' ').unwrap_or((database, ""));
+        let server = Url::parse(url).expect("the database's address");
         let host = server.host_str().expect("a host");
         let port = server.port().expect("a port");
         let user = server.username();
@@ -65,19 +80,19 @@ impl PgBouncer {
         let own_port = free_port();
         let settings = format!(
             "[databases]\n\
-             * = host={host} port={port}\n\
+             {name} = host={host} port={port} {parameters}\n\
              [pgbouncer]\n\
              listen_addr = 127.0.0.1\n\
              listen_port = {own_port}\n\
              unix_socket_dir =\n\
              auth_type = trust\n\
              auth_file = {}\n\
-             admin_users = {user}\n\
-             pool_mode = {mode}\n\
-             default_pool_size = {server_connections}\n\
+             stats_users = {user}\n\
+             pool_mode = transaction\n\
              max_client_conn = 500\n\
              server_login_retry = 1\n\
-             query_wait_timeout = 60\n",
+             query_wait_timeout = 60\n\
+             {more}\n",
             users.display()
         );
         let file = directory.path().join("pgbouncer.ini");

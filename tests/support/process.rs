@@ -126,9 +126,13 @@ impl Process {
         format!("http://{}", line["address"].as_str().expect("an address"))
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal such as `-TERM`.
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
+        let id = self.id().to_string();
         assert!(
             Command::new("kill")
                 .args([name, &id])

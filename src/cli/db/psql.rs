@@ -18,6 +18,7 @@ Examples:
   todoctl db psql -c 'SELECT count(*) FROM tasks'
   todoctl db psql -c 'SELECT 1' -c 'SELECT 2'
   todoctl db psql -f report.sql
+  todoctl db psql --pooler -c 'SHOW POOLS'
 
 psql connects to DATABASE_URL_UNPOOLED if that is set, otherwise to DATABASE_URL.
 The password is in its environment, not in its arguments. Where psql is not
@@ -31,6 +32,10 @@ const FIRST_PROCESS: u32 = 1;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Connect to PgBouncer's console, at the pooler's address.
+    #[arg(long)]
+    pub(crate) pooler: bool,
+
     /// Options and arguments of psql.
     #[arg(
         trailing_var_arg = true,
@@ -42,7 +47,17 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let database = context.database()?;
-    let server = match &database.direct {
+    let configured = if options.pooler {
+        &database.target
+    } else {
+        &database.direct
+    };
+    let server = match configured {
+        DatabaseTarget::Postgres(server) if options.pooler => &PostgresTarget {
+            database: "pgbouncer".to_owned(),
+            options: None,
+            ..server.clone()
+        },
         DatabaseTarget::Postgres(server) => server,
         DatabaseTarget::Sqlite(file) => {
             return Err(Hint::new(

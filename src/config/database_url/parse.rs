@@ -1,38 +1,13 @@
 //! A parser of its own, because a general URL parser silently splits a password that is not
 //! percent-encoded at the wrong places.
 
-use percent_encoding::percent_decode_str;
-
 use crate::config::secret::Secret;
 
-use super::target::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};
+use super::part::{BadUrl, Parsed, bad, decoded, ignored, is_encoded, parameters};
+use super::sqlite::sqlite;
+use super::target::{DatabaseTarget, PostgresTarget, TlsMode};
 
 const EXAMPLE: &str = "write it as in postgresql://todo:secret@db.example.com:5432/todo";
-
-/// What is wrong with a URL. Repeats nothing of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadUrl {
-    /// A predicate such as `names no host`.
-    pub message: String,
-    /// How to write it, in words.
-    pub advice: String,
-}
-
-/// A URL that was understood.
-#[derive(Debug, Clone)]
-pub struct Parsed {
-    /// What it names.
-    pub value: DatabaseTarget,
-    /// Predicates about parts that have no effect.
-    pub remarks: Vec<String>,
-}
-
-fn bad<T>(message: &str, advice: &str) -> Result<T, BadUrl> {
-    Err(BadUrl {
-        message: message.to_owned(),
-        advice: advice.to_owned(),
-    })
-}
 
 /// Reads a URL as SQLAlchemy, asyncpg, Prisma, Neon's console, psql or sqlx write it.
 pub fn parse(text: &str) -> Result<Parsed, BadUrl> {
@@ -99,45 +74,6 @@ fn classic_mistakes(text: &str) -> Result<(), BadUrl> {
         );
     }
     Ok(())
-}
-
-/// `path` is what follows `sqlite:`. In SQLAlchemy's spelling a relative path has three
-/// slashes before it and an absolute one four; elsewhere two and three.
-fn sqlite(path: &str, sqlalchemy: bool) -> Result<Parsed, BadUrl> {
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let path = if sqlalchemy {
-        path.strip_prefix('/').unwrap_or(path)
-    } else {
-        path
-    };
-    let path = decoded(path)?;
-    if path.is_empty() || path.contains(":memory:") || query.contains("mode=memory") {
-        return bad(
-            "names no file: a database in memory would lose all tasks when todoctl stops",
-            "name a file, as in sqlite://data/todo.db (relative) or sqlite:///var/lib/todoctl/todo.db",
-        );
-    }
-    if path.ends_with('/') {
-        return bad(
-            "names a directory, not a file",
-            "name a file in it, as in sqlite://data/todo.db",
-        );
-    }
-    // Four slashes in the plain spelling leave `//var/x`.
-    let path = match path.trim_start_matches('/') {
-        rest if rest.len() < path.len() => format!("/{rest}"),
-        _ => path,
-    };
-    let remarks = parameters(query)?
-        .iter()
-        .filter(|(name, value)| !(name == "mode" && matches!(value.as_str(), "rwc" | "rw")))
-        .map(|(name, _)| ignored(name))
-        .collect();
-    Ok(Parsed {
-        value: DatabaseTarget::Sqlite(SqliteTarget { path: path.into() }),
-        remarks,
-    })
 }
 
 fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
@@ -354,45 +290,6 @@ fn resolved_tls(server: &PostgresTarget, given: Option<TlsMode>, channel_binding
         // As in libpq, a CA file turns verification on.
         Some(TlsMode::Require) if server.root_cert.is_some() => TlsMode::VerifyCa,
         Some(mode) => mode,
-    }
-}
-
-fn parameters(query: &str) -> Result<Vec<(String, String)>, BadUrl> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decoded(name)?.to_ascii_lowercase(), decoded(value)?))
-        })
-        .collect()
-}
-
-/// Names the parameter only if it looks like a name: it may be a part of a password.
-fn ignored(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-[]".contains(&byte);
-    if name.len() <= 40 && name.bytes().all(plain) {
-        format!("has the unknown parameter {name}, which has no effect")
-    } else {
-        "has an unknown parameter, which has no effect".to_owned()
-    }
-}
-
-/// Whether every % begins an encoded byte.
-fn is_encoded(text: &str) -> bool {
-    text.split('%').skip(1).all(|rest| {
-        rest.get(..2)
-            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    })
-}
-
-fn decoded(text: &str) -> Result<String, BadUrl> {
-    match percent_decode_str(text).decode_utf8() {
-        Ok(text) if !text.contains('\0') => Ok(text.into_owned()),
-        _ => bad(
-            "contains percent-encoded bytes that are not UTF-8 text",
-            "write a literal % as %25",
-        ),
     }
 }
 

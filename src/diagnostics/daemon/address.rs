@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::config::Remedy;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::halted::halted;
+use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
 
 pub(super) fn listen(context: &Context) -> Verdict {
@@ -50,13 +52,42 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         Ok(answer) => format!("GET /health answers {}", answer.status),
         Err(error) => error.to_string(),
     };
+    let listener = probe::listener(port).await;
+    if let Some(listener) = listener.as_ref().filter(|one| one.is_todoctl()) {
+        return silent_daemon(listener, port, &answer);
+    }
+    let program = listener.map_or_else(
+        || "another program".to_owned(),
+        |one| format!("another program ({}, pid {})", one.name, one.pid),
+    );
     Verdict::fail(
-        format!("another program listens on port {port}: {answer}"),
-        Remedy::note(format!(
-            "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
-        ))
-        .then(Remedy::set("PORT", next_port(port))),
+        format!("{program} listens on port {port}: {answer}"),
+        other_port(port, Remedy::set("PORT", next_port(port))),
     )
+}
+
+/// A daemon that listens and does not answer, and why.
+fn silent_daemon(listener: &Listener, port: u16, answer: &str) -> Verdict {
+    let pid = listener.pid;
+    let (why, remedy) = halted(listener).unwrap_or_else(|| {
+        (
+            "runs, and does not answer".to_owned(),
+            Remedy::note(format!(
+                "read the daemon's log, then restart it (pid {pid})"
+            )),
+        )
+    });
+    Verdict::fail(
+        format!("the todoctl daemon on port {port} (pid {pid}) {why}: {answer}"),
+        remedy,
+    )
+}
+
+fn other_port(port: u16, correction: Remedy) -> Remedy {
+    Remedy::note(format!(
+        "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
+    ))
+    .then(correction)
 }
 
 fn next_port(port: u16) -> u16 {
@@ -78,8 +109,8 @@ pub(super) async fn metrics_port(context: &Context, limit: Duration) -> Verdict 
         };
     }
     let (host, port) = (context.audit.http.host, context.audit.http.port);
-    let other_port = next_port(address.port().max(port));
-    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(address.ip(), other_port));
+    let next = next_port(address.port().max(port));
+    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(address.ip(), next));
     let overlaps = address.ip() == host || address.ip().is_unspecified() || host.is_unspecified();
     if address.port() == port && overlaps {
         return Verdict::fail(
@@ -102,11 +133,7 @@ pub(super) async fn metrics_port(context: &Context, limit: Duration) -> Verdict 
     if !daemon.has_free_metrics_address() {
         return Verdict::fail(
             format!("another program listens on METRICS_ADDR={address}"),
-            Remedy::note(format!(
-                "to keep the port, stop the program that ss -ltnp 'sport = :{}' names; otherwise:",
-                address.port()
-            ))
-            .then(other_address),
+            other_port(address.port(), other_address),
         );
     }
     Verdict::pass(format!("{address} is free"))

@@ -7,6 +7,7 @@ use crate::config::{Remedy, fingerprints};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::halted::more_files;
 use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
@@ -187,16 +188,9 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
     if let (Some(open), Some(max)) = (process.open_files, process.max_files) {
         let text = format!("{open} of {max} files and sockets open");
         if open * 100 >= max * FILES_PERCENT {
-            let larger = (max * 2).max(16_384);
             collected.warn(
                 format!("{text}: connections are refused"),
-                Remedy::command(format!(
-                    "prlimit --pid {} --nofile={larger}:{larger}",
-                    process.pid
-                ))
-                .then(Remedy::note(format!(
-                    "for the next start: LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
-                ))),
+                more_files(max, process.pid),
             );
         } else {
             collected.note(text);
@@ -208,7 +202,7 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
                 "{} log lines of the last 15 min were lost: they were not taken from stderr in time",
                 process.dropped_log_lines
             ),
-            Remedy::note("let the program that reads the daemon's stderr go on, or free space where it writes; LOG_LEVEL=warn writes fewer lines"),
+            Remedy::note("let the program that reads the daemon's stderr go on, or free space where it writes; if that program has ended, restart the daemon; LOG_LEVEL=warn writes fewer lines"),
         );
     }
     if let Some(threads) = process.threads {

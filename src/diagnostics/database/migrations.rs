@@ -35,6 +35,9 @@ pub(super) async fn migrations(
                 let restored = restored(context, limit).await;
                 return Verdict::fail(error.to_string(), restored.then(error.remedy()));
             }
+            if let Err(error) = found.check_tables() {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
             check_migrations(&found.migrations)
         }
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{self, PreparedStatements};
+use crate::diagnostics::probe::{self, PgBouncer, PreparedStatements};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
 use crate::store::{find_pooler, known_message};
 
+use super::behind::explained;
 use super::fault::{cannot_connect, query_failed};
 
 /// For each of the three steps: two connections, and prepared statements.
@@ -26,13 +27,21 @@ pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Durati
     let Server { config, target } = server;
     match find_pooler(target).await {
         Ok(false) if config.pooler != PoolerMode::Transaction => {
-            match probe::reuses_backend(target, STEP).await {
-                Ok(true) => {
-                    let size = probe::pgbouncer_pool_size(target, STEP).await;
+            match (
+                PgBouncer::ask(target, STEP).await,
+                probe::reuses_backend(target, STEP).await,
+            ) {
+                (PgBouncer::Open(console), _) => {
+                    let size = console.database.map(|database| database.pool_size);
                     check_session_mode(size, config.pool.max())
                 }
-                Ok(false) => Verdict::pass("none: each connection has its own server process"),
-                Err(error) => query_failed(context, &error),
+                (PgBouncer::Closed, _) | (PgBouncer::None, Ok(true)) => {
+                    check_session_mode(None, config.pool.max())
+                }
+                (PgBouncer::None, Ok(false)) => {
+                    Verdict::pass("none: each connection has its own server process")
+                }
+                (PgBouncer::None, Err(error)) => query_failed(context, &error),
             }
         }
         Ok(false) => match probe::reuses_backend(target, STEP).await {
@@ -41,7 +50,7 @@ pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Durati
             Err(error) => query_failed(context, &error),
         },
         Ok(true) => check_pooler(context, server, true).await,
-        Err(error) => cannot_connect(&error),
+        Err(error) => explained(cannot_connect(&error), error.known, target).await,
     }
 }
 
@@ -71,8 +80,8 @@ fn needless_mode(target: &PostgresTarget) -> Verdict {
 }
 
 /// In session mode a client keeps its server connection until it disconnects.
-fn check_session_mode(size: Option<usize>, wanted: usize) -> Verdict {
-    let Some(size) = size else {
+fn check_session_mode(size: Option<u32>, wanted: usize) -> Verdict {
+    let Some(size) = size.and_then(|size| usize::try_from(size).ok()) else {
         return Verdict::pass(format!(
             "a pooler in session mode, whose size this role may not ask for; todoctl opens up to {wanted} connections"
         ));

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
+use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Connection, ServerVersion};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::{OLDEST_MAJOR, StoreError};
+use crate::store::{OLDEST_MAJOR, StoreError, known_message};
 
+use super::behind::{ASKING, explained};
 use super::fault::query_failed;
 
 const SAMPLES: usize = 20;
@@ -16,14 +17,30 @@ const SLOW: Duration = Duration::from_millis(100);
 
 pub(super) async fn query(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
     let answer = match &config.target {
-        DatabaseTarget::Postgres(server) => {
-            context.server.ask(server, limit, Connection::query).await
-        }
+        DatabaseTarget::Postgres(server) => return query_server(context, server, limit).await,
         DatabaseTarget::Sqlite(file) => context.file.ask(file, limit, Connection::query).await,
     };
     match answer {
         Ok(()) => Verdict::pass("answered"),
         Err(error) => query_failed(context, &error),
+    }
+}
+
+/// A pooler that has no server connection to lend keeps the query, so time is left to ask it why.
+async fn query_server(context: &Context, server: &PostgresTarget, limit: Duration) -> Verdict {
+    let limit = limit.saturating_sub(ASKING);
+    let asked = context.server.ask(server, limit, Connection::query);
+    match tokio::time::timeout(limit, asked).await {
+        Ok(Ok(())) => Verdict::pass("answered"),
+        Ok(Err(error)) => {
+            let known = known_message(&error);
+            explained(query_failed(context, &error), known, server).await
+        }
+        Err(_) => {
+            let detail = format!("no answer within {} s", limit.as_secs().max(1));
+            let remedy = Remedy::note("read the log of the database's server, which says more");
+            explained(Verdict::fail(detail, remedy), None, server).await
+        }
     }
 }
 

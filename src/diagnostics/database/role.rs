@@ -9,6 +9,7 @@ use crate::diagnostics::probe::Role;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Override;
 
+use super::behind::of_forced_role;
 use super::fault::query_failed;
 use super::overrides::reset;
 
@@ -21,7 +22,11 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
         });
     match question.await {
         Ok((role, overrides)) => {
-            check_role(&role, &overrides, server.target, server.config.auto_migrate)
+            let verdict = check_role(&role, &overrides, server.target, server.config.auto_migrate);
+            if role.login == server.target.user {
+                return verdict;
+            }
+            of_forced_role(verdict, &role.login, server.target).await
         }
         Err(error) => query_failed(context, &error),
     }

@@ -9,6 +9,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::store::ConnectFault;
 
+use super::behind::{ASKING, explained};
 use super::fault::{cannot_connect, query_failed};
 use super::settings::SENT;
 
@@ -21,6 +22,8 @@ const CLOCK_FAIL: Duration = Duration::from_secs(60);
 
 /// Whether the server accepts the parameters that begin a session.
 pub(super) async fn startup(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    // The login is shared with the check of it.
+    let limit = limit.saturating_sub(2 * ASKING);
     let Err(error) = context.server.login(server.target, limit).await else {
         let mut names: Vec<&str> = SENT.iter().map(|(name, _)| *name).collect();
         names.push("application_name");
@@ -40,6 +43,7 @@ pub(super) async fn startup(context: &Context, server: Server<'_>, limit: Durati
 }
 
 pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Duration) -> Verdict {
+    let limit = limit.saturating_sub(2 * ASKING);
     match context.server.login(server, limit).await {
         Ok(took) => {
             let mut text = format!("as {} to the database {}", server.user, server.database);
@@ -58,7 +62,7 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
                 verdict.detail +=
                     "; a suspended database wakes within 15 s, so the cause is another";
             }
-            verdict
+            explained(verdict, error.known, server).await
         }
     }
 }

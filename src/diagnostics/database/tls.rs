@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::{PostgresTarget, Remedy, TlsMode};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::{self, Address, TlsFinding, Trust};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
@@ -22,7 +23,7 @@ pub(super) async fn tls(context: &Context, server: Server<'_>, limit: Duration) 
     };
     match probe::inspect_tls(server, address, &context.request.clock, limit).await {
         Ok(finding) => check_finding(server, &finding),
-        Err(error) => cannot_connect(&error),
+        Err(error) => with_halted(cannot_connect(&error), &server.host, server.port).await,
     }
 }
 

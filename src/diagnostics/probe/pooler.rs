@@ -1,6 +1,6 @@
 //! Whether there is a pooler, and whether it keeps prepared statements.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
 use sqlx::{Connection as _, PgConnection, Row as _};
@@ -14,9 +14,15 @@ use super::connection::close;
 /// How often something is tried at most.
 const TRIES: u32 = 3;
 
-const BACKEND_START: &str =
-    "SELECT CAST(EXTRACT(EPOCH FROM backend_start) AS double precision) AS started,
-            CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS double precision) AS now
+/// How many connections are opened to find one that a pooler had before, and the pause between two.
+const BACKENDS: u32 = 6;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The server's clock may run a little faster than this machine's.
+const CLOCK_JITTER: Duration = Duration::from_millis(20);
+
+const BACKEND_AGE: &str =
+    "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - backend_start) AS double precision) AS age
      FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()";
 
 /// Prepared by name in one transaction, run again in the next.
@@ -33,56 +39,28 @@ pub(crate) enum PreparedStatements {
     Untried,
 }
 
-/// Whether a new connection is served by a process that was there before it, as only a pooler
-/// makes it.
+/// Whether a new connection is served by a process that is older than it, as only a pooler makes
+/// it. A pooler may open new server connections for the first ones.
 pub(crate) async fn reuses_backend(
     server: &PostgresTarget,
     limit: Duration,
 ) -> Result<bool, StoreError> {
-    // By the server's clock, in seconds since 1970.
-    let mut first: Option<f64> = None;
-    for _ in 0..TRIES {
+    for number in 0..BACKENDS {
+        if number > 0 {
+            // Until the pooler has taken back the server connection of the one before.
+            tokio::time::sleep(PAUSE).await;
+        }
+        let begun = Instant::now();
         let mut connection = open_postgres_within(server, limit).await?;
-        let question = sqlx::query(BACKEND_START).persistent(false);
+        let question = sqlx::raw_sql(BACKEND_AGE);
         let row = question.fetch_one(&mut connection).await?;
         close(connection).await;
-        let (started, now): (f64, f64) = (row.try_get("started")?, row.try_get("now")?);
-        if first.is_some_and(|first| started < first) {
+        let age: f64 = row.try_get("age")?;
+        if age > (begun.elapsed() + CLOCK_JITTER).as_secs_f64() {
             return Ok(true);
         }
-        first.get_or_insert(now);
     }
     Ok(false)
-}
-
-/// How many server connections PgBouncer has for the database and the role. Asks its console
-/// (PgBouncer's manual, "Admin console"); `None` if there is none, or this role may not use it.
-pub(crate) async fn pgbouncer_pool_size(server: &PostgresTarget, limit: Duration) -> Option<usize> {
-    let console = PostgresTarget {
-        database: "pgbouncer".to_owned(),
-        options: None,
-        ..server.clone()
-    };
-    let mut connection = open_postgres_within(&console, limit).await.ok()?;
-    let answer = timeout(limit, ask_console(&mut connection, &server.database)).await;
-    close(connection).await;
-    answer.ok()?.ok()?
-}
-
-async fn ask_console(
-    console: &mut PgConnection,
-    database: &str,
-) -> Result<Option<usize>, sqlx::Error> {
-    // The database's own setting, or the default; a database that matches `*` has a row while a
-    // client uses it.
-    let rows = sqlx::raw_sql("SHOW DATABASES").fetch_all(console).await?;
-    for row in rows {
-        if row.try_get::<&str, _>("name")? == database {
-            let size: i32 = row.try_get("pool_size")?;
-            return Ok(usize::try_from(size).ok());
-        }
-    }
-    Ok(None)
 }
 
 /// Tries prepared statements, again if other clients of a busy pooler interfered. All tries

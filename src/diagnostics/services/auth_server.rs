@@ -6,11 +6,15 @@ use url::Url;
 
 use crate::config::Remedy;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::services::auth_server::{PublishedKeys, Survey, survey};
 
-use super::address::origin;
+use super::address::{origin, reach};
+
+/// Where the keys are, below `AUTH_SERVER_URL`.
+const KEYS: &str = "/api/auth/jwks";
 
 /// The header has seconds, and tokens are accepted for a few seconds more.
 const CLOCK_WARN: Duration = Duration::from_secs(5);
@@ -27,12 +31,12 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
             let own = services.auth_issuer.as_deref();
             check_survey(base, &survey, own, now)
         }
-        Ok(Err(error)) => unreachable(base, &error.to_string()),
-        Err(_) => unreachable(base, &format!("no answer within {} s", limit.as_secs())),
+        Ok(Err(error)) => unreachable(base, &error.to_string()).await,
+        Err(_) => unreachable(base, &format!("no answer within {} s", limit.as_secs())).await,
     }
 }
 
-fn unreachable(base: &Url, error: &str) -> Verdict {
+async fn unreachable(base: &Url, error: &str) -> Verdict {
     let origin = origin(base);
     // Of rustls, for an answer that is not TLS.
     if error.contains("InvalidContentType") {
@@ -43,12 +47,16 @@ fn unreachable(base: &Url, error: &str) -> Verdict {
             ),
         );
     }
-    Verdict::fail(
+    let start = Remedy::note(format!(
+        "start the auth server at {origin}, or correct AUTH_SERVER_URL"
+    ));
+    let verdict = Verdict::fail(
         format!("{origin} cannot be reached: {error}"),
-        Remedy::note(format!(
-            "start the auth server at {origin}, or correct AUTH_SERVER_URL"
-        )),
-    )
+        reach(&origin, "AUTH_SERVER_URL", error, start),
+    );
+    let host = base.host_str().unwrap_or_default();
+    let port = base.port_or_known_default().unwrap_or_default();
+    with_halted(verdict, host, port).await
 }
 
 fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestamp) -> Verdict {
@@ -64,6 +72,17 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
                 Remedy::note(
                     "let the auth server sign with EdDSA (Ed25519), ES256 or RS256 (2048 bits or more)",
                 ),
+            );
+        }
+        PublishedKeys::Set { usable: 0, .. } => {
+            return Verdict::warn(
+                format!(
+                    "{origin} publishes an empty set of keys: JWTs that it signs are answered with 401"
+                ),
+                Remedy::note(
+                    "let the auth server make its key, as better-auth does when it signs the first JWT; this shows what it publishes:",
+                )
+                .then(Remedy::command("curl -i").arg(format!("{}{KEYS}", base.as_str().trim_end_matches('/')))),
             );
         }
         PublishedKeys::Set { usable, ignored } if ignored.is_empty() => {
@@ -100,10 +119,12 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
                 format!(
                     "{origin} answers {status} to the question for its keys: its tokens cannot be verified"
                 ),
-                if *status >= 500 {
-                    Remedy::note(format!("read the log of the auth server at {origin}"))
-                } else {
-                    other_service()
+                match status {
+                    500.. => Remedy::note(format!("read the log of the auth server at {origin}")),
+                    300..=399 | 401 | 403 | 407 => Remedy::note(format!(
+                        "a proxy in front of it asks for a login or leads elsewhere: let this machine ask {KEYS} without, or give AUTH_SERVER_URL the address behind the proxy"
+                    )),
+                    _ => other_service(),
                 },
             );
         }
@@ -180,7 +201,8 @@ mod tests {
                 104,
                 Outcome::Pass,
             ),
-            (set(0, &[]), None, 96, Outcome::Pass),
+            (set(0, &[]), None, 96, Outcome::Warn),
+            (set(1, &[]), None, 96, Outcome::Pass),
             (set(0, &["oct"]), None, 100, Outcome::Warn),
             (set(2, &[]), None, 110, Outcome::Warn),
             (set(2, &[]), None, 90, Outcome::Warn),

@@ -8,7 +8,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::domain::ProviderKey;
 use crate::services::key_provider::{KeyProvider, ProbeError};
 
-use super::address::{origin, reach, url_or};
+use super::address::{let_through, origin, reach, url_or};
 
 /// Nobody's key: the provider has to refuse it.
 const NO_KEY: &str = "AIza-todoctl-doctor-asks-whether-you-answer";
@@ -21,7 +21,12 @@ pub(super) async fn key_provider(context: &Context, limit: Duration) -> Verdict 
             format!(
                 "{origin} cannot be reached: {error}; no provider key can be saved until it can"
             ),
-            reach(&origin, "GEMINI_API_URL"),
+            reach(
+                &origin,
+                "GEMINI_API_URL",
+                error,
+                let_through(&origin, "GEMINI_API_URL"),
+            ),
         )
     };
     let provider = match KeyProvider::new(config.gemini_api_url.as_ref()) {

@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::mail::{Account, Domain, Mailer};
 
-use super::address::{origin, reach, url_or};
+use super::address::{let_through, origin, reach, url_or};
 
 /// How the provider calls a domain that mail may be sent from.
 const VERIFIED: &str = "verified";
@@ -30,7 +30,12 @@ pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
 fn unreachable(origin: &str, error: &str) -> Verdict {
     Verdict::warn(
         format!("{origin} cannot be reached: {error}; mails wait until it can"),
-        reach(origin, "RESEND_API_URL"),
+        reach(
+            origin,
+            "RESEND_API_URL",
+            error,
+            let_through(origin, "RESEND_API_URL"),
+        ),
     )
 }
 
@@ -63,6 +68,14 @@ fn check_account(
                 Remedy::note(format!(
                     "wait until {origin} recovers; nothing is lost before 24 hours"
                 )),
+            );
+        }
+        Account::Untold(status @ 300..=399) => {
+            return Verdict::warn(
+                format!("{origin} answers {status}, and not as a mail provider: mails wait"),
+                Remedy::note(
+                    "a proxy or a login page answers there: correct or unset RESEND_API_URL",
+                ),
             );
         }
         Account::Untold(_) => {
@@ -150,6 +163,8 @@ mod tests {
             (Account::SendOnly, from, Outcome::Pass),
             (Account::SendOnly, None, Outcome::Warn),
             (Account::Untold(404), from, Outcome::Pass),
+            (Account::Untold(200), from, Outcome::Pass),
+            (Account::Untold(302), from, Outcome::Warn),
             (Account::WrongKey("400".to_owned()), from, Outcome::Fail),
             (Account::Limited("429".to_owned()), from, Outcome::Warn),
             (Account::Failed(500), from, Outcome::Warn),

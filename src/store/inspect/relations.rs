@@ -16,6 +16,8 @@ pub(crate) struct Relations {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Session {
     pub(crate) role: String,
+    /// The role that has logged in.
+    pub(crate) login: String,
     pub(crate) database: String,
     /// The setting `search_path`.
     pub(crate) search_path: String,
@@ -50,10 +52,20 @@ pub(crate) struct Relation {
 
 const SESSION: &str = "
     SELECT current_user::text AS role,
+           session_user::text AS login,
            current_database()::text AS database,
            current_setting('search_path') AS search_path,
            current_schema()::text AS current_schema,
            current_setting('session_replication_role') = 'replica' AS skips_triggers";
+
+impl Session {
+    /// Whether `user` has logged in, and no role of a pooler's. The name for some poolers ends with
+    /// a project, as in `postgres.project`.
+    pub(crate) fn is_of(&self, user: &str) -> bool {
+        let rest = user.strip_prefix(self.login.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
+}
 
 impl Relations {
     pub(crate) async fn ask(session: &mut PgConnection) -> Result<Self, StoreError> {

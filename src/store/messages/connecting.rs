@@ -127,6 +127,20 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "tls.ca-as-server",
+        fault: ConnectFault::Certificate,
+        patterns: &["causedasendentity"],
+        codes: &[],
+        meaning: "The server's certificate is that of a CA, which no server may use as its own",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "give {} a certificate of its own, with the extension basicConstraints CA:FALSE (openssl req -x509 makes one of a CA without it)",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
         id: "tls.host-name",
         fault: ConnectFault::Certificate,
         patterns: &[
@@ -164,10 +178,10 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         id: "postgres.login",
         fault: ConnectFault::Login,
         patterns: &[
-            "password authentication failed",
+            "password authentication failed for",
             "no password supplied",
             "wrong password type",
-            "sasl authentication failed",
+            "sasl authentication failed for",
         ],
         codes: &["28P01"],
         meaning: "Wrong role or password, or a password that has expired (VALID UNTIL): PostgreSQL does not tell which",
@@ -201,7 +215,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
     KnownMessage {
         id: "postgres.no-role",
         fault: ConnectFault::Login,
-        patterns: &["role \"*\" does not exist", "no such user"],
+        patterns: &["role \"*\" does not exist"],
         codes: &["28000"],
         meaning: "The role does not exist",
         retry: Retry::No,
@@ -212,7 +226,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
     KnownMessage {
         id: "postgres.no-database",
         fault: ConnectFault::NoSuchDatabase,
-        patterns: &["database \"*\" does not exist", "no such database"],
+        patterns: &["database \"*\" does not exist"],
         codes: &["3D000"],
         meaning: "The database does not exist",
         retry: Retry::No,

@@ -66,7 +66,8 @@ pub(crate) struct KnownMessage {
     pub(crate) id: &'static str,
     /// The kind of fault when the message ends an attempt to connect.
     pub(crate) fault: ConnectFault,
-    /// The message contains one of these texts; `*` stands for anything. Lower case.
+    /// The message contains one of these texts; `*` stands for anything, and `$` at the end for the
+    /// end of a line. Lower case.
     pub(super) patterns: &'static [&'static str],
     /// SQLSTATEs (PostgreSQL, appendix A) that mean this whatever the text is.
     pub(super) codes: &'static [&'static str],

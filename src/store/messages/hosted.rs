@@ -1,6 +1,6 @@
 //! Messages of Neon and PgBouncer.
 
-use crate::config::Remedy;
+use crate::config::{Remedy, sql_name};
 
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
@@ -128,6 +128,54 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "pgbouncer.login",
+        fault: ConnectFault::Login,
+        // PostgreSQL's own message goes on: for user "…".
+        patterns: &[
+            "password authentication failed$",
+            "sasl authentication failed$",
+            "no such user",
+        ],
+        codes: &[],
+        meaning: "The pooler refuses user or password: its auth_file or auth_query knows others than DATABASE_URL",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note("correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-").then(Remedy::note("if they are right, correct the line of the user in the auth_file of pgbouncer.ini (or auth_query, auth_type), then RELOAD"))
+        },
+    },
+    KnownMessage {
+        id: "pgbouncer.no-database",
+        fault: ConnectFault::NoSuchDatabase,
+        patterns: &["no such database"],
+        codes: &[],
+        meaning: "The pooler's list of databases does not have this one",
+        retry: Retry::No,
+        remedy: |at| match at.server() {
+            Some(server) => Remedy::note(format!(
+                "add the database {} with the address of its server to [databases] in pgbouncer.ini, then RELOAD; or correct its name in DATABASE_URL",
+                server.database
+            )),
+            None => Remedy::note(
+                "add the database to [databases] of pgbouncer.ini, then RELOAD; or correct its name in DATABASE_URL",
+            ),
+        },
+    },
+    KnownMessage {
+        id: "pgbouncer.disabled",
+        fault: ConnectFault::Closed,
+        patterns: &["database \"*\" is disabled"],
+        codes: &[],
+        meaning: "The database was disabled in the pooler's console (DISABLE)",
+        retry: Retry::No,
+        remedy: |at| match at.server() {
+            Some(server) => Remedy::note(format!(
+                "in the pooler's console, as a role of admin_users: ENABLE {}",
+                sql_name(&server.database)
+            )),
+            None => Remedy::note("in the pooler's console, as a role of admin_users: ENABLE it"),
+        },
+    },
+    KnownMessage {
         id: "pgbouncer.statement-mode",
         fault: ConnectFault::Other,
         patterns: &["transaction blocks not allowed in statement pooling mode"],
@@ -148,7 +196,9 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         meaning: "The pooler had no free server connection in time",
         retry: Retry::Later,
         remedy: |_| {
-            Remedy::note("raise default_pool_size of the pooler, or end the transactions that hold its connections; fewer connections of this service:").then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5)).then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
+            Remedy::note(
+                "if PostgreSQL behind the pooler is down, or the pooler is paused, start or RESUME it; otherwise raise default_pool_size of the pooler, or end the transactions that hold its connections",
+            )
         },
     },
     KnownMessage {
@@ -172,9 +222,9 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         meaning: "The pooler has reached its limit of clients",
         retry: Retry::Later,
         remedy: |_| {
-            Remedy::note("raise max_client_conn of the pooler; fewer connections of this service:")
-                .then(Remedy::set("SQLALCHEMY_POOL_SIZE", 5))
-                .then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0))
+            Remedy::note(
+                "raise max_client_conn in pgbouncer.ini above what all its clients open together (each daemon up to SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, and a few more), then RELOAD",
+            )
         },
     },
     KnownMessage {

@@ -68,6 +68,9 @@ pub(crate) fn by_fault(fault: ConnectFault) -> Option<&'static KnownMessage> {
 
 /// Whether `text` contains the pieces of `pattern` in their order.
 fn contains(text: &str, pattern: &str) -> bool {
+    if let Some(end) = pattern.strip_suffix('$') {
+        return text.lines().any(|line| line.trim_end().ends_with(end));
+    }
     let mut rest = text;
     pattern.split('*').all(|piece| match rest.find(piece) {
         Some(at) => {
@@ -102,7 +105,7 @@ mod tests {
             assert!(!(one.remedy)(Place::Unknown).is_empty(), "{}", one.id);
             for pattern in one.patterns {
                 assert_eq!(*pattern, pattern.to_lowercase(), "{}", one.id);
-                let said = pattern.replace('*', " something ");
+                let said = pattern.trim_end_matches('$').replace('*', " something ");
                 let found = find(&said).map(|one| one.id);
                 assert_eq!(found, Some(one.id), "{said:?} is taken for another");
             }
@@ -171,7 +174,13 @@ mod tests {
                 "FATAL: server login has been failing, try again later (server_login_retry)",
                 "pgbouncer.server-login",
             ),
-            ("FATAL: no such database: todo", "postgres.no-database"),
+            ("FATAL: no such database: todo", "pgbouncer.no-database"),
+            ("FATAL: password authentication failed\n", "pgbouncer.login"),
+            (
+                "FATAL: password authentication failed for user \"todo\"",
+                "postgres.login",
+            ),
+            ("FATAL: database \"todo\" is disabled", "pgbouncer.disabled"),
         ] {
             assert_eq!(find(said).map(|one| one.id), Some(id), "{said}");
         }

@@ -105,12 +105,11 @@ async fn apply(
     wait: LockWait<'_>,
 ) -> Result<Vec<Migration>, MigrateError> {
     let migrations = migrator(target);
-    let planned = plan_up(migrations, found_by(connection, target).await?, up)?;
-    if planned.first().is_some_and(|one| one.version == FIRST)
-        && let Some(reason) = connection.refusal().await?
-    {
-        let in_file = !connection.is_postgres();
-        return Err(MigrateError::OtherService { reason, in_file });
+    let found = found_by(connection, target).await?;
+    let tables = found.check_tables();
+    let planned = plan_up(migrations, found, up)?;
+    if planned.first().is_some_and(|one| one.version == FIRST) {
+        tables?;
     }
     let mut applied = Vec::new();
     for mut one in planned {

@@ -16,6 +16,14 @@ pub(crate) struct Found {
     pub(crate) migrations: Vec<Migration>,
     /// The first pending migration of which only a part is there, and what is missing of it.
     in_part: Option<(i64, Vec<String>)>,
+    /// Why the tables that are there are not to be taken over.
+    refusal: Option<OtherService>,
+}
+
+/// Tables of another service.
+struct OtherService {
+    reason: String,
+    in_file: bool,
 }
 
 impl Found {
@@ -25,6 +33,17 @@ impl Found {
             Some((version, missing)) => Err(MigrateError::InPart {
                 version: *version,
                 missing: missing.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to take over the tables of another service.
+    pub(crate) fn check_tables(&self) -> Result<(), MigrateError> {
+        match &self.refusal {
+            Some(OtherService { reason, in_file }) => Err(MigrateError::OtherService {
+                reason: reason.clone(),
+                in_file: *in_file,
             }),
             None => Ok(()),
         }
@@ -53,6 +72,7 @@ pub(crate) async fn found_in(target: &DatabaseTarget) -> Result<Found, MigrateEr
         return Ok(Found {
             migrations: compare(migrator(target), Vec::new()),
             in_part: None,
+            refusal: None,
         });
     };
     let found = found_by(&mut connection, target).await;
@@ -68,6 +88,7 @@ pub(super) async fn found_by(
     let mut found = Found {
         migrations: compare(migrator(target), connection.applied().await?),
         in_part: None,
+        refusal: None,
     };
     let is_pending = |one: &Migration| one.state == State::Pending;
     if found.migrations.iter().any(is_pending) {
@@ -75,6 +96,13 @@ pub(super) async fn found_by(
         let takes_over = connection.is_postgres();
         mark_unrecorded(&mut found.migrations, &history, &schema, takes_over);
         found.in_part = first_in_part(&found.migrations, &history, &schema);
+        if found.migrations.iter().all(is_pending) {
+            let refusal = connection.refusal().await?;
+            found.refusal = refusal.map(|reason| OtherService {
+                reason,
+                in_file: !takes_over,
+            });
+        }
     }
     Ok(found)
 }

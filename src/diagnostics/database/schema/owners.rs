@@ -27,7 +27,9 @@ fn check(home: Home<'_>, server: Server<'_>, owned: &[Owned]) -> Verdict {
         .collect();
     let foreign: Vec<&Owned> = owned.iter().filter(|one| !one.is_ours).collect();
     let role = &home.relations.session.role;
+    let session = &home.relations.session;
     let migrates = server.config.auto_migrate
+        && session.is_of(&server.target.user)
         && matches!(&server.config.direct, DatabaseTarget::Postgres(direct) if direct.user == server.target.user);
     if foreign.is_empty() || !migrates {
         let fine = if foreign.is_empty() {

@@ -1,0 +1,147 @@
+//! PgBouncer's console (PgBouncer's manual, "Admin console").
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sqlx::{Column as _, PgConnection, Row as _, ValueRef as _};
+use tokio::time::timeout;
+
+use crate::config::PostgresTarget;
+use crate::store::open_postgres_within;
+
+use super::connection::close;
+
+/// The database that is the console.
+pub(crate) const CONSOLE: &str = "pgbouncer";
+
+/// What PgBouncer says to users that are neither in `admin_users` nor in `stats_users`.
+const DENIED: &str = "not allowed";
+
+/// Whether PgBouncer answers at an address, and what its console tells.
+#[derive(Debug)]
+pub(crate) enum PgBouncer {
+    /// Something else answers, or nothing.
+    None,
+    /// The role may not use the console.
+    Closed,
+    Open(Console),
+}
+
+/// What the console tells about a database and a role.
+#[derive(Debug, Default)]
+pub(crate) struct Console {
+    /// Whether the role may give commands there.
+    pub(crate) is_admin: bool,
+    /// The database's line; `None` for one that matches `*` and has no client.
+    pub(crate) database: Option<Database>,
+    /// Server connections of all roles, and those in use.
+    pub(crate) servers: u32,
+    pub(crate) busy: u32,
+    /// Clients that wait for one.
+    pub(crate) waiting: u32,
+}
+
+/// A row of SHOW DATABASES.
+#[derive(Debug, Default)]
+pub(crate) struct Database {
+    pub(crate) host: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) pool_size: u32,
+    /// Zero for no limit.
+    pub(crate) max_connections: u32,
+    pub(crate) connections: u32,
+    pub(crate) paused: bool,
+    pub(crate) disabled: bool,
+}
+
+impl PgBouncer {
+    /// Asks the console at the address of `server`, as its role.
+    pub(crate) async fn ask(server: &PostgresTarget, limit: Duration) -> Self {
+        let console = PostgresTarget {
+            database: CONSOLE.to_owned(),
+            options: None,
+            ..server.clone()
+        };
+        let mut connection = match open_postgres_within(&console, limit).await {
+            Ok(connection) => connection,
+            Err(error) if error.message == DENIED => return Self::Closed,
+            Err(_) => return Self::None,
+        };
+        let answer = timeout(limit, tell(&mut connection, server)).await;
+        close(connection).await;
+        match answer {
+            Ok(Ok(told)) => Self::Open(told),
+            // An ordinary database of this name.
+            Ok(Err(_)) | Err(_) => Self::None,
+        }
+    }
+}
+
+async fn tell(
+    connection: &mut PgConnection,
+    server: &PostgresTarget,
+) -> Result<Console, sqlx::Error> {
+    let admins = rows(connection, "SHOW CONFIG").await?;
+    let admins = admins.iter().find(|row| row.text("key") == "admin_users");
+    let mut admins = admins.map_or("", |row| row.text("value")).split(',');
+    let mut told = Console {
+        is_admin: admins.any(|name| name.trim() == server.user),
+        ..Console::default()
+    };
+    let databases = rows(connection, "SHOW DATABASES").await?;
+    told.database = databases
+        .iter()
+        .find(|row| row.text("name") == server.database)
+        .map(|row| Database {
+            host: Some(row.text("host").to_owned()).filter(|host| !host.is_empty()),
+            port: row.number("port"),
+            pool_size: row.number("pool_size"),
+            max_connections: row.number("max_connections"),
+            connections: row.number("current_connections"),
+            paused: row.number::<u32>("paused") > 0,
+            disabled: row.number::<u32>("disabled") > 0,
+        });
+    for pool in rows(connection, "SHOW POOLS").await? {
+        if pool.text("database") == server.database {
+            let [active, idle, used, tested] = ["sv_active", "sv_idle", "sv_used", "sv_tested"]
+                .map(|name| pool.number::<u32>(name));
+            told.busy += active;
+            told.servers += active + idle + used + tested;
+            told.waiting += pool.number::<u32>("cl_waiting");
+        }
+    }
+    Ok(told)
+}
+
+/// A row of an answer, as text.
+struct Told(BTreeMap<String, String>);
+
+impl Told {
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+
+    fn number<T: std::str::FromStr + Default>(&self, name: &str) -> T {
+        self.text(name).parse().unwrap_or_default()
+    }
+}
+
+async fn rows(
+    connection: &mut PgConnection,
+    question: &'static str,
+) -> Result<Vec<Told>, sqlx::Error> {
+    let found = sqlx::raw_sql(question).fetch_all(connection).await?;
+    let told = found.iter().map(|row| {
+        let values = row.columns().iter().map(|column| {
+            let value = row.try_get_raw(column.ordinal())?;
+            let text = if value.is_null() {
+                ""
+            } else {
+                value.as_str().map_err(sqlx::Error::Decode)?
+            };
+            Ok((column.name().to_owned(), text.to_owned()))
+        });
+        Ok(Told(values.collect::<Result<_, sqlx::Error>>()?))
+    });
+    told.collect()
+}

@@ -1,0 +1,116 @@
+//! Values of the `.env` file that are not what was meant.
+
+use std::path::Path;
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
+
+faults! {
+    COMMENT_IN_VALUE = Fault {
+        title: "A comment is part of a value, because no space is before its #",
+        symptom: Symptom::Start("a comment, a quote or a semicolon is part of the value"),
+        check: "config.http",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    EXAMPLE_SECRET = Fault {
+        title: "A secret is long enough, and reads like that of an example",
+        symptom: Symptom::Risk("who knows the example signs in as any user"),
+        check: "config.secrets",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    TWO_LINES = Fault {
+        title: "The file of a secret has two lines",
+        symptom: Symptom::Risk("other programs may read the first line alone"),
+        check: "config.secrets",
+        outcome: "warn",
+        after: After::Person("only a person knows which line is the secret"),
+    };
+    EXPANDED = Fault {
+        title: "A $ in a value of .env begins the name of a variable",
+        symptom: Symptom::Risk("the value is another than the one that is written there"),
+        check: "config.env_file",
+        outcome: "warn",
+        after: After::Person("only a person knows which of both is meant"),
+    };
+    TWO_VALUES = Fault {
+        title: "A name has two values in .env",
+        symptom: Symptom::Risk("todoctl takes the first, Docker the last"),
+        check: "config.env_file",
+        outcome: "warn",
+        after: After::Person("only a person knows which is meant"),
+    };
+}
+
+/// Adds a line as it is written there.
+fn add(scene: &Scene, line: &str) {
+    let file = scene.path().join(".env");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}{line}\n")).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_written_around_a_value() {
+    for written in ["8462#main", "8462;", "8462,"] {
+        let mut scene = Scene::sqlite().await;
+        scene.has_own_port = true;
+        scene.set("PORT", written);
+        scene.proves(&COMMENT_IN_VALUE).await;
+        assert_eq!(scene.get("PORT").as_deref(), Some("8462"), "{written}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_of_examples() {
+    let mut scene = Scene::sqlite().await;
+    for value in [
+        "your-super-secret-jwt-key-change-in-production",
+        "test_only_0f1e2d3c4b5a69780f1e2d3c4b5a6978",
+        "0123456789abcdef0123456789abcdef",
+    ] {
+        scene.set("JWT_SECRET", value);
+        scene.unset("JWT_SECRET_PREVIOUS");
+        scene.proves(&EXAMPLE_SECRET).await;
+        // Tokens that the sign-in service signs with it are still accepted.
+        assert_eq!(scene.get("JWT_SECRET_PREVIOUS").as_deref(), Some(value));
+    }
+}
+
+#[tokio::test]
+async fn a_secret_file_with_two_lines() {
+    let mut scene = Scene::sqlite().await;
+    let file = scene.path().join("jwt");
+    let secret = scene.get("JWT_SECRET").unwrap();
+    let write = |file: &Path, text: String| {
+        std::fs::write(file, text).unwrap();
+        set_mode(file, 0o600);
+    };
+    scene.unset("JWT_SECRET");
+    scene.set("JWT_SECRET_FILE", file.to_str().unwrap());
+    for end in ["\n", "\r\n"] {
+        write(&file, format!("{secret}{end}canary{end}"));
+        scene.proves(&TWO_LINES).await;
+    }
+    // White space around one line, and a byte-order mark, are not part of it.
+    write(&file, format!("\u{feff}{secret}\r\n\r\n"));
+    scene.proves_gone(&TWO_LINES);
+}
+
+#[tokio::test]
+async fn variables_in_values() {
+    let mut scene = Scene::sqlite().await;
+    let token = scene.get("SERVICE_AUTH_TOKEN").unwrap();
+    scene.set("SERVICE_AUTH_TOKEN", &format!("\"abc$HOME-{token}\""));
+    scene.proves(&EXPANDED).await;
+    scene.set("SERVICE_AUTH_TOKEN", &token);
+    scene.proves_gone(&EXPANDED);
+}
+
+#[tokio::test]
+async fn a_name_that_is_set_twice() {
+    let mut scene = Scene::sqlite().await;
+    add(&scene, "PORT=8463");
+    scene.proves(&TWO_VALUES).await;
+    scene.set("PORT", "8463");
+    scene.proves_gone(&TWO_VALUES);
+}

@@ -1,0 +1,250 @@
+//! A PgBouncer in front of the database that does not do what todoctl needs.
+
+use std::str::FromStr as _;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection as _, PgConnection};
+use url::Url;
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::PgBouncer;
+
+const NO_ANSWER: Symptom = Symptom::Risk("every request answers 503");
+
+const PERSON: After = After::Person("only its administrator can change the pooler's configuration");
+
+faults! {
+    PAUSED = Fault {
+        title: "The pooler's database is paused (PAUSE)",
+        symptom: NO_ANSWER,
+        check: "database.query",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    DISABLED = Fault {
+        title: "The pooler's database is disabled (DISABLE)",
+        symptom: NO_ANSWER,
+        check: "database.login",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    NO_SERVER = Fault {
+        title: "Nothing answers where the pooler looks for PostgreSQL",
+        symptom: NO_ANSWER,
+        check: "database.login",
+        outcome: "fail",
+        after: PERSON,
+    };
+    OTHER_ROLE = Fault {
+        title: "The pooler logs in with another role than DATABASE_URL's",
+        symptom: Symptom::Risk("requests answer 500"),
+        check: "database.role",
+        outcome: "fail",
+        after: PERSON,
+    };
+    UNLISTED = Fault {
+        title: "The pooler's list lacks the database",
+        symptom: Symptom::Start("no such database"),
+        check: "database.login",
+        outcome: "fail",
+        after: PERSON,
+    };
+    REFUSED_BEHIND = Fault {
+        title: "PostgreSQL refuses the role with which the pooler logs in",
+        symptom: NO_ANSWER,
+        check: "database.login",
+        outcome: "fail",
+        after: PERSON,
+    };
+    REFUSED = Fault {
+        title: "The pooler does not know the password of DATABASE_URL",
+        symptom: Symptom::Start("password authentication failed"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Person("nobody else knows the password"),
+    };
+    ALL_IN_USE = Fault {
+        title: "All server connections of the pooler are in use",
+        symptom: NO_ANSWER,
+        check: "database.query",
+        outcome: "fail",
+        after: After::Person("a transaction of another client holds them"),
+    };
+    TOO_MANY_CLIENTS = Fault {
+        title: "The pooler has reached max_client_conn",
+        symptom: NO_ANSWER,
+        check: "database.login",
+        outcome: "fail",
+        after: PERSON,
+    };
+}
+
+struct Behind {
+    scene: Scene,
+    direct: String,
+}
+
+impl Behind {
+    async fn new() -> Self {
+        let scene = Scene::postgres().await;
+        let direct = scene.get("DATABASE_URL").unwrap();
+        scene.set("DATABASE_URL_UNPOOLED", &direct);
+        scene.set("DB_POOLER", "transaction");
+        Self { scene, direct }
+    }
+
+    fn name(&self) -> String {
+        let url = Url::parse(&self.direct).unwrap();
+        url.path().trim_start_matches('/').to_owned()
+    }
+
+    /// Whose console the role may use. A query waits a second for a server connection.
+    fn pooler(&self, parameters: &str, more: &str) -> PgBouncer {
+        let user = Url::parse(&self.direct).unwrap().username().to_owned();
+        let line = format!("{} {parameters}", self.name());
+        let more = format!("admin_users = {user}\nquery_wait_timeout = 1\n{more}");
+        let pooler = PgBouncer::configured(&self.direct, &line, &more);
+        self.scene.set("DATABASE_URL", &pooler.url);
+        pooler
+    }
+
+    /// Proves that the fault is gone where the pooler's configuration is right.
+    fn gone(&mut self, fault: &Fault) {
+        let right = self.pooler("", "");
+        self.scene.proves_gone(fault);
+        drop(right);
+    }
+
+    fn command(&self, command: &str) {
+        let psql = ["db", "psql", "--pooler", "-c", command];
+        let output = self.scene.todoctl(&psql);
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_paused_database() {
+    let mut behind = Behind::new().await;
+    let pooler = behind.pooler("", "");
+    let name = behind.name();
+    // A pooler lets clients log in whose parameters it knows from an earlier one.
+    behind
+        .scene
+        .doctor("database.query")
+        .says("database.query", "pass", "");
+    behind.command(&format!("PAUSE \"{name}\""));
+    behind.scene.proves(&PAUSED).await;
+    behind.command(&format!("DISABLE \"{name}\""));
+    behind.scene.proves(&DISABLED).await;
+    drop(pooler);
+}
+
+#[tokio::test]
+async fn a_server_that_the_pooler_does_not_find() {
+    let mut behind = Behind::new().await;
+    let pooler = behind.pooler("port=1", "");
+    behind.scene.proves(&NO_SERVER).await;
+    let report = behind.scene.doctor("database.login");
+    let detail = report.detail("database.login");
+    assert!(detail.contains("where it looks for PostgreSQL"), "{detail}");
+    behind.gone(&NO_SERVER);
+    drop(pooler);
+}
+
+#[tokio::test]
+async fn roles_of_the_pooler() {
+    let mut behind = Behind::new().await;
+    let role = format!("{}_other", behind.name());
+    let create = format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'canary'");
+    behind.scene.sql(&create).await;
+    let pooler = behind.pooler(&format!("user={role} password=canary"), "");
+    behind.scene.proves(&OTHER_ROLE).await;
+    // The tables are not to be given to the pooler's role.
+    behind
+        .scene
+        .doctor("database.owners")
+        .says("database.owners", "pass", "");
+    behind.gone(&OTHER_ROLE);
+    drop(pooler);
+    behind.scene.sql(&format!("DROP ROLE \"{role}\"")).await;
+    let pooler = behind.pooler(&format!("user={role} password=canary"), "");
+    behind.scene.proves(&REFUSED_BEHIND).await;
+    behind.gone(&REFUSED_BEHIND);
+    drop(pooler);
+}
+
+#[tokio::test]
+async fn names_and_passwords_of_the_pooler() {
+    let mut behind = Behind::new().await;
+    let pooler = PgBouncer::configured(&behind.direct, "other", "");
+    behind.scene.set("DATABASE_URL", &pooler.url);
+    behind.scene.proves(&UNLISTED).await;
+    behind.gone(&UNLISTED);
+    drop(pooler);
+
+    let pooler = behind.pooler("", "auth_type = plain");
+    let mut wrong = Url::parse(&pooler.url).unwrap();
+    wrong.set_password(Some("canary-of-the-pooler")).unwrap();
+    behind.scene.set("DATABASE_URL", wrong.as_str());
+    behind.scene.proves(&REFUSED).await;
+    behind.scene.set("DATABASE_URL", &pooler.url);
+    behind.scene.proves_gone(&REFUSED);
+}
+
+async fn client_of(pooler: &PgBouncer) -> PgConnection {
+    let options = PgConnectOptions::from_str(&pooler.url).unwrap();
+    // PgBouncer refuses the parameter that the driver would send.
+    let options = options.extra_float_digits(None);
+    PgConnection::connect_with(&options).await.unwrap()
+}
+
+#[tokio::test]
+async fn limits_of_the_pooler() {
+    let mut behind = Behind::new().await;
+    let pooler = behind.pooler("pool_size=1", "");
+    let mut other = client_of(&pooler).await;
+    let holding = other.begin().await.unwrap();
+    behind.scene.proves(&ALL_IN_USE).await;
+    holding.rollback().await.unwrap();
+    behind.scene.proves_gone(&ALL_IN_USE);
+    drop(pooler);
+
+    let pooler = behind.pooler("", "max_client_conn = 1");
+    let other = client_of(&pooler).await;
+    behind.scene.proves(&TOO_MANY_CLIENTS).await;
+    drop(other);
+    behind.gone(&TOO_MANY_CLIENTS);
+}
+
+/// A role that may not use the console is told who may.
+#[tokio::test]
+async fn a_console_for_others() {
+    let behind = Behind::new().await;
+    let line = format!("{} port=1", behind.name());
+    let more = "stats_users = canary\nquery_wait_timeout = 1";
+    let pooler = PgBouncer::configured(&behind.direct, &line, more);
+    behind.scene.set("DATABASE_URL", &pooler.url);
+    let report = behind.scene.doctor("database.login");
+    report.says("database.login", "fail", "admin_users");
+    let detail = report.detail("database.login");
+    assert!(detail.contains("PgBouncer answers there"), "{detail}");
+}
+
+/// A pooler that opens server connections for its first clients is one nevertheless.
+#[tokio::test]
+async fn a_cold_pooler_in_session_mode() {
+    let behind = Behind::new().await;
+    behind.scene.unset("DB_POOLER");
+    let pooler = behind.pooler("", "pool_mode = session\ndefault_pool_size = 40");
+    let report = behind.scene.doctor("database.pooler");
+    let detail = report.detail("database.pooler");
+    assert!(detail.starts_with("PgBouncer in session mode"), "{detail}");
+    drop(pooler);
+    // Without its console.
+    let more = "stats_users = canary\npool_mode = session";
+    let pooler = PgBouncer::configured(&behind.direct, "*", more);
+    behind.scene.set("DATABASE_URL", &pooler.url);
+    let report = behind.scene.doctor("database.pooler");
+    let detail = report.detail("database.pooler");
+    assert!(detail.contains("pooler in session mode"), "{detail}");
+}
