@@ -22,7 +22,7 @@ use super::sql::quoted_name;
 
 pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
-pub(crate) use relations::Relations;
+pub(crate) use relations::{Relations, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};

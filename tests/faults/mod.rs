@@ -48,6 +48,7 @@ mod fingerprint;
 mod fix;
 pub mod harness;
 mod healthy;
+mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
@@ -115,6 +116,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         access::FAULTS,
         identity::FAULTS,
+        hidden::FAULTS,
     ]
     .concat()
     .into_iter()

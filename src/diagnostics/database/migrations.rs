@@ -35,6 +35,12 @@ pub(super) async fn migrations(
                 let restored = restored(context, limit).await;
                 return Verdict::fail(error.to_string(), restored.then(error.remedy()));
             }
+            let is_pending = |one: &Migration| one.state == State::Pending;
+            if let Err(error) = found.check_schema()
+                && found.migrations.iter().any(is_pending)
+            {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
             check_migrations(&found.migrations)
         }
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),

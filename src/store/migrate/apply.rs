@@ -157,6 +157,9 @@ fn plan_up(migrations: &Migrator, found: Found, up: Up) -> Result<Vec<Migration>
     let is_planned = |one: &Migration| {
         one.state == State::Pending && up.to.is_none_or(|version| one.version <= version)
     };
+    if found.migrations.iter().any(is_planned) {
+        found.check_schema()?;
+    }
     Ok(found.migrations.into_iter().filter(is_planned).collect())
 }
 

@@ -19,7 +19,7 @@ use super::history::AppliedRow;
 use super::lock::{self, FileLock, LockWait};
 use super::pooler;
 use super::sessions::{self, SessionInfo};
-use super::take_over;
+use super::take_over::{self, OtherSchema, other_schema};
 
 /// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
@@ -152,6 +152,20 @@ impl MigrationConnection {
             checksum,
         };
         Ok(rows.into_iter().map(applied).collect())
+    }
+
+    /// Where the tables are, if migrations would create others. A search path in the URL is meant
+    /// for this service alone, so a new schema in it is wanted.
+    pub async fn other_schema(
+        &mut self,
+        target: &DatabaseTarget,
+    ) -> Result<Option<OtherSchema>, sqlx::Error> {
+        let DatabaseTarget::Postgres(server) = target else {
+            return Ok(None);
+        };
+        let options = server.options.as_deref().unwrap_or_default();
+        let homes = self.fetch_all(take_over::HOMES).await?;
+        Ok(other_schema(homes, options.contains("search_path")))
     }
 
     /// Why the tables that are there are not to be taken over; `None` if they may be.

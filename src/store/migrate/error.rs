@@ -15,6 +15,7 @@ use crate::store::plain::plain;
 
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
+use super::take_over::OtherSchema;
 
 /// Records what the schema has.
 const STAMP: &str = "todoctl migrate stamp";
@@ -79,6 +80,9 @@ pub enum MigrateError {
     Unknown { version: i64 },
     #[error("migration {version} has no down file")]
     Irreversible { version: i64 },
+    /// The search path leads elsewhere than it did. Nothing was changed.
+    #[error("{0}")]
+    OtherSchema(OtherSchema),
     /// The tables in the database belong to another service. Nothing was changed.
     #[error("tables of another service are in the way: {reason}")]
     OtherService {
@@ -173,6 +177,7 @@ impl MigrateError {
             Self::NoSuchVersion { newest, .. } => {
                 Remedy::command(format!("todoctl migrate up --to {newest}"))
             }
+            Self::OtherSchema(other) => other.remedy(),
             Self::OtherService { in_file: true, .. } => {
                 Remedy::note("let DATABASE_URL name a file of todoctl's own")
             }

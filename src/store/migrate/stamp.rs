@@ -28,6 +28,7 @@ async fn record_unrecorded(
     let state = found_by(connection, target).await?;
     check_history(migrator(target), &state.migrations)?;
     state.check_parts()?;
+    state.check_schema()?;
     let mut migrations = state.migrations;
     migrations.retain(|one| one.state == State::Unrecorded);
     if migrations.is_empty() {

@@ -10,15 +10,26 @@ use super::error::MigrateError;
 use super::expected::{History, OF_SERVERS, Schema, changes};
 use super::history::{Migration, State, compare};
 use super::recorded::{first_in_part, mark_unrecorded};
+use super::take_over::OtherSchema;
 
 /// The migrations of the program and of a database.
 pub(crate) struct Found {
     pub(crate) migrations: Vec<Migration>,
     /// The first pending migration of which only a part is there, and what is missing of it.
     in_part: Option<(i64, Vec<String>)>,
+    /// Where the tables are, if migrations would create others.
+    other_schema: Option<OtherSchema>,
 }
 
 impl Found {
+    /// Refuses to create a second set of tables, or a part of one, in another schema.
+    pub(crate) fn check_schema(&self) -> Result<(), MigrateError> {
+        match &self.other_schema {
+            Some(other) => Err(MigrateError::OtherSchema(other.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses to go on where only a part of a migration is there.
     pub(crate) fn check_parts(&self) -> Result<(), MigrateError> {
         match &self.in_part {
@@ -53,6 +64,7 @@ pub(crate) async fn found_in(target: &DatabaseTarget) -> Result<Found, MigrateEr
         return Ok(Found {
             migrations: compare(migrator(target), Vec::new()),
             in_part: None,
+            other_schema: None,
         });
     };
     let found = found_by(&mut connection, target).await;
@@ -68,6 +80,7 @@ pub(super) async fn found_by(
     let mut found = Found {
         migrations: compare(migrator(target), connection.applied().await?),
         in_part: None,
+        other_schema: connection.other_schema(target).await?,
     };
     let is_pending = |one: &Migration| one.state == State::Pending;
     if found.migrations.iter().any(is_pending) {

@@ -1,0 +1,134 @@
+//! Data that is there and not served: another schema, another file, another key.
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+
+faults! {
+    DANGLING_ENV_FILE = Fault {
+        title: "The `.env` file is a link to a file that is gone",
+        symptom: Symptom::Start("is a link to env.gone, which does not exist"),
+        check: "config.env_file",
+        outcome: "fail",
+        after: After::Person("only a person knows where the file is"),
+    };
+    EMPTY_SCHEMA_FIRST = Fault {
+        title: "An empty schema comes first in the search path",
+        symptom: Symptom::Start("migrations would create others in app"),
+        check: "database.tables",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    EMPTY_SCHEMA_ALONE = Fault {
+        title: "The search path was changed to an empty schema",
+        symptom: Symptom::Start("migrations would create others in app"),
+        check: "database.tables",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    SECOND_TABLES = Fault {
+        title: "Empty tables in another schema hide the tasks",
+        symptom: Symptom::Risk("lists are empty, and new tasks are stored elsewhere"),
+        check: "database.tables",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+}
+
+#[tokio::test]
+async fn a_dangling_env_file() {
+    let mut scene = Scene::sqlite().await;
+    let path = |name: &str| scene.path().join(name);
+    let (file, moved, gone) = (path(".env"), path("env.real"), path("env.gone"));
+    std::fs::rename(&file, &moved).unwrap();
+    std::os::unix::fs::symlink("env.gone", &file).unwrap();
+    scene.proves(&DANGLING_ENV_FILE).await;
+    std::fs::rename(moved, gone).unwrap();
+    scene.proves_gone(&DANGLING_ENV_FILE);
+}
+
+/// Gives `setting` of the scene's database to its sessions.
+async fn set_search_path(scene: &Scene, of: &str, value: &str) {
+    let name = &scene.database.as_ref().unwrap().name;
+    let of = of.replace("{name}", name);
+    scene
+        .sql(&format!("ALTER {of} SET search_path = {value}"))
+        .await;
+}
+
+/// The newest migration is pending, so a start would create tables.
+async fn behind() -> Scene {
+    let scene = Scene::postgres_after("CREATE SCHEMA app").await;
+    let output = scene.todoctl(&["migrate", "down", "--yes"]);
+    assert!(output.status.success());
+    scene
+}
+
+#[tokio::test]
+async fn an_empty_schema_first() {
+    let mut scene = behind().await;
+    set_search_path(&scene, "DATABASE {name}", "app, public").await;
+    scene.proves(&EMPTY_SCHEMA_FIRST).await;
+    set_search_path(
+        &scene,
+        "ROLE CURRENT_USER IN DATABASE {name}",
+        "app, public",
+    )
+    .await;
+    let report = scene.doctor("database.tables");
+    let detail = report.detail("database.tables");
+    assert!(
+        detail.contains("the tables are in the schema public, but app comes first"),
+        "{detail}"
+    );
+    let remedy = report.check("database.tables")["remedy"].as_str().unwrap();
+    assert!(remedy.contains("RESET search_path"), "{remedy}");
+    assert!(scene.type_in(remedy).status.success());
+    scene
+        .doctor("database.tables")
+        .says("database.tables", "pass", "");
+}
+
+#[tokio::test]
+async fn an_empty_schema_alone() {
+    let mut scene = Scene::postgres_after("CREATE SCHEMA app").await;
+    set_search_path(&scene, "DATABASE {name}", "app").await;
+    let output = scene.todoctl(&["migrate", "up", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(2));
+    scene.proves(&EMPTY_SCHEMA_ALONE).await;
+}
+
+/// A search path in the URL is meant for this service, as where several share a database.
+fn with_schema(scene: &Scene, schema: &str) {
+    let output = scene.todoctl(&[
+        "config",
+        "set",
+        &format!("DATABASE_URL.options=-csearch_path={schema}"),
+    ]);
+    assert!(output.status.success());
+    let output = scene.todoctl(&["migrate", "up"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn second_tables() {
+    let mut scene = Scene::postgres_after("CREATE SCHEMA app").await;
+    with_schema(&scene, "app");
+    scene
+        .doctor("database.tables")
+        .says("database.tables", "pass", "");
+    let output = scene.todoctl(&["config", "unset", "DATABASE_URL.options"]);
+    assert!(output.status.success());
+    for path in ["app, public", "app"] {
+        set_search_path(&scene, "DATABASE {name}", path).await;
+        scene.proves(&SECOND_TABLES).await;
+    }
+    scene
+        .sql("INSERT INTO app.tasks (user_id, title, created_at, updated_at) VALUES ('me', 'two', now(), now())")
+        .await;
+    set_search_path(&scene, "DATABASE {name}", "app").await;
+    scene
+        .doctor("database.tables")
+        .says("database.tables", "pass", "");
+    set_search_path(&scene, "DATABASE {name}", "app, public").await;
+    let report = scene.doctor("database.tables");
+    report.says("database.tables", "warn", "both are wanted");
+}
