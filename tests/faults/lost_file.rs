@@ -96,6 +96,54 @@ async fn a_replaced_file() {
     assert_eq!(count(&scene.path().join("data/todo.db.replaced")), 1);
 }
 
+fn delete(scene: &Scene, suffixes: &[&str]) {
+    for suffix in suffixes {
+        let name = format!("data/todo.db{suffix}");
+        std::fs::remove_file(scene.path().join(name)).unwrap();
+    }
+}
+
+/// Waits until the daemon has noticed that its log is gone, and has copied it into the file.
+fn refuses(base: &str) {
+    let refused = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Scene::ask(base, "DELETE", "/tasks/999") == 503
+    });
+    assert!(refused);
+}
+
+/// Another process may have made a new log since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_log() {
+    for suffixes in [&["-wal", "-shm"][..], &["-wal"], &["-shm"]] {
+        for has_other in [false, true] {
+            let (mut scene, base, acknowledged) = served().await;
+            delete(&scene, suffixes);
+            if has_other && suffixes.contains(&"-wal") {
+                std::fs::write(scene.path().join("data/todo.db-wal"), "").unwrap();
+            }
+            refuses(&base);
+            let remedy = typed(&scene);
+            assert_eq!(remedy, "# restart the daemon");
+            scene.stop();
+            proves_nothing_is_lost(&mut scene, acknowledged);
+        }
+    }
+}
+
+/// The daemon hangs, so nothing but the deleted log has what it wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_log_of_a_daemon_that_does_nothing() {
+    for suffixes in [&["-wal", "-shm"][..], &["-wal"], &["-shm"]] {
+        let (mut scene, _, acknowledged) = served().await;
+        scene.signal("-STOP");
+        delete(&scene, suffixes);
+        typed(&scene);
+        scene.stop();
+        proves_nothing_is_lost(&mut scene, acknowledged);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_file() {
     let (mut scene, base, acknowledged) = served().await;
