@@ -6,12 +6,10 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The begin of every SQLite database ("Database File Format", section 1.3).
-const HEADER: &[u8] = b"SQLite format 3\0";
+use crate::config::is_database;
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
@@ -112,13 +110,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.into();
     name.push(suffix);
     name.into()
-}
-
-fn is_database(file: &Path) -> bool {
-    // Opening a pipe would wait for its other end.
-    let opened = file.is_file().then(|| fs::File::open(file).ok()).flatten();
-    let mut begin = [0; HEADER.len()];
-    opened.is_some_and(|mut file| file.read_exact(&mut begin).is_ok() && begin == HEADER)
 }
 
 fn id(path: &Path) -> Option<(u64, u64)> {

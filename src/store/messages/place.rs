@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    DatabaseTarget, PostgresTarget, Remedy, move_away, sql_literal, sql_name, writable,
+    DatabaseTarget, PostgresTarget, Remedy, begin_anew, has_damaged_magic, move_away, shell_word,
+    sql_literal, sql_name, unused_name, was_migrated, writable,
 };
 
 /// The database that a message is about, as far as it is known.
@@ -177,16 +178,28 @@ impl<'a> Place<'a> {
         }
     }
 
-    pub(super) fn move_file_away(self) -> Remedy {
-        let commands = self.file().map(|file| {
-            // An empty file shows that the new database is wanted: files beside it would be taken
-            // for those of a lost one.
-            move_away(file)
-                .then(Remedy::command("touch").arg(file))
-                .then(Remedy::command("chmod 600").arg(file))
-        });
+    /// What is there is kept under another name.
+    pub(super) fn not_a_database(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note(
+                "let DATABASE_URL name a SQLite file, or a file that is not there yet",
+            );
+        };
+        if has_damaged_magic(file) {
+            return with_magic(file);
+        }
+        if was_migrated(file) {
+            return Remedy::note(format!(
+                "restore a backup of {}: it was the database of todoctl, and something has overwritten it",
+                file.display()
+            ));
+        }
+        // An empty file shows that the new database is wanted: files beside it would be taken for
+        // those of a lost one.
         Remedy::note("it is kept under another name; a new database takes its place")
-            .then(commands)
+            .then(move_away(file))
+            .then(begin_anew(file))
+            .then(Remedy::command("chmod 600").arg(file))
             .then(Remedy::command("todoctl migrate up"))
     }
 
@@ -237,6 +250,20 @@ impl<'a> Place<'a> {
                 file.display()
             )))
     }
+}
+
+/// Corrects the first bytes of a copy, which then takes the place of the file.
+fn with_magic(file: &Path) -> Remedy {
+    let rescued = unused_name(file, ".rescued");
+    Remedy::note("only the first bytes of the database are damaged; if there is a backup, restore it; otherwise this corrects a copy, which takes its place:")
+        .then(Remedy::command("cp -p").arg(file).arg(&rescued))
+        .then(Remedy::command(format!(
+            "printf 'SQLite format 3\\000' | dd status=none conv=notrunc of={}",
+            shell_word(&rescued)
+        )))
+        .then(Remedy::command("sqlite3").arg(&rescued).arg("PRAGMA integrity_check"))
+        .then(move_away(file))
+        .then(Remedy::command("mv -n").arg(&rescued).arg(file))
 }
 
 fn create_database(server: &PostgresTarget, name: &str) -> Remedy {

@@ -81,9 +81,15 @@ pub async fn up_with(
     up: Up,
     wait: LockWait<'_>,
 ) -> Result<Applied, MigrateError> {
-    let (mut connection, _lock) = MigrationConnection::open_locked(target, wait).await?;
+    let (mut connection, lock) = MigrationConnection::open_locked(target, wait).await?;
     let applied = apply(&mut connection, target, clock, up, wait).await;
     connection.close().await;
+    if let Some(lock) = &lock
+        && applied.is_ok()
+        && let Err(error) = lock.mark_migrated()
+    {
+        tracing::debug!(%error, "the lock file could not be written");
+    }
     match applied {
         Ok(migrations) => Ok(Applied {
             migrations,
