@@ -1,5 +1,6 @@
 //! Data that is there and not served: another schema, another file, another key.
 
+use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
 faults! {
@@ -23,6 +24,20 @@ faults! {
         check: "database.tables",
         outcome: "fail",
         after: After::Typed("pass"),
+    };
+    OTHER_SPELLING = Fault {
+        title: "The name of the database is spelt in another way",
+        symptom: Symptom::Start("does not exist"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    OTHER_KEY = Fault {
+        title: "The stored provider keys were encrypted with another key",
+        symptom: Symptom::Risk("requests that need a provider key are answered with 500"),
+        check: "database.provider_keys",
+        outcome: "fail",
+        after: After::Person("only a person may know the key"),
     };
     SECOND_TABLES = Fault {
         title: "Empty tables in another schema hide the tasks",
@@ -131,4 +146,56 @@ async fn second_tables() {
     set_search_path(&scene, "DATABASE {name}", "app, public").await;
     let report = scene.doctor("database.tables");
     report.says("database.tables", "warn", "both are wanted");
+}
+
+/// A remedy that creates an empty database would hide the tasks.
+#[tokio::test]
+async fn another_spelling() {
+    let mut scene = Scene::postgres().await;
+    let name = scene.database.as_ref().unwrap().name.clone();
+    for spelling in [name.to_uppercase(), name.replace('_', "-")] {
+        let output = scene.todoctl(&[
+            "config",
+            "set",
+            &format!("DATABASE_URL.database={spelling}"),
+        ]);
+        assert!(output.status.success());
+        let report = scene.doctor("database.login");
+        let detail = report.detail("database.login");
+        assert!(
+            detail.ends_with(&format!("there is a database {name}")),
+            "{detail}"
+        );
+        scene.proves(&OTHER_SPELLING).await;
+    }
+}
+
+/// Encrypted with `KEY`.
+const TOKEN: &str = "gAAAAABrBjyvkEzLqVfRqFM7Fpg0UdX6IqtdH_BUnBC1hQawvqhEfY8Qgujuo_vMfiXYiGFfdbQ4qmhy4wWUZz9Jgip_RUNiyd-D95IKiVym7xZgqBVPO0k1SwH4HNs-7PBnTQat0TGq";
+const KEY: &str = "-ChFqFqk2QRDcbpz2THMoadUhrGfLLJeq1y-iKZb0fw=";
+
+#[tokio::test]
+async fn another_encryption_key() {
+    let insert = |now: &str| {
+        format!(
+            "INSERT INTO user_api_keys (user_id, provider, encrypted_key, created_at, updated_at)
+             VALUES ('me', 'gemini', '{TOKEN}', {now}, {now})"
+        )
+    };
+    let mut on_server = Scene::postgres_after(&insert("now()")).await;
+    let mut in_file = Scene::sqlite().await;
+    sqlite(&in_file.file(), &insert("1")).await;
+    for scene in [&mut on_server, &mut in_file] {
+        scene.proves(&OTHER_KEY).await;
+        scene.set("ENCRYPTION_KEY_PREVIOUS", KEY);
+        scene.proves_gone(&OTHER_KEY);
+        scene.unset("ENCRYPTION_KEY_PREVIOUS");
+        // One character was lost: the remedy does not only make another one.
+        scene.set("ENCRYPTION_KEY", &KEY[..42]);
+        let report = scene.doctor("config.secrets");
+        report.says("config.secrets", "fail", "correct it if you know it");
+        scene.proves(&OTHER_KEY).await;
+        scene.set("ENCRYPTION_KEY", KEY);
+        scene.proves_gone(&OTHER_KEY);
+    }
 }
