@@ -77,6 +77,7 @@ mod tls;
 mod trial;
 mod types;
 mod watch;
+mod wrong_records;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -117,6 +118,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
+        wrong_records::FAULTS,
     ]
     .concat()
     .into_iter()

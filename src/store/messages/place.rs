@@ -19,6 +19,10 @@ pub(crate) enum Place<'a> {
 /// Ends the idle sessions of the application that has most of them.
 const END_IDLE_SESSIONS: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
 
+/// A dump that had errors ends with ROLLBACK.
+const AS_FAR_AS_READABLE: &str =
+    " | sed -e 's/^INSERT INTO/INSERT OR IGNORE INTO/' -e 's/^ROLLBACK; -- due to errors/COMMIT;/'";
+
 impl<'a> From<&'a DatabaseTarget> for Place<'a> {
     fn from(target: &'a DatabaseTarget) -> Self {
         match target {
@@ -230,6 +234,17 @@ impl<'a> Place<'a> {
             .then(Remedy::note(format!("then move that copy to {}, and restart the daemon", path.display())))
     }
 
+    /// What to do about a message that is not known.
+    pub(crate) fn unexplained(self) -> Remedy {
+        match self {
+            Self::File(file) => Remedy::note("this reads the whole file and says what is wrong with it; the kernel's log (dmesg) has errors of the disk:")
+                .then(Remedy::command("sqlite3").arg(file).arg("PRAGMA integrity_check")),
+            Self::Server(_) | Self::Unknown => {
+                Remedy::note("read the log of the database's server, which says more")
+            }
+        }
+    }
+
     /// Saves what can be read of a damaged file into another one.
     pub(super) fn rescue(self) -> Remedy {
         let Some(file) = self.file() else {
@@ -242,8 +257,10 @@ impl<'a> Place<'a> {
         };
         let (text, rescued) = (beside(".rescued.sql"), beside(".rescued"));
         Remedy::note("stop the daemon first; if there is a backup, restore it; otherwise this saves what can be read:")
-            .then(Remedy::command("sqlite3").arg(file).arg(".recover").write_to(&text))
-            .then(Remedy::command("sqlite3 -bail").arg(&rescued).read_from(&text))
+            // Debian's sqlite3 has no .recover. Behind a damaged page, .dump reads from the end, and
+            // so may have a row twice.
+            .then(Remedy::command("sqlite3").arg(file).arg(".dump").joined(AS_FAR_AS_READABLE).write_to(&text))
+            .then(Remedy::command("sqlite3").arg(&rescued).read_from(&text))
             .then(Remedy::note(format!(
                 "compare the tasks in {} with what you expect before you put it in the place of {}",
                 rescued.display(),

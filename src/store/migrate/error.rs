@@ -69,9 +69,12 @@ pub enum MigrateError {
         list(versions)
     )]
     Unrecorded { versions: Vec<i64> },
+    /// Another program changed the table.
+    #[error("_sqlx_migrations lacks a column that records migrations: {}", missing.join(", "))]
+    BrokenRecord { missing: Vec<&'static str> },
     /// Somebody made or removed a part of a migration that is not recorded.
     #[error(
-        "migration {version} is not recorded, and the schema has only a part of it: {} is missing",
+        "migration {version} is not recorded as applied, and the schema has only a part of it: {} is missing",
         missing.join(", ")
     )]
     InPart { version: i64, missing: Vec<String> },
@@ -167,13 +170,13 @@ impl MigrateError {
                     .then(up)
             }
             Self::LockFile { path, .. } => writable(path.parent().unwrap_or(path)),
-            Self::Dirty { version } => Remedy::note(format!(
-                "this shows what migration {version} did and did not do; complete it by hand, then set success to TRUE in its row of _sqlx_migrations"
-            ))
-            .then(Remedy::command("todoctl migrate check")),
+            Self::Dirty { .. } => Remedy::note("records it if its whole effect is in the schema, and forgets it if nothing of it is:")
+                .then(Remedy::command(STAMP))
+                .then(up),
             Self::Changed { .. } => Remedy::note(
-                "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations",
-            ),
+                "if another build of todoctl applied it, deploy that one; in a checkout, restore its file: git checkout -- migrations; otherwise, if its whole effect is in the schema, this records it again:",
+            )
+            .then(Remedy::command(STAMP)),
             Self::NoSuchVersion { newest, .. } => {
                 Remedy::command(format!("todoctl migrate up --to {newest}"))
             }
@@ -183,6 +186,10 @@ impl MigrateError {
             }
             Self::OtherService { in_file: false, .. } => own_schema(),
             Self::Unrecorded { .. } => Remedy::command(STAMP),
+            Self::BrokenRecord { .. } => Remedy::note(
+                "keeps that table as _sqlx_migrations_old, and records anew what the schema has:",
+            )
+            .then(Remedy::command(STAMP)),
             Self::InPart { .. } => Remedy::note(
                 "restore what is missing, as the migration's file creates it; then:",
             )

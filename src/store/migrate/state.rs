@@ -9,7 +9,7 @@ use super::embedded::{Direction, SQLITE, migrator, ups};
 use super::error::MigrateError;
 use super::expected::{History, OF_SERVERS, Schema, changes};
 use super::history::{Migration, State, compare};
-use super::recorded::{first_in_part, mark_unrecorded};
+use super::recorded::{absent, first_in_part, mark_unrecorded};
 use super::take_over::OtherSchema;
 
 /// The migrations of the program and of a database.
@@ -17,11 +17,23 @@ pub(crate) struct Found {
     pub(crate) migrations: Vec<Migration>,
     /// The first pending migration of which only a part is there, and what is missing of it.
     in_part: Option<(i64, Vec<String>)>,
+    /// Recorded wrongly, and nothing of them is there.
+    absent: Vec<i64>,
     /// Where the tables are, if migrations would create others.
     other_schema: Option<OtherSchema>,
 }
 
 impl Found {
+    /// Migrations of a schema of which nothing else is known.
+    pub(crate) fn of(migrations: Vec<Migration>) -> Self {
+        Self {
+            migrations,
+            in_part: None,
+            absent: Vec::new(),
+            other_schema: None,
+        }
+    }
+
     /// Refuses to create a second set of tables, or a part of one, in another schema.
     pub(crate) fn check_schema(&self) -> Result<(), MigrateError> {
         match &self.other_schema {
@@ -39,6 +51,11 @@ impl Found {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Whether the record has to be removed, because nothing of the migration is there.
+    pub(crate) fn is_absent(&self, migration: &Migration) -> bool {
+        self.absent.contains(&migration.version)
     }
 
     /// Refuses to run again what the schema has.
@@ -61,11 +78,7 @@ impl Found {
 /// What the database has; nothing, if the SQLite file does not exist.
 pub(crate) async fn found_in(target: &DatabaseTarget) -> Result<Found, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
-        return Ok(Found {
-            migrations: compare(migrator(target), Vec::new()),
-            in_part: None,
-            other_schema: None,
-        });
+        return Ok(Found::of(compare(migrator(target), Vec::new())));
     };
     let found = found_by(&mut connection, target).await;
     connection.close().await;
@@ -77,17 +90,14 @@ pub(super) async fn found_by(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
 ) -> Result<Found, MigrateError> {
-    let mut found = Found {
-        migrations: compare(migrator(target), connection.applied().await?),
-        in_part: None,
-        other_schema: connection.other_schema(target).await?,
-    };
-    let is_pending = |one: &Migration| one.state == State::Pending;
-    if found.migrations.iter().any(is_pending) {
+    let mut found = Found::of(compare(migrator(target), connection.applied().await?));
+    found.other_schema = connection.other_schema(target).await?;
+    if found.migrations.iter().any(Migration::is_open) {
         let (history, schema) = (history_of(target).await?, connection.own_schema().await?);
         let takes_over = connection.is_postgres();
         mark_unrecorded(&mut found.migrations, &history, &schema, takes_over);
         found.in_part = first_in_part(&found.migrations, &history, &schema);
+        found.absent = absent(&found.migrations, &history, &schema);
     }
     Ok(found)
 }
