@@ -30,6 +30,7 @@ mod stamp;
 mod state;
 pub(super) mod take_over;
 
+pub(crate) use apply::check_take_over;
 pub use apply::{Applied, Newer, Planned, Up, down, down_with, dry_up, status, up, up_with};
 pub(crate) use catalog::DEFINITION;
 pub(crate) use embedded::is_named_by_migrations;

@@ -39,6 +39,13 @@ faults! {
         outcome: "fail",
         after: After::Person("only a person may know the key"),
     };
+    VIEW_IN_PLACE = Fault {
+        title: "SQLite: a view stands in for the table of tasks",
+        symptom: Symptom::Risk("lists are right, and every change is answered with 500"),
+        check: "database.schema",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     SECOND_TABLES = Fault {
         title: "Empty tables in another schema hide the tasks",
         symptom: Symptom::Risk("lists are empty, and new tasks are stored elsewhere"),
@@ -198,4 +205,41 @@ async fn another_encryption_key() {
         scene.set("ENCRYPTION_KEY", KEY);
         scene.proves_gone(&OTHER_KEY);
     }
+}
+
+/// The remedy leads to a file of the service's own; the other one stays as it is.
+#[tokio::test]
+async fn a_file_of_another_service() {
+    const CHECK: &str = "database.migrations";
+    let scene = Scene::new();
+    std::fs::create_dir(scene.path().join("data")).unwrap();
+    std::fs::write(scene.file(), "").unwrap();
+    let tables = "CREATE TABLE tasks (id INTEGER PRIMARY KEY, name TEXT)";
+    sqlite(&scene.file(), tables).await;
+    let printed = scene.start_fails().unwrap();
+    assert!(printed.contains("tables of another service"), "{printed}");
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "todoctl/todo.db");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    assert_eq!(scene.start_fails(), None);
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    let columns = "SELECT name FROM tasks";
+    sqlite(&scene.file(), columns).await;
+}
+
+#[tokio::test]
+async fn a_view_in_place_of_the_tasks() {
+    let mut scene = Scene::sqlite().await;
+    let rename = "ALTER TABLE tasks RENAME TO tasks_real";
+    sqlite(&scene.file(), rename).await;
+    sqlite(
+        &scene.file(),
+        "CREATE VIEW tasks AS SELECT * FROM tasks_real",
+    )
+    .await;
+    assert_eq!(scene.status("POST", "/tasks/"), 500);
+    scene.proves(&VIEW_IN_PLACE).await;
+    scene.stop();
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
 }

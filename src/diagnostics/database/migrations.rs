@@ -8,7 +8,7 @@ use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::compare_urls;
 use crate::store::messages::{self, Place};
-use crate::store::migrate::{self, Found, Migration, State};
+use crate::store::migrate::{self, Found, MigrateError, Migration, State};
 
 use super::schema;
 
@@ -38,6 +38,10 @@ pub(super) async fn migrations(
             if let Err(error) = found.check_schema()
                 && found.migrations.iter().any(is_pending)
             {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
+            let taken_over = migrate::check_take_over(&config.direct, &found.migrations).await;
+            if let Err(error @ MigrateError::OtherService { .. }) = taken_over {
                 return Verdict::fail(error.to_string(), error.remedy());
             }
             check_migrations(&found)

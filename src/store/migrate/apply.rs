@@ -112,11 +112,8 @@ async fn apply(
 ) -> Result<Vec<Migration>, MigrateError> {
     let migrations = migrator(target);
     let planned = plan_up(migrations, found_by(connection, target).await?, up)?;
-    if planned.first().is_some_and(|one| one.version == FIRST)
-        && let Some(reason) = connection.refusal().await?
-    {
-        let in_file = !connection.is_postgres();
-        return Err(MigrateError::OtherService { reason, in_file });
+    if planned.first().is_some_and(|one| one.version == FIRST) {
+        refuse_other_service(connection, target).await?;
     }
     let mut applied = Vec::new();
     for mut one in planned {
@@ -130,6 +127,40 @@ async fn apply(
         applied.push(one);
     }
     Ok(applied)
+}
+
+/// Fails if the first migration would not take over the tables that are there.
+async fn refuse_other_service(
+    connection: &mut MigrationConnection,
+    target: &DatabaseTarget,
+) -> Result<(), MigrateError> {
+    let Some(reason) = connection.refusal().await? else {
+        return Ok(());
+    };
+    let file = match target {
+        DatabaseTarget::Postgres(_) => None,
+        DatabaseTarget::Sqlite(file) => Some(file.path.clone()),
+    };
+    Err(MigrateError::OtherService { reason, file })
+}
+
+/// Fails if `migrations` begin with the first one, and it would not take over the tables that are
+/// there.
+pub(crate) async fn check_take_over(
+    target: &DatabaseTarget,
+    migrations: &[Migration],
+) -> Result<(), MigrateError> {
+    let is_first = |one: &Migration| one.version == FIRST && one.state == State::Pending;
+    let connection = match migrations.iter().any(is_first) {
+        true => MigrationConnection::open_to_read(target).await?,
+        false => None,
+    };
+    let Some(mut connection) = connection else {
+        return Ok(());
+    };
+    let checked = refuse_other_service(&mut connection, target).await;
+    connection.close().await;
+    checked
 }
 
 /// What `up` would run. Changes nothing and takes no lock.

@@ -90,8 +90,8 @@ pub enum MigrateError {
     #[error("tables of another service are in the way: {reason}")]
     OtherService {
         reason: String,
-        /// Whether it is a SQLite file.
-        in_file: bool,
+        /// The file, on SQLite.
+        file: Option<PathBuf>,
     },
     /// The database refused a statement of a migration.
     #[error(transparent)]
@@ -181,10 +181,14 @@ impl MigrateError {
                 Remedy::command(format!("todoctl migrate up --to {newest}"))
             }
             Self::OtherSchema(other) => other.remedy(),
-            Self::OtherService { in_file: true, .. } => {
-                Remedy::note("let DATABASE_URL name a file of todoctl's own")
+            // In a directory of its own: files beside it would be taken for those of a lost one.
+            Self::OtherService {
+                file: Some(file), ..
+            } => {
+                let own = file.with_file_name("todoctl").join("todo.db");
+                Remedy::set("DATABASE_URL", format!("sqlite://{}", own.display()))
             }
-            Self::OtherService { in_file: false, .. } => own_schema(),
+            Self::OtherService { file: None, .. } => own_schema(),
             Self::Unrecorded { .. } => Remedy::command(STAMP),
             Self::BrokenRecord { .. } => Remedy::note(
                 "keeps that table as _sqlx_migrations_old, and records anew what the schema has:",
