@@ -30,17 +30,18 @@ pub(super) async fn provider_keys(
         }
     };
     match stored {
-        Ok(stored) => check(KeyCipher::to_read(context.audit.encryption_keys()), stored),
+        Ok(stored) => {
+            let cipher = KeyCipher::to_read(context.audit.encryption_keys());
+            check(cipher.as_ref(), stored)
+        }
         Err(error) => query_failed(context, &error),
     }
 }
 
-fn check(cipher: Option<KeyCipher>, stored: Vec<String>) -> Verdict {
+fn check(cipher: Option<&KeyCipher>, stored: Vec<String>) -> Verdict {
     let all = stored.len();
-    let is_readable = |token: &EncryptedKey| {
-        let cipher = cipher.as_ref();
-        cipher.is_some_and(|cipher| cipher.decrypt(token).is_ok())
-    };
+    let is_readable =
+        |token: &EncryptedKey| cipher.is_some_and(|cipher| cipher.decrypt(token).is_ok());
     let tokens = stored.into_iter().map(EncryptedKey::new);
     match tokens.filter(is_readable).count() {
         _ if all == 0 => Verdict::pass("none is stored"),

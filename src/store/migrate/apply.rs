@@ -151,11 +151,10 @@ pub(crate) async fn check_take_over(
     migrations: &[Migration],
 ) -> Result<(), MigrateError> {
     let is_first = |one: &Migration| one.version == FIRST && one.state == State::Pending;
-    let connection = match migrations.iter().any(is_first) {
-        true => MigrationConnection::open_to_read(target).await?,
-        false => None,
-    };
-    let Some(mut connection) = connection else {
+    if !migrations.iter().any(is_first) {
+        return Ok(());
+    }
+    let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
         return Ok(());
     };
     let checked = refuse_other_service(&mut connection, target).await;
