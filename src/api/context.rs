@@ -12,12 +12,11 @@ use crate::services::ClientError;
 use crate::services::auth_server::AuthServer;
 use crate::services::key_provider::KeyProvider;
 use crate::services::redis::{RedisCounter, RedisUrlError};
-use crate::store::Store;
+use crate::store::{CipherKeyError, KeyCipher, Store};
 use crate::telemetry::Metrics;
 
 use super::auth::Authenticator;
 use super::cors::Cors;
-use super::key_cipher::{CipherKeyError, KeyCipher};
 use super::limits::Limits;
 
 /// The daemon's shared state. Cheap to clone: one `Arc`.

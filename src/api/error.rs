@@ -13,13 +13,12 @@ use http::{HeaderValue, StatusCode};
 use crate::domain::{ProviderKeyError, Timestamp};
 use crate::services::auth_server::AuthServerError;
 use crate::services::key_provider::ProbeError;
-use crate::store::{StoreError, causes};
+use crate::store::{StoreError, UndecipherableError, causes};
 
 use super::allowance::Allowance;
 use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
 use super::head::decode;
 use super::input::{BodyError, ValidationErrors};
-use super::key_cipher::UndecipherableError;
 use super::refusal::Refusal;
 use super::reply::Reply;
 

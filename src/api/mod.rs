@@ -30,7 +30,6 @@ mod head;
 mod health;
 mod idempotency;
 mod input;
-mod key_cipher;
 mod limits;
 mod metrics;
 #[cfg(feature = "micro")]

@@ -104,6 +104,11 @@ impl Audit {
         &self.own_secrets.missing
     }
 
+    /// The keys that stored provider keys may be encrypted with, whether they are usable or not.
+    pub fn encryption_keys(&self) -> impl Iterator<Item = &Secret> {
+        self.own_secrets.all(SecretName::EncryptionKey)
+    }
+
     /// Generates the secrets that are missing, where the database is SQLite. Does nothing while
     /// there are problems.
     pub fn generate_missing_secrets(&mut self) {

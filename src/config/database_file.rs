@@ -6,16 +6,28 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::database_header::is_database;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
-use super::ownership::{move_away, writable};
+use super::ownership::{here, move_away, writable};
 use super::remedy::Remedy;
 use super::secret_name::SecretName;
 
+const LOCK_SUFFIX: &str = "-migrate.lock";
+
+/// What the lock file says once the database has tables.
+pub(crate) const MIGRATED: &str =
+    "The database beside this file has tables. Where it is empty, its content was lost.\n";
+
 /// The file that todoctl locks while it migrates.
 pub(crate) fn migration_lock_path(database: &SqliteTarget) -> PathBuf {
-    beside(database, "-migrate.lock")
+    beside(database, LOCK_SUFFIX)
+}
+
+/// Whether the lock file says that the database had tables.
+pub(crate) fn was_migrated(database: &Path) -> bool {
+    std::fs::metadata(with_suffix(database, LOCK_SUFFIX)).is_ok_and(|lock| lock.len() > 0)
 }
 
 /// A database that is gone although other files show that there was one. SQLite would start
@@ -34,6 +46,11 @@ enum Loss {
     Left(Vec<PathBuf>),
     /// The file is empty, and this log is not.
     Emptied(PathBuf),
+    /// The file is empty, and the lock file says that it had tables.
+    Migrated(PathBuf),
+    /// The directory is gone or empty, and this one, whose name begins as its name does, has a
+    /// database.
+    Elsewhere(PathBuf),
 }
 
 /// The file cannot be created.
@@ -51,31 +68,68 @@ impl LostDatabase {
         let path = self.path.display();
         let (first, start_anew) = match &self.loss {
             Loss::DanglingLink(target) => (
-                format!(
+                Remedy::note(format!(
                     "mount or restore {}, which {path} leads to",
                     target.display()
-                ),
+                )),
                 Remedy::command("rm").arg(&self.path),
             ),
             Loss::Left(found) => {
                 let logs = found.iter().filter(|one| !is_kept(one, &self.path));
                 let moved = logs.fold(Remedy::default(), |all, log| all.then(move_away(log)));
                 (
-                    format!("move {path} back to where it was, or restore a backup of it"),
-                    moved.then(Remedy::command("touch").arg(&self.path)),
+                    Remedy::note(format!(
+                        "move {path} back to where it was, or restore a backup of it"
+                    )),
+                    moved.then(begin_anew(&self.path)),
                 )
             }
             Loss::Emptied(log) => (
-                format!("restore a backup of {path} and its write-ahead log"),
+                Remedy::note(format!(
+                    "restore a backup of {path} and its write-ahead log"
+                )),
                 move_away(log),
+            ),
+            Loss::Migrated(_) => (
+                Remedy::note(format!("restore a backup of {path}")),
+                begin_anew(&self.path),
+            ),
+            Loss::Elsewhere(directory) => (
+                moved_back(directory, here(self.path.parent().unwrap_or(&self.path))),
+                Remedy::command("mkdir -p -m 700")
+                    .arg(self.path.parent().unwrap_or(&self.path))
+                    .then(begin_anew(&self.path)),
             ),
         };
         let commands: Vec<&str> = start_anew.commands().collect();
-        Remedy::note(first).then(Remedy::note(format!(
+        first.then(Remedy::note(format!(
             "only if there was nothing in it, start with an empty database: {}",
             commands.join(" && ")
         )))
     }
+}
+
+/// Moves a directory back to where it was. An empty one is there if a mount is missing.
+fn moved_back(from: &Path, to: &Path) -> Remedy {
+    if to.exists() {
+        return Remedy::note(format!(
+            "if a mount is missing, mount it at {}; if the data was moved:",
+            to.display()
+        ))
+        .then(Remedy::command("rmdir").arg(to))
+        .then(Remedy::command("mv -n").arg(from).arg(to));
+    }
+    Remedy::command("mv -n").arg(from).arg(to)
+}
+
+/// Shows that an empty database is wanted: an empty file, and a lock file that does not say that
+/// it had tables.
+pub(crate) fn begin_anew(database: &Path) -> Remedy {
+    let lock = with_suffix(database, LOCK_SUFFIX);
+    let unmarked = was_migrated(database).then(|| Remedy::command("truncate -s 0").arg(lock));
+    Remedy::default()
+        .then(unmarked)
+        .then(Remedy::command("touch").arg(database))
 }
 
 /// Whether a new database may use the file as well: secrets and the lock.
@@ -101,6 +155,16 @@ impl fmt::Display for LostDatabase {
                     found.join(", ")
                 )
             }
+            Loss::Migrated(lock) => write!(
+                f,
+                "the database file is empty, but {} says that it had tables",
+                lock.display()
+            ),
+            Loss::Elsewhere(directory) => write!(
+                f,
+                "the database file is missing, but {} has a database of this name",
+                directory.display()
+            ),
             Loss::Emptied(log) => write!(
                 f,
                 "the database file is empty, but its write-ahead log {} is not",
@@ -139,10 +203,13 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() && file.len() == 0 => {
             let log = beside(database, "-wal");
-            let has_log = std::fs::metadata(&log).is_ok_and(|log| log.len() > 0);
-            return has_log
-                .then_some(())
-                .and_then(|()| lost(Loss::Emptied(log)));
+            return if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+                lost(Loss::Emptied(log))
+            } else if was_migrated(path) {
+                lost(Loss::Migrated(migration_lock_path(database)))
+            } else {
+                None
+            };
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         // It exists, or opening it tells more.
@@ -160,10 +227,29 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
         .filter(|one| one.exists())
         .collect();
     // Another process may have created the database, and then the other files, in between.
-    if found.is_empty() || path.exists() {
-        return None;
+    if path.exists() {
+        None
+    } else if found.is_empty() {
+        moved_directory(path).and_then(|directory| lost(Loss::Elsewhere(directory)))
+    } else {
+        lost(Loss::Left(found))
     }
-    lost(Loss::Left(found))
+}
+
+/// The directory beside the one of `path`, with a longer name that begins as its name does, that
+/// has a database of the same name, if there is one such directory.
+fn moved_directory(path: &Path) -> Option<PathBuf> {
+    let (directory, name) = (path.parent()?, path.file_name()?);
+    let begin = directory.file_name()?.as_encoded_bytes();
+    let around = here(directory.parent()?).read_dir().ok()?;
+    let mut found = around.flatten().filter_map(|one| {
+        let other = one.file_name();
+        let is_longer = other.len() > begin.len() && other.as_encoded_bytes().starts_with(begin);
+        let moved = directory.with_file_name(other);
+        (is_longer && is_database(&moved.join(name))).then_some(moved)
+    });
+    // Of several, a person has to choose.
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// Creates the file, empty, and its directory, unless they exist. Fails where a database was

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::error::{ConfigError, Problem, Warning};
 use super::ownership::readable;
 use super::remedy::{Remedy, gen_secrets};
+use super::shell::shell_word;
 use super::text_file::{self, Unread};
 
 fn error(path: &Path, message: impl Into<String>, remedy: Remedy) -> ConfigError {
@@ -31,21 +32,40 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, Config
                 path.display()
             )),
         )),
-        Err(Unread::Io(cause)) if cause.kind() == ErrorKind::NotFound && !required => Ok(None),
+        Err(Unread::Io(cause)) if cause.kind() == ErrorKind::NotFound => match path.read_link() {
+            Ok(target) => Err(dangling(path, &target)),
+            Err(_) if !required => Ok(None),
+            Err(_) => Err(error(
+                path,
+                format!("cannot be read: {cause}"),
+                Remedy::note("write that file, or name another one with --env-file"),
+            )),
+        },
         Err(Unread::Io(cause)) if cause.kind() == ErrorKind::IsADirectory => Err(error(
             path,
             "is a directory, not a file; Docker creates one where a mounted file does not exist",
             Remedy::command("rmdir").arg(path).then(gen_secrets(path)),
         )),
-        Err(Unread::Io(cause)) => {
-            let remedy = if cause.kind() == ErrorKind::NotFound {
-                Remedy::note("write that file, or name another one with --env-file")
-            } else {
-                readable(path)
-            };
-            Err(error(path, format!("cannot be read: {cause}"), remedy))
-        }
+        Err(Unread::Io(cause)) => Err(error(
+            path,
+            format!("cannot be read: {cause}"),
+            readable(path),
+        )),
     }
+}
+
+/// A link whose destination is gone is no file that was never written: without it the daemon
+/// would start with other settings, and so with an empty database.
+fn dangling(path: &Path, target: &Path) -> ConfigError {
+    error(
+        path,
+        format!("is a link to {}, which does not exist", target.display()),
+        Remedy::note(format!(
+            "mount or restore {}; only if the file is not wanted any more: rm {}",
+            path.parent().unwrap_or(path).join(target).display(),
+            shell_word(path)
+        )),
+    )
 }
 
 /// The file's names and values, and the lines that Docker reads differently.
@@ -221,6 +241,21 @@ mod tests {
             error.problems[0].remedy.to_string(),
             format!("rmdir {word}\ntodoctl gen-secrets --write {word}")
         );
+    }
+
+    #[test]
+    fn a_dangling_link_is_no_missing_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(".env");
+        assert_eq!(read(&path, false).unwrap(), None);
+        std::os::unix::fs::symlink("secrets/todo.env", &path).unwrap();
+        for required in [true, false] {
+            let error = read(&path, required).unwrap_err().to_string();
+            assert!(
+                error.contains("is a link to secrets/todo.env, which does not exist"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

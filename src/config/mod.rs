@@ -16,6 +16,7 @@ mod auth;
 mod cors;
 mod database;
 mod database_file;
+mod database_header;
 pub mod database_url;
 pub(crate) mod env_file;
 mod environment;
@@ -60,7 +61,10 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use database_file::{ClaimError, claim, find_loss, migration_lock_path};
+pub(crate) use database_file::{
+    ClaimError, MIGRATED, begin_anew, claim, find_loss, migration_lock_path, was_migrated,
+};
+pub(crate) use database_header::{has_damaged_magic, is_database};
 pub(crate) use database_url::SYSTEM_ROOTS;
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;

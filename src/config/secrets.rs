@@ -172,6 +172,12 @@ impl Secrets {
         self.current.get(&name)
     }
 
+    /// The current value, then the previous ones.
+    pub fn all(&self, name: SecretName) -> impl Iterator<Item = &Secret> {
+        let previous = self.previous.get(&name).into_iter().flatten();
+        self.current.get(&name).into_iter().chain(previous)
+    }
+
     pub fn take(&mut self, name: SecretName) -> Option<RotatingSecret> {
         Some(RotatingSecret {
             current: self.current.remove(&name)?,
@@ -258,11 +264,13 @@ fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
             .env_file_of(current)
             .map_or(Place::Environment, Place::EnvFile)
     };
-    generate(
-        current,
-        place,
-        name.is_usable_encryption_key(Some(value.expose())),
-    )
+    let is_usable = name.is_usable_encryption_key(Some(value.expose()));
+    let new = generate(current, place, is_usable);
+    if name != SecretName::EncryptionKey || is_usable || is_placeholder(value.expose()) {
+        return new;
+    }
+    Remedy::note("provider keys that are stored can be decrypted with the right value alone: correct it if you know it; otherwise this makes a new one:")
+        .then(new)
 }
 
 /// Replaces the value of a secret that `source` has. The old one is kept where it can still be

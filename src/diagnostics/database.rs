@@ -17,6 +17,7 @@ mod migrations;
 mod network;
 mod overrides;
 mod pooler;
+mod provider_keys;
 mod questions;
 mod role;
 mod schema;
@@ -297,6 +298,20 @@ pub(super) static CHECKS: &[Check] = &[
         .outcomes(&[Pass, Warn, Fail])
         .needs(&["database.pooler", "database.migrations"])
         .within(10),
+    Check::new(
+        "database.provider_keys",
+        "Provider keys",
+        run!(Database, provider_keys::provider_keys),
+    )
+    .about(
+        "The provider keys that users have saved can be decrypted with ENCRYPTION_KEY or \
+         ENCRYPTION_KEY_PREVIOUS; the newest hundred are tried. Without that, each request that \
+         needs one is answered with 500. Usual causes are a key that was replaced and not kept as \
+         the previous one, a database of another environment, and a lost directory of secrets.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
+    .needs(&["database.query", "database.migrations"])
+    .taking_turns(),
 ];
 
 const FILE: &[&str] = &["database.connection"];

@@ -1,6 +1,6 @@
 //! Opening one connection, with an explanation for each error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -185,9 +185,18 @@ pub(super) async fn open_sqlite_within(
 }
 
 /// The write-ahead log of a SQLite file.
-pub(crate) fn wal_path(database: &Path) -> std::path::PathBuf {
+pub(crate) fn wal_path(database: &Path) -> PathBuf {
+    with_suffix(database, "-wal")
+}
+
+/// The index of the write-ahead log, in shared memory.
+pub(crate) fn index_path(database: &Path) -> PathBuf {
+    with_suffix(database, "-shm")
+}
+
+fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     name.into()
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{DatabaseTarget, Remedy};
 
-use super::messages::{self, ConnectFault, KnownMessage};
+use super::messages::{self, ConnectFault, KnownMessage, Place};
 
 /// A database that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ impl ConnectError {
             target: target.redacted(),
             message,
             remedy: known.map_or_else(
-                || Remedy::note("read the log of the database's server, which says more"),
+                || Place::from(target).unexplained(),
                 |known| (known.remedy)(target.into()),
             ),
             known,

@@ -291,10 +291,9 @@ impl Engine {
     /// for as long as the store exists: its changes are copied into the open database, which can
     /// be read as long as this process has it open, and no more are accepted.
     fn watch_log(self: &Arc<Self>) {
-        let Self::Sqlite { wal, .. } = &**self else {
+        if self.dialect() != Dialect::Sqlite {
             return;
-        };
-        let path = wal.path.clone();
+        }
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(LOG_CHECK);
@@ -304,11 +303,10 @@ impl Engine {
                 let Some(engine) = engine.upgrade() else {
                     return;
                 };
-                // SQLite deletes the log itself with its last connection.
                 let Self::Sqlite { file, .. } = &*engine else {
                     return;
                 };
-                let is_log_lost = !path.exists() && file.find_deleted_log();
+                let is_log_lost = file.find_deleted_log();
                 if file.check().is_err() && (is_log_lost || !is_saved) {
                     engine.checkpoint().await;
                     is_saved = true;

@@ -13,7 +13,7 @@ mod triggers;
 mod unread;
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection, SqliteConnection};
 
 use super::error::StoreError;
 use super::migrate::drift::Drift;
@@ -22,7 +22,7 @@ use super::sql::quoted_name;
 
 pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
-pub(crate) use relations::Relations;
+pub(crate) use relations::{Relations, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
@@ -61,6 +61,22 @@ pub(crate) async fn drift(session: &mut PgConnection, schema: &str) -> Result<Dr
 /// not.
 pub(crate) async fn refusal(session: &mut PgConnection) -> Result<Option<String>, StoreError> {
     Ok(take_over::refusal(session).await?)
+}
+
+/// The newest stored provider keys, encrypted.
+const PROVIDER_KEYS: &str =
+    "SELECT encrypted_key FROM user_api_keys ORDER BY updated_at DESC LIMIT 100";
+
+pub(crate) async fn provider_keys(session: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<(String,)> = ask(session, None, PROVIDER_KEYS).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+pub(crate) async fn provider_keys_of_file(
+    session: &mut SqliteConnection,
+) -> Result<Vec<String>, StoreError> {
+    let query = sqlx::query_scalar(PROVIDER_KEYS);
+    Ok(query.fetch_all(session).await?)
 }
 
 /// Names as an SQL list of literals; they are those of the migrations.

@@ -45,5 +45,5 @@ pub(crate) use lock::lock_id as migration_lock_id;
 pub(crate) use recorded::is_migrated;
 pub(crate) use renames::Renamed;
 pub use repair::repair;
-pub use stamp::stamp;
-pub(crate) use state::found_in;
+pub use stamp::{Stamped, stamp};
+pub(crate) use state::{Found, found_in};

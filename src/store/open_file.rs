@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::config::{DatabaseTarget, SqliteTarget};
 
-use super::connect::wal_path;
+use super::connect::{index_path, wal_path};
 use super::connect_error::ConnectError;
 use super::error::StoreError;
 
@@ -19,8 +20,32 @@ const OPEN_FILES: &str = "/proc/self/fd";
 pub(super) struct OpenFile {
     path: PathBuf,
     inode: (u64, u64),
-    is_log_deleted: AtomicBool,
+    logs: [LogFile; 2],
+    /// The file of the log that was deleted.
+    deleted_log: OnceLock<PathBuf>,
     is_reported: AtomicBool,
+}
+
+/// The write-ahead log, or its index.
+struct LogFile {
+    path: PathBuf,
+    /// Of the file that was at this path last; 0 for none.
+    inode: AtomicU64,
+}
+
+impl LogFile {
+    fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            inode: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the path leads to another file than the last time, or to none.
+    fn may_be_deleted(&self) -> bool {
+        let inode = std::fs::metadata(&self.path).map_or(0, |found| found.ino());
+        inode == 0 || self.inode.swap(inode, Ordering::Relaxed) != inode
+    }
 }
 
 impl OpenFile {
@@ -32,7 +57,8 @@ impl OpenFile {
         Ok(Self {
             path: target.path.clone(),
             inode: inode(&found),
-            is_log_deleted: AtomicBool::new(false),
+            logs: [wal_path(&target.path), index_path(&target.path)].map(LogFile::at),
+            deleted_log: OnceLock::new(),
             is_reported: AtomicBool::new(false),
         })
     }
@@ -46,8 +72,8 @@ impl OpenFile {
             .is_ok_and(|found| inode(&found) == self.inode && found.len() > 0);
         let missing = if !is_same {
             self.path.clone()
-        } else if self.is_log_deleted.load(Ordering::Relaxed) {
-            wal_path(&self.path)
+        } else if let Some(log) = self.deleted_log.get() {
+            log.clone()
         } else {
             self.is_reported.store(false, Ordering::Relaxed);
             return Ok(());
@@ -59,16 +85,17 @@ impl OpenFile {
         Err(error)
     }
 
-    /// Whether the write-ahead log was deleted while this process has it open: changes are in it
-    /// that nobody else sees, and that are lost when the process is killed. Looked up once; from
-    /// then on [`Self::check`] fails.
+    /// Whether the write-ahead log or its index was deleted while this process has it open:
+    /// changes are in the log that nobody else sees, and that are lost when the process is killed,
+    /// and another process would make an index of its own. Found once; from then on
+    /// [`Self::check`] fails.
     pub fn find_deleted_log(&self) -> bool {
-        let was_deleted = self.is_log_deleted.load(Ordering::Relaxed);
-        if was_deleted || !is_open_and_deleted(&wal_path(&self.path)) {
+        if self.deleted_log.get().is_some() {
             return false;
         }
-        self.is_log_deleted.store(true, Ordering::Relaxed);
-        true
+        let mut logs = self.logs.iter();
+        let deleted = logs.find(|log| log.may_be_deleted() && is_open_and_deleted(&log.path));
+        deleted.is_some_and(|log| self.deleted_log.set(log.path.clone()).is_ok())
     }
 }
 

@@ -142,7 +142,42 @@ fn a_damaged_file() {
     let end = bytes.len().min(40_960);
     bytes[8192..end].fill(0xa5);
     std::fs::write(&file, bytes).unwrap();
-    broken.database_says("database.integrity", "fail", ".recover");
+    broken.database_says("database.integrity", "fail", ".dump");
+}
+
+/// Damages a page of an index: every row can still be read.
+#[tokio::test]
+async fn what_can_be_read_of_a_damaged_file_is_saved() {
+    let scene = Scene::sqlite().await;
+    let sqlite = |file: &Path, sql: &str| {
+        let output = Command::new("sqlite3").arg(file).arg(sql).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    sqlite(
+        &scene.file(),
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+         INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
+         SELECT 'me', 'task ' || i, 'task ' || i, i, i FROM n",
+    );
+    let root =
+        "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'tasks' LIMIT 1";
+    let page: usize = sqlite(&scene.file(), root).parse().unwrap();
+    let mut bytes = std::fs::read(scene.file()).unwrap();
+    bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
+    std::fs::write(scene.file(), bytes).unwrap();
+    let report = scene.doctor("database.integrity");
+    report.says("database.integrity", "fail", ".rescued");
+    let remedy = report.check("database.integrity")["remedy"]
+        .as_str()
+        .unwrap();
+    let output = scene.type_in(remedy);
+    assert!(output.status.success(), "{output:?}");
+    let rescued = scene.path().join("data/todo.db.rescued");
+    assert_eq!(sqlite(&rescued, "SELECT count(*) FROM tasks"), "301");
+    std::fs::rename(rescued, scene.file()).unwrap();
+    for check in ["database.integrity", "database.schema", "database.trial"] {
+        scene.doctor(check).says(check, "pass", "");
+    }
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn postgres_tables(url: &str) -> Vec<String> {
         "SELECT format('%I.%I', n.nspname, c.relname)
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind = 'r' AND n.nspname !~ '^(pg_|information_schema)'
-           AND c.relname NOT IN ('{HISTORY}', '{COUNTS}')"
+           AND c.relname NOT IN ('{HISTORY}', '{HISTORY}_old', '{COUNTS}')"
     )))
     .fetch_all(&mut connection)
     .await
@@ -106,7 +106,7 @@ async fn sqlite_tables(path: &Path) -> Result<Vec<String>, sqlx::Error> {
     let mut connection = SqliteConnection::connect(&url).await?;
     let names: Vec<String> = sqlx::query_scalar(AssertSqlSafe(format!(
         "SELECT name FROM sqlite_master WHERE type = 'table'
-         AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'todoctl_search%' AND name NOT IN ('{HISTORY}', '{COUNTS}')"
+         AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'todoctl_search%' AND name NOT IN ('{HISTORY}', '{HISTORY}_old', '{COUNTS}')"
     )))
     .fetch_all(&mut connection)
     .await?;

@@ -96,6 +96,56 @@ async fn a_replaced_file() {
     assert_eq!(count(&scene.path().join("data/todo.db.replaced")), 1);
 }
 
+fn delete(scene: &Scene, suffixes: &[&str]) {
+    for suffix in suffixes {
+        let name = format!("data/todo.db{suffix}");
+        std::fs::remove_file(scene.path().join(name)).unwrap();
+    }
+}
+
+/// Waits until the daemon has noticed that its log is gone, and has copied it into the file.
+fn refuses(base: &str) {
+    let refused = (0..100).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        Scene::ask(base, "DELETE", "/tasks/999") == 503
+    });
+    assert!(refused);
+}
+
+/// Another process may have made a new log since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_log() {
+    for (suffixes, has_other) in [
+        (&["-wal", "-shm"][..], false),
+        (&["-wal"], true),
+        (&["-shm"], false),
+    ] {
+        let (mut scene, base, acknowledged) = served().await;
+        delete(&scene, suffixes);
+        if has_other {
+            std::fs::write(scene.path().join("data/todo.db-wal"), "").unwrap();
+        }
+        refuses(&base);
+        let remedy = typed(&scene);
+        assert_eq!(remedy, "# restart the daemon");
+        scene.stop();
+        proves_nothing_is_lost(&mut scene, acknowledged);
+    }
+}
+
+/// The daemon hangs, so nothing but the deleted log has what it wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_log_of_a_daemon_that_does_nothing() {
+    for suffixes in [&["-wal", "-shm"][..], &["-wal"], &["-shm"]] {
+        let (mut scene, _, acknowledged) = served().await;
+        scene.signal("-STOP");
+        delete(&scene, suffixes);
+        typed(&scene);
+        scene.stop();
+        proves_nothing_is_lost(&mut scene, acknowledged);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_moved_file() {
     let (mut scene, base, acknowledged) = served().await;
@@ -106,4 +156,101 @@ async fn a_moved_file() {
     assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
     scene.stop();
     proves_nothing_is_lost(&mut scene, acknowledged + 1);
+}
+
+/// Loses what is served while the daemon is down; what `database.connection` says then is typed.
+async fn stopped() -> (Scene, usize) {
+    let (mut scene, _, acknowledged) = served().await;
+    scene.stop();
+    (scene, acknowledged)
+}
+
+/// The service does not start on an empty database in the place of the lost one.
+fn starts_not(scene: &Scene, text: &str) {
+    let printed = scene
+        .start_fails()
+        .expect("it starts with an empty database");
+    assert!(printed.contains(text), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_moved_directory() {
+    for directory in ["data.away", "data-2026", "data (old)"] {
+        for is_mount in [false, true] {
+            let (mut scene, acknowledged) = stopped().await;
+            let data = scene.path().join("data");
+            std::fs::rename(&data, scene.path().join(directory)).unwrap();
+            if is_mount {
+                std::fs::create_dir(&data).unwrap();
+            }
+            starts_not(&scene, "has a database of this name");
+            typed(&scene);
+            proves_nothing_is_lost(&mut scene, acknowledged);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_moved_under_the_daemon() {
+    let (mut scene, base, acknowledged) = served().await;
+    std::fs::rename(scene.path().join("data"), scene.path().join("data.away")).unwrap();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 503);
+    typed(&scene);
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, acknowledged + 1);
+}
+
+/// The tasks are gone. The comment that begins anew works as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_file() {
+    let (scene, _) = stopped().await;
+    let backup = scene.path().join("backup.db");
+    let copied = Command::new("sqlite3")
+        .arg(scene.file())
+        .arg(format!("VACUUM INTO '{}'", backup.display()))
+        .status();
+    assert!(copied.unwrap().success());
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(scene.path().join(format!("data/todo.db{suffix}")));
+    }
+    std::fs::write(scene.file(), "").unwrap();
+    starts_not(&scene, "says that it had tables");
+    let remedy = typed(&scene);
+    starts_not(&scene, "says that it had tables");
+    let (_, anew) = remedy.rsplit_once("with an empty database: ").unwrap();
+    assert!(scene.type_in(anew).status.success());
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    assert_eq!(scene.start_fails(), None);
+    std::fs::copy(backup, scene.file()).unwrap();
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+}
+
+/// Overwrites the begin of the file.
+async fn overwritten(bytes: &[u8]) -> (Scene, usize) {
+    let (scene, acknowledged) = stopped().await;
+    // Nothing is left in the log.
+    assert_eq!(count(&scene.file()), acknowledged);
+    let mut content = std::fs::read(scene.file()).unwrap();
+    content[..bytes.len()].copy_from_slice(bytes);
+    std::fs::write(scene.file(), content).unwrap();
+    (scene, acknowledged)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overwritten_header() {
+    for bytes in [&b"XXXXXX"[..], &[0; 16]] {
+        let (mut scene, acknowledged) = overwritten(bytes).await;
+        starts_not(&scene, "not a SQLite database");
+        let report = scene.doctor("database.login");
+        report.says("database.login", "fail", "integrity_check");
+        let remedy = report.check("database.login")["remedy"].as_str().unwrap();
+        assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        proves_nothing_is_lost(&mut scene, acknowledged);
+    }
+    let (scene, _) = overwritten(&[0; 4096]).await;
+    let report = scene.doctor("database.login");
+    report.says("database.login", "fail", "# restore a backup of");
+    let remedy = report.check("database.login")["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("migrate up"), "{remedy}");
 }

@@ -49,6 +49,7 @@ mod fingerprint;
 mod fix;
 pub mod harness;
 mod healthy;
+mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
@@ -80,6 +81,7 @@ mod tls;
 mod trial;
 mod types;
 mod watch;
+mod wrong_records;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -123,6 +125,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         access::FAULTS,
         identity::FAULTS,
+        hidden::FAULTS,
+        wrong_records::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -12,9 +12,11 @@ use super::list;
 use super::wait::Wait;
 
 pub(super) const EXAMPLES: &str = "\
-For a database whose table _sqlx_migrations was lost, or rows of it. A migration
-is recorded if its whole effect is in the schema. If only a part of one is there,
-nothing is recorded. No table but _sqlx_migrations is changed.
+For a database whose table _sqlx_migrations was lost or changed, or rows of it.
+A migration is recorded if its whole effect is in the schema, also in place of a
+record with another checksum or of one that did not finish. A record of which
+nothing is in the schema is removed. If only a part of one is there, nothing is
+recorded. No table but _sqlx_migrations is changed.
 
 Examples:
   todoctl migrate status    which migrations are in the schema and not recorded
@@ -33,19 +35,30 @@ pub struct Options {
 #[derive(Serialize)]
 struct Answer<'a> {
     recorded: &'a [Migration],
+    forgotten: &'a [Migration],
 }
 
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let target = context.direct_database().await?;
-    let recorded = migrate::stamp(&target, options.wait.lock_wait()).await?;
+    let stamped = migrate::stamp(&target, options.wait.lock_wait()).await?;
     if options.format == Format::Json {
         output::json(&Answer {
-            recorded: &recorded,
+            recorded: &stamped.recorded,
+            forgotten: &stamped.forgotten,
         })?;
-    } else if recorded.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !stamped.recorded.is_empty() {
+        output::note(&format!("recorded: {}", list::names(&stamped.recorded)));
+    }
+    if !stamped.forgotten.is_empty() {
+        output::note(&format!(
+            "not in the schema, so no longer recorded: {}",
+            list::names(&stamped.forgotten)
+        ));
+        output::note("to apply: todoctl migrate up");
+    } else if stamped.recorded.is_empty() {
         output::note("nothing to do: the schema has no migration that is not recorded");
-    } else {
-        output::note(&format!("recorded: {}", list::names(&recorded)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,5 @@
 //! Verdicts on errors of the database.
 
-use crate::config::Remedy;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{Place, Retry};
@@ -35,7 +34,7 @@ pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
             return Verdict::fail(error.to_string(), None).after_timeout(known);
         }
         Some(known) => (known.remedy)(place),
-        None => Remedy::note("read the log of the database's server, which says more"),
+        None => place.unexplained(),
     };
     Verdict::fail(error.to_string(), remedy)
 }

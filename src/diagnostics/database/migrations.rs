@@ -8,13 +8,12 @@ use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::compare_urls;
 use crate::store::messages::{self, Place};
-use crate::store::migrate::{self, Migration, State};
+use crate::store::migrate::{self, Found, Migration, State};
 
 use super::schema;
 
 const UP: &str = "todoctl migrate up";
 const STAMP: &str = "todoctl migrate stamp";
-const STATUS: &str = "todoctl migrate status";
 
 /// The checks that know how to restore a part of the schema.
 const RESTORING: [&str; 3] = ["database.schema", "database.indexes", "database.triggers"];
@@ -35,10 +34,16 @@ pub(super) async fn migrations(
                 let restored = restored(context, limit).await;
                 return Verdict::fail(error.to_string(), restored.then(error.remedy()));
             }
+            let is_pending = |one: &Migration| one.state == State::Pending;
+            if let Err(error) = found.check_schema()
+                && found.migrations.iter().any(is_pending)
+            {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
             if let Err(error) = found.check_tables() {
                 return Verdict::fail(error.to_string(), error.remedy());
             }
-            check_migrations(&found.migrations)
+            check_migrations(&found)
         }
         Err(error) => Verdict::fail(error.to_string(), error.remedy()),
     }
@@ -57,7 +62,8 @@ async fn restored(context: &Context, limit: Duration) -> Remedy {
     remedy
 }
 
-fn check_migrations(migrations: &[Migration]) -> Verdict {
+fn check_migrations(found: &Found) -> Verdict {
+    let migrations = &found.migrations;
     let of = |state: State| -> Vec<i64> {
         let here = migrations.iter().filter(|one| one.state == state);
         here.map(|one| one.version).collect()
@@ -89,12 +95,12 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
             detail += &format!(", {} {what} ({})", versions.len(), list(versions));
         }
     }
-    if !dirty.is_empty() || !changed.is_empty() {
-        // `migrate up` would refuse too; the table shows which ones and why.
-        Verdict::fail(detail, Remedy::command(STATUS))
-    } else if !unrecorded.is_empty() {
-        let up = (!pending.is_empty()).then(|| Remedy::command(UP));
-        Verdict::fail(detail, Remedy::command(STAMP).then(up)).with_fixes([Fix::Stamp])
+    if !changed.is_empty() {
+        // Whether another build applied it, only a person knows, so it is not offered as a fix.
+        let note = Remedy::note("if another build of todoctl applied it, deploy that one instead:");
+        Verdict::fail(detail, note.then(stamp(found)))
+    } else if !dirty.is_empty() || !unrecorded.is_empty() {
+        Verdict::fail(detail, stamp(found)).with_fixes([Fix::Stamp])
     } else if !pending.is_empty() {
         Verdict::fail(detail, Remedy::command(UP)).with_fixes([Fix::Migrate])
     } else if !unknown.is_empty() {
@@ -104,6 +110,14 @@ fn check_migrations(migrations: &[Migration]) -> Verdict {
     } else {
         Verdict::pass(detail)
     }
+}
+
+/// Records what the schema has, and applies the rest.
+fn stamp(found: &Found) -> Remedy {
+    let is_left = |one: &Migration| one.state == State::Pending || found.is_absent(one);
+    let is_newer = |one: &Migration| one.state == State::Missing;
+    let up = found.migrations.iter().any(is_left) && !found.migrations.iter().any(is_newer);
+    Remedy::command(STAMP).then(up.then(|| Remedy::command(UP)))
 }
 
 fn list(versions: &[i64]) -> String {
@@ -167,16 +181,16 @@ mod tests {
                 &[Dirty, Pending],
                 Outcome::Fail,
                 "0 applied, 1 pending, 1 started and not finished (1)",
-                Some(STATUS),
+                Some(STAMP),
             ),
             (
                 &[Changed, Changed],
                 Outcome::Fail,
                 "0 applied, 0 pending, 2 changed since they were applied (1, 2)",
-                Some(STATUS),
+                Some(STAMP),
             ),
         ] {
-            let verdict = check_migrations(&migrations(states));
+            let verdict = check_migrations(&Found::of(migrations(states)));
             assert_eq!(verdict.outcome, outcome, "{states:?}");
             assert_eq!(verdict.detail, detail);
             let said = verdict.remedy.map(|remedy| remedy.to_string());

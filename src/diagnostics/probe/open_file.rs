@@ -1,16 +1,15 @@
-//! A SQLite file that a running daemon has open, while its path leads to another file or to none.
+//! A SQLite file that a running daemon has open, while its path leads to another file or to none,
+//! or while its log was deleted.
 //!
 //! The file lives on until the daemon closes it, and can be read through `/proc/PID/fd`
 //! (`proc_pid_fd(5)`).
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The begin of every SQLite database ("Database File Format", section 1.3).
-const HEADER: &[u8] = b"SQLite format 3\0";
+use crate::config::is_database;
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
@@ -32,6 +31,9 @@ pub(crate) enum Place {
     Moved(PathBuf),
     /// It has no name. It can be read at this path, and its log at the other unless that is empty.
     Nameless(PathBuf, Option<PathBuf>),
+    /// It is at its path, but its log was deleted, or the index of it. The log can be read here
+    /// unless it is empty.
+    WithoutLog(Option<PathBuf>),
 }
 
 impl KeptOpen {
@@ -41,7 +43,8 @@ impl KeptOpen {
     }
 }
 
-/// The database that a daemon opened at `path`, if another file or none is there now. `None` also
+/// The database that a daemon opened at `path`, if another file or none is there now, or if its log
+/// was deleted. `None` also
 /// where the files of the daemon cannot be seen.
 pub(crate) fn kept_open(path: &Path) -> Option<KeptOpen> {
     // SQLite opens files by their resolved paths.
@@ -67,15 +70,17 @@ fn of_process(pid: u32, process: &Path, name: &Path) -> Option<KeptOpen> {
         .filter_map(|file| Some((file.path(), fs::read_link(file.path()).ok()?)))
         .collect();
     let with_target = |target: &Path| files.iter().find(|(_, to)| to == target);
-    if with_target(name).is_some() {
-        return None;
-    }
     let log_name = with_suffix(name, "-wal");
     let own_log = with_target(&log_name).and_then(|_| id(&log_name));
     let nameless_log = with_target(&with_suffix(&log_name, DELETED));
-    let place = if let Some((file, _)) = with_target(&with_suffix(name, DELETED)) {
+    let nameless_index = with_target(&with_suffix(&with_suffix(name, "-shm"), DELETED));
+    let has_content = |log: &PathBuf| fs::metadata(log).is_ok_and(|log| log.len() > 0);
+    let place = if with_target(name).is_some() {
         let log = nameless_log.map(|(file, _)| file.clone());
-        let has_content = |log: &PathBuf| fs::metadata(log).is_ok_and(|log| log.len() > 0);
+        (log.is_some() || nameless_index.is_some())
+            .then(|| Place::WithoutLog(log.filter(has_content)))?
+    } else if let Some((file, _)) = with_target(&with_suffix(name, DELETED)) {
+        let log = nameless_log.map(|(file, _)| file.clone());
         Place::Nameless(file.clone(), log.filter(has_content))
     } else if own_log.is_some() || nameless_log.is_some() {
         let is_moved = |(file, to): &&(PathBuf, PathBuf)| to.is_file() && is_database(file);
@@ -105,13 +110,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.into();
     name.push(suffix);
     name.into()
-}
-
-fn is_database(file: &Path) -> bool {
-    // Opening a pipe would wait for its other end.
-    let opened = file.is_file().then(|| fs::File::open(file).ok()).flatten();
-    let mut begin = [0; HEADER.len()];
-    opened.is_some_and(|mut file| file.read_exact(&mut begin).is_ok() && begin == HEADER)
 }
 
 fn id(path: &Path) -> Option<(u64, u64)> {

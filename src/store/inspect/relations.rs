@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Override, StoreError, ask, expected_tables, tables};
+use super::{Override, StoreError, ask, expected_tables, quoted_name, tables};
 
 const HISTORY: &str = "_sqlx_migrations";
 
@@ -23,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) search_path: String,
     /// Where new tables are created; `None` if the search path names no usable schema.
     pub(crate) current_schema: Option<String>,
+    /// The schemas of the search path that exist and that the role may use.
+    pub(crate) searched: Vec<String>,
     /// Whether the session skips ordinary triggers and foreign keys.
     pub(crate) skips_triggers: bool,
     /// Settings that role and database give to it.
@@ -56,6 +58,7 @@ const SESSION: &str = "
            current_database()::text AS database,
            current_setting('search_path') AS search_path,
            current_schema()::text AS current_schema,
+           current_schemas(false)::text[] AS searched,
            current_setting('session_replication_role') = 'replica' AS skips_triggers";
 
 impl Session {
@@ -126,6 +129,17 @@ impl Relations {
             one.name == "tasks" && one.is_complete() && self.within(&one.schema, HISTORY).is_some()
         })
     }
+}
+
+/// Whether the table has rows.
+pub(crate) async fn has_rows(
+    session: &mut PgConnection,
+    schema: &str,
+    table: &str,
+) -> Result<bool, StoreError> {
+    let query = format!("SELECT EXISTS (SELECT FROM {})", quoted_name(table));
+    let rows: Vec<(bool,)> = ask(session, Some(schema), &query).await?;
+    Ok(rows.first().is_some_and(|row| row.0))
 }
 
 impl Relation {

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    DatabaseTarget, PostgresTarget, Remedy, move_away, sql_literal, sql_name, writable,
+    DatabaseTarget, PostgresTarget, Remedy, begin_anew, has_damaged_magic, move_away, shell_word,
+    sql_literal, sql_name, unused_name, was_migrated, writable,
 };
 
 /// The database that a message is about, as far as it is known.
@@ -17,6 +18,10 @@ pub(crate) enum Place<'a> {
 
 /// Ends the idle sessions of the application that has most of them.
 const END_IDLE_SESSIONS: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
+
+/// A dump that had errors ends with ROLLBACK.
+const AS_FAR_AS_READABLE: &str =
+    " | sed -e 's/^INSERT INTO/INSERT OR IGNORE INTO/' -e 's/^ROLLBACK; -- due to errors/COMMIT;/'";
 
 impl<'a> From<&'a DatabaseTarget> for Place<'a> {
     fn from(target: &'a DatabaseTarget) -> Self {
@@ -177,16 +182,28 @@ impl<'a> Place<'a> {
         }
     }
 
-    pub(super) fn move_file_away(self) -> Remedy {
-        let commands = self.file().map(|file| {
-            // An empty file shows that the new database is wanted: files beside it would be taken
-            // for those of a lost one.
-            move_away(file)
-                .then(Remedy::command("touch").arg(file))
-                .then(Remedy::command("chmod 600").arg(file))
-        });
+    /// What is there is kept under another name.
+    pub(super) fn not_a_database(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note(
+                "let DATABASE_URL name a SQLite file, or a file that is not there yet",
+            );
+        };
+        if has_damaged_magic(file) {
+            return with_magic(file);
+        }
+        if was_migrated(file) {
+            return Remedy::note(format!(
+                "restore a backup of {}: it was the database of todoctl, and something has overwritten it",
+                file.display()
+            ));
+        }
+        // An empty file shows that the new database is wanted: files beside it would be taken for
+        // those of a lost one.
         Remedy::note("it is kept under another name; a new database takes its place")
-            .then(commands)
+            .then(move_away(file))
+            .then(begin_anew(file))
+            .then(Remedy::command("chmod 600").arg(file))
             .then(Remedy::command("todoctl migrate up"))
     }
 
@@ -217,6 +234,17 @@ impl<'a> Place<'a> {
             .then(Remedy::note(format!("then move that copy to {}, and restart the daemon", path.display())))
     }
 
+    /// What to do about a message that is not known.
+    pub(crate) fn unexplained(self) -> Remedy {
+        match self {
+            Self::File(file) => Remedy::note("this reads the whole file and says what is wrong with it; the kernel's log (dmesg) has errors of the disk:")
+                .then(Remedy::command("sqlite3").arg(file).arg("PRAGMA integrity_check")),
+            Self::Server(_) | Self::Unknown => {
+                Remedy::note("read the log of the database's server, which says more")
+            }
+        }
+    }
+
     /// Saves what can be read of a damaged file into another one.
     pub(super) fn rescue(self) -> Remedy {
         let Some(file) = self.file() else {
@@ -229,14 +257,30 @@ impl<'a> Place<'a> {
         };
         let (text, rescued) = (beside(".rescued.sql"), beside(".rescued"));
         Remedy::note("stop the daemon first; if there is a backup, restore it; otherwise this saves what can be read:")
-            .then(Remedy::command("sqlite3").arg(file).arg(".recover").write_to(&text))
-            .then(Remedy::command("sqlite3 -bail").arg(&rescued).read_from(&text))
+            // Debian's sqlite3 has no .recover. Behind a damaged page, .dump reads from the end, and
+            // so may have a row twice.
+            .then(Remedy::command("sqlite3").arg(file).arg(".dump").joined(AS_FAR_AS_READABLE).write_to(&text))
+            .then(Remedy::command("sqlite3").arg(&rescued).read_from(&text))
             .then(Remedy::note(format!(
                 "compare the tasks in {} with what you expect before you put it in the place of {}",
                 rescued.display(),
                 file.display()
             )))
     }
+}
+
+/// Corrects the first bytes of a copy, which then takes the place of the file.
+fn with_magic(file: &Path) -> Remedy {
+    let rescued = unused_name(file, ".rescued");
+    Remedy::note("only the first bytes of the database are damaged; if there is a backup, restore it; otherwise this corrects a copy, which takes its place:")
+        .then(Remedy::command("cp -p").arg(file).arg(&rescued))
+        .then(Remedy::command(format!(
+            "printf 'SQLite format 3\\000' | dd status=none conv=notrunc of={}",
+            shell_word(&rescued)
+        )))
+        .then(Remedy::command("sqlite3").arg(&rescued).arg("PRAGMA integrity_check"))
+        .then(move_away(file))
+        .then(Remedy::command("mv -n").arg(&rescued).arg(file))
 }
 
 fn create_database(server: &PostgresTarget, name: &str) -> Remedy {

@@ -215,7 +215,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The file is not a SQLite database, or it is encrypted",
         retry: Retry::No,
-        remedy: |at| at.move_file_away(),
+        remedy: |at| at.not_a_database(),
     },
     KnownMessage {
         id: "sqlite.cannot-open",
@@ -286,8 +286,10 @@ pub(super) static WORKING: &[KnownMessage] = &[
         fault: ConnectFault::Lost,
         patterns: &[
             "the database file is missing, but files of a database are there",
+            "the database file is missing, but * has a database of this name",
             "the database file is a link to * which does not exist",
             "the database file is empty, but its write-ahead log",
+            "the database file is empty, but * says that it had tables",
         ],
         codes: &[],
         meaning: "The database file is gone, and other files show that there was one",

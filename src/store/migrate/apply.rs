@@ -81,9 +81,15 @@ pub async fn up_with(
     up: Up,
     wait: LockWait<'_>,
 ) -> Result<Applied, MigrateError> {
-    let (mut connection, _lock) = MigrationConnection::open_locked(target, wait).await?;
+    let (mut connection, lock) = MigrationConnection::open_locked(target, wait).await?;
     let applied = apply(&mut connection, target, clock, up, wait).await;
     connection.close().await;
+    if let Some(lock) = &lock
+        && applied.is_ok()
+        && let Err(error) = lock.mark_migrated()
+    {
+        tracing::debug!(%error, "the lock file could not be written");
+    }
     match applied {
         Ok(migrations) => Ok(Applied {
             migrations,
@@ -156,6 +162,9 @@ fn plan_up(migrations: &Migrator, found: Found, up: Up) -> Result<Vec<Migration>
     let is_planned = |one: &Migration| {
         one.state == State::Pending && up.to.is_none_or(|version| one.version <= version)
     };
+    if found.migrations.iter().any(is_planned) {
+        found.check_schema()?;
+    }
     Ok(found.migrations.into_iter().filter(is_planned).collect())
 }
 

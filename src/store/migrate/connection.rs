@@ -19,10 +19,20 @@ use super::history::AppliedRow;
 use super::lock::{self, FileLock, LockWait};
 use super::pooler;
 use super::sessions::{self, SessionInfo};
-use super::take_over;
+use super::take_over::{self, OtherSchema, other_schema};
 
 /// The table's name as sqlx has it.
 const TABLE: &str = "_sqlx_migrations";
+
+/// What sqlx writes into it.
+const COLUMNS: [&str; 6] = [
+    "version",
+    "description",
+    "installed_on",
+    "success",
+    "checksum",
+    "execution_time",
+];
 
 const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
      FROM _sqlx_migrations ORDER BY version";
@@ -135,13 +145,20 @@ impl MigrationConnection {
     /// The rows of `_sqlx_migrations` by version; none if the table does not exist.
     pub async fn applied(&mut self) -> Result<Vec<AppliedRow>, MigrateError> {
         type Row = (i64, String, DateTime<Utc>, bool, Vec<u8>);
-        let exists = if self.is_postgres() {
-            "SELECT count(to_regclass('_sqlx_migrations'))"
+        let columns = if self.is_postgres() {
+            "SELECT attname::text FROM pg_catalog.pg_attribute
+             WHERE attrelid = to_regclass('_sqlx_migrations') AND attnum > 0 AND NOT attisdropped"
         } else {
-            "SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'"
+            "SELECT name FROM pragma_table_info('_sqlx_migrations')"
         };
-        if self.fetch_number(exists).await? == 0 {
+        let columns: Vec<(String,)> = self.fetch_all(columns).await?;
+        if columns.is_empty() {
             return Ok(Vec::new());
+        }
+        let mut missing = COLUMNS.to_vec();
+        missing.retain(|one| columns.iter().all(|(name,)| name != one));
+        if !missing.is_empty() {
+            return Err(MigrateError::BrokenRecord { missing });
         }
         let rows: Vec<Row> = self.fetch_all(APPLIED).await?;
         let applied = |(version, description, installed_on, success, checksum)| AppliedRow {
@@ -152,6 +169,20 @@ impl MigrationConnection {
             checksum,
         };
         Ok(rows.into_iter().map(applied).collect())
+    }
+
+    /// Where the tables are, if migrations would create others. A search path in the URL is meant
+    /// for this service alone, so a new schema in it is wanted.
+    pub async fn other_schema(
+        &mut self,
+        target: &DatabaseTarget,
+    ) -> Result<Option<OtherSchema>, sqlx::Error> {
+        let DatabaseTarget::Postgres(server) = target else {
+            return Ok(None);
+        };
+        let options = server.options.as_deref().unwrap_or_default();
+        let homes = self.fetch_all(take_over::HOMES).await?;
+        Ok(other_schema(homes, options.contains("search_path")))
     }
 
     /// Why the tables that are there are not to be taken over; `None` if they may be.
@@ -203,10 +234,7 @@ impl MigrationConnection {
         self.run_statements(migration, direction).await?;
         match direction {
             Direction::Up => self.record(migration).await?,
-            Direction::Down => {
-                let forget = format!("DELETE FROM _sqlx_migrations WHERE version = {version}");
-                self.execute(&forget).await?;
-            }
+            Direction::Down => self.forget(version).await?,
         }
         let dangling: Vec<(String, i64)> = if self.is_postgres() {
             Vec::new()
@@ -223,23 +251,44 @@ impl MigrationConnection {
         }
     }
 
-    /// Records migrations without running them, in one transaction.
+    /// Removes the records of `forgotten` and records `migrations` without running them, in one
+    /// transaction.
     pub async fn record_all<'a>(
         &mut self,
+        forgotten: impl Iterator<Item = i64>,
         migrations: impl Iterator<Item = &'a sqlx::migrate::Migration>,
     ) -> Result<(), MigrateError> {
         self.ensure_table().await?;
         self.begin().await?;
-        let mut outcome = Ok(());
-        for migration in migrations {
-            outcome = self.record(migration).await;
-            if outcome.is_err() {
-                break;
-            }
-        }
+        let outcome = self.replace_records(forgotten, migrations).await;
         let ended = self.0.end(outcome.is_ok()).await;
         outcome?;
         Ok(ended?)
+    }
+
+    async fn replace_records<'a>(
+        &mut self,
+        forgotten: impl Iterator<Item = i64>,
+        migrations: impl Iterator<Item = &'a sqlx::migrate::Migration>,
+    ) -> Result<(), MigrateError> {
+        for version in forgotten {
+            self.forget(version).await?;
+        }
+        for migration in migrations {
+            self.record(migration).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget(&mut self, version: i64) -> Result<(), sqlx::Error> {
+        let forget = format!("DELETE FROM _sqlx_migrations WHERE version = {version}");
+        self.execute(&forget).await
+    }
+
+    /// Keeps a `_sqlx_migrations` that cannot be used under another name.
+    pub async fn set_record_aside(&mut self) -> Result<(), sqlx::Error> {
+        self.execute("ALTER TABLE _sqlx_migrations RENAME TO _sqlx_migrations_old")
+            .await
     }
 
     /// Adds the migration's row to `_sqlx_migrations`, which sqlx calls skipping it.

@@ -15,6 +15,7 @@ use crate::store::plain::plain;
 
 use super::embedded::Direction;
 use super::sessions::SessionInfo;
+use super::take_over::OtherSchema;
 
 /// Records what the schema has.
 const STAMP: &str = "todoctl migrate stamp";
@@ -68,9 +69,12 @@ pub enum MigrateError {
         list(versions)
     )]
     Unrecorded { versions: Vec<i64> },
+    /// Another program changed the table.
+    #[error("_sqlx_migrations lacks a column that records migrations: {}", missing.join(", "))]
+    BrokenRecord { missing: Vec<&'static str> },
     /// Somebody made or removed a part of a migration that is not recorded.
     #[error(
-        "migration {version} is not recorded, and the schema has only a part of it: {} is missing",
+        "migration {version} is not recorded as applied, and the schema has only a part of it: {} is missing",
         missing.join(", ")
     )]
     InPart { version: i64, missing: Vec<String> },
@@ -79,12 +83,15 @@ pub enum MigrateError {
     Unknown { version: i64 },
     #[error("migration {version} has no down file")]
     Irreversible { version: i64 },
+    /// The search path leads elsewhere than it did. Nothing was changed.
+    #[error("{0}")]
+    OtherSchema(OtherSchema),
     /// The tables in the database belong to another service. Nothing was changed.
     #[error("tables of another service are in the way: {reason}")]
     OtherService {
         reason: String,
-        /// Whether it is a SQLite file.
-        in_file: bool,
+        /// The file, on SQLite.
+        file: Option<PathBuf>,
     },
     /// The database refused a statement of a migration.
     #[error(transparent)]
@@ -163,21 +170,30 @@ impl MigrateError {
                     .then(up)
             }
             Self::LockFile { path, .. } => writable(path.parent().unwrap_or(path)),
-            Self::Dirty { version } => Remedy::note(format!(
-                "this shows what migration {version} did and did not do; complete it by hand, then set success to TRUE in its row of _sqlx_migrations"
-            ))
-            .then(Remedy::command("todoctl migrate check")),
+            Self::Dirty { .. } => Remedy::note("records it if its whole effect is in the schema, and forgets it if nothing of it is:")
+                .then(Remedy::command(STAMP))
+                .then(up),
             Self::Changed { .. } => Remedy::note(
-                "deploy the todoctl that applied it; in a checkout, restore its file: git checkout -- migrations",
-            ),
+                "if another build of todoctl applied it, deploy that one; in a checkout, restore its file: git checkout -- migrations; otherwise, if its whole effect is in the schema, this records it again:",
+            )
+            .then(Remedy::command(STAMP)),
             Self::NoSuchVersion { newest, .. } => {
                 Remedy::command(format!("todoctl migrate up --to {newest}"))
             }
-            Self::OtherService { in_file: true, .. } => {
-                Remedy::note("let DATABASE_URL name a file of todoctl's own")
+            Self::OtherSchema(other) => other.remedy(),
+            // In a directory of its own: files beside it would be taken for those of a lost one.
+            Self::OtherService {
+                file: Some(file), ..
+            } => {
+                let own = file.with_file_name("todoctl").join("todo.db");
+                Remedy::set("DATABASE_URL", format!("sqlite://{}", own.display()))
             }
-            Self::OtherService { in_file: false, .. } => own_schema(),
+            Self::OtherService { file: None, .. } => own_schema(),
             Self::Unrecorded { .. } => Remedy::command(STAMP),
+            Self::BrokenRecord { .. } => Remedy::note(
+                "keeps that table as _sqlx_migrations_old, and records anew what the schema has:",
+            )
+            .then(Remedy::command(STAMP)),
             Self::InPart { .. } => Remedy::note(
                 "restore what is missing, as the migration's file creates it; then:",
             )

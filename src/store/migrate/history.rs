@@ -40,6 +40,18 @@ pub struct Migration {
     pub applied_at: Option<Timestamp>,
 }
 
+impl Migration {
+    /// Whether it is recorded, but not as this program has it, or not as finished.
+    pub(crate) fn is_misrecorded(&self) -> bool {
+        matches!(self.state, State::Changed | State::Dirty)
+    }
+
+    /// Whether the record does not tell if it is in the schema.
+    pub(super) fn is_open(&self) -> bool {
+        self.state == State::Pending || self.is_misrecorded()
+    }
+}
+
 /// Which migrations `down` reverts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Down {

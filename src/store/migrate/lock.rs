@@ -1,13 +1,14 @@
 //! The migration lock: one process at a time migrates a database.
 
 use std::fs::{File, TryLockError};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 use sqlx::PgConnection;
 
-use crate::config::{SqliteTarget, migration_lock_path};
+use crate::config::{MIGRATED, SqliteTarget, migration_lock_path};
 use crate::store::connect::create_file;
 
 use super::error::MigrateError;
@@ -131,7 +132,7 @@ impl<'a> Waiting<'a> {
 /// The database file itself is not locked: closing a second handle of it would
 /// drop SQLite's own locks (<https://www.sqlite.org/howtocorrupt.html>, 2.2). The
 /// lock file stays, because removing it would race with waiting processes.
-pub(super) struct FileLock(#[expect(dead_code, reason = "the lock lives as long as it")] File);
+pub(super) struct FileLock(File);
 
 impl FileLock {
     pub async fn take(database: &SqliteTarget, wait: LockWait<'_>) -> Result<Self, MigrateError> {
@@ -161,6 +162,14 @@ impl FileLock {
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
+    }
+
+    /// Writes that the database has tables, so that an emptied file is not taken for a new one.
+    pub fn mark_migrated(&self) -> io::Result<()> {
+        if self.0.metadata()?.len() == 0 {
+            (&self.0).write_all(MIGRATED.as_bytes())?;
+        }
+        Ok(())
     }
 }
 

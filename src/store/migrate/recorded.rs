@@ -96,21 +96,31 @@ pub(crate) fn is_migrated(found: &Schema) -> bool {
     })
 }
 
-/// The first pending migration of which only a part is there, and what is missing of it. The
-/// first of all may complete what is there.
+/// The first migration that is not recorded as applied of which only a part is there, and what is
+/// missing of it. The first of all may complete what is there.
 pub(super) fn first_in_part(
     migrations: &[Migration],
     history: &History,
     found: &Schema,
 ) -> Option<(i64, Vec<String>)> {
-    let pending = |one: &&Migration| one.state == State::Pending && one.version != FIRST;
+    let is_open = |one: &&Migration| one.is_open() && one.version != FIRST;
     migrations
         .iter()
-        .filter(pending)
+        .filter(is_open)
         .find_map(|one| match presence(history, one.version, found) {
             Presence::Part(missing) => Some((one.version, missing)),
             Presence::Absent | Presence::Whole => None,
         })
+}
+
+/// The migrations that are recorded, but not as this program has them or not as finished, and of
+/// which nothing is there.
+pub(super) fn absent(migrations: &[Migration], history: &History, found: &Schema) -> Vec<i64> {
+    let misrecorded = migrations.iter().filter(|one| one.is_misrecorded());
+    let versions = misrecorded.map(|one| one.version);
+    versions
+        .filter(|version| presence(history, *version, found) == Presence::Absent)
+        .collect()
 }
 
 #[cfg(test)]

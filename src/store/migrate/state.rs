@@ -1,32 +1,59 @@
 //! What a database has of the program's migrations.
 
+use std::path::PathBuf;
+
 use sqlx::migrate::Migrator;
 
 use crate::config::DatabaseTarget;
 
 use super::connection::MigrationConnection;
-use super::embedded::{Direction, SQLITE, migrator, ups};
+use super::embedded::{Direction, FIRST, SQLITE, migrator, ups};
 use super::error::MigrateError;
 use super::expected::{History, OF_SERVERS, Schema, changes};
 use super::history::{Migration, State, compare};
-use super::recorded::{first_in_part, mark_unrecorded};
+use super::recorded::{absent, first_in_part, mark_unrecorded};
+use super::take_over::OtherSchema;
 
 /// The migrations of the program and of a database.
 pub(crate) struct Found {
     pub(crate) migrations: Vec<Migration>,
     /// The first pending migration of which only a part is there, and what is missing of it.
     in_part: Option<(i64, Vec<String>)>,
-    /// Why the tables that are there are not to be taken over.
-    refusal: Option<OtherService>,
+    /// Tables that are there and are not to be taken over.
+    other_service: Option<OtherService>,
+    /// Recorded wrongly, and nothing of them is there.
+    absent: Vec<i64>,
+    /// Where the tables are, if migrations would create others.
+    other_schema: Option<OtherSchema>,
 }
 
-/// Tables of another service.
+/// Why tables are another service's, and the SQLite file that they are in.
+#[derive(Clone)]
 struct OtherService {
     reason: String,
-    in_file: bool,
+    file: Option<PathBuf>,
 }
 
 impl Found {
+    /// Migrations of a schema of which nothing else is known.
+    pub(crate) fn of(migrations: Vec<Migration>) -> Self {
+        Self {
+            migrations,
+            in_part: None,
+            other_service: None,
+            absent: Vec::new(),
+            other_schema: None,
+        }
+    }
+
+    /// Refuses to create a second set of tables, or a part of one, in another schema.
+    pub(crate) fn check_schema(&self) -> Result<(), MigrateError> {
+        match &self.other_schema {
+            Some(other) => Err(MigrateError::OtherSchema(other.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Refuses to go on where only a part of a migration is there.
     pub(crate) fn check_parts(&self) -> Result<(), MigrateError> {
         match &self.in_part {
@@ -40,13 +67,15 @@ impl Found {
 
     /// Refuses to take over the tables of another service.
     pub(crate) fn check_tables(&self) -> Result<(), MigrateError> {
-        match &self.refusal {
-            Some(OtherService { reason, in_file }) => Err(MigrateError::OtherService {
-                reason: reason.clone(),
-                in_file: *in_file,
-            }),
+        match self.other_service.clone() {
+            Some(OtherService { reason, file }) => Err(MigrateError::OtherService { reason, file }),
             None => Ok(()),
         }
+    }
+
+    /// Whether the record has to be removed, because nothing of the migration is there.
+    pub(crate) fn is_absent(&self, migration: &Migration) -> bool {
+        self.absent.contains(&migration.version)
     }
 
     /// Refuses to run again what the schema has.
@@ -69,11 +98,7 @@ impl Found {
 /// What the database has; nothing, if the SQLite file does not exist.
 pub(crate) async fn found_in(target: &DatabaseTarget) -> Result<Found, MigrateError> {
     let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
-        return Ok(Found {
-            migrations: compare(migrator(target), Vec::new()),
-            in_part: None,
-            refusal: None,
-        });
+        return Ok(Found::of(compare(migrator(target), Vec::new())));
     };
     let found = found_by(&mut connection, target).await;
     connection.close().await;
@@ -85,22 +110,23 @@ pub(super) async fn found_by(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
 ) -> Result<Found, MigrateError> {
-    let mut found = Found {
-        migrations: compare(migrator(target), connection.applied().await?),
-        in_part: None,
-        refusal: None,
-    };
-    let is_pending = |one: &Migration| one.state == State::Pending;
-    if found.migrations.iter().any(is_pending) {
+    let mut found = Found::of(compare(migrator(target), connection.applied().await?));
+    found.other_schema = connection.other_schema(target).await?;
+    if found.migrations.iter().any(Migration::is_open) {
         let (history, schema) = (history_of(target).await?, connection.own_schema().await?);
         let takes_over = connection.is_postgres();
         mark_unrecorded(&mut found.migrations, &history, &schema, takes_over);
         found.in_part = first_in_part(&found.migrations, &history, &schema);
-        if found.migrations.iter().all(is_pending) {
+        found.absent = absent(&found.migrations, &history, &schema);
+        let is_first = |one: &Migration| one.version == FIRST && one.state == State::Pending;
+        if found.migrations.iter().any(is_first) {
             let refusal = connection.refusal().await?;
-            found.refusal = refusal.map(|reason| OtherService {
+            found.other_service = refusal.map(|reason| OtherService {
                 reason,
-                in_file: !takes_over,
+                file: match target {
+                    DatabaseTarget::Postgres(_) => None,
+                    DatabaseTarget::Sqlite(file) => Some(file.path.clone()),
+                },
             });
         }
     }

@@ -81,14 +81,28 @@ fn is_renamed(drift: &Drift, table: &str, definition: &str) -> bool {
 fn missing_table(drift: &Drift, table: &str) -> Issue {
     let text = format!("the table {table} is missing");
     match renamed(drift, table) {
-        Some(other) => Issue::fail(
-            format!("{text}; {other} has its columns"),
-            [Step::Run(format!(
-                "ALTER TABLE {} RENAME TO {}",
-                sql_name(&other),
-                sql_name(table)
-            ))],
-        ),
+        Some(other) => {
+            let name = sql_name(table);
+            let rename = format!("ALTER TABLE {} RENAME TO {name}", sql_name(&other));
+            if drift.found.contains_key(&format!("view {table}")) {
+                return Issue::fail(
+                    format!("{text}: {table} is a view; {other} has its columns"),
+                    [
+                        Step::note(format!(
+                            "to keep the text of the view: todoctl migrate check; its name is needed for {other}:"
+                        )),
+                        Step::Run(format!("BEGIN; DROP VIEW {name}; {rename}; COMMIT")),
+                        Step::note(
+                            "restart the daemon: its open connections do not notice the change",
+                        ),
+                    ],
+                );
+            }
+            Issue::fail(
+                format!("{text}; {other} has its columns"),
+                [Step::Run(rename)],
+            )
+        }
         None => Issue::fail(
             text,
             [Step::note(format!(

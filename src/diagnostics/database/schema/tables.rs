@@ -37,6 +37,7 @@ async fn check(
     if let Some(history) = relations.history() {
         issues.extend(shadowed(relations, target, &history.schema));
         issues.extend(temporary(relations, target));
+        issues.extend(other_schema(context, relations, target, limit).await?);
         return Ok(verdict(
             Place::Server(target),
             issues,
@@ -143,6 +144,59 @@ fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Optio
         ),
         search_path(relations, target, home),
     ))
+}
+
+/// Tables of the service in another schema than the one that comes first in the search path. A
+/// search path in the URL is meant for this service alone.
+async fn other_schema(
+    context: &Context,
+    relations: &Relations,
+    target: &PostgresTarget,
+    limit: Duration,
+) -> Result<Option<Issue>, StoreError> {
+    let session = &relations.session;
+    let (Some(home), Some(current)) = (relations.home(), &session.current_schema) else {
+        return Ok(None);
+    };
+    if home != current {
+        return Ok(Some(Issue::warn(
+            format!(
+                "the tables are in the schema {home}, but {current} comes first in the search path ({}): the next migration would create its tables there, and is refused",
+                session.search_path
+            ),
+            search_path(relations, target, home),
+        )));
+    }
+    let options = target.options.as_deref().unwrap_or_default();
+    let others = relations.migrated_schemas();
+    let mut others = others.filter(|one| one.schema != home && one.has_usable_schema);
+    let Some(other) = others.next().filter(|_| !options.contains("search_path")) else {
+        return Ok(None);
+    };
+    let has_tasks = async |schema: &str| {
+        let ask = context.server.ask(target, limit, async |connection| {
+            inspect::has_rows(connection.session(), schema, "tasks").await
+        });
+        // Not known without the privilege, or while the table is locked.
+        ask.await.ok()
+    };
+    let (ours, theirs) = (has_tasks(home).await, has_tasks(&other.schema).await);
+    let hidden = format!("{home}.tasks hides {}.tasks", other.schema);
+    let steps = search_path(relations, target, &other.schema);
+    Ok(match (ours, theirs) {
+        (Some(false), Some(true)) => Some(Issue::fail(
+            format!("{hidden}: the one is empty, the other has tasks"),
+            steps,
+        )),
+        (Some(true), Some(true)) if session.searched.contains(&other.schema) => Some(Issue::warn(
+            format!("{hidden}, and both have tasks: clients see those of {home}"),
+            [Step::note(format!(
+                "if both are wanted, name the schema of this service in the URL: todoctl config set DATABASE_URL.options=-csearch_path={home}; otherwise copy the tasks of {home} into {} first, then reset the search path",
+                other.schema
+            ))],
+        )),
+        _ => None,
+    })
 }
 
 /// Temporary tables of other sessions: a pooler may lend this service such a session.

@@ -122,7 +122,7 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
         // The runner adds the cause.
         Some(known) if known.is_timeout() => Remedy::default(),
         Some(known) => (known.remedy)(Place::from(target)),
-        None => Remedy::note("read the log of the database's server, which says more"),
+        None => Place::from(target).unexplained(),
     }
 }
 

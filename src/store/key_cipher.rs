@@ -34,6 +34,12 @@ impl KeyCipher {
         })
     }
 
+    /// Decrypts with those of `keys` that are Fernet keys.
+    pub(crate) fn to_read<'a>(keys: impl Iterator<Item = &'a Secret>) -> Option<Self> {
+        let keys: Vec<Fernet> = keys.filter_map(|key| Fernet::new(key.expose())).collect();
+        (!keys.is_empty()).then_some(Self { keys })
+    }
+
     /// Encrypts with the current key; the token contains `now` in plain text.
     #[must_use]
     pub fn encrypt(&self, key: &ProviderKey, now: Timestamp) -> EncryptedKey {
