@@ -17,12 +17,15 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
 use super::error::StoreError;
 use super::migrate::drift::Drift;
-use super::migrate::{catalog, expected_functions, expected_tables, take_over};
+use super::migrate::{
+    catalog, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
+    take_over,
+};
 use super::sql::quoted_name;
 
 pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
-pub(crate) use relations::Relations;
+pub(crate) use relations::{Created, Relations, Session};
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
@@ -74,6 +77,11 @@ fn literals<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// The functions of the migrations, as an SQL list.
 fn functions() -> String {
     literals(expected_functions())
+}
+
+/// The types of the migrations, as an SQL list.
+fn types() -> String {
+    literals(expected_types())
 }
 
 /// The tables of the migrations, as an SQL list.

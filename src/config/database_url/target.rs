@@ -94,6 +94,14 @@ impl PostgresTarget {
         self.tls = TlsMode::VerifyFull;
     }
 
+    /// Where an administrator's session is that this database must not affect.
+    pub(crate) fn other_database(&self) -> &'static str {
+        match self.database.as_str() {
+            "postgres" => "template1",
+            _ => "postgres",
+        }
+    }
+
     /// A server for unit tests: role and database `todo`, no password, no TLS.
     #[cfg(test)]
     pub(crate) fn fixture(host: &str, port: u16) -> Self {

@@ -228,6 +228,31 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: |at| at.open_database(),
     },
     KnownMessage {
+        id: "postgres.invalid-database",
+        fault: ConnectFault::Other,
+        patterns: &["cannot connect to invalid database"],
+        codes: &[],
+        meaning: "DROP DATABASE was interrupted: what is left of the database cannot be used",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "its rows are gone: restore a backup into a database of another name, and name that one in DATABASE_URL; what is left can only be dropped",
+            )
+        },
+    },
+    KnownMessage {
+        id: "postgres.library",
+        fault: ConnectFault::Other,
+        patterns: &["could not access file", "could not load library"],
+        codes: &["58P01"],
+        meaning: "The server has no library that it shall load for each session",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note("install the library on the server, or let sessions do without:")
+                .then(at.reset(&["session_preload_libraries", "local_preload_libraries"]))
+        },
+    },
+    KnownMessage {
         id: "postgres.encoding",
         fault: ConnectFault::Encoding,
         patterns: &["database's encoding is"],

@@ -14,7 +14,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         meaning: "The server is a standby, or set to read-only",
         retry: Retry::Later,
         remedy: |at| {
-            Remedy::note("if the server is a standby, name the primary in DATABASE_URL; if it was set to read-only:").then(at.admin_sql("RESET default_transaction_read_only of the database", |server| format!("ALTER DATABASE {} RESET default_transaction_read_only", sql_name(&server.database))))
+            Remedy::note("if the server is a standby, name the primary in DATABASE_URL; if it was set to read-only:").then(at.reset(&["default_transaction_read_only"]))
         },
     },
     KnownMessage {
@@ -35,6 +35,19 @@ pub(super) static WORKING: &[KnownMessage] = &[
                     )
                 },
             )
+        },
+    },
+    KnownMessage {
+        id: "postgres.row-security-off",
+        fault: ConnectFault::Other,
+        patterns: &["query would be affected by row-level security policy"],
+        codes: &[],
+        meaning: "row_security is off for the role, and a policy applies to the table",
+        retry: Retry::No,
+        remedy: |at| {
+            at.reset(&["row_security"]).then(Remedy::note(
+                "restart the daemon: its sessions keep the old setting",
+            ))
         },
     },
     KnownMessage {

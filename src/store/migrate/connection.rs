@@ -27,6 +27,9 @@ const TABLE: &str = "_sqlx_migrations";
 const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
      FROM _sqlx_migrations ORDER BY version";
 
+/// The driver reads texts of bytes in this form alone, and a role may have another.
+const READABLE_BYTES: &str = "SET LOCAL bytea_output = hex; ";
+
 /// The first row that refers to a missing one. SQLite migrates without foreign keys.
 const DANGLING: &str = "SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check LIMIT 1";
 
@@ -143,7 +146,12 @@ impl MigrationConnection {
         if self.fetch_number(exists).await? == 0 {
             return Ok(Vec::new());
         }
-        let rows: Vec<Row> = self.fetch_all(APPLIED).await?;
+        let before = if self.is_postgres() {
+            READABLE_BYTES
+        } else {
+            ""
+        };
+        let rows: Vec<Row> = self.fetch_all(&format!("{before}{APPLIED}")).await?;
         let applied = |(version, description, installed_on, success, checksum)| AppliedRow {
             version,
             description,

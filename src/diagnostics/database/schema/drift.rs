@@ -148,8 +148,8 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
             literals(&added)
         ))
     });
-    let replace = home.alter("tasks", new_type(home, name, &expected));
-    let steps = loses.into_iter().chain([replace]);
+    let replace = home.alter_created(name, "tasks", new_type(home, name, &expected));
+    let steps = loses.into_iter().chain(replace);
     Some(match (missing.as_slice(), added.as_slice()) {
         ([wanted], [other]) => {
             let is_named = format!(
@@ -164,7 +164,7 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
             );
             Issue::fail(
                 format!("{name} has the label {other} in place of {wanted}"),
-                [home.alter("tasks", guarded(&is_named, &rename))],
+                home.alter_created(name, "tasks", guarded(&is_named, &rename)),
             )
         }
         ([], [_, ..]) => Issue::warn(

@@ -149,9 +149,13 @@ fn functions<'a>(home: Home<'a>, drift: &'a Drift) -> impl Iterator<Item = Issue
     drift.differences.iter().filter_map(move |one| {
         one.expected.as_ref()?;
         let name = one.object.strip_prefix("function ")?;
-        let text = match &one.found {
+        let found = one.found.as_deref();
+        let text = match found {
             None => format!("the function {name} is missing"),
-            Some(found) => format!("the function {name} was changed ({found})"),
+            Some(found) => format!(
+                "the function {name} was changed ({})",
+                changes(one.expected.as_deref().unwrap_or_default(), found)
+            ),
         };
         let newest = newest_statement(&format!("FUNCTION %I.{name}"))
             .or_else(|| newest_statement(&format!("CREATE FUNCTION {name}")))?;
@@ -170,8 +174,37 @@ fn functions<'a>(home: Home<'a>, drift: &'a Drift) -> impl Iterator<Item = Issue
             "notifications"
         };
         let (harm, correction) = made_up_for(home, name, &statement);
-        Some(Issue::fail(format!("{text}: {harm}"), [home.alter(table, correction)]).fixable())
+        let harm = if found.is_some_and(is_not_volatile) {
+            "its statements fail, and so do those that call it"
+        } else {
+            harm
+        };
+        let steps = home.alter_created(name, table, correction);
+        Some(Issue::fail(format!("{text}: {harm}"), steps).fixable())
     })
+}
+
+/// What the catalogue says of a function that may write nothing.
+fn is_not_volatile(found: &str) -> bool {
+    found
+        .split(", ")
+        .any(|one| matches!(one, "stable" | "immutable"))
+}
+
+/// How a function differs, in words.
+fn changes(expected: &str, found: &str) -> String {
+    let has = |text: &str, part: &str| text.split(", ").any(|one| one == part);
+    let added = found.split(", ").filter(|one| !has(expected, one));
+    let added = added.map(|one| match one {
+        one if one.starts_with("md5 ") => "another body".to_owned(),
+        one => one.to_owned(),
+    });
+    let missing = expected.split(", ").filter(|one| !has(found, one));
+    let missing = missing.filter(|one| !one.starts_with("md5 "));
+    let all: Vec<String> = added
+        .chain(missing.map(|one| format!("not {one}")))
+        .collect();
+    all.join(", ")
 }
 
 /// Tables whose foreign keys are not enforced.

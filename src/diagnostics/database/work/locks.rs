@@ -146,10 +146,9 @@ fn check_locks(
             collected.warn(text, remedy);
         }
     }
-    for session in sessions
-        .values()
-        .filter(|one| !queues.contains_key(&one.pid))
-    {
+    // A session that waits keeps its locks until those before it in the queue have ended.
+    let free = |one: &&&WorkSession| one.blockers.is_empty() && !queues.contains_key(&one.pid);
+    for session in sessions.values().filter(free) {
         check_held(session, server, least, &mut collected);
     }
     if activity.is_partial {

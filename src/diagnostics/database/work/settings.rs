@@ -198,7 +198,7 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
             return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"));
         }
     };
-    Remedy::admin_sql(server, None, statement)
+    Remedy::admin_settings(server, &statement)
 }
 
 #[cfg(test)]

@@ -107,7 +107,8 @@ const SESSIONS: &str = concat!(
             END AS waits_for,
             CASE WHEN w.pid IS NOT NULL THEN pg_blocking_pids(a.pid) ELSE '{}' END AS blockers,
             ARRAY(SELECT DISTINCT ours FROM locks
-                  WHERE pid = a.pid AND granted AND ours IS NOT NULL
+                  -- Who waits for a row holds a lock on it, not on the table.
+                  WHERE pid = a.pid AND granted AND ours IS NOT NULL AND locktype = 'relation'
                     AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                   ORDER BY ours) AS locked_tables,
             ARRAY(SELECT DISTINCT ours FROM locks
