@@ -43,9 +43,11 @@ mod canary;
 mod configuration;
 mod counts;
 mod daemon;
+mod duplicates;
 mod files;
 mod fingerprint;
 mod fix;
+mod functions;
 pub mod harness;
 mod healthy;
 mod identity;
@@ -55,6 +57,7 @@ mod locked_files;
 mod lost_file;
 mod network;
 mod others;
+mod overrides;
 mod page;
 pub mod peers;
 mod poolers;
@@ -115,6 +118,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         access::FAULTS,
         identity::FAULTS,
+        overrides::FAULTS,
+        functions::FAULTS,
+        duplicates::FAULTS,
     ]
     .concat()
     .into_iter()

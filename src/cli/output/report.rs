@@ -312,6 +312,7 @@ fn counts(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Remedy;
     use crate::domain::Timestamp;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {

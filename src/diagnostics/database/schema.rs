@@ -14,6 +14,7 @@ mod collation;
 mod columns;
 mod constraints;
 mod drift;
+mod duplicates;
 mod file;
 mod home;
 mod indexes;

@@ -2,6 +2,7 @@
 
 use crate::config::sql_name;
 
+use super::duplicates;
 use super::home::Home;
 use super::issue::{Issue, Step, guarded, literal};
 use super::parts::{Sides, names_id};
@@ -16,11 +17,11 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     match (sides.expected, sides.found) {
         (Some(expected), None) => {
             let text = format!("{table} lacks the constraint {expected}");
-            let step = add(home, table, sides.part, expected);
+            let steps = add(home, table, sides.part, expected);
             Some(if is_unique(expected) {
-                Issue::fail(text, [step])
+                Issue::fail(text, steps)
             } else {
-                Issue::warn(text, [step])
+                Issue::warn(text, steps)
             })
         }
         (Some(expected), Some(found)) => {
@@ -75,7 +76,7 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
 }
 
 /// Adds a constraint, unless it is there.
-fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Step {
+fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Vec<Step> {
     let (table_name, name) = (sql_name(table), sql_name(constraint));
     let is_missing = format!(
         "NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass({}) AND conname = {})",
@@ -83,12 +84,15 @@ fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Step 
         literal(constraint)
     );
     let add = format!("ALTER TABLE {table_name} ADD CONSTRAINT {name} {definition}");
+    if is_unique(definition) {
+        return duplicates::unique(home, table, definition, &is_missing, &add);
+    }
     let statement = format!(
         "{}{}",
         detached(home, definition),
         guarded(&is_missing, &add)
     );
-    home.alter(table, home.in_schema(&statement))
+    vec![home.alter(table, home.in_schema(&statement))]
 }
 
 /// Notifications of tasks that are gone keep their text and lose the number, as in the first

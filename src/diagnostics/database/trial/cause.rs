@@ -22,7 +22,6 @@ pub(super) struct Cause {
 const ROLE: &str = "database.role";
 const ROW_SECURITY: &str = "database.row_security";
 const TRIGGERS: &str = "database.triggers";
-const TABLES: &str = "database.tables";
 const SCHEMA: &str = "database.schema";
 const INDEXES: &str = "database.indexes";
 const SEQUENCES: &str = "database.sequences";
@@ -82,8 +81,6 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
     // PostgreSQL, appendix A.
     match fault.code.as_str() {
         "42501" if fault.message.contains("row-level security") => &[ROW_SECURITY],
-        // As where another schema's type has the same name.
-        "42804" | "42704" | "42883" => &[TABLES, SCHEMA],
         "42501" | "25006" => &[ROLE],
         "42P10" => &[INDEXES, SCHEMA],
         // RETURNING fails where a rule does something else instead.
@@ -102,13 +99,8 @@ async fn verdict_of(
     config: &DatabaseConfig,
     limit: Duration,
 ) -> Option<Verdict> {
-    if let DatabaseTarget::Postgres(target) = &config.target {
-        let server = Server { config, target };
-        match id {
-            ROLE => return Some(role::role(context, server, limit).await),
-            TABLES => return Some(schema::tables(context, server, limit).await),
-            _ => {}
-        }
+    if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
+        return Some(role::role(context, Server { config, target }, limit).await);
     }
     let check = schema::CHECKS.iter().find(|check| check.id == id)?;
     Some(check.start(context, limit)?.await)
