@@ -3,6 +3,9 @@
 //! A question is one exchange in the simple protocol, which every pooler forwards as a whole, and
 //! a read-only transaction with limits of its own: it waits for no lock, and it ends by itself.
 
+mod access;
+mod expressions;
+mod heirs;
 mod overrides;
 mod owners;
 mod relations;
@@ -23,6 +26,9 @@ use super::migrate::{
 };
 use super::sql::quoted_name;
 
+pub(crate) use access::Access;
+pub(crate) use expressions::Expression;
+pub(crate) use heirs::Heir;
 pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
 pub(crate) use relations::{Created, Relations, Session};

@@ -44,6 +44,7 @@ mod configuration;
 mod counts;
 mod daemon;
 mod duplicates;
+mod expressions;
 mod files;
 mod fingerprint;
 mod fix;
@@ -67,7 +68,9 @@ mod records;
 mod redis;
 mod replicas;
 mod report;
+mod rights;
 mod roles;
+mod rows;
 mod running;
 mod scene;
 mod schema;
@@ -121,6 +124,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         overrides::FAULTS,
         functions::FAULTS,
         duplicates::FAULTS,
+        expressions::FAULTS,
+        rights::FAULTS,
+        rows::FAULTS,
     ]
     .concat()
     .into_iter()

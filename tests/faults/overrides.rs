@@ -127,6 +127,31 @@ async fn an_invalid_database() {
     scene.proves_gone(&INVALID_DATABASE);
 }
 
+/// Settings that only change how values are shown make no difference.
+#[tokio::test]
+async fn settings_of_form() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let role = with_role(&mut scene, "", &grants).await;
+    for setting in [
+        "bytea_output = escape",
+        "IntervalStyle = sql_standard",
+        "extra_float_digits = -15",
+        "DateStyle = 'German, DMY'",
+        "TimeZone = 'Asia/Tokyo'",
+        "client_encoding = LATIN1",
+        "standard_conforming_strings = off",
+        "default_transaction_isolation = serializable",
+    ] {
+        scene.sql(&format!("ALTER ROLE {role} SET {setting}")).await;
+    }
+    for check in ["database.migrations", "database.trial"] {
+        scene.doctor(check).says(check, "pass", "");
+    }
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    drop_role_of(&mut scene, &role).await;
+}
+
 #[tokio::test]
 async fn policies_and_settings() {
     let mut scene = Scene::postgres().await;

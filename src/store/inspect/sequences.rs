@@ -84,7 +84,11 @@ impl Generated {
                        AND d.deptype IN ('a', 'i')
                      ORDER BY o.oid = s.oid DESC, o.relname LIMIT 1) AS own,
                     ARRAY(SELECT u2.relation::regclass::text FROM uses u2
-                          WHERE u2.sequence = s.oid AND u2.relation <> c.oid ORDER BY 1) AS shared_with,
+                          WHERE u2.sequence = s.oid AND u2.relation <> c.oid
+                            -- A child table inherits the default.
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h
+                                            WHERE h.inhrelid = u2.relation AND h.inhparent = c.oid)
+                          ORDER BY 1) AS shared_with,
                     has_table_privilege(c.oid, 'SELECT') AND has_sequence_privilege(s.oid, 'SELECT')
                         AND has_schema_privilege(sn.oid, 'USAGE') AS is_readable,
                     EXISTS (SELECT FROM pg_catalog.pg_index i

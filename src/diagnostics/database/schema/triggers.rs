@@ -9,10 +9,11 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::database::overrides;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{EventTrigger, ForeignTrigger, event_triggers};
+use crate::store::inspect::{EventTrigger, Expression, ForeignTrigger, event_triggers};
 use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 
+use super::expressions;
 use super::home::{Home, drift_of};
 use super::issue::{Issue, Place, Step, literal, no_tables, verdict};
 use super::parts::{Sides, parts};
@@ -36,12 +37,13 @@ async fn check(
     let Some((home, drift)) = drift_of(context, server, limit).await? else {
         return Ok(no_tables());
     };
-    let (foreign, events) = context
+    let (foreign, expressions, events) = context
         .server
         .ask(server.target, limit, async |connection| {
             let session = connection.session();
             let foreign = ForeignTrigger::ask(session, home.schema).await?;
-            Ok((foreign, event_triggers(session).await?))
+            let expressions = Expression::ask(session, home.schema).await?;
+            Ok((foreign, expressions, event_triggers(session).await?))
         })
         .await?;
     let mut issues = Vec::new();
@@ -71,6 +73,7 @@ async fn check(
     };
     let foreign = foreign.iter().filter(|one| !is_own(one));
     issues.extend(foreign.map(|one| of_others(home, one)));
+    issues.extend(expressions.iter().map(|one| expressions::issue(home, one)));
     issues.extend(events.iter().map(refusing_changes));
     Ok(verdict(
         Place::Server(server.target),

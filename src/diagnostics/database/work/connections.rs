@@ -130,11 +130,13 @@ fn check_capacity(
         return Verdict::pass(detail);
     }
     let smaller = smaller_pool(left, demand);
-    let remedy = if matches!(whose, Whose::Role | Whose::Database) {
-        // As for a connection that the limit refused.
-        raised(whose, wanted + SPARE, server).or(smaller)
-    } else if wanted > allowed {
-        smaller.or(raised(whose, wanted + SPARE, server))
+    let remedy = if wanted > allowed {
+        let raised = raised(whose, wanted + SPARE, server);
+        match whose {
+            Whose::Server { .. } => smaller.or(raised),
+            // As for a connection that the limit refuses.
+            Whose::Role | Whose::Database => raised.or(smaller),
+        }
     } else if let Some(ended) = end_idle(&others, wanted - left, server) {
         ended
             .or(raised(whose, wanted + taken + SPARE, server))
