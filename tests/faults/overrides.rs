@@ -48,6 +48,27 @@ faults! {
         Symptom::Answer { method: "GET", path: "/tasks/", status: 500 },
         "database.tables",
     );
+    NO_INDEXES = Fault {
+        outcome: "warn",
+        ..fault(
+            "The role does not use indexes",
+            Symptom::Risk("requests read whole tables"),
+            "database.settings",
+        )
+    };
+    SERIALIZABLE = Fault {
+        outcome: "warn",
+        ..fault(
+            "The transactions of the database are serializable",
+            Symptom::Risk("requests that change the same rows fail"),
+            "database.settings",
+        )
+    };
+    SYSTEM_PATH = fault(
+        "The search path of the role is pg_catalog alone",
+        Symptom::Risk("no table is found"),
+        "database.role",
+    );
     RESTRICTIVE_POLICY = Fault {
         outcome: "warn",
         ..fault(
@@ -125,6 +146,29 @@ async fn an_invalid_database() {
     scene.proves(&INVALID_DATABASE).await;
     scene.database.as_ref().unwrap().administer(&repair).await;
     scene.proves_gone(&INVALID_DATABASE);
+}
+
+#[tokio::test]
+async fn settings_of_execution() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let role = with_role(&mut scene, "", &grants).await;
+    let name = scene.database.as_ref().unwrap().name.clone();
+    scene
+        .sql(&format!("ALTER ROLE {role} SET enable_indexscan = off"))
+        .await;
+    scene.proves(&NO_INDEXES).await;
+    scene
+        .sql(&format!(
+            "ALTER DATABASE {name} SET default_transaction_isolation = serializable"
+        ))
+        .await;
+    scene.proves(&SERIALIZABLE).await;
+    scene
+        .sql(&format!("ALTER ROLE {role} SET search_path = pg_catalog"))
+        .await;
+    scene.proves(&SYSTEM_PATH).await;
+    drop_role_of(&mut scene, &role).await;
 }
 
 /// Settings that only change how values are shown make no difference.

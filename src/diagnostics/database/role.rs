@@ -61,7 +61,9 @@ fn check_role(
             )),
         );
     }
-    let Some(schema) = &role.schema else {
+    // PostgreSQL's own schemas take no tables.
+    let schema = role.schema.as_ref();
+    let Some(schema) = schema.filter(|schema| !is_systems(schema)) else {
         return no_schema(role, overrides, server, auto_migrate);
     };
     let in_schema = sql_name(schema);
@@ -96,6 +98,10 @@ fn check_role(
     )
 }
 
+fn is_systems(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
 /// No schema of the search path exists and may be used.
 fn no_schema(
     role: &Role,
@@ -108,7 +114,9 @@ fn no_schema(
     } = role;
     if role.unusable.is_empty() {
         return Verdict::fail(
-            format!("the search path of {name} names no schema that exists ({search_path})"),
+            format!(
+                "the search path of {name} names no schema for tables that exists ({search_path})"
+            ),
             reset(server, overrides, "search_path"),
         );
     }

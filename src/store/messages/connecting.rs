@@ -241,18 +241,6 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
-        id: "postgres.library",
-        fault: ConnectFault::Other,
-        patterns: &["could not access file", "could not load library"],
-        codes: &["58P01"],
-        meaning: "The server has no library that it shall load for each session",
-        retry: Retry::No,
-        remedy: |at| {
-            Remedy::note("install the library on the server, or let sessions do without:")
-                .then(at.reset(&["session_preload_libraries", "local_preload_libraries"]))
-        },
-    },
-    KnownMessage {
         id: "postgres.encoding",
         fault: ConnectFault::Encoding,
         patterns: &["database's encoding is"],

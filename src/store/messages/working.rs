@@ -139,6 +139,27 @@ pub(super) static WORKING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "postgres.library",
+        fault: ConnectFault::Other,
+        patterns: &["could not access file", "could not load library"],
+        codes: &["58P01"],
+        meaning: "The server has no library that it shall load for each session",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note("install the library on the server, or let sessions do without:")
+                .then(at.reset(&["session_preload_libraries", "local_preload_libraries"]))
+        },
+    },
+    KnownMessage {
+        id: "postgres.temporary-files",
+        fault: ConnectFault::Other,
+        patterns: &["temporary file size exceeds temp_file_limit"],
+        codes: &["53400"],
+        meaning: "A query needs more temporary space than temp_file_limit allows",
+        retry: Retry::No,
+        remedy: |at| at.reset(&["temp_file_limit", "work_mem"]),
+    },
+    KnownMessage {
         id: "postgres.disk-full",
         fault: ConnectFault::Other,
         patterns: &["could not extend file", "could not write to file"],

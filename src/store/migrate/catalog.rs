@@ -100,8 +100,10 @@ WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = r.oid AND t.
 UNION ALL
 SELECT r.object, 'reference ' || c.conname,
     c.conrelid::regclass::text || ' ' || pg_catalog.pg_get_constraintdef(c.oid, true)
+        || CASE WHEN pg_has_role(o.relowner, 'USAGE') THEN '' ELSE ' (of another owner)' END
 FROM relation r
 JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c.confdeltype IN ('a', 'r')
+JOIN pg_catalog.pg_class o ON o.oid = c.conrelid
 WHERE c.conparentid = 0";
 
 const SQLITE: &str = r#"

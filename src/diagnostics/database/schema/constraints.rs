@@ -9,6 +9,8 @@ use super::parts::{Sides, names_id};
 
 const INVALID: &str = " (invalid)";
 const NOT_VALID: &str = " NOT VALID";
+/// A foreign key of a table that the role may not alter.
+const OF_ANOTHER: &str = " (of another owner)";
 
 /// A constraint that differs.
 pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
@@ -138,6 +140,10 @@ fn foreign(home: Home<'_>, sides: Sides<'_>, found: &str) -> Option<Issue> {
 /// A foreign key of another table that refuses to delete a row.
 pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
     let (table, name) = (sides.table, sql_name(sides.part));
+    let (found, is_owned) = match found.strip_suffix(OF_ANOTHER) {
+        Some(found) => (found, false),
+        None => (found, true),
+    };
     let (other, definition) = found.split_once(' ').unwrap_or((found, ""));
     let cascade = definition
         .replace(" ON DELETE RESTRICT", "")
@@ -145,13 +151,18 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
     let text = format!(
         "{other} refers to {table} ({definition}): a row that it refers to cannot be deleted"
     );
+    let statement = home.in_schema(&format!(
+        "ALTER TABLE {other} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
+    ));
     Issue::warn(
         text,
         [
             Step::note(format!("if rows of {other} may be deleted with theirs:")),
-            Step::Run(home.in_schema(&format!(
-                "ALTER TABLE {other} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
-            ))),
+            if is_owned {
+                Step::Run(statement)
+            } else {
+                Step::RunBy(None, statement)
+            },
         ],
     )
 }

@@ -151,6 +151,20 @@ fn check_locks(
             collected.warn(text, remedy);
         }
     }
+    for one in prepared {
+        if !one.locked_tables.is_empty() && one.age >= least && !queues.contains_key(&PREPARED) {
+            collected.fail(
+                format!(
+                    "the prepared transaction {} of role {} has locked {} for {}",
+                    one.name,
+                    one.role,
+                    one.locked_tables.join(", "),
+                    in_time(Some(one.age))
+                ),
+                end_prepared(one, server),
+            );
+        }
+    }
     // A session that waits keeps its locks until those before it in the queue have ended.
     let free = |one: &&&WorkSession| one.blockers.is_empty() && !queues.contains_key(&one.pid);
     for session in sessions.values().filter(free) {

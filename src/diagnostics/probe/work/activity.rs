@@ -143,12 +143,26 @@ pub(crate) struct Prepared {
     /// In seconds.
     pub(crate) age: i64,
     pub(crate) is_here: bool,
+    /// The service's tables that it has locked so that nobody else may change them.
+    pub(crate) locked_tables: Vec<String>,
 }
 
-const PREPARED: &str = "
-    SELECT gid AS name, owner::text AS role, extract(epoch FROM clock_timestamp() - prepared)::bigint AS age,
-           database = current_database() AS is_here
-    FROM pg_catalog.pg_prepared_xacts ORDER BY prepared";
+/// Its locks have no process, and the virtual number of the lock on its own transaction.
+const PREPARED: &str = concat!(
+    "SELECT gid AS name, owner::text AS role, extract(epoch FROM clock_timestamp() - prepared)::bigint AS age,
+            database = current_database() AS is_here,
+            ARRAY(SELECT DISTINCT c.relname::text FROM pg_catalog.pg_locks l
+                  JOIN pg_catalog.pg_class c ON c.oid = l.relation
+                  WHERE l.pid IS NULL AND l.virtualtransaction IN (
+                        SELECT x.virtualtransaction FROM pg_catalog.pg_locks x
+                        WHERE x.pid IS NULL AND x.locktype = 'transactionid' AND x.transactionid = p.transaction)
+                    AND p.database = current_database()
+                    AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+                    AND ",
+    is_ours!(),
+    "             ORDER BY 1) AS locked_tables
+     FROM pg_catalog.pg_prepared_xacts p ORDER BY prepared"
+);
 
 /// The client connections of one application and role.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
