@@ -263,15 +263,7 @@ async fn no_proper_answer(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(peer.asked(GET_SESSION), asked + 1, "{mood:?}");
     }
     assert_eq!(status(&daemon, &hs256(&daemon)).await, 200);
-    let metrics = daemon
-        .get("/metrics")
-        .anonymous()
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = daemon.metrics().await;
     assert!(
         metrics.contains(r#"auth_server_requests_total{outcome="failed",question="session"} 10"#),
         "{metrics}"

@@ -389,8 +389,7 @@ async fn another_issuer(#[values(Sqlite, Postgres)] engine: Engine) {
     for claims in &wrong {
         refused(&daemon, &key.sign(claims)).await;
     }
-    let metrics = daemon.get("/metrics").anonymous().send().await.unwrap();
-    let metrics = metrics.text().await.unwrap();
+    let metrics = daemon.metrics().await;
     for line in [
         r#"auth_refusals_total{reason="issuer"} 2"#,
         r#"auth_refusals_total{reason="audience"} 1"#,

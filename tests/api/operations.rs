@@ -292,12 +292,7 @@ async fn graceful_stop(#[values(Sqlite, Postgres)] engine: Engine) {
     sender.send(Ok(b"{\"title\":".to_vec())).await.unwrap();
     eventually(
         "the daemon counts the request, whose head it has",
-        async || {
-            let (_, metrics) = daemon.get("/metrics").anonymous().await;
-            metrics
-                .as_str()
-                .is_some_and(|text| text.contains("http_requests_in_flight 2"))
-        },
+        async || daemon.metric("http_requests_in_flight").await == 2,
     )
     .await;
     let base = daemon.base.clone();

@@ -92,10 +92,7 @@ async fn a_late_lock(#[values(Sqlite, Postgres)] engine: Engine) {
     }
     held.let_go().await;
     eventually("the work is over", async || {
-        let (_, text) = daemon.get("/metrics").anonymous().await;
-        text.as_str()
-            .unwrap()
-            .contains("http_requests_in_flight 1\n")
+        daemon.metric("http_requests_in_flight").await == 1
     })
     .await;
     let (_, list) = daemon.get("/tasks/").await;

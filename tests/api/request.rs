@@ -51,6 +51,22 @@ impl Daemon {
     pub fn delete(&self, path: &str) -> Request {
         self.request(Method::DELETE, path)
     }
+
+    /// What /metrics answers.
+    pub async fn metrics(&self) -> String {
+        let response = self.get("/metrics").anonymous().send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        response.text().await.unwrap()
+    }
+
+    /// The value of a time series, such as `http_connections`; 0 if there is none yet.
+    pub async fn metric(&self, series: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let value = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
 }
 
 impl Request {

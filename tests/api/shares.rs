@@ -62,13 +62,6 @@ async fn waiting_for_locks(daemon: &Daemon) -> i64 {
     daemon.database.column::<i64>(count).await[0]
 }
 
-async fn metric(daemon: &Daemon, line: &str) -> u32 {
-    let (_, text) = daemon.get("/metrics").anonymous().await;
-    let text = text.as_str().unwrap().to_owned();
-    let found = text.lines().find_map(|one| one.strip_prefix(line));
-    found.unwrap().trim().parse().unwrap()
-}
-
 /// Reads and writes of another user, and probes.
 async fn others_are_served(daemon: &Daemon) {
     let started = Instant::now();
@@ -126,7 +119,9 @@ async fn requests_that_wait_for_a_lock(#[case] connections: usize, #[case] share
         assert_eq!(answer.await.unwrap().status(), 200);
     }
     assert_eq!(
-        metric(&daemon, "todoctl_requests_shed_total{reason=\"share\"}").await,
+        daemon
+            .metric("todoctl_requests_shed_total{reason=\"share\"}")
+            .await,
         0
     );
 }
@@ -241,11 +236,15 @@ async fn waits_for_a_turn_are_shed() {
     }
     assert_eq!(daemon.get("/tasks/").await.0, 200);
     assert_eq!(
-        metric(&daemon, "todoctl_requests_shed_total{reason=\"share\"}").await,
+        daemon
+            .metric("todoctl_requests_shed_total{reason=\"share\"}")
+            .await,
         3
     );
     assert_eq!(
-        metric(&daemon, "todoctl_requests_shed_total{reason=\"queue\"}").await,
+        daemon
+            .metric("todoctl_requests_shed_total{reason=\"queue\"}")
+            .await,
         0
     );
 }

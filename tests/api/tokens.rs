@@ -207,15 +207,7 @@ async fn refresh_is_refused(#[values(Sqlite, Postgres)] engine: Engine) {
     assert_eq!(tokens(&daemon).await.len(), 4);
     // 7: the metrics.
     assert_eq!(refresh(&daemon, "refresh_token=good").await.0, 200);
-    let metrics = daemon
-        .get("/metrics")
-        .anonymous()
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap();
+    let metrics = daemon.metrics().await;
     for line in [
         "token_refresh_total 1",
         r#"token_refresh_errors_total{reason="missing"} 6"#,

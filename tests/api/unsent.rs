@@ -13,16 +13,6 @@ use crate::support::eventually;
 /// What may wait in all.
 const BUDGET: u64 = 64 * 1024 * 1024;
 
-async fn metric(daemon: &Daemon, name: &str) -> u64 {
-    let (status, text) = daemon.get("/metrics").anonymous().await;
-    assert_eq!(status, 200);
-    let line = text.as_str().unwrap().lines().find_map(|line| {
-        let rest = line.strip_prefix(name)?;
-        rest.strip_prefix(' ').map(str::to_owned)
-    });
-    line.unwrap().parse().unwrap()
-}
-
 /// So many megabytes of memory does this process use, the daemon in it.
 fn megabytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -87,11 +77,11 @@ async fn clients_that_do_not_read(
         silent.push(ask(&daemon, path, requests).await);
         if number % 10 == 0 {
             let started = Instant::now();
-            assert!(metric(&daemon, "http_unsent_bytes").await <= BUDGET);
+            assert!(daemon.metric("http_unsent_bytes").await <= BUDGET);
             assert!(started.elapsed() < Duration::from_secs(3));
             // More at once would exceed the user's share of the database.
             eventually("the requests are answered", async || {
-                metric(&daemon, "http_requests_in_flight").await <= 1
+                daemon.metric("http_requests_in_flight").await <= 1
             })
             .await;
         }
@@ -99,15 +89,15 @@ async fn clients_that_do_not_read(
     let grown = megabytes().saturating_sub(before);
     assert!(grown < 250, "{grown} MB");
     let shed = "todoctl_requests_shed_total{reason=\"unsent\"}";
-    assert!(metric(&daemon, shed).await >= given_up);
+    assert!(daemon.metric(shed).await >= given_up);
     // Who reads gets everything.
     let (status, list) = daemon.get("/tasks/?limit=500").await;
     assert_eq!(status, 200);
     assert_eq!(list["tasks"].as_array().unwrap().len(), 500);
     eventually("they are disconnected", async || {
-        metric(&daemon, "http_connections").await <= 1
+        daemon.metric("http_connections").await <= 1
     })
     .await;
-    assert_eq!(metric(&daemon, "http_unsent_bytes").await, 0);
+    assert_eq!(daemon.metric("http_unsent_bytes").await, 0);
     drop(silent);
 }

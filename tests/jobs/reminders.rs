@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use rstest::rstest;
 use todoctl::domain::{Patch, TaskChanges, Timestamp, UserId};
+use todoctl::jobs::Jobs;
 use todoctl::jobs::reminders::ReminderRun;
-use todoctl::jobs::{self, Jobs, Stop};
-use todoctl::store::Store;
 
 use crate::jobs::world::{NOON, World, at};
 use crate::support::Engine::{self, Postgres, Sqlite};
@@ -269,25 +268,7 @@ async fn three_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
                 .await,
         );
     }
-    let mut runs = Vec::new();
-    for _ in 0..3 {
-        let store = Store::connect(&world.config, world.clock.clone())
-            .await
-            .unwrap();
-        let (clock, metrics) = (world.clock.clone(), world.metrics.clone());
-        runs.push(tokio::spawn(async move {
-            jobs::run_reminders(&store, &clock, false, &Stop::never(), &metrics)
-                .await
-                .unwrap()
-        }));
-    }
-    let mut made = 0;
-    for run in runs {
-        let run = run.await.unwrap();
-        assert_eq!(run.skipped, 0);
-        made += run.due_soon + run.overdue;
-    }
-    assert_eq!(made, 1200);
+    assert_eq!(world.remind_in_three_stores(&world.config).await, 1200);
     let mut told = BTreeSet::new();
     for user in 0..7 {
         for one in world.told(&format!("user{user}")).await {

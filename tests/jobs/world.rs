@@ -11,6 +11,7 @@ use todoctl::jobs::{self, Stop};
 use todoctl::services::mail::Mailer;
 use todoctl::store::Store;
 use todoctl::telemetry::JobMetrics;
+use tokio::task::JoinSet;
 
 use crate::support::{self, Database, Engine, MailPeer};
 
@@ -119,6 +120,24 @@ impl World {
         )
         .await
         .unwrap()
+    }
+
+    /// Three runs of the job at the same time, each of a process's own store; returns how many
+    /// reminders they made together.
+    pub async fn remind_in_three_stores(&self, config: &DatabaseConfig) -> usize {
+        let mut runs = JoinSet::new();
+        for _ in 0..3 {
+            let store = Store::connect(config, self.clock.clone()).await.unwrap();
+            let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+            runs.spawn(async move {
+                jobs::run_reminders(&store, &clock, false, &Stop::never(), &metrics)
+                    .await
+                    .unwrap()
+            });
+        }
+        let runs = runs.join_all().await;
+        assert!(runs.iter().all(|run| run.skipped == 0), "{runs:?}");
+        runs.iter().map(|run| run.due_soon + run.overdue).sum()
     }
 
     /// Makes the auth server's table of accounts, with an address for each of `users`.

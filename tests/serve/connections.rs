@@ -2,11 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::blocking_http_client;
-use crate::support::process::{Process, SERVICE_TOKEN, with_secrets};
+use crate::support::process::{Process, SERVICE_TOKEN, serve_after, with_secrets};
 use crate::support::sqlite_dir;
 
 /// Silent connections, more than there are places: probes are answered at once, other requests
@@ -14,20 +13,7 @@ use crate::support::sqlite_dir;
 #[test]
 fn silent_connections() {
     let directory = sqlite_dir();
-    let mut command = Command::new("sh");
-    command
-        .args([
-            "-c",
-            &format!(
-                "ulimit -n 420; exec '{}' serve",
-                env!("CARGO_BIN_EXE_todoctl")
-            ),
-        ])
-        .current_dir(directory.path())
-        .env("PORT", "0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = serve_after("ulimit -n 420", directory.path());
     let mut daemon = Process::start(with_secrets(&mut command));
     let base = daemon.base();
     let silent: Vec<TcpStream> = (0..500)

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{create, total};
-use crate::support::process::{Process, SERVICE_TOKEN, serve, with_secrets};
+use crate::support::process::{Process, SERVICE_TOKEN, serve, serve_after, with_secrets};
 use crate::support::sqlite_dir;
 
 fn kill(child: &Child, signal: &str) {
@@ -103,20 +103,7 @@ fn the_daemon_drains_or_ignores() {
 #[test]
 fn under_nohup() {
     let directory = sqlite_dir();
-    let mut command = Command::new("sh");
-    command
-        .args([
-            "-c",
-            &format!(
-                "trap '' HUP; exec '{}' serve",
-                env!("CARGO_BIN_EXE_todoctl")
-            ),
-        ])
-        .current_dir(directory.path())
-        .env("PORT", "0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    let mut command = serve_after("trap '' HUP", directory.path());
     let mut daemon = Process::start(with_secrets(&mut command));
     let base = daemon.base();
     daemon.signal("-HUP");

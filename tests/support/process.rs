@@ -28,8 +28,23 @@ pub struct Process {
 /// The command in `directory`, with an environment of its own.
 pub fn serve(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_todoctl"));
+    in_directory(command.arg("serve"), directory);
     command
-        .arg("serve")
+}
+
+/// The same from a shell, after `preparation`, such as `ulimit -n 420`.
+pub fn serve_after(preparation: &str, directory: &Path) -> Command {
+    let script = format!(
+        "{preparation}; exec '{}' serve",
+        env!("CARGO_BIN_EXE_todoctl")
+    );
+    let mut command = Command::new("sh");
+    in_directory(command.args(["-c", &script]), directory);
+    command
+}
+
+fn in_directory(command: &mut Command, directory: &Path) {
+    command
         .current_dir(directory)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -37,7 +52,6 @@ pub fn serve(directory: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    command
 }
 
 /// The secrets that a daemon on PostgreSQL requires.

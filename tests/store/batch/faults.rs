@@ -7,7 +7,7 @@ use rstest::rstest;
 use sqlx::{Connection as _, PgConnection};
 use todoctl::clock::Clock;
 use todoctl::config::{RotatingSecret, Secret};
-use todoctl::domain::Timestamp;
+use todoctl::domain::{TaskId, Timestamp};
 use todoctl::store::{NewSession, SessionHash, Store, StoreError, TaskFilter};
 
 use super::{Blocker, World, of, owner, titled};
@@ -54,6 +54,16 @@ impl Remote {
             store,
         };
         Self { world, network }
+    }
+
+    /// Creates a task of the owner 0, one of the owner 1, and so on.
+    async fn tasks(&self, titles: &[&str]) -> Vec<TaskId> {
+        let mut ids = Vec::new();
+        for (number, title) in titles.iter().enumerate() {
+            let task = self.world.store.create_task(&of(title, number)).await;
+            ids.push(task.unwrap().id);
+        }
+        ids
     }
 
     /// Runs requests in one statement, in the middle of which the fault happens.
@@ -144,11 +154,7 @@ async fn creates_whose_connection_is_lost(#[case] fault: Fault) {
 async fn changes_whose_connection_is_lost(#[case] fault: Fault) {
     let remote = Remote::new().await;
     let store = &remote.world.store;
-    let mut ids = Vec::new();
-    for number in 0..5 {
-        let task = store.create_task(&of("before", number)).await.unwrap();
-        ids.push(task.id);
-    }
+    let ids = remote.tasks(&["before"; 5]).await;
     let changes = remote.world.count_changes().await;
     let updated = remote
         .together(
@@ -194,11 +200,7 @@ async fn changes_whose_connection_is_lost(#[case] fault: Fault) {
 async fn changes_that_arrive_late() {
     let remote = Remote::new().await;
     let store = &remote.world.store;
-    let mut ids = Vec::new();
-    for number in 0..5 {
-        let task = store.create_task(&of("before", number)).await.unwrap();
-        ids.push(task.id);
-    }
+    let ids = remote.tasks(&["before"; 5]).await;
     let changes = remote.world.count_changes().await;
     // The first waits for the lock, and the others for its connection.
     let blocker = Blocker::of(&remote.world.database).await;
@@ -210,7 +212,8 @@ async fn changes_that_arrive_late() {
     });
     let holding = async {
         let at_the_lock = "SELECT count(*) FROM pg_locks WHERE locktype = 'relation'
-             AND NOT granted AND relation = 'tasks'::regclass";
+             AND NOT granted AND relation = 'tasks'::regclass
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
         eventually("all wait", async || {
             remote.world.waiting() == ids.len()
                 && remote.world.database.column::<i64>(at_the_lock).await == [1]
@@ -249,11 +252,8 @@ async fn deletes_whose_connection_is_lost(
 ) {
     let remote = Remote::new().await;
     let store = &remote.world.store;
-    let mut ids = Vec::new();
     let titles = ["one", "wait", "three", "four", "five"];
-    for (number, title) in titles.iter().enumerate() {
-        ids.push(store.create_task(&of(title, number)).await.unwrap().id);
-    }
+    let ids = remote.tasks(&titles).await;
     let deletes = ids.iter().enumerate().map(async |(number, id)| {
         if as_list {
             store.delete_tasks(&owner(number), &[*id]).await.map(drop)
