@@ -126,7 +126,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .taking_turns(),
     Check::new("database.access", "Access", run!(Server, access::access))
         .about(
-            "The role is no superuser, and the tables are not open to every role of the server. \
+            "The role was not made a superuser, and the tables are not open to every role of the server. \
              Outside development either is a risk: a password that leaks opens the whole server, \
              and another service's role reads every task. The usual cause is a GRANT to PUBLIC \
              that was meant for one role.",

@@ -38,26 +38,20 @@ fn check(
     verdict(
         Place::Server(target),
         issues,
-        "no superuser, and no table is open to every role",
+        "no table is open to every role",
     )
 }
 
 fn superuser(home: Home<'_>, access: &Access) -> Option<Issue> {
-    if !access.rights.is_superuser {
+    // The server's first role stays a superuser. It is the service's where the server has no other
+    // purpose, as in a container.
+    if !access.rights.is_superuser || access.rights.is_first {
         return None;
     }
     let role = &home.relations.session.role;
     let text = format!(
         "{role} is a superuser: whoever gets hold of its password has all databases of the server, and may run programs on it"
     );
-    if access.rights.is_first {
-        return Some(Issue::warn(
-            text,
-            [Step::note(format!(
-                "{role} is the server's first role and stays a superuser: create a role for the service, make it the owner of the tables, and name it in DATABASE_URL"
-            ))],
-        ));
-    }
     let quoted = sql_name(role);
     let own = access
         .foreign
