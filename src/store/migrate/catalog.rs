@@ -74,7 +74,7 @@ SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_argu
         CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END,
         CASE p.provolatile WHEN 's' THEN 'stable' WHEN 'i' THEN 'immutable' END,
         (SELECT string_agg('with ' || one, ', ' ORDER BY one) FROM unnest(p.proconfig) AS one
-         WHERE one <> 'search_path=pg_catalog, pg_temp'))
+         WHERE one NOT LIKE 'search_path=%'))
 FROM pg_catalog.pg_proc p
 WHERE p.pronamespace = (SELECT oid FROM here)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
