@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::connection::Connection;
 use crate::credentials::Secrets;
-use crate::load::Connection;
 use crate::process;
 
 const START_LIMIT: Duration = Duration::from_secs(60);

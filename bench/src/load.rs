@@ -1,23 +1,34 @@
-//! The load generator: one thread and one blocking keep-alive connection for each client.
+//! The load generator: many clients, each with a keep-alive connection, on at most two threads, as
+//! pgbench has them here. A thread for each client would cost a switch of threads for each answer.
 //!
 //! With [`Pace::Closed`] a client sends its next request after the last answer: that finds the
 //! highest rate. With [`Pace::Open`] requests are due at fixed times, and the latency counts from
 //! then, also while the client still waits for the answer before: an answer that is late delays
 //! those behind it, and all of that is measured (no coordinated omission).
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 
-/// Longer than every time limit of the daemon.
-const TIMEOUT: Duration = Duration::from_secs(40);
+use crate::connection::{Connection, TIMEOUT};
 
-/// A thread that slept may wake late because of the timer alone. Up to here, that is not the
+/// Also of pgbench.
+pub const MOST_THREADS: usize = 2;
+
+/// How often a thread looks for answers that do not come, while nothing else happens.
+const CHECK: Duration = Duration::from_secs(1);
+
+/// A thread that waited may go on late because of the timer alone. Up to here, that is not the
 /// daemon's latency.
 const LATE_TIMER: Duration = Duration::from_millis(1);
 
@@ -65,18 +76,24 @@ impl Outcome {
 
 impl Load {
     pub fn run(&self, requests: &dyn Requests) -> Result<Outcome> {
-        let start = Barrier::new(self.clients);
+        let threads = self.clients.min(MOST_THREADS);
+        let start = Barrier::new(threads);
         let parts = thread::scope(|scope| {
-            let clients: Vec<_> = (0..self.clients)
-                .map(|number| {
+            let running: Vec<_> = (0..threads)
+                .map(|thread| {
                     let start = &start;
-                    scope.spawn(move || self.client(number, start, requests))
+                    scope.spawn(move || {
+                        let clients = (thread..self.clients).step_by(threads);
+                        let group = Group::connect(self, clients, requests);
+                        start.wait();
+                        group?.run()
+                    })
                 })
                 .collect();
-            let join = |client: thread::ScopedJoinHandle<'_, _>| {
-                client.join().map_err(|_| anyhow!("a client panicked"))?
+            let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+                thread.join().map_err(|_| anyhow!("a client panicked"))?
             };
-            clients.into_iter().map(join).collect::<Result<Vec<_>>>()
+            running.into_iter().map(join).collect::<Result<Vec<_>>>()
         })?;
         let mut parts = parts.into_iter();
         let mut all = parts.next().context("a load has at least one client")?;
@@ -88,124 +105,203 @@ impl Load {
         }
         Ok(all)
     }
+}
 
-    fn client(&self, number: usize, start: &Barrier, requests: &dyn Requests) -> Result<Outcome> {
-        // Three significant digits, up to a minute.
-        let latency = Histogram::new_with_bounds(1, 60_000_000_000, 3)?;
-        let mut outcome = Outcome {
-            answered: 0,
-            failed: 0,
-            elapsed: Duration::ZERO,
-            latency,
+struct Client {
+    number: usize,
+    /// How many requests were due before the next one.
+    turn: u32,
+    connection: Connection,
+    asked: Option<Asked>,
+}
+
+/// A request that is not answered yet.
+struct Asked {
+    /// The latency counts from then.
+    due: Instant,
+    /// The status that is right.
+    expected: u16,
+}
+
+/// The clients of one thread.
+struct Group<'a> {
+    load: &'a Load,
+    requests: &'a dyn Requests,
+    clients: Vec<Client>,
+    epoll: OwnedFd,
+    /// When clients that wait for their turn send their next request.
+    turns: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// How many clients wait for an answer.
+    asked: usize,
+    started: Instant,
+    outcome: Outcome,
+    request: Vec<u8>,
+}
+
+impl<'a> Group<'a> {
+    fn connect(
+        load: &'a Load,
+        numbers: impl Iterator<Item = usize>,
+        requests: &'a dyn Requests,
+    ) -> Result<Self> {
+        let mut group = Self {
+            load,
+            requests,
+            clients: Vec::new(),
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            turns: BinaryHeap::new(),
+            asked: 0,
+            started: Instant::now(),
+            outcome: Outcome {
+                answered: 0,
+                failed: 0,
+                elapsed: Duration::ZERO,
+                // Three significant digits, up to a minute.
+                latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
+            },
+            request: Vec::new(),
         };
-        let mut request = Vec::new();
-        let connection = Connection::open(self.address);
-        start.wait();
-        let mut connection = connection?;
-        let started = Instant::now();
-        for turn in 0.. {
-            let Some(due) = self.await_turn(started, number, turn) else {
-                break;
-            };
-            request.clear();
-            let Some(expected) = requests.next(&mut request) else {
-                break;
-            };
-            match connection.exchange(&request) {
-                Ok(status) => {
-                    outcome.answered += 1;
-                    outcome.failed += u64::from(status != expected);
-                    let taken = due.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
-                    outcome.latency.saturating_record(taken);
-                }
-                Err(_) => {
-                    outcome.failed += 1;
-                    connection = Connection::open(self.address)?;
-                }
-            }
+        for number in numbers {
+            let connection = group.open(group.clients.len())?;
+            group.clients.push(Client {
+                number,
+                turn: 0,
+                connection,
+                asked: None,
+            });
         }
-        outcome.elapsed = started.elapsed();
-        Ok(outcome)
+        Ok(group)
     }
 
-    /// Waits until the client's next request is due and returns when that was; `None` at the end.
-    fn await_turn(&self, started: Instant, client: usize, turn: u32) -> Option<Instant> {
-        let end = started + self.duration;
-        let Pace::Open(rate) = self.pace else {
+    /// Opens the connection of the client at `index`.
+    fn open(&self, index: usize) -> Result<Connection> {
+        let connection = Connection::open(self.load.address)?;
+        let data = epoll::EventData::new_u64(index as u64);
+        epoll::add(&self.epoll, &connection, data, epoll::EventFlags::IN)?;
+        Ok(connection)
+    }
+
+    fn run(mut self) -> Result<Outcome> {
+        self.started = Instant::now();
+        for index in 0..self.clients.len() {
+            self.next(index);
+        }
+        let mut events = Vec::with_capacity(self.clients.len());
+        while self.asked > 0 || !self.turns.is_empty() {
+            let pause = match self.turns.peek() {
+                Some(Reverse((turn, _))) => turn.saturating_duration_since(Instant::now()),
+                None => CHECK,
+            };
+            events.clear();
+            let pause = Timespec::try_from(pause)?;
+            match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&pause)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.take_turns();
+            for event in &events {
+                self.receive(usize::try_from(event.data.u64())?)?;
+            }
+            if events.is_empty() {
+                self.give_up()?;
+            }
+        }
+        self.outcome.elapsed = self.started.elapsed();
+        Ok(self.outcome)
+    }
+
+    /// Sends a client's next request, or plans it, if there is time for one.
+    fn next(&mut self, index: usize) {
+        let now = Instant::now();
+        let client = &mut self.clients[index];
+        let due = match self.load.pace {
+            Pace::Closed => now,
+            Pace::Open(rate) => {
+                let before = f64::from(client.turn) * self.load.clients as f64;
+                let before = before + client.number as f64;
+                self.started + Duration::from_secs_f64(before / rate)
+            }
+        };
+        client.turn += 1;
+        if due >= self.started + self.load.duration {
+            return;
+        }
+        if due > now {
+            self.turns.push(Reverse((due, index)));
+        } else {
+            self.ask(index, due);
+        }
+    }
+
+    /// Sends the requests whose turn has come.
+    fn take_turns(&mut self) {
+        while let Some(Reverse((due, index))) = self.turns.peek().copied() {
             let now = Instant::now();
-            return (now < end).then_some(now);
+            if due > now {
+                break;
+            }
+            self.turns.pop();
+            let is_late = now - due >= LATE_TIMER;
+            self.ask(index, if is_late { due } else { now });
+        }
+    }
+
+    /// Sends a request whose latency counts from `due`.
+    fn ask(&mut self, index: usize, due: Instant) {
+        self.request.clear();
+        let Some(expected) = self.requests.next(&mut self.request) else {
+            return;
         };
-        let number = f64::from(turn) * self.clients as f64 + client as f64;
-        let due = started + Duration::from_secs_f64(number / rate);
-        if due >= end {
-            return None;
+        let client = &mut self.clients[index];
+        // An error is found again where the answer is read.
+        let _ = client.connection.send(&self.request);
+        client.asked = Some(Asked { due, expected });
+        self.asked += 1;
+    }
+
+    /// Reads what has arrived for a client.
+    fn receive(&mut self, index: usize) -> Result<()> {
+        let client = &mut self.clients[index];
+        let status = match client.connection.receive() {
+            Ok(None) => return Ok(()),
+            Ok(Some(status)) => status,
+            Err(_) => return self.fail(index),
+        };
+        if let Some(Asked { due, expected }) = client.asked.take() {
+            self.asked -= 1;
+            self.outcome.answered += 1;
+            self.outcome.failed += u64::from(status != expected);
+            let taken = due.elapsed().as_nanos().try_into().unwrap_or(u64::MAX);
+            self.outcome.latency.saturating_record(taken);
+            self.next(index);
         }
-        let early = due.saturating_duration_since(Instant::now());
-        if early.is_zero() {
-            return Some(due);
+        Ok(())
+    }
+
+    /// The connection of a client is of no further use: its request is not answered.
+    fn fail(&mut self, index: usize) -> Result<()> {
+        let connection = self.open(index)?;
+        let client = &mut self.clients[index];
+        client.connection = connection;
+        if client.asked.take().is_some() {
+            self.asked -= 1;
+            self.outcome.failed += 1;
+            self.next(index);
         }
-        thread::sleep(early);
-        let late = due.elapsed();
-        Some(if late < LATE_TIMER { due + late } else { due })
+        Ok(())
+    }
+
+    /// Does not wait for answers any longer that are overdue.
+    fn give_up(&mut self) -> Result<()> {
+        for index in 0..self.clients.len() {
+            let asked = self.clients[index].asked.as_ref();
+            if asked.is_some_and(|asked| asked.due.elapsed() > TIMEOUT) {
+                self.fail(index)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// A keep-alive connection.
-pub struct Connection {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Connection {
-    pub fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address).context("connecting to the daemon")?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(TIMEOUT))?;
-        Ok(Self {
-            stream,
-            received: vec![0; 64 * 1024],
-        })
-    }
-
-    /// Sends a request, reads the whole answer, and returns its status.
-    pub fn exchange(&mut self, request: &[u8]) -> io::Result<u16> {
-        self.stream.write_all(request)?;
-        let mut filled = 0;
-        loop {
-            if filled == self.received.len() {
-                self.received.resize(2 * filled, 0);
-            }
-            match self.stream.read(&mut self.received[filled..])? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => filled += count,
-            }
-            if let Some((status, length)) = head(&self.received[..filled])? {
-                let missing = length.saturating_sub(filled);
-                if self.received.len() < length {
-                    self.received.resize(length, 0);
-                }
-                self.stream
-                    .read_exact(&mut self.received[filled..filled + missing])?;
-                return Ok(status);
-            }
-        }
-    }
-}
-
-/// The status and the length of the whole answer, if its head has arrived. Every answer of the
-/// daemon to these requests has its length in the head.
-fn head(bytes: &[u8]) -> io::Result<Option<(u16, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut headers);
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let httparse::Status::Complete(size) = response.parse(bytes).map_err(invalid)? else {
-        return Ok(None);
-    };
-    let length = response
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok());
-    let status = response.code.unwrap_or_default();
-    Ok(Some((status, size + length.unwrap_or(0))))
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Measures a todoctl daemon. scripts/bench builds the programs, starts PostgreSQL and runs this.
 
 mod chart;
+mod connection;
 mod cost;
 mod credentials;
 mod daemon;

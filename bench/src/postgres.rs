@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::load::MOST_THREADS;
 use crate::process;
 use crate::workload::Workload;
 
@@ -151,7 +152,7 @@ impl Postgres {
         let output = self
             .client("pgbench", port)
             .args(["-n", "-M", "prepared", "-c", &clients.to_string()])
-            .args(["-j", &clients.min(2).to_string()])
+            .args(["-j", &clients.min(MOST_THREADS).to_string()])
             .args(["-T", &duration.as_secs().to_string()])
             .arg("-f")
             .arg(&script.file)

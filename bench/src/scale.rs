@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde::Serialize;
 
+use crate::connection::Connection;
 use crate::credentials::{Caller, Credentials, Secrets};
 use crate::daemon::{self, Daemon};
-use crate::load::{Connection, Load, Pace, Requests};
+use crate::load::{Load, Pace, Requests};
 use crate::postgres::{Postgres, insert_tasks};
 use crate::statistics::Spread;
 use crate::workload::{Stream, Workload};

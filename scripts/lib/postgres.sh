@@ -100,10 +100,11 @@ pg_settings() {
     cat <<CONF
 listen_addresses = '127.0.0.1'
 unix_socket_directories = '$PG_DIR'
+track_activity_query_size = 16384
 CONF
     if [[ $1 == durable ]]; then
-        # For measurements: many clients of pgbench, and statements shown in full.
-        printf '%s\n' 'max_connections = 400' 'track_activity_query_size = 16384' \
+        # For measurements: many clients of pgbench.
+        printf '%s\n' 'max_connections = 400' \
             'shared_buffers = 256MB' 'fsync = on' 'synchronous_commit = on'
     else
         echo 'max_connections = 200'

@@ -11,8 +11,8 @@ use backon::{ExponentialBuilder, Retryable as _};
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{
-    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, Remedy, Source, Warning,
-    shell_word,
+    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, Remedy, Source,
+    Warning, shell_word,
 };
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
@@ -198,10 +198,15 @@ async fn open_store(
             );
         }
     }
-    let connect = || Store::connect(config, clock.clone());
+    let mut config = config.clone();
+    if config.auto_migrate && config.pooler == PoolerMode::Detect && config.has_one_address() {
+        // Otherwise the migrations would have failed.
+        config.pooler = PoolerMode::None;
+    }
+    let connect = || Store::connect(&config, clock.clone());
     let store = wake(connect, ConnectError::is_transient).await?;
     if !config.auto_migrate {
-        refuse_other_database(config).await?;
+        refuse_other_database(&config).await?;
     }
     Ok(store)
 }

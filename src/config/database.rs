@@ -33,6 +33,18 @@ pub struct DatabaseConfig {
     pub health_probe: HealthProbe,
 }
 
+impl DatabaseConfig {
+    /// Whether requests and migrations use the same address of a server.
+    pub(crate) fn has_one_address(&self) -> bool {
+        match (&self.target, &self.direct) {
+            (DatabaseTarget::Postgres(one), DatabaseTarget::Postgres(other)) => {
+                one.address() == other.address()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Sizes and times of the connection pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfig {

@@ -126,7 +126,8 @@ impl Timestamp {
     /// A page of tasks contains dozens of timestamps, and chrono's formatter takes several times
     /// as long.
     fn format(self, buffer: &mut [u8; 27]) -> &str {
-        let moment = self.to_datetime();
+        // A date-time with an offset would add it for each field.
+        let moment = self.to_datetime().naive_utc();
         *buffer = *b"0000-00-00T00:00:00.000000Z";
         // The year is between 1 and 9999, so it is not negative.
         let year = moment.year().unsigned_abs();
@@ -136,7 +137,7 @@ impl Timestamp {
         put_digits(&mut buffer[11..13], moment.hour());
         put_digits(&mut buffer[14..16], moment.minute());
         put_digits(&mut buffer[17..19], moment.second());
-        let micros = moment.timestamp_subsec_micros();
+        let micros = moment.nanosecond() / 1000;
         let length = if micros == 0 {
             buffer[19] = b'Z';
             20

@@ -22,7 +22,7 @@ pub(super) enum Arg<'a> {
     Time(Option<Timestamp>),
     StoredTime(StoredTime),
     /// PostgreSQL's only.
-    Array(Array),
+    Array(Cow<'a, Array>),
 }
 
 impl Arg<'_> {
@@ -33,7 +33,19 @@ impl Arg<'_> {
             Self::Text(value) => Arg::Text(value.as_deref().map(|text| text.to_owned().into())),
             Self::Time(value) => Arg::Time(*value),
             Self::StoredTime(value) => Arg::StoredTime(*value),
-            Self::Array(values) => Arg::Array(values.clone()),
+            Self::Array(values) => Arg::Array(Cow::Owned(values.as_ref().clone())),
+        }
+    }
+
+    /// The same value, without a copy of its texts.
+    pub fn borrowed(&self) -> Arg<'_> {
+        match self {
+            Self::Int(value) => Arg::Int(*value),
+            Self::Bool(value) => Arg::Bool(*value),
+            Self::Text(value) => Arg::Text(value.as_deref().map(Cow::Borrowed)),
+            Self::Time(value) => Arg::Time(*value),
+            Self::StoredTime(value) => Arg::StoredTime(*value),
+            Self::Array(values) => Arg::Array(Cow::Borrowed(values)),
         }
     }
 }
@@ -61,7 +73,8 @@ impl Array {
                 columns[position].push(value);
             }
         }
-        columns.into_iter().map(Arg::Array).collect()
+        let arg = |column| Arg::Array(Cow::Owned(column));
+        columns.into_iter().map(arg).collect()
     }
 
     fn for_values_like(value: &Arg<'_>, count: usize) -> Self {

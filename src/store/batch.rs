@@ -14,7 +14,7 @@
 //! grows by itself.
 //!
 //! **How many connections are in use** follows from the time that statements take
-//! ([`width`]): two where the database is near, more where an answer takes milliseconds, never
+//! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
 //! more than the pool has. If no connection becomes free within a millisecond, one more is used
 //! all the same: a statement may be waiting for a lock.
 //!

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use sqlx::{PgConnection, SqliteConnection};
 
-use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, SqliteTarget};
+use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget};
 
 use super::connect::{SqliteAccess, open_postgres, open_sqlite};
 use super::connect_error::ConnectError;
@@ -164,7 +164,7 @@ pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectE
     else {
         return Ok(());
     };
-    if is_same_address(pooled, direct) {
+    if config.has_one_address() {
         return Ok(());
     }
     let one = Identity::ask(&config.target).await?;
@@ -184,18 +184,6 @@ pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectE
         &config.direct,
         message,
     ))
-}
-
-fn is_same_address(one: &PostgresTarget, other: &PostgresTarget) -> bool {
-    let address = |target: &PostgresTarget| {
-        (
-            target.host_port(),
-            target.database.clone(),
-            target.user.clone(),
-            target.options.clone(),
-        )
-    };
-    address(one) == address(other)
 }
 
 #[cfg(test)]

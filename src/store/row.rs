@@ -22,8 +22,11 @@ pub(super) trait EngineRow {
     /// The position of the column `name`.
     fn position(&self, name: &str) -> Result<usize, sqlx::Error>;
 
-    /// The value of the column at `position`.
+    /// The value of the column at `position`, if that has the right type.
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error>;
+
+    /// The same where the type is known to be right.
+    fn at_known<T: Value>(&self, position: usize) -> Result<T, sqlx::Error>;
 }
 
 impl EngineRow for PgRow {
@@ -33,6 +36,10 @@ impl EngineRow for PgRow {
 
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
         self.try_get(position)
+    }
+
+    fn at_known<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
+        self.try_get_unchecked(position)
     }
 }
 
@@ -44,6 +51,10 @@ impl EngineRow for SqliteRow {
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
         // Any column may hold a value of any type; SQLite converts it.
         self.try_get_unchecked(position)
+    }
+
+    fn at_known<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
+        self.at(position)
     }
 }
 
@@ -65,9 +76,9 @@ impl Row {
 
 /// Reads the columns of a row by their names.
 ///
-/// The driver looks a name up in a hash map, which adds a quarter to the time that decoding a
-/// long list takes. So the positions are looked up for the first row, in the order in which
-/// the columns are read, and used again for the rows after it.
+/// The driver looks a name up in a hash map, and compares types, which takes longer than decoding
+/// most values. So both is done for the first row, and the positions are used again for the rows
+/// after it, whose columns are read in the same order.
 pub(super) struct Columns<'r, R> {
     row: &'r R,
     positions: &'r mut Vec<usize>,
@@ -85,15 +96,17 @@ impl<'r, R: EngineRow> Columns<'r, R> {
 
     /// The value of the column `name`.
     pub fn get<T: Value>(&mut self, name: &str) -> Result<T, sqlx::Error> {
-        let position = if let Some(&position) = self.positions.get(self.read) {
-            position
-        } else {
-            let position = self.row.position(name)?;
-            self.positions.push(position);
-            position
+        let known = self.positions.get(self.read).copied();
+        let value = match known {
+            Some(position) => self.row.at_known(position),
+            None => self.row.position(name).and_then(|position| {
+                let value = self.row.at(position)?;
+                self.positions.push(position);
+                Ok(value)
+            }),
         };
         self.read += 1;
-        self.row.at(position).map_err(|error| named(error, name))
+        value.map_err(|error| named(error, name))
     }
 }
 

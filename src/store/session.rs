@@ -234,8 +234,8 @@ impl Session {
         let SessionLimits::Server { clock, .. } = &self.limits else {
             return self.run(sql, args).await;
         };
-        let mut args = args.to_vec();
-        args.push(clock.at(self.last_change()).into());
+        let latest = clock.at(self.last_change()).into();
+        let args: Vec<_> = args.iter().map(Arg::borrowed).chain([latest]).collect();
         let guarded = in_time(sql, args.len());
         self.run(&guarded, &args).await
     }

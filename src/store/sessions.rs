@@ -25,7 +25,7 @@ static FIND: Batched = Batched {
         "SELECT user_id FROM todoctl_sessions
          WHERE token_hash IN ($1, $2) AND revoked_at IS NULL AND expires_at > $3",
     ),
-    several: "SELECT user_id, request.number FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+    several: "SELECT user_id, request.number FROM unnest((SELECT $1::text[]), $2::text[], $3::timestamptz[])
             WITH ORDINALITY AS request (current_hash, previous_hash, now, number)
          JOIN todoctl_sessions AS session
             ON session.token_hash IN (request.current_hash, request.previous_hash)

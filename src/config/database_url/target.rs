@@ -102,6 +102,12 @@ impl PostgresTarget {
         }
     }
 
+    /// What decides where a connection leads.
+    pub(crate) fn address(&self) -> (String, &str, &str, Option<&str>) {
+        let options = self.options.as_deref();
+        (self.host_port(), &self.database, &self.user, options)
+    }
+
     /// A server for unit tests: role and database `todo`, no password, no TLS.
     #[cfg(test)]
     pub(crate) fn fixture(host: &str, port: u16) -> Self {

@@ -5,8 +5,10 @@ use std::time::Duration;
 /// About how long a request should wait for a connection at most.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 
-/// With fewer, the database would be idle while this process reads an answer.
-const FEWEST: usize = 2;
+/// Statements that take less use one connection at a time: more requests share each of them, which
+/// saves more than the database loses while this process reads an answer. Longer ones, such as those
+/// that commit, use two at least.
+const SHORT: Duration = Duration::from_micros(250);
 
 /// The number of connections in use that does not make a request wait for longer than
 /// [`PATIENCE`], if the statements of each follow each other without a pause.
@@ -32,12 +34,12 @@ impl Width {
     }
 
     pub fn get(&self) -> usize {
-        let needed = Duration::from_micros(self.average)
-            .as_micros()
-            .div_ceil(PATIENCE.as_micros());
+        let average = Duration::from_micros(self.average);
+        let needed = average.as_micros().div_ceil(PATIENCE.as_micros());
+        let fewest = if average < SHORT { 1 } else { 2 };
         usize::try_from(needed)
             .unwrap_or(usize::MAX)
-            .max(FEWEST)
+            .max(fewest)
             .min(self.most)
     }
 }
@@ -58,12 +60,13 @@ mod tests {
 
     #[test]
     fn it_follows_the_latency_of_the_database() {
-        assert_eq!(after(15, &[]), 2);
-        assert_eq!(after(15, &[(300, 100)]), 2, "loopback");
+        assert_eq!(after(15, &[]), 1);
+        assert_eq!(after(15, &[(150, 100)]), 1, "loopback");
+        assert_eq!(after(15, &[(500, 100)]), 2, "with a commit");
         assert_eq!(after(15, &[(5_500, 100)]), 6, "5 ms away");
         assert_eq!(after(15, &[(80_000, 100)]), 15, "not above the pool");
         assert_eq!(after(1, &[(80_000, 100)]), 1);
-        assert_eq!(after(15, &[(80_000, 100), (300, 100)]), 2, "back again");
+        assert_eq!(after(15, &[(80_000, 100), (150, 100)]), 1, "back again");
     }
 
     #[test]

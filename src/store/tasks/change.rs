@@ -18,7 +18,7 @@ static GET: Batched = Batched {
     several: concat!(
         "SELECT ",
         task_columns!(),
-        ", request.number FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+        ", request.number FROM unnest((SELECT $1::bigint[]), $2::text[]) WITH ORDINALITY
             AS request (wanted_id, owner, number)
          JOIN tasks ON tasks.id = request.wanted_id AND tasks.user_id = request.owner"
     ),
@@ -96,8 +96,8 @@ static CHANGE: Batched = Batched {
     },
     several: concat!(
         "WITH request AS MATERIALIZED (
-            SELECT request.* FROM unnest($1::bigint[], $2::text[], $3::text[], $4::boolean[], $5::text[],
-                $6::boolean[], $7::text[], $8::boolean[], $9::timestamptz[], $10::timestamptz[],
+            SELECT request.* FROM unnest((SELECT $1::bigint[]), $2::text[], $3::text[], $4::boolean[],
+                $5::text[], $6::boolean[], $7::text[], $8::boolean[], $9::timestamptz[], $10::timestamptz[],
                 $11::text[], $12::text[])
                 WITH ORDINALITY AS request
                 (wanted_id, owner, new_title, sets_description, new_description,
@@ -128,7 +128,7 @@ static CHANGE: Batched = Batched {
 static REMOVE: Batched = Batched {
     single: Sql::Common("DELETE FROM tasks WHERE id = $1 AND user_id = $2"),
     several: "WITH request AS MATERIALIZED (
-            SELECT request.* FROM unnest($1::bigint[], $2::text[]) WITH ORDINALITY
+            SELECT request.* FROM unnest((SELECT $1::bigint[]), $2::text[]) WITH ORDINALITY
                 AS request (wanted_id, owner, number)
             JOIN tasks ON tasks.id = request.wanted_id AND tasks.user_id = request.owner
             WHERE NOT EXISTS (SELECT FROM notifications WHERE notifications.task_id = tasks.id)
@@ -158,7 +158,7 @@ static REMOVE_LIST: Batched = Batched {
         => " RETURNING id"
     ),
     several: "WITH wanted AS MATERIALIZED (
-            SELECT request.number, tasks.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY
+            SELECT request.number, tasks.id FROM unnest((SELECT $1::text[]), $2::text[]) WITH ORDINALITY
                 AS request (owner, ids, number)
             CROSS JOIN LATERAL json_array_elements_text(request.ids::json) AS item (wanted_id)
             JOIN tasks ON tasks.id = item.wanted_id::bigint AND tasks.user_id = request.owner),

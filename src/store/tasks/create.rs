@@ -33,8 +33,8 @@ static CREATE: Batched = Batched {
         new_columns!(),
         ") SELECT owner, new_title, new_description, new_priority::prioritylevel, new_due_date,
             FALSE, FALSE, now, now, new_search_title, new_search_description
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
-            $6::timestamptz[], $7::text[], $8::text[])
+         FROM unnest((SELECT $1::text[]), $2::text[], $3::text[], $4::text[],
+            $5::timestamptz[], $6::timestamptz[], $7::text[], $8::text[])
             WITH ORDINALITY AS request
             (owner, new_title, new_description, new_priority, new_due_date, now,
              new_search_title, new_search_description, number)

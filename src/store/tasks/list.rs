@@ -62,7 +62,7 @@ macro_rules! page {
 static PAGE: Batched = Batched {
     single: Sql::Common(page!(where: "user_id = $1", limit: "$2", offset: "$3")),
     several: concat!(
-        "SELECT page.*, request.number FROM unnest($1::text[], $2::bigint[], $3::bigint[])
+        "SELECT page.*, request.number FROM unnest((SELECT $1::text[]), $2::bigint[], $3::bigint[])
             WITH ORDINALITY AS request (owner, most, first, number)
          CROSS JOIN LATERAL (",
         page!(where: "tasks.user_id = request.owner", limit: "request.most", offset: "request.first"),

@@ -5,6 +5,7 @@ mod foreign;
 mod history;
 mod kinds;
 mod latency;
+mod plans;
 mod reads;
 mod sharing;
 mod single;

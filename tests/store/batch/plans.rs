@@ -1,0 +1,114 @@
+//! PostgreSQL's plans of the statements that requests share.
+
+use std::collections::BTreeSet;
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use todoctl::config::{RotatingSecret, Secret};
+use todoctl::domain::TaskChanges;
+use todoctl::store::TaskFilter;
+
+use super::{World, of, owner, titled};
+use crate::support::Engine::Postgres;
+
+/// PostgreSQL compares the plan for any arguments with those of the first five executions.
+const EXECUTIONS: usize = 6;
+
+/// Planning takes longer than most statements, so their plans have to be kept.
+#[tokio::test]
+async fn a_shared_statement_is_not_planned_each_time() {
+    let world = World::new(Postgres).await;
+    let store = &world.store;
+    let mut ids = Vec::new();
+    for number in 0..8 {
+        let created = store.create_task(&of("task", number)).await.unwrap();
+        ids.push(created.id);
+        // Now the list is known to be short.
+        let all = TaskFilter::default();
+        store.tasks(&owner(number), &all, 1, 0).await.unwrap();
+    }
+    world.database.execute("ANALYZE tasks").await;
+    let (one, two) = (owner(1), owner(2));
+    let mut texts = BTreeSet::new();
+
+    let (new_one, new_two) = (of("new", 1), of("new", 2));
+    world
+        .together([&new_one, &new_two].map(|task| store.create_task(task)))
+        .await;
+    texts.insert(latest(&world).await);
+    world
+        .together([(&one, ids[1]), (&two, ids[2])].map(|(user, id)| store.task(user, id)))
+        .await;
+    texts.insert(latest(&world).await);
+    let all = TaskFilter::default();
+    world
+        .together([&one, &two].map(|user| store.tasks(user, &all, 5, 0)))
+        .await;
+    texts.insert(latest(&world).await);
+    let changes: TaskChanges = titled("changed");
+    world
+        .together(
+            [(&one, ids[1]), (&two, ids[2])]
+                .map(|(user, id)| store.update_task(user, id, &changes)),
+        )
+        .await;
+    texts.insert(latest(&world).await);
+    world
+        .together([(&one, ids[1]), (&two, ids[2])].map(|(user, id)| store.delete_task(user, id)))
+        .await;
+    texts.insert(latest(&world).await);
+    let (three, four) = (owner(3), owner(4));
+    let lists = [(&three, [ids[3]]), (&four, [ids[4]])];
+    world
+        .together(
+            lists
+                .iter()
+                .map(|(user, ids)| store.delete_tasks(user, ids)),
+        )
+        .await;
+    texts.insert(latest(&world).await);
+    let secrets = RotatingSecret {
+        current: Secret::new("current"),
+        previous: Vec::new(),
+    };
+    world
+        .together(["token 1", "token 2"].map(|token| store.session_user(&secrets, token)))
+        .await;
+    texts.insert(latest(&world).await);
+
+    assert_eq!(texts.len(), 7);
+    for text in texts {
+        assert_eq!(plans_for_arguments(&world, &text).await, 5, "{text}");
+    }
+}
+
+/// The latest statement of the store.
+async fn latest(world: &World) -> String {
+    let latest = "SELECT query FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'todoctl'";
+    let text = world.database.column::<String>(latest).await.remove(0);
+    assert!(text.contains("unnest"), "not for several requests: {text}");
+    text
+}
+
+/// How many of the first executions PostgreSQL makes a plan for.
+async fn plans_for_arguments(world: &World, text: &str) -> i64 {
+    let is_used = |number: &usize| text.contains(&format!("${number}"));
+    let parameters = (1..20).rev().find(is_used).unwrap();
+    let mut arguments = vec!["'{}'"; parameters];
+    // The time until which a change is accepted.
+    if text.contains("in_time") {
+        arguments[parameters - 1] = "'infinity'";
+    }
+    let arguments = arguments.join(", ");
+    let mut connection = PgConnection::connect(&world.database.url()).await.unwrap();
+    let mut script = format!("PREPARE shared AS {text};");
+    script += &format!("EXECUTE shared ({arguments});").repeat(EXECUTIONS);
+    sqlx::raw_sql(AssertSqlSafe(script))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    sqlx::query_scalar("SELECT custom_plans FROM pg_prepared_statements WHERE name = 'shared'")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
