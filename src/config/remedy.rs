@@ -158,6 +158,24 @@ impl Remedy {
             .arg(one_line(statement.as_ref()))
     }
 
+    /// Statements of an administrator that change settings of roles or databases. The settings of
+    /// this database would apply to the administrator's session, so it is opened in another one.
+    #[must_use]
+    pub fn admin_settings(server: &PostgresTarget, statements: &str) -> Self {
+        // Those of all roles apply there as well.
+        let writes = if statements.contains("transaction_read_only") {
+            "SET transaction_read_only = off; "
+        } else {
+            ""
+        };
+        Self::admin_sql_in(
+            server,
+            server.other_database(),
+            None,
+            format!("{writes}{statements}"),
+        )
+    }
+
     /// A client program of PostgreSQL, with the options that lead to the server.
     #[must_use]
     pub fn admin_command(

@@ -209,10 +209,12 @@ pub(super) static CHECKS: &[Check] = &[
         run!(Server, settings::settings),
     )
     .about(
-        "Whether the session has the settings that todoctl asked for, and whether the \
-         database's encoding is UTF8. With other settings, times and texts are misread. \
-         Usual causes are a pooler that ignores startup parameters, and a database that \
-         was created with the encoding SQL_ASCII.",
+        "Whether the session has the settings that todoctl asked for, whether the \
+         database's encoding is UTF8, and whether role or database switch off indexes or \
+         choose another isolation of transactions. With such settings times and texts are \
+         misread, and requests get slow or fail. Usual causes are a pooler that ignores \
+         startup parameters, a database that was created with the encoding SQL_ASCII, and \
+         ALTER ROLE for an experiment.",
     )
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
@@ -223,7 +225,7 @@ pub(super) static CHECKS: &[Check] = &[
          reads all tasks of its user. Usual causes are a server without the extension \
          pg_trgm, and a role that may not create it.",
         )
-        .outcomes(&[Pass, Warn, Skip])
+        .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(QUERY)
         .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))

@@ -3,6 +3,9 @@
 //! A question is one exchange in the simple protocol, which every pooler forwards as a whole, and
 //! a read-only transaction with limits of its own: it waits for no lock, and it ends by itself.
 
+mod access;
+mod expressions;
+mod heirs;
 mod overrides;
 mod owners;
 mod relations;
@@ -17,12 +20,18 @@ use sqlx::{AssertSqlSafe, FromRow, PgConnection, SqliteConnection};
 
 use super::error::StoreError;
 use super::migrate::drift::Drift;
-use super::migrate::{catalog, expected_functions, expected_tables, take_over};
+use super::migrate::{
+    catalog, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
+    take_over,
+};
 use super::sql::quoted_name;
 
+pub(crate) use access::Access;
+pub(crate) use expressions::Expression;
+pub(crate) use heirs::Heir;
 pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
-pub(crate) use relations::{Relations, has_rows};
+pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
@@ -90,6 +99,11 @@ fn literals<'a>(names: impl Iterator<Item = &'a str>) -> String {
 /// The functions of the migrations, as an SQL list.
 fn functions() -> String {
     literals(expected_functions())
+}
+
+/// The types of the migrations, as an SQL list.
+fn types() -> String {
+    literals(expected_types())
 }
 
 /// The tables of the migrations, as an SQL list.

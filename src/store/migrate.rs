@@ -38,7 +38,9 @@ pub(crate) use embedded::newest_statement;
 pub(crate) use embedded::statements;
 pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};
-pub(crate) use expected::{expected_functions, expected_tables};
+pub(crate) use expected::{
+    expected_functions, expected_functions_of_owners, expected_tables, expected_types,
+};
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
 pub(crate) use lock::lock_id as migration_lock_id;

@@ -25,6 +25,8 @@ const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
 /// A unit of work within a trial.
 const BEGIN_UNIT: &str = "SAVEPOINT todoctl_unit";
 const KEEP_UNIT: &str = "RELEASE SAVEPOINT todoctl_unit";
+/// What a server defers to the commit is done before, because a trial has none.
+const KEEP_SERVER_UNIT: &str = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT todoctl_unit";
 const UNDO_UNIT: &str = "ROLLBACK TO SAVEPOINT todoctl_unit; RELEASE SAVEPOINT todoctl_unit";
 
 /// A connection of a pool.
@@ -287,7 +289,17 @@ impl Session {
         } = self;
         let ended = async {
             match (&trial, commit) {
-                (Some(_), true) => connection.run_script(KEEP_UNIT).await.map(drop),
+                (Some(_), true) => {
+                    let keep = match &*limits {
+                        SessionLimits::Server { .. } => KEEP_SERVER_UNIT,
+                        SessionLimits::File(_) => KEEP_UNIT,
+                    };
+                    let kept = connection.run_script(keep).await.map(drop);
+                    if matches!(kept, Err(sqlx::Error::Database(_))) {
+                        connection.run_script(UNDO_UNIT).await?;
+                    }
+                    kept
+                }
                 (Some(_), false) => connection.run_script(UNDO_UNIT).await.map(drop),
                 (None, true) => match &*limits {
                     SessionLimits::Server { clock, .. } => {

@@ -69,7 +69,7 @@ async fn postgres_tables(url: &str) -> Vec<String> {
         .await
         .unwrap();
         let rows: Option<String> = sqlx::query_scalar(AssertSqlSafe(format!(
-            "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (SELECT {columns} FROM {name}) t"
+            "SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM (SELECT {columns} FROM ONLY {name}) t"
         )))
         .fetch_one(&mut connection)
         .await

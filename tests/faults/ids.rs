@@ -59,6 +59,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    BORROWED_SEQUENCE = Fault {
+        title: "The ids of the tasks come from another table's sequence",
+        symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        check: "database.sequences",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     UNSEARCHED_SCHEMA = Fault {
         title: "The tables are in a schema that is not searched",
         symptom: Symptom::Risk("the daemon would create empty tables and serve them"),
@@ -73,6 +80,15 @@ faults! {
 async fn sequence_behind() {
     let mut scene = Scene::postgres_after("INSERT INTO tasks (id, user_id, title) SELECT id, 'me', 'copied' FROM generate_series(2, 9) id").await;
     scene.proves(&SEQUENCE_BEHIND).await;
+}
+
+#[tokio::test]
+async fn borrowed_sequence() {
+    let mut scene = Scene::postgres_after(
+        "ALTER TABLE tasks ALTER id SET DEFAULT nextval('todoctl_outbox_id_seq')",
+    )
+    .await;
+    scene.proves(&BORROWED_SEQUENCE).await;
 }
 
 #[tokio::test]

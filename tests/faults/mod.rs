@@ -43,10 +43,13 @@ mod canary;
 mod configuration;
 mod counts;
 mod daemon;
+mod duplicates;
 mod env_values;
+mod expressions;
 mod files;
 mod fingerprint;
 mod fix;
+mod functions;
 pub mod harness;
 mod healthy;
 mod hidden;
@@ -57,6 +60,7 @@ mod locked_files;
 mod lost_file;
 mod network;
 mod others;
+mod overrides;
 mod page;
 pub mod peers;
 mod pgbouncer;
@@ -68,7 +72,9 @@ mod redis;
 mod redis_limits;
 mod replicas;
 mod report;
+mod rights;
 mod roles;
+mod rows;
 mod running;
 mod scene;
 mod schema;
@@ -127,6 +133,12 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         identity::FAULTS,
         hidden::FAULTS,
         wrong_records::FAULTS,
+        overrides::FAULTS,
+        functions::FAULTS,
+        duplicates::FAULTS,
+        expressions::FAULTS,
+        rights::FAULTS,
+        rows::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config::Remedy;
 use crate::diagnostics::{Finding, FixOutcome, Fixed, GROUPS, Outcome, Report, selects};
 
 use super::metrics;
@@ -11,9 +10,11 @@ use super::terminal::{self, Tone, stdout_has_colour};
 
 mod changes;
 mod descriptions;
+mod steps;
 
 pub(crate) use changes::changes;
 pub(crate) use descriptions::descriptions;
+use steps::Steps;
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -66,9 +67,6 @@ pub(crate) fn screen(report: &Report, verbose: bool, pause: Duration) -> String 
     )
 }
 
-/// The remedies that were printed, with the ids of their checks.
-type Shown<'a> = Vec<(&'static str, &'a Remedy)>;
-
 struct Layout {
     /// Where lines are wrapped; `None` prints one line for each entry.
     width: Option<usize>,
@@ -91,7 +89,7 @@ impl Layout {
 
     fn report(&self, report: &Report) -> String {
         let mut lines = Vec::new();
-        let mut shown = Shown::new();
+        let mut shown = Steps::default();
         for fixed in report.fixed() {
             self.fixed(fixed, &mut lines);
         }
@@ -111,7 +109,7 @@ impl Layout {
         lines.join("\n")
     }
 
-    fn all<'a>(&self, report: &'a Report, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
+    fn all(&self, report: &Report, shown: &mut Steps, lines: &mut Vec<String>) {
         for (title, findings) in by_group(report) {
             if !lines.is_empty() {
                 lines.push(String::new());
@@ -123,7 +121,7 @@ impl Layout {
         }
     }
 
-    fn folded<'a>(&self, report: &'a Report, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
+    fn folded(&self, report: &Report, shown: &mut Steps, lines: &mut Vec<String>) {
         // A warning may be gone with the failure that caused it.
         for outcome in [Outcome::Fail, Outcome::Warn] {
             for finding in report
@@ -161,7 +159,7 @@ impl Layout {
         }
     }
 
-    fn finding<'a>(&self, finding: &'a Finding, shown: &mut Shown<'a>, lines: &mut Vec<String>) {
+    fn finding(&self, finding: &Finding, shown: &mut Steps, lines: &mut Vec<String>) {
         let Finding {
             id, title, detail, ..
         } = finding;
@@ -178,15 +176,10 @@ impl Layout {
         let Some(remedy) = &finding.remedy else {
             return;
         };
-        let text = match shown.iter().find(|(_, same)| *same == remedy) {
-            Some((other, _)) => format!("# as for {other}"),
-            None => remedy.to_string(),
-        };
-        for step in text.lines() {
+        for step in shown.new_ones(id, remedy) {
             let indent = " ".repeat(INDENT);
             lines.extend(self.wrapped(&format!("{indent}fix: {step}")));
         }
-        shown.push((id, remedy));
     }
 
     fn fixed(&self, fixed: &Fixed, lines: &mut Vec<String>) {
@@ -319,6 +312,7 @@ fn counts(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Remedy;
     use crate::domain::Timestamp;
 
     fn finding(id: &'static str, outcome: Outcome, detail: &str, remedy: Option<&str>) -> Finding {

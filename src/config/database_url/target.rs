@@ -94,6 +94,14 @@ impl PostgresTarget {
         self.tls = TlsMode::VerifyFull;
     }
 
+    /// Where an administrator's session is that this database must not affect.
+    pub(crate) fn other_database(&self) -> &'static str {
+        match self.database.as_str() {
+            "postgres" => "template1",
+            _ => "postgres",
+        }
+    }
+
     /// What decides where a connection leads.
     pub(crate) fn address(&self) -> (String, &str, &str, Option<&str>) {
         let options = self.options.as_deref();

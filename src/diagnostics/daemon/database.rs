@@ -136,13 +136,20 @@ async fn other_schema(
     served: &DatabaseStatus,
     limit: Duration,
 ) -> Verdict {
-    let ask = context
-        .server
-        .ask(server, limit, async |connection| connection.schemas().await);
-    let schemas = ask.await.unwrap_or_default();
+    let ask = context.server.ask(server, limit, async |connection| {
+        Ok((connection.schemas().await?, connection.role().await?))
+    });
+    let (schemas, unusable) = match ask.await {
+        Ok((schemas, role)) => (schemas, role.unusable),
+        Err(_) => (Vec::new(), Vec::new()),
+    };
     let theirs = schemas
         .iter()
         .find(|schema| ours.place_in(schema) == served.place);
+    // The search path leads there again when the role may use the schema.
+    if theirs.is_some_and(|schema| unusable.iter().any(|one| one.trim_matches('"') == schema)) {
+        return Verdict::skip_because_failed("database.role");
+    }
     let named = theirs.map_or_else(
         || "one that is gone".to_owned(),
         |schema| format!("the schema {schema}"),

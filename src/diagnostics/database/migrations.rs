@@ -45,7 +45,13 @@ pub(super) async fn migrations(
             }
             check_migrations(&found)
         }
-        Err(error) => Verdict::fail(error.to_string(), error.remedy()),
+        Err(error) => {
+            let text = error.to_string();
+            match messages::find(&text).filter(|known| known.is_timeout()) {
+                Some(known) => Verdict::fail(text, None).after_timeout(known),
+                None => Verdict::fail(text, error.remedy()),
+            }
+        }
     }
 }
 

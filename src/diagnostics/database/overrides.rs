@@ -20,7 +20,7 @@ pub(super) fn reset(server: &PostgresTarget, overrides: &[Override], name: &str)
         .map(|one| format!("ALTER {} RESET {name}", one.of))
         .collect();
     if !statements.is_empty() {
-        remedy = remedy.then(Remedy::admin_sql(server, None, statements.join("; ")));
+        remedy = remedy.then(Remedy::admin_settings(server, &statements.join("; ")));
     }
     if remedy.is_empty() {
         return Remedy::admin_sql(server, None, format!("ALTER SYSTEM RESET {name}"))

@@ -66,8 +66,10 @@ fn check_role(
             )),
         );
     }
-    let Some(schema) = &role.schema else {
-        return no_schema(role, overrides, server);
+    // PostgreSQL's own schemas take no tables.
+    let schema = role.schema.as_ref();
+    let Some(schema) = schema.filter(|schema| !is_systems(schema)) else {
+        return no_schema(role, overrides, server, auto_migrate);
     };
     let in_schema = sql_name(schema);
     if !role.missing.is_empty() {
@@ -101,24 +103,33 @@ fn check_role(
     )
 }
 
+fn is_systems(schema: &str) -> bool {
+    schema.starts_with("pg_") || schema == "information_schema"
+}
+
 /// No schema of the search path exists and may be used.
-fn no_schema(role: &Role, overrides: &[Override], server: &PostgresTarget) -> Verdict {
+fn no_schema(
+    role: &Role,
+    overrides: &[Override],
+    server: &PostgresTarget,
+    auto_migrate: bool,
+) -> Verdict {
     let Role {
         name, search_path, ..
     } = role;
     if role.unusable.is_empty() {
         return Verdict::fail(
-            format!("the search path of {name} names no schema that exists ({search_path})"),
+            format!(
+                "the search path of {name} names no schema for tables that exists ({search_path})"
+            ),
             reset(server, overrides, "search_path"),
         );
     }
-    let grants = role.unusable.iter().map(|schema| {
-        let create = if role.has_tables { "" } else { ", CREATE" };
-        format!(
-            "GRANT USAGE{create} ON SCHEMA {schema} TO {}",
-            sql_name(name)
-        )
-    });
+    let may_create = auto_migrate || !role.has_tables;
+    let grants = role
+        .unusable
+        .iter()
+        .map(|schema| use_of_schema(schema, name, may_create));
     Verdict::fail(
         format!(
             "{name} may not use {}, which its search path names",
@@ -129,5 +140,14 @@ fn no_schema(role: &Role, overrides: &[Override], server: &PostgresTarget) -> Ve
             role.administrator.as_deref(),
             grants.collect::<Vec<_>>().join("; "),
         ),
+    )
+}
+
+/// The statement that lets a role use a schema, whose name is quoted, and create tables in it.
+pub(super) fn use_of_schema(schema: &str, role: &str, may_create: bool) -> String {
+    let create = if may_create { ", CREATE" } else { "" };
+    format!(
+        "GRANT USAGE{create} ON SCHEMA {schema} TO {}",
+        sql_name(role)
     )
 }

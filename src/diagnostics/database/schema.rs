@@ -9,12 +9,16 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 
+mod access;
 mod answer;
 mod collation;
 mod columns;
 mod constraints;
 mod drift;
+mod duplicates;
+mod expressions;
 mod file;
+mod heirs;
 mod home;
 mod indexes;
 mod issue;
@@ -63,8 +67,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .about(
         "The triggers of todoctl are there and enabled, and their functions are unchanged: they \
-             count unread notifications and mark texts that searches have to fold again. Triggers and rules that others added are named, because \
-             they can refuse or suppress changes. The usual cause is a bulk load that \
+             count unread notifications and mark texts that searches have to fold again. Triggers, rules, and expressions of indexes and columns that others added are named, \
+             because they can refuse or suppress changes. The usual cause is a bulk load that \
              disabled triggers.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
@@ -116,6 +120,16 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
             "The role that migrates owns the tables, or is a member of the role that does. \
              Otherwise the next migration fails. The usual cause is a backup that was \
              restored by an administrator.",
+        )
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .needs(&["database.query", "database.tables"])
+        .taking_turns(),
+    Check::new("database.access", "Access", run!(Server, access::access))
+        .about(
+            "The role was not made a superuser, and the tables are not open to every role of the server. \
+             Outside development either is a risk: a password that leaks opens the whole server, \
+             and another service's role reads every task. The usual cause is a GRANT to PUBLIC \
+             that was meant for one role.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(&["database.query", "database.tables"])

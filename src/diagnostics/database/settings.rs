@@ -10,6 +10,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
 
 use super::fault::query_failed;
+use super::work::check_execution;
 
 /// What the driver sends when a connection begins.
 pub(super) const SENT: [(&str, &str); 3] = [
@@ -26,10 +27,14 @@ pub(super) async fn settings(context: &Context, server: Server<'_>, limit: Durat
     let question = context
         .server
         .ask(server.target, limit, async |connection| {
-            connection.settings(&names).await
+            let found = connection.settings(&names).await?;
+            Ok((found, connection.settings_now().await?))
         });
     match question.await {
-        Ok(found) => check_settings(server.target, &requested, &found),
+        Ok((found, now)) => {
+            let unwise = check_execution(&now, server.target);
+            check_settings(server.target, &requested, &found, unwise)
+        }
         Err(error) => query_failed(context, &error),
     }
 }
@@ -64,9 +69,9 @@ fn check_settings(
     target: &PostgresTarget,
     requested: &[(String, String)],
     found: &[Setting],
+    (mut wrong, mut remedy): (Vec<String>, Remedy),
 ) -> Verdict {
-    let mut wrong = Vec::new();
-    let mut remedy = Remedy::default();
+    let is_kept = !wrong.is_empty();
     for ((name, requested), setting) in requested.iter().zip(found) {
         let value = match &setting.value {
             Some(value) if same(requested, value) => continue,
@@ -92,7 +97,9 @@ fn check_settings(
     if wrong.is_empty() {
         return Verdict::pass(format!("{} settings as requested", requested.len()));
     }
-    Verdict::warn(wrong.join("; "), remedy)
+    let restart =
+        is_kept.then(|| Remedy::note("restart the daemon: its sessions keep the old settings"));
+    Verdict::warn(wrong.join("; "), remedy.then(restart))
 }
 
 /// Whether the server's spelling means what was requested.
@@ -127,7 +134,7 @@ mod tests {
         else {
             panic!("a server");
         };
-        let verdict = check_settings(&target, &requested, &found);
+        let verdict = check_settings(&target, &requested, &found, Default::default());
         assert_eq!(verdict.outcome, Outcome::Fail);
         assert!(
             verdict

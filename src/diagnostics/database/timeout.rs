@@ -13,7 +13,7 @@ use super::work;
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// The verdict with its cause and the remedy for it: the session that holds a lock, or a limit
-/// that is too short. Without either, the remedy of the message.
+/// that is too short. Without either and without a remedy, that of the message.
 pub(in crate::diagnostics) async fn with_cause(context: &Context, mut verdict: Verdict) -> Verdict {
     let Some(known) = verdict.timeout.take() else {
         return verdict;
@@ -28,6 +28,7 @@ pub(in crate::diagnostics) async fn with_cause(context: &Context, mut verdict: V
             verdict.detail += &format!("; {}", cause.detail);
             cause.remedy
         }
+        None if verdict.remedy.is_some() => return verdict,
         None => Some((known.remedy)(place)),
     };
     verdict.remedy = Some(verdict.remedy.unwrap_or_default().then(remedy));

@@ -27,7 +27,7 @@ const LOCK_TIMEOUT: u32 = 500;
 macro_rules! is_ours {
     () => {
         "(c.relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(c.oid)
-          AND (c.relname IN ('tasks', 'notifications', 'user_api_keys')
+          AND (c.relname IN ('tasks', 'notifications', 'user_api_keys', '_sqlx_migrations')
                OR c.relname LIKE 'todoctl\\_%'))"
     };
 }

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreError, ask, functions, tables};
+use super::{StoreError, ask, expected_functions_of_owners, functions, literals, tables, types};
 
 /// An object of todoctl's.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -34,7 +34,7 @@ impl Owned {
              UNION ALL
              SELECT 'FUNCTION', format('%I.%I()', current_schema(), p.proname),
                     pg_get_userbyid(p.proowner)::text, pg_has_role(p.proowner, 'USAGE'),
-                    NOT p.prosecdef OR coalesce(
+                    NOT p.prosecdef OR p.proname NOT IN ({}) OR coalesce(
                         has_table_privilege(p.proowner, to_regclass('todoctl_unread'), 'INSERT')
                         AND has_table_privilege(p.proowner, to_regclass('todoctl_unread'), 'SELECT')
                         AND has_table_privilege(p.proowner, to_regclass('todoctl_unread'), 'UPDATE')
@@ -48,10 +48,12 @@ impl Owned {
                     pg_get_userbyid(t.typowner)::text, pg_has_role(t.typowner, 'USAGE'), true
              FROM pg_catalog.pg_type t
              WHERE t.typnamespace = to_regnamespace(quote_ident(current_schema()))
-               AND t.typname = 'prioritylevel'
+               AND t.typname IN ({})
              ORDER BY kind, name",
             tables(),
-            functions()
+            literals(expected_functions_of_owners()),
+            functions(),
+            types()
         );
         ask(session, Some(schema), &query).await
     }

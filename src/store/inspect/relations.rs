@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Override, StoreError, ask, expected_tables, quoted_name, tables};
+use super::{Override, StoreError, ask, expected_tables, functions, quoted_name, tables, types};
 
 const HISTORY: &str = "_sqlx_migrations";
 
@@ -11,6 +11,22 @@ const HISTORY: &str = "_sqlx_migrations";
 pub(crate) struct Relations {
     pub(crate) session: Session,
     pub(crate) all: Vec<Relation>,
+    pub(crate) created: Vec<Created>,
+}
+
+/// A function or a type that has the name of one of todoctl's.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(crate) struct Created {
+    /// `FUNCTION` or `TYPE`, as in `ALTER TYPE`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+    pub(crate) schema: String,
+    /// With schema and quotes, as a statement names it.
+    pub(crate) qualified: String,
+    /// Whether the name leads here without its schema.
+    pub(crate) is_visible: bool,
+    /// Whether the role is a member of the owner, and so may alter it.
+    pub(crate) is_owned: bool,
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -27,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) searched: Vec<String>,
     /// Whether the session skips ordinary triggers and foreign keys.
     pub(crate) skips_triggers: bool,
+    /// Whether statements are refused that a policy of row-level security applies to.
+    pub(crate) has_row_security_off: bool,
     /// Settings that role and database give to it.
     #[sqlx(skip)]
     pub(crate) overrides: Vec<Override>,
@@ -41,6 +59,8 @@ pub(crate) struct Session {
 pub(crate) struct Relation {
     pub(crate) name: String,
     pub(crate) schema: String,
+    /// The schema, in quotes where it needs them.
+    pub(crate) quoted_schema: String,
     /// Whether the name leads here without its schema.
     pub(crate) is_visible: bool,
     /// Whether the role may use the schema.
@@ -59,7 +79,8 @@ const SESSION: &str = "
            current_setting('search_path') AS search_path,
            current_schema()::text AS current_schema,
            current_schemas(false)::text[] AS searched,
-           current_setting('session_replication_role') = 'replica' AS skips_triggers";
+           current_setting('session_replication_role') = 'replica' AS skips_triggers,
+           current_setting('row_security') = 'off' AS has_row_security_off";
 
 impl Session {
     /// Whether `user` has logged in, and no role of a pooler's. The name for some poolers ends with
@@ -75,6 +96,7 @@ impl Relations {
         let mut facts: Vec<Session> = ask(session, None, SESSION).await?;
         let query = format!(
             "SELECT c.relname::text AS name, n.nspname::text AS schema,
+                    quote_ident(n.nspname) AS quoted_schema,
                     pg_catalog.pg_table_is_visible(c.oid) AS is_visible,
                     has_schema_privilege(n.oid, 'USAGE') AS has_usable_schema,
                     c.relpersistence = 't' AS is_temporary,
@@ -89,6 +111,25 @@ impl Relations {
             tables()
         );
         let all = ask(session, None, &query).await?;
+        let query = format!(
+            "SELECT 'FUNCTION' AS kind, p.proname::text AS name, n.nspname::text AS schema,
+                    format('%I.%I()', n.nspname, p.proname) AS qualified,
+                    pg_catalog.pg_function_is_visible(p.oid) AS is_visible,
+                    pg_has_role(p.proowner, 'USAGE') AS is_owned
+             FROM pg_catalog.pg_proc p
+             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+             WHERE p.proname IN ({}) AND p.pronargs = 0
+             UNION ALL
+             SELECT 'TYPE', t.typname::text, n.nspname::text, format('%I.%I', n.nspname, t.typname),
+                    pg_catalog.pg_type_is_visible(t.oid), pg_has_role(t.typowner, 'USAGE')
+             FROM pg_catalog.pg_type t
+             JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+             WHERE t.typname IN ({})
+             ORDER BY schema, name",
+            functions(),
+            types()
+        );
+        let created = ask(session, None, &query).await?;
         let Some(mut facts) = facts.pop() else {
             return Err(sqlx::Error::RowNotFound.into());
         };
@@ -96,6 +137,7 @@ impl Relations {
         Ok(Self {
             session: facts,
             all,
+            created,
         })
     }
 
@@ -109,6 +151,12 @@ impl Relations {
     pub(crate) fn within(&self, schema: &str, name: &str) -> Option<&Relation> {
         let is_it = |one: &&Relation| one.name == name && one.schema == schema;
         self.all.iter().find(is_it)
+    }
+
+    /// The function or type of this name in `schema`.
+    pub(crate) fn created_within(&self, schema: &str, name: &str) -> Option<&Created> {
+        let is_it = |one: &&Created| one.name == name && one.schema == schema;
+        self.created.iter().find(is_it)
     }
 
     /// The table that records the migrations.

@@ -26,6 +26,8 @@ pub(crate) struct Generated {
     pub(crate) is_movable: bool,
     /// Whether the sequence is dropped with its column.
     pub(crate) is_owned: bool,
+    /// The sequence that belongs to the column, if it takes its values from another one.
+    pub(crate) own: Option<String>,
     /// Columns of other tables that take values from it.
     pub(crate) shared_with: Vec<String>,
     /// Whether the role may read the sequence and the table.
@@ -74,8 +76,19 @@ impl Generated {
                             WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid
                               AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
                               AND d.deptype IN ('a', 'i')) AS is_owned,
+                    (SELECT format('%I.%I', o.relnamespace::regnamespace, o.relname)
+                     FROM pg_catalog.pg_depend d
+                     JOIN pg_catalog.pg_class o ON o.oid = d.objid AND o.relkind = 'S'
+                     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
+                       AND d.refobjid = c.oid AND d.refobjsubid = a.attnum
+                       AND d.deptype IN ('a', 'i')
+                     ORDER BY o.oid = s.oid DESC, o.relname LIMIT 1) AS own,
                     ARRAY(SELECT u2.relation::regclass::text FROM uses u2
-                          WHERE u2.sequence = s.oid AND u2.relation <> c.oid ORDER BY 1) AS shared_with,
+                          WHERE u2.sequence = s.oid AND u2.relation <> c.oid
+                            -- A child table inherits the default.
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h
+                                            WHERE h.inhrelid = u2.relation AND h.inhparent = c.oid)
+                          ORDER BY 1) AS shared_with,
                     has_table_privilege(c.oid, 'SELECT') AND has_sequence_privilege(s.oid, 'SELECT')
                         AND has_schema_privilege(sn.oid, 'USAGE') AS is_readable,
                     EXISTS (SELECT FROM pg_catalog.pg_index i

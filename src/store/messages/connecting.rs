@@ -242,6 +242,19 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: |at| at.open_database(),
     },
     KnownMessage {
+        id: "postgres.invalid-database",
+        fault: ConnectFault::Other,
+        patterns: &["cannot connect to invalid database"],
+        codes: &[],
+        meaning: "DROP DATABASE was interrupted: what is left of the database cannot be used",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "its rows are gone: restore a backup into a database of another name, and name that one in DATABASE_URL; what is left can only be dropped",
+            )
+        },
+    },
+    KnownMessage {
         id: "postgres.encoding",
         fault: ConnectFault::Encoding,
         patterns: &["database's encoding is"],

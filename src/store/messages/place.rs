@@ -65,6 +65,31 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// Removes settings of the role and of the database, wherever they are.
+    pub(super) fn reset(self, names: &[&str]) -> Remedy {
+        let Some(server) = self.server() else {
+            return Remedy::note(format!(
+                "as an administrator, from another database: RESET {} of the role and of the database",
+                names.join(" and ")
+            ));
+        };
+        let (role, database) = (sql_name(&server.user), sql_name(&server.database));
+        let owners = [
+            format!("ROLE {role}"),
+            format!("ROLE {role} IN DATABASE {database}"),
+            format!("DATABASE {database}"),
+        ];
+        let statements: Vec<String> = owners
+            .iter()
+            .flat_map(|of| {
+                names
+                    .iter()
+                    .map(move |name| format!("ALTER {of} RESET {name}"))
+            })
+            .collect();
+        Remedy::admin_settings(server, &statements.join("; "))
+    }
+
     pub(super) fn login_refused(self) -> Remedy {
         const PASSWORD: &str = "correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-";
         let Some(server) = self.server() else {
@@ -98,16 +123,12 @@ impl<'a> Place<'a> {
                 "from another database of the server, set ALLOW_CONNECTIONS true for this one",
             );
         };
-        // The closed one refuses administrators too.
-        let from = match server.database.as_str() {
-            "postgres" => "template1",
-            _ => "postgres",
-        };
         let database = sql_name(&server.database);
         Remedy::note("unless it was closed on purpose, as while it is restored:").then(
             Remedy::admin_sql_in(
                 server,
-                from,
+                // The closed one refuses administrators too.
+                server.other_database(),
                 None,
                 format!("ALTER DATABASE {database} ALLOW_CONNECTIONS true"),
             ),

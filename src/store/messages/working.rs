@@ -14,7 +14,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
         meaning: "The server is a standby, or set to read-only",
         retry: Retry::Later,
         remedy: |at| {
-            Remedy::note("if the server is a standby, name the primary in DATABASE_URL; if it was set to read-only:").then(at.admin_sql("RESET default_transaction_read_only of the database", |server| format!("ALTER DATABASE {} RESET default_transaction_read_only", sql_name(&server.database))))
+            Remedy::note("if the server is a standby, name the primary in DATABASE_URL; if it was set to read-only:").then(at.reset(&["default_transaction_read_only"]))
         },
     },
     KnownMessage {
@@ -35,6 +35,19 @@ pub(super) static WORKING: &[KnownMessage] = &[
                     )
                 },
             )
+        },
+    },
+    KnownMessage {
+        id: "postgres.row-security-off",
+        fault: ConnectFault::Other,
+        patterns: &["query would be affected by row-level security policy"],
+        codes: &[],
+        meaning: "row_security is off for the role, and a policy applies to the table",
+        retry: Retry::No,
+        remedy: |at| {
+            at.reset(&["row_security"]).then(Remedy::note(
+                "restart the daemon: its sessions keep the old setting",
+            ))
         },
     },
     KnownMessage {
@@ -124,6 +137,27 @@ pub(super) static WORKING: &[KnownMessage] = &[
             Remedy::note("this names a limit that is too short, the session that was waited for, or what keeps the server busy:")
                 .then(Remedy::command("todoctl doctor --only database.timeouts --only database.locks --only database.sessions"))
         },
+    },
+    KnownMessage {
+        id: "postgres.library",
+        fault: ConnectFault::Other,
+        patterns: &["could not access file", "could not load library"],
+        codes: &["58P01"],
+        meaning: "The server has no library that it shall load for each session",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note("install the library on the server, or let sessions do without:")
+                .then(at.reset(&["session_preload_libraries", "local_preload_libraries"]))
+        },
+    },
+    KnownMessage {
+        id: "postgres.temporary-files",
+        fault: ConnectFault::Other,
+        patterns: &["temporary file size exceeds temp_file_limit"],
+        codes: &["53400"],
+        meaning: "A query needs more temporary space than temp_file_limit allows",
+        retry: Retry::No,
+        remedy: |at| at.reset(&["temp_file_limit", "work_mem"]),
     },
     KnownMessage {
         id: "postgres.disk-full",

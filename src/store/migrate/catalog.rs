@@ -11,7 +11,7 @@ pub(crate) const DEFINITION: &str = "definition";
 /// `pg_get_…(…, true)` omits the names of schemas in the search path; of bodies they are removed.
 ///
 /// The last parts exist only where something is unusual: an unlogged table, a rule, a foreign key
-/// of another table that refuses deletes.
+/// of another table that refuses deletes. Functions are volatile and have no settings of others.
 pub(in crate::store) const POSTGRES: &str = r"
 WITH here AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
@@ -71,7 +71,10 @@ SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_argu
     concat_ws(', ',
         'md5 of its body ' || md5(btrim(regexp_replace(replace(p.prosrc, quote_ident(current_schema()) || '.', ''), '\s+', ' ', 'g'))),
         CASE WHEN p.prosecdef THEN 'security definer' END,
-        CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END)
+        CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END,
+        CASE p.provolatile WHEN 's' THEN 'stable' WHEN 'i' THEN 'immutable' END,
+        (SELECT string_agg('with ' || one, ', ' ORDER BY one) FROM unnest(p.proconfig) AS one
+         WHERE one NOT LIKE 'search_path=%'))
 FROM pg_catalog.pg_proc p
 WHERE p.pronamespace = (SELECT oid FROM here)
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
@@ -97,8 +100,10 @@ WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = r.oid AND t.
 UNION ALL
 SELECT r.object, 'reference ' || c.conname,
     c.conrelid::regclass::text || ' ' || pg_catalog.pg_get_constraintdef(c.oid, true)
+        || CASE WHEN pg_has_role(o.relowner, 'USAGE') THEN '' ELSE ' (of another owner)' END
 FROM relation r
 JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c.confdeltype IN ('a', 'r')
+JOIN pg_catalog.pg_class o ON o.oid = c.conrelid
 WHERE c.conparentid = 0";
 
 const SQLITE: &str = r#"

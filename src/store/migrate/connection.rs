@@ -37,6 +37,9 @@ const COLUMNS: [&str; 6] = [
 const APPLIED: &str = "SELECT version, description, installed_on, success, checksum
      FROM _sqlx_migrations ORDER BY version";
 
+/// The driver reads texts of bytes in this form alone, and a role may have another.
+const READABLE_BYTES: &str = "SET LOCAL bytea_output = hex; ";
+
 /// The first row that refers to a missing one. SQLite migrates without foreign keys.
 const DANGLING: &str = "SELECT \"table\", COALESCE(rowid, 0) FROM pragma_foreign_key_check LIMIT 1";
 
@@ -160,7 +163,12 @@ impl MigrationConnection {
         if !missing.is_empty() {
             return Err(MigrateError::BrokenRecord { missing });
         }
-        let rows: Vec<Row> = self.fetch_all(APPLIED).await?;
+        let before = if self.is_postgres() {
+            READABLE_BYTES
+        } else {
+            ""
+        };
+        let rows: Vec<Row> = self.fetch_all(&format!("{before}{APPLIED}")).await?;
         let applied = |(version, description, installed_on, success, checksum)| AppliedRow {
             version,
             description,

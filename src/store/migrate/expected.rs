@@ -40,6 +40,21 @@ pub(crate) fn expected_functions() -> impl Iterator<Item = &'static str> {
         .filter_map(|object| object.strip_prefix("function "))
 }
 
+/// The functions that run as their owners, by name.
+pub(crate) fn expected_functions_of_owners() -> impl Iterator<Item = &'static str> {
+    ALL_APPLIED.iter().filter_map(|(object, parts)| {
+        let runs_as_owner = parts.values().any(|text| text.contains("security definer"));
+        object.strip_prefix("function ").filter(|_| runs_as_owner)
+    })
+}
+
+/// The types, by name.
+pub(crate) fn expected_types() -> impl Iterator<Item = &'static str> {
+    ALL_APPLIED
+        .keys()
+        .filter_map(|object| object.strip_prefix("type "))
+}
+
 /// The schema after `changes`, one after the other, in an empty database.
 pub(super) fn created_by<'a>(changes: impl IntoIterator<Item = &'a Changes>) -> Schema {
     let mut schema = Schema::new();

@@ -2,12 +2,15 @@
 
 use crate::config::sql_name;
 
+use super::duplicates;
 use super::home::Home;
 use super::issue::{Issue, Step, guarded, literal};
 use super::parts::{Sides, names_id};
 
 const INVALID: &str = " (invalid)";
 const NOT_VALID: &str = " NOT VALID";
+/// A foreign key of a table that the role may not alter.
+const OF_ANOTHER: &str = " (of another owner)";
 
 /// A constraint that differs.
 pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
@@ -16,11 +19,11 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
     match (sides.expected, sides.found) {
         (Some(expected), None) => {
             let text = format!("{table} lacks the constraint {expected}");
-            let step = add(home, table, sides.part, expected);
+            let steps = add(home, table, sides.part, expected);
             Some(if is_unique(expected) {
-                Issue::fail(text, [step])
+                Issue::fail(text, steps)
             } else {
-                Issue::warn(text, [step])
+                Issue::warn(text, steps)
             })
         }
         (Some(expected), Some(found)) => {
@@ -75,7 +78,7 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
 }
 
 /// Adds a constraint, unless it is there.
-fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Step {
+fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Vec<Step> {
     let (table_name, name) = (sql_name(table), sql_name(constraint));
     let is_missing = format!(
         "NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass({}) AND conname = {})",
@@ -83,12 +86,15 @@ fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Step 
         literal(constraint)
     );
     let add = format!("ALTER TABLE {table_name} ADD CONSTRAINT {name} {definition}");
+    if is_unique(definition) {
+        return duplicates::unique(home, table, definition, &is_missing, &add);
+    }
     let statement = format!(
         "{}{}",
         detached(home, definition),
         guarded(&is_missing, &add)
     );
-    home.alter(table, home.in_schema(&statement))
+    vec![home.alter(table, home.in_schema(&statement))]
 }
 
 /// Notifications of tasks that are gone keep their text and lose the number, as in the first
@@ -134,6 +140,10 @@ fn foreign(home: Home<'_>, sides: Sides<'_>, found: &str) -> Option<Issue> {
 /// A foreign key of another table that refuses to delete a row.
 pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
     let (table, name) = (sides.table, sql_name(sides.part));
+    let (found, is_owned) = match found.strip_suffix(OF_ANOTHER) {
+        Some(found) => (found, false),
+        None => (found, true),
+    };
     let (other, definition) = found.split_once(' ').unwrap_or((found, ""));
     let cascade = definition
         .replace(" ON DELETE RESTRICT", "")
@@ -141,13 +151,18 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
     let text = format!(
         "{other} refers to {table} ({definition}): a row that it refers to cannot be deleted"
     );
+    let statement = home.in_schema(&format!(
+        "ALTER TABLE {other} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
+    ));
     Issue::warn(
         text,
         [
             Step::note(format!("if rows of {other} may be deleted with theirs:")),
-            Step::Run(home.in_schema(&format!(
-                "ALTER TABLE {other} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {cascade} ON DELETE CASCADE"
-            ))),
+            if is_owned {
+                Step::Run(statement)
+            } else {
+                Step::RunBy(None, statement)
+            },
         ],
     )
 }

@@ -5,27 +5,54 @@ use std::time::Duration;
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::inspect::Heir;
 use crate::store::migrate::drift::{Difference, Drift};
 
-use super::answer::of_drift;
-use super::home::Home;
-use super::issue::{Issue, Place, Step, guarded, literal, verdict};
+use super::home::{Home, drift_of};
+use super::issue::{Issue, Place, Step, guarded, literal, no_tables, verdict};
 use super::parts::sides;
-use super::{columns, constraints, renamed};
+use super::{columns, constraints, heirs, renamed};
 
 pub(super) async fn schema(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    of_drift(context, server, limit, |home, drift| {
-        let mut issues = renamed::of_tables(home, drift);
-        let differences = drift.differences.iter();
-        issues.extend(differences.filter_map(|one| issue(home, drift, one)));
-        verdict(
-            Place::Server(server.target),
-            issues,
-            "as the migrations create it",
-        )
-    })
-    .await
+    check(context, server, limit)
+        .await
+        .unwrap_or_else(|error| query_failed(context, &error))
+}
+
+async fn check(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Result<Verdict, StoreError> {
+    let Some((home, drift)) = drift_of(context, server, limit).await? else {
+        return Ok(no_tables());
+    };
+    let mut issues = renamed::of_tables(home, drift);
+    let differences = drift.differences.iter();
+    issues.extend(differences.filter_map(|one| issue(home, drift, one)));
+    if drift.differences.iter().any(has_children) {
+        let ask = context
+            .server
+            .ask(server.target, limit, async |connection| {
+                Heir::ask(connection.session(), home.schema).await
+            });
+        issues.extend(ask.await?.iter().map(|one| heirs::issue(home, one)));
+    }
+    Ok(verdict(
+        Place::Server(server.target),
+        issues,
+        "as the migrations create it",
+    ))
+}
+
+const HAS_CHILDREN: &str = "has child tables";
+
+fn has_children(one: &Difference) -> bool {
+    let found = one.found.as_deref().unwrap_or_default();
+    one.part.as_deref() == Some("storage") && found.contains(HAS_CHILDREN)
 }
 
 fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
@@ -102,7 +129,7 @@ fn storage(home: Home<'_>, drift: &Drift, table: &str, found: &str) -> Option<Is
             ))],
         ));
     }
-    (has("has child tables") || has("is a child table") || has("partitioned")).then(|| {
+    (has("is a child table") || has("partitioned")).then(|| {
         Issue::warn(
             // As in "partitioned, is a child table".
             format!("{table}: {found}; ids and unique keys are checked for each table alone"),
@@ -148,8 +175,8 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
             literals(&added)
         ))
     });
-    let replace = home.alter("tasks", new_type(home, name, &expected));
-    let steps = loses.into_iter().chain([replace]);
+    let replace = home.alter_created(name, "tasks", new_type(home, name, &expected));
+    let steps = loses.into_iter().chain(replace);
     Some(match (missing.as_slice(), added.as_slice()) {
         ([wanted], [other]) => {
             let is_named = format!(
@@ -164,7 +191,7 @@ fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
             );
             Issue::fail(
                 format!("{name} has the label {other} in place of {wanted}"),
-                [home.alter("tasks", guarded(&is_named, &rename))],
+                home.alter_created(name, "tasks", guarded(&is_named, &rename)),
             )
         }
         ([], [_, ..]) => Issue::warn(

@@ -33,6 +33,31 @@ impl Home<'_> {
         }
     }
 
+    /// Steps that alter a function or a type of `table`, which first gets the table's owner where
+    /// it has another.
+    pub(super) fn alter_created(
+        self,
+        name: &str,
+        table: &str,
+        statements: impl Into<String>,
+    ) -> Vec<Step> {
+        let alter = self.alter(table, statements);
+        let table = self.relations.within(self.schema, table);
+        match self.relations.created_within(self.schema, name) {
+            Some(found) if !found.is_owned => {
+                let owner = table.map_or(&self.relations.session.role, |one| &one.owner);
+                let give = format!(
+                    "ALTER {} {} OWNER TO {}",
+                    found.kind,
+                    found.qualified,
+                    sql_name(owner)
+                );
+                vec![Step::RunBy(None, give), alter]
+            }
+            _ => vec![alter],
+        }
+    }
+
     /// Statements whose names are those of the migrations, without a schema.
     pub(super) fn in_schema(self, statements: &str) -> String {
         format!("SET search_path = {}; {statements}", sql_name(self.schema))

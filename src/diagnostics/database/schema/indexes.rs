@@ -8,6 +8,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_drift;
+use super::duplicates;
 use super::home::Home;
 use super::issue::{Issue, Place, Step, verdict};
 use super::parts::{Sides, names_id, parts};
@@ -40,19 +41,25 @@ fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
         (Some(expected), None) => Some(graded(
             expected,
             format!("the index {index} of {table} is missing"),
-            [create(home, table, expected)],
+            separated(home, index)
+                .into_iter()
+                .chain([create(home, table, expected)]),
         )),
         (Some(expected), Some(found)) if found.strip_suffix(INVALID) == Some(expected) => {
             Some(graded(
                 expected,
                 format!("the index {index} of {table} is invalid, so it is not used"),
-                [home.alter(table, format!("REINDEX INDEX CONCURRENTLY {qualified}"))],
+                separated(home, index)
+                    .into_iter()
+                    .chain([home.alter(table, format!("REINDEX INDEX CONCURRENTLY {qualified}"))]),
             ))
         }
         (Some(expected), Some(found)) => Some(graded(
             expected,
             format!("the index {index} is {found}, not {expected}"),
-            [drop(), create(home, table, expected)],
+            separated(home, index)
+                .into_iter()
+                .chain([drop(), create(home, table, expected)]),
         )),
         (None, Some(found)) if found.ends_with(INVALID) => {
             let text = format!(
@@ -69,6 +76,11 @@ fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
         }
         _ => None,
     }
+}
+
+/// What lets a unique index be built on rows that it would refuse.
+fn separated(home: Home<'_>, index: &str) -> Option<Step> {
+    (index == "notifications_dedup_idx").then(|| duplicates::reminders(home))
 }
 
 /// Without a unique index changes fail; without another one they are slow.

@@ -124,7 +124,17 @@ pub(super) fn verdict(
 
 /// A statement that is run only where the condition holds, so that it may be typed twice.
 pub(super) fn guarded(condition: &str, statement: &str) -> String {
-    let block = format!(" BEGIN IF {condition} THEN {statement}; END IF; END ");
+    block("", condition, statement)
+}
+
+/// The same with declarations of PL/pgSQL.
+pub(super) fn block(declarations: &str, condition: &str, statements: &str) -> String {
+    let declare = if declarations.is_empty() {
+        String::new()
+    } else {
+        format!(" DECLARE {declarations}")
+    };
+    let block = format!("{declare} BEGIN IF {condition} THEN {statements}; END IF; END ");
     format!("DO {}", dollar_quoted("do", &block))
 }
 

@@ -24,7 +24,18 @@ pub(super) async fn sequences(context: &Context, server: Server<'_>, limit: Dura
         let mut issues = Vec::new();
         let mut read = 0;
         for (column, ids) in columns {
-            issues.extend(odd(home, column));
+            if let Some(own) = column.own.as_ref().filter(|own| **own != column.sequence) {
+                issues.push(of_another(home, column, own));
+                continue;
+            }
+            let is_lent = |other: &String| {
+                let takes = |one: &&(Generated, Option<Ids>)| one.0.table == *other;
+                let taken = columns.iter().find(takes);
+                taken.is_some_and(|one| one.0.own.is_some())
+            };
+            // Those that have their own get it back.
+            let is_shared = !column.shared_with.iter().all(is_lent);
+            issues.extend(odd(home, column, is_shared));
             if let Some(ids) = ids {
                 read += 1;
                 issues.extend(position(home, column, *ids));
@@ -135,8 +146,30 @@ fn set_value(home: Home<'_>, column: &Generated) -> String {
     )
 }
 
+/// A column that takes its values from another sequence than its own.
+fn of_another(home: Home<'_>, column: &Generated, own: &str) -> Issue {
+    let Generated {
+        table, sequence, ..
+    } = column;
+    let (qualified, name) = (home.qualified(table), sql_name(&column.column));
+    Issue::fail(
+        format!(
+            "{table}.{} takes its values from {sequence}, not from its own sequence {own}: they may be ids of other rows",
+            column.column
+        ),
+        [home.alter(
+            table,
+            format!(
+                "BEGIN; SET LOCAL lock_timeout = $$5s$$; LOCK TABLE {qualified} IN SHARE ROW EXCLUSIVE MODE; \
+                 SELECT setval($${own}$$, greatest(coalesce(max({name}), 0) + 1, nextval($${own}$$)), false) FROM {qualified}; \
+                 ALTER TABLE {qualified} ALTER COLUMN {name} SET DEFAULT nextval($${own}$$); COMMIT"
+            ),
+        )],
+    )
+}
+
 /// What is unusual about a sequence itself.
-fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
+fn odd(home: Home<'_>, column: &Generated, is_shared: bool) -> Vec<Issue> {
     let Generated {
         table, sequence, ..
     } = column;
@@ -167,7 +200,7 @@ fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
             ],
         ));
     }
-    if !column.shared_with.is_empty() {
+    if is_shared {
         issues.push(Issue::warn(
             format!(
                 "the sequence {sequence} of {table} is also used by {}",
@@ -178,7 +211,7 @@ fn odd(home: Home<'_>, column: &Generated) -> Vec<Issue> {
                 column.shared_with.join(", ")
             ))],
         ));
-    } else if !column.is_owned {
+    } else if !column.is_owned && column.shared_with.is_empty() {
         let name = sql_name(&column.column);
         let owner = if column.sequence_owner == column.table_owner {
             String::new()

@@ -7,9 +7,10 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::database::overrides::reset;
+use crate::diagnostics::database::role::use_of_schema;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{self, Relations};
+use crate::store::inspect::{self, Created, Relations};
 use crate::store::migrate::{is_migrated, own_schema};
 
 use super::home::{drift_of, relations};
@@ -63,11 +64,11 @@ async fn check(
                         session.role
                     ),
                     [Step::RunBy(
-                        Some(elsewhere.owner.clone()),
-                        format!(
-                            "GRANT USAGE ON SCHEMA {} TO {}",
-                            sql_name(schema),
-                            sql_name(&session.role)
+                        None,
+                        use_of_schema(
+                            &elsewhere.quoted_schema,
+                            &session.role,
+                            server.config.auto_migrate,
                         ),
                     )],
                 )
@@ -119,19 +120,25 @@ async fn check(
     Ok(verdict(Place::Server(target), issues, fine))
 }
 
-/// Tables of the service's schema that another schema hides.
+/// Tables and types of the service's schema that another schema hides.
 fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Option<Issue> {
-    let hidden: Vec<String> = relations
+    let tables = relations
         .all
         .iter()
         .filter(|one| one.schema == home && !one.is_visible)
+        .filter_map(|one| Some((&one.name, &relations.visible(&one.name)?.schema)));
+    let types = relations
+        .created
+        .iter()
+        .filter(|one| one.kind == "TYPE" && one.schema == home && !one.is_visible)
         .filter_map(|one| {
-            let by = relations.visible(&one.name)?;
-            Some(format!(
-                "{} is hidden by {}.{}",
-                one.name, by.schema, one.name
-            ))
-        })
+            let is_it = |other: &&Created| other.name == one.name && other.is_visible;
+            let by = relations.created.iter().find(is_it)?;
+            Some((&one.name, &by.schema))
+        });
+    let hidden: Vec<String> = tables
+        .chain(types)
+        .map(|(name, by)| format!("{name} is hidden by {by}.{name}"))
         .collect();
     if hidden.is_empty() {
         return None;

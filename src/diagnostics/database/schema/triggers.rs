@@ -9,10 +9,11 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::database::overrides;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{EventTrigger, ForeignTrigger, event_triggers};
+use crate::store::inspect::{EventTrigger, Expression, ForeignTrigger, event_triggers};
 use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 
+use super::expressions;
 use super::home::{Home, drift_of};
 use super::issue::{Issue, Place, Step, literal, no_tables, verdict};
 use super::parts::{Sides, parts};
@@ -36,12 +37,13 @@ async fn check(
     let Some((home, drift)) = drift_of(context, server, limit).await? else {
         return Ok(no_tables());
     };
-    let (foreign, events) = context
+    let (foreign, expressions, events) = context
         .server
         .ask(server.target, limit, async |connection| {
             let session = connection.session();
             let foreign = ForeignTrigger::ask(session, home.schema).await?;
-            Ok((foreign, event_triggers(session).await?))
+            let expressions = Expression::ask(session, home.schema).await?;
+            Ok((foreign, expressions, event_triggers(session).await?))
         })
         .await?;
     let mut issues = Vec::new();
@@ -71,6 +73,7 @@ async fn check(
     };
     let foreign = foreign.iter().filter(|one| !is_own(one));
     issues.extend(foreign.map(|one| of_others(home, one)));
+    issues.extend(expressions.iter().map(|one| expressions::issue(home, one)));
     issues.extend(events.iter().map(refusing_changes));
     Ok(verdict(
         Place::Server(server.target),
@@ -149,9 +152,13 @@ fn functions<'a>(home: Home<'a>, drift: &'a Drift) -> impl Iterator<Item = Issue
     drift.differences.iter().filter_map(move |one| {
         one.expected.as_ref()?;
         let name = one.object.strip_prefix("function ")?;
-        let text = match &one.found {
+        let found = one.found.as_deref();
+        let text = match found {
             None => format!("the function {name} is missing"),
-            Some(found) => format!("the function {name} was changed ({found})"),
+            Some(found) => format!(
+                "the function {name} was changed ({})",
+                changes(one.expected.as_deref().unwrap_or_default(), found)
+            ),
         };
         let newest = newest_statement(&format!("FUNCTION %I.{name}"))
             .or_else(|| newest_statement(&format!("CREATE FUNCTION {name}")))?;
@@ -170,8 +177,37 @@ fn functions<'a>(home: Home<'a>, drift: &'a Drift) -> impl Iterator<Item = Issue
             "notifications"
         };
         let (harm, correction) = made_up_for(home, name, &statement);
-        Some(Issue::fail(format!("{text}: {harm}"), [home.alter(table, correction)]).fixable())
+        let harm = if found.is_some_and(is_not_volatile) {
+            "its statements fail, and so do those that call it"
+        } else {
+            harm
+        };
+        let steps = home.alter_created(name, table, correction);
+        Some(Issue::fail(format!("{text}: {harm}"), steps).fixable())
     })
+}
+
+/// What the catalogue says of a function that may write nothing.
+fn is_not_volatile(found: &str) -> bool {
+    found
+        .split(", ")
+        .any(|one| matches!(one, "stable" | "immutable"))
+}
+
+/// How a function differs, in words.
+fn changes(expected: &str, found: &str) -> String {
+    let has = |text: &str, part: &str| text.split(", ").any(|one| one == part);
+    let added = found.split(", ").filter(|one| !has(expected, one));
+    let added = added.map(|one| match one {
+        one if one.starts_with("md5 ") => "another body".to_owned(),
+        one => one.to_owned(),
+    });
+    let missing = expected.split(", ").filter(|one| !has(found, one));
+    let missing = missing.filter(|one| !one.starts_with("md5 "));
+    let all: Vec<String> = added
+        .chain(missing.map(|one| format!("not {one}")))
+        .collect();
+    all.join(", ")
 }
 
 /// Tables whose foreign keys are not enforced.

@@ -37,8 +37,12 @@ pub(super) async fn of(
     let mut asked: Vec<&str> = Vec::new();
     for (_, fault) in faults {
         let mut is_found = false;
-        for check in suspects(fault) {
-            is_found |= causes.iter().any(|one: &Cause| one.check == Some(check));
+        let first = suspects(fault);
+        for (index, check) in first.iter().chain(last_resort(fault)).enumerate() {
+            if is_found && index >= first.len() {
+                break;
+            }
+            is_found |= causes.iter().any(|one: &Cause| one.check == Some(*check));
             if asked.contains(check) {
                 continue;
             }
@@ -70,6 +74,21 @@ fn suspects(fault: &TrialFault) -> &'static [&'static str] {
         TrialFault::Swallowed(_) | TrialFault::Altered { .. } => &[TRIGGERS, ROW_SECURITY, SCHEMA],
         TrialFault::Unseen(_) | TrialFault::Hidden(_) => &[ROW_SECURITY, TRIGGERS],
         TrialFault::Refused(error) => of_error(error),
+    }
+}
+
+/// Where neither a check nor the error itself tells the cause: what others attached to the tables.
+fn last_resort(fault: &TrialFault) -> &'static [&'static str] {
+    match fault {
+        TrialFault::Refused(error)
+            if known_message(error).is_none()
+                && error
+                    .postgres()
+                    .is_some_and(|one| statement(&one, "").is_none()) =>
+        {
+            &[TRIGGERS]
+        }
+        _ => &[],
     }
 }
 

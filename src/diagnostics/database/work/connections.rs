@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy, sql_literal, sql_name};
+use crate::config::{PostgresTarget, Remedy, sql_literal};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Capacity, IDLE_SECONDS, ServerConnection, Users};
 use crate::diagnostics::verdict::Verdict;
+use crate::store::messages::{self, Place};
 
 use super::answer::of_answer;
 
@@ -130,7 +131,12 @@ fn check_capacity(
     }
     let smaller = smaller_pool(left, demand);
     let remedy = if wanted > allowed {
-        smaller.or(raised(whose, wanted + SPARE, server))
+        let raised = raised(whose, wanted + SPARE, server);
+        match whose {
+            Whose::Server { .. } => smaller.or(raised),
+            // As for a connection that the limit refuses.
+            Whose::Role | Whose::Database => raised.or(smaller),
+        }
     } else if let Some(ended) = end_idle(&others, wanted - left, server) {
         ended
             .or(raised(whose, wanted + taken + SPARE, server))
@@ -154,10 +160,9 @@ fn smaller_pool(left: usize, demand: Demand) -> Remedy {
 
 /// Raises the limit to `connections`.
 fn raised(whose: Whose, connections: usize, server: &PostgresTarget) -> Remedy {
-    let (role, database) = (sql_name(&server.user), sql_name(&server.database));
-    let statement = match whose {
-        Whose::Role => format!("ALTER ROLE {role} CONNECTION LIMIT {connections}"),
-        Whose::Database => format!("ALTER DATABASE {database} CONNECTION LIMIT {connections}"),
+    let id = match whose {
+        Whose::Role => "postgres.role-limit",
+        Whose::Database => "postgres.database-limit",
         Whose::Server { reserved, .. } => {
             let all = connections + reserved;
             return Remedy::admin_sql(
@@ -168,7 +173,8 @@ fn raised(whose: Whose, connections: usize, server: &PostgresTarget) -> Remedy {
             .then(Remedy::note("then restart the server"));
         }
     };
-    Remedy::admin_sql(server, None, statement)
+    let known = messages::by_id(id);
+    known.map_or_else(Remedy::default, |one| (one.remedy)(Place::Server(server)))
 }
 
 /// The applications with the most connections.

@@ -125,6 +125,8 @@ pub(super) mod tests {
             blockers: Vec::new(),
             locked_tables: Vec::new(),
             used_tables: Vec::new(),
+            changed_tables: Vec::new(),
+            transaction: Some("3/7".to_owned()),
             is_migrating: false,
             seen_holding: None,
         }

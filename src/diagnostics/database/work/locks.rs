@@ -67,9 +67,10 @@ pub(in crate::diagnostics::database) async fn culprit(
     (verdict.outcome != Outcome::Pass).then_some(verdict)
 }
 
-/// Whether a session has locked a table, and this role may not see for how long.
+/// Whether a session has locked a table or rows, and this role may not see for how long.
 fn is_hidden_holder(session: &WorkSession) -> bool {
-    !session.locked_tables.is_empty() && session.transaction_age.is_none()
+    let is_holder = !session.locked_tables.is_empty() || !session.changed_tables.is_empty();
+    is_holder && session.transaction_age.is_none()
 }
 
 /// What is there `again`, with the time that hidden holders have been seen to hold their locks.
@@ -79,7 +80,11 @@ fn holding_longer(mut again: Activity, before: &Activity) -> Activity {
         .iter_mut()
         .filter(|one| is_hidden_holder(one))
     {
-        let held_before = |one: &WorkSession| one.pid == session.pid && is_hidden_holder(one);
+        let held_before = |one: &WorkSession| {
+            one.pid == session.pid
+                && one.transaction == session.transaction
+                && is_hidden_holder(one)
+        };
         if before.sessions.iter().any(held_before) {
             session.seen_holding = Some(WAIT_SECONDS);
         }
@@ -146,10 +151,23 @@ fn check_locks(
             collected.warn(text, remedy);
         }
     }
-    for session in sessions
-        .values()
-        .filter(|one| !queues.contains_key(&one.pid))
-    {
+    for one in prepared {
+        if !one.locked_tables.is_empty() && one.age >= least && !queues.contains_key(&PREPARED) {
+            collected.fail(
+                format!(
+                    "the prepared transaction {} of role {} has locked {} for {}",
+                    one.name,
+                    one.role,
+                    one.locked_tables.join(", "),
+                    in_time(Some(one.age))
+                ),
+                end_prepared(one, server),
+            );
+        }
+    }
+    // A session that waits keeps its locks until those before it in the queue have ended.
+    let free = |one: &&&WorkSession| one.blockers.is_empty() && !queues.contains_key(&one.pid);
+    for session in sessions.values().filter(free) {
         check_held(session, server, least, &mut collected);
     }
     if activity.is_partial {
@@ -173,15 +191,11 @@ fn check_held(
     let is_autovacuum = session.backend_type.as_deref() == Some("autovacuum worker");
     let is_held = age.unwrap_or_default() >= least && !is_autovacuum;
     if !session.locked_tables.is_empty() && is_held {
-        let time = match (session.transaction_age, session.seen_holding) {
-            (None, None) => String::new(),
-            (None, seen) => format!(" for {} or longer", in_time(seen)),
-            (age, _) => format!(" for {}", in_time(age)),
-        };
         let text = format!(
-            "{} has locked {}{time}",
+            "{} has locked {}{}",
             described(session),
             session.locked_tables.join(", "),
+            held_for(session)
         );
         // A statement that works may be about to end.
         if is_active(session) && age.unwrap_or_default() < TABLE_SECONDS {
@@ -189,6 +203,16 @@ fn check_held(
         } else {
             collected.fail(text, end(session, server));
         }
+    } else if has_uncommitted_rows(session) && !is_autovacuum {
+        collected.warn(
+            format!(
+                "{} has changed or locked rows of {} and has not committed{}: whoever changes the same rows waits",
+                described(session),
+                session.changed_tables.join(", "),
+                held_for(session)
+            ),
+            end(session, server),
+        );
     } else if session.is_migrating {
         let idle = match session.state.as_deref() {
             Some("idle") => session.state_age,
@@ -203,6 +227,24 @@ fn check_held(
                 end(session, server),
             );
         }
+    }
+}
+
+/// Whether it has held rows for long. A session that is idle in its transaction is the subject of
+/// `database.sessions`.
+fn has_uncommitted_rows(session: &WorkSession) -> bool {
+    let is_long = match session.transaction_age {
+        Some(age) => age >= TABLE_SECONDS && idle_in_transaction(session).is_none(),
+        None => session.seen_holding.is_some(),
+    };
+    is_long && !session.changed_tables.is_empty()
+}
+
+fn held_for(session: &WorkSession) -> String {
+    match (session.transaction_age, session.seen_holding) {
+        (None, None) => String::new(),
+        (None, seen) => format!(" for {} or longer", in_time(seen)),
+        (age, _) => format!(" for {}", in_time(age)),
     }
 }
 
@@ -248,112 +290,4 @@ pub(super) fn counted(number: usize, word: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::ending::tests::{server, session};
-    use super::*;
-    use crate::diagnostics::Outcome::{Fail, Pass, Warn};
-
-    fn waiting(pid: i32, seconds: i64, blockers: &[i32]) -> WorkSession {
-        WorkSession {
-            waited: Some(seconds),
-            waits_for: Some("table tasks".to_owned()),
-            blockers: blockers.to_vec(),
-            used_tables: vec!["tasks".to_owned()],
-            ..session(pid, "active")
-        }
-    }
-
-    fn check(sessions: Vec<WorkSession>) -> Verdict {
-        let activity = Activity {
-            sessions,
-            is_partial: false,
-        };
-        check_locks(&activity, &[], &server(), WAIT_SECONDS)
-    }
-
-    #[test]
-    fn the_head_of_the_queue_is_named() {
-        let verdict = check(vec![
-            session(1, "idle in transaction"),
-            waiting(2, 40, &[1]),
-            waiting(3, 30, &[2]),
-            waiting(4, 0, &[2]),
-        ]);
-        assert_eq!(verdict.outcome, Fail);
-        assert!(
-            verdict.detail.starts_with("pid 1 (psql")
-                && verdict.detail.contains("blocks 2 sessions for up to 40s"),
-            "{}",
-            verdict.detail
-        );
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert!(
-            remedy.contains("pid = 1 ") && !remedy.contains("pid = 2"),
-            "{remedy}"
-        );
-    }
-
-    #[test]
-    fn short_waits_and_other_applications() {
-        let head = || session(1, "active");
-        assert_eq!(check(vec![head(), waiting(2, 1, &[1])]).outcome, Pass);
-        let mut other = waiting(2, 60, &[1]);
-        other.used_tables = Vec::new();
-        assert_eq!(check(vec![head(), other]).outcome, Warn);
-        // A deadlock that the server has not ended yet.
-        let ring = check(vec![waiting(1, 5, &[2]), waiting(2, 5, &[1])]);
-        assert_eq!(ring.outcome, Pass);
-    }
-
-    #[test]
-    fn locks_of_sessions_that_hide_their_times() {
-        let mut holder = session(1, "idle in transaction");
-        holder.locked_tables = vec!["tasks".to_owned()];
-        (holder.state, holder.state_age, holder.transaction_age) = (None, None, None);
-        let seen = |holder: &WorkSession| Activity {
-            sessions: vec![holder.clone()],
-            is_partial: true,
-        };
-        let before = seen(&holder);
-        assert_eq!(check(vec![holder.clone()]).outcome, Pass);
-        let again = holding_longer(seen(&holder), &before);
-        let verdict = check(again.sessions);
-        assert_eq!(verdict.outcome, Fail);
-        assert!(
-            verdict
-                .detail
-                .ends_with("has locked tasks for 2s or longer")
-        );
-        holder.pid = 2;
-        let another = holding_longer(seen(&holder), &before);
-        assert_eq!(check(another.sessions).outcome, Pass);
-        // After a lock timeout nothing is too short.
-        let now = check_locks(&before, &[], &server(), 0);
-        assert_eq!(now.outcome, Fail);
-    }
-
-    #[test]
-    fn a_statement_at_work_may_end_soon() {
-        let mut active = session(1, "active");
-        active.locked_tables = vec!["tasks".to_owned()];
-        active.transaction_age = Some(5);
-        assert_eq!(check(vec![active.clone()]).outcome, Warn);
-        active.transaction_age = Some(1);
-        assert_eq!(check(vec![active.clone()]).outcome, Pass);
-        active.transaction_age = Some(60);
-        assert_eq!(check(vec![active]).outcome, Fail);
-    }
-
-    #[test]
-    fn a_migration_may_take_its_time() {
-        let mut migrating = session(1, "active");
-        migrating.is_migrating = true;
-        migrating.locked_tables = vec!["tasks".to_owned()];
-        assert_eq!(check(vec![migrating.clone()]).outcome, Pass);
-        migrating.state = Some("idle".to_owned());
-        assert_eq!(check(vec![migrating]).outcome, Fail);
-        let mut forgotten = session(1, "idle");
-        forgotten.is_migrating = true;
-        assert_eq!(check(vec![forgotten]).outcome, Warn);
-    }
-}
+mod tests;

@@ -153,6 +153,7 @@ mod tests {
             role: "app".to_owned(),
             age,
             is_here: true,
+            locked_tables: Vec::new(),
         };
         let fine = check_sessions(&activity, &[prepared(10)], &server());
         assert_eq!(fine.outcome, Pass);

@@ -94,22 +94,39 @@ fn check_durability(
 ) -> Verdict {
     let mut collected = Collected::default();
     let mut changes_server = false;
-    for setting in settings.iter().filter(|one| one.value == "off") {
-        let (loses_all, meaning) = match setting.name.as_str() {
-            "fsync" => (true, "a crash of the machine can destroy the database"),
-            "full_page_writes" => (true, "a crash of the machine can damage tables"),
-            "synchronous_commit" => (false, "a crash of the server loses confirmed changes"),
+    for setting in settings {
+        let (name, value) = (setting.name.as_str(), setting.value.as_str());
+        let (loses_all, meaning, right) = match (name, value) {
+            ("fsync", "off") => (
+                true,
+                "a crash of the machine can destroy the database",
+                "on",
+            ),
+            ("full_page_writes", "off") => (true, "a crash of the machine can damage tables", "on"),
+            ("synchronous_commit", "off") => {
+                (false, "a crash of the server loses confirmed changes", "on")
+            }
+            ("zero_damaged_pages", "on") => (
+                true,
+                "rows in damaged pages are lost without an error",
+                "off",
+            ),
+            ("ignore_checksum_failure", "on") => (
+                true,
+                "damaged pages are served and copied without an error",
+                "off",
+            ),
             _ => continue,
         };
-        let text = format!("{} is off: {meaning}", setting.name);
+        let text = format!("{name} is {value}: {meaning}");
         changes_server |= setting.origin() == Origin::Server;
         // Servers for development are often faster than safe, on purpose.
         if environment == Environment::Development {
             collected.note(text);
         } else if loses_all {
-            collected.fail(text, change(setting, "on", server));
+            collected.fail(text, change(setting, right, server));
         } else {
-            collected.warn(text, change(setting, "on", server));
+            collected.warn(text, change(setting, right, server));
         }
     }
     reload(changes_server, server, &mut collected);
@@ -147,6 +164,39 @@ fn check_timeouts(settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
     })
 }
 
+/// Settings of a role, a database or the server that make requests slow or fail.
+pub(in crate::diagnostics::database) fn check_execution(
+    settings: &[SettingNow],
+    server: &PostgresTarget,
+) -> (Vec<String>, Remedy) {
+    let (mut texts, mut changes_server) = (Vec::new(), false);
+    let mut remedy = Remedy::default();
+    for setting in settings {
+        let (meaning, right) = match (setting.name.as_str(), setting.value.as_str()) {
+            ("enable_indexscan" | "enable_indexonlyscan" | "enable_bitmapscan", "off") => {
+                ("requests read whole tables", "on")
+            }
+            ("default_transaction_isolation", value) if value != "read committed" => (
+                "requests that change the same rows fail",
+                "'read committed'",
+            ),
+            _ => continue,
+        };
+        texts.push(format!(
+            "{} is {} ({}): {meaning}",
+            setting.name,
+            setting.shown,
+            origin(setting)
+        ));
+        changes_server |= setting.origin() == Origin::Server;
+        remedy = remedy.then(change(setting, right, server));
+    }
+    if changes_server {
+        remedy = remedy.then(reloaded(server));
+    }
+    (texts, remedy)
+}
+
 /// What a limit that is too short does.
 fn consequence(name: &str) -> &'static str {
     match name {
@@ -162,8 +212,12 @@ fn consequence(name: &str) -> &'static str {
 /// The last step, where settings of the server itself were changed.
 fn reload(is_needed: bool, server: &PostgresTarget, collected: &mut Collected) {
     if is_needed {
-        collected.finish_with(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()"));
+        collected.finish_with(reloaded(server));
     }
+}
+
+fn reloaded(server: &PostgresTarget) -> Remedy {
+    Remedy::admin_sql(server, None, "SELECT pg_reload_conf()")
 }
 
 fn origin(setting: &SettingNow) -> &'static str {
@@ -198,7 +252,7 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
             return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"));
         }
     };
-    Remedy::admin_sql(server, None, statement)
+    Remedy::admin_settings(server, &statement)
 }
 
 #[cfg(test)]

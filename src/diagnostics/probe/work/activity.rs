@@ -46,6 +46,10 @@ pub(crate) struct WorkSession {
     pub(crate) locked_tables: Vec<String>,
     /// Those that it has changed or read in its transaction.
     pub(crate) used_tables: Vec<String>,
+    /// The service's tables of which it has changed or locked rows, and not committed.
+    pub(crate) changed_tables: Vec<String>,
+    /// Its transaction, by which two looks at it are compared.
+    pub(crate) transaction: Option<String>,
     /// Whether it holds the lock under which migrations run.
     pub(crate) is_migrating: bool,
     /// Seconds that it has been seen to hold its locks, where its times are hidden.
@@ -66,7 +70,7 @@ const SESSIONS: &str = concat!(
     "WITH here AS (
          SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()
      ), locks AS MATERIALIZED (
-         SELECT l.*, l.database = here.oid AS is_here, (to_jsonb(l) ->> 'waitstart')::timestamptz AS since,
+         SELECT l.*, o.relkind, l.database = here.oid AS is_here, (to_jsonb(l) ->> 'waitstart')::timestamptz AS since,
                 CASE WHEN ",
     is_ours!(),
     "        THEN o.relname::text END AS ours
@@ -107,11 +111,20 @@ const SESSIONS: &str = concat!(
             END AS waits_for,
             CASE WHEN w.pid IS NOT NULL THEN pg_blocking_pids(a.pid) ELSE '{}' END AS blockers,
             ARRAY(SELECT DISTINCT ours FROM locks
-                  WHERE pid = a.pid AND granted AND ours IS NOT NULL
+                  -- Who waits for a row holds a lock on it, not on the table.
+                  WHERE pid = a.pid AND granted AND ours IS NOT NULL AND locktype = 'relation'
                     AND mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                   ORDER BY ours) AS locked_tables,
             ARRAY(SELECT DISTINCT ours FROM locks
                   WHERE pid = a.pid AND granted AND ours IS NOT NULL ORDER BY ours) AS used_tables,
+            -- A transaction has a number of its own once it has changed or locked a row.
+            ARRAY(SELECT DISTINCT ours FROM locks
+                  WHERE pid = a.pid AND granted AND ours IS NOT NULL AND locktype = 'relation'
+                    AND relkind IN ('r', 'p') AND mode IN ('RowShareLock', 'RowExclusiveLock')
+                    AND EXISTS (SELECT FROM locks x WHERE x.pid = a.pid AND x.granted
+                                  AND x.locktype = 'transactionid' AND x.mode = 'ExclusiveLock')
+                  ORDER BY ours) AS changed_tables,
+            (SELECT min(virtualtransaction) FROM locks WHERE pid = a.pid) AS transaction,
             EXISTS (SELECT FROM locks WHERE pid = a.pid AND granted AND is_here AND locktype = 'advisory' AND objsubid = 1
                     AND classid = (({id} >> 32) & 4294967295)::oid AND objid = ({id} & 4294967295)::oid
             ) AS is_migrating
@@ -130,12 +143,26 @@ pub(crate) struct Prepared {
     /// In seconds.
     pub(crate) age: i64,
     pub(crate) is_here: bool,
+    /// The service's tables that it has locked so that nobody else may change them.
+    pub(crate) locked_tables: Vec<String>,
 }
 
-const PREPARED: &str = "
-    SELECT gid AS name, owner::text AS role, extract(epoch FROM clock_timestamp() - prepared)::bigint AS age,
-           database = current_database() AS is_here
-    FROM pg_catalog.pg_prepared_xacts ORDER BY prepared";
+/// Its locks have no process, and the virtual number of the lock on its own transaction.
+const PREPARED: &str = concat!(
+    "SELECT gid AS name, owner::text AS role, extract(epoch FROM clock_timestamp() - prepared)::bigint AS age,
+            database = current_database() AS is_here,
+            ARRAY(SELECT DISTINCT c.relname::text FROM pg_catalog.pg_locks l
+                  JOIN pg_catalog.pg_class c ON c.oid = l.relation
+                  WHERE l.pid IS NULL AND l.virtualtransaction IN (
+                        SELECT x.virtualtransaction FROM pg_catalog.pg_locks x
+                        WHERE x.pid IS NULL AND x.locktype = 'transactionid' AND x.transactionid = p.transaction)
+                    AND p.database = current_database()
+                    AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+                    AND ",
+    is_ours!(),
+    "             ORDER BY 1) AS locked_tables
+     FROM pg_catalog.pg_prepared_xacts p ORDER BY prepared"
+);
 
 /// The client connections of one application and role.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

@@ -40,7 +40,9 @@ const SETTINGS: &str = "
     FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'statement_timeout',
                    'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
-                   'idle_session_timeout', 'search_path')
+                   'idle_session_timeout', 'search_path', 'zero_damaged_pages',
+                   'ignore_checksum_failure', 'enable_indexscan', 'enable_indexonlyscan',
+                   'enable_bitmapscan', 'default_transaction_isolation')
     ORDER BY name";
 
 impl SettingNow {
@@ -76,7 +78,8 @@ impl ServerConnection {
         Ok(rows.into_iter().map(|(name,)| name).collect())
     }
 
-    /// The settings that decide what a commit means, and how long a statement may take.
+    /// The settings that decide what a commit means, how statements are run, and how long they
+    /// may take.
     /// Not within the time limits of the other questions: they are among the settings.
     pub(crate) async fn settings_now(&mut self) -> Result<Vec<SettingNow>, StoreError> {
         let rows = sqlx::raw_sql(SETTINGS).fetch_all(&mut self.0).await?;

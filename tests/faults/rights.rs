@@ -1,0 +1,75 @@
+//! Rights that are wider than the service needs.
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
+
+const fn wide(title: &'static str, risk: &'static str) -> Fault {
+    Fault {
+        title,
+        symptom: Symptom::Risk(risk),
+        check: "database.access",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    }
+}
+
+faults! {
+    SUPERUSER = wide(
+        "The role of the service is a superuser",
+        "whoever has its password has the whole server",
+    );
+    OPEN_TABLES = wide(
+        "The tables are open to every role of the server",
+        "other services read and change tasks",
+    );
+}
+
+#[tokio::test]
+async fn wide_rights() {
+    let mut scene = Scene::postgres().await;
+    // Nobody would act on it in development.
+    scene
+        .doctor("database.access")
+        .says("database.access", "pass", "");
+    scene.set("ENVIRONMENT", "production");
+    let own = scene.get("DATABASE_URL").unwrap();
+    // Nor where the server is the service's alone, whose first role it then has.
+    scene
+        .doctor("database.access")
+        .says("database.access", "pass", "");
+    let role = with_role(&mut scene, "SUPERUSER", "").await;
+    scene.proves(&SUPERUSER).await;
+    scene.start();
+    scene
+        .sql("GRANT SELECT, UPDATE ON tasks, todoctl_sessions TO PUBLIC")
+        .await;
+    scene.proves(&OPEN_TABLES).await;
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    scene.set("DATABASE_URL", &own);
+    scene
+        .sql(&format!("REASSIGN OWNED BY {role} TO CURRENT_USER"))
+        .await;
+    drop_role_of(&mut scene, &role).await;
+}
+
+/// A role that has its rights as one of all roles keeps them.
+#[tokio::test]
+async fn rights_of_all_roles_become_the_services() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let role = with_role(&mut scene, "", &grants).await;
+    scene.set("ENVIRONMENT", "production");
+    scene
+        .sql(&format!(
+            "REVOKE ALL ON tasks FROM {role}; GRANT ALL ON tasks TO PUBLIC"
+        ))
+        .await;
+    let report = scene.doctor("database.access");
+    let remedy = report.check("database.access")["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene
+        .doctor("database.access")
+        .says("database.access", "pass", "");
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    drop_role_of(&mut scene, &role).await;
+}
