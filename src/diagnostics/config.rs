@@ -186,11 +186,7 @@ fn env_file(context: &Context) -> Verdict {
 
 /// That the file is read, and which of its values have no effect.
 fn read(source: &Source, path: &Path) -> String {
-    let known = |name: &&str| {
-        let names = VARIABLES.iter().flat_map(|one| [Some(one.name), one.alias]);
-        names.flatten().any(|one| one == *name)
-    };
-    let overridden: Vec<&str> = source.overridden().filter(known).collect();
+    let overridden: Vec<&str> = source.overridden().collect();
     let place = path.display();
     if overridden.is_empty() {
         return format!("{place} is read");
