@@ -13,6 +13,7 @@
 
 mod audit;
 mod auth;
+mod barrier;
 mod cors;
 mod database;
 mod database_file;
@@ -61,6 +62,7 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
+pub(crate) use barrier::Barrier;
 pub(crate) use database_file::{
     ClaimError, MIGRATED, begin_anew, claim, find_loss, migration_lock_path, was_migrated,
 };

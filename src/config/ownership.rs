@@ -3,6 +3,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::barrier::Barrier;
 use super::remedy::Remedy;
 
 /// Says who has to type what follows, unless this process is root's.
@@ -53,6 +54,9 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
     };
     if !found.is_dir() {
         return move_away(directory);
+    }
+    if let Some(barrier) = Barrier::of(directory) {
+        return barrier.remedy();
     }
     if found.uid() == user {
         return Remedy::command("chmod u+rwx").arg(directory);

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use crate::config::{
     DatabaseTarget, Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt, move_away,
-    readable, writable,
+    readable,
 };
 
 use super::check::{Check, Run};
 use super::context::Context;
-use super::directory::{file_system_verdict, nearest_existing, of_file, this_user};
+use super::directory::{file_system_verdict, nearest_existing, not_writable, of_file};
 use super::fix::{Fix, plain_line_ends};
 use super::probe::{FileSystem, is_writable};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
@@ -302,10 +302,7 @@ fn directory_verdict(directory: &Path) -> Verdict {
         );
     }
     if !is_writable(existing) {
-        return Verdict::fail(
-            format!("{} is not writable for {}", existing.display(), this_user()),
-            writable(directory),
-        );
+        return not_writable(existing, directory);
     }
     match FileSystem::of(existing) {
         Ok(kind) => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Remedy, here};
+use crate::config::{Barrier, Remedy, here, writable};
 
 use super::probe::FileSystem;
 use super::verdict::Verdict;
@@ -21,6 +21,21 @@ pub(super) fn nearest_existing(directory: &Path) -> &Path {
 /// The user of this process, as texts name it.
 pub(super) fn this_user() -> String {
     format!("user {}", rustix::process::geteuid().as_raw())
+}
+
+/// `directory` is where the file should be; `existing` is what exists of that path.
+pub(super) fn not_writable(existing: &Path, directory: &Path) -> Verdict {
+    let place = existing.display();
+    match Barrier::of(existing) {
+        Some(barrier) => Verdict::fail(format!("{place} {barrier}"), barrier.remedy()),
+        None => Verdict::fail(
+            format!(
+                "{place} is not writable for {}, and SQLite creates its log there",
+                this_user()
+            ),
+            writable(directory),
+        ),
+    }
 }
 
 /// What a database risks on such a file system.

@@ -18,6 +18,7 @@ use crate::config::{
 
 use super::connect_error::ConnectError;
 use super::messages::ConnectFault;
+use super::namesake;
 
 /// The time limit for one attempt; a suspended Neon database needs 10 to 15 s to wake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -29,6 +30,19 @@ pub async fn open_postgres(target: &PostgresTarget) -> Result<PgConnection, Conn
 
 /// As [`open_postgres`], within `limit`.
 pub(crate) async fn open_postgres_within(
+    target: &PostgresTarget,
+    limit: Duration,
+) -> Result<PgConnection, ConnectError> {
+    match attempt(target, limit).await {
+        Err(error) if error.fault == ConnectFault::NoSuchDatabase => {
+            Err(namesake::named(error, target).await)
+        }
+        result => result,
+    }
+}
+
+/// The same without a look at the server's other databases.
+pub(super) async fn attempt(
     target: &PostgresTarget,
     limit: Duration,
 ) -> Result<PgConnection, ConnectError> {

@@ -75,7 +75,8 @@ impl Identity {
             },
             cluster: None,
             place: format!("{}.{}", found.dev(), found.ino()),
-            name: file.path.display().to_string(),
+            // A relative path leads elsewhere in another working directory.
+            name: std::fs::canonicalize(&file.path)?.display().to_string(),
         })
     }
 

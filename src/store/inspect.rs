@@ -14,6 +14,7 @@ mod sequences;
 mod settings;
 mod triggers;
 mod unread;
+mod violations;
 
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgConnection, SqliteConnection};
@@ -33,10 +34,11 @@ pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
 pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
-pub(crate) use sequences::{Generated, Ids};
+pub(crate) use sequences::{Generated, Ids, Numbered};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
+pub(crate) use violations::Violation;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.
 async fn ask<T>(

@@ -44,6 +44,7 @@ mod late;
 mod manager;
 pub(crate) mod messages;
 pub mod migrate;
+mod namesake;
 mod notifications;
 mod open_file;
 mod opener;
@@ -68,7 +69,7 @@ mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{
-    SqliteAccess, open_postgres_within, open_sqlite, root_certificates, wal_path,
+    SqliteAccess, index_path, open_postgres_within, open_sqlite, root_certificates, wal_path,
 };
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;

@@ -232,11 +232,15 @@ fn is_harmless(line: &str) -> bool {
         "curl -i ",
         "date -u",
         "df -h ",
+        "ps -o ",
         "du --inodes ",
         "redis-cli ",
     ];
-    let selects = [" -c 'SELECT ", " -c \"SELECT "];
+    let selects = [" -c 'SELECT ", " -c \"SELECT ", " 'SELECT ", " \"SELECT "];
     begins.iter().any(|begin| line.starts_with(begin))
-        || line.starts_with("psql ") && selects.iter().any(|words| line.contains(words))
+        || ["psql ", "sqlite3 "]
+            .iter()
+            .any(|client| line.starts_with(client))
+            && selects.iter().any(|words| line.contains(words))
         || line.ends_with(" -c 'SHOW archive_command'")
 }

@@ -2,6 +2,7 @@
 
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 
 faults! {
     DANGLING_ENV_FILE = Fault {
@@ -27,6 +28,13 @@ faults! {
     };
     OTHER_SPELLING = Fault {
         title: "The name of the database is spelt in another way",
+        symptom: Symptom::Start("does not exist"),
+        check: "database.login",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    RENAMED_DATABASE = Fault {
+        title: "The database was renamed",
         symptom: Symptom::Start("does not exist"),
         check: "database.login",
         outcome: "fail",
@@ -175,6 +183,30 @@ async fn another_spelling() {
         );
         scene.proves(&OTHER_SPELLING).await;
     }
+}
+
+/// `serve` says the same as the checks.
+#[tokio::test]
+async fn a_renamed_database() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let role = with_role(&mut scene, "", &grants).await;
+    let name = scene.database.as_ref().unwrap().name.clone();
+    scene
+        .sql(&format!("ALTER DATABASE {name} OWNER TO {role}"))
+        .await;
+    let url = scene.get("DATABASE_URL").unwrap();
+    // Renamed is what the URL names: the test needs the other name to clean up.
+    scene.set("DATABASE_URL", &url.replace(&name, "todo_before"));
+    let printed = scene.start_fails().unwrap();
+    let set = format!("todoctl config set DATABASE_URL.database={name}");
+    assert!(printed.contains(&set), "{printed}");
+    scene.proves(&RENAMED_DATABASE).await;
+    scene.stop();
+    scene
+        .sql(&format!("ALTER DATABASE {name} OWNER TO CURRENT_USER"))
+        .await;
+    drop_role_of(&mut scene, &role).await;
 }
 
 /// Encrypted with `KEY`.

@@ -2,6 +2,7 @@
 
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::process::{Process, serve};
 
 faults! {
     OTHER_SCHEMA = Fault {
@@ -17,6 +18,20 @@ faults! {
         check: "daemon.database",
         outcome: "warn",
         after: After::Typed("pass"),
+    };
+    TWO_DAEMONS = Fault {
+        title: "Two daemons have one SQLite file open",
+        symptom: Symptom::Risk("they wait for each other, and limits count for each alone"),
+        check: "database.locks",
+        outcome: "warn",
+        after: After::Person("only a person knows which one is wanted"),
+    };
+    OTHER_DIRECTORY = Fault {
+        title: "The daemon was started in another directory, and the path of its file is relative",
+        symptom: Symptom::Risk("the tasks are in another file than the operator's commands read"),
+        check: "daemon.database",
+        outcome: "fail",
+        after: After::Person("only a person knows which file has the tasks"),
     };
     CREATED_AGAIN = Fault {
         title: "The database was dropped and created again while the daemon runs",
@@ -89,4 +104,43 @@ async fn a_database_that_was_created_again() {
     scene.stop();
     scene.start();
     scene.proves_gone(&CREATED_AGAIN);
+}
+
+#[tokio::test]
+async fn a_daemon_in_another_directory() {
+    let mut scene = Scene::sqlite().await;
+    let base = scene.start_at_its_port();
+    let elsewhere = scene.path().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    scene.stop();
+    std::fs::copy(scene.path().join(".env"), elsewhere.join(".env")).unwrap();
+    let mut command = serve(&elsewhere);
+    command.env_remove("PORT");
+    let mut daemon = Process::start(&mut command);
+    assert_eq!(daemon.base(), base);
+    let report = scene.doctor("daemon.database");
+    let detail = report.detail("daemon.database");
+    assert!(detail.contains("serves another database"), "{detail}");
+    report.says("daemon.database", "fail", "relative path");
+    scene.proves(&OTHER_DIRECTORY).await;
+    daemon.kill();
+    scene.start();
+    scene.proves_gone(&OTHER_DIRECTORY);
+}
+
+/// As where the old one was not stopped after an upgrade.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_on_one_file() {
+    let mut scene = Scene::sqlite().await;
+    scene.start();
+    let mut second = Process::start(&mut serve(scene.path()));
+    second.base();
+    let report = scene.doctor("database.locks");
+    let detail = report.detail("database.locks");
+    for pid in [scene.daemon_pid(), second.id()] {
+        assert!(detail.contains(&pid.to_string()), "{detail}");
+    }
+    scene.proves(&TWO_DAEMONS).await;
+    second.kill();
+    scene.proves_gone(&TWO_DAEMONS);
 }

@@ -39,6 +39,7 @@
 mod access;
 mod activity;
 mod additions;
+mod barriers;
 mod canary;
 mod configuration;
 mod counts;
@@ -46,6 +47,7 @@ mod daemon;
 mod duplicates;
 mod env_values;
 mod expressions;
+mod file_contents;
 mod files;
 mod fingerprint;
 mod fix;
@@ -139,6 +141,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         expressions::FAULTS,
         rights::FAULTS,
         rows::FAULTS,
+        barriers::FAULTS,
+        file_contents::FAULTS,
     ]
     .concat()
     .into_iter()

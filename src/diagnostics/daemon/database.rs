@@ -104,8 +104,21 @@ fn verdict(difference: Difference, target: &DatabaseTarget) -> Verdict {
             "the daemon serves another database than this configuration names",
             Remedy::note(
                 "restart the daemon if the configuration was changed on purpose; otherwise correct DATABASE_URL, or run this command with the daemon's environment",
-            ),
+            )
+            .or(whole_path(target)),
         ),
+    }
+}
+
+/// A relative path leads to another file in each working directory.
+fn whole_path(target: &DatabaseTarget) -> Remedy {
+    match target {
+        DatabaseTarget::Sqlite(file) if file.path.is_relative() => {
+            let whole = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
+            Remedy::note("where the daemon was started in another directory, a relative path leads it to a file there; if it should use the file here, restart it after:")
+                .then(Remedy::set("DATABASE_URL", format!("sqlite://{}", whole.display())))
+        }
+        _ => Remedy::default(),
     }
 }
 

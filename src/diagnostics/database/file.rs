@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, find_loss, generated_secret_path,
-    move_away, writable,
+    Barrier, DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, find_loss,
+    generated_secret_path, move_away, sql_name, writable,
 };
+use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
-use crate::diagnostics::fix::Fix;
-use crate::diagnostics::probe::{
-    FileFacts, Holder, Use, is_writable, kept_open, lasting_holders, read_only_mount,
+use crate::diagnostics::directory::{
+    file_system_verdict, nearest_existing, not_writable, of_file, this_user,
 };
+use crate::diagnostics::fix::Fix;
+use crate::diagnostics::probe::{FileFacts, Holder, Use, is_writable, kept_open, lasting_holders};
 use crate::diagnostics::verdict::Verdict;
+use crate::store::inspect::Violation;
 use crate::store::messages::{self, Place};
+use crate::store::{index_path, wal_path};
 
 use super::fault::{cannot_connect, query_failed};
 use super::{kept_file, work};
@@ -115,30 +118,25 @@ fn without_file(path: &Path) -> Verdict {
     Verdict::pass(format!("{place} is writable"))
 }
 
-/// `directory` is where the file should be; `existing` is what exists of that path.
-fn not_writable(existing: &Path, directory: &Path) -> Verdict {
-    let place = existing.display();
-    if let Some(point) = read_only_mount(existing) {
+fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
+    let mut barriers: Vec<(&Path, Barrier)> = Vec::new();
+    let logs = [wal_path(file), index_path(file)];
+    for path in [facts.directory.as_path(), file, &logs[0], &logs[1]] {
+        let barrier = Barrier::of(path);
+        barriers.extend(barrier.map(|one| (path, one)));
+    }
+    barriers.dedup_by(|(_, one), (_, before)| one == before);
+    if !barriers.is_empty() {
+        let texts = barriers
+            .iter()
+            .map(|(path, barrier)| format!("{} {barrier}", path.display()));
+        let texts: Vec<String> = texts.collect();
+        let remedies = barriers.iter().map(|(_, barrier)| barrier.remedy());
         return Verdict::fail(
-            format!(
-                "{place} is on a file system that is mounted read-only at {}",
-                point.display()
-            ),
-            Remedy::note("the kernel's log (dmesg) says whether errors of the disk are the reason: then copy the data elsewhere instead")
-                .then(as_root())
-                .then(Remedy::command("mount -o remount,rw").arg(&point)),
+            texts.join("; "),
+            remedies.fold(Remedy::default(), Remedy::then),
         );
     }
-    Verdict::fail(
-        format!(
-            "{place} is not writable for {}, and SQLite creates its log there",
-            this_user()
-        ),
-        writable(directory),
-    )
-}
-
-fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
@@ -308,12 +306,19 @@ pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duratio
 
 /// What SQLite finds in the file. A file too large for the time limit is no fault.
 pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
-    let question = context
-        .file
-        .ask(file, limit, async |connection| connection.integrity().await);
+    let question = context.file.ask(file, limit, async |connection| {
+        let lines = connection.integrity().await?;
+        let violations = if lines == ["ok"] {
+            Violation::of_file(connection.session()).await?
+        } else {
+            Vec::new()
+        };
+        Ok((lines, violations))
+    });
     match tokio::time::timeout(limit, question).await {
-        Ok(Ok(lines)) if lines == ["ok"] => Verdict::pass("ok"),
-        Ok(Ok(lines)) => Verdict::fail(lines.join("; "), remedy("sqlite.malformed", file)),
+        Ok(Ok((_, violations))) if !violations.is_empty() => check_rows(&violations, file),
+        Ok(Ok((lines, _))) if lines == ["ok"] => Verdict::pass("ok"),
+        Ok(Ok((lines, _))) => Verdict::fail(lines.join("; "), remedy("sqlite.malformed", file)),
         Ok(Err(error)) => query_failed(context, &error),
         Err(_) => Verdict::warn(
             format!(
@@ -327,6 +332,24 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
             ),
         ),
     }
+}
+
+fn check_rows(violations: &[Violation], file: &SqliteTarget) -> Verdict {
+    let mut collected = Collected::default();
+    for Violation {
+        table,
+        condition,
+        rows,
+    } in violations
+    {
+        let select = format!("SELECT * FROM {} WHERE NOT ({condition})", sql_name(table));
+        collected.fail(
+            format!("rows of {table} that violate CHECK ({condition}): {rows}; they cannot be changed, and may be misread"),
+            Remedy::note("another program stored them with ignore_check_constraints; this shows them; give them values that are allowed, with UPDATE:")
+                .then(Remedy::command("sqlite3").arg(&file.path).arg(select)),
+        );
+    }
+    collected.verdict("")
 }
 
 /// The remedy of a known message.

@@ -93,7 +93,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new(
         "database.sequences",
         "Sequences",
-        run!(Server, sequences::sequences),
+        run!(Database, sequences::sequences),
     )
     .about(
         "The sequences that generate ids are ahead of the highest id of their tables and \
@@ -103,7 +103,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Moves a sequence behind the highest id of its table.")
-    .needs(&["database.query", "database.tables"])
+    .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new("database.unread", "Unread counts", run!(Database, unread::unread))
         .about(

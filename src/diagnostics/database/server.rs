@@ -5,7 +5,6 @@ use std::time::Duration;
 use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Connection as _, ServerConnection};
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
 use crate::store::ConnectFault;
@@ -57,15 +56,7 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
         Err(error) if error.fault == ConnectFault::StartupParameter => {
             Verdict::skip_because_failed("database.startup")
         }
-        Err(error) if error.fault == ConnectFault::NoSuchDatabase => {
-            match namesake(server, limit).await {
-                Some(name) => Verdict::fail(
-                    format!("{}; there is a database {name}", error.message),
-                    Remedy::set("DATABASE_URL.database", name),
-                ),
-                None => cannot_connect(error),
-            }
-        }
+        Err(error) if error.fault == ConnectFault::NoSuchDatabase => cannot_connect(error),
         Err(error) => {
             let mut verdict = cannot_connect(error);
             if error.fault == ConnectFault::TimedOut {
@@ -75,21 +66,6 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
             explained(verdict, error.known, server).await
         }
     }
-}
-
-/// The one database of the server whose name is nearly the configured one.
-async fn namesake(server: &PostgresTarget, limit: Duration) -> Option<String> {
-    for database in ["postgres", "template1"] {
-        let mut other = server.clone();
-        database.clone_into(&mut other.database);
-        if let Ok(mut connection) = ServerConnection::open(&other, limit).await {
-            let names = connection.namesakes(&server.database).await;
-            connection.close().await;
-            let [name] = names.ok()?.try_into().ok()?;
-            return Some(name);
-        }
-    }
-    None
 }
 
 pub(super) async fn clock(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {

@@ -161,22 +161,6 @@ const PAGES: &str = "
            (SELECT page_count FROM pragma_page_count) AS count,
            (SELECT freelist_count FROM pragma_freelist_count) AS free";
 
-/// Where the file system of `path` is mounted, if it is mounted read-only.
-pub(crate) fn read_only_mount(path: &Path) -> Option<PathBuf> {
-    let disk = rustix::fs::statvfs(path).ok()?;
-    if !disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-        return None;
-    }
-    // proc(5): the mount point is the fifth field.
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let whole = path.canonicalize().ok()?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    points
-        .map(PathBuf::from)
-        .filter(|point| whole.starts_with(point))
-        .max_by_key(|point| point.components().count())
-}
-
 const INTEGRITY: &str = "PRAGMA integrity_check(5)";
 
 const DANGLING: &str = "SELECT \"table\", parent, count(*) AS rows

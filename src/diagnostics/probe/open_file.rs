@@ -43,6 +43,37 @@ impl KeptOpen {
     }
 }
 
+/// The daemons that have the file at `path` open, as far as their files can be seen.
+pub(crate) fn daemons_of(path: &Path) -> Vec<u32> {
+    let Ok(name) = fs::canonicalize(path) else {
+        return Vec::new();
+    };
+    let has_open = |process: &Path| {
+        let files = fs::read_dir(process.join("fd")).into_iter().flatten();
+        let mut targets = files.flatten().map(|file| fs::read_link(file.path()));
+        targets.any(|target| target.is_ok_and(|target| target == name))
+    };
+    let is_serving = |process: &Path| {
+        let words = fs::read(process.join("cmdline")).unwrap_or_default();
+        words.split(|byte| *byte == 0).any(|word| word == b"serve")
+    };
+    programs()
+        .filter(|(_, process)| is_serving(process) && has_open(process))
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// The other processes of this program, and their directories.
+fn programs() -> impl Iterator<Item = (u32, PathBuf)> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| {
+        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
+        let program = fs::read_to_string(process.path().join("comm")).ok()?;
+        let is_own = program.trim_end() == env!("CARGO_PKG_NAME") && pid != std::process::id();
+        is_own.then(|| (pid, process.path()))
+    })
+}
+
 /// The database that a daemon opened at `path`, if another file or none is there now, or if its log
 /// was deleted. `None` also
 /// where the files of the daemon cannot be seen.
@@ -54,13 +85,7 @@ pub(crate) fn kept_open(path: &Path) -> Option<KeptOpen> {
             .ok()?
             .join(path.file_name()?),
     };
-    let mut processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.find_map(|process| {
-        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-        let program = fs::read_to_string(process.path().join("comm")).ok()?;
-        let is_daemon = program.trim_end() == env!("CARGO_PKG_NAME") && pid != std::process::id();
-        is_daemon.then(|| of_process(pid, &process.path(), &name))?
-    })
+    programs().find_map(|(pid, process)| of_process(pid, &process, &name))
 }
 
 fn of_process(pid: u32, process: &Path, name: &Path) -> Option<KeptOpen> {

@@ -3,7 +3,6 @@
 
 use sqlx::{AssertSqlSafe, FromRow as _, Row as _};
 
-use crate::config::sql_literal;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
@@ -197,23 +196,6 @@ impl ServerConnection {
     pub(crate) async fn server_time(&mut self) -> Result<Timestamp, StoreError> {
         let row = sqlx::raw_sql(CLOCK).fetch_one(&mut self.0).await?;
         Ok(Timestamp::from_micros_clamped(row.try_get(0)?))
-    }
-
-    /// The databases whose names differ from `name` in case, hyphens and underscores alone.
-    pub(crate) async fn namesakes(&mut self, name: &str) -> Result<Vec<String>, StoreError> {
-        let query = format!(
-            "SELECT datname::text FROM pg_catalog.pg_database
-             WHERE datallowconn AND NOT datistemplate
-               AND translate(lower(datname), '-_', '') = translate(lower({}), '-_', '')",
-            sql_literal(name)
-        );
-        let rows = sqlx::raw_sql(AssertSqlSafe(query))
-            .fetch_all(&mut self.0)
-            .await?;
-        Ok(rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?)
     }
 
     /// The values that the settings `names` have.

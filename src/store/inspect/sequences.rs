@@ -1,6 +1,6 @@
 //! The sequences that generate ids.
 
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
 
 use super::{StoreError, ask, quoted_name, tables};
 
@@ -139,5 +139,39 @@ impl Generated {
             .collect();
         let query = format!("{} ORDER BY number", questions.join(" UNION ALL "));
         ask(session, Some(schema), &query).await
+    }
+}
+
+/// A table of a SQLite file whose ids are never used twice (AUTOINCREMENT).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Numbered {
+    pub(crate) table: String,
+    /// The highest id that was ever given.
+    pub(crate) last: i64,
+    pub(crate) highest: Option<i64>,
+}
+
+impl Numbered {
+    pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Vec<Self>, StoreError> {
+        let query = format!(
+            "SELECT name, CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name IN ({})",
+            tables()
+        );
+        let lasts: Vec<(String, i64)> = sqlx::query_as(AssertSqlSafe(query))
+            .fetch_all(&mut *session)
+            .await?;
+        let mut all = Vec::new();
+        for (table, last) in lasts {
+            let query = format!("SELECT max(id) FROM {}", quoted_name(&table));
+            let highest = sqlx::query_scalar(AssertSqlSafe(query))
+                .fetch_one(&mut *session)
+                .await?;
+            all.push(Self {
+                table,
+                last,
+                highest,
+            });
+        }
+        Ok(all)
     }
 }

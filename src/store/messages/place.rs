@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    DatabaseTarget, PostgresTarget, Remedy, begin_anew, has_damaged_magic, move_away, shell_word,
-    sql_literal, sql_name, unused_name, was_migrated, writable,
+    Barrier, DatabaseTarget, PostgresTarget, Remedy, begin_anew, has_damaged_magic, move_away,
+    shell_word, sql_literal, sql_name, unused_name, was_migrated, writable,
 };
 
 /// The database that a message is about, as far as it is known.
@@ -230,7 +230,10 @@ impl<'a> Place<'a> {
 
     pub(super) fn writable_directory(self) -> Remedy {
         match self.file() {
-            Some(file) => writable(file.parent().unwrap_or(file)),
+            Some(file) => Barrier::of(file).map_or_else(
+                || writable(file.parent().unwrap_or(file)),
+                |barrier| barrier.remedy(),
+            ),
             None => Remedy::note("let the daemon's user write the file and its directory"),
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 
 use crate::config::{Remedy, writable};
 use crate::store::connect_error::ConnectError;
@@ -217,10 +218,9 @@ impl MigrateError {
                 "the migration was rolled back; correct row {row} of {table}, then:"
             ))
             .then(up),
-            Self::Query(error) => messages::find(&plain(error)).map_or_else(
-                || Remedy::note("read the log of the database's server, which says more"),
-                unknown_place,
-            ),
+            Self::Query(error) => {
+                messages::find(&plain(error)).map_or_else(|| unexplained(error), unknown_place)
+            }
         }
     }
 
@@ -255,6 +255,18 @@ impl MigrateError {
 /// What to do where it is not known which database the error is about.
 fn unknown_place(known: &KnownMessage) -> Remedy {
     (known.remedy)(Place::Unknown)
+}
+
+/// What to do about an error that is not known.
+fn unexplained(error: &sqlx::Error) -> Remedy {
+    let fault = error.as_database_error();
+    Remedy::note(
+        if fault.is_some_and(|one| one.try_downcast_ref::<SqliteError>().is_some()) {
+            "PRAGMA integrity_check of sqlite3 reads the whole file and says what is wrong with it; the kernel's log (dmesg) has errors of the disk"
+        } else {
+            "read the log of the database's server, which says more"
+        },
+    )
 }
 
 /// A schema of its own, and the search path that leads there for this service alone.

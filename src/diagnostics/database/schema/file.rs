@@ -20,7 +20,10 @@ pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
     match Drift::of_file(&target).await {
         Ok(None) => no_tables(),
         Ok(Some(drift)) => {
+            // Triggers and indexes need their tables.
             let differences = drift.differences.iter();
+            let (whole, parts): (Vec<_>, Vec<_>) = differences.partition(|one| one.part.is_none());
+            let differences = whole.into_iter().chain(parts);
             let issues = differences.filter_map(|one| issue(&drift, one)).collect();
             verdict(Place::File(file), issues, "as the migrations create it")
         }
@@ -42,6 +45,9 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
     }
     if let Some(trigger) = sides(one, "trigger") {
         return changed_trigger(trigger);
+    }
+    if one.object == SEARCH && one.part.is_none() {
+        return made_again(drift, SEARCH, "todoctl_search");
     }
     let table = one.object.strip_prefix("table ")?;
     match (one.part.as_deref(), &one.expected) {
@@ -103,13 +109,44 @@ fn missing_table(drift: &Drift, table: &str) -> Issue {
                 [Step::Run(rename)],
             )
         }
-        None => Issue::fail(
-            text,
-            [Step::note(format!(
-                "its rows are gone: restore the file from a backup that has {table}"
-            ))],
-        ),
+        None => made_again(drift, &format!("table {table}"), table).unwrap_or_else(|| {
+            Issue::fail(
+                text,
+                [Step::note(format!(
+                    "its rows are gone: restore the file from a backup that has {table}"
+                ))],
+            )
+        }),
     }
+}
+
+const SEARCH: &str = "virtual table todoctl_search";
+
+/// A missing table whose content follows from the other tables, or is not missed.
+fn made_again(drift: &Drift, object: &str, table: &str) -> Option<Issue> {
+    let made_up = match table {
+        "todoctl_unread" => Some(FILE_COUNT),
+        "todoctl_search" => Some(FILE_SEARCH),
+        // Counters of the last hour, and answers of the last day.
+        "todoctl_attempts" | "todoctl_idempotency_keys" => None,
+        _ => return None,
+    };
+    let parts = drift.expected.get(object)?;
+    let indexes = parts.iter().filter(|(part, _)| part.starts_with("index "));
+    let statements: Vec<&str> = [parts.get(DEFINITION)?]
+        .into_iter()
+        .chain(indexes.map(|(_, index)| index))
+        .map(String::as_str)
+        .chain(made_up)
+        .collect();
+    let statement = format!("BEGIN IMMEDIATE; {}; COMMIT", statements.join("; "));
+    let text = format!("the table {table} is missing; its content can be made again");
+    let restart = (table == "todoctl_search").then(|| {
+        Step::note("then restart the daemon: its open connections do not notice the new table")
+    });
+    let mut issue = Issue::fail(text, [Step::Run(statement)]).fixable();
+    issue.steps.extend(restart);
+    Some(issue)
 }
 
 fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
@@ -180,6 +217,17 @@ fn changed_index(index: Sides<'_>) -> Option<Issue> {
                 index.part
             ),
             [Step::Run(format!("DROP INDEX IF EXISTS {name}"))],
+        )),
+        // An expression is evaluated for each row that is stored.
+        (None, Some(found)) if found.matches('(').count() > 1 => Some(Issue::warn(
+            format!(
+                "{table} has an index on an expression that todoctl does not know, {}: rows for which it fails are refused",
+                index.part
+            ),
+            [
+                Step::note(format!("if {} is not wanted: {found}", index.part)),
+                Step::Run(format!("DROP INDEX IF EXISTS {name}")),
+            ],
         )),
         _ => None,
     }

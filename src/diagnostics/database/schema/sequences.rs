@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::config::sql_name;
+use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget, sql_literal, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{Generated, Ids};
+use crate::store::inspect::{Generated, Ids, Numbered};
 
 use super::answer::of_tables;
 use super::home::Home;
@@ -19,7 +20,58 @@ use super::issue::{Issue, Place, Step, verdict};
 const NEAR: i128 = 75;
 const FULL: i128 = 95;
 
-pub(super) async fn sequences(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+pub(super) async fn sequences(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Verdict {
+    match &config.target {
+        DatabaseTarget::Postgres(target) => {
+            of_server(context, Server { config, target }, limit).await
+        }
+        DatabaseTarget::Sqlite(file) => of_file(context, file, limit).await,
+    }
+}
+
+async fn of_file(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    let question = context.file.ask(file, limit, async |connection| {
+        Numbered::of_file(connection.session()).await
+    });
+    match question.await {
+        Ok(tables) => verdict(
+            Place::File(file),
+            tables.iter().filter_map(in_file).collect(),
+            "far from their maximum",
+        ),
+        Err(error) => query_failed(context, &error),
+    }
+}
+
+/// Ids of removed rows may be given again then.
+fn in_file(one: &Numbered) -> Option<Issue> {
+    let Numbered {
+        table,
+        last,
+        highest,
+    } = one;
+    // The sequence was moved by mistake, if the rows have lower ids.
+    let is_moved = highest.is_none_or(|highest| highest < last / 2);
+    let reached = highest.map_or(*last, |highest| highest.max(*last));
+    let issue = nearly_full(&format!("{table}.id"), reached, i64::MAX, || {
+        vec![if is_moved {
+            let name = sql_name(table);
+            Step::Run(format!(
+                "UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {name}) WHERE name = {}",
+                sql_literal(table)
+            ))
+        } else {
+            lower_ids(table)
+        }]
+    })?;
+    Some(if is_moved { issue.fixable() } else { issue })
+}
+
+async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     of_tables(context, server, limit, ask, |home, columns| {
         let mut issues = Vec::new();
         let mut read = 0;
@@ -81,15 +133,25 @@ fn position(home: Home<'_>, column: &Generated, ids: Ids) -> Option<Issue> {
         );
         return Some(Issue::fail(text, [alter(home, column, set_value(home, column))]).fixable());
     }
-    let percent = i128::from(ids.next) * 100 / i128::from(limit.max(1));
+    let name = format!("{table}.{}", column.column);
+    nearly_full(&name, ids.next, limit, || room(home, column, ids))
+}
+
+/// Whether most of the possible ids are used.
+fn nearly_full(
+    column: &str,
+    next: i64,
+    limit: i64,
+    steps: impl FnOnce() -> Vec<Step>,
+) -> Option<Issue> {
+    let percent = i128::from(next) * 100 / i128::from(limit.max(1));
     if percent < NEAR {
         return None;
     }
     let text = format!(
-        "{table}.{} is at {percent} % of its highest value {limit}; after that every insert fails",
-        column.column
+        "{column} is at {percent} % of its highest value {limit}; after that every insert fails"
     );
-    let steps = room(home, column, ids);
+    let steps = steps();
     Some(if percent < FULL {
         Issue::warn(text, steps)
     } else {
@@ -121,10 +183,14 @@ fn room(home: Home<'_>, column: &Generated, ids: Ids) -> Vec<Step> {
         Some(highest) if highest < ids.next / 2 => {
             vec![alter(home, column, set_value(home, column))]
         }
-        _ => vec![Step::note(format!(
-            "give the rows of {table} with the highest ids lower ones, then: todoctl doctor --only database.sequences"
-        ))],
+        _ => vec![lower_ids(&table)],
     }
+}
+
+fn lower_ids(table: &str) -> Step {
+    Step::note(format!(
+        "give the rows of {table} with the highest ids lower ones, then: todoctl doctor --only database.sequences"
+    ))
 }
 
 /// A step that alters a column and its sequence, which may have another owner.

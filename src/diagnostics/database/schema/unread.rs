@@ -7,8 +7,8 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 use crate::store::inspect::Unread;
+use crate::store::{StoreError, known_message};
 
 use super::home::home;
 use super::issue::{Issue, Place, Step, no_tables, verdict};
@@ -30,6 +30,12 @@ pub(super) async fn unread(context: &Context, config: &DatabaseConfig, limit: Du
         // PostgreSQL, appendix A: 57014 `query_canceled`.
         Err(error) if error.postgres().is_some_and(|fault| fault.code == "57014") => {
             Verdict::skip(TOO_MANY)
+        }
+        // The table is missing.
+        Err(error)
+            if known_message(&error).is_some_and(|known| known.id == "postgres.no-table") =>
+        {
+            Verdict::skip_because_failed("database.schema")
         }
         Err(error) => query_failed(context, &error),
     }

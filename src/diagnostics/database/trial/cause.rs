@@ -94,7 +94,9 @@ fn last_resort(fault: &TrialFault) -> &'static [&'static str] {
 
 fn of_error(error: &StoreError) -> &'static [&'static str] {
     let Some(fault) = error.postgres() else {
-        return &[SCHEMA];
+        // SQLite says the same where the ids are used up.
+        let is_full = known_message(error).is_some_and(|known| known.id == "sqlite.disk-full");
+        return if is_full { &[SEQUENCES] } else { &[SCHEMA] };
     };
     let class = fault.code.get(..2).unwrap_or_default();
     // PostgreSQL, appendix A.

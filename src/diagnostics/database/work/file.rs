@@ -6,7 +6,7 @@ use crate::config::{Remedy, SqliteTarget, as_root};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
-use crate::diagnostics::probe::{Holder, Pages, Use, lasting_holders};
+use crate::diagnostics::probe::{Holder, Pages, Use, daemons_of, lasting_holders};
 use crate::diagnostics::verdict::Verdict;
 
 use super::bytes::in_bytes;
@@ -39,7 +39,27 @@ pub(super) async fn locks(file: &SqliteTarget) -> Verdict {
             );
         }
     }
+    let daemons = daemons_of(&file.path);
+    if daemons.len() > 1 {
+        collected.warn(
+            format!(
+                "{} daemons have the file open, pid {}: they wait for each other's changes, and each counts requests for itself",
+                daemons.len(),
+                listed(&daemons, " and ")
+            ),
+            Remedy::note("unless one takes the place of the other now: end the one that is not wanted; this shows when each was started, and by whom:")
+                .then(Remedy::command(format!(
+                    "ps -o pid,user,lstart,args -p {}",
+                    listed(&daemons, ",")
+                ))),
+        );
+    }
     collected.verdict("no process keeps it locked for writing")
+}
+
+fn listed(pids: &[u32], separator: &str) -> String {
+    let texts: Vec<String> = pids.iter().map(u32::to_string).collect();
+    texts.join(separator)
 }
 
 pub(in crate::diagnostics::database) fn named(holder: &Holder) -> String {
