@@ -68,7 +68,7 @@ mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use connect::{
-    SqliteAccess, open_postgres_within, open_sqlite, root_certificates, wal_path,
+    SqliteAccess, index_path, open_postgres_within, open_sqlite, root_certificates, wal_path,
 };
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;

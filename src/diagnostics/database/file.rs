@@ -1,12 +1,12 @@
 //! What a SQLite database needs of its file, its directory and its disk.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, find_loss, generated_secret_path,
-    move_away, writable,
+    DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, files_beside, files_of_others,
+    find_loss, generated_secret_path, hand_over, move_away, writable,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, of_file, this_user};
@@ -158,6 +158,18 @@ fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
                     .then(own_files(file, &format!("chown {user}")))
                     .then(own_files(file, "chmod u+rw"))
             },
+        );
+    }
+    let others = files_of_others(file);
+    if let Some(other) = others.first() {
+        return Verdict::fail(
+            format!(
+                "{} belongs to user {}, and {} to another, who may be root: the daemon cannot use it",
+                file.display(),
+                facts.owner,
+                other.display()
+            ),
+            hand_over(&others, file),
         );
     }
     Verdict::pass(format!(
@@ -334,14 +346,7 @@ fn remedy(id: &str, file: &SqliteTarget) -> Option<Remedy> {
     messages::by_id(id).map(|known| (known.remedy)(Place::File(&file.path)))
 }
 
-/// A command for the file and those that SQLite keeps beside it, as far as they exist.
+/// A command for the file and those beside it.
 fn own_files(file: &Path, command: &str) -> Remedy {
-    let beside = ["-wal", "-shm", "-journal"].map(|suffix| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    });
-    let there = beside.iter().filter(|one| one.exists());
-    let first = Remedy::command(command).arg(file);
-    there.fold(first, Remedy::arg)
+    files_beside(file).fold(Remedy::command(command).arg(file), Remedy::arg)
 }
