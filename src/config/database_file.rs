@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::beside::{files_beside, migration_lock_path, with_suffix};
 use super::database_header::is_database;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
@@ -14,20 +15,13 @@ use super::ownership::{here, move_away, writable};
 use super::remedy::Remedy;
 use super::secret_name::SecretName;
 
-const LOCK_SUFFIX: &str = "-migrate.lock";
-
 /// What the lock file says once the database has tables.
 pub(crate) const MIGRATED: &str =
     "The database beside this file has tables. Where it is empty, its content was lost.\n";
 
-/// The file that todoctl locks while it migrates.
-pub(crate) fn migration_lock_path(database: &SqliteTarget) -> PathBuf {
-    beside(database, LOCK_SUFFIX)
-}
-
 /// Whether the lock file says that the database had tables.
 pub(crate) fn was_migrated(database: &Path) -> bool {
-    std::fs::metadata(with_suffix(database, LOCK_SUFFIX)).is_ok_and(|lock| lock.len() > 0)
+    std::fs::metadata(migration_lock_path(database)).is_ok_and(|lock| lock.len() > 0)
 }
 
 /// A database that is gone although other files show that there was one. SQLite would start
@@ -125,7 +119,7 @@ fn moved_back(from: &Path, to: &Path) -> Remedy {
 /// Shows that an empty database is wanted: an empty file, and a lock file that does not say that
 /// it had tables.
 pub(crate) fn begin_anew(database: &Path) -> Remedy {
-    let lock = with_suffix(database, LOCK_SUFFIX);
+    let lock = migration_lock_path(database);
     let unmarked = was_migrated(database).then(|| Remedy::command("truncate -s 0").arg(lock));
     Remedy::default()
         .then(unmarked)
@@ -206,7 +200,7 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
             return if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
                 lost(Loss::Emptied(log))
             } else if was_migrated(path) {
-                lost(Loss::Migrated(migration_lock_path(database)))
+                lost(Loss::Migrated(migration_lock_path(path)))
             } else {
                 None
             };
@@ -218,14 +212,9 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
     if let Ok(target) = std::fs::read_link(path) {
         return lost(Loss::DanglingLink(target));
     }
-    let logs = ["-wal", "-shm", "-journal"].map(|suffix| beside(database, suffix));
     let secrets = SecretName::ALL.map(|name| generated::path(database, name.as_str()));
-    let found: Vec<PathBuf> = logs
-        .into_iter()
-        .chain([migration_lock_path(database)])
-        .chain(secrets)
-        .filter(|one| one.exists())
-        .collect();
+    let secrets = secrets.into_iter().filter(|one| one.exists());
+    let found: Vec<PathBuf> = files_beside(path).chain(secrets).collect();
     // Another process may have created the database, and then the other files, in between.
     if path.exists() {
         None
@@ -292,12 +281,6 @@ pub(crate) fn claim(database: &SqliteTarget) -> Result<(), ClaimError> {
 
 fn beside(database: &SqliteTarget, suffix: &str) -> PathBuf {
     with_suffix(&database.path, suffix)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 mod audit;
 mod auth;
 mod barrier;
+mod beside;
 mod cors;
 mod database;
 mod database_file;
@@ -63,9 +64,8 @@ pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
 pub(crate) use barrier::Barrier;
-pub(crate) use database_file::{
-    ClaimError, MIGRATED, begin_anew, claim, find_loss, migration_lock_path, was_migrated,
-};
+pub(crate) use beside::{files_beside, migration_lock_path, with_suffix};
+pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database};
 pub(crate) use database_url::SYSTEM_ROOTS;
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
@@ -75,7 +75,9 @@ pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
-pub(crate) use ownership::{as_owner, as_root, here, move_away, readable, unused_name, writable};
+pub(crate) use ownership::{
+    as_owner, as_root, files_of_others, hand_over, here, move_away, readable, unused_name, writable,
+};
 pub(crate) use remedy::{sql_literal, sql_name};
 pub(crate) use respell::respelt;
 pub(crate) use secret_name::{SecretName, keeps_previous};

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::barrier::Barrier;
+use super::beside::{files_beside, with_suffix};
 use super::remedy::Remedy;
 
 /// Says who has to type what follows, unless this process is root's.
@@ -37,6 +38,31 @@ pub(crate) fn readable(file: &Path) -> Remedy {
             .then(Remedy::command(format!("chown {user}")).arg(file))
             .then(mode),
     }
+}
+
+/// The files beside `database` that only another user than its owner may use, such as what a
+/// command of root's has left.
+pub(crate) fn files_of_others(database: &Path) -> Vec<PathBuf> {
+    let Ok(owner) = database.metadata().map(|found| found.uid()) else {
+        return Vec::new();
+    };
+    let is_closed = |file: &PathBuf| {
+        let found = file.metadata();
+        found.is_ok_and(|found| found.uid() != owner && found.mode() & 0o006 != 0o006)
+    };
+    // Root may use all.
+    if owner == 0 {
+        Vec::new()
+    } else {
+        files_beside(database).filter(is_closed).collect()
+    }
+}
+
+/// How the owner of the database gets `files`.
+pub(crate) fn hand_over(files: &[PathBuf], database: &Path) -> Remedy {
+    let owner = database.metadata().map(|found| found.uid());
+    let chown = Remedy::command(format!("chown {}", owner.unwrap_or_default()));
+    as_root().then(files.iter().fold(chown, Remedy::arg))
 }
 
 /// How this user gets to write into the directory.
@@ -90,12 +116,7 @@ pub(crate) fn move_away(file: &Path) -> Remedy {
 /// The path with this suffix, and with a number if that exists: where a name is taken, `mv -n`
 /// does nothing, and succeeds.
 pub(crate) fn unused_name(path: &Path, suffix: &str) -> PathBuf {
-    let name = |number: String| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        name.push(number);
-        PathBuf::from(name)
-    };
+    let name = |number: String| with_suffix(path, &format!("{suffix}{number}"));
     let mut numbers = (2..).map(|number| name(format!("-{number}")));
     let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
     let first = name(String::new());

@@ -14,6 +14,7 @@ use sqlx::{ConnectOptions, Connection};
 
 use crate::config::{
     ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode, claim, read_small_file,
+    with_suffix,
 };
 
 use super::connect_error::ConnectError;
@@ -206,12 +207,6 @@ pub(crate) fn wal_path(database: &Path) -> PathBuf {
 /// The index of the write-ahead log, in shared memory.
 pub(crate) fn index_path(database: &Path) -> PathBuf {
     with_suffix(database, "-shm")
-}
-
-fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 /// Creates a SQLite file that is missing, and its directory. Fails where a database was lost.

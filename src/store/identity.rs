@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 
-use sqlx::{PgConnection, SqliteConnection};
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget};
 
@@ -91,7 +91,9 @@ impl Identity {
             }
             DatabaseTarget::Sqlite(file) => {
                 let mut session = open_sqlite(file, SqliteAccess::Read).await?;
-                Self::of_file(file, &mut session).await
+                let identity = Self::of_file(file, &mut session).await;
+                // Dropped, it may still be closing when the process ends, and leave its log there.
+                session.close().await.and(identity)
             }
         };
         identity.map_err(|error| ConnectError::from_sqlx(target, &error))

@@ -1,6 +1,6 @@
 //! SQLite: missing, foreign, full, damaged.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -32,6 +32,13 @@ faults! {
     FOREIGN_DIRECTORY = Fault {
         title: "The data directory belongs to another user",
         symptom: Symptom::Risk("`todoctl serve` cannot write the database"),
+        check: "database.directory",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    FILE_OF_ROOT = Fault {
+        title: "A file beside the database belongs to root, and the daemon runs as another user",
+        symptom: Symptom::Risk("`todoctl serve` does not start"),
         check: "database.directory",
         outcome: "fail",
         after: After::Typed("pass"),
@@ -206,6 +213,44 @@ async fn a_directory_of_another_user() {
     set_mode(&scene.file(), 0o644);
     scene.run_by(65_534);
     scene.proves(&FOREIGN_DIRECTORY).await;
+}
+
+/// What a restore by root leaves behind.
+#[tokio::test]
+async fn a_file_of_root() {
+    let mut scene = Scene::sqlite().await;
+    for own in [scene.path().join("data"), scene.file()] {
+        chown(own, Some(65_534), Some(65_534)).unwrap();
+    }
+    scene.run_by(65_534);
+    scene.proves(&FILE_OF_ROOT).await;
+    // The same of SQLite's own files, seen by root too.
+    let log = scene.file().with_extension("db-wal");
+    std::fs::write(&log, "").unwrap();
+    set_mode(&log, 0o600);
+    for user in [65_534, 0] {
+        scene.run_by(user);
+        let report = scene.doctor(FILE_OF_ROOT.check);
+        report.says(FILE_OF_ROOT.check, "fail", "chown 65534 data/todo.db-wal");
+    }
+}
+
+/// A command of root's leaves nothing that the daemon's user may not open.
+#[tokio::test]
+async fn a_migration_by_root() {
+    let scene = Scene::new();
+    let data = scene.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(scene.file(), "").unwrap();
+    set_mode(&scene.file(), 0o600);
+    for own in [&data, &scene.file()] {
+        chown(own, Some(65_534), Some(65_534)).unwrap();
+    }
+    assert!(scene.todoctl(&["migrate", "up"]).status.success());
+    for file in std::fs::read_dir(&data).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().uid(), 65_534, "{file:?}");
+    }
 }
 
 fn is_root() -> bool {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use url::Url;
 
+use crate::faults::hidden::{KEY, TOKEN};
 use crate::faults::peers::{BlackHole, silent};
 use crate::faults::{Broken, PROMISE, fix};
 use crate::support::auth_peer::{AuthPeer, TestKey};
@@ -116,8 +117,11 @@ async fn a_clean_install() {
 async fn the_database_of_the_previous_service() {
     let database = TestDatabase::create().await;
     database.execute(PREVIOUS).await;
+    let encrypted = "UPDATE user_api_keys SET encrypted_key = '{}'";
+    database.execute(&encrypted.replace("{}", TOKEN)).await;
     let keys = key_provider().await;
-    let broken = production(Broken::with_server(&database.url), &keys.url);
+    let broken =
+        production(Broken::with_server(&database.url), &keys.url).env("ENCRYPTION_KEY", KEY);
     assert!(broken.output(&["migrate", "up"]).status.success());
     is_calm(&broken, &["doctor"]);
 }

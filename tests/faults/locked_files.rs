@@ -22,6 +22,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    LOCKED_MIGRATION = Fault {
+        title: "Another process keeps the lock for migrations of a SQLite file",
+        symptom: Symptom::Risk("`todoctl serve` does not start"),
+        check: "database.locks",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     ENDLESS_READER = Fault {
         title: "A reader keeps the write-ahead log of a SQLite file from being emptied",
         symptom: Symptom::Risk("the log grows, and reads slow down"),
@@ -111,6 +118,23 @@ async fn another_process_that_writes_without_a_log() {
     shell.run("PRAGMA journal_mode = DELETE;\nBEGIN IMMEDIATE;");
     scene.proves(&LOCKED_FILE_WITHOUT_LOG).await;
     assert!(shell.has_ended());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_for_migrations() {
+    let mut scene = Scene::sqlite().await;
+    let child = Command::new("python3")
+        .arg("-c")
+        .arg("import fcntl, sys; file = open(sys.argv[1]); fcntl.flock(file, fcntl.LOCK_EX); print('done', flush=True); sys.stdin.read()")
+        .arg(scene.file().with_extension("db-migrate.lock"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 is installed");
+    let mut holder = Shell(child);
+    holder.run("");
+    scene.proves(&LOCKED_MIGRATION).await;
+    assert!(holder.has_ended());
 }
 
 const FILLER: &str =

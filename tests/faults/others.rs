@@ -1,7 +1,7 @@
 //! Databases that others own, guard or share, and changes of SQLite files.
 
 use crate::faults::fingerprint::sqlite;
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
 faults! {
     FILE_TABLE = Fault {
@@ -52,13 +52,6 @@ faults! {
         check: "database.tables",
         outcome: "fail",
         after: After::Typed("pass"),
-    };
-    OTHER_SERVICES_FILE = Fault {
-        title: "The SQLite file belongs to another program",
-        symptom: Symptom::Start("tables of another service"),
-        check: "database.migrations",
-        outcome: "fail",
-        after: After::Person("only a person knows which file is meant"),
     };
     FOREIGN_OWNER = Fault {
         title: "The tables belong to another role",
@@ -282,22 +275,4 @@ async fn harmless_changes() {
         let id = format!("database.{check}");
         scene.doctor(&id).says(&id, "pass", "");
     }
-}
-
-/// `migrate up` would refuse it too.
-#[tokio::test]
-async fn a_file_of_another_program() {
-    let mut scene = Scene::new();
-    let file = scene.path().join("data/other.db");
-    std::fs::create_dir(scene.path().join("data")).unwrap();
-    std::fs::write(&file, "").unwrap();
-    set_mode(&file, 0o600);
-    let tables =
-        "CREATE TABLE tasks (id integer PRIMARY KEY, name text); INSERT INTO tasks VALUES (1, 'x')";
-    sqlite(&file, tables).await;
-    scene.set("DATABASE_URL", "sqlite://data/other.db");
-    scene.proves(&OTHER_SERVICES_FILE).await;
-    scene.set("DATABASE_URL", "sqlite://data/own.db");
-    assert!(scene.todoctl(&["migrate", "up"]).status.success());
-    scene.proves_gone(&OTHER_SERVICES_FILE);
 }

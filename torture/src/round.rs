@@ -50,6 +50,8 @@ pub enum Mix {
 pub struct Limits {
     /// Creates have no keys, because keys expire.
     pub no_keys: bool,
+    /// The daemon's clock leaves the day.
+    pub other_days: bool,
     /// 500 is no violation, because somebody changes the schema.
     pub may_fail: bool,
 }
@@ -59,6 +61,7 @@ impl Limits {
         let has = |fault| plan.iter().any(|planned| planned.fault == fault);
         Self {
             no_keys: has(Fault::ClockDays),
+            other_days: has(Fault::ClockDays) || has(Fault::ClockJump),
             may_fail: has(Fault::Schema),
         }
     }

@@ -1,12 +1,12 @@
 //! What a SQLite database needs of its file, its directory and its disk.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, find_loss,
-    generated_secret_path, move_away, sql_name, writable,
+    Barrier, DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, files_beside,
+    files_of_others, find_loss, generated_secret_path, hand_over, move_away, sql_name, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -18,7 +18,6 @@ use crate::diagnostics::probe::{FileFacts, Holder, Use, is_writable, kept_open, 
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Violation;
 use crate::store::messages::{self, Place};
-use crate::store::{index_path, wal_path};
 
 use super::fault::{cannot_connect, query_failed};
 use super::{kept_file, work};
@@ -118,24 +117,23 @@ fn without_file(path: &Path) -> Verdict {
     Verdict::pass(format!("{place} is writable"))
 }
 
-fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
-    let mut barriers: Vec<(&Path, Barrier)> = Vec::new();
-    let logs = [wal_path(file), index_path(file)];
-    for path in [facts.directory.as_path(), file, &logs[0], &logs[1]] {
-        let barrier = Barrier::of(path);
-        barriers.extend(barrier.map(|one| (path, one)));
+/// What root may not change either.
+fn check_barriers(directory: &Path, file: &Path) -> Option<Verdict> {
+    let mut collected = Collected::default();
+    let mut seen = Vec::new();
+    let paths = [directory.to_owned(), file.to_owned()].into_iter();
+    for path in paths.chain(files_beside(file)) {
+        if let Some(barrier) = Barrier::of(&path).filter(|one| !seen.contains(one)) {
+            collected.fail(format!("{} {barrier}", path.display()), barrier.remedy());
+            seen.push(barrier);
+        }
     }
-    barriers.dedup_by(|(_, one), (_, before)| one == before);
-    if !barriers.is_empty() {
-        let texts = barriers
-            .iter()
-            .map(|(path, barrier)| format!("{} {barrier}", path.display()));
-        let texts: Vec<String> = texts.collect();
-        let remedies = barriers.iter().map(|(_, barrier)| barrier.remedy());
-        return Verdict::fail(
-            texts.join("; "),
-            remedies.fold(Remedy::default(), Remedy::then),
-        );
+    (!seen.is_empty()).then(|| collected.verdict(""))
+}
+
+fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
+    if let Some(verdict) = check_barriers(&facts.directory, file) {
+        return verdict;
     }
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
@@ -156,6 +154,18 @@ fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
                     .then(own_files(file, &format!("chown {user}")))
                     .then(own_files(file, "chmod u+rw"))
             },
+        );
+    }
+    let others = files_of_others(file);
+    if let Some(other) = others.first() {
+        return Verdict::fail(
+            format!(
+                "{} belongs to user {}, and {} to another, who may be root: the daemon cannot use it",
+                file.display(),
+                facts.owner,
+                other.display()
+            ),
+            hand_over(&others, file),
         );
     }
     Verdict::pass(format!(
@@ -357,14 +367,7 @@ fn remedy(id: &str, file: &SqliteTarget) -> Option<Remedy> {
     messages::by_id(id).map(|known| (known.remedy)(Place::File(&file.path)))
 }
 
-/// A command for the file and those that SQLite keeps beside it, as far as they exist.
+/// A command for the file and those beside it.
 fn own_files(file: &Path, command: &str) -> Remedy {
-    let beside = ["-wal", "-shm", "-journal"].map(|suffix| {
-        let mut name = file.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    });
-    let there = beside.iter().filter(|one| one.exists());
-    let first = Remedy::command(command).arg(file);
-    there.fold(first, Remedy::arg)
+    files_beside(file).fold(Remedy::command(command).arg(file), Remedy::arg)
 }

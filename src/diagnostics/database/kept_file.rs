@@ -1,8 +1,8 @@
 //! A SQLite file that was deleted, replaced or moved while the daemon has it open.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::config::{Remedy, unused_name};
+use crate::config::{Remedy, unused_name, with_suffix};
 use crate::diagnostics::probe::{KeptOpen, Place};
 use crate::diagnostics::verdict::Verdict;
 
@@ -102,10 +102,4 @@ fn out_of_the_way(kept: &KeptOpen, path: &Path) -> Remedy {
         let moved = Remedy::command("mv -n").arg(&log);
         all.then(moved.arg(with_suffix(&replaced, suffix)))
     })
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

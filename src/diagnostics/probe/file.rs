@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{SqliteTarget, migration_lock_path};
+use crate::config::{SqliteTarget, files_beside};
 use crate::store::{StoreError, wal_path};
 
 use super::connection::FileConnection;
@@ -110,18 +110,11 @@ impl FileFacts {
 }
 
 fn wider(target: &SqliteTarget) -> Vec<String> {
-    let mut shared_memory = target.path.clone().into_os_string();
-    shared_memory.push("-shm");
-    let files = [
-        target.path.clone(),
-        wal_path(&target.path),
-        shared_memory.into(),
-        migration_lock_path(target),
-    ];
     let is_wider = |path: &PathBuf| {
         std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
     };
-    let wider = files.iter().filter(|path| is_wider(path));
+    let files = std::iter::once(target.path.clone()).chain(files_beside(&target.path));
+    let wider = files.filter(is_wider);
     wider.map(|path| path.display().to_string()).collect()
 }
 

@@ -9,6 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::migration_lock_path;
+use crate::store::index_path;
+
 /// Of the file `-shm`: the lock for writing, and those of readers.
 const WAL_WRITE: u64 = 120;
 const WAL_READ: std::ops::RangeInclusive<u64> = 123..=127;
@@ -27,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Use {
     Reads,
     Writes,
+    /// It keeps the lock file of migrations locked.
+    Migrates,
 }
 
 /// A process that holds a lock.
@@ -73,15 +78,18 @@ pub(crate) async fn lasting_holders(path: &Path, wanted: Use) -> io::Result<Vec<
 }
 
 fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
-    let mut shared_memory = path.as_os_str().to_owned();
-    shared_memory.push("-shm");
     let database = FileId::of(path)?;
-    let shared_memory = FileId::of(Path::new(&shared_memory)).ok();
+    let shared_memory = FileId::of(&index_path(path)).ok();
+    let migration = FileId::of(&migration_lock_path(path)).ok();
     let locks = std::fs::read_to_string("/proc/locks")?;
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let is_wanted = |lock: &Lock| {
         let is_shared_memory = shared_memory.as_ref() == Some(&lock.file);
+        if lock.is_whole != (wanted == Use::Migrates) {
+            return false;
+        }
         match wanted {
+            Use::Migrates => migration.as_ref() == Some(&lock.file),
             Use::Reads => is_shared_memory && !lock.is_exclusive && lock.has_any(WAL_READ),
             Use::Writes if is_shared_memory => {
                 lock.is_exclusive && lock.has_any(WAL_WRITE..=WAL_WRITE)
@@ -120,6 +128,8 @@ impl FileId {
 /// A line of `/proc/locks`, proc(5): `1: POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120`.
 #[derive(Debug, PartialEq, Eq)]
 struct Lock {
+    /// Of the whole file, by flock(2).
+    is_whole: bool,
     pid: i32,
     file: FileId,
     is_exclusive: bool,
@@ -131,9 +141,11 @@ impl Lock {
     /// `None` for a process that waits (`->`), and for locks of another kind.
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace().skip(1);
-        if words.next()? != "POSIX" {
-            return None;
-        }
+        let is_whole = match words.next()? {
+            "POSIX" => false,
+            "FLOCK" => true,
+            _ => return None,
+        };
         let is_exclusive = words.nth(1)? == "WRITE";
         let pid = words.next()?.parse().ok()?;
         let mut file = words.next()?.split(':');
@@ -148,6 +160,7 @@ impl Lock {
             last => last.parse().ok()?,
         };
         Some(Self {
+            is_whole,
             pid,
             file,
             is_exclusive,
@@ -177,9 +190,11 @@ mod tests {
         );
         let whole = Lock::parse("2: POSIX  ADVISORY  READ 1 00:2f:5 0 EOF").unwrap();
         assert!(!whole.is_exclusive && whole.has_any(WAL_READ));
+        let migration = Lock::parse("4: FLOCK  ADVISORY  WRITE 1 00:2f:5 0 EOF").unwrap();
+        assert!(migration.is_whole && !lock.is_whole);
         for other in [
             "3: -> POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120",
-            "4: FLOCK  ADVISORY  WRITE 1 00:2f:5 0 EOF",
+            "5: LEASE  ACTIVE    READ  1 00:2f:5 0 EOF",
             "",
         ] {
             assert_eq!(Lock::parse(other), None, "{other}");

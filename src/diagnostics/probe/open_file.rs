@@ -4,12 +4,11 @@
 //! The file lives on until the daemon closes it, and can be read through `/proc/PID/fd`
 //! (`proc_pid_fd(5)`).
 
-use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::is_database;
+use crate::config::{is_database, with_suffix};
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
@@ -129,12 +128,6 @@ fn directory(path: &Path) -> Option<&Path> {
     } else {
         parent
     })
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name: OsString = path.into();
-    name.push(suffix);
-    name.into()
 }
 
 fn id(path: &Path) -> Option<(u64, u64)> {

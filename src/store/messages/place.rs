@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    Barrier, DatabaseTarget, PostgresTarget, Remedy, begin_anew, has_damaged_magic, move_away,
-    shell_word, sql_literal, sql_name, unused_name, was_migrated, writable,
+    Barrier, DatabaseTarget, PostgresTarget, Remedy, begin_anew, files_of_others, hand_over,
+    has_damaged_magic, move_away, shell_word, sql_literal, sql_name, unused_name, was_migrated,
+    writable,
 };
 
 /// The database that a message is about, as far as it is known.
@@ -228,12 +229,13 @@ impl<'a> Place<'a> {
             .then(Remedy::command("todoctl migrate up"))
     }
 
-    pub(super) fn writable_directory(self) -> Remedy {
+    pub(in crate::store) fn writable_directory(self) -> Remedy {
         match self.file() {
-            Some(file) => Barrier::of(file).map_or_else(
-                || writable(file.parent().unwrap_or(file)),
-                |barrier| barrier.remedy(),
-            ),
+            Some(file) => match (Barrier::of(file), files_of_others(file)) {
+                (Some(barrier), _) => barrier.remedy(),
+                (None, others) if others.is_empty() => writable(file.parent().unwrap_or(file)),
+                (None, others) => hand_over(&others, file),
+            },
             None => Remedy::note("let the daemon's user write the file and its directory"),
         }
     }

@@ -8,7 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 
-use crate::config::{Remedy, writable};
+use crate::config::{Remedy, migration_lock_path};
 use crate::store::connect_error::ConnectError;
 use crate::store::known::known_message;
 use crate::store::messages::{self, KnownMessage, Place};
@@ -40,8 +40,11 @@ pub enum MigrateError {
         /// Its server process, on PostgreSQL.
         pid: Option<i32>,
     },
-    #[error("cannot use the lock file {}: {source}", path.display())]
-    LockFile { path: PathBuf, source: io::Error },
+    #[error("cannot use the lock file {}: {source}", migration_lock_path(database).display())]
+    LockFile {
+        database: PathBuf,
+        source: io::Error,
+    },
     /// Another session holds a table for too long.
     #[error("migration {version} waits for table {:?}, which another session has locked: {holder}", holder.table)]
     TableLocked { version: i64, holder: SessionInfo },
@@ -170,7 +173,7 @@ impl MigrateError {
                 Remedy::note("wait until the other process has finished; if it hangs, end it; then:")
                     .then(up)
             }
-            Self::LockFile { path, .. } => writable(path.parent().unwrap_or(path)),
+            Self::LockFile { database, .. } => Place::File(database).writable_directory(),
             Self::Dirty { .. } => Remedy::note("records it if its whole effect is in the schema, and forgets it if nothing of it is:")
                 .then(Remedy::command(STAMP))
                 .then(up),

@@ -2,7 +2,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
@@ -138,9 +139,9 @@ impl FileLock {
     pub async fn take(database: &SqliteTarget, wait: LockWait<'_>) -> Result<Self, MigrateError> {
         // First, because a lock without its database shows that one was lost.
         create_file(database)?;
-        let path = migration_lock_path(database);
+        let path = migration_lock_path(&database.path);
         let failed = |source| MigrateError::LockFile {
-            path: path.clone(),
+            database: database.path.clone(),
             source,
         };
         let file = File::options()
@@ -150,6 +151,9 @@ impl FileLock {
             .mode(0o600)
             .open(&path)
             .map_err(failed)?;
+        if rustix::process::geteuid().is_root() {
+            give_to_owner(&file, &database.path).map_err(failed)?;
+        }
         let mut waiting = Waiting::begin(wait);
         loop {
             match file.try_lock() {
@@ -171,6 +175,15 @@ impl FileLock {
         }
         Ok(())
     }
+}
+
+/// What root creates here is the daemon's too: SQLite does the same with its own files.
+fn give_to_owner(file: &File, database: &Path) -> io::Result<()> {
+    let (found, owner) = (file.metadata()?, database.metadata()?);
+    if found.uid() != owner.uid() {
+        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

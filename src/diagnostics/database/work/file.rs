@@ -15,9 +15,14 @@ use super::bytes::in_bytes;
 const FREE_BYTES: i64 = 64 << 20;
 const FREE_PERCENT: i64 = 50;
 
-/// Whether a process other than a daemon has held the lock for writing for two seconds.
+/// Whether a process other than a daemon has held the lock for writing for two seconds, or any
+/// process the one for migrations.
 pub(super) async fn locks(file: &SqliteTarget) -> Verdict {
-    let holders = match lasting_holders(&file.path, Use::Writes).await {
+    let holders = tokio::try_join!(
+        lasting_holders(&file.path, Use::Writes),
+        lasting_holders(&file.path, Use::Migrates)
+    );
+    let (writers, migrating) = match holders {
         Ok(holders) => holders,
         Err(error) => {
             return Verdict::skip(format!(
@@ -26,7 +31,16 @@ pub(super) async fn locks(file: &SqliteTarget) -> Verdict {
         }
     };
     let mut collected = Collected::default();
-    for holder in &holders {
+    for holder in &migrating {
+        collected.warn(
+            format!(
+                "{} holds the lock for migrations: todoctl serve and todoctl migrate wait for it",
+                named(holder)
+            ),
+            Remedy::note("if it does not migrate any more:").then(end(holder)),
+        );
+    }
+    for holder in &writers {
         if holder.is_todoctl() {
             collected.note(format!("{} writes", named(holder)));
         } else {

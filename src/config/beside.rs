@@ -1,0 +1,25 @@
+//! The files beside a SQLite database.
+
+use std::path::{Path, PathBuf};
+
+const LOCK_SUFFIX: &str = "-migrate.lock";
+
+/// The files that SQLite and todoctl keep beside a database, as far as they exist.
+pub(crate) fn files_beside(database: &Path) -> impl Iterator<Item = PathBuf> {
+    ["-wal", "-shm", "-journal", LOCK_SUFFIX]
+        .map(|suffix| with_suffix(database, suffix))
+        .into_iter()
+        .filter(|file| file.exists())
+}
+
+/// The file that todoctl locks while it migrates.
+pub(crate) fn migration_lock_path(database: &Path) -> PathBuf {
+    with_suffix(database, LOCK_SUFFIX)
+}
+
+/// The path with more at the end of its name, as SQLite names its files.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
