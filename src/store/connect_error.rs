@@ -64,14 +64,15 @@ impl ConnectError {
         let known = messages::find(&message)
             .filter(|known| known.fault == fault)
             .or_else(|| messages::by_fault(fault));
+        let place = Place::from(target);
         Self {
             fault,
             target: target.redacted(),
-            message,
             remedy: known.map_or_else(
-                || Place::from(target).unexplained(),
-                |known| (known.remedy)(target.into()),
+                || place.unexplained(),
+                |known| place.remedy_for(known, &message),
             ),
+            message,
             known,
         }
     }

@@ -53,7 +53,8 @@ where
         format!("SET LOCAL search_path = {};", quoted_name(schema))
     });
     let text = format!(
-        "BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'; {path}
+        "BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s';
+         SET LOCAL quote_all_identifiers = off; {path}
          {query}; COMMIT"
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(text))

@@ -13,10 +13,30 @@ const fn wide(title: &'static str, risk: &'static str) -> Fault {
     }
 }
 
+const fn closed(title: &'static str, risk: &'static str, check: &'static str) -> Fault {
+    Fault {
+        title,
+        symptom: Symptom::Risk(risk),
+        check,
+        outcome: "fail",
+        after: After::Typed("pass"),
+    }
+}
+
 faults! {
     SUPERUSER = wide(
         "The role of the service is a superuser",
         "whoever has its password has the whole server",
+    );
+    CLOSED_FUNCTION = closed(
+        "A function of the system is closed to other roles",
+        "requests are answered with 503",
+        "database.trial",
+    );
+    CLOSED_VIEW = closed(
+        "A view of the system is closed to other roles",
+        "what the server does cannot be seen",
+        "database.sessions",
     );
     OPEN_TABLES = wide(
         "The tables are open to every role of the server",
@@ -71,5 +91,22 @@ async fn rights_of_all_roles_become_the_services() {
         .doctor("database.access")
         .says("database.access", "pass", "");
     assert_eq!(scene.status("POST", "/tasks/"), 201);
+    drop_role_of(&mut scene, &role).await;
+}
+
+/// As guides for hardening recommend. Rights on the service's own schema would change nothing.
+#[tokio::test]
+async fn a_system_that_is_closed() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let role = with_role(&mut scene, "", &grants).await;
+    scene
+        .sql("REVOKE EXECUTE ON FUNCTION set_config(text, text, boolean) FROM PUBLIC")
+        .await;
+    scene.proves(&CLOSED_FUNCTION).await;
+    scene
+        .sql("REVOKE SELECT ON pg_stat_activity FROM PUBLIC")
+        .await;
+    scene.proves(&CLOSED_VIEW).await;
     drop_role_of(&mut scene, &role).await;
 }

@@ -8,6 +8,8 @@ use crate::config::{
     writable,
 };
 
+use super::entry::KnownMessage;
+
 /// The database that a message is about, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
@@ -89,6 +91,39 @@ impl<'a> Place<'a> {
             })
             .collect();
         Remedy::admin_settings(server, &statements.join("; "))
+    }
+
+    /// What to do about a message that is known.
+    pub(crate) fn remedy_for(self, known: &KnownMessage, message: &str) -> Remedy {
+        (known.id == "postgres.no-right")
+            .then(|| self.grant_of_system(message))
+            .flatten()
+            .unwrap_or_else(|| (known.remedy)(self))
+    }
+
+    /// Grants the right on a function, or on a view of the system, that was closed to others: as in
+    /// "permission denied for view `pg_settings`".
+    fn grant_of_system(self, message: &str) -> Option<Remedy> {
+        let server = self.server()?;
+        let (_, object) = message.split_once("permission denied for ")?;
+        let (kind, rest) = object.split_once(' ')?;
+        let is_part = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+        let name = rest.split(|sign| !is_part(sign)).next()?;
+        let role = sql_name(&server.user);
+        let statement = match kind {
+            "view" | "table" if name.starts_with("pg_") => {
+                format!("GRANT SELECT ON pg_catalog.{name} TO {role}")
+            }
+            // It may have several signatures.
+            "function" if !name.is_empty() => format!(
+                "DO $do$ DECLARE one regprocedure; BEGIN FOR one IN SELECT oid FROM pg_proc \
+                 WHERE proname = $${name}$$ AND NOT has_function_privilege({}, oid, $$EXECUTE$$) \
+                 LOOP EXECUTE format($$GRANT EXECUTE ON FUNCTION %s TO %I$$, one, {0}); END LOOP; END $do$",
+                sql_literal(&server.user)
+            ),
+            _ => return None,
+        };
+        Some(Remedy::admin_sql(server, None, statement))
     }
 
     pub(super) fn login_refused(self) -> Remedy {

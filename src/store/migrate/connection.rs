@@ -295,7 +295,20 @@ impl MigrationConnection {
 
     /// Keeps a `_sqlx_migrations` that cannot be used under another name.
     pub async fn set_record_aside(&mut self) -> Result<(), sqlx::Error> {
-        self.execute("ALTER TABLE _sqlx_migrations RENAME TO _sqlx_migrations_old")
+        const OLD: &str = "_sqlx_migrations_old";
+        let tables = if self.is_postgres() {
+            "SELECT relname::text FROM pg_catalog.pg_class"
+        } else {
+            "SELECT name FROM sqlite_schema"
+        };
+        let taken: Vec<(String,)> = self.fetch_all(tables).await?;
+        // An earlier one may be there.
+        let numbered = (2..).map(|number| format!("{OLD}_{number}"));
+        let name = std::iter::once(OLD.to_owned())
+            .chain(numbered)
+            .find(|name| taken.iter().all(|(one,)| one != name))
+            .unwrap_or_else(|| OLD.to_owned());
+        self.execute(&format!("ALTER TABLE _sqlx_migrations RENAME TO {name}"))
             .await
     }
 

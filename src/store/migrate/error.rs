@@ -195,7 +195,7 @@ impl MigrateError {
             Self::OtherService { file: None, .. } => own_schema(),
             Self::Unrecorded { .. } => Remedy::command(STAMP),
             Self::BrokenRecord { .. } => Remedy::note(
-                "keeps that table as _sqlx_migrations_old, and records anew what the schema has:",
+                "keeps that table under another name, _sqlx_migrations_old, and records anew what the schema has:",
             )
             .then(Remedy::command(STAMP)),
             Self::InPart { .. } => Remedy::note(

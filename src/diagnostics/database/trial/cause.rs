@@ -142,7 +142,7 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
     match known_message(error) {
         // The runner adds the cause.
         Some(known) if known.is_timeout() => Remedy::default(),
-        Some(known) => (known.remedy)(Place::from(target)),
+        Some(known) => Place::from(target).remedy_for(known, &error.to_string()),
         None => Place::from(target).unexplained(),
     }
 }
@@ -159,7 +159,6 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
                 "table" => "SELECT, INSERT, UPDATE, DELETE ON TABLE",
                 "sequence" => "USAGE, SELECT ON SEQUENCE",
                 "schema" => "USAGE ON SCHEMA",
-                "function" => "EXECUTE ON FUNCTION",
                 "type" => "USAGE ON TYPE",
                 _ => return None,
             };
