@@ -27,6 +27,7 @@ struct Flagged(PathBuf);
 
 impl Flagged {
     /// `None` where the file system has no such flags.
+    #[expect(clippy::print_stderr, reason = "shows what was not tested")]
     fn set(path: PathBuf, flag: &str) -> Option<Self> {
         let output = Command::new("chattr")
             .arg(flag)

@@ -181,6 +181,14 @@ mod tests {
                 "postgres.login",
             ),
             ("FATAL: database \"todo\" is disabled", "pgbouncer.disabled"),
+            (
+                "could not access file \"no_such_library\": No such file or directory",
+                "postgres.library",
+            ),
+            (
+                "could not open file \"pg_tblspc/18689/PG_15_202209061/18688/18690\": No such file or directory",
+                "postgres.data-file",
+            ),
         ] {
             assert_eq!(find(said).map(|one| one.id), Some(id), "{said}");
         }

@@ -22,6 +22,9 @@ pub(crate) enum Place<'a> {
 /// Ends the idle sessions of the application that has most of them.
 const END_IDLE_SESSIONS: &str = "WITH most AS (SELECT usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = 'idle' GROUP BY usename, application_name ORDER BY count(*) DESC LIMIT 1) SELECT usename, application_name, count(*) AS connections, count(pg_terminate_backend(pid)) AS ended FROM pg_stat_activity JOIN most USING (usename, application_name) WHERE state = 'idle' GROUP BY usename, application_name";
 
+/// Who holds how many connections, and what they do.
+const HOLDERS: &str = "SELECT usename, application_name, state, count(*) AS connections, max(now() - state_change) AS longest FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY usename, application_name, state ORDER BY connections DESC";
+
 /// A dump that had errors ends with ROLLBACK.
 const AS_FAR_AS_READABLE: &str =
     " | sed -e 's/^INSERT INTO/INSERT OR IGNORE INTO/' -e 's/^ROLLBACK; -- due to errors/COMMIT;/'";
@@ -180,7 +183,8 @@ impl<'a> Place<'a> {
         };
         Remedy::note("names the application with the most idle connections, and ends these; it opens them again unless its pool is made smaller, or its role gets a CONNECTION LIMIT")
             .then(Remedy::admin_sql(server, None, END_IDLE_SESSIONS))
-            .then(Remedy::note("or: raise max_connections, and restart the server"))
+            .then(Remedy::note("where none is idle, the next statement shows who holds them: make their pools smaller, or raise max_connections and restart the server"))
+            .or(Remedy::admin_sql(server, None, HOLDERS))
     }
 
     pub(super) fn raise_role_limit(self) -> Remedy {

@@ -142,12 +142,30 @@ pub(super) static WORKING: &[KnownMessage] = &[
         id: "postgres.library",
         fault: ConnectFault::Other,
         patterns: &["could not access file", "could not load library"],
-        codes: &["58P01"],
+        codes: &[],
         meaning: "The server has no library that it shall load for each session",
         retry: Retry::No,
         remedy: |at| {
             Remedy::note("install the library on the server, or let sessions do without:")
                 .then(at.reset(&["session_preload_libraries", "local_preload_libraries"]))
+        },
+    },
+    KnownMessage {
+        id: "postgres.data-file",
+        fault: ConnectFault::Other,
+        patterns: &[
+            "could not open file \"pg_tblspc/",
+            "could not open file \"base/",
+            "could not open file \"global/",
+        ],
+        codes: &[],
+        meaning: "A file of the database is missing on the server, as where the volume of a tablespace is not mounted",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "on {}: mount the volume of the tablespace again (the table pg_tablespace names them), or restore a backup",
+                at.name()
+            ))
         },
     },
     KnownMessage {
