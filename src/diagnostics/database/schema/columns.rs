@@ -227,6 +227,9 @@ fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> Strin
         format!("{name} <> 0")
     } else if kind == "prioritylevel" {
         format!("initcap({name}::text)::{kind}")
+    } else if kind.starts_with("character varying") {
+        // The column refuses a longer text, where a cast would cut it.
+        format!("{name}::text")
     } else {
         format!("{name}::{kind}")
     };
