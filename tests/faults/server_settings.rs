@@ -121,28 +121,3 @@ async fn limits_that_end_requests() {
         "{detail}"
     );
 }
-
-/// Definitions are compared without the quotes that this setting adds.
-#[tokio::test]
-async fn names_that_are_quoted() {
-    let scene = Scene::postgres().await;
-    let name = scene.database.as_ref().unwrap().name.clone();
-    scene
-        .sql(&format!(
-            "ALTER DATABASE {name} SET quote_all_identifiers = on"
-        ))
-        .await;
-    let report = scene.check(&["db", "check", "--format", "json"]);
-    for check in [
-        "migrations",
-        "schema",
-        "indexes",
-        "triggers",
-        "sequences",
-        "unread",
-    ] {
-        report.says(&format!("database.{check}"), "pass", "");
-    }
-    let output = scene.todoctl(&["migrate", "check"]);
-    assert!(output.status.success(), "{output:?}");
-}

@@ -2,6 +2,7 @@
 
 use super::connection::MigrationConnection;
 use super::expected::Schema;
+use crate::store::sql::PLAIN_NAMES;
 
 /// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
 /// but also differs in blanks and in the order of the columns.
@@ -10,15 +11,11 @@ pub(crate) const DEFINITION: &str = "definition";
 /// Tables, views, types and functions of the current schema, without those of extensions.
 /// `pg_get_…(…, true)` omits the names of schemas in the search path; of bodies they are removed.
 ///
-/// Each row depends on `here`, so the setting that would quote all names is off before a definition
-/// is printed; it ends with the transaction.
-///
 /// The last parts exist only where something is unusual: an unlogged table, a rule, a foreign key
 /// of another table that refuses deletes. Functions are volatile and have no settings of others.
 pub(in crate::store) const POSTGRES: &str = r"
 WITH here AS (
-    SELECT oid FROM pg_catalog.pg_namespace
-    WHERE nspname = current_schema() AND set_config('quote_all_identifiers', 'off', true) = 'off'
+    SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = current_schema()
 ), relation AS (
     SELECT c.oid, c.relname, CASE WHEN c.relkind IN ('v', 'm') THEN 'view ' ELSE 'table ' END || c.relname AS object
     FROM pg_catalog.pg_class c
@@ -153,6 +150,7 @@ impl MigrationConnection {
             return self.schema().await;
         }
         self.begin().await?;
+        self.execute(PLAIN_NAMES).await?;
         let home: Vec<(Option<String>,)> = self.fetch_all(HOME).await?;
         if let Some((Some(home),)) = home.first() {
             self.execute(&format!("SET LOCAL search_path = {home}"))
