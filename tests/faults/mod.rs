@@ -40,6 +40,7 @@ mod access;
 mod activity;
 mod additions;
 mod canary;
+mod clients;
 mod configuration;
 mod counts;
 mod daemon;
@@ -129,6 +130,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,
+        clients::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
