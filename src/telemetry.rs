@@ -262,14 +262,18 @@ impl Metrics {
             registry: Registry::new(),
         };
         metrics.register(store)?;
-        // Dashboards need the zeros too.
+        metrics.add_zeros();
+        Ok(metrics)
+    }
+
+    /// Dashboards need the zeros too.
+    fn add_zeros(&self) {
         for reason in ["connections", "queue", "share", "unsent"] {
-            metrics.requests_shed.with_label_values(&[reason]);
+            self.requests_shed.with_label_values(&[reason]);
         }
         for reason in ["missing", "invalid", "expired", "revoked"] {
-            metrics.token_refresh_errors.with_label_values(&[reason]);
+            self.token_refresh_errors.with_label_values(&[reason]);
         }
-        Ok(metrics)
     }
 
     fn register(&self, store: &Store) -> Result<(), prometheus::Error> {

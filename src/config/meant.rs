@@ -10,9 +10,9 @@ pub(super) struct Meant {
 /// The value of the variable `name` that is contained in `text`; `is_right` tells whether the
 /// variable's parser accepts a text.
 pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> Option<Meant> {
-    let found = |value: Option<&str>, why| {
-        let value = value.filter(|value| !value.is_empty() && *value != text && is_right(value))?;
-        Some(Meant {
+    let found = |value: &str, why| {
+        let is_meant = !value.is_empty() && value != text && is_right(value);
+        is_meant.then(|| Meant {
             value: value.to_owned(),
             why,
         })
@@ -22,30 +22,30 @@ pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> 
         "a comment, a quote or a semicolon is part of the value",
     )
     .or_else(|| {
-        let address = bare(text).unwrap_or(text);
+        let address = bare(text);
         let address = address.split_once("://").map_or(address, |(_, rest)| rest);
         let address = address
             .split_once('/')
             .map_or(address, |(before, _)| before);
         let (host, port) = address.rsplit_once(':').unwrap_or((address, address));
         match name {
-            "PORT" => found(Some(port), "it has more than the number of a port"),
+            "PORT" => found(port, "it has more than the number of a port"),
             "HOST" => {
                 let why = "it has more than an address";
-                found(Some(host), why).or_else(|| found(Some(address), why))
+                found(host, why).or_else(|| found(address, why))
             }
             _ => None,
         }
     })
-    .or_else(|| found(without_unit(name, text), "it has a unit"))
+    .or_else(|| found(without_unit(name, text)?, "it has a unit"))
 }
 
 /// The value without what is written around it by mistake: a comment without a space before its
 /// sign, a quote on one side, a semicolon.
-fn bare(text: &str) -> Option<&str> {
+fn bare(text: &str) -> &str {
     let (value, _) = text.split_once('#').unwrap_or((text, ""));
     let around = |sign: char| sign.is_whitespace() || matches!(sign, '"' | '\'' | ';' | ',');
-    Some(value.trim_matches(around))
+    value.trim_matches(around)
 }
 
 /// The number without the unit in which the variable is counted anyway.

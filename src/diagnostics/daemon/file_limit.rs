@@ -1,4 +1,4 @@
-//! How large the files of a running daemon may become (RLIMIT_FSIZE of `setrlimit(2)`).
+//! How large the files of a running daemon may become (`RLIMIT_FSIZE` of `setrlimit(2)`).
 
 use std::path::Path;
 

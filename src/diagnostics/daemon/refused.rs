@@ -189,8 +189,8 @@ mod tests {
     fn limits() {
         let of = |limited, answered, configured| {
             let requests = RequestStatus {
-                limited,
                 answered,
+                limited,
                 ..RequestStatus::default()
             };
             verdict(&requests, &[("RATE_LIMIT_PER_MINUTE", configured)])
