@@ -24,7 +24,7 @@ use super::migrate::{
     catalog, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
     take_over,
 };
-use super::sql::quoted_name;
+use super::sql::{PLAIN_NAMES, quoted_name};
 
 pub(crate) use access::Access;
 pub(crate) use expressions::Expression;
@@ -51,7 +51,7 @@ where
         format!("SET LOCAL search_path = {};", quoted_name(schema))
     });
     let text = format!(
-        "BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'; {path}
+        "BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'; {PLAIN_NAMES}; {path}
          {query}; COMMIT"
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(text))

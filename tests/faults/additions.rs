@@ -31,6 +31,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    LONG_TEXT_INDEX = Fault {
+        title: "An index was added whose entries are too short for long texts",
+        symptom: Symptom::Risk("tasks with a long description are refused"),
+        check: "database.indexes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     LEFT_INDEX = Fault {
         title: "A failed CREATE INDEX CONCURRENTLY left its index",
         symptom: Symptom::Risk("every change maintains an index that no query uses"),
@@ -161,6 +168,18 @@ async fn foreign_unique_index() {
     let mut scene =
         Scene::postgres_after("CREATE UNIQUE INDEX one_task_each ON tasks (user_id)").await;
     scene.proves(&FOREIGN_UNIQUE_INDEX).await;
+}
+
+#[tokio::test]
+async fn an_index_of_long_texts() {
+    let harmless = "CREATE INDEX short ON tasks (user_id, title); CREATE INDEX hashed ON tasks (md5(description))";
+    let mut scene = Scene::postgres_after(harmless).await;
+    scene
+        .doctor("database.indexes")
+        .says("database.indexes", "pass", "");
+    let index = "CREATE INDEX by_description ON tasks (user_id, description)";
+    scene.sql(index).await;
+    scene.proves(&LONG_TEXT_INDEX).await;
 }
 
 #[tokio::test]

@@ -169,6 +169,20 @@ async fn a_role_that_may_only_read() {
         .await;
 }
 
+/// A setting that has other programs read quoted names.
+#[tokio::test(flavor = "multi_thread")]
+async fn quoted_names() {
+    let database = TestDatabase::migrated().await;
+    let setting = "DO $$ BEGIN EXECUTE format(
+        'ALTER DATABASE %I SET quote_all_identifiers = on', current_database()); END $$";
+    database.execute(setting).await;
+    let keys = key_provider().await;
+    let broken = production(Broken::with_server(&database.url), &keys.url);
+    is_calm(&broken, &["doctor"]);
+    let check = broken.output(&["migrate", "check"]);
+    assert!(check.status.success(), "{check:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_in_another_schema() {
     let database = TestDatabase::create().await;

@@ -68,6 +68,7 @@ mod pgbouncer;
 mod poolers;
 mod private_ca;
 mod providers;
+mod rebuilt;
 mod records;
 mod redis;
 mod redis_limits;
@@ -134,6 +135,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
+        rebuilt::FAULTS,
         wrong_records::FAULTS,
         overrides::FAULTS,
         functions::FAULTS,

@@ -20,6 +20,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    SILENT_SYNCHRONOUS_REPLICA = Fault {
+        title: "The synchronous replica is connected and does not confirm",
+        symptom: Symptom::Risk("every change waits for it, without end"),
+        check: "database.replication",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     FAILING_ARCHIVE = Fault {
         title: "The write-ahead log cannot be archived",
         symptom: Symptom::Risk("the log fills the disk, and backups have a gap"),
@@ -84,6 +91,38 @@ async fn a_synchronous_replica_that_is_gone() {
     assert!(!commit.is_finished(), "a commit does not return");
     scene.proves(&NO_SYNCHRONOUS_REPLICA).await;
     commit.await.unwrap();
+}
+
+/// A receiver that writes the log, and does not say that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_replica_that_does_not_confirm() {
+    let cluster = Cluster::start();
+    let mut scene = Scene::on(cluster.database().await).await;
+    let copy = tempfile::tempdir().unwrap();
+    let mut receiver = Command::new("pg_receivewal")
+        .arg("--directory")
+        .arg(copy.path())
+        .arg("--dbname")
+        .arg(&cluster.url)
+        .spawn()
+        .expect("pg_receivewal is installed with PostgreSQL's client");
+    cluster
+        .execute(&[
+            "ALTER SYSTEM SET synchronous_commit = on",
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+            "SELECT pg_reload_conf()",
+        ])
+        .await;
+    let mut session = cluster.connect().await;
+    let commit = tokio::spawn(async move {
+        execute(&mut session, "CREATE TABLE after_all ()").await;
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!commit.is_finished(), "a commit does not return");
+    scene.proves(&SILENT_SYNCHRONOUS_REPLICA).await;
+    commit.await.unwrap();
+    receiver.kill().unwrap();
+    receiver.wait().unwrap();
 }
 
 /// The outcome of `database.replication` becomes this.

@@ -24,6 +24,7 @@ mod indexes;
 mod issue;
 mod owners;
 mod parts;
+mod rebuild;
 mod renamed;
 mod row_security;
 mod sequences;

@@ -4,7 +4,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::store::StoreError;
+use crate::store::{PLAIN_NAMES, StoreError};
 
 use super::connection::ServerConnection;
 
@@ -44,6 +44,7 @@ impl ServerConnection {
             "BEGIN READ ONLY;
              SET LOCAL statement_timeout = {STATEMENT_TIMEOUT};
              SET LOCAL lock_timeout = {LOCK_TIMEOUT};
+             {PLAIN_NAMES};
              {question};
              COMMIT"
         );

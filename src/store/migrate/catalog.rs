@@ -2,6 +2,7 @@
 
 use super::connection::MigrationConnection;
 use super::expected::Schema;
+use crate::store::sql::PLAIN_NAMES;
 
 /// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
 /// but also differs in blanks and in the order of the columns.
@@ -149,6 +150,7 @@ impl MigrationConnection {
             return self.schema().await;
         }
         self.begin().await?;
+        self.execute(PLAIN_NAMES).await?;
         let home: Vec<(Option<String>,)> = self.fetch_all(HOME).await?;
         if let Some((Some(home),)) = home.first() {
             self.execute(&format!("SET LOCAL search_path = {home}"))

@@ -219,6 +219,7 @@ fn unless_it_is(
 /// `TYPE …` with the conversion that keeps every value.
 fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> String {
     let (name, kind) = (sql_name(column), expected.kind);
+    let is_text = kind == "text" || kind.starts_with("character varying");
     let is_number = matches!(found.kind, "smallint" | "bigint" | "numeric");
     let using = if kind == "timestamp with time zone" && !found.kind.ends_with("with time zone") {
         // Times without a zone are UTC.
@@ -227,6 +228,12 @@ fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> Strin
         format!("{name} <> 0")
     } else if kind == "prioritylevel" {
         format!("initcap({name}::text)::{kind}")
+    } else if is_text && matches!(found.kind, "json" | "jsonb") {
+        // A string without its quotes and escapes.
+        format!("{name} #>> $${{}}$$")
+    } else if is_text {
+        // The column refuses a text that is too long, where a cast would cut it.
+        format!("{name}::text")
     } else {
         format!("{name}::{kind}")
     };

@@ -11,6 +11,7 @@ use crate::store::migrate::drift::{Difference, Drift};
 
 use super::issue::{Issue, Place, Step, no_tables, verdict};
 use super::parts::{Sides, parts, renamed, sides};
+use super::rebuild::rebuild;
 use super::unread::FILE_COUNT;
 
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
@@ -38,10 +39,10 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
         return changed_column(drift, column);
     }
     if let Some(index) = sides(one, "index") {
-        return changed_index(index);
+        return changed_index(index).map(|issue| with_table(drift, index, issue));
     }
     if let Some(trigger) = sides(one, "trigger") {
-        return changed_trigger(trigger);
+        return changed_trigger(trigger).map(|issue| with_table(drift, trigger, issue));
     }
     let table = one.object.strip_prefix("table ")?;
     match (one.part.as_deref(), &one.expected) {
@@ -53,9 +54,11 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
         (None, Some(_)) => Some(missing_table(drift, table)),
         (Some(part), Some(_)) => Some(Issue::warn(
             format!("{table} has another {part} than the migrations create"),
-            [Step::note(format!(
-                "compare it (todoctl migrate check), and create {table} again with the right one"
-            ))],
+            [created_again(drift, table, || {
+                format!(
+                    "compare it (todoctl migrate check), and create {table} again with the right one"
+                )
+            })],
         )),
         _ => None,
     }
@@ -149,9 +152,9 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             }),
         (Some(expected), Some(found)) => Some(Issue::warn(
             format!("{table}.{name} is {found}, not {expected}"),
-            [Step::note(format!(
-                "create {table} again with {name} {expected}"
-            ))],
+            [created_again(drift, table, || {
+                format!("create {table} again with {name} {expected}")
+            })],
         )),
         (None, None) => None,
     }
@@ -230,8 +233,34 @@ fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
     )
 }
 
+/// The table with its rows in the right form, or what a person has to do.
+fn created_again(drift: &Drift, table: &str, otherwise: impl FnOnce() -> String) -> Step {
+    rebuild(drift, table).map_or_else(|| Step::note(otherwise()), Step::Run)
+}
+
+/// What is corrected together with its table, where that is created again.
+fn with_table(drift: &Drift, part: Sides<'_>, issue: Issue) -> Issue {
+    let object = format!("table {}", part.table);
+    let is_other = |one: &Difference| {
+        one.object == object
+            && one.expected.is_some()
+            && one.found.is_some()
+            && sides(one, "index").or(sides(one, "trigger")).is_none()
+    };
+    match rebuild(drift, part.table) {
+        Some(statements) if part.expected.is_some() && drift.differences.iter().any(is_other) => {
+            Issue::new(issue.outcome, issue.text, [Step::Run(statements)])
+        }
+        _ => issue,
+    }
+}
+
+/// The index of searches.
+pub(super) const SEARCH: &str = "virtual table todoctl_search";
+
 /// Fills the index of searches again.
-const FILE_SEARCH: &str = "INSERT INTO todoctl_search (todoctl_search) VALUES ('rebuild')";
+pub(super) const FILE_SEARCH: &str =
+    "INSERT INTO todoctl_search (todoctl_search) VALUES ('rebuild')";
 
 /// The daemon folds all texts again: some have changed meanwhile.
 const FILE_FOLDED: &str = "UPDATE tasks SET search_title = NULL, search_description = NULL WHERE search_title IS NOT NULL";

@@ -74,8 +74,27 @@ fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
             );
             Some(Issue::fail(text, [drop()]))
         }
+        (None, Some(found)) => {
+            let column = long_text(table, keys(found))?;
+            let text = format!(
+                "{table} has the index {index} on {column}, which refuses texts that are longer than an entry of it may be: their requests are answered with 500"
+            );
+            Some(Issue::warn(text, [drop()]))
+        }
         _ => None,
     }
+}
+
+/// The column of an index that holds longer texts than an entry of a B-tree may have, which is
+/// 2,704 bytes.
+fn long_text<'a>(table: &str, keys: &'a str) -> Option<&'a str> {
+    if table != "tasks" || !keys.starts_with("btree (") {
+        return None;
+    }
+    // As a whole: what a function makes of it is shorter.
+    let names = keys["btree (".len()..].split([',', ')']).map(str::trim);
+    let mut names = names.filter_map(|key| key.split([' ', '(']).next());
+    names.find(|name| matches!(*name, "description" | "search_description"))
 }
 
 /// What lets a unique index be built on rows that it would refuse.

@@ -110,8 +110,14 @@ pub(super) fn verdict(
     if more > 0 {
         detail += &format!("; and {more} more");
     }
-    let steps = issues.iter().flat_map(|one| &one.steps);
-    let remedy = steps.fold(Remedy::default(), |remedy, step| {
+    let mut steps: Vec<&Step> = Vec::new();
+    for step in issues.iter().flat_map(|one| &one.steps) {
+        // One step may correct several things.
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    let remedy = steps.into_iter().fold(Remedy::default(), |remedy, step| {
         remedy.then(step.remedy(place))
     });
     let verdict = if is_failed {

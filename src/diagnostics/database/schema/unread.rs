@@ -70,6 +70,9 @@ async fn of_file(
     }
 }
 
+/// Where a SQLite file keeps the counts.
+pub(super) const UNREAD: &str = "table todoctl_unread";
+
 /// Counts again in a SQLite file, in a transaction of the caller's.
 pub(super) const FILE_COUNT: &str = "DELETE FROM todoctl_unread; \
      INSERT INTO todoctl_unread (user_id, unread) \

@@ -84,15 +84,22 @@ fn check_synchronous(
         .iter()
         .filter(|one| one.is_synchronous != Some(false))
         .count();
-    if there >= needed {
+    let waits_for = counted(needed, "replica");
+    let (trouble, first) = if there < needed {
+        (format!("{there} of them connected"), "start the replica")
+    } else if archiver.waiting > 0 {
+        (
+            "one that is connected does not confirm them".to_owned(),
+            "see why the replica does not confirm: its disk, its network, or a pause, which SELECT pg_wal_replay_resume() ends there",
+        )
+    } else {
         return;
-    }
+    };
     collected.fail(
         format!(
-            "every commit waits for {} (synchronous_standby_names is {names}), and {there} of them connected",
-            counted(needed, "replica")
+            "every commit waits for {waits_for} (synchronous_standby_names is {names}), and {trouble}"
         ),
-        Remedy::note("start the replica; or serve without it: a failover may then lose the newest changes")
+        Remedy::note(format!("{first}; or serve without it: a failover may then lose the newest changes"))
             .then(Remedy::admin_sql(server, None, "ALTER SYSTEM SET synchronous_standby_names = ''"))
             .then(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()")),
     );
@@ -186,6 +193,7 @@ mod tests {
                 last_success: Some(30),
                 synchronous: String::new(),
                 commit: "on".to_owned(),
+                waiting: 0,
                 is_standby: false,
             },
         }

@@ -53,6 +53,9 @@ pub(crate) struct Archiver {
     /// `synchronous_commit`.
     pub(crate) commit: String,
     pub(crate) is_standby: bool,
+    /// How many commits have waited for a replica for more than a second, as far as this role sees
+    /// them.
+    pub(crate) waiting: i64,
 }
 
 const ARCHIVER: &str = "
@@ -61,7 +64,10 @@ const ARCHIVER: &str = "
            failed_count, extract(epoch FROM clock_timestamp() - last_archived_time)::bigint AS last_success,
            current_setting('synchronous_standby_names') AS synchronous,
            current_setting('synchronous_commit') AS commit,
-           pg_is_in_recovery() AS is_standby
+           pg_is_in_recovery() AS is_standby,
+           (SELECT count(*) FROM pg_catalog.pg_stat_activity
+            WHERE wait_event = 'SyncRep'
+              AND query_start < clock_timestamp() - interval '1 second') AS waiting
     FROM pg_catalog.pg_stat_archiver";
 
 /// What copies of the server there are, and what waits for them.

@@ -1,0 +1,72 @@
+//! A table of a SQLite file, created again as the migrations do, with its rows. SQLite changes
+//! most of a table in no other way (<https://www.sqlite.org/lang_altertable.html#otheralter>).
+
+use crate::config::sql_name;
+use crate::store::migrate::DEFINITION;
+use crate::store::migrate::drift::Drift;
+
+use super::file::{FILE_SEARCH, SEARCH};
+use super::unread::{FILE_COUNT, UNREAD};
+
+/// Statements that put a table as it should be in the place of `table`, in one transaction.
+/// Indexes and triggers of others stay.
+///
+/// `None` where values would be lost, because others have added columns, or would be missing.
+pub(super) fn rebuild(drift: &Drift, table: &str) -> Option<String> {
+    let object = format!("table {table}");
+    let (expected, found) = (drift.expected.get(&object)?, drift.found.get(&object)?);
+    let is_column = |part: &&String| part.starts_with("column ");
+    if found
+        .keys()
+        .filter(is_column)
+        .any(|part| !expected.contains_key(part))
+    {
+        return None;
+    }
+    let mut columns = Vec::new();
+    for part in expected.keys().filter(is_column) {
+        let definition = &expected[part];
+        if found.contains_key(part) {
+            columns.push(sql_name(&part["column ".len()..]));
+        } else if definition.contains(" not null") && !definition.contains(" default ") {
+            return None;
+        }
+    }
+    let columns = columns.join(", ");
+    let definition = expected.get(DEFINITION)?;
+    let body = &definition[definition.find('(')?..];
+    let (old, new) = (sql_name(table), sql_name(&format!("{table}_rebuilt")));
+    let mut statements = vec![
+        "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE".to_owned(),
+        format!("CREATE TABLE {new} {body}"),
+        format!("INSERT INTO {new} ({columns}) SELECT {columns} FROM {old}"),
+    ];
+    if definition.contains("AUTOINCREMENT") {
+        // Ids of rows that were deleted are not given again.
+        statements.push(format!(
+            "DELETE FROM sqlite_sequence WHERE name = '{table}_rebuilt'; \
+             INSERT INTO sqlite_sequence (name, seq) SELECT '{table}_rebuilt', max( \
+             (SELECT COALESCE(max(id), 0) FROM {new}), \
+             (SELECT COALESCE(max(seq), 0) FROM sqlite_sequence WHERE name = '{table}'))"
+        ));
+    }
+    statements.push(format!(
+        "DROP TABLE {old}; ALTER TABLE {new} RENAME TO {old}"
+    ));
+    let is_added = |part: &str| part.starts_with("index ") || part.starts_with("trigger ");
+    let own = expected.iter().filter(|(part, _)| is_added(part));
+    let of_others = found
+        .iter()
+        .filter(|(part, _)| is_added(part) && !expected.contains_key(*part));
+    statements.extend(own.chain(of_others).map(|(_, text)| text.clone()));
+    let counts = [
+        ("tasks", SEARCH, FILE_SEARCH),
+        ("notifications", UNREAD, FILE_COUNT),
+    ];
+    let counts = counts
+        .iter()
+        .filter(|(of, kept_in, _)| *of == table && drift.found.contains_key(*kept_in));
+    statements.extend(counts.map(|(_, _, count)| (*count).to_owned()));
+    statements.push("COMMIT".to_owned());
+    Some(statements.join("; "))
+}
