@@ -16,11 +16,13 @@ use crate::config::{LogFormat, TelemetryConfig};
 use crate::domain::Timestamp;
 use crate::store::Store;
 
+mod clients;
 mod jobs;
 mod json_lines;
 mod log_writer;
 mod recent;
 
+pub use clients::RecentClients;
 pub use jobs::JobMetrics;
 use json_lines::{JsonLines, JsonMembers};
 use log_writer::{DroppedLines, LogWriter};
@@ -120,6 +122,8 @@ pub struct Metrics {
     registry: Registry,
     /// What failed in the last minutes.
     pub recent: RecentRequests,
+    /// The clients of the last minutes, for `/status`.
+    pub clients: RecentClients,
     /// Answered requests by method, route template and status.
     pub requests: IntCounterVec,
     /// Seconds from a request's head to its answer's, by method and route template.
@@ -166,6 +170,7 @@ impl Metrics {
     pub fn new(store: &Store) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             recent: RecentRequests::default(),
+            clients: RecentClients::default(),
             requests: IntCounterVec::new(
                 Opts::new("http_requests_total", "Answered requests."),
                 &["method", "route", "status"],
@@ -257,14 +262,18 @@ impl Metrics {
             registry: Registry::new(),
         };
         metrics.register(store)?;
-        // Dashboards need the zeros too.
+        metrics.add_zeros();
+        Ok(metrics)
+    }
+
+    /// Dashboards need the zeros too.
+    fn add_zeros(&self) {
         for reason in ["connections", "queue", "share", "unsent"] {
-            metrics.requests_shed.with_label_values(&[reason]);
+            self.requests_shed.with_label_values(&[reason]);
         }
         for reason in ["missing", "invalid", "expired", "revoked"] {
-            metrics.token_refresh_errors.with_label_values(&[reason]);
+            self.token_refresh_errors.with_label_values(&[reason]);
         }
-        Ok(metrics)
     }
 
     fn register(&self, store: &Store) -> Result<(), prometheus::Error> {

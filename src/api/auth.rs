@@ -13,7 +13,7 @@ use crate::config::{AuthConfig, RotatingSecret};
 use crate::domain::{Timestamp, UserId};
 use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, RecentClients};
 
 use super::error::ApiError;
 use super::refusal::Refusal;
@@ -104,6 +104,7 @@ pub(super) struct Authenticator {
     attempts: IntCounterVec,
     refusals: IntCounterVec,
     seconds: HistogramVec,
+    recent: RecentClients,
 }
 
 impl Authenticator {
@@ -124,6 +125,7 @@ impl Authenticator {
             attempts: metrics.authentications.clone(),
             refusals: metrics.auth_refusals.clone(),
             seconds: metrics.auth_validation.clone(),
+            recent: metrics.clients.clone(),
         }
     }
 
@@ -150,7 +152,7 @@ impl Authenticator {
                 self.user(access, headers, origin, store, now).await
             }
         };
-        self.observe(kind, outcome, started)
+        self.observe(kind, outcome, started, now)
     }
 
     /// The user of a token, and what kind of token it is.
@@ -191,6 +193,7 @@ impl Authenticator {
         kind: Option<CallerKind>,
         outcome: Result<UserId, ApiError>,
         started: Instant,
+        now: Timestamp,
     ) -> Result<Caller, ApiError> {
         let method = kind.map_or("none", CallerKind::method);
         let result = match &outcome {
@@ -203,6 +206,10 @@ impl Authenticator {
             && let Some(reason) = error.refusal()
         {
             self.refusals.with_label_values(&[reason.label()]).inc();
+            self.recent.refused(method, reason.label(), now);
+        }
+        if outcome.is_ok() {
+            self.recent.accepted(method, now);
         }
         self.seconds
             .with_label_values(&[method])

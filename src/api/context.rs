@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -64,7 +64,8 @@ pub struct Shared {
     pub(super) started: Timestamp,
     pub(super) redis: Option<RedisCounter>,
     pub(super) fingerprints: Fingerprints,
-    draining: AtomicBool,
+    /// In seconds since 1970; 0 while it is not.
+    draining_since: AtomicI64,
 }
 
 impl ApiContext {
@@ -95,7 +96,7 @@ impl ApiContext {
             started: clock.now(),
             redis,
             fingerprints: config.fingerprints.clone(),
-            draining: AtomicBool::new(false),
+            draining_since: AtomicI64::new(0),
             store,
             clock,
             metrics,
@@ -104,13 +105,19 @@ impl ApiContext {
 
     /// From now on `/health/ready` answers 503, so that load balancers send requests elsewhere.
     pub fn start_draining(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
+        let now = self.0.clock.now().unix_seconds();
+        self.0.draining_since.store(now, Ordering::Relaxed);
     }
 
     /// Whether the daemon is about to stop.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.0.draining.load(Ordering::Relaxed)
+        self.draining_since().is_some()
+    }
+
+    /// Since when the daemon is about to stop, in seconds since 1970.
+    pub(super) fn draining_since(&self) -> Option<i64> {
+        Some(self.0.draining_since.load(Ordering::Relaxed)).filter(|since| *since != 0)
     }
 }
 

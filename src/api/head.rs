@@ -17,6 +17,8 @@ pub(super) struct Head {
     parts: Parts,
     /// The client's address, as far as the network and trusted proxies tell.
     pub client: IpAddr,
+    /// The proxy that sent it, if it is not trusted: then its address is the client's.
+    pub untrusted_proxy: Option<IpAddr>,
     /// What its connection is for.
     pub admission: Admission,
     request_id: HeaderValue,
@@ -31,10 +33,17 @@ pub(super) enum Admission {
 }
 
 impl Head {
-    pub fn new(parts: Parts, client: IpAddr, admission: Admission, ids: &RequestIds) -> Self {
+    pub fn new(
+        parts: Parts,
+        client: IpAddr,
+        untrusted_proxy: Option<IpAddr>,
+        admission: Admission,
+        ids: &RequestIds,
+    ) -> Self {
         Self {
             request_id: ids.id_of(&parts.headers),
             client,
+            untrusted_proxy,
             admission,
             parts,
         }

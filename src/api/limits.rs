@@ -61,6 +61,11 @@ impl Limits {
         address::client_address(peer, headers, &self.trusted_proxies)
     }
 
+    /// The peer, if it seems to be a proxy that `TRUSTED_PROXIES` does not name.
+    pub fn untrusted_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        address::untrusted_proxy(peer, headers, &self.trusted_proxies)
+    }
+
     /// Counts a request of `user`; an error beyond `RATE_LIMIT_PER_MINUTE`. `None` if the limit is
     /// off.
     pub async fn count_request(

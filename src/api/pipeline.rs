@@ -87,8 +87,11 @@ impl App {
         request: Request<B>,
     ) -> Request<B> {
         let (parts, body) = request.into_parts();
-        let client = self.0.context.limits.client_address(peer, &parts.headers);
-        let head = Arc::new(Head::new(parts, client, admission, &self.0.request_ids));
+        let limits = &self.0.context.limits;
+        let client = limits.client_address(peer, &parts.headers);
+        let proxy = limits.untrusted_proxy(peer, &parts.headers);
+        let ids = &self.0.request_ids;
+        let head = Arc::new(Head::new(parts, client, proxy, admission, ids));
         let mut request = Request::new(body);
         request.extensions_mut().insert(head);
         request

@@ -20,7 +20,7 @@ use super::allowance::Allowance;
 use super::auth::CallerKind;
 use super::context::ApiContext;
 use super::endpoint::CachePolicy;
-use super::error::{ApiError, Context};
+use super::error::{ApiError, Context, RateLimit};
 use super::head::{Head, X_REQUEST_ID};
 use super::reply::Reply;
 use super::router::Found;
@@ -165,6 +165,14 @@ fn remember(
 ) {
     let recent = &context.metrics.recent;
     recent.answered(now);
+    if let Some(ApiError::RateLimited { limit, .. }) = error {
+        let clients = &context.metrics.clients;
+        match (limit, head.untrusted_proxy) {
+            (RateLimit::Requests, _) => clients.limited_user(now),
+            (RateLimit::AuthFailures, Some(proxy)) => clients.limited_proxy(proxy, now),
+            _ => {}
+        }
+    }
     let Some(error) = error.filter(|_| line.status.is_server_error()) else {
         return;
     };

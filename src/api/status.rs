@@ -5,8 +5,8 @@ use rustix::io::Errno;
 
 use crate::domain::Timestamp;
 use crate::services::daemon::{
-    DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus, RequestFailure,
-    RequestStatus, RouteFailures, ServiceStatus,
+    CredentialStatus, DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus,
+    RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
 };
 use crate::telemetry::{MINUTES, RecentFailure, dropped_log_lines};
 
@@ -30,7 +30,7 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
     DaemonStatus {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commit: crate::COMMIT.to_owned(),
-        process: Some(process(context.started, now)),
+        process: Some(process(context, now)),
         database: Some(DatabaseStatus {
             id: identity.row().map(str::to_owned),
             place: identity.place(),
@@ -61,23 +61,28 @@ fn daemon_status(context: &ApiContext) -> DaemonStatus {
     }
 }
 
-fn process(started: Timestamp, now: Timestamp) -> ProcessStatus {
+fn process(context: &ApiContext, now: Timestamp) -> ProcessStatus {
     let stat = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| -> Option<u64> {
         let value = stat.lines().find_map(|line| line.strip_prefix(name))?;
         value.split_whitespace().next()?.parse().ok()
     };
-    let limit = rlimit::Resource::NOFILE.get_soft().ok();
-    let max_files = limit.filter(|limit| *limit != rlimit::INFINITY);
+    let limit = |resource: rlimit::Resource| {
+        let limit = resource.get_soft().ok();
+        limit.filter(|limit| *limit != rlimit::INFINITY)
+    };
+    let max_files = limit(rlimit::Resource::NOFILE);
     ProcessStatus {
         pid: std::process::id(),
-        started: started.unix_seconds(),
+        started: context.started.unix_seconds(),
         open_files: count_open_files(max_files),
         max_files,
         threads: field("Threads:"),
         // In KiB.
         resident_bytes: field("VmRSS:").map(|size| size * 1024),
         dropped_log_lines: dropped_log_lines(now),
+        max_file_bytes: limit(rlimit::Resource::FSIZE),
+        draining_since: context.draining_since(),
     }
 }
 
@@ -94,6 +99,8 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
     let recent = &context.metrics.recent;
     let wait = context.store.queue_delay().as_millis();
     let failures = recent.failures(now).into_iter();
+    let clients = &context.metrics.clients;
+    let proxies = clients.count_limited_proxies(now).into_iter();
     RequestStatus {
         minutes: MINUTES,
         answered: recent.count_answered(now),
@@ -105,6 +112,22 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
                 route: one.route.to_owned(),
                 failed: one.failed,
                 newest: one.newest.into_iter().map(failure).collect(),
+            })
+            .collect(),
+        limited: clients.count_limited_users(now),
+        limited_proxies: proxies
+            .map(|(one, count)| (one.to_string(), count))
+            .collect(),
+        credentials: clients
+            .count_accepted(now)
+            .map(|(kind, accepted)| {
+                let refused = clients.count_refused(kind, now).into_iter();
+                let refused = refused.map(|(reason, count)| (reason.to_owned(), count));
+                let status = CredentialStatus {
+                    accepted,
+                    refused: refused.collect(),
+                };
+                (kind.to_owned(), status)
             })
             .collect(),
     }

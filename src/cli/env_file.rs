@@ -17,7 +17,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use line::{Assignment, commented, quoted};
+use line::{Assignment, commented, quoted, whole_lines};
 
 /// A `.env` file and the changes to it, which [`EnvFile::save`] writes in one step.
 #[derive(Debug)]
@@ -214,12 +214,15 @@ impl EnvFile {
     }
 
     fn lines(&self) -> Vec<String> {
-        self.text.split_inclusive('\n').map(str::to_owned).collect()
+        whole_lines(&self.text)
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The lines that assign something to `name`.
     fn found(&self, name: &str) -> Vec<(usize, Assignment)> {
-        let lines = self.text.split_inclusive('\n').enumerate();
+        let lines = whole_lines(&self.text).into_iter().enumerate();
         lines
             .filter_map(|(index, line)| Some((index, Assignment::of(line, name)?)))
             .collect()

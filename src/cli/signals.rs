@@ -64,8 +64,12 @@ pub(super) struct DaemonSignals {
 }
 
 impl DaemonSignals {
-    /// SIGTERM, SIGINT and SIGHUP stop the daemon; SIGUSR1 and SIGUSR2 are ignored from now on.
+    /// SIGTERM, SIGINT and SIGHUP stop the daemon; SIGUSR1, SIGUSR2 and SIGXFSZ are ignored from
+    /// now on. Without the last one, a write beyond the limit of a file's size (setrlimit(2)) fails
+    /// and does not end the process.
     pub fn listen() -> std::io::Result<Self> {
+        let file_size = rustix::process::Signal::XFSZ.as_raw();
+        drop(signal(SignalKind::from_raw(file_size))?);
         // Once tokio has a handler, it stays.
         drop(signal(SignalKind::user_defined1())?);
         drop(signal(SignalKind::user_defined2())?);

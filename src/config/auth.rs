@@ -46,7 +46,13 @@ declare! {
     )
     .default("HS256", |text| match text {
         "HS256" => Ok(()),
-        _ => Err("is not HS256, the only algorithm for tokens signed with JWT_SECRET (for EdDSA, ES256 and RS256 set AUTH_SERVER_URL)".into()),
+        _ => Err(Fault {
+            message: "is not HS256, the only algorithm for tokens signed with JWT_SECRET (for EdDSA, ES256 and RS256 set AUTH_SERVER_URL)".to_owned(),
+            remedy: is_of_key_pairs(text).then(|| {
+                Remedy::note("the tokens of that algorithm are checked with the public keys that the sign-in service publishes, never with JWT_SECRET: todoctl config set AUTH_SERVER_URL=https://auth.example.com")
+                    .then(Remedy::unset("JWT_ALGORITHM"))
+            }),
+        }),
     });
 
     static JWT_ACCESS_TOKEN_EXPIRE_MINUTES: Defaulted<u32> = variable(
@@ -77,8 +83,20 @@ declare! {
     .default("600", |text| number(text, 0, u32::MAX));
 }
 
+/// The algorithms of RFC 7518, section 3.1 and RFC 8037 whose signatures a public key verifies.
+fn is_of_key_pairs(algorithm: &str) -> bool {
+    let name = algorithm.to_ascii_uppercase();
+    name == "EDDSA"
+        || ["RS", "PS", "ES"]
+            .iter()
+            .any(|begin| name.starts_with(begin))
+}
+
 /// An access token that leaks is good until it expires.
 const LONGEST_WISE_LIFETIME: Duration = Duration::from_hours(24);
+
+/// One view of a client takes more requests than this.
+const LOWEST_WISE_LIMIT: u32 = 20;
 
 /// No operator has proxies in a network of more addresses than `10.0.0.0/8`, or than a provider's
 /// whole allocation of IPv6 addresses.
@@ -111,6 +129,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
         requests_per_minute: reader.value(&RATE_LIMIT_PER_MINUTE),
         trusted_proxies: reader.optional(&TRUSTED_PROXIES).unwrap_or_default(),
     };
+    if (1..LOWEST_WISE_LIMIT).contains(&limits.requests_per_minute) {
+        reader.warn(
+            RATE_LIMIT_PER_MINUTE.variable.name,
+            format!(
+                "is {}, which a user's first clicks exceed: the other requests are answered with 429; use 600",
+                limits.requests_per_minute
+            ),
+            Remedy::set(RATE_LIMIT_PER_MINUTE.variable.name, 600),
+        );
+    }
     if reader.environment != Environment::Development {
         warn_of_unwise(reader, &limits);
     }

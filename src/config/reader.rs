@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::{ENVIRONMENT, Environment};
 use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::meant::meant;
 use super::ownership::readable;
 use super::remedy::Remedy;
 use super::secret::Secret;
@@ -66,16 +67,22 @@ impl<'a> Reader<'a> {
             return None;
         };
         match parse(&text) {
-            Ok(value) => Some(value),
+            Ok(value) => {
+                if is_quoted(&text) {
+                    self.warn(
+                        name,
+                        "begins and ends with a quote, which is part of the value: docker run --env-file and unit files of other programs keep quotes",
+                        self.without_quotes(variable, name),
+                    );
+                }
+                Some(value)
+            }
             Err(fault) => {
-                let meant = meant(&text).filter(|meant| parse(meant).is_ok());
+                let meant = meant(variable.name, &text, |one| parse(one).is_ok());
                 let (message, remedy) = match meant {
                     Some(meant) if variable.kind == Kind::Plain => (
-                        format!(
-                            "{}: a comment, a quote or a semicolon is part of the value",
-                            fault.message
-                        ),
-                        Remedy::set(name, meant),
+                        format!("{}: {}", fault.message, meant.why),
+                        Remedy::set(name, meant.value),
                     ),
                     _ => {
                         let remedy = fault.remedy.unwrap_or_else(|| variable.correction(name));
@@ -150,6 +157,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn without_quotes(&self, variable: &Variable, name: &str) -> Remedy {
+        let file_name = variable.file_name();
+        if self.source.get(name).is_none() {
+            return Remedy::note(format!(
+                "remove the quotes in the file that {file_name} names"
+            ));
+        }
+        if let Some(file) = self.env_file_of(name) {
+            return Remedy::note(format!(
+                "write {name} with one pair of quotes in {}, or with none",
+                file.display()
+            ));
+        }
+        let without =
+            |sign| Remedy::command(["export ", name, "=\"${", name, sign, "?}\""].concat());
+        without("#").then(without("%")).then(Remedy::note(
+            "remove the quotes also where the daemon's environment is set: unit file, env file of docker run or platform",
+        ))
+    }
+
     pub fn note_secret(&mut self, name: &'static str, value: &Secret) {
         self.secrets.push((name, value.clone()));
     }
@@ -212,13 +239,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The value without what is written around it by mistake: a comment without a space before its
-/// sign, a quote on one side, a semicolon.
-fn meant(text: &str) -> Option<&str> {
-    let (value, _) = text.split_once('#').unwrap_or((text, ""));
-    let around = |sign: char| sign.is_whitespace() || matches!(sign, '"' | '\'' | ';' | ',');
-    let value = value.trim_matches(around);
-    (!value.is_empty() && value != text).then_some(value)
+/// Whether the value has quotes around it that its reader did not take off.
+fn is_quoted(text: &str) -> bool {
+    let text = text.trim();
+    let is_within = |quote| text.len() > 2 && text.starts_with(quote) && text.ends_with(quote);
+    is_within('"') || is_within('\'')
 }
 
 /// What to do about a file that has no value of `name`.

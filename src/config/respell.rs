@@ -1,11 +1,13 @@
 //! The spelling that todoctl reads, of a value in another one.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
+use super::database_header::is_database;
 use super::database_url;
 use super::secret_name::SecretName;
 use super::url_part::ENCODED;
@@ -35,6 +37,9 @@ fn fernet_keys(value: &str) -> Option<String> {
 }
 
 fn database_url(value: &str) -> Option<String> {
+    if let Some(url) = file_url(value) {
+        return Some(url);
+    }
     let is_read = |text: &String| database_url::parse(text).is_ok();
     let bare = bare_url(value);
     let encoded = encoded(&bare);
@@ -43,6 +48,26 @@ fn database_url(value: &str) -> Option<String> {
         .flatten()
         .find(is_read)
         .filter(|found| found != value)
+}
+
+/// The URL of a SQLite file that exists, from its path or from a URL as SQLite itself reads it
+/// ("Uniform Resource Identifiers").
+fn file_url(text: &str) -> Option<String> {
+    let text = text.trim().trim_matches(QUOTES);
+    let path = text.strip_prefix("file:").unwrap_or(text);
+    let path = path.strip_prefix("//localhost").unwrap_or(path);
+    let path = match path.strip_prefix("//") {
+        Some(rest) => rest,
+        None => path,
+    };
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    is_database(Path::new(path)).then(|| {
+        let parts: Vec<String> = path
+            .split('/')
+            .map(|part| utf8_percent_encode(part, ENCODED).to_string())
+            .collect();
+        format!("sqlite://{}", parts.join("/"))
+    })
 }
 
 /// Without what is pasted together with a URL: the command psql, quotes, its own name.
@@ -121,6 +146,31 @@ mod tests {
         for text in [right, "mysql://u:p@h/d", "canary"] {
             assert_eq!(respelt("DATABASE_URL", text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn paths_of_sqlite_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("my todo.db");
+        let path = file.display().to_string();
+        let found = |text: &str| respelt("DATABASE_URL", text);
+        assert_eq!(found(&path), None);
+        std::fs::write(&file, [&b"SQLite format 3\0"[..], &[0; 84]].concat()).unwrap();
+        let right = format!("sqlite://{}", path.replace(' ', "%20"));
+        for text in [
+            path.clone(),
+            format!("file:{path}"),
+            format!("file://{path}"),
+            format!("file:{path}?mode=rw"),
+            format!("\"{path}\""),
+        ] {
+            assert_eq!(found(&text), Some(right.clone()), "{text}");
+        }
+        let parsed = database_url::parse(&right).unwrap().value;
+        let database_url::DatabaseTarget::Sqlite(target) = parsed else {
+            panic!("not SQLite");
+        };
+        assert_eq!(target.path, file);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! todoctl's own secrets: their declarations and rules, and how new ones are generated.
 
+use super::key_material::is_key_of_pair;
 use super::secret::Secret;
 use super::strength::{is_placeholder, weakness};
 use super::variable::{Kind, Optional, Section, Variable};
@@ -122,6 +123,13 @@ impl SecretName {
             }
             Self::EncryptionKey if fernet::Fernet::new(value).is_none() => {
                 Some("is not a Fernet key (32 bytes in URL-safe base64, 44 characters)")
+            }
+            Self::SessionHashSecret | Self::ServiceAuthToken | Self::JwtSecret
+                if is_key_of_pair(value) =>
+            {
+                Some(
+                    "is a key of a key pair (PEM, DER, SSH or JWK) or a certificate, not a shared secret: who has the public key would know it",
+                )
             }
             Self::ServiceAuthToken if !value.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Some("contains characters that are not allowed in an Authorization header")

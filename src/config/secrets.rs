@@ -8,6 +8,7 @@ use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::Problem;
 use super::generated;
+use super::key_material::is_key_of_pair;
 use super::reader::Reader;
 use super::remedy::{Remedy, gen_secrets};
 use super::respell::respelt;
@@ -59,7 +60,8 @@ impl Secrets {
         for name in SecretName::ALL {
             let value = self.current.get(&name).map(Secret::expose);
             let is_problem = |one: &Problem| one.variable == name.as_str();
-            if !is_filled_in(reader, name) || name.is_usable_encryption_key(value) {
+            let is_foreign = name == SecretName::JwtSecret && value.is_some_and(is_key_of_pair);
+            if !is_filled_in(reader, name) || name.is_usable_encryption_key(value) || is_foreign {
                 continue;
             }
             let found = reader.problems[first..].iter().any(is_problem);
@@ -256,6 +258,17 @@ fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     let current = name.as_str();
     if respelt(current, value.expose()).is_some() {
         return Remedy::respell(current, FERNET);
+    }
+    if name == SecretName::JwtSecret && is_key_of_pair(value.expose()) {
+        let variable = if reader.is_in_file(current) {
+            name.declaration().current.variable.file_name()
+        } else {
+            current.to_owned()
+        };
+        return Remedy::note(
+            "tokens that are signed with a key pair are checked with the public keys that the sign-in service publishes: todoctl config set AUTH_SERVER_URL=https://auth.example.com",
+        )
+        .then(Remedy::unset(variable));
     }
     let place = if reader.is_in_file(name.as_str()) {
         Place::OwnFile

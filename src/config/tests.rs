@@ -293,3 +293,56 @@ fn unwise_addresses() {
     let values = [("METRICS_ADDR", "0.0.0.0:9000"), ("HOST", "0.0.0.0")];
     assert_eq!(Audit::of(&Source::from_values(values)).warnings, []);
 }
+
+#[test]
+fn quotes_that_are_part_of_a_value() {
+    let token = "5f0c1d2e3b4a59687786958493a2b1c0";
+    for name in ["SERVICE_AUTH_TOKEN", "JWT_SECRET_PREVIOUS", "AUTH_ISSUER"] {
+        for value in [format!("\"{token}\""), format!("'{token}'")] {
+            let audit = Audit::of(&Source::from_values([(name, value.as_str())]));
+            let found = audit.warnings.iter().find(|one| one.variable == name);
+            let remedy = found.unwrap().remedy.to_string();
+            assert!(found.unwrap().message.contains("a quote"), "{name}");
+            // What a shell makes of it.
+            let typed = format!("{remedy}\nprintf %s \"${name}\"");
+            let output = std::process::Command::new("sh")
+                .args(["-c", &typed])
+                .env(name, &value)
+                .output();
+            assert_eq!(output.unwrap().stdout, token.as_bytes(), "{remedy}");
+        }
+        let audit = Audit::of(&Source::from_values([(name, token)]));
+        let mut messages = audit.warnings.iter().map(|one| &one.message);
+        assert!(messages.all(|message| !message.contains("a quote")));
+    }
+}
+
+#[test]
+fn limits_that_refuse_nearly_all() {
+    for (value, is_low) in [("0", false), ("1", true), ("19", true), ("60", false)] {
+        let audit = Audit::of(&Source::from_values([("RATE_LIMIT_PER_MINUTE", value)]));
+        let mut warnings = audit.warnings.iter();
+        let found = warnings.any(|one| one.variable == "RATE_LIMIT_PER_MINUTE");
+        assert_eq!(found, is_low, "{value}");
+    }
+}
+
+#[test]
+fn algorithms_of_key_pairs() {
+    for (value, is_unset) in [
+        ("RS256", true),
+        ("es384", true),
+        ("EdDSA", true),
+        ("HS512", false),
+        ("none", false),
+    ] {
+        let audit = Audit::of(&Source::from_values([("JWT_ALGORITHM", value)]));
+        let remedy = audit.problems[0].remedy.to_string();
+        assert_eq!(
+            remedy.contains("todoctl config unset JWT_ALGORITHM"),
+            is_unset,
+            "{value}: {remedy}"
+        );
+        assert_ne!(remedy.contains("HS256"), is_unset, "{value}: {remedy}");
+    }
+}

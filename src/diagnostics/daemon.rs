@@ -13,7 +13,10 @@ use status::{NO_DAEMON, of_status};
 
 mod address;
 mod database;
+mod environ;
+mod file_limit;
 mod jobs;
+mod refused;
 pub(super) mod running;
 mod status;
 
@@ -50,10 +53,10 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.health", "Health", run!(Always, health))
         .about(
             "GET /health of the running daemon, as a load balancer sees it. A daemon that \
-         is not healthy gets no requests. The usual cause is a database that the daemon \
-         cannot reach.",
+         is not healthy gets no requests, nor does one that was asked to stop and waits for \
+         SHUTDOWN_DELAY_SECONDS. The usual cause is a database that the daemon cannot reach.",
         )
-        .outcomes(&[Pass, Fail, Skip])
+        .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(&["daemon.port"]),
     Check::new("daemon.version", "Version", run!(Always, version))
         .about(
@@ -109,6 +112,13 @@ pub(super) static CHECKS: &[Check] = &[
 
 async fn health(context: &Context, limit: Duration) -> Verdict {
     let daemon = context.daemon(limit).await;
+    if let Ok(status) = &daemon.status
+        && let Some(process) = &status.process
+        && let Some(since) = process.draining_since
+    {
+        let now = context.request.clock.now().unix_seconds();
+        return draining(process.pid, now - since, context.audit.http.shutdown_delay);
+    }
     match &daemon.health {
         _ if daemon.is_absent() => Verdict::skip(NO_DAEMON),
         Ok(answer) if answer.is_healthy() => Verdict::pass("healthy"),
@@ -125,6 +135,19 @@ async fn health(context: &Context, limit: Duration) -> Verdict {
             Remedy::note("read the daemon's log, then restart it"),
         ),
     }
+}
+
+/// `seconds` is how long it has been so.
+fn draining(pid: u32, seconds: i64, delay: Duration) -> Verdict {
+    Verdict::warn(
+        format!(
+            "the daemon (pid {pid}) was asked to stop {seconds} s ago and is draining: load balancers send it nothing, and it ends {} after it was asked (SHUTDOWN_DELAY_SECONDS)",
+            humantime::format_duration(delay)
+        ),
+        Remedy::note(
+            "unless it was stopped on purpose, or another one has taken over, start it again as soon as it has ended",
+        ),
+    )
 }
 
 async fn version(context: &Context, limit: Duration) -> Verdict {

@@ -1,5 +1,6 @@
 //! The client of a running daemon.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use super::http_client::{ClientError, HttpClient, HttpError};
 mod status;
 
 pub use status::{
-    DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus, RequestFailure,
-    RequestStatus, RouteFailures, ServiceStatus,
+    CredentialStatus, DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus,
+    RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
 };
 
 /// Larger than any answer of these routes.
@@ -179,6 +180,9 @@ fn make_printable(status: &mut DaemonStatus) {
     if let Some(mails) = &mut status.mails {
         mails.paused_reason.iter_mut().for_each(plain);
     }
+    if let Some(requests) = &mut status.requests {
+        requests.limited_proxies = printable_names(std::mem::take(&mut requests.limited_proxies));
+    }
     let routes = status.requests.iter_mut().flat_map(|one| &mut one.failures);
     for route in routes {
         plain(&mut route.method);
@@ -190,6 +194,13 @@ fn make_printable(status: &mut DaemonStatus) {
             failure.known_message.iter_mut().for_each(plain);
         }
     }
+}
+
+fn printable_names<T>(values: BTreeMap<String, T>) -> BTreeMap<String, T> {
+    let values = values.into_iter();
+    values
+        .map(|(name, value)| (printable(&name), value))
+        .collect()
 }
 
 /// The text without control characters, shortened.

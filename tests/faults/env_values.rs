@@ -26,6 +26,35 @@ faults! {
         outcome: "warn",
         after: After::Person("only a person knows which line is the secret"),
     };
+    ADDRESS_AS_PORT = Fault {
+        title: "PORT is an address with a port",
+        symptom: Symptom::Start("it has more than the number of a port"),
+        check: "config.http",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    PATH_AS_URL = Fault {
+        title: "DATABASE_URL is the path of the SQLite file",
+        symptom: Symptom::Start("it has no scheme"),
+        check: "config.database",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    KEY_OF_PAIR = Fault {
+        title: "JWT_SECRET is a public key",
+        symptom: Symptom::Start("is a key of a key pair"),
+        check: "config.secrets",
+        outcome: "fail",
+        // No token has another key to be checked with.
+        after: After::Typed("warn"),
+    };
+    ALGORITHM_OF_PAIRS = Fault {
+        title: "JWT_ALGORITHM is one of key pairs",
+        symptom: Symptom::Start("is not HS256"),
+        check: "config.http",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     EXPANDED = Fault {
         title: "A $ in a value of .env begins the name of a variable",
         symptom: Symptom::Risk("the value is another than the one that is written there"),
@@ -58,6 +87,20 @@ async fn what_is_written_around_a_value() {
         scene.proves(&COMMENT_IN_VALUE).await;
         assert_eq!(scene.get("PORT").as_deref(), Some("8462"), "{written}");
     }
+}
+
+#[tokio::test]
+async fn values_that_contain_the_right_one() {
+    let mut scene = Scene::sqlite().await;
+    scene.has_own_port = true;
+    scene.set("PORT", "127.0.0.1:8464");
+    scene.proves(&ADDRESS_AS_PORT).await;
+    assert_eq!(scene.get("PORT").as_deref(), Some("8464"));
+    let file = scene.file();
+    scene.set("DATABASE_URL", file.to_str().unwrap());
+    scene.proves(&PATH_AS_URL).await;
+    let url = format!("sqlite://{}", file.display());
+    assert_eq!(scene.get("DATABASE_URL"), Some(url));
 }
 
 #[tokio::test]
@@ -113,4 +156,18 @@ async fn a_name_that_is_set_twice() {
     scene.proves(&TWO_VALUES).await;
     scene.set("PORT", "8463");
     scene.proves_gone(&TWO_VALUES);
+}
+
+/// With `JWT_ALGORITHM=HS256` everybody could sign tokens with the public key.
+#[tokio::test]
+async fn a_public_key_as_a_shared_secret() {
+    let mut scene = Scene::sqlite().await;
+    let der = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----");
+    scene.set("JWT_ALGORITHM", "RS256");
+    scene.proves(&ALGORITHM_OF_PAIRS).await;
+    assert_eq!(scene.get("JWT_ALGORITHM"), None);
+    scene.set("JWT_SECRET", &format!("\"{pem}\""));
+    scene.proves(&KEY_OF_PAIR).await;
+    assert_eq!(scene.get("JWT_SECRET_PREVIOUS"), None);
 }

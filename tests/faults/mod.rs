@@ -41,6 +41,7 @@ mod activity;
 mod additions;
 mod barriers;
 mod canary;
+mod clients;
 mod configuration;
 mod counts;
 mod daemon;
@@ -132,6 +133,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,
+        clients::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,

@@ -35,6 +35,24 @@ pub(in crate::api) fn client_address(
     nearest
 }
 
+/// The peer, if it seems to be a proxy that is not trusted: it forwards requests from a private
+/// address. Any client on the internet can send the header as well.
+pub(in crate::api) fn untrusted_proxy(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> Option<IpAddr> {
+    let peer = peer.to_canonical();
+    let is_private = match peer {
+        IpAddr::V4(peer) => peer.is_private() || peer.is_loopback(),
+        IpAddr::V6(peer) => peer.is_unique_local() || peer.is_loopback(),
+    };
+    let is_untrusted = is_private
+        && headers.contains_key(X_FORWARDED_FOR)
+        && !trusted.iter().any(|network| network.contains(&peer));
+    is_untrusted.then_some(peer)
+}
+
 /// An address as proxies write it: alone, with a port, or in brackets.
 fn read(entry: &str) -> Option<IpAddr> {
     let bare = || entry.trim_start_matches('[').trim_end_matches(']').parse();
@@ -95,6 +113,29 @@ mod tests {
             ("2001:db8:2::5", &["2001:db8:3::6"], "2001:db8:2::5"),
         ] {
             assert_eq!(found(peer, lines), expected, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_that_are_not_trusted() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        let is_found = |peer: &str, headers: &HeaderMap| {
+            untrusted_proxy(peer.parse().unwrap(), headers, &trusted).is_some()
+        };
+        assert!(!is_found("127.0.0.1", &headers));
+        headers.append(X_FORWARDED_FOR, "198.51.100.7".parse().unwrap());
+        for peer in [
+            "127.0.0.1",
+            "::1",
+            "172.17.0.1",
+            "::ffff:192.168.0.1",
+            "fd00::5",
+        ] {
+            assert!(is_found(peer, &headers), "{peer}");
+        }
+        for peer in ["10.1.2.3", "198.51.100.7", "2001:db8::1"] {
+            assert!(!is_found(peer, &headers), "{peer}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! One line of a `.env` file.
 
+use crate::config::env_file::assignments;
 use crate::config::is_placeholder;
 
 /// The value as the file's reader gets it back: in quotes only if it must be.
@@ -21,7 +22,33 @@ pub(super) fn quoted(value: &str) -> String {
 /// A line of the file as a comment.
 pub(super) fn commented(line: &str) -> String {
     let end = if line.ends_with('\n') { "" } else { "\n" };
-    format!("#{}{end}", line.trim_start_matches('\u{feff}'))
+    let lines = line.trim_start_matches('\u{feff}').split_inclusive('\n');
+    lines.flat_map(|one| ["#", one]).chain([end]).collect()
+}
+
+/// More lines than a key has.
+const MOST_LINES: usize = 200;
+
+/// The lines of the file, each with its end. A quoted value of several lines, such as a key in PEM,
+/// is one line.
+pub(super) fn whole_lines(text: &str) -> Vec<&str> {
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let mut ends = rest.match_indices('\n').map(|(at, _)| at + 1);
+        let first = ends.next().unwrap_or(rest.len());
+        let is_open = assignments(&rest[..first]).is_err();
+        let is_whole = |end: &usize| assignments(&rest[..*end]).is_ok();
+        let others = ends.chain([rest.len()]).take(MOST_LINES);
+        let end = Some(first)
+            .filter(|_| !is_open)
+            .or_else(|| others.into_iter().find(is_whole))
+            .unwrap_or(first);
+        let (line, next) = rest.split_at(end);
+        lines.push(line);
+        rest = next;
+    }
+    lines
 }
 
 /// A line `NAME=value`, with the text around the value.

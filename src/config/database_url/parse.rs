@@ -17,7 +17,10 @@ pub fn parse(text: &str) -> Result<Parsed, BadUrl> {
         return sqlite(path, false);
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return bad("is not a database URL: it has no scheme", EXAMPLE);
+        return bad(
+            "is not a database URL: it has no scheme",
+            &format!("{EXAMPLE}; for a SQLite file: sqlite://data/todo.db"),
+        );
     };
     let scheme = scheme.to_ascii_lowercase();
     match scheme

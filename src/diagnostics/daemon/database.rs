@@ -1,10 +1,12 @@
 //! Whether the daemon serves the database of this configuration, and if not, what has changed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_literal};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::work::reset_search_path;
+use crate::diagnostics::probe;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::DatabaseStatus;
 use crate::store::Identity;
@@ -36,8 +38,35 @@ pub(super) async fn database(
         (Difference::Schema, DatabaseTarget::Postgres(server)) => {
             other_schema(context, server, &ours, served, limit).await
         }
+        (Difference::CreatedAgain | Difference::Other, DatabaseTarget::Sqlite(file)) => {
+            let listener = probe::listener(context.audit.http.port).await;
+            match listener.filter(|one| has_own_mounts(one.pid)) {
+                Some(daemon) => elsewhere(daemon.pid, &file.path),
+                None => verdict(compare(served, &ours), &config.target),
+            }
+        }
         (difference, target) => verdict(difference, target),
     }
+}
+
+/// Whether the process has another mount namespace (`mount_namespaces(7)`), as in a container.
+fn has_own_mounts(pid: i32) -> bool {
+    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let theirs = of(&pid.to_string());
+    theirs.is_some() && theirs != of("self")
+}
+
+/// The same path leads to another file in a container.
+fn elsewhere(pid: i32, path: &Path) -> Verdict {
+    Verdict::fail(
+        format!(
+            "the daemon (pid {pid}) runs in a container, or with mounts of its own, where {} is another file than here: this command examined a file that the daemon does not use",
+            path.display()
+        ),
+        Remedy::note(format!(
+            "run this command where the daemon runs: with docker exec or kubectl exec, or as root with nsenter -t {pid} -m -w todoctl doctor"
+        )),
+    )
 }
 
 /// What has changed since the daemon started.
@@ -216,6 +245,24 @@ mod tests {
         // An older daemon tells its place alone.
         (other.database, other.name) = (None, None);
         assert_eq!(of(&other), Difference::Other);
+    }
+
+    #[test]
+    fn mounts_of_other_processes() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(!has_own_mounts(own));
+        let mut other = std::process::Command::new("unshare")
+            .args(["--mount", "sh", "-c", "echo; exec sleep 60"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = [0];
+        let read = std::io::Read::read(other.stdout.as_mut().unwrap(), &mut line);
+        let found = has_own_mounts(i32::try_from(other.id()).unwrap());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        // Only root may have mounts of its own.
+        assert!(found || read.unwrap() == 0);
     }
 
     #[test]

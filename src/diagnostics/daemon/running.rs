@@ -1,9 +1,10 @@
 //! What a running daemon tells about its work.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Remedy, fingerprints};
+use crate::config::{DatabaseTarget, Remedy, Source, fingerprints};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -13,6 +14,9 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, Place};
 
+use super::environ::own_values;
+use super::file_limit::check_file_limit;
+use super::refused::check_refused;
 use super::status::{OLDER, of_status};
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
@@ -21,7 +25,9 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
             "Requests of the last 15 minutes that the running daemon answered with a 5xx status, \
              by route, with the newest causes, and requests that it refused because of too much \
              load. Each cause has the id of its request, which the daemon's log has too. The \
-             usual cause is the database: read its checks first.",
+             usual cause is the database: read its checks first. Also clients that are kept out: \
+             nearly all tokens of a kind are refused for one reason, all users behind a proxy that \
+             TRUSTED_PROXIES does not name share one limit, or RATE_LIMIT_PER_MINUTE refuses much.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
@@ -36,8 +42,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("daemon.process", "Process", run!(Always, process))
         .about(
             "Open files and sockets of the running daemon against its limit, log lines that could \
-             not be written, threads, memory and start time. At the limit of files the daemon \
-             refuses connections. Usual causes are a low limit in the unit file, and a reader of \
+             not be written, the size that its files may have, threads, memory and start time. At the \
+             limit of files the daemon refuses connections. Usual causes are a low limit in the unit file, and a reader of \
              the log that has stalled or a disk that is full.",
         )
         .outcomes(&[Pass, Warn, Skip])
@@ -71,13 +77,13 @@ const FILES_PERCENT: u64 = 90;
 async fn errors(context: &Context, limit: Duration) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
     of_status(context, limit, |status| match &status.requests {
-        Some(requests) => check_errors(requests, place),
+        Some(requests) => check_errors(requests, place, &context.request.source),
         None => Verdict::skip(OLDER),
     })
     .await
 }
 
-fn check_errors(requests: &RequestStatus, place: Place<'_>) -> Verdict {
+fn check_errors(requests: &RequestStatus, place: Place<'_>, source: &Source) -> Verdict {
     let mut collected = Collected::default();
     let minutes = requests.minutes;
     let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
@@ -108,6 +114,7 @@ fn check_errors(requests: &RequestStatus, place: Place<'_>) -> Verdict {
             Remedy::note("find what is slow (database.locks, database.sessions, database.latency); then raise SQLALCHEMY_POOL_SIZE as far as database.connections allows, or run more daemons"),
         );
     }
+    check_refused(&mut collected, requests, source);
     collected.verdict(summary)
 }
 
@@ -175,15 +182,19 @@ fn check_services(services: &[ServiceStatus]) -> Verdict {
 
 async fn process(context: &Context, limit: Duration) -> Verdict {
     let now = context.request.clock.now().unix_seconds();
+    let file = match context.target() {
+        Some(DatabaseTarget::Sqlite(file)) => Some(file.path.as_path()),
+        _ => None,
+    };
     of_status(context, limit, |status| match &status.process {
-        Some(process) => check_process(process, now),
+        Some(process) => check_process(process, now, file),
         None => Verdict::skip(OLDER),
     })
     .await
 }
 
-/// `now` is in seconds since 1970.
-fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
+/// `now` is in seconds since 1970, `file` the SQLite database.
+fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verdict {
     let mut collected = Collected::default();
     if let (Some(open), Some(max)) = (process.open_files, process.max_files) {
         let text = format!("{open} of {max} files and sockets open");
@@ -205,6 +216,9 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
             Remedy::note("let the program that reads the daemon's stderr go on, or free space where it writes; if that program has ended, restart the daemon; LOG_LEVEL=warn writes fewer lines"),
         );
     }
+    if let Some(file) = file {
+        check_file_limit(&mut collected, process, file);
+    }
     if let Some(threads) = process.threads {
         collected.note(format!("{threads} threads"));
     }
@@ -222,7 +236,9 @@ fn check_process(process: &ProcessStatus, now: i64) -> Verdict {
 async fn configuration(context: &Context, limit: Duration) -> Verdict {
     let ours = fingerprints(&context.request.source, &context.audit);
     of_status(context, limit, |status| {
-        compare_settings(&status.configuration, &ours)
+        let pid = status.process.map(|process| process.pid);
+        let of_daemon = |names: &[&str]| own_values(pid?, names);
+        compare_settings(&status.configuration, &ours, of_daemon)
     })
     .await
 }
@@ -230,7 +246,12 @@ async fn configuration(context: &Context, limit: Duration) -> Verdict {
 /// The variable that the key of fingerprints is derived from.
 const KEY: &str = "SESSION_HASH_SECRET";
 
-fn compare_settings(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, String>) -> Verdict {
+/// `of_daemon` tells which of the variables the daemon has in its environment.
+fn compare_settings(
+    theirs: &BTreeMap<String, String>,
+    ours: &BTreeMap<String, String>,
+    of_daemon: impl FnOnce(&[&str]) -> Option<(String, Remedy)>,
+) -> Verdict {
     if theirs.is_empty() {
         return Verdict::skip("skipped: the daemon tells nothing about its settings");
     }
@@ -252,8 +273,12 @@ fn compare_settings(theirs: &BTreeMap<String, String>, ours: &BTreeMap<String, S
     if names.is_empty() {
         return Verdict::pass(format!("{} settings as here", ours.len()));
     }
+    let text = format!("the daemon has other values of {}", names.join(", "));
+    if let Some((why, remedy)) = of_daemon(&names) {
+        return Verdict::warn(format!("{text}; {why}"), remedy);
+    }
     Verdict::warn(
-        format!("the daemon has other values of {}", names.join(", ")),
+        text,
         Remedy::note(
             "restart the daemon, if they were changed on purpose; otherwise run this command with the daemon's environment",
         ),
@@ -285,20 +310,26 @@ mod tests {
                     request_id: "abc".to_owned(),
                 }],
             }],
+            ..RequestStatus::default()
         }
     }
 
     #[test]
     fn failures_and_refusals() {
         let outcome = |failed, answered, shed| -> Outcome {
-            check_errors(&requests(failed, answered, shed), Place::Unknown).outcome
+            check_errors(
+                &requests(failed, answered, shed),
+                Place::Unknown,
+                &Source::default(),
+            )
+            .outcome
         };
         assert_eq!(outcome(2, 2, 0), Pass);
         assert_eq!(outcome(3, 3, 0), Warn);
         assert_eq!(outcome(50, 10_000, 0), Pass);
         assert_eq!(outcome(200, 10_000, 0), Warn);
         assert_eq!(outcome(0, 10_000, 1), Warn);
-        let verdict = check_errors(&requests(9, 9, 0), Place::Unknown);
+        let verdict = check_errors(&requests(9, 9, 0), Place::Unknown, &Source::default());
         assert!(
             verdict.detail.ends_with(
                 "9 × GET /tasks/ (newest: 503 database_unavailable, code 40P01, request abc)"
@@ -321,8 +352,9 @@ mod tests {
                 threads: Some(4),
                 resident_bytes: Some(30 << 20),
                 dropped_log_lines,
+                ..ProcessStatus::default()
             };
-            check_process(&process, 60).outcome
+            check_process(&process, 60, None).outcome
         };
         assert_eq!(outcome(20, 1024, 0), Pass);
         assert_eq!(outcome(1000, 1024, 0), Warn);
@@ -338,6 +370,9 @@ mod tests {
                 .collect()
         };
         let ours = of(&[(KEY, "k"), ("A", "1"), ("B", "2")]);
+        let compare_settings = |theirs: &BTreeMap<_, _>, ours: &BTreeMap<_, _>| {
+            compare_settings(theirs, ours, |_| None)
+        };
         assert_eq!(compare_settings(&ours, &ours).outcome, Pass);
         assert_eq!(compare_settings(&of(&[]), &ours).outcome, Outcome::Skip);
         assert_eq!(compare_settings(&ours, &of(&[])).outcome, Outcome::Skip);

@@ -65,6 +65,15 @@ pub struct ProcessStatus {
     pub resident_bytes: Option<u64>,
     /// Log lines of the last 15 minutes that could not be written.
     pub dropped_log_lines: u64,
+    /// How large its files may become, in bytes; null for any size, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub max_file_bytes: Option<u64>,
+    /// Since when it is about to stop, in seconds since 1970; null if it is not, and from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub draining_since: Option<i64>,
 }
 
 /// Which database a daemon serves.
@@ -120,6 +129,28 @@ pub struct RequestStatus {
     pub queue_ms: u64,
     /// The routes that answered with a 5xx status for another reason.
     pub failures: Vec<RouteFailures>,
+    /// Requests that `RATE_LIMIT_PER_MINUTE` refused.
+    #[serde(default)]
+    #[schema(required)]
+    pub limited: u64,
+    /// Proxies with private addresses that `TRUSTED_PROXIES` does not name, and how many requests
+    /// that came through each of them `AUTH_FAILURES_PER_MINUTE` refused.
+    #[serde(default)]
+    #[schema(required)]
+    pub limited_proxies: BTreeMap<String, u64>,
+    /// The credentials of the requests, by their kind: `jwt`, `service`, `session`.
+    #[serde(default)]
+    #[schema(required)]
+    pub credentials: BTreeMap<String, CredentialStatus>,
+}
+
+/// The credentials of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct CredentialStatus {
+    /// How many were accepted.
+    pub accepted: u64,
+    /// How many were refused, by the reason, as in the metric `auth_refusals_total`.
+    pub refused: BTreeMap<String, u64>,
 }
 
 /// The failures of one route.

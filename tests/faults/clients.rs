@@ -1,0 +1,77 @@
+//! Clients that the daemon refuses although they are right, and load balancers that avoid it.
+
+use std::time::Duration;
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::{blocking_http_client, eventually};
+
+faults! {
+    OTHER_SECRET = Fault {
+        title: "The sign-in service has another JWT_SECRET",
+        symptom: Symptom::Risk("every user token is answered with 401"),
+        check: "daemon.errors",
+        outcome: "warn",
+        after: After::Person("only a person knows the sign-in service's secret"),
+    };
+    UNTRUSTED_PROXY = Fault {
+        title: "TRUSTED_PROXIES does not name the proxy",
+        symptom: Symptom::Risk("users with a right token are answered with 429"),
+        check: "daemon.errors",
+        outcome: "warn",
+        // The daemon still has to be restarted.
+        after: After::Typed("warn"),
+    };
+    DRAINING = Fault {
+        title: "The daemon was asked to stop, and waits for SHUTDOWN_DELAY_SECONDS",
+        symptom: Symptom::Risk("load balancers send it nothing"),
+        check: "daemon.health",
+        outcome: "warn",
+        after: After::Person("only a person knows whether it was to stop"),
+    };
+}
+
+/// The status of a request with a token that is signed with another secret.
+fn with_other_signature(base: &str, forwarded_for: Option<&str>) -> u16 {
+    let url = format!("{base}/tasks/");
+    let ask = || {
+        let request = blocking_http_client().get(&url);
+        // {"alg":"HS256"}, {}
+        let mut request = request.bearer_auth("eyJhbGciOiJIUzI1NiJ9.e30.AAAA");
+        if let Some(address) = forwarded_for {
+            request = request.header("X-Forwarded-For", address);
+        }
+        request.send().unwrap().status().as_u16()
+    };
+    std::thread::scope(|scope| scope.spawn(ask).join().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_are_refused() {
+    let mut scene = Scene::sqlite().await;
+    scene.set("AUTH_FAILURES_PER_MINUTE", "5");
+    scene.set("SHUTDOWN_DELAY_SECONDS", "600");
+    let base = scene.start_at_its_port();
+    for number in 0..10 {
+        let expected = if number < 5 { 401 } else { 429 };
+        assert_eq!(with_other_signature(&base, None), expected);
+    }
+    let report = scene.doctor("daemon.errors");
+    let detail = report.detail("daemon.errors");
+    assert!(
+        detail.contains("10 of 10 user tokens had a wrong signature"),
+        "{detail}"
+    );
+    assert!(!detail.contains("X-Forwarded-For"), "{detail}");
+    scene.proves(&OTHER_SECRET).await;
+    assert_eq!(with_other_signature(&base, Some("198.51.100.7")), 429);
+    scene.proves(&UNTRUSTED_PROXY).await;
+    assert_eq!(scene.get("TRUSTED_PROXIES").as_deref(), Some("127.0.0.1"));
+    scene.signal("-TERM");
+    eventually("it drains", async || {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        scene.doctor("daemon.health").check("daemon.health")["outcome"] == "warn"
+    })
+    .await;
+    scene.proves(&DRAINING).await;
+    scene.stop();
+}
