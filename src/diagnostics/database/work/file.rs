@@ -34,7 +34,7 @@ pub(super) async fn locks(file: &SqliteTarget) -> Verdict {
     for holder in &migrating {
         collected.warn(
             format!(
-                "{} holds the lock for migrations: todoctl serve and todoctl migrate wait for it",
+                "{} holds the lock for migrations: the start of a daemon waits for it, and so does a migration",
                 named(holder)
             ),
             Remedy::note("if it does not migrate any more:").then(end(holder)),
