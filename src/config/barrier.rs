@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{IFlags, Mode, OFlags, StatVfsMountFlags, ioctl_getflags, open, statvfs};
 
-use super::ownership::as_root;
-use super::remedy::Remedy;
+use super::remedy::{Remedy, as_root};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Barrier {

@@ -78,9 +78,9 @@ pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
 pub(crate) use ownership::{
-    as_owner, as_root, files_of_others, hand_over, here, move_away, readable, unused_name, writable,
+    as_owner, files_of_others, hand_over, here, move_away, readable, unused_name, writable,
 };
-pub(crate) use remedy::{sql_literal, sql_name};
+pub(crate) use remedy::{as_root, sql_literal, sql_name};
 pub(crate) use respell::respelt;
 pub(crate) use secret_name::{SecretName, keeps_previous};
 pub(crate) use secrets::replace as replace_secret;

@@ -5,18 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::barrier::Barrier;
 use super::beside::{files_beside, with_suffix};
-use super::remedy::Remedy;
-
-/// Says who has to type what follows, unless this process is root's.
-pub(crate) fn as_root() -> Remedy {
-    if rustix::process::geteuid().is_root() {
-        Remedy::default()
-    } else if Path::new("/.dockerenv").exists() {
-        Remedy::note("as root, on the host if the directory is mounted from there:")
-    } else {
-        Remedy::note("as root:")
-    }
-}
+use super::remedy::{Remedy, as_root};
 
 /// Says who has to type what follows, unless the file or directory is this user's own.
 pub(crate) fn as_owner(path: &Path) -> Remedy {

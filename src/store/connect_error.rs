@@ -70,7 +70,7 @@ impl ConnectError {
             target: target.redacted(),
             remedy: known.map_or_else(
                 || place.unexplained(),
-                |known| place.remedy_for(known, &message),
+                |known| known.remedy_at(place, &message),
             ),
             message,
             known,

@@ -41,6 +41,7 @@ mod key_cipher;
 mod known;
 mod last_outcome;
 mod late;
+mod login;
 mod manager;
 pub(crate) mod messages;
 pub mod migrate;
@@ -68,9 +69,7 @@ mod values;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
-pub(crate) use connect::{
-    SqliteAccess, index_path, open_postgres_within, open_sqlite, root_certificates, wal_path,
-};
+pub(crate) use connect::{SqliteAccess, index_path, open_postgres_within, open_sqlite, wal_path};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;
@@ -83,6 +82,7 @@ pub(crate) use identity::{Identity, compare_urls};
 pub use key_cipher::CipherKeyError;
 pub(crate) use key_cipher::{KeyCipher, UndecipherableError};
 pub(crate) use known::{database_code, known_message};
+pub(crate) use login::root_certificates;
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;

@@ -7,8 +7,8 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::config::{PostgresTarget, Remedy, sql_literal};
 
-use super::connect::attempt;
 use super::connect_error::ConnectError;
+use super::login::attempt;
 
 /// How long the question may take.
 const LIMIT: Duration = Duration::from_secs(2);

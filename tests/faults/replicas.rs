@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::Connection as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::activity::execute;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
@@ -71,15 +72,13 @@ faults! {
     };
 }
 
-/// Reads work, and every commit hangs.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_synchronous_replica_that_is_gone() {
-    let cluster = Cluster::start();
-    let mut scene = Scene::on(cluster.database().await).await;
+/// A commit that waits for replicas of these names.
+async fn hanging_commit(cluster: &Cluster, names: &str) -> JoinHandle<()> {
+    let setting = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
     cluster
         .execute(&[
             "ALTER SYSTEM SET synchronous_commit = on",
-            "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (gone)'",
+            &setting,
             "SELECT pg_reload_conf()",
         ])
         .await;
@@ -89,6 +88,15 @@ async fn a_synchronous_replica_that_is_gone() {
     });
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!commit.is_finished(), "a commit does not return");
+    commit
+}
+
+/// Reads work, and every commit hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_synchronous_replica_that_is_gone() {
+    let cluster = Cluster::start();
+    let mut scene = Scene::on(cluster.database().await).await;
+    let commit = hanging_commit(&cluster, "ANY 1 (gone)").await;
     scene.proves(&NO_SYNCHRONOUS_REPLICA).await;
     commit.await.unwrap();
 }
@@ -106,19 +114,7 @@ async fn a_synchronous_replica_that_does_not_confirm() {
         .arg(&cluster.url)
         .spawn()
         .expect("pg_receivewal is installed with PostgreSQL's client");
-    cluster
-        .execute(&[
-            "ALTER SYSTEM SET synchronous_commit = on",
-            "ALTER SYSTEM SET synchronous_standby_names = '*'",
-            "SELECT pg_reload_conf()",
-        ])
-        .await;
-    let mut session = cluster.connect().await;
-    let commit = tokio::spawn(async move {
-        execute(&mut session, "CREATE TABLE after_all ()").await;
-    });
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(!commit.is_finished(), "a commit does not return");
+    let commit = hanging_commit(&cluster, "*").await;
     scene.proves(&SILENT_SYNCHRONOUS_REPLICA).await;
     commit.await.unwrap();
     receiver.kill().unwrap();

@@ -33,7 +33,7 @@ pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
         Some(known) if known.is_timeout() => {
             return Verdict::fail(error.to_string(), None).after_timeout(known);
         }
-        Some(known) => place.remedy_for(known, &error.to_string()),
+        Some(known) => known.remedy_at(place, &error.to_string()),
         None => place.unexplained(),
     };
     Verdict::fail(error.to_string(), remedy)

@@ -51,6 +51,7 @@ async fn a_bad_configuration_is_a_row_and_the_rest_is_skipped() {
             ("database.trial", Outcome::Skip),
             ("database.provider_keys", Outcome::Skip),
             ("database.schema", Outcome::Skip),
+            ("database.sequences", Outcome::Skip),
             ("database.unread", Outcome::Skip),
             ("database.locks", Outcome::Skip),
             ("database.size", Outcome::Skip),

@@ -79,6 +79,14 @@ pub(crate) struct KnownMessage {
 }
 
 impl KnownMessage {
+    /// What to do about it at this place, where the database said `message`.
+    pub(crate) fn remedy_at(&self, place: Place<'_>, message: &str) -> Remedy {
+        (self.id == "postgres.no-right")
+            .then(|| place.grant_of_system(message))
+            .flatten()
+            .unwrap_or_else(|| (self.remedy)(place))
+    }
+
     /// Whether waiting may help.
     pub(crate) fn may_heal(&self) -> bool {
         self.retry != Retry::No

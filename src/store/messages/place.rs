@@ -8,8 +8,6 @@ use crate::config::{
     writable,
 };
 
-use super::entry::KnownMessage;
-
 /// The database that a message is about, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Place<'a> {
@@ -96,17 +94,9 @@ impl<'a> Place<'a> {
         Remedy::admin_settings(server, &statements.join("; "))
     }
 
-    /// What to do about a message that is known.
-    pub(crate) fn remedy_for(self, known: &KnownMessage, message: &str) -> Remedy {
-        (known.id == "postgres.no-right")
-            .then(|| self.grant_of_system(message))
-            .flatten()
-            .unwrap_or_else(|| (known.remedy)(self))
-    }
-
     /// Grants the right on a function, or on a view of the system, that was closed to others: as in
     /// "permission denied for view `pg_settings`".
-    fn grant_of_system(self, message: &str) -> Option<Remedy> {
+    pub(super) fn grant_of_system(self, message: &str) -> Option<Remedy> {
         let server = self.server()?;
         let (_, object) = message.split_once("permission denied for ")?;
         let (kind, rest) = object.split_once(' ')?;

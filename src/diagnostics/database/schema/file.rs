@@ -11,7 +11,7 @@ use crate::store::migrate::drift::{Difference, Drift};
 
 use super::issue::{Issue, Place, Step, no_tables, verdict};
 use super::parts::{Sides, parts, renamed, sides};
-use super::rebuild::rebuild;
+use super::rebuild::{FILE_SEARCH, SEARCH, rebuild};
 use super::unread::FILE_COUNT;
 
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
@@ -300,13 +300,6 @@ fn with_table(drift: &Drift, part: Sides<'_>, issue: Issue) -> Issue {
         _ => issue,
     }
 }
-
-/// The index of searches.
-pub(super) const SEARCH: &str = "virtual table todoctl_search";
-
-/// Fills the index of searches again.
-pub(super) const FILE_SEARCH: &str =
-    "INSERT INTO todoctl_search (todoctl_search) VALUES ('rebuild')";
 
 /// The daemon folds all texts again: some have changed meanwhile.
 const FILE_FOLDED: &str = "UPDATE tasks SET search_title = NULL, search_description = NULL WHERE search_title IS NOT NULL";

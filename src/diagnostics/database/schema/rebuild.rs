@@ -5,8 +5,14 @@ use crate::config::sql_name;
 use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::Drift;
 
-use super::file::{FILE_SEARCH, SEARCH};
 use super::unread::{FILE_COUNT, UNREAD};
+
+/// The index of searches.
+pub(super) const SEARCH: &str = "virtual table todoctl_search";
+
+/// Fills the index of searches again.
+pub(super) const FILE_SEARCH: &str =
+    "INSERT INTO todoctl_search (todoctl_search) VALUES ('rebuild')";
 
 /// Statements that put a table as it should be in the place of `table`, in one transaction.
 /// Indexes and triggers of others stay.

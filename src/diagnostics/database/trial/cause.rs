@@ -142,7 +142,7 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
     match known_message(error) {
         // The runner adds the cause.
         Some(known) if known.is_timeout() => Remedy::default(),
-        Some(known) => Place::from(target).remedy_for(known, &error.to_string()),
+        Some(known) => known.remedy_at(Place::from(target), &error.to_string()),
         None => Place::from(target).unexplained(),
     }
 }
