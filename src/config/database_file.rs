@@ -214,7 +214,11 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
     }
     let secrets = SecretName::ALL.map(|name| generated::path(database, name.as_str()));
     let secrets = secrets.into_iter().filter(|one| one.exists());
-    let found: Vec<PathBuf> = files_beside(path).chain(secrets).collect();
+    // The database has a write-ahead log and no journal, except while SQLite creates it. What a loss
+    // of power leaves of that is deleted by SQLite.
+    let journal = beside(database, "-journal");
+    let beside = files_beside(path).filter(|file| *file != journal);
+    let found: Vec<PathBuf> = beside.chain(secrets).collect();
     // Another process may have created the database, and then the other files, in between.
     if path.exists() {
         None
@@ -310,7 +314,6 @@ mod tests {
         for file in [
             "todo.db-wal",
             "todo.db-shm",
-            "todo.db-journal",
             "todo.db-migrate.lock",
             "secrets/SERVICE_AUTH_TOKEN",
             "secrets/ENCRYPTION_KEY",
@@ -323,7 +326,12 @@ mod tests {
                 lost.remedy()
             );
         }
-        for file in ["other.db", "todo.db.old", "secrets/other"] {
+        for file in [
+            "other.db",
+            "todo.db.old",
+            "todo.db-journal",
+            "secrets/other",
+        ] {
             assert_eq!(loss_with(file), None, "{file}");
         }
     }

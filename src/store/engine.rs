@@ -31,7 +31,7 @@ use super::work;
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How often it is looked up whether SQLite's write-ahead log was deleted.
-const LOG_CHECK: Duration = Duration::from_secs(1);
+const LOG_CHECK: Duration = Duration::from_millis(500);
 
 /// How long a statement of a trial may take: it must not keep the daemon waiting.
 const TRIAL_STATEMENT: Duration = Duration::from_secs(2);

@@ -23,6 +23,8 @@ pub(super) struct OpenFile {
     logs: [LogFile; 2],
     /// The file of the log that was deleted.
     deleted_log: OnceLock<PathBuf>,
+    /// A file that was deleted was open at the last look.
+    is_suspect: AtomicBool,
     is_reported: AtomicBool,
 }
 
@@ -59,6 +61,7 @@ impl OpenFile {
             inode: inode(&found),
             logs: [wal_path(&target.path), index_path(&target.path)].map(LogFile::at),
             deleted_log: OnceLock::new(),
+            is_suspect: AtomicBool::new(false),
             is_reported: AtomicBool::new(false),
         })
     }
@@ -87,15 +90,22 @@ impl OpenFile {
 
     /// Whether the write-ahead log or its index was deleted while this process has it open:
     /// changes are in the log that nobody else sees, and that are lost when the process is killed,
-    /// and another process would make an index of its own. Found once; from then on
+    /// and another process would make an index of its own. Found once, at the second look; from then on
     /// [`Self::check`] fails.
     pub fn find_deleted_log(&self) -> bool {
         if self.deleted_log.get().is_some() {
             return false;
         }
+        // SQLite deletes the files with its last connection, and has them open for a moment more: at
+        // the start of this process, for one.
+        let was_suspect = self.is_suspect.load(Ordering::Relaxed);
         let mut logs = self.logs.iter();
-        let deleted = logs.find(|log| log.may_be_deleted() && is_open_and_deleted(&log.path));
-        deleted.is_some_and(|log| self.deleted_log.set(log.path.clone()).is_ok())
+        let deleted = logs
+            .find(|log| (log.may_be_deleted() || was_suspect) && is_open_and_deleted(&log.path));
+        self.is_suspect.store(deleted.is_some(), Ordering::Relaxed);
+        deleted
+            .filter(|_| was_suspect)
+            .is_some_and(|log| self.deleted_log.set(log.path.clone()).is_ok())
     }
 }
 
