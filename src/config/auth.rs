@@ -95,6 +95,9 @@ fn is_of_key_pairs(algorithm: &str) -> bool {
 /// An access token that leaks is good until it expires.
 const LONGEST_WISE_LIFETIME: Duration = Duration::from_hours(24);
 
+/// What is proposed for a limit of requests a minute.
+pub(crate) const USUAL_LIMIT: u32 = 600;
+
 /// One view of a client takes more requests than this.
 const LOWEST_WISE_LIMIT: u32 = 20;
 
@@ -133,10 +136,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
         reader.warn(
             RATE_LIMIT_PER_MINUTE.variable.name,
             format!(
-                "is {}, which a user's first clicks exceed: the other requests are answered with 429; use 600",
+                "is {}, which a user's first clicks exceed: the other requests are answered with 429; use {USUAL_LIMIT}",
                 limits.requests_per_minute
             ),
-            Remedy::set(RATE_LIMIT_PER_MINUTE.variable.name, 600),
+            Remedy::set(RATE_LIMIT_PER_MINUTE.variable.name, USUAL_LIMIT),
         );
     }
     if reader.environment != Environment::Development {
@@ -165,8 +168,8 @@ fn warn_of_unwise(reader: &mut Reader<'_>, limits: &Limits) {
     if limits.failures_per_minute == 0 && limits.requests_per_minute == 0 {
         reader.warn(
             AUTH_FAILURES_PER_MINUTE.variable.name,
-            "and RATE_LIMIT_PER_MINUTE are both 0: nothing limits how often tokens are guessed; use 600",
-            Remedy::set(AUTH_FAILURES_PER_MINUTE.variable.name, 600),
+            format!("and RATE_LIMIT_PER_MINUTE are both 0: nothing limits how often tokens are guessed; use {USUAL_LIMIT}"),
+            Remedy::set(AUTH_FAILURES_PER_MINUTE.variable.name, USUAL_LIMIT),
         );
     }
 }

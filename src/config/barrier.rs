@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{IFlags, Mode, OFlags, StatVfsMountFlags, ioctl_getflags, open, statvfs};
 
-use super::remedy::{Remedy, as_root};
+use super::privilege::as_root;
+use super::remedy::Remedy;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Barrier {

@@ -2,14 +2,32 @@
 
 use std::path::{Path, PathBuf};
 
+const LOG_SUFFIX: &str = "-wal";
+const INDEX_SUFFIX: &str = "-shm";
+const JOURNAL_SUFFIX: &str = "-journal";
 const LOCK_SUFFIX: &str = "-migrate.lock";
 
 /// The files that SQLite and todoctl keep beside a database, as far as they exist.
 pub(crate) fn files_beside(database: &Path) -> impl Iterator<Item = PathBuf> {
-    ["-wal", "-shm", "-journal", LOCK_SUFFIX]
+    [LOG_SUFFIX, INDEX_SUFFIX, JOURNAL_SUFFIX, LOCK_SUFFIX]
         .map(|suffix| with_suffix(database, suffix))
         .into_iter()
         .filter(|file| file.exists())
+}
+
+/// The write-ahead log of a SQLite file.
+pub(crate) fn wal_path(database: &Path) -> PathBuf {
+    with_suffix(database, LOG_SUFFIX)
+}
+
+/// The index of the write-ahead log, in shared memory.
+pub(crate) fn index_path(database: &Path) -> PathBuf {
+    with_suffix(database, INDEX_SUFFIX)
+}
+
+/// Where SQLite keeps what it changes in a file without a write-ahead log.
+pub(super) fn journal_path(database: &Path) -> PathBuf {
+    with_suffix(database, JOURNAL_SUFFIX)
 }
 
 /// The file that todoctl locks while it migrates.

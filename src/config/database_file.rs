@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::beside::{files_beside, migration_lock_path, with_suffix};
+use super::beside::{files_beside, index_path, journal_path, migration_lock_path, wal_path};
 use super::database_header::is_database;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
@@ -128,8 +128,8 @@ pub(crate) fn begin_anew(database: &Path) -> Remedy {
 
 /// Whether a new database may use the file as well: secrets and the lock.
 fn is_kept(file: &Path, database: &Path) -> bool {
-    let is_log = |suffix| with_suffix(database, suffix) == file;
-    !is_log("-wal") && !is_log("-shm") && !is_log("-journal")
+    let is_own = |one| file == one;
+    !is_own(wal_path(database)) && !is_own(index_path(database)) && !is_own(journal_path(database))
 }
 
 impl fmt::Display for LostDatabase {
@@ -196,7 +196,7 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
     };
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() && file.len() == 0 => {
-            let log = beside(database, "-wal");
+            let log = wal_path(path);
             return if std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
                 lost(Loss::Emptied(log))
             } else if was_migrated(path) {
@@ -216,7 +216,7 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
     let secrets = secrets.into_iter().filter(|one| one.exists());
     // The database has a write-ahead log and no journal, except while SQLite creates it. What a loss
     // of power leaves of that is deleted by SQLite.
-    let journal = beside(database, "-journal");
+    let journal = journal_path(path);
     let beside = files_beside(path).filter(|file| *file != journal);
     let found: Vec<PathBuf> = beside.chain(secrets).collect();
     // Another process may have created the database, and then the other files, in between.
@@ -281,10 +281,6 @@ pub(crate) fn claim(database: &SqliteTarget) -> Result<(), ClaimError> {
         }),
         _ => Ok(()),
     }
-}
-
-fn beside(database: &SqliteTarget, suffix: &str) -> PathBuf {
-    with_suffix(&database.path, suffix)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod meant;
 mod misspelt;
 mod ownership;
 mod parse;
+mod privilege;
 mod reader;
 mod remedy;
 mod respell;
@@ -65,8 +66,9 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
+pub(crate) use auth::USUAL_LIMIT;
 pub(crate) use barrier::Barrier;
-pub(crate) use beside::{files_beside, migration_lock_path, with_suffix};
+pub(crate) use beside::{files_beside, index_path, migration_lock_path, wal_path, with_suffix};
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database};
 pub(crate) use database_url::SYSTEM_ROOTS;
@@ -78,9 +80,11 @@ pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
 pub(crate) use ownership::{
-    as_owner, files_of_others, hand_over, here, move_away, readable, unused_name, writable,
+    files_of_others, hand_over, here, move_away, readable, unused_name, writable,
 };
-pub(crate) use remedy::{as_root, sql_literal, sql_name};
+pub(crate) use privilege::{as_owner, as_root};
+pub(crate) use reader::is_quoted;
+pub(crate) use remedy::{sql_literal, sql_name};
 pub(crate) use respell::respelt;
 pub(crate) use secret_name::{SecretName, keeps_previous};
 pub(crate) use secrets::replace as replace_secret;

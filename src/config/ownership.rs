@@ -5,16 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::barrier::Barrier;
 use super::beside::{files_beside, with_suffix};
-use super::remedy::{Remedy, as_root};
-
-/// Says who has to type what follows, unless the file or directory is this user's own.
-pub(crate) fn as_owner(path: &Path) -> Remedy {
-    let user = rustix::process::geteuid().as_raw();
-    match path.metadata() {
-        Ok(found) if found.uid() == user => Remedy::default(),
-        _ => as_root(),
-    }
-}
+use super::privilege::as_root;
+use super::remedy::Remedy;
 
 /// How this user gets to read the file, and only this one: by its mode if the file is its own,
 /// otherwise by another owner, which only root can give it.

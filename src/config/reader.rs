@@ -240,7 +240,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Whether the value has quotes around it that its reader did not take off.
-fn is_quoted(text: &str) -> bool {
+pub(crate) fn is_quoted(text: &str) -> bool {
     let text = text.trim();
     let is_within = |quote| text.len() > 2 && text.starts_with(quote) && text.ends_with(quote);
     is_within('"') || is_within('\'')

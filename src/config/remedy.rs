@@ -395,16 +395,5 @@ impl serde::Serialize for Remedy {
     }
 }
 
-/// Says who has to type what follows, unless this process is root's.
-pub(crate) fn as_root() -> Remedy {
-    if rustix::process::geteuid().is_root() {
-        Remedy::default()
-    } else if Path::new("/.dockerenv").exists() {
-        Remedy::note("as root, on the host if the directory is mounted from there:")
-    } else {
-        Remedy::note("as root:")
-    }
-}
-
 #[cfg(test)]
 mod tests;

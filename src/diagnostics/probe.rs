@@ -8,6 +8,7 @@ mod network;
 mod open_file;
 mod pgbouncer;
 mod pooler;
+mod program;
 pub(super) mod reach;
 mod server;
 mod tls;
@@ -21,6 +22,7 @@ pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{KeptOpen, Place, daemons_of, kept_open};
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
+pub(crate) use program::is_todoctl;
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{

@@ -1,13 +1,12 @@
 //! Opening one connection, with an explanation for each error.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::config::{ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, claim, with_suffix};
+use crate::config::{ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, claim, wal_path};
 
 use super::connect_error::ConnectError;
 use super::login::attempt;
@@ -101,16 +100,6 @@ pub(super) async fn open_sqlite_within(
     SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| ConnectError::from_sqlx(&named, &error))
-}
-
-/// The write-ahead log of a SQLite file.
-pub(crate) fn wal_path(database: &Path) -> PathBuf {
-    with_suffix(database, "-wal")
-}
-
-/// The index of the write-ahead log, in shared memory.
-pub(crate) fn index_path(database: &Path) -> PathBuf {
-    with_suffix(database, "-shm")
 }
 
 /// Creates a SQLite file that is missing, and its directory. Fails where a database was lost.

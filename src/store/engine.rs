@@ -8,12 +8,12 @@ use std::time::Duration;
 use prometheus::Histogram;
 
 use crate::config::{
-    DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PostgresTarget, SqliteTarget,
+    DatabaseConfig, DatabaseTarget, HealthProbe, PoolConfig, PostgresTarget, SqliteTarget, wal_path,
 };
 
 use super::arg::args;
 use super::batch::{BatchMetrics, Batcher};
-use super::connect::{SqliteAccess, create_file, open_sqlite, wal_path};
+use super::connect::{SqliteAccess, create_file, open_sqlite};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::error::StoreError;

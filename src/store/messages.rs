@@ -8,6 +8,7 @@ mod connecting;
 mod entry;
 mod hosted;
 mod lookup;
+mod network;
 mod place;
 mod working;
 

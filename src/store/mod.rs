@@ -65,11 +65,12 @@ mod sql;
 mod task_turns;
 mod tasks;
 mod trial;
+mod trial_unit;
 mod values;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
-pub(crate) use connect::{SqliteAccess, index_path, open_postgres_within, open_sqlite, wal_path};
+pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;

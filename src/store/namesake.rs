@@ -13,9 +13,6 @@ use super::login::attempt;
 /// How long the question may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Databases that every server has.
-const OTHERS: [&str; 2] = ["postgres", "template1"];
-
 /// The error with the name of the database that was probably meant, and how to choose it.
 pub(super) async fn named(mut error: ConnectError, target: &PostgresTarget) -> ConnectError {
     let found = tokio::time::timeout(LIMIT, guess(target)).await;
@@ -38,12 +35,7 @@ const SIMILAR: &str = "there is a database";
 const OWN: &str = "this role owns the database";
 
 async fn guess(target: &PostgresTarget) -> Option<(String, &'static str)> {
-    for database in OTHERS {
-        if target.database == database {
-            continue;
-        }
-        let mut other = target.clone();
-        database.clone_into(&mut other.database);
+    for other in target.other_databases() {
         if let Ok(mut session) = attempt(&other, LIMIT).await {
             let name = &target.database;
             let similar = only(&mut session, &is_similar_to(name)).await;

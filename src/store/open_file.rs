@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::config::{DatabaseTarget, SqliteTarget};
+use crate::config::{DatabaseTarget, SqliteTarget, index_path, wal_path};
 
-use super::connect::{index_path, wal_path};
 use super::connect_error::ConnectError;
 use super::error::StoreError;
 

@@ -12,6 +12,7 @@ use super::connection::Connection;
 use super::late::{COMMIT_TIME, ServerClock, commit_in_time, in_time};
 use super::row::QueryResult;
 use super::sql::Sql;
+use super::trial_unit;
 
 /// SQLite asks this often, in instructions of its virtual machine, whether to go on.
 const INSTRUCTIONS: i32 = 5_000;
@@ -21,13 +22,6 @@ const CLIENT_CHECK: Duration = Duration::from_secs(1);
 
 /// The longest time that a transaction may hold its locks without a statement.
 const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(10);
-
-/// A unit of work within a trial.
-const BEGIN_UNIT: &str = "SAVEPOINT todoctl_unit";
-const KEEP_UNIT: &str = "RELEASE SAVEPOINT todoctl_unit";
-/// What a server defers to the commit is done before, because a trial has none.
-const KEEP_SERVER_UNIT: &str = "SET CONSTRAINTS ALL IMMEDIATE; RELEASE SAVEPOINT todoctl_unit";
-const UNDO_UNIT: &str = "ROLLBACK TO SAVEPOINT todoctl_unit; RELEASE SAVEPOINT todoctl_unit";
 
 /// A connection of a pool.
 pub(super) struct Session {
@@ -255,7 +249,7 @@ impl Session {
         let mut serving = None;
         let begun = async {
             match script {
-                _ if trial.is_some() => connection.run_script(BEGIN_UNIT).await.map(drop),
+                _ if trial.is_some() => trial_unit::begin(connection).await,
                 Some(script) => {
                     let begun = connection.run_script(&script).await?;
                     serving = Some(Backend {
@@ -289,18 +283,8 @@ impl Session {
         } = self;
         let ended = async {
             match (&trial, commit) {
-                (Some(_), true) => {
-                    let keep = match &*limits {
-                        SessionLimits::Server { .. } => KEEP_SERVER_UNIT,
-                        SessionLimits::File(_) => KEEP_UNIT,
-                    };
-                    let kept = connection.run_script(keep).await.map(drop);
-                    if matches!(kept, Err(sqlx::Error::Database(_))) {
-                        connection.run_script(UNDO_UNIT).await?;
-                    }
-                    kept
-                }
-                (Some(_), false) => connection.run_script(UNDO_UNIT).await.map(drop),
+                (Some(_), true) => trial_unit::keep(connection).await,
+                (Some(_), false) => trial_unit::undo(connection).await,
                 (None, true) => match &*limits {
                     SessionLimits::Server { clock, .. } => {
                         let commit = commit_in_time(clock.at(last_change));

@@ -1,37 +1,27 @@
 //! Keys that were dropped, and rows that share one since.
 
 use crate::faults::fingerprint::Fingerprint;
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-
-const fn lost_key(title: &'static str, symptom: Symptom, check: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom,
-        check,
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
-}
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
 
 const SCHEMA: &str = "database.schema";
 
 faults! {
-    UNREAD_TWICE = lost_key(
+    UNREAD_TWICE = Fault::failing(
         "Counts of unread notifications are there twice, and their primary key is gone",
         Symptom::Answer { method: "DELETE", path: "/tasks/1", status: 500 },
         SCHEMA,
     );
-    KEYS_TWICE = lost_key(
+    KEYS_TWICE = Fault::failing(
         "The unique key of provider keys is gone",
         Symptom::Risk("provider keys cannot be saved"),
         SCHEMA,
     );
-    REMINDERS_TWICE = lost_key(
+    REMINDERS_TWICE = Fault::failing(
         "The unique index of reminders is gone",
         Symptom::Risk("no user is reminded of a task"),
         "database.indexes",
     );
-    IDS_WITHOUT_KEY = lost_key(
+    IDS_WITHOUT_KEY = Fault::failing(
         "The primary key of the tasks is gone",
         Symptom::Risk("ids may be there twice"),
         SCHEMA,

@@ -2,67 +2,45 @@
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
-const fn added(title: &'static str, symptom: Symptom, check: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom,
-        check,
-        outcome: "warn",
-        after: After::Typed("pass"),
-    }
-}
-
 const TRIGGERS: &str = "database.triggers";
 const SCHEMA: &str = "database.schema";
 const SOME_REFUSED: Symptom = Symptom::Risk("some tasks are refused, and answered with 500 or 503");
 
 faults! {
-    FAILING_INDEX = Fault {
-        outcome: "fail",
-        ..added(
-            "An index is on an expression that fails for every new row",
-            Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
-            "database.trial",
-        )
-    };
-    RISKY_INDEX = added(
+    FAILING_INDEX = Fault::failing(
+        "An index is on an expression that fails for every new row",
+        Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
+        "database.trial",
+    );
+    RISKY_INDEX = Fault::warned_of(
         "An index is on an expression that fails for some titles",
         SOME_REFUSED,
         TRIGGERS,
     );
-    CASTING_INDEX = added("An index is on titles that are taken for numbers", SOME_REFUSED, TRIGGERS);
-    FAILING_DEFAULT = Fault {
-        outcome: "fail",
-        ..added(
-            "The default of an added column fails",
-            Symptom::Risk("no user is reminded of a task"),
-            "database.trial",
-        )
-    };
-    FAILING_COLUMN = Fault {
-        outcome: "fail",
-        ..added(
-            "An added column is computed from an expression that fails",
-            Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
-            "database.trial",
-        )
-    };
-    COPIED_CHILD = Fault {
-        outcome: "fail",
-        ..added(
-            "A child table has copies of tasks",
-            Symptom::Risk("tasks are served twice"),
-            SCHEMA,
-        )
-    };
-    EMPTY_CHILD = added(
+    CASTING_INDEX = Fault::warned_of("An index is on titles that are taken for numbers", SOME_REFUSED, TRIGGERS);
+    FAILING_DEFAULT = Fault::failing(
+        "The default of an added column fails",
+        Symptom::Risk("no user is reminded of a task"),
+        "database.trial",
+    );
+    FAILING_COLUMN = Fault::failing(
+        "An added column is computed from an expression that fails",
+        Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
+        "database.trial",
+    );
+    COPIED_CHILD = Fault::failing(
+        "A child table has copies of tasks",
+        Symptom::Risk("tasks are served twice"),
+        SCHEMA,
+    );
+    EMPTY_CHILD = Fault::warned_of(
         "A child table inherits from the tasks",
         Symptom::Risk("its rows will be served"),
         SCHEMA,
     );
     FILLED_CHILD = Fault {
         after: After::Person("the rows may be tasks, or not"),
-        ..added(
+        ..Fault::warned_of(
             "A child table of the tasks has rows of its own",
             Symptom::Risk("its rows are served"),
             SCHEMA,

@@ -4,13 +4,7 @@ use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 
 const fn triggers(title: &'static str, symptom: Symptom) -> Fault {
-    Fault {
-        title,
-        symptom,
-        check: "database.triggers",
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
+    Fault::failing(title, symptom, "database.triggers")
 }
 
 faults! {

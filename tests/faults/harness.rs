@@ -24,6 +24,27 @@ pub struct Fault {
     pub after: After,
 }
 
+impl Fault {
+    /// One that fails the check, and whose remedy is typed.
+    pub const fn failing(title: &'static str, symptom: Symptom, check: &'static str) -> Self {
+        Self {
+            title,
+            symptom,
+            check,
+            outcome: "fail",
+            after: After::Typed("pass"),
+        }
+    }
+
+    /// The same that is warned of.
+    pub const fn warned_of(title: &'static str, symptom: Symptom, check: &'static str) -> Self {
+        Self {
+            outcome: "warn",
+            ..Self::failing(title, symptom, check)
+        }
+    }
+}
+
 /// What a client or an operator notices.
 #[derive(Debug, Clone, Copy)]
 pub enum Symptom {

@@ -4,79 +4,60 @@ use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 use crate::support::Cluster;
 
-const fn fault(title: &'static str, symptom: Symptom, check: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom,
-        check,
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
-}
-
 const REFUSED: Symptom = Symptom::Risk("changes are answered with 503");
 
 faults! {
-    READ_ONLY_DATABASE = fault("ALTER DATABASE … SET default_transaction_read_only", REFUSED, "database.role");
-    READ_ONLY_IN_DATABASE = fault("The role may only read in this database", REFUSED, "database.role");
-    READ_ONLY_FOR_ALL = fault("ALTER ROLE ALL SET default_transaction_read_only", REFUSED, "database.role");
-    MISSING_LIBRARY = fault(
+    READ_ONLY_DATABASE = Fault::failing("ALTER DATABASE … SET default_transaction_read_only", REFUSED, "database.role");
+    READ_ONLY_IN_DATABASE = Fault::failing("The role may only read in this database", REFUSED, "database.role");
+    READ_ONLY_FOR_ALL = Fault::failing("ALTER ROLE ALL SET default_transaction_read_only", REFUSED, "database.role");
+    MISSING_LIBRARY = Fault::failing(
         "Sessions of the role load a library that the server lacks",
         Symptom::Start("could not access file"),
         "database.login",
     );
-    MISSING_LIBRARY_OF_DATABASE = fault(
+    MISSING_LIBRARY_OF_DATABASE = Fault::failing(
         "Sessions of the database load a library that the server lacks",
         Symptom::Start("could not access file"),
         "database.login",
     );
     INVALID_DATABASE = Fault {
         after: After::Person("the rows are gone"),
-        ..fault(
+        ..Fault::failing(
             "DROP DATABASE was interrupted",
             Symptom::Start("cannot connect to invalid database"),
             "database.login",
         )
     };
-    ROW_SECURITY_OFF = fault(
+    ROW_SECURITY_OFF = Fault::failing(
         "The role has row_security = off, and a policy applies to a table",
         Symptom::Risk("statements on the table are answered with 500"),
         "database.row_security",
     );
-    UNUSABLE_SCHEMA = fault(
+    UNUSABLE_SCHEMA = Fault::failing(
         "The schema of the tables belongs to another role, and nobody else may use it",
         Symptom::Answer { method: "GET", path: "/tasks/", status: 500 },
         "database.tables",
     );
-    NO_INDEXES = Fault {
-        outcome: "warn",
-        ..fault(
-            "The role does not use indexes",
-            Symptom::Risk("requests read whole tables"),
-            "database.settings",
-        )
-    };
-    SERIALIZABLE = Fault {
-        outcome: "warn",
-        ..fault(
-            "The transactions of the database are serializable",
-            Symptom::Risk("requests that change the same rows fail"),
-            "database.settings",
-        )
-    };
-    SYSTEM_PATH = fault(
+    NO_INDEXES = Fault::warned_of(
+        "The role does not use indexes",
+        Symptom::Risk("requests read whole tables"),
+        "database.settings",
+    );
+    SERIALIZABLE = Fault::warned_of(
+        "The transactions of the database are serializable",
+        Symptom::Risk("requests that change the same rows fail"),
+        "database.settings",
+    );
+    SYSTEM_PATH = Fault::failing(
         "The search path of the role is pg_catalog alone",
         Symptom::Risk("no table is found"),
         "database.role",
     );
-    RESTRICTIVE_POLICY = Fault {
-        outcome: "warn",
-        ..fault(
-            "A restrictive policy hides tasks while the daemon runs",
-            Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
-            "database.row_security",
-        )
-    };
+    RESTRICTIVE_POLICY = Fault::warned_of(
+        "A restrictive policy hides tasks while the daemon runs",
+        Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        "database.row_security",
+    );
 }
 
 #[tokio::test]

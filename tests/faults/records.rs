@@ -1,18 +1,12 @@
 //! Records of migrations that were lost.
 
 use crate::faults::fingerprint::sqlite;
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
 
 const CHECK: &str = "database.migrations";
 
 const fn lost(title: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom: Symptom::Start("todoctl migrate stamp"),
-        check: CHECK,
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
+    Fault::failing(title, Symptom::Start("todoctl migrate stamp"), CHECK)
 }
 
 faults! {

@@ -1,32 +1,20 @@
 //! Rights that are wider than the service needs.
 
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
 use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 
 const fn wide(title: &'static str, risk: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom: Symptom::Risk(risk),
-        check: "database.access",
-        outcome: "warn",
-        after: After::Typed("pass"),
-    }
+    Fault::warned_of(title, Symptom::Risk(risk), "database.access")
 }
 
 const fn closed(title: &'static str, risk: &'static str, check: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom: Symptom::Risk(risk),
-        check,
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
+    Fault::failing(title, Symptom::Risk(risk), check)
 }
 
 faults! {
     SUPERUSER = wide(
         "The role of the service is a superuser",
-        "whoever has its password has the whole server",
+        "its password opens the whole server",
     );
     CLOSED_FUNCTION = closed(
         "A function of the system is closed to other roles",

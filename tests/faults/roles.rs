@@ -1,6 +1,6 @@
 //! What the role of the sessions is, and what it lacks.
 
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
 use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 
 const CHECK: &str = "database.role";
@@ -9,13 +9,7 @@ const CHECK: &str = "database.role";
 const REFUSED: &str = "changes are answered with 500 until the daemon is started again";
 
 const fn role(title: &'static str, symptom: Symptom) -> Fault {
-    Fault {
-        title,
-        symptom,
-        check: CHECK,
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
+    Fault::failing(title, symptom, CHECK)
 }
 
 faults! {

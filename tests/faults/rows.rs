@@ -16,7 +16,7 @@ faults! {
     };
     UNCOMMITTED_ROWS = Fault {
         title: "Another role's transaction has changed tasks, and nobody waits yet",
-        symptom: Symptom::Risk("whoever changes these tasks waits"),
+        symptom: Symptom::Risk("changes of these tasks wait"),
         check: "database.locks",
         outcome: "warn",
         after: After::Typed("pass"),

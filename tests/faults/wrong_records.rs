@@ -1,18 +1,12 @@
 //! Records of migrations that are there and wrong.
 
 use crate::faults::fingerprint::sqlite;
-use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
 
 const CHECK: &str = "database.migrations";
 
 const fn wrong(title: &'static str, said: &'static str) -> Fault {
-    Fault {
-        title,
-        symptom: Symptom::Start(said),
-        check: CHECK,
-        outcome: "fail",
-        after: After::Typed("pass"),
-    }
+    Fault::failing(title, Symptom::Start(said), CHECK)
 }
 
 faults! {

@@ -82,7 +82,7 @@ pub enum Fault {
     Schema,
     /// Redis is killed, or stops and goes on.
     Redis,
-    /// The auth server fails, hangs, or talks nonsense.
+    /// The auth server fails, hangs, or answers with something else.
     AuthServer,
     /// The mail provider fails.
     Mail,

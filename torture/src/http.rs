@@ -19,7 +19,7 @@ pub struct Request {
     pub method: &'static str,
     pub path: String,
     pub user: String,
-    /// The user's own; without one, the service token speaks for the user.
+    /// The user's own; without one, the service token is sent with the user's id.
     pub token: Option<String>,
     pub headers: Vec<(&'static str, String)>,
     pub body: Option<Value>,

@@ -50,7 +50,7 @@ pub enum Mix {
 pub struct Limits {
     /// Creates have no keys, because keys expire.
     pub no_keys: bool,
-    /// The daemon's clock leaves the day.
+    /// The daemon's clock shows another day for a while.
     pub other_days: bool,
     /// 500 is no violation, because somebody changes the schema.
     pub may_fail: bool,

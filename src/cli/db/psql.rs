@@ -53,11 +53,7 @@ pub(crate) async fn run(options: &Options, context: &Context) -> anyhow::Result<
         &database.direct
     };
     let server = match configured {
-        DatabaseTarget::Postgres(server) if options.pooler => &PostgresTarget {
-            database: "pgbouncer".to_owned(),
-            options: None,
-            ..server.clone()
-        },
+        DatabaseTarget::Postgres(server) if options.pooler => &server.console(),
         DatabaseTarget::Postgres(server) => server,
         DatabaseTarget::Sqlite(file) => {
             return Err(Hint::new(

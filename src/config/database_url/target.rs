@@ -85,6 +85,9 @@ pub(crate) const SYSTEM_ROOTS: [&str; 3] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// The databases that every server has.
+const EVERYWHERE: [&str; 2] = ["postgres", "template1"];
+
 impl PostgresTarget {
     /// As libpq does for `sslrootcert=system`: the certificate is verified in full, also by the
     /// CAs of the system. Without such a file the embedded roots remain.
@@ -96,9 +99,29 @@ impl PostgresTarget {
 
     /// Where an administrator's session is that this database must not affect.
     pub(crate) fn other_database(&self) -> &'static str {
-        match self.database.as_str() {
-            "postgres" => "template1",
-            _ => "postgres",
+        let [first, second] = EVERYWHERE;
+        if self.database == first {
+            second
+        } else {
+            first
+        }
+    }
+
+    /// The databases that every server has, other than this one.
+    pub(crate) fn other_databases(&self) -> impl Iterator<Item = Self> {
+        let others = EVERYWHERE.into_iter().filter(|one| self.database != *one);
+        others.map(|database| Self {
+            database: database.to_owned(),
+            ..self.clone()
+        })
+    }
+
+    /// PgBouncer's console, where PgBouncer answers at this address.
+    pub(crate) fn console(&self) -> Self {
+        Self {
+            database: "pgbouncer".to_owned(),
+            options: None,
+            ..self.clone()
         }
     }
 

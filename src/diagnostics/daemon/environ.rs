@@ -2,7 +2,8 @@
 
 use procfs::process::Process;
 
-use crate::config::Remedy;
+use crate::config::{Remedy, is_quoted};
+use crate::diagnostics::probe::is_todoctl;
 
 /// The variables of `names` that the environment of the daemon sets, as a clause, and what to do;
 /// `None` where it cannot be read, or sets none of them. No value is told.
@@ -10,7 +11,7 @@ pub(super) fn own_values(pid: u32, names: &[&str]) -> Option<(String, Remedy)> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     // In a container the number is that of another process here.
     let program = process.stat().ok()?.comm;
-    if !program.starts_with(env!("CARGO_PKG_NAME")) {
+    if !is_todoctl(&program) {
         return None;
     }
     let environment = process.environ().ok()?;
@@ -51,11 +52,6 @@ fn clause(values: &[(&str, &str)]) -> Option<(String, Remedy)> {
             )),
         )
     })
-}
-
-fn is_quoted(value: &str) -> bool {
-    let is_within = |quote| value.len() > 2 && value.starts_with(quote) && value.ends_with(quote);
-    is_within('"') || is_within('\'')
 }
 
 #[cfg(test)]

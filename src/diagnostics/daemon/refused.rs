@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Remedy, Source};
+use crate::config::{Remedy, Source, USUAL_LIMIT};
 use crate::diagnostics::collected::Collected;
 use crate::services::daemon::RequestStatus;
 
@@ -14,9 +14,6 @@ const REFUSED_PERCENT: u64 = 90;
 
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
-
-/// The limit that is proposed where a lower one refuses too much.
-const USUAL_LIMIT: u64 = 600;
 
 /// What it means that nearly all credentials of a kind are refused for one reason.
 struct Cause {
@@ -100,7 +97,10 @@ pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus,
         let limit = source
             .get("RATE_LIMIT_PER_MINUTE")
             .and_then(|text| text.parse().ok());
-        let limit = limit.unwrap_or(0_u64).saturating_mul(10).max(USUAL_LIMIT);
+        let limit = limit
+            .unwrap_or(0_u64)
+            .saturating_mul(10)
+            .max(u64::from(USUAL_LIMIT));
         collected.warn(
             format!(
                 "RATE_LIMIT_PER_MINUTE refused {limited} of {} requests within {minutes} min (429)",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Remedy, unused_name, with_suffix};
+use crate::config::{Remedy, unused_name, wal_path, with_suffix};
 use crate::diagnostics::probe::{KeptOpen, Place};
 use crate::diagnostics::verdict::Verdict;
 
@@ -57,7 +57,7 @@ fn rescue(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Reme
     );
     // The log first: the daemon may copy it into the file meanwhile, and then its pages are in both
     // copies.
-    let copy_log = log.map(|log| copy(kept, log, &with_suffix(&rescued, "-wal")));
+    let copy_log = log.map(|log| copy(kept, log, &wal_path(&rescued)));
     let merge = log.map(|_| {
         Remedy::command("sqlite3")
             .arg(&rescued)

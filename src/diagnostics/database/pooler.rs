@@ -16,6 +16,10 @@ use super::fault::{cannot_connect, query_failed};
 /// For each of the three steps: two connections, and prepared statements.
 const STEP: Duration = Duration::from_secs(3);
 
+/// How often a pooler's server connections are compared again, and the pause before.
+const AGAIN: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
+
 const LIMITS: &str =
     "session advisory locks, LISTEN, SET, temporary tables and SQL PREPARE do not work through it";
 
@@ -24,34 +28,58 @@ fn transaction_mode() -> Remedy {
 }
 
 pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
-    let Server { config, target } = server;
-    match find_pooler(target).await {
-        Ok(false) if config.pooler != PoolerMode::Transaction => {
-            match (
-                PgBouncer::ask(target, STEP).await,
-                probe::reuses_backend(target, STEP).await,
-            ) {
-                (PgBouncer::Open(console), _) => {
-                    let size = console.database.map(|database| database.pool_size);
-                    check_session_mode(size, config.pool.max())
-                }
-                (PgBouncer::Closed, _) | (PgBouncer::None, Ok(true)) => {
-                    check_session_mode(None, config.pool.max())
-                }
-                (PgBouncer::None, Ok(false)) => {
-                    Verdict::pass("none: each connection has its own server process")
-                }
-                (PgBouncer::None, Err(error)) => query_failed(context, &error),
-            }
-        }
-        Ok(false) => match probe::reuses_backend(target, STEP).await {
-            Ok(false) => needless_mode(target),
-            Ok(true) => check_pooler(context, server, false).await,
-            Err(error) => query_failed(context, &error),
-        },
+    match find_pooler(server.target).await {
+        Ok(false) => not_shared(context, server).await,
         Ok(true) => check_pooler(context, server, true).await,
-        Err(error) => explained(cannot_connect(&error), error.known, target).await,
+        Err(error) => explained(cannot_connect(&error), error.known, server.target).await,
     }
+}
+
+/// Two connections had a server process each: there is no pooler, or one in session mode, or one
+/// in transaction mode that other clients use at this moment.
+async fn not_shared(context: &Context, server: Server<'_>) -> Verdict {
+    let Server { config, target } = server;
+    let reused = match probe::reuses_backend(target, STEP).await {
+        Ok(reused) => reused,
+        Err(error) => return query_failed(context, &error),
+    };
+    let console = PgBouncer::ask(target, STEP).await;
+    let told = match &console {
+        PgBouncer::Open(console) => console.database.as_ref(),
+        PgBouncer::Closed | PgBouncer::None => None,
+    };
+    let shared = match told {
+        Some(database) => database.pool_mode != "session",
+        None if reused || matches!(console, PgBouncer::Closed) => {
+            shared_after_a_while(target).await
+        }
+        None => false,
+    };
+    let pooled = reused || !matches!(console, PgBouncer::None);
+    if shared {
+        check_pooler(context, server, true).await
+    } else if config.pooler != PoolerMode::Transaction {
+        if pooled {
+            check_session_mode(told.map(|database| database.pool_size), config.pool.max())
+        } else {
+            Verdict::pass("none: each connection has its own server process")
+        }
+    } else if reused {
+        check_pooler(context, server, false).await
+    } else {
+        needless_mode(target)
+    }
+}
+
+/// Looks for shared server processes again, when other clients may be done.
+async fn shared_after_a_while(target: &PostgresTarget) -> bool {
+    for _ in 0..AGAIN {
+        tokio::time::sleep(PAUSE).await;
+        if matches!(find_pooler(target).await, Ok(true)) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The configuration says that there is a pooler in transaction mode, and there is none.

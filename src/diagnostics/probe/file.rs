@@ -5,8 +5,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{SqliteTarget, files_beside};
-use crate::store::{StoreError, wal_path};
+use crate::config::{SqliteTarget, files_beside, wal_path};
+use crate::store::StoreError;
 
 use super::connection::FileConnection;
 

@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::migration_lock_path;
-use crate::store::index_path;
+use crate::config::{index_path, migration_lock_path};
+
+use super::program::is_todoctl;
 
 /// Of the file `-shm`: the lock for writing, and those of readers.
 const WAL_WRITE: u64 = 120;
@@ -58,7 +59,7 @@ impl Holder {
 
     /// Whether it is a daemon or a command of this program.
     pub(crate) fn is_todoctl(&self) -> bool {
-        self.name.as_deref() == Some(env!("CARGO_PKG_NAME"))
+        self.name.as_deref().is_some_and(is_todoctl)
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, LimitValue, Process, all_processes};
 
+use super::program::is_todoctl;
+
 /// A process that waits for its disk for so long waits for longer than an ordinary read takes.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -93,11 +95,6 @@ fn daemon_of_user(user: u32) -> Option<Process> {
     let mut daemons = all_processes().ok()?.flatten().filter(is_daemon);
     let daemon = daemons.next()?;
     daemons.next().is_none().then_some(daemon)
-}
-
-/// Also where the file of the program is called `todoctl-1.2`.
-fn is_todoctl(name: &str) -> bool {
-    name.starts_with(env!("CARGO_PKG_NAME"))
 }
 
 fn state_of(process: &Process) -> Option<State> {

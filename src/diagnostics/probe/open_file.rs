@@ -8,7 +8,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::{is_database, with_suffix};
+use crate::config::{index_path, is_database, wal_path, with_suffix};
+
+use super::program::is_todoctl;
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
@@ -68,7 +70,7 @@ fn programs() -> impl Iterator<Item = (u32, PathBuf)> {
     processes.filter_map(|process| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
         let program = fs::read_to_string(process.path().join("comm")).ok()?;
-        let is_own = program.trim_end() == env!("CARGO_PKG_NAME") && pid != std::process::id();
+        let is_own = is_todoctl(&program) && pid != std::process::id();
         is_own.then(|| (pid, process.path()))
     })
 }
@@ -94,10 +96,10 @@ fn of_process(pid: u32, process: &Path, name: &Path) -> Option<KeptOpen> {
         .filter_map(|file| Some((file.path(), fs::read_link(file.path()).ok()?)))
         .collect();
     let with_target = |target: &Path| files.iter().find(|(_, to)| to == target);
-    let log_name = with_suffix(name, "-wal");
+    let log_name = wal_path(name);
     let own_log = with_target(&log_name).and_then(|_| id(&log_name));
     let nameless_log = with_target(&with_suffix(&log_name, DELETED));
-    let nameless_index = with_target(&with_suffix(&with_suffix(name, "-shm"), DELETED));
+    let nameless_index = with_target(&with_suffix(&index_path(name), DELETED));
     let has_content = |log: &PathBuf| fs::metadata(log).is_ok_and(|log| log.len() > 0);
     let place = if with_target(name).is_some() {
         let log = nameless_log.map(|(file, _)| file.clone());

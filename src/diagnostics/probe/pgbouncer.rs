@@ -11,9 +11,6 @@ use crate::store::open_postgres_within;
 
 use super::connection::close;
 
-/// The database that is the console.
-pub(crate) const CONSOLE: &str = "pgbouncer";
-
 /// What PgBouncer says to users that are neither in `admin_users` nor in `stats_users`.
 const DENIED: &str = "not allowed";
 
@@ -46,6 +43,8 @@ pub(crate) struct Console {
 pub(crate) struct Database {
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
+    /// `session`, `transaction` or `statement`.
+    pub(crate) pool_mode: String,
     pub(crate) pool_size: u32,
     /// Zero for no limit.
     pub(crate) max_connections: u32,
@@ -57,12 +56,7 @@ pub(crate) struct Database {
 impl PgBouncer {
     /// Asks the console at the address of `server`, as its role.
     pub(crate) async fn ask(server: &PostgresTarget, limit: Duration) -> Self {
-        let console = PostgresTarget {
-            database: CONSOLE.to_owned(),
-            options: None,
-            ..server.clone()
-        };
-        let mut connection = match open_postgres_within(&console, limit).await {
+        let mut connection = match open_postgres_within(&server.console(), limit).await {
             Ok(connection) => connection,
             Err(error) if error.message == DENIED => return Self::Closed,
             Err(_) => return Self::None,
@@ -81,9 +75,12 @@ async fn tell(
     connection: &mut PgConnection,
     server: &PostgresTarget,
 ) -> Result<Console, sqlx::Error> {
-    let admins = rows(connection, "SHOW CONFIG").await?;
-    let admins = admins.iter().find(|row| row.text("key") == "admin_users");
-    let mut admins = admins.map_or("", |row| row.text("value")).split(',');
+    let config = rows(connection, "SHOW CONFIG").await?;
+    let setting = |name| {
+        let row = config.iter().find(|row| row.text("key") == name);
+        row.map_or("", |row| row.text("value"))
+    };
+    let mut admins = setting("admin_users").split(',');
     let mut told = Console {
         is_admin: admins.any(|name| name.trim() == server.user),
         ..Console::default()
@@ -93,6 +90,10 @@ async fn tell(
         .iter()
         .find(|row| row.text("name") == server.database)
         .map(|row| Database {
+            pool_mode: Some(row.text("pool_mode"))
+                .filter(|mode| !mode.is_empty())
+                .unwrap_or_else(|| setting("pool_mode"))
+                .to_owned(),
             host: Some(row.text("host").to_owned()).filter(|host| !host.is_empty()),
             port: row.number("port"),
             pool_size: row.number("pool_size"),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::error::DatabaseError;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
 use crate::config::PostgresTarget;
@@ -24,9 +24,6 @@ const CLOCK_JITTER: Duration = Duration::from_millis(20);
 const BACKEND_AGE: &str =
     "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - backend_start) AS double precision) AS age
      FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()";
-
-/// Prepared by name in one transaction, run again in the next.
-const PREPARED: &str = "SELECT 1 + $1";
 
 /// Whether prepared statements survive from one transaction to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,9 +83,10 @@ async fn try_prepared_statements(
 ) -> Result<PreparedStatements, StoreError> {
     let mut one = open_postgres_within(server, limit).await?;
     let mut other = open_postgres_within(server, limit).await?;
+    let number = getrandom::u32().unwrap_or(0);
     let mut begun = one.begin().await?;
     let first = backend_pid(&mut begun).await?;
-    if let Err(error) = prepared(&mut begun).await {
+    if let Err(error) = prepared(&mut begun, number).await {
         let code = error.as_database_error().and_then(DatabaseError::code);
         // 42P05: another client's statement has the name. A pooler that keeps statements gives
         // each of them a name of its own.
@@ -101,25 +99,29 @@ async fn try_prepared_statements(
     begun.commit().await?;
     // Poolers hand out the newest idle server connection, which is the one just used.
     let mut holding = other.begin().await?;
-    let held = backend_pid(&mut holding).await?;
     let tried = timeout(limit / TRIES, async {
         let mut begun = one.begin().await?;
         let second = backend_pid(&mut begun).await?;
-        let outcome = prepared(&mut begun).await;
-        if second == first {
-            forget(&mut begun).await;
-        }
+        let answer = prepared(&mut begun, number).await;
         let _ = begun.rollback().await;
-        Ok::<_, sqlx::Error>((second, outcome))
+        Ok::<_, sqlx::Error>((second, answer))
     })
     .await;
     let kept = match tried {
-        Ok(Ok((second, Ok(())))) if second != first => PreparedStatements::Kept,
+        Ok(Ok((second, Ok(answer)))) if second != first => {
+            // Another client's statement of this name gives another answer.
+            if answer == Some(number) {
+                PreparedStatements::Kept
+            } else {
+                PreparedStatements::Lost
+            }
+        }
         Ok(Ok((_, Err(_)))) => PreparedStatements::Lost,
         _ => PreparedStatements::Untried,
     };
-    if kept != PreparedStatements::Kept && held == first {
-        forget(&mut holding).await;
+    if kept != PreparedStatements::Kept {
+        let forgotten = forget_on(first, &mut holding, &mut one);
+        let _ = timeout(limit / TRIES, forgotten).await;
     }
     let _ = holding.rollback().await;
     close(one).await;
@@ -127,14 +129,32 @@ async fn try_prepared_statements(
     Ok(kept)
 }
 
-async fn prepared(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(PREPARED).bind(1_i32).persistent(true);
-    query.execute(connection).await.map(drop)
+/// Run with a name, as the driver does with a statement that it keeps. The answer is `number`,
+/// or what another client's statement of the same name gives.
+async fn prepared(connection: &mut PgConnection, number: u32) -> Result<Option<u32>, sqlx::Error> {
+    let text = format!("SELECT CAST($1 + {number} AS text)");
+    let query = sqlx::query(AssertSqlSafe(text))
+        .bind(0_i64)
+        .persistent(true);
+    let row = query.fetch_one(connection).await?;
+    let answer: Option<String> = row.try_get(0).unwrap_or_default();
+    Ok(answer.and_then(|answer| answer.parse().ok()))
 }
 
-/// Removes the statement, by the driver's first name, from a server connection that other
-/// clients will use.
-async fn forget(connection: &mut PgConnection) {
-    let leave = sqlx::raw_sql("DEALLOCATE sqlx_s_1");
-    let _ = leave.execute(connection).await;
+/// Removes the statement, by the driver's first name, from the server connection with the
+/// process `first`, which other clients will use. One of the two clients gets it, unless a third
+/// one has it.
+async fn forget_on(first: i32, holding: &mut PgConnection, one: &mut PgConnection) {
+    let forget = "DEALLOCATE sqlx_s_1";
+    for client in [holding, one] {
+        let Ok(mut begun) = client.begin().await else {
+            continue;
+        };
+        if backend_pid(&mut begun).await.is_ok_and(|pid| pid == first) {
+            let _ = sqlx::raw_sql(forget).execute(&mut *begun).await;
+            let _ = begun.commit().await;
+            return;
+        }
+        let _ = begun.rollback().await;
+    }
 }

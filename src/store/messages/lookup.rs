@@ -3,6 +3,7 @@
 use super::connecting::CONNECTING;
 use super::entry::{ConnectFault, KnownMessage};
 use super::hosted::HOSTED;
+use super::network::NETWORK;
 use super::working::WORKING;
 
 /// Words that introduce an SQLSTATE.
@@ -10,7 +11,11 @@ const CODE_WORDS: [&str; 3] = ["sqlstate", "code", "error"];
 
 /// Every known message; special ones come before general ones.
 pub(crate) fn all() -> impl Iterator<Item = &'static KnownMessage> {
-    HOSTED.iter().chain(CONNECTING).chain(WORKING)
+    HOSTED
+        .iter()
+        .chain(NETWORK)
+        .chain(CONNECTING)
+        .chain(WORKING)
 }
 
 /// The message that `text` contains. The catalogue's order decides between several.
@@ -59,8 +64,9 @@ pub(crate) fn by_fault(fault: ConnectFault) -> Option<&'static KnownMessage> {
     if fault == ConnectFault::Other {
         return None;
     }
-    CONNECTING
+    NETWORK
         .iter()
+        .chain(CONNECTING)
         .chain(WORKING)
         .chain(HOSTED)
         .find(|one| one.fault == fault)

@@ -50,7 +50,7 @@ fn superuser(home: Home<'_>, access: &Access) -> Option<Issue> {
     }
     let role = &home.relations.session.role;
     let text = format!(
-        "{role} is a superuser: whoever gets hold of its password has all databases of the server, and may run programs on it"
+        "{role} is a superuser: its password opens all databases of the server, and lets programs run on it"
     );
     let quoted = sql_name(role);
     let own = access

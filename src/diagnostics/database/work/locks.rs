@@ -206,7 +206,7 @@ fn check_held(
     } else if has_uncommitted_rows(session) && !is_autovacuum {
         collected.warn(
             format!(
-                "{} has changed or locked rows of {} and has not committed{}: whoever changes the same rows waits",
+                "{} has changed or locked rows of {} and has not committed{}: changes of the same rows wait",
                 described(session),
                 session.changed_tables.join(", "),
                 held_for(session)

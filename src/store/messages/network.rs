@@ -1,0 +1,177 @@
+//! Messages on the way to a server: names, addresses and TLS.
+
+use crate::config::Remedy;
+
+use super::entry::{ConnectFault, KnownMessage, Retry};
+
+pub(super) static NETWORK: &[KnownMessage] = &[
+    KnownMessage {
+        id: "network.host-not-found",
+        fault: ConnectFault::HostNotFound,
+        patterns: &[
+            "failed to lookup address",
+            "could not translate host name",
+            "name or service not known",
+            "getaddrinfo",
+            "enotfound",
+            "nodename nor servname",
+            "host name does not resolve",
+        ],
+        codes: &[],
+        meaning: "The host name does not resolve",
+        retry: Retry::Later,
+        remedy: |at| {
+            Remedy::note(format!(
+                "correct the host in DATABASE_URL ({}): between containers it is the name of the service",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "network.refused",
+        fault: ConnectFault::Refused,
+        patterns: &["connection refused", "econnrefused", "no server socket"],
+        codes: &[],
+        meaning: "Nothing listens at that address",
+        retry: Retry::Later,
+        remedy: |at| {
+            Remedy::note(format!(
+                "start PostgreSQL at {}, or correct host and port in DATABASE_URL; inside a container, localhost is the container itself",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "network.timeout",
+        fault: ConnectFault::TimedOut,
+        patterns: &[
+            "connection timed out",
+            "etimedout",
+            "no route to host",
+            "network is unreachable",
+            "temporary failure in name resolution",
+            "name server did not answer",
+            "timeout expired",
+        ],
+        codes: &[],
+        meaning: "No answer: a firewall drops the packets, or the machine is off",
+        retry: Retry::Later,
+        remedy: |at| {
+            Remedy::note(format!(
+                "let this machine through to {}: its firewall, the provider's allow-list of addresses; or correct the address in DATABASE_URL",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "network.silent",
+        fault: ConnectFault::TimedOut,
+        patterns: &["accepts connections, but did not answer"],
+        codes: &[],
+        meaning: "The server accepts connections but does not answer: it hangs, or it is another service",
+        retry: Retry::Later,
+        remedy: |at| {
+            Remedy::note(format!(
+                "what listens at {} hangs, or is no PostgreSQL: on that machine, find it with ss -ltnp and restart it, or correct the address in DATABASE_URL",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "tls.not-offered",
+        fault: ConnectFault::TlsUnsupported,
+        patterns: &[
+            "server does not support ssl",
+            "server does not support tls",
+            "does not offer tls",
+            "server does not support channel binding",
+        ],
+        codes: &[],
+        meaning: "The server does not offer TLS, and DATABASE_URL requires it",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!("enable TLS on the server (ssl = on in postgresql.conf of {})", at.name())).then(Remedy::note("only if the network in between is trusted: todoctl config set DATABASE_URL.sslmode=disable"))
+        },
+    },
+    KnownMessage {
+        id: "tls.ca-file",
+        fault: ConnectFault::Certificate,
+        patterns: &["root certificate file"],
+        codes: &[],
+        meaning: "The file that sslrootcert names is missing, or has no certificate that can be read",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "put the certificate of the CA there in PEM form, or name its file: todoctl config set DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem",
+            )
+        },
+    },
+    KnownMessage {
+        id: "tls.certificate",
+        fault: ConnectFault::Certificate,
+        patterns: &[
+            "unknownissuer",
+            "unable to get local issuer",
+            "self-signed certificate",
+            "self signed certificate",
+            "certificate verify failed",
+            "unknown ca",
+        ],
+        codes: &[],
+        meaning: "The server's certificate is not signed by a trusted authority",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "trust the CA that signed it, with its own file: todoctl config set DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem",
+            )
+        },
+    },
+    KnownMessage {
+        id: "tls.ca-as-server",
+        fault: ConnectFault::Certificate,
+        patterns: &["causedasendentity"],
+        codes: &[],
+        meaning: "The server's certificate is that of a CA, which no server may use as its own",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "give {} a certificate of its own, with the extension basicConstraints CA:FALSE (openssl req -x509 makes one of a CA without it)",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "tls.host-name",
+        fault: ConnectFault::Certificate,
+        patterns: &[
+            "notvalidforname",
+            "not valid for name",
+            "does not match host name",
+        ],
+        codes: &[],
+        meaning: "The server's certificate was issued for another host name",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note("use the host name of the certificate in DATABASE_URL").then(Remedy::note("only with a private CA, verify the CA alone: todoctl config set DATABASE_URL.sslmode=verify-ca"))
+        },
+    },
+    KnownMessage {
+        id: "tls.expired",
+        fault: ConnectFault::Certificate,
+        patterns: &[
+            "certificate has expired",
+            "certificate expired",
+            "invalid peer certificate: expired",
+        ],
+        codes: &[],
+        meaning: "The server's certificate has expired, or this machine's clock is wrong",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "renew the certificate of {}, unless this machine's clock is wrong:",
+                at.name()
+            ))
+            .then(Remedy::command("date -u"))
+        },
+    },
+];
