@@ -282,6 +282,61 @@ fn an_id_that_does_not_exist() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// What was meant is in the value.
+#[test]
+fn values_that_were_nearly_right() {
+    for (id, name, value, remedy) in [
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "localhost:3001",
+            "AUTH_SERVER_URL=http://localhost:3001",
+        ),
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "auth.example.com",
+            "AUTH_SERVER_URL=https://auth.example.com",
+        ),
+        (
+            "config.telemetry",
+            "METRICS_ADDR",
+            "9099",
+            "METRICS_ADDR=127.0.0.1:9099",
+        ),
+        (
+            "config.http",
+            "TRUSTED_PROXIES",
+            "10.0.0.5:443",
+            "TRUSTED_PROXIES=10.0.0.5",
+        ),
+        (
+            "config.http",
+            "MAX_BODY_BYTES",
+            "10MB",
+            "MAX_BODY_BYTES=10485760",
+        ),
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "u:canary@auth:3001",
+            "a value such as",
+        ),
+    ] {
+        says(&Broken::new().env(name, value), id, "fail", remedy);
+    }
+    let broken = Broken::new();
+    let file = broken.path().join("ca.der");
+    std::fs::write(&file, [0x30, 0x82, 0x01, 0x00]).unwrap();
+    let broken = broken.env("SSL_CERT_FILE", file.to_str().unwrap());
+    says(
+        &broken,
+        "config.services",
+        "warn",
+        "openssl x509 -inform der -in ",
+    );
+}
+
 /// What works and is unwise outside development.
 #[test]
 fn unwise_settings() {
@@ -308,12 +363,6 @@ fn unwise_settings() {
             "REDIS_URL",
             "redis://:canary@redis.example.com",
         ),
-        (
-            "config.services",
-            "HTTPS_PROXY",
-            "http://u:canary@proxy:3128",
-        ),
-        ("config.services", "ALL_PROXY", "http://u:canary@proxy:3128"),
         ("config.services", "SSL_CERT_FILE", "/nonexistent.pem"),
         ("config.services", "AUTH_ISSUER", "https://auth.example.com"),
         ("config.http", "TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0"),
@@ -336,6 +385,12 @@ fn unwise_settings() {
             "https://auth.example.com",
         ),
         ("config.services", "REDIS_URL", "redis://:canary@redis:6379"),
+        // Where services are reached without it, it is right.
+        (
+            "config.services",
+            "HTTPS_PROXY",
+            "http://u:canary@proxy:3128",
+        ),
         ("config.services", "REDIS_URL", "redis://redis.example.com"),
         (
             "config.services",

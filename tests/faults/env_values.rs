@@ -55,6 +55,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    LINE_END_IN_SECRET = Fault {
+        title: "A secret has Bearer, its name, a byte-order mark or the two characters \\n around it",
+        symptom: Symptom::Risk("tokens of services that have the bare value are answered with 401"),
+        check: "config.secrets",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     EXPANDED = Fault {
         title: "A $ in a value of .env begins the name of a variable",
         symptom: Symptom::Risk("the value is another than the one that is written there"),
@@ -170,4 +177,31 @@ async fn a_public_key_as_a_shared_secret() {
     scene.set("JWT_SECRET", &format!("\"{pem}\""));
     scene.proves(&KEY_OF_PAIR).await;
     assert_eq!(scene.get("JWT_SECRET_PREVIOUS"), None);
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_secret() {
+    let mut scene = Scene::sqlite().await;
+    let file = scene.path().join("jwt");
+    let bare = scene.get("JWT_SECRET").unwrap();
+    for value in [
+        format!("{bare}\\n"),
+        format!("{bare}\\r\\n"),
+        format!("\u{feff}{bare}"),
+        format!("JWT_SECRET={bare}"),
+        format!("Bearer {bare}"),
+    ] {
+        scene.unset("JWT_SECRET_PREVIOUS");
+        scene.set("JWT_SECRET", &format!("'{value}'"));
+        scene.proves(&LINE_END_IN_SECRET).await;
+        assert_eq!(scene.get("JWT_SECRET"), Some(bare.clone()));
+        assert!(scene.get("JWT_SECRET_PREVIOUS").is_some());
+    }
+    scene.unset("JWT_SECRET_PREVIOUS");
+    scene.unset("JWT_SECRET");
+    scene.set("JWT_SECRET_FILE", file.to_str().unwrap());
+    std::fs::write(&file, format!("{bare}\\n")).unwrap();
+    set_mode(&file, 0o600);
+    scene.proves(&LINE_END_IN_SECRET).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim_end(), bare);
 }

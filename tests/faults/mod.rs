@@ -39,6 +39,7 @@
 mod access;
 mod activity;
 mod additions;
+mod auth_answers;
 mod barriers;
 mod canary;
 mod clients;
@@ -74,6 +75,7 @@ mod rebuilt;
 mod records;
 mod redis;
 mod redis_limits;
+mod redis_values;
 mod replicas;
 mod report;
 mod rights;
@@ -86,6 +88,7 @@ mod server_settings;
 mod servers;
 mod settings;
 mod stopped;
+mod surroundings;
 mod tables;
 mod tls;
 mod trial;
@@ -113,7 +116,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         trial::FAULTS,
         redis::FAULTS,
         redis_limits::FAULTS,
+        redis_values::FAULTS,
         providers::FAULTS,
+        auth_answers::FAULTS,
         schema::FAULTS,
         records::FAULTS,
         counts::FAULTS,
@@ -127,6 +132,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
+        surroundings::FAULTS,
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,
