@@ -54,19 +54,27 @@ fn with_host(port: &str) -> Option<String> {
     }
 }
 
-/// The address with `https`, or with `http` in the network of this machine. Nothing else than host,
-/// port and path is taken for an address: it is shown.
+/// The address with `https`, or with `http` in the network of this machine. It is shown, and a value
+/// may be a secret that was written to the wrong variable: what has neither dot nor port, or has
+/// capital letters, is no address.
 fn with_scheme(text: &str) -> Option<String> {
     let is_part =
         |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '-' | ':' | '/');
-    let host = text.split([':', '/']).next()?;
+    let (address, _) = text.split_once('/').unwrap_or((text, ""));
+    let (host, port) = match address.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (address, None),
+    };
+    let is_host = !host.is_empty()
+        && !host.contains(|sign: char| sign.is_ascii_uppercase())
+        && (port.is_some_and(|port| port.parse::<u16>().is_ok())
+            || port.is_none() && (host == "localhost" || host.contains('.')));
     let scheme = if is_remote_host(host) {
         "https"
     } else {
         "http"
     };
-    let is_address = !host.is_empty() && !text.contains("//") && text.chars().all(is_part);
-    is_address.then(|| format!("{scheme}://{text}"))
+    (is_host && text.chars().all(is_part)).then(|| format!("{scheme}://{text}"))
 }
 
 /// The value without what is written around it by mistake: a comment without a space before its
@@ -172,6 +180,8 @@ mod tests {
             ("AUTH_SERVER_URL", "auth.example.com/?token=canary"),
             ("AUTH_SERVER_URL", "u:canary@auth.example.com"),
             ("AUTH_SERVER_URL", "ftp://auth.example.com"),
+            ("AUTH_SERVER_URL", "5f0c1d2e3b4a59687786958493a2b1c0"),
+            ("AUTH_SERVER_URL", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"),
             ("WORKERS", "2s"),
         ] {
             assert_eq!(of(name, text), None, "{name}={text}");
