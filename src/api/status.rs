@@ -15,6 +15,8 @@ use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
 use super::reply::Reply;
 
+mod control_group;
+
 pub(super) async fn status(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     Ok(Reply::json(StatusCode::OK, &daemon_status(&call.context))?)
 }
@@ -80,6 +82,8 @@ fn process(context: &ApiContext, now: Timestamp) -> ProcessStatus {
         threads: field("Threads:"),
         // In KiB.
         resident_bytes: field("VmRSS:").map(|size| size * 1024),
+        anonymous_bytes: field("RssAnon:").map(|size| size * 1024),
+        max_memory_bytes: control_group::max_memory(),
         dropped_log_lines: dropped_log_lines(now),
         max_file_bytes: limit(rlimit::Resource::FSIZE),
         draining_since: context.draining_since(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::env_file::assignments;
 use crate::config::{
-    Remedy, SecretName, Variable, is_placeholder, keeps_previous, nearest, respelt,
+    Remedy, SecretName, Variable, is_placeholder, keeps_previous, nearest, other_spelling,
 };
 
 use super::hint::Hint;
@@ -105,7 +105,7 @@ impl EnvFile {
             (position == 0 && is_previous)
                 || old == value
                 || value.ends_with(&format!(",{old}"))
-                || respelt(name, old).is_some_and(|old| old == value)
+                || other_spelling(name, old).is_some_and(|old| old == value)
         };
         let mut lost: Vec<String> = Vec::new();
         if is_own_secret(name) {
@@ -128,7 +128,7 @@ impl EnvFile {
     /// Keeps the old value of a secret that is replaced elsewhere, as [`EnvFile::rotate`] does.
     pub(crate) fn keep(&mut self, name: &str, old: &str, new: &str) -> bool {
         let is_real = !old.is_empty() && !is_placeholder(old);
-        let is_same = old == new || respelt(name, old).is_some_and(|old| old == new);
+        let is_same = old == new || other_spelling(name, old).is_some_and(|old| old == new);
         if !is_real || is_same || self.keep_as_previous(name, old, new) || !is_own_secret(name) {
             return false;
         }
@@ -139,7 +139,7 @@ impl EnvFile {
     }
 
     fn keep_as_previous(&mut self, name: &str, old: &str, new: &str) -> bool {
-        let old = respelt(name, old).unwrap_or_else(|| old.to_owned());
+        let old = other_spelling(name, old).unwrap_or_else(|| old.to_owned());
         let Some(previous) = keeps_previous(name, &old).filter(|_| old != new) else {
             return false;
         };

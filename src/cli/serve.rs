@@ -17,6 +17,7 @@ use crate::config::{
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
+use crate::services::run_record::RunRecord;
 use crate::store::inspect::Guarded;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgres_within};
@@ -114,6 +115,7 @@ async fn serve(
     if config.environment == Environment::Development && std::io::stderr().is_terminal() {
         log.print(first_steps(config, cli.source(), address));
     }
+    let _record = RunRecord::begin(&config.database.target, address, clock.now());
     let mailer = Mailer::new(&config.services)?;
     let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
     let stop_jobs = jobs.stopper();

@@ -121,12 +121,7 @@ impl Audit {
 }
 
 fn is_in(section: Section, variable: &str) -> bool {
-    let section_of = Variable::of(variable).map(|one| one.section);
-    // Proxies would be used for services.
-    let or_services = services::PROXIES
-        .contains(&variable)
-        .then_some(Section::Services);
-    section_of.or(or_services) == Some(section)
+    Variable::of(variable).is_some_and(|one| one.section == section)
 }
 
 #[cfg(test)]

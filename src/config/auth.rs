@@ -1,6 +1,6 @@
 //! Authentication, token lifetimes and rate limits.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv6Net};
@@ -67,7 +67,7 @@ declare! {
          commas.",
     )
     .example("10.0.0.0/8")
-    .optional(|text| list(text, network));
+    .optional(networks);
 
     static RATE_LIMIT_PER_MINUTE: Defaulted<u32> = variable(
         "RATE_LIMIT_PER_MINUTE",
@@ -213,6 +213,23 @@ impl AuthConfig {
     }
 }
 
+fn networks(text: &str) -> Result<Vec<IpNet>, Fault> {
+    list(text, network).map_err(|fault| Fault {
+        remedy: without_ports(text).map(|list| Remedy::set(TRUSTED_PROXIES.variable.name, list)),
+        ..fault
+    })
+}
+
+/// The list without the ports of its addresses: a proxy uses any.
+fn without_ports(text: &str) -> Option<String> {
+    let entries = text.split(',').map(str::trim);
+    let entries = entries.map(|entry| match entry.parse::<SocketAddr>() {
+        Ok(address) => Some(address.ip().to_string()),
+        Err(_) => network(entry).ok().map(|_| entry.to_owned()),
+    });
+    Some(entries.collect::<Option<Vec<String>>>()?.join(","))
+}
+
 /// A network such as `10.0.0.0/8`, or a single address.
 fn network(text: &str) -> Result<IpNet, Fault> {
     text.parse()
@@ -229,6 +246,18 @@ fn network(text: &str) -> Result<IpNet, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn proxies_with_ports() {
+        for (text, expected) in [
+            ("10.0.0.5:443", Some("10.0.0.5")),
+            ("10.0.0.0/8, [::1]:80", Some("10.0.0.0/8,::1")),
+            ("nginx", None),
+            ("10.0.0.5:443,nginx", None),
+        ] {
+            assert_eq!(without_ports(text).as_deref(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn networks_of_clients() {

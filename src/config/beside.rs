@@ -35,6 +35,16 @@ pub(crate) fn migration_lock_path(database: &Path) -> PathBuf {
     with_suffix(database, LOCK_SUFFIX)
 }
 
+/// The folder of the secrets that todoctl generates.
+pub(crate) fn secrets_directory(database: &Path) -> PathBuf {
+    database.with_file_name("secrets")
+}
+
+/// What a running daemon locks, and deletes when it ends by itself.
+pub(crate) fn run_record_path(database: &Path) -> PathBuf {
+    with_suffix(database, "-daemon")
+}
+
 /// The path with more at the end of its name, as SQLite names its files.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

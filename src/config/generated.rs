@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::beside::secrets_directory;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::ownership::writable;
@@ -15,8 +16,7 @@ use super::source::read_secret_file;
 /// The file of a generated secret.
 #[must_use]
 pub fn path(database: &SqliteTarget, name: &str) -> PathBuf {
-    let directory = database.path.parent().unwrap_or(Path::new(""));
-    directory.join("secrets").join(name)
+    secrets_directory(&database.path).join(name)
 }
 
 /// The secret that an earlier start generated; `None` if there is none yet.

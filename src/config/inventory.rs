@@ -9,6 +9,7 @@ use super::database::DATABASE_URL;
 use super::database_url::{self, DatabaseTarget};
 use super::generated;
 use super::reader::default_text;
+use super::redis_address;
 use super::secret::Secret;
 use super::source::{Origin, Source, read_secret_file};
 use super::strength::weakness;
@@ -158,6 +159,10 @@ fn without_secrets(variable: &Variable, text: String) -> Shown {
     match variable.kind {
         Kind::Plain => Shown::Value(text),
         Kind::Secret => Shown::Description(UNUSABLE.to_owned()),
+        // Where a password is not encoded, a part of it takes the place of the host.
+        Kind::SecretUrl if redis_address::check(&text).is_err() => {
+            Shown::Description(UNUSABLE.to_owned())
+        }
         Kind::Url | Kind::SecretUrl => bare_url(&text),
         Kind::DatabaseUrl => match database_url::parse(&text) {
             Ok(parsed) => match parsed.value {
@@ -243,6 +248,7 @@ mod tests {
             ("DATABASE_URL", url),
             ("DATABASE_URL", "postgresql://todo:canary@db@x/todo"),
             ("REDIS_URL", "redis://:canary@redis:6379/0"),
+            ("REDIS_URL", "redis://:p@canary#1@redis:6379/0"),
             (
                 "AUTH_SERVER_URL",
                 "https://ops:canary@auth.example.com/?key=canary",

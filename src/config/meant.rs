@@ -1,5 +1,7 @@
 //! What was meant by a value that its parser refuses.
 
+use super::parse::is_remote_host;
+
 /// A value that was probably meant, and what surrounds it, as a clause.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Meant {
@@ -34,10 +36,45 @@ pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> 
                 let why = "it has more than an address";
                 found(host, why).or_else(|| found(address, why))
             }
+            "METRICS_ADDR" => found(&with_host(text)?, "it has no address before the port"),
+            _ if name.ends_with("_URL") => found(&with_scheme(text)?, "it has no scheme"),
             _ => None,
         }
     })
-    .or_else(|| found(without_unit(name, text)?, "it has a unit"))
+    .or_else(|| found(&without_unit(name, text)?, "it has a unit"))
+}
+
+/// A port alone is one of this machine. With a colon before it, other programs mean all addresses.
+fn with_host(port: &str) -> Option<String> {
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    match port.strip_prefix(':') {
+        Some(port) if is_number(port) => Some(format!("0.0.0.0:{port}")),
+        None if is_number(port) => Some(format!("127.0.0.1:{port}")),
+        _ => None,
+    }
+}
+
+/// The address with `https`, or with `http` in the network of this machine. It is shown, and a value
+/// may be a secret that was written to the wrong variable: what has neither dot nor port, or has
+/// capital letters, is no address.
+fn with_scheme(text: &str) -> Option<String> {
+    let is_part =
+        |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '.' | '-' | ':' | '/');
+    let (address, _) = text.split_once('/').unwrap_or((text, ""));
+    let (host, port) = match address.split_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (address, None),
+    };
+    let is_host = !host.is_empty()
+        && !host.contains(|sign: char| sign.is_ascii_uppercase())
+        && (port.is_some_and(|port| port.parse::<u16>().is_ok())
+            || port.is_none() && (host == "localhost" || host.contains('.')));
+    let scheme = if is_remote_host(host) {
+        "https"
+    } else {
+        "http"
+    };
+    (is_host && text.chars().all(is_part)).then(|| format!("{scheme}://{text}"))
 }
 
 /// The value without what is written around it by mistake: a comment without a space before its
@@ -48,38 +85,56 @@ fn bare(text: &str) -> &str {
     value.trim_matches(around)
 }
 
-/// The number without the unit in which the variable is counted anyway.
-fn without_unit<'a>(name: &str, text: &'a str) -> Option<&'a str> {
+/// The number in the unit in which the variable is counted.
+fn without_unit(name: &str, text: &str) -> Option<String> {
     let number = text.trim_end_matches(|sign: char| sign.is_alphabetic() || sign == '/');
     let unit = text[number.len()..].to_ascii_lowercase();
-    let units: &[&str] = if name.ends_with("_PER_MINUTE") {
-        &["/m", "/min", "/minute", "rpm"]
+    let units: &[(&[&str], f64)] = if name.ends_with("_PER_MINUTE") {
+        &[(&["/m", "/min", "/minute", "rpm"], 1.0)]
     } else if name.ends_with("_SECONDS") {
-        &["s", "sec", "secs", "second", "seconds"]
+        &[
+            (&["s", "sec", "secs", "second", "seconds"], 1.0),
+            (&["ms"], 0.001),
+            (&["m", "min", "minutes"], 60.0),
+        ]
     } else if name.ends_with("_MINUTES") {
-        &["m", "min", "mins", "minute", "minutes"]
+        &[
+            (&["m", "min", "mins", "minute", "minutes"], 1.0),
+            (&["h", "hour", "hours"], 60.0),
+            (&["d", "day", "days"], 1440.0),
+        ]
     } else if name.ends_with("_BYTES") {
-        &["b", "byte", "bytes"]
+        &[
+            (&["b", "byte", "bytes"], 1.0),
+            (&["k", "kb", "kib"], 1024.0),
+            (&["m", "mb", "mib"], 1_048_576.0),
+        ]
     } else {
         &[]
     };
-    units.contains(&unit.as_str()).then(|| number.trim_end())
+    let (_, factor) = units
+        .iter()
+        .find(|(names, _)| names.contains(&unit.as_str()))?;
+    let number: f64 = number.trim_end().parse().ok()?;
+    Some((number * factor).to_string())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::IpAddr;
+    use crate::config::parse::http_url;
+    use std::net::{IpAddr, SocketAddr};
 
     #[test]
     fn numbers_and_addresses_in_values() {
         let is_number = |text: &str| text.parse::<u16>().is_ok();
         let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
         let of = |name: &str, text: &str| {
-            let found = if name == "HOST" {
-                meant(name, text, is_address)
-            } else {
-                meant(name, text, is_number)
+            let found = match name {
+                "HOST" => meant(name, text, is_address),
+                "METRICS_ADDR" => meant(name, text, |text| text.parse::<SocketAddr>().is_ok()),
+                "AUTH_SERVER_URL" => meant(name, text, |text| http_url(text).is_ok()),
+                _ => meant(name, text, is_number),
             };
             found.map(|one| one.value)
         };
@@ -100,6 +155,17 @@ mod tests {
             ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "45min", "45"),
             ("MAX_BODY_BYTES", "4096 B", "4096"),
             ("RATE_LIMIT_PER_MINUTE", "600/min", "600"),
+            ("REQUEST_TIMEOUT_SECONDS", "2m", "120"),
+            ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1h", "60"),
+            ("MAX_BODY_BYTES", "10kB", "10240"),
+            ("METRICS_ADDR", "9090", "127.0.0.1:9090"),
+            ("METRICS_ADDR", ":9090", "0.0.0.0:9090"),
+            ("AUTH_SERVER_URL", "localhost:3001", "http://localhost:3001"),
+            (
+                "AUTH_SERVER_URL",
+                "auth.example.com/login",
+                "https://auth.example.com/login",
+            ),
         ] {
             assert_eq!(of(name, text).as_deref(), Some(expected), "{name}={text}");
         }
@@ -107,11 +173,15 @@ mod tests {
             ("PORT", "many"),
             ("PORT", "127.0.0.1"),
             ("HOST", "db:8472"),
-            // Of another unit the number alone would be something else.
-            ("REQUEST_TIMEOUT_SECONDS", "2m"),
+            // No whole number of the variable's own unit.
             ("REQUEST_TIMEOUT_SECONDS", "500ms"),
             ("RATE_LIMIT_PER_MINUTE", "10/s"),
-            ("MAX_BODY_BYTES", "1MB"),
+            ("MAX_BODY_BYTES", "1TB"),
+            ("AUTH_SERVER_URL", "auth.example.com/?token=canary"),
+            ("AUTH_SERVER_URL", "u:canary@auth.example.com"),
+            ("AUTH_SERVER_URL", "ftp://auth.example.com"),
+            ("AUTH_SERVER_URL", "5f0c1d2e3b4a59687786958493a2b1c0"),
+            ("AUTH_SERVER_URL", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"),
             ("WORKERS", "2s"),
         ] {
             assert_eq!(of(name, text), None, "{name}={text}");

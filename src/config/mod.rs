@@ -36,6 +36,7 @@ mod ownership;
 mod parse;
 mod privilege;
 mod reader;
+mod redis_address;
 mod remedy;
 mod respell;
 mod secret;
@@ -68,7 +69,9 @@ pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 pub(crate) use audit::Audit;
 pub(crate) use auth::USUAL_LIMIT;
 pub(crate) use barrier::Barrier;
-pub(crate) use beside::{files_beside, index_path, migration_lock_path, wal_path, with_suffix};
+pub(crate) use beside::{
+    files_beside, index_path, migration_lock_path, run_record_path, wal_path, with_suffix,
+};
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database};
 pub(crate) use database_url::SYSTEM_ROOTS;
@@ -85,7 +88,7 @@ pub(crate) use ownership::{
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::is_quoted;
 pub(crate) use remedy::{sql_literal, sql_name};
-pub(crate) use respell::respelt;
+pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};
 pub(crate) use secrets::replace as replace_secret;
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::barrier::Barrier;
-use super::beside::{files_beside, with_suffix};
+use super::beside::{files_beside, secrets_directory, with_suffix};
 use super::privilege::as_root;
 use super::remedy::Remedy;
 
@@ -21,22 +21,41 @@ pub(crate) fn readable(file: &Path) -> Remedy {
     }
 }
 
-/// The files beside `database` that only another user than its owner may use, such as what a
-/// command of root's has left.
-pub(crate) fn files_of_others(database: &Path) -> Vec<PathBuf> {
-    let Ok(owner) = database.metadata().map(|found| found.uid()) else {
+/// What a user needs of a file, as the last three bits of its mode.
+const READ: u32 = 0o4;
+const READ_AND_WRITE: u32 = 0o6;
+const ENTER: u32 = 0o1;
+
+/// The files beside `database`, and of the files with `secrets`, that its owner may not use, such as
+/// what a command of root's has left.
+pub(crate) fn files_of_others(database: &Path, secrets: &[PathBuf]) -> Vec<PathBuf> {
+    let Ok(of_database) = database.metadata() else {
         return Vec::new();
     };
-    let is_closed = |file: &PathBuf| {
-        let found = file.metadata();
-        found.is_ok_and(|found| found.uid() != owner && found.mode() & 0o006 != 0o006)
-    };
     // Root may use all.
-    if owner == 0 {
-        Vec::new()
-    } else {
-        files_beside(database).filter(is_closed).collect()
+    if of_database.uid() == 0 {
+        return Vec::new();
     }
+    let folder = secrets_directory(database);
+    let has_generated = secrets.iter().any(|file| file.starts_with(&folder));
+    let beside = files_beside(database).map(|file| (file, READ_AND_WRITE));
+    let folder = has_generated.then_some((folder, ENTER));
+    let secrets = secrets.iter().map(|file| (file.clone(), READ));
+    let is_closed = |file: &Path, needed: u32| {
+        file.metadata().is_ok_and(|found| {
+            let is_granted = |bits: u32| bits & needed == needed;
+            let is_of_group = found.gid() == of_database.gid();
+            found.uid() != of_database.uid()
+                && !is_granted(found.mode())
+                && !(is_of_group && is_granted(found.mode() >> 3))
+        })
+    };
+    beside
+        .chain(folder)
+        .chain(secrets)
+        .filter(|(file, needed)| is_closed(file, *needed))
+        .map(|(file, _)| file)
+        .collect()
 }
 
 /// How the owner of the database gets `files`.
@@ -139,6 +158,43 @@ mod tests {
     /// Tests run as root or as another user; what root types is the same.
     fn commands(directory: &Path) -> Vec<String> {
         writable(directory).commands().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_the_owner_of_the_database_may_not_use() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let database = directory.path().join("todo.db");
+        let folder = directory.path().join("secrets");
+        let secret = folder.join("JWT_SECRET");
+        let log = directory.path().join("todo.db-wal");
+        std::fs::create_dir(&folder).unwrap();
+        for file in [&database, &secret, &log] {
+            std::fs::write(file, "x").unwrap();
+        }
+        chown(&database, Some(65_534), Some(65_534)).unwrap();
+        let set = |file: &Path, mode| {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let found = || files_of_others(&database, std::slice::from_ref(&secret));
+        set(&folder, 0o700);
+        set(&secret, 0o600);
+        set(&log, 0o644);
+        assert_eq!(found(), [log.clone(), folder.clone(), secret.clone()]);
+        assert_eq!(files_of_others(&database, &[]).len(), 1);
+        set(&folder, 0o711);
+        set(&secret, 0o604);
+        set(&log, 0o666);
+        assert_eq!(found(), Vec::<PathBuf>::new());
+        // A group that both belong to.
+        set(&secret, 0o640);
+        set(&log, 0o660);
+        assert_eq!(found(), [log.clone(), secret.clone()]);
+        chown(&secret, None, Some(65_534)).unwrap();
+        chown(&log, None, Some(65_534)).unwrap();
+        assert_eq!(found(), Vec::<PathBuf>::new());
     }
 
     #[test]

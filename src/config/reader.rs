@@ -80,7 +80,8 @@ impl<'a> Reader<'a> {
             Err(fault) => {
                 let meant = meant(variable.name, &text, |one| parse(one).is_ok());
                 let (message, remedy) = match meant {
-                    Some(meant) if variable.kind == Kind::Plain => (
+                    // Other values may be, or contain, a secret.
+                    Some(meant) if is_shown(variable.kind, &meant.value) => (
                         format!("{}: {}", fault.message, meant.why),
                         Remedy::set(name, meant.value),
                     ),
@@ -193,11 +194,6 @@ impl<'a> Reader<'a> {
         self.source.get(&format!("{name}_FILE")).is_some()
     }
 
-    /// Whether a variable that is not todoctl's has a value.
-    pub fn has(&self, name: &str) -> bool {
-        self.source.get(name).is_some()
-    }
-
     /// The env file that was read.
     pub fn env_file(&self) -> Option<&'a Path> {
         self.source.file()
@@ -244,6 +240,11 @@ pub(crate) fn is_quoted(text: &str) -> bool {
     let text = text.trim();
     let is_within = |quote| text.len() > 2 && text.starts_with(quote) && text.ends_with(quote);
     is_within('"') || is_within('\'')
+}
+
+/// Whether a value may be repeated: of a URL its query may be a secret.
+fn is_shown(kind: Kind, value: &str) -> bool {
+    kind == Kind::Plain || kind == Kind::Url && !value.contains(['@', '?', '#'])
 }
 
 /// What to do about a file that has no value of `name`.

@@ -9,20 +9,51 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use super::database_header::is_database;
 use super::database_url;
+use super::redis_address;
 use super::secret_name::SecretName;
+use super::strength::weakness;
 use super::url_part::ENCODED;
 
 const QUOTES: [char; 5] = ['"', '\'', '`', '\u{201c}', '\u{201d}'];
+
+/// Secrets that other services have too, which may have them without what this one has around them.
+const SHARED: [SecretName; 2] = [SecretName::JwtSecret, SecretName::ServiceAuthToken];
 
 /// The same value in the spelling that the variable `name` needs; `None` where the spelling is
 /// right already, or the value cannot be recognized.
 pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
     match name {
         "DATABASE_URL" | "DATABASE_URL_UNPOOLED" => database_url(value),
+        "REDIS_URL" => redis_url(value),
         _ if name == SecretName::EncryptionKey.as_str() => fernet_key(value),
         _ if name == SecretName::EncryptionKey.previous() => fernet_keys(value),
-        _ => None,
+        _ => SHARED
+            .into_iter()
+            .find(|one| one.as_str() == name)
+            .and_then(|secret| bare_secret(secret, value)),
     }
+}
+
+/// The same for the variables of which both spellings are one value. A shared secret without what is
+/// around it is another one.
+pub(crate) fn other_spelling(name: &str, value: &str) -> Option<String> {
+    let is_shared = SHARED.iter().any(|one| one.as_str() == name);
+    respelt(name, value).filter(|_| !is_shared)
+}
+
+/// A secret without what is pasted together with it, and without the byte-order mark and the line
+/// end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
+fn bare_secret(name: SecretName, value: &str) -> Option<String> {
+    let mut bare = value.trim_start_matches('\u{feff}');
+    let own_name = format!("{}=", name.as_str());
+    for begin in ["export ", own_name.as_str(), "Bearer ", "bearer "] {
+        bare = bare.strip_prefix(begin).unwrap_or(bare);
+    }
+    for end in ["\\n", "\\r"] {
+        bare = bare.trim_end_matches(end);
+    }
+    let is_usable = name.fault(bare).is_none() && weakness(bare).is_none();
+    (bare != value && is_usable).then(|| bare.to_owned())
 }
 
 /// A list of keys, each in the right spelling; `None` if one of them cannot be recognized.
@@ -48,6 +79,20 @@ fn database_url(value: &str) -> Option<String> {
         .flatten()
         .find(is_read)
         .filter(|found| found != value)
+}
+
+fn redis_url(value: &str) -> Option<String> {
+    let is_read = |text: &String| redis_address::check(text).is_ok();
+    if is_read(&value.to_owned()) {
+        return None;
+    }
+    let pasted = redis_address::pasted(value);
+    let whole = pasted.as_deref().unwrap_or(value);
+    let encoded = encoded(&bare_url(whole));
+    [pasted.clone(), encoded]
+        .into_iter()
+        .flatten()
+        .find(is_read)
 }
 
 /// The URL of a SQLite file that exists, from its path or from a URL as SQLite itself reads it
@@ -105,6 +150,7 @@ fn fernet_key(value: &str) -> Option<String> {
     let name = SecretName::EncryptionKey;
     name.fault(value)?;
     let bare = value.trim().trim_matches(QUOTES).trim();
+    let bare = bare.trim_end_matches("\\n").trim_end_matches("\\r");
     let bare = bare
         .split_once('=')
         .filter(|(before, _)| *before == name.as_str())
@@ -146,6 +192,22 @@ mod tests {
         for text in [right, "mysql://u:p@h/d", "canary"] {
             assert_eq!(respelt("DATABASE_URL", text), None, "{text}");
         }
+        for (text, expected) in [
+            (
+                "redis://:p@ss#1@h:6379/0",
+                Some("redis://:p%40ss%231@h:6379/0"),
+            ),
+            ("rediss://u:p/?w@h", Some("rediss://u:p%2F%3Fw@h")),
+            (
+                "redis-cli --tls -u redis://u:p@ss@h:6379",
+                Some("rediss://u:p@ss@h:6379"),
+            ),
+            ("redis-cli -u 'redis://u:p#s@h'", Some("redis://u:p%23s@h")),
+            ("redis://:p%40ss@h:6379/0", None),
+            ("redis://h:6379/0", None),
+        ] {
+            assert_eq!(respelt("REDIS_URL", text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]
@@ -184,6 +246,7 @@ mod tests {
             hex::encode_upper(bytes),
             format!("0x{}", hex::encode(bytes)),
             format!("\"{right}\""),
+            format!("{right}\\n"),
         ] {
             let found = respelt("ENCRYPTION_KEY", &text);
             assert_eq!(found.as_ref(), Some(&right), "{text}");
@@ -192,6 +255,20 @@ mod tests {
             assert_eq!(respelt("ENCRYPTION_KEY", text), None, "{text}");
         }
         assert_eq!(respelt("JWT_SECRET", "'x'"), None);
+        let secret = "5f0c1d2e3b4a59687786958493a2b1c0";
+        for text in [
+            format!("{secret}\\n"),
+            format!("{secret}\\r\\n"),
+            format!("\u{feff}{secret}"),
+            format!("JWT_SECRET={secret}"),
+            format!("export JWT_SECRET={secret}"),
+            format!("Bearer {secret}\\n"),
+        ] {
+            assert_eq!(respelt("JWT_SECRET", &text).as_deref(), Some(secret));
+        }
+        for text in [secret, "short\\n"] {
+            assert_eq!(respelt("JWT_SECRET", text), None, "{text}");
+        }
         let list = format!("{right},{}", hex::encode(bytes));
         assert_eq!(
             respelt("ENCRYPTION_KEY_PREVIOUS", &list),

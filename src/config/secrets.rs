@@ -112,7 +112,14 @@ impl Secrets {
                 let remedy = remedy(reader, name, &value);
                 let is_weak = weakness(value.expose()).is_some();
                 check(reader, name, name.as_str(), &value, remedy.clone());
-                if let Some(why) = guessable(value.expose()).filter(|_| !is_weak) {
+                let is_usable = !is_weak && name.fault(value.expose()).is_none();
+                if is_usable && respelt(name.as_str(), value.expose()).is_some() {
+                    reader.warn(
+                        name.as_str(),
+                        "has a byte-order mark, its own name, Bearer or the two characters \\n around it, which are part of the value",
+                        remedy,
+                    );
+                } else if let Some(why) = guessable(value.expose()).filter(|_| !is_weak) {
                     reader.warn(name.as_str(), why, remedy);
                 }
                 self.current.insert(name, value);
@@ -257,7 +264,12 @@ fn check(
 fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     let current = name.as_str();
     if respelt(current, value.expose()).is_some() {
-        return Remedy::respell(current, FERNET);
+        let spelling = if name == SecretName::EncryptionKey {
+            FERNET
+        } else {
+            "keep the secret alone, without what is around it"
+        };
+        return Remedy::respell(current, spelling);
     }
     if name == SecretName::JwtSecret && is_key_of_pair(value.expose()) {
         let variable = if reader.is_in_file(current) {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::environment::Environment;
+use super::ownership::unused_name;
 use super::parse::{http_url, is_remote_host};
 use super::reader::Reader;
+use super::redis_address;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::source::Source;
@@ -106,16 +108,6 @@ declare! {
     .optional(|text| Ok(PathBuf::from(text)));
 }
 
-/// Variables that other programs obey and todoctl does not.
-pub(super) const PROXIES: [&str; 6] = [
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
-
 /// `SSL_CERT_FILE`, right or wrong.
 pub(crate) fn ca_file(source: &Source) -> Option<PathBuf> {
     source.get(SSL_CERT_FILE.variable.name).map(PathBuf::from)
@@ -134,19 +126,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
     if let Some(file) = reader.optional(&SSL_CERT_FILE)
         && let Some(fault) = ca_file_fault(&file)
     {
-        let file = file.display();
         reader.warn(
             SSL_CERT_FILE.variable.name,
-            format!("names {file}, which {fault}; it is ignored"),
-            Remedy::note("name a readable file of CA certificates in PEM form; without one:")
-                .then(Remedy::unset(SSL_CERT_FILE.variable.name)),
-        );
-    }
-    if let Some(name) = PROXIES.into_iter().find(|name| reader.has(name)) {
-        reader.warn(
-            name,
-            "is not used: todoctl connects to the auth server, mail and key provider directly, so outgoing connections to them must be allowed",
-            Remedy::note("let this machine connect to those services without the proxy"),
+            format!("names {}, which {fault}; it is ignored", file.display()),
+            as_pem(&file).unwrap_or_else(|| {
+                Remedy::note("name a readable file of CA certificates in PEM form; where no service has a CA of its own, remove the variable")
+                    .or(Remedy::unset(SSL_CERT_FILE.variable.name))
+            }),
         );
     }
     plain_connections(reader, &services);
@@ -178,13 +164,26 @@ fn ca_file_fault(file: &Path) -> Option<String> {
     }
 }
 
+/// Converts a certificate in DER, a SEQUENCE with a length of two bytes (X.690, section 8.1).
+fn as_pem(file: &Path) -> Option<Remedy> {
+    let bytes = read_small_file(file).ok()?;
+    bytes.starts_with(&[0x30, 0x82]).then(|| {
+        let pem = unused_name(file, ".pem");
+        Remedy::command("openssl x509 -inform der -in")
+            .arg(file)
+            .arg("-out")
+            .arg(&pem)
+            .then(Remedy::set(SSL_CERT_FILE.variable.name, pem.display()))
+    })
+}
+
 /// Warns of secrets, or keys that decide who is let in, on their way through a network in plain
 /// text.
 fn plain_connections(reader: &mut Reader<'_>, services: &ServicesConfig) {
     let redis = services.redis_url.as_ref();
     let redis = redis.and_then(|url| Url::parse(url.expose()).ok());
-    // The word of the crate redis; of other programs' words none has this effect.
-    let is_unverified = |url: &Url| url.scheme() == "rediss" && url.fragment() == Some("insecure");
+    let is_unverified =
+        |url: &Url| url.scheme() == "rediss" && url.fragment() == Some(redis_address::INSECURE);
     if redis.as_ref().is_some_and(is_unverified) {
         reader.warn(
             REDIS_URL.variable.name,
@@ -251,13 +250,7 @@ fn issuer(text: &str) -> Result<String, Fault> {
 }
 
 fn redis_url(text: &str) -> Result<Secret, Fault> {
-    let is_redis = Url::parse(text)
-        .is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
-    if is_redis {
-        Ok(Secret::new(text))
-    } else {
-        Err("is not a redis:// or rediss:// URL".into())
-    }
+    redis_address::check(text).map(|()| Secret::new(text))
 }
 
 fn email_address(text: &str) -> Result<String, Fault> {

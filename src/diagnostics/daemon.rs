@@ -16,6 +16,7 @@ mod database;
 mod environ;
 mod file_limit;
 mod jobs;
+mod memory_limit;
 mod refused;
 pub(super) mod running;
 mod status;
@@ -31,12 +32,13 @@ pub(super) static CHECKS: &[Check] = &[
         .needs(&["config.env_file"]),
     Check::new("daemon.port", "Port", run!(Always, address::port))
         .about(
-            "What listens on PORT: nothing, a todoctl daemon, or another program. If it is \
-         another program, the daemon cannot start. A daemon that does not answer may be stopped, \
-         frozen, in a debugger or out of file descriptors, which its process tells. The usual \
-         cause is a second service with the same default port.",
+            "What listens on PORT: nothing, a todoctl daemon, or another program, with which the \
+         daemon cannot start. A daemon that does not answer may be stopped, frozen, in a debugger or \
+         out of file descriptors, which its process tells. A file that a running daemon has locked \
+         (todo.db-daemon beside a SQLite file, otherwise among the temporary files) tells where one \
+         of this database listens, and whether the last one was killed. The usual cause is a second service with the same default port.",
         )
-        .outcomes(&[Pass, Fail])
+        .outcomes(&[Pass, Warn, Fail])
         .needs(&["config.env_file", "daemon.listen"]),
     Check::new(
         "daemon.metrics_port",

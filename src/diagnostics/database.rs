@@ -92,8 +92,8 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "Whether the SQLite file and its directory are writable for this user. SQLite \
          creates its write-ahead log beside the file, so a read-only directory makes \
-         the database read-only. The usual cause is a file that another user, often \
-         root, created.",
+         the database read-only. Its owner must also be able to use what is beside it, and the \
+         files of secrets. The usual cause is a file that another user, often root, created.",
     )
     .outcomes(&[Pass, Fail])
     .needs(&["database.url"]),

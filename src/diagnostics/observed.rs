@@ -43,6 +43,20 @@ impl Daemon {
                 .is_ok_and(|answer| answer.database.is_some())
     }
 
+    /// Whether requests failed lately, and the newest of a route with an error of this kind.
+    pub(super) fn has_failed_with(&self, kind: &str) -> bool {
+        let requests = self
+            .status
+            .as_ref()
+            .ok()
+            .and_then(|one| one.requests.as_ref());
+        let newest = requests
+            .into_iter()
+            .flat_map(|requests| &requests.failures)
+            .filter_map(|route| route.newest.first());
+        newest.into_iter().any(|failure| failure.kind == kind)
+    }
+
     /// Whether nothing listens at the metrics' address.
     pub(super) fn has_free_metrics_address(&self) -> bool {
         is_refused(&self.status)

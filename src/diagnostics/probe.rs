@@ -3,6 +3,7 @@
 mod connection;
 mod file;
 mod holders;
+mod kernel_log;
 mod listener;
 mod network;
 mod open_file;
@@ -17,6 +18,7 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable};
 pub(crate) use holders::{Holder, Use, lasting_holders};
+pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{KeptOpen, Place, daemons_of, kept_open};

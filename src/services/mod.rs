@@ -6,6 +6,7 @@ pub(crate) mod http_client;
 pub(crate) mod key_provider;
 pub mod mail;
 pub(crate) mod redis;
+pub(crate) mod run_record;
 pub(crate) mod tls;
 
 pub(crate) use http_client::ClientError;

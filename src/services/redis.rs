@@ -31,9 +31,18 @@ const PREFIX: &str = "todoctl:limit:";
 const PROBE: &str = "probe";
 
 /// Increments a counter and returns it with the milliseconds left in its window. A script is
-/// atomic, so no key is left without an expiry.
+/// atomic, so no key is left without an expiry. A value that another program has written in place
+/// of the counter is replaced; otherwise it would end the counting of all users.
 const COUNT: &str = "
-    local count = redis.call('INCR', KEYS[1])
+    local count = redis.pcall('INCR', KEYS[1])
+    if type(count) == 'table' then
+        for _, fault in ipairs({'WRONGTYPE', 'not an integer', 'would overflow'}) do
+            if string.find(count.err, fault) then
+                redis.call('DEL', KEYS[1])
+            end
+        end
+        count = redis.call('INCR', KEYS[1])
+    end
     local left = redis.call('PTTL', KEYS[1])
     if left < 0 then
         redis.call('PEXPIRE', KEYS[1], ARGV[1])
@@ -196,7 +205,13 @@ impl RedisCounter {
         }
         let connection = self.0.connection.read();
         let connection = connection.unwrap_or_else(PoisonError::into_inner).clone();
-        match count(&self.0.script, connection, key, length, TIMEOUT).await {
+        let script = &self.0.script;
+        let mut counted = count(script, connection.clone(), key, length, TIMEOUT).await;
+        // Redis closes connections that were idle for its `timeout`.
+        if matches!(&counted, Err(Failure::Refused(error)) if error.is_connection_dropped()) {
+            counted = count(script, connection, key, length, TIMEOUT).await;
+        }
+        match counted {
             Ok(count) => Some(count),
             Err(failure) => {
                 self.0.errors.inc();

@@ -348,6 +348,36 @@ async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
     }
 }
 
+/// What another program has written in place of a counter ends the counting of nobody.
+#[rstest]
+#[tokio::test]
+async fn with_foreign_values_in_redis(#[values(Sqlite, Postgres)] engine: Engine) {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let daemon = Daemon::start_with(engine, |config| {
+        config.auth.requests_per_minute = 2;
+        config.services.redis_url = Some(Secret::new(&url));
+    })
+    .await;
+    let tasks = |user: &'static str| daemon.get("/tasks/").user(user);
+    for (user, foreign) in [
+        ("alice", &["SET", "todoctl:limit:caller:alice", "hello"][..]),
+        ("bob", &["LPUSH", "todoctl:limit:caller:bob", "1"]),
+        (
+            "carol",
+            &["SET", "todoctl:limit:caller:carol", "9223372036854775807"],
+        ),
+    ] {
+        redis.command(foreign);
+        let answers = statuses(3, || tasks(user)).await;
+        assert_eq!(answers, [200, 200, 429], "{user}");
+    }
+    // As Redis closes connections that were idle for its `timeout`.
+    redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    assert_eq!(statuses(3, || tasks("dora")).await, [200, 200, 429]);
+    assert!(daemon.metric("rate_limit_backend_errors_total").await == 0);
+}
+
 /// A Redis that hangs delays one request briefly, and no other.
 #[rstest]
 #[tokio::test]

@@ -21,6 +21,19 @@ faults! {
         // The daemon still has to be restarted.
         after: After::Typed("warn"),
     };
+    LOW_LIMIT = Fault::warned_of(
+        "RATE_LIMIT_PER_MINUTE is lower than the first clicks of a user",
+        Symptom::Risk("most requests of every user are answered with 429"),
+        "config.http",
+    );
+    LIMITED_USERS = Fault {
+        title: "RATE_LIMIT_PER_MINUTE refuses many requests",
+        symptom: Symptom::Risk("users are answered with 429"),
+        check: "daemon.errors",
+        outcome: "warn",
+        // The daemon still has to be restarted.
+        after: After::Typed("warn"),
+    };
     DRAINING = Fault {
         title: "The daemon was asked to stop, and waits for SHUTDOWN_DELAY_SECONDS",
         symptom: Symptom::Risk("load balancers send it nothing"),
@@ -74,4 +87,25 @@ async fn clients_that_are_refused() {
     .await;
     scene.proves(&DRAINING).await;
     scene.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_that_is_too_low() {
+    let mut scene = Scene::sqlite().await;
+    scene.set("RATE_LIMIT_PER_MINUTE", "1");
+    let base = scene.start_at_its_port();
+    let answers: Vec<u16> = (0..12)
+        .map(|_| Scene::ask(&base, "GET", "/tasks/"))
+        .collect();
+    assert_eq!(answers.iter().filter(|status| **status == 429).count(), 11);
+    scene.proves(&LOW_LIMIT).await;
+    assert_eq!(scene.get("RATE_LIMIT_PER_MINUTE").as_deref(), Some("600"));
+    scene.proves(&LIMITED_USERS).await;
+    scene.stop();
+    let base = scene.start_at_its_port();
+    for _ in 0..12 {
+        assert_eq!(Scene::ask(&base, "GET", "/tasks/"), 200);
+    }
+    let report = scene.doctor("daemon.errors");
+    report.says("daemon.errors", "pass", "");
 }

@@ -131,12 +131,14 @@ fn services_that_are_not_there() {
         .env("AUTH_SERVER_URL", "http://127.0.0.1:1")
         .env("REDIS_URL", "redis://:canary@127.0.0.1:1/0")
         .env("RESEND_API_KEY", "canary")
-        .env("RESEND_API_URL", &format!("http://{}", silent()));
+        .env("RESEND_API_URL", &format!("http://{}", silent()))
+        .env("HTTPS_PROXY", "http://u:canary@proxy:3128");
     let report = broken.doctor();
     report
         .says("services.auth_server", "fail", "AUTH_SERVER_URL")
         .says("services.redis", "fail", "REDIS_URL")
         .says("services.mail", "warn", "RESEND_API_URL")
+        .says("services.mail", "warn", "HTTPS_PROXY is set")
         .says("services.key_provider", "warn", "GEMINI_API_URL");
     assert!(!format!("{:#}", report.json).contains("canary"));
 }

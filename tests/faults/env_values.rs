@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::faults::Broken;
+use crate::faults::configuration::says;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
 
 faults! {
@@ -53,6 +55,13 @@ faults! {
         symptom: Symptom::Start("is not HS256"),
         check: "config.http",
         outcome: "fail",
+        after: After::Typed("pass"),
+    };
+    LINE_END_IN_SECRET = Fault {
+        title: "A secret has Bearer, its name, a byte-order mark or the two characters \\n around it",
+        symptom: Symptom::Risk("tokens of services that have the bare value are answered with 401"),
+        check: "config.secrets",
+        outcome: "warn",
         after: After::Typed("pass"),
     };
     EXPANDED = Fault {
@@ -170,4 +179,86 @@ async fn a_public_key_as_a_shared_secret() {
     scene.set("JWT_SECRET", &format!("\"{pem}\""));
     scene.proves(&KEY_OF_PAIR).await;
     assert_eq!(scene.get("JWT_SECRET_PREVIOUS"), None);
+}
+
+#[tokio::test]
+async fn what_belongs_to_no_secret() {
+    let mut scene = Scene::sqlite().await;
+    let file = scene.path().join("jwt");
+    let bare = scene.get("JWT_SECRET").unwrap();
+    for value in [
+        format!("{bare}\\n"),
+        format!("{bare}\\r\\n"),
+        format!("\u{feff}{bare}"),
+        format!("JWT_SECRET={bare}"),
+        format!("Bearer {bare}"),
+    ] {
+        scene.unset("JWT_SECRET_PREVIOUS");
+        scene.set("JWT_SECRET", &format!("'{value}'"));
+        scene.proves(&LINE_END_IN_SECRET).await;
+        assert_eq!(scene.get("JWT_SECRET"), Some(bare.clone()));
+        assert!(scene.get("JWT_SECRET_PREVIOUS").is_some());
+    }
+    scene.unset("JWT_SECRET_PREVIOUS");
+    scene.unset("JWT_SECRET");
+    scene.set("JWT_SECRET_FILE", file.to_str().unwrap());
+    std::fs::write(&file, format!("{bare}\\n")).unwrap();
+    set_mode(&file, 0o600);
+    scene.proves(&LINE_END_IN_SECRET).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap().trim_end(), bare);
+}
+
+/// What was meant is in the value.
+#[test]
+fn values_that_were_nearly_right() {
+    for (id, name, value, remedy) in [
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "localhost:3001",
+            "AUTH_SERVER_URL=http://localhost:3001",
+        ),
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "auth.example.com",
+            "AUTH_SERVER_URL=https://auth.example.com",
+        ),
+        (
+            "config.telemetry",
+            "METRICS_ADDR",
+            "9099",
+            "METRICS_ADDR=127.0.0.1:9099",
+        ),
+        (
+            "config.http",
+            "TRUSTED_PROXIES",
+            "10.0.0.5:443",
+            "TRUSTED_PROXIES=10.0.0.5",
+        ),
+        (
+            "config.http",
+            "MAX_BODY_BYTES",
+            "10MB",
+            "MAX_BODY_BYTES=10485760",
+        ),
+        (
+            "config.services",
+            "AUTH_SERVER_URL",
+            "u:canary@auth:3001",
+            "a value such as",
+        ),
+    ] {
+        says(&Broken::new().env(name, value), id, "fail", remedy);
+    }
+    let broken = Broken::new();
+    let file = broken.path().join("ca.der");
+    std::fs::write(&file, [0x30, 0x82, 0x01, 0x00]).unwrap();
+    let broken = broken.env("SSL_CERT_FILE", file.to_str().unwrap());
+    says(
+        &broken,
+        "config.services",
+        "warn",
+        "openssl x509 -inform der -in ",
+    );
 }

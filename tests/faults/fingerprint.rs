@@ -80,6 +80,12 @@ async fn postgres_tables(url: &str) -> Vec<String> {
     tables
 }
 
+/// Whether it is a SQLite file by its name, and not one of those beside it.
+fn is_database(name: &str) -> bool {
+    let beside = ["-shm", "-wal", "-daemon"];
+    name.contains(".db") && !beside.iter().any(|end| name.ends_with(end))
+}
+
 /// The tables of every SQLite file in the directory, or the bytes of one that cannot be opened.
 async fn files(directory: &Path) -> Vec<String> {
     let mut tables = Vec::new();
@@ -90,7 +96,7 @@ async fn files(directory: &Path) -> Vec<String> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() {
                 directories.push(path);
-            } else if name.contains(".db") && !name.ends_with("-shm") && !name.ends_with("-wal") {
+            } else if is_database(&name) {
                 match sqlite_tables(&path).await {
                     Ok(found) => tables.extend(found),
                     Err(_) => tables.push(format!("{:?}", std::fs::read(&path).unwrap())),

@@ -40,6 +40,7 @@ mod access;
 mod activity;
 mod additions;
 mod attached;
+mod auth_answers;
 mod barriers;
 mod canary;
 mod clients;
@@ -78,6 +79,7 @@ mod rebuilt;
 mod records;
 mod redis;
 mod redis_limits;
+mod redis_values;
 mod replicas;
 mod report;
 mod rights;
@@ -90,6 +92,7 @@ mod server_settings;
 mod servers;
 mod settings;
 mod stopped;
+mod surroundings;
 mod tables;
 mod tls;
 mod trial;
@@ -117,7 +120,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         trial::FAULTS,
         redis::FAULTS,
         redis_limits::FAULTS,
+        redis_values::FAULTS,
         providers::FAULTS,
+        auth_answers::FAULTS,
         schema::FAULTS,
         records::FAULTS,
         counts::FAULTS,
@@ -131,6 +136,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
+        surroundings::FAULTS,
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,

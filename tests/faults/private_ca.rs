@@ -21,6 +21,8 @@ fn answer(request: &str) -> String {
             200,
             r#"{"data":[{"name":"example.com","status":"verified"}]}"#,
         )
+    } else if request.contains("/get-session ") {
+        (200, "null")
     } else {
         (
             200,
@@ -108,4 +110,25 @@ fn every_client_trusts_it() {
             with.says(id, "pass", "");
         }
     }
+}
+
+/// Images, conda and corporate proxies set `SSL_CERT_FILE` in the environment.
+#[test]
+fn a_ca_file_that_the_environment_hides() {
+    const CHECK: &str = "services.auth_server";
+    let (port, ca) = tls_peer();
+    let broken = Broken::new().env("AUTH_SERVER_URL", &format!("https://localhost:{port}"));
+    let file = broken.path().join("ca.pem");
+    std::fs::write(&file, &ca).unwrap();
+    let variables = format!("SSL_CERT_FILE={}\n", file.display());
+    std::fs::write(broken.path().join(".env"), variables).unwrap();
+    let (_, other) = tls_peer();
+    let hiding = broken.path().join("other.pem");
+    std::fs::write(&hiding, other).unwrap();
+    let report = |broken: &Broken| broken.report(&["doctor", "--only", CHECK, "--format", "json"]);
+    let broken = broken.env("SSL_CERT_FILE", &hiding.display().to_string());
+    report(&broken).says(CHECK, "fail", "\nunset SSL_CERT_FILE\n");
+    // As after that command; an empty variable is none.
+    let broken = broken.env("SSL_CERT_FILE", "");
+    report(&broken).says(CHECK, "pass", "");
 }

@@ -124,9 +124,12 @@ async fn auth_servers() {
     scene.set("AUTH_SERVER_URL", &symmetric.url);
     scene.proves(&UNUSABLE_KEYS).await;
 
-    let late = peer(|_| {
-        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
-        Answer::WithHeader(200, date, json!({ "keys": [key()] }))
+    let late = peer(|path| match path {
+        "/api/auth/jwks" => {
+            let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+            Answer::WithHeader(200, date, json!({ "keys": [key()] }))
+        }
+        _ => not_found(),
     })
     .await;
     scene.set("AUTH_SERVER_URL", &late.url);
@@ -198,23 +201,27 @@ async fn key_providers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_auth_server_without_keys() {
-    let peer = HttpPeer::answering(Answer::Json(200, json!({ "keys": [] }))).await;
+    let answering = |keys: serde_json::Value| {
+        peer(move |path| match path {
+            "/api/auth/jwks" => Answer::Json(200, json!({ "keys": keys })),
+            _ => Answer::Json(200, json!(null)),
+        })
+    };
+    let empty = answering(json!([])).await;
+    let right = answering(json!([key()])).await;
     let mut scene = Scene::sqlite().await;
-    scene.set("AUTH_SERVER_URL", &peer.url);
+    scene.set("AUTH_SERVER_URL", &empty.url);
     scene.proves(&NO_KEYS).await;
-    let key = json!({
-        "kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
-    });
-    let keys = || Answer::Json(200, json!({ "keys": [key.clone()] }));
-    peer.set(keys());
+    scene.set("AUTH_SERVER_URL", &right.url);
     scene.proves_gone(&NO_KEYS);
     for status in [302, 401, 403] {
         let to = ("location", "https://login.example.com/?token=canary");
-        peer.set(Answer::WithHeader(status, to, json!(null)));
+        let login = peer(move |_| Answer::WithHeader(status, to, json!(null))).await;
+        scene.set("AUTH_SERVER_URL", &login.url);
         scene.proves(&LOGIN_PAGE).await;
         let report = scene.doctor(AUTH);
         assert!(!format!("{:#}", report.json).contains("canary"));
     }
-    peer.set(keys());
+    scene.set("AUTH_SERVER_URL", &right.url);
     scene.proves_gone(&LOGIN_PAGE);
 }

@@ -203,6 +203,7 @@ impl Scene {
             .current_dir(self.path())
             .env_clear()
             .env("HOME", self.home.path())
+            .env("TMPDIR", self.path())
             .env(
                 "PATH",
                 format!(
@@ -298,6 +299,13 @@ impl Scene {
         process.seen.iter().any(|line| line.contains(text))
     }
 
+    /// Asks the daemon to stop, which it does.
+    pub fn end(&mut self) {
+        if let Some((process, _)) = self.daemon.take() {
+            process.stop();
+        }
+    }
+
     pub fn stop(&mut self) {
         if let Some((process, _)) = self.daemon.take() {
             process.kill();
@@ -309,6 +317,26 @@ impl Scene {
         self.set("PORT", &free_port().to_string());
         self.has_own_port = true;
         self.start();
+        self.base()
+    }
+
+    /// The same from a shell, whose `script` ends with the daemon, such as `exec todoctl serve`.
+    pub fn start_by(&mut self, script: &str) -> String {
+        self.set("PORT", &free_port().to_string());
+        self.has_own_port = true;
+        let mut shell = self.clean(Path::new("/bin/sh"));
+        shell
+            .args(["-ec", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut process = Process::start(&mut shell);
+        let base = process.base();
+        self.daemon = Some((process, base));
+        self.base()
+    }
+
+    fn base(&self) -> String {
         let (_, base) = self.daemon.as_ref().unwrap();
         base.clone()
     }

@@ -85,6 +85,13 @@ faults! {
         outcome: "fail",
         after: After::Person("only a person knows the origins of the pages"),
     };
+    NO_ORIGINS = Fault {
+        title: "CORS_ORIGINS has pages instead of origins, or is JSON",
+        symptom: Symptom::Start("CORS_ORIGINS contains"),
+        check: "config.cors",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     OPEN_ENV_FILE = Fault {
         title: "Other users may read the .env file",
         symptom: Symptom::Risk("every user of the machine may read the secrets"),
@@ -243,6 +250,21 @@ async fn every_origin() {
     scene.proves(&ANY_ORIGIN).await;
     scene.set("CORS_ORIGINS", "https://app.example.com");
     scene.proves_gone(&ANY_ORIGIN);
+}
+
+#[tokio::test]
+async fn pages_instead_of_origins() {
+    let mut scene = Scene::sqlite().await;
+    for written in [
+        "https://app.example.com/login,https://admin.example.com",
+        r#"'["https://app.example.com", "https://admin.example.com"]'"#,
+    ] {
+        scene.set("CORS_ORIGINS", written);
+        scene.proves(&NO_ORIGINS).await;
+        let origins = scene.get("CORS_ORIGINS").unwrap();
+        let right = "https://app.example.com,https://admin.example.com";
+        assert_eq!(origins.trim_matches('\''), right);
+    }
 }
 
 #[tokio::test]

@@ -1,14 +1,17 @@
 //! The addresses that the daemon listens on, and what listens there now.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
 use crate::config::Remedy;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
+use crate::services::run_record::{LastRun, Run, last_run};
 
 pub(super) fn listen(context: &Context) -> Verdict {
     let in_container = Path::new("/.dockerenv").exists();
@@ -43,7 +46,16 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
     let daemon = context.daemon(limit).await;
     let port = context.audit.http.port;
     if daemon.is_absent() {
-        return Verdict::pass(format!("{port} is free"));
+        if let Some(verdict) = forbidden(context.audit.http.host, port) {
+            return verdict;
+        }
+        let address = SocketAddr::new(context.audit.http.host, port);
+        let now = context.request.clock.now().unix_seconds();
+        return match context.target().and_then(last_run) {
+            Some(LastRun::Killed(run)) => killed(&run, address, now),
+            Some(LastRun::Running(run)) if run.address != address => elsewhere(&run, address),
+            _ => Verdict::pass(format!("{port} is free")),
+        };
     }
     if daemon.is_todoctl() {
         return Verdict::pass(format!("a todoctl daemon listens on {port}"));
@@ -63,6 +75,67 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
     Verdict::fail(
         format!("{program} listens on port {port}: {answer}"),
         other_port(port, Remedy::set("PORT", next_port(port))),
+    )
+}
+
+/// Ports below 1024 are, by default, for root alone (`ip(7)`, `ip_unprivileged_port_start`).
+fn forbidden(host: IpAddr, port: u16) -> Option<Verdict> {
+    let error = UdpSocket::bind((host, port)).err()?;
+    (error.kind() == ErrorKind::PermissionDenied).then(|| {
+        Verdict::fail(
+            format!("{} may not listen on port {port}", this_user()),
+            Remedy::note(
+                "in a unit file AmbientCapabilities=CAP_NET_BIND_SERVICE allows it, and a proxy that has the port makes it needless; otherwise:",
+            )
+            .then(Remedy::set("PORT", 8000)),
+        )
+    })
+}
+
+/// A daemon of this database listens, and not where this configuration says.
+fn elsewhere(run: &Run, expected: SocketAddr) -> Verdict {
+    let (pid, address) = (run.pid, run.address);
+    Verdict::warn(
+        format!(
+            "no daemon listens on {expected}, but one of this database (pid {pid}) listens on {address}"
+        ),
+        Remedy::note(format!(
+            "if clients should find it at {expected}, correct HOST and PORT where its environment is set, and restart it; otherwise look at it with its own values: HOST={} PORT={} todoctl doctor",
+            address.ip(),
+            address.port()
+        )),
+    )
+}
+
+/// The last daemon did not end by itself. `now` is in seconds since 1970.
+fn killed(run: &Run, address: SocketAddr, now: i64) -> Verdict {
+    let age = Duration::from_secs(u64::try_from(now - run.started).unwrap_or_default());
+    let is_for_memory = probe::was_killed_for_memory(run.pid);
+    let how = if is_for_memory {
+        "the kernel killed it for lack of memory"
+    } else {
+        "it was killed (kill -9, or by the kernel for lack of memory), or has crashed"
+    };
+    let memory = is_for_memory.then(|| {
+        Remedy::note("give it more memory (MemoryMax= in the unit file, docker run --memory), or find out what else uses this machine's memory")
+    });
+    let has_systemd = Path::new("/run/systemd/system").exists();
+    let unit = has_systemd.then(|| {
+        Remedy::note("as a systemd unit: systemctl status todoctl shows how it ended, and systemctl restart todoctl starts it")
+    });
+    Verdict::warn(
+        format!(
+            "no daemon listens on {address}, and the last one of this database (pid {} on {}, started {} ago) did not end by itself: {how}",
+            run.pid,
+            run.address,
+            humantime::format_duration(age)
+        ),
+        Remedy::default()
+            .then(memory)
+            .then(Remedy::note(
+                "start it again as it was started: todoctl serve, its unit or its container",
+            ))
+            .then(unit),
     )
 }
 

@@ -1,13 +1,43 @@
-//! How large the files of a running daemon may become (`RLIMIT_FSIZE` of `setrlimit(2)`).
+//! How many files a running daemon may open, and how large they may become (`setrlimit(2)`).
 
 use std::path::Path;
 
 use crate::config::{Remedy, with_suffix};
 use crate::diagnostics::collected::Collected;
+use crate::diagnostics::halted::more_files;
 use crate::services::daemon::ProcessStatus;
 
 /// The write-ahead log alone may become as large before it is written back.
 const LEAST: u64 = 64 << 20;
+
+/// Of the limit. The daemon keeps some files for itself and refuses clients before it fails.
+const FILES_PERCENT: u64 = 90;
+
+/// Fewer files are few even for a small service: the daemon keeps 320 of them for itself.
+const FEWEST_FILES: u64 = 1024;
+
+/// Warns if nearly all the files and sockets are open that may be, or if only few may be.
+pub(super) fn check_open_files(collected: &mut Collected, process: &ProcessStatus) {
+    let (Some(open), Some(max)) = (process.open_files, process.max_files) else {
+        return;
+    };
+    let text = format!("{open} of {max} files and sockets open");
+    if open * 100 >= max * FILES_PERCENT {
+        collected.warn(
+            format!("{text}: connections are refused"),
+            more_files(max, process.pid),
+        );
+    } else if max < FEWEST_FILES {
+        collected.warn(
+            format!("{text}: the limit is low, and connections are refused long before it is reached"),
+            Remedy::note(
+                "raise it where the daemon is started, and restart the daemon: LimitNOFILE=16384 in the unit file, docker run --ulimit nofile=16384, or ulimit -Hn in the script that starts it",
+            ),
+        );
+    } else {
+        collected.note(text);
+    }
+}
 
 /// Warns if the SQLite database is near the limit, or its log may exceed it.
 pub(super) fn check_file_limit(collected: &mut Collected, process: &ProcessStatus, file: &Path) {
@@ -39,6 +69,23 @@ pub(super) fn check_file_limit(collected: &mut Collected, process: &ProcessStatu
 mod tests {
     use super::*;
     use crate::diagnostics::Outcome::{self, Pass, Warn};
+
+    #[test]
+    fn limits_of_open_files() {
+        let outcome = |open, max| -> Outcome {
+            let mut collected = Collected::default();
+            let process = ProcessStatus {
+                open_files: Some(open),
+                max_files: Some(max),
+                ..ProcessStatus::default()
+            };
+            check_open_files(&mut collected, &process);
+            collected.verdict("fine").outcome
+        };
+        assert_eq!(outcome(20, FEWEST_FILES), Pass);
+        assert_eq!(outcome(1000, FEWEST_FILES), Warn);
+        assert_eq!(outcome(20, 512), Warn);
+    }
 
     #[test]
     fn limits_of_file_sizes() {

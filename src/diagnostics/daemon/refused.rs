@@ -24,7 +24,7 @@ struct Cause {
     remedy: &'static str,
 }
 
-const CAUSES: [Cause; 8] = [
+const CAUSES: [Cause; 10] = [
     Cause {
         kind: "jwt",
         reason: "signature",
@@ -53,7 +53,19 @@ const CAUSES: [Cause; 8] = [
         kind: "jwt",
         reason: "audience",
         what: "user tokens were made for another service (aud)",
-        remedy: "let the sign-in service make tokens whose aud names AUTH_SERVER_URL, or correct AUTH_SERVER_URL",
+        remedy: "let the sign-in service make tokens whose aud names AUTH_SERVER_URL, or correct AUTH_SERVER_URL; tokens that JWT_SECRET signs must have no aud",
+    },
+    Cause {
+        kind: "jwt",
+        reason: "subject",
+        what: "user tokens named no user (sub)",
+        remedy: "let the sign-in service write the user's id, as text, into sub",
+    },
+    Cause {
+        kind: "jwt",
+        reason: "expiry",
+        what: "user tokens had no time of expiry (exp)",
+        remedy: "let the sign-in service write into exp until when a token is valid, in seconds since 1970",
     },
     Cause {
         kind: "jwt",

@@ -1,21 +1,22 @@
 //! What a running daemon tells about its work.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, Remedy, Source, fingerprints};
+use crate::config::{DatabaseTarget, Remedy, Source, ca_file, fingerprints};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::halted::more_files;
 use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, Place};
 
 use super::environ::own_values;
-use super::file_limit::check_file_limit;
+use super::file_limit::{check_file_limit, check_open_files};
+use super::memory_limit::check_memory_limit;
 use super::refused::check_refused;
 use super::status::{OLDER, of_status};
 
@@ -42,9 +43,10 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("daemon.process", "Process", run!(Always, process))
         .about(
             "Open files and sockets of the running daemon against its limit, log lines that could \
-             not be written, the size that its files may have, threads, memory and start time. At the \
-             limit of files the daemon refuses connections. Usual causes are a low limit in the unit file, and a reader of \
-             the log that has stalled or a disk that is full.",
+             not be written, the size that its files may have, memory against the limit of its control \
+             group, threads and start time. At the limit of files the daemon refuses connections, and \
+             at that of memory the kernel kills it. Usual causes are a low limit in the unit file, and \
+             a reader of the log that has stalled or a disk that is full.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
@@ -70,9 +72,6 @@ const FAILED_PERCENT: u64 = 1;
 
 /// So many routes are named.
 const NAMED: usize = 3;
-
-/// Of the limit. The daemon keeps 256 files for itself and refuses clients before it fails.
-const FILES_PERCENT: u64 = 90;
 
 async fn errors(context: &Context, limit: Duration) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
@@ -149,10 +148,21 @@ fn remedies(routes: &[&RouteFailures], place: Place<'_>) -> Remedy {
 }
 
 async fn services(context: &Context, limit: Duration) -> Verdict {
-    of_status(context, limit, |status| check_services(&status.services)).await
+    let file = ca_file(&context.request.source);
+    let changed = file.and_then(|file| Some(file.metadata().ok()?.mtime()));
+    of_status(context, limit, |status| {
+        let started = status.process.map(|process| process.started);
+        let has_old_ca = changed
+            .zip(started)
+            .is_some_and(|(changed, started)| changed > started);
+        check_services(&status.services, has_old_ca)
+    })
+    .await
 }
 
-fn check_services(services: &[ServiceStatus]) -> Verdict {
+/// `has_old_ca` tells whether `SSL_CERT_FILE` was changed after the daemon started, which reads it
+/// once.
+fn check_services(services: &[ServiceStatus], has_old_ca: bool) -> Verdict {
     let mut collected = Collected::default();
     for service in services.iter().filter(|service| service.is_down) {
         let (what, check) = match service.name.as_str() {
@@ -166,11 +176,14 @@ fn check_services(services: &[ServiceStatus]) -> Verdict {
             ),
             _ => continue,
         };
+        let restart = Remedy::note(
+            "SSL_CERT_FILE was changed after the daemon started: restart the daemon, so that it reads it",
+        );
         collected.warn(
             what,
-            Remedy::note(format!(
+            Remedy::default().then(has_old_ca.then_some(restart)).then(Remedy::note(format!(
                 "if {check} passes here, the daemon reaches it differently: compare its network and its configuration (daemon.configuration)"
-            )),
+            ))),
         );
     }
     if services.is_empty() {
@@ -196,17 +209,7 @@ async fn process(context: &Context, limit: Duration) -> Verdict {
 /// `now` is in seconds since 1970, `file` the SQLite database.
 fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verdict {
     let mut collected = Collected::default();
-    if let (Some(open), Some(max)) = (process.open_files, process.max_files) {
-        let text = format!("{open} of {max} files and sockets open");
-        if open * 100 >= max * FILES_PERCENT {
-            collected.warn(
-                format!("{text}: connections are refused"),
-                more_files(max, process.pid),
-            );
-        } else {
-            collected.note(text);
-        }
-    }
+    check_open_files(&mut collected, process);
     if process.dropped_log_lines > 0 {
         collected.warn(
             format!(
@@ -219,6 +222,7 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
     if let Some(file) = file {
         check_file_limit(&mut collected, process, file);
     }
+    check_memory_limit(&mut collected, process);
     if let Some(threads) = process.threads {
         collected.note(format!("{threads} threads"));
     }

@@ -1,7 +1,7 @@
 //! What a SQLite database needs of its file, its directory and its disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
@@ -95,7 +95,7 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
     }
     let place = file.path.display();
     match context.facts(file) {
-        Ok(facts) => check_directory(facts, &file.path),
+        Ok(facts) => check_directory(facts, &file.path, &context.audit.secret_files),
         Err(error) => Verdict::fail(
             format!("{place} cannot be inspected: {error}"),
             writable(of_file(&file.path)),
@@ -131,7 +131,7 @@ fn check_barriers(directory: &Path, file: &Path) -> Option<Verdict> {
     (!seen.is_empty()).then(|| collected.verdict(""))
 }
 
-fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
+fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdict {
     if let Some(verdict) = check_barriers(&facts.directory, file) {
         return verdict;
     }
@@ -156,7 +156,7 @@ fn check_directory(facts: &FileFacts, file: &Path) -> Verdict {
             },
         );
     }
-    let others = files_of_others(file);
+    let others = files_of_others(file, secrets);
     if let Some(other) = others.first() {
         return Verdict::fail(
             format!(

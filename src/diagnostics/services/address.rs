@@ -2,13 +2,33 @@
 
 use url::Url;
 
-use crate::config::Remedy;
+use crate::config::{Remedy, Source};
 use crate::store::messages;
 
 /// What to do about a service that gave no answer; `error` says why, and `otherwise` is for what
 /// this cannot tell.
-pub(super) fn reach(origin: &str, variable: &str, error: &str, otherwise: Remedy) -> Remedy {
+pub(super) fn reach(
+    origin: &str,
+    variable: &str,
+    error: &str,
+    source: &Source,
+    otherwise: Remedy,
+) -> Remedy {
+    // Of rustls: TLS 1.3 has an alert of its own (RFC 8446, section 6.2).
+    if error.contains("CertificateRequired") {
+        return Remedy::note(format!(
+            "{origin} asks for a client certificate, and todoctl has none: let it accept clients without one (Redis: tls-auth-clients no or optional), or name another address in {variable}"
+        ));
+    }
     match messages::find(error).map(|known| known.id) {
+        Some("tls.not-valid-yet") => Remedy::note(format!(
+            "set this machine's clock if it is behind (as root: timedatectl set-ntp true); otherwise wait, or give {origin} another certificate:"
+        ))
+        .then(Remedy::command("date -u")),
+        Some("tls.certificate") if is_hidden(CA_FILE, source) => Remedy::note(format!(
+            "the CA of {origin} is not in the file that SSL_CERT_FILE of the environment names, and that hides the SSL_CERT_FILE of the .env file:"
+        ))
+        .then(Remedy::unset(CA_FILE)),
         Some("tls.expired") => Remedy::note(format!(
             "renew the certificate of {origin}, unless this machine's clock is wrong:"
         ))
@@ -24,9 +44,38 @@ pub(super) fn reach(origin: &str, variable: &str, error: &str, otherwise: Remedy
         )),
         Some("network.host-not-found") => Remedy::note(format!(
             "correct the host in {variable}, or the name server of this machine (/etc/resolv.conf): {origin} does not resolve"
-        )),
-        _ => otherwise,
+        ))
+        .then(unused_proxy(origin, source)),
+        _ => otherwise.then(unused_proxy(origin, source)),
     }
+}
+
+/// Variables that other programs obey and todoctl does not.
+const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "https_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// Why other programs of this machine may reach a service of HTTP that todoctl does not.
+fn unused_proxy(origin: &str, source: &Source) -> Option<Remedy> {
+    let mut names = PROXIES.into_iter();
+    let name = names.find(|name| source.get(name).is_some())?;
+    origin.starts_with("http").then(|| {
+        Remedy::note(format!(
+            "{name} is set, and todoctl does not use it: it connects directly, without a proxy"
+        ))
+    })
+}
+
+const CA_FILE: &str = "SSL_CERT_FILE";
+
+/// Whether the environment has another value than the `.env` file.
+fn is_hidden(name: &str, source: &Source) -> bool {
+    source.overridden().any(|one| one == name)
 }
 
 /// Another machine's firewall or this one's.
@@ -60,7 +109,15 @@ mod tests {
     fn errors_of_tls_and_of_names() {
         let of = |error| {
             let otherwise = Remedy::note("start it");
-            reach("https://auth:1", "AUTH_SERVER_URL", error, otherwise).to_string()
+            let source = Source::default();
+            reach(
+                "https://auth:1",
+                "AUTH_SERVER_URL",
+                error,
+                &source,
+                otherwise,
+            )
+            .to_string()
         };
         for (error, said) in [
             (
@@ -79,6 +136,14 @@ mod tests {
             (
                 "failed to lookup address information: Name or service not known",
                 "correct the host",
+            ),
+            (
+                "invalid peer certificate: certificate not valid yet: verification time 1",
+                "clock if it is behind",
+            ),
+            (
+                "received fatal alert: CertificateRequired",
+                "client certificate",
             ),
             ("Connection refused (os error 111)", "start it"),
         ] {

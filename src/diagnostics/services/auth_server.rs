@@ -9,12 +9,18 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
-use crate::services::auth_server::{PublishedKeys, Survey, survey};
+use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, survey};
 
 use super::address::{origin, reach};
 
 /// Where the keys are, below `AUTH_SERVER_URL`.
 const KEYS: &str = "/api/auth/jwks";
+
+/// Where it validates session tokens.
+const SESSIONS: &str = "/api/auth/get-session";
+
+/// As the daemon names the failures of requests for which it could not ask the auth server.
+const UNAVAILABLE: &str = "auth_server_unavailable";
 
 /// The header has seconds, and tokens are accepted for a few seconds more.
 const CLOCK_WARN: Duration = Duration::from_secs(5);
@@ -29,14 +35,19 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
         Ok(Ok(survey)) => {
             let now = context.request.clock.now();
             let own = services.auth_issuer.as_deref();
-            check_survey(base, &survey, own, now)
+            let has_failed = survey.sessions == SessionAnswer::Missing
+                && context.daemon(limit).await.has_failed_with(UNAVAILABLE);
+            check_survey(base, &survey, own, now, has_failed)
         }
-        Ok(Err(error)) => unreachable(base, &error.to_string()).await,
-        Err(_) => unreachable(base, &format!("no answer within {} s", limit.as_secs())).await,
+        Ok(Err(error)) => unreachable(context, base, &error.to_string()).await,
+        Err(_) => {
+            let error = format!("no answer within {} s", limit.as_secs());
+            unreachable(context, base, &error).await
+        }
     }
 }
 
-async fn unreachable(base: &Url, error: &str) -> Verdict {
+async fn unreachable(context: &Context, base: &Url, error: &str) -> Verdict {
     let origin = origin(base);
     // Of rustls, for an answer that is not TLS.
     if error.contains("InvalidContentType") {
@@ -47,87 +58,35 @@ async fn unreachable(base: &Url, error: &str) -> Verdict {
             ),
         );
     }
-    let start = Remedy::note(format!(
-        "start the auth server at {origin}, or correct AUTH_SERVER_URL"
-    ));
+    let start = Remedy::note(if error.starts_with("no answer") {
+        format!(
+            "find out why {origin} is slow or silent: the daemon waits 2 s for it, and answers 503 then; or correct AUTH_SERVER_URL"
+        )
+    } else {
+        format!("start the auth server at {origin}, or correct AUTH_SERVER_URL")
+    });
+    let source = &context.request.source;
     let verdict = Verdict::fail(
         format!("{origin} cannot be reached: {error}"),
-        reach(&origin, "AUTH_SERVER_URL", error, start),
+        reach(&origin, "AUTH_SERVER_URL", error, source, start),
     );
     let host = base.host_str().unwrap_or_default();
     let port = base.port_or_known_default().unwrap_or_default();
     with_halted(verdict, host, port).await
 }
 
-fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestamp) -> Verdict {
+/// `has_failed` tells whether the daemon failed to ask it lately.
+fn check_survey(
+    base: &Url,
+    survey: &Survey,
+    issuer: Option<&str>,
+    now: Timestamp,
+    has_failed: bool,
+) -> Verdict {
     let origin = origin(base);
-    let detail = match &survey.keys {
-        PublishedKeys::Set { usable: 0, ignored } if !ignored.is_empty() => {
-            return Verdict::warn(
-                format!(
-                    "{origin} publishes {} keys, all of kinds that todoctl does not accept ({}): tokens that they sign are answered with 401",
-                    ignored.len(),
-                    ignored.join(", ")
-                ),
-                Remedy::note(
-                    "let the auth server sign with EdDSA (Ed25519), ES256 or RS256 (2048 bits or more)",
-                ),
-            );
-        }
-        PublishedKeys::Set { usable: 0, .. } => {
-            return Verdict::warn(
-                format!(
-                    "{origin} publishes an empty set of keys: JWTs that it signs are answered with 401"
-                ),
-                Remedy::note(
-                    "let the auth server make its key, as better-auth does when it signs the first JWT; this shows what it publishes:",
-                )
-                .then(Remedy::command("curl -i").arg(format!("{}{KEYS}", base.as_str().trim_end_matches('/')))),
-            );
-        }
-        PublishedKeys::Set { usable, ignored } if ignored.is_empty() => {
-            format!("{origin} publishes its keys, {usable}")
-        }
-        PublishedKeys::Set { usable, ignored } => format!(
-            "{origin} publishes its keys, {usable}; {} of other kinds are ignored ({})",
-            ignored.len(),
-            ignored.join(", ")
-        ),
-        PublishedKeys::None { has_sessions: true } => {
-            format!("{origin} validates session tokens; it publishes no keys (404)")
-        }
-        PublishedKeys::None {
-            has_sessions: false,
-        } => {
-            return Verdict::warn(
-                format!(
-                    "{origin} answers 404 to the questions for keys and for sessions: its tokens cannot be verified"
-                ),
-                other_service(),
-            );
-        }
-        PublishedKeys::NotAKeySet => {
-            return Verdict::fail(
-                format!(
-                    "what {origin} answers is not a set of keys: its tokens cannot be verified"
-                ),
-                other_service(),
-            );
-        }
-        PublishedKeys::Status(status) => {
-            return Verdict::warn(
-                format!(
-                    "{origin} answers {status} to the question for its keys: its tokens cannot be verified"
-                ),
-                match status {
-                    500.. => Remedy::note(format!("read the log of the auth server at {origin}")),
-                    300..=399 | 401 | 403 | 407 => Remedy::note(format!(
-                        "a proxy in front of it asks for a login or leads elsewhere: let this machine ask {KEYS} without, or give AUTH_SERVER_URL the address behind the proxy"
-                    )),
-                    _ => other_service(),
-                },
-            );
-        }
+    let mut detail = match check_keys(base, survey) {
+        Ok(detail) => detail,
+        Err(verdict) => return *verdict,
     };
     let expected = issuer.unwrap_or(&origin);
     if let Some(published) = &survey.issuer
@@ -145,6 +104,17 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
             correction,
         );
     }
+    if let Some((answer, remedy)) = session_fault(base, &survey.sessions, has_failed) {
+        return Verdict::warn(
+            format!(
+                "{detail}, but {answer} to the question for sessions: tokens that are no JWTs are answered with 503"
+            ),
+            remedy,
+        );
+    }
+    if survey.sessions == SessionAnswer::Missing {
+        detail += "; it validates no session tokens (404)";
+    }
     if let Some(difference) = survey.time.and_then(|theirs| difference(theirs, now)) {
         return Verdict::warn(
             format!("{detail}; its clock and this machine's differ by {difference}: tokens are too early or too old"),
@@ -153,6 +123,132 @@ fn check_survey(base: &Url, survey: &Survey, issuer: Option<&str>, now: Timestam
         );
     }
     Verdict::pass(detail)
+}
+
+/// What is right about the keys, or what is wrong with them.
+fn check_keys(base: &Url, survey: &Survey) -> Result<String, Box<Verdict>> {
+    let origin = origin(base);
+    let other = || match &survey.elsewhere {
+        Some(url) => Remedy::note(format!("{url} publishes keys:")).then(Remedy::set(
+            "AUTH_SERVER_URL",
+            url.as_str().trim_end_matches('/'),
+        )),
+        None => other_service(),
+    };
+    Ok(match &survey.keys {
+        PublishedKeys::Set { usable: 0, ignored } if !ignored.is_empty() => {
+            return Err(Box::new(Verdict::warn(
+                format!(
+                    "{origin} publishes {} keys, all of kinds that todoctl does not accept ({}): tokens that they sign are answered with 401",
+                    ignored.len(),
+                    ignored.join(", ")
+                ),
+                Remedy::note(
+                    "let the auth server sign with EdDSA (Ed25519), ES256 or RS256 (2048 bits or more)",
+                ),
+            )));
+        }
+        PublishedKeys::Set { usable: 0, .. } => {
+            return Err(Box::new(Verdict::warn(
+                format!(
+                    "{origin} publishes an empty set of keys: JWTs that it signs are answered with 401"
+                ),
+                Remedy::note(
+                    "let the auth server make its key, as better-auth does when it signs the first JWT; this shows what it publishes:",
+                )
+                .then(Remedy::command("curl -i").arg(address_of(base, KEYS))),
+            )));
+        }
+        PublishedKeys::Set { usable, ignored } if ignored.is_empty() => {
+            format!("{origin} publishes its keys, {usable}")
+        }
+        PublishedKeys::Set { usable, ignored } => format!(
+            "{origin} publishes its keys, {usable}; {} of other kinds are ignored ({})",
+            ignored.len(),
+            ignored.join(", ")
+        ),
+        PublishedKeys::None if survey.sessions == SessionAnswer::Understood => {
+            format!("{origin} validates session tokens; it publishes no keys (404)")
+        }
+        PublishedKeys::None => {
+            return Err(Box::new(Verdict::warn(
+                format!(
+                    "{origin} answers 404 to the question for keys, and validates no session tokens: its tokens cannot be verified"
+                ),
+                other(),
+            )));
+        }
+        PublishedKeys::NotAKeySet => {
+            return Err(Box::new(Verdict::fail(
+                format!(
+                    "what {origin} answers is not a set of keys: its tokens cannot be verified"
+                ),
+                other(),
+            )));
+        }
+        PublishedKeys::Status(status) => {
+            return Err(Box::new(Verdict::warn(
+                format!(
+                    "{origin} answers {status} to the question for its keys: its tokens cannot be verified"
+                ),
+                match status {
+                    _ if survey.elsewhere.is_some() => other(),
+                    500.. => Remedy::note(format!("read the log of the auth server at {origin}")),
+                    300..=399 | 401 | 403 | 407 => behind_proxy(KEYS),
+                    _ => other(),
+                },
+            )));
+        }
+    })
+}
+
+/// How the question for sessions is answered, and what to do about it. Where nobody has such a token,
+/// the page need not exist.
+fn session_fault(base: &Url, answer: &SessionAnswer, has_failed: bool) -> Option<(String, Remedy)> {
+    let read_log = || {
+        Remedy::note(format!(
+            "read the log of the auth server at {}",
+            origin(base)
+        ))
+    };
+    let page = || {
+        Remedy::note(format!(
+            "let the auth server, and what is in front of it, answer {SESSIONS} as better-auth does; this shows the answer:"
+        ))
+        .then(Remedy::command("curl -i").arg(address_of(base, SESSIONS)))
+    };
+    Some(match answer {
+        SessionAnswer::Understood => return None,
+        SessionAnswer::Missing if !has_failed => return None,
+        SessionAnswer::Missing => ("answers 404".to_owned(), page()),
+        SessionAnswer::NotASession => ("answers something else than a session".to_owned(), page()),
+        SessionAnswer::Status(status) => (
+            format!("answers {status}"),
+            match status {
+                500.. => read_log(),
+                300..=399 | 403 | 407 => behind_proxy(SESSIONS),
+                _ => page(),
+            },
+        ),
+        SessionAnswer::Failed(error) => (format!("does not answer ({error})"), read_log()),
+    })
+}
+
+/// A page of the auth server. The query of its address may have a secret.
+fn address_of(base: &Url, path: &str) -> String {
+    let mut url = base.clone();
+    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
+    url.set_query(None);
+    url.set_fragment(None);
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
+fn behind_proxy(path: &str) -> Remedy {
+    Remedy::note(format!(
+        "a proxy in front of it asks for a login or leads elsewhere: let this machine ask {path} without, or give AUTH_SERVER_URL the address behind the proxy"
+    ))
 }
 
 fn other_service() -> Remedy {
@@ -178,10 +274,31 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_micros_clamped(seconds * 1_000_000);
         let survey = Survey {
             keys,
+            sessions: SessionAnswer::Understood,
+            elsewhere: None,
             issuer: issuer.map(str::to_owned),
             time: Some(at(seconds)),
         };
-        check_survey(&base, &survey, None, at(100))
+        check_survey(&base, &survey, None, at(100), false)
+    }
+
+    #[test]
+    fn sessions() {
+        let is_fault = |answer: &SessionAnswer, has_failed| {
+            let base = Url::parse("http://auth:3001").unwrap();
+            session_fault(&base, answer, has_failed).is_some()
+        };
+        assert!(!is_fault(&SessionAnswer::Understood, true));
+        assert!(!is_fault(&SessionAnswer::Missing, false));
+        for answer in [
+            SessionAnswer::Missing,
+            SessionAnswer::NotASession,
+            SessionAnswer::Status(302),
+            SessionAnswer::Status(500),
+            SessionAnswer::Failed("no answer within 2s".to_owned()),
+        ] {
+            assert!(is_fault(&answer, true), "{answer:?}");
+        }
     }
 
     fn set(usable: usize, ignored: &[&str]) -> PublishedKeys {
@@ -212,20 +329,7 @@ mod tests {
                 100,
                 Outcome::Fail,
             ),
-            (
-                PublishedKeys::None { has_sessions: true },
-                None,
-                100,
-                Outcome::Pass,
-            ),
-            (
-                PublishedKeys::None {
-                    has_sessions: false,
-                },
-                None,
-                100,
-                Outcome::Warn,
-            ),
+            (PublishedKeys::None, None, 100, Outcome::Pass),
             (PublishedKeys::NotAKeySet, None, 100, Outcome::Fail),
             (PublishedKeys::Status(500), None, 100, Outcome::Warn),
         ] {

@@ -25,6 +25,7 @@ pub(super) async fn key_provider(context: &Context, limit: Duration) -> Verdict 
                 &origin,
                 "GEMINI_API_URL",
                 error,
+                &context.request.source,
                 let_through(&origin, "GEMINI_API_URL"),
             ),
         )

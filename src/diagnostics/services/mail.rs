@@ -9,6 +9,9 @@ use crate::services::mail::{Account, Domain, Mailer};
 
 use super::address::{let_through, origin, reach, url_or};
 
+/// The provider's own domain, for tries.
+const TRIAL_DOMAIN: &str = "resend.dev";
+
 /// How the provider calls a domain that mail may be sent from.
 const VERIFIED: &str = "verified";
 
@@ -18,22 +21,26 @@ pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
     let mailer = match Mailer::new(config) {
         Ok(Some(mailer)) => mailer,
         Ok(None) => return Verdict::skip("RESEND_API_KEY is not set: reminders are not mailed"),
-        Err(error) => return unreachable(&origin, &error.to_string()),
+        Err(error) => return unreachable(context, &origin, &error.to_string()),
     };
     match tokio::time::timeout(limit, mailer.account()).await {
         Ok(Ok(account)) => check_account(&account, &origin, config, &mailer.sender_domain()),
-        Ok(Err(error)) => unreachable(&origin, &error.to_string()),
-        Err(_) => unreachable(&origin, &format!("no answer within {} s", limit.as_secs())),
+        Ok(Err(error)) => unreachable(context, &origin, &error.to_string()),
+        Err(_) => {
+            let error = format!("no answer within {} s", limit.as_secs());
+            unreachable(context, &origin, &error)
+        }
     }
 }
 
-fn unreachable(origin: &str, error: &str) -> Verdict {
+fn unreachable(context: &Context, origin: &str, error: &str) -> Verdict {
     Verdict::warn(
         format!("{origin} cannot be reached: {error}; mails wait until it can"),
         reach(
             origin,
             "RESEND_API_URL",
             error,
+            &context.request.source,
             let_through(origin, "RESEND_API_URL"),
         ),
     )
@@ -84,10 +91,11 @@ fn check_account(
         Account::SendOnly => format!("{origin} accepts the key, which may only send"),
         Account::Domains(_) => format!("{origin} accepts the key"),
     };
-    if config.email_from.is_none() {
+    let has_own_sender = domain != TRIAL_DOMAIN && config.email_from.is_some();
+    if !has_own_sender {
         return Verdict::warn(
             format!(
-                "{detail}, but EMAIL_FROM is not set: the provider's default sender reaches only the owner of the account"
+                "{detail}, but EMAIL_FROM is not set, or of {TRIAL_DOMAIN}, from where mail reaches only the owner of the account"
             ),
             Remedy::note(
                 "name a sender whose domain the provider has verified: todoctl config set 'EMAIL_FROM=Todo <todo@example.com>'",
@@ -143,6 +151,7 @@ mod tests {
             status: status.to_owned(),
         };
         let from = Some("todo@example.com");
+        let trial = Some("onboarding@resend.dev");
         for (account, from, outcome) in [
             (
                 Account::Domains(vec![domain("Example.com", "verified")]),
@@ -162,6 +171,8 @@ mod tests {
             (Account::Domains(Vec::new()), None, Outcome::Warn),
             (Account::SendOnly, from, Outcome::Pass),
             (Account::SendOnly, None, Outcome::Warn),
+            (Account::SendOnly, trial, Outcome::Warn),
+            (Account::Domains(Vec::new()), trial, Outcome::Warn),
             (Account::Untold(404), from, Outcome::Pass),
             (Account::Untold(200), from, Outcome::Pass),
             (Account::Untold(302), from, Outcome::Warn),
@@ -169,7 +180,8 @@ mod tests {
             (Account::Limited("429".to_owned()), from, Outcome::Warn),
             (Account::Failed(500), from, Outcome::Warn),
         ] {
-            let found = check_account(&account, "https://a", &config(from), "example.com");
+            let domain = from.map_or(TRIAL_DOMAIN, |from| from.split_once('@').unwrap().1);
+            let found = check_account(&account, "https://a", &config(from), domain);
             assert_eq!(found.outcome, outcome, "{account:?}");
             assert_eq!(
                 found.remedy.is_some(),

@@ -29,7 +29,8 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
             "requires a password, and REDIS_URL has none",
             correct_password(&client),
         ),
-        (Ok(RedisAnswer::Refuses(why)), _) => Verdict::fail(
+        // Such a replica says who its primary is.
+        (Ok(RedisAnswer::Refuses(why)), _) if !is_cut_off(&why) => Verdict::fail(
             format!("refuses the connection: {why}; until then {ALONE}"),
             remedy(&client, &TryError::of_message(&why)),
         ),
@@ -68,7 +69,13 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
             let origin = format!("{}:{}", client.host, client.port);
             let verdict = Verdict::fail(
                 format!("cannot be reached: {error}; until then {ALONE}"),
-                address::reach(&origin, "REDIS_URL", &error.to_string(), start),
+                address::reach(
+                    &origin,
+                    "REDIS_URL",
+                    &error.to_string(),
+                    &context.request.source,
+                    start,
+                ),
             );
             with_halted(verdict, &client.host, client.port).await
         }
@@ -87,8 +94,26 @@ fn does_not_count(client: &Client, error: &TryError) -> Verdict {
     let Some((host, port)) = &error.primary else {
         return Verdict::fail(detail, remedy(client, error));
     };
+    if is_cut_off(&error.message) {
+        return Verdict::fail(
+            format!("{detail}; it is a replica, and does not reach its primary {host}:{port}"),
+            Remedy::note(format!(
+                "start the primary {host}:{port}, or let the replica reach it; this shows the state of their connection:"
+            ))
+            .then(client.command(&["INFO", "replication"]))
+            .then(Remedy::note(
+                "where another one has become the primary, name it in REDIS_URL",
+            )),
+        );
+    }
     Verdict::fail(
         format!("{detail}; its primary is {host}:{port}"),
         Remedy::set("REDIS_URL.host", host).then(Remedy::set("REDIS_URL.port", port)),
     )
+}
+
+/// Whether it is the answer of a replica that does not reach its primary
+/// (`replica-serve-stale-data no`).
+fn is_cut_off(answer: &str) -> bool {
+    answer.contains("MASTERDOWN") || answer.contains("MasterDown")
 }

@@ -17,7 +17,7 @@ use super::breaker::Breaker;
 use super::client::{Asker, Client};
 use super::error::AuthServerError;
 
-const PATH: &str = "/api/auth/get-session";
+pub(super) const PATH: &str = "/api/auth/get-session";
 
 /// How long an answer is cached; a session that ends sooner is cached until then.
 const CACHE_VALID: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ const MAX_CONCURRENT: usize = 32;
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Room for a session with everything that plugins add to it.
-const MAX_BODY: usize = 64 * 1024;
+pub(super) const MAX_BODY: usize = 64 * 1024;
 
 /// The largest cookie that browsers support (RFC 6265, section 6.1).
 const MAX_TOKEN: usize = 4096;
@@ -209,6 +209,11 @@ struct AnsweredSession {
 #[derive(Deserialize)]
 struct AnsweredUser {
     id: String,
+}
+
+/// Whether a body is `null` or a session.
+pub(super) fn is_answer(body: &[u8]) -> bool {
+    read(body, Timestamp::from_micros_clamped(0)).is_ok()
 }
 
 fn read(body: &[u8], asked_at: Timestamp) -> Result<Verdict, AuthServerError> {

@@ -1,7 +1,7 @@
 //! What the auth server publishes, for diagnostics. No credentials are sent.
 
-use http::header::DATE;
-use reqwest::StatusCode;
+use http::header::{DATE, LOCATION};
+use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -11,9 +11,11 @@ use crate::services::http_client::{self, HttpClient, HttpError};
 
 use super::client::{CONNECT_LIMIT, LIMIT};
 use super::keys::{MAX_BODY, PATH, trusted};
+use super::sessions;
 
-/// Answers `null` to a question without a session.
-const SESSION: &str = "/api/auth/get-session";
+/// What operators write after the address of an auth server, although it belongs to the paths that
+/// are asked.
+const NEEDLESS: [&str; 4] = [PATH, sessions::PATH, "/api/auth", "/api"];
 
 /// Where a server says how its tokens name it (`OpenID` Connect Discovery 1.0, section 4; RFC 8414,
 /// section 3), also below better-auth's own path.
@@ -27,6 +29,9 @@ const METADATA: [&str; 3] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Survey {
     pub(crate) keys: PublishedKeys,
+    pub(crate) sessions: SessionAnswer,
+    /// Another address of the same host, at which it publishes keys, where it publishes none here.
+    pub(crate) elsewhere: Option<Url>,
     /// The `iss` of its tokens; `None` if it does not say.
     pub(crate) issuer: Option<String>,
     /// Its clock, to the second.
@@ -40,13 +45,24 @@ pub(crate) enum PublishedKeys {
         usable: usize,
         ignored: Vec<String>,
     },
-    /// 404, as of a server that signs no tokens; whether it validates sessions.
-    None {
-        has_sessions: bool,
-    },
+    /// 404, as of a server that signs no tokens.
+    None,
     /// 200, and no key set.
     NotAKeySet,
     Status(u16),
+}
+
+/// How the server answers the question for a session without a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SessionAnswer {
+    /// As the daemon expects it, or 401.
+    Understood,
+    /// There is no such page: it issues no sessions, or has them elsewhere.
+    Missing,
+    /// 200, and neither `null` nor a session.
+    NotASession,
+    Status(u16),
+    Failed(String),
 }
 
 /// Asks the auth server at `base`, with the daemon's limits.
@@ -54,20 +70,21 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
     let client = HttpClient::with_connect_limit(LIMIT, CONNECT_LIMIT)
         .map_err(|error| HttpError::Unreachable(error.to_string()))?;
     let get = |path: &str| client.send(client.get(http_client::join(base, path)));
-    let answer = get(PATH).await?;
+    let (answer, sessions) = tokio::join!(get(PATH), session_answer(&client, base));
+    let answer = answer?;
     let time = answer
         .headers()
         .get(DATE)
         .and_then(|value| time(value.to_str().ok()?));
+    let moved = moved_to(base, &answer);
     let keys = match answer.status() {
         StatusCode::OK => published(&client.body(answer, MAX_BODY).await?),
-        StatusCode::NOT_FOUND => {
-            let status = get(SESSION).await?.status();
-            PublishedKeys::None {
-                has_sessions: matches!(status, StatusCode::OK | StatusCode::UNAUTHORIZED),
-            }
-        }
+        StatusCode::NOT_FOUND => PublishedKeys::None,
         status => PublishedKeys::Status(status.as_u16()),
+    };
+    let elsewhere = match &keys {
+        PublishedKeys::Set { .. } => None,
+        _ => first_with_keys(&client, moved.into_iter().chain(without_path(base))).await,
     };
     let mut issuer = None;
     for path in METADATA {
@@ -81,7 +98,76 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
             break;
         }
     }
-    Ok(Survey { keys, issuer, time })
+    Ok(Survey {
+        keys,
+        sessions,
+        elsewhere,
+        issuer,
+        time,
+    })
+}
+
+async fn session_answer(client: &HttpClient, base: &Url) -> SessionAnswer {
+    let request = client.get(http_client::join(base, sessions::PATH));
+    let answer = match client.send(request).await {
+        Ok(answer) => answer,
+        Err(error) => return SessionAnswer::Failed(error.to_string()),
+    };
+    match answer.status() {
+        StatusCode::OK => match client.body(answer, sessions::MAX_BODY).await {
+            Ok(body) if sessions::is_answer(&body) => SessionAnswer::Understood,
+            Ok(_) => SessionAnswer::NotASession,
+            Err(error) => SessionAnswer::Failed(error.to_string()),
+        },
+        StatusCode::UNAUTHORIZED => SessionAnswer::Understood,
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => SessionAnswer::Missing,
+        status => SessionAnswer::Status(status.as_u16()),
+    }
+}
+
+/// The base that a redirection of the question for keys leads to, if it is of the same host and no
+/// less encrypted.
+fn moved_to(base: &Url, answer: &Response) -> Option<Url> {
+    let location = answer.headers().get(LOCATION)?.to_str().ok()?;
+    let mut to = http_client::join(base, PATH).join(location).ok()?;
+    let is_safe = to.host() == base.host()
+        && (to.scheme() == "https" || to.scheme() == base.scheme())
+        && to.username().is_empty()
+        && to.password().is_none();
+    let path = to.path().strip_suffix(PATH)?.to_owned();
+    to.set_path(&path);
+    to.set_query(None);
+    to.set_fragment(None);
+    (is_safe && answer.status().is_redirection()).then_some(to)
+}
+
+/// The base without what does not belong to its path, then without any path.
+fn without_path(base: &Url) -> Vec<Url> {
+    let path = base.path().trim_end_matches('/');
+    let shorter = NEEDLESS.iter().filter_map(|end| path.strip_suffix(end));
+    let mut paths: Vec<&str> = shorter.chain([""]).collect();
+    paths.retain(|shorter| *shorter != path);
+    paths.dedup();
+    let with_path = |path| {
+        let mut url = http_client::join(base, "");
+        url.set_path(path);
+        url
+    };
+    paths.into_iter().map(with_path).collect()
+}
+
+async fn first_with_keys(client: &HttpClient, bases: impl Iterator<Item = Url>) -> Option<Url> {
+    for base in bases {
+        let request = client.get(http_client::join(&base, PATH));
+        if let Ok(answer) = client.send(request).await
+            && answer.status() == StatusCode::OK
+            && let Ok(body) = client.body(answer, MAX_BODY).await
+            && matches!(published(&body), PublishedKeys::Set { usable: 1.., .. })
+        {
+            return Some(base);
+        }
+    }
+    None
 }
 
 fn published(body: &[u8]) -> PublishedKeys {
@@ -165,6 +251,21 @@ mod tests {
         };
         assert_eq!(found, expected);
         assert_eq!(published(b"<html>"), PublishedKeys::NotAKeySet);
+    }
+
+    #[test]
+    fn shorter_paths() {
+        let of = |base: &str| {
+            let urls = without_path(&Url::parse(base).unwrap());
+            urls.into_iter().map(String::from).collect::<Vec<_>>()
+        };
+        assert_eq!(of("http://auth:3001"), Vec::<String>::new());
+        assert_eq!(of("http://auth:3001/api/auth/"), ["http://auth:3001/"]);
+        assert_eq!(
+            of("https://a/login/api/auth/jwks"),
+            ["https://a/login", "https://a/"]
+        );
+        assert_eq!(of("https://a/login"), ["https://a/"]);
     }
 
     #[test]

@@ -69,6 +69,16 @@ pub struct ProcessStatus {
     #[serde(default)]
     #[schema(required)]
     pub max_file_bytes: Option<u64>,
+    /// Its memory that only swap can take, in bytes; null where the system does not tell, and from
+    /// older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub anonymous_bytes: Option<u64>,
+    /// How much memory its control group may have, in bytes; null for any amount, and from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub max_memory_bytes: Option<u64>,
     /// Since when it is about to stop, in seconds since 1970; null if it is not, and from older
     /// daemons.
     #[serde(default)]

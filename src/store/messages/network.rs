@@ -111,6 +111,7 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         fault: ConnectFault::Certificate,
         patterns: &[
             "unknownissuer",
+            "badsignature",
             "unable to get local issuer",
             "self-signed certificate",
             "self signed certificate",
@@ -153,6 +154,21 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         retry: Retry::No,
         remedy: |_| {
             Remedy::note("use the host name of the certificate in DATABASE_URL").then(Remedy::note("only with a private CA, verify the CA alone: todoctl config set DATABASE_URL.sslmode=verify-ca"))
+        },
+    },
+    KnownMessage {
+        id: "tls.not-valid-yet",
+        fault: ConnectFault::Certificate,
+        patterns: &["not valid yet", "notvalidyet", "not yet valid"],
+        codes: &[],
+        meaning: "The server's certificate is not valid yet: this machine's clock is behind, or that of who made the certificate is ahead",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "set this machine's clock if it is behind (as root: timedatectl set-ntp true); otherwise wait, or give {} another certificate:",
+                at.name()
+            ))
+            .then(Remedy::command("date -u"))
         },
     },
     KnownMessage {

@@ -260,7 +260,7 @@ impl<'a> Place<'a> {
 
     pub(in crate::store) fn writable_directory(self) -> Remedy {
         match self.file() {
-            Some(file) => match (Barrier::of(file), files_of_others(file)) {
+            Some(file) => match (Barrier::of(file), files_of_others(file, &[])) {
                 (Some(barrier), _) => barrier.remedy(),
                 (None, others) if others.is_empty() => writable(file.parent().unwrap_or(file)),
                 (None, others) => hand_over(&others, file),

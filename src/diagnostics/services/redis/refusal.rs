@@ -77,10 +77,11 @@ fn more_memory(client: &Client, used: Option<u64>) -> Remedy {
 }
 
 fn permissions(client: &Client, error: &str) -> Remedy {
-    const COMMANDS: [&str; 7] = [
+    const COMMANDS: [&str; 8] = [
         "+evalsha",
         "+script|load",
         "+incr",
+        "+del",
         "+pttl",
         "+pexpire",
         "+ping",

@@ -1,0 +1,192 @@
+//! A file that a running daemon has locked: it tells other commands where that daemon is, and is left
+//! behind by one that was killed.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{DatabaseTarget, run_record_path};
+use crate::domain::Timestamp;
+
+/// Larger than any record.
+const MAX_BYTES: u64 = 4096;
+
+/// A daemon that runs, or ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    /// Its number, as its own machine or container counts.
+    pub(crate) pid: u32,
+    /// In seconds since 1970.
+    pub(crate) started: i64,
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// Which start of the system it belongs to: a copy of the file on another machine, or from before
+    /// a restart, says nothing.
+    boot: String,
+}
+
+/// The last daemon of a database on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LastRun {
+    Running(Run),
+    /// It did not end by itself.
+    Killed(Run),
+}
+
+/// The record of this process, which is locked, and deleted with its value.
+#[derive(Debug)]
+pub(crate) struct RunRecord {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl RunRecord {
+    /// `None` where it cannot be written, or another daemon has it. Nothing depends on it.
+    pub(crate) fn begin(
+        target: &DatabaseTarget,
+        address: SocketAddr,
+        now: Timestamp,
+    ) -> Option<Self> {
+        let path = path(target);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        // That of another user, such as root, would be taken for this one's.
+        let replace = || {
+            std::fs::remove_file(&path).ok()?;
+            open(&options, &path)
+        };
+        let mut file = open(&options, &path).or_else(replace)?;
+        file.try_lock().ok()?;
+        let run = Run {
+            pid: std::process::id(),
+            started: now.unix_seconds(),
+            address,
+            boot: boot()?,
+        };
+        file.set_len(0).ok()?;
+        file.write_all(&serde_json::to_vec(&run).ok()?).ok()?;
+        Some(Self {
+            path,
+            _locked: file,
+        })
+    }
+}
+
+impl Drop for RunRecord {
+    fn drop(&mut self) {
+        // Where it stays, it looks as if the process had been killed, which is a warning too many.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The last daemon of this database since the system started, unless it has ended by itself.
+pub(crate) fn last_run(target: &DatabaseTarget) -> Option<LastRun> {
+    let file = open(OpenOptions::new().read(true), &path(target))?;
+    let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    let mut text = Vec::new();
+    (&file).take(MAX_BYTES).read_to_end(&mut text).ok()?;
+    let run: Run = serde_json::from_slice(&text).ok()?;
+    (run.boot == boot()?).then_some(if is_running {
+        LastRun::Running(run)
+    } else {
+        LastRun::Killed(run)
+    })
+}
+
+/// Beside a SQLite database. A server may be on another machine; its daemon has a temporary file.
+fn path(target: &DatabaseTarget) -> PathBuf {
+    match target {
+        DatabaseTarget::Sqlite(file) => run_record_path(&file.path),
+        DatabaseTarget::Postgres(_) => {
+            let digest = Sha256::digest(target.redacted());
+            std::env::temp_dir().join(format!("todoctl-daemon-{}", hex::encode(&digest[..8])))
+        }
+    }
+}
+
+/// Everybody may put a link, or a pipe, into the directory of temporary files.
+fn open(options: &OpenOptions, path: &Path) -> Option<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = options.clone();
+    options.custom_flags(flags.bits().cast_signed());
+    let file = options.open(path).ok()?;
+    let is_small_file = file
+        .metadata()
+        .is_ok_and(|found| found.is_file() && found.len() <= MAX_BYTES);
+    is_small_file.then_some(file)
+}
+
+/// The id of this start of the system.
+fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PostgresTarget, SqliteTarget};
+
+    #[test]
+    fn only_a_killed_daemon_leaves_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = DatabaseTarget::Sqlite(SqliteTarget {
+            path: directory.path().join("todo.db"),
+        });
+        let now = Timestamp::from_micros_clamped(7_000_000);
+        let address: SocketAddr = "127.0.0.1:8000".parse().unwrap();
+        let begin = || RunRecord::begin(&target, address, now);
+        let last = || last_run(&target);
+        assert_eq!(last(), None);
+        let record = begin().unwrap();
+        let Some(LastRun::Running(run)) = last() else {
+            panic!("{:?}", last());
+        };
+        assert_eq!(run.address, address);
+        assert_eq!((run.pid, run.started), (std::process::id(), 7));
+        // A second daemon of the database has none.
+        assert!(begin().is_none());
+        let text = std::fs::read(&record.path).unwrap();
+        drop(record);
+        assert_eq!(last(), None);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+
+        let path = path(&target);
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(last(), Some(LastRun::Killed(run.clone())));
+        // Of another start of the system, of another machine, or no record.
+        let foreign = Run {
+            boot: "x".to_owned(),
+            ..run
+        };
+        for text in [&serde_json::to_vec(&foreign).unwrap()[..], b"", b"canary"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(last(), None);
+        }
+        std::fs::remove_file(&path).unwrap();
+        // What is not todoctl's own is replaced, and a link not followed.
+        let other = directory.path().join("other");
+        std::fs::write(&other, "canary").unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let record = begin().unwrap();
+        assert_eq!(std::fs::read(&other).unwrap(), b"canary");
+        drop(record);
+    }
+
+    #[test]
+    fn each_database_has_its_own() {
+        let of = |host| {
+            path(&DatabaseTarget::Postgres(PostgresTarget::fixture(
+                host, 5432,
+            )))
+        };
+        assert_eq!(of("a"), of("a"));
+        assert_ne!(of("a"), of("b"));
+    }
+}

@@ -1,0 +1,288 @@
+//! What surrounds a daemon: its environment, its mounts, its limits, what it was started by.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::faults::Broken;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::process::free_port;
+
+faults! {
+    QUOTED_ENVIRONMENT = Fault {
+        title: "The daemon's environment has quotes around a value, as docker run --env-file keeps them",
+        symptom: Symptom::Answer { method: "GET", path: "/tasks/", status: 401 },
+        check: "daemon.configuration",
+        outcome: "warn",
+        after: After::Person("the file that the daemon's environment comes from has to be corrected"),
+    };
+    SMALL_FILES = Fault::warned_of(
+        "The daemon may write only small files (LimitFSIZE, ulimit -f)",
+        Symptom::Risk("changes are answered with 503 as soon as the database has grown to the limit"),
+        "daemon.process",
+    );
+    LITTLE_MEMORY = Fault {
+        title: "The daemon has nearly used the memory of its control group",
+        symptom: Symptom::Risk("the kernel kills the daemon"),
+        check: "daemon.process",
+        outcome: "warn",
+        after: After::Person("the limit is set where the daemon is started"),
+    };
+    LOW_FILE_LIMIT = Fault {
+        title: "The daemon may open only few files (LimitNOFILE, ulimit -n)",
+        symptom: Symptom::Risk("idle connections are enough that other clients are answered with 503"),
+        check: "daemon.process",
+        outcome: "warn",
+        after: After::Person("the limit is set where the daemon is started"),
+    };
+    OTHER_MOUNT = Fault {
+        title: "The daemon runs in a container, where the path of the database is another file",
+        symptom: Symptom::Risk("what is examined and corrected is not what the daemon serves"),
+        check: "daemon.database",
+        outcome: "fail",
+        after: After::Person("the command has to be run where the daemon runs"),
+    };
+    KILLED = Fault {
+        title: "The daemon was killed, and nobody has started it again",
+        symptom: Symptom::Risk("connections are refused"),
+        check: "daemon.port",
+        outcome: "warn",
+        after: After::Person("who has started it has to start it again"),
+    };
+    OTHER_ADDRESS = Fault {
+        title: "The daemon's environment has another PORT than the .env file",
+        symptom: Symptom::Risk("clients and commands that use PORT of the .env file find nobody"),
+        check: "daemon.port",
+        outcome: "warn",
+        after: After::Person("which of both ports is meant is for a person to say"),
+    };
+    SECRETS_OF_ROOT = Fault::failing(
+        "The generated secrets belong to root, and the daemon runs as another user",
+        Symptom::Risk("`todoctl serve` ends: its file cannot be read"),
+        "database.directory",
+    );
+}
+
+#[tokio::test]
+async fn quotes_in_the_environment() {
+    let mut scene = Scene::sqlite().await;
+    let token = scene.get("SERVICE_AUTH_TOKEN").unwrap();
+    scene.start_by(&format!(
+        "export SERVICE_AUTH_TOKEN='\"{token}\"'; exec todoctl serve"
+    ));
+    scene.proves(&QUOTED_ENVIRONMENT).await;
+    let report = scene.doctor("daemon.configuration");
+    let detail = report.detail("daemon.configuration");
+    assert!(detail.contains("begins and ends with a quote"), "{detail}");
+    scene.stop();
+    // A value that is only another one is named as such.
+    scene.start_by("export KEEPALIVE_SECONDS=60; exec todoctl serve");
+    let report = scene.doctor("daemon.configuration");
+    let detail = report.detail("daemon.configuration");
+    assert!(
+        detail.contains("its environment sets KEEPALIVE_SECONDS"),
+        "{detail}"
+    );
+    scene.stop();
+    scene.start_at_its_port();
+    scene.proves_gone(&QUOTED_ENVIRONMENT);
+}
+
+#[tokio::test]
+async fn a_limit_of_file_sizes() {
+    let mut scene = Scene::sqlite().await;
+    // In units of 512 bytes.
+    let base = scene.start_by("ulimit -Sf 150; exec todoctl serve");
+    let create = || Scene::ask(&base, "POST", "/tasks/");
+    let refused = (0..60).map(|_| create()).find(|status| *status != 201);
+    assert_eq!(refused, Some(503));
+    scene.proves(&SMALL_FILES).await;
+    assert_eq!(create(), 201);
+}
+
+#[tokio::test]
+async fn a_limit_of_open_files() {
+    let mut scene = Scene::sqlite().await;
+    scene.start_by("ulimit -n 256; exec todoctl serve");
+    scene.proves(&LOW_FILE_LIMIT).await;
+    scene.stop();
+    scene.start_at_its_port();
+    scene.proves_gone(&LOW_FILE_LIMIT);
+}
+
+#[tokio::test]
+async fn another_file_at_the_same_path() {
+    let may_mount = Command::new("unshare").args(["--mount", "true"]).status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: this user may not have mounts of its own");
+        return;
+    }
+    let mut scene = Scene::sqlite().await;
+    scene.start_by(
+        "cp -r data other; exec unshare --mount sh -ec 'mount --bind other data; exec todoctl serve'",
+    );
+    scene.proves(&OTHER_MOUNT).await;
+    let report = scene.doctor("daemon.database");
+    let detail = report.detail("daemon.database");
+    assert!(
+        detail.contains("container") && !detail.contains("replaced"),
+        "{detail}"
+    );
+    scene.stop();
+    scene.start_at_its_port();
+    scene.proves_gone(&OTHER_MOUNT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_killed() {
+    for mut scene in [Scene::sqlite().await, Scene::postgres().await] {
+        scene.start_at_its_port();
+        scene.doctor("daemon.port").says("daemon.port", "pass", "");
+        let pid = scene.daemon_pid();
+        scene.signal("-KILL");
+        scene.stop();
+        scene.proves(&KILLED).await;
+        let report = scene.doctor("daemon.port");
+        let detail = report.detail("daemon.port");
+        assert!(detail.contains(&format!("pid {pid}")), "{detail}");
+        // It is started again, and asked to stop.
+        scene.start();
+        scene.proves_gone(&KILLED);
+        scene.end();
+        scene.proves_gone(&KILLED);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_on_another_port() {
+    for mut scene in [Scene::sqlite().await, Scene::postgres().await] {
+        let other = free_port();
+        scene.start_by(&format!("export PORT={other}; exec todoctl serve"));
+        scene.proves(&OTHER_ADDRESS).await;
+        let report = scene.doctor("daemon.port");
+        let detail = report.detail("daemon.port");
+        assert!(
+            detail.contains(&format!("listens on 127.0.0.1:{other}")),
+            "{detail}"
+        );
+        scene.set("PORT", &other.to_string());
+        scene.proves_gone(&OTHER_ADDRESS);
+        scene.end();
+    }
+}
+
+#[test]
+fn a_port_for_root_alone() {
+    let least = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    if least.is_ok_and(|text| text.trim() == "0") || !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: every port is for everybody here, or nobody can become another user");
+        return;
+    }
+    let broken = Broken::new().env("PORT", "81").run_by(65_534);
+    std::os::unix::fs::chown(broken.path(), Some(65_534), Some(65_534)).unwrap();
+    let output = broken.output(&["serve"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("cannot listen on"), "{said}");
+    let report = broken.doctor();
+    report.says("daemon.port", "fail", "PORT=8000");
+    let detail = report.detail("daemon.port");
+    assert!(detail.contains("user 65534 may not listen"), "{detail}");
+}
+
+/// Everything of the service to another user.
+fn give_to(scene: &Scene, user: u32) {
+    let owner = format!("{user}:{user}");
+    let status = Command::new("chown")
+        .args(["-R", &owner])
+        .arg(scene.path())
+        .status();
+    assert!(status.unwrap().success());
+}
+
+#[tokio::test]
+async fn generated_secrets_of_root() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tried: nobody else can give a file to another user");
+        return;
+    }
+    let mut scene = Scene::sqlite().await;
+    scene.unset("SERVICE_AUTH_TOKEN");
+    scene.start();
+    scene.end();
+    let folder = scene.path().join("data/secrets");
+    give_to(&scene, 65_534);
+    let back = |options: &[&str]| {
+        let chown = Command::new("chown").args(options).arg(&folder).status();
+        assert!(chown.unwrap().success());
+    };
+    // As a restore by root leaves it, and one file alone.
+    back(&["-R", "0:0"]);
+    scene.proves(&SECRETS_OF_ROOT).await;
+    back(&["0:0"]);
+    scene.proves(&SECRETS_OF_ROOT).await;
+    // Where the secrets are set, nothing reads the folder.
+    back(&["-R", "0:0"]);
+    scene.set("SERVICE_AUTH_TOKEN", &"89abcdef01234567".repeat(4));
+    scene.proves_gone(&SECRETS_OF_ROOT);
+}
+
+/// A control group with a limit of memory, removed with its value.
+struct Group {
+    directory: PathBuf,
+    limit: &'static str,
+}
+
+impl Group {
+    /// `None` where this machine lets nobody make one.
+    fn make() -> Option<Self> {
+        let name = format!("todoctl-memory-{}", std::process::id());
+        let kinds = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ];
+        kinds.into_iter().find_map(|(mount, limit)| {
+            let directory = Path::new(mount).join(&name);
+            std::fs::create_dir(&directory).ok()?;
+            let group = Self { directory, limit };
+            group.directory.join(limit).exists().then_some(group)
+        })
+    }
+
+    fn write(&self, file: &str, number: u64) {
+        std::fs::write(self.directory.join(file), number.to_string()).unwrap();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.directory);
+    }
+}
+
+#[tokio::test]
+async fn a_limit_of_memory() {
+    let Some(group) = Group::make() else {
+        eprintln!("not tried: no control group can be made here");
+        return;
+    };
+    let mut scene = Scene::sqlite().await;
+    scene.start_at_its_port();
+    let pid = scene.daemon_pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let used = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let used = used
+        .unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse::<u64>()
+        .unwrap()
+        * 1024;
+    // What it has already is not the group's.
+    group.write(group.limit, used);
+    group.write("cgroup.procs", pid.into());
+    scene.proves(&LITTLE_MEMORY).await;
+    group.write(group.limit, used * 10);
+    scene.proves_gone(&LITTLE_MEMORY);
+    scene.stop();
+}
