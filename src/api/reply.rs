@@ -16,6 +16,9 @@ pub(super) struct Reply {
     pub body: Bytes,
 }
 
+/// More than an ordinary answer has in the end, so that there is one allocation for them.
+const HEADERS: usize = 16;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Reply {
@@ -23,7 +26,7 @@ impl Reply {
     pub fn empty(status: StatusCode) -> Self {
         Self {
             status,
-            headers: HeaderMap::new(),
+            headers: HeaderMap::with_capacity(HEADERS),
             body: Bytes::new(),
         }
     }

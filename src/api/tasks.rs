@@ -14,6 +14,7 @@ use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
 use super::idempotency;
 use super::input::{BulkDelete, CompleteTask, CreateTask, ItemId, RowId, TaskPath, UpdateTask};
+use super::json::ToJson as _;
 use super::reply::Reply;
 
 mod list;
@@ -39,7 +40,7 @@ pub(super) async fn create_task(
         Some(key) => idempotency::create_once(store, &task, &key).await,
         None => {
             let task = store.create_task(&task).await?;
-            Ok(represent_new(serde_json::to_vec(&task)?))
+            Ok(represent_new(task.to_json()))
         }
     }
 }

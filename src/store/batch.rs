@@ -1,7 +1,7 @@
 //! One statement, or one transaction, for several requests.
 //!
-//! A request that finds a connection free runs its statement at once and alone. While the
-//! connections in use are busy, requests wait ([`requests`]). As soon as a connection is
+//! Requests that arrive while the connections in use are busy wait ([`requests`]), and so do those
+//! that the runtime has read from its sockets already but not begun. As soon as a connection is
 //! free, those that do the same run together:
 //!
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
@@ -10,8 +10,12 @@
 //! - on SQLite by one transaction, so with one fsync. Creates are one statement in it, or by
 //!   itself, so with one exchange with the connection's thread.
 //!
-//! So nothing waits on purpose, and under load the number of requests that share a statement
-//! grows by itself.
+//! So nothing waits on purpose: one that is by itself runs its statement at once. Under load the
+//! number of requests that share a statement grows by itself.
+//!
+//! Statements run on the runtime that opened the store, where the sockets of the connections are,
+//! whichever runtime their requests are on. So a request does not wake a thread for its
+//! answer to be read, and the requests of another runtime are woken together.
 //!
 //! **How many connections are in use** follows from the time that statements take
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
@@ -55,6 +59,7 @@ mod tests;
 mod width;
 
 use std::collections::HashMap;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -63,6 +68,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SemaphorePermit, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::arg::Arg;
@@ -96,6 +102,8 @@ pub(super) struct Batcher {
     state: Mutex<State>,
     /// Tells the collector that a connection may be free.
     freed: Notify,
+    /// Where statements run.
+    runtime: Handle,
 }
 
 struct State {
@@ -116,15 +124,8 @@ pub(super) struct Call<'a> {
     pub batched: Option<&'static Batched>,
 }
 
-enum Entry {
-    /// A connection is free.
-    Free(Place),
-    Waiting(oneshot::Receiver<Outcome>),
-    /// The user uses its share of the connections.
-    Refused,
-}
-
 impl Batcher {
+    /// The statements run on the present runtime.
     pub fn new(pool: Arc<Pool>, dialect: Dialect, metrics: BatchMetrics) -> Arc<Self> {
         let width = Width::up_to(pool.limits().max);
         Arc::new(Self {
@@ -138,19 +139,14 @@ impl Batcher {
                 is_collecting: false,
             }),
             freed: Notify::new(),
+            runtime: Handle::current(),
         })
     }
 
     /// Runs a statement, alone or with those of other requests.
     pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
-        let answer = match self.enter(call) {
-            Entry::Free(place) => {
-                let outcome = self.run_alone(call).await;
-                drop(place);
-                return outcome;
-            }
-            Entry::Waiting(answer) => answer,
-            Entry::Refused => return self.run_alone(call).await,
+        let Some(answer) = self.enter(call) else {
+            return self.run_alone(call).await;
         };
         match answer.await {
             Ok(Outcome::Done(result)) => Ok(result),
@@ -168,7 +164,8 @@ impl Batcher {
         }
     }
 
-    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
+    /// Queues a request; `None` if its user uses its share of the connections.
+    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Option<oneshot::Receiver<Outcome>> {
         let share = deadline::share_of_this_work();
         let work = match (self.dialect, call.batched) {
             (Dialect::Postgres, Some(batched)) => Work::Shared(batched),
@@ -178,11 +175,7 @@ impl Batcher {
         if matches!(work, Work::Shared(_))
             && share.is_some_and(|share| !self.pool.shares().is_free(share))
         {
-            return Entry::Refused;
-        }
-        let mut state = self.lock();
-        if state.requests.is_empty() && state.in_use < state.width.get() {
-            return Entry::Free(self.take_place(&mut state));
+            return None;
         }
         let (sender, answer) = oneshot::channel();
         let request = Request {
@@ -191,19 +184,29 @@ impl Batcher {
             args: call.args.iter().map(Arg::to_static).collect(),
             deadline: self.pool.deadline(),
             expires: self.pool.latest_start(),
+            runtime: Handle::current(),
             answer: sender,
         };
-        state.requests.push(self.pool.queue().enter(), request);
-        if !state.is_collecting {
-            state.is_collecting = true;
-            tokio::spawn(Arc::clone(self).collect());
+        let waiting = self.pool.queue().enter();
+        let mut state = self.lock();
+        state.requests.push(waiting, request);
+        let is_collecting = mem::replace(&mut state.is_collecting, true);
+        drop(state);
+        if !is_collecting {
+            self.start_collecting();
         }
-        Entry::Waiting(answer)
+        Some(answer)
+    }
+
+    fn start_collecting(self: &Arc<Self>) {
+        self.runtime.spawn(Arc::clone(self).collect());
     }
 
     /// Waits for a connection, and runs those requests on it that wait by then.
     async fn collect(self: Arc<Self>) {
         let collecting = Collecting(Arc::clone(&self));
+        // Requests that have arrived by now run first, and wait for the same connection.
+        yield_now().await;
         let place = self.place().await;
         let Some(lease) = self.lease().await else {
             return;
@@ -247,7 +250,7 @@ impl Batcher {
                 Ok(Ok(connection)) => return Some(self.pool.lease_of_waiting(connection)),
                 Ok(Err(error)) => {
                     if self.pool.status().size == 0 {
-                        self.end_without_connection(&error);
+                        self.end_without_connection(error);
                         return None;
                     }
                     // No more can be opened, but those that are open do their work.
@@ -258,7 +261,7 @@ impl Batcher {
                     // While a connection is opened, which may take long, another one has become
                     // free. The new one goes to the pool.
                     let free = Box::pin(Arc::clone(&self.pool).connection());
-                    let opening = std::mem::replace(&mut connecting, free);
+                    let opening = mem::replace(&mut connecting, free);
                     tokio::spawn(async move { drop(opening.await) });
                 }
                 Err(_) => {}
@@ -274,15 +277,19 @@ impl Batcher {
     }
 
     /// Ends the waiting requests, for which no connection could be opened.
-    fn end_without_connection(&self, error: &StoreError) {
-        let requests = self.lock().requests.take_all();
-        for request in requests {
-            let outcome = match error {
-                StoreError::PoolTimeout { .. } => Outcome::Failed(self.pool.timed_out()),
-                // Each gets its own error from its own attempt.
-                _ => Outcome::Alone,
-            };
-            request.end(outcome);
+    fn end_without_connection(&self, error: StoreError) {
+        let mut requests = self.lock().requests.take_all();
+        if requests.len() > 1 {
+            for request in requests {
+                let outcome = match error {
+                    StoreError::PoolTimeout { .. } => Outcome::Failed(self.pool.timed_out()),
+                    // Each gets its own error from its own attempt.
+                    _ => Outcome::Alone,
+                };
+                request.end(outcome);
+            }
+        } else if let Some(only) = requests.pop() {
+            only.end(Outcome::Failed(error));
         }
     }
 
@@ -302,17 +309,38 @@ impl Batcher {
         let outcomes = outcomes.unwrap_or_else(|_| run::after_panic(&requests));
         // Before the answers are sent: the next requests need the connection.
         drop((turns, place));
-        for (request, outcome) in requests.into_iter().zip(outcomes) {
-            if matches!(outcome, Outcome::Alone) {
-                self.metrics.alone.inc();
-            }
-            request.end(outcome);
-        }
+        let alone = outcomes.iter().filter(|one| matches!(one, Outcome::Alone));
+        self.metrics.alone.inc_by(alone.count() as u64);
+        end(requests.into_iter().zip(outcomes));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nobody panics while holding it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends requests. Those of another runtime are ended by one task there: to wake each of them from
+/// here would take a system call for each.
+fn end(outcomes: impl Iterator<Item = (Request, Outcome)>) {
+    let here = Handle::current().id();
+    let (own, others): (Vec<_>, Vec<_>) =
+        outcomes.partition(|(request, _)| request.runtime.id() == here);
+    let mut elsewhere: HashMap<_, Vec<_>> = HashMap::new();
+    for (request, outcome) in others {
+        let of_runtime = elsewhere.entry(request.runtime.id()).or_default();
+        of_runtime.push((request, outcome));
+    }
+    for of_runtime in elsewhere.into_values() {
+        let runtime = of_runtime[0].0.runtime.clone();
+        runtime.spawn(async move { end_all(of_runtime) });
+    }
+    end_all(own);
+}
+
+fn end_all(outcomes: Vec<(Request, Outcome)>) {
+    for (request, outcome) in outcomes {
+        request.end(outcome);
     }
 }
 
@@ -384,11 +412,10 @@ impl Drop for Collecting {
             }
         }
         state.is_collecting = !state.requests.is_empty();
-        // Without a runtime the process is ending.
-        if state.is_collecting
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(Arc::clone(&self.0).collect());
+        let is_collecting = state.is_collecting;
+        drop(state);
+        if is_collecting {
+            self.0.start_collecting();
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::store::arg::Arg;
@@ -28,6 +29,8 @@ pub(super) struct Request {
     pub deadline: Instant,
     /// When it gives up waiting.
     pub expires: Instant,
+    /// Where its caller is.
+    pub runtime: Handle,
     pub answer: oneshot::Sender<Outcome>,
 }
 
@@ -209,6 +212,7 @@ mod tests {
                 args: vec![number.into()],
                 deadline: now + Duration::from_secs(19),
                 expires: now + Duration::from_secs(5),
+                runtime: Handle::current(),
                 answer,
             };
             self.requests.push(self.queue.enter(), request);
@@ -227,8 +231,8 @@ mod tests {
         requests.into_iter().map(number).collect()
     }
 
-    #[test]
-    fn those_that_do_the_same_run_together_in_their_order() {
+    #[tokio::test]
+    async fn those_that_do_the_same_run_together_in_their_order() {
         let mut line = Line::default();
         for statement in [&READ, &CHANGE, &READ, &CHANGE, &READ] {
             line.add(statement, "a");
@@ -240,8 +244,8 @@ mod tests {
         assert_eq!(line.queue.waiting(), 0);
     }
 
-    #[test]
-    fn a_flood_of_one_user_leaves_places_for_the_others() {
+    #[tokio::test]
+    async fn a_flood_of_one_user_leaves_places_for_the_others() {
         let mut line = Line::default();
         for _ in 0..100 {
             line.add(&READ, "flood");
@@ -252,8 +256,8 @@ mod tests {
         assert_eq!(line.take(), [2, 3, 4, 5]);
     }
 
-    #[test]
-    fn callers_that_are_gone_are_left_out() {
+    #[tokio::test]
+    async fn callers_that_are_gone_are_left_out() {
         let mut line = Line::default();
         for _ in 0..4 {
             line.add(&READ, "a");
@@ -264,8 +268,8 @@ mod tests {
         assert_eq!(line.queue.waiting(), 0);
     }
 
-    #[test]
-    fn those_that_waited_too_long_are_told() {
+    #[tokio::test]
+    async fn those_that_waited_too_long_are_told() {
         let mut line = Line::default();
         line.add(&READ, "a");
         assert!(line.requests.take_expired(Instant::now()).is_empty());
