@@ -16,8 +16,8 @@ pub(super) struct Reply {
     pub body: Bytes,
 }
 
-/// More than an ordinary answer has in the end, so that there is one allocation for them.
-const HEADERS: usize = 16;
+/// An ordinary answer has so many in the end.
+const HEADERS: usize = 12;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 

@@ -1,9 +1,9 @@
 //! The threads that serve connections.
 //!
-//! Each has a runtime of its own, and a connection stays on one of them, so nothing that happens on
-//! a connection wakes another thread. With one runtime for all threads, its scheduler wakes idle
-//! threads to look for work of busy ones, which costs a short request up to a quarter of its CPU time.
-//! What would occupy a thread for long runs elsewhere ([`tokio::task::spawn_blocking`]).
+//! Each has a runtime of its own, and a connection stays on one of them. A runtime with several
+//! threads wakes idle ones to look for work of busy ones, which costs a short request up to a quarter
+//! of its CPU time. What would occupy a thread for long runs elsewhere
+//! ([`tokio::task::spawn_blocking`]).
 
 use std::io;
 use std::sync::Arc;

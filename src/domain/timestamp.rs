@@ -121,7 +121,7 @@ impl Timestamp {
             .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     }
 
-    /// Appends what serde_json writes.
+    /// Appends what `serde_json` writes.
     pub(crate) fn write_json(self, out: &mut Vec<u8>) {
         out.push(b'"');
         out.extend_from_slice(self.format(&mut [0; 27]).as_bytes());

@@ -1,8 +1,8 @@
 //! One statement, or one transaction, for several requests.
 //!
-//! Requests that arrive while the connections in use are busy wait ([`requests`]), and so do those
-//! that the runtime has read from its sockets already but not begun. As soon as a connection is
-//! free, those that do the same run together:
+//! Requests wait while the connections in use are busy ([`requests`]). As soon as a connection is
+//! free, those that do the same run together, and with them those that have arrived by then but
+//! were not begun:
 //!
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
 //!   arguments are arrays, so its text, and with it the prepared statement, is the same for any
@@ -13,9 +13,9 @@
 //! So nothing waits on purpose: one that is by itself runs its statement at once. Under load the
 //! number of requests that share a statement grows by itself.
 //!
-//! Statements run on the runtime that opened the store, where the sockets of the connections are,
-//! whichever runtime their requests are on. So a request does not wake a thread for its
-//! answer to be read, and the requests of another runtime are woken together.
+//! Shared statements run on the runtime that opened the store, which has the sockets of their
+//! connections, so no other thread is woken to read an answer. The requests of another runtime are
+//! woken together.
 //!
 //! **How many connections are in use** follows from the time that statements take
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
@@ -38,7 +38,8 @@
 //!   other.
 //! - Two changes of one task never share a statement: the second one begins when the first has
 //!   ended ([`super::task_turns`]).
-//! - A request whose caller is gone before that is left out.
+//! - A request whose caller is gone before its statement is sent is left out. A statement that was
+//!   sent runs to its end or to its deadline, also if all of its callers are gone.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
@@ -145,15 +146,16 @@ impl Batcher {
 
     /// Runs a statement, alone or with those of other requests.
     pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
-        let Some(answer) = self.enter(call) else {
-            return self.run_alone(call).await;
-        };
-        match answer.await {
-            Ok(Outcome::Done(result)) => Ok(result),
-            Ok(Outcome::Failed(error)) => Err(error),
-            // Without an answer the collector ended before the statement was sent.
-            Ok(Outcome::Alone) | Err(_) => self.run_alone(call).await,
+        if let Some(answer) = self.enter(call) {
+            match answer.await {
+                Ok(Outcome::Done(result)) => return Ok(result),
+                Ok(Outcome::Failed(error)) => return Err(error),
+                // Without an answer the collector ended before the statement was sent.
+                Ok(Outcome::Alone) | Err(_) => {}
+            }
         }
+        // Boxed, to keep this rare case out of every request's future.
+        Box::pin(self.run_alone(call)).await
     }
 
     async fn run_alone(&self, call: &Call<'_>) -> Result<QueryResult, StoreError> {
