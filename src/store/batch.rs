@@ -207,9 +207,10 @@ impl Batcher {
     /// Waits for a connection, and runs those requests on it that wait by then.
     async fn collect(self: Arc<Self>) {
         let collecting = Collecting(Arc::clone(&self));
-        // Requests that have arrived by now run first, and wait for the same connection.
+        let mut place = self.place().await;
+        // Requests that have arrived by now run first, and share the statement.
         yield_now().await;
-        let place = self.place().await;
+        place.since = Instant::now();
         let Some(lease) = self.lease().await else {
             return;
         };
