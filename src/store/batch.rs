@@ -85,7 +85,7 @@ use super::work;
 pub(super) use metrics::BatchMetrics;
 pub(super) use statement::{Answers, Batched};
 
-use requests::{Outcome, Request, Requests, Work};
+use requests::{Outcome, Request, Requests, Work, end, split_hurried};
 use width::{PATIENCE, Width};
 
 /// How often requests that wait are checked for having waited too long, while there is no
@@ -321,39 +321,6 @@ impl Batcher {
         // Nobody panics while holding it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Ends requests. Those of another runtime are ended by one task there: to wake each of them from
-/// here would take a system call for each.
-fn end(outcomes: impl Iterator<Item = (Request, Outcome)>) {
-    let here = Handle::current().id();
-    let (own, others): (Vec<_>, Vec<_>) =
-        outcomes.partition(|(request, _)| request.runtime.id() == here);
-    let mut elsewhere: HashMap<_, Vec<_>> = HashMap::new();
-    for (request, outcome) in others {
-        let of_runtime = elsewhere.entry(request.runtime.id()).or_default();
-        of_runtime.push((request, outcome));
-    }
-    for of_runtime in elsewhere.into_values() {
-        let runtime = of_runtime[0].0.runtime.clone();
-        runtime.spawn(async move { end_all(of_runtime) });
-    }
-    end_all(own);
-}
-
-fn end_all(outcomes: Vec<(Request, Outcome)>) {
-    for (request, outcome) in outcomes {
-        request.end(outcome);
-    }
-}
-
-/// Separates the requests that have less than half of the time that others have.
-fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Request>, Vec<Request>) {
-    let left = |request: &Request| request.deadline.saturating_duration_since(now);
-    let longest = requests.iter().map(left).max().unwrap_or_default();
-    requests
-        .into_iter()
-        .partition(|request| left(request) < longest / 2)
 }
 
 /// A turn for each user whose requests share a statement.
