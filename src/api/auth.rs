@@ -181,7 +181,8 @@ impl Authenticator {
                 (Some(CallerKind::User), user)
             }
             Some(token) => {
-                let user = self.session(token, origin, store).await;
+                // Boxed, to keep it out of the future of every request.
+                let user = Box::pin(self.session(token, origin, store)).await;
                 (Some(CallerKind::Session), user)
             }
         }

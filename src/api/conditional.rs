@@ -5,12 +5,12 @@
 
 use http::header::{ETAG, HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use serde::Serialize;
 
 use crate::domain::Task;
 
 use super::error::ApiError;
 use super::head::Head;
+use super::json::ToJson;
 use super::reply::Reply;
 
 /// The length of a tag in bytes of the hash: enough that two bodies do not share a tag.
@@ -27,8 +27,8 @@ fn tag_of(body: &[u8]) -> HeaderValue {
 }
 
 /// 200 with `value` as JSON and its tag; 304 or 412 if the conditions of a GET require it.
-pub(super) fn represent(head: &Head, value: &impl Serialize) -> Result<Reply, ApiError> {
-    let body = serde_json::to_vec(value)?;
+pub(super) fn represent(head: &Head, value: &impl ToJson) -> Result<Reply, ApiError> {
+    let body = value.to_json();
     let tag = tag_of(&body);
     if matches!(*head.method(), Method::GET | Method::HEAD)
         && let Some(conditions) = Preconditions::of(head.headers())
@@ -68,11 +68,7 @@ impl Preconditions {
 
     /// Whether `task` may be changed or deleted.
     pub fn allow_change(&self, task: &Task) -> bool {
-        // A task that cannot be written as JSON has no tag that a client could know.
-        let Ok(body) = serde_json::to_vec(task) else {
-            return false;
-        };
-        let tag = tag_of(&body);
+        let tag = tag_of(&task.to_json());
         self.allow(&tag) && !self.knows(&tag)
     }
 

@@ -31,6 +31,7 @@ use super::head::Admission;
 use super::pipeline::App;
 use super::slots::Slot;
 use super::unsent::Unsent;
+use super::workers::Place;
 
 /// A new connection has this long to send the head of its first request. `KEEPALIVE_SECONDS`
 /// bounds the later ones.
@@ -62,8 +63,15 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves a connection to its end.
-    pub async fn serve(self, stream: TcpStream, peer: IpAddr, slot: Slot) {
+    /// Serves a connection to its end, on the present runtime.
+    pub async fn serve(self, stream: std::net::TcpStream, peer: IpAddr, slot: Slot, _place: Place) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be served");
+                return;
+            }
+        };
         let Self {
             app,
             unsent,

@@ -120,13 +120,25 @@ impl RequestIds {
             Some(id) if is_sane_id(id.as_bytes()) => id.clone(),
             _ => {
                 let number = self.next.fetch_add(1, Ordering::Relaxed);
-                let id = format!("{:08x}-{number:08x}", self.process);
                 // Hexadecimal digits and a dash, so this cannot fail.
-                HeaderValue::from_maybe_shared(bytes::Bytes::from(id))
-                    .unwrap_or(HeaderValue::from_static("-"))
+                let (text, start) = request_id(self.process, number);
+                HeaderValue::from_bytes(&text[start..]).unwrap_or(HeaderValue::from_static("-"))
             }
         }
     }
+}
+
+/// The text of an id, and where it begins: both numbers have eight digits, the second one more
+/// where they do not suffice.
+fn request_id(process: u32, number: u64) -> ([u8; 25], usize) {
+    let mut text = *b"00000000-0000000000000000";
+    // The parts are exactly as long as the hexadecimal texts.
+    let _ = hex::encode_to_slice(number.to_be_bytes(), &mut text[9..]);
+    let zeros = text[9..17].iter().take_while(|digit| **digit == b'0');
+    let start = zeros.count();
+    let _ = hex::encode_to_slice(process.to_be_bytes(), &mut text[start..start + 8]);
+    text[start + 8] = b'-';
+    (text, start)
 }
 
 fn is_sane_id(id: &[u8]) -> bool {
@@ -134,4 +146,22 @@ fn is_sane_id(id: &[u8]) -> bool {
         && id
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_two_numbers_of_eight_digits_or_more() {
+        for (process, number, expected) in [
+            (0, 1, "00000000-00000001"),
+            (0x12ab_34cd, 0xffff_ffff, "12ab34cd-ffffffff"),
+            (7, 0x1_0000_0000, "00000007-100000000"),
+            (u32::MAX, u64::MAX, "ffffffff-ffffffffffffffff"),
+        ] {
+            let (text, start) = request_id(process, number);
+            assert_eq!(text[start..].escape_ascii().to_string(), expected);
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::store::{Once, Store};
 use super::conditional::represent_new;
 use super::error::ApiError;
 use super::input::{Code, ValidationErrors};
+use super::json::ToJson as _;
 use super::reply::Reply;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -41,8 +42,8 @@ pub(super) async fn create_once(
     task: &NewTask,
     key: &IdempotencyKey,
 ) -> Result<Reply, ApiError> {
-    // A task is texts, numbers and times, so writing it as JSON cannot fail.
-    let answer = |task: &Task| serde_json::to_string(task).unwrap_or_default();
+    // JSON is a text, so this cannot fail.
+    let answer = |task: &Task| String::from_utf8(task.to_json()).unwrap_or_default();
     let digest = digest(task)?;
     match store.create_task_once(task, key, &digest, answer).await? {
         Once::Created(body) => Ok(represent_new(body.into_bytes())),

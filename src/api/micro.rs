@@ -2,13 +2,14 @@
 
 use std::sync::LazyLock;
 
-use http::{HeaderMap, Method, StatusCode};
-use serde::Serialize;
+use http::{HeaderMap, Method};
+
+use crate::domain::Task;
 
 use super::auth;
 use super::endpoints::{ENDPOINTS, SUBTREES};
 use super::input::{self, CreateTask, ListTasks, Sources, parse_json};
-use super::reply::Reply;
+use super::json::ToJson as _;
 use super::router::Router;
 
 pub use auth::micro::{access_token, identify};
@@ -46,8 +47,8 @@ pub fn read_body(body: &[u8]) -> bool {
     input::read::<(), (), CreateTask>(&sources).is_ok()
 }
 
-/// Whether an answer can be serialized.
+/// Tasks as JSON.
 #[must_use]
-pub fn serialize(answer: &impl Serialize) -> bool {
-    Reply::json(StatusCode::OK, answer).is_ok()
+pub fn serialize(tasks: &[Task]) -> Vec<u8> {
+    tasks.to_json()
 }

@@ -30,6 +30,7 @@ mod head;
 mod health;
 mod idempotency;
 mod input;
+mod json;
 mod limits;
 mod metrics;
 #[cfg(feature = "micro")]
@@ -48,6 +49,7 @@ mod tasks;
 mod tokens;
 mod uninterrupted;
 mod unsent;
+mod workers;
 
 pub use context::{ApiContext, SetupError};
 pub use server::{ServeError, Server};

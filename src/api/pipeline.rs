@@ -110,10 +110,10 @@ impl App {
     fn answer<S, B>(self, head: Arc<Head>, body: S) -> impl Future<Output = Response> + use<S, B>
     where
         S: Stream<Item = Result<B, warp::Error>> + Send + 'static,
-        B: Buf + Send,
+        B: Buf + Send + 'static,
     {
         let (sender, response) = oneshot::channel();
-        let work = Uninterrupted::new(async move { self.work(head, body, sender).await });
+        let work = Uninterrupted::new(self.work(head, body, sender));
         async {
             let response = match select(work, response).await {
                 Either::Left(((), response)) => response.await,
@@ -162,7 +162,8 @@ impl App {
         let found = self.0.router.find(head.method(), head.path());
         // A span of the level error exists at every LOG_LEVEL.
         let span = tracing::error_span!("request", request_id = head.request_id());
-        let work = self.process(head, &found, body, progress);
+        // Pinned first: what is put around it moves only its address.
+        let work = pin!(self.process(head, &found, body, progress));
         let work = within(context.request_timeout, work).instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;

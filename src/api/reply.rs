@@ -16,6 +16,9 @@ pub(super) struct Reply {
     pub body: Bytes,
 }
 
+/// An ordinary answer has so many in the end.
+const HEADERS: usize = 12;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Reply {
@@ -23,7 +26,7 @@ impl Reply {
     pub fn empty(status: StatusCode) -> Self {
         Self {
             status,
-            headers: HeaderMap::new(),
+            headers: HeaderMap::with_capacity(HEADERS),
             body: Bytes::new(),
         }
     }

@@ -3,11 +3,12 @@
 //! hyper serves warp's filter ([`super::connection`]), because warp's own server has neither.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,6 +23,7 @@ use super::pipeline::App;
 use super::router::{RouteError, Router};
 use super::slots::{SPARE, Slots};
 use super::unsent::Unsent;
+use super::workers::Workers;
 
 /// Connections beyond this are for probes only.
 const MAX_CONNECTIONS: usize = 12_288;
@@ -46,6 +48,9 @@ pub enum ServeError {
         /// The system's error.
         source: io::Error,
     },
+    /// A thread cannot be started.
+    #[error("cannot start the worker threads: {0}")]
+    Threads(#[source] io::Error),
     /// The table of endpoints is not valid, which is a bug.
     #[error("the table of endpoints is not valid: {0}")]
     Routes(#[from] RouteError),
@@ -55,8 +60,10 @@ impl ServeError {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        let Self::Listen { address, source } = self else {
-            return Remedy::note("report this as a bug");
+        let (address, source) = match self {
+            Self::Listen { address, source } => (address, source),
+            Self::Threads(_) => return Remedy::set("WORKERS", 1),
+            Self::Routes(_) => return Remedy::note("report this as a bug"),
         };
         let port = address.port();
         match source.kind() {
@@ -80,6 +87,7 @@ impl ServeError {
 pub struct Server {
     /// Each listener and what it serves.
     listeners: Vec<(TcpListener, App)>,
+    workers: Arc<Workers>,
     context: ApiContext,
     keepalive: Duration,
     proxies: Vec<IpNet>,
@@ -88,7 +96,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on the port, and on `METRICS_ADDR` if it is set.
+    /// Listens on the port, and on `METRICS_ADDR` if it is set. The present runtime is the first of
+    /// `WORKERS`.
     pub fn bind(config: &Config, context: ApiContext) -> Result<Self, ServeError> {
         let metrics_addr = config.telemetry.metrics_addr;
         let app = |serves: &dyn Fn(Listener) -> bool| {
@@ -104,8 +113,10 @@ impl Server {
             let metrics = app(&|listener| listener == Listener::Metrics)?;
             listeners.push((listen(address)?, metrics));
         }
+        let workers = Workers::start(config.http.workers).map_err(ServeError::Threads)?;
         Ok(Self {
             listeners,
+            workers: Arc::new(workers),
             context,
             keepalive: config.http.keepalive,
             proxies: config.auth.trusted_proxies.clone(),
@@ -128,6 +139,7 @@ impl Server {
     pub async fn run(self, stop_signal: impl Future<Output = ()>) -> bool {
         let Self {
             listeners,
+            workers,
             context,
             keepalive,
             proxies,
@@ -147,7 +159,8 @@ impl Server {
                 grace: shutdown_grace,
                 stop: stop.clone(),
             };
-            tokio::spawn(accept(server, listener, Slots::new(limit, &proxies)));
+            let slots = Slots::new(limit, &proxies);
+            tokio::spawn(accept(server, listener, slots, Arc::clone(&workers)));
         }
         drop(stop);
         stop_signal.await;
@@ -196,12 +209,19 @@ fn connection_limit() -> usize {
 }
 
 /// Accepts connections until the stop, and then those that wait.
-async fn accept(server: connection::Server, listener: TcpListener, slots: Slots) {
+async fn accept(
+    server: connection::Server,
+    listener: TcpListener,
+    slots: Slots,
+    workers: Arc<Workers>,
+) {
     let mut stop = server.stop.clone();
     let serve = |stream, peer| {
         let slot = slots.admit(peer);
         let admission = slot.admission();
-        let task = tokio::spawn(server.clone().serve(stream, peer, slot));
+        let place = workers.place();
+        let runtime = place.runtime();
+        let task = runtime.spawn(server.clone().serve(stream, peer, slot, place));
         if admission == Admission::ProbesOnly {
             slots.add_spare(task.abort_handle());
         }
@@ -210,7 +230,8 @@ async fn accept(server: connection::Server, listener: TcpListener, slots: Slots)
         let accepted = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => accepted.and_then(prepared),
+            accepted = listener.accept() => accepted
+                .and_then(|(stream, peer)| prepared(stream.into_std()?, peer)),
         };
         match accepted {
             Ok((stream, peer)) => serve(stream, peer),
@@ -227,10 +248,8 @@ async fn accept(server: connection::Server, listener: TcpListener, slots: Slots)
         return;
     };
     for _ in 0..=BACKLOG {
-        let accepted = listener.accept().and_then(|(stream, peer)| {
-            stream.set_nonblocking(true)?;
-            prepared((TcpStream::from_std(stream)?, peer))
-        });
+        let accepted = listener.accept();
+        let accepted = accepted.and_then(|(stream, peer)| prepared(stream, peer));
         match accepted {
             Ok((stream, peer)) => serve(stream, peer),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -239,7 +258,9 @@ async fn accept(server: connection::Server, listener: TcpListener, slots: Slots)
     }
 }
 
-fn prepared((stream, peer): (TcpStream, SocketAddr)) -> io::Result<(TcpStream, IpAddr)> {
+/// A connection that the runtime of any worker can serve.
+fn prepared(stream: TcpStream, peer: SocketAddr) -> io::Result<(TcpStream, IpAddr)> {
+    stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
     Ok((stream, peer.ip()))
 }

@@ -14,6 +14,7 @@ use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
 use super::idempotency;
 use super::input::{BulkDelete, CompleteTask, CreateTask, ItemId, RowId, TaskPath, UpdateTask};
+use super::json::ToJson as _;
 use super::reply::Reply;
 
 mod list;
@@ -36,10 +37,10 @@ pub(super) async fn create_task(
     let store = &call.context.store;
     let task = inputs.body.into_task(call.caller.user);
     match idempotency::key(call.head.headers())? {
-        Some(key) => idempotency::create_once(store, &task, &key).await,
+        Some(key) => Box::pin(idempotency::create_once(store, &task, &key)).await,
         None => {
             let task = store.create_task(&task).await?;
-            Ok(represent_new(serde_json::to_vec(&task)?))
+            Ok(represent_new(task.to_json()))
         }
     }
 }
@@ -64,7 +65,8 @@ async fn change(call: &Call, id: &RowId, changes: &TaskChanges) -> Result<Reply,
         (Some(number), None) => store.update_task(user, number, changes).await?,
         (Some(number), Some(conditions)) => {
             let holds = |task: &Task| conditions.allow_change(task);
-            done(store.update_task_if(user, number, changes, holds).await?)?
+            let change = store.update_task_if(user, number, changes, holds);
+            done(Box::pin(change).await?)?
         }
         (None, _) => None,
     };
@@ -78,7 +80,8 @@ pub(super) async fn delete_task(call: Call, inputs: Inputs<TaskPath>) -> Result<
         (Some(number), None) => store.delete_task(user, number).await?,
         (Some(number), Some(conditions)) => {
             let holds = |task: &Task| conditions.allow_change(task);
-            done(store.delete_task_if(user, number, holds).await?)?.is_some()
+            let delete = store.delete_task_if(user, number, holds);
+            done(Box::pin(delete).await?)?.is_some()
         }
         (None, _) => false,
     };

@@ -11,8 +11,8 @@ use backon::{ExponentialBuilder, Retryable as _};
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{
-    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, Remedy, Source,
-    Warning, shell_word,
+    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, Source, Warning,
+    shell_word,
 };
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
@@ -24,7 +24,6 @@ use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgre
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
-use super::hint::Hint;
 use super::signals::DaemonSignals;
 
 /// How long to wait for a suspended or starting database.
@@ -62,17 +61,11 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let config = loaded.value;
     let log = start_logging(&config.telemetry)?;
     log_warnings(&loaded.warnings);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.http.workers)
+    // The first of the threads that serve connections; the server starts the others.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| {
-            Hint::of(
-                error,
-                "cannot start the worker threads",
-                Remedy::set("WORKERS", 1),
-            )
-        })?;
+        .context("cannot start the runtime")?;
     let code = runtime.block_on(serve(&config, context, options.allow_newer, &log))?;
     // Do not wait for a statement that hangs in the database.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -4,6 +4,7 @@
 
 mod folding;
 mod idempotency_key;
+mod json;
 mod notification;
 mod priority;
 mod provider_key;
@@ -14,6 +15,7 @@ mod user_id;
 
 pub use folding::fold;
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
+pub(crate) use json::write_json_text;
 pub use notification::{Notification, NotificationId, NotificationKind};
 pub use priority::{ParsePriorityError, Priority};
 pub use provider_key::{EncryptedKey, ProviderKey, ProviderKeyError};

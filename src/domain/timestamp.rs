@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use serde::{Serialize, Serializer};
 use speedate::{MicrosecondsPrecisionOverflowBehavior, TimeConfig};
 
@@ -121,23 +121,31 @@ impl Timestamp {
             .to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
     }
 
+    /// Appends what `serde_json` writes.
+    pub(crate) fn write_json(self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        out.extend_from_slice(self.format(&mut [0; 27]).as_bytes());
+        out.push(b'"');
+    }
+
     /// Writes RFC 3339 with `Z` into `buffer` and returns the text.
     ///
     /// A page of tasks contains dozens of timestamps, and chrono's formatter takes several times
     /// as long.
     fn format(self, buffer: &mut [u8; 27]) -> &str {
-        // A date-time with an offset would add it for each field.
-        let moment = self.to_datetime().naive_utc();
+        // chrono's date-times take longer: they check for offsets and leap seconds.
+        let (day, second) = divide(self.unix_seconds(), 86_400);
+        let (_, micros) = divide(self.0, 1_000_000);
+        let day = i32::try_from(day).unwrap_or_default();
+        let date = NaiveDate::from_epoch_days(day).unwrap_or_default();
         *buffer = *b"0000-00-00T00:00:00.000000Z";
         // The year is between 1 and 9999, so it is not negative.
-        let year = moment.year().unsigned_abs();
-        put_digits(&mut buffer[0..4], year);
-        put_digits(&mut buffer[5..7], moment.month());
-        put_digits(&mut buffer[8..10], moment.day());
-        put_digits(&mut buffer[11..13], moment.hour());
-        put_digits(&mut buffer[14..16], moment.minute());
-        put_digits(&mut buffer[17..19], moment.second());
-        let micros = moment.nanosecond() / 1000;
+        put_digits(&mut buffer[0..4], date.year().unsigned_abs());
+        put_digits(&mut buffer[5..7], date.month());
+        put_digits(&mut buffer[8..10], date.day());
+        put_digits(&mut buffer[11..13], second / 3600);
+        put_digits(&mut buffer[14..16], second / 60 % 60);
+        put_digits(&mut buffer[17..19], second % 60);
         let length = if micros == 0 {
             buffer[19] = b'Z';
             20
@@ -148,6 +156,14 @@ impl Timestamp {
         // Only ASCII was written, so this cannot fail.
         std::str::from_utf8(&buffer[..length]).unwrap_or_default()
     }
+}
+
+/// The quotient, rounded down, and the remainder, which is not negative.
+fn divide(number: i64, divisor: u32) -> (i64, u32) {
+    let remainder = number.rem_euclid(i64::from(divisor));
+    // It is less than the divisor.
+    let remainder = u32::try_from(remainder).unwrap_or_default();
+    (number.div_euclid(i64::from(divisor)), remainder)
 }
 
 /// Writes the last `out.len()` decimal digits of `number`.

@@ -1,8 +1,8 @@
 //! One statement, or one transaction, for several requests.
 //!
-//! A request that finds a connection free runs its statement at once and alone. While the
-//! connections in use are busy, requests wait ([`requests`]). As soon as a connection is
-//! free, those that do the same run together:
+//! Requests wait while the connections in use are busy ([`requests`]). As soon as a connection is
+//! free, those that do the same run together, and with them those that have arrived by then but
+//! were not begun:
 //!
 //! - on PostgreSQL by one statement ([`statement`]), so with one exchange and one commit. Its
 //!   arguments are arrays, so its text, and with it the prepared statement, is the same for any
@@ -10,8 +10,12 @@
 //! - on SQLite by one transaction, so with one fsync. Creates are one statement in it, or by
 //!   itself, so with one exchange with the connection's thread.
 //!
-//! So nothing waits on purpose, and under load the number of requests that share a statement
-//! grows by itself.
+//! So nothing waits on purpose: one that is by itself runs its statement at once. Under load the
+//! number of requests that share a statement grows by itself.
+//!
+//! Shared statements run on the runtime that opened the store, which has the sockets of their
+//! connections, so no other thread is woken to read an answer. The requests of another runtime are
+//! woken together.
 //!
 //! **How many connections are in use** follows from the time that statements take
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
@@ -34,7 +38,8 @@
 //!   other.
 //! - Two changes of one task never share a statement: the second one begins when the first has
 //!   ended ([`super::task_turns`]).
-//! - A request whose caller is gone before that is left out.
+//! - A request whose caller is gone before its statement is sent is left out. A statement that was
+//!   sent runs to its end or to its deadline, also if all of its callers are gone.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
@@ -55,6 +60,7 @@ mod tests;
 mod width;
 
 use std::collections::HashMap;
+use std::mem;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -63,6 +69,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SemaphorePermit, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::arg::Arg;
@@ -78,7 +85,7 @@ use super::work;
 pub(super) use metrics::BatchMetrics;
 pub(super) use statement::{Answers, Batched};
 
-use requests::{Outcome, Request, Requests, Work};
+use requests::{Outcome, Request, Requests, Work, end, split_hurried};
 use width::{PATIENCE, Width};
 
 /// How often requests that wait are checked for having waited too long, while there is no
@@ -96,6 +103,8 @@ pub(super) struct Batcher {
     state: Mutex<State>,
     /// Tells the collector that a connection may be free.
     freed: Notify,
+    /// Where statements run.
+    runtime: Handle,
 }
 
 struct State {
@@ -116,15 +125,8 @@ pub(super) struct Call<'a> {
     pub batched: Option<&'static Batched>,
 }
 
-enum Entry {
-    /// A connection is free.
-    Free(Place),
-    Waiting(oneshot::Receiver<Outcome>),
-    /// The user uses its share of the connections.
-    Refused,
-}
-
 impl Batcher {
+    /// The statements run on the present runtime.
     pub fn new(pool: Arc<Pool>, dialect: Dialect, metrics: BatchMetrics) -> Arc<Self> {
         let width = Width::up_to(pool.limits().max);
         Arc::new(Self {
@@ -138,26 +140,22 @@ impl Batcher {
                 is_collecting: false,
             }),
             freed: Notify::new(),
+            runtime: Handle::current(),
         })
     }
 
     /// Runs a statement, alone or with those of other requests.
     pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
-        let answer = match self.enter(call) {
-            Entry::Free(place) => {
-                let outcome = self.run_alone(call).await;
-                drop(place);
-                return outcome;
+        if let Some(answer) = self.enter(call) {
+            match answer.await {
+                Ok(Outcome::Done(result)) => return Ok(result),
+                Ok(Outcome::Failed(error)) => return Err(error),
+                // Without an answer the collector ended before the statement was sent.
+                Ok(Outcome::Alone) | Err(_) => {}
             }
-            Entry::Waiting(answer) => answer,
-            Entry::Refused => return self.run_alone(call).await,
-        };
-        match answer.await {
-            Ok(Outcome::Done(result)) => Ok(result),
-            Ok(Outcome::Failed(error)) => Err(error),
-            // Without an answer the collector ended before the statement was sent.
-            Ok(Outcome::Alone) | Err(_) => self.run_alone(call).await,
         }
+        // Boxed, to keep this rare case out of every request's future.
+        Box::pin(self.run_alone(call)).await
     }
 
     async fn run_alone(&self, call: &Call<'_>) -> Result<QueryResult, StoreError> {
@@ -168,7 +166,8 @@ impl Batcher {
         }
     }
 
-    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Entry {
+    /// Queues a request; `None` if its user uses its share of the connections.
+    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Option<oneshot::Receiver<Outcome>> {
         let share = deadline::share_of_this_work();
         let work = match (self.dialect, call.batched) {
             (Dialect::Postgres, Some(batched)) => Work::Shared(batched),
@@ -178,11 +177,7 @@ impl Batcher {
         if matches!(work, Work::Shared(_))
             && share.is_some_and(|share| !self.pool.shares().is_free(share))
         {
-            return Entry::Refused;
-        }
-        let mut state = self.lock();
-        if state.requests.is_empty() && state.in_use < state.width.get() {
-            return Entry::Free(self.take_place(&mut state));
+            return None;
         }
         let (sender, answer) = oneshot::channel();
         let request = Request {
@@ -191,20 +186,31 @@ impl Batcher {
             args: call.args.iter().map(Arg::to_static).collect(),
             deadline: self.pool.deadline(),
             expires: self.pool.latest_start(),
+            runtime: Handle::current(),
             answer: sender,
         };
-        state.requests.push(self.pool.queue().enter(), request);
-        if !state.is_collecting {
-            state.is_collecting = true;
-            tokio::spawn(Arc::clone(self).collect());
+        let waiting = self.pool.queue().enter();
+        let mut state = self.lock();
+        state.requests.push(waiting, request);
+        let is_collecting = mem::replace(&mut state.is_collecting, true);
+        drop(state);
+        if !is_collecting {
+            self.start_collecting();
         }
-        Entry::Waiting(answer)
+        Some(answer)
+    }
+
+    fn start_collecting(self: &Arc<Self>) {
+        self.runtime.spawn(Arc::clone(self).collect());
     }
 
     /// Waits for a connection, and runs those requests on it that wait by then.
     async fn collect(self: Arc<Self>) {
         let collecting = Collecting(Arc::clone(&self));
-        let place = self.place().await;
+        let mut place = self.place().await;
+        // Requests that have arrived by now run first, and share the statement.
+        yield_now().await;
+        place.since = Instant::now();
         let Some(lease) = self.lease().await else {
             return;
         };
@@ -247,7 +253,7 @@ impl Batcher {
                 Ok(Ok(connection)) => return Some(self.pool.lease_of_waiting(connection)),
                 Ok(Err(error)) => {
                     if self.pool.status().size == 0 {
-                        self.end_without_connection(&error);
+                        self.end_without_connection(error);
                         return None;
                     }
                     // No more can be opened, but those that are open do their work.
@@ -258,7 +264,7 @@ impl Batcher {
                     // While a connection is opened, which may take long, another one has become
                     // free. The new one goes to the pool.
                     let free = Box::pin(Arc::clone(&self.pool).connection());
-                    let opening = std::mem::replace(&mut connecting, free);
+                    let opening = mem::replace(&mut connecting, free);
                     tokio::spawn(async move { drop(opening.await) });
                 }
                 Err(_) => {}
@@ -274,15 +280,19 @@ impl Batcher {
     }
 
     /// Ends the waiting requests, for which no connection could be opened.
-    fn end_without_connection(&self, error: &StoreError) {
-        let requests = self.lock().requests.take_all();
-        for request in requests {
-            let outcome = match error {
-                StoreError::PoolTimeout { .. } => Outcome::Failed(self.pool.timed_out()),
-                // Each gets its own error from its own attempt.
-                _ => Outcome::Alone,
-            };
-            request.end(outcome);
+    fn end_without_connection(&self, error: StoreError) {
+        let mut requests = self.lock().requests.take_all();
+        if requests.len() > 1 {
+            for request in requests {
+                let outcome = match error {
+                    StoreError::PoolTimeout { .. } => Outcome::Failed(self.pool.timed_out()),
+                    // Each gets its own error from its own attempt.
+                    _ => Outcome::Alone,
+                };
+                request.end(outcome);
+            }
+        } else if let Some(only) = requests.pop() {
+            only.end(Outcome::Failed(error));
         }
     }
 
@@ -302,27 +312,15 @@ impl Batcher {
         let outcomes = outcomes.unwrap_or_else(|_| run::after_panic(&requests));
         // Before the answers are sent: the next requests need the connection.
         drop((turns, place));
-        for (request, outcome) in requests.into_iter().zip(outcomes) {
-            if matches!(outcome, Outcome::Alone) {
-                self.metrics.alone.inc();
-            }
-            request.end(outcome);
-        }
+        let alone = outcomes.iter().filter(|one| matches!(one, Outcome::Alone));
+        self.metrics.alone.inc_by(alone.count() as u64);
+        end(requests.into_iter().zip(outcomes));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nobody panics while holding it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Separates the requests that have less than half of the time that others have.
-fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Request>, Vec<Request>) {
-    let left = |request: &Request| request.deadline.saturating_duration_since(now);
-    let longest = requests.iter().map(left).max().unwrap_or_default();
-    requests
-        .into_iter()
-        .partition(|request| left(request) < longest / 2)
 }
 
 /// A turn for each user whose requests share a statement.
@@ -384,11 +382,10 @@ impl Drop for Collecting {
             }
         }
         state.is_collecting = !state.requests.is_empty();
-        // Without a runtime the process is ending.
-        if state.is_collecting
-            && let Ok(runtime) = Handle::try_current()
-        {
-            runtime.spawn(Arc::clone(&self.0).collect());
+        let is_collecting = state.is_collecting;
+        drop(state);
+        if is_collecting {
+            self.0.start_collecting();
         }
     }
 }

@@ -229,10 +229,11 @@ impl Store {
             Dialect::Postgres | Dialect::Sqlite => self.engine.batcher(),
         };
         let Some(batcher) = batcher else {
+            // Boxed: most requests do not need it, and their futures should be small.
             return if statement.writes {
-                self.write(&statement.single, args).await
+                Box::pin(self.write(&statement.single, args)).await
             } else {
-                self.read(&statement.single, args).await
+                Box::pin(self.read(&statement.single, args)).await
             };
         };
         if statement.writes {

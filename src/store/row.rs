@@ -2,7 +2,7 @@
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{ColumnIndex, Decode, Postgres, Row as _, Sqlite, Type};
+use sqlx::{Column as _, ColumnIndex, Decode, Postgres, Row as _, Sqlite, Type};
 
 use super::error::StoreError;
 
@@ -19,8 +19,8 @@ impl<T> Value for T where
 
 /// A row of one engine.
 pub(super) trait EngineRow {
-    /// The position of the column `name`.
-    fn position(&self, name: &str) -> Result<usize, sqlx::Error>;
+    /// The position of the column `name`, which is probably `guess`.
+    fn position(&self, name: &str, guess: usize) -> Result<usize, sqlx::Error>;
 
     /// The value of the column at `position`, if that has the right type.
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error>;
@@ -30,8 +30,8 @@ pub(super) trait EngineRow {
 }
 
 impl EngineRow for PgRow {
-    fn position(&self, name: &str) -> Result<usize, sqlx::Error> {
-        name.index(self)
+    fn position(&self, name: &str, guess: usize) -> Result<usize, sqlx::Error> {
+        position_in(self, name, guess)
     }
 
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
@@ -44,8 +44,8 @@ impl EngineRow for PgRow {
 }
 
 impl EngineRow for SqliteRow {
-    fn position(&self, name: &str) -> Result<usize, sqlx::Error> {
-        name.index(self)
+    fn position(&self, name: &str, guess: usize) -> Result<usize, sqlx::Error> {
+        position_in(self, name, guess)
     }
 
     fn at<T: Value>(&self, position: usize) -> Result<T, sqlx::Error> {
@@ -58,6 +58,17 @@ impl EngineRow for SqliteRow {
     }
 }
 
+/// A look-up of the name takes longer than a comparison.
+fn position_in<R: sqlx::Row>(row: &R, name: &str, guess: usize) -> Result<usize, sqlx::Error>
+where
+    for<'n> &'n str: ColumnIndex<R>,
+{
+    match row.columns().get(guess) {
+        Some(column) if column.name() == name => Ok(guess),
+        _ => name.index(row),
+    }
+}
+
 /// One row of either engine.
 pub(super) enum Row {
     Postgres(PgRow),
@@ -67,9 +78,18 @@ pub(super) enum Row {
 impl Row {
     /// The value of the column `name`.
     pub fn get<T: Value>(&self, name: &str) -> Result<T, sqlx::Error> {
+        self.get_at(name, &mut Vec::new())
+    }
+
+    /// The same for each row of a result, which have the position in common; see [`Columns`].
+    pub fn get_at<T: Value>(
+        &self,
+        name: &str,
+        position: &mut Vec<usize>,
+    ) -> Result<T, sqlx::Error> {
         match self {
-            Self::Postgres(row) => Columns::new(row, &mut Vec::new()).get(name),
-            Self::Sqlite(row) => Columns::new(row, &mut Vec::new()).get(name),
+            Self::Postgres(row) => Columns::new(row, position).get(name),
+            Self::Sqlite(row) => Columns::new(row, position).get(name),
         }
     }
 }
@@ -99,7 +119,7 @@ impl<'r, R: EngineRow> Columns<'r, R> {
         let known = self.positions.get(self.read).copied();
         let value = match known {
             Some(position) => self.row.at_known(position),
-            None => self.row.position(name).and_then(|position| {
+            None => self.row.position(name, self.read).and_then(|position| {
                 let value = self.row.at(position)?;
                 self.positions.push(position);
                 Ok(value)
@@ -209,7 +229,9 @@ impl QueryResult {
 
     /// The column `name` of every row.
     pub fn column<T: Value>(&self, name: &str) -> Result<Vec<T>, sqlx::Error> {
-        self.rows.iter().map(|row| row.get(name)).collect()
+        let mut position = Vec::new();
+        let values = self.rows.iter();
+        values.map(|row| row.get_at(name, &mut position)).collect()
     }
 
     /// The column `name` of the first row.

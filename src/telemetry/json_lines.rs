@@ -15,6 +15,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock::Clock;
+use crate::domain::write_json_text;
 
 /// Longer lines are rare.
 const LINE_BYTES: usize = 512;
@@ -39,10 +40,11 @@ where
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let mut line = Members(Vec::with_capacity(LINE_BYTES));
         line.0.push(b'{');
-        line.member("timestamp", &self.0.now());
-        line.member("level", metadata.level().as_str());
+        line.name("timestamp");
+        self.0.now().write_json(&mut line.0);
+        line.text("level", metadata.level().as_str());
         event.record(&mut line);
-        line.member("target", metadata.target());
+        line.text("target", metadata.target());
         if let Some(scope) = context.event_scope() {
             line.name("spans");
             line.0.push(b'[');
@@ -52,7 +54,7 @@ where
                 if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
                     line.0.extend_from_slice(fields.as_bytes());
                 }
-                line.member("name", span.name());
+                line.text("name", span.name());
                 line.0.push(b'}');
             }
             line.0.push(b']');
@@ -100,13 +102,18 @@ impl Members {
 
     fn name(&mut self, name: &str) {
         self.separate();
-        self.value(name);
+        write_json_text(name, &mut self.0);
         self.0.push(b':');
     }
 
     fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
         self.name(name);
         self.value(value);
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        write_json_text(text, &mut self.0);
     }
 
     fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
@@ -122,12 +129,16 @@ impl Members {
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, field: &Field, value: &T) {
-        let name = field.name();
-        // The metadata of a record of the log crate.
-        if !name.starts_with("log.") {
-            self.member(name.strip_prefix("r#").unwrap_or(name), value);
+        if let Some(name) = shown_name(field) {
+            self.member(name, value);
         }
     }
+}
+
+/// The name of a field; `None` for the metadata of a record of the log crate.
+fn shown_name(field: &Field) -> Option<&'static str> {
+    let name = field.name();
+    (!name.starts_with("log.")).then(|| name.strip_prefix("r#").unwrap_or(name))
 }
 
 impl Visit for Members {
@@ -148,15 +159,17 @@ impl Visit for Members {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.field(field, value);
+        if let Some(name) = shown_name(field) {
+            self.text(name, value);
+        }
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.field(field, &value.to_string());
+        self.record_str(field, &value.to_string());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.field(field, &format!("{value:?}"));
+        self.record_str(field, &format!("{value:?}"));
     }
 }
 

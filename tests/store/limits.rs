@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use rstest::rstest;
 use sqlx::{Connection as _, PgConnection};
 use todoctl::clock::Clock;
-use todoctl::domain::TaskChanges;
+use todoctl::domain::{IdempotencyKey, TaskChanges};
 use todoctl::store::{Store, StoreError, TaskFilter};
 
 use super::{connect, task, user};
@@ -93,7 +93,8 @@ async fn sessions(database: &TestDatabase) -> i64 {
     .unwrap()
 }
 
-/// Work that is given up leaves no session behind that still waits.
+/// Work that is given up leaves no session behind that still waits. Statements that requests share
+/// end at their deadline instead.
 #[tokio::test]
 async fn the_server_has_no_more_sessions_than_the_pool() {
     let database = TestDatabase::migrated().await;
@@ -103,13 +104,18 @@ async fn the_server_has_no_more_sessions_than_the_pool() {
         .execute(&mut other)
         .await
         .unwrap();
+    let completed = TaskFilter {
+        completed: Some(true),
+        ..TaskFilter::default()
+    };
     for _ in 0..8 {
         let task = task("given up");
-        let create = store.create_task(&task);
+        let key = IdempotencyKey::new(b"key").unwrap();
+        let create = store.create_task_once(&task, &key, "digest", |_| String::new());
         let limit = Duration::from_millis(200);
         assert!(tokio::time::timeout(limit, create).await.is_err());
         let user = user();
-        let read = store.task(&user, 1);
+        let read = store.tasks(&user, &completed, 10, 0);
         assert!(tokio::time::timeout(limit, read).await.is_err());
     }
     // The lock is still held, so none of them can end by itself.

@@ -91,7 +91,7 @@ impl Jwts {
                 if !server.knows_key_of(&header) {
                     origin.may_ask()?;
                 }
-                match server.signed_claims(token, &header).await? {
+                match Box::pin(server.signed_claims(token, &header)).await? {
                     Signed::Good(claims) => user_of(&claims, &Issuer::AuthServer(server), now),
                     Signed::Wrong => refused(Refusal::Signature),
                     Signed::UnknownKey => refused(Refusal::UnknownKey),

@@ -7,8 +7,9 @@ use crate::api::cursor;
 use crate::api::endpoint::{Call, Inputs};
 use crate::api::error::ApiError;
 use crate::api::input::{ListTasks, Paging};
+use crate::api::json::{ToJson, write_member};
 use crate::api::reply::Reply;
-use crate::domain::Task;
+use crate::domain::{Task, write_json_text};
 use crate::store::TaskPosition;
 
 /// A page of tasks; contract 3.4.
@@ -46,6 +47,46 @@ pub enum TaskListAnswer {
     Page(TaskList),
     /// With `cursor`.
     Slice(TaskSlice),
+}
+
+impl ToJson for TaskListAnswer {
+    fn length(&self) -> usize {
+        let (Self::Page(TaskList { tasks, .. }) | Self::Slice(TaskSlice { tasks, .. })) = self;
+        tasks.length() + 128
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"tasks\":");
+        match self {
+            Self::Page(TaskList {
+                tasks,
+                total,
+                page,
+                limit,
+                pages,
+            }) => {
+                tasks.write(out);
+                write_member(",\"total\":", total, out);
+                write_member(",\"page\":", page, out);
+                write_member(",\"limit\":", limit, out);
+                write_member(",\"pages\":", pages, out);
+            }
+            Self::Slice(TaskSlice {
+                tasks,
+                limit,
+                next_cursor,
+            }) => {
+                tasks.write(out);
+                write_member(",\"limit\":", limit, out);
+                out.extend_from_slice(b",\"next_cursor\":");
+                match next_cursor {
+                    Some(cursor) => write_json_text(cursor, out),
+                    None => out.extend_from_slice(b"null"),
+                }
+            }
+        }
+        out.push(b'}');
+    }
 }
 
 pub(in crate::api) async fn list_tasks(
@@ -90,4 +131,31 @@ async fn slice(
         limit,
         next_cursor: slice.next.map(|position| cursor::encode(position, user)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_that_of_serde_json() {
+        let page = TaskListAnswer::Page(TaskList {
+            tasks: Vec::new(),
+            total: 41,
+            page: 3,
+            limit: 20,
+            pages: 2,
+        });
+        let slice = |next_cursor| {
+            TaskListAnswer::Slice(TaskSlice {
+                tasks: Vec::new(),
+                limit: 7,
+                next_cursor,
+            })
+        };
+        for answer in [page, slice(None), slice(Some("abc".to_owned()))] {
+            let text = String::from_utf8(answer.to_json()).unwrap();
+            assert_eq!(text, serde_json::to_string(&answer).unwrap());
+        }
+    }
 }

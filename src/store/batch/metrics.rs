@@ -18,7 +18,7 @@ impl BatchMetrics {
     pub fn new() -> Self {
         let requests = HistogramOpts::new(
             "db_batch_requests",
-            "Requests that waited for a connection and ran in one statement or transaction.",
+            "Requests that ran in one statement or transaction.",
         )
         .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]);
         Self {

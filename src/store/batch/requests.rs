@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::store::arg::Arg;
@@ -28,6 +29,8 @@ pub(super) struct Request {
     pub deadline: Instant,
     /// When it gives up waiting.
     pub expires: Instant,
+    /// Where its caller is.
+    pub runtime: Handle,
     pub answer: oneshot::Sender<Outcome>,
 }
 
@@ -93,6 +96,39 @@ impl Request {
         // A caller that is gone does not want to know.
         let _ = self.answer.send(outcome);
     }
+}
+
+/// Ends requests. Those of another runtime are ended by one task there: to wake each of them from
+/// here would take a system call for each.
+pub(super) fn end(outcomes: impl Iterator<Item = (Request, Outcome)>) {
+    let here = Handle::current().id();
+    let (own, others): (Vec<_>, Vec<_>) =
+        outcomes.partition(|(request, _)| request.runtime.id() == here);
+    let mut elsewhere: HashMap<_, Vec<_>> = HashMap::new();
+    for (request, outcome) in others {
+        let of_runtime = elsewhere.entry(request.runtime.id()).or_default();
+        of_runtime.push((request, outcome));
+    }
+    for of_runtime in elsewhere.into_values() {
+        let runtime = of_runtime[0].0.runtime.clone();
+        runtime.spawn(async move { end_all(of_runtime) });
+    }
+    end_all(own);
+}
+
+fn end_all(outcomes: Vec<(Request, Outcome)>) {
+    for (request, outcome) in outcomes {
+        request.end(outcome);
+    }
+}
+
+/// Separates the requests that have less than half of the time that others have.
+pub(super) fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Request>, Vec<Request>) {
+    let left = |request: &Request| request.deadline.saturating_duration_since(now);
+    let longest = requests.iter().map(left).max().unwrap_or_default();
+    requests
+        .into_iter()
+        .partition(|request| left(request) < longest / 2)
 }
 
 /// The requests, and each one's wait.
@@ -209,6 +245,7 @@ mod tests {
                 args: vec![number.into()],
                 deadline: now + Duration::from_secs(19),
                 expires: now + Duration::from_secs(5),
+                runtime: Handle::current(),
                 answer,
             };
             self.requests.push(self.queue.enter(), request);
@@ -227,8 +264,8 @@ mod tests {
         requests.into_iter().map(number).collect()
     }
 
-    #[test]
-    fn those_that_do_the_same_run_together_in_their_order() {
+    #[tokio::test]
+    async fn those_that_do_the_same_run_together_in_their_order() {
         let mut line = Line::default();
         for statement in [&READ, &CHANGE, &READ, &CHANGE, &READ] {
             line.add(statement, "a");
@@ -240,8 +277,8 @@ mod tests {
         assert_eq!(line.queue.waiting(), 0);
     }
 
-    #[test]
-    fn a_flood_of_one_user_leaves_places_for_the_others() {
+    #[tokio::test]
+    async fn a_flood_of_one_user_leaves_places_for_the_others() {
         let mut line = Line::default();
         for _ in 0..100 {
             line.add(&READ, "flood");
@@ -252,8 +289,8 @@ mod tests {
         assert_eq!(line.take(), [2, 3, 4, 5]);
     }
 
-    #[test]
-    fn callers_that_are_gone_are_left_out() {
+    #[tokio::test]
+    async fn callers_that_are_gone_are_left_out() {
         let mut line = Line::default();
         for _ in 0..4 {
             line.add(&READ, "a");
@@ -264,8 +301,8 @@ mod tests {
         assert_eq!(line.queue.waiting(), 0);
     }
 
-    #[test]
-    fn those_that_waited_too_long_are_told() {
+    #[tokio::test]
+    async fn those_that_waited_too_long_are_told() {
         let mut line = Line::default();
         line.add(&READ, "a");
         assert!(line.requests.take_expired(Instant::now()).is_empty());

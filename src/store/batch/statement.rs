@@ -101,8 +101,9 @@ impl Answers {
         split.resize_with(count, || {
             (self == Self::Numbered).then(QueryResult::default)
         });
+        let mut position = Vec::new();
         for row in result.rows {
-            let number: i64 = row.get("number")?;
+            let number: i64 = row.get_at("number", &mut position)?;
             let answer = usize::try_from(number - 1)
                 .ok()
                 .and_then(|index| split.get_mut(index))
@@ -119,9 +120,10 @@ fn split_inserted(rows: Vec<Row>, count: usize) -> Result<Vec<Option<QueryResult
     if rows.len() != count {
         return Err(sqlx::Error::RowNotFound);
     }
+    let mut position = Vec::new();
     let mut rows = rows
         .into_iter()
-        .map(|row| Ok((row.get::<i64>("id")?, row)))
+        .map(|row| Ok((row.get_at::<i64>("id", &mut position)?, row)))
         .collect::<Result<Vec<_>, sqlx::Error>>()?;
     rows.sort_unstable_by_key(|(id, _)| *id);
     let answer = |(_, row)| {

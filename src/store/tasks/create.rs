@@ -100,16 +100,18 @@ impl Store {
         match self.share(&CREATE, &args).await {
             Ok(result) => self.check_created(task, now, result.one()?).await,
             Err(StoreError::ConnectionLost(lost)) if !is_rolled_back(&lost) => {
-                match self.find_created(task, now).await {
+                match Box::pin(self.find_created(task, now)).await {
                     Ok(Some(task)) => Ok(task),
                     Ok(None) => Err(StoreError::ConnectionLost(lost)),
                     Err(_) => Err(StoreError::OutcomeUnknown(lost)),
                 }
             }
-            Err(StoreError::Undecided(lost)) => match self.find_created(task, now).await {
-                Ok(Some(task)) => Ok(task),
-                Ok(None) | Err(_) => Err(StoreError::OutcomeUnknown(lost)),
-            },
+            Err(StoreError::Undecided(lost)) => {
+                match Box::pin(self.find_created(task, now)).await {
+                    Ok(Some(task)) => Ok(task),
+                    Ok(None) | Err(_) => Err(StoreError::OutcomeUnknown(lost)),
+                }
+            }
             Err(error) => Err(error),
         }
     }

@@ -117,13 +117,24 @@ impl World {
         };
         let (_, outcomes, ()) = tokio::join!(
             self.store.create_task(&in_front),
-            join_all(requests),
+            self.behind(requests),
             letting_go
         );
         outcomes
     }
 
-    /// How many requests waited and shared a statement or a transaction.
+    /// Runs `requests` once the one that has begun before them has its connection.
+    async fn behind<T>(
+        &self,
+        requests: impl IntoIterator<Item = impl Future<Output = T>>,
+    ) -> Vec<T> {
+        while self.waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
+        join_all(requests).await
+    }
+
+    /// How many requests shared a statement or a transaction.
     fn batched(&self) -> usize {
         let metrics: Vec<_> = self
             .store
