@@ -9,6 +9,8 @@ use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
 use serde_json::Value;
 
+use crate::store::ClientWatch;
+
 use super::error::ApiError;
 use super::head::Head;
 use super::input::parse_json;
@@ -22,6 +24,9 @@ const DRAIN_BYTES: usize = 8 * 1024 * 1024;
 /// For so long.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
 
+/// After the client has closed its side, what has arrived is there within this time.
+const CLOSED: Duration = Duration::from_millis(100);
+
 /// Fails if the body is announced to be larger than `limit` bytes.
 pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiError> {
     let announced = headers
@@ -34,19 +39,26 @@ pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiE
     }
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes. What is missing does not come any more when `client` has
+/// left.
 pub(super) async fn read<S, B>(
     body: Pin<&mut S>,
     limit: usize,
     time_limit: Duration,
+    client: &ClientWatch,
 ) -> Result<Bytes, ApiError>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    tokio::time::timeout(time_limit, collect(body, limit))
-        .await
-        .unwrap_or(Err(ApiError::BodyTimedOut))
+    tokio::select! {
+        biased;
+        read = collect(body, limit) => read,
+        () = client.has_left(CLOSED) => {
+            Err(ApiError::BodyIncomplete("the client closed its side".into()))
+        },
+        () = tokio::time::sleep(time_limit) => Err(ApiError::BodyTimedOut),
+    }
 }
 
 async fn collect<S, B>(mut body: Pin<&mut S>, limit: usize) -> Result<Bytes, ApiError>

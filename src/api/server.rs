@@ -17,7 +17,6 @@ use super::connection;
 use super::context::ApiContext;
 use super::endpoint::Listener;
 use super::endpoints::{ENDPOINTS, SUBTREES};
-use super::head::Admission;
 use super::pipeline::App;
 use super::router::{RouteError, Router};
 use super::slots::{SPARE, Slots};
@@ -199,12 +198,7 @@ fn connection_limit() -> usize {
 async fn accept(server: connection::Server, listener: TcpListener, slots: Slots) {
     let mut stop = server.stop.clone();
     let serve = |stream, peer| {
-        let slot = slots.admit(peer);
-        let admission = slot.admission();
-        let task = tokio::spawn(server.clone().serve(stream, peer, slot));
-        if admission == Admission::ProbesOnly {
-            slots.add_spare(task.abort_handle());
-        }
+        tokio::spawn(server.clone().serve(stream, peer, slots.admit(peer)));
     };
     loop {
         let accepted = tokio::select! {

@@ -34,7 +34,7 @@
 //!   other.
 //! - Two changes of one task never share a statement: the second one begins when the first has
 //!   ended ([`super::task_turns`]).
-//! - A request whose caller is gone before that is left out.
+//! - A request whose caller or client is gone before that is left out.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
@@ -66,6 +66,7 @@ use tokio::sync::{Notify, SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::arg::Arg;
+use super::client::while_client_waits;
 use super::deadline;
 use super::dialect::Dialect;
 use super::error::StoreError;
@@ -78,7 +79,7 @@ use super::work;
 pub(super) use metrics::BatchMetrics;
 pub(super) use statement::{Answers, Batched};
 
-use requests::{Outcome, Request, Requests, Work};
+use requests::{Outcome, Request, Requests, Work, split_hurried};
 use width::{PATIENCE, Width};
 
 /// How often requests that wait are checked for having waited too long, while there is no
@@ -119,7 +120,8 @@ pub(super) struct Call<'a> {
 enum Entry {
     /// A connection is free.
     Free(Place),
-    Waiting(oneshot::Receiver<Outcome>),
+    /// It has this number.
+    Waiting(u64, oneshot::Receiver<Outcome>),
     /// The user uses its share of the connections.
     Refused,
 }
@@ -143,16 +145,22 @@ impl Batcher {
 
     /// Runs a statement, alone or with those of other requests.
     pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
-        let answer = match self.enter(call) {
+        let (number, mut answer) = match self.enter(call) {
             Entry::Free(place) => {
                 let outcome = self.run_alone(call).await;
                 drop(place);
                 return outcome;
             }
-            Entry::Waiting(answer) => answer,
+            Entry::Waiting(number, answer) => (number, answer),
             Entry::Refused => return self.run_alone(call).await,
         };
-        match answer.await {
+        let answer = match while_client_waits(&mut answer).await {
+            Ok(answer) => answer,
+            Err(left) if self.lock().requests.withdraw(number) => return Err(left),
+            // Its statement runs.
+            Err(_) => answer.await,
+        };
+        match answer {
             Ok(Outcome::Done(result)) => Ok(result),
             Ok(Outcome::Failed(error)) => Err(error),
             // Without an answer the collector ended before the statement was sent.
@@ -186,6 +194,7 @@ impl Batcher {
         }
         let (sender, answer) = oneshot::channel();
         let request = Request {
+            number: 0,
             work,
             share,
             args: call.args.iter().map(Arg::to_static).collect(),
@@ -193,12 +202,12 @@ impl Batcher {
             expires: self.pool.latest_start(),
             answer: sender,
         };
-        state.requests.push(self.pool.queue().enter(), request);
+        let number = state.requests.push(self.pool.queue().enter(), request);
         if !state.is_collecting {
             state.is_collecting = true;
             tokio::spawn(Arc::clone(self).collect());
         }
-        Entry::Waiting(answer)
+        Entry::Waiting(number, answer)
     }
 
     /// Waits for a connection, and runs those requests on it that wait by then.
@@ -314,15 +323,6 @@ impl Batcher {
         // Nobody panics while holding it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Separates the requests that have less than half of the time that others have.
-fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Request>, Vec<Request>) {
-    let left = |request: &Request| request.deadline.saturating_duration_since(now);
-    let longest = requests.iter().map(left).max().unwrap_or_default();
-    requests
-        .into_iter()
-        .partition(|request| left(request) < longest / 2)
 }
 
 /// A turn for each user whose requests share a statement.

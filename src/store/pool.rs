@@ -12,6 +12,7 @@ use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType, Timeout
 use prometheus::Histogram;
 use tokio::sync::SemaphorePermit;
 
+use super::client::while_client_waits;
 use super::connect_error::ConnectError;
 use super::deadline;
 use super::error::StoreError;
@@ -92,8 +93,9 @@ impl Pool {
             None => None,
         };
         let connection = tokio::time::timeout_at(deadline.into(), self.inner.get());
+        let connection = while_client_waits(connection);
         let (outcome, _) = self.queue.wait(connection).await;
-        let object = outcome
+        let object = outcome?
             .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
             .map_err(|error| self.explain(error))?;
         Ok(self.lease_of(object, deadline, turn))

@@ -14,6 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::domain::{TaskId, UserId};
 
+use super::client::while_client_waits;
 use super::error::StoreError;
 use super::shares::Share;
 
@@ -113,7 +114,7 @@ impl Entered {
             Self::Waiting(turn) => turn,
         };
         let since = Instant::now();
-        match timeout_at(deadline.into(), turn).await {
+        match while_client_waits(timeout_at(deadline.into(), turn)).await? {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(StoreError::TaskTimeout {
                 waited: since.elapsed(),

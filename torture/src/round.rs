@@ -52,8 +52,6 @@ pub struct Limits {
     pub no_keys: bool,
     /// The daemon's clock shows another day for a while.
     pub other_days: bool,
-    /// 500 is no violation, because somebody changes the schema.
-    pub may_fail: bool,
 }
 
 impl Limits {
@@ -62,7 +60,6 @@ impl Limits {
         Self {
             no_keys: has(Fault::ClockDays),
             other_days: has(Fault::ClockDays) || has(Fault::ClockJump),
-            may_fail: has(Fault::Schema),
         }
     }
 }
