@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::store::ClientWatch;
 
@@ -17,6 +18,9 @@ use super::input::parse_json;
 
 /// A longer body is parsed on a thread for blocking work, so that other requests need not wait.
 const PARSED_IN_PLACE: usize = 64 * 1024;
+
+/// So many of them are parsed at a time, because a parsed body takes up to 20 times its size.
+static PARSING: Semaphore = Semaphore::const_new(2);
 
 /// So much of a body that nobody wants is read.
 const DRAIN_BYTES: usize = 8 * 1024 * 1024;
@@ -82,6 +86,7 @@ pub(super) async fn parse(head: &Arc<Head>, body: Bytes) -> Result<Option<Value>
     if body.len() <= PARSED_IN_PLACE {
         return Ok(parse_json(head.headers(), &body)?);
     }
+    let _turn = PARSING.acquire().await.map_err(ApiError::internal)?;
     let head = head.clone();
     let parsed = tokio::task::spawn_blocking(move || parse_json(head.headers(), &body));
     Ok(parsed.await.map_err(ApiError::internal)??)

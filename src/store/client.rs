@@ -41,10 +41,14 @@ impl ClientWatch {
         let Some(mut state) = self.0.clone() else {
             return std::future::pending().await;
         };
-        if state.wait_for(|is_closed| *is_closed).await.is_ok() {
-            // It changes no more, so this is the end of the connection or of the time.
-            let _ = timeout(patience, state.changed()).await;
-        }
+        // Boxed, to keep it out of the future of every request: few wait.
+        Box::pin(async move {
+            if state.wait_for(|is_closed| *is_closed).await.is_ok() {
+                // It changes no more, so this is the end of the connection or of the time.
+                let _ = timeout(patience, state.changed()).await;
+            }
+        })
+        .await;
     }
 }
 
@@ -60,7 +64,8 @@ pub(super) fn on_behalf_of_client<F: Future>(
     CLIENT.scope(client, work)
 }
 
-/// Waits for a turn of the present work, as long as its client waits for the answer.
+/// Waits for a turn of the present work, as long as its client waits for the answer. `turn` should be
+/// a reference: there is room for it twice.
 pub(super) async fn while_client_waits<F: Future>(turn: F) -> Result<F::Output, StoreError> {
     tokio::select! {
         biased;

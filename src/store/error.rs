@@ -153,7 +153,7 @@ impl StoreError {
                 .any(|words| fault.message().contains(words))
     }
 
-    /// Whether another process has locked the whole database (SQLite: SQLITE_BUSY).
+    /// Whether another process has locked the whole database (`SQLITE_BUSY`).
     pub(super) fn is_file_locked(&self) -> bool {
         let code = match self {
             Self::Transient(sqlx::Error::Database(fault)) => fault.code(),

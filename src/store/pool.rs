@@ -5,6 +5,7 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -92,7 +93,7 @@ impl Pool {
             Some(share) => Some(self.shares.turn(share, deadline).await?),
             None => None,
         };
-        let connection = tokio::time::timeout_at(deadline.into(), self.inner.get());
+        let connection = pin!(tokio::time::timeout_at(deadline.into(), self.inner.get()));
         let connection = while_client_waits(connection);
         let (outcome, _) = self.queue.wait(connection).await;
         let object = outcome?

@@ -7,6 +7,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::iter;
+use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,7 @@ impl Shares {
         }
         let Place { turns, queue } = &self.places[share.0];
         let deadline = deadline.min(Instant::now() + self.wait);
-        let turn = timeout_at(deadline.into(), turns.acquire());
+        let turn = pin!(timeout_at(deadline.into(), turns.acquire()));
         let (turn, waited) = queue.wait(while_client_waits(turn)).await;
         match turn? {
             Ok(Ok(turn)) => Ok(turn),

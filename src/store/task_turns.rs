@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -114,7 +115,8 @@ impl Entered {
             Self::Waiting(turn) => turn,
         };
         let since = Instant::now();
-        match while_client_waits(timeout_at(deadline.into(), turn)).await? {
+        let turn = pin!(timeout_at(deadline.into(), turn));
+        match while_client_waits(turn).await? {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(StoreError::TaskTimeout {
                 waited: since.elapsed(),
