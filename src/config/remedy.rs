@@ -8,6 +8,12 @@ use std::path::Path;
 use super::database_url::PostgresTarget;
 use super::shell::shell_word;
 
+mod sql;
+
+pub use sql::{sql_literal, sql_name};
+
+use sql::{one_line, pasted};
+
 /// Steps, in their order. Each line of the text is a command, or a comment for what only a
 /// person can do, so that the text as a whole can be pasted. Never contains a secret.
 ///
@@ -124,7 +130,7 @@ impl Remedy {
     /// A statement that the configured role may run.
     #[must_use]
     pub fn sql(statement: impl AsRef<str>) -> Self {
-        Self::command("todoctl db psql -c").arg(one_line(statement.as_ref()))
+        Self::command("todoctl db psql").statement(statement.as_ref())
     }
 
     /// A command for the console of the pooler at the address of `DATABASE_URL`.
@@ -154,8 +160,13 @@ impl Remedy {
         Self::admin_command("psql", server, administrator)
             .arg("-d")
             .arg(database)
-            .arg("-c")
-            .arg(one_line(statement.as_ref()))
+            .statement(statement.as_ref())
+    }
+
+    /// Gives the last command, which is psql's, a statement.
+    fn statement(self, statement: &str) -> Self {
+        let parts = pasted(statement).into_iter();
+        parts.fold(self, |command, part| command.arg("-c").arg(part))
     }
 
     /// Statements of an administrator that change settings of roles or databases. The settings of
@@ -352,24 +363,6 @@ fn name_env_file(steps: &mut [Step], file: &Path) {
 /// Adds the secrets that are missing in the `.env` file.
 pub(super) fn gen_secrets(file: &Path) -> Remedy {
     Remedy::command(format!("todoctl gen-secrets --write {}", shell_word(file)))
-}
-
-/// A line break would end the command in the middle of a word.
-fn one_line(statement: &str) -> String {
-    let words: Vec<&str> = statement.split_whitespace().collect();
-    words.join(" ")
-}
-
-/// A name in SQL, quoted.
-#[must_use]
-pub fn sql_name(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text in SQL, quoted.
-#[must_use]
-pub fn sql_literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 impl fmt::Display for Remedy {
