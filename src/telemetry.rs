@@ -221,7 +221,7 @@ impl Metrics {
             requests_shed: IntCounterVec::new(
                 Opts::new(
                     "todoctl_requests_shed_total",
-                    "Requests refused because of overload: too many connections, too long a queue for the database, too many requests of one user, too many answers that clients do not read.",
+                    "Requests refused because of overload: too many connections, too long a queue for the database, too many requests of one user, too many answers that clients do not read, a wait that was too long for the client.",
                 ),
                 &["reason"],
             )?,
@@ -268,7 +268,7 @@ impl Metrics {
 
     /// Dashboards need the zeros too.
     fn add_zeros(&self) {
-        for reason in ["connections", "queue", "share", "unsent"] {
+        for reason in ["connections", "queue", "share", "unsent", "client_left"] {
             self.requests_shed.with_label_values(&[reason]);
         }
         for reason in ["missing", "invalid", "expired", "revoked"] {

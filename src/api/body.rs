@@ -8,6 +8,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::HeaderMap;
 use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use crate::store::ClientWatch;
 
 use super::error::ApiError;
 use super::head::Head;
@@ -16,11 +19,17 @@ use super::input::parse_json;
 /// A longer body is parsed on a thread for blocking work, so that other requests need not wait.
 const PARSED_IN_PLACE: usize = 64 * 1024;
 
+/// So many of them are parsed at a time, because a parsed body takes up to 20 times its size.
+static PARSING: Semaphore = Semaphore::const_new(2);
+
 /// So much of a body that nobody wants is read.
 const DRAIN_BYTES: usize = 8 * 1024 * 1024;
 
 /// For so long.
 const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// After the client has closed its side, what has arrived is there within this time.
+const CLOSED: Duration = Duration::from_millis(100);
 
 /// Fails if the body is announced to be larger than `limit` bytes.
 pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiError> {
@@ -34,19 +43,26 @@ pub(super) fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), ApiE
     }
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes. What is missing does not come any more when `client` has
+/// left.
 pub(super) async fn read<S, B>(
     body: Pin<&mut S>,
     limit: usize,
     time_limit: Duration,
+    client: &ClientWatch,
 ) -> Result<Bytes, ApiError>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
-    tokio::time::timeout(time_limit, collect(body, limit))
-        .await
-        .unwrap_or(Err(ApiError::BodyTimedOut))
+    tokio::select! {
+        biased;
+        read = collect(body, limit) => read,
+        () = client.has_left(CLOSED) => {
+            Err(ApiError::BodyIncomplete("the client closed its side".into()))
+        },
+        () = tokio::time::sleep(time_limit) => Err(ApiError::BodyTimedOut),
+    }
 }
 
 async fn collect<S, B>(mut body: Pin<&mut S>, limit: usize) -> Result<Bytes, ApiError>
@@ -70,6 +86,7 @@ pub(super) async fn parse(head: &Arc<Head>, body: Bytes) -> Result<Option<Value>
     if body.len() <= PARSED_IN_PLACE {
         return Ok(parse_json(head.headers(), &body)?);
     }
+    let _turn = PARSING.acquire().await.map_err(ApiError::internal)?;
     let head = head.clone();
     let parsed = tokio::task::spawn_blocking(move || parse_json(head.headers(), &body));
     Ok(parsed.await.map_err(ApiError::internal)??)

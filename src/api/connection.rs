@@ -1,15 +1,12 @@
-//! One client connection, from its first byte to its end.
+//! One client connection, from its start to its end.
 //!
-//! At a stop, every request that has reached the socket is answered, also one that nobody has read
-//! yet: hyper's own graceful shutdown closes a connection that it believes idle without a look at
-//! the socket. So here the stream itself reports its end, when it is between two requests and the
-//! kernel has nothing to read.
+//! hyper gets a connection with its first byte: its buffers take 16 KiB, and a flood of connections
+//! may send nothing.
 
-use std::io;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,16 +17,15 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::{RecvFlags, recv};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
-use tokio_io_timeout::TimeoutWriter;
+use tokio::time::{Instant, sleep, sleep_until};
 use tower::Service as _;
 
 use super::head::Admission;
 use super::pipeline::App;
 use super::slots::Slot;
+use super::socket::{Activity, Socket, is_empty};
 use super::unsent::Unsent;
 use super::workers::Place;
 
@@ -43,9 +39,6 @@ const SPARE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// At a stop, the same for a first head, and for the rest of one that has begun; or half of the
 /// grace period, if that is shorter: then no connection without a request uses it up.
 const STOP_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A client that takes nothing of its answer for so long is disconnected.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The largest head, in bytes.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -64,7 +57,13 @@ pub(super) struct Server {
 
 impl Server {
     /// Serves a connection to its end, on the present runtime.
-    pub async fn serve(self, stream: std::net::TcpStream, peer: IpAddr, slot: Slot, _place: Place) {
+    pub async fn serve(
+        mut self,
+        stream: std::net::TcpStream,
+        peer: IpAddr,
+        slot: Slot,
+        _place: Place,
+    ) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
@@ -72,6 +71,44 @@ impl Server {
                 return;
             }
         };
+        let _counted = self.app.count_connection();
+        let first_head = match slot.admission() {
+            Admission::All => FIRST_HEAD_TIMEOUT.min(self.keepalive),
+            Admission::ProbesOnly => SPARE_HEAD_TIMEOUT,
+        };
+        let first_head = Instant::now() + first_head;
+        if let Some(first_head) = self.first_byte(&stream, &slot, first_head).await {
+            Box::pin(self.answer(stream, peer, slot, first_head)).await;
+        }
+    }
+
+    /// Waits for the first byte, at most until `latest`. If it has arrived, returns when the first
+    /// head must be there.
+    async fn first_byte(
+        &mut self,
+        stream: &TcpStream,
+        slot: &Slot,
+        mut latest: Instant,
+    ) -> Option<Instant> {
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+                // The end of the stream counts as a byte.
+                readable = stream.readable() => return readable.is_ok().then_some(latest),
+                () = stopped(&mut self.stop), if !is_stopping => {
+                    is_stopping = true;
+                    latest = latest.min(Instant::now() + stop_head_timeout(self.grace));
+                }
+                // The runtime may not know yet of what the kernel has.
+                () = slot.must_make_room() => return (!is_empty(stream)).then_some(latest),
+                () = sleep_until(latest) => return None,
+            }
+        }
+    }
+
+    /// Answers the requests of a connection, the first of which has its head by `first_head`.
+    async fn answer(self, stream: TcpStream, peer: IpAddr, slot: Slot, first_head: Instant) {
         let Self {
             app,
             unsent,
@@ -80,17 +117,19 @@ impl Server {
             mut stop,
         } = self;
         let admission = slot.admission();
-        let (keepalive, first_head) = match admission {
-            Admission::All => (keepalive, FIRST_HEAD_TIMEOUT.min(keepalive)),
-            Admission::ProbesOnly => (SPARE_HEAD_TIMEOUT, SPARE_HEAD_TIMEOUT),
+        let keepalive = match admission {
+            Admission::All => keepalive,
+            Admission::ProbesOnly => SPARE_HEAD_TIMEOUT,
         };
-        let _counted = app.count_connection();
         let filter = warp::service(app.filter());
         let activity = Arc::new(Activity::default());
         let must_close = Arc::new(Notify::new());
         let service = service_fn(|request| {
             let answering = Answering::begin(&activity);
-            let answer = filter.clone().call(app.receive(peer, admission, request));
+            let client = activity.client.watch();
+            let answer = filter
+                .clone()
+                .call(app.receive(peer, admission, client, request));
             answer.map_ok(|answer| {
                 let mut answer = answer.map(|body| Answer {
                     body: unsent.count(body, &must_close),
@@ -106,30 +145,33 @@ impl Server {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .keep_alive(admission == Admission::All)
-            // A client that has sent its request may close its side before the answer.
-            .half_close(true)
             .header_read_timeout(keepalive)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(Socket::new(stream, &activity)), service);
         let mut connection = pin!(connection);
         let silence = async {
-            tokio::time::sleep(first_head).await;
+            sleep_until(first_head).await;
             if activity.was_asked() {
                 std::future::pending::<()>().await;
             }
         };
         let stopping = async {
-            // Its sender is there until all connections have ended.
-            let _ = stop.wait_for(|stop| *stop).await;
+            stopped(&mut stop).await;
             activity.stop();
-            tokio::time::sleep(STOP_HEAD_TIMEOUT.min(grace / 2)).await;
+            sleep(stop_head_timeout(grace)).await;
             if activity.is_answering() || activity.is_sending() {
                 std::future::pending::<()>().await;
             }
         };
+        let making_room = async {
+            slot.must_make_room().await;
+            activity.make_room();
+            std::future::pending::<Infallible>().await
+        };
         let outcome = tokio::select! {
             // The socket has to know of a stop before it is read.
             biased;
+            never = making_room => match never {},
             () = stopping => {
                 tracing::debug!("a connection sent no whole request before the stop");
                 return;
@@ -150,58 +192,13 @@ impl Server {
     }
 }
 
-/// What happens on a connection.
-#[derive(Debug, Default)]
-struct Activity {
-    stopping: AtomicBool,
-    asked: AtomicBool,
-    /// A part of a head has arrived.
-    reading: AtomicBool,
-    /// A request has arrived, and its answer was not handed over for sending yet.
-    answering: AtomicBool,
-    /// The client has not taken all of an answer yet.
-    sending: AtomicBool,
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Its sender is there until all connections have ended.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
-impl Activity {
-    fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-
-    fn was_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    fn is_answering(&self) -> bool {
-        self.answering.load(Ordering::Relaxed)
-    }
-
-    fn is_sending(&self) -> bool {
-        self.sending.load(Ordering::Relaxed)
-    }
-
-    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
-        self.sending.store(outcome.is_pending(), Ordering::Relaxed);
-    }
-
-    fn received(&self) {
-        if !self.is_answering() {
-            self.reading.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it is between two requests at a stop. A client that has not asked yet may be about
-    /// to.
-    fn may_end(&self) -> bool {
-        self.is_stopping()
-            && self.was_asked()
-            && !self.is_answering()
-            && !self.reading.load(Ordering::Relaxed)
-    }
+fn stop_head_timeout(grace: Duration) -> Duration {
+    STOP_HEAD_TIMEOUT.min(grace / 2)
 }
 
 /// A request that is being answered, until this is dropped.
@@ -209,16 +206,14 @@ struct Answering(Arc<Activity>);
 
 impl Answering {
     fn begin(activity: &Arc<Activity>) -> Self {
-        activity.asked.store(true, Ordering::Relaxed);
-        activity.answering.store(true, Ordering::Relaxed);
-        activity.reading.store(false, Ordering::Relaxed);
+        activity.begin_answer();
         Self(activity.clone())
     }
 }
 
 impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.answering.store(false, Ordering::Relaxed);
+        self.0.end_answer();
     }
 }
 
@@ -245,80 +240,5 @@ impl<B: Body + Unpin> Body for Answer<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-/// A client's socket. At a stop it reports its end between two requests.
-struct Socket {
-    stream: Pin<Box<TimeoutWriter<TcpStream>>>,
-    activity: Arc<Activity>,
-}
-
-impl Socket {
-    fn new(stream: TcpStream, activity: &Arc<Activity>) -> Self {
-        let mut stream = TimeoutWriter::new(stream);
-        stream.set_timeout(Some(WRITE_TIMEOUT));
-        Self {
-            stream: Box::pin(stream),
-            activity: activity.clone(),
-        }
-    }
-
-    /// Whether the kernel has nothing to read. The runtime may not know yet of what it has.
-    fn is_empty(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        recv(self.stream.get_ref(), &mut [0; 1][..], flags) == Err(rustix::io::Errno::WOULDBLOCK)
-    }
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let filled = buffer.filled().len();
-        let outcome = self.stream.as_mut().poll_read(context, buffer);
-        if buffer.filled().len() > filled {
-            self.activity.received();
-        }
-        if outcome.is_pending() && self.activity.may_end() && self.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = self.stream.as_mut().poll_write(context, bytes);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.as_mut().poll_shutdown(context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = self.stream.as_mut().poll_write_vectored(context, parts);
-        self.activity.wrote(&outcome);
-        outcome
     }
 }

@@ -18,6 +18,7 @@ use crate::telemetry::Metrics;
 use super::auth::Authenticator;
 use super::cors::Cors;
 use super::limits::Limits;
+use super::schema_gap::SchemaGap;
 
 /// The daemon's shared state. Cheap to clone: one `Arc`.
 #[derive(Clone)]
@@ -64,6 +65,7 @@ pub struct Shared {
     pub(super) started: Timestamp,
     pub(super) redis: Option<RedisCounter>,
     pub(super) fingerprints: Fingerprints,
+    pub(super) schema_gap: SchemaGap,
     /// In seconds since 1970; 0 while it is not.
     draining_since: AtomicI64,
 }
@@ -96,6 +98,7 @@ impl ApiContext {
             started: clock.now(),
             redis,
             fingerprints: config.fingerprints.clone(),
+            schema_gap: SchemaGap::default(),
             draining_since: AtomicI64::new(0),
             store,
             clock,

@@ -9,6 +9,8 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use percent_encoding::percent_decode_str;
 
+use crate::store::ClientWatch;
+
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A request without its body.
@@ -21,6 +23,8 @@ pub(super) struct Head {
     pub untrusted_proxy: Option<IpAddr>,
     /// What its connection is for.
     pub admission: Admission,
+    /// Whether the client still waits for the answer.
+    pub client_watch: ClientWatch,
     request_id: HeaderValue,
 }
 
@@ -38,6 +42,7 @@ impl Head {
         client: IpAddr,
         untrusted_proxy: Option<IpAddr>,
         admission: Admission,
+        client_watch: ClientWatch,
         ids: &RequestIds,
     ) -> Self {
         Self {
@@ -45,6 +50,7 @@ impl Head {
             client,
             untrusted_proxy,
             admission,
+            client_watch,
             parts,
         }
     }

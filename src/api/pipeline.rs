@@ -22,7 +22,7 @@ use tracing::Instrument as _;
 use warp::reply::Response;
 use warp::{Filter, Rejection};
 
-use crate::store::{Share, on_behalf_of, within};
+use crate::store::{ClientWatch, Share, on_behalf_of, within};
 
 use super::allowance::Allowance;
 use super::auth::{CallerKind, Origin};
@@ -84,6 +84,7 @@ impl App {
         &self,
         peer: IpAddr,
         admission: Admission,
+        client_watch: ClientWatch,
         request: Request<B>,
     ) -> Request<B> {
         let (parts, body) = request.into_parts();
@@ -91,7 +92,14 @@ impl App {
         let client = limits.client_address(peer, &parts.headers);
         let proxy = limits.untrusted_proxy(peer, &parts.headers);
         let ids = &self.0.request_ids;
-        let head = Arc::new(Head::new(parts, client, proxy, admission, ids));
+        let head = Arc::new(Head::new(
+            parts,
+            client,
+            proxy,
+            admission,
+            client_watch,
+            ids,
+        ));
         let mut request = Request::new(body);
         request.extensions_mut().insert(head);
         request
@@ -164,7 +172,8 @@ impl App {
         let span = tracing::error_span!("request", request_id = head.request_id());
         // Pinned first: what is put around it moves only its address.
         let work = pin!(self.process(head, &found, body, progress));
-        let work = within(context.request_timeout, work).instrument(span);
+        let watch = head.client_watch.clone();
+        let work = within(context.request_timeout, watch, work).instrument(span);
         let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
         let in_time = tokio::time::timeout(context.request_timeout, &mut work).await;
         let is_late = in_time.is_err();
@@ -214,7 +223,10 @@ impl App {
         if let Some(reply) = context.cors.preflight(head.method(), head.headers()) {
             return Ok(reply);
         }
-        let result = self.call_endpoint(head, found, body, progress).await;
+        let result = match self.call_endpoint(head, found, body, progress).await {
+            Err(error) => Err(Box::pin(context.schema_gap.judge(error, &context.store)).await),
+            reply => reply,
+        };
         match &result {
             Err(error) if error.is_wrong_credentials() => {
                 let now = context.clock.now();
@@ -318,7 +330,7 @@ impl App {
                 let time_limit = context.request_timeout / 2;
                 body::check_length(head.headers(), limit)?;
                 progress.body_started.store(true, Ordering::Relaxed);
-                let bytes = body::read(body, limit, time_limit).await?;
+                let bytes = body::read(body, limit, time_limit, &head.client_watch).await?;
                 body::parse(head, bytes).await?
             }
         };

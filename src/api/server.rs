@@ -18,7 +18,6 @@ use super::connection;
 use super::context::ApiContext;
 use super::endpoint::Listener;
 use super::endpoints::{ENDPOINTS, SUBTREES};
-use super::head::Admission;
 use super::pipeline::App;
 use super::router::{RouteError, Router};
 use super::slots::{SPARE, Slots};
@@ -217,14 +216,9 @@ async fn accept(
 ) {
     let mut stop = server.stop.clone();
     let serve = |stream, peer| {
-        let slot = slots.admit(peer);
-        let admission = slot.admission();
         let place = workers.place();
         let runtime = place.runtime();
-        let task = runtime.spawn(server.clone().serve(stream, peer, slot, place));
-        if admission == Admission::ProbesOnly {
-            slots.add_spare(task.abort_handle());
-        }
+        runtime.spawn(server.clone().serve(stream, peer, slots.admit(peer), place));
     };
     loop {
         let accepted = tokio::select! {

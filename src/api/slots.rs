@@ -3,14 +3,15 @@
 //! A probe is a connection like any other until it has sent its request. So connections beyond the
 //! limits are accepted too, but only for a moment, and answered only if they ask for a probe; when
 //! there are too many of them, the oldest ones make room. Silent connections therefore cannot keep
-//! the probes from being answered.
+//! the probes from being answered. A connection makes room when nothing that it has received is
+//! unanswered, so that no request is lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use tokio::task::AbortHandle;
+use tokio::sync::watch;
 
 use super::head::Admission;
 use super::limits::client_key;
@@ -34,15 +35,20 @@ struct Shared {
 struct Open {
     total: usize,
     by_client: HashMap<IpAddr, usize>,
-    /// The tasks of the spare connections, the oldest first. Some have ended.
-    spare: VecDeque<AbortHandle>,
+    /// The spare connections, the oldest first. Some have ended. What is dropped here makes room.
+    spare: VecDeque<watch::Sender<()>>,
 }
 
 /// The place of one connection, until it is dropped.
 pub(super) struct Slot {
     slots: Slots,
-    /// `None` if it is a spare one.
-    client: Option<IpAddr>,
+    kind: Kind,
+}
+
+enum Kind {
+    OfClient(IpAddr),
+    /// Its sender is dropped when the connection has to make room.
+    Spare(watch::Receiver<()>),
 }
 
 impl Slots {
@@ -56,7 +62,8 @@ impl Slots {
         }))
     }
 
-    /// A place for a connection from `peer`.
+    /// A place for a connection from `peer`. If it is a spare one, and there are too many of these,
+    /// the oldest one has to make room.
     pub fn admit(&self, peer: IpAddr) -> Slot {
         let peer = peer.to_canonical();
         let client = client_key(peer);
@@ -64,28 +71,17 @@ impl Slots {
         let own = open.by_client.get(&client).copied().unwrap_or(0);
         let is_proxy = || self.0.unlimited.iter().any(|net| net.contains(&peer));
         let has_room = open.total < self.0.limit && (own < self.0.limit_per_client || is_proxy());
-        if has_room {
+        let kind = if has_room {
             open.total += 1;
             open.by_client.insert(client, own + 1);
-        }
+            Kind::OfClient(client)
+        } else {
+            Kind::Spare(open.add_spare())
+        };
         Slot {
             slots: self.clone(),
-            client: has_room.then_some(client),
+            kind,
         }
-    }
-
-    /// Counts the task of a spare connection, and ends the oldest one if there are too many.
-    pub fn add_spare(&self, task: AbortHandle) {
-        let mut open = self.open();
-        if open.spare.len() >= SPARE {
-            open.spare.retain(|task| !task.is_finished());
-        }
-        if open.spare.len() >= SPARE
-            && let Some(oldest) = open.spare.pop_front()
-        {
-            oldest.abort();
-        }
-        open.spare.push_back(task);
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -94,27 +90,52 @@ impl Slots {
     }
 }
 
+impl Open {
+    fn add_spare(&mut self) -> watch::Receiver<()> {
+        if self.spare.len() >= SPARE {
+            self.spare.retain(|one| !one.is_closed());
+        }
+        if self.spare.len() >= SPARE {
+            self.spare.pop_front();
+        }
+        let (place, connection) = watch::channel(());
+        self.spare.push_back(place);
+        connection
+    }
+}
+
 impl Slot {
     /// What is answered on the connection.
     pub fn admission(&self) -> Admission {
-        match self.client {
-            Some(_) => Admission::All,
-            None => Admission::ProbesOnly,
+        match self.kind {
+            Kind::OfClient(_) => Admission::All,
+            Kind::Spare(_) => Admission::ProbesOnly,
+        }
+    }
+
+    /// Waits until the connection has to make room for another one.
+    pub async fn must_make_room(&self) {
+        match &self.kind {
+            Kind::OfClient(_) => std::future::pending().await,
+            // Nothing is ever sent.
+            Kind::Spare(place) => {
+                let _ = place.clone().changed().await;
+            }
         }
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Some(client) = self.client else {
+        let Kind::OfClient(client) = &self.kind else {
             return;
         };
         let mut open = self.slots.open();
         open.total -= 1;
-        if let Some(own) = open.by_client.get_mut(&client) {
+        if let Some(own) = open.by_client.get_mut(client) {
             *own -= 1;
             if *own == 0 {
-                open.by_client.remove(&client);
+                open.by_client.remove(client);
             }
         }
     }
@@ -122,6 +143,8 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn address(text: &str) -> IpAddr {
@@ -153,21 +176,20 @@ mod tests {
         assert_eq!((open.total, open.by_client.len()), (0, 0));
     }
 
-    #[tokio::test]
-    async fn the_oldest_spare_connection_makes_room() {
+    #[test]
+    fn the_oldest_spare_connection_makes_room() {
         let slots = Slots::new(1, &[]);
-        let mut tasks = Vec::new();
-        for _ in 0..=SPARE {
-            let task = tokio::spawn(std::future::pending::<()>());
-            slots.add_spare(task.abort_handle());
-            tasks.push(task);
-        }
-        let ended = tasks.remove(0).await.unwrap_err();
-        assert!(ended.is_cancelled());
-        assert!(tasks.iter().all(|task| !task.is_finished()));
-        tasks.drain(..10).for_each(|task| task.abort());
-        tokio::task::yield_now().await;
-        slots.add_spare(tokio::spawn(std::future::pending::<()>()).abort_handle());
-        assert!(tasks.iter().all(|task| !task.is_finished()));
+        let has_to_go = |slot: &Slot| slot.must_make_room().now_or_never().is_some();
+        let admit = || slots.admit(address("192.0.2.1"));
+        let held = admit();
+        let mut spare: Vec<Slot> = (0..=SPARE).map(|_| admit()).collect();
+        assert!(spare.iter().all(is_full));
+        assert!(has_to_go(&spare[0]));
+        assert!(!spare[1..].iter().any(has_to_go));
+        assert!(!has_to_go(&held));
+        // Those that have ended count no longer.
+        spare.drain(..10);
+        spare.push(admit());
+        assert!(!spare.iter().any(has_to_go));
     }
 }

@@ -38,8 +38,8 @@
 //!   other.
 //! - Two changes of one task never share a statement: the second one begins when the first has
 //!   ended ([`super::task_turns`]).
-//! - A request whose caller is gone before its statement is sent is left out. A statement that was
-//!   sent runs to its end or to its deadline, also if all of its callers are gone.
+//! - A request whose caller or client is gone before its statement is sent is left out. A statement
+//!   that was sent runs to its end or to its deadline, also if all of its callers are gone.
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
@@ -73,6 +73,7 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::arg::Arg;
+use super::client::while_client_waits;
 use super::deadline;
 use super::dialect::Dialect;
 use super::error::StoreError;
@@ -146,8 +147,14 @@ impl Batcher {
 
     /// Runs a statement, alone or with those of other requests.
     pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
-        if let Some(answer) = self.enter(call) {
-            match answer.await {
+        if let Some((number, mut answer)) = self.enter(call) {
+            let answer = match while_client_waits(&mut answer).await {
+                Ok(answer) => answer,
+                Err(left) if self.lock().requests.withdraw(number) => return Err(left),
+                // Its statement runs.
+                Err(_) => answer.await,
+            };
+            match answer {
                 Ok(Outcome::Done(result)) => return Ok(result),
                 Ok(Outcome::Failed(error)) => return Err(error),
                 // Without an answer the collector ended before the statement was sent.
@@ -166,8 +173,9 @@ impl Batcher {
         }
     }
 
-    /// Queues a request; `None` if its user uses its share of the connections.
-    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Option<oneshot::Receiver<Outcome>> {
+    /// Queues a request, and returns its number; `None` if its user uses its share of the
+    /// connections.
+    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Option<(u64, oneshot::Receiver<Outcome>)> {
         let share = deadline::share_of_this_work();
         let work = match (self.dialect, call.batched) {
             (Dialect::Postgres, Some(batched)) => Work::Shared(batched),
@@ -181,6 +189,7 @@ impl Batcher {
         }
         let (sender, answer) = oneshot::channel();
         let request = Request {
+            number: 0,
             work,
             share,
             args: call.args.iter().map(Arg::to_static).collect(),
@@ -191,13 +200,13 @@ impl Batcher {
         };
         let waiting = self.pool.queue().enter();
         let mut state = self.lock();
-        state.requests.push(waiting, request);
+        let number = state.requests.push(waiting, request);
         let is_collecting = mem::replace(&mut state.is_collecting, true);
         drop(state);
         if !is_collecting {
             self.start_collecting();
         }
-        Some(answer)
+        Some((number, answer))
     }
 
     fn start_collecting(self: &Arc<Self>) {

@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::client::{ClientWatch, on_behalf_of_client};
 use super::shares::Share;
 
 struct Work {
@@ -19,16 +20,18 @@ tokio::task_local! {
     static WORK: Work;
 }
 
-/// Runs `work`, whose client is answered after `limit`, counted from now: its statements end
+/// Runs `work`, whose `client` is answered after `limit`, counted from now: its statements end
 /// before that.
 ///
 /// Not an async function: its future would have room for `work` twice.
 pub(crate) fn within<F: Future>(
     limit: Duration,
+    client: ClientWatch,
     work: F,
 ) -> impl Future<Output = F::Output> + use<F> {
     let ahead = (limit / 20).min(Duration::from_secs(1));
-    until(Instant::now() + limit.saturating_sub(ahead), work)
+    let deadline = Instant::now() + limit.saturating_sub(ahead);
+    on_behalf_of_client(client, until(deadline, work))
 }
 
 /// Runs `work`, whose statements end by `deadline`, on nobody's behalf.

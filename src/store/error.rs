@@ -37,6 +37,9 @@ pub enum StoreError {
         /// How long the request waited.
         waited: Duration,
     },
+    /// The client closed its connection while its request waited for its turn.
+    #[error("the client closed its connection while its request waited for its turn")]
+    ClientLeft,
     /// A connection could not be opened.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -135,6 +138,7 @@ impl StoreError {
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
             | Self::TaskTimeout { .. }
+            | Self::ClientLeft
             | Self::Connect(_)
             | Self::ConnectionLost(_)
             | Self::Undecided(_)
@@ -163,6 +167,16 @@ impl StoreError {
                 .any(|words| fault.message().contains(words))
     }
 
+    /// Whether another process has locked the whole database (`SQLITE_BUSY`).
+    pub(super) fn is_file_locked(&self) -> bool {
+        let code = match self {
+            Self::Transient(sqlx::Error::Database(fault)) => fault.code(),
+            _ => None,
+        };
+        let code = code.and_then(|code| code.parse::<i32>().ok());
+        code.is_some_and(|code| code & 0xff == 5)
+    }
+
     /// The driver's error.
     fn cause(&self) -> Option<&sqlx::Error> {
         match self {
@@ -178,6 +192,7 @@ impl StoreError {
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
             | Self::TaskTimeout { .. }
+            | Self::ClientLeft
             | Self::Connect(_)
             | Self::FileReplaced(_)
             | Self::Closed => None,

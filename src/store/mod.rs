@@ -11,7 +11,7 @@
 //! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -24,6 +24,7 @@ mod api_keys;
 mod arg;
 mod auth_sessions;
 mod batch;
+mod client;
 mod connect;
 mod connect_error;
 mod connection;
@@ -70,6 +71,7 @@ mod values;
 mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
+pub(crate) use client::{ClientState, ClientWatch};
 pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;

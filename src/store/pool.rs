@@ -5,6 +5,7 @@
 //! after it was idle for a while.
 
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType, Timeout
 use prometheus::Histogram;
 use tokio::sync::SemaphorePermit;
 
+use super::client::while_client_waits;
 use super::connect_error::ConnectError;
 use super::deadline;
 use super::error::StoreError;
@@ -91,9 +93,10 @@ impl Pool {
             Some(share) => Some(self.shares.turn(share, deadline).await?),
             None => None,
         };
-        let connection = tokio::time::timeout_at(deadline.into(), self.inner.get());
+        let connection = pin!(tokio::time::timeout_at(deadline.into(), self.inner.get()));
+        let connection = while_client_waits(connection);
         let (outcome, _) = self.queue.wait(connection).await;
-        let object = outcome
+        let object = outcome?
             .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
             .map_err(|error| self.explain(error))?;
         Ok(self.lease_of(object, deadline, turn))

@@ -7,6 +7,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::iter;
+use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use tokio::time::timeout_at;
 
 use crate::domain::UserId;
 
+use super::client::while_client_waits;
 use super::error::StoreError;
 use super::queue::Queue;
 
@@ -94,10 +96,9 @@ impl Shares {
         }
         let Place { turns, queue } = &self.places[share.0];
         let deadline = deadline.min(Instant::now() + self.wait);
-        let (turn, waited) = queue
-            .wait(timeout_at(deadline.into(), turns.acquire()))
-            .await;
-        match turn {
+        let turn = pin!(timeout_at(deadline.into(), turns.acquire()));
+        let (turn, waited) = queue.wait(while_client_waits(turn)).await;
+        match turn? {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(StoreError::ShareTimeout {
                 waited,

@@ -6,6 +6,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use tokio::time::timeout_at;
 
 use crate::domain::{TaskId, UserId};
 
+use super::client::while_client_waits;
 use super::error::StoreError;
 use super::shares::Share;
 
@@ -113,7 +115,8 @@ impl Entered {
             Self::Waiting(turn) => turn,
         };
         let since = Instant::now();
-        match timeout_at(deadline.into(), turn).await {
+        let turn = pin!(timeout_at(deadline.into(), turn));
+        match while_client_waits(turn).await? {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => Err(StoreError::TaskTimeout {
                 waited: since.elapsed(),

@@ -11,6 +11,7 @@ mod create;
 mod cursor;
 pub mod daemon;
 mod errors;
+mod hang_up;
 mod headers;
 mod idempotency;
 mod key_attempts;

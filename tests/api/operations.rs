@@ -10,6 +10,7 @@ use todoctl::store::migrate::{self, Down};
 use tokio::net::TcpStream;
 
 use crate::api::daemon::{Daemon, JWT_SECRET, claims, jwt};
+use crate::api::request::Request;
 use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::eventually;
 
@@ -317,14 +318,48 @@ async fn graceful_stop(#[values(Sqlite, Postgres)] engine: Engine) {
     assert!(store.task(&user, id).await.unwrap().is_some());
 }
 
-/// Without migrations the daemon is alive and not ready.
+/// Without migrations the daemon is alive and not ready, and contract 10.36: requests may be
+/// repeated later. When all migrations are applied, what is missing is a defect.
 #[rstest]
 #[tokio::test]
 async fn not_ready_without_migrations(#[values(Sqlite, Postgres)] engine: Engine) {
     let daemon = Daemon::start(engine).await;
-    migrate::down(&daemon.config.database.target, Down::To(0))
-        .await
-        .unwrap();
+    let status = async |request: Request| {
+        let response = request.send().await.unwrap();
+        let may_be_repeated = response.headers().contains_key("retry-after");
+        (response.status().as_u16(), may_be_repeated)
+    };
+    let create = || daemon.post("/tasks/").json(&json!({ "title": "t" }));
+    let rename = |from: &str, to: &str| format!("ALTER TABLE tasks RENAME {from} TO {to}");
+    daemon
+        .database
+        .execute(&rename("priority", "urgency"))
+        .await;
+    assert_eq!(status(create()).await, (500, false));
+    daemon
+        .database
+        .execute(&rename("urgency", "priority"))
+        .await;
+    let target = &daemon.config.database.target;
+    migrate::down(target, Down::To(6)).await.unwrap();
+    for request in [
+        create(),
+        create().header("Idempotency-Key", "k"),
+        daemon.get("/tasks/?search=t"),
+    ] {
+        assert_eq!(status(request).await, (503, true));
+    }
+    migrate::down(target, Down::To(0)).await.unwrap();
+    for request in [
+        daemon.get("/tasks/"),
+        daemon.get("/notifications/"),
+        daemon.get("/tasks/").bearer("a-session-token"),
+        daemon
+            .post("/tasks/bulk-delete")
+            .json(&json!({ "task_ids": [1] })),
+    ] {
+        assert_eq!(status(request).await, (503, true));
+    }
     let unready = (
         StatusCode::SERVICE_UNAVAILABLE,
         json!({ "status": "migrations" }),

@@ -15,13 +15,13 @@ use crate::support::Engine::{self, Postgres, Sqlite};
 use crate::support::{eventually, on_server};
 
 /// What keeps every write waiting, until it is let go.
-enum Held {
+pub enum Held {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
 }
 
 impl Held {
-    async fn by(daemon: &Daemon) -> Self {
+    pub async fn by(daemon: &Daemon) -> Self {
         if daemon.is_postgres() {
             let mut connection = PgConnection::connect(&daemon.database.url()).await.unwrap();
             sqlx::raw_sql("BEGIN; LOCK TABLE tasks IN EXCLUSIVE MODE")
@@ -40,7 +40,7 @@ impl Held {
         }
     }
 
-    async fn let_go(self) {
+    pub async fn let_go(self) {
         match self {
             Self::Postgres(connection) => connection.close().await.unwrap(),
             Self::Sqlite(connection) => connection.close().await.unwrap(),

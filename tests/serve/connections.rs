@@ -45,3 +45,39 @@ fn silent_connections() {
     }
     daemon.stop();
 }
+
+/// A burst beyond the limits, of which the daemon learns at once: whoever has to make room has been
+/// answered before.
+#[test]
+fn a_burst_of_requests() {
+    let directory = sqlite_dir();
+    let mut command = serve_after("ulimit -n 420", directory.path());
+    let mut daemon = Process::start(with_secrets(&mut command));
+    let base = daemon.base();
+    let address = base.trim_start_matches("http://");
+    let silent: Vec<TcpStream> = (0..200)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    daemon.signal("-STOP");
+    let mut clients: Vec<TcpStream> = (0..200)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    for client in &mut clients {
+        let request = "GET /tasks/ HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all(request.as_bytes()).unwrap();
+    }
+    daemon.signal("-CONT");
+    let unanswered: Vec<_> = clients
+        .into_iter()
+        .enumerate()
+        .filter_map(|(number, mut client)| {
+            let mut answer = String::new();
+            let ended = client.read_to_string(&mut answer);
+            let is_answered = ended.is_ok() && answer.starts_with("HTTP/1.1 503 ");
+            (!is_answered).then_some((number, ended, answer))
+        })
+        .collect();
+    assert!(unanswered.is_empty(), "{unanswered:?}");
+    drop(silent);
+    daemon.stop();
+}

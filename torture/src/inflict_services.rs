@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::task::block_in_place;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::daemon::CONNECTIONS;
 use crate::faults::Fault;
@@ -19,9 +19,6 @@ use crate::support::http_peer::Answer;
 use crate::support::mail_peer::MailPeer;
 use crate::support::pgbouncer::PgBouncer;
 use crate::world::World;
-
-/// libfaketime reads the difference again when more than a second has passed, in whole seconds.
-const CLOCK_IS_READ: Duration = Duration::from_millis(2200);
 
 const HOUR: i64 = 60 * 60;
 
@@ -166,10 +163,6 @@ pub async fn preloaded(
         rng.i64(60..11 * HOUR)
     };
     preloaded.set_clock(if rng.bool() { size } else { -size })?;
-    sleep(CLOCK_IS_READ).await;
-    pause(rng, 50..500).await;
-    preloaded.set_clock(0)?;
-    // Back, before the round is judged.
-    sleep(CLOCK_IS_READ).await;
-    Ok(())
+    pause(rng, 50..800).await;
+    preloaded.set_clock(0)
 }

@@ -18,6 +18,7 @@ use crate::daemon::ended;
 use crate::database::{Database, Row};
 use crate::faults::{self, Planned};
 use crate::inflict::inflict;
+use crate::report::Phase;
 use crate::round::{Limits, Mix, Round, USERS};
 use crate::run::Run;
 use crate::seed::rng_of;
@@ -64,11 +65,13 @@ impl<'a> Lane<'a> {
     pub async fn in_a_world(&mut self, index: u64, rounds: Range<u64>) -> anyhow::Result<()> {
         let options = &self.run.options;
         let mut rng = rng_of(options.seed, "world", index);
+        let started = Instant::now();
         let mut world = self
             .stage
             .world(&format!("torture_{index}"), &mut rng)
             .await?;
         let mut last = rounds.start;
+        self.spend(Phase::World, started);
         let violations = self.round(&world, &[], &mut rng).await?;
         self.report(&violations, &world, last, &[]).await?;
         world.measure().await?;
@@ -84,13 +87,20 @@ impl<'a> Lane<'a> {
                 self.report(&violations, &world, round, &plan).await?;
             }
         }
+        let started = Instant::now();
         let leaks = world.leaks().await?;
         let violations: Vec<_> = leaks
             .into_iter()
             .map(|text| Violation::new(Kind::Resources, text))
             .collect();
         self.report(&violations, &world, last, &[]).await?;
-        world.end().await
+        world.end().await?;
+        self.spend(Phase::World, started);
+        Ok(())
+    }
+
+    fn spend(&self, phase: Phase, started: Instant) {
+        self.run.totals().spend(phase, started);
     }
 
     /// One round; without a plan it is a calm one, in which nothing may fail.
@@ -110,6 +120,7 @@ impl<'a> Lane<'a> {
         ));
         world.addresses(&round).await?;
         self.number += 1;
+        let started = Instant::now();
         let mut clients = JoinSet::new();
         for number in 0..options.clients {
             let worker = Worker::new(&round, number, Mix::Meeting, rng.fork());
@@ -150,14 +161,21 @@ impl<'a> Lane<'a> {
             violations.push(Violation::new(Kind::Recovery, format!("{error:#}")));
             world.heal().await?;
         }
+        self.spend(Phase::Faults, started);
+        let started = Instant::now();
         violations.extend(self.recover(world, plan, &round, rng).await);
+        self.spend(Phase::Recovery, started);
+        let started = Instant::now();
         round.is_over.store(true, SeqCst);
         while clients.join_next().await.is_some() {}
         if let Err(error) = world.until_idle().await {
             violations.push(Violation::new(Kind::Recovery, format!("{error:#}")));
         }
+        self.spend(Phase::Rest, started);
+        let started = Instant::now();
         self.check(world, &round, plan, rng, &mut violations)
             .await?;
+        self.spend(Phase::Checks, started);
         Ok(violations)
     }
 

@@ -127,7 +127,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
         reports: arguments.reports,
     };
     let program = arguments.program.canonicalize().context("--program")?;
-    let libraries = preload::Libraries::find(&options.reports);
+    let libraries = preload::Libraries::compile(&options.reports);
     let mut stages = Vec::new();
     for _ in 0..arguments.parallel.max(1) {
         stages.push(Stage::build(arguments.engine, &program, &libraries).await?);

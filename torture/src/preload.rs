@@ -5,59 +5,48 @@ use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-/// The libraries that this machine has.
+/// The libraries, if this machine can compile them.
 #[derive(Debug, Clone)]
-pub struct Libraries {
-    disk_errors: Option<PathBuf>,
-    clock: Option<PathBuf>,
+pub struct Libraries(Option<Compiled>);
+
+#[derive(Debug, Clone)]
+struct Compiled {
+    disk_errors: PathBuf,
+    clock: PathBuf,
 }
 
 impl Libraries {
-    /// Builds one into `folder`, and looks for the other. Says what is missing.
-    pub fn find(folder: &Path) -> Self {
-        let clock = clock();
-        if clock.is_none() {
+    /// Compiles them into `folder`. Says what is left out if that fails.
+    pub fn compile(folder: &Path) -> Self {
+        let compiled = compile(folder, "disk_errors").and_then(|disk_errors| {
+            let clock = compile(folder, "clock")?;
+            Ok(Compiled { disk_errors, clock })
+        });
+        let compiled = compiled.inspect_err(|error| {
             eprintln!(
-                "torture: WITHOUT jumps of the clock, for which libfaketime is needed: sudo apt-get install faketime"
+                "torture: WITHOUT errors of the disk and jumps of the clock, for which a C compiler is needed: {error:#}"
             );
-        }
-        let disk_errors = build(folder)
-            .inspect_err(|error| {
-                eprintln!(
-                    "torture: WITHOUT errors of the disk, for which a C compiler is needed: {error:#}"
-                );
-            })
-            .ok();
-        Self { disk_errors, clock }
+        });
+        Self(compiled.ok())
     }
 }
 
-fn build(folder: &Path) -> anyhow::Result<PathBuf> {
+fn compile(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
-    let library = folder.join("disk_errors.so");
+    let library = folder.join(name).with_extension("so");
     // Another run may be using the file.
-    let fresh = folder.join(format!("disk_errors-{}.so", std::process::id()));
+    let fresh = folder.join(format!("{name}-{}.so", std::process::id()));
+    let sources = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/preload"));
     let status = Command::new("cc")
         .args(["-shared", "-fPIC", "-O2", "-o"])
         .arg(&fresh)
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/preload/disk_errors.c"
-        ))
+        .arg(sources.join(name).with_extension("c"))
         .arg("-ldl")
         .status()
         .context("cc does not run")?;
     ensure!(status.success(), "cc failed: {status}");
     std::fs::rename(&fresh, &library)?;
     Ok(library.canonicalize()?)
-}
-
-/// Debian's libfaketime for programs with threads.
-fn clock() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
-    folders
-        .map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"))
-        .find(|library| library.exists())
 }
 
 /// What a daemon was started with.
@@ -94,26 +83,22 @@ impl Preloaded {
     ) -> anyhow::Result<Self> {
         let mut preloaded = Self::default();
         let mut loaded = Vec::new();
-        if let (Some(library), Some(database)) = (&libraries.disk_errors, database) {
+        let Libraries(Some(libraries)) = libraries else {
+            return Ok(preloaded);
+        };
+        if let Some(database) = database {
             let control = files.join(format!("disk-errors-{name}"));
             std::fs::write(&control, [0; 12])?;
-            loaded.push(library.display().to_string());
+            loaded.push(libraries.disk_errors.display().to_string());
             settings.push(("DISK_ERRORS_DIRECTORY", database.display().to_string()));
             settings.push(("DISK_ERRORS_CONTROL", control.display().to_string()));
             preloaded.disk_errors = Some(control);
         }
-        if let (Some(library), true) = (&libraries.clock, has_clock) {
+        if has_clock {
             let control = files.join(format!("clock-{name}"));
-            std::fs::write(&control, "+0\n")?;
-            loaded.push(library.display().to_string());
-            settings.push(("FAKETIME_TIMESTAMP_FILE", control.display().to_string()));
-            for (name, value) in [
-                ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-                ("FAKETIME_CACHE_DURATION", "1"),
-                ("NO_FAKE_STAT", "1"),
-            ] {
-                settings.push((name, value.to_owned()));
-            }
+            std::fs::write(&control, 0_i64.to_ne_bytes())?;
+            loaded.push(libraries.clock.display().to_string());
+            settings.push(("CLOCK_CONTROL", control.display().to_string()));
             preloaded.clock = Some(control);
         }
         if !loaded.is_empty() {
@@ -132,27 +117,26 @@ impl Preloaded {
 
     /// Makes calls fail from now on; `None`: no longer.
     pub fn fail(&self, errors: Option<DiskErrors>) -> anyhow::Result<()> {
-        use std::os::unix::fs::FileExt as _;
-
-        let Some(file) = &self.disk_errors else {
-            return Ok(());
-        };
         let numbers = errors.map_or([0; 3], |errors| {
             [errors.errno.unsigned_abs(), errors.one_of, errors.calls]
         });
         let bytes = numbers.map(u32::to_ne_bytes).concat();
-        // The daemon maps the file, so it must not be replaced.
-        let file = std::fs::File::options().write(true).open(file)?;
-        Ok(file.write_all_at(&bytes, 0)?)
+        overwrite(self.disk_errors.as_deref(), &bytes)
     }
 
-    /// Sets the daemon's clock, which notices that within two seconds.
-    pub fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
-        if let Some(file) = &self.clock {
-            let fresh = file.with_extension("fresh");
-            std::fs::write(&fresh, format!("{seconds:+}\n"))?;
-            std::fs::rename(fresh, file)?;
-        }
-        Ok(())
+    /// Sets the daemon's clock, in seconds ahead of the machine's.
+    pub fn set_clock(&self, ahead: i64) -> anyhow::Result<()> {
+        overwrite(self.clock.as_deref(), &ahead.to_ne_bytes())
     }
+}
+
+/// The daemon maps the file, so it must not be replaced.
+fn overwrite(file: Option<&Path>, bytes: &[u8]) -> anyhow::Result<()> {
+    use std::os::unix::fs::FileExt as _;
+
+    let Some(file) = file else {
+        return Ok(());
+    };
+    let file = std::fs::File::options().write(true).open(file)?;
+    Ok(file.write_all_at(bytes, 0)?)
 }

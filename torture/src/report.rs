@@ -2,11 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::checker::{Kind, Violation};
 use crate::faults::{Fault, Planned};
 use crate::ledger::{Outcome, Pages};
+
+/// What the time of a round is spent on, in the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Its share of building and ending a world.
+    World,
+    /// Until the last fault is healed.
+    Faults,
+    /// Until each daemon has acknowledged a create.
+    Recovery,
+    /// Until the last request is over.
+    Rest,
+    Checks,
+}
 
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -19,6 +33,7 @@ pub struct Totals {
     pub violations: BTreeMap<Kind, u64>,
     pub recoveries: Vec<Duration>,
     pub most_sessions: i64,
+    spent: BTreeMap<Phase, Duration>,
 }
 
 impl Totals {
@@ -38,6 +53,11 @@ impl Totals {
             *self.faults.entry(planned.fault).or_default() += 1;
         }
         self.most_sessions = self.most_sessions.max(sessions);
+    }
+
+    /// Adds the time since `started`.
+    pub fn spend(&mut self, phase: Phase, started: Instant) {
+        *self.spent.entry(phase).or_default() += started.elapsed();
     }
 
     /// The requests of a round.
@@ -79,6 +99,12 @@ impl Totals {
         line("engine, seed", format!("{engine}, {seed}"));
         line("time", format!("{} s", elapsed.as_secs()));
         line("rounds", self.rounds.to_string());
+        let round = |(phase, time): (&Phase, &Duration)| {
+            let each = time.as_secs_f64() / self.rounds.max(1) as f64;
+            format!("{phase:?} {each:.2} s")
+        };
+        let spent: Vec<_> = self.spent.iter().map(round).collect();
+        line("a round's time", spent.join(", "));
         line("requests", self.requests.to_string());
         line("acknowledged writes", self.acknowledged.to_string());
         line("unknown outcomes", self.unknown.to_string());

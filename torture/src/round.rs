@@ -53,8 +53,6 @@ pub struct Limits {
     pub rows_expire: bool,
     /// The daemon's clock shows another day for a while.
     pub other_days: bool,
-    /// 500 is no violation, because somebody changes the schema.
-    pub may_fail: bool,
 }
 
 impl Limits {
@@ -63,7 +61,6 @@ impl Limits {
         Self {
             rows_expire: has(Fault::ClockDays),
             other_days: has(Fault::ClockDays) || has(Fault::ClockJump),
-            may_fail: has(Fault::Schema),
         }
     }
 }

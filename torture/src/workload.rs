@@ -308,8 +308,7 @@ impl Worker {
                 if *code == 503 {
                     sleep(Duration::from_millis(3)).await;
                 }
-                let is_promised = *code == 503 || (*code == 500 && self.round.limits.may_fail);
-                if *code >= 500 && !is_promised {
+                if *code >= 500 && *code != 503 {
                     ledger.complain(format!(
                         "{} {}: {code} {body}",
                         request.method, request.path
@@ -338,8 +337,8 @@ impl Worker {
             Answer::Status { code, etag, body } => {
                 let owner = self.round.user(user);
                 let outcome = understand(&action, code, &body, &owner).unwrap_or_else(|| {
-                    if code == 500 {
-                        // Complained about already, where it is not allowed.
+                    if code >= 500 {
+                        // Complained about already.
                         return Outcome::Unknown;
                     }
                     let complaint = format!("{action:?}: {code} {body}");

@@ -20,6 +20,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::ShareTimeout { .. } => Self::Overloaded(Overload::Share),
+            StoreError::ClientLeft => Self::Overloaded(Overload::ClientLeft),
             error if error.is_unavailable() => Self::DatabaseUnavailable(error),
             StoreError::Unstorable(_) => Self::Unstorable(error),
             StoreError::OutcomeUnknown(_) => Self::OutcomeUnknown(Some(error)),

@@ -39,12 +39,16 @@ pub(in crate::api) enum Overload {
     /// Of one user; contract 10.36.
     #[error("the user's share of the database connections is in use")]
     Share,
+    #[error("the client closed its connection while its request waited for its turn")]
+    ClientLeft,
 }
 
 impl Overload {
     pub(super) fn detail(self) -> &'static str {
         match self {
-            Self::Connections | Self::Queue => "The service is overloaded at the moment",
+            Self::Connections | Self::Queue | Self::ClientLeft => {
+                "The service is overloaded at the moment"
+            }
             Self::Share => "Too many requests of this user are in progress",
         }
     }
@@ -55,6 +59,7 @@ impl Overload {
             Self::Connections => "connections",
             Self::Queue => "queue",
             Self::Share => "share",
+            Self::ClientLeft => "client_left",
         }
     }
 }

@@ -107,7 +107,12 @@ async fn post(path: &str, header: (&str, &str)) -> Answered {
         .header(header.0, header.1)
         .body(())
         .unwrap();
-    let request = app.receive([127, 0, 0, 1].into(), Admission::All, request);
+    let request = app.receive(
+        [127, 0, 0, 1].into(),
+        Admission::All,
+        ClientWatch::default(),
+        request,
+    );
     let head = request.extensions().get::<Arc<Head>>().unwrap().clone();
     let body = stream::empty::<Result<Bytes, warp::Error>>();
     let response: Response<_> = app.answer(head, body).await;

@@ -20,6 +20,8 @@ const MOST_GROUPED: usize = 64;
 
 /// A statement that waits.
 pub(super) struct Request {
+    /// Given by [`Requests::push`].
+    pub number: u64,
     pub work: Work,
     /// Whose it is.
     pub share: Option<Share>,
@@ -133,20 +135,33 @@ pub(super) fn split_hurried(requests: Vec<Request>, now: Instant) -> (Vec<Reques
 
 /// The requests, and each one's wait.
 #[derive(Default)]
-pub(super) struct Requests(VecDeque<(Waiting, Request)>);
+pub(super) struct Requests {
+    line: VecDeque<(Waiting, Request)>,
+    last: u64,
+}
 
 impl Requests {
-    pub fn push(&mut self, waiting: Waiting, request: Request) {
-        self.0.push_back((waiting, request));
+    /// Adds a request, and returns its number.
+    pub fn push(&mut self, waiting: Waiting, mut request: Request) -> u64 {
+        self.last += 1;
+        request.number = self.last;
+        self.line.push_back((waiting, request));
+        self.last
+    }
+
+    /// Takes a request out, if it still waits.
+    pub fn withdraw(&mut self, number: u64) -> bool {
+        let place = self.line.iter().position(|(_, one)| one.number == number);
+        place.and_then(|place| self.line.remove(place)).is_some()
     }
 
     #[cfg(test)]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.line.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.line.is_empty()
     }
 
     /// Takes all requests.
@@ -164,15 +179,15 @@ impl Requests {
     ///
     /// If they are too many, each user gets a place before another gets a second one.
     pub fn take_batch(&mut self) -> Vec<Request> {
-        self.0.retain(|(_, request)| !request.answer.is_closed());
-        let mut chosen: Vec<_> = (0..self.0.len())
-            .filter(|&index| self.0[index].1.work.fits(&self.0[0].1.work))
+        self.line.retain(|(_, request)| !request.answer.is_closed());
+        let mut chosen: Vec<_> = (0..self.line.len())
+            .filter(|&index| self.line[index].1.work.fits(&self.line[0].1.work))
             .collect();
-        let most = self.0.front().map_or(0, |(_, first)| first.work.most());
+        let most = self.line.front().map_or(0, |(_, first)| first.work.most());
         if chosen.len() > most {
             let mut turns: HashMap<_, usize> = HashMap::new();
             chosen.sort_by_cached_key(|index| {
-                let turn = turns.entry(self.0[*index].1.share).or_default();
+                let turn = turns.entry(self.line[*index].1.share).or_default();
                 *turn += 1;
                 *turn
             });
@@ -185,12 +200,12 @@ impl Requests {
 
     fn take_if(&mut self, mut condition: impl FnMut(usize, &Request) -> bool) -> Vec<Request> {
         let (mut waits, mut taken) = (Vec::new(), Vec::new());
-        for (index, (waiting, request)) in std::mem::take(&mut self.0).into_iter().enumerate() {
+        for (index, (waiting, request)) in std::mem::take(&mut self.line).into_iter().enumerate() {
             if condition(index, &request) {
                 waits.push(waiting);
                 taken.push(request);
             } else {
-                self.0.push_back((waiting, request));
+                self.line.push_back((waiting, request));
             }
         }
         leave_together(waits.into_iter());
@@ -240,6 +255,7 @@ mod tests {
             self.callers.push(caller);
             let now = Instant::now();
             let request = Request {
+                number: 0,
                 work: Work::Shared(statement),
                 share: Some(Share::of(&UserId::new(owner).unwrap())),
                 args: vec![number.into()],
@@ -299,6 +315,20 @@ mod tests {
         line.callers.remove(0);
         assert_eq!(line.take(), [1, 3]);
         assert_eq!(line.queue.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_can_be_withdrawn() {
+        let mut line = Line::default();
+        for _ in 0..6 {
+            line.add(&READ, "a");
+        }
+        // Their numbers count from one.
+        assert!(line.requests.withdraw(2));
+        assert!(!line.requests.withdraw(2), "only once");
+        assert_eq!(line.take(), [0, 2, 3, 4]);
+        assert!(!line.requests.withdraw(1), "it has begun");
+        assert_eq!(line.queue.waiting(), 1);
     }
 
     #[tokio::test]

@@ -50,6 +50,8 @@ pub(super) async fn together(
         Err(error) => match requests {
             [_] if !work::is_worth_repeating(&error, writes) => vec![Outcome::Failed(error)],
             _ if writes && work::may_be_done(&error) => fail(requests, &error),
+            // Each would wait for the same lock, one after the other.
+            _ if error.is_file_locked() => fail(requests, &error),
             _ => all_alone(requests),
         },
     }

@@ -1,6 +1,8 @@
 //! Panics and deadlines of requests that run together.
 
 use futures_util::future::join_all;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 use tempfile::TempDir;
 
 use crate::config::SqliteTarget;
@@ -46,19 +48,24 @@ static SOUND: Batched = Batched {
 struct World {
     pool: Arc<Pool>,
     batcher: Arc<Batcher>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl World {
     /// A batcher of one connection, which chooses statements as for `dialect`.
     async fn new(dialect: Dialect) -> Self {
+        Self::limited(dialect, Duration::from_secs(18)).await
+    }
+
+    /// The same, where a statement waits no longer than `longest` for a lock.
+    async fn limited(dialect: Dialect, longest: Duration) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("numbers.db");
         std::fs::File::create(&path).unwrap();
         let opener = Opener::Sqlite {
             target: SqliteTarget { path },
             access: SqliteAccess::Write,
-            longest: Duration::from_secs(18),
+            longest,
         };
         let limits = Limits {
             keep: 1,
@@ -74,7 +81,7 @@ impl World {
         Self {
             batcher: Batcher::new(Arc::clone(&pool), dialect, BatchMetrics::new()),
             pool,
-            _directory: directory,
+            directory,
         }
     }
 
@@ -225,4 +232,21 @@ async fn a_request_ends_at_its_deadline_while_others_wait() {
     let stored = Sql::Common("SELECT count(*) AS stored FROM numbers");
     let stored = work::read(&world.pool, &stored, &args![]).await.unwrap();
     assert_eq!(stored.value::<i64>("stored").unwrap(), 3);
+}
+
+/// What another process has locked is waited for once, and not once for each request.
+#[tokio::test]
+async fn a_locked_file_is_waited_for_once() {
+    let world = World::limited(Dialect::Sqlite, Duration::from_millis(100)).await;
+    let file = world.directory.path().join("numbers.db");
+    let options = SqliteConnectOptions::new().filename(file);
+    let mut other = options.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    for value in world.run(&SOUND).await {
+        assert!(matches!(value, Err(StoreError::Transient(_))), "{value:?}");
+    }
+    assert_eq!(world.batcher.metrics.alone.get(), 0);
 }

@@ -1,0 +1,195 @@
+//! The socket of a client connection, which reports its end when hyper should know of it.
+//!
+//! A client may close its side after its request, and is answered all the same. hyper would not notice
+//! then that a client is gone. So the end of the client's side is not reported before the answer, and the
+//! request learns of it ([`ClientState`]).
+//!
+//! At a stop, every request that has reached the socket is answered, also one that nobody has read
+//! yet: hyper's own graceful shutdown closes a connection that it believes idle without a look at
+//! the socket. So the stream ends when the connection is between two requests and the kernel has
+//! nothing to read.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_io_timeout::TimeoutWriter;
+
+use crate::store::ClientState;
+
+/// A client that takes nothing of its answer for so long is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What happens on a connection.
+#[derive(Debug, Default)]
+pub(super) struct Activity {
+    pub client: ClientState,
+    stopping: AtomicBool,
+    making_room: AtomicBool,
+    asked: AtomicBool,
+    /// A part of a head has arrived.
+    reading: AtomicBool,
+    /// A request has arrived, and its answer was not handed over for sending yet.
+    answering: AtomicBool,
+    /// The client has not taken all of an answer yet.
+    sending: AtomicBool,
+    /// Woken when the client has its answer.
+    reader: AtomicWaker,
+}
+
+impl Activity {
+    pub fn make_room(&self) {
+        self.making_room.store(true, Ordering::Relaxed);
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    pub fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed)
+    }
+
+    pub fn is_sending(&self) -> bool {
+        self.sending.load(Ordering::Relaxed)
+    }
+
+    /// A request has arrived.
+    pub fn begin_answer(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+        self.answering.store(true, Ordering::Relaxed);
+        self.reading.store(false, Ordering::Relaxed);
+    }
+
+    /// All of its answer was handed over for sending.
+    pub fn end_answer(&self) {
+        self.answering.store(false, Ordering::Relaxed);
+        self.reader.wake();
+    }
+
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        let was_sending = self.sending.swap(outcome.is_pending(), Ordering::Relaxed);
+        if was_sending && outcome.is_ready() {
+            self.reader.wake();
+        }
+    }
+
+    fn received(&self) {
+        if !self.is_answering() {
+            self.reading.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a client may be waiting for an answer, or for a part of it.
+    fn is_busy(&self) -> bool {
+        self.is_answering() || self.is_sending()
+    }
+
+    /// Whether it ends when it is not busy and there is nothing to read: when it has to make room,
+    /// and at a stop, unless the client has not asked yet or has begun to ask again.
+    fn ends_soon(&self) -> bool {
+        self.making_room.load(Ordering::Relaxed)
+            || (self.is_stopping() && self.was_asked() && !self.reading.load(Ordering::Relaxed))
+    }
+}
+
+/// A client's socket. It reports its end when the connection may end, and that of the client's side
+/// when the client has its answer.
+pub(super) struct Socket {
+    stream: Pin<Box<TimeoutWriter<TcpStream>>>,
+    activity: Arc<Activity>,
+}
+
+impl Socket {
+    pub fn new(stream: TcpStream, activity: &Arc<Activity>) -> Self {
+        let mut stream = TimeoutWriter::new(stream);
+        stream.set_timeout(Some(WRITE_TIMEOUT));
+        Self {
+            stream: Box::pin(stream),
+            activity: activity.clone(),
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled = buffer.filled().len();
+        let outcome = self.stream.as_mut().poll_read(context, buffer);
+        match &outcome {
+            Poll::Ready(Ok(())) if buffer.filled().len() > filled => self.activity.received(),
+            Poll::Ready(Ok(())) if self.activity.is_busy() => {
+                self.activity.client.close();
+                self.activity.reader.register(context.waker());
+                return Poll::Pending;
+            }
+            Poll::Pending if self.activity.ends_soon() => {
+                if self.activity.is_busy() {
+                    self.activity.reader.register(context.waker());
+                } else if is_empty(self.stream.get_ref()) {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            _ => {}
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = self.stream.as_mut().poll_write(context, bytes);
+        self.activity.wrote(&outcome);
+        outcome
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.as_mut().poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = self.stream.as_mut().poll_write_vectored(context, parts);
+        self.activity.wrote(&outcome);
+        outcome
+    }
+}
+
+/// Whether the kernel has nothing to read. The runtime may not know yet of what it has.
+pub(super) fn is_empty(stream: &TcpStream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    recv(stream, &mut [0; 1][..], flags) == Err(rustix::io::Errno::WOULDBLOCK)
+}

@@ -1,0 +1,141 @@
+//! Whether a request still has a client.
+//!
+//! A request whose client has given up must not keep others waiting, so it leaves the queues in
+//! which it waits for its turn. Work that has begun goes on: to stop it would cost its connection.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::error::StoreError;
+
+/// A client that has closed its side of the connection may be waiting for its answer, or be gone:
+/// nothing tells which. So its request waits so much longer for its turn.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a connection knows of its client. It is dropped with the connection.
+#[derive(Debug, Default)]
+pub(crate) struct ClientState(watch::Sender<bool>);
+
+impl ClientState {
+    /// The client has closed its side of the connection.
+    pub fn close(&self) {
+        self.0
+            .send_if_modified(|is_closed| !std::mem::replace(is_closed, true));
+    }
+
+    pub fn watch(&self) -> ClientWatch {
+        ClientWatch(Some(self.0.subscribe()))
+    }
+}
+
+/// The client of a request, or that of work which has none.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ClientWatch(Option<watch::Receiver<bool>>);
+
+impl ClientWatch {
+    /// Waits until the connection has ended, or until the client has closed its side of it and then
+    /// for `patience`.
+    pub async fn has_left(&self, patience: Duration) {
+        let Some(mut state) = self.0.clone() else {
+            return std::future::pending().await;
+        };
+        // Boxed, to keep it out of the future of every request: few wait.
+        Box::pin(async move {
+            if state.wait_for(|is_closed| *is_closed).await.is_ok() {
+                // It changes no more, so this is the end of the connection or of the time.
+                let _ = timeout(patience, state.changed()).await;
+            }
+        })
+        .await;
+    }
+}
+
+tokio::task_local! {
+    static CLIENT: ClientWatch;
+}
+
+/// Runs the work of a request of `client`.
+pub(super) fn on_behalf_of_client<F: Future>(
+    client: ClientWatch,
+    work: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    CLIENT.scope(client, work)
+}
+
+/// Waits for a turn of the present work, as long as its client waits for the answer. `turn` should be
+/// a reference: there is room for it twice.
+pub(super) async fn while_client_waits<F: Future>(turn: F) -> Result<F::Output, StoreError> {
+    tokio::select! {
+        biased;
+        outcome = turn => Ok(outcome),
+        () = client_has_left() => Err(StoreError::ClientLeft),
+    }
+}
+
+/// Work of no client waits as long as it likes.
+async fn client_has_left() {
+    let client = CLIENT.try_with(ClientWatch::clone);
+    client.unwrap_or_default().has_left(TURN_PATIENCE).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Instant;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(50);
+
+    #[tokio::test]
+    async fn a_client_that_has_closed_its_side_has_some_time_left() {
+        let state = ClientState::default();
+        let client = state.watch();
+        let mut left = pin!(client.has_left(PATIENCE));
+        assert!(left.as_mut().now_or_never().is_none());
+        let started = Instant::now();
+        state.close();
+        state.close();
+        left.await;
+        assert!(started.elapsed() >= PATIENCE);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_connection_is_the_end() {
+        for is_closed in [false, true] {
+            let state = ClientState::default();
+            let client = state.watch();
+            let mut left = pin!(client.has_left(Duration::from_secs(3600)));
+            if is_closed {
+                state.close();
+            }
+            assert!(left.as_mut().now_or_never().is_none());
+            drop(state);
+            left.await;
+        }
+        let nobody = ClientWatch::default();
+        assert!(nobody.has_left(Duration::ZERO).now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_not_waited_for_without_a_client() {
+        let state = ClientState::default();
+        let waits = on_behalf_of_client(
+            state.watch(),
+            while_client_waits(std::future::pending::<()>()),
+        );
+        let mut waits = pin!(waits);
+        assert!(waits.as_mut().now_or_never().is_none());
+        drop(state);
+        assert!(matches!(waits.await, Err(StoreError::ClientLeft)));
+        // A turn that is there is taken all the same.
+        let gone = ClientState::default().watch();
+        let turn = on_behalf_of_client(gone, while_client_waits(std::future::ready(1)));
+        assert_eq!(turn.await.unwrap(), 1);
+        assert_eq!(while_client_waits(std::future::ready(2)).await.unwrap(), 2);
+    }
+}
