@@ -89,6 +89,7 @@ mod stopped;
 mod tables;
 mod tls;
 mod trial;
+mod tried;
 mod types;
 mod watch;
 mod wrong_records;

@@ -44,6 +44,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .fix("Creates missing indexes and triggers of a SQLite file again.")
+        .trying_remedies()
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new(
@@ -59,6 +60,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Creates missing indexes, and builds invalid ones again, without locking their tables.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new(
@@ -74,6 +76,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Enables or creates the triggers and functions of todoctl again, and makes up for what they missed.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     // A large file takes long to read.
@@ -88,6 +91,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          which SQLite enforces only where they are switched on.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns()
     .within(10),
@@ -104,6 +108,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Moves a sequence behind the highest id of its table.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new("database.unread", "Unread counts", run!(Database, unread::unread))
@@ -114,6 +119,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Fail, Skip])
         .fix("Counts the unread notifications again.")
+        .trying_remedies()
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new("database.owners", "Owners", run!(Server, owners::owners))
@@ -123,6 +129,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              restored by an administrator.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .trying_remedies()
         .needs(&["database.query", "database.tables"])
         .taking_turns(),
     Check::new("database.access", "Access", run!(Server, access::access))
@@ -133,6 +140,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              that was meant for one role.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .trying_remedies()
         .needs(&["database.query", "database.tables"])
         .taking_turns(),
     Check::new(
@@ -146,6 +154,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          console that enables it for all tables.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
     Check::new(
@@ -159,6 +168,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          differently, and then indexes on text miss rows and accept duplicates.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
 ];
@@ -169,6 +179,6 @@ async fn schema(context: &Context, config: &DatabaseConfig, limit: Duration) -> 
         DatabaseTarget::Postgres(target) => {
             drift::schema(context, Server { config, target }, limit).await
         }
-        DatabaseTarget::Sqlite(file) => file::schema(file).await,
+        DatabaseTarget::Sqlite(file) => file::schema(context, file, limit).await,
     }
 }
