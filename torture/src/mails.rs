@@ -56,10 +56,11 @@ impl World {
     }
 
     /// Compares mails with rows.
-    pub(crate) async fn check_mails(&self, prefix: &str) -> anyhow::Result<Vec<Violation>> {
+    pub(crate) async fn check_mails(&self, round: &Round) -> anyhow::Result<Vec<Violation>> {
+        let prefix = round.prefix();
         let violation = |text: String| Violation::new(Kind::Mail, text);
         let mut violations = Vec::new();
-        let mails = self.mails(prefix).await?;
+        let mails = self.mails(&prefix).await?;
         // After the rows: what they call sent has arrived.
         let received = self.peers.mail.received();
         let arrived: HashSet<&str> = received
@@ -73,14 +74,19 @@ impl World {
                 )));
             }
         }
-        let without = "SELECT n.id, COUNT(o.id) FROM notifications n
-             JOIN \"user\" u ON u.id = n.user_id
-             LEFT JOIN todoctl_outbox o ON o.notification_id = n.id
-             WHERE n.type = 'due_soon' AND n.user_id LIKE";
+        let deleted = if round.limits.rows_expire {
+            "n.sent_email AND COUNT(o.id) = 0"
+        } else {
+            "FALSE"
+        };
         for (id, count) in self
             .database
             .rows::<(i64, i64)>(&format!(
-                "{without} '{prefix}%' GROUP BY n.id HAVING COUNT(o.id) <> 1"
+                "SELECT n.id, COUNT(o.id) FROM notifications n
+                 JOIN \"user\" u ON u.id = n.user_id
+                 LEFT JOIN todoctl_outbox o ON o.notification_id = n.id
+                 WHERE n.type = 'due_soon' AND n.user_id LIKE '{prefix}%'
+                 GROUP BY n.id HAVING COUNT(o.id) <> 1 AND NOT ({deleted})"
             ))
             .await?
         {

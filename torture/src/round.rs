@@ -48,8 +48,9 @@ pub enum Mix {
 /// What the faults of a round rule out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
-    /// Creates have no keys, because keys expire.
-    pub no_keys: bool,
+    /// Rows with a lifetime of days may be deleted: idempotency keys, so that creates have none,
+    /// and mails that were sent.
+    pub rows_expire: bool,
     /// The daemon's clock shows another day for a while.
     pub other_days: bool,
     /// 500 is no violation, because somebody changes the schema.
@@ -60,7 +61,7 @@ impl Limits {
     pub fn of(plan: &[Planned]) -> Self {
         let has = |fault| plan.iter().any(|planned| planned.fault == fault);
         Self {
-            no_keys: has(Fault::ClockDays),
+            rows_expire: has(Fault::ClockDays),
             other_days: has(Fault::ClockDays) || has(Fault::ClockJump),
             may_fail: has(Fault::Schema),
         }

@@ -70,7 +70,7 @@ impl Lane<'_> {
             let text = format!("task {task} is overdue and has {count} notifications");
             violations.push(Violation::new(Kind::Reminder, text));
         }
-        violations.extend(world.check_mails(&prefix).await?);
+        violations.extend(world.check_mails(round).await?);
         violations.extend(changed_since(&self.before, &world.database).await?);
         let newest = rows.iter().map(|row| row.seen.id).max().unwrap_or_default();
         self.before = Before {

@@ -155,7 +155,7 @@ impl Worker {
 
     async fn create(&mut self) {
         let birth = self.fresh('b');
-        let has_key = self.rng.u8(..3) == 0 && !self.round.limits.no_keys;
+        let has_key = self.rng.u8(..3) == 0 && !self.round.limits.rows_expire;
         let mut body = json!({ "title": birth, "description": birth });
         match self.rng.u8(..16) {
             0..2 => body["due_date"] = "2020-01-01T00:00:00Z".into(),
