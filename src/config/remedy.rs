@@ -15,6 +15,8 @@ pub use sql::{sql_literal, sql_name};
 
 pub(crate) use sql::one_line;
 
+use sql::pasted;
+
 /// Steps, in their order. Each line of the text is a command, or a comment for what only a
 /// person can do, so that the text as a whole can be pasted. Never contains a secret.
 ///
@@ -139,10 +141,10 @@ impl Remedy {
     /// A statement that the configured role may run.
     #[must_use]
     pub fn sql(statement: impl AsRef<str>) -> Self {
-        let statement = one_line(statement.as_ref());
-        Self::command("todoctl db psql -c")
-            .arg(&statement)
-            .running(statement)
+        let statement = statement.as_ref();
+        Self::command("todoctl db psql")
+            .statement(statement)
+            .running(one_line(statement))
     }
 
     /// A command for the console of the pooler at the address of `DATABASE_URL`.
@@ -172,8 +174,13 @@ impl Remedy {
         Self::admin_command("psql", server, administrator)
             .arg("-d")
             .arg(database)
-            .arg("-c")
-            .arg(one_line(statement.as_ref()))
+            .statement(statement.as_ref())
+    }
+
+    /// Gives the last command, which is psql's, a statement.
+    fn statement(self, statement: &str) -> Self {
+        let parts = pasted(statement).into_iter();
+        parts.fold(self, |command, part| command.arg("-c").arg(part))
     }
 
     /// Statements of an administrator that change settings of roles or databases. The settings of

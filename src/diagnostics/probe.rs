@@ -28,6 +28,6 @@ pub(crate) use program::is_todoctl;
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};
 pub(crate) use work::{
-    Activity, Age, Archiver, IDLE_SECONDS, Index, Load, Origin, Prepared, Replica, Replication,
-    SettingNow, Slot, Table, Users, WorkSession, statement_kind,
+    Activity, Age, Archiver, IDLE_SECONDS, Index, Load, Origin, Prepared, Reader, Replica,
+    Replication, SettingNow, Slot, Table, Users, WorkSession, statement_kind,
 };

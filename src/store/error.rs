@@ -109,8 +109,22 @@ pub(crate) struct PostgresFault {
     pub(crate) table: Option<String>,
     pub(crate) column: Option<String>,
     pub(crate) constraint: Option<String>,
-    /// The function that raised it: `PL/pgSQL function f() line 3 at RAISE`.
+    /// What more is said about a publication that refuses a change. The detail of other errors may
+    /// have values of a row.
+    pub(crate) detail: Option<String>,
+    /// The function that raised it, and those that called it: `PL/pgSQL function f() line 3 at
+    /// RAISE`.
     pub(crate) raised_in: Option<String>,
+}
+
+/// The functions of an error's context, which has their statements, too.
+fn functions_of(context: &str) -> Option<String> {
+    let is_function = |line: &&str| line.contains(" function ");
+    let functions: Vec<&str> = context.lines().filter(is_function).collect();
+    if functions.is_empty() {
+        return context.lines().next().map(str::to_owned);
+    }
+    Some(functions.join(", called by "))
 }
 
 impl StoreError {
@@ -181,7 +195,8 @@ impl StoreError {
             table: owned(fault.table()),
             column: owned(fault.column()),
             constraint: owned(fault.constraint()),
-            raised_in: owned(fault.r#where().and_then(|text| text.lines().next())),
+            detail: owned(fault.detail()).filter(|text| text.contains("publication")),
+            raised_in: fault.r#where().and_then(functions_of),
         })
     }
 

@@ -4,14 +4,19 @@
 //! a read-only transaction with limits of its own: it waits for no lock, and it ends by itself.
 
 mod access;
+mod dependents;
 mod expressions;
 mod heirs;
+mod missing_rights;
 mod overrides;
 mod owners;
+mod priorities;
+mod references;
 mod relations;
 mod row_security;
 mod sequences;
 mod settings;
+mod shadows;
 mod triggers;
 mod unread;
 mod violations;
@@ -28,14 +33,19 @@ use super::migrate::{
 use super::sql::{PLAIN_NAMES, quoted_name};
 
 pub(crate) use access::Access;
+pub(crate) use dependents::Dependent;
 pub(crate) use expressions::Expression;
 pub(crate) use heirs::Heir;
+pub(crate) use missing_rights::missing_rights;
 pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
+pub(crate) use priorities::unknown_priorities;
+pub(crate) use references::Unindexed;
 pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use sequences::{Generated, Ids, Numbered};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
+pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
 pub(crate) use violations::Violation;

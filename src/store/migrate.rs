@@ -36,11 +36,12 @@ pub(crate) use embedded::is_named_by_migrations;
 pub(crate) use embedded::newest_statement;
 #[cfg(any(fuzzing, test))]
 pub(crate) use embedded::statements;
-pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};
+pub(crate) use error::{other_records, own_schema};
 pub(crate) use expected::{
     Schema, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
 };
+pub(crate) use history::named;
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;
 pub(crate) use lock::lock_id as migration_lock_id;

@@ -29,7 +29,7 @@ faults! {
 }
 
 /// Types the remedy of `check`, twice; what it says the first time.
-fn correct(scene: &Scene, check: &str) -> String {
+pub fn correct(scene: &Scene, check: &str) -> String {
     let report = scene.doctor(check);
     let remedy = report.check(check)["remedy"].as_str().unwrap();
     let said = [(), ()].map(|()| {
@@ -43,7 +43,7 @@ fn correct(scene: &Scene, check: &str) -> String {
 }
 
 /// Fails unless the question is answered with true.
-async fn holds(scene: &Scene, question: &str) {
+pub async fn holds(scene: &Scene, question: &str) {
     let check =
         format!("DO $$ BEGIN IF NOT ({question}) THEN RAISE 'it does not hold'; END IF; END $$");
     scene.sql(&check).await;

@@ -39,12 +39,14 @@
 mod access;
 mod activity;
 mod additions;
+mod attached;
 mod barriers;
 mod canary;
 mod clients;
 mod configuration;
 mod counts;
 mod daemon;
+mod dependents;
 mod duplicates;
 mod env_values;
 mod expressions;
@@ -59,8 +61,10 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod languages;
 mod locked_files;
 mod lost_file;
+mod moved_tables;
 mod network;
 mod others;
 mod overrides;
@@ -148,6 +152,10 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         rows::FAULTS,
         barriers::FAULTS,
         file_contents::FAULTS,
+        attached::FAULTS,
+        dependents::FAULTS,
+        languages::FAULTS,
+        moved_tables::FAULTS,
     ]
     .concat()
     .into_iter()

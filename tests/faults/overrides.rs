@@ -48,6 +48,16 @@ faults! {
         Symptom::Risk("requests that change the same rows fail"),
         "database.settings",
     );
+    COMPILED = Fault::warned_of(
+        "The role compiles each statement, and does without indexes",
+        Symptom::Risk("requests take some hundred milliseconds longer"),
+        "database.settings",
+    );
+    CLOSED_TABLESPACE = Fault::warned_of(
+        "The role creates its tables in a tablespace that it may not use",
+        Symptom::Risk("the next migration fails"),
+        "database.settings",
+    );
     SYSTEM_PATH = Fault::failing(
         "The search path of the role is pg_catalog alone",
         Symptom::Risk("no table is found"),
@@ -145,6 +155,22 @@ async fn settings_of_execution() {
         ))
         .await;
     scene.proves(&SERIALIZABLE).await;
+    scene
+        .sql(&format!(
+            "ALTER ROLE {role} SET jit = on; ALTER ROLE {role} SET jit_above_cost = 0;
+             ALTER DATABASE {name} SET jit_optimize_above_cost = 0;
+             ALTER ROLE {role} SET random_page_cost = 1000;
+             ALTER DATABASE {name} SET deadlock_timeout = '1min'"
+        ))
+        .await;
+    scene.proves(&COMPILED).await;
+    // A tablespace of the system's.
+    scene
+        .sql(&format!(
+            "ALTER ROLE {role} SET default_tablespace = 'pg_global'"
+        ))
+        .await;
+    scene.proves(&CLOSED_TABLESPACE).await;
     scene
         .sql(&format!("ALTER ROLE {role} SET search_path = pg_catalog"))
         .await;

@@ -4,13 +4,27 @@ use std::time::Duration;
 
 use sqlx::Connection as _;
 
-use super::activity::execute;
+use super::activity::{execute, session};
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::support::{Cluster, eventually};
 
 faults! {
     DEAD_ROWS = Fault {
         title: "Dead rows are not removed, because autovacuum is off for the tasks",
+        symptom: Symptom::Risk("the table grows, and queries slow down"),
+        check: "database.vacuum",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    KEPT_ROWS = Fault {
+        title: "Dead rows are kept for a session that may still read them",
+        symptom: Symptom::Risk("the table grows, and VACUUM changes nothing"),
+        check: "database.vacuum",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
+    ODD_OPTIONS = Fault {
+        title: "Options of a table let autovacuum never begin",
         symptom: Symptom::Risk("the table grows, and queries slow down"),
         check: "database.vacuum",
         outcome: "warn",
@@ -79,6 +93,43 @@ async fn dead_rows() {
     );
     assert!(detail.contains("dead rows beside"), "{detail}");
     scene.proves(&DEAD_ROWS).await;
+}
+
+/// VACUUM alone, as often as it is typed, would change nothing.
+#[tokio::test]
+async fn rows_that_are_kept() {
+    let mut scene = Scene::postgres().await;
+    scene
+        .sql("ALTER TABLE tasks SET (autovacuum_vacuum_threshold = 2000000000, toast.autovacuum_enabled = off)")
+        .await;
+    fill(&scene, 2_000).await;
+    let url = scene.database.as_ref().unwrap().url.clone();
+    let mut reader = session(&url, "report").await;
+    execute(
+        &mut reader,
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM tasks",
+    )
+    .await;
+    for _ in 0..10 {
+        scene
+            .sql("UPDATE tasks SET completed = NOT completed")
+            .await;
+    }
+    let report = scene.doctor("database.vacuum");
+    let detail = report.detail("database.vacuum");
+    assert!(detail.contains("autovacuum_vacuum_threshold"), "{detail}");
+    assert!(detail.contains("dead rows beside"), "{detail}");
+    assert!(!detail.contains("kept for"), "{detail}");
+    scene.sql("VACUUM tasks").await;
+    let report = scene.doctor("database.vacuum");
+    let detail = report.detail("database.vacuum");
+    assert!(detail.contains("kept for pid"), "{detail}");
+    assert!(detail.contains("(report, role postgres"), "{detail}");
+    scene.proves(&KEPT_ROWS).await;
+    scene
+        .sql("ALTER TABLE tasks SET (autovacuum_vacuum_scale_factor = 100, fillfactor = 10)")
+        .await;
+    scene.proves(&ODD_OPTIONS).await;
 }
 
 #[tokio::test]

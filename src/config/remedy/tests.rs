@@ -67,11 +67,6 @@ fn parts_of_a_url_and_another_file() {
 }
 
 #[test]
-fn names_in_sql() {
-    assert_eq!(sql_name("to\"do"), "\"to\"\"do\"");
-}
-
-#[test]
 fn an_alternative_is_not_typed() {
     let other = Remedy::set("PORT", 1).then(Remedy::note("then restart"));
     let remedy = Remedy::command("one")

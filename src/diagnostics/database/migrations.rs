@@ -30,8 +30,17 @@ pub(super) async fn migrations(
     }
     match migrate::found_in(&config.direct).await {
         Ok(found) => {
+            if let Err(error) = found.check_record() {
+                let shown = remedies_of(&["database.row_security"], context, limit).await;
+                let remedy = if shown.is_empty() {
+                    error.remedy()
+                } else {
+                    shown
+                };
+                return Verdict::fail(error.to_string(), remedy);
+            }
             if let Err(error) = found.check_parts() {
-                let restored = restored(context, limit).await;
+                let restored = remedies_of(&RESTORING, context, limit).await;
                 return Verdict::fail(error.to_string(), restored.then(error.remedy()));
             }
             let is_pending = |one: &Migration| one.state == State::Pending;
@@ -55,11 +64,11 @@ pub(super) async fn migrations(
     }
 }
 
-/// What restores the parts of the schema that are missing.
-async fn restored(context: &Context, limit: Duration) -> Remedy {
+/// What other checks say to do.
+async fn remedies_of(checks: &[&str], context: &Context, limit: Duration) -> Remedy {
     let mut remedy = Remedy::default();
     for check in schema::CHECKS {
-        if RESTORING.contains(&check.id)
+        if checks.contains(&check.id)
             && let Some(running) = check.start(context, limit)
         {
             remedy = remedy.then(running.await.remedy);
@@ -75,7 +84,12 @@ fn check_migrations(found: &Found) -> Verdict {
         here.map(|one| one.version).collect()
     };
     let applied = of(State::Applied).len();
-    let (pending, unknown) = (of(State::Pending), of(State::Missing));
+    let (pending, mut unknown) = (of(State::Pending), of(State::Missing));
+    let others: Vec<&Migration> = migrations
+        .iter()
+        .filter(|one| one.is_of_another_service())
+        .collect();
+    unknown.retain(|version| others.iter().all(|one| one.version != *version));
     let unrecorded = of(State::Unrecorded);
     let (changed, dirty) = (of(State::Changed), of(State::Dirty));
 
@@ -83,6 +97,7 @@ fn check_migrations(found: &Found) -> Verdict {
     let newest = migrations
         .iter()
         .filter(|one| !matches!(one.state, State::Pending | State::Unrecorded))
+        .filter(|one| !one.is_of_another_service())
         .map(|one| one.version)
         .max();
     let gaps: Vec<i64> = pending
@@ -101,6 +116,12 @@ fn check_migrations(found: &Found) -> Verdict {
             detail += &format!(", {} {what} ({})", versions.len(), list(versions));
         }
     }
+    if !others.is_empty() {
+        detail += &format!(
+            ", and of another service: {}",
+            migrate::named(others.iter().copied())
+        );
+    }
     if !changed.is_empty() {
         // Whether another build applied it, only a person knows, so it is not offered as a fix.
         let note = Remedy::note("if another build of todoctl applied it, deploy that one instead:");
@@ -113,6 +134,8 @@ fn check_migrations(found: &Found) -> Verdict {
         // The next start is refused; a running daemon continues.
         let known = messages::by_id("todoctl.newer-database");
         Verdict::fail(detail, known.map(|known| (known.remedy)(Place::Unknown)))
+    } else if !others.is_empty() {
+        Verdict::fail(detail, migrate::other_records())
     } else {
         Verdict::pass(detail)
     }

@@ -14,6 +14,7 @@ mod answer;
 mod collation;
 mod columns;
 mod constraints;
+mod dependents;
 mod drift;
 mod duplicates;
 mod expressions;
@@ -24,6 +25,7 @@ mod indexes;
 mod issue;
 mod owners;
 mod parts;
+mod priorities;
 mod rebuild;
 mod renamed;
 mod row_security;
@@ -32,7 +34,9 @@ mod tables;
 mod triggers;
 mod unread;
 
+pub(super) use access::missing_rights;
 pub(super) use tables::tables;
+pub(super) use triggers::without_trigger;
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("database.schema", "Schema", run!(Database, schema))

@@ -92,7 +92,8 @@ fn failed(faults: &[(&str, &TrialFault)], causes: Vec<Cause>) -> Verdict {
         .into_iter()
         .map(|(text, operations)| format!("cannot {}: {text}", operations.join(", ")))
         .collect();
-    let checks: Vec<&str> = causes.iter().filter_map(|one| one.check).collect();
+    let mut checks: Vec<&str> = causes.iter().filter_map(|one| one.check).collect();
+    checks.dedup();
     if !checks.is_empty() {
         texts.push(format!("the cause is named by {}", checks.join(", ")));
     }

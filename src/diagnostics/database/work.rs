@@ -8,6 +8,7 @@ mod bytes;
 mod connections;
 mod ending;
 mod file;
+mod horizon;
 mod indexes;
 mod load;
 mod locks;
@@ -67,8 +68,10 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .about(
             "How far the server is from a wraparound of transaction ids, where it stops \
              accepting writes, and whether dead rows of the service's tables are removed and \
-             their statistics gathered. Usual causes of a failure are autovacuum that was turned \
-             off, an old transaction that holds it back, and a restored backup without ANALYZE.",
+             their statistics gathered. What holds VACUUM back is named: a session, a prepared \
+             transaction, a replica or a replication slot. Usual causes of a failure are \
+             autovacuum that was turned off or set to begin late, an old transaction, and a \
+             restored backup without ANALYZE.",
         )
         .outcomes(&[Pass, Warn, Fail])
         .needs(QUERY)

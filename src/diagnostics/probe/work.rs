@@ -9,11 +9,13 @@ use crate::store::{StoreError, inspect};
 use super::connection::ServerConnection;
 
 mod activity;
+mod horizon;
 mod replication;
 mod settings;
 mod tables;
 
 pub(crate) use activity::{Activity, IDLE_SECONDS, Prepared, Users, WorkSession, statement_kind};
+pub(crate) use horizon::Reader;
 pub(crate) use replication::{Archiver, Replica, Replication, Slot};
 pub(crate) use settings::{Origin, SettingNow};
 pub(crate) use tables::{Age, Index, Load, Table};

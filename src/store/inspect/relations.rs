@@ -30,6 +30,10 @@ pub(crate) struct Created {
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a row of answers, each yes or no"
+)]
 pub(crate) struct Session {
     pub(crate) role: String,
     /// The role that has logged in.
@@ -45,6 +49,10 @@ pub(crate) struct Session {
     pub(crate) skips_triggers: bool,
     /// Whether statements are refused that a policy of row-level security applies to.
     pub(crate) has_row_security_off: bool,
+    /// Whether functions can be written in PL/pgSQL; `None` if the language is not there.
+    pub(crate) may_use_plpgsql: Option<bool>,
+    /// Whether the role may add an extension to the database.
+    pub(crate) may_extend: bool,
     /// Settings that role and database give to it.
     #[sqlx(skip)]
     pub(crate) overrides: Vec<Override>,
@@ -80,7 +88,10 @@ const SESSION: &str = "
            current_schema()::text AS current_schema,
            current_schemas(false)::text[] AS searched,
            current_setting('session_replication_role') = 'replica' AS skips_triggers,
-           current_setting('row_security') = 'off' AS has_row_security_off";
+           current_setting('row_security') = 'off' AS has_row_security_off,
+           (SELECT has_language_privilege(oid, 'USAGE') FROM pg_catalog.pg_language
+            WHERE lanname = 'plpgsql') AS may_use_plpgsql,
+           has_database_privilege(current_database(), 'CREATE') AS may_extend";
 
 impl Session {
     /// Whether `user` has logged in, and no role of a pooler's. The name for some poolers ends with

@@ -191,6 +191,7 @@ mod tests {
                 "could not access file \"no_such_library\": No such file or directory",
                 "postgres.library",
             ),
+            ("out of shared memory", "postgres.lock-table"),
             (
                 "could not open file \"pg_tblspc/18689/PG_15_202209061/18688/18690\": No such file or directory",
                 "postgres.data-file",

@@ -169,6 +169,15 @@ pub(super) static WORKING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "postgres.lock-table",
+        fault: ConnectFault::Other,
+        patterns: &["out of shared memory"],
+        codes: &["53200"],
+        meaning: "The server has no room for more locks",
+        retry: Retry::Later,
+        remedy: |_| Remedy::note("raise max_locks_per_transaction, and restart the server"),
+    },
+    KnownMessage {
         id: "postgres.temporary-files",
         fault: ConnectFault::Other,
         patterns: &["temporary file size exceeds temp_file_limit"],

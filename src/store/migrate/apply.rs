@@ -95,7 +95,12 @@ pub async fn up_with(
             migrations,
             newer: None,
         }),
-        Err(MigrateError::Newer { database, program }) if up.allow_newer => Ok(Applied {
+        Err(
+            MigrateError::Newer { database, program }
+            | MigrateError::OtherRecords {
+                database, program, ..
+            },
+        ) if up.allow_newer => Ok(Applied {
             migrations: Vec::new(),
             newer: Some(Newer { database, program }),
         }),
@@ -135,7 +140,9 @@ async fn apply(
 pub async fn dry_up(target: &DatabaseTarget, up: Up) -> Result<Vec<Planned>, MigrateError> {
     let migrations = migrator(target);
     let planned = match plan_up(migrations, found_in(target).await?, up) {
-        Err(MigrateError::Newer { .. }) if up.allow_newer => Vec::new(),
+        Err(MigrateError::Newer { .. } | MigrateError::OtherRecords { .. }) if up.allow_newer => {
+            Vec::new()
+        }
         planned => planned?,
     };
     let with_statements = |migration: Migration| {
@@ -150,6 +157,7 @@ pub async fn dry_up(target: &DatabaseTarget, up: Up) -> Result<Vec<Planned>, Mig
 
 /// The pending migrations up to `up.to`.
 fn plan_up(migrations: &Migrator, found: Found, up: Up) -> Result<Vec<Migration>, MigrateError> {
+    found.check_record()?;
     check_history(migrations, &found.migrations)?;
     found.check_parts()?;
     found.check_records()?;

@@ -143,7 +143,19 @@ const HOME: &str = "
          WHERE c.oid = to_regclass('_sqlx_migrations')),
         current_schema()))";
 
+const HIDES_RECORDS: &str =
+    "SELECT coalesce(row_security_active(to_regclass('_sqlx_migrations')), false)";
+
 impl MigrationConnection {
+    /// Whether row-level security applies to the record of migrations.
+    pub async fn hides_records(&mut self) -> Result<bool, sqlx::Error> {
+        if !self.is_postgres() {
+            return Ok(false);
+        }
+        let rows: Vec<(bool,)> = self.fetch_all(HIDES_RECORDS).await?;
+        Ok(rows.first().is_some_and(|row| row.0))
+    }
+
     /// Reads the schema that has `_sqlx_migrations`.
     pub async fn own_schema(&mut self) -> Result<Schema, sqlx::Error> {
         if !self.is_postgres() {

@@ -64,6 +64,18 @@ pub enum MigrateError {
         /// The program's newest version.
         program: i64,
     },
+    /// Another service records its migrations in the same table.
+    #[error("_sqlx_migrations also has migrations of another service: {migrations}")]
+    OtherRecords {
+        migrations: String,
+        /// The newest version in the table.
+        database: i64,
+        /// The program's newest version.
+        program: i64,
+    },
+    /// `_sqlx_migrations` seems empty, because row-level security hides its rows.
+    #[error("row-level security hides the rows of _sqlx_migrations from this role")]
+    HiddenRecord,
     /// Neither the program nor the database has the version to stop at.
     #[error("there is no migration {version}; the newest is {newest}")]
     NoSuchVersion { version: i64, newest: i64 },
@@ -166,6 +178,9 @@ impl MigrateError {
             Self::ThroughPooler { .. } | Self::Newer { .. } => {
                 messages::find(&self.to_string()).map_or_else(Remedy::default, unknown_place)
             }
+            Self::OtherRecords { .. } => other_records(),
+            Self::HiddenRecord => Remedy::note("this tells the policy that shows them:")
+                .then(Remedy::command("todoctl doctor --only database.row_security")),
             // It migrates, so it is a session of the same role.
             Self::Locked { pid: Some(pid), .. } => end_session(*pid, true),
             Self::TableLocked { holder, .. } => end_session(holder.pid, holder.may_signal),
@@ -269,6 +284,13 @@ fn unexplained(error: &sqlx::Error) -> Remedy {
         } else {
             "read the log of the database's server, which says more"
         },
+    )
+}
+
+/// Two services with one table of migrations, each of which takes the other's for its own.
+pub(crate) fn other_records() -> Remedy {
+    Remedy::note(
+        "both services record their migrations in one table; let the other one have a schema of its own (search_path) with its rows of _sqlx_migrations; until then this one serves without migrating: todoctl serve --allow-newer",
     )
 }
 

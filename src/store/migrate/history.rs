@@ -40,7 +40,15 @@ pub struct Migration {
     pub applied_at: Option<Timestamp>,
 }
 
+/// todoctl numbers its migrations one after the other. Other programs use the time.
+const TIMES: i64 = 1_000_000;
+
 impl Migration {
+    /// Whether another service that has the same table applied it.
+    pub(crate) fn is_of_another_service(&self) -> bool {
+        self.state == State::Missing && self.version >= TIMES
+    }
+
     /// Whether it is recorded, but not as this program has it, or not as finished.
     pub(crate) fn is_misrecorded(&self) -> bool {
         matches!(self.state, State::Changed | State::Dirty)
@@ -164,14 +172,27 @@ pub(super) fn check_history(
                 });
             }
             State::Missing => {
-                return Err(MigrateError::Newer {
-                    database: found.iter().map(|one| one.version).max().unwrap_or(0),
-                    program: newest(migrations),
-                });
+                let database = found.iter().map(|one| one.version).max().unwrap_or(0);
+                let program = newest(migrations);
+                if one.is_of_another_service() {
+                    let others = found.iter().filter(|one| one.is_of_another_service());
+                    return Err(MigrateError::OtherRecords {
+                        migrations: named(others),
+                        database,
+                        program,
+                    });
+                }
+                return Err(MigrateError::Newer { database, program });
             }
         }
     }
     Ok(())
+}
+
+/// Versions and names, such as `20310102030405 (create users)`.
+pub(crate) fn named<'a>(migrations: impl Iterator<Item = &'a Migration>) -> String {
+    let texts = migrations.map(|one| format!("{} ({})", one.version, one.description));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ async fn correct_records(
     target: &DatabaseTarget,
 ) -> Result<Stamped, MigrateError> {
     let found = usable_record(connection, target).await?;
+    found.check_record()?;
     found.check_parts()?;
     let is_wrong = |one: &&Migration| one.state == State::Unrecorded || one.is_misrecorded();
     let wrong: Vec<Migration> = found.migrations.iter().filter(is_wrong).cloned().collect();

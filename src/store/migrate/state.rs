@@ -25,6 +25,8 @@ pub(crate) struct Found {
     absent: Vec<i64>,
     /// Where the tables are, if migrations would create others.
     other_schema: Option<OtherSchema>,
+    /// Whether the record seems empty because row-level security hides its rows.
+    is_record_hidden: bool,
 }
 
 /// Why tables are another service's, and the SQLite file that they are in.
@@ -43,7 +45,16 @@ impl Found {
             other_service: None,
             absent: Vec::new(),
             other_schema: None,
+            is_record_hidden: false,
         }
+    }
+
+    /// Refuses to take migrations for new whose records are hidden.
+    pub(crate) fn check_record(&self) -> Result<(), MigrateError> {
+        if self.is_record_hidden {
+            return Err(MigrateError::HiddenRecord);
+        }
+        Ok(())
     }
 
     /// Refuses to create a second set of tables, or a part of one, in another schema.
@@ -110,7 +121,10 @@ pub(super) async fn found_by(
     connection: &mut MigrationConnection,
     target: &DatabaseTarget,
 ) -> Result<Found, MigrateError> {
-    let mut found = Found::of(compare(migrator(target), connection.applied().await?));
+    let applied = connection.applied().await?;
+    let is_empty = applied.is_empty();
+    let mut found = Found::of(compare(migrator(target), applied));
+    found.is_record_hidden = is_empty && connection.hides_records().await?;
     found.other_schema = connection.other_schema(target).await?;
     if found.migrations.iter().any(Migration::is_open) {
         let (history, schema) = (history_of(target).await?, connection.own_schema().await?);

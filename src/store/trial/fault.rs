@@ -38,7 +38,10 @@ fn said(error: &StoreError) -> String {
         return error.to_string();
     };
     let mut text = format!("{} (SQLSTATE {})", fault.message, fault.code);
-    if let Some(known) = known_message(error) {
+    // In a function of others, the same words mean something else.
+    let known =
+        known_message(error).filter(|known| fault.raised_in.is_none() || known.is_timeout());
+    if let Some(known) = known {
         text += &format!(": {}", known.meaning);
     }
     if let Some(place) = fault.raised_in {

@@ -17,11 +17,14 @@ pub(super) struct Sample {
     pub id: String,
     pub user: UserId,
     pub now: Timestamp,
+    /// As long as one may be, in bytes too, and not to be compressed: indexes, triggers and columns
+    /// of others may take shorter ones alone.
+    description: String,
+    other_title: String,
 }
 
 /// A character of each length in UTF-8.
 const TITLE: &str = "Trial of todoctl doctor: é ✓ 😀";
-const OTHER_TITLE: &str = "Changed by todoctl doctor";
 
 impl Sample {
     pub fn new(now: Timestamp) -> Self {
@@ -33,6 +36,8 @@ impl Sample {
             user: user(&id),
             id,
             now,
+            description: noise(Description::MAX_CHARS),
+            other_title: noise(Title::MAX_CHARS),
         }
     }
 
@@ -41,15 +46,15 @@ impl Sample {
         NewTask {
             user_id: self.user.clone(),
             title: title(TITLE),
-            description: description("Rolled back"),
+            description: description(&self.description),
             priority,
             due_date: Some(due()),
         }
     }
 
     /// A title to change to.
-    pub fn other_title() -> Title {
-        title(OTHER_TITLE)
+    pub fn other_title(&self) -> Title {
+        title(&self.other_title)
     }
 
     pub fn key(&self) -> IdempotencyKey {
@@ -62,12 +67,24 @@ impl Sample {
     }
 }
 
-#[expect(clippy::expect_used, reason = "constants that are short and not blank")]
+/// Random characters of four bytes each: CJK Unified Ideographs Extension B.
+fn noise(length: usize) -> String {
+    let mut bytes = vec![0; 2 * length];
+    // Without randomness the texts are compressed, and the trial shows a little less.
+    let _ = getrandom::fill(&mut bytes);
+    let pairs = bytes.chunks_exact(2);
+    let numbers = pairs.map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    numbers
+        .filter_map(|number| char::from_u32(0x2_0000 + number % 0xA6D0))
+        .collect()
+}
+
+#[expect(clippy::expect_used, reason = "short enough, and not blank")]
 fn title(text: &str) -> Title {
     Title::new(text).expect("a valid title")
 }
 
-#[expect(clippy::expect_used, reason = "constants that are short and not blank")]
+#[expect(clippy::expect_used, reason = "short enough, and not blank")]
 fn description(text: &str) -> Option<Description> {
     Description::new(text).expect("a valid description")
 }

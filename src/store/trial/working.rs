@@ -58,7 +58,7 @@ pub(super) async fn search(store: &Store, sample: &Sample, task: &Task) -> Resul
 }
 
 pub(super) async fn change(store: &Store, sample: &Sample, task: &Task) -> Result<(), TrialFault> {
-    let title = Sample::other_title();
+    let title = sample.other_title();
     let changes = TaskChanges {
         title: Some(title.clone()),
         description: Patch::Set(None),

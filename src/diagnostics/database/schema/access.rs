@@ -1,15 +1,15 @@
-//! Whether roles may do more than the service needs.
+//! Whether roles may do more than the service needs, or less than what others added to it does.
 
 use std::time::Duration;
 
-use crate::config::{Environment, PostgresTarget, sql_name};
+use crate::config::{Environment, PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::inspect::Access;
+use crate::store::inspect::{self, Access};
 
 use super::answer::of_tables;
-use super::home::Home;
+use super::home::{Home, home};
 use super::issue::{Issue, Place, Step, verdict};
 
 pub(super) async fn access(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
@@ -18,6 +18,22 @@ pub(super) async fn access(context: &Context, server: Server<'_>, limit: Duratio
         check(home, server.target, access, environment)
     })
     .await
+}
+
+/// Grants the rights that the functions of others' triggers need.
+pub(in crate::diagnostics::database) async fn missing_rights(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Option<Remedy> {
+    let home = home(context, server, limit).await.ok()??;
+    let ask = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            inspect::missing_rights(connection.session(), home.schema).await
+        });
+    let grants = ask.await.ok().filter(|grants| !grants.is_empty())?;
+    Some(Remedy::admin_sql(server.target, None, grants.join("; ")))
 }
 
 fn check(

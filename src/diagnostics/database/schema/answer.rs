@@ -10,9 +10,8 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::probe::ServerConnection;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::migrate::drift::Drift;
 
-use super::home::{Home, drift_of, home};
+use super::home::{Home, home};
 use super::issue::no_tables;
 
 /// The verdict on what the server answers to a question about a schema.
@@ -35,20 +34,6 @@ pub(super) async fn of_tables<T>(
     };
     match asked.await {
         Ok(Some((home, answer))) => verdict(home, &answer),
-        Ok(None) => no_tables(),
-        Err(error) => query_failed(context, &error),
-    }
-}
-
-/// The verdict on how the schema differs from the migrations.
-pub(super) async fn of_drift(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-    verdict: impl FnOnce(Home<'_>, &Drift) -> Verdict,
-) -> Verdict {
-    match drift_of(context, server, limit).await {
-        Ok(Some((home, drift))) => verdict(home, drift),
         Ok(None) => no_tables(),
         Err(error) => query_failed(context, &error),
     }

@@ -5,6 +5,8 @@ use crate::config::sql_name;
 use super::home::Home;
 use super::issue::{Issue, Step, guarded, literal};
 use super::parts::Sides;
+use super::priorities::Priorities;
+use super::{dependents, priorities};
 
 /// A column's definition, as the catalogue's text has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,7 +108,8 @@ fn missing(home: Home<'_>, table: &str, column: &str, expected: &str) -> Issue {
 }
 
 /// A column that the migrations do not create, or that has another definition.
-pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
+pub(super) fn issue(priorities: Priorities<'_>, sides: Sides<'_>) -> Option<Issue> {
+    let home = priorities.home;
     let (table, column) = (sides.table, sides.part);
     let found = match (sides.expected, sides.found) {
         (Some(expected), None) => return Some(missing(home, table, column, expected)),
@@ -137,23 +140,23 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
         ));
     }
     if !found.is_as_wide_as(&expected) {
-        return Some(Issue::fail(
-            format!("{table}.{column} is {}, not {}", found.kind, expected.kind),
-            [home.alter(
-                table,
-                home.in_schema(&unless_it_is(
-                    home,
-                    sides,
-                    &expected,
-                    &format!(
-                        "ALTER TABLE {} ALTER COLUMN {} {}",
-                        sql_name(table),
-                        sql_name(column),
-                        change_type(column, &found, &expected)
-                    ),
-                )),
-            )],
-        ));
+        let text = format!("{table}.{column} is {}, not {}", found.kind, expected.kind);
+        if expected.kind == priorities::TYPE {
+            return Some(Issue::fail(text, priorities.corrected()));
+        }
+        let statement = format!(
+            "ALTER TABLE {} ALTER COLUMN {} {}",
+            sql_name(table),
+            sql_name(column),
+            change_type(column, &found, &expected)
+        );
+        let step = dependents::change(
+            home,
+            priorities.dependents,
+            (table, column),
+            &unless_it_is(home, sides, &expected, &statement),
+        );
+        return Some(Issue::fail(text, [step]));
     }
     if found.is_required && !expected.is_required {
         return Some(Issue::fail(
@@ -167,34 +170,34 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
             [home.alter(table, home.in_schema(&new_sequence(table, column)))],
         ));
     }
-    match (expected.default, found.default) {
-        (Some(wanted), other) if !expected.is_generated_id() && other != Some(wanted) => {
-            let set = alter(format!("SET DEFAULT {wanted}"));
-            let text = format!(
-                "{table}.{column} has the default {}, not {wanted}",
-                other.unwrap_or("NULL")
-            );
-            return Some(Issue::warn(text, [set]));
-        }
-        _ => {}
+    let mut texts = Vec::new();
+    let mut steps = Vec::new();
+    if let Some(wanted) = expected.default
+        && !expected.is_generated_id()
+        && found.default != Some(wanted)
+    {
+        texts.push(format!(
+            "{table}.{column} has the default {}, not {wanted}",
+            found.default.unwrap_or("NULL")
+        ));
+        steps.push(alter(format!("SET DEFAULT {wanted}")));
     }
     if expected.is_required && !found.is_required {
-        let fill = expected.default.map(|_| {
+        texts.push(format!(
+            "{table}.{column} may be empty: a row without it cannot be read"
+        ));
+        if expected.default.is_some() && !expected.is_generated_id() {
             let (table_name, name) = (sql_name(table), sql_name(column));
-            home.alter(
+            steps.push(home.alter(
                 table,
                 home.in_schema(&format!(
                     "UPDATE {table_name} SET {name} = DEFAULT WHERE {name} IS NULL"
                 )),
-            )
-        });
-        let required = alter("SET NOT NULL".to_owned());
-        return Some(Issue::warn(
-            format!("{table}.{column} may be empty: a row without it cannot be read"),
-            fill.into_iter().chain([required]),
-        ));
+            ));
+        }
+        steps.push(alter("SET NOT NULL".to_owned()));
     }
-    None
+    (!texts.is_empty()).then(|| Issue::warn(texts.join("; "), steps))
 }
 
 /// The statement, unless the column has its type: a conversion of times would move them twice.
@@ -226,8 +229,6 @@ fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> Strin
         format!("{name}::timestamp AT TIME ZONE $$UTC$$")
     } else if kind == "boolean" && is_number {
         format!("{name} <> 0")
-    } else if kind == "prioritylevel" {
-        format!("initcap({name}::text)::{kind}")
     } else if is_text && matches!(found.kind, "json" | "jsonb") {
         // A string without its quotes and escapes.
         format!("{name} #>> $${{}}$$")

@@ -4,7 +4,7 @@ use crate::config::sql_name;
 
 use super::duplicates;
 use super::home::Home;
-use super::issue::{Issue, Step, guarded, literal};
+use super::issue::{Issue, Step, block, guarded, literal};
 use super::parts::{Sides, names_id};
 
 const INVALID: &str = " (invalid)";
@@ -45,31 +45,30 @@ pub(super) fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
                         "the constraint {} of {table} was never checked for existing rows",
                         sides.part
                     ),
-                    [home.alter(
+                    with_orphans(
+                        home,
                         table,
-                        format!(
-                            "{}ALTER TABLE {} VALIDATE CONSTRAINT {name}",
-                            detached(home, expected),
-                            home.qualified(table)
-                        ),
-                    )],
+                        expected,
+                        &format!("ALTER TABLE {table_name} VALIDATE CONSTRAINT {name}"),
+                    ),
                 ));
             }
             let text = format!(
                 "the constraint {} of {table} is {found}, not {expected}",
                 sides.part
             );
-            let step = home.alter(
+            let steps = with_orphans(
+                home,
                 table,
-                home.in_schema(&format!(
-                    "{}ALTER TABLE {table_name} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {expected}",
-                    detached(home, expected)
-                )),
+                expected,
+                &format!(
+                    "ALTER TABLE {table_name} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {expected}"
+                ),
             );
             Some(if is_unique(expected) {
-                Issue::fail(text, [step])
+                Issue::fail(text, steps)
             } else {
-                Issue::warn(text, [step])
+                Issue::warn(text, steps)
             })
         }
         (None, Some(found)) => foreign(home, sides, found),
@@ -89,26 +88,46 @@ fn add(home: Home<'_>, table: &str, constraint: &str, definition: &str) -> Vec<S
     if is_unique(definition) {
         return duplicates::unique(home, table, definition, &is_missing, &add);
     }
-    let statement = format!(
-        "{}{}",
-        detached(home, definition),
-        guarded(&is_missing, &add)
-    );
-    vec![home.alter(table, home.in_schema(&statement))]
+    with_orphans(home, table, definition, &guarded(&is_missing, &add))
 }
 
-/// Notifications of tasks that are gone keep their text and lose the number, as in the first
-/// migration, so that a foreign key can be added.
-fn detached(home: Home<'_>, definition: &str) -> String {
-    if definition.starts_with("FOREIGN KEY (task_id) REFERENCES tasks(id)") {
-        let (notifications, tasks) = (home.qualified("notifications"), home.qualified("tasks"));
-        format!(
-            "UPDATE {notifications} n SET task_id = NULL WHERE task_id IS NOT NULL \
-             AND NOT EXISTS (SELECT FROM {tasks} t WHERE t.id = n.task_id); "
+/// Adds or checks a constraint by `statement`. Before a foreign key, rows that refer to one that is
+/// gone make room: notifications of tasks keep their text and lose the number, as in the first
+/// migration; rows of other tables are set aside.
+fn with_orphans(home: Home<'_>, table: &str, definition: &str, statement: &str) -> Vec<Step> {
+    let Some((column, other, key)) = reference(definition) else {
+        return vec![home.alter(table, home.in_schema(statement))];
+    };
+    let name = sql_name(table);
+    let is_orphan = format!(
+        "{column} IS NOT NULL AND NOT EXISTS (SELECT FROM {other} o WHERE o.{key} = {name}.{column})"
+    );
+    let (note, separate) = if (table, column) == ("notifications", "task_id") {
+        (
+            None,
+            format!("UPDATE {name} SET task_id = NULL WHERE {is_orphan}"),
         )
     } else {
-        String::new()
-    }
+        (
+            Some(Step::note(format!(
+                "rows of {table} whose row of {other} is gone are moved to the table {}",
+                duplicates::set_aside(table)
+            ))),
+            block("", "true", &duplicates::move_away(home, table, &is_orphan)),
+        )
+    };
+    let whole = home.in_schema(&format!("{separate}; {statement}"));
+    note.into_iter().chain([home.alter(table, whole)]).collect()
+}
+
+/// `task_id`, `tasks`, `id` of `FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE`.
+fn reference(definition: &str) -> Option<(&str, &str, &str)> {
+    let (column, rest) = definition
+        .strip_prefix("FOREIGN KEY (")?
+        .split_once(") REFERENCES ")?;
+    let (other, rest) = rest.split_once('(')?;
+    let (key, _) = rest.split_once(')')?;
+    Some((column, other, key))
 }
 
 /// A constraint of others, which may refuse rows of the daemon.
@@ -169,4 +188,18 @@ pub(super) fn refusing(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
 
 fn is_unique(definition: &str) -> bool {
     definition.starts_with("UNIQUE") || definition.starts_with("PRIMARY KEY")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references() {
+        assert_eq!(
+            reference("FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE"),
+            Some(("task_id", "tasks", "id"))
+        );
+        assert_eq!(reference("PRIMARY KEY (id)"), None);
+    }
 }

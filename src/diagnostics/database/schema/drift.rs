@@ -8,13 +8,14 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::Heir;
+use crate::store::inspect::{Dependent, Heir, unknown_priorities};
 use crate::store::migrate::drift::{Difference, Drift};
 
 use super::home::{Home, drift_of};
-use super::issue::{Issue, Place, Step, guarded, literal, no_tables, verdict};
-use super::parts::sides;
-use super::{columns, constraints, heirs, renamed};
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::parts::{is_consequence, is_kept, sides};
+use super::priorities::Priorities;
+use super::{columns, constraints, heirs, priorities, renamed};
 
 pub(super) async fn schema(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     check(context, server, limit)
@@ -30,9 +31,31 @@ async fn check(
     let Some((home, drift)) = drift_of(context, server, limit).await? else {
         return Ok(no_tables());
     };
-    let mut issues = renamed::of_tables(home, drift);
+    let has_types = !drift.renamed.is_empty() || drift.differences.iter().any(names_type);
+    let (mut dependents, mut unknown) = Default::default();
+    if has_types {
+        let ask = context
+            .server
+            .ask(server.target, limit, async |connection| {
+                Dependent::ask(connection.session(), home.schema).await
+            });
+        dependents = ask.await?;
+        let ask = context
+            .server
+            .ask(server.target, limit, async |connection| {
+                unknown_priorities(connection.session(), home.schema).await
+            });
+        // The column, too, may have another name or be closed.
+        unknown = ask.await.unwrap_or_default();
+    }
+    let priorities = Priorities {
+        home,
+        dependents: &dependents,
+        unknown: &unknown,
+    };
+    let mut issues = renamed::of_tables(priorities, drift);
     let differences = drift.differences.iter();
-    issues.extend(differences.filter_map(|one| issue(home, drift, one)));
+    issues.extend(differences.filter_map(|one| issue(priorities, drift, one)));
     if drift.differences.iter().any(has_children) {
         let ask = context
             .server
@@ -43,7 +66,7 @@ async fn check(
     }
     Ok(verdict(
         Place::Server(server.target),
-        issues,
+        home.with_language(issues),
         "as the migrations create it",
     ))
 }
@@ -55,9 +78,18 @@ fn has_children(one: &Difference) -> bool {
     one.part.as_deref() == Some("storage") && found.contains(HAS_CHILDREN)
 }
 
-fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
+/// Whether the type of a column may have to be changed.
+fn names_type(one: &Difference) -> bool {
+    one.object.starts_with("type ") || sides(one, "column").is_some()
+}
+
+fn issue(priorities: Priorities<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
+    let home = priorities.home;
+    if is_consequence(drift, one) {
+        return None;
+    }
     if let Some(column) = sides(one, "column") {
-        return columns::issue(home, column);
+        return columns::issue(priorities, column);
     }
     if let Some(constraint) = sides(one, "constraint") {
         return constraints::issue(home, constraint);
@@ -77,7 +109,7 @@ fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
     match (kind, one.part.as_deref()) {
         ("table", None) if one.found.is_none() => Some(missing(home, drift, name)),
         ("table", Some("storage")) => storage(home, drift, name, one.found.as_deref()?),
-        ("type", Some("labels")) => labels(home, name, one),
+        ("type", _) if name == priorities::TYPE => priorities.of_type(one),
         _ => None,
     }
 }
@@ -86,8 +118,10 @@ fn issue(home: Home<'_>, drift: &Drift, one: &Difference) -> Option<Issue> {
 fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
     let view = format!("view {table}");
     let mut text = format!("the table {table} is missing");
+    let mut steps = Vec::new();
     if drift.found.contains_key(&view) {
         text = format!("{table} is a view, not a table");
+        steps.push(renamed::view_aside(home, table));
     }
     let moved = home.relations.all.iter().find(|one| {
         one.name == table && one.schema != home.schema && !one.is_temporary && one.is_complete()
@@ -99,12 +133,12 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
             "ALTER TABLE IF EXISTS {from} SET SCHEMA {}",
             sql_name(home.schema)
         );
-        let step = if moved.is_owned {
+        steps.push(if moved.is_owned {
             Step::Run(statement)
         } else {
             Step::RunBy(Some(moved.owner.clone()), statement)
-        };
-        return Issue::fail(text, [step]);
+        });
+        return Issue::fail(text, steps);
     }
     let restore = Step::note(format!(
         "its rows are gone: restore {table} from a backup (pg_restore --table={table}), then: todoctl doctor --only database"
@@ -114,14 +148,13 @@ fn missing(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
 
 /// How a table keeps its rows, where that is unusual.
 fn storage(home: Home<'_>, drift: &Drift, table: &str, found: &str) -> Option<Issue> {
-    let has = |word: &str| found.split(", ").any(|one| one == word);
-    if has("unlogged") {
+    if is_kept(drift, table, "unlogged") {
         return Some(Issue::fail(
             format!("{table} is unlogged: after a crash of the server all its rows are gone"),
             [home.alter(table, logged(home, drift, table))],
         ));
     }
-    if has("foreign") {
+    if is_kept(drift, table, "foreign") {
         return Some(Issue::fail(
             format!("{table} is a foreign table: it has neither ids nor indexes of its own"),
             [Step::note(format!(
@@ -129,15 +162,43 @@ fn storage(home: Home<'_>, drift: &Drift, table: &str, found: &str) -> Option<Is
             ))],
         ));
     }
-    (has("is a child table") || has("partitioned")).then(|| {
+    if is_kept(drift, table, "partitioned") {
+        return Some(partitioned(home, drift, table));
+    }
+    is_kept(drift, table, "is a child table").then(|| {
         Issue::warn(
-            // As in "partitioned, is a child table".
             format!("{table}: {found}; ids and unique keys are checked for each table alone"),
             [Step::note(format!(
                 "keep {table} apart from other tables: ALTER TABLE … NO INHERIT, or DETACH PARTITION"
             ))],
         )
     })
+}
+
+/// Unique keys of a partitioned table have the columns that it is partitioned by, so that nothing
+/// can refer to an id alone.
+fn partitioned(home: Home<'_>, drift: &Drift, table: &str) -> Issue {
+    let elsewhere: String = drift
+        .differences
+        .iter()
+        .filter_map(|one| {
+            let sides = sides(one, "constraint")?;
+            let (_, wanted) = sides.expected?.split_once(" REFERENCES ")?;
+            let (_, found) = sides.found?.split_once(" REFERENCES ")?;
+            let other = found.split('(').next()?;
+            let is_it = wanted.split('(').next() == Some(table);
+            is_it.then(|| format!("; {} refers to {other} instead", sides.table))
+        })
+        .collect();
+    Issue::fail(
+        format!(
+            "{table} is partitioned, so that ids are checked for each partition alone, and rows of other tables cannot refer to them{elsewhere}"
+        ),
+        [Step::note(format!(
+            "move the rows back into a table that is not partitioned, in one transaction: give {} another name, create it again (LIKE with INCLUDING DEFAULTS), and insert the rows of the partitioned one; then follow what todoctl doctor says of its keys",
+            home.qualified(table)
+        ))],
+    )
 }
 
 /// Makes a table logged, and before it those that it refers to and that are not.
@@ -159,88 +220,4 @@ fn logged(home: Home<'_>, drift: &Drift, table: &str) -> String {
         .map(|(other, _)| format!("{}; ", logged(home, drift, other)));
     let before: String = before.collect();
     format!("{before}ALTER TABLE {} SET LOGGED", home.qualified(table))
-}
-
-/// The labels of a type, in the order in which they sort.
-fn labels(home: Home<'_>, name: &str, one: &Difference) -> Option<Issue> {
-    let found: Vec<&str> = one.found.as_deref()?.split(", ").collect();
-    let expected: Vec<&str> = one.expected.as_deref()?.split(", ").collect();
-    let kind = home.qualified(name);
-    let added: Vec<&str> = without(&found, &expected);
-    let missing: Vec<&str> = without(&expected, &found);
-    let loses = (!added.is_empty()).then(|| {
-        Step::note(format!(
-            "tasks with another label become Medium; to see them: SELECT * FROM {} WHERE priority::text IN ({})",
-            home.qualified("tasks"),
-            literals(&added)
-        ))
-    });
-    let replace = home.alter_created(name, "tasks", new_type(home, name, &expected));
-    let steps = loses.into_iter().chain(replace);
-    Some(match (missing.as_slice(), added.as_slice()) {
-        ([wanted], [other]) => {
-            let is_named = format!(
-                "EXISTS (SELECT FROM pg_enum WHERE enumtypid = to_regtype({}) AND enumlabel = {})",
-                literal(&kind),
-                literal(other)
-            );
-            let rename = format!(
-                "ALTER TYPE {kind} RENAME VALUE {} TO {}",
-                literal(other),
-                literal(wanted)
-            );
-            Issue::fail(
-                format!("{name} has the label {other} in place of {wanted}"),
-                home.alter_created(name, "tasks", guarded(&is_named, &rename)),
-            )
-        }
-        ([], [_, ..]) => Issue::warn(
-            format!(
-                "{name} has labels that todoctl does not know ({}): tasks that have one cannot be read",
-                added.join(", ")
-            ),
-            steps,
-        ),
-        ([], []) => Issue::fail(
-            format!("the labels of {name} are in another order, so tasks sort wrongly by priority"),
-            steps,
-        ),
-        _ => Issue::fail(
-            format!("{name} lacks the labels {}", missing.join(", ")),
-            steps,
-        ),
-    })
-}
-
-fn without<'a>(labels: &[&'a str], others: &[&str]) -> Vec<&'a str> {
-    let mut labels = labels.to_vec();
-    labels.retain(|label| !others.contains(label));
-    labels
-}
-
-fn literals(labels: &[&str]) -> String {
-    let quoted: Vec<String> = labels.iter().map(|label| literal(label)).collect();
-    quoted.join(", ")
-}
-
-/// Replaces the type of the priorities by one with these labels. Tasks with another label get the
-/// default.
-fn new_type(home: Home<'_>, name: &str, labels: &[&str]) -> String {
-    let (kind, tasks) = (home.qualified(name), home.qualified("tasks"));
-    let old = format!("{name}_old");
-    let list = literals(labels);
-    let differs = format!(
-        "(SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = to_regtype({})) <> ARRAY[{list}]",
-        literal(&kind)
-    );
-    guarded(
-        &differs,
-        &format!(
-            "ALTER TYPE {kind} RENAME TO {old}; CREATE TYPE {kind} AS ENUM ({list}); \
-             ALTER TABLE {tasks} ALTER COLUMN priority DROP DEFAULT, ALTER COLUMN priority TYPE {kind} \
-             USING (CASE WHEN priority::text IN ({list}) THEN priority::text ELSE $$Medium$$ END)::{kind}, \
-             ALTER COLUMN priority SET DEFAULT $$Medium$$; DROP TYPE {}",
-            home.qualified(&old)
-        ),
-    )
 }

@@ -24,7 +24,7 @@ pub(super) fn unique(
     let (note, separate) = if key == "id" {
         (
             format!(
-                "rows of {table} that share an id: the oldest keeps it, each other gets a new one, which is shown"
+                "rows of {table} that share an id or have none: the oldest keeps it, each other gets a new one, which is shown"
             ),
             renumber(home, table),
         )
@@ -34,7 +34,7 @@ pub(super) fn unique(
                 "rows of {table} that share their {key}: one stays, the others are moved to the table {}",
                 set_aside(table)
             ),
-            move_away(home, table, key),
+            move_copies_away(home, table, key),
         )
     };
     let lock = format!(
@@ -75,12 +75,12 @@ fn key(definition: &str) -> &str {
 /// The places of all rows but the first with each key.
 fn copies(table: &str, key: &str, order: &str) -> String {
     format!(
-        "SELECT place FROM (SELECT ctid AS place, row_number() OVER (PARTITION BY {key} ORDER BY {order}, ctid) AS number \
+        "SELECT place FROM (SELECT ctid AS place, ({key}) IS NULL AS is_empty, row_number() OVER (PARTITION BY {key} ORDER BY {order}, ctid) AS number \
          FROM {table}) AS numbered WHERE number > 1"
     )
 }
 
-/// Gives each copy an id above all others, and lets the sequence continue behind them.
+/// Gives each copy, and each row without an id, one above all others, and lets the sequence continue behind them.
 fn renumber(home: Home<'_>, table: &str) -> String {
     let qualified = home.qualified(table);
     let sequence = format!(
@@ -89,7 +89,7 @@ fn renumber(home: Home<'_>, table: &str) -> String {
         literal("id")
     );
     let next = format!("greatest(max(id), nextval({sequence}))");
-    let copies = copies(&qualified, "id", "created_at");
+    let copies = format!("{} OR is_empty", copies(&qualified, "id", "created_at"));
     format!(
         "FOR one IN UPDATE {qualified} AS t SET id = copy.new FROM (SELECT c.place, t.id AS old, \
          (SELECT {next} FROM {qualified}) + row_number() OVER (ORDER BY c.place) AS new \
@@ -101,12 +101,13 @@ fn renumber(home: Home<'_>, table: &str) -> String {
     )
 }
 
-fn set_aside(table: &str) -> String {
+/// Where rows of a table are kept that the service no longer uses.
+pub(super) fn set_aside(table: &str) -> String {
     format!("set_aside_{table}")
 }
 
 /// Moves all rows but one with each key into a table of their own.
-fn move_away(home: Home<'_>, table: &str, key: &str) -> String {
+fn move_copies_away(home: Home<'_>, table: &str, key: &str) -> String {
     let order = match table {
         "user_api_keys" => "updated_at DESC",
         // A session that was revoked stays so: NULL sorts last.
@@ -117,13 +118,20 @@ fn move_away(home: Home<'_>, table: &str, key: &str) -> String {
         "todoctl_idempotency_keys" => "created_at",
         _ => "ctid",
     };
+    let copies = copies(&home.qualified(table), key, order);
+    move_away(home, table, &format!("ctid IN ({copies})"))
+}
+
+/// Moves the rows that a condition holds for into a table of their own, in PL/pgSQL.
+pub(super) fn move_away(home: Home<'_>, table: &str, condition: &str) -> String {
     let qualified = home.qualified(table);
-    let other = format!("{}.{}", sql_name(home.schema), sql_name(&set_aside(table)));
+    let other = home.qualified(&set_aside(table));
+    let name = sql_name(table);
     format!(
-        "IF EXISTS ({copies}) THEN CREATE TABLE IF NOT EXISTS {other} (LIKE {qualified}); \
-         WITH moved AS (DELETE FROM {qualified} WHERE ctid IN ({copies}) RETURNING *) \
-         INSERT INTO {other} SELECT * FROM moved; END IF",
-        copies = copies(&qualified, key, order)
+        "IF EXISTS (SELECT FROM {qualified} AS {name} WHERE {condition}) THEN \
+         CREATE TABLE IF NOT EXISTS {other} (LIKE {qualified}); \
+         WITH moved AS (DELETE FROM {qualified} AS {name} WHERE {condition} RETURNING *) \
+         INSERT INTO {other} SELECT * FROM moved; END IF"
     )
 }
 

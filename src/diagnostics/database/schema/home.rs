@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::inspect::{self, Relations};
 use crate::store::migrate::drift::Drift;
 
-use super::issue::Step;
+use super::issue::{Issue, Step};
 
 /// The schema of the service, and who may alter a table.
 #[derive(Clone, Copy)]
@@ -42,25 +42,62 @@ impl Home<'_> {
         statements: impl Into<String>,
     ) -> Vec<Step> {
         let alter = self.alter(table, statements);
-        let table = self.relations.within(self.schema, table);
-        match self.relations.created_within(self.schema, name) {
-            Some(found) if !found.is_owned => {
-                let owner = table.map_or(&self.relations.session.role, |one| &one.owner);
-                let give = format!(
-                    "ALTER {} {} OWNER TO {}",
-                    found.kind,
-                    found.qualified,
-                    sql_name(owner)
-                );
-                vec![Step::RunBy(None, give), alter]
-            }
-            _ => vec![alter],
-        }
+        self.give_created(name, table)
+            .into_iter()
+            .chain([alter])
+            .collect()
     }
 
-    /// Statements whose names are those of the migrations, without a schema.
+    /// Gives a function or a type to the owner of `table`, where it has another.
+    pub(super) fn give_created(self, name: &str, table: &str) -> Option<Step> {
+        let found = self.relations.created_within(self.schema, name)?;
+        let table = self.relations.within(self.schema, table);
+        let owner = table.map_or(&self.relations.session.role, |one| &one.owner);
+        let give = format!(
+            "ALTER {} {} OWNER TO {}",
+            found.kind,
+            found.qualified,
+            sql_name(owner)
+        );
+        (!found.is_owned).then_some(Step::RunBy(None, give))
+    }
+
+    /// These issues, and before them that PL/pgSQL cannot be used, which most steps are written in.
+    pub(super) fn with_language(self, mut issues: Vec<Issue>) -> Vec<Issue> {
+        let session = &self.relations.session;
+        let role = sql_name(&session.role);
+        let (text, step) = match session.may_use_plpgsql {
+            Some(true) => return issues,
+            Some(false) => (
+                format!("{} may not use PL/pgSQL", session.role),
+                Step::RunBy(None, format!("GRANT USAGE ON LANGUAGE plpgsql TO {role}")),
+            ),
+            None => {
+                let statement = "CREATE EXTENSION IF NOT EXISTS plpgsql".to_owned();
+                (
+                    "the extension plpgsql was dropped, and with it what is written in it"
+                        .to_owned(),
+                    if session.may_extend {
+                        Step::Run(statement)
+                    } else {
+                        Step::RunBy(None, statement)
+                    },
+                )
+            }
+        };
+        // Without it, what is there still works.
+        if !issues.is_empty() {
+            issues.insert(0, Issue::fail(text, [step]));
+        }
+        issues
+    }
+
+    /// Statements whose names are those of the migrations, without a schema, in one transaction.
     pub(super) fn in_schema(self, statements: &str) -> String {
-        format!("SET search_path = {}; {statements}", sql_name(self.schema))
+        format!(
+            "SET LOCAL search_path = {}; {statements}",
+            sql_name(self.schema)
+        )
     }
 }
 

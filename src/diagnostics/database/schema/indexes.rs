@@ -5,45 +5,88 @@ use std::time::Duration;
 use crate::config::sql_name;
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::inspect::Unindexed;
 
-use super::answer::of_drift;
 use super::duplicates;
-use super::home::Home;
-use super::issue::{Issue, Place, Step, verdict};
-use super::parts::{Sides, names_id, parts};
+use super::home::{Home, drift_of};
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::parts::{Sides, is_kept, names_id, parts};
 
 const INVALID: &str = " (invalid)";
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
 
 pub(super) async fn indexes(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    of_drift(context, server, limit, |home, drift| {
-        let issues = parts(drift, "index").filter_map(|one| issue(home, one));
-        verdict(
-            Place::Server(server.target),
-            issues.collect(),
-            "all exist and are valid",
-        )
-    })
-    .await
+    check(context, server, limit)
+        .await
+        .unwrap_or_else(|error| query_failed(context, &error))
 }
 
-fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
+async fn check(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Result<Verdict, StoreError> {
+    let Some((home, drift)) = drift_of(context, server, limit).await? else {
+        return Ok(no_tables());
+    };
+    let ask = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            Unindexed::ask(connection.session(), home.schema).await
+        });
+    let unindexed = ask.await?;
+    let issues = parts(drift, "index").filter_map(|one| {
+        let is_partitioned = is_kept(drift, one.table, "partitioned");
+        issue(home, one, is_partitioned)
+    });
+    Ok(verdict(
+        Place::Server(server.target),
+        issues.chain(unindexed.iter().map(searched)).collect(),
+        "all exist and are valid",
+    ))
+}
+
+/// A table of others that is read as a whole to find the rows that refer to a deleted one.
+fn searched(one: &Unindexed) -> Issue {
+    let Unindexed {
+        table,
+        other,
+        column,
+        rows,
+        ..
+    } = one;
+    let statement = format!(
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS {} ON {other} ({})",
+        sql_name(&one.index),
+        sql_name(column)
+    );
+    Issue::warn(
+        format!(
+            "{other} refers to {table}, and no index has its {column}: all of its {rows} rows are read whenever one of {table} is deleted"
+        ),
+        [if one.is_owned {
+            Step::Run(statement)
+        } else {
+            Step::RunBy(Some(one.owner.clone()), statement)
+        }],
+    )
+}
+
+fn issue(home: Home<'_>, sides: Sides<'_>, is_partitioned: bool) -> Option<Issue> {
     let (table, index) = (sides.table, sides.part);
     let qualified = home.qualified(index);
-    let drop = || {
-        home.alter(
-            table,
-            format!("DROP INDEX CONCURRENTLY IF EXISTS {qualified}"),
-        )
-    };
+    // Those of a partitioned table cannot be built or dropped beside its use.
+    let beside = if is_partitioned { "" } else { "CONCURRENTLY " };
+    let drop = || home.alter(table, format!("DROP INDEX {beside}IF EXISTS {qualified}"));
+    let create = |definition| home.alter(table, creation(home, table, definition, beside));
     match (sides.expected, sides.found) {
         (Some(expected), None) => Some(graded(
             expected,
             format!("the index {index} of {table} is missing"),
-            separated(home, index)
-                .into_iter()
-                .chain([create(home, table, expected)]),
+            separated(home, index).into_iter().chain([create(expected)]),
         )),
         (Some(expected), Some(found)) if found.strip_suffix(INVALID) == Some(expected) => {
             Some(graded(
@@ -59,7 +102,7 @@ fn issue(home: Home<'_>, sides: Sides<'_>) -> Option<Issue> {
             format!("the index {index} is {found}, not {expected}"),
             separated(home, index)
                 .into_iter()
-                .chain([drop(), create(home, table, expected)]),
+                .chain([drop(), create(expected)]),
         )),
         (None, Some(found)) if found.ends_with(INVALID) => {
             let text = format!(
@@ -111,18 +154,14 @@ fn graded(expected: &str, text: String, steps: impl IntoIterator<Item = Step>) -
     }
 }
 
-/// Creates an index of the migrations while the table is in use.
-fn create(home: Home<'_>, table: &str, definition: &str) -> Step {
-    let concurrent = definition.replacen(" INDEX ", " INDEX CONCURRENTLY IF NOT EXISTS ", 1);
+/// Creates an index of the migrations.
+fn creation(home: Home<'_>, table: &str, definition: &str, beside: &str) -> String {
+    let once = definition.replacen(" INDEX ", &format!(" INDEX {beside}IF NOT EXISTS "), 1);
     let on = format!(" ON {} USING ", sql_name(table));
     let on_plain = format!(" ON {table} USING ");
     let qualified = format!(" ON {} USING ", home.qualified(table));
-    home.alter(
-        table,
-        concurrent
-            .replacen(&on, &qualified, 1)
-            .replacen(&on_plain, &qualified, 1),
-    )
+    once.replacen(&on, &qualified, 1)
+        .replacen(&on_plain, &qualified, 1)
 }
 
 /// What an index is on.

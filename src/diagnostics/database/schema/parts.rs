@@ -20,7 +20,36 @@ pub(super) fn parts<'a>(
     drift
         .differences
         .iter()
+        .filter(move |one| !is_consequence(drift, one))
         .filter_map(move |one| sides(one, kind))
+}
+
+/// Whether a difference follows from another, which has to be corrected first: that a table is a
+/// foreign one, or, for keys, that it is partitioned or not there.
+pub(super) fn is_consequence(drift: &Drift, one: &Difference) -> bool {
+    let Some(part) = one.part.as_deref().filter(|part| *part != "storage") else {
+        return false;
+    };
+    let Some(table) = one.object.strip_prefix("table ") else {
+        return false;
+    };
+    let is_key = part.starts_with("constraint ") || part.starts_with("reference ");
+    let referred = one.expected.as_deref().or(one.found.as_deref());
+    let referred = referred.and_then(|text| text.split_once(" REFERENCES "));
+    let referred = referred.and_then(|(_, rest)| rest.split('(').next());
+    let has_no_keys =
+        |table: &str| is_kept(drift, table, "foreign") || is_kept(drift, table, "partitioned");
+    let is_gone = |table: &str| !drift.found.contains_key(&format!("table {table}"));
+    is_kept(drift, table, "foreign")
+        || referred.is_some_and(is_gone) && one.expected.is_some()
+        || is_key && (has_no_keys(table) || referred.is_some_and(has_no_keys))
+}
+
+/// Whether a table keeps its rows in this unusual way, such as `partitioned`.
+pub(super) fn is_kept(drift: &Drift, table: &str, how: &str) -> bool {
+    let parts = drift.found.get(&format!("table {table}"));
+    let storage = parts.and_then(|parts| parts.get("storage"));
+    storage.is_some_and(|storage| storage.split(", ").any(|one| one == how))
 }
 
 pub(super) fn sides<'a>(one: &'a Difference, kind: &str) -> Option<Sides<'a>> {

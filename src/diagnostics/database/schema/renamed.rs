@@ -6,13 +6,17 @@ use crate::store::migrate::drift::Drift;
 
 use super::home::Home;
 use super::issue::{Issue, Step, guarded, literal};
+use super::priorities::Priorities;
 
 /// Renamed types, tables and columns, without which statements fail.
-pub(super) fn of_tables(home: Home<'_>, drift: &Drift) -> Vec<Issue> {
+pub(super) fn of_tables(priorities: Priorities<'_>, drift: &Drift) -> Vec<Issue> {
+    let home = priorities.home;
+    let is_taken = |name: &str| home.relations.created_within(home.schema, name).is_some();
     drift
         .renamed
         .iter()
         .filter_map(|one| match one.kind {
+            "type" if is_taken(&one.to) => Some(priorities.replaced()),
             "type" => Some(kind(home, one)),
             "table" => Some(table(home, drift, one)),
             "column" => Some(column(home, one)),
@@ -60,14 +64,7 @@ fn table(home: Home<'_>, drift: &Drift, one: &Renamed) -> Issue {
             "{} is a view, not a table; {} has its columns",
             one.to, one.from
         );
-        let view = home.qualified(&one.to);
-        let is_view = format!(
-            "EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ($$v$$, $$m$$))",
-            literal(&view)
-        );
-        let aside = sql_name(&format!("{}_view", one.to));
-        let aside = format!("ALTER TABLE {view} RENAME TO {aside}");
-        steps.push(home.alter(&one.to, guarded(&is_view, &aside)));
+        steps.push(view_aside(home, &one.to));
     }
     steps.push(home.alter(
         &one.from,
@@ -78,6 +75,20 @@ fn table(home: Home<'_>, drift: &Drift, one: &Renamed) -> Issue {
         ),
     ));
     Issue::fail(text, steps)
+}
+
+/// Gives a view another name that has the one of a table.
+pub(super) fn view_aside(home: Home<'_>, table: &str) -> Step {
+    let view = home.qualified(table);
+    let is_view = format!(
+        "EXISTS (SELECT FROM pg_class WHERE oid = to_regclass({}) AND relkind IN ($$v$$, $$m$$))",
+        literal(&view)
+    );
+    let aside = sql_name(&format!("{table}_view"));
+    home.alter(
+        table,
+        guarded(&is_view, &format!("ALTER TABLE {view} RENAME TO {aside}")),
+    )
 }
 
 fn column(home: Home<'_>, one: &Renamed) -> Issue {

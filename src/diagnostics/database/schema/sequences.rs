@@ -10,9 +10,10 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{Generated, Ids, Numbered};
+use crate::store::inspect::{Dependent, Generated, Ids, Numbered};
 
 use super::answer::of_tables;
+use super::dependents;
 use super::home::Home;
 use super::issue::{Issue, Place, Step, verdict};
 
@@ -72,41 +73,48 @@ fn in_file(one: &Numbered) -> Option<Issue> {
 }
 
 async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
-    of_tables(context, server, limit, ask, |home, columns| {
-        let mut issues = Vec::new();
-        let mut read = 0;
-        for (column, ids) in columns {
-            if let Some(own) = column.own.as_ref().filter(|own| **own != column.sequence) {
-                issues.push(of_another(home, column, own));
-                continue;
+    of_tables(
+        context,
+        server,
+        limit,
+        ask,
+        |home, (columns, dependents)| {
+            let mut issues = Vec::new();
+            let mut read = 0;
+            for (column, ids) in columns {
+                if let Some(own) = column.own.as_ref().filter(|own| **own != column.sequence) {
+                    issues.push(of_another(home, column, own));
+                    continue;
+                }
+                let is_lent = |other: &String| {
+                    let takes = |one: &&(Generated, Option<Ids>)| one.0.table == *other;
+                    let taken = columns.iter().find(takes);
+                    taken.is_some_and(|one| one.0.own.is_some())
+                };
+                // Those that have their own get it back.
+                let is_shared = !column.shared_with.iter().all(is_lent);
+                issues.extend(odd(home, column, is_shared));
+                if let Some(ids) = ids {
+                    read += 1;
+                    issues.extend(position(home, column, *ids, dependents));
+                }
             }
-            let is_lent = |other: &String| {
-                let takes = |one: &&(Generated, Option<Ids>)| one.0.table == *other;
-                let taken = columns.iter().find(takes);
-                taken.is_some_and(|one| one.0.own.is_some())
-            };
-            // Those that have their own get it back.
-            let is_shared = !column.shared_with.iter().all(is_lent);
-            issues.extend(odd(home, column, is_shared));
-            if let Some(ids) = ids {
-                read += 1;
-                issues.extend(position(home, column, *ids));
-            }
-        }
-        verdict(
-            Place::Server(server.target),
-            issues,
-            format!("{read} sequences are ahead of their tables"),
-        )
-    })
+            verdict(
+                Place::Server(server.target),
+                issues,
+                format!("{read} sequences are ahead of their tables"),
+            )
+        },
+    )
     .await
 }
 
-/// The columns, and what those have reached that the role may read.
+/// The columns with what those have reached that the role may read, and what depends on columns
+/// whose type can be larger.
 async fn ask(
     session: &mut PgConnection,
     schema: &str,
-) -> Result<Vec<(Generated, Option<Ids>)>, StoreError> {
+) -> Result<(Vec<(Generated, Option<Ids>)>, Vec<Dependent>), StoreError> {
     let columns = Generated::ask(session, schema).await?;
     let readable: Vec<&Generated> = columns.iter().filter(|one| one.is_readable).collect();
     let mut reached = Generated::ids(session, schema, &readable)
@@ -116,11 +124,22 @@ async fn ask(
         let ids = column.is_readable.then(|| reached.next()).flatten();
         (column, ids)
     };
-    Ok(columns.into_iter().map(with_ids).collect())
+    let columns: Vec<_> = columns.into_iter().map(with_ids).collect();
+    let dependents = if columns.iter().any(|(one, _)| one.column_max < i64::MAX) {
+        Dependent::ask(session, schema).await?
+    } else {
+        Vec::new()
+    };
+    Ok((columns, dependents))
 }
 
 /// Whether the next id is free, and how many are left.
-fn position(home: Home<'_>, column: &Generated, ids: Ids) -> Option<Issue> {
+fn position(
+    home: Home<'_>,
+    column: &Generated,
+    ids: Ids,
+    dependents: &[Dependent],
+) -> Option<Issue> {
     let table = &column.table;
     let limit = column.column_max.min(column.sequence_max);
     if let Some(highest) = ids.highest
@@ -134,7 +153,9 @@ fn position(home: Home<'_>, column: &Generated, ids: Ids) -> Option<Issue> {
         return Some(Issue::fail(text, [alter(home, column, set_value(home, column))]).fixable());
     }
     let name = format!("{table}.{}", column.column);
-    nearly_full(&name, ids.next, limit, || room(home, column, ids))
+    nearly_full(&name, ids.next, limit, || {
+        room(home, column, ids, dependents)
+    })
 }
 
 /// Whether most of the possible ids are used.
@@ -160,12 +181,14 @@ fn nearly_full(
 }
 
 /// More room for ids.
-fn room(home: Home<'_>, column: &Generated, ids: Ids) -> Vec<Step> {
+fn room(home: Home<'_>, column: &Generated, ids: Ids, dependents: &[Dependent]) -> Vec<Step> {
     let (table, name) = (home.qualified(&column.table), sql_name(&column.column));
     if column.column_max < i64::MAX {
-        return vec![home.alter(
-            &column.table,
-            format!(
+        return vec![dependents::change(
+            home,
+            dependents,
+            (&column.table, &column.column),
+            &format!(
                 "ALTER TABLE {table} ALTER COLUMN {name} TYPE bigint; ALTER SEQUENCE {} AS bigint NO MAXVALUE",
                 column.sequence
             ),
@@ -206,7 +229,7 @@ fn alter(home: Home<'_>, column: &Generated, statements: String) -> Step {
 fn set_value(home: Home<'_>, column: &Generated) -> String {
     let (table, name) = (home.qualified(&column.table), sql_name(&column.column));
     format!(
-        "BEGIN; SET LOCAL lock_timeout = $$5s$$; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; \
+        "BEGIN; LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE; \
          SELECT setval($${}$$, coalesce(max({name}), 0) + 1, false) FROM {table}; COMMIT",
         column.sequence
     )
@@ -226,7 +249,7 @@ fn of_another(home: Home<'_>, column: &Generated, own: &str) -> Issue {
         [home.alter(
             table,
             format!(
-                "BEGIN; SET LOCAL lock_timeout = $$5s$$; LOCK TABLE {qualified} IN SHARE ROW EXCLUSIVE MODE; \
+                "BEGIN; LOCK TABLE {qualified} IN SHARE ROW EXCLUSIVE MODE; \
                  SELECT setval($${own}$$, greatest(coalesce(max({name}), 0) + 1, nextval($${own}$$)), false) FROM {qualified}; \
                  ALTER TABLE {qualified} ALTER COLUMN {name} SET DEFAULT nextval($${own}$$); COMMIT"
             ),

@@ -8,9 +8,10 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::database::overrides::reset;
 use crate::diagnostics::database::role::use_of_schema;
+use crate::diagnostics::probe::ServerConnection;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{self, Created, Relations};
+use crate::store::inspect::{self, Created, Relations, Shadow};
 use crate::store::migrate::{is_migrated, own_schema};
 
 use super::home::{drift_of, relations};
@@ -39,6 +40,13 @@ async fn check(
         issues.extend(shadowed(relations, target, &history.schema));
         issues.extend(temporary(relations, target));
         issues.extend(other_schema(context, relations, target, limit).await?);
+        let ask = async |connection: &mut ServerConnection| Shadow::ask(connection.session()).await;
+        let shadows = context.server.ask(target, limit, ask).await?;
+        issues.extend(
+            shadows
+                .iter()
+                .map(|one| in_place_of_systems(one, relations, target)),
+        );
         return Ok(verdict(
             Place::Server(target),
             issues,
@@ -151,6 +159,29 @@ fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Optio
         ),
         search_path(relations, target, home),
     ))
+}
+
+/// A function or an operator that the daemon's statements use without knowing it.
+fn in_place_of_systems(one: &Shadow, relations: &Relations, target: &PostgresTarget) -> Issue {
+    let name = &one.name;
+    let steps = if one.is_earlier {
+        let overrides = &relations.session.overrides;
+        vec![
+            Step::Other(reset(target, overrides, "search_path")),
+            Step::note("restart the daemon: its sessions keep the old search path"),
+        ]
+    } else {
+        vec![Step::note(format!(
+            "give {name} another name (ALTER with RENAME TO), or move it to a schema that is not in the search path; views and indexes that use it follow"
+        ))]
+    };
+    Issue::warn(
+        format!(
+            "{name} is used in place of the system's (search path {})",
+            relations.session.search_path
+        ),
+        steps,
+    )
 }
 
 /// Tables of the service in another schema than the one that comes first in the search path. A

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::sql_name;
+use crate::config::{Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
@@ -14,7 +14,7 @@ use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 
 use super::expressions;
-use super::home::{Home, drift_of};
+use super::home::{Home, drift_of, home};
 use super::issue::{Issue, Place, Step, literal, no_tables, verdict};
 use super::parts::{Sides, parts};
 use super::renamed;
@@ -77,7 +77,7 @@ async fn check(
     issues.extend(events.iter().map(refusing_changes));
     Ok(verdict(
         Place::Server(server.target),
-        issues,
+        home.with_language(issues),
         "those of todoctl are enabled; none of others",
     ))
 }
@@ -141,7 +141,7 @@ pub(super) fn counted_again(home: Home<'_>, correction: Option<&str>) -> String 
         .trim_end_matches(';');
     let correction = correction.map_or_else(String::new, |text| format!("{text}; "));
     format!(
-        "BEGIN; {} SET LOCAL lock_timeout = $$5s$$; LOCK TABLE notifications IN SHARE ROW EXCLUSIVE MODE; \
+        "BEGIN; {} LOCK TABLE notifications IN SHARE ROW EXCLUSIVE MODE; \
          {correction}DELETE FROM todoctl_unread; {count}; COMMIT",
         home.in_schema("").trim_end()
     )
@@ -261,20 +261,62 @@ fn of_others(home: Home<'_>, one: &ForeignTrigger) -> Issue {
         (false, false) if one.is_before_row => "may change rows before they are written",
         (false, false) => "runs with each change, and its errors are answered with 500",
     };
+    let step = if one.raises || one.is_before_row {
+        home.alter(&one.table, disabling(home, one))
+    } else {
+        Step::note(format!(
+            "unless it is wanted, as for an audit: {}",
+            disabling(home, one)
+        ))
+    };
     Issue::warn(
         format!(
             "{} has the trigger {} that todoctl does not know: its function {} of {} {may}",
             one.table, one.name, one.function, one.owner
         ),
-        [home.alter(
-            &one.table,
-            format!(
-                "ALTER TABLE {} DISABLE TRIGGER {}",
-                home.qualified(&one.table),
-                sql_name(&one.name)
-            ),
-        )],
+        [step],
     )
+}
+
+fn disabling(home: Home<'_>, one: &ForeignTrigger) -> String {
+    format!(
+        "ALTER TABLE {} DISABLE TRIGGER {}",
+        home.qualified(&one.table),
+        sql_name(&one.name)
+    )
+}
+
+/// Disables the triggers of others that run `function`, as the context of an error names it. It has
+/// failed, for whatever reason.
+pub(in crate::diagnostics::database) async fn without_trigger(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+    function: &str,
+) -> Option<Remedy> {
+    let home = home(context, server, limit).await.ok()??;
+    let ask = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            ForeignTrigger::ask(connection.session(), home.schema).await
+        });
+    let triggers = ask.await.ok()?;
+    let runs_it = |one: &&ForeignTrigger| {
+        let name = one.function.rsplit('.').next().unwrap_or_default();
+        function.contains(&format!(" {name}(")) || function.contains(&format!(".{name}("))
+    };
+    let failing: Vec<&ForeignTrigger> = triggers.iter().filter(runs_it).collect();
+    if failing.is_empty() {
+        return None;
+    }
+    let steps = failing.into_iter().map(|one| {
+        let step = home.alter(&one.table, disabling(home, one));
+        step.remedy(Place::Server(server.target))
+    });
+    let note = Remedy::note(
+        "unless what the trigger does is needed: then correct its function, which runs with the rights of the daemon's role unless it is SECURITY DEFINER",
+    );
+    Some(steps.fold(note, Remedy::then))
 }
 
 fn refusing_changes(one: &EventTrigger) -> Issue {

@@ -19,6 +19,9 @@ pub(super) struct Cause {
     pub(super) remedy: Remedy,
 }
 
+/// What an error begins with where a right is missing.
+const DENIED: &str = "permission denied for ";
+
 const ROLE: &str = "database.role";
 const ROW_SECURITY: &str = "database.row_security";
 const TRIGGERS: &str = "database.triggers";
@@ -36,6 +39,10 @@ pub(super) async fn of(
     let mut causes = Vec::new();
     let mut asked: Vec<&str> = Vec::new();
     for (_, fault) in faults {
+        if let Some(cause) = of_function(context, config, fault, limit).await {
+            causes.push(cause);
+            continue;
+        }
         let mut is_found = false;
         let first = suspects(fault);
         for (index, check) in first.iter().chain(last_resort(fault)).enumerate() {
@@ -66,6 +73,36 @@ pub(super) async fn of(
         }
     }
     causes
+}
+
+/// A fault that is raised in a function of others: a right that it needs, or the trigger that runs
+/// it.
+async fn of_function(
+    context: &Context,
+    config: &DatabaseConfig,
+    fault: &TrialFault,
+    limit: Duration,
+) -> Option<Cause> {
+    let (TrialFault::Refused(error), DatabaseTarget::Postgres(target)) = (fault, &config.target)
+    else {
+        return None;
+    };
+    let fault = error.postgres()?;
+    let function = fault.raised_in.as_deref()?;
+    let server = Server { config, target };
+    if fault.message.starts_with(DENIED)
+        && let Some(remedy) = schema::missing_rights(context, server, limit).await
+    {
+        return Some(Cause {
+            check: None,
+            remedy,
+        });
+    }
+    let remedy = schema::without_trigger(context, server, limit, function).await?;
+    Some(Cause {
+        check: Some(TRIGGERS),
+        remedy,
+    })
 }
 
 /// The checks that may know the cause.
@@ -107,6 +144,8 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
         // RETURNING fails where a rule does something else instead.
         "0A000" => &[TRIGGERS],
         "23505" => &[SEQUENCES, INDEXES, SCHEMA],
+        // An entry that is too long for its index.
+        "54000" => &[INDEXES],
         _ if fault.raised_in.is_some() => &[TRIGGERS],
         _ if matches!(class, "22" | "23" | "42") => &[SCHEMA],
         _ => &[],
@@ -153,7 +192,7 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
     match fault.code.as_str() {
         "42501" => {
             // As in "permission denied for table tasks".
-            let (_, object) = fault.message.split_once("permission denied for ")?;
+            let (_, object) = fault.message.split_once(DENIED)?;
             let (kind, name) = object.split_once(' ')?;
             let privileges = match kind {
                 "table" => "SELECT, INSERT, UPDATE, DELETE ON TABLE",
@@ -173,6 +212,19 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
             "ALTER TABLE {} REPLICA IDENTITY DEFAULT",
             sql_name(fault.message.split('"').nth(1)?)
         )),
+        // As in: Column used in the publication WHERE expression is not part of the replica identity.
+        "42P10" if fault.detail.as_ref()?.contains(" WHERE ") => Some(format!(
+            "ALTER TABLE {} REPLICA IDENTITY FULL",
+            sql_name(fault.message.split('"').nth(1)?)
+        )),
+        // As in: index row size 4056 exceeds btree version 4 maximum 2704 for index "long".
+        "54000" => {
+            let (_, index) = fault.message.rsplit_once(" for index ")?;
+            Some(format!(
+                "DROP INDEX CONCURRENTLY IF EXISTS {}",
+                sql_name(index.trim_matches('"'))
+            ))
+        }
         "23502" => Some(format!(
             "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
             table?,
@@ -198,6 +250,7 @@ mod tests {
             table: Some("tasks".to_owned()),
             column: Some("Colour".to_owned()),
             constraint: Some("short".to_owned()),
+            detail: Some("Column used in the publication WHERE expression is not part of the replica identity.".to_owned()),
             raised_in: None,
         }
     }
@@ -234,6 +287,16 @@ mod tests {
                 "55000",
                 "cannot update table \"tasks\" because it does not have a replica identity and publishes updates",
                 Some(r#"ALTER TABLE "tasks" REPLICA IDENTITY DEFAULT"#),
+            ),
+            (
+                "42P10",
+                "cannot update table \"tasks\"",
+                Some(r#"ALTER TABLE "tasks" REPLICA IDENTITY FULL"#),
+            ),
+            (
+                "54000",
+                "index row size 4056 exceeds btree version 4 maximum 2704 for index \"long\"",
+                Some(r#"DROP INDEX CONCURRENTLY IF EXISTS "long""#),
             ),
             ("57014", "", None),
         ] {

@@ -136,20 +136,25 @@ fn check_slot(slot: &Slot, server: &PostgresTarget, collected: &mut Collected) {
     if held < HELD_BYTES {
         return;
     }
-    let name = sql_literal(&slot.name);
     collected.warn(
         format!(
             "nobody reads the replication slot {}, and the server keeps {} for it",
             slot.name,
             in_bytes(held)
         ),
-        Remedy::note("start its replica; or, if that is gone for good, drop the slot, which frees the space")
-            .then(Remedy::admin_sql(
-                server,
-                None,
-                format!("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {name} AND NOT active"),
-            )),
+        drop_slot(&slot.name, server),
     );
+}
+
+/// Ends what the server keeps for a slot that nobody reads.
+pub(super) fn drop_slot(name: &str, server: &PostgresTarget) -> Remedy {
+    let name = sql_literal(name);
+    Remedy::note("start its replica; or, if that is gone for good, drop the slot, which frees what the server keeps for it")
+        .then(Remedy::admin_sql(
+            server,
+            None,
+            format!("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {name} AND NOT active"),
+        ))
 }
 
 fn check_archive(archiver: &Archiver, server: &PostgresTarget, collected: &mut Collected) {

@@ -169,18 +169,101 @@ pub(in crate::diagnostics::database) fn check_execution(
     settings: &[SettingNow],
     server: &PostgresTarget,
 ) -> (Vec<String>, Remedy) {
-    let (mut texts, mut changes_server) = (Vec::new(), false);
-    let mut remedy = Remedy::default();
-    for setting in settings {
-        let (meaning, right) = match (setting.name.as_str(), setting.value.as_str()) {
+    let is = |name: &str, value: &str| {
+        let mut settings = settings.iter();
+        settings.any(|one| one.name == name && one.value == value)
+    };
+    let costs = |name: &str| {
+        let setting = settings.iter().find(|one| one.name == name);
+        setting.and_then(SettingNow::number)
+    };
+    // -1 is never.
+    let compiles = is("jit", "on")
+        && costs("jit_above_cost").is_some_and(|cost| (0.0..COMPILED).contains(&cost));
+    judged(settings, server, |setting| {
+        let number = setting.number();
+        Some(match (setting.name.as_str(), setting.value.as_str()) {
             ("enable_indexscan" | "enable_indexonlyscan" | "enable_bitmapscan", "off") => {
                 ("requests read whole tables", "on")
             }
+            ("random_page_cost", _) if number? >= 100.0 => ("requests read whole tables", "4"),
             ("default_transaction_isolation", value) if value != "read committed" => (
                 "requests that change the same rows fail",
                 "'read committed'",
             ),
-            _ => continue,
+            ("jit_above_cost", _) if compiles => (
+                "statements are compiled, which takes longer than they do",
+                "100000",
+            ),
+            ("jit_inline_above_cost" | "jit_optimize_above_cost", _)
+                if compiles && (0.0..COMPILED).contains(&number?) =>
+            {
+                ("they are optimized at length", "500000")
+            }
+            ("force_parallel_mode" | "debug_parallel_query", "on" | "regress") => {
+                ("statements start processes of their own", "off")
+            }
+            // In microseconds.
+            ("commit_delay", _) if number? >= 10_000.0 => {
+                ("changes wait before they are confirmed", "0")
+            }
+            // In milliseconds.
+            ("deadlock_timeout", _) if number? >= 20_000.0 => (
+                "requests that wait for each other time out before the server ends one of them",
+                "'1s'",
+            ),
+            ("default_tablespace", _) => (
+                "the role may not create anything there, so the next migration fails",
+                "''",
+            ),
+            _ => return None,
+        })
+    })
+}
+
+/// Settings that keep VACUUM away.
+pub(super) fn check_autovacuum(
+    settings: &[SettingNow],
+    server: &PostgresTarget,
+) -> (Vec<String>, Remedy) {
+    judged(settings, server, |setting| {
+        let number = setting.number()?;
+        Some(match setting.name.as_str() {
+            "autovacuum_vacuum_scale_factor" if number > 1.0 => {
+                ("tables get mostly dead rows", "0.2")
+            }
+            "autovacuum_vacuum_threshold" if number > 1e6 => ("tables get mostly dead rows", "50"),
+            "autovacuum_analyze_scale_factor" if number > 1.0 => {
+                ("queries are planned by old statistics", "0.1")
+            }
+            "autovacuum_analyze_threshold" if number > 1e6 => {
+                ("queries are planned by old statistics", "50")
+            }
+            // In seconds.
+            "autovacuum_naptime" if number > 3_600.0 => ("dead rows stay for so long", "'1min'"),
+            "vacuum_defer_cleanup_age" if number > 0.0 => {
+                ("dead rows are kept for so many transactions", "0")
+            }
+            _ => return None,
+        })
+    })
+}
+
+/// Statements that cost less take some milliseconds, and compiling them some hundred.
+const COMPILED: f64 = 10_000.0;
+
+/// What the settings mean that `judge` does not accept, each with the value that is right on a
+/// server.
+fn judged(
+    settings: &[SettingNow],
+    server: &PostgresTarget,
+    judge: impl Fn(&SettingNow) -> Option<(&'static str, &'static str)>,
+) -> (Vec<String>, Remedy) {
+    let (mut texts, mut changes_server) = (Vec::new(), false);
+    let mut remedy = Remedy::default();
+    for setting in settings {
+        let Some((meaning, right)) = judge(setting) else {
+            continue;
         };
         texts.push(format!(
             "{} is {} ({}): {meaning}",

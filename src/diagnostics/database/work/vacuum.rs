@@ -6,11 +6,13 @@ use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Age, ServerConnection, Table};
+use crate::diagnostics::probe::{Age, ServerConnection, SettingNow, Table};
 use crate::diagnostics::verdict::Verdict;
 
 use super::answer::of_answer;
 use super::bytes::in_bytes;
+use super::horizon::Readers;
+use super::settings::check_autovacuum;
 
 /// PostgreSQL stops handing out transaction ids 3 million before this.
 const WRAPAROUND: i64 = 1 << 31;
@@ -34,16 +36,40 @@ const UNANALYZED_BYTES: i64 = 1 << 20;
 pub(super) async fn vacuum(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let target = server.target;
     let ask = async |connection: &mut ServerConnection| {
-        let age = connection.age().await?;
-        Ok((age, connection.tables().await?))
+        let mut readers = Readers {
+            all: connection.readers().await?,
+            ..Readers::default()
+        };
+        if !readers.all.is_empty() {
+            readers.sessions = connection.activity(&target.database).await?.sessions;
+            readers.prepared = connection.prepared().await?;
+        }
+        let found = Found {
+            age: connection.age().await?,
+            tables: connection.tables().await?,
+            readers,
+        };
+        Ok((found, connection.settings_now().await?))
     };
-    of_answer(context, server, limit, ask, |(age, tables)| {
-        check_vacuum(age, tables, target)
+    of_answer(context, server, limit, ask, |(found, settings)| {
+        check_vacuum(found, settings, target)
     })
     .await
 }
 
-fn check_vacuum(age: &Age, tables: &[Table], server: &PostgresTarget) -> Verdict {
+/// What is known about VACUUM.
+struct Found {
+    age: Age,
+    tables: Vec<Table>,
+    readers: Readers,
+}
+
+fn check_vacuum(found: &Found, settings: &[SettingNow], server: &PostgresTarget) -> Verdict {
+    let Found {
+        age,
+        tables,
+        readers,
+    } = found;
     let mut collected = Collected::default();
     for (number, freeze_at, what) in [
         (age.transactions, age.freeze_at, "transactions"),
@@ -54,7 +80,7 @@ fn check_vacuum(age: &Age, tables: &[Table], server: &PostgresTarget) -> Verdict
             number,
             freeze_at,
             what,
-            server,
+            (readers, server),
             &mut collected,
         );
     }
@@ -66,8 +92,12 @@ fn check_vacuum(age: &Age, tables: &[Table], server: &PostgresTarget) -> Verdict
                 .then(Remedy::admin_sql(server, None, "SELECT pg_reload_conf()")),
         );
     }
+    let (unwise, remedy) = check_autovacuum(settings, server);
+    if !unwise.is_empty() {
+        collected.warn(unwise.join("; "), remedy);
+    }
     for table in tables {
-        check_table(table, &mut collected);
+        check_table(table, readers, server, &mut collected);
     }
     let dead: i64 = tables.iter().map(|table| table.dead).sum();
     collected.verdict(format!(
@@ -83,20 +113,26 @@ fn check_age(
     number: i64,
     freeze_at: i64,
     what: &str,
-    server: &PostgresTarget,
+    (readers, server): (&Readers, &PostgresTarget),
     collected: &mut Collected,
 ) {
     let left = WRAPAROUND - number;
+    let reader = readers.of_freezing(freeze_at);
+    let held = reader.map(|one| format!(", which is held back by {}", readers.described(one)));
     let text = format!(
-        "the database {database} has not been frozen for {number} {what}; at {WRAPAROUND} the server stops accepting writes"
+        "the database {database} has not been frozen for {number} {what}{}; at {WRAPAROUND} the server stops accepting writes",
+        held.unwrap_or_default()
     );
     let remedy = || {
-        Remedy::note("end old transactions first (database.sessions): they hold back freezing")
-            .then(
-                Remedy::admin_command("vacuumdb", server, None)
-                    .arg("--freeze")
-                    .arg(database),
-            )
+        let end = reader.and_then(|one| readers.end(one, server));
+        let first = || {
+            Remedy::note("end old transactions first (database.sessions): they hold back freezing")
+        };
+        end.unwrap_or_else(first).then(
+            Remedy::admin_command("vacuumdb", server, None)
+                .arg("--freeze")
+                .arg(database),
+        )
     };
     // Autovacuum begins at `freeze_at`, and is given half of that to end.
     let late = (freeze_at + freeze_at / 2).min(i64::midpoint(freeze_at, WRAPAROUND));
@@ -110,21 +146,50 @@ fn check_age(
     }
 }
 
-fn check_table(table: &Table, collected: &mut Collected) {
+fn check_table(
+    table: &Table,
+    readers: &Readers,
+    server: &PostgresTarget,
+    collected: &mut Collected,
+) {
     let name = &table.name;
+    let odd: Vec<(&str, &str)> = table.options.iter().filter_map(|one| odd(one)).collect();
+    if !odd.is_empty() {
+        let texts = odd.iter().map(|(name, value)| format!("{name} = {value}"));
+        let names: Vec<&str> = odd.iter().map(|(name, _)| *name).collect();
+        collected.warn(
+            format!(
+                "{name} has {}: dead rows stay, or pages are mostly empty",
+                texts.collect::<Vec<_>>().join(", ")
+            ),
+            Remedy::sql(format!("ALTER TABLE {name} RESET ({})", names.join(", "))),
+        );
+    }
+    let vacuum_at = if odd.is_empty() {
+        table.vacuum_at
+    } else {
+        table.server_vacuum_at
+    };
     if table.is_unattended {
         collected.warn(
             format!("autovacuum is off for {name}"),
             Remedy::sql(format!("ALTER TABLE {name} RESET (autovacuum_enabled)")),
         );
     }
-    if table.dead >= DEAD_ROWS && table.dead > DEAD_FACTOR * table.vacuum_at {
+    if table.dead >= DEAD_ROWS && table.dead > DEAD_FACTOR * vacuum_at {
+        let reader = readers.of_table(table.vacuumed);
+        let held = reader.map_or_else(String::new, |one| {
+            format!(", and they are kept for {}", readers.described(one))
+        });
+        let end = reader.and_then(|one| readers.end(one, server));
         collected.warn(
             format!(
-                "{name} has {} dead rows beside {} live ones; autovacuum should have begun at {}",
-                table.dead, table.live, table.vacuum_at
+                "{name} has {} dead rows beside {} live ones; autovacuum should have begun at {vacuum_at}{held}",
+                table.dead, table.live
             ),
-            Remedy::sql(format!("VACUUM (ANALYZE) {name}")),
+            Remedy::default()
+                .then(end)
+                .then(Remedy::sql(format!("VACUUM (ANALYZE) {name}"))),
         );
     }
     if table.is_unanalyzed && table.bytes >= UNANALYZED_BYTES {
@@ -150,6 +215,26 @@ fn check_table(table: &Table, collected: &mut Collected) {
                 .then(Remedy::sql(format!("VACUUM (FULL, ANALYZE) {name}"))),
         );
     }
+}
+
+/// The name and the value of an option of a table that keeps VACUUM away, or wastes most of each
+/// page.
+fn odd(option: &str) -> Option<(&str, &str)> {
+    let (name, value) = option.split_once('=')?;
+    let number = || value.parse::<f64>().ok();
+    let is_odd = match name.strip_prefix("toast.").unwrap_or(name) {
+        "autovacuum_vacuum_threshold" | "autovacuum_analyze_threshold" => number()? > 1e6,
+        "autovacuum_vacuum_scale_factor" | "autovacuum_analyze_scale_factor" => number()? > 1.0,
+        // In milliseconds, of at most 100; usual are 2.
+        "autovacuum_vacuum_cost_delay" => number()? >= 50.0,
+        "fillfactor" => number()? < 50.0,
+        // That of the table itself has a text of its own.
+        "autovacuum_enabled" => {
+            name.starts_with("toast.") && matches!(value, "false" | "off" | "no" | "0")
+        }
+        _ => false,
+    };
+    is_odd.then_some((name, value))
 }
 
 #[cfg(test)]
@@ -179,11 +264,33 @@ mod tests {
             needed_bytes: Some(200 << 20),
             is_unanalyzed: false,
             is_unattended: false,
+            options: Vec::new(),
+            server_vacuum_at: 200_050,
+            vacuumed: None,
         }
     }
 
     fn outcome(age: &Age, table: Table) -> Outcome {
-        check_vacuum(age, &[table], &server()).outcome
+        let found = Found {
+            age: age.clone(),
+            tables: vec![table],
+            readers: Readers::default(),
+        };
+        check_vacuum(&found, &[], &server()).outcome
+    }
+
+    #[test]
+    fn options_that_keep_vacuum_away() {
+        for (option, is_odd) in [
+            ("autovacuum_vacuum_scale_factor=100", true),
+            ("autovacuum_vacuum_scale_factor=0.01", false),
+            ("autovacuum_analyze_threshold=2000000000", true),
+            ("toast.autovacuum_enabled=off", true),
+            ("fillfactor=10", true),
+            ("fillfactor=90", false),
+        ] {
+            assert_eq!(odd(option).is_some(), is_odd, "{option}");
+        }
     }
 
     #[test]

@@ -42,7 +42,16 @@ const SETTINGS: &str = "
                    'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
                    'idle_session_timeout', 'search_path', 'zero_damaged_pages',
                    'ignore_checksum_failure', 'enable_indexscan', 'enable_indexonlyscan',
-                   'enable_bitmapscan', 'default_transaction_isolation')
+                   'enable_bitmapscan', 'random_page_cost', 'default_transaction_isolation',
+                   'jit', 'jit_above_cost', 'jit_inline_above_cost', 'jit_optimize_above_cost',
+                   'force_parallel_mode', 'debug_parallel_query', 'commit_delay', 'deadlock_timeout',
+                   'autovacuum_vacuum_scale_factor', 'autovacuum_vacuum_threshold',
+                   'autovacuum_analyze_scale_factor', 'autovacuum_analyze_threshold',
+                   'autovacuum_naptime', 'vacuum_defer_cleanup_age')
+       -- One that the role may use is fine; without one that is gone, the database's is used.
+       OR name = 'default_tablespace' AND EXISTS (
+           SELECT FROM pg_catalog.pg_tablespace
+           WHERE spcname = setting AND NOT has_tablespace_privilege(oid, 'CREATE'))
     ORDER BY name";
 
 impl SettingNow {
@@ -57,6 +66,11 @@ impl SettingNow {
             "default" => Origin::Default,
             _ => Origin::Server,
         }
+    }
+
+    /// The value, in the server's unit.
+    pub(crate) fn number(&self) -> Option<f64> {
+        self.value.parse().ok()
     }
 
     #[cfg(test)]

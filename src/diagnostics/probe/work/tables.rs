@@ -21,6 +21,12 @@ pub(crate) struct Table {
     pub(crate) is_unanalyzed: bool,
     /// Whether autovacuum is off for this table alone.
     pub(crate) is_unattended: bool,
+    /// The options of the table, and those of its part for long texts, which begin with `toast.`.
+    pub(crate) options: Vec<String>,
+    /// The same as `vacuum_at`, by the server's settings alone.
+    pub(crate) server_vacuum_at: i64,
+    /// How many milliseconds ago VACUUM ended.
+    pub(crate) vacuumed: Option<i64>,
 }
 
 /// A row's header and pointer take 28 bytes (PostgreSQL, "Database Page Layout"), and each row is
@@ -42,7 +48,13 @@ const TABLES: &str = concat!(
                 AND s.last_analyze IS NULL AND s.last_autoanalyze IS NULL
                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_stats t
                                 WHERE t.schemaname = n.nspname AND t.tablename = c.relname) AS is_unanalyzed,
-            coalesce(c.reloptions::text ~* 'autovacuum_enabled=(false|off|0|no)', false) AS is_unattended
+            coalesce(c.reloptions::text ~* 'autovacuum_enabled=(false|off|0|no)', false) AS is_unattended,
+            coalesce(c.reloptions, '{}') || ARRAY(
+                SELECT 'toast.' || one FROM pg_catalog.pg_class t, unnest(t.reloptions) AS one WHERE t.oid = c.reltoastrelid
+            ) AS options,
+            (current_setting('autovacuum_vacuum_threshold')::float8
+             + current_setting('autovacuum_vacuum_scale_factor')::float8 * greatest(c.reltuples, 0))::bigint AS server_vacuum_at,
+            (extract(epoch FROM clock_timestamp() - greatest(s.last_vacuum, s.last_autovacuum)) * 1000)::bigint AS vacuumed
      FROM pg_catalog.pg_class c
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      LEFT JOIN pg_catalog.pg_stat_user_tables s ON s.relid = c.oid
