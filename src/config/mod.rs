@@ -87,7 +87,7 @@ pub(crate) use ownership::{
 };
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::is_quoted;
-pub(crate) use remedy::{sql_literal, sql_name};
+pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};
 pub(crate) use secrets::replace as replace_secret;

@@ -1,6 +1,7 @@
 //! Read-only questions to databases and services. The daemon does not use them.
 
 mod connection;
+mod dry_run;
 mod file;
 mod holders;
 mod kernel_log;
@@ -16,6 +17,7 @@ mod tls;
 mod work;
 
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
+pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable};
 pub(crate) use holders::{Holder, Use, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;

@@ -96,6 +96,7 @@ mod surroundings;
 mod tables;
 mod tls;
 mod trial;
+mod tried;
 mod types;
 mod watch;
 mod wrong_records;

@@ -48,6 +48,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .fix("Creates missing indexes and triggers of a SQLite file again.")
+        .trying_remedies()
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new(
@@ -63,6 +64,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Creates missing indexes, and builds invalid ones again, without locking their tables.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new(
@@ -78,6 +80,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Enables or creates the triggers and functions of todoctl again, and makes up for what they missed.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     // A large file takes long to read.
@@ -92,6 +95,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          which SQLite enforces only where they are switched on.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns()
     .within(10),
@@ -108,6 +112,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Moves a sequence behind the highest id of its table.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new("database.unread", "Unread counts", run!(Database, unread::unread))
@@ -118,6 +123,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Fail, Skip])
         .fix("Counts the unread notifications again.")
+        .trying_remedies()
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new("database.owners", "Owners", run!(Server, owners::owners))
@@ -127,6 +133,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              restored by an administrator.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .trying_remedies()
         .needs(&["database.query", "database.tables"])
         .taking_turns(),
     Check::new("database.access", "Access", run!(Server, access::access))
@@ -137,6 +144,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              that was meant for one role.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .trying_remedies()
         .needs(&["database.query", "database.tables"])
         .taking_turns(),
     Check::new(
@@ -150,6 +158,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          console that enables it for all tables.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
     Check::new(
@@ -163,6 +172,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          differently, and then indexes on text miss rows and accept duplicates.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
 ];
@@ -173,6 +183,6 @@ async fn schema(context: &Context, config: &DatabaseConfig, limit: Duration) -> 
         DatabaseTarget::Postgres(target) => {
             drift::schema(context, Server { config, target }, limit).await
         }
-        DatabaseTarget::Sqlite(file) => file::schema(file).await,
+        DatabaseTarget::Sqlite(file) => file::schema(context, file, limit).await,
     }
 }

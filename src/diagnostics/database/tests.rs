@@ -15,6 +15,7 @@ async fn checked(url: &str) -> Vec<Finding> {
         clock: Clock::system(),
         replicas: 1,
         file_must_exist: true,
+        tries_remedies: false,
     });
     let report = run(&context, &["database"], Duration::from_secs(30), |_| ()).await;
     report.findings().to_vec()

@@ -107,7 +107,7 @@ JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c
 JOIN pg_catalog.pg_class o ON o.oid = c.conrelid
 WHERE c.conparentid = 0";
 
-const SQLITE: &str = r#"
+pub(in crate::store) const SQLITE: &str = r#"
 WITH relation AS (
     SELECT s.name, s.sql, CASE WHEN t.type = 'virtual' THEN 'virtual table ' ELSE 'table ' END || s.name AS object
     FROM sqlite_schema s

@@ -2,25 +2,31 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, SqliteTarget, sql_name};
+use crate::config::{SqliteTarget, sql_name};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::inspect;
 use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::{Difference, Drift};
 
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::issue::{Issue, Place, Step, verdict};
 use super::parts::{Sides, parts, renamed, sides};
 use super::rebuild::{FILE_SEARCH, SEARCH, rebuild};
 use super::unread::FILE_COUNT;
 
 const UNIQUE: &str = "CREATE UNIQUE INDEX ";
 
-pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
-    let target = DatabaseTarget::Sqlite(file.clone());
-    match Drift::of_file(&target).await {
-        Ok(None) => no_tables(),
-        Ok(Some(drift)) => {
+pub(super) async fn schema(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    let question = context.file.ask(file, limit, async |connection| {
+        inspect::schema_of_file(connection.session()).await
+    });
+    let found = match question.await {
+        Ok(found) => found,
+        Err(error) => return query_failed(context, &error),
+    };
+    match Drift::of_file(found).await {
+        Ok(drift) => {
             // Triggers and indexes need their tables.
             let differences = drift.differences.iter();
             let (whole, parts): (Vec<_>, Vec<_>) = differences.partition(|one| one.part.is_none());

@@ -37,7 +37,7 @@ impl Step {
                 Remedy::admin_sql(server, owner.as_deref(), statements)
             }
             (Self::Run(statements) | Self::RunBy(_, statements), Place::File(file)) => {
-                Remedy::command("sqlite3").arg(&file.path).arg(statements)
+                Remedy::sql_in_file(&file.path, statements)
             }
             (Self::Other(remedy), _) => remedy.clone(),
         }
