@@ -12,9 +12,11 @@ use super::verdict::Verdict;
 mod behind;
 mod fault;
 mod file;
+mod integrity;
 mod kept_file;
 mod migrations;
 mod network;
+mod other_names;
 mod overrides;
 mod pooler;
 mod provider_keys;
@@ -92,10 +94,11 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "Whether the SQLite file and its directory are writable for this user. SQLite \
          creates its write-ahead log beside the file, so a read-only directory makes \
-         the database read-only. The usual cause is a file that another user, often \
-         root, created.",
+         the database read-only, and one file with two names gets two logs. Usual causes are a \
+         file that another user, often root, created, a hard link as a backup, and a mount that \
+         has made a directory where the log should be.",
     )
-    .outcomes(&[Pass, Fail])
+    .outcomes(&[Pass, Warn, Fail])
     .needs(&["database.url"]),
     Check::new(
         "database.file_system",
@@ -105,8 +108,8 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "The kind of file system that holds the SQLite file. On network file systems \
          locks are not reliable and databases get damaged; in memory or inside a \
-         container every task is lost with it. The usual cause is a mount that is \
-         missing or is of the wrong kind.",
+         container every task is lost with it, and a file that is mounted without its directory \
+         loses its log. The usual cause is a mount that is missing or is of the wrong kind.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(FILE),
@@ -219,14 +222,18 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
-    Check::new("database.search", "Search", run!(Server, search::search))
+    Check::new("database.search", "Search", run!(Database, search::search))
         .about(
             "Which index finds the tasks that a search asks for. Without one, each search \
          reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, and a role that may not create it.",
+         pg_trgm, and a role that may not create it. The index of a SQLite file has every \
+         task, and is sound; it is made from the tasks, so nothing is lost with it. Usual causes \
+         of another are tables that were restored one by one, and triggers that were dropped for \
+         an import.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
-        .needs(QUERY)
+        .fix("Makes the index of a SQLite file again.")
+        .needs(SOUND)
         .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))
         .about(
@@ -236,7 +243,7 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
     .fix("Sets WAL mode, as the daemon does when it opens the file.")
-        .needs(LOGIN),
+        .needs(SOUND),
     Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
         .about(
             "The size of SQLite's write-ahead log. A log that is never emptied slows every \
@@ -250,7 +257,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "database.integrity",
         "Integrity",
-        run!(File, file::integrity),
+        run!(File, integrity::integrity),
     )
     .about(
         "SQLite checks the pages, indexes and constraints of the file. A damaged file \
@@ -258,6 +265,7 @@ pub(super) static CHECKS: &[Check] = &[
          use, a network file system, and a failing disk.",
     )
     .outcomes(&[Pass, Warn, Fail])
+    .fix("Makes the index of searches again, where it alone is damaged.")
     .needs(QUERY)
     .taking_turns()
     .within(10),
@@ -319,6 +327,8 @@ pub(super) static CHECKS: &[Check] = &[
 const FILE: &[&str] = &["database.connection"];
 const LOGIN: &[&str] = &["database.login"];
 const QUERY: &[&str] = &["database.query"];
+/// Statements on a damaged file damage it further.
+const SOUND: &[&str] = &["database.query", "database.integrity"];
 
 fn url(context: &Context) -> Verdict {
     let mut problems = context.audit.problems_of(Section::Database).peekable();

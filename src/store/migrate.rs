@@ -39,7 +39,7 @@ pub(crate) use embedded::statements;
 pub(crate) use error::own_schema;
 pub use error::{FailedStatement, MigrateError};
 pub(crate) use expected::{
-    expected_functions, expected_functions_of_owners, expected_tables, expected_types,
+    Schema, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
 };
 pub use history::{Down, Migration, State, plan_down};
 pub use lock::LockWait;

@@ -32,7 +32,12 @@ pub(super) async fn migrations(
         Ok(found) => {
             if let Err(error) = found.check_parts() {
                 let restored = restored(context, limit).await;
-                return Verdict::fail(error.to_string(), restored.then(error.remedy()));
+                let then = if restored.is_empty() {
+                    error.remedy()
+                } else {
+                    Remedy::command(STAMP)
+                };
+                return Verdict::fail(error.to_string(), restored.then(then));
             }
             let is_pending = |one: &Migration| one.state == State::Pending;
             if let Err(error) = found.check_schema()

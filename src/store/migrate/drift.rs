@@ -89,9 +89,17 @@ impl Drift {
         };
         let found = connection.schema().await;
         connection.close().await;
-        let expected = created_by(history_of_files().await?.values());
-        Ok(Some(Self::new(expected, found?, Vec::new())))
+        Ok(Some(Self::new(
+            expected_in_file().await?,
+            found?,
+            Vec::new(),
+        )))
     }
+}
+
+/// The schema of a SQLite file after all migrations.
+pub(crate) async fn expected_in_file() -> Result<Schema, MigrateError> {
+    Ok(created_by(history_of_files().await?.values()))
 }
 
 /// What each migration changes in an empty database, as `history.json` has it. The migrations are
