@@ -226,14 +226,13 @@ pub(super) static CHECKS: &[Check] = &[
         .about(
             "Which index finds the tasks that a search asks for. Without one, each search \
          reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, and a role that may not create it. The index of a SQLite file has every \
-         task, and is sound; it is made from the tasks, so nothing is lost with it. Usual causes \
-         of another are tables that were restored one by one, and triggers that were dropped for \
-         an import.",
+         pg_trgm, and a role that may not create it. On \
+         SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
+         lost with it.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .fix("Makes the index of a SQLite file again.")
-        .needs(SOUND)
+        .needs(QUERY)
         .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))
         .about(
@@ -243,7 +242,7 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
     .fix("Sets WAL mode, as the daemon does when it opens the file.")
-        .needs(SOUND),
+        .needs(LOGIN),
     Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
         .about(
             "The size of SQLite's write-ahead log. A log that is never emptied slows every \
@@ -327,8 +326,6 @@ pub(super) static CHECKS: &[Check] = &[
 const FILE: &[&str] = &["database.connection"];
 const LOGIN: &[&str] = &["database.login"];
 const QUERY: &[&str] = &["database.query"];
-/// Statements on a damaged file damage it further.
-const SOUND: &[&str] = &["database.query", "database.integrity"];
 
 fn url(context: &Context) -> Verdict {
     let mut problems = context.audit.problems_of(Section::Database).peekable();

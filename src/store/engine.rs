@@ -13,7 +13,7 @@ use crate::config::{
 
 use super::arg::args;
 use super::batch::{BatchMetrics, Batcher};
-use super::connect::{BUSY_TIMEOUT, SqliteAccess, create_file, open_sqlite};
+use super::connect::{SqliteAccess, create_file, open_sqlite};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::error::StoreError;
@@ -116,8 +116,7 @@ impl Engine {
                 let opener = Opener::Sqlite {
                     target: target.clone(),
                     access: SqliteAccess::Trial,
-                    // It begins as late as the daemon would after another process that writes.
-                    longest: config.pool.statement_timeout.min(BUSY_TIMEOUT),
+                    longest,
                 };
                 (opener, Dialect::Sqlite)
             }

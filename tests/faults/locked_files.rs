@@ -109,10 +109,7 @@ async fn another_process_that_writes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_that_writes_for_three_seconds() {
     let scene = Scene::sqlite().await;
-    for (check, text) in [
-        ("database.locks", "(sqlite3) had locked the database"),
-        ("database.trial", "operations succeeded"),
-    ] {
+    for (check, text) in [("database.locks", "(sqlite3) had locked the database")] {
         let mut shell = Shell::open(&scene.file());
         shell.run("BEGIN IMMEDIATE;");
         let ended = std::thread::spawn(move || {

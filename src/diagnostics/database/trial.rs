@@ -6,9 +6,7 @@ use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, KnownMessage};
-use crate::store::{
-    BUSY_TIMEOUT, ConnectFault, StoreError, TrialFault, Tried, known_message, try_out,
-};
+use crate::store::{ConnectFault, StoreError, TrialFault, Tried, known_message, try_out};
 
 use super::fault::cannot_connect;
 
@@ -52,10 +50,7 @@ pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Dur
         && is_busy(fault)
     {
         return Verdict::warn(
-            format!(
-                "another process has been writing to the file for {} s: no operation was tried",
-                BUSY_TIMEOUT.as_secs()
-            ),
+            "another process has been writing to the file for 2 s: no operation was tried",
             messages::by_id("sqlite.busy").map(|known| (known.remedy)((&config.target).into())),
         );
     }
