@@ -14,11 +14,13 @@ mod priorities;
 mod references;
 mod relations;
 mod row_security;
+mod search;
 mod sequences;
 mod settings;
 mod shadows;
 mod triggers;
 mod unread;
+mod values;
 mod violations;
 
 use sqlx::postgres::PgRow;
@@ -43,11 +45,13 @@ pub(crate) use priorities::unknown_priorities;
 pub(crate) use references::Unindexed;
 pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
+pub(crate) use search::Searchable;
 pub(crate) use sequences::{Generated, Ids, Numbered};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
+pub(crate) use values::{OddValues, Oddity};
 pub(crate) use violations::Violation;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.

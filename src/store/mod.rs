@@ -72,7 +72,7 @@ mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use client::{ClientState, ClientWatch};
-pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite};
+pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;

@@ -19,6 +19,7 @@ mod drift;
 mod duplicates;
 mod expressions;
 mod file;
+mod file_indexes;
 mod heirs;
 mod home;
 mod indexes;
@@ -27,14 +28,19 @@ mod owners;
 mod parts;
 mod priorities;
 mod rebuild;
+mod references;
 mod renamed;
 mod row_security;
+mod search_index;
 mod sequences;
+mod set_aside;
 mod tables;
 mod triggers;
 mod unread;
+mod values;
 
 pub(super) use access::missing_rights;
+pub(super) use search_index::{damaged_index, is_of_search_index, search_index};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 
@@ -87,7 +93,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new(
         "database.references",
         "References",
-        run!(File, file::references),
+        run!(File, references::references),
     )
     .about(
         "Every row of the SQLite file that refers to another row refers to one that exists. \
@@ -96,9 +102,32 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .trying_remedies()
-    .needs(&["database.query", "database.migrations"])
+    .needs(&["database.integrity", "database.migrations"])
     .taking_turns()
     .within(10),
+    Check::new("database.values", "Values", run!(File, values::values))
+        .about(
+            "The values of the SQLite file are what the daemon reads them as: texts in UTF-8, and \
+             times in microseconds since 1970. SQLite stores any value in any column. Usual causes \
+             of others are an import from a CSV file in another encoding, CURRENT_TIMESTAMP or \
+             seconds in a statement by hand, and a program that binds texts as bytes.",
+        )
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .needs(&["database.integrity", "database.migrations"])
+        .taking_turns()
+        .within(10),
+    Check::new(
+        "database.set_aside",
+        "Rows set aside",
+        run!(Database, set_aside::tables),
+    )
+    .about(
+        "Tables in which remedies of this command keep rows that were in the way, such as one of \
+         two with the same key. They do no harm, and are named until somebody drops them.",
+    )
+    .outcomes(&[Pass, Fail, Skip])
+    .needs(&["database.query", "database.migrations"])
+    .taking_turns(),
     Check::new(
         "database.sequences",
         "Sequences",

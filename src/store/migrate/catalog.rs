@@ -117,6 +117,7 @@ WITH relation AS (
 SELECT r.object, 'column ' || c.name,
     c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
         || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END
+        || CASE WHEN c.hidden IN (2, 3) THEN ' generated' ELSE '' END
 FROM relation r, pragma_table_xinfo(r.name) c
 UNION ALL
 SELECT r.object, 'foreign key ' || f."from",

@@ -84,9 +84,13 @@ impl Drift {
 
     /// Of a SQLite file, after all migrations.
     pub(crate) async fn of_file(found: Schema) -> Result<Self, MigrateError> {
-        let expected = created_by(history_of_files().await?.values());
-        Ok(Self::new(expected, found, Vec::new()))
+        Ok(Self::new(expected_in_file().await?, found, Vec::new()))
     }
+}
+
+/// The schema of a SQLite file after all migrations.
+pub(crate) async fn expected_in_file() -> Result<Schema, MigrateError> {
+    Ok(created_by(history_of_files().await?.values()))
 }
 
 /// What each migration changes in an empty database, as `history.json` has it. The migrations are

@@ -89,6 +89,11 @@ pub(super) enum Place<'a> {
     File(&'a SqliteTarget),
 }
 
+/// SQLite finds out that the schema has changed when a statement runs, not when one cannot be
+/// prepared.
+pub(super) const RESTART: &str =
+    "then restart the daemon: its open connections may not notice the change";
+
 /// How many issues a verdict names.
 pub(super) const NAMED: usize = 8;
 
