@@ -223,37 +223,6 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
-    Check::new("database.search", "Search", run!(Database, search::search))
-        .about(
-            "Which index finds the tasks that a search asks for. Without one, each search \
-         reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, and a role that may not create it. On \
-         SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
-         lost with it.",
-        )
-        .outcomes(&[Pass, Warn, Fail, Skip])
-        .fix("Makes the index of a SQLite file again.")
-        .needs(QUERY)
-        .taking_turns(),
-    Check::new("database.journal", "Journal", run!(File, file::journal))
-        .about(
-            "Whether the SQLite file is in WAL mode. Without it readers and the writer wait \
-         for each other. The usual cause is a file that another program created or \
-         converted.",
-        )
-        .outcomes(&[Pass, Warn, Skip])
-    .fix("Sets WAL mode, as the daemon does when it opens the file.")
-        .needs(LOGIN),
-    Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
-        .about(
-            "The size of SQLite's write-ahead log. A log that is never emptied slows every \
-         read and fills the disk. The usual cause is a process that reads for hours, \
-         such as a backup tool or an open sqlite3 shell.",
-        )
-        .outcomes(&[Pass, Warn, Skip])
-    .fix("Empties the log, as far as no process reads from it.")
-        .needs(FILE),
-    // A large file takes long to read.
     Check::new(
         "database.integrity",
         "Integrity",
@@ -269,6 +238,37 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(QUERY)
     .taking_turns()
     .within(10),
+    Check::new("database.search", "Search", run!(Database, search::search))
+        .about(
+            "Which index finds the tasks that a search asks for. Without one, each search \
+         reads all tasks of its user. Usual causes are a server without the extension \
+         pg_trgm, and a role that may not create it. On \
+         SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
+         lost with it.",
+        )
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .fix("Makes the index of a SQLite file again.")
+        .needs(&["database.query", "database.integrity"])
+        .taking_turns(),
+    Check::new("database.journal", "Journal", run!(File, file::journal))
+        .about(
+            "Whether the SQLite file is in WAL mode. Without it readers and the writer wait \
+         for each other. The usual cause is a file that another program created or \
+         converted.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+    .fix("Sets WAL mode, as the daemon does when it opens the file.")
+        .needs(&["database.login", "database.integrity"]),
+    Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
+        .about(
+            "The size of SQLite's write-ahead log. A log that is never emptied slows every \
+         read and fills the disk. The usual cause is a process that reads for hours, \
+         such as a backup tool or an open sqlite3 shell.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+    .fix("Empties the log, as far as no process reads from it.")
+        .needs(FILE),
+    // A large file takes long to read.
     Check::new("database.tables", "Tables", run!(Server, schema::tables))
         .about(
             "What the names of the tables lead to. The role's search path decides it, so \

@@ -24,6 +24,7 @@ mod heirs;
 mod home;
 mod indexes;
 mod issue;
+mod leftovers;
 mod owners;
 mod parts;
 mod priorities;
@@ -119,7 +120,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new(
         "database.set_aside",
         "Rows set aside",
-        run!(Database, set_aside::tables),
+        run!(Database, leftovers::leftovers),
     )
     .about(
         "Tables in which remedies of this command keep rows that were in the way, such as one of \

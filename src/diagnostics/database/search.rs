@@ -58,7 +58,7 @@ fn check_search(found: &Search, role: &Role, server: &PostgresTarget) -> Verdict
                     "{SCAN}: the extension pg_trgm is not in the database, and {} may not create it",
                     role.name
                 ),
-                as_administrator("CREATE EXTENSION pg_trgm".to_owned()),
+                as_administrator("CREATE EXTENSION IF NOT EXISTS pg_trgm".to_owned()),
             );
         }
         return soon();

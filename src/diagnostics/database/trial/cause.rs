@@ -173,7 +173,7 @@ async fn verdict_of(
     if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
         return Some(role::role(context, Server { config, target }, limit).await);
     }
-    if id == SEARCH {
+    if let (SEARCH, DatabaseTarget::Sqlite(_)) = (id, &config.target) {
         return Some(search::search(context, config, limit).await);
     }
     if let (INTEGRITY, DatabaseTarget::Sqlite(file)) = (id, &config.target) {
