@@ -155,6 +155,7 @@ async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<Exit
         clock: context.clock(),
         replicas: 1,
         file_must_exist: false,
+        tries_remedies: false,
     });
     let report = diagnostics::run(&checks, &["config"], BUDGET, |_| ()).await;
     options.reporting.deliver(&report)

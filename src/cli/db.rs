@@ -65,6 +65,7 @@ async fn check(options: &CheckOptions, context: &Context) -> anyhow::Result<Exit
         clock: context.clock(),
         replicas: options.replicas.into(),
         file_must_exist: true,
+        tries_remedies: false,
     });
     let mut report = diagnostics::run(&checks, &["database"], BUDGET, |_| ()).await;
     if options.url.is_some() {

@@ -10,6 +10,7 @@ use crate::diagnostics::{self, GROUPS, Report, Request};
 
 use super::context::Context;
 use super::output;
+use super::output::report::ReportFormat;
 use super::reporting::ReportOptions;
 use super::signals::ExitOnSignal;
 
@@ -35,6 +36,10 @@ Examples:
 
 What a check looks at, and what its outcome means: todoctl explain ID, or
 docs/checks.md.
+
+Remedies that change the database are tried in a transaction that is rolled
+back, for which requests may wait up to a second. --watch and --format
+prometheus try none.
 
 A selected check runs after the checks that it needs. Of those, the report has
 only the ones that failed.
@@ -108,6 +113,9 @@ async fn diagnose(options: &Options, context: &Context, only: &[&str]) -> Report
         clock: context.clock(),
         replicas: options.replicas.into(),
         file_must_exist: false,
+        // These runs are repeated, and the locks of a trial would be, too.
+        tries_remedies: options.watch.is_none()
+            && options.reporting.format != ReportFormat::Prometheus,
     });
     let done = |group: &diagnostics::Group| progress.done(group.title);
     let report = diagnostics::run(&checks, only, BUDGET, done).await;

@@ -31,7 +31,7 @@ impl Barrier {
     pub(crate) fn remedy(&self) -> Remedy {
         let (reason, command) = match self {
             Self::Mount(point) => (
-                "the kernel's log (dmesg) says whether errors of the disk are the reason: then copy the data elsewhere instead; a volume of a container is mounted without :ro",
+                "the kernel's log (dmesg) says whether errors of the disk are the reason: then copy the data elsewhere instead; a volume of a container is mounted without :ro, and a unit of systemd names it in ReadWritePaths=",
                 Remedy::command("mount -o remount,rw").arg(point),
             ),
             Self::Flag { path, flag } => (

@@ -32,6 +32,7 @@ mod key_material;
 mod load;
 mod meant;
 mod misspelt;
+mod no_file;
 mod ownership;
 mod parse;
 mod privilege;
@@ -70,7 +71,8 @@ pub(crate) use audit::Audit;
 pub(crate) use auth::USUAL_LIMIT;
 pub(crate) use barrier::Barrier;
 pub(crate) use beside::{
-    files_beside, index_path, migration_lock_path, run_record_path, wal_path, with_suffix,
+    files_beside, has_hot_journal, index_path, migration_lock_path, resolved, run_record_path,
+    wal_path, with_suffix,
 };
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database};
@@ -82,12 +84,13 @@ pub(crate) use generated::path as generated_secret_path;
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
+pub(crate) use no_file::NoFile;
 pub(crate) use ownership::{
     files_of_others, hand_over, here, move_away, readable, unused_name, writable,
 };
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::is_quoted;
-pub(crate) use remedy::{sql_literal, sql_name};
+pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};
 pub(crate) use secrets::replace as replace_secret;

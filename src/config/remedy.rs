@@ -9,10 +9,13 @@ use super::database_url::PostgresTarget;
 use super::shell::shell_word;
 
 mod sql;
+mod statements;
 
 pub use sql::{sql_literal, sql_name};
 
-use sql::{one_line, pasted};
+pub(crate) use sql::one_line;
+
+use sql::pasted;
 
 /// Steps, in their order. Each line of the text is a command, or a comment for what only a
 /// person can do, so that the text as a whole can be pasted. Never contains a secret.
@@ -26,13 +29,21 @@ pub struct Remedy(Vec<Step>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
-    Command(String),
+    Command(Command),
     /// Without the `# `.
     Note(String),
     /// A variable and what becomes of its value.
     Set(Cow<'static, str>, Value),
     /// What can be done in place of the steps before it.
     Or(Remedy),
+}
+
+/// A line that is typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Command {
+    line: String,
+    /// What it runs in the configured database as the configured role, if that is all it does.
+    statements: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,13 +67,13 @@ impl Remedy {
     /// A line as it is to be typed. What is not constant is appended with [`Remedy::arg`].
     #[must_use]
     pub fn command(line: impl Into<String>) -> Self {
-        Self(vec![Step::Command(line.into())])
+        Self(vec![Step::command(line)])
     }
 
     /// Appends a word to the last line, quoted if necessary.
     #[must_use]
     pub fn arg(mut self, word: impl AsRef<OsStr>) -> Self {
-        if let Some(Step::Command(line)) = self.0.last_mut() {
+        if let Some(Step::Command(Command { line, .. })) = self.0.last_mut() {
             line.push(' ');
             line.push_str(&shell_word(Path::new(word.as_ref())));
         }
@@ -90,7 +101,7 @@ impl Remedy {
     /// Appends text to the last line, as it is to be typed.
     #[must_use]
     pub(crate) fn joined(mut self, rest: &str) -> Self {
-        if let Some(Step::Command(line)) = self.0.last_mut() {
+        if let Some(Step::Command(Command { line, .. })) = self.0.last_mut() {
             line.push_str(rest);
         }
         self
@@ -130,7 +141,10 @@ impl Remedy {
     /// A statement that the configured role may run.
     #[must_use]
     pub fn sql(statement: impl AsRef<str>) -> Self {
-        Self::command("todoctl db psql").statement(statement.as_ref())
+        let statement = statement.as_ref();
+        Self::command("todoctl db psql")
+            .statement(statement)
+            .running(one_line(statement))
     }
 
     /// A command for the console of the pooler at the address of `DATABASE_URL`.
@@ -226,14 +240,6 @@ impl Remedy {
         self.0.is_empty()
     }
 
-    /// The commands, without comments.
-    pub fn commands(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|step| match step {
-            Step::Command(line) => Some(line.as_str()),
-            Step::Note(_) | Step::Set(..) | Step::Or(_) => None,
-        })
-    }
-
     /// With the commands that change variables where they are: in the `.env` file, which is
     /// `file` where it is not the usual one, or in the process's environment.
     #[must_use]
@@ -278,12 +284,11 @@ impl Remedy {
     }
 }
 
-impl Remedy {
-    /// As an alternative that is not typed.
-    fn into_comments(self) -> impl Iterator<Item = Step> {
-        self.0.into_iter().map(|step| match step {
-            Step::Command(line) => Step::Note(format!("or: {line}")),
-            other => other,
+impl Step {
+    fn command(line: impl Into<String>) -> Self {
+        Self::Command(Command {
+            line: line.into(),
+            statements: None,
         })
     }
 }
@@ -298,12 +303,12 @@ impl Value {
             (Self::Unset, Some(part)) => vec![Step::Note(format!("remove {part} from {name}"))],
             (Self::New(value), None) => {
                 let value = shell_word(Path::new(value));
-                vec![Step::Command(format!("export {name}={value}"))]
+                vec![Step::command(format!("export {name}={value}"))]
             }
-            (Self::Unset, None) => vec![Step::Command(format!("unset {name}"))],
+            (Self::Unset, None) => vec![Step::command(format!("unset {name}"))],
             (Self::Of(known), _) => vec![
-                Step::Command(format!("export {known}=\"${name}\"")),
-                Step::Command(format!("unset {name}")),
+                Step::command(format!("export {known}=\"${name}\"")),
+                Step::command(format!("unset {name}")),
             ],
             (Self::Respelt(advice), _) => vec![Step::Note(format!("correct {name}: {advice}"))],
         }
@@ -332,7 +337,7 @@ impl FileWords {
     fn flush(&mut self, steps: &mut Vec<Step>) {
         let mut add = |words: &mut Vec<String>, command: fn(&str) -> String| {
             if !words.is_empty() {
-                steps.push(Step::Command(command(&words.join(" "))));
+                steps.push(Step::command(command(&words.join(" "))));
                 words.clear();
             }
         };
@@ -349,7 +354,7 @@ impl FileWords {
 /// Gives each command of todoctl the `.env` file that is not the usual one.
 fn name_env_file(steps: &mut [Step], file: &Path) {
     for step in steps {
-        if let Step::Command(line) = step
+        if let Step::Command(Command { line, .. }) = step
             && let Some(rest) = line.strip_prefix("todoctl ")
         {
             let program = format!("todoctl --env-file {} ", shell_word(file));
@@ -373,7 +378,7 @@ impl fmt::Display for Remedy {
                 f.write_str("\n")?;
             }
             match step {
-                Step::Command(line) => f.write_str(line)?,
+                Step::Command(command) => f.write_str(&command.line)?,
                 Step::Note(line) => write!(f, "# {line}")?,
                 Step::Set(..) | Step::Or(_) => {}
             }

@@ -23,6 +23,8 @@ pub(crate) struct Check {
     pub(super) outcomes: &'static [Outcome],
     /// What `doctor --fix` does about it, if anything.
     pub(super) fix: Option<&'static str>,
+    /// Whether its remedies change the schema, rows or rights of the database, and are tried.
+    pub(super) tries_remedies: bool,
     /// Checks that run first. If one of them fails, this one is skipped.
     pub(super) needs: &'static [&'static str],
     pub(super) limit: Duration,
@@ -66,6 +68,7 @@ impl Check {
             about: "",
             outcomes: &[Outcome::Pass, Outcome::Warn, Outcome::Fail, Outcome::Skip],
             fix: None,
+            tries_remedies: false,
             needs: &[],
             limit: LIMIT,
             takes_turns: false,
@@ -88,6 +91,13 @@ impl Check {
     /// For checks whose verdict may carry a [`Fix`](super::Fix): what it does, in a sentence.
     pub(super) const fn fix(mut self, text: &'static str) -> Self {
         self.fix = Some(text);
+        self
+    }
+
+    /// For checks whose remedies a transaction that is rolled back undoes as a whole, and which
+    /// look at nothing but the database.
+    pub(super) const fn trying_remedies(mut self) -> Self {
+        self.tries_remedies = true;
         self
     }
 

@@ -384,6 +384,7 @@ mod tests {
                 clock: Clock::system(),
                 replicas: 1,
                 file_must_exist: false,
+                tries_remedies: false,
             });
             let is_failed = |check: &Check| match check.run {
                 Run::Now(run) => run(&context).outcome == Outcome::Fail,

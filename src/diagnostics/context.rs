@@ -21,6 +21,7 @@ use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection};
 use super::session::Session;
 
 /// The parameters of a run.
+#[derive(Clone)]
 pub(crate) struct Request {
     pub(crate) source: Source,
     /// What is wrong with the `.env` file.
@@ -31,6 +32,8 @@ pub(crate) struct Request {
     /// Whether a missing SQLite file is a failure. Before the first start of a daemon, which
     /// creates the file, it is not.
     pub(crate) file_must_exist: bool,
+    /// Whether remedies that change the database are tried before they are reported.
+    pub(crate) tries_remedies: bool,
 }
 
 /// A request, and what its checks share.
@@ -62,6 +65,22 @@ impl Context {
             relations: OnceCell::new(),
             drift: OnceCell::new(),
             turn: Mutex::new(()),
+        }
+    }
+
+    /// For questions to a server in a transaction that `connection` has begun.
+    pub(super) fn on_server(request: Request, connection: ServerConnection) -> Self {
+        Self {
+            server: Session::holding(connection),
+            ..Self::new(request)
+        }
+    }
+
+    /// The same for a file.
+    pub(super) fn on_file(request: Request, connection: FileConnection) -> Self {
+        Self {
+            file: Session::holding(connection),
+            ..Self::new(request)
         }
     }
 

@@ -12,9 +12,11 @@ use super::verdict::Verdict;
 mod behind;
 mod fault;
 mod file;
+mod integrity;
 mod kept_file;
 mod migrations;
 mod network;
+mod other_names;
 mod overrides;
 mod pooler;
 mod provider_keys;
@@ -92,10 +94,12 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "Whether the SQLite file and its directory are writable for this user. SQLite \
          creates its write-ahead log beside the file, so a read-only directory makes \
-         the database read-only. Its owner must also be able to use what is beside it, and the \
-         files of secrets. The usual cause is a file that another user, often root, created.",
+         the database read-only, and one file with two names gets two logs. Its owner must also \
+         be able to use what is beside it, and the files of secrets. Usual causes are a file that \
+         another user, often root, created, a hard link as a backup, and a mount that has made a \
+         directory where the log should be.",
     )
-    .outcomes(&[Pass, Fail])
+    .outcomes(&[Pass, Warn, Fail])
     .needs(&["database.url"]),
     Check::new(
         "database.file_system",
@@ -105,8 +109,8 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "The kind of file system that holds the SQLite file. On network file systems \
          locks are not reliable and databases get damaged; in memory or inside a \
-         container every task is lost with it. The usual cause is a mount that is \
-         missing or is of the wrong kind.",
+         container every task is lost with it, and a file that is mounted without its directory \
+         loses its log. The usual cause is a mount that is missing or is of the wrong kind.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(FILE),
@@ -219,14 +223,32 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
-    Check::new("database.search", "Search", run!(Server, search::search))
+    Check::new(
+        "database.integrity",
+        "Integrity",
+        run!(File, integrity::integrity),
+    )
+    .about(
+        "SQLite checks the pages, indexes and constraints of the file. A damaged file \
+         loses tasks. Usual causes are a copy that was made while the database was in \
+         use, a network file system, and a failing disk.",
+    )
+    .outcomes(&[Pass, Warn, Fail])
+    .fix("Makes the index of searches again, where it alone is damaged.")
+    .needs(QUERY)
+    .taking_turns()
+    .within(10),
+    Check::new("database.search", "Search", run!(Database, search::search))
         .about(
             "Which index finds the tasks that a search asks for. Without one, each search \
          reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, and a role that may not create it.",
+         pg_trgm, and a role that may not create it. On \
+         SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
+         lost with it.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
-        .needs(QUERY)
+        .fix("Makes the index of a SQLite file again.")
+        .needs(&["database.query", "database.integrity"])
         .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))
         .about(
@@ -236,7 +258,7 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
     .fix("Sets WAL mode, as the daemon does when it opens the file.")
-        .needs(LOGIN),
+        .needs(&["database.login", "database.integrity"]),
     Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
         .about(
             "The size of SQLite's write-ahead log. A log that is never emptied slows every \
@@ -247,20 +269,6 @@ pub(super) static CHECKS: &[Check] = &[
     .fix("Empties the log, as far as no process reads from it.")
         .needs(FILE),
     // A large file takes long to read.
-    Check::new(
-        "database.integrity",
-        "Integrity",
-        run!(File, file::integrity),
-    )
-    .about(
-        "SQLite checks the pages, indexes and constraints of the file. A damaged file \
-         loses tasks. Usual causes are a copy that was made while the database was in \
-         use, a network file system, and a failing disk.",
-    )
-    .outcomes(&[Pass, Warn, Fail])
-    .needs(QUERY)
-    .taking_turns()
-    .within(10),
     Check::new("database.tables", "Tables", run!(Server, schema::tables))
         .about(
             "What the names of the tables lead to. The role's search path decides it, so \

@@ -45,6 +45,13 @@ pub(super) fn file_system_verdict(kind: FileSystem, directory: &Path) -> Verdict
         "stop the daemon, move todo.db, todo.db-wal and the folder secrets from {place} to a local disk, then name it: todoctl config set DATABASE_URL=sqlite:///var/lib/todoctl/todo.db"
     ));
     match kind {
+        // Where a relative path leads there, somebody tries something out.
+        FileSystem::Local if directory.starts_with("/tmp") => Verdict::warn(
+            format!(
+                "{place} is emptied when the system starts, and a unit with PrivateTmp has another /tmp"
+            ),
+            elsewhere,
+        ),
         FileSystem::Local => Verdict::pass("local disk"),
         FileSystem::Network(name) => Verdict::fail(
             format!(
@@ -71,7 +78,16 @@ pub(super) fn file_system_verdict(kind: FileSystem, directory: &Path) -> Verdict
 
 #[cfg(test)]
 mod tests {
+    use super::super::verdict::Outcome;
     use super::*;
+
+    #[test]
+    fn what_is_emptied() {
+        let of = |path| file_system_verdict(FileSystem::Local, Path::new(path)).outcome;
+        assert_eq!(of("/tmp/todo"), Outcome::Warn);
+        assert_eq!(of("/tmpfiles"), Outcome::Pass);
+        assert_eq!(of("data"), Outcome::Pass);
+    }
 
     #[test]
     fn the_nearest_that_exists() {

@@ -45,6 +45,18 @@ impl Fix {
         })
     }
 
+    /// What it runs in the database.
+    pub(super) fn statements(&self) -> &[String] {
+        match self {
+            Self::Statements(statements) => statements,
+            Self::Mode { .. }
+            | Self::Migrate
+            | Self::Stamp
+            | Self::Respell(_)
+            | Self::LineEnds(_) => &[],
+        }
+    }
+
     /// The command or the statements, as they are shown before they are run.
     pub(crate) fn action(&self) -> String {
         match self {

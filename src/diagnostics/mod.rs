@@ -2,7 +2,8 @@
 //!
 //! A check is a definition ([`check`]) in the table of its group ([`groups`]); [`runner`] runs
 //! them. A check returns a verdict and never an error, so one fault does not hide the next.
-//! Nothing here prints, and nothing changes anything.
+//! Nothing here prints, and nothing changes anything; [`remedies`] tries what would, and rolls it
+//! back.
 
 mod check;
 mod collected;
@@ -18,6 +19,7 @@ mod groups;
 mod halted;
 mod observed;
 mod probe;
+mod remedies;
 mod report;
 mod runner;
 mod services;

@@ -1,6 +1,7 @@
 //! Read-only questions to databases and services. The daemon does not use them.
 
 mod connection;
+mod dry_run;
 mod file;
 mod holders;
 mod kernel_log;
@@ -16,12 +17,13 @@ mod tls;
 mod work;
 
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
-pub(crate) use file::{FileFacts, FileSystem, Pages, is_writable};
-pub(crate) use holders::{Holder, Use, lasting_holders};
+pub(crate) use dry_run::{Attempt, DryRun};
+pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
+pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
-pub(crate) use open_file::{KeptOpen, Place, daemons_of, kept_open};
+pub(crate) use open_file::{KeptOpen, Place, User, daemons_of, kept_open, open_database};
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
 pub(crate) use program::is_todoctl;

@@ -18,6 +18,8 @@ pub(crate) struct Finding {
     pub(crate) outcome: Outcome,
     pub(crate) detail: String,
     pub(crate) remedy: Option<Remedy>,
+    /// Whether the remedy works; `None` if a part of it was not tried.
+    pub(crate) remedy_tried: Option<RemedyTried>,
     pub(crate) millis: u64,
     #[serde(skip)]
     pub(crate) fixes: Vec<Fix>,
@@ -36,10 +38,20 @@ impl Finding {
             outcome: verdict.outcome,
             detail: verdict.detail,
             remedy: verdict.remedy,
+            remedy_tried: None,
             millis: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             fixes: verdict.fixes,
         }
     }
+}
+
+/// What trying a remedy has shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RemedyTried {
+    Works,
+    /// The commands that fail, or do not help, are comments that say why.
+    Fails,
 }
 
 /// What became of a fix.
@@ -157,6 +169,7 @@ mod tests {
             outcome: *outcome,
             detail: "seen".to_owned(),
             remedy: None,
+            remedy_tried: None,
             millis: 3,
             fixes: Vec::new(),
         };
@@ -192,9 +205,9 @@ mod tests {
                 "summary": {"pass": 1, "warn": 0, "fail": 0, "skip": 1},
                 "checks": [
                     {"id": "test.name", "title": "Name", "outcome": "pass",
-                     "detail": "seen", "remedy": null, "millis": 3},
+                     "detail": "seen", "remedy": null, "remedy_tried": null, "millis": 3},
                     {"id": "test.name", "title": "Name", "outcome": "skip",
-                     "detail": "seen", "remedy": null, "millis": 3},
+                     "detail": "seen", "remedy": null, "remedy_tried": null, "millis": 3},
                 ],
             })
         );

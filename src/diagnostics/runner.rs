@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::check::Check;
 use super::context::Context;
 use super::groups::{GROUPS, Group, checks};
+use super::remedies::try_remedies;
 use super::report::{Finding, Report};
 use super::verdict::{Outcome, Verdict};
 
@@ -46,7 +47,8 @@ pub(crate) async fn run(
         let result = runner.results.get(check.id)?.get()?;
         (is_selected(check) || result.is_cause).then(|| result.finding.clone())
     });
-    Report::new(findings.collect(), context.request.clock.now())
+    let findings = try_remedies(context, findings.collect()).await;
+    Report::new(findings, context.request.clock.now())
 }
 
 /// Whether `wanted` is the id, or the part before one of its dots.
@@ -171,6 +173,7 @@ mod tests {
             clock: Clock::system(),
             replicas: 1,
             file_must_exist: true,
+            tries_remedies: false,
         })
     }
 

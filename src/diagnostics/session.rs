@@ -24,6 +24,18 @@ impl<C: Connection> Session<C> {
         }
     }
 
+    /// With a connection that is open.
+    pub(super) fn holding(connection: C) -> Self {
+        let session = Self::new();
+        session.put(Some(connection));
+        session
+    }
+
+    /// The connection, unless a query on it has failed.
+    pub(super) fn take(&self) -> Option<C> {
+        self.put(None)
+    }
+
     /// Logs in, once a run; returns how long that took.
     pub(super) async fn login(
         &self,
@@ -47,7 +59,7 @@ impl<C: Connection> Session<C> {
         limit: Duration,
         question: impl AsyncFnOnce(&mut C) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = match self.put(None) {
+        let mut connection = match self.take() {
             Some(connection) => connection,
             None => C::open(target, limit).await?,
         };
@@ -57,7 +69,7 @@ impl<C: Connection> Session<C> {
     }
 
     pub(super) async fn close(&self) {
-        if let Some(connection) = self.put(None) {
+        if let Some(connection) = self.take() {
             connection.close().await;
         }
     }

@@ -6,7 +6,9 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-use crate::config::{ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, claim, wal_path};
+use crate::config::{
+    ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, claim, has_hot_journal, wal_path,
+};
 
 use super::connect_error::ConnectError;
 use super::login::attempt;
@@ -46,6 +48,8 @@ pub enum SqliteAccess {
     /// Reads the file of a running daemon; the file must exist. No write-ahead log is created if
     /// there is none.
     Read,
+    /// Reads what the file has without its write-ahead log.
+    ReadWithoutLog,
 }
 
 /// So many rows may wait for the task that reads them. With fewer, a connection's thread stops
@@ -53,7 +57,7 @@ pub enum SqliteAccess {
 const ROWS: usize = 256;
 
 /// How long a statement waits for another process to unlock a SQLite file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens one connection to a SQLite file, in WAL mode with full synchronisation.
 pub async fn open_sqlite(
@@ -77,7 +81,7 @@ pub(super) async fn open_sqlite_within(
         .row_buffer_size(ROWS)
         .disable_statement_logging();
     match access {
-        SqliteAccess::Read => {
+        SqliteAccess::Read | SqliteAccess::ReadWithoutLog => {
             if !target.path.exists() {
                 let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
                 let what = format!("{} does not exist yet", target.path.display());
@@ -86,7 +90,8 @@ pub(super) async fn open_sqlite_within(
             options = options.read_only(true);
             // Without a write-ahead log no process has the file open. A reader would create one
             // and leave it behind.
-            if !wal_path(&target.path).exists() {
+            let is_whole = !wal_path(&target.path).exists() && !has_hot_journal(&target.path);
+            if access == SqliteAccess::ReadWithoutLog || is_whole {
                 options = options.immutable(true);
             }
         }

@@ -14,21 +14,23 @@ mod priorities;
 mod references;
 mod relations;
 mod row_security;
+mod search;
 mod sequences;
 mod settings;
 mod shadows;
 mod triggers;
 mod unread;
+mod values;
 mod violations;
 
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, FromRow, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, SqliteConnection};
 
 use super::error::StoreError;
 use super::migrate::drift::Drift;
 use super::migrate::{
-    catalog, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
-    take_over,
+    Schema, catalog, expected_functions, expected_functions_of_owners, expected_tables,
+    expected_types, take_over,
 };
 use super::sql::{PLAIN_NAMES, quoted_name};
 
@@ -43,11 +45,13 @@ pub(crate) use priorities::unknown_priorities;
 pub(crate) use references::Unindexed;
 pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
+pub(crate) use search::Searchable;
 pub(crate) use sequences::{Generated, Ids, Numbered};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
+pub(crate) use values::{OddValues, Oddity};
 pub(crate) use violations::Violation;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.
@@ -62,9 +66,10 @@ where
     let path = schema.map_or_else(String::new, |schema| {
         format!("SET LOCAL search_path = {};", quoted_name(schema))
     });
-    let text = format!(
-        "BEGIN READ ONLY; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'; {PLAIN_NAMES}; {path}
-         {query}; COMMIT"
+    let text = question(
+        session,
+        "SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '5s'",
+        &format!("{path} {query}"),
     );
     let rows = sqlx::raw_sql(AssertSqlSafe(text))
         .fetch_all(session)
@@ -72,10 +77,26 @@ where
     Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
 }
 
+/// The text of a question that changes nothing: a transaction with these limits, or a part of the
+/// transaction in progress, which has its own.
+pub(crate) fn question(session: &PgConnection, limits: &str, query: &str) -> String {
+    if session.is_in_transaction() {
+        format!("SAVEPOINT question; {PLAIN_NAMES}; {query}; ROLLBACK TO SAVEPOINT question")
+    } else {
+        format!("BEGIN READ ONLY; {limits}; {PLAIN_NAMES}; {query}; COMMIT")
+    }
+}
+
 /// How `schema` differs from what all migrations create.
 pub(crate) async fn drift(session: &mut PgConnection, schema: &str) -> Result<Drift, StoreError> {
     let rows = ask(session, Some(schema), catalog::POSTGRES).await?;
     Ok(Drift::of_server(catalog::schema_of(rows)))
+}
+
+/// The schema of a SQLite file.
+pub(crate) async fn schema_of_file(session: &mut SqliteConnection) -> Result<Schema, StoreError> {
+    let query = sqlx::query_as(catalog::SQLITE);
+    Ok(catalog::schema_of(query.fetch_all(session).await?))
 }
 
 /// Why the first migration would refuse the tables of the current schema; `None` if it would

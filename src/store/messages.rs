@@ -6,6 +6,7 @@
 
 mod connecting;
 mod entry;
+mod file;
 mod hosted;
 mod lookup;
 mod network;

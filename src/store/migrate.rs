@@ -39,7 +39,7 @@ pub(crate) use embedded::statements;
 pub use error::{FailedStatement, MigrateError};
 pub(crate) use error::{other_records, own_schema};
 pub(crate) use expected::{
-    expected_functions, expected_functions_of_owners, expected_tables, expected_types,
+    Schema, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
 };
 pub(crate) use history::named;
 pub use history::{Down, Migration, State, plan_down};

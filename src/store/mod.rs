@@ -72,7 +72,7 @@ mod work;
 
 pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
 pub(crate) use client::{ClientState, ClientWatch};
-pub(crate) use connect::{SqliteAccess, open_postgres_within, open_sqlite};
+pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub use database::Store;
@@ -98,7 +98,6 @@ pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};
 pub(crate) use sessions::Session;
 pub use sessions::{NewSession, SessionHash};
 pub(crate) use shares::Share;
-pub(crate) use sql::PLAIN_NAMES;
 pub use tasks::TaskFilter;
 pub(crate) use tasks::{Conditional, TaskPosition};
 pub(crate) use trial::{TrialFault, Tried, try_out};

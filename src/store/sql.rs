@@ -72,7 +72,7 @@ pub(super) fn parameters(text: &str) -> usize {
 
 /// Begins a transaction that asks PostgreSQL for definitions and names: without it, a setting of
 /// the role may have all names quoted.
-pub(crate) const PLAIN_NAMES: &str = "SET LOCAL quote_all_identifiers = off";
+pub(super) const PLAIN_NAMES: &str = "SET LOCAL quote_all_identifiers = off";
 
 /// A name, quoted for both engines.
 pub(super) fn quoted_name(name: &str) -> String {

@@ -103,7 +103,8 @@ async fn limits_of_others() {
     scene.proves(&PUBLISHED).await;
     scene
         .sql(
-            "CREATE TABLE comments (task_id bigint REFERENCES tasks ON DELETE CASCADE);
+            "CREATE TABLE comments (task_id bigint REFERENCES tasks ON DELETE CASCADE)
+                WITH (autovacuum_enabled = off);
              UPDATE pg_class SET reltuples = 100000 WHERE relname = 'comments'",
         )
         .await;

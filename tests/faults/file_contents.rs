@@ -1,5 +1,7 @@
 //! SQLite: what other programs stored in the file, and what they dropped.
 
+use std::process::Command;
+
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
@@ -50,6 +52,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    OTHER_COLLATION = Fault {
+        title: "An index with a collation of another program was added to a SQLite file",
+        symptom: Symptom::Risk("`POST /tasks/` answers 500"),
+        check: "database.schema",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     FAILING_INDEX = Fault {
         title: "An index on an expression that fails was added to a SQLite file",
         symptom: Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
@@ -58,6 +67,13 @@ faults! {
         after: After::Typed("pass"),
     };
 }
+
+/// A collation that is made by the program that makes the index.
+const COLLATION: &str = "import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.create_collation('german', lambda a, b: (a > b) - (a < b))
+connection.execute('CREATE INDEX by_title ON tasks (title COLLATE german)')
+connection.commit()";
 
 async fn broken_by(statements: &str) -> Scene {
     let scene = Scene::sqlite().await;
@@ -140,6 +156,20 @@ async fn tables_that_can_be_made_again() {
     for check in ["database.trial", "database.unread"] {
         scene.doctor(check).says(check, "pass", "");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_with_a_collation_of_another_program() {
+    let mut scene = Scene::sqlite().await;
+    let made = Command::new("python3")
+        .args(["-c", COLLATION])
+        .arg(scene.file())
+        .status();
+    assert!(made.unwrap().success());
+    assert_eq!(scene.status("POST", "/tasks/"), 500);
+    scene.proves(&OTHER_COLLATION).await;
+    scene.stop();
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
 }
 
 /// The trial finds it where a row makes it fail.

@@ -255,6 +255,7 @@ fn is_harmless(line: &str) -> bool {
         "df -h ",
         "ps -o ",
         "du --inodes ",
+        "find ",
         "redis-cli ",
     ];
     let selects = [" -c 'SELECT ", " -c \"SELECT ", " 'SELECT ", " \"SELECT "];

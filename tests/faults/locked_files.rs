@@ -101,14 +101,28 @@ async fn another_process_that_writes() {
         .says("database.locks", "pass", "");
     let mut shell = Shell::open(&scene.file());
     shell.run("BEGIN IMMEDIATE;");
-    let report = scene.doctor("database.locks");
-    let detail = report.detail("database.locks");
-    assert!(
-        detail.contains("(sqlite3) has locked the database for writing"),
-        "{detail}"
-    );
     scene.proves(&LOCKED_FILE).await;
     assert!(shell.has_ended());
+}
+
+/// As a backup holds it: changes wait, and succeed.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_that_writes_for_three_seconds() {
+    let scene = Scene::sqlite().await;
+    let mut shell = Shell::open(&scene.file());
+    shell.run("BEGIN IMMEDIATE;");
+    let ended = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(3));
+        shell.run("COMMIT;");
+    });
+    let report = scene.doctor("database.locks");
+    report.says("database.locks", "pass", "");
+    let detail = report.detail("database.locks");
+    assert!(
+        detail.contains("(sqlite3) had locked the database"),
+        "{detail}"
+    );
+    ended.join().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,6 +132,21 @@ async fn another_process_that_writes_without_a_log() {
     shell.run("PRAGMA journal_mode = DELETE;\nBEGIN IMMEDIATE;");
     scene.proves(&LOCKED_FILE_WITHOUT_LOG).await;
     assert!(shell.has_ended());
+}
+
+/// As some editors open a database: nobody else can read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_process_that_keeps_the_file_to_itself() {
+    const CHECK: &str = "database.login";
+    let scene = Scene::sqlite().await;
+    let mut shell = Shell::open(&scene.file());
+    shell.run("PRAGMA locking_mode = EXCLUSIVE;\nBEGIN EXCLUSIVE;\nCOMMIT;");
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "&& kill ");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    assert!(shell.has_ended());
+    scene.doctor(CHECK).says(CHECK, "pass", "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +201,11 @@ async fn a_file_that_is_mostly_empty() {
 }
 
 /// A file system in memory, taken away with its value.
-struct Mounted(std::path::PathBuf);
+pub struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     /// Mounts it where the scene has its database, which it then has too.
-    fn below(scene: &Scene, options: &str) -> Self {
+    pub fn below(scene: &Scene, options: &str) -> Self {
         let data = scene.path().join("data");
         let copy = scene.path().join("copy");
         std::fs::rename(&data, &copy).unwrap();

@@ -52,6 +52,10 @@ mod duplicates;
 mod env_values;
 mod expressions;
 mod file_contents;
+mod file_places;
+mod file_restores;
+mod file_search;
+mod file_values;
 mod files;
 mod fingerprint;
 mod fix;
@@ -96,6 +100,7 @@ mod surroundings;
 mod tables;
 mod tls;
 mod trial;
+mod tried;
 mod types;
 mod watch;
 mod wrong_records;
@@ -161,6 +166,10 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         dependents::FAULTS,
         languages::FAULTS,
         moved_tables::FAULTS,
+        file_places::FAULTS,
+        file_restores::FAULTS,
+        file_search::FAULTS,
+        file_values::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -35,7 +35,7 @@ faults! {
     );
     UNUSABLE_SCHEMA = Fault::failing(
         "The schema of the tables belongs to another role, and nobody else may use it",
-        Symptom::Answer { method: "GET", path: "/tasks/", status: 500 },
+        Symptom::Answer { method: "GET", path: "/tasks/", status: 503 },
         "database.tables",
     );
     NO_INDEXES = Fault::warned_of(
@@ -237,7 +237,7 @@ async fn a_schema_that_only_others_may_use() {
     let role = with_role(&mut scene, "", &grants).await;
     let base = scene.start_at_its_port();
     scene.sql("REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
-    assert_eq!(Scene::ask(&base, "GET", "/tasks/"), 500);
+    assert_eq!(Scene::ask(&base, "GET", "/tasks/"), 503);
     // One cause, one remedy.
     let report = scene.doctor("database.role");
     let remedy = &report.check("database.role")["remedy"];

@@ -27,6 +27,13 @@ one group, and `todoctl explain ID` prints its section of this page.
 
 Each check can also be skipped because one that it needs failed, and fails if it has no answer
 within its time limit.
+
+`todoctl doctor` tries remedies that change the schema, rows or rights of the database, in a
+transaction that is rolled back. Commands that would fail or would not help are comments that say
+why, and `--fix` does not run them. In a report as JSON, `remedy_tried` is `\"works\"`, `\"fails\"`, or
+null if a command of the remedy was not tried: because an administrator has to run it, because a
+table is in use, or because it takes too long. Requests may wait for such a transaction for a
+second. `--watch` and `--format prometheus` try nothing.
 ";
 
 const FAULTS: &str = "

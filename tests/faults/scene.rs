@@ -214,14 +214,20 @@ impl Scene {
         command
     }
 
-    pub fn todoctl(&self, arguments: &[&str]) -> Output {
+    /// todoctl, to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.clean(&self.programs.path().join("todoctl"));
         command.args(arguments).stdin(Stdio::null());
         if let Some(user) = self.user {
             use std::os::unix::process::CommandExt as _;
             command.uid(user).gid(user);
         }
-        command.output().expect("the binary runs")
+        command
+    }
+
+    pub fn todoctl(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output();
+        output.expect("the binary runs")
     }
 
     /// What a check says now.

@@ -199,7 +199,7 @@ async fn searches_without_the_extension() {
 #[tokio::test]
 async fn searches_of_a_role_that_owns_nothing() {
     let mut scene = Scene::postgres().await;
-    let extension = "CREATE EXTENSION pg_trgm";
+    let extension = "CREATE EXTENSION IF NOT EXISTS pg_trgm";
     let grants = [SCHEMA, TABLES, SEQUENCES, extension].join("; ");
     let name = with_role(&mut scene, "", &grants).await;
     scene.proves(&NOT_THE_OWNER).await;

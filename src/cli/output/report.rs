@@ -322,6 +322,7 @@ mod tests {
             outcome,
             detail: detail.to_owned(),
             remedy: remedy.map(Remedy::command),
+            remedy_tried: None,
             millis: 3,
             fixes: Vec::new(),
         }

@@ -35,7 +35,7 @@ pub(super) fn pasted(statement: &str) -> Vec<String> {
 }
 
 /// A line break would end the command in the middle of a word.
-pub(super) fn one_line(statement: &str) -> String {
+pub(crate) fn one_line(statement: &str) -> String {
     let words: Vec<&str> = statement.split_whitespace().collect();
     words.join(" ")
 }

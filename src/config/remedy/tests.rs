@@ -78,3 +78,19 @@ fn an_alternative_is_not_typed() {
     let exported = remedy.resolved(&|name| name == "PORT", None);
     assert!(exported.to_string().contains("# or: export PORT=1"));
 }
+
+#[test]
+fn statements_that_fail_become_comments() {
+    let remedy = Remedy::note("first")
+        .then(Remedy::sql("SELECT 1"))
+        .then(Remedy::command("ls"))
+        .then(Remedy::sql_in_file(Path::new("a.db"), "SELECT 2"));
+    let statements: Vec<Option<&str>> = remedy.statements().collect();
+    assert_eq!(statements, [Some("SELECT 1"), None, Some("SELECT 2")]);
+    let failing =
+        remedy.without_failing(|one| (one == "SELECT 1").then_some("would fail: no\nway"));
+    assert_eq!(
+        failing.to_string(),
+        "# first\n# would fail: no way\n# to adapt: todoctl db psql -c 'SELECT 1'\nls\nsqlite3 a.db 'SELECT 2'"
+    );
+}

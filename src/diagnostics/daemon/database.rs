@@ -38,11 +38,20 @@ pub(super) async fn database(
         (Difference::Schema, DatabaseTarget::Postgres(server)) => {
             other_schema(context, server, &ours, served, limit).await
         }
-        (Difference::CreatedAgain | Difference::Other, DatabaseTarget::Sqlite(file)) => {
+        (
+            difference @ (Difference::CreatedAgain | Difference::Other),
+            DatabaseTarget::Sqlite(file),
+        ) => {
             let listener = probe::listener(context.audit.http.port).await;
-            match listener.filter(|one| has_own_mounts(one.pid)) {
-                Some(daemon) => elsewhere(daemon.pid, &file.path),
-                None => verdict(compare(served, &ours), &config.target),
+            match listener.map(|one| one.pid) {
+                Some(pid) if has_own_mounts(pid) => elsewhere(pid, &file.path),
+                Some(pid) if !is_relative_to_another(&file.path, pid) => {
+                    match probe::open_database(pid) {
+                        Some(open) => led_elsewhere(pid, &open, &file.path),
+                        None => verdict(difference, &config.target),
+                    }
+                }
+                _ => verdict(difference, &config.target),
             }
         }
         (difference, target) => verdict(difference, target),
@@ -65,6 +74,25 @@ fn elsewhere(pid: i32, path: &Path) -> Verdict {
         ),
         Remedy::note(format!(
             "run this command where the daemon runs: with docker exec or kubectl exec, or as root with nsenter -t {pid} -m -w todoctl doctor"
+        )),
+    )
+}
+
+/// Whether the path leads elsewhere from the directory in which the process was started.
+fn is_relative_to_another(path: &Path, pid: i32) -> bool {
+    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/cwd")).ok();
+    path.is_relative() && of(&pid.to_string()) != of("self")
+}
+
+/// Mostly because a link or a mount on the path has changed. The daemon refuses changes then.
+fn led_elsewhere(pid: i32, open: &Path, path: &Path) -> Verdict {
+    let (open, path) = (open.display(), path.display());
+    Verdict::fail(
+        format!(
+            "the daemon (pid {pid}) has {open} open, which is not what {path} leads to: since it started, a link or a mount on that path has changed, or it was started with another DATABASE_URL"
+        ),
+        Remedy::note(format!(
+            "what was stored until now is in {open}: if that is the right file, lead {path} there again, which needs no restart; otherwise restart the daemon, if the configuration was changed on purpose"
         )),
     )
 }

@@ -1,8 +1,9 @@
 //! Verdicts on errors of the database.
 
+use crate::config::{Remedy, SqliteTarget};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::messages::{Place, Retry};
+use crate::store::messages::{self, Place, Retry};
 use crate::store::{ConnectError, StoreError, known_message};
 
 /// An attempt to connect that failed.
@@ -37,4 +38,9 @@ pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
         None => place.unexplained(),
     };
     Verdict::fail(error.to_string(), remedy)
+}
+
+/// What to do about a file in the state that a known message tells of.
+pub(super) fn known_remedy(id: &str, file: &SqliteTarget) -> Option<Remedy> {
+    messages::by_id(id).map(|known| (known.remedy)(Place::File(&file.path)))
 }

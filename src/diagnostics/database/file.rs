@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, DatabaseConfig, Remedy, SqliteTarget, as_owner, as_root, files_beside,
-    files_of_others, find_loss, generated_secret_path, hand_over, move_away, sql_name, writable,
+    Barrier, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_owner, as_root, files_beside,
+    files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal, move_away,
+    writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -14,13 +15,16 @@ use crate::diagnostics::directory::{
     file_system_verdict, nearest_existing, not_writable, of_file, this_user,
 };
 use crate::diagnostics::fix::Fix;
-use crate::diagnostics::probe::{FileFacts, Holder, Use, is_writable, kept_open, lasting_holders};
-use crate::diagnostics::verdict::Verdict;
-use crate::store::inspect::Violation;
-use crate::store::messages::{self, Place};
+use crate::diagnostics::probe::{
+    FileFacts, Holder, LASTING, Use, holders, is_writable, kept_open, lasting_holders,
+};
+use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::store::ConnectFault;
+use crate::store::messages::KnownMessage;
 
-use super::fault::{cannot_connect, query_failed};
-use super::{kept_file, work};
+use super::fault::{cannot_connect, known_remedy};
+use super::integrity::log_of_another;
+use super::{kept_file, other_names, work};
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
@@ -46,12 +50,15 @@ pub(super) async fn connection(
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());
     }
+    if has_hot_journal(&file.path) && !is_written(file) {
+        return interrupted(file);
+    }
     // The kind first: opening a named pipe would wait for its other end.
     let opened = match tokio::fs::metadata(&file.path).await {
         Ok(found) if !found.is_file() => {
             return Verdict::fail(
                 format!("{place} is not a file"),
-                remedy("sqlite.not-a-database", file),
+                known_remedy("sqlite.not-a-database", file),
             );
         }
         Ok(found) => tokio::fs::File::open(&file.path).await.map(|_| found.len()),
@@ -66,6 +73,26 @@ pub(super) async fn connection(
             writable(of_file(&file.path)),
         ),
     }
+}
+
+/// Whether a process has locked the file for writing.
+fn is_written(file: &SqliteTarget) -> bool {
+    holders(&file.path, Use::Writes).is_ok_and(|found| !found.is_empty())
+}
+
+/// What the file has is not whole, and this command may not change it.
+fn interrupted(file: &SqliteTarget) -> Verdict {
+    Verdict::fail(
+        format!(
+            "a change of {} was interrupted, as by a crash, and is not undone yet; nothing else can be said about the file before",
+            file.path.display()
+        ),
+        Remedy::note("SQLite undoes it when the daemon starts, or when anything else opens the file to write:").then(
+            Remedy::command("sqlite3")
+                .arg(&file.path)
+                .arg("PRAGMA quick_check"),
+        ),
+    )
 }
 
 fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> Verdict {
@@ -132,6 +159,9 @@ fn check_barriers(directory: &Path, file: &Path) -> Option<Verdict> {
 }
 
 fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdict {
+    if let Some(odd) = NoFile::beside(file) {
+        return Verdict::fail(odd.to_string(), odd.remedy());
+    }
     if let Some(verdict) = check_barriers(&facts.directory, file) {
         return verdict;
     }
@@ -168,10 +198,12 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
             hand_over(&others, file),
         );
     }
-    Verdict::pass(format!(
-        "{} and the file are writable",
-        facts.directory.display()
-    ))
+    other_names::hard_links(file).unwrap_or_else(|| {
+        Verdict::pass(format!(
+            "{} and the file are writable",
+            facts.directory.display()
+        ))
+    })
 }
 
 /// The verdict on the file's facts. A failure to get them is reported by `database.directory`.
@@ -192,8 +224,25 @@ pub(super) async fn file_system(
     _limit: Duration,
 ) -> Verdict {
     of_facts(context, file, |facts| {
+        if facts.is_mount {
+            return mounted_alone(&file.path, &facts.directory);
+        }
         file_system_verdict(facts.file_system, &facts.directory)
     })
+}
+
+/// As with `docker run -v ./todo.db:/data/todo.db`. The log is beside the file, on another file
+/// system.
+fn mounted_alone(file: &Path, directory: &Path) -> Verdict {
+    let (file, directory) = (file.display(), directory.display());
+    Verdict::fail(
+        format!(
+            "{file} is mounted by itself: its write-ahead log, which has the newest changes, is in {directory}, and not where the file comes from; what is in it is lost with the container, and a program that opens the file where it comes from damages it"
+        ),
+        Remedy::note(format!(
+            "stop the daemon, so that the log is copied into the file; then mount the directory that the file is in at {directory}, not the file"
+        )),
+    )
 }
 
 pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
@@ -203,15 +252,20 @@ pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Durati
             return Verdict::warn(
                 format!(
                     "{shown}: other users of this machine may read or lock {}",
-                    facts.wider.join(", ")
+                    named(&facts.wider)
                 ),
-                as_owner(&file.path).then(own_files(&file.path, "chmod go-rwx")),
+                as_owner(&file.path).then(
+                    facts
+                        .wider
+                        .iter()
+                        .fold(Remedy::command("chmod go-rwx"), Remedy::arg),
+                ),
             )
             .with_fixes(
                 facts
                     .wider
                     .iter()
-                    .filter_map(|path| Fix::without_mode(Path::new(path), 0o077)),
+                    .filter_map(|path| Fix::without_mode(path, 0o077)),
             );
         }
         if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
@@ -243,15 +297,17 @@ pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duratio
         match facts.free {
             free if free < FREE_FAIL => Verdict::fail(
                 format!("{detail}: the next write may fail"),
-                remedy("sqlite.disk-full", file),
+                known_remedy("sqlite.disk-full", file),
             ),
-            free if free < FREE_WARN => Verdict::warn(detail, remedy("sqlite.disk-full", file)),
+            free if free < FREE_WARN => {
+                Verdict::warn(detail, known_remedy("sqlite.disk-full", file))
+            }
             _ => Verdict::pass(detail),
         }
     })
 }
 
-/// As the daemon does when it opens the file.
+/// As the daemon does when it opens the file. Not possible while another process uses it.
 const SET_WAL: &str = "PRAGMA journal_mode = WAL";
 
 /// Empties the log as far as no process reads from it.
@@ -264,7 +320,9 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
         }
         Verdict::warn(
             "not in WAL mode: readers and the writer wait for each other",
-            Remedy::note("restart the daemon: it sets WAL when it opens the file"),
+            Remedy::note("another program has changed it; the daemon sets it again when it starts, and this does so now:").then(
+                Remedy::command("sqlite3").arg(&file.path).arg(SET_WAL),
+            ),
         )
         .with_fixes([Fix::Statements(vec![SET_WAL.to_owned()])])
     })
@@ -280,7 +338,7 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
         Some(bytes) => {
             // Where locks are not listed, nobody is named.
-            let readers = lasting_holders(&file.path, Use::Reads).await;
+            let readers = lasting_holders(&file.path, Use::Reads, LASTING).await;
             let mut readers = readers.unwrap_or_default();
             readers.retain(|reader| !reader.is_todoctl());
             large_log(bytes, &readers, file)
@@ -310,61 +368,23 @@ fn large_log(bytes: u64, readers: &[Holder], file: &SqliteTarget) -> Verdict {
 pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
     match context.file.login(file, limit).await {
         Ok(_) => Verdict::pass("opened; a file needs no password"),
-        Err(error) => cannot_connect(error),
+        Err(error) => {
+            let cause = match error.fault {
+                ConnectFault::Corrupt if error.known.is_some_and(KnownMessage::is_of_pages) => {
+                    log_of_another(file, limit).await
+                }
+                ConnectFault::Busy => Some(work::file_locks(file).await),
+                _ => None,
+            };
+            let cause = cause.filter(|verdict| verdict.outcome == Outcome::Fail);
+            cause.unwrap_or_else(|| cannot_connect(error))
+        }
     }
 }
 
-/// What SQLite finds in the file. A file too large for the time limit is no fault.
-pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
-    let question = context.file.ask(file, limit, async |connection| {
-        let lines = connection.integrity().await?;
-        let violations = if lines == ["ok"] {
-            Violation::of_file(connection.session()).await?
-        } else {
-            Vec::new()
-        };
-        Ok((lines, violations))
-    });
-    match tokio::time::timeout(limit, question).await {
-        Ok(Ok((_, violations))) if !violations.is_empty() => check_rows(&violations, file),
-        Ok(Ok((lines, _))) if lines == ["ok"] => Verdict::pass("ok"),
-        Ok(Ok((lines, _))) => Verdict::fail(lines.join("; "), remedy("sqlite.malformed", file)),
-        Ok(Err(error)) => query_failed(context, &error),
-        Err(_) => Verdict::warn(
-            format!(
-                "not read completely within {} s; no fault so far",
-                limit.as_secs()
-            ),
-            Remedy::note("at a quiet time, this reads all of it:").then(
-                Remedy::command("sqlite3")
-                    .arg(&file.path)
-                    .arg("PRAGMA integrity_check"),
-            ),
-        ),
-    }
-}
-
-fn check_rows(violations: &[Violation], file: &SqliteTarget) -> Verdict {
-    let mut collected = Collected::default();
-    for Violation {
-        table,
-        condition,
-        rows,
-    } in violations
-    {
-        let select = format!("SELECT * FROM {} WHERE NOT ({condition})", sql_name(table));
-        collected.fail(
-            format!("rows of {table} that violate CHECK ({condition}): {rows}; they cannot be changed, and may be misread"),
-            Remedy::note("another program stored them with ignore_check_constraints; this shows them; give them values that are allowed, with UPDATE:")
-                .then(Remedy::command("sqlite3").arg(&file.path).arg(select)),
-        );
-    }
-    collected.verdict("")
-}
-
-/// The remedy of a known message.
-fn remedy(id: &str, file: &SqliteTarget) -> Option<Remedy> {
-    messages::by_id(id).map(|known| (known.remedy)(Place::File(&file.path)))
+fn named(files: &[PathBuf]) -> String {
+    let names: Vec<String> = files.iter().map(|one| one.display().to_string()).collect();
+    names.join(", ")
 }
 
 /// A command for the file and those beside it.

@@ -41,7 +41,12 @@ pub(super) async fn migrations(
             }
             if let Err(error) = found.check_parts() {
                 let restored = remedies_of(&RESTORING, context, limit).await;
-                return Verdict::fail(error.to_string(), restored.then(error.remedy()));
+                let then = if restored.is_empty() {
+                    error.remedy()
+                } else {
+                    Remedy::command(STAMP)
+                };
+                return Verdict::fail(error.to_string(), restored.then(then));
             }
             let is_pending = |one: &Migration| one.state == State::Pending;
             if let Err(error) = found.check_schema()

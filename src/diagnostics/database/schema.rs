@@ -19,22 +19,29 @@ mod drift;
 mod duplicates;
 mod expressions;
 mod file;
+mod file_indexes;
 mod heirs;
 mod home;
 mod indexes;
 mod issue;
+mod leftovers;
 mod owners;
 mod parts;
 mod priorities;
 mod rebuild;
+mod references;
 mod renamed;
 mod row_security;
+mod search_index;
 mod sequences;
+mod set_aside;
 mod tables;
 mod triggers;
 mod unread;
+mod values;
 
 pub(super) use access::missing_rights;
+pub(super) use search_index::{damaged_index, is_of_search_index, search_index};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 
@@ -48,6 +55,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .fix("Creates missing indexes and triggers of a SQLite file again.")
+        .trying_remedies()
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new(
@@ -63,6 +71,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Creates missing indexes, and builds invalid ones again, without locking their tables.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new(
@@ -78,13 +87,14 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Enables or creates the triggers and functions of todoctl again, and makes up for what they missed.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     // A large file takes long to read.
     Check::new(
         "database.references",
         "References",
-        run!(File, file::references),
+        run!(File, references::references),
     )
     .about(
         "Every row of the SQLite file that refers to another row refers to one that exists. \
@@ -92,9 +102,33 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          which SQLite enforces only where they are switched on.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
-    .needs(&["database.query", "database.migrations"])
+    .trying_remedies()
+    .needs(&["database.integrity", "database.migrations"])
     .taking_turns()
     .within(10),
+    Check::new("database.values", "Values", run!(File, values::values))
+        .about(
+            "The values of the SQLite file are what the daemon reads them as: texts in UTF-8, and \
+             times in microseconds since 1970. SQLite stores any value in any column. Usual causes \
+             of others are an import from a CSV file in another encoding, CURRENT_TIMESTAMP or \
+             seconds in a statement by hand, and a program that binds texts as bytes.",
+        )
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .needs(&["database.integrity", "database.migrations"])
+        .taking_turns()
+        .within(10),
+    Check::new(
+        "database.set_aside",
+        "Rows set aside",
+        run!(Database, leftovers::leftovers),
+    )
+    .about(
+        "Tables in which remedies of this command keep rows that were in the way, such as one of \
+         two with the same key. They do no harm, and are named until somebody drops them.",
+    )
+    .outcomes(&[Pass, Fail, Skip])
+    .needs(&["database.query", "database.migrations"])
+    .taking_turns(),
     Check::new(
         "database.sequences",
         "Sequences",
@@ -108,6 +142,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .fix("Moves a sequence behind the highest id of its table.")
+    .trying_remedies()
     .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new("database.unread", "Unread counts", run!(Database, unread::unread))
@@ -118,6 +153,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Fail, Skip])
         .fix("Counts the unread notifications again.")
+        .trying_remedies()
         .needs(&["database.query", "database.migrations"])
         .taking_turns(),
     Check::new("database.owners", "Owners", run!(Server, owners::owners))
@@ -127,6 +163,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              restored by an administrator.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .trying_remedies()
         .needs(&["database.query", "database.tables"])
         .taking_turns(),
     Check::new("database.access", "Access", run!(Server, access::access))
@@ -137,6 +174,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              that was meant for one role.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
+        .trying_remedies()
         .needs(&["database.query", "database.tables"])
         .taking_turns(),
     Check::new(
@@ -150,6 +188,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          console that enables it for all tables.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
     Check::new(
@@ -163,6 +202,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
          differently, and then indexes on text miss rows and accept duplicates.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
+    .trying_remedies()
     .needs(&["database.query", "database.tables"])
     .taking_turns(),
 ];
@@ -173,6 +213,6 @@ async fn schema(context: &Context, config: &DatabaseConfig, limit: Duration) -> 
         DatabaseTarget::Postgres(target) => {
             drift::schema(context, Server { config, target }, limit).await
         }
-        DatabaseTarget::Sqlite(file) => file::schema(file).await,
+        DatabaseTarget::Sqlite(file) => file::schema(context, file, limit).await,
     }
 }

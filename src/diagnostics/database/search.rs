@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Role, Search};
@@ -10,8 +10,18 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::create_trigram_index;
 
 use super::fault::query_failed;
+use super::schema::search_index;
 
-pub(super) async fn search(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+pub(super) async fn search(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    match &config.target {
+        DatabaseTarget::Postgres(target) => {
+            of_server(context, Server { config, target }, limit).await
+        }
+        DatabaseTarget::Sqlite(file) => search_index(context, file, limit).await,
+    }
+}
+
+async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let question = context
         .server
         .ask(server.target, limit, async |connection| {
@@ -48,7 +58,7 @@ fn check_search(found: &Search, role: &Role, server: &PostgresTarget) -> Verdict
                     "{SCAN}: the extension pg_trgm is not in the database, and {} may not create it",
                     role.name
                 ),
-                as_administrator("CREATE EXTENSION pg_trgm".to_owned()),
+                as_administrator("CREATE EXTENSION IF NOT EXISTS pg_trgm".to_owned()),
             );
         }
         return soon();

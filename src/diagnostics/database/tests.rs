@@ -15,6 +15,7 @@ async fn checked(url: &str) -> Vec<Finding> {
         clock: Clock::system(),
         replicas: 1,
         file_must_exist: true,
+        tries_remedies: false,
     });
     let report = run(&context, &["database"], Duration::from_secs(30), |_| ()).await;
     report.findings().to_vec()
@@ -47,10 +48,12 @@ async fn a_bad_configuration_is_a_row_and_the_rest_is_skipped() {
             ("database.query", Outcome::Skip),
             ("database.latency", Outcome::Skip),
             ("database.version", Outcome::Skip),
+            ("database.search", Outcome::Skip),
             ("database.migrations", Outcome::Skip),
             ("database.trial", Outcome::Skip),
             ("database.provider_keys", Outcome::Skip),
             ("database.schema", Outcome::Skip),
+            ("database.set_aside", Outcome::Skip),
             ("database.sequences", Outcome::Skip),
             ("database.unread", Outcome::Skip),
             ("database.locks", Outcome::Skip),

@@ -19,15 +19,15 @@ const CAUSES: Duration = Duration::from_secs(3);
 
 pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
     let limit = limit.saturating_sub(CAUSES);
-    let work = async {
-        // A reader that found the log of a trial on a file would leave it behind.
-        let _turn = match config.target {
-            DatabaseTarget::Postgres(_) => None,
-            DatabaseTarget::Sqlite(_) => Some(context.turn().await),
-        };
-        try_out(config, &context.request.clock).await
+    // A reader that found the log of a trial on a file would leave it behind.
+    let turn = match config.target {
+        DatabaseTarget::Postgres(_) => None,
+        DatabaseTarget::Sqlite(_) => Some(context.turn().await),
     };
-    let tried = match tokio::time::timeout(limit, work).await {
+    let work = try_out(config, &context.request.clock);
+    let tried = tokio::time::timeout(limit, work).await;
+    drop(turn);
+    let tried = match tried {
         Ok(Ok(tried)) => tried,
         Ok(Err(error)) => return cannot_connect(&error),
         Err(_) => {

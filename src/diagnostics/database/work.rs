@@ -17,7 +17,7 @@ mod sessions;
 mod settings;
 mod vacuum;
 
-pub(super) use file::{end, named};
+pub(super) use file::{end, locks as file_locks, named};
 pub(super) use locks::culprit;
 pub(in crate::diagnostics) use settings::reset_search_path;
 pub(super) use settings::{check_execution, short_limits};
@@ -31,11 +31,14 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
             "Which sessions wait for a lock, and which session is at the head of the queue. On \
              SQLite, which process holds the lock for writing. Behind one forgotten transaction \
              every request waits until it times out. Usual causes are a psql session that was \
-             left open in a transaction, a lock for maintenance, and a backup that locks tables.",
+             left open in a transaction, a lock for maintenance, a backup that locks tables, and \
+             two daemons with one SQLite file.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(QUERY)
-        .taking_turns(),
+        .taking_turns()
+        // A lock of a SQLite file is watched for as long as a change waits for it.
+        .within(10),
     Check::new(
         "database.sessions",
         "Sessions",
@@ -130,6 +133,19 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
+    .taking_turns(),
+    Check::new(
+        "database.statistics",
+        "Statistics",
+        run!(File, file::statistics),
+    )
+    .about(
+        "How many rows the tables of the SQLite file had when ANALYZE counted them, and have now. \
+         SQLite chooses by it how it reads, and a plan for few rows is slow with many. The usual \
+         cause of a difference is an ANALYZE before an import.",
+    )
+    .outcomes(&[Pass, Warn, Fail, Skip])
+    .needs(&["database.query", "database.migrations"])
     .taking_turns(),
     Check::new("database.size", "Size", run!(Database, load::size))
         .about(

@@ -100,6 +100,13 @@ fn log_failure(closed: Result<(), sqlx::Error>) {
 pub(crate) struct FileConnection(pub(super) SqliteConnection);
 
 impl FileConnection {
+    /// Opens the file as it is without its write-ahead log.
+    pub(crate) async fn open_without_log(target: &SqliteTarget) -> Result<Self, ConnectError> {
+        open_sqlite(target, SqliteAccess::ReadWithoutLog)
+            .await
+            .map(Self)
+    }
+
     /// For questions of the store.
     pub(crate) fn session(&mut self) -> &mut SqliteConnection {
         &mut self.0

@@ -5,7 +5,9 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{SqliteTarget, files_beside, wal_path};
+use procfs::process::Process;
+
+use crate::config::{SqliteTarget, files_beside, here, is_database, resolved, wal_path};
 use crate::store::StoreError;
 
 use super::connection::FileConnection;
@@ -21,9 +23,9 @@ pub(crate) struct FileFacts {
     pub(crate) mode: u32,
     /// Of the directory, with the sticky bit.
     pub(crate) directory_mode: u32,
-    /// The files of the database that others than their owner may open: a user who can read one can
-    /// lock it.
-    pub(crate) wider: Vec<String>,
+    /// The files of the database that others than their owner may open, and its copies beside it: a
+    /// user who can read one can lock it.
+    pub(crate) wider: Vec<PathBuf>,
     pub(crate) owner: u32,
     /// Whether the file is in WAL mode; `None` if it is too short to have a header.
     pub(crate) wal_mode: Option<bool>,
@@ -34,6 +36,8 @@ pub(crate) struct FileFacts {
     /// How many more files the file system can have; `None` where it has no such limit.
     pub(crate) free_inodes: Option<u64>,
     pub(crate) file_system: FileSystem,
+    /// Whether the file is a mount of its own.
+    pub(crate) is_mount: bool,
 }
 
 /// Kinds of file systems, by what they mean for a database.
@@ -50,7 +54,7 @@ pub(crate) enum FileSystem {
 }
 
 /// Linux, `statfs(2)`: the magic numbers of the kinds that matter.
-const KINDS: [(u64, FileSystem); 12] = [
+const KINDS: [(u64, FileSystem); 19] = [
     (0x6969, FileSystem::Network("NFS")),
     (0x517B, FileSystem::Network("SMB")),
     (0xFF53_4D42, FileSystem::Network("CIFS")),
@@ -58,11 +62,18 @@ const KINDS: [(u64, FileSystem); 12] = [
     (0x00C3_6400, FileSystem::Network("Ceph")),
     (0x6B41_4653, FileSystem::Network("AFS")),
     (0x0BD0_0BD0, FileSystem::Network("Lustre")),
+    (0x4750_4653, FileSystem::Network("GPFS")),
+    (0x1983_0326, FileSystem::Network("BeeGFS")),
+    (0x0116_1970, FileSystem::Network("GFS2")),
+    (0x7461_636F, FileSystem::Network("OCFS2")),
     (0x0102_1994, FileSystem::Temporary("tmpfs")),
     (0x8584_58F6, FileSystem::Temporary("ramfs")),
     (0x794C_7630, FileSystem::Temporary("overlay")),
+    (0x6175_6673, FileSystem::Temporary("overlay")),
     (0x6573_5546, FileSystem::Shared("FUSE")),
     (0x0102_1997, FileSystem::Shared("9p")),
+    (0x786F_4256, FileSystem::Shared("a folder of VirtualBox")),
+    (0xBACB_ACBC, FileSystem::Shared("a folder of VMware")),
 ];
 
 impl FileSystem {
@@ -84,10 +95,8 @@ impl FileSystem {
 impl FileFacts {
     /// Looks at the file of `target`, which must exist, and at its directory.
     pub(crate) fn of(target: &SqliteTarget) -> io::Result<Self> {
-        let directory = match target.path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-            _ => PathBuf::from("."),
-        };
+        let place = resolved(&target.path);
+        let directory = here(place.parent().unwrap_or(&*place)).to_owned();
         let file: Metadata = std::fs::metadata(&target.path)?;
         let disk = rustix::fs::statvfs(&directory)?;
         Ok(Self {
@@ -104,18 +113,45 @@ impl FileFacts {
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
             free_inodes: (disk.f_files > 0).then_some(disk.f_favail),
             file_system: FileSystem::of(&directory)?,
+            is_mount: is_mount(&target.path),
             directory,
         })
     }
 }
 
-fn wider(target: &SqliteTarget) -> Vec<String> {
+fn is_mount(file: &Path) -> bool {
+    let Ok(whole) = file.canonicalize() else {
+        return false;
+    };
+    let mounts = Process::myself().and_then(|process| process.mountinfo());
+    mounts.is_ok_and(|mounts| mounts.into_iter().any(|mount| mount.mount_point == whole))
+}
+
+fn wider(target: &SqliteTarget) -> Vec<PathBuf> {
     let is_wider = |path: &PathBuf| {
         std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
     };
     let files = std::iter::once(target.path.clone()).chain(files_beside(&target.path));
-    let wider = files.filter(is_wider);
-    wider.map(|path| path.display().to_string()).collect()
+    files.chain(copies(&target.path)).filter(is_wider).collect()
+}
+
+/// Databases in the same directory whose names begin as the file's does, such as `todo.db.old`.
+fn copies(file: &Path) -> Vec<PathBuf> {
+    let (Some(name), Some(parent)) = (file.file_name(), file.parent()) else {
+        return Vec::new();
+    };
+    let entries = std::fs::read_dir(here(parent)).into_iter().flatten();
+    let is_copy = |path: &PathBuf| {
+        let other = path.file_name().unwrap_or_default().as_encoded_bytes();
+        other.len() > name.len() && other.starts_with(name.as_encoded_bytes()) && is_database(path)
+    };
+    let mut copies: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| parent.join(entry.file_name()))
+        .filter(is_copy)
+        .collect();
+    copies.sort();
+    copies
 }
 
 /// SQLite, "Database File Format", 1.3: the byte at 18 is 2 in WAL mode. Asked of the file,
@@ -154,6 +190,25 @@ const PAGES: &str = "
            (SELECT page_count FROM pragma_page_count) AS count,
            (SELECT freelist_count FROM pragma_freelist_count) AS free";
 
+/// The statistics that ANALYZE has left (<https://www.sqlite.org/fileformat2.html#stat1tab>).
+const HAS_STATISTICS: &str = "SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'";
+
+/// The first number of each is that of the rows. A partial index has fewer.
+const STATISTICS: &str = "
+    SELECT tbl AS \"table\", max(CAST(stat AS INTEGER)) AS counted,
+           CASE tbl WHEN 'tasks' THEN (SELECT count(*) FROM tasks)
+                    ELSE (SELECT count(*) FROM notifications) END AS rows
+    FROM sqlite_stat1 WHERE tbl IN ('tasks', 'notifications') AND idx IS NOT NULL
+    GROUP BY tbl";
+
+/// How many rows a table had when ANALYZE counted them, and how many it has.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Statistics {
+    pub(crate) table: String,
+    pub(crate) counted: i64,
+    pub(crate) rows: i64,
+}
+
 const INTEGRITY: &str = "PRAGMA integrity_check(5)";
 
 const DANGLING: &str = "SELECT \"table\", parent, count(*) AS rows
@@ -170,6 +225,17 @@ pub(crate) struct Dangling {
 impl FileConnection {
     pub(crate) async fn pages(&mut self) -> Result<Pages, StoreError> {
         Ok(sqlx::query_as(PAGES).fetch_one(&mut self.0).await?)
+    }
+
+    /// None where nobody has run ANALYZE.
+    pub(crate) async fn statistics(&mut self) -> Result<Vec<Statistics>, StoreError> {
+        let has_any: i64 = sqlx::query_scalar(HAS_STATISTICS)
+            .fetch_one(&mut self.0)
+            .await?;
+        if has_any == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(sqlx::query_as(STATISTICS).fetch_all(&mut self.0).await?)
     }
 
     /// Reads every page and index. What is wrong with the file, a line each, or `ok`.

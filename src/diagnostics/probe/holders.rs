@@ -6,8 +6,10 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use procfs::process::Process;
 
 use crate::config::{index_path, migration_lock_path};
 
@@ -21,10 +23,11 @@ const WAL_READ: std::ops::RangeInclusive<u64> = 123..=127;
 const PENDING: u64 = 0x4000_0000;
 const RESERVED: u64 = PENDING + 1;
 
-/// How often and how long the locks are looked at: who holds one each time holds it for longer
-/// than any statement of the daemon takes.
-const SAMPLES: u32 = 20;
+/// How often the locks are looked at. Who holds one each time is taken to hold it all the time.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// No statement of the daemon takes longer.
+pub(crate) const LASTING: Duration = Duration::from_secs(2);
 
 /// What a process does with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +51,12 @@ pub(crate) struct Holder {
 
 impl Holder {
     fn of(pid: i32) -> Self {
-        let directory = PathBuf::from(format!("/proc/{pid}"));
-        let name = std::fs::read_to_string(directory.join("comm")).ok();
+        let process = Process::new(pid).ok();
+        let name = process.as_ref().and_then(|one| one.stat().ok());
         Self {
             pid,
-            name: name.map(|name| name.trim_end().to_owned()),
-            user: std::fs::metadata(directory).ok().map(|found| found.uid()),
+            name: name.map(|found| found.comm),
+            user: process.and_then(|one| one.uid().ok()),
         }
     }
 
@@ -63,14 +66,16 @@ impl Holder {
     }
 }
 
-/// The processes that use the SQLite file at `path` so, all the time for two seconds. An error
-/// where the system does not list locks.
-pub(crate) async fn lasting_holders(path: &Path, wanted: Use) -> io::Result<Vec<Holder>> {
+/// The processes that use the SQLite file at `path` so, all the `time`. An error where the system
+/// does not list locks.
+pub(crate) async fn lasting_holders(
+    path: &Path,
+    wanted: Use,
+    time: Duration,
+) -> io::Result<Vec<Holder>> {
+    let end = Instant::now() + time;
     let mut lasting = holders(path, wanted)?;
-    for _ in 1..SAMPLES {
-        if lasting.is_empty() {
-            break;
-        }
+    while !lasting.is_empty() && Instant::now() < end {
         tokio::time::sleep(PAUSE).await;
         let now = holders(path, wanted)?;
         lasting.retain(|pid| now.contains(pid));
@@ -78,7 +83,8 @@ pub(crate) async fn lasting_holders(path: &Path, wanted: Use) -> io::Result<Vec<
     Ok(lasting.into_iter().map(Holder::of).collect())
 }
 
-fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
+/// The processes that use the SQLite file at `path` so now.
+pub(crate) fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
     let database = FileId::of(path)?;
     let shared_memory = FileId::of(&index_path(path)).ok();
     let migration = FileId::of(&migration_lock_path(path)).ok();
@@ -127,6 +133,8 @@ impl FileId {
 }
 
 /// A line of `/proc/locks`, proc(5): `1: POSIX  ADVISORY  WRITE 4711 fd:01:1234 120 120`.
+///
+/// The crate `procfs` does not tell who waits for a lock from who holds it.
 #[derive(Debug, PartialEq, Eq)]
 struct Lock {
     /// Of the whole file, by flock(2).

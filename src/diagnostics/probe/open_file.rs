@@ -8,7 +8,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::{index_path, is_database, wal_path, with_suffix};
+use procfs::process::{FDTarget, Process, all_processes};
+
+use crate::config::{here, index_path, is_database, wal_path, with_suffix};
 
 use super::program::is_todoctl;
 
@@ -18,7 +20,7 @@ const DELETED: &str = " (deleted)";
 /// A daemon's database that is not at its path any more.
 #[derive(Debug)]
 pub(crate) struct KeptOpen {
-    pub(crate) pid: u32,
+    pub(crate) pid: i32,
     /// The user that runs the daemon.
     pub(crate) user: u32,
     pub(crate) place: Place,
@@ -44,57 +46,89 @@ impl KeptOpen {
     }
 }
 
+/// A daemon that has a SQLite file open.
+#[derive(Debug)]
+pub(crate) struct User {
+    pub(crate) pid: i32,
+    /// The other name by which it has opened the file. SQLite names its log after it, so that each
+    /// name has a log of its own.
+    pub(crate) other_name: Option<PathBuf>,
+}
+
 /// The daemons that have the file at `path` open, as far as their files can be seen.
-pub(crate) fn daemons_of(path: &Path) -> Vec<u32> {
-    let Ok(name) = fs::canonicalize(path) else {
+pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
+    let Some(file) = id(path) else {
         return Vec::new();
     };
-    let has_open = |process: &Path| {
-        let files = fs::read_dir(process.join("fd")).into_iter().flatten();
-        let mut targets = files.flatten().map(|file| fs::read_link(file.path()));
-        targets.any(|target| target.is_ok_and(|target| target == name))
+    let log = id(&wal_path(path));
+    let is_serving = |process: &Process| {
+        let words = process.cmdline().unwrap_or_default();
+        words.iter().any(|word| word == "serve")
     };
-    let is_serving = |process: &Path| {
-        let words = fs::read(process.join("cmdline")).unwrap_or_default();
-        words.split(|byte| *byte == 0).any(|word| word == b"serve")
+    let daemon = |process: Process| {
+        let files = open_files(&process);
+        let (_, name) = files.iter().find(|(at, _)| id(at) == Some(file))?;
+        // In a container the same file may have another path, with the same log beside it.
+        let log_of_name = wal_path(name);
+        let their_log = files.iter().find(|(_, target)| *target == log_of_name);
+        let is_other = their_log.is_some_and(|(at, _)| id(at) != log);
+        Some(User {
+            pid: process.pid,
+            other_name: is_other.then(|| name.clone()),
+        })
     };
-    programs()
-        .filter(|(_, process)| is_serving(process) && has_open(process))
-        .map(|(pid, _)| pid)
+    programs().filter(is_serving).filter_map(daemon).collect()
+}
+
+/// The SQLite file that a process has open, by a name that still leads to it.
+pub(crate) fn open_database(pid: i32) -> Option<PathBuf> {
+    let files = open_files(&Process::new(pid).ok()?);
+    let is_there = |(at, path): &(PathBuf, PathBuf)| is_database(at) && id(at) == id(path);
+    files.into_iter().find(is_there).map(|(_, path)| path)
+}
+
+/// The other processes of this program.
+fn programs() -> impl Iterator<Item = Process> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    let is_other = move |process: &Process| {
+        let name = process.stat().map(|found| found.comm);
+        process.pid != own && name.is_ok_and(|name| is_todoctl(&name))
+    };
+    all_processes()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(is_other)
+}
+
+/// The files that a process has open: where they can be read, and their paths.
+fn open_files(process: &Process) -> Vec<(PathBuf, PathBuf)> {
+    let files = process.fd().into_iter().flatten().flatten();
+    files
+        .filter_map(|file| match file.target {
+            FDTarget::Path(path) => {
+                Some((format!("/proc/{}/fd/{}", process.pid, file.fd).into(), path))
+            }
+            _ => None,
+        })
         .collect()
 }
 
-/// The other processes of this program, and their directories.
-fn programs() -> impl Iterator<Item = (u32, PathBuf)> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes.filter_map(|process| {
-        let pid: u32 = process.file_name().to_str()?.parse().ok()?;
-        let program = fs::read_to_string(process.path().join("comm")).ok()?;
-        let is_own = is_todoctl(&program) && pid != std::process::id();
-        is_own.then(|| (pid, process.path()))
-    })
-}
-
 /// The database that a daemon opened at `path`, if another file or none is there now, or if its log
-/// was deleted. `None` also
-/// where the files of the daemon cannot be seen.
+/// was deleted. `None` also where the files of the daemon cannot be seen.
 pub(crate) fn kept_open(path: &Path) -> Option<KeptOpen> {
     // SQLite opens files by their resolved paths.
     let name = match fs::canonicalize(path) {
         Ok(found) => found,
-        Err(_) => fs::canonicalize(directory(path)?)
+        Err(_) => fs::canonicalize(here(path.parent()?))
             .ok()?
             .join(path.file_name()?),
     };
-    programs().find_map(|(pid, process)| of_process(pid, &process, &name))
+    programs().find_map(|process| of_process(&process, &name))
 }
 
-fn of_process(pid: u32, process: &Path, name: &Path) -> Option<KeptOpen> {
-    let files: Vec<(PathBuf, PathBuf)> = fs::read_dir(process.join("fd"))
-        .ok()?
-        .flatten()
-        .filter_map(|file| Some((file.path(), fs::read_link(file.path()).ok()?)))
-        .collect();
+fn of_process(process: &Process, name: &Path) -> Option<KeptOpen> {
+    let files = open_files(process);
     let with_target = |target: &Path| files.iter().find(|(_, to)| to == target);
     let log_name = wal_path(name);
     let own_log = with_target(&log_name).and_then(|_| id(&log_name));
@@ -115,20 +149,10 @@ fn of_process(pid: u32, process: &Path, name: &Path) -> Option<KeptOpen> {
         return None;
     };
     Some(KeptOpen {
-        pid,
-        user: fs::metadata(process).ok()?.uid(),
+        pid: process.pid,
+        user: process.uid().ok()?,
         place,
         own_log,
-    })
-}
-
-/// The parent of a relative path is empty: the working directory.
-fn directory(path: &Path) -> Option<&Path> {
-    let parent = path.parent()?;
-    Some(if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
     })
 }
 

@@ -4,7 +4,7 @@
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow};
 
-use crate::store::{PLAIN_NAMES, StoreError};
+use crate::store::{StoreError, inspect};
 
 use super::connection::ServerConnection;
 
@@ -42,14 +42,10 @@ impl ServerConnection {
     where
         T: for<'r> FromRow<'r, PgRow>,
     {
-        let script = format!(
-            "BEGIN READ ONLY;
-             SET LOCAL statement_timeout = {STATEMENT_TIMEOUT};
-             SET LOCAL lock_timeout = {LOCK_TIMEOUT};
-             {PLAIN_NAMES};
-             {question};
-             COMMIT"
+        let limits = format!(
+            "SET LOCAL statement_timeout = {STATEMENT_TIMEOUT}; SET LOCAL lock_timeout = {LOCK_TIMEOUT}"
         );
+        let script = inspect::question(&self.0, &limits, question);
         let rows = sqlx::raw_sql(AssertSqlSafe(script))
             .fetch_all(&mut self.0)
             .await?;

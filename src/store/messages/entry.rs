@@ -81,15 +81,22 @@ pub(crate) struct KnownMessage {
 impl KnownMessage {
     /// What to do about it at this place, where the database said `message`.
     pub(crate) fn remedy_at(&self, place: Place<'_>, message: &str) -> Remedy {
-        (self.id == "postgres.no-right")
-            .then(|| place.grant_of_system(message))
-            .flatten()
-            .unwrap_or_else(|| (self.remedy)(place))
+        match self.id {
+            "postgres.no-right" => place.grant_of_system(message),
+            "sqlite.malformed-schema" => place.without_entry(message),
+            _ => None,
+        }
+        .unwrap_or_else(|| (self.remedy)(place))
     }
 
     /// Whether waiting may help.
     pub(crate) fn may_heal(&self) -> bool {
         self.retry != Retry::No
+    }
+
+    /// Whether pages of a SQLite file are damaged, and not only an entry of its schema.
+    pub(crate) fn is_of_pages(&self) -> bool {
+        self.id == "sqlite.malformed"
     }
 
     /// Whether it says no more than that a limit was reached: who holds the lock, or how long the

@@ -2,6 +2,7 @@
 
 use super::connecting::CONNECTING;
 use super::entry::{ConnectFault, KnownMessage};
+use super::file::FILE;
 use super::hosted::HOSTED;
 use super::network::NETWORK;
 use super::working::WORKING;
@@ -16,6 +17,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static KnownMessage> {
         .chain(NETWORK)
         .chain(CONNECTING)
         .chain(WORKING)
+        .chain(FILE)
 }
 
 /// The message that `text` contains. The catalogue's order decides between several.
@@ -68,6 +70,7 @@ pub(crate) fn by_fault(fault: ConnectFault) -> Option<&'static KnownMessage> {
         .iter()
         .chain(CONNECTING)
         .chain(WORKING)
+        .chain(FILE)
         .chain(HOSTED)
         .find(|one| one.fault == fault)
 }

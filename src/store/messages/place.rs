@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    Barrier, DatabaseTarget, PostgresTarget, Remedy, begin_anew, files_of_others, hand_over,
-    has_damaged_magic, move_away, shell_word, sql_literal, sql_name, unused_name, was_migrated,
-    writable,
+    Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, begin_anew, files_of_others,
+    hand_over, has_damaged_magic, move_away, shell_word, sql_literal, sql_name, unused_name,
+    was_migrated, writable,
 };
 
 /// The database that a message is about, as far as it is known.
@@ -260,11 +260,18 @@ impl<'a> Place<'a> {
 
     pub(in crate::store) fn writable_directory(self) -> Remedy {
         match self.file() {
-            Some(file) => match (Barrier::of(file), files_of_others(file, &[])) {
-                (Some(barrier), _) => barrier.remedy(),
-                (None, others) if others.is_empty() => writable(file.parent().unwrap_or(file)),
-                (None, others) => hand_over(&others, file),
-            },
+            Some(file) => {
+                let others = files_of_others(file, &[]);
+                if let Some(odd) = NoFile::beside(file) {
+                    odd.remedy()
+                } else if let Some(barrier) = Barrier::of(file) {
+                    barrier.remedy()
+                } else if others.is_empty() {
+                    writable(file.parent().unwrap_or(file))
+                } else {
+                    hand_over(&others, file)
+                }
+            }
             None => Remedy::note("let the daemon's user write the file and its directory"),
         }
     }
@@ -298,6 +305,36 @@ impl<'a> Place<'a> {
                 Remedy::note("read the log of the database's server, which says more")
             }
         }
+    }
+
+    /// Takes an entry out of the schema of a SQLite file that cannot be read for it: as in "malformed
+    /// database schema (name) - table name already exists". Tables stay, so nothing is lost.
+    pub(super) fn without_entry(self, message: &str) -> Option<Remedy> {
+        let file = self.file()?;
+        let (_, rest) = message.split_once("malformed database schema (")?;
+        let (name, reason) = rest.split_once(')')?;
+        let named = format!("name = {}", sql_literal(name));
+        let (what, entries) = if reason.trim_end().ends_with(" already exists") {
+            (
+                "a dump was read into the database that it was made of; this removes the second entry of the schema:",
+                format!(
+                    "{named} AND rowid NOT IN (SELECT min(rowid) FROM sqlite_schema GROUP BY type, name)"
+                ),
+            )
+        } else {
+            (
+                "if it is an index, a trigger or a view, this removes it from the schema, and no row; the checks then say how one of todoctl is made again:",
+                format!("{named} AND type <> 'table'"),
+            )
+        };
+        let statement = format!(
+            "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE {entries}; PRAGMA writable_schema = RESET; PRAGMA quick_check"
+        );
+        Some(
+            Remedy::note("stop the daemon first")
+                .then(Remedy::note(what))
+                .then(Remedy::command("sqlite3").arg(file).arg(statement)),
+        )
     }
 
     /// Saves what can be read of a damaged file into another one.

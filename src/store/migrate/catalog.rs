@@ -107,7 +107,7 @@ JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c
 JOIN pg_catalog.pg_class o ON o.oid = c.conrelid
 WHERE c.conparentid = 0";
 
-const SQLITE: &str = r#"
+pub(in crate::store) const SQLITE: &str = r#"
 WITH relation AS (
     SELECT s.name, s.sql, CASE WHEN t.type = 'virtual' THEN 'virtual table ' ELSE 'table ' END || s.name AS object
     FROM sqlite_schema s
@@ -117,6 +117,7 @@ WITH relation AS (
 SELECT r.object, 'column ' || c.name,
     c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END
         || COALESCE(' default ' || c.dflt_value, '') || CASE WHEN c.pk > 0 THEN ' primary key' ELSE '' END
+        || CASE WHEN c.hidden IN (2, 3) THEN ' generated' ELSE '' END
 FROM relation r, pragma_table_xinfo(r.name) c
 UNION ALL
 SELECT r.object, 'foreign key ' || f."from",

@@ -82,16 +82,15 @@ impl Drift {
         Self::new(ALL_APPLIED.clone(), found, renamed)
     }
 
-    /// Of a SQLite file, after all migrations; `None` if the file does not exist.
-    pub(crate) async fn of_file(target: &DatabaseTarget) -> Result<Option<Self>, MigrateError> {
-        let Some(mut connection) = MigrationConnection::open_to_read(target).await? else {
-            return Ok(None);
-        };
-        let found = connection.schema().await;
-        connection.close().await;
-        let expected = created_by(history_of_files().await?.values());
-        Ok(Some(Self::new(expected, found?, Vec::new())))
+    /// Of a SQLite file, after all migrations.
+    pub(crate) async fn of_file(found: Schema) -> Result<Self, MigrateError> {
+        Ok(Self::new(expected_in_file().await?, found, Vec::new()))
     }
+}
+
+/// The schema of a SQLite file after all migrations.
+pub(crate) async fn expected_in_file() -> Result<Schema, MigrateError> {
+    Ok(created_by(history_of_files().await?.values()))
 }
 
 /// What each migration changes in an empty database, as `history.json` has it. The migrations are

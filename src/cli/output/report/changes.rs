@@ -45,6 +45,7 @@ mod tests {
             outcome,
             detail: "seen".to_owned(),
             remedy: None,
+            remedy_tried: None,
             millis: 1,
             fixes: Vec::new(),
         };

@@ -6,6 +6,7 @@ use super::duplicates;
 use super::home::Home;
 use super::issue::{Issue, Step, block, guarded, literal};
 use super::parts::{Sides, names_id};
+use super::set_aside::set_aside;
 
 const INVALID: &str = " (invalid)";
 const NOT_VALID: &str = " NOT VALID";
@@ -111,7 +112,7 @@ fn with_orphans(home: Home<'_>, table: &str, definition: &str, statement: &str) 
         (
             Some(Step::note(format!(
                 "rows of {table} whose row of {other} is gone are moved to the table {}",
-                duplicates::set_aside(table)
+                set_aside(table)
             ))),
             block("", "true", &duplicates::move_away(home, table, &is_orphan)),
         )

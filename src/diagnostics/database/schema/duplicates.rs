@@ -4,6 +4,7 @@ use crate::config::sql_name;
 
 use super::home::Home;
 use super::issue::{Step, block, literal};
+use super::set_aside::set_aside;
 use super::triggers::counted_again;
 
 /// Adds a unique constraint if `is_missing`, after rows that share a key got others or were set
@@ -99,11 +100,6 @@ fn renumber(home: Home<'_>, table: &str) -> String {
          PERFORM setval({sequence}, {next}) FROM {qualified}",
         literal(&format!("{table}: a copy of % is now %"))
     )
-}
-
-/// Where rows of a table are kept that the service no longer uses.
-pub(super) fn set_aside(table: &str) -> String {
-    format!("set_aside_{table}")
 }
 
 /// Moves all rows but one with each key into a table of their own.

@@ -1,26 +1,27 @@
-//! The same for a SQLite file: its schema, and rows that refer to others.
+//! The same for a SQLite file.
 
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, SqliteTarget, sql_name};
+use crate::config::{SqliteTarget, sql_name};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
+use crate::store::inspect;
 use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::{Difference, Drift};
 
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::file_indexes::changed_index;
+use super::issue::{Issue, Place, RESTART, Step, verdict};
 use super::parts::{Sides, parts, renamed, sides};
-use super::rebuild::{FILE_SEARCH, SEARCH, rebuild};
+use super::rebuild::{FILE_SEARCH, SEARCH, rebuild, search_again};
 use super::unread::FILE_COUNT;
 
-const UNIQUE: &str = "CREATE UNIQUE INDEX ";
+/// What the catalogue has of a column with an expression.
+const GENERATED: &str = " generated";
 
-pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
-    let target = DatabaseTarget::Sqlite(file.clone());
-    match Drift::of_file(&target).await {
-        Ok(None) => no_tables(),
-        Ok(Some(drift)) => {
+pub(super) async fn schema(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    match drift_of_file(context, file, limit).await {
+        Ok(drift) => {
             // Triggers and indexes need their tables.
             let differences = drift.differences.iter();
             let (whole, parts): (Vec<_>, Vec<_>) = differences.partition(|one| one.part.is_none());
@@ -28,8 +29,25 @@ pub(super) async fn schema(file: &SqliteTarget) -> Verdict {
             let issues = differences.filter_map(|one| issue(&drift, one)).collect();
             verdict(Place::File(file), issues, "as the migrations create it")
         }
-        Err(error) => Verdict::fail(error.to_string(), error.remedy()),
+        Err(verdict) => verdict,
     }
+}
+
+/// What differs between a file and the migrations, or why that is not known.
+pub(super) async fn drift_of_file(
+    context: &Context,
+    file: &SqliteTarget,
+    limit: Duration,
+) -> Result<Drift, Verdict> {
+    let question = context.file.ask(file, limit, async |connection| {
+        inspect::schema_of_file(connection.session()).await
+    });
+    let found = question
+        .await
+        .map_err(|error| query_failed(context, &error))?;
+    Drift::of_file(found)
+        .await
+        .map_err(|error| Verdict::fail(error.to_string(), error.remedy()))
 }
 
 fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
@@ -48,7 +66,7 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
         return changed_trigger(trigger).map(|issue| with_table(drift, trigger, issue));
     }
     if one.object == SEARCH && one.part.is_none() {
-        return made_again(drift, SEARCH, "todoctl_search");
+        return created(drift, SEARCH, "todoctl_search");
     }
     let table = one.object.strip_prefix("table ")?;
     match (one.part.as_deref(), &one.expected) {
@@ -93,6 +111,11 @@ fn missing_table(drift: &Drift, table: &str) -> Issue {
         Some(other) => {
             let name = sql_name(table);
             let rename = format!("ALTER TABLE {} RENAME TO {name}", sql_name(&other));
+            let legacy = if has_old_name(drift, &other, table) {
+                "PRAGMA legacy_alter_table = ON; "
+            } else {
+                ""
+            };
             if drift.found.contains_key(&format!("view {table}")) {
                 return Issue::fail(
                     format!("{text}: {table} is a view; {other} has its columns"),
@@ -100,19 +123,23 @@ fn missing_table(drift: &Drift, table: &str) -> Issue {
                         Step::note(format!(
                             "to keep the text of the view: todoctl migrate check; its name is needed for {other}:"
                         )),
-                        Step::Run(format!("BEGIN; DROP VIEW {name}; {rename}; COMMIT")),
-                        Step::note(
-                            "restart the daemon: its open connections do not notice the change",
-                        ),
+                        Step::Run(format!("{legacy}BEGIN; DROP VIEW {name}; {rename}; COMMIT")),
+                        Step::note(RESTART),
                     ],
                 );
             }
             Issue::fail(
                 format!("{text}; {other} has its columns"),
-                [Step::Run(rename)],
+                [Step::Run(format!("{legacy}{rename}"))],
             )
         }
-        None => made_again(drift, &format!("table {table}"), table).unwrap_or_else(|| {
+        None if drift.found.contains_key(&format!("view {table}")) => Issue::fail(
+            format!("{text}: {table} is a view"),
+            [Step::note(format!(
+                "its rows are in the tables that the view reads, which its text names (todoctl migrate check); give the one that was {table} its name again, after DROP VIEW"
+            ))],
+        ),
+        None => created(drift, &format!("table {table}"), table).unwrap_or_else(|| {
             Issue::fail(
                 text,
                 [Step::note(format!(
@@ -123,32 +150,64 @@ fn missing_table(drift: &Drift, table: &str) -> Issue {
     }
 }
 
-/// A missing table whose content follows from the other tables, or is not missed.
-fn made_again(drift: &Drift, object: &str, table: &str) -> Option<Issue> {
-    let made_up = match table {
+/// Whether triggers still have the name that the table had before `PRAGMA legacy_alter_table` let it
+/// be renamed without them. They would keep it from getting that name again.
+fn has_old_name(drift: &Drift, other: &str, table: &str) -> bool {
+    let parts = drift.found.get(&format!("table {other}"));
+    let change = format!(" UPDATE {table} SET ");
+    parts.is_some_and(|parts| parts.values().any(|text| text.contains(&change)))
+}
+
+/// How a missing table is created. The content of some follows from other tables, or is not missed.
+fn created(drift: &Drift, object: &str, table: &str) -> Option<Issue> {
+    if object == SEARCH {
+        let step = Step::Run(search_again(&drift.expected)?);
+        let mut issue = Issue::fail(can_be_made_again(table), [step]).fixable();
+        issue.steps.push(Step::note(RESTART));
+        return Some(issue);
+    }
+    let content = match table {
+        "tasks" => return None,
         "todoctl_unread" => Some(FILE_COUNT),
-        "todoctl_search" => Some(FILE_SEARCH),
-        // Counters of the last hour, and answers of the last day.
-        "todoctl_attempts" | "todoctl_idempotency_keys" => None,
-        _ => return None,
+        "todoctl_identity" => Some(FILE_IDENTITY),
+        _ => None,
     };
     let parts = drift.expected.get(object)?;
-    let indexes = parts.iter().filter(|(part, _)| part.starts_with("index "));
+    let added = ["index ", "trigger "]
+        .into_iter()
+        .flat_map(|kind| parts.iter().filter(move |(part, _)| part.starts_with(kind)));
     let statements: Vec<&str> = [parts.get(DEFINITION)?]
         .into_iter()
-        .chain(indexes.map(|(_, index)| index))
+        .chain(added.map(|(_, text)| text))
         .map(String::as_str)
-        .chain(made_up)
+        .chain(content)
         .collect();
-    let statement = format!("BEGIN IMMEDIATE; {}; COMMIT", statements.join("; "));
-    let text = format!("the table {table} is missing; its content can be made again");
-    let restart = (table == "todoctl_search").then(|| {
-        Step::note("then restart the daemon: its open connections do not notice the new table")
-    });
-    let mut issue = Issue::fail(text, [Step::Run(statement)]).fixable();
-    issue.steps.extend(restart);
-    Some(issue)
+    let step = Step::Run(format!(
+        "BEGIN IMMEDIATE; {}; COMMIT",
+        statements.join("; ")
+    ));
+    // Counters of the last hour, and answers of the last day.
+    let is_passing = matches!(table, "todoctl_attempts" | "todoctl_idempotency_keys");
+    if content.is_some() || is_passing {
+        return Some(Issue::fail(can_be_made_again(table), [step]).fixable());
+    }
+    Some(Issue::fail(
+        format!("the table {table} is missing, and its rows are gone"),
+        [
+            Step::note(format!(
+                "restore the file from a backup that has {table}; without one, this creates it empty:"
+            )),
+            step,
+        ],
+    ))
 }
+
+fn can_be_made_again(table: &str) -> String {
+    format!("the table {table} is missing; its content can be made again")
+}
+
+/// As the migration stores it.
+const FILE_IDENTITY: &str = "INSERT INTO todoctl_identity (id) SELECT lower(hex(randomblob(16)))";
 
 fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
     let (table, name) = (column.table, column.part);
@@ -174,6 +233,7 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             };
             Some(Issue::fail(text, [step]))
         }
+        (None, Some(found)) if found.contains(GENERATED) => generated(drift, column),
         (None, Some(found)) => (found.contains(" not null")
             && !found.contains(" default ")
             && !is_renamed(drift, table, found))
@@ -195,43 +255,32 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
     }
 }
 
-fn changed_index(index: Sides<'_>) -> Option<Issue> {
-    let (table, name) = (index.table, sql_name(index.part));
-    match (index.expected, index.found) {
-        (Some(expected), found) => {
-            let text = if found.is_some() {
-                format!("the index {} of {table} is another", index.part)
-            } else {
-                format!("the index {} of {table} is missing", index.part)
-            };
-            let statement = format!("BEGIN; DROP INDEX IF EXISTS {name}; {expected}; COMMIT");
-            let steps = [Step::Run(statement)];
-            Some(if expected.starts_with(UNIQUE) {
-                Issue::fail(text, steps).fixable()
-            } else {
-                Issue::warn(text, steps).fixable()
-            })
-        }
-        (None, Some(found)) if found.starts_with(UNIQUE) => Some(Issue::fail(
-            format!(
-                "{table} has a unique index that todoctl does not know, {}: rows that it does not allow are refused",
-                index.part
-            ),
-            [Step::Run(format!("DROP INDEX IF EXISTS {name}"))],
-        )),
-        // An expression is evaluated for each row that is stored.
-        (None, Some(found)) if found.matches('(').count() > 1 => Some(Issue::warn(
-            format!(
-                "{table} has an index on an expression that todoctl does not know, {}: rows for which it fails are refused",
-                index.part
-            ),
-            [
-                Step::note(format!("if {} is not wanted: {found}", index.part)),
-                Step::Run(format!("DROP INDEX IF EXISTS {name}")),
-            ],
-        )),
-        _ => None,
-    }
+/// Triggers have the whole row, so that a virtual column is computed too.
+fn generated(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
+    let (table, name) = (column.table, column.part);
+    let parts = drift.found.get(&format!("table {table}"))?;
+    let indexes: Vec<String> = parts
+        .iter()
+        .filter(|(_, index)| index.contains(name))
+        .filter_map(|(part, _)| part.strip_prefix("index "))
+        .map(|index| format!("DROP INDEX IF EXISTS {}; ", sql_name(index)))
+        .collect();
+    Some(Issue::warn(
+        format!(
+            "{table} has the generated column {name} that todoctl does not know: rows for which its expression fails are refused"
+        ),
+        [
+            Step::note(format!(
+                "to keep its text: todoctl migrate check; if {name} is not wanted:"
+            )),
+            Step::Run(format!(
+                "{}ALTER TABLE {} DROP COLUMN {}",
+                indexes.concat(),
+                sql_name(table),
+                sql_name(name)
+            )),
+        ],
+    ))
 }
 
 fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
@@ -250,6 +299,7 @@ fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
                     "to keep its text: todoctl migrate check; if {name} is not wanted:"
                 )),
                 Step::Run(format!("DROP TRIGGER IF EXISTS {}", sql_name(name))),
+                Step::note(RESTART),
             ],
         ));
     };
@@ -303,34 +353,3 @@ fn with_table(drift: &Drift, part: Sides<'_>, issue: Issue) -> Issue {
 
 /// The daemon folds all texts again: some have changed meanwhile.
 const FILE_FOLDED: &str = "UPDATE tasks SET search_title = NULL, search_description = NULL WHERE search_title IS NOT NULL";
-
-/// Whether every row refers to one that exists. A file too large for the time limit is no fault.
-pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
-    let question = context
-        .file
-        .ask(file, limit, async |connection| connection.dangling().await);
-    let dangling = match tokio::time::timeout(limit, question).await {
-        Ok(Ok(dangling)) => dangling,
-        Ok(Err(error)) => return query_failed(context, &error),
-        Err(_) => {
-            return Verdict::skip(format!("not read completely within {} s", limit.as_secs()));
-        }
-    };
-    let issues = dangling.iter().map(|one| {
-        Issue::warn(
-            format!(
-                "{} rows of {} refer to rows of {} that do not exist",
-                one.rows, one.table, one.parent
-            ),
-            [Step::note(format!(
-                "another program changed the file without PRAGMA foreign_keys=ON; see the rows: sqlite3 {} \"PRAGMA foreign_key_check\"; then delete them",
-                file.path.display()
-            ))],
-        )
-    });
-    verdict(
-        Place::File(file),
-        issues.collect(),
-        "every row refers to one that exists",
-    )
-}

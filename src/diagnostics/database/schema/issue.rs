@@ -37,7 +37,7 @@ impl Step {
                 Remedy::admin_sql(server, owner.as_deref(), statements)
             }
             (Self::Run(statements) | Self::RunBy(_, statements), Place::File(file)) => {
-                Remedy::command("sqlite3").arg(&file.path).arg(statements)
+                Remedy::sql_in_file(&file.path, statements)
             }
             (Self::Other(remedy), _) => remedy.clone(),
         }
@@ -88,6 +88,11 @@ pub(super) enum Place<'a> {
     Server(&'a PostgresTarget),
     File(&'a SqliteTarget),
 }
+
+/// SQLite finds out that the schema has changed when a statement runs, not when one cannot be
+/// prepared.
+pub(super) const RESTART: &str =
+    "then restart the daemon: its open connections may not notice the change";
 
 /// How many issues a verdict names.
 pub(super) const NAMED: usize = 8;

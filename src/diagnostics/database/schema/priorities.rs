@@ -7,6 +7,7 @@ use crate::store::migrate::drift::Difference;
 use super::dependents;
 use super::home::Home;
 use super::issue::{Issue, Step, block, guarded, literal};
+use super::set_aside::set_aside;
 
 /// The type, as the migrations name it.
 pub(super) const TYPE: &str = "prioritylevel";
@@ -14,8 +15,8 @@ pub(super) const TYPE: &str = "prioritylevel";
 /// The table and the column that have it.
 const COLUMN: (&str, &str) = ("tasks", "priority");
 
-/// Where priorities are kept that become another.
-const SET_ASIDE: &str = "set_aside_priorities";
+/// The name of priorities that become another, where they are kept.
+const PRIORITIES: &str = "priorities";
 
 /// What is known about the priorities.
 #[derive(Clone, Copy)]
@@ -108,8 +109,9 @@ impl Priorities<'_> {
         } = self;
         let note = (!self.unknown.is_empty()).then(|| {
             Step::note(format!(
-                "tasks with the priority {} become Medium; what they had is kept in the table {SET_ASIDE}",
-                self.unknown.join(", ")
+                "tasks with the priority {} become Medium; what they had is kept in the table {}",
+                self.unknown.join(", "),
+                set_aside(PRIORITIES)
             ))
         });
         let change = dependents::change(home, dependents, COLUMN, &correction(home));
@@ -126,7 +128,10 @@ fn correction(home: Home<'_>) -> String {
         .collect();
     let list = list.join(", ");
     let (kind, tasks) = (home.qualified(TYPE), home.qualified(COLUMN.0));
-    let (aside, replaced) = (home.qualified(SET_ASIDE), format!("{TYPE}_replaced"));
+    let (aside, replaced) = (
+        home.qualified(&set_aside(PRIORITIES)),
+        format!("{TYPE}_replaced"),
+    );
     let named = |name: &str| format!("to_regtype({})", literal(name));
     let (own, old) = (named(&kind), named(&home.qualified(&replaced)));
     let is_another = format!(

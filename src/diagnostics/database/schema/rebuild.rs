@@ -2,8 +2,8 @@
 //! most of a table in no other way (<https://www.sqlite.org/lang_altertable.html#otheralter>).
 
 use crate::config::sql_name;
-use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::Drift;
+use crate::store::migrate::{DEFINITION, Schema};
 
 use super::unread::{FILE_COUNT, UNREAD};
 
@@ -13,6 +13,20 @@ pub(super) const SEARCH: &str = "virtual table todoctl_search";
 /// Fills the index of searches again.
 pub(super) const FILE_SEARCH: &str =
     "INSERT INTO todoctl_search (todoctl_search) VALUES ('rebuild')";
+
+/// Creates the index of searches again, whatever is left of it. Where one of its own tables is
+/// damaged, SQLite neither fills nor drops it.
+pub(super) fn search_again(expected: &Schema) -> Option<String> {
+    let definition = expected.get(SEARCH)?.get(DEFINITION)?;
+    let parts = ["data", "idx", "docsize", "config"];
+    let drop = parts.map(|part| format!("DROP TABLE IF EXISTS todoctl_search_{part}; "));
+    Some(format!(
+        "PRAGMA writable_schema = ON; BEGIN IMMEDIATE; \
+         DELETE FROM sqlite_schema WHERE type = 'table' AND name = 'todoctl_search'; \
+         PRAGMA writable_schema = RESET; {}{definition}; {FILE_SEARCH}; COMMIT",
+        drop.concat()
+    ))
+}
 
 /// Statements that put a table as it should be in the place of `table`, in one transaction.
 /// Indexes and triggers of others stay.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::{role, schema};
+use crate::diagnostics::database::{integrity, role, schema, search};
 use crate::diagnostics::verdict::{Outcome, Verdict};
-use crate::store::messages::Place;
+use crate::store::messages::{KnownMessage, Place};
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
 
 /// What to do about a fault, and the check that finds the same cause.
@@ -28,6 +28,8 @@ const TRIGGERS: &str = "database.triggers";
 const SCHEMA: &str = "database.schema";
 const INDEXES: &str = "database.indexes";
 const SEQUENCES: &str = "database.sequences";
+const SEARCH: &str = "database.search";
+const INTEGRITY: &str = "database.integrity";
 
 /// The causes of `faults`, each once.
 pub(super) async fn of(
@@ -117,6 +119,12 @@ fn suspects(fault: &TrialFault) -> &'static [&'static str] {
 /// Where neither a check nor the error itself tells the cause: what others attached to the tables.
 fn last_resort(fault: &TrialFault) -> &'static [&'static str] {
     match fault {
+        // SQLite says the same of the index of searches.
+        TrialFault::Refused(error)
+            if known_message(error).is_some_and(KnownMessage::is_of_pages) =>
+        {
+            &[SEARCH]
+        }
         TrialFault::Refused(error)
             if known_message(error).is_none()
                 && error
@@ -131,9 +139,12 @@ fn last_resort(fault: &TrialFault) -> &'static [&'static str] {
 
 fn of_error(error: &StoreError) -> &'static [&'static str] {
     let Some(fault) = error.postgres() else {
-        // SQLite says the same where the ids are used up.
-        let is_full = known_message(error).is_some_and(|known| known.id == "sqlite.disk-full");
-        return if is_full { &[SEQUENCES] } else { &[SCHEMA] };
+        return match known_message(error) {
+            // SQLite says the same where the ids are used up.
+            Some(known) if known.id == "sqlite.disk-full" => &[SEQUENCES],
+            Some(known) if known.is_of_pages() => &[INTEGRITY],
+            _ => &[SCHEMA, SEARCH],
+        };
     };
     let class = fault.code.get(..2).unwrap_or_default();
     // PostgreSQL, appendix A.
@@ -161,6 +172,12 @@ async fn verdict_of(
 ) -> Option<Verdict> {
     if let (ROLE, DatabaseTarget::Postgres(target)) = (id, &config.target) {
         return Some(role::role(context, Server { config, target }, limit).await);
+    }
+    if let (SEARCH, DatabaseTarget::Sqlite(_)) = (id, &config.target) {
+        return Some(search::search(context, config, limit).await);
+    }
+    if let (INTEGRITY, DatabaseTarget::Sqlite(file)) = (id, &config.target) {
+        return Some(integrity::integrity(context, file, limit).await);
     }
     let check = schema::CHECKS.iter().find(|check| check.id == id)?;
     Some(check.start(context, limit)?.await)

@@ -1,13 +1,17 @@
 //! A SQLite file at work: who has locked it, and what of it is empty.
 
+use std::io;
 use std::time::Duration;
 
 use crate::config::{Remedy, SqliteTarget, as_root};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
-use crate::diagnostics::probe::{Holder, Pages, Use, daemons_of, lasting_holders};
+use crate::diagnostics::probe::{
+    Holder, LASTING, Pages, Statistics, Use, User, daemons_of, lasting_holders,
+};
 use crate::diagnostics::verdict::Verdict;
+use crate::store::BUSY_TIMEOUT;
 
 use super::bytes::in_bytes;
 
@@ -15,15 +19,21 @@ use super::bytes::in_bytes;
 const FREE_BYTES: i64 = 64 << 20;
 const FREE_PERCENT: i64 = 50;
 
-/// Whether a process other than a daemon has held the lock for writing for two seconds, or any
-/// process the one for migrations.
-pub(super) async fn locks(file: &SqliteTarget) -> Verdict {
-    let holders = tokio::try_join!(
-        lasting_holders(&file.path, Use::Writes),
-        lasting_holders(&file.path, Use::Migrates)
+/// With fewer any plan is good enough.
+const MANY_ROWS: i64 = 10_000;
+
+/// A lock that is held for so much longer than a change waits has made one fail.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Whether a process other than a daemon holds the lock for writing for longer than a change waits,
+/// or any process the one for migrations, and whether daemons share the file.
+pub(in crate::diagnostics::database) async fn locks(file: &SqliteTarget) -> Verdict {
+    let found = tokio::try_join!(
+        lasting_writers(file),
+        lasting_holders(&file.path, Use::Migrates, LASTING)
     );
-    let (writers, migrating) = match holders {
-        Ok(holders) => holders,
+    let (writers, migrating) = match found {
+        Ok(found) => found,
         Err(error) => {
             return Verdict::skip(format!(
                 "this system does not list who holds locks: {error}"
@@ -40,39 +50,94 @@ pub(super) async fn locks(file: &SqliteTarget) -> Verdict {
             Remedy::note("if it does not migrate any more:").then(end(holder)),
         );
     }
-    for holder in &writers {
+    for Writer { holder, has_ended } in &writers {
         if holder.is_todoctl() {
             collected.note(format!("{} writes", named(holder)));
+        } else if *has_ended {
+            collected.note(format!(
+                "{} had locked the database for writing for {} s or longer, and has unlocked it: changes waited, and did not fail",
+                named(holder),
+                LASTING.as_secs()
+            ));
         } else {
             collected.fail(
                 format!(
-                    "{} has locked the database for writing: every change waits 5 s and fails",
-                    named(holder)
+                    "{} has locked the database for writing: every change waits {} s and fails",
+                    named(holder),
+                    BUSY_TIMEOUT.as_secs()
                 ),
                 end(holder),
             );
         }
     }
-    let daemons = daemons_of(&file.path);
-    if daemons.len() > 1 {
+    shared(&daemons_of(&file.path), file, &mut collected);
+    collected.verdict("no process keeps it locked for writing")
+}
+
+/// A process that held the lock for writing all the time it was looked at.
+struct Writer {
+    holder: Holder,
+    /// Whether it has unlocked the file before a change would have given up.
+    has_ended: bool,
+}
+
+/// Those that hold the lock for [`LASTING`]. A backup or an import is watched for as long as a
+/// change waits.
+async fn lasting_writers(file: &SqliteTarget) -> io::Result<Vec<Writer>> {
+    let writers = lasting_holders(&file.path, Use::Writes, LASTING).await?;
+    let still = if writers.iter().all(Holder::is_todoctl) {
+        Vec::new()
+    } else {
+        let rest = (BUSY_TIMEOUT + MARGIN).saturating_sub(LASTING);
+        lasting_holders(&file.path, Use::Writes, rest).await?
+    };
+    let writer = |holder: Holder| Writer {
+        has_ended: !still.contains(&holder),
+        holder,
+    };
+    Ok(writers.into_iter().map(writer).collect())
+}
+
+/// Several daemons with one file.
+fn shared(daemons: &[User], file: &SqliteTarget, collected: &mut Collected) {
+    let mut by_other_names = false;
+    for (daemon, name) in daemons
+        .iter()
+        .filter_map(|one| Some((one, one.other_name.as_ref()?)))
+    {
+        by_other_names = true;
+        collected.fail(
+            format!(
+                "the daemon with pid {} has the same file open as {}, with a log of its own: what one process writes, those that use the other name do not see, and both damage the file",
+                daemon.pid,
+                name.display()
+            ),
+            Remedy::note("stop that daemon and this one, and start them with one name; until then no log may be deleted; then this shows whether the file is damaged:").then(
+                Remedy::command("sqlite3")
+                    .arg(&file.path)
+                    .arg("PRAGMA integrity_check"),
+            ),
+        );
+    }
+    if daemons.len() > 1 && !by_other_names {
+        let pids: Vec<i32> = daemons.iter().map(|one| one.pid).collect();
         collected.warn(
             format!(
                 "{} daemons have the file open, pid {}: they wait for each other's changes, and each counts requests for itself",
-                daemons.len(),
-                listed(&daemons, " and ")
+                pids.len(),
+                listed(&pids, " and ")
             ),
             Remedy::note("unless one takes the place of the other now: end the one that is not wanted; this shows when each was started, and by whom:")
                 .then(Remedy::command(format!(
                     "ps -o pid,user,lstart,args -p {}",
-                    listed(&daemons, ",")
+                    listed(&pids, ",")
                 ))),
         );
     }
-    collected.verdict("no process keeps it locked for writing")
 }
 
-fn listed(pids: &[u32], separator: &str) -> String {
-    let texts: Vec<String> = pids.iter().map(u32::to_string).collect();
+fn listed(pids: &[i32], separator: &str) -> String {
+    let texts: Vec<String> = pids.iter().map(i32::to_string).collect();
     texts.join(separator)
 }
 
@@ -135,6 +200,39 @@ fn check_pages(pages: &Pages, file: &SqliteTarget) -> Verdict {
         Remedy::note("at a quiet time: changes wait while SQLite copies the rows")
             .then(Remedy::command("sqlite3").arg(&file.path).arg("VACUUM")),
     )
+}
+
+/// SQLite chooses its plans by the number of rows that ANALYZE has counted.
+pub(super) async fn statistics(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
+    let question = context.file.ask(file, limit, async |connection| {
+        connection.statistics().await
+    });
+    let found = match tokio::time::timeout(limit, question).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return query_failed(context, &error),
+        Err(_) => return Verdict::skip(format!("not counted within {} s", limit.as_secs())),
+    };
+    if found.is_empty() {
+        return Verdict::pass("none: SQLite chooses its plans without");
+    }
+    let old: Vec<String> = found
+        .iter()
+        .filter(|one| is_outdated(one))
+        .map(|one| {
+            format!(
+                "{} had {} rows when ANALYZE counted them, and has {}",
+                one.table, one.counted, one.rows
+            )
+        })
+        .collect();
+    let again = Remedy::command("sqlite3").arg(&file.path).arg("ANALYZE");
+    Verdict::warn_if_any(&old, again, Verdict::pass("as the tables are"))
+}
+
+/// The plans for few rows are bad ones for many, and the other way round.
+fn is_outdated(one: &Statistics) -> bool {
+    let (less, more) = (one.counted.min(one.rows), one.counted.max(one.rows));
+    more >= MANY_ROWS && more / less.max(1) >= 10
 }
 
 #[cfg(test)]

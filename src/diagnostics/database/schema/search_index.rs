@@ -1,0 +1,108 @@
+//! Whether the index of searches of a SQLite file is sound, and has every task.
+
+use std::time::Duration;
+
+use crate::config::SqliteTarget;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::inspect::Searchable;
+use crate::store::migrate::drift::expected_in_file;
+
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::rebuild::{FILE_SEARCH, search_again};
+
+/// What messages about the index or one of its own tables contain. The last one names no table.
+const OF_INDEX: [&str; 2] = ["todoctl_search", "invalid fts5 file format"];
+
+/// Whether SQLite's message is about the index alone, which is made from the tasks.
+pub(in crate::diagnostics::database) fn is_of_search_index(message: &str) -> bool {
+    OF_INDEX.iter().any(|text| message.contains(text))
+}
+
+/// A file too large for the time limit is no fault.
+pub(in crate::diagnostics::database) async fn search_index(
+    context: &Context,
+    file: &SqliteTarget,
+    limit: Duration,
+) -> Verdict {
+    let question = context.file.ask(file, limit, async |connection| {
+        Searchable::of_file(connection.session()).await
+    });
+    let issue = match tokio::time::timeout(limit, question).await {
+        Ok(Ok(found)) => match incomplete(found) {
+            Some(issue) => issue,
+            None => return Verdict::pass(format!("the index has all {} tasks", found.tasks)),
+        },
+        Ok(Err(error)) => match of_error(context, file, limit, &error).await {
+            Ok(issue) => issue,
+            Err(verdict) => return verdict,
+        },
+        Err(_) => return Verdict::skip(format!("not compared within {} s", limit.as_secs())),
+    };
+    verdict(Place::File(file), vec![issue], "")
+}
+
+fn incomplete(found: Searchable) -> Option<Issue> {
+    let Searchable {
+        tasks,
+        missing,
+        unfound,
+    } = found;
+    let lacking = missing.max(unfound);
+    (lacking > 0).then(|| {
+        Issue::fail(
+            format!("the index of searches lacks {lacking} of {tasks} tasks or more, or has other texts of them: searches do not find them"),
+            [Step::Run(FILE_SEARCH.to_owned())],
+        )
+        .fixable()
+    })
+}
+
+/// The index is damaged, if the tasks can be read.
+async fn of_error(
+    context: &Context,
+    file: &SqliteTarget,
+    limit: Duration,
+    error: &StoreError,
+) -> Result<Issue, Verdict> {
+    let message = error.to_string();
+    if message.ends_with("no such table: tasks") {
+        return Err(no_tables());
+    }
+    if message.ends_with("no such column: search_title") {
+        return Err(Verdict::skip(
+            "the tasks have no folded texts before they are migrated",
+        ));
+    }
+    if message.ends_with("no such table: todoctl_search") {
+        return Err(Verdict::skip_because_failed("database.schema"));
+    }
+    let read = context.file.ask(file, limit, async |connection| {
+        Searchable::can_read_tasks(connection.session()).await
+    });
+    match tokio::time::timeout(limit, read).await {
+        Ok(Ok(())) => Ok(damaged(&message).await),
+        _ => Err(query_failed(context, error)),
+    }
+}
+
+async fn damaged(message: &str) -> Issue {
+    let again = expected_in_file().await.ok();
+    let again = again.and_then(|expected| search_again(&expected));
+    Issue::fail(
+        format!("the index of searches is damaged, and the tasks are not: {message}"),
+        again.map(Step::Run),
+    )
+    .fixable()
+}
+
+/// The verdict on messages about the index alone.
+pub(in crate::diagnostics::database) async fn damaged_index(
+    messages: &[String],
+    file: &SqliteTarget,
+) -> Verdict {
+    let issue = damaged(&messages.join("; ")).await;
+    verdict(Place::File(file), vec![issue], "")
+}

@@ -1,0 +1,207 @@
+//! Values of a SQLite file that are not of their column's type, or are no text: SQLite stores any
+//! value in any column.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::{StoreError, expected_tables, quoted_name, tables};
+
+/// How many rows are named, so that a statement with all of them is no longer than a shell takes.
+const NAMED: usize = 500;
+
+/// What is wrong with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Oddity {
+    /// A text that is not UTF-8.
+    Encoding,
+    /// A text with a NUL in it.
+    Nul,
+    /// Something else where a text belongs.
+    NoText,
+    /// A date in words where microseconds since 1970 belong.
+    DateText,
+    /// Seconds, milliseconds, or a fraction of them, where microseconds belong.
+    OtherUnit,
+    /// Something else where a number belongs.
+    NoNumber,
+}
+
+/// A column with values that are wrong in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OddValues {
+    pub(crate) table: String,
+    pub(crate) column: String,
+    pub(crate) oddity: Oddity,
+    pub(crate) rows: i64,
+    /// Of the first rows.
+    pub(crate) ids: Vec<i64>,
+}
+
+/// A column and its type.
+type Column = (String, String);
+
+/// todoctl's columns by their tables, where rows have an id.
+async fn columns(
+    session: &mut SqliteConnection,
+) -> Result<BTreeMap<String, Vec<Column>>, StoreError> {
+    let query = format!(
+        "SELECT t.name, c.name, upper(c.type) FROM pragma_table_list t
+         JOIN pragma_table_info(t.name) c
+         WHERE t.schema = 'main' AND t.type = 'table' AND NOT t.wr AND t.name IN ({})",
+        tables()
+    );
+    let found: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(query))
+        .fetch_all(session)
+        .await?;
+    let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
+    for (table, column, kind) in found {
+        let part = format!("column {column}");
+        let is_ours =
+            expected_tables().any(|(name, parts)| name == table && parts.contains_key(&part));
+        if is_ours {
+            columns.entry(table).or_default().push((column, kind));
+        }
+    }
+    Ok(columns)
+}
+
+/// Whether a column has times, by its name.
+fn has_times(column: &str) -> bool {
+    column.ends_with("_at") || column == "due_date"
+}
+
+/// Times before 1973, in microseconds, are meant in seconds or milliseconds.
+const OTHER_UNIT: &str = "BETWEEN 100000000 AND 99999999999999";
+
+/// The conditions under which a value of a column is odd.
+fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
+    let name = quoted_name(column);
+    let of_type = |types: &str| format!("typeof({name}) {types}");
+    if kind == "TEXT" {
+        return vec![
+            (Oddity::NoText, of_type("NOT IN ('text', 'null')")),
+            (Oddity::Nul, format!("instr({name}, char(0)) > 0")),
+        ];
+    }
+    let is_date = format!("strftime('%s', {name}) IS NOT NULL");
+    if !has_times(column) {
+        return vec![(Oddity::NoNumber, of_type("NOT IN ('integer', 'null')"))];
+    }
+    let is_unit = format!("CAST({name} AS INTEGER) {OTHER_UNIT}");
+    let is_number = of_type("IN ('integer', 'real')");
+    vec![
+        (
+            Oddity::DateText,
+            format!("{} AND {is_date}", of_type("= 'text'")),
+        ),
+        (Oddity::OtherUnit, format!("{is_number} AND {is_unit}")),
+        (
+            Oddity::NoNumber,
+            format!(
+                "{} AND NOT ({} AND {is_date}) AND NOT ({is_number} AND {is_unit})",
+                of_type("NOT IN ('integer', 'null')"),
+                of_type("= 'text'")
+            ),
+        ),
+    ]
+}
+
+/// SQLite reads a byte that is not part of a sign as the sign of the same number, or as U+FFFD.
+/// These rows are the ones to look at.
+const MAY_BE_WRONG: &str = "GLOB '*[' || char(128) || '-' || char(191) || char(65533) || ']*'";
+
+impl OddValues {
+    /// Those of todoctl's tables. Reads every row.
+    pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Vec<Self>, StoreError> {
+        let tables = columns(session).await?;
+        // Other encodings have no wrong bytes after a conversion.
+        let encoding: String = sqlx::query_scalar("SELECT encoding FROM pragma_encoding")
+            .fetch_one(&mut *session)
+            .await?;
+        let mut odd = Vec::new();
+        for (table, columns) in &tables {
+            odd.extend(of_types(session, table, columns).await?);
+            if encoding == "UTF-8" {
+                let texts = columns.iter().filter(|(_, kind)| kind == "TEXT");
+                for (column, _) in texts {
+                    odd.extend(of_encoding(session, table, column).await?);
+                }
+            }
+        }
+        Ok(odd)
+    }
+}
+
+/// One look at all rows, and another for the ids of those that are odd.
+async fn of_types(
+    session: &mut SqliteConnection,
+    table: &str,
+    columns: &[Column],
+) -> Result<Vec<OddValues>, StoreError> {
+    let asked: Vec<(&str, Oddity, String)> = columns
+        .iter()
+        .flat_map(|(column, kind)| {
+            let named = |(oddity, condition)| (column.as_str(), oddity, condition);
+            conditions(column, kind).into_iter().map(named)
+        })
+        .collect();
+    let counts: Vec<String> = asked
+        .iter()
+        .map(|(_, _, condition)| format!("count(*) FILTER (WHERE {condition})"))
+        .collect();
+    let from = quoted_name(table);
+    let query = format!("SELECT json_array({}) FROM {from}", counts.join(", "));
+    let counted: String = sqlx::query_scalar(AssertSqlSafe(query))
+        .fetch_one(&mut *session)
+        .await?;
+    let counted: Vec<i64> =
+        serde_json::from_str(&counted).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let mut odd = Vec::new();
+    for ((column, oddity, condition), rows) in asked.into_iter().zip(counted) {
+        if rows > 0 {
+            let query =
+                format!("SELECT rowid FROM {from} WHERE {condition} ORDER BY rowid LIMIT {NAMED}");
+            odd.push(OddValues {
+                table: table.to_owned(),
+                column: column.to_owned(),
+                oddity,
+                rows,
+                ids: sqlx::query_scalar(AssertSqlSafe(query))
+                    .fetch_all(&mut *session)
+                    .await?,
+            });
+        }
+    }
+    Ok(odd)
+}
+
+async fn of_encoding(
+    session: &mut SqliteConnection,
+    table: &str,
+    column: &str,
+) -> Result<Option<OddValues>, StoreError> {
+    let (from, name) = (quoted_name(table), quoted_name(column));
+    let query = format!(
+        "SELECT rowid, CAST({name} AS BLOB) FROM {from}
+         WHERE typeof({name}) = 'text' AND {name} {MAY_BE_WRONG} ORDER BY rowid"
+    );
+    let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(AssertSqlSafe(query)).fetch(&mut *session);
+    let (mut count, mut ids) = (0, Vec::new());
+    while let Some((id, bytes)) = rows.try_next().await? {
+        if std::str::from_utf8(&bytes).is_err() {
+            count += 1;
+            if ids.len() < NAMED {
+                ids.push(id);
+            }
+        }
+    }
+    Ok((count > 0).then(|| OddValues {
+        table: table.to_owned(),
+        column: column.to_owned(),
+        oddity: Oddity::Encoding,
+        rows: count,
+        ids,
+    }))
+}

@@ -1,0 +1,222 @@
+//! SQLite: restores that went wrong, and a schema that cannot be read.
+
+use std::process::{Command, Output};
+
+use crate::faults::fingerprint::sqlite;
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
+
+faults! {
+    ONLY_TASKS = Fault::failing(
+        "SQLite: only the table of tasks was restored",
+        Symptom::Start("only a part of it"),
+        "database.migrations",
+    );
+    NO_NOTIFICATIONS = Fault::failing(
+        "SQLite: a table with rows that nothing can make again was dropped",
+        Symptom::Answer { method: "GET", path: "/notifications/", status: 500 },
+        "database.schema",
+    );
+    DANGLING = Fault::warned_of(
+        "SQLite: rows refer to rows that do not exist",
+        Symptom::Risk("a table that is created again refuses them"),
+        "database.references",
+    );
+    GENERATED = Fault::warned_of(
+        "SQLite: a generated column of others refuses rows",
+        Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        "database.schema",
+    );
+}
+
+fn shell(command: &str, scene: &Scene) -> Output {
+    Command::new("sh")
+        .args(["-c", command])
+        .current_dir(scene.path())
+        .output()
+        .unwrap()
+}
+
+fn count(scene: &Scene, query: &str) -> String {
+    let output = Command::new("sqlite3")
+        .arg(scene.file())
+        .arg(query)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// What `database.login` says is typed.
+fn corrected(scene: &Scene) {
+    const CHECK: &str = "database.login";
+    let printed = scene.start_fails().expect("it starts");
+    assert!(printed.contains("malformed database schema"), "{printed}");
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "writable_schema");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    let typed = scene.type_in(remedy);
+    assert!(typed.status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dump_that_was_read_into_its_own_database() {
+    let mut scene = Scene::sqlite().await;
+    shell(
+        "sqlite3 data/todo.db .dump > dump.sql; sqlite3 data/todo.db < dump.sql",
+        &scene,
+    );
+    corrected(&scene);
+    assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+    for check in [
+        "database.integrity",
+        "database.schema",
+        "database.trial",
+        "database.search",
+    ] {
+        scene.doctor(check).says(check, "pass", "");
+    }
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+}
+
+/// As a newer program leaves it, or an editor of the schema.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_of_the_schema_that_cannot_be_read() {
+    for (name, repaired) in [("of_others", ""), ("tasks_open_due_idx", "CREATE INDEX")] {
+        let scene = Scene::sqlite().await;
+        sqlite(
+            &scene.file(),
+            &format!(
+                "CREATE INDEX of_others ON tasks (priority);
+                 PRAGMA writable_schema = ON;
+                 UPDATE sqlite_schema SET sql = 'CREATE INDEX x ON tasks (prioritee(' WHERE name = '{name}'"
+            ),
+        )
+        .await;
+        corrected(&scene);
+        let report = scene.doctor("database.schema");
+        let outcome = if repaired.is_empty() { "pass" } else { "warn" };
+        report.says("database.schema", outcome, repaired);
+        assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_of_the_tasks_alone() {
+    let mut scene = Scene::sqlite().await;
+    shell(
+        "sqlite3 data/todo.db '.dump tasks' > dump.sql; rm data/todo.db; sqlite3 data/todo.db < dump.sql; chmod 600 data/todo.db",
+        &scene,
+    );
+    scene.proves(&ONLY_TASKS).await;
+    for check in [
+        "database.schema",
+        "database.search",
+        "database.trial",
+        "database.integrity",
+    ] {
+        scene.doctor(check).says(check, "pass", "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_was_dropped() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "PRAGMA foreign_keys = OFF; DROP TABLE notifications; DELETE FROM todoctl_unread",
+    )
+    .await;
+    scene.proves(&NO_NOTIFICATIONS).await;
+    scene
+        .doctor("database.trial")
+        .says("database.trial", "pass", "");
+}
+
+/// The rows, and those that refer to them in turn, are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_their_parents() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "PRAGMA foreign_keys = OFF;
+         INSERT INTO notifications (id, user_id, task_id, type, message, created_at)
+         VALUES (1, 'me', 77, 'due_soon', 'one', 1);
+         INSERT INTO todoctl_outbox (notification_id, user_id, subject, body, idempotency_key, due_at, expires_at, created_at)
+         VALUES (1, 'me', 's', 'b', 'k', 1, 1, 1)",
+    )
+    .await;
+    scene.proves(&DANGLING).await;
+    let report = scene.doctor("database.set_aside");
+    let detail = report.detail("database.set_aside");
+    assert!(
+        detail.contains("set_aside_notifications") && detail.contains("set_aside_todoctl_outbox"),
+        "{detail}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_column() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "UPDATE tasks SET title = json_object('a', 1);
+         ALTER TABLE tasks ADD COLUMN tag TEXT AS (json_extract(title, '$.a'));
+         CREATE INDEX by_tag ON tasks (tag)",
+    )
+    .await;
+    scene.proves(&GENERATED).await;
+}
+
+/// Kills a program in a transaction that has written to the file.
+const KILLED: &str = "import os, sqlite3
+connection = sqlite3.connect('data/todo.db', isolation_level=None)
+connection.execute('PRAGMA journal_mode = DELETE')
+connection.execute('PRAGMA cache_size = 1')
+connection.execute('BEGIN')
+connection.execute('CREATE TABLE x AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT hex(randomblob(100)) FROM n')
+connection.execute('UPDATE tasks SET title = 0')
+os.kill(os.getpid(), 9)";
+
+/// The file alone is not whole, and is not called damaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_was_interrupted() {
+    const CHECK: &str = "database.connection";
+    let scene = Scene::sqlite().await;
+    shell(&format!("python3 -c \"{KILLED}\""), &scene);
+    let report = scene.check(&["db", "check", "--format", "json"]);
+    report.says(CHECK, "fail", "quick_check");
+    assert_eq!(report.json["summary"]["fail"], 1, "{:#}", report.json);
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    assert_eq!(count(&scene, "SELECT title FROM tasks"), "one");
+}
+
+/// The backup is whole, and what the log has is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_beside_the_log_of_another_state() {
+    let mut scene = Scene::sqlite().await;
+    shell("sqlite3 data/todo.db \"VACUUM INTO 'backup.db'\"", &scene);
+    for _ in 0..20 {
+        assert_eq!(scene.status("POST", "/tasks/"), 201);
+    }
+    scene.stop();
+    shell(
+        "cp backup.db data/todo.db && chmod 600 data/todo.db",
+        &scene,
+    );
+    let report = scene.check(&["db", "check", "--format", "json"]);
+    let checks = report.json["checks"].as_array().unwrap();
+    let failed = checks.iter().find(|one| one["id"] == "database.integrity");
+    let remedy = failed.unwrap()["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("mv -n data/todo.db-wal data/todo.db-wal.old"),
+        "{:#}",
+        report.json
+    );
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    let report = scene.check(&["db", "check", "--format", "json"]);
+    assert_eq!(report.json["summary"]["fail"], 0, "{:#}", report.json);
+    assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+}

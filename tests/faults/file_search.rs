@@ -1,0 +1,91 @@
+//! SQLite: the index of searches is damaged or incomplete, and so are other indexes.
+
+use crate::faults::fingerprint::sqlite;
+use crate::faults::harness::{Fault, Scene, Symptom, faults};
+
+const CHECK: &str = "database.search";
+
+faults! {
+    DAMAGED = Fault::failing(
+        "SQLite: the index of searches is damaged",
+        Symptom::Risk("new tasks and searches are answered with 500"),
+        "database.integrity",
+    );
+    INCOMPLETE = Fault::failing(
+        "SQLite: the index of searches lacks tasks",
+        Symptom::Risk("searches do not find these tasks"),
+        CHECK,
+    );
+    OLD_INDEX = Fault::failing(
+        "SQLite: an index lacks rows of its table",
+        Symptom::Risk("requests that use the index do not find these rows"),
+        "database.integrity",
+    );
+}
+
+/// With a task that searches find.
+async fn searched() -> Scene {
+    let scene = Scene::sqlite().await;
+    sqlite(&scene.file(), "UPDATE tasks SET search_title = 'one'").await;
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    scene
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_of_searches() {
+    let mut scene = searched().await;
+    for damage in [
+        "DELETE FROM todoctl_search_data",
+        "DELETE FROM todoctl_search_config",
+        "UPDATE todoctl_search_data SET block = x'00112233445566778899'",
+    ] {
+        sqlite(&scene.file(), damage).await;
+        for check in ["database.integrity", "database.trial"] {
+            let report = scene.doctor(check);
+            let text = report.json.to_string();
+            assert!(
+                !text.contains("rescued") && !text.contains("backup"),
+                "{damage}: {text}"
+            );
+        }
+        scene.proves(&DAMAGED).await;
+        for check in [CHECK, "database.trial", "database.schema"] {
+            scene.doctor(check).says(check, "pass", "");
+        }
+    }
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incomplete_index_of_searches() {
+    let mut scene = searched().await;
+    for change in [
+        "INSERT INTO todoctl_search (todoctl_search) VALUES ('delete-all')",
+        "INSERT INTO todoctl_search (todoctl_search, rowid, search_title, search_description)
+         SELECT 'delete', id, search_title, search_description FROM tasks",
+        // As after a restore of the tasks without triggers.
+        "INSERT INTO todoctl_search (todoctl_search, rowid, search_title, search_description)
+         SELECT 'delete', id, search_title, search_description FROM tasks;
+         INSERT INTO todoctl_search (rowid, search_title) SELECT id, 'another' FROM tasks",
+        "DROP TABLE todoctl_search_docsize",
+    ] {
+        sqlite(&scene.file(), change).await;
+        let report = scene.doctor("database.trial");
+        assert!(!report.json.to_string().contains("rescued"), "{change}");
+        scene.proves(&INCOMPLETE).await;
+    }
+}
+
+/// The rows are sound, so nothing has to be rescued.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_lacks_rows() {
+    let mut scene = searched().await;
+    sqlite(
+        &scene.file(),
+        "CREATE INDEX of_others ON tasks (title) WHERE id < 0;
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(sql, ' WHERE id < 0', '') WHERE name = 'of_others'",
+    )
+    .await;
+    scene.proves(&OLD_INDEX).await;
+}

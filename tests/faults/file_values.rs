@@ -1,0 +1,138 @@
+//! SQLite: values that other programs stored in another form.
+
+use std::process::Command;
+
+use crate::faults::fingerprint::sqlite;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+
+const CHECK: &str = "database.values";
+
+faults! {
+    NUL = Fault {
+        title: "SQLite: a text contains a NUL",
+        symptom: Symptom::Risk("searches do not find what is behind it"),
+        check: CHECK,
+        outcome: "warn",
+        after: After::Person("only a person knows what the text should be"),
+    };
+    OLD_STATISTICS = Fault::warned_of(
+        "SQLite: ANALYZE counted the rows long ago",
+        Symptom::Risk("lists read more rows than they need"),
+        "database.statistics",
+    );
+}
+
+fn ask(scene: &Scene, query: &str) -> String {
+    let output = Command::new("sqlite3")
+        .arg(scene.file())
+        .arg(query)
+        .output()
+        .expect("sqlite3 is installed: `sudo apt-get install sqlite3`");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Makes the fault, types the remedy, and shows that the check passes.
+async fn corrected(scene: &Scene, change: &str, named: &str) {
+    sqlite(&scene.file(), change).await;
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "UPDATE");
+    let detail = report.detail(CHECK);
+    assert!(detail.contains(named), "{detail}");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+}
+
+/// The bytes are kept in a table, which is named and is no fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_in_another_encoding() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "UPDATE tasks SET title = CAST(x'66fc72203580' AS TEXT)",
+    )
+    .await;
+    assert_eq!(scene.status("GET", "/tasks/1"), 500);
+    corrected(
+        &scene,
+        "INSERT INTO notifications (user_id, type, message, created_at)
+         VALUES ('me', 'due_soon', CAST(x'9366fc7294' AS TEXT), 1), ('me', 'due_soon', 'für', 1)",
+        "tasks.title is not UTF-8 in 1 row (rowid 1)",
+    )
+    .await;
+    assert_eq!(scene.status("GET", "/tasks/1"), 200);
+    assert_eq!(ask(&scene, "SELECT title FROM tasks"), "für 5€");
+    assert_eq!(
+        ask(&scene, "SELECT group_concat(message) FROM notifications"),
+        "“für”,für"
+    );
+    assert_eq!(
+        ask(&scene, "SELECT hex(title) FROM set_aside_tasks"),
+        "66FC72203580"
+    );
+    let report = scene.doctor("database.set_aside");
+    report.says("database.set_aside", "skip", "");
+    let detail = report.detail("database.set_aside");
+    assert!(
+        detail.contains("DROP TABLE \"set_aside_tasks\""),
+        "{detail}"
+    );
+    assert_eq!(report.code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_and_texts_of_other_types() {
+    let scene = Scene::sqlite().await;
+    // An integer from the first millisecond of 1970 is none of them.
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    corrected(
+        &scene,
+        "UPDATE tasks SET created_at = '2024-05-06 07:08:09.5', updated_at = 1714979289, due_date = 1714979289250",
+        "tasks.created_at is stored as a text",
+    )
+    .await;
+    assert_eq!(
+        ask(&scene, "SELECT created_at, updated_at, due_date FROM tasks"),
+        "1714979289500000|1714979289000000|1714979289250000"
+    );
+    corrected(
+        &scene,
+        "UPDATE tasks SET updated_at = 1714979289.25, user_id = CAST('me' AS BLOB)",
+        "tasks.user_id is stored as a number or as bytes",
+    )
+    .await;
+    assert_eq!(
+        ask(
+            &scene,
+            "SELECT updated_at, typeof(user_id), user_id FROM tasks"
+        ),
+        "1714979289250000|text|me"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_with_a_nul() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "UPDATE tasks SET title = 'a' || char(0) || 'b'",
+    )
+    .await;
+    scene.proves(&NUL).await;
+    sqlite(&scene.file(), "UPDATE tasks SET title = 'a b'").await;
+    scene.proves_gone(&NUL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_of_a_few_rows() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "ANALYZE;
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+         INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
+         SELECT 'me', 'task', 'task', i, i FROM n",
+    )
+    .await;
+    scene.proves(&OLD_STATISTICS).await;
+}
