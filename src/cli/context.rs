@@ -105,7 +105,7 @@ impl Context {
     pub fn database_and_session_secret(&self) -> anyhow::Result<(DatabaseConfig, RotatingSecret)> {
         // First, because a secret without its database shows that one was lost.
         if let Ok(database) = DatabaseConfig::load(&self.source) {
-            refuse_missing_file(&database.value)?;
+            self.refuse_missing_file(&database.value)?;
         }
         Ok(warned(crate::config::load_database_and_session_secret(
             &self.source,
@@ -124,20 +124,29 @@ impl Context {
 
     /// Opens the store. Unlike SQLite itself, does not create an empty database file.
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
-        refuse_missing_file(database)?;
+        self.refuse_missing_file(database)?;
         Ok(Store::connect(database, self.clock()).await?)
     }
-}
 
-fn refuse_missing_file(database: &DatabaseConfig) -> anyhow::Result<()> {
-    if let DatabaseTarget::Sqlite(file) = &database.target
-        && !file.path.exists()
-    {
-        let place = file.path.display();
-        let what = format!("the database {place} does not exist yet");
-        return Err(Hint::new(what, Remedy::command("todoctl migrate up")).into());
+    fn refuse_missing_file(&self, database: &DatabaseConfig) -> anyhow::Result<()> {
+        if let DatabaseTarget::Sqlite(file) = &database.target
+            && !file.path.exists()
+        {
+            let place = file.path.display();
+            let what = format!("the database {place} does not exist yet");
+            let is_default =
+                self.source.origin("DATABASE_URL").is_none() && !self.env_file().exists();
+            let remedy = if is_default {
+                Remedy::note(
+                    "this directory has no .env file, so this is the default: run the command in the directory of the service, or name its file with --env-file\nonly for a new service, without data: todoctl migrate up",
+                )
+            } else {
+                Remedy::command("todoctl migrate up")
+            };
+            return Err(Hint::new(what, remedy).into());
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// `SSL_CERT_FILE`, for every command that speaks TLS.

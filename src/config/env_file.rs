@@ -44,7 +44,11 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, Config
         Err(Unread::Io(cause)) if cause.kind() == ErrorKind::IsADirectory => Err(error(
             path,
             "is a directory, not a file; Docker creates one where a mounted file does not exist",
-            Remedy::command("rmdir").arg(path).then(gen_secrets(path)),
+            Remedy::note(format!(
+                "put the file in its place: it was probably not copied, or its mount is missing; new secrets end all sessions, and what is encrypted cannot be read with them\nonly for a new service, without data: {} && {}",
+                Remedy::command("rmdir").arg(path),
+                gen_secrets(path)
+            )),
         )),
         Err(Unread::Io(cause)) => Err(error(
             path,
@@ -250,9 +254,12 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let error = read(&path, true).unwrap_err();
         let word = format!("'{}'", path.display());
-        assert_eq!(
-            error.problems[0].remedy.to_string(),
-            format!("rmdir {word}\ntodoctl gen-secrets --write {word}")
+        let remedy = error.problems[0].remedy.to_string();
+        let anew = format!("rmdir {word} && todoctl gen-secrets --write {word}");
+        assert!(remedy.ends_with(&anew), "{remedy}");
+        assert!(
+            remedy.lines().all(|line| line.starts_with("# ")),
+            "{remedy}"
         );
     }
 

@@ -65,7 +65,7 @@ pub(super) static CHECKS: &[Check] = &[
          running, a wrong port, a firewall or allow list, and a file that does not \
          exist yet.",
     )
-    .outcomes(&[Pass, Fail, Skip])
+    .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["database.url", "database.dns"]),
     Check::new("database.tls", "TLS", run!(Server, tls::tls))
         .about(

@@ -182,7 +182,7 @@ fn an_env_file_that_is_broken_or_a_directory() {
         &broken,
         "config.env_file",
         "fail",
-        "rmdir .env\ntodoctl gen-secrets --write .env",
+        "without data: rmdir .env && todoctl gen-secrets --write .env",
     );
 }
 

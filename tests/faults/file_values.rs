@@ -110,6 +110,27 @@ async fn times_and_texts_of_other_types() {
     );
 }
 
+/// On 2 January 1970 by the daemon's clock, in 1972, and the year 9999 in seconds: multiplied,
+/// these would be times that nobody means.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_of_a_wrong_clock() {
+    let scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "UPDATE tasks SET created_at = 86400000000, updated_at = 63072000000000, due_date = 253402300799",
+    )
+    .await;
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "SELECT rowid");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("UPDATE tasks"), "{remedy}");
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    assert_eq!(
+        ask(&scene, "SELECT created_at, updated_at, due_date FROM tasks"),
+        "86400000000|63072000000000|253402300799"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_with_a_nul() {
     let mut scene = Scene::sqlite().await;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::faults::harness::Scene;
+use crate::support::process::{Process, serve};
 
 const CHECK: &str = "database.connection";
 
@@ -94,6 +95,34 @@ async fn a_replaced_file() {
     scene.stop();
     proves_nothing_is_lost(&mut scene, acknowledged);
     assert_eq!(count(&scene.path().join("data/todo.db.replaced")), 1);
+}
+
+/// The older daemon was forgotten, and another one serves the file that replaced its own: that file
+/// stays where it is, with what was acknowledged since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_file_that_another_daemon_serves() {
+    let mut scene = Scene::sqlite().await;
+    let mut older = Process::start(&mut serve(scene.path()));
+    let old = older.base();
+    assert_eq!(Scene::ask(&old, "POST", "/tasks/"), 201);
+    let backup = Scene::sqlite().await;
+    delete(&scene, &["", "-wal", "-shm"]);
+    std::fs::copy(backup.file(), scene.file()).unwrap();
+    let base = scene.start_at_its_port();
+    for _ in 0..2 {
+        assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    }
+    assert_eq!(Scene::ask(&old, "POST", "/tasks/"), 503);
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "kill");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    let output = scene.type_in(remedy);
+    assert!(output.status.success(), "{remedy}");
+    older.end();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    assert_eq!(count(&scene.path().join("data/todo.db.rescued")), 2);
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, 4);
 }
 
 fn delete(scene: &Scene, suffixes: &[&str]) {

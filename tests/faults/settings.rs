@@ -118,7 +118,7 @@ faults! {
         symptom: Symptom::Start("is a directory"),
         check: "config.env_file",
         outcome: "fail",
-        after: After::Typed("pass"),
+        after: After::Person("only a person has the file that belongs there"),
     };
     MISSPELT_NAME = Fault {
         title: "The name of a variable is misspelt",
@@ -296,9 +296,13 @@ async fn a_broken_env_file() {
 async fn an_env_file_that_is_a_directory() {
     let mut scene = Scene::sqlite().await;
     let file = scene.path().join(".env");
-    std::fs::remove_file(&file).unwrap();
+    let away = scene.path().join("env");
+    std::fs::rename(&file, &away).unwrap();
     std::fs::create_dir(&file).unwrap();
     scene.proves(&ENV_DIRECTORY).await;
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&away, &file).unwrap();
+    scene.proves_gone(&ENV_DIRECTORY);
 }
 
 #[tokio::test]

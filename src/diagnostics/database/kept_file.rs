@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::{Remedy, unused_name, wal_path, with_suffix};
-use crate::diagnostics::probe::{KeptOpen, Place};
+use crate::diagnostics::probe::{KeptOpen, Place, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 
 /// What the daemon has acknowledged is in the file that it has open, and in the log of that. That
@@ -26,11 +26,61 @@ pub(super) fn verdict(kept: &KeptOpen, path: &Path) -> Verdict {
         ),
         (_, true) => (format!("{place} was replaced by another file"), NOT_IN_FILE),
     };
+    if !matches!(kept.place, Place::WithoutLog(None))
+        && let Some(user) = daemons_of(path).iter().find(|user| user.pid != kept.pid)
+    {
+        return beside_another(kept, path, &what, user.pid);
+    }
     let detail = format!(
         "{what} while the daemon (pid {}) has it open: {meaning}",
         kept.pid
     );
     Verdict::fail(detail, remedy(kept, path))
+}
+
+/// The file at the path is served by the daemon `other`, and may not be moved.
+fn beside_another(kept: &KeptOpen, path: &Path, what: &str, other: i32) -> Verdict {
+    let pid = kept.pid;
+    let place = path.display();
+    let (file, log) = match &kept.place {
+        Place::Moved(to) => {
+            return Verdict::warn(
+                format!(
+                    "{what} while another daemon (pid {pid}) has it open, which goes on with that file; the daemon with pid {other} serves {place}"
+                ),
+                compared(to, pid),
+            );
+        }
+        Place::WithoutLog(log) => {
+            let detail = format!(
+                "{what} while the daemon (pid {pid}) has it open, and another one (pid {other}) has the file open with a log of its own: they overwrite each other's changes"
+            );
+            let copied = saved(kept, path, path, log.as_deref());
+            let remedy = copied.then(Remedy::note(format!(
+                "then stop both daemons, look at {place} and at the copy (PRAGMA integrity_check), put the better one in its place, and start one daemon"
+            )));
+            return Verdict::fail(detail, remedy);
+        }
+        Place::Nameless(file, log) => (file, log.as_deref()),
+    };
+    let rescued = unused_name(path, ".rescued");
+    Verdict::warn(
+        format!(
+            "{what} while an older daemon (pid {pid}) has it open: its changes are refused; the daemon with pid {other} serves the file that is there now"
+        ),
+        saved(kept, path, file, log).then(compared(&rescued, pid)),
+    )
+}
+
+/// The older daemon ends; what it had is for a person to compare.
+fn compared(file: &Path, pid: i32) -> Remedy {
+    Remedy::note(format!(
+        "what the older daemon has is in {}: compare it with the database that is served now",
+        file.display()
+    ))
+    .then(Remedy::command(format!(
+        "grep -qxF todoctl /proc/{pid}/comm && kill {pid}"
+    )))
 }
 
 const NOT_IN_FILE: &str =
@@ -52,9 +102,18 @@ fn remedy(kept: &KeptOpen, path: &Path) -> Remedy {
 /// Copies `file` and its log, which end with the daemon, to where the daemon opens them again.
 fn rescue(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Remedy {
     let rescued = unused_name(path, ".rescued");
-    let first = Remedy::note(
+    Remedy::note(
         "do not stop the daemon before this has copied what it has; the copy then takes the place of the file",
-    );
+    )
+    .then(saved(kept, path, file, log))
+    .then(out_of_the_way(kept, path))
+    .then(Remedy::command("mv -n").arg(&rescued).arg(path))
+    .then(Remedy::note("then restart the daemon"))
+}
+
+/// Copies `file` and its log to a file beside `path`.
+fn saved(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Remedy {
+    let rescued = unused_name(path, ".rescued");
     // The log first: the daemon may copy it into the file meanwhile, and then its pages are in both
     // copies.
     let copy_log = log.map(|log| copy(kept, log, &wal_path(&rescued)));
@@ -63,13 +122,10 @@ fn rescue(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Reme
             .arg(&rescued)
             .arg("PRAGMA wal_checkpoint(TRUNCATE)")
     });
-    first
+    Remedy::default()
         .then(copy_log)
         .then(copy(kept, file, &rescued))
         .then(merge)
-        .then(out_of_the_way(kept, path))
-        .then(Remedy::command("mv -n").arg(&rescued).arg(path))
-        .then(Remedy::note("then restart the daemon"))
 }
 
 /// A copy that belongs to the user of the daemon, and that nobody else can read.

@@ -24,6 +24,8 @@ pub(crate) enum Oddity {
     DateText,
     /// Seconds, milliseconds, or a fraction of them, where microseconds belong.
     OtherUnit,
+    /// A time before 1973 that is no sensible time in seconds or milliseconds either.
+    WrongClock,
     /// Something else where a number belongs.
     NoNumber,
 }
@@ -72,8 +74,16 @@ fn has_times(column: &str) -> bool {
     column.ends_with("_at") || column == "due_date"
 }
 
-/// Times before 1973, in microseconds, are meant in seconds or milliseconds.
-const OTHER_UNIT: &str = "BETWEEN 100000000 AND 99999999999999";
+/// Times before 1973, in microseconds.
+const EARLY: &str = "BETWEEN 100000000 AND 99999999999999";
+
+/// The condition under which a number is a time between 2000 and 20 years from now, in units of
+/// which a second has `per_second`.
+pub(crate) fn is_sensible(value: &str, per_second: u32) -> String {
+    format!(
+        "{value} BETWEEN 946684800 * {per_second} AND CAST(strftime('%s', 'now', '+20 years') AS INTEGER) * {per_second}"
+    )
+}
 
 /// The conditions under which a value of a column is odd.
 fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
@@ -89,7 +99,11 @@ fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
     if !has_times(column) {
         return vec![(Oddity::NoNumber, of_type("NOT IN ('integer', 'null')"))];
     }
-    let is_unit = format!("CAST({name} AS INTEGER) {OTHER_UNIT}");
+    let is_unit = format!(
+        "({} OR {})",
+        is_sensible(&name, 1),
+        is_sensible(&name, 1000)
+    );
     let is_number = of_type("IN ('integer', 'real')");
     vec![
         (
@@ -97,6 +111,13 @@ fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
             format!("{} AND {is_date}", of_type("= 'text'")),
         ),
         (Oddity::OtherUnit, format!("{is_number} AND {is_unit}")),
+        (
+            Oddity::WrongClock,
+            format!(
+                "{} AND {name} {EARLY} AND NOT {is_unit}",
+                of_type("= 'integer'")
+            ),
+        ),
         (
             Oddity::NoNumber,
             format!(

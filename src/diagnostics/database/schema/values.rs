@@ -6,7 +6,7 @@ use crate::config::{SqliteTarget, sql_name};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::inspect::{OddValues, Oddity};
+use crate::store::inspect::{OddValues, Oddity, is_sensible};
 
 use super::issue::{Issue, Place, Step, verdict};
 use super::set_aside::{kept_aside, set_aside};
@@ -53,6 +53,10 @@ fn issue(odd: &OddValues) -> Issue {
             "is stored in seconds or milliseconds, not in microseconds since 1970",
             "it is read as a time before 1973",
         ),
+        Oddity::WrongClock => (
+            "is a time before 1973, as of a daemon whose clock was wrong",
+            "lists and reminders take it as it is",
+        ),
         Oddity::NoNumber => (
             "is stored as something else than a whole number",
             "it is misread",
@@ -65,7 +69,7 @@ fn issue(odd: &OddValues) -> Issue {
         ids(odd)
     );
     match odd.oddity {
-        Oddity::Nul => Issue::warn(text, steps(odd)),
+        Oddity::Nul | Oddity::WrongClock => Issue::warn(text, steps(odd)),
         _ => Issue::fail(text, steps(odd)),
     }
 }
@@ -104,21 +108,28 @@ fn steps(odd: &OddValues) -> Vec<Step> {
             ),
         ],
         Oddity::OtherUnit => {
-            let scaled = |factor: &str, from: &str, to: &str| {
+            let scaled = |factor: &str, per_second| {
                 update(
                     &format!("CAST({column} * {factor} AS INTEGER)"),
                     &format!(
-                        "typeof({column}) IN ('integer', 'real') AND {column} >= {from} AND {column} < {to}"
+                        "typeof({column}) IN ('integer', 'real') AND {}",
+                        is_sensible(&column, per_second)
                     ),
                 )
             };
             vec![
                 Step::note("another program stored seconds, or milliseconds:"),
                 // The milliseconds first: what were seconds is beyond both afterwards.
-                scaled("1000", "100000000000", "100000000000000"),
-                scaled("1000000", "100000000", "100000000000"),
+                scaled("1000", 1000),
+                scaled("1000000", 1),
             ]
         }
+        Oddity::WrongClock => vec![
+            Step::note(
+                "where that is not meant, give each row the time of the row with the id before it, with UPDATE; this shows them:",
+            ),
+            show(odd, &format!("datetime({column} / 1000000, 'unixepoch')")),
+        ],
         Oddity::Encoding => vec![
             Step::note(format!(
                 "another program stored them in another encoding, most often Windows-1252 (Latin-1); this keeps the rows as they are in {}, and reads the texts in that encoding:",
