@@ -44,6 +44,8 @@ pub enum ServeError {
     Listen {
         /// `HOST` and `PORT`, or `METRICS_ADDR`.
         address: SocketAddr,
+        /// Whether it is `METRICS_ADDR`.
+        is_metrics: bool,
         /// The system's error.
         source: io::Error,
     },
@@ -59,17 +61,25 @@ impl ServeError {
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
-        let (address, source) = match self {
-            Self::Listen { address, source } => (address, source),
+        let (address, is_metrics, source) = match self {
+            Self::Listen {
+                address,
+                is_metrics,
+                source,
+            } => (address, *is_metrics, source),
             Self::Threads(_) => return Remedy::set("WORKERS", 1),
             Self::Routes(_) => return Remedy::note("report this as a bug"),
         };
         let port = address.port();
+        let next = port.checked_add(1).unwrap_or(8000);
+        if is_metrics {
+            return metrics_remedy(*address, next, source.kind());
+        }
         match source.kind() {
             io::ErrorKind::AddrInUse => Remedy::note(format!(
                 "to keep the port, stop the program that ss -ltnp 'sport = :{port}' names; otherwise:"
             ))
-            .then(Remedy::set("PORT", port.checked_add(1).unwrap_or(8000))),
+            .then(Remedy::set("PORT", next)),
             io::ErrorKind::PermissionDenied => {
                 Remedy::note("ports below 1024 need privileges").then(Remedy::set("PORT", 8000))
             }
@@ -80,6 +90,26 @@ impl ServeError {
             _ => Remedy::note("correct HOST and PORT"),
         }
     }
+}
+
+/// For `METRICS_ADDR`, which must not move the API.
+fn metrics_remedy(address: SocketAddr, next: u16, kind: io::ErrorKind) -> Remedy {
+    let (note, other) = match kind {
+        io::ErrorKind::AddrInUse => (
+            "METRICS_ADDR needs a port of its own, which neither PORT nor another program has",
+            SocketAddr::new(address.ip(), next),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "ports below 1024 need privileges",
+            SocketAddr::new(address.ip(), 9090),
+        ),
+        io::ErrorKind::AddrNotAvailable => (
+            "METRICS_ADDR is not an address of this machine",
+            SocketAddr::new(IpAddr::from([127, 0, 0, 1]), address.port()),
+        ),
+        _ => return Remedy::note("correct METRICS_ADDR"),
+    };
+    Remedy::note(note).then(Remedy::set("METRICS_ADDR", other))
 }
 
 /// A daemon that listens but does not answer yet.
@@ -107,10 +137,10 @@ impl Server {
         let address = SocketAddr::new(config.http.host, config.http.port);
         let is_split = metrics_addr.is_some();
         let public = app(&|listener| listener == Listener::Public || !is_split)?;
-        let mut listeners = vec![(listen(address)?, public)];
+        let mut listeners = vec![(listen(address, false)?, public)];
         if let Some(address) = metrics_addr {
             let metrics = app(&|listener| listener == Listener::Metrics)?;
-            listeners.push((listen(address)?, metrics));
+            listeners.push((listen(address, true)?, metrics));
         }
         let workers = Workers::start(config.http.workers).map_err(ServeError::Threads)?;
         Ok(Self {
@@ -180,7 +210,7 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+fn listen(address: SocketAddr, is_metrics: bool) -> Result<TcpListener, ServeError> {
     let open = || {
         let socket = if address.is_ipv4() {
             TcpSocket::new_v4()?
@@ -194,7 +224,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    open().map_err(|source| ServeError::Listen { address, source })
+    open().map_err(|source| ServeError::Listen {
+        address,
+        is_metrics,
+        source,
+    })
 }
 
 /// The number of files that the process may open, less a reserve.

@@ -176,6 +176,7 @@ fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>
         ];
         let mut found: Vec<&str> = signs
             .into_iter()
+            .filter(|_| !needs_its_quotes(value))
             .filter_map(|(sign, called)| value.contains(sign).then_some(called))
             .collect();
         if !line.starts_with(&format!("{name}=")) {
@@ -194,6 +195,18 @@ fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>
         }
     }
     warnings
+}
+
+/// Whether the value is in single quotes and cannot be written without: `todoctl config set` writes
+/// it so. Where Docker keeps the quotes, the daemon's environment has them, which is a check of its
+/// own.
+fn needs_its_quotes(value: &str) -> bool {
+    let inner = value
+        .trim()
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''));
+    let needs = |sign: char| sign.is_whitespace() || "#$\"\\`".contains(sign);
+    inner.is_some_and(|inner| !inner.contains('\'') && inner.contains(needs))
 }
 
 /// Whether a $ in the value begins the name of a variable: outside of single quotes, and not after a
@@ -275,9 +288,11 @@ mod tests {
 
     #[test]
     fn lines_that_docker_reads_differently() {
-        let (_, warnings) = parsed("A=plain\nB='quoted'\nC=a#b\n# D='x'\nE=a$HOME\n").unwrap();
+        let (_, warnings) =
+            parsed("A=plain\nB='quoted'\nC=a#b\n# D='x'\nE=a$HOME\nF='Todo <a@b>'\nG=\"a b\"\n")
+                .unwrap();
         let named: Vec<&str> = warnings.iter().map(|one| one.variable.as_str()).collect();
-        assert_eq!(named, ["B", "C", "E"]);
+        assert_eq!(named, ["B", "C", "E", "G"]);
     }
 
     #[test]

@@ -16,6 +16,11 @@ use super::url_part::ENCODED;
 
 const QUOTES: [char; 5] = ['"', '\'', '`', '\u{201c}', '\u{201d}'];
 
+/// What word processors make of quotes.
+const TYPOGRAPHIC_QUOTES: [char; 8] = [
+    '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}', '\u{bb}',
+];
+
 /// Secrets that other services have too, which may have them without what this one has around them.
 const SHARED: [SecretName; 2] = [SecretName::JwtSecret, SecretName::ServiceAuthToken];
 
@@ -41,8 +46,8 @@ pub(crate) fn other_spelling(name: &str, value: &str) -> Option<String> {
     respelt(name, value).filter(|_| !is_shared)
 }
 
-/// A secret without what is pasted together with it, and without the byte-order mark and the line
-/// end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
+/// A secret without what is pasted together with it, and without the byte-order mark, the
+/// typographic quotes and the line end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
 fn bare_secret(name: SecretName, value: &str) -> Option<String> {
     let mut bare = value.trim_start_matches('\u{feff}');
     let own_name = format!("{}=", name.as_str());
@@ -52,6 +57,7 @@ fn bare_secret(name: SecretName, value: &str) -> Option<String> {
     for end in ["\\n", "\\r"] {
         bare = bare.trim_end_matches(end);
     }
+    bare = bare.trim_matches(TYPOGRAPHIC_QUOTES);
     let is_usable = name.fault(bare).is_none() && weakness(bare).is_none();
     (bare != value && is_usable).then(|| bare.to_owned())
 }
@@ -263,6 +269,8 @@ mod tests {
             format!("JWT_SECRET={secret}"),
             format!("export JWT_SECRET={secret}"),
             format!("Bearer {secret}\\n"),
+            format!("\u{201c}{secret}\u{201d}"),
+            format!("JWT_SECRET=\u{201e}{secret}\u{201c}"),
         ] {
             assert_eq!(respelt("JWT_SECRET", &text).as_deref(), Some(secret));
         }

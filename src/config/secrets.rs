@@ -61,7 +61,9 @@ impl Secrets {
             let value = self.current.get(&name).map(Secret::expose);
             let is_problem = |one: &Problem| one.variable == name.as_str();
             let is_foreign = name == SecretName::JwtSecret && value.is_some_and(is_key_of_pair);
-            if !is_filled_in(reader, name) || name.is_usable_encryption_key(value) || is_foreign {
+            let is_misspelt = value.is_some_and(|value| respelt(name.as_str(), value).is_some());
+            let is_kept = name.is_usable_encryption_key(value) || is_misspelt;
+            if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
             }
             let found = reader.problems[first..].iter().any(is_problem);
@@ -116,7 +118,7 @@ impl Secrets {
                 if is_usable && respelt(name.as_str(), value.expose()).is_some() {
                     reader.warn(
                         name.as_str(),
-                        "has a byte-order mark, its own name, Bearer or the two characters \\n around it, which are part of the value",
+                        "has a byte-order mark, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value",
                         remedy,
                     );
                 } else if let Some(why) = guessable(value.expose()).filter(|_| !is_weak) {
@@ -282,7 +284,13 @@ fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
         )
         .then(Remedy::unset(variable));
     }
-    let place = if reader.is_in_file(name.as_str()) {
+    if reader.is_in_file(current) && has_secret_among_lines(name, value.expose()) {
+        return Remedy::note(format!(
+            "leave the line of that file that is {current} now, and no other; an older value belongs in {}",
+            name.previous()
+        ));
+    }
+    let place = if reader.is_in_file(current) {
         Place::OwnFile
     } else {
         reader
@@ -296,6 +304,12 @@ fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     }
     Remedy::note("provider keys that are stored can be decrypted with the right value alone: correct it if you know it; otherwise this makes a new one:")
         .then(new)
+}
+
+/// Whether a value that cannot be used has a line that could be.
+fn has_secret_among_lines(name: SecretName, value: &str) -> bool {
+    let is_usable = |line: &str| name.fault(line).is_none() && weakness(line).is_none();
+    name.fault(value).is_some() && !is_key_of_pair(value) && value.lines().any(is_usable)
 }
 
 /// Replaces the value of a secret that `source` has. The old one is kept where it can still be

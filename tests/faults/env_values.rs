@@ -143,6 +143,21 @@ async fn a_secret_file_with_two_lines() {
         write(&file, format!("{secret}{end}canary{end}"));
         scene.proves(&TWO_LINES).await;
     }
+    // One that cannot have lines is not replaced.
+    let token = scene.path().join("token");
+    let value = scene.get("SERVICE_AUTH_TOKEN").unwrap();
+    write(&token, format!("{value}\n{secret}\n"));
+    scene.unset("SERVICE_AUTH_TOKEN");
+    scene.set("SERVICE_AUTH_TOKEN_FILE", token.to_str().unwrap());
+    let report = scene.doctor("config.secrets");
+    report.says(
+        "config.secrets",
+        "fail",
+        "an older value belongs in SERVICE_AUTH_TOKEN_PREVIOUS",
+    );
+    let remedy = report.check("config.secrets")["remedy"].to_string();
+    assert!(!remedy.contains("gen-secrets"), "{remedy}");
+    write(&token, value);
     // White space around one line, and a byte-order mark, are not part of it.
     write(&file, format!("\u{feff}{secret}\r\n\r\n"));
     scene.proves_gone(&TWO_LINES);
@@ -192,6 +207,7 @@ async fn what_belongs_to_no_secret() {
         format!("\u{feff}{bare}"),
         format!("JWT_SECRET={bare}"),
         format!("Bearer {bare}"),
+        format!("\u{201c}{bare}\u{201d}"),
     ] {
         scene.unset("JWT_SECRET_PREVIOUS");
         scene.set("JWT_SECRET", &format!("'{value}'"));

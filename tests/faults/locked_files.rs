@@ -78,6 +78,14 @@ impl Shell {
         assert!(is_done, "sqlite3 ended");
     }
 
+    /// As Ctrl-Z does.
+    fn suspend(&self) {
+        let status = Command::new("kill")
+            .args(["-STOP", &self.0.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     fn has_ended(&mut self) -> bool {
         std::thread::sleep(Duration::from_millis(200));
         self.0.try_wait().unwrap().is_some()
@@ -125,11 +133,13 @@ async fn another_process_that_writes_for_three_seconds() {
     ended.join().unwrap();
 }
 
+/// And that is suspended, so that SIGTERM alone does not end it.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_process_that_writes_without_a_log() {
     let mut scene = Scene::sqlite().await;
     let mut shell = Shell::open(&scene.file());
     shell.run("PRAGMA journal_mode = DELETE;\nBEGIN IMMEDIATE;");
+    shell.suspend();
     scene.proves(&LOCKED_FILE_WITHOUT_LOG).await;
     assert!(shell.has_ended());
 }
@@ -174,12 +184,15 @@ async fn a_reader_that_holds_back_the_log() {
     let mut scene = Scene::sqlite().await;
     let mut reader = Shell::open(&scene.file());
     reader.run("BEGIN;\nSELECT count(*) FROM tasks;");
+    reader.suspend();
     let mut writer = Shell::open(&scene.file());
     writer.run(FILLER);
     let report = scene.doctor("database.wal");
     let detail = report.detail("database.wal");
     assert!(
-        detail.contains("(sqlite3) reads from it all the time"),
+        detail.contains(
+            "(sqlite3), which is suspended (Ctrl-Z, SIGSTOP), reads from it all the time"
+        ),
         "{detail}"
     );
     scene.proves(&ENDLESS_READER).await;

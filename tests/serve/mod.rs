@@ -265,6 +265,17 @@ fn port_in_use() {
         said.contains("cannot listen on") && said.contains(&port) && said.contains("remedy"),
         "{said}"
     );
+    // The port of the metrics: PORT stays.
+    let address = format!("127.0.0.1:{port}");
+    let said = refused(
+        serve(directory.path())
+            .env("PORT", "0")
+            .env("METRICS_ADDR", &address),
+    );
+    assert!(
+        said.contains("todoctl config set METRICS_ADDR=127.0.0.1:") && !said.contains("set PORT="),
+        "{said}"
+    );
 }
 
 /// A file that is not a database is left as it is.

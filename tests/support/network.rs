@@ -147,7 +147,10 @@ async fn carry(client: TcpStream, server: TcpStream, state: Arc<State>) {
         let mut bytes = vec![0; 65_536];
         loop {
             let count = from_client.read(&mut bytes).await.unwrap_or(0);
-            let is_commit = bytes[..count].windows(6).any(|text| text == b"COMMIT");
+            // Not the READ COMMITTED of a BEGIN.
+            let is_commit = bytes[..count]
+                .windows(7)
+                .any(|text| text.starts_with(b"COMMIT") && text[6] != b'T');
             if is_commit && state.hold_commit.swap(false, Ordering::SeqCst) {
                 state.held.store(usize::MAX, Ordering::SeqCst);
             }

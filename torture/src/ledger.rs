@@ -1,7 +1,10 @@
 //! What the clients sent and what they were told: the evidence that the checker judges.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+use serde_json::Value;
 
 /// A moment, in microseconds since the run began.
 pub type Moment = u64;
@@ -105,7 +108,9 @@ pub struct Pages {
     pub entries: Vec<Entry>,
     pub complaints: Vec<String>,
     /// Answers by status; 0 is none.
-    pub statuses: std::collections::BTreeMap<u16, u64>,
+    pub statuses: BTreeMap<u16, u64>,
+    /// What each entity tag stands for.
+    tagged: HashMap<String, Value>,
 }
 
 impl Ledger {
@@ -119,6 +124,21 @@ impl Ledger {
 
     pub fn count(&self, status: u16) {
         *self.pages().statuses.entry(status).or_default() += 1;
+    }
+
+    /// Complains if an entity tag stood for something else before.
+    pub fn compare_tag(&self, tag: &str, body: &Value) {
+        let mut pages = self.pages();
+        match pages.tagged.get(tag) {
+            Some(before) if before == body => {}
+            Some(before) => {
+                let complaint = format!("the entity tag {tag} of {before} and of {body}");
+                pages.complaints.push(complaint);
+            }
+            None => {
+                pages.tagged.insert(tag.to_owned(), body.clone());
+            }
+        }
     }
 
     pub fn take(&self) -> Pages {
@@ -139,5 +159,24 @@ impl Entry {
             (_, Outcome::Deleted(ids)) => !ids.is_empty(),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_entity_tag_stands_for_one_body() {
+        let ledger = Ledger::default();
+        ledger.compare_tag("\"a\"", &json!({ "id": 1, "updated_at": 1 }));
+        ledger.compare_tag("\"a\"", &json!({ "id": 1, "updated_at": 1 }));
+        ledger.compare_tag("\"b\"", &json!({ "id": 1, "updated_at": 2 }));
+        assert!(ledger.take().complaints.is_empty());
+        ledger.compare_tag("\"a\"", &json!({ "id": 1, "updated_at": 1 }));
+        ledger.compare_tag("\"a\"", &json!({ "id": 1, "updated_at": 2 }));
+        assert_eq!(ledger.take().complaints.len(), 1);
     }
 }

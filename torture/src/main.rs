@@ -86,6 +86,9 @@ struct Arguments {
     /// Only these faults.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Fault>,
+    /// The machine has much else to do: rounds without faults may refuse most requests.
+    #[arg(long)]
+    busy: bool,
     /// Go on after a violation.
     #[arg(long)]
     keep_going: bool,
@@ -123,6 +126,7 @@ async fn start(arguments: Arguments) -> anyhow::Result<bool> {
         requests: arguments.requests,
         writers: arguments.writers,
         only: arguments.only,
+        busy: arguments.busy,
         keep_going: arguments.keep_going,
         reports: arguments.reports,
     };

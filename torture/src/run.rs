@@ -34,6 +34,8 @@ pub struct Options {
     /// Clients with tasks of their own.
     pub writers: usize,
     pub only: Vec<Fault>,
+    /// The machine has much else to do.
+    pub busy: bool,
     pub keep_going: bool,
     /// Where evidence of violations is written.
     pub reports: PathBuf,

@@ -335,6 +335,9 @@ impl Worker {
         let user = self.user;
         let outcome = match answer {
             Answer::Status { code, etag, body } => {
+                if let Some(tag) = &etag {
+                    self.round.ledger.compare_tag(tag, &body);
+                }
                 let owner = self.round.user(user);
                 let outcome = understand(&action, code, &body, &owner).unwrap_or_else(|| {
                     if code >= 500 {

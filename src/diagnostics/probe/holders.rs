@@ -60,6 +60,13 @@ impl Holder {
         }
     }
 
+    /// Whether it is suspended, by Ctrl-Z or SIGSTOP: it takes other signals when it goes on.
+    pub(crate) fn is_suspended(&self) -> bool {
+        Process::new(self.pid)
+            .and_then(|process| process.stat())
+            .is_ok_and(|stat| stat.state == 'T')
+    }
+
     /// Whether it is a daemon or a command of this program.
     pub(crate) fn is_todoctl(&self) -> bool {
         self.name.as_deref().is_some_and(is_todoctl)

@@ -156,7 +156,13 @@ pub(super) fn issue(priorities: Priorities<'_>, sides: Sides<'_>) -> Option<Issu
             (table, column),
             &unless_it_is(home, sides, &expected, &statement),
         );
-        return Some(Issue::fail(text, [step]));
+        let assumed = gets_a_zone(&found, &expected).then(|| {
+            Step::note(
+                "its times are taken as UTC; if it was changed in a session with another TimeZone, write that zone in place of UTC",
+            )
+        });
+        let steps: Vec<Step> = assumed.into_iter().chain([step]).collect();
+        return Some(Issue::fail(text, steps));
     }
     if found.is_required && !expected.is_required {
         return Some(Issue::fail(
@@ -219,12 +225,17 @@ fn unless_it_is(
     guarded(&is_another, statement)
 }
 
+/// Whether times without a zone become times with one.
+fn gets_a_zone(found: &Column<'_>, expected: &Column<'_>) -> bool {
+    expected.kind == "timestamp with time zone" && !found.kind.ends_with("with time zone")
+}
+
 /// `TYPE …` with the conversion that keeps every value.
 fn change_type(column: &str, found: &Column<'_>, expected: &Column<'_>) -> String {
     let (name, kind) = (sql_name(column), expected.kind);
     let is_text = kind == "text" || kind.starts_with("character varying");
     let is_number = matches!(found.kind, "smallint" | "bigint" | "numeric");
-    let using = if kind == "timestamp with time zone" && !found.kind.ends_with("with time zone") {
+    let using = if gets_a_zone(found, expected) {
         // Times without a zone are UTC.
         format!("{name}::timestamp AT TIME ZONE $$UTC$$")
     } else if kind == "boolean" && is_number {

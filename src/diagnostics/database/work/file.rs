@@ -143,6 +143,12 @@ fn listed(pids: &[i32], separator: &str) -> String {
 
 pub(in crate::diagnostics::database) fn named(holder: &Holder) -> String {
     match &holder.name {
+        Some(name) if holder.is_suspended() => {
+            format!(
+                "pid {} ({name}), which is suspended (Ctrl-Z, SIGSTOP),",
+                holder.pid
+            )
+        }
         Some(name) => format!("pid {} ({name})", holder.pid),
         None => format!(
             "a process outside of this container (pid {} there)",
@@ -168,8 +174,13 @@ pub(in crate::diagnostics::database) fn end(holder: &Holder) -> Remedy {
     };
     let pid = holder.pid;
     let same = Remedy::command("grep -qxF").arg(name).to_string();
+    let goes_on = if holder.is_suspended() {
+        format!(" && kill -CONT {pid}")
+    } else {
+        String::new()
+    };
     Remedy::note(note).then(may).then(Remedy::command(format!(
-        "{same} /proc/{pid}/comm && kill {pid}"
+        "{same} /proc/{pid}/comm && kill {pid}{goes_on}"
     )))
 }
 

@@ -36,9 +36,13 @@ fn check_indexes(indexes: &[Index]) -> Verdict {
         Remedy::note("CREATE INDEX makes it again, should something need it")
             .then(Remedy::sql(statement))
     };
+    // Of indexes that repeat each other, one stays.
+    let mut dropped: Vec<&str> = Vec::new();
     for index in indexes {
         let size = in_bytes(index.bytes);
-        if let Some(other) = &index.same_as {
+        let same_as = index.same_as.as_deref();
+        if let Some(other) = same_as.filter(|other| !dropped.contains(other)) {
+            dropped.push(&index.plain_name);
             collected.warn(
                 format!(
                     "the index {} ({size}) on {} repeats {other}",
@@ -84,5 +88,20 @@ mod tests {
         assert_eq!(outcome(0, Some(2), None), Pass);
         assert_eq!(outcome(0, None, None), Pass);
         assert_eq!(outcome(9, None, Some("other")), Warn);
+    }
+
+    #[test]
+    fn one_of_two_stays() {
+        let named = |name: &str, other: &str| Index {
+            name: format!("public.{name}"),
+            plain_name: name.to_owned(),
+            same_as: Some(other.to_owned()),
+            ..Index::fixture(9, None)
+        };
+        let verdict = check_indexes(&[named("one", "two"), named("two", "one")]);
+        let remedy = verdict.remedy.map(|remedy| remedy.to_string());
+        let remedy = remedy.unwrap_or_default();
+        assert!(remedy.contains("public.one"), "{remedy}");
+        assert!(!remedy.contains("public.two"), "{remedy}");
     }
 }

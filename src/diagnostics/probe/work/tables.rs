@@ -2,8 +2,8 @@
 
 use super::is_ours;
 use crate::diagnostics::probe::ServerConnection;
-use crate::store::StoreError;
 use crate::store::migrate::is_named_by_migrations;
+use crate::store::{SearchIndex, StoreError};
 
 /// A table of the service.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -169,7 +169,10 @@ impl ServerConnection {
     /// The indexes that neither a migration nor a constraint needs, the largest first.
     pub(crate) async fn foreign_indexes(&mut self) -> Result<Vec<Index>, StoreError> {
         let mut indexes: Vec<Index> = self.rows(INDEXES).await?;
-        indexes.retain(|index| !is_named_by_migrations(&index.plain_name));
+        indexes.retain(|index| {
+            let name = index.plain_name.as_str();
+            !is_named_by_migrations(name) && name != SearchIndex::Trigrams.name()
+        });
         Ok(indexes)
     }
 
