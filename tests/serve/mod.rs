@@ -273,7 +273,7 @@ fn port_in_use() {
             .env("METRICS_ADDR", &address),
     );
     assert!(
-        said.contains("todoctl config set METRICS_ADDR=127.0.0.1:") && !said.contains("set PORT="),
+        said.contains("export METRICS_ADDR=127.0.0.1:") && !said.contains(" PORT="),
         "{said}"
     );
 }
