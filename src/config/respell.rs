@@ -46,8 +46,9 @@ pub(crate) fn other_spelling(name: &str, value: &str) -> Option<String> {
     respelt(name, value).filter(|_| !is_shared)
 }
 
-/// A secret without what is pasted together with it, and without the byte-order mark, the
-/// typographic quotes and the line end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
+/// A secret without what is pasted together with it, and without the byte-order mark, the typographic
+/// quotes and the line end, as the two characters `\n`, that editors, `echo` and secret managers make a
+/// part of it.
 fn bare_secret(name: SecretName, value: &str) -> Option<String> {
     let mut bare = value.trim_start_matches('\u{feff}');
     let own_name = format!("{}=", name.as_str());
