@@ -26,13 +26,15 @@ mod violations;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, SqliteConnection};
 
+use crate::config::{sql_literal, sql_name};
+
 use super::error::StoreError;
 use super::migrate::drift::Drift;
 use super::migrate::{
     Schema, catalog, expected_functions, expected_functions_of_owners, expected_tables,
     expected_types, take_over,
 };
-use super::sql::{PLAIN_NAMES, quoted_name};
+use super::sql::PLAIN_NAMES;
 
 pub(crate) use access::Access;
 pub(crate) use dependents::Dependent;
@@ -64,7 +66,7 @@ where
     T: for<'r> FromRow<'r, PgRow>,
 {
     let path = schema.map_or_else(String::new, |schema| {
-        format!("SET LOCAL search_path = {};", quoted_name(schema))
+        format!("SET LOCAL search_path = {};", sql_name(schema))
     });
     let text = question(
         session,
@@ -123,9 +125,7 @@ pub(crate) async fn provider_keys_of_file(
 
 /// Names as an SQL list of literals; they are those of the migrations.
 fn literals<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names
-        .map(|name| format!("'{}'", name.replace('\'', "''")))
-        .collect();
+    let quoted: Vec<String> = names.map(sql_literal).collect();
     quoted.join(", ")
 }
 

@@ -74,11 +74,6 @@ pub(super) fn parameters(text: &str) -> usize {
 /// the role may have all names quoted.
 pub(super) const PLAIN_NAMES: &str = "SET LOCAL quote_all_identifiers = off";
 
-/// A name, quoted for both engines.
-pub(super) fn quoted_name(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 #[cfg(test)]
 mod tests {
     use super::parameters;

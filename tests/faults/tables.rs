@@ -70,6 +70,15 @@ async fn fill(scene: &Scene, count: u32) {
         .await;
 }
 
+/// Changes each task ten times.
+async fn leave_dead_rows(scene: &Scene) {
+    for _ in 0..10 {
+        scene
+            .sql("UPDATE tasks SET completed = NOT completed")
+            .await;
+    }
+}
+
 #[tokio::test]
 async fn dead_rows() {
     let mut scene = Scene::postgres().await;
@@ -80,11 +89,7 @@ async fn dead_rows() {
     scene
         .sql("ALTER TABLE tasks SET (autovacuum_enabled = false)")
         .await;
-    for _ in 0..10 {
-        scene
-            .sql("UPDATE tasks SET completed = NOT completed")
-            .await;
-    }
+    leave_dead_rows(&scene).await;
     let report = scene.doctor("database.vacuum");
     let detail = report.detail("database.vacuum");
     assert!(
@@ -110,11 +115,7 @@ async fn rows_that_are_kept() {
         "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM tasks",
     )
     .await;
-    for _ in 0..10 {
-        scene
-            .sql("UPDATE tasks SET completed = NOT completed")
-            .await;
-    }
+    leave_dead_rows(&scene).await;
     let report = scene.doctor("database.vacuum");
     let detail = report.detail("database.vacuum");
     assert!(detail.contains("autovacuum_vacuum_threshold"), "{detail}");

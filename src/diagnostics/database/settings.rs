@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{PostgresTarget, Remedy, sql_literal, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::Setting;
@@ -89,9 +89,9 @@ fn check_settings(
             "{name} is {value}, although {requested} was requested"
         ));
         let role = sql_name(&target.user);
-        let value = requested.replace('\'', "''");
+        let value = sql_literal(requested);
         remedy = remedy.then(Remedy::sql(format!(
-            "ALTER ROLE {role} SET {name} = '{value}'"
+            "ALTER ROLE {role} SET {name} = {value}"
         )));
     }
     if wrong.is_empty() {

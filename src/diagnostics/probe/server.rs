@@ -3,6 +3,7 @@
 
 use sqlx::{AssertSqlSafe, FromRow as _, Row as _};
 
+use crate::config::sql_literal;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
@@ -202,10 +203,7 @@ impl ServerConnection {
     pub(crate) async fn settings(&mut self, names: &[&str]) -> Result<Vec<Setting>, StoreError> {
         let mut settings = Vec::with_capacity(names.len());
         for &name in names {
-            let text = format!(
-                "SELECT current_setting('{}', true)",
-                name.replace('\'', "''")
-            );
+            let text = format!("SELECT current_setting({}, true)", sql_literal(name));
             let query = sqlx::raw_sql(AssertSqlSafe(text));
             settings.push(Setting {
                 name: name.to_owned(),

@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
-use super::{StoreError, ask, quoted_name, tables};
+use crate::config::{sql_literal, sql_name};
+
+use super::{StoreError, ask, tables};
 
 /// A table that inherits from one of todoctl's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,9 +49,9 @@ impl Heir {
         let pairs: Vec<Pair> = ask(session, Some(schema), &query).await?;
         let mut heirs = Vec::new();
         for pair in pairs {
-            let table = quoted_name(&pair.table);
+            let table = sql_name(&pair.table);
             // The role may read the child as a part of the parent.
-            let child = format!("'{}'::regclass", pair.child.replace('\'', "''"));
+            let child = format!("{}::regclass", sql_literal(&pair.child));
             let copies = if pair.has_id {
                 format!(
                     "EXISTS (SELECT FROM {table} c JOIN ONLY {table} p USING (id) WHERE c.tableoid = {child})"

@@ -2,7 +2,9 @@
 
 use sqlx::PgConnection;
 
-use super::{Override, StoreError, ask, expected_tables, functions, quoted_name, tables, types};
+use crate::config::sql_name;
+
+use super::{Override, StoreError, ask, expected_tables, functions, tables, types};
 
 const HISTORY: &str = "_sqlx_migrations";
 
@@ -196,7 +198,7 @@ pub(crate) async fn has_rows(
     schema: &str,
     table: &str,
 ) -> Result<bool, StoreError> {
-    let query = format!("SELECT EXISTS (SELECT FROM {})", quoted_name(table));
+    let query = format!("SELECT EXISTS (SELECT FROM {})", sql_name(table));
     let rows: Vec<(bool,)> = ask(session, Some(schema), &query).await?;
     Ok(rows.first().is_some_and(|row| row.0))
 }

@@ -2,7 +2,9 @@
 
 use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
 
-use super::{StoreError, ask, quoted_name, tables};
+use crate::config::sql_name;
+
+use super::{StoreError, ask, tables};
 
 /// A column whose values come from a sequence.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -122,7 +124,7 @@ impl Generated {
             .enumerate()
             .map(|(number, one)| {
                 let highest = if one.is_indexed {
-                    let (column, table) = (quoted_name(&one.column), quoted_name(&one.table));
+                    let (column, table) = (sql_name(&one.column), sql_name(&one.table));
                     format!("(SELECT max({column})::bigint FROM {table})")
                 } else {
                     "NULL::bigint".to_owned()
@@ -162,7 +164,7 @@ impl Numbered {
             .await?;
         let mut all = Vec::new();
         for (table, last) in lasts {
-            let query = format!("SELECT max(id) FROM {}", quoted_name(&table));
+            let query = format!("SELECT max(id) FROM {}", sql_name(&table));
             let highest = sqlx::query_scalar(AssertSqlSafe(query))
                 .fetch_one(&mut *session)
                 .await?;

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{StoreError, expected_tables, quoted_name, tables};
+use crate::config::sql_name;
+
+use super::{StoreError, expected_tables, tables};
 
 /// How many rows are named, so that a statement with all of them is no longer than a shell takes.
 const NAMED: usize = 500;
@@ -87,7 +89,7 @@ pub(crate) fn is_sensible(value: &str, per_second: u32) -> String {
 
 /// The conditions under which a value of a column is odd.
 fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
-    let name = quoted_name(column);
+    let name = sql_name(column);
     let of_type = |types: &str| format!("typeof({name}) {types}");
     if kind == "TEXT" {
         return vec![
@@ -172,7 +174,7 @@ async fn of_types(
         .iter()
         .map(|(_, _, condition)| format!("count(*) FILTER (WHERE {condition})"))
         .collect();
-    let from = quoted_name(table);
+    let from = sql_name(table);
     let query = format!("SELECT json_array({}) FROM {from}", counts.join(", "));
     let counted: String = sqlx::query_scalar(AssertSqlSafe(query))
         .fetch_one(&mut *session)
@@ -203,7 +205,7 @@ async fn of_encoding(
     table: &str,
     column: &str,
 ) -> Result<Option<OddValues>, StoreError> {
-    let (from, name) = (quoted_name(table), quoted_name(column));
+    let (from, name) = (sql_name(table), sql_name(column));
     let query = format!(
         "SELECT rowid, CAST({name} AS BLOB) FROM {from}
          WHERE typeof({name}) = 'text' AND {name} {MAY_BE_WRONG} ORDER BY rowid"

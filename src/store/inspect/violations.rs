@@ -5,7 +5,9 @@
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{StoreError, quoted_name, tables};
+use crate::config::sql_name;
+
+use super::{StoreError, tables};
 
 /// A constraint that rows violate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +32,7 @@ impl Violation {
             for condition in conditions(&definition) {
                 let query = format!(
                     "SELECT count(*) FROM {} WHERE NOT ({condition})",
-                    quoted_name(&table)
+                    sql_name(&table)
                 );
                 let rows = sqlx::query_scalar(AssertSqlSafe(query))
                     .fetch_one(&mut *session)

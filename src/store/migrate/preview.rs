@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::config::DatabaseTarget;
-use crate::store::sql::quoted_name;
+use crate::config::{DatabaseTarget, sql_name};
 
 use super::connection::MigrationConnection;
 use super::embedded::{Direction, migrator};
@@ -105,10 +104,10 @@ fn missing(before: &Schema, after: &Schema) -> Vec<Dropped> {
 
 fn count_query(dropped: &Dropped) -> Option<String> {
     if let Some(table) = dropped.what.strip_prefix("table ") {
-        return Some(format!("SELECT count(*) FROM {}", quoted_name(table)));
+        return Some(format!("SELECT count(*) FROM {}", sql_name(table)));
     }
-    let column = quoted_name(dropped.what.strip_prefix("column ")?);
-    let table = quoted_name(dropped.of.as_deref()?);
+    let column = sql_name(dropped.what.strip_prefix("column ")?);
+    let table = sql_name(dropped.of.as_deref()?);
     Some(format!("SELECT count({column}) FROM {table}"))
 }
 

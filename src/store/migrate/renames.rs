@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::sql_name;
+
 use super::expected::{Parts, Schema};
 
 /// Something that has another name than the migrations give it.
@@ -137,7 +139,7 @@ fn replace_word(parts: &mut Parts, from: &str, to: &str) {
 /// The definition with a name in place of another, which it may have in quotes.
 fn with_word(definition: &str, from: &str, to: &str) -> String {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let quoted = format!("\"{}\"", from.replace('"', "\"\""));
+    let quoted = sql_name(from);
     let mut text = String::with_capacity(definition.len());
     let mut rest = definition;
     while let Some(at) = rest.find(from) {
