@@ -297,7 +297,6 @@ impl Engine {
         let engine = Arc::downgrade(self);
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(LOG_CHECK);
-            let mut is_saved = false;
             loop {
                 tick.tick().await;
                 let Some(engine) = engine.upgrade() else {
@@ -306,12 +305,11 @@ impl Engine {
                 let Self::Sqlite { file, .. } = &*engine else {
                     return;
                 };
-                let is_log_lost = file.find_deleted_log();
-                if file.check().is_err() && (is_log_lost || !is_saved) {
+                file.find_deleted_log();
+                // Each time: a change that was accepted before may be written after the first copy,
+                // and a reader may have kept that from being whole.
+                if file.check().is_err() {
                     engine.checkpoint().await;
-                    is_saved = true;
-                } else if file.check().is_ok() {
-                    is_saved = false;
                 }
             }
         });

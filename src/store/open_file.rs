@@ -89,11 +89,11 @@ impl OpenFile {
 
     /// Whether the write-ahead log or its index was deleted while this process has it open:
     /// changes are in the log that nobody else sees, and that are lost when the process is killed,
-    /// and another process would make an index of its own. Found once, at the second look; from then on
+    /// and another process would make an index of its own. Found at the second look; from then on
     /// [`Self::check`] fails.
-    pub fn find_deleted_log(&self) -> bool {
+    pub fn find_deleted_log(&self) {
         if self.deleted_log.get().is_some() {
-            return false;
+            return;
         }
         // SQLite deletes the files with its last connection, and has them open for a moment more: at
         // the start of this process, for one.
@@ -102,9 +102,10 @@ impl OpenFile {
         let deleted = logs
             .find(|log| (log.may_be_deleted() || was_suspect) && is_open_and_deleted(&log.path));
         self.is_suspect.store(deleted.is_some(), Ordering::Relaxed);
-        deleted
-            .filter(|_| was_suspect)
-            .is_some_and(|log| self.deleted_log.set(log.path.clone()).is_ok())
+        if let (Some(log), true) = (deleted, was_suspect) {
+            // Nobody else sets it.
+            let _ = self.deleted_log.set(log.path.clone());
+        }
     }
 }
 

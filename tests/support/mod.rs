@@ -32,15 +32,27 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::{TestDatabase, on_server, postgres_target, postgres_url};
 pub use redis::RedisServer;
 
+/// How long something that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// Asks `probe` until it says yes.
 ///
 /// # Panics
 /// When that takes more than 40 seconds: `what` did not happen.
 pub async fn eventually(what: &str, mut probe: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(40);
+    let deadline = Instant::now() + PATIENCE;
     while !probe().await {
         assert!(Instant::now() < deadline, "not within 40 s: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// [`eventually`] for tests without a runtime.
+pub fn blocking_eventually(what: &str, mut probe: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !probe() {
+        assert!(Instant::now() < deadline, "not within 40 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
