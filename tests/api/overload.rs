@@ -198,12 +198,12 @@ async fn a_long_queue_is_shed() {
     assert!(refused.headers().contains_key("retry-after"));
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["detail"], "The service is overloaded at the moment");
-    assert!(started.elapsed() < Duration::from_millis(500));
+    assert!(started.elapsed() < Duration::from_millis(1400));
     for probe in ["/health", "/health/live", "/health/ready", "/metrics"] {
         let started = Instant::now();
         let (status, _) = daemon.request(Method::GET, probe).anonymous().await;
         assert_eq!(status, 200, "{probe}");
-        assert!(started.elapsed() < Duration::from_millis(500), "{probe}");
+        assert!(started.elapsed() < Duration::from_millis(1400), "{probe}");
     }
     assert_eq!(second.await.unwrap().status(), 503);
     lock.close().await.unwrap();
