@@ -6,6 +6,7 @@
 mod access;
 mod dependents;
 mod expressions;
+mod files;
 mod heirs;
 mod missing_rights;
 mod overrides;
@@ -34,11 +35,12 @@ use super::migrate::{
     Schema, catalog, expected_functions, expected_functions_of_owners, expected_tables,
     expected_types, take_over,
 };
-use super::sql::PLAIN_NAMES;
+use super::sql::OWN_SETTINGS;
 
 pub(crate) use access::Access;
 pub(crate) use dependents::Dependent;
 pub(crate) use expressions::Expression;
+pub(crate) use files::StoredFile;
 pub(crate) use heirs::Heir;
 pub(crate) use missing_rights::missing_rights;
 pub(crate) use overrides::Override;
@@ -83,9 +85,12 @@ where
 /// transaction in progress, which has its own.
 pub(crate) fn question(session: &PgConnection, limits: &str, query: &str) -> String {
     if session.is_in_transaction() {
-        format!("SAVEPOINT question; {PLAIN_NAMES}; {query}; ROLLBACK TO SAVEPOINT question")
+        format!("SAVEPOINT question; {OWN_SETTINGS}; {query}; ROLLBACK TO SAVEPOINT question")
     } else {
-        format!("BEGIN READ ONLY; {limits}; {PLAIN_NAMES}; {query}; COMMIT")
+        // A serializable one may wait for others.
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {limits}; {OWN_SETTINGS}; {query}; COMMIT"
+        )
     }
 }
 

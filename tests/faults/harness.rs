@@ -257,6 +257,7 @@ fn is_harmless(line: &str) -> bool {
         "du --inodes ",
         "find ",
         "redis-cli ",
+        "runuser -u postgres -- psql ",
     ];
     let selects = [" -c 'SELECT ", " -c \"SELECT ", " 'SELECT ", " \"SELECT "];
     begins.iter().any(|begin| line.starts_with(begin))

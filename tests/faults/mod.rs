@@ -92,6 +92,7 @@ mod rows;
 mod running;
 mod scene;
 mod schema;
+mod server_files;
 mod server_settings;
 mod servers;
 mod settings;
@@ -102,6 +103,7 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod upset_settings;
 mod watch;
 mod wrong_records;
 
@@ -145,6 +147,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,
+        server_files::FAULTS,
+        upset_settings::FAULTS,
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,

@@ -51,6 +51,12 @@ impl Cluster {
         TestDatabase::on(self.url.clone(), "todo".to_owned())
     }
 
+    /// The directory of its socket, which has its files in `data`.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        Path::new(&self.directory)
+    }
+
     /// Runs statements, each by itself.
     ///
     /// # Panics
