@@ -275,6 +275,14 @@ async fn certificates_of_the_auth_server() {
     assert_eq!(scene.get("AUTH_SERVER_URL"), Some(right));
     scene.proves_gone(&BAD_CERTIFICATE);
     scene.proves_gone(&CLIENT_CERTIFICATE);
+    // Where it leads cannot be reached from here yet.
+    let to = "https://localhost:1/api/auth/jwks";
+    let redirecting = Answer::WithHeader(301, ("location", to), Value::Null);
+    let redirecting = HttpPeer::answering(redirecting).await;
+    let url = redirecting.url.replace("127.0.0.1", "localhost");
+    scene.set("AUTH_SERVER_URL", &url);
+    let remedy = "todoctl config set AUTH_SERVER_URL=https://localhost:1";
+    scene.doctor(CHECK).says(CHECK, "warn", remedy);
 }
 
 #[tokio::test(flavor = "multi_thread")]

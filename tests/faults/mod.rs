@@ -84,6 +84,7 @@ mod records;
 mod redis;
 mod redis_limits;
 mod redis_values;
+mod refused;
 mod replicas;
 mod report;
 mod rights;
@@ -102,6 +103,7 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unwise;
 mod watch;
 mod wrong_records;
 
@@ -119,6 +121,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
@@ -149,6 +152,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         locked_files::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refused::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,

@@ -1,5 +1,7 @@
 //! What the auth server publishes, for diagnostics. No credentials are sent.
 
+use std::time::{Duration, Instant};
+
 use http::header::{DATE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -32,10 +34,14 @@ pub(crate) struct Survey {
     pub(crate) sessions: SessionAnswer,
     /// Another address of the same host, at which it publishes keys, where it publishes none here.
     pub(crate) elsewhere: Option<Url>,
+    /// Where it redirects the question for keys: another address of the same host, no less encrypted.
+    pub(crate) moved: Option<Url>,
     /// The `iss` of its tokens; `None` if it does not say.
     pub(crate) issuer: Option<String>,
     /// Its clock, to the second.
     pub(crate) time: Option<Timestamp>,
+    /// How long it took for both answers.
+    pub(crate) took: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +76,9 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
     let client = HttpClient::with_connect_limit(LIMIT, CONNECT_LIMIT)
         .map_err(|error| HttpError::Unreachable(error.to_string()))?;
     let get = |path: &str| client.send(client.get(http_client::join(base, path)));
+    let started = Instant::now();
     let (answer, sessions) = tokio::join!(get(PATH), session_answer(&client, base));
+    let took = started.elapsed();
     let answer = answer?;
     let time = answer
         .headers()
@@ -84,7 +92,10 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
     };
     let elsewhere = match &keys {
         PublishedKeys::Set { .. } => None,
-        _ => first_with_keys(&client, moved.into_iter().chain(without_path(base))).await,
+        _ => {
+            let others = moved.clone().into_iter().chain(without_path(base));
+            first_with_keys(&client, others).await
+        }
     };
     let mut issuer = None;
     for path in METADATA {
@@ -102,8 +113,10 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
         keys,
         sessions,
         elsewhere,
+        moved,
         issuer,
         time,
+        took,
     })
 }
 
