@@ -292,6 +292,16 @@ async fn an_auth_server_that_is_slow() {
     scene.set("AUTH_SERVER_URL", &slow.url);
     scene.proves(&SLOW).await;
     scene.doctor(CHECK).says(CHECK, "fail", "slow or silent");
+    let late = HttpPeer::start(|request| {
+        let is_keys = request.path == "/api/auth/jwks";
+        let body = if is_keys { keys() } else { Value::Null };
+        Answer::Late(Duration::from_millis(1100), 200, body)
+    });
+    let late = late.await;
+    scene.set("AUTH_SERVER_URL", &late.url);
+    let report = scene.doctor(CHECK);
+    let said = report.says(CHECK, "warn", "find out why").detail(CHECK);
+    assert!(said.contains("but takes 1"), "{said}");
     let right = auth_server("", well()).await;
     scene.set("AUTH_SERVER_URL", &right.url);
     scene.proves_gone(&SLOW);

@@ -57,7 +57,7 @@ fn check_account(
             return Verdict::fail(
                 format!("{origin} refuses RESEND_API_KEY ({reason}): mails wait"),
                 Remedy::note(
-                    "create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-",
+                    "create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-\nif the key is right, see whether the account is suspended: https://resend.com/settings",
                 ),
             );
         }
@@ -85,7 +85,7 @@ fn check_account(
                 other_service(config),
             );
         }
-        Account::Untold(status @ 300..=399) => {
+        Account::Untold(status @ (300..=399 | 400 | 401 | 403 | 407)) => {
             return Verdict::warn(
                 format!("{origin} answers {status}, and not as a mail provider: mails wait"),
                 other_service(config),
@@ -196,6 +196,7 @@ mod tests {
             (Account::Untold(404), from, Outcome::Pass),
             (Account::NotAProvider, from, Outcome::Fail),
             (Account::Untold(302), from, Outcome::Warn),
+            (Account::Untold(403), from, Outcome::Warn),
             (Account::WrongKey("400".to_owned()), from, Outcome::Fail),
             (Account::Limited("429".to_owned()), from, Outcome::Warn),
             (Account::Failed(500), from, Outcome::Warn),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use http::header::{DATE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -77,8 +78,13 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
         .map_err(|error| HttpError::Unreachable(error.to_string()))?;
     let get = |path: &str| client.send(client.get(http_client::join(base, path)));
     let started = Instant::now();
-    let (answer, sessions) = tokio::join!(get(PATH), session_answer(&client, base));
-    let took = started.elapsed();
+    // At once, because each may take as long as the daemon waits.
+    let answers = async {
+        let answers = tokio::join!(get(PATH), session_answer(&client, base));
+        (answers, started.elapsed())
+    };
+    let pages = METADATA.map(|path| issuer_at(&client, base, path));
+    let (((answer, sessions), took), issuers) = tokio::join!(answers, join_all(pages));
     let answer = answer?;
     let time = answer
         .headers()
@@ -97,27 +103,25 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
             first_with_keys(&client, others).await
         }
     };
-    let mut issuer = None;
-    for path in METADATA {
-        // Few servers have this page, and none has to.
-        let Ok(answer) = get(path).await else { break };
-        if answer.status() == StatusCode::OK
-            && let Ok(body) = client.body(answer, MAX_BODY).await
-            && let Some(found) = issuer_in(&body)
-        {
-            issuer = Some(found);
-            break;
-        }
-    }
     Ok(Survey {
         keys,
         sessions,
         elsewhere,
         moved,
-        issuer,
+        issuer: issuers.into_iter().flatten().next(),
         time,
         took,
     })
+}
+
+/// What the page says, which few servers have, and none has to.
+async fn issuer_at(client: &HttpClient, base: &Url, path: &str) -> Option<String> {
+    let request = client.get(http_client::join(base, path));
+    let answer = client.send(request).await.ok()?;
+    if answer.status() != StatusCode::OK {
+        return None;
+    }
+    issuer_in(&client.body(answer, MAX_BODY).await.ok()?)
 }
 
 async fn session_answer(client: &HttpClient, base: &Url) -> SessionAnswer {

@@ -75,7 +75,10 @@ fn judge(status: StatusCode, body: &[u8]) -> Account {
         StatusCode::UNAUTHORIZED if name.as_deref() == Some("restricted_api_key") => {
             Account::SendOnly
         }
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+        // What is in front of the provider, such as a firewall, has no names for errors.
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if name.is_some() =>
+        {
             Account::WrongKey(reason())
         }
         StatusCode::TOO_MANY_REQUESTS => Account::Limited(reason()),
@@ -116,6 +119,7 @@ mod tests {
             Account::Limited("429 daily_quota_exceeded".to_owned())
         );
         assert_eq!(of(404, ""), Account::Untold(404));
+        assert_eq!(of(403, "<html>"), Account::Untold(403));
         assert_eq!(of(502, ""), Account::Failed(502));
     }
 
