@@ -84,6 +84,7 @@ mod records;
 mod redis;
 mod redis_limits;
 mod redis_values;
+mod refused;
 mod replicas;
 mod report;
 mod rights;
@@ -103,6 +104,7 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unwise;
 mod upset_settings;
 mod watch;
 mod wrong_records;
@@ -121,6 +123,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
@@ -153,6 +156,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         locked_files::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refused::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
