@@ -329,7 +329,7 @@ mod tests {
         // While Redis is down, callers do not wait for it.
         let started = std::time::Instant::now();
         assert_eq!(counter.count("key", RECONNECT_PAUSE).await, None);
-        assert!(started.elapsed() < TIMEOUT);
+        assert!(started.elapsed() < CONNECT_TIMEOUT / 2);
     }
 
     #[tokio::test]

@@ -286,12 +286,12 @@ async fn keys_never_came(#[values(Sqlite, Postgres)] engine: Engine) {
         eventually("the keys are asked for", async || peer.asked(JWKS) > 0).await;
         let started = Instant::now();
         assert_eq!(status(&daemon, &bearer).await, 200);
-        assert!(started.elapsed() < Duration::from_millis(1500));
+        assert!(started.elapsed() < Duration::from_millis(1900));
     };
     tokio::join!(unanswered(&daemon, &token), others);
     let started = Instant::now();
     unanswered(&daemon, &token).await;
-    assert!(started.elapsed() < Duration::from_millis(1000));
+    assert!(started.elapsed() < Duration::from_millis(1900));
     assert_eq!(peer.asked(JWKS), 1);
     peer.be(Mood::Fine);
     at(&daemon, 5);

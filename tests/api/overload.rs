@@ -199,12 +199,12 @@ async fn a_long_queue_is_shed() {
     assert!(refused.headers().contains_key("retry-after"));
     let body: Value = refused.json().await.unwrap();
     assert_eq!(body["detail"], "The service is overloaded at the moment");
-    assert!(started.elapsed() < Duration::from_millis(500));
+    assert!(started.elapsed() < Duration::from_millis(1400));
     for probe in ["/health", "/health/live", "/health/ready", "/metrics"] {
         let started = Instant::now();
         let (status, _) = daemon.request(Method::GET, probe).anonymous().await;
         assert_eq!(status, 200, "{probe}");
-        assert!(started.elapsed() < Duration::from_millis(500), "{probe}");
+        assert!(started.elapsed() < Duration::from_millis(1400), "{probe}");
     }
     assert_eq!(second.await.unwrap().status(), 503);
     lock.close().await.unwrap();
@@ -218,17 +218,17 @@ async fn a_long_queue_is_shed() {
 #[tokio::test]
 async fn idle_connections() {
     let daemon = Daemon::start_with(Sqlite, |config| {
-        config.http.keepalive = Duration::from_secs(1);
+        config.http.keepalive = Duration::from_secs(2);
     })
     .await;
     let live = "GET /health/live HTTP/1.1";
     let mut stream = TcpStream::connect(address(&daemon)).await.unwrap();
-    for pause in [0, 500, 500] {
+    for pause in [0, 1100, 1100] {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         assert_eq!(exchange(&mut stream, live, b"").await.0, 200);
     }
     let mut rest = Vec::new();
-    tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
+    tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest))
         .await
         .unwrap()
         .unwrap();
