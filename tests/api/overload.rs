@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -232,4 +233,56 @@ async fn idle_connections() {
         .unwrap()
         .unwrap();
     assert!(rest.is_empty());
+}
+
+/// An idle connection is put aside, and goes on with every byte that has arrived.
+#[tokio::test]
+async fn requests_after_a_pause() {
+    let mut daemon = Daemon::start(Sqlite).await;
+    let request = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n";
+    let pause = || tokio::time::sleep(Duration::from_millis(1200));
+    let begins = [0, 1, 30, request.len() - 1];
+    let scenes = begins
+        .iter()
+        .flat_map(|begin| [(*begin, false), (*begin, true)]);
+    join_all(scenes.map(async |(begin, is_pipelined)| {
+        let (begin, rest) = request.split_at(begin);
+        let mut stream = TcpStream::connect(address(&daemon)).await.unwrap();
+        for _ in 0..2 {
+            if is_pipelined {
+                let both = [request, begin].concat();
+                stream.write_all(&both).await.unwrap();
+                assert_eq!(answer(&mut stream).await.0, 200);
+            } else {
+                stream.write_all(request).await.unwrap();
+                assert_eq!(answer(&mut stream).await.0, 200);
+                stream.write_all(begin).await.unwrap();
+            }
+            pause().await;
+            stream.write_all(rest).await.unwrap();
+            assert_eq!(answer(&mut stream).await.0, 200);
+            pause().await;
+        }
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }))
+    .await;
+    // The rest of a body that nobody waits for is no request.
+    let mut stream = TcpStream::connect(address(&daemon)).await.unwrap();
+    let refused = b"POST /tasks/ HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n ";
+    stream.write_all(refused).await.unwrap();
+    assert_eq!(answer(&mut stream).await.0, 401);
+    pause().await;
+    stream.write_all(request).await.unwrap();
+    pause().await;
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    assert!(rest.is_empty(), "{rest:?}");
+    // It does not keep the daemon from stopping.
+    let mut stream = TcpStream::connect(address(&daemon)).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    assert_eq!(answer(&mut stream).await.0, 200);
+    pause().await;
+    assert!(daemon.stop().await);
+    assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
 }
