@@ -42,7 +42,7 @@ impl Peers {
             redis,
             auth,
             mail: MailPeer::start().await,
-            key_provider: HttpPeer::answering(Answer::Json(200, json!({}))).await,
+            key_provider: HttpPeer::answering(Answer::Json(200, json!({ "models": [] }))).await,
         }
     }
 
