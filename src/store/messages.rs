@@ -11,6 +11,7 @@ mod hosted;
 mod lookup;
 mod network;
 mod place;
+mod rescue;
 mod working;
 
 pub(crate) use entry::{ConnectFault, KnownMessage, Retry};

@@ -256,6 +256,7 @@ fn is_harmless(line: &str) -> bool {
         "ps -o ",
         "du --inodes ",
         "find ",
+        "findmnt ",
         "redis-cli ",
     ];
     let selects = [" -c 'SELECT ", " -c \"SELECT ", " 'SELECT ", " \"SELECT "];

@@ -1,6 +1,7 @@
 //! A SQLite file that is deleted, replaced or moved while the daemon has it open. The remedy is
 //! typed; nothing that was acknowledged is missing afterwards.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -123,6 +124,25 @@ async fn a_replaced_file_that_another_daemon_serves() {
     assert_eq!(count(&scene.path().join("data/todo.db.rescued")), 2);
     scene.stop();
     proves_nothing_is_lost(&mut scene, 4);
+}
+
+/// As when a deployment leads a link to the next release, and removes the one before with its data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_deleted_behind_a_link() {
+    let mut scene = Scene::sqlite().await;
+    let data = scene.path().join("data");
+    let [old, new] = ["release-1", "release-2"].map(|name| scene.path().join(name));
+    std::fs::rename(&data, &old).unwrap();
+    symlink(&old, &data).unwrap();
+    let base = scene.start_at_its_port();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    std::fs::remove_dir_all(&old).unwrap();
+    std::fs::create_dir(&new).unwrap();
+    std::fs::remove_file(&data).unwrap();
+    symlink(&new, &data).unwrap();
+    typed(&scene);
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, 2);
 }
 
 fn delete(scene: &Scene, suffixes: &[&str]) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_owner, as_root, files_beside,
+    Barrier, Closed, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_owner, as_root, files_beside,
     files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal, move_away,
     writable,
 };
@@ -16,7 +16,8 @@ use crate::diagnostics::directory::{
 };
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{
-    FileFacts, Holder, LASTING, Use, holders, is_writable, kept_open, lasting_holders,
+    FileFacts, Holder, KeptOpen, LASTING, Use, daemons_of, holders, is_writable, kept_open,
+    lasting_holders, listener, nameless_database,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::ConnectFault;
@@ -24,7 +25,7 @@ use crate::store::messages::KnownMessage;
 
 use super::fault::{cannot_connect, known_remedy};
 use super::integrity::log_of_another;
-use super::{kept_file, other_names, work};
+use super::{daemon_rights, kept_file, other_names, work};
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
@@ -44,7 +45,7 @@ pub(super) async fn connection(
     file: &SqliteTarget,
 ) -> Verdict {
     let place = file.path.display();
-    if let Some(kept) = kept_open(&file.path) {
+    if let Some(kept) = kept_open(&file.path).or(nameless(context, file).await) {
         return kept_file::verdict(&kept, &file.path);
     }
     if let Some(lost) = find_loss(file) {
@@ -68,11 +69,24 @@ pub(super) async fn connection(
         Ok(bytes) => Verdict::pass(format!("{place} is readable, {bytes} bytes")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => missing(context, config, file),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => without_file(&file.path),
-        Err(error) => Verdict::fail(
-            format!("{place} cannot be read: {error}"),
-            writable(of_file(&file.path)),
-        ),
+        Err(error) => match Closed::to_this_process(of_file(&file.path)) {
+            Some(closed) => Verdict::fail(closed.to_string(), closed.remedy()),
+            None => Verdict::fail(
+                format!("{place} cannot be read: {error}"),
+                writable(of_file(&file.path)),
+            ),
+        },
     }
+}
+
+/// What the daemon at PORT has open where there is no file: it was deleted with its directory, and
+/// the path leads to another one now, as after a deployment.
+async fn nameless(context: &Context, file: &SqliteTarget) -> Option<KeptOpen> {
+    if file.path.exists() {
+        return None;
+    }
+    let daemon = listener(context.audit.http.port).await?;
+    daemon.is_todoctl().then(|| nameless_database(daemon.pid))?
 }
 
 /// Whether a process has locked the file for writing.
@@ -168,6 +182,9 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
+    if let Some(verdict) = daemon_rights::missing(file) {
+        return verdict;
+    }
     if !facts.file_writable {
         let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
@@ -188,6 +205,8 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     }
     let others = files_of_others(file, secrets);
     if let Some(other) = others.first() {
+        let is_running = !daemons_of(file).is_empty();
+        let restart = is_running.then(|| Remedy::note(daemon_rights::RESTART));
         return Verdict::fail(
             format!(
                 "{} belongs to user {}, and {} to another, who may be root: the daemon cannot use it",
@@ -195,7 +214,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
                 facts.owner,
                 other.display()
             ),
-            hand_over(&others, file),
+            hand_over(&others, file).then(restart),
         );
     }
     other_names::hard_links(file).unwrap_or_else(|| {

@@ -7,6 +7,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::config::sql_name;
+use crate::domain::{Description, Title};
 
 use super::{StoreError, expected_tables, tables};
 
@@ -30,6 +31,10 @@ pub(crate) enum Oddity {
     WrongClock,
     /// Something else where a number belongs.
     NoNumber,
+    /// A user id with blanks before or after it.
+    Blanks,
+    /// An empty text, or one that is longer than requests may have it.
+    Length,
 }
 
 /// A column with values that are wrong in one way.
@@ -87,15 +92,36 @@ pub(crate) fn is_sensible(value: &str, per_second: u32) -> String {
     )
 }
 
+/// Tables whose users have several rows each, so that a corrected user id is no duplicate.
+const OF_USERS: [&str; 2] = ["tasks", "notifications"];
+
+/// The condition under which requests may not have a text.
+fn is_no_length(table: &str, column: &str) -> Option<String> {
+    let name = sql_name(column);
+    let (most, or) = match (table, column) {
+        ("tasks", "title") => (Title::MAX_CHARS, format!(" OR trim({name}) = ''")),
+        ("tasks", "description") => (Description::MAX_CHARS, String::new()),
+        _ => return None,
+    };
+    Some(format!("(length({name}) > {most}{or})"))
+}
+
 /// The conditions under which a value of a column is odd.
-fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
+fn conditions(table: &str, column: &str, kind: &str) -> Vec<(Oddity, String)> {
     let name = sql_name(column);
     let of_type = |types: &str| format!("typeof({name}) {types}");
     if kind == "TEXT" {
-        return vec![
-            (Oddity::NoText, of_type("NOT IN ('text', 'null')")),
-            (Oddity::Nul, format!("instr({name}, char(0)) > 0")),
-        ];
+        let has_blanks = column == "user_id" && OF_USERS.contains(&table);
+        let blanks = has_blanks.then(|| format!("{name} <> trim({name}) AND trim({name}) <> ''"));
+        return [
+            Some((Oddity::NoText, of_type("NOT IN ('text', 'null')"))),
+            Some((Oddity::Nul, format!("instr({name}, char(0)) > 0"))),
+            blanks.map(|condition| (Oddity::Blanks, condition)),
+            is_no_length(table, column).map(|condition| (Oddity::Length, condition)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
     }
     let is_date = format!("strftime('%s', {name}) IS NOT NULL");
     if !has_times(column) {
@@ -167,7 +193,7 @@ async fn of_types(
         .iter()
         .flat_map(|(column, kind)| {
             let named = |(oddity, condition)| (column.as_str(), oddity, condition);
-            conditions(column, kind).into_iter().map(named)
+            conditions(table, column, kind).into_iter().map(named)
         })
         .collect();
     let counts: Vec<String> = asked

@@ -61,6 +61,14 @@ fn issue(odd: &OddValues) -> Issue {
             "is stored as something else than a whole number",
             "it is misread",
         ),
+        Oddity::Blanks => (
+            "has blanks before or after it",
+            "it is another user id, whose rows nobody sees",
+        ),
+        Oddity::Length => (
+            "is empty, or longer than requests may have it",
+            "clients that send a whole task back get 422",
+        ),
     };
     let rows = if odd.rows == 1 { "row" } else { "rows" };
     let text = format!(
@@ -69,7 +77,9 @@ fn issue(odd: &OddValues) -> Issue {
         ids(odd)
     );
     match odd.oddity {
-        Oddity::Nul | Oddity::WrongClock => Issue::warn(text, steps(odd)),
+        Oddity::Nul | Oddity::WrongClock | Oddity::Blanks | Oddity::Length => {
+            Issue::warn(text, steps(odd))
+        }
         _ => Issue::fail(text, steps(odd)),
     }
 }
@@ -147,6 +157,16 @@ fn steps(odd: &OddValues) -> Vec<Step> {
                 "another program stored them; write these texts again without it, with UPDATE or through the API; this shows them:",
             ),
             show(odd, &format!("hex({column})")),
+        ],
+        Oddity::Blanks => vec![update(
+            &format!("trim({column})"),
+            &format!("{column} <> trim({column}) AND trim({column}) <> ''"),
+        )],
+        Oddity::Length => vec![
+            Step::note(
+                "another program stored them; change them with UPDATE or through the API; this shows how long they are:",
+            ),
+            show(odd, &format!("length({column})")),
         ],
         Oddity::NoNumber => vec![
             Step::note(
