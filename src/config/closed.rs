@@ -59,7 +59,6 @@ impl Closed {
     /// The first that `account` may not enter, by its mode.
     pub(crate) fn to(account: &Account, path: &Path) -> Option<Self> {
         Self::first(path, account.user, |directory, found| {
-            // With an access control list the mode tells less.
             !account.may(ENTER, found) && !has_acl(directory)
         })
     }
@@ -90,7 +89,8 @@ impl Closed {
     }
 }
 
-fn has_acl(path: &Path) -> bool {
+/// Whether an access control list (acl(5)) says more than the mode.
+pub(crate) fn has_acl(path: &Path) -> bool {
     let mut value = [0; 64];
     match rustix::fs::getxattr(path, "system.posix_acl_access", &mut value) {
         Ok(_) | Err(Errno::RANGE) => true,

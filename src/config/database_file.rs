@@ -11,6 +11,7 @@ use super::database_header::is_database;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
+use super::nearby::found_again;
 use super::ownership::{here, move_away, writable};
 use super::remedy::Remedy;
 use super::secret_name::SecretName;
@@ -74,7 +75,8 @@ impl LostDatabase {
                 (
                     Remedy::note(format!(
                         "move {path} back to where it was, or restore a backup of it"
-                    )),
+                    ))
+                    .then(found_again(&self.path)),
                     moved.then(begin_anew(&self.path)),
                 )
             }

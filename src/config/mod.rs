@@ -33,6 +33,7 @@ mod key_material;
 mod load;
 mod meant;
 mod misspelt;
+mod nearby;
 mod no_file;
 mod other_places;
 mod ownership;
@@ -76,7 +77,7 @@ pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, migration_lock_path, resolved, run_record_path,
     wal_path, with_suffix,
 };
-pub(crate) use closed::{Account, Closed};
+pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database, missing_pages};
 pub(crate) use database_url::SYSTEM_ROOTS;

@@ -18,6 +18,7 @@ mod file_clock;
 mod integrity;
 mod kept_file;
 mod migrations;
+mod modes;
 mod network;
 mod other_names;
 mod overrides;
@@ -117,7 +118,7 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(FILE),
-    Check::new("database.modes", "File modes", run!(File, file::modes))
+    Check::new("database.modes", "File modes", run!(File, modes::modes))
         .about(
             "Modes and owners of the SQLite file, its log and its directory. Users who may \
          read the file can read every task, and users who may write the directory can \

@@ -61,3 +61,29 @@ async fn directories_and_files_that_a_restore_has_closed() {
         "chmod u+rw home/data/todo.db-migrate.lock",
     );
 }
+
+/// The daemon has its rights as a member of a group, which it needs.
+#[tokio::test]
+async fn files_of_a_group() {
+    const CHECK: &str = "database.modes";
+    let mut scene = Scene::sqlite().await;
+    let data = scene.path().join("data");
+    for own in [&data, &scene.file(), &data.join("todo.db-migrate.lock")] {
+        chown(own, Some(0), Some(USER)).unwrap();
+        set_mode(own, 0o660);
+    }
+    set_mode(&data, 0o770);
+    scene.run_by(0);
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    set_mode(&scene.file(), 0o664);
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "chmod o-rwx data/todo.db");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    // Who is in the group may use it.
+    scene.run_by(USER);
+    scene
+        .doctor("database.trial")
+        .says("database.trial", "pass", "");
+}

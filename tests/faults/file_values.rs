@@ -108,6 +108,14 @@ async fn times_and_texts_of_other_types() {
         ),
         "1714979289250000|text|me"
     );
+    // As of an import from a CSV file.
+    corrected(
+        &scene,
+        "UPDATE tasks SET due_date = ''",
+        "tasks.due_date is stored as something else than a whole number",
+    )
+    .await;
+    assert_eq!(ask(&scene, "SELECT quote(due_date) FROM tasks"), "NULL");
 }
 
 /// On 2 January 1970 by the daemon's clock, in 1972, and the year 9999 in seconds: multiplied,

@@ -250,6 +250,24 @@ async fn a_directory_that_was_moved_under_the_daemon() {
     proves_nothing_is_lost(&mut scene, acknowledged + 1);
 }
 
+/// As after `cp -r backup/data data`, and of a backup under another name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_copied_elsewhere() {
+    let (mut scene, acknowledged) = stopped().await;
+    let below = scene.path().join("data/data");
+    std::fs::create_dir(&below).unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("todo.db{suffix}");
+        std::fs::rename(scene.path().join("data").join(&name), below.join(&name)).unwrap();
+    }
+    starts_not(&scene, "mv -n data/data/todo.db data/todo.db");
+    typed(&scene);
+    proves_nothing_is_lost(&mut scene, acknowledged);
+    let old = scene.path().join("data/todo-2026.db");
+    std::fs::rename(scene.file(), old).unwrap();
+    starts_not(&scene, "cp -p data/todo-2026.db data/todo.db");
+}
+
 /// The tasks are gone. The comment that begins anew works as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_file() {

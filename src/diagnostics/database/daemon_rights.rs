@@ -4,7 +4,9 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::config::{Account, Closed, Remedy, closed_to_owner, opened_to_owner, writable_for};
+use crate::config::{
+    Account, Closed, Remedy, closed_to_owner, has_acl, opened_to_owner, writable_for,
+};
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::probe::{account_of, daemons_of};
 use crate::diagnostics::verdict::Verdict;
@@ -30,7 +32,7 @@ pub(super) fn missing(file: &Path) -> Option<Verdict> {
     if let Some(closed) = Closed::to(&account, directory) {
         return Some(Verdict::fail(format!("{closed}; {who}"), closed.remedy()));
     }
-    if !account.may(CREATE, &of_directory) {
+    if !account.may(CREATE, &of_directory) && !has_acl(directory) {
         let is_own = of_directory.uid() == user;
         let detail = format!(
             "{} is not writable for user {user}, and SQLite creates its log there; {who}",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, Closed, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_owner, as_root, files_beside,
+    Barrier, Closed, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_root, files_beside,
     files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal, move_away,
     writable,
 };
@@ -34,9 +34,6 @@ const FREE_WARN: u64 = 256 * MIB;
 const FREE_INODES: u64 = 64;
 /// Four times the size at which the daemon empties it.
 const WAL_WARN: u64 = 64 * MIB;
-
-/// The mode of a directory in which only the owner of a file may replace it.
-const STICKY: u32 = 0o1000;
 
 /// Whether the file exists and can be read.
 pub(super) async fn connection(
@@ -226,7 +223,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
 }
 
 /// The verdict on the file's facts. A failure to get them is reported by `database.directory`.
-fn of_facts(
+pub(super) fn of_facts(
     context: &Context,
     file: &SqliteTarget,
     verdict: impl FnOnce(&FileFacts) -> Verdict,
@@ -262,45 +259,6 @@ fn mounted_alone(file: &Path, directory: &Path) -> Verdict {
             "stop the daemon, so that the log is copied into the file; then mount the directory that the file is in at {directory}, not the file"
         )),
     )
-}
-
-pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    of_facts(context, file, |facts| {
-        let shown = format!("mode {:04o}, owner {}", facts.mode, facts.owner);
-        if !facts.wider.is_empty() {
-            return Verdict::warn(
-                format!(
-                    "{shown}: other users of this machine may read or lock {}",
-                    named(&facts.wider)
-                ),
-                as_owner(&file.path).then(
-                    facts
-                        .wider
-                        .iter()
-                        .fold(Remedy::command("chmod go-rwx"), Remedy::arg),
-                ),
-            )
-            .with_fixes(
-                facts
-                    .wider
-                    .iter()
-                    .filter_map(|path| Fix::without_mode(path, 0o077)),
-            );
-        }
-        if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
-            let directory = facts.directory.display();
-            return Verdict::warn(
-                format!(
-                    "{shown}; other users of this machine may replace it, because {directory} has mode {:04o}",
-                    facts.directory_mode
-                ),
-                as_owner(&facts.directory)
-                    .then(Remedy::command("chmod go-w").arg(&facts.directory)),
-            )
-            .with_fixes(Fix::without_mode(&facts.directory, 0o022));
-        }
-        Verdict::pass(shown)
-    })
 }
 
 pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
@@ -399,11 +357,6 @@ pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duratio
             cause.unwrap_or_else(|| cannot_connect(error))
         }
     }
-}
-
-fn named(files: &[PathBuf]) -> String {
-    let names: Vec<String> = files.iter().map(|one| one.display().to_string()).collect();
-    names.join(", ")
 }
 
 /// A command for the file and those beside it.

@@ -168,12 +168,19 @@ fn steps(odd: &OddValues) -> Vec<Step> {
             ),
             show(odd, &format!("length({column})")),
         ],
-        Oddity::NoNumber => vec![
-            Step::note(
-                "another program stored them; give each one a number, with UPDATE; this shows them:",
-            ),
-            show(odd, &format!("typeof({column}), quote({column})")),
-        ],
+        Oddity::NoNumber => {
+            // As an import from a CSV file leaves them.
+            let empty = odd
+                .is_optional
+                .then(|| update("NULL", &format!("{column} = ''")));
+            let shown = [
+                Step::note(
+                    "another program stored them; give each one a number, with UPDATE; this shows them:",
+                ),
+                show(odd, &format!("typeof({column}), quote({column})")),
+            ];
+            empty.into_iter().chain(shown).collect()
+        }
     }
 }
 
