@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod barrier;
 mod beside;
+mod bounds;
 mod closed;
 mod cors;
 mod database;
@@ -30,6 +31,7 @@ mod generated;
 mod http;
 mod inventory;
 mod key_material;
+mod leftover;
 mod load;
 mod meant;
 mod misspelt;
@@ -71,13 +73,14 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use auth::USUAL_LIMIT;
 pub(crate) use barrier::Barrier;
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, migration_lock_path, resolved, run_record_path,
     wal_path, with_suffix,
 };
+pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
+pub(crate) use cors::is_origin;
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database, missing_pages};
 pub(crate) use database_url::SYSTEM_ROOTS;
@@ -95,7 +98,7 @@ pub(crate) use ownership::{
     unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
-pub(crate) use reader::is_quoted;
+pub(crate) use reader::{is_no_path, is_quoted};
 pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};
@@ -104,6 +107,7 @@ pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::shell_word;
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
 pub(crate) use strength::is_placeholder;
+pub(crate) use telemetry::metrics_address;
 pub(crate) use text_file::read_small_file;
 pub(crate) use url_part::with_part;
 pub(crate) use variable::{Section, Variable};

@@ -12,9 +12,11 @@ use super::verdict::Verdict;
 mod behind;
 mod continuity;
 mod daemon_rights;
+mod damage;
 mod fault;
 mod file;
 mod file_clock;
+mod hba;
 mod integrity;
 mod kept_file;
 mod migrations;
@@ -30,16 +32,16 @@ mod schema;
 mod search;
 mod server;
 mod settings;
-mod timeout;
 mod tls;
 mod trial;
+mod unexplained;
 pub(super) mod work;
 
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
-pub(super) use timeout::with_cause;
+pub(super) use unexplained::with_cause;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("database.url", "URL", Run::Now(url))

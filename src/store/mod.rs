@@ -13,7 +13,7 @@
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
 //! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
-//! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
+//! | errors | `error.rs`, `postgres_fault.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
 //! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
 //!
@@ -54,9 +54,11 @@ mod opener;
 mod outbox;
 mod plain;
 mod pool;
+mod postgres_fault;
 mod queue;
 mod reminders;
 mod row;
+mod runtime_thread;
 mod search_index;
 mod server;
 mod session;
@@ -80,7 +82,6 @@ pub(crate) use content::Content;
 pub use database::Store;
 
 pub(crate) use deadline::{on_behalf_of, within};
-pub(crate) use error::PostgresFault;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
@@ -92,8 +93,10 @@ pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub(crate) use plain::causes;
+pub(crate) use postgres_fault::PostgresFault;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub(crate) use runtime_thread::RuntimeThread;
 pub(crate) use search_index::create_trigram_index;
 pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};

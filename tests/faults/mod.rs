@@ -85,6 +85,7 @@ mod records;
 mod redis;
 mod redis_limits;
 mod redis_values;
+mod refused;
 mod replicas;
 mod report;
 mod rights;
@@ -94,6 +95,7 @@ mod running;
 mod same_database;
 mod scene;
 mod schema;
+mod server_files;
 mod server_settings;
 mod servers;
 mod settings;
@@ -104,6 +106,8 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unwise;
+mod upset_settings;
 mod watch;
 mod wrong_records;
 
@@ -121,6 +125,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
@@ -147,10 +152,13 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,
+        server_files::FAULTS,
+        upset_settings::FAULTS,
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refused::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
