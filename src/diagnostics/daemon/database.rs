@@ -184,7 +184,7 @@ fn whole_path(target: &DatabaseTarget) -> Remedy {
     match target {
         DatabaseTarget::Sqlite(file) if file.path.is_relative() => {
             let whole = std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone());
-            Remedy::note("where the daemon was started in another directory, a relative path leads it to a file there; if it should use the file here, restart it after:")
+            Remedy::note("a relative path leads to another file in each working directory: for the daemon to use the file that is here, DATABASE_URL needs its whole path, and the daemon a restart")
                 .then(Remedy::set("DATABASE_URL", format!("sqlite://{}", whole.display())))
         }
         _ => Remedy::default(),
