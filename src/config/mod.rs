@@ -16,6 +16,7 @@ mod auth;
 mod barrier;
 mod beside;
 mod bounds;
+mod closed;
 mod cors;
 mod database;
 mod database_file;
@@ -34,7 +35,9 @@ mod leftover;
 mod load;
 mod meant;
 mod misspelt;
+mod nearby;
 mod no_file;
+mod other_places;
 mod ownership;
 mod parse;
 mod privilege;
@@ -76,9 +79,10 @@ pub(crate) use beside::{
     wal_path, with_suffix,
 };
 pub(crate) use bounds::Bounds;
+pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use cors::is_origin;
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
-pub(crate) use database_header::{has_damaged_magic, is_database};
+pub(crate) use database_header::{has_damaged_magic, is_database, missing_pages};
 pub(crate) use database_url::SYSTEM_ROOTS;
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;
@@ -88,8 +92,10 @@ pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
 pub(crate) use no_file::NoFile;
+pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
-    files_of_others, hand_over, here, move_away, readable, unused_name, writable,
+    closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner, readable,
+    unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::{is_no_path, is_quoted};

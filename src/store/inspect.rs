@@ -7,6 +7,7 @@ mod access;
 mod dependents;
 mod expressions;
 mod files;
+mod future;
 mod heirs;
 mod missing_rights;
 mod overrides;
@@ -42,6 +43,7 @@ pub(crate) use access::Access;
 pub(crate) use dependents::Dependent;
 pub(crate) use expressions::Expression;
 pub(crate) use files::StoredFile;
+pub(crate) use future::FutureRows;
 pub(crate) use heirs::Heir;
 pub(crate) use missing_rights::missing_rights;
 pub(crate) use overrides::Override;
@@ -61,7 +63,7 @@ pub(crate) use values::{OddValues, Oddity, is_sensible};
 pub(crate) use violations::Violation;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     session: &mut PgConnection,
     schema: Option<&str>,
     query: &str,

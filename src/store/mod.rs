@@ -29,6 +29,7 @@ mod connect;
 mod connect_error;
 mod connection;
 mod console;
+mod content;
 mod database;
 mod deadline;
 mod dialect;
@@ -77,6 +78,7 @@ pub(crate) use client::{ClientState, ClientWatch};
 pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
+pub(crate) use content::Content;
 pub use database::Store;
 
 pub(crate) use deadline::{on_behalf_of, within};

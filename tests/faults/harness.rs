@@ -257,6 +257,7 @@ fn is_harmless(line: &str) -> bool {
         "ps -o ",
         "du --inodes ",
         "find ",
+        "findmnt ",
         "redis-cli ",
         "runuser -u postgres -- psql ",
     ];

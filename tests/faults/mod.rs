@@ -54,6 +54,7 @@ mod expressions;
 mod file_contents;
 mod file_places;
 mod file_restores;
+mod file_rights;
 mod file_search;
 mod file_values;
 mod files;
@@ -91,6 +92,7 @@ mod rights;
 mod roles;
 mod rows;
 mod running;
+mod same_database;
 mod scene;
 mod schema;
 mod server_files;
@@ -178,6 +180,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         file_restores::FAULTS,
         file_search::FAULTS,
         file_values::FAULTS,
+        same_database::FAULTS,
     ]
     .concat()
     .into_iter()

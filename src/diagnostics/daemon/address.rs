@@ -55,6 +55,7 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         let now = context.request.clock.now().unix_seconds();
         return match context.target().and_then(last_run) {
             Some(LastRun::Killed(run)) => killed(&run, address, now),
+            Some(LastRun::HungUp(run)) => hung_up(&run, address),
             Some(LastRun::Running(run)) if run.address != address => {
                 let hidden = hidden_here(&context.request.source, &["HOST", "PORT"]);
                 elsewhere(&run, address, hidden)
@@ -146,6 +147,18 @@ fn killed(run: &Run, address: SocketAddr, now: i64) -> Verdict {
                 "start it again as it was started: todoctl serve, its unit or its container",
             ))
             .then(unit),
+    )
+}
+
+/// The last daemon was started in a terminal, and ended with it.
+fn hung_up(run: &Run, address: SocketAddr) -> Verdict {
+    Verdict::warn(
+        format!(
+            "no daemon listens on {address}, and the last one of this database (pid {} on {}) was ended by SIGHUP, as when the terminal or the ssh session that it was started in is closed",
+            run.pid, run.address
+        ),
+        Remedy::note("start it as a unit of systemd or in a container, or so that it outlives the terminal, in the directory of the service:")
+            .then(Remedy::command("nohup todoctl serve >> todoctl.log 2>&1 &")),
     )
 }
 
