@@ -36,6 +36,9 @@ const SLOW: Duration = Duration::from_secs(5);
 /// A fault is healed within this time, on a busy machine too.
 const LONGEST_FAULT: Duration = Duration::from_mins(5);
 
+/// A job beside a fault is killed after this time: it may wait for what is not there.
+const JOB: Duration = Duration::from_secs(2);
+
 /// The rounds of one world, one after the other.
 pub struct Lane<'a> {
     pub(crate) run: &'a Run,
@@ -141,7 +144,10 @@ impl<'a> Lane<'a> {
             tokio::time::sleep(Duration::from_millis(60)).await;
             match jobs {
                 // Two at a time must not make reminders twice.
-                0 | 1 => drop(tokio::try_join!(remind(world), remind(world))?),
+                0 | 1 => drop(tokio::try_join!(
+                    remind_for(world, JOB),
+                    remind_for(world, JOB)
+                )?),
                 2 => drop(remind_for(world, killed_after).await?),
                 _ => {}
             }

@@ -16,7 +16,7 @@ use crate::workload::Worker;
 use crate::world::World;
 
 /// Every so many rounds the reminders are counted exactly.
-const REMINDER_ROUNDS: u64 = 2;
+const REMINDER_ROUNDS: u64 = 4;
 
 /// How often the counts of unread notifications are compared with the rows, until they agree.
 const UNREAD_TRIES: usize = 50;
