@@ -11,7 +11,7 @@
 //! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `line.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -35,6 +35,7 @@ mod dialect;
 mod ending;
 mod engine;
 mod error;
+mod file_limits;
 mod idempotency;
 mod identity;
 pub(crate) mod inspect;
@@ -42,6 +43,7 @@ mod key_cipher;
 mod known;
 mod last_outcome;
 mod late;
+mod line;
 mod login;
 mod manager;
 pub(crate) mod messages;
