@@ -11,6 +11,8 @@ pub(super) enum Refusal {
     Signature,
     #[error("the token is signed with an algorithm or a key that is not accepted here")]
     UnknownKey,
+    #[error("the token is signed with an algorithm other than HS256, EdDSA, ES256 and RS256")]
+    Algorithm,
     #[error("the token has critical extensions, and none is supported (RFC 7515, 4.1.11)")]
     Critical,
     #[error("the token has expired")]
@@ -31,10 +33,16 @@ pub(super) enum Refusal {
     Subject,
     #[error("no session has this token")]
     UnknownSession,
+    #[error("no session has this token, which todoctl has made")]
+    UnknownOwnSession,
     #[error("the token resembles a secret of this service and was not sent to the auth server")]
     OwnSecret,
     #[error("the service token does not match")]
     ServiceToken,
+    #[error(
+        "a user's token was sent with X-User-ID, with which only the service token is accepted"
+    )]
+    UserTokenAsService,
     #[error("the service token was sent without X-User-ID")]
     ServiceTokenAlone,
     #[error("the service token was sent to an endpoint that does not accept it")]
@@ -49,6 +57,7 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Signature => "signature",
             Self::UnknownKey => "unknown_key",
+            Self::Algorithm => "algorithm",
             Self::Critical => "critical",
             Self::Expired => "expired",
             Self::Expiry => "expiry",
@@ -58,8 +67,10 @@ impl Refusal {
             Self::Kind => "type",
             Self::Subject => "subject",
             Self::UnknownSession => "unknown_session",
+            Self::UnknownOwnSession => "unknown_own_session",
             Self::OwnSecret => "own_secret",
             Self::ServiceToken => "service_token",
+            Self::UserTokenAsService => "user_token_as_service",
             Self::ServiceTokenAlone => "service_token_alone",
             Self::ServiceTokenElsewhere => "service_token_elsewhere",
         }

@@ -8,7 +8,6 @@ use super::cors;
 use super::error::{ConfigError, Loaded};
 use super::parse::{number, seconds};
 use super::reader::Reader;
-use super::remedy::Remedy;
 use super::source::Source;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
@@ -89,20 +88,12 @@ declare! {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
-    let request_timeout = reader.value(&REQUEST_TIMEOUT_SECONDS);
-    if request_timeout >= Duration::from_secs(30) {
-        reader.warn(
-            REQUEST_TIMEOUT_SECONDS.variable.name,
-            "is 30 s or more: clients give up after 30 s and retry; set a lower value, such as 20",
-            Remedy::set(REQUEST_TIMEOUT_SECONDS.variable.name, 20),
-        );
-    }
     HttpConfig {
         host: reader.value(&HOST),
         port: reader.value(&PORT),
         workers: reader.value(&WORKERS),
         cors_origins: cors::read(reader),
-        request_timeout,
+        request_timeout: reader.value(&REQUEST_TIMEOUT_SECONDS),
         max_body_bytes: reader.value(&MAX_BODY_BYTES),
         keepalive: reader.value(&KEEPALIVE_SECONDS),
         shutdown_delay: reader.value(&SHUTDOWN_DELAY_SECONDS),

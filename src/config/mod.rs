@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod barrier;
 mod beside;
+mod bounds;
 mod cors;
 mod database;
 mod database_file;
@@ -29,6 +30,7 @@ mod generated;
 mod http;
 mod inventory;
 mod key_material;
+mod leftover;
 mod load;
 mod meant;
 mod misspelt;
@@ -68,12 +70,13 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use auth::USUAL_LIMIT;
 pub(crate) use barrier::Barrier;
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, migration_lock_path, resolved, run_record_path,
     wal_path, with_suffix,
 };
+pub(crate) use bounds::Bounds;
+pub(crate) use cors::is_origin;
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
 pub(crate) use database_header::{has_damaged_magic, is_database};
 pub(crate) use database_url::SYSTEM_ROOTS;
@@ -89,7 +92,7 @@ pub(crate) use ownership::{
     files_of_others, hand_over, here, move_away, readable, unused_name, writable,
 };
 pub(crate) use privilege::{as_owner, as_root};
-pub(crate) use reader::is_quoted;
+pub(crate) use reader::{is_no_path, is_quoted};
 pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};
@@ -98,6 +101,7 @@ pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::shell_word;
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
 pub(crate) use strength::is_placeholder;
+pub(crate) use telemetry::metrics_address;
 pub(crate) use text_file::read_small_file;
 pub(crate) use url_part::with_part;
 pub(crate) use variable::{Section, Variable};

@@ -62,6 +62,11 @@ pub(crate) fn with_part(url: &str, part: &str, value: Option<&str>) -> Option<St
         "database" => path = format!("/{}", new(ENCODED).unwrap_or_default()).into(),
         name => query = with_parameter(&query, name, new(ENCODED_PATH)).into(),
     }
+    // libpq's parameters of these names come before the parts.
+    if matches!(part, "user" | "password" | "host" | "port" | "database") {
+        let name = if part == "database" { "dbname" } else { part };
+        query = with_parameter(&query, name, None).into();
+    }
     let mut credentials = user.into_owned();
     if let Some(password) = password {
         credentials = format!("{credentials}:{password}");
@@ -158,6 +163,12 @@ mod tests {
     fn urls_with_less() {
         for (url, part, expected) in [
             ("postgres://h/d", "sslmode", "postgres://h/d?sslmode=v"),
+            (
+                "postgres://u@/d?host=/run/postgresql&port=5433",
+                "host",
+                "postgres://u@v/d?port=5433",
+            ),
+            ("postgres://h?dbname=d", "database", "postgres://h/v"),
             ("redis://h", "password", "redis://:v@h"),
             ("redis://:p@h:6379/9", "database", "redis://:p@h:6379/v"),
             (

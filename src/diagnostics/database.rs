@@ -10,8 +10,10 @@ use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
 mod behind;
+mod damage;
 mod fault;
 mod file;
+mod hba;
 mod integrity;
 mod kept_file;
 mod migrations;
@@ -26,16 +28,16 @@ mod schema;
 mod search;
 mod server;
 mod settings;
-mod timeout;
 mod tls;
 mod trial;
+mod unexplained;
 pub(super) mod work;
 
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
-pub(super) use timeout::with_cause;
+pub(super) use unexplained::with_cause;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("database.url", "URL", Run::Now(url))

@@ -13,8 +13,17 @@ use super::probe::Connection;
 pub(super) struct Session<C> {
     login: OnceCell<Result<Duration, ConnectError>>,
     /// Empty while a query is in progress.
-    open: Mutex<Option<C>>,
+    open: Mutex<Option<Idle<C>>>,
 }
+
+struct Idle<C> {
+    connection: C,
+    since: Instant,
+}
+
+/// A connection that was idle longer may have been ended for that, by `idle_session_timeout` or by a
+/// proxy.
+const SURELY_OPEN: Duration = Duration::from_millis(500);
 
 impl<C: Connection> Session<C> {
     pub(super) fn new() -> Self {
@@ -33,7 +42,7 @@ impl<C: Connection> Session<C> {
 
     /// The connection, unless a query on it has failed.
     pub(super) fn take(&self) -> Option<C> {
-        self.put(None)
+        self.put(None).map(|idle| idle.connection)
     }
 
     /// Logs in, once a run; returns how long that took.
@@ -59,8 +68,15 @@ impl<C: Connection> Session<C> {
         limit: Duration,
         question: impl AsyncFnOnce(&mut C) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut connection = match self.take() {
-            Some(connection) => connection,
+        let mut connection = match self.put(None) {
+            Some(idle) if idle.since.elapsed() < SURELY_OPEN => idle.connection,
+            Some(Idle { mut connection, .. }) => match connection.query().await {
+                Err(StoreError::ConnectionLost(_) | StoreError::Stale(_)) => {
+                    C::open(target, limit).await?
+                }
+                // Whatever else is wrong is the question's to find.
+                Ok(()) | Err(_) => connection,
+            },
             None => C::open(target, limit).await?,
         };
         let answer = question(&mut connection).await?;
@@ -75,8 +91,10 @@ impl<C: Connection> Session<C> {
     }
 
     /// Replaces the connection and returns the one that was there.
-    fn put(&self, connection: Option<C>) -> Option<C> {
+    fn put(&self, connection: Option<C>) -> Option<Idle<C>> {
+        let since = Instant::now();
+        let new = connection.map(|connection| Idle { connection, since });
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *open, connection)
+        std::mem::replace(&mut *open, new)
     }
 }

@@ -18,6 +18,28 @@ pub(crate) enum Outcome {
     Skip,
 }
 
+/// A message that does not tell its cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unexplained {
+    /// A time limit was reached.
+    Timeout(&'static KnownMessage),
+    /// A file of the server is damaged or gone, which the text names.
+    File(&'static KnownMessage, String),
+}
+
+impl Unexplained {
+    /// What `message`, whose entry is `known`, leaves open.
+    pub(super) fn of(known: &'static KnownMessage, message: &impl ToString) -> Option<Self> {
+        if known.is_timeout() {
+            Some(Self::Timeout(known))
+        } else {
+            known
+                .is_of_server_file()
+                .then(|| Self::File(known, message.to_string()))
+        }
+    }
+}
+
 /// What a check found. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
@@ -29,8 +51,8 @@ pub(crate) struct Verdict {
     pub(super) fixes: Vec<Fix>,
     /// Whether the checks that need this one are skipped.
     pub(super) blocks: bool,
-    /// That a statement ran into a time limit, whose cause the runner looks for.
-    pub(super) timeout: Option<&'static KnownMessage>,
+    /// What the runner looks for the cause of.
+    pub(super) unexplained: Option<Unexplained>,
 }
 
 impl Verdict {
@@ -93,9 +115,9 @@ impl Verdict {
         self
     }
 
-    /// A statement ran into a time limit: `known` is its message.
-    pub(super) fn after_timeout(mut self, known: &'static KnownMessage) -> Self {
-        self.timeout = Some(known);
+    /// A statement failed for a reason that has to be looked for.
+    pub(super) fn after(mut self, unexplained: Unexplained) -> Self {
+        self.unexplained = Some(unexplained);
         self
     }
 
@@ -106,7 +128,7 @@ impl Verdict {
             remedy: remedy.filter(|remedy| !remedy.is_empty()),
             fixes: Vec::new(),
             blocks: false,
-            timeout: None,
+            unexplained: None,
         }
     }
 }

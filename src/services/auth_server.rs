@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::UserId;
 use crate::services::http_client::ClientError;
 
+mod absent;
 mod age;
 mod breaker;
 mod client;

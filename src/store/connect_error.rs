@@ -52,6 +52,11 @@ impl ConnectError {
 
     /// Explains a driver's error while a connection was opened.
     pub(crate) fn from_sqlx(target: &DatabaseTarget, error: &sqlx::Error) -> Self {
+        if let (DatabaseTarget::Postgres(_), sqlx::Error::Database(fault)) = (target, error) {
+            let known = messages::of_database(&**fault);
+            let kind = known.map_or(ConnectFault::Other, |known| known.fault);
+            return Self::of_known(kind, target, fault.message().to_owned(), known);
+        }
         let (fault, message) = match target {
             DatabaseTarget::Postgres(_) => explain_postgres(error),
             DatabaseTarget::Sqlite(_) => explain_sqlite(error),
@@ -64,6 +69,15 @@ impl ConnectError {
         let known = messages::find(&message)
             .filter(|known| known.fault == fault)
             .or_else(|| messages::by_fault(fault));
+        Self::of_known(fault, target, message, known)
+    }
+
+    fn of_known(
+        fault: ConnectFault,
+        target: &DatabaseTarget,
+        message: String,
+        known: Option<&'static KnownMessage>,
+    ) -> Self {
         let place = Place::from(target);
         Self {
             fault,
@@ -89,18 +103,18 @@ fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
                     "the server does not offer TLS".to_owned(),
                 )
             } else {
+                let meaning = messages::find(&text)
+                    .map_or_else(String::new, |known| format!(" ({})", known.meaning));
                 (
                     ConnectFault::Certificate,
-                    format!("the TLS handshake failed: {text}"),
+                    format!("the TLS handshake failed: {text}{meaning}"),
                 )
             }
         }
-        sqlx::Error::Database(fault) => {
-            let known = messages::find(fault.message())
-                .or_else(|| fault.code().and_then(|code| messages::by_code(&code)));
-            let kind = known.map_or(ConnectFault::Other, |known| known.fault);
-            (kind, fault.message().to_owned())
-        }
+        sqlx::Error::Protocol(text) if text.contains("authentication method: ") => (
+            ConnectFault::Login,
+            format!("todoctl cannot log in as the server asks: {text}"),
+        ),
         sqlx::Error::Protocol(text) => (
             ConnectFault::NotPostgres,
             format!("what answers there does not speak PostgreSQL's protocol: {text}"),

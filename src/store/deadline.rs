@@ -7,8 +7,8 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use super::admission::{Kind, Standing};
 use super::client::{ClientWatch, on_behalf_of_client};
-use super::line::{Kind, Standing};
 use super::shares::Share;
 
 struct Work {

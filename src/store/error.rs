@@ -9,6 +9,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use super::connect_error::ConnectError;
 use super::plain::plain;
+use super::postgres_fault::PostgresFault;
 
 /// A failed unit of work.
 #[derive(Debug, thiserror::Error)]
@@ -111,33 +112,6 @@ pub enum StoreError {
     Closed,
 }
 
-/// An error of PostgreSQL, and what it is about as far as the server says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PostgresFault {
-    /// SQLSTATE.
-    pub(crate) code: String,
-    pub(crate) message: String,
-    pub(crate) table: Option<String>,
-    pub(crate) column: Option<String>,
-    pub(crate) constraint: Option<String>,
-    /// What more is said about a publication that refuses a change. The detail of other errors may
-    /// have values of a row.
-    pub(crate) detail: Option<String>,
-    /// The function that raised it, and those that called it: `PL/pgSQL function f() line 3 at
-    /// RAISE`.
-    pub(crate) raised_in: Option<String>,
-}
-
-/// The functions of an error's context, which has their statements, too.
-fn functions_of(context: &str) -> Option<String> {
-    let is_function = |line: &&str| line.contains(" function ");
-    let functions: Vec<&str> = context.lines().filter(is_function).collect();
-    if functions.is_empty() {
-        return context.lines().next().map(str::to_owned);
-    }
-    Some(functions.join(", called by "))
-}
-
 impl StoreError {
     /// Whether the same work may succeed a little later.
     #[must_use]
@@ -208,16 +182,7 @@ impl StoreError {
     pub(crate) fn postgres(&self) -> Option<PostgresFault> {
         let fault = self.cause()?.as_database_error()?;
         let fault = fault.try_downcast_ref::<PgDatabaseError>()?;
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        Some(PostgresFault {
-            code: fault.code().to_owned(),
-            message: fault.message().to_owned(),
-            table: owned(fault.table()),
-            column: owned(fault.column()),
-            constraint: owned(fault.constraint()),
-            detail: owned(fault.detail()).filter(|text| text.contains("publication")),
-            raised_in: fault.r#where().and_then(functions_of),
-        })
+        Some(PostgresFault::of(fault))
     }
 
     /// The same error for another request that the failure concerns too. Where the cause cannot
@@ -255,11 +220,11 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        if is_connection_lost(&error) {
-            return Self::ConnectionLost(error);
-        }
         if is_stale(&error) {
             return Self::Stale(error);
+        }
+        if is_connection_lost(&error) {
+            return Self::ConnectionLost(error);
         }
         if is_transient(&error) {
             return Self::Transient(error);
@@ -311,12 +276,15 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
     };
     match fault.code().as_deref() {
         // A standby, or a server that was set to read-only; a statement that was prepared and
-        // is not there, or is another, because a pooler changed the server.
-        Some("25006" | "26000" | "42P05") => true,
+        // is not there, or is another, because a pooler changed the server; the session was ended
+        // because it was idle.
+        Some("25006" | "26000" | "42P05" | "57P05") => true,
+        // The same by PgBouncer.
+        Some("08P01") => fault.message() == "client_idle_timeout",
         // A table was altered after a statement on it was prepared.
         Some("0A000") => fault
-            .message()
-            .contains("cached plan must not change result type"),
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_some_and(|fault| fault.routine() == Some("RevalidateCachedQuery")),
         _ => false,
     }
 }

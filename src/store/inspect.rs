@@ -6,6 +6,7 @@
 mod access;
 mod dependents;
 mod expressions;
+mod files;
 mod heirs;
 mod missing_rights;
 mod overrides;
@@ -16,6 +17,7 @@ mod relations;
 mod row_security;
 mod search;
 mod sequences;
+mod sessions;
 mod settings;
 mod shadows;
 mod triggers;
@@ -34,11 +36,12 @@ use super::migrate::{
     Schema, catalog, expected_functions, expected_functions_of_owners, expected_tables,
     expected_types, take_over,
 };
-use super::sql::PLAIN_NAMES;
+use super::sql::OWN_SETTINGS;
 
 pub(crate) use access::Access;
 pub(crate) use dependents::Dependent;
 pub(crate) use expressions::Expression;
+pub(crate) use files::StoredFile;
 pub(crate) use heirs::Heir;
 pub(crate) use missing_rights::missing_rights;
 pub(crate) use overrides::Override;
@@ -49,6 +52,7 @@ pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use search::Searchable;
 pub(crate) use sequences::{Generated, Ids, Numbered};
+pub(crate) use sessions::{valid_sessions, valid_sessions_of_file};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
@@ -83,9 +87,12 @@ where
 /// transaction in progress, which has its own.
 pub(crate) fn question(session: &PgConnection, limits: &str, query: &str) -> String {
     if session.is_in_transaction() {
-        format!("SAVEPOINT question; {PLAIN_NAMES}; {query}; ROLLBACK TO SAVEPOINT question")
+        format!("SAVEPOINT question; {OWN_SETTINGS}; {query}; ROLLBACK TO SAVEPOINT question")
     } else {
-        format!("BEGIN READ ONLY; {limits}; {PLAIN_NAMES}; {query}; COMMIT")
+        // A serializable one may wait for others.
+        format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; {limits}; {OWN_SETTINGS}; {query}; COMMIT"
+        )
     }
 }
 

@@ -41,8 +41,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<&'static KnownMessage> {
         return error.known;
     }
     if let Some(sqlx::Error::Database(fault)) = error.downcast_ref() {
-        return messages::find(fault.message())
-            .or_else(|| fault.code().and_then(|code| messages::by_code(&code)));
+        return messages::of_database(&**fault);
     }
     messages::find(&error.to_string())
 }

@@ -9,8 +9,9 @@ use super::connect_error::ConnectError;
 use super::opener::Opener;
 use super::session::Session;
 
-/// A connection that was idle longer than this is pinged before it is used again.
-const PING_AFTER: Duration = Duration::from_secs(30);
+/// A connection that was idle longer than this is pinged before it is used again: proxies and
+/// firewalls end idle connections without a word, the strictest after some seconds.
+const PING_AFTER: Duration = Duration::from_secs(5);
 
 /// Opens and recycles one pool's connections.
 pub(super) struct Manager {

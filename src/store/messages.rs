@@ -10,11 +10,14 @@ mod file;
 mod hosted;
 mod lookup;
 mod network;
+mod on_server;
 mod place;
+mod translated;
 mod working;
 
 pub(crate) use entry::{ConnectFault, KnownMessage, Retry};
 #[cfg(test)]
 pub(crate) use lookup::all;
-pub(crate) use lookup::{by_code, by_code_in, by_fault, by_id, find};
+pub(crate) use lookup::{by_code_in, by_fault, by_id, find};
 pub(crate) use place::Place;
+pub(crate) use translated::of_database;

@@ -11,15 +11,16 @@
 //! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `line.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `admission.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
-//! | errors | `error.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
+//! | errors | `error.rs`, `postgres_fault.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
 //! | the schema | `migrate/`; what the catalogue says about it, for diagnostics: `inspect/` |
 //!
 //! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database; deadlines
 //! are told by its own clock.
 
+mod admission;
 mod api_keys;
 mod arg;
 mod auth_sessions;
@@ -43,7 +44,6 @@ mod key_cipher;
 mod known;
 mod last_outcome;
 mod late;
-mod line;
 mod login;
 mod manager;
 pub(crate) mod messages;
@@ -55,9 +55,11 @@ mod opener;
 mod outbox;
 mod plain;
 mod pool;
+mod postgres_fault;
 mod queue;
 mod reminders;
 mod row;
+mod runtime_thread;
 mod search_index;
 mod server;
 mod session;
@@ -80,7 +82,6 @@ pub(crate) use console::run_statements;
 pub use database::Store;
 
 pub(crate) use deadline::{on_behalf_of, within};
-pub(crate) use error::PostgresFault;
 pub use error::StoreError;
 pub(crate) use idempotency::Once;
 pub(crate) use identity::{Identity, compare_urls};
@@ -92,8 +93,10 @@ pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
 pub(crate) use outbox::OutboxMail;
 pub(crate) use plain::causes;
+pub(crate) use postgres_fault::PostgresFault;
 pub use reminders::ReminderWindow;
 pub(crate) use reminders::{DueTask, MailTerms, Reminded};
+pub(crate) use runtime_thread::RuntimeThread;
 pub(crate) use search_index::create_trigram_index;
 pub use search_index::{IndexBuild, SearchIndex};
 pub(crate) use server::{OLDEST_MAJOR, backend_pid, find_pooler};

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType};
 use prometheus::Histogram;
 
+use super::admission::{Admission, Kind, LONGEST_WAIT, NoTurn, Standing, Turn};
 use super::client::while_client_waits;
 use super::connect_error::ConnectError;
 use super::deadline::{self, Claim};
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
-use super::line::{Kind, LONGEST_WAIT, Line, NoTurn, Standing, Turn};
 use super::manager::Manager;
 use super::opener::Opener;
 use super::queue::{Queue, Waiting};
@@ -47,7 +47,7 @@ pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
     /// A turn for each connection.
-    line: Line,
+    line: Admission,
     shares: Shares,
     /// Those that wait for a turn and a connection of their own.
     queue: Queue,
@@ -79,7 +79,7 @@ impl Pool {
         Self {
             inner,
             limits,
-            line: Line::new(limits.max),
+            line: Admission::new(limits.max),
             shares: Shares::new(limits.max, limits.wait),
             queue: Queue::recorded_in(acquire_seconds.clone()),
             sharing: Queue::recorded_in(acquire_seconds),

@@ -328,7 +328,8 @@ fn server_limits(longest: Duration) -> (u128, u128, u128) {
 }
 
 /// The script that limits a session, as far as the server knows the setting and the
-/// administrator or the URL has not set a lower limit.
+/// administrator or the URL has not set a lower limit. Sessions of a pool are idle on purpose, so no
+/// limit ends them for that.
 fn settings(longest: Duration, watch_client: bool) -> String {
     let (statement, lock, idle) = server_limits(longest);
     let check = CLIENT_CHECK.as_millis();
@@ -347,7 +348,9 @@ fn settings(longest: Duration, watch_client: bool) -> String {
              ('tcp_keepalives_interval', 5), ('tcp_keepalives_count', 3){watch}
          ) AS wanted (name, value) JOIN pg_catalog.pg_settings AS present USING (name)
          WHERE CASE WHEN present.setting ~ '^[0-9]+$'
-             THEN present.setting::bigint = 0 OR present.setting::bigint > wanted.value END;"
+             THEN present.setting::bigint = 0 OR present.setting::bigint > wanted.value END;
+         SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings
+         WHERE name = 'idle_session_timeout' AND setting <> '0';"
     )
 }
 

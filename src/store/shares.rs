@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::domain::UserId;
 
+use super::admission::{Admission, Kind, NoTurn, Standing, Turn};
 use super::error::StoreError;
-use super::line::{Kind, Line, NoTurn, Standing, Turn};
 
 /// A table of fixed size needs no lock, no allocation and no clean-up. Two users share a place
 /// with a probability of 1 in so many.
@@ -44,7 +44,7 @@ impl Share {
 
 /// The shares of all users of one pool.
 pub(super) struct Shares {
-    lines: Box<[Line]>,
+    lines: Box<[Admission]>,
     /// Connections that one user may use at a time.
     size: usize,
     /// How long a caller waits for one of them.
@@ -55,7 +55,9 @@ impl Shares {
     pub fn new(connections: usize, wait: Duration) -> Self {
         let size = connections.div_ceil(2);
         Self {
-            lines: iter::repeat_with(|| Line::new(size)).take(PLACES).collect(),
+            lines: iter::repeat_with(|| Admission::new(size))
+                .take(PLACES)
+                .collect(),
             size,
             wait,
         }

@@ -70,9 +70,20 @@ pub(super) fn parameters(text: &str) -> usize {
     numbers.max().unwrap_or_default()
 }
 
-/// Begins a transaction that asks PostgreSQL for definitions and names: without it, a setting of
-/// the role may have all names quoted.
-pub(super) const PLAIN_NAMES: &str = "SET LOCAL quote_all_identifiers = off";
+/// Begins a transaction that asks PostgreSQL for definitions and names. Settings of the role or of
+/// the database may have names quoted, and these statements, of many small tables, planned in ways
+/// that take seconds: as if every table were large, or compiled, or by processes of their own.
+pub(super) const OWN_SETTINGS: &str = "SET LOCAL quote_all_identifiers = off;
+     SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0;
+     SET LOCAL enable_seqscan = on; SET LOCAL enable_indexscan = on;
+     SET LOCAL enable_indexonlyscan = on; SET LOCAL enable_bitmapscan = on;
+     SET LOCAL enable_tidscan = on; SET LOCAL enable_sort = on;
+     SET LOCAL enable_material = on; SET LOCAL enable_hashagg = on;
+     SET LOCAL enable_nestloop = on; SET LOCAL enable_hashjoin = on;
+     SET LOCAL enable_mergejoin = on; SET LOCAL geqo = on;
+     SET LOCAL from_collapse_limit = 8; SET LOCAL join_collapse_limit = 8;
+     SET LOCAL seq_page_cost = 1; SET LOCAL random_page_cost = 4;
+     SET LOCAL IntervalStyle = 'postgres'";
 
 #[cfg(test)]
 mod tests {

@@ -5,12 +5,12 @@ use std::io;
 use std::pin::pin;
 use std::time::Instant;
 
+use super::admission::Kind;
 use super::arg::Arg;
 use super::client::client_has_left;
 use super::deadline;
 use super::error::{StoreError, is_connection_lost, is_rolled_back, is_stale};
 use super::late::is_late;
-use super::line::Kind;
 use super::pool::{Condition, Lease, Pool};
 use super::row::QueryResult;
 use super::session::{Backend, Session};

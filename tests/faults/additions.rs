@@ -31,6 +31,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    REPEATED_UNIQUE_INDEX = Fault {
+        title: "A unique index repeats one of todoctl",
+        symptom: Symptom::Risk("every change maintains both"),
+        check: "database.indexes",
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     LONG_TEXT_INDEX = Fault {
         title: "An index was added whose entries are too short for long texts",
         symptom: Symptom::Risk("tasks with a long description are refused"),
@@ -168,6 +175,20 @@ async fn foreign_unique_index() {
     let mut scene =
         Scene::postgres_after("CREATE UNIQUE INDEX one_task_each ON tasks (user_id)").await;
     scene.proves(&FOREIGN_UNIQUE_INDEX).await;
+    scene
+        .sql(
+            "CREATE UNIQUE INDEX again ON notifications (task_id, type, dedup_key);
+             CREATE UNIQUE INDEX keys_again ON user_api_keys (user_id, provider)",
+        )
+        .await;
+    let report = scene.doctor("database.indexes");
+    let detail = report.detail("database.indexes");
+    assert!(
+        detail.contains("repeats notifications_dedup_idx"),
+        "{detail}"
+    );
+    assert!(detail.contains("keys_again"), "{detail}");
+    scene.proves(&REPEATED_UNIQUE_INDEX).await;
 }
 
 #[tokio::test]

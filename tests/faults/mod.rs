@@ -84,6 +84,7 @@ mod records;
 mod redis;
 mod redis_limits;
 mod redis_values;
+mod refused;
 mod replicas;
 mod report;
 mod rights;
@@ -92,6 +93,7 @@ mod rows;
 mod running;
 mod scene;
 mod schema;
+mod server_files;
 mod server_settings;
 mod servers;
 mod settings;
@@ -102,6 +104,8 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unwise;
+mod upset_settings;
 mod watch;
 mod wrong_records;
 
@@ -119,6 +123,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
@@ -145,10 +150,13 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         activity::FAULTS,
         tables::FAULTS,
         server_settings::FAULTS,
+        server_files::FAULTS,
+        upset_settings::FAULTS,
         replicas::FAULTS,
         locked_files::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refused::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,

@@ -70,6 +70,13 @@ faults! {
         outcome: "fail",
         after: After::Person("a transaction of another client holds them"),
     };
+    SHORT_QUERIES = Fault {
+        title: "The pooler has a very short query_timeout",
+        symptom: Symptom::Risk("requests that take longer answer 503"),
+        check: "database.pooler",
+        outcome: "warn",
+        after: PERSON,
+    };
     TOO_MANY_CLIENTS = Fault {
         title: "The pooler has reached max_client_conn",
         symptom: NO_ANSWER,
@@ -208,6 +215,23 @@ async fn limits_of_the_pooler() {
     holding.rollback().await.unwrap();
     behind.scene.proves_gone(&ALL_IN_USE);
     drop(pooler);
+
+    let pooler = behind.pooler("pool_size=1 pool_mode=session", "");
+    let mut other = client_of(&pooler).await;
+    other.ping().await.unwrap();
+    behind
+        .scene
+        .doctor("database.query")
+        .says("database.query", "fail", "pool_mode = transaction");
+    let report = behind.scene.doctor("database.query");
+    let remedy = report.check("database.query")["remedy"].as_str().unwrap();
+    assert!(remedy.contains("SQLALCHEMY_POOL_SIZE=1"), "{remedy}");
+    drop(pooler);
+
+    let pooler = behind.pooler("", "query_timeout = 2");
+    behind.scene.proves(&SHORT_QUERIES).await;
+    drop(pooler);
+    behind.gone(&SHORT_QUERIES);
 
     let pooler = behind.pooler("", "max_client_conn = 1");
     let other = client_of(&pooler).await;

@@ -21,6 +21,7 @@ faults! {
         status: 500,
     });
     CLOSED_RECORD = role("The role may not read the record of the migrations", Symptom::Start("permission denied for table _sqlx_migrations"));
+    CLOSED_SCHEMA = role("The role may not use the schema of the tables", Symptom::Start("GRANT USAGE, CREATE"));
     LOST_PATH = role("The search path of the role names no schema that exists", Symptom::Risk("no table is found"));
 }
 
@@ -47,6 +48,17 @@ async fn another_role() {
     says_only(&scene, "RESET role", "GRANT");
     assert_eq!(scene.status("POST", "/tasks/"), 500);
     scene.stop();
+    // The tables are not to be given to the role that acts.
+    scene
+        .sql(&format!("GRANT USAGE ON SCHEMA public TO {other}"))
+        .await;
+    for check in ["database.owners", "database.pooler"] {
+        let report = scene.doctor(check);
+        let remedy = report.check(check)["remedy"].as_str().unwrap_or_default();
+        assert!(!remedy.contains(&other), "{remedy}");
+        let detail = report.detail(check);
+        assert!(!detail.contains("decoding"), "{detail}");
+    }
     scene.proves(&OTHER_ROLE).await;
     assert_eq!(scene.status("POST", "/tasks/"), 201);
     scene.stop();
@@ -81,6 +93,13 @@ async fn what_a_role_lacks() {
         .await;
     says_only(&scene, "SELECT ON TABLE public._sqlx_migrations", "INSERT");
     scene.proves(&CLOSED_RECORD).await;
+    scene.stop();
+    scene
+        .sql(&format!(
+            "REVOKE USAGE ON SCHEMA public FROM PUBLIC; REVOKE USAGE, CREATE ON SCHEMA public FROM {name}"
+        ))
+        .await;
+    scene.proves(&CLOSED_SCHEMA).await;
     scene.stop();
     scene
         .sql(&format!("ALTER ROLE {name} SET search_path = nowhere"))

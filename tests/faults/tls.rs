@@ -23,6 +23,13 @@ faults! {
         outcome: "fail",
         after: After::Person("only a person has the CA's file"),
     };
+    AUTHORITY_AS_SERVER = Fault {
+        title: "The server's certificate is that of a CA, as openssl req -x509 makes it",
+        symptom: Symptom::Start("that of a CA"),
+        check: "database.tls",
+        outcome: "fail",
+        after: After::Person("only an administrator may change the server's files"),
+    };
     NAME_NOT_VERIFIED = Fault {
         title: "The certificate's host name is not verified, although it is right",
         symptom: Symptom::Risk("another certificate of that CA is accepted too"),
@@ -81,9 +88,30 @@ impl TlsServer {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.authority).unwrap();
+        self.show_pem(&certificate.pem(), &key.serialize_pem());
+    }
+
+    /// Shows the certificate of a CA, which is in the file that is returned too.
+    fn show_authority(&self) -> String {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+        self.show_pem(&certificate.pem(), &key.serialize_pem());
+        let copy = self.files.path().join("root.crt");
+        std::fs::write(&copy, certificate.pem()).unwrap();
+        copy.display().to_string()
+    }
+
+    fn show_pem(&self, certificate: &str, key: &str) {
         let data = self.directory.join("data");
-        std::fs::write(data.join("server.crt"), certificate.pem()).unwrap();
-        std::fs::write(data.join("server.key"), key.serialize_pem()).unwrap();
+        std::fs::write(data.join("server.crt"), certificate).unwrap();
+        std::fs::write(data.join("server.key"), key).unwrap();
+        self.restart();
+    }
+
+    fn restart(&self) {
+        let data = self.directory.join("data");
         script(&format!(
             "PG_BIN=$(pg_find); data='{}'; user=$(pg_user)
              if [[ -n $user ]]; then chown \"$user\" \"$data\"/server.*; fi
@@ -185,6 +213,24 @@ async fn remedies() {
     scene.proves_gone(&UNKNOWN_CA);
     scene.proves_gone(&NO_TLS);
 
+    let root = server.show_authority();
+    let mut scene = server.scene(&format!("sslmode=verify-full&sslrootcert={root}"));
+    scene.proves(&AUTHORITY_AS_SERVER).await;
+    let report = scene.doctor("database.tls");
+    let remedy = report.check("database.tls")["remedy"].as_str().unwrap();
+    let (_, command) = remedy.split_once("with the same key: ").unwrap();
+    let command = command.lines().next().unwrap();
+    let made = Command::new("sh")
+        .args(["-euc", command])
+        .current_dir(server.directory.join("data"))
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{command}: {made:?}");
+    server.restart();
+    // The copy of the old certificate stays as it is.
+    scene.proves_gone(&AUTHORITY_AS_SERVER);
+
+    server.show("localhost");
     let mut weak = server.scene(&format!("sslmode=verify-ca&sslrootcert={}", server.ca()));
     weak.proves(&NAME_NOT_VERIFIED).await;
 }

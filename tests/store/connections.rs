@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
+use todoctl::config::DatabaseTarget;
 use todoctl::domain::{Description, TaskChanges};
 use todoctl::store::{Store, StoreError, TaskFilter};
 
 use super::{connect, task, user};
-use crate::support::{Database, Engine, TestDatabase};
+use crate::support::{Database, Engine, TestDatabase, eventually};
 
 async fn on_postgres(connections: usize) -> (TestDatabase, Store) {
     let database = TestDatabase::migrated().await;
@@ -132,6 +133,26 @@ async fn reads_survive_a_restart() {
         store.task(&user(), created.id).await.unwrap(),
         Some(created)
     );
+}
+
+/// Sessions of a pool are idle on purpose.
+#[tokio::test]
+async fn no_limit_ends_idle_sessions() {
+    let database = Database::migrated(Engine::Postgres).await;
+    let DatabaseTarget::Postgres(mut server) = database.target() else {
+        unreachable!("it was made on PostgreSQL");
+    };
+    server.options = Some("-c idle_session_timeout=300".to_owned());
+    let store = connect(DatabaseTarget::Postgres(server), 2).await;
+    store.create_task(&task("one")).await.unwrap();
+    let idle = "SELECT pid FROM pg_stat_activity WHERE datname = current_database()
+         AND application_name = 'todoctl' AND state = 'idle'
+         AND clock_timestamp() - state_change > '600ms'";
+    eventually("a session was idle for twice as long", async || {
+        !database.column::<i32>(idle).await.is_empty()
+    })
+    .await;
+    store.create_task(&task("two")).await.unwrap();
 }
 
 /// Nothing is begun on a store that was closed.

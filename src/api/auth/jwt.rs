@@ -21,6 +21,14 @@ use super::origin::Origin;
 /// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
 const CLOCK_SKEW_SECONDS: f64 = 30.0;
 
+/// What tokens may be signed with, the first with `JWT_SECRET` alone.
+const ACCEPTED: [Algorithm; 4] = [
+    Algorithm::HS256,
+    Algorithm::EdDSA,
+    Algorithm::ES256,
+    Algorithm::RS256,
+];
+
 /// Judges tokens.
 pub(super) struct Jwts {
     shared: Vec<DecodingKey>,
@@ -79,11 +87,14 @@ impl Jwts {
             Shared::Good(claims) => user_of(&claims, &Issuer::Shared, now),
             Shared::Bad(reason) => refused(reason),
             Shared::Other => {
-                let Some(server) = auth_server else {
-                    return refused(Refusal::UnknownKey);
-                };
                 let Ok(header) = jsonwebtoken::decode_header(token) else {
                     return refused(Refusal::Malformed);
+                };
+                if !ACCEPTED.contains(&header.alg) {
+                    return refused(Refusal::Algorithm);
+                }
+                let Some(server) = auth_server else {
+                    return refused(Refusal::UnknownKey);
                 };
                 if has_critical(&header) {
                     return refused(Refusal::Critical);

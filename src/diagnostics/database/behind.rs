@@ -36,9 +36,14 @@ pub(super) async fn explained(
         return with_halted(verdict, &server.host, server.port).await;
     }
     let cause = match (&pooler, id) {
-        (_, "postgres.login" | "postgres.no-role" | "postgres.no-login" | "postgres.hba") => {
-            Some(refused_behind(server))
-        }
+        (
+            _,
+            "postgres.login"
+            | "postgres.no-role"
+            | "postgres.no-login"
+            | "postgres.hba"
+            | "postgres.system-user",
+        ) => Some(refused_behind(server)),
         (_, "postgres.no-database") => Some(other_database(server)),
         (PgBouncer::Open(console), _) => cause(console, server).await,
         (_, "" | "network.timeout" | "pgbouncer.query-wait" | "pgbouncer.server-login") => {
@@ -150,6 +155,20 @@ async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Re
             Remedy::note(format!(
                 "raise max_db_connections in pgbouncer.ini (or of the line {name}), {RELOAD}"
             )),
+        ));
+    }
+    if console.busy > 0 && console.busy >= database.pool_size && database.pool_mode == "session" {
+        let wanted = usize::try_from(database.pool_size).unwrap_or_default();
+        return Some((
+            format!(
+                "all {} server connections of the pooler are lent: in session mode each client keeps one as long as it is connected, a daemon up to SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW together, and {} clients wait",
+                console.busy, console.waiting
+            ),
+            Remedy::note(format!(
+                "set pool_mode = transaction in pgbouncer.ini (and DB_POOLER=transaction here), or raise default_pool_size (pool_size of the line {name}, where it has one), {RELOAD}; until then, a smaller pool, and then restart the daemon:"
+            ))
+            .then(Remedy::set("SQLALCHEMY_POOL_SIZE", wanted.saturating_sub(1).max(1)))
+            .then(Remedy::set("SQLALCHEMY_POOL_OVERFLOW", 0)),
         ));
     }
     if console.busy > 0 && console.busy >= database.pool_size {

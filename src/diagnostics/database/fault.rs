@@ -2,7 +2,7 @@
 
 use crate::config::{Remedy, SqliteTarget};
 use crate::diagnostics::context::Context;
-use crate::diagnostics::verdict::Verdict;
+use crate::diagnostics::verdict::{Unexplained, Verdict};
 use crate::store::messages::{self, Place, Retry};
 use crate::store::{ConnectError, StoreError, known_message};
 
@@ -30,10 +30,11 @@ pub(super) fn explained(error: &ConnectError) -> String {
 /// A query that failed on the configured database.
 pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
-    let remedy = match known_message(error) {
-        Some(known) if known.is_timeout() => {
-            return Verdict::fail(error.to_string(), None).after_timeout(known);
-        }
+    let known = known_message(error);
+    if let Some(unexplained) = known.and_then(|known| Unexplained::of(known, error)) {
+        return Verdict::fail(error.to_string(), None).after(unexplained);
+    }
+    let remedy = match known {
         Some(known) => known.remedy_at(place, &error.to_string()),
         None => place.unexplained(),
     };

@@ -100,7 +100,7 @@ fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> V
     if context.request.file_must_exist || !config.auto_migrate {
         return Verdict::fail(
             format!("{place} does not exist yet"),
-            Remedy::command("todoctl migrate up"),
+            context.request.source.create_database(),
         );
     }
     let mut text = format!("{place} does not exist yet: todoctl serve creates it");

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
-use crate::diagnostics::verdict::Verdict;
-use crate::store::compare_urls;
+use crate::diagnostics::verdict::{Unexplained, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Found, Migration, State};
+use crate::store::{compare_urls, known_message};
 
 use super::schema;
 
@@ -61,8 +61,8 @@ pub(super) async fn migrations(
         }
         Err(error) => {
             let text = error.to_string();
-            match messages::find(&text).filter(|known| known.is_timeout()) {
-                Some(known) => Verdict::fail(text, None).after_timeout(known),
+            match known_message(&error).and_then(|known| Unexplained::of(known, &text)) {
+                Some(unexplained) => Verdict::fail(text, None).after(unexplained),
                 None => Verdict::fail(text, error.remedy()),
             }
         }

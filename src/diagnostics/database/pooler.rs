@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{self, PgBouncer, PreparedStatements};
-use crate::diagnostics::verdict::Verdict;
+use crate::diagnostics::probe::{self, Console, PgBouncer, PreparedStatements};
+use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::{find_pooler, known_message};
 
@@ -30,7 +30,10 @@ fn transaction_mode() -> Remedy {
 pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Duration) -> Verdict {
     match find_pooler(server.target).await {
         Ok(false) => not_shared(context, server).await,
-        Ok(true) => check_pooler(context, server, true).await,
+        Ok(true) => {
+            let verdict = check_pooler(context, server, true).await;
+            with_limits(verdict, &PgBouncer::ask(server.target, STEP).await)
+        }
         Err(error) => explained(cannot_connect(&error), error.known, server.target).await,
     }
 }
@@ -56,7 +59,7 @@ async fn not_shared(context: &Context, server: Server<'_>) -> Verdict {
         None => false,
     };
     let pooled = reused || !matches!(console, PgBouncer::None);
-    if shared {
+    let verdict = if shared {
         check_pooler(context, server, true).await
     } else if config.pooler != PoolerMode::Transaction {
         if pooled {
@@ -68,7 +71,28 @@ async fn not_shared(context: &Context, server: Server<'_>) -> Verdict {
         check_pooler(context, server, false).await
     } else {
         needless_mode(target)
+    };
+    with_limits(verdict, &console)
+}
+
+/// A verdict on a pooler that works, unless its time limits are too short.
+fn with_limits(verdict: Verdict, console: &PgBouncer) -> Verdict {
+    let PgBouncer::Open(Console { short_limits, .. }) = console else {
+        return verdict;
+    };
+    if verdict.outcome == Outcome::Fail || short_limits.is_empty() {
+        return verdict;
     }
+    let limits = short_limits.join(", ");
+    let remedy = messages::by_id("pgbouncer.time-limit");
+    let remedy = remedy.map(|known| (known.remedy)(Place::Unknown));
+    Verdict::warn(
+        format!(
+            "{}; {limits} in pgbouncer.ini ends the connection of every request that takes longer (seconds)",
+            verdict.detail
+        ),
+        verdict.remedy.unwrap_or_default().then(remedy),
+    )
 }
 
 /// Looks for shared server processes again, when other clients may be done.

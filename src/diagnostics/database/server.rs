@@ -11,6 +11,7 @@ use crate::store::ConnectFault;
 
 use super::behind::{ASKING, explained};
 use super::fault::{cannot_connect, query_failed};
+use super::hba;
 use super::settings::SENT;
 
 /// A login that took longer has woken a suspended database.
@@ -63,7 +64,8 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
                 verdict.detail +=
                     "; a suspended database wakes within 15 s, so the cause is another";
             }
-            explained(verdict, error.known, server).await
+            let verdict = explained(verdict, error.known, server).await;
+            hba::explained(verdict, error, server, ASKING).await
         }
     }
 }

@@ -68,7 +68,12 @@ fn check_finding(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
 fn check_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Trust) -> Verdict {
     let (wrong, fix) = match trust {
         Trust::Full { .. } => (String::new(), None),
-        Trust::OtherHost(names) => (
+        Trust::OtherHost(None) => (
+            "the certificate names no host (subjectAltName), and its common name does not count"
+                .to_owned(),
+            remedy("tls.no-name", server),
+        ),
+        Trust::OtherHost(Some(names)) => (
             format!("the certificate is for {names}, not for {}", server.host),
             remedy("tls.host-name", server),
         ),
@@ -80,10 +85,16 @@ fn check_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
             "the certificate has expired".to_owned(),
             remedy("tls.expired", server),
         ),
-        Trust::Bad(text) => (
-            format!("the certificate is not valid: {text}"),
-            remedy("tls.certificate", server),
-        ),
+        Trust::Bad(text) => match messages::find(text) {
+            Some(known) => (
+                known.meaning.to_owned(),
+                Some((known.remedy)(Place::Server(server))),
+            ),
+            None => (
+                format!("the certificate is not valid: {text}"),
+                remedy("tls.certificate", server),
+            ),
+        },
     };
     match (mode, trust) {
         (TlsMode::VerifyFull, Trust::Full { ends_soon: true }) => Verdict::warn(
@@ -111,14 +122,19 @@ fn check_trust(server: &PostgresTarget, mode: TlsMode, version: &str, trust: &Tr
             format!("{version}, but the certificate is not verified: {IMPERSONATION}"),
             strict(),
         ),
-        _ => Verdict::warn(
-            format!(
-                "{version}, but the certificate is not verified: {IMPERSONATION}; sslmode=verify-full would not work yet: {wrong}"
-            ),
-            Remedy::note(
+        _ => {
+            let verify = Remedy::note(
                 "verify it, with the file of the CA that signed it: todoctl config set DATABASE_URL.sslmode=verify-full DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem",
-            ),
-        ),
+            );
+            // One that no CA file helps has to be replaced first.
+            let first = fix.filter(|_| matches!(trust, Trust::Bad(_) | Trust::OtherHost(None)));
+            Verdict::warn(
+                format!(
+                    "{version}, but the certificate is not verified: {IMPERSONATION}; sslmode=verify-full would not work yet: {wrong}"
+                ),
+                first.unwrap_or_default().then(verify),
+            )
+        }
     }
 }
 

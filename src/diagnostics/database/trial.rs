@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
-use crate::diagnostics::verdict::Verdict;
-use crate::store::messages::{self, KnownMessage};
+use crate::diagnostics::verdict::{Unexplained, Verdict};
+use crate::store::messages;
 use crate::store::{ConnectFault, StoreError, TrialFault, Tried, known_message, try_out};
 
 use super::fault::cannot_connect;
@@ -55,19 +55,19 @@ pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Dur
         );
     }
     let verdict = failed(&faults, cause::of(context, config, &faults, CAUSES).await);
-    let known = faults.iter().find_map(|(_, fault)| timeout_of(fault));
-    match known {
-        Some(known) => verdict.after_timeout(known),
+    let unexplained = faults.iter().find_map(|(_, fault)| unexplained(fault));
+    match unexplained {
+        Some(unexplained) => verdict.after(unexplained),
         None => verdict,
     }
 }
 
-/// The message of a statement that ran into a time limit.
-fn timeout_of(fault: &TrialFault) -> Option<&'static KnownMessage> {
+/// What the message of a statement leaves open.
+fn unexplained(fault: &TrialFault) -> Option<Unexplained> {
     let TrialFault::Refused(error) = fault else {
         return None;
     };
-    known_message(error).filter(|known| known.is_timeout())
+    Unexplained::of(known_message(error)?, error)
 }
 
 fn passed(tried: &[Tried]) -> Verdict {

@@ -200,13 +200,14 @@ fn words(fault: &PgDatabaseError) -> Option<String> {
         return None;
     }
     let message = fault.message();
-    let raised = fault.r#where().and_then(|text| text.lines().next());
-    if let Some(place) = raised.filter(|place| place.ends_with(" at RAISE")) {
-        return Some(format!("{place} refuses it"));
+    // What a trigger raises may have values of rows, in any language.
+    if fault.routine() == Some("exec_stmt_raise") {
+        let place = fault.r#where().and_then(|text| text.lines().next());
+        return Some(format!("{} refuses it", place.unwrap_or("a trigger")));
     }
     Some(match class {
         // As in: invalid input syntax for type integer: "a title".
-        "22" => message.split(": \"").next().unwrap_or_default().to_owned(),
+        "22" => message.split(": ").next().unwrap_or_default().to_owned(),
         // The detail has the names of what depends on it.
         "0A" | "2B" => match fault.detail() {
             Some(detail) => format!("{message}: {}", detail.replace('\n', "; ")),

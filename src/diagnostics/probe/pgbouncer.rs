@@ -36,7 +36,12 @@ pub(crate) struct Console {
     pub(crate) busy: u32,
     /// Clients that wait for one.
     pub(crate) waiting: u32,
+    /// Time limits that end ordinary requests, such as `query_timeout = 1`.
+    pub(crate) short_limits: Vec<String>,
 }
+
+/// In seconds; ordinary statements and transactions take less.
+const SHORTEST: f64 = 5.0;
 
 /// A row of SHOW DATABASES.
 #[derive(Debug, Default)]
@@ -76,12 +81,20 @@ async fn tell(
     server: &PostgresTarget,
 ) -> Result<Console, sqlx::Error> {
     let config = rows(connection, "SHOW CONFIG").await?;
-    let setting = |name| {
+    let setting = |name: &str| {
         let row = config.iter().find(|row| row.text("key") == name);
         row.map_or("", |row| row.text("value"))
     };
     let mut admins = setting("admin_users").split(',');
+    let limits = ["query_timeout", "idle_transaction_timeout"].into_iter();
+    let short = limits.filter(|name| {
+        let seconds = setting(name).parse::<f64>();
+        seconds.is_ok_and(|seconds| seconds > 0.0 && seconds < SHORTEST)
+    });
     let mut told = Console {
+        short_limits: short
+            .map(|name| format!("{name} = {}", setting(name)))
+            .collect(),
         is_admin: admins.any(|name| name.trim() == server.user),
         ..Console::default()
     };

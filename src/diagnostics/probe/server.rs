@@ -1,7 +1,7 @@
 //! Questions to a PostgreSQL server, by the simple protocol: a pooler may run the next
 //! exchange on another server connection.
 
-use sqlx::{AssertSqlSafe, FromRow as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::config::sql_literal;
 use crate::domain::Timestamp;
@@ -49,7 +49,7 @@ const ROLE: &str = "
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(c.oid)
           AND (c.relname IN ('tasks', 'notifications', 'user_api_keys', '_sqlx_migrations')
-               OR c.relname LIKE 'todoctl\\_%')
+               OR left(c.relname, 8) = 'todoctl_')
     ), missing AS (
         SELECT o.relname::text AS name,
                string_agg(p.privilege, ', ' ORDER BY p.number) || ' ON TABLE ' AS what,
@@ -89,7 +89,7 @@ const ROLE: &str = "
            current_schema()::text AS schema,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
            pg_is_in_recovery() AS in_recovery,
-           current_setting('transaction_read_only')::bool AS read_only,
+           current_setting('default_transaction_read_only')::bool AS read_only,
            to_regclass('tasks') IS NOT NULL AS has_tasks,
            ARRAY(SELECT name FROM missing ORDER BY what, name) AS closed,
            ARRAY(SELECT what || string_agg(object, ', ' ORDER BY object)
@@ -134,7 +134,7 @@ const CAPACITY: &str = "
     reason = "a row of answers, each yes or no"
 )]
 pub(crate) struct Search {
-    /// Whether the tasks have columns for folded texts.
+    /// Whether the tasks are a table that has columns for folded texts.
     pub(crate) is_migrated: bool,
     /// Whether the index is there and valid.
     pub(crate) has_index: bool,
@@ -151,8 +151,9 @@ pub(crate) struct Search {
 /// The extension is trusted since PostgreSQL 13.
 const SEARCH: &str = "
     SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute
+                   JOIN pg_catalog.pg_class c ON c.oid = attrelid
                    WHERE attrelid = to_regclass('tasks') AND attname = 'search_title'
-                     AND NOT attisdropped) AS is_migrated,
+                     AND NOT attisdropped AND c.relkind IN ('r', 'p')) AS is_migrated,
            EXISTS (SELECT FROM pg_catalog.pg_index x
                    JOIN pg_catalog.pg_class c ON c.oid = x.indexrelid
                    WHERE x.indrelid = to_regclass('tasks') AND c.relname = 'tasks_search_idx'
@@ -180,18 +181,15 @@ pub(crate) struct Setting {
 
 impl ServerConnection {
     pub(crate) async fn role(&mut self) -> Result<Role, StoreError> {
-        let row = sqlx::raw_sql(ROLE).fetch_one(&mut self.0).await?;
-        Ok(Role::from_row(&row)?)
+        self.row(ROLE).await
     }
 
     pub(crate) async fn search(&mut self) -> Result<Search, StoreError> {
-        let row = sqlx::raw_sql(SEARCH).fetch_one(&mut self.0).await?;
-        Ok(Search::from_row(&row)?)
+        self.row(SEARCH).await
     }
 
     pub(crate) async fn capacity(&mut self) -> Result<Capacity, StoreError> {
-        let row = sqlx::raw_sql(CAPACITY).fetch_one(&mut self.0).await?;
-        Ok(Capacity::from_row(&row)?)
+        self.row(CAPACITY).await
     }
 
     pub(crate) async fn server_time(&mut self) -> Result<Timestamp, StoreError> {

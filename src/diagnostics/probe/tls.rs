@@ -50,8 +50,8 @@ pub(crate) enum Trust {
         /// It expires within two weeks.
         ends_soon: bool,
     },
-    /// Signed by a trusted authority for the hosts named.
-    OtherHost(String),
+    /// Signed by a trusted authority for the hosts named, if any is.
+    OtherHost(Option<String>),
     /// Not signed by a trusted authority.
     UnknownIssuer,
     Expired,
@@ -184,7 +184,7 @@ fn verify(
             ends_soon: verified(now + SOON).is_err(),
         },
         Err(rustls::Error::InvalidCertificate(fault)) => match fault {
-            CertificateError::NotValidForName => Trust::OtherHost("another host".to_owned()),
+            CertificateError::NotValidForName => Trust::OtherHost(Some("another host".to_owned())),
             CertificateError::NotValidForNameContext { presented, .. } => {
                 Trust::OtherHost(names(&presented))
             }
@@ -197,17 +197,13 @@ fn verify(
 }
 
 /// The library writes them as `DnsName("db.example.com")`.
-fn names(presented: &[String]) -> String {
+fn names(presented: &[String]) -> Option<String> {
     let plain = presented.iter().map(|name| {
         let inner = name.split_once('(').map_or(name.as_str(), |(_, rest)| rest);
         inner.trim_end_matches(')').trim_matches('"').to_owned()
     });
     let plain: Vec<String> = plain.filter(|name| !name.is_empty()).collect();
-    if plain.is_empty() {
-        "no host".to_owned()
-    } else {
-        plain.join(", ")
-    }
+    (!plain.is_empty()).then(|| plain.join(", "))
 }
 
 /// Accepts every certificate, but checks that the server holds its key.
@@ -261,7 +257,10 @@ mod tests {
             "DnsName(\"db.example.com\")".to_owned(),
             "IpAddress(127.0.0.1)".to_owned(),
         ];
-        assert_eq!(names(&presented), "db.example.com, 127.0.0.1");
-        assert_eq!(names(&[]), "no host");
+        assert_eq!(
+            names(&presented).as_deref(),
+            Some("db.example.com, 127.0.0.1")
+        );
+        assert_eq!(names(&[]), None);
     }
 }

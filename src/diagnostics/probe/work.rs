@@ -30,7 +30,7 @@ macro_rules! is_ours {
     () => {
         "(c.relkind IN ('r', 'p') AND pg_catalog.pg_table_is_visible(c.oid)
           AND (c.relname IN ('tasks', 'notifications', 'user_api_keys', '_sqlx_migrations')
-               OR c.relname LIKE 'todoctl\\_%'))"
+               OR left(c.relname, 8) = 'todoctl_'))"
     };
 }
 use is_ours;
@@ -54,7 +54,7 @@ impl ServerConnection {
     }
 
     /// The same, for a query that selects one row.
-    async fn row<T>(&mut self, question: &str) -> Result<T, StoreError>
+    pub(super) async fn row<T>(&mut self, question: &str) -> Result<T, StoreError>
     where
         T: for<'r> FromRow<'r, PgRow>,
     {

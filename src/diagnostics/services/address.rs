@@ -39,6 +39,9 @@ pub(super) fn reach(
         Some("tls.ca-as-server") => Remedy::note(format!(
             "give {origin} a certificate with the extension basicConstraints CA:FALSE (openssl req -x509 makes one of a CA without it), and name the file of its CA: todoctl config set SSL_CERT_FILE=/etc/ssl/certs/your-ca.pem"
         )),
+        Some("tls.no-name" | "tls.version-1") => Remedy::note(format!(
+            "give {origin} a certificate of version 3 with the extension subjectAltName: its common name does not count"
+        )),
         Some("tls.host-name") => Remedy::note(format!(
             "use the host name of the certificate in {variable}, or give {origin} a certificate for its name"
         )),

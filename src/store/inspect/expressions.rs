@@ -19,7 +19,7 @@ pub(crate) struct Expression {
 
 /// What fails for some values: a division, a conversion of text, a parameter that is not set.
 /// Constants are converted when the expression is stored.
-const MAY_FAIL: &str = r" [/%] |\)::(?!text|character|bpchar|name|citext)|current_setting\([^,()]*\)|to_(date|timestamp|number)\(|chr\(|sqrt\(|ln\(|log\(";
+const MAY_FAIL: &str = r" [/%] |\\)::(?!text|character|bpchar|name|citext)|current_setting\\([^,()]*\\)|to_(date|timestamp|number)\\(|chr\\(|sqrt\\(|ln\\(|log\\(";
 
 impl Expression {
     pub(crate) async fn ask(
@@ -55,7 +55,7 @@ impl Expression {
              JOIN pg_catalog.pg_class c ON c.oid = e.relation
              WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema()))
                AND c.relname IN ({}) AND c.relkind IN ('r', 'p')
-               AND (e.text ~ '{MAY_FAIL}'
+               AND (e.text ~ E'{MAY_FAIL}'
                     OR EXISTS (SELECT FROM pg_catalog.pg_depend d
                                WHERE d.classid = e.class AND d.objid = e.object
                                  AND d.refclassid = 'pg_proc'::regclass

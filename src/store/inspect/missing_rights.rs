@@ -16,8 +16,8 @@ const MISSING: &str = r"
           AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND NOT p.prosecdef
     ), relation AS (
         SELECT c.oid, n.oid AS schema, n.nspname, format('%I.%I', n.nspname, c.relname) AS name, f.source,
-               CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN '(' || n.nspname || '\.)?' ELSE n.nspname || '\.' END
-                   || c.relname || '\M' AS pattern
+               CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN '(' || n.nspname || E'\\.)?' ELSE n.nspname || E'\\.' END
+                   || c.relname || E'\\M' AS pattern
         FROM function f, pg_catalog.pg_class c
         JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.relkind IN ('r', 'p', 'v', 'f', 'm') AND n.nspname !~ '^(pg_|information_schema)'
@@ -25,9 +25,9 @@ const MISSING: &str = r"
     ), needed AS (
         SELECT r.oid, r.schema, r.nspname, r.name, k.privilege
         FROM relation r
-        CROSS JOIN (VALUES ('INSERT', 'insert\s+into\s+'), ('UPDATE', 'update\s+(only\s+)?'),
-                           ('DELETE', 'delete\s+from\s+(only\s+)?'), ('SELECT', '(from|join|update)\s+(only\s+)?')) AS k (privilege, words)
-        WHERE r.source ~ ('\m' || k.words || r.pattern)
+        CROSS JOIN (VALUES ('INSERT', E'insert\\s+into\\s+'), ('UPDATE', E'update\\s+(only\\s+)?'),
+                           ('DELETE', E'delete\\s+from\\s+(only\\s+)?'), ('SELECT', E'(from|join|update)\\s+(only\\s+)?')) AS k (privilege, words)
+        WHERE r.source ~ (E'\\m' || k.words || r.pattern)
     )
     SELECT format('GRANT %s TO %I', what, current_user) FROM (
         SELECT 1 AS number, format('USAGE ON SCHEMA %I', nspname) AS what FROM needed

@@ -73,7 +73,7 @@ pub(crate) async fn event_triggers(
             JOIN pg_catalog.pg_proc p ON p.oid = e.evtfoid
             JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
             WHERE e.evtenabled IN ('O', 'A') AND e.evtevent <> 'login'
-              AND p.prosrc ~* '\mraise\s+(exception|sqlstate|''|[a-z_]+\s*;)'
+              AND p.prosrc ~* E'\\mraise\\s+(exception|sqlstate|''|[a-z_]+\\s*;)'
             ORDER BY e.evtname";
     ask(session, None, query).await
 }

@@ -41,8 +41,8 @@ impl ForeignTrigger {
                      format('%I.%I', n.nspname, p.proname) AS function,
                      pg_get_userbyid(p.proowner)::text AS owner,
                      t.tgtype & 3 = 3 AS is_before_row,
-                     p.prosrc ~* '\mraise\s+(exception|sqlstate|''|[a-z_]+\s*;)' AS raises,
-                     p.prosrc ~* '\mreturn\s+null\M' AS returns_null,
+                     p.prosrc ~* E'\\mraise\\s+(exception|sqlstate|''|[a-z_]+\\s*;)' AS raises,
+                     p.prosrc ~* E'\\mreturn\\s+null\\M' AS returns_null,
                      l.lanname NOT IN ('c', 'internal') AS is_readable
               FROM pg_catalog.pg_trigger t
               JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid

@@ -20,6 +20,20 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         remedy: |at| at.login_refused(),
     },
     KnownMessage {
+        id: "postgres.system-user",
+        fault: ConnectFault::Login,
+        patterns: &[
+            "peer authentication failed for",
+            "ident authentication failed for",
+            "certificate authentication failed for",
+            "authentication method: ",
+        ],
+        codes: &[],
+        meaning: "pg_hba.conf asks for something else than the password, as for the system user (peer, ident)",
+        retry: Retry::No,
+        remedy: |at| at.without_password(),
+    },
+    KnownMessage {
         id: "postgres.hba",
         fault: ConnectFault::Login,
         patterns: &["no pg_hba.conf entry", "pg_hba.conf rejects"],

@@ -99,6 +99,12 @@ impl KnownMessage {
         self.id == "sqlite.malformed"
     }
 
+    /// Whether a file of the server's is damaged or gone: which table or index it belongs to has
+    /// to be asked.
+    pub(crate) fn is_of_server_file(&self) -> bool {
+        matches!(self.id, "postgres.damaged" | "postgres.data-file")
+    }
+
     /// Whether it says no more than that a limit was reached: who holds the lock, or how long the
     /// limit is, has to be asked.
     pub(crate) fn is_timeout(&self) -> bool {

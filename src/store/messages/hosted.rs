@@ -202,6 +202,19 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "pgbouncer.time-limit",
+        fault: ConnectFault::Other,
+        patterns: &["query_timeout", "idle transaction timeout"],
+        codes: &[],
+        meaning: "A time limit of the pooler ended the connection",
+        retry: Retry::Later,
+        remedy: |_| {
+            Remedy::note(
+                "raise query_timeout and idle_transaction_timeout in pgbouncer.ini above the seconds that a request may take (REQUEST_TIMEOUT_SECONDS), or set them to 0, then RELOAD: todoctl and PostgreSQL have limits of their own",
+            )
+        },
+    },
+    KnownMessage {
         id: "pgbouncer.one-connection",
         fault: ConnectFault::TooManyConnections,
         patterns: &["a second connection gets no answer"],

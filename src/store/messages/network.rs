@@ -132,13 +132,28 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         fault: ConnectFault::Certificate,
         patterns: &["causedasendentity"],
         codes: &[],
-        meaning: "The server's certificate is that of a CA, which no server may use as its own",
+        meaning: "The server's certificate is that of a CA (CA:TRUE, as openssl req -x509 makes it), which no server may use as its own",
+        retry: Retry::No,
+        remedy: |at| at.certificate_of_server(),
+    },
+    KnownMessage {
+        id: "tls.version-1",
+        fault: ConnectFault::Certificate,
+        patterns: &["unsupportedcertversion"],
+        codes: &[],
+        meaning: "The server's certificate is of version 1, without extensions, as openssl x509 -req makes it",
+        retry: Retry::No,
+        remedy: |at| at.signed_certificate(),
+    },
+    KnownMessage {
+        id: "tls.no-name",
+        fault: ConnectFault::Certificate,
+        patterns: &["certificate is not valid for any names"],
+        codes: &[],
+        meaning: "The server's certificate names no host (subjectAltName): its common name does not count",
         retry: Retry::No,
         remedy: |at| {
-            Remedy::note(format!(
-                "give {} a certificate of its own, with the extension basicConstraints CA:FALSE (openssl req -x509 makes one of a CA without it)",
-                at.name()
-            ))
+            at.signed_certificate().then(Remedy::note("or, with a private CA, verify the CA alone: todoctl config set DATABASE_URL.sslmode=verify-ca"))
         },
     },
     KnownMessage {

@@ -119,33 +119,6 @@ impl<'a> Place<'a> {
         Some(Remedy::admin_sql(server, None, statement))
     }
 
-    pub(super) fn login_refused(self) -> Remedy {
-        const PASSWORD: &str = "correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-";
-        let Some(server) = self.server() else {
-            return Remedy::note(PASSWORD).then(Remedy::note(
-                "unless rolvaliduntil of the role in pg_roles has passed: then extend it with ALTER ROLE",
-            ));
-        };
-        let role = sql_name(&server.user);
-        Remedy::note(PASSWORD)
-            .then(Remedy::note(
-                "if they are right, the password may have expired; this shows until when it is valid:",
-            ))
-            .then(Remedy::admin_sql(
-                server,
-                None,
-                format!(
-                    "SELECT rolcanlogin, rolvaliduntil FROM pg_roles WHERE rolname = {}",
-                    sql_literal(&server.user)
-                ),
-            ))
-            .or(Remedy::admin_sql(
-                server,
-                None,
-                format!("ALTER ROLE {role} VALID UNTIL 'infinity'"),
-            ))
-    }
-
     pub(super) fn open_database(self) -> Remedy {
         let Some(server) = self.server() else {
             return Remedy::note(

@@ -62,6 +62,33 @@ pub(super) static WORKING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "postgres.no-schema",
+        fault: ConnectFault::Other,
+        patterns: &["no schema has been selected"],
+        codes: &["3F000"],
+        meaning: "The role may not use the schema that its search path names, or the schema does not exist",
+        retry: Retry::No,
+        remedy: |at| {
+            at.admin_sql("GRANT USAGE, CREATE on the schema to the role in DATABASE_URL", |server| {
+                format!("GRANT USAGE, CREATE ON SCHEMA public TO {}", sql_name(&server.user))
+            })
+            .then(Remedy::note("where the tables are in another schema, or the search path was changed, this says so:"))
+            .then(Remedy::command("todoctl doctor --only database.role"))
+        },
+    },
+    KnownMessage {
+        id: "postgres.unset-parameter",
+        fault: ConnectFault::Other,
+        patterns: &["unrecognized configuration parameter"],
+        codes: &[],
+        meaning: "Something that others added to the tables, as a policy, reads a parameter that todoctl does not set",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note("these name what was added, and how it is removed:")
+                .then(Remedy::command("todoctl doctor --only database.row_security --only database.triggers --only database.schema"))
+        },
+    },
+    KnownMessage {
         id: "postgres.not-owner",
         fault: ConnectFault::Other,
         patterns: &["must be owner of"],
@@ -148,6 +175,24 @@ pub(super) static WORKING: &[KnownMessage] = &[
         remedy: |at| {
             Remedy::note("install the library on the server, or let sessions do without:")
                 .then(at.reset(&["session_preload_libraries", "local_preload_libraries"]))
+        },
+    },
+    KnownMessage {
+        id: "postgres.damaged",
+        fault: ConnectFault::Other,
+        patterns: &[
+            "invalid page in block",
+            "could not read block",
+            "contains unexpected zero page",
+            "contains corrupted page",
+            "missing chunk number",
+        ],
+        codes: &["XX001", "XX002"],
+        meaning: "A page of a table or an index is damaged on the server's disk",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note("switch to a standby, or restore a backup (with the log since then, nothing is lost); look for errors of the disk in the kernel's log (dmesg). This names the table or the index; an index is made again from its table:")
+                .then(Remedy::command("todoctl doctor --only database.trial"))
         },
     },
     KnownMessage {

@@ -2,7 +2,7 @@
 
 use super::connection::MigrationConnection;
 use super::expected::Schema;
-use crate::store::sql::PLAIN_NAMES;
+use crate::store::sql::OWN_SETTINGS;
 
 /// The part with a SQLite table's statement. It has what the other parts lack, such as checks,
 /// but also differs in blanks and in the order of the columns.
@@ -70,7 +70,7 @@ GROUP BY t.typname
 UNION ALL
 SELECT 'function ' || p.proname, '(' || pg_catalog.pg_get_function_identity_arguments(p.oid) || ')',
     concat_ws(', ',
-        'md5 of its body ' || md5(btrim(regexp_replace(replace(p.prosrc, quote_ident(current_schema()) || '.', ''), '\s+', ' ', 'g'))),
+        'md5 of its body ' || md5(btrim(regexp_replace(replace(p.prosrc, quote_ident(current_schema()) || '.', ''), E'\\s+', ' ', 'g'))),
         CASE WHEN p.prosecdef THEN 'security definer' END,
         CASE WHEN 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig) THEN 'fixed search path' END,
         CASE p.provolatile WHEN 's' THEN 'stable' WHEN 'i' THEN 'immutable' END,
@@ -163,7 +163,7 @@ impl MigrationConnection {
             return self.schema().await;
         }
         self.begin().await?;
-        self.execute(PLAIN_NAMES).await?;
+        self.execute(OWN_SETTINGS).await?;
         let home: Vec<(Option<String>,)> = self.fetch_all(HOME).await?;
         if let Some((Some(home),)) = home.first() {
             self.execute(&format!("SET LOCAL search_path = {home}"))

@@ -9,6 +9,7 @@ use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::Unindexed;
+use crate::store::migrate::drift::Drift;
 
 use super::duplicates;
 use super::home::{Home, drift_of};
@@ -40,7 +41,7 @@ async fn check(
     let unindexed = ask.await?;
     let issues = parts(drift, "index").filter_map(|one| {
         let is_partitioned = is_kept(drift, one.table, "partitioned");
-        issue(home, one, is_partitioned)
+        issue(home, drift, one, is_partitioned)
     });
     Ok(verdict(
         Place::Server(server.target),
@@ -75,7 +76,7 @@ fn searched(one: &Unindexed) -> Issue {
     )
 }
 
-fn issue(home: Home<'_>, sides: Sides<'_>, is_partitioned: bool) -> Option<Issue> {
+fn issue(home: Home<'_>, drift: &Drift, sides: Sides<'_>, is_partitioned: bool) -> Option<Issue> {
     let (table, index) = (sides.table, sides.part);
     let qualified = home.qualified(index);
     // Those of a partitioned table cannot be built or dropped beside its use.
@@ -111,6 +112,12 @@ fn issue(home: Home<'_>, sides: Sides<'_>, is_partitioned: bool) -> Option<Issue
             Some(Issue::warn(text, [drop()]).fixable())
         }
         (None, Some(found)) if found.starts_with(UNIQUE) && !names_id(keys(found)) => {
+            if let Some(own) = repeated(drift, table, found) {
+                let text = format!(
+                    "the unique index {index} of {table} repeats {own}, and every change maintains both"
+                );
+                return Some(Issue::warn(text, [drop()]));
+            }
             let text = format!(
                 "{table} has a unique index that todoctl does not know, {index} on {}: rows that it does not allow are refused",
                 keys(found)
@@ -126,6 +133,22 @@ fn issue(home: Home<'_>, sides: Sides<'_>, is_partitioned: bool) -> Option<Issue
         }
         _ => None,
     }
+}
+
+/// The index or key of the migrations that refuses the same rows.
+fn repeated<'a>(drift: &'a Drift, table: &str, found: &str) -> Option<&'a str> {
+    let parts = drift.expected.get(&format!("table {table}"))?;
+    parts.iter().find_map(|(part, definition)| {
+        let (kind, name) = part.split_once(' ')?;
+        let is_same = match kind {
+            "index" => definition.starts_with(UNIQUE) && keys(definition) == keys(found),
+            "constraint" => definition
+                .strip_prefix("UNIQUE ")
+                .is_some_and(|columns| keys(found).strip_prefix("btree ") == Some(columns)),
+            _ => false,
+        };
+        is_same.then_some(name)
+    })
 }
 
 /// The column of an index that holds longer texts than an entry of a B-tree may have, which is

@@ -26,8 +26,10 @@ fn check(home: Home<'_>, server: Server<'_>, owned: &[Owned]) -> Verdict {
         .map(|one| cannot_count(owned, one))
         .collect();
     let foreign: Vec<&Owned> = owned.iter().filter(|one| !one.is_ours).collect();
-    let role = &home.relations.session.role;
     let session = &home.relations.session;
+    // Not the one that acts for it after `SET role`: that it may alter nothing is the check's of
+    // the role.
+    let role = &session.login;
     let migrates = server.config.auto_migrate
         && session.is_of(&server.target.user)
         && matches!(&server.config.direct, DatabaseTarget::Postgres(direct) if direct.user == server.target.user);

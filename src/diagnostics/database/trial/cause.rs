@@ -9,7 +9,7 @@ use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::{integrity, role, schema, search};
-use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{KnownMessage, Place};
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
 
@@ -92,7 +92,7 @@ async fn of_function(
     let fault = error.postgres()?;
     let function = fault.raised_in.as_deref()?;
     let server = Server { config, target };
-    if fault.message.starts_with(DENIED)
+    if fault.code == "42501"
         && let Some(remedy) = schema::missing_rights(context, server, limit).await
     {
         return Some(Cause {
@@ -150,8 +150,14 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
     // PostgreSQL, appendix A.
     match fault.code.as_str() {
         "42501" if fault.message.contains("row-level security") => &[ROW_SECURITY],
-        "42501" | "25006" => &[ROLE],
+        // In another language it may be either.
+        "42501" => &[ROLE, ROW_SECURITY],
+        "25006" => &[ROLE],
         "42P10" => &[INDEXES, SCHEMA],
+        // The ids are used up.
+        "2200H" => &[SEQUENCES],
+        // As of a parameter that a policy reads.
+        "42704" => &[ROW_SECURITY, SCHEMA],
         // RETURNING fails where a rule does something else instead.
         "0A000" => &[TRIGGERS],
         "23505" => &[SEQUENCES, INDEXES, SCHEMA],
@@ -197,7 +203,7 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
     }
     match known_message(error) {
         // The runner adds the cause.
-        Some(known) if known.is_timeout() => Remedy::default(),
+        Some(known) if Unexplained::of(known, error).is_some() => Remedy::default(),
         Some(known) => known.remedy_at(Place::from(target), &error.to_string()),
         None => Place::from(target).unexplained(),
     }
@@ -225,23 +231,20 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
             ))
         }
         // As in: cannot update table "tasks" because it does not have a replica identity.
-        "55000" if fault.message.contains("replica identity") => Some(format!(
+        "55000" if fault.is_of_publication() => Some(format!(
             "ALTER TABLE {} REPLICA IDENTITY DEFAULT",
-            sql_name(fault.message.split('"').nth(1)?)
+            sql_name(quoted(&fault.message)?)
         )),
         // As in: Column used in the publication WHERE expression is not part of the replica identity.
-        "42P10" if fault.detail.as_ref()?.contains(" WHERE ") => Some(format!(
+        "42P10" if fault.detail.as_ref()?.contains("WHERE") => Some(format!(
             "ALTER TABLE {} REPLICA IDENTITY FULL",
-            sql_name(fault.message.split('"').nth(1)?)
+            sql_name(quoted(&fault.message)?)
         )),
         // As in: index row size 4056 exceeds btree version 4 maximum 2704 for index "long".
-        "54000" => {
-            let (_, index) = fault.message.rsplit_once(" for index ")?;
-            Some(format!(
-                "DROP INDEX CONCURRENTLY IF EXISTS {}",
-                sql_name(index.trim_matches('"'))
-            ))
-        }
+        "54000" if fault.is_of_index_entry() => Some(format!(
+            "DROP INDEX CONCURRENTLY IF EXISTS {}",
+            sql_name(quoted(&fault.message)?)
+        )),
         "23502" => Some(format!(
             "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
             table?,
@@ -256,17 +259,27 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
     }
 }
 
+/// The first name in a message, in the quotes of its language.
+fn quoted(message: &str) -> Option<&str> {
+    message.split(['"', '»', '«', '„', '“', '”']).nth(1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fault(code: &str, message: &str) -> PostgresFault {
+        let routine = match code {
+            "54000" => "_bt_check_third_page",
+            _ => "CheckCmdReplicaIdentity",
+        };
         PostgresFault {
             code: code.to_owned(),
             message: message.to_owned(),
             table: Some("tasks".to_owned()),
             column: Some("Colour".to_owned()),
             constraint: Some("short".to_owned()),
+            routine: Some(routine.to_owned()),
             detail: Some("Column used in the publication WHERE expression is not part of the replica identity.".to_owned()),
             raised_in: None,
         }
@@ -303,6 +316,11 @@ mod tests {
             (
                 "55000",
                 "cannot update table \"tasks\" because it does not have a replica identity and publishes updates",
+                Some(r#"ALTER TABLE "tasks" REPLICA IDENTITY DEFAULT"#),
+            ),
+            (
+                "55000",
+                "kann Tabelle »tasks« nicht aktualisieren, weil sie keine Replik-Identität hat",
                 Some(r#"ALTER TABLE "tasks" REPLICA IDENTITY DEFAULT"#),
             ),
             (

@@ -13,13 +13,11 @@ use super::answer::of_answer;
 
 /// The shortest limits, in milliseconds, that ordinary requests keep within: the slowest of them
 /// take some hundred.
-const SHORTEST: [(&str, u64); 5] = [
+const SHORTEST: [(&str, u64); 4] = [
     ("statement_timeout", 1_000),
     ("lock_timeout", 100),
     ("idle_in_transaction_session_timeout", 1_000),
     ("transaction_timeout", 1_000),
-    // The daemon's pool keeps idle sessions for a minute, and tries each again that was ended.
-    ("idle_session_timeout", 1_000),
 ];
 
 pub(super) async fn durability(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
@@ -186,6 +184,10 @@ pub(in crate::diagnostics::database) fn check_execution(
             ("enable_indexscan" | "enable_indexonlyscan" | "enable_bitmapscan", "off") => {
                 ("requests read whole tables", "on")
             }
+            (name, "off") if name.starts_with("enable_") => (
+                "statements are planned in slower ways, and take long to compile (jit)",
+                "on",
+            ),
             ("random_page_cost", _) if number? >= 100.0 => ("requests read whole tables", "4"),
             ("default_transaction_isolation", value) if value != "read committed" => (
                 "requests that change the same rows fail",
@@ -287,7 +289,6 @@ fn consequence(name: &str) -> &'static str {
             "every statement that takes longer is cancelled, and its request fails"
         }
         "lock_timeout" => "every statement that waits longer for a row or a table fails",
-        "idle_session_timeout" => "every connection that is idle for longer is closed",
         _ => "the session of every transaction that takes longer is ended, and its request fails",
     }
 }

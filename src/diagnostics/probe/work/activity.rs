@@ -92,7 +92,7 @@ const SESSIONS: &str = concat!(
             a.state, a.backend_type, a.backend_start::text AS started,
             extract(epoch FROM clock_timestamp() - a.state_change)::bigint AS state_age,
             extract(epoch FROM clock_timestamp() - a.xact_start)::bigint AS transaction_age,
-            CASE WHEN a.query NOT LIKE '<%' THEN substring(a.query FROM '^[\\s(]*([A-Za-z]{2,20})\\M') END AS word,
+            CASE WHEN a.query NOT LIKE '<%' THEN substring(a.query FROM E'^[\\\\s(]*([A-Za-z]{2,20})\\\\M') END AS word,
             a.datname IS NOT DISTINCT FROM current_database() AS is_here,
             coalesce((SELECT me.rolsuper FROM pg_catalog.pg_roles me WHERE me.rolname = current_user)
                 OR NOT r.rolsuper AND (pg_has_role(r.oid, 'MEMBER') OR pg_has_role('pg_signal_backend', 'MEMBER')),

@@ -40,14 +40,15 @@ const SETTINGS: &str = "
     FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'statement_timeout',
                    'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
-                   'idle_session_timeout', 'search_path', 'zero_damaged_pages',
-                   'ignore_checksum_failure', 'enable_indexscan', 'enable_indexonlyscan',
-                   'enable_bitmapscan', 'random_page_cost', 'default_transaction_isolation',
+                   'search_path', 'zero_damaged_pages', 'ignore_checksum_failure',
+                   'random_page_cost', 'default_transaction_isolation',
                    'jit', 'jit_above_cost', 'jit_inline_above_cost', 'jit_optimize_above_cost',
                    'force_parallel_mode', 'debug_parallel_query', 'commit_delay', 'deadlock_timeout',
                    'autovacuum_vacuum_scale_factor', 'autovacuum_vacuum_threshold',
                    'autovacuum_analyze_scale_factor', 'autovacuum_analyze_threshold',
                    'autovacuum_naptime', 'vacuum_defer_cleanup_age')
+       -- How statements may be planned.
+       OR name LIKE 'enable%' AND setting = 'off' AND boot_val = 'on'
        -- One that the role may use is fine; without one that is gone, the database's is used.
        OR name = 'default_tablespace' AND EXISTS (
            SELECT FROM pg_catalog.pg_tablespace

@@ -124,6 +124,9 @@ const INDEXES: &str = concat!(
      WHERE NOT x.indisunique AND x.indisvalid AND NOT x.indisreplident AND ",
     is_ours!(),
     "  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.oid)
+       -- No table of others that hides the service's.
+       AND coalesce(c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class
+                                      WHERE oid = to_regclass('_sqlx_migrations')), true)
      ORDER BY pg_relation_size(i.oid) DESC, i.relname"
 );
 

@@ -34,8 +34,7 @@ pub(in crate::store) enum Kind {
 pub(super) struct Lanes<T> {
     turns: u32,
     free: u32,
-    /// By [`Kind`].
-    lanes: [Lane<T>; 2],
+    by_kind: [Lane<T>; 2],
     last: u64,
 }
 
@@ -86,7 +85,7 @@ impl<T> Lanes<T> {
         Self {
             turns,
             free: turns,
-            lanes: Default::default(),
+            by_kind: Default::default(),
             last: 0,
         }
     }
@@ -99,14 +98,14 @@ impl<T> Lanes<T> {
     pub fn take_free(&mut self, kind: Kind) -> bool {
         let is_free = self.free > 0;
         self.free -= u32::from(is_free);
-        self.lanes[kind as usize].running += u32::from(is_free);
+        self.by_kind[kind as usize].running += u32::from(is_free);
         is_free
     }
 
     /// How long a caller that arrives now will wait: for the work of its kind before it, or as long
     /// as the last one had to.
     pub fn expected_wait(&self, kind: Kind) -> Duration {
-        let lane = &self.lanes[kind as usize];
+        let lane = &self.by_kind[kind as usize];
         if self.free > 0 {
             return Duration::ZERO;
         }
@@ -120,7 +119,7 @@ impl<T> Lanes<T> {
 
     /// Whether a caller that arrives now would wait too long, and how long.
     pub fn refuses(&self, kind: Kind) -> Option<Duration> {
-        let longest = LONGEST_STAY.saturating_sub(self.lanes[kind as usize].average);
+        let longest = LONGEST_STAY.saturating_sub(self.by_kind[kind as usize].average);
         let wait = self.expected_wait(kind);
         (wait > longest.min(LONGEST_WAIT)).then_some(wait)
     }
@@ -132,8 +131,8 @@ impl<T> Lanes<T> {
     }
 
     fn work_before(&self, kind: Kind) -> Duration {
-        let own = self.lanes[kind as usize].work();
-        let all: Duration = self.lanes.iter().map(Lane::work).sum();
+        let own = self.by_kind[kind as usize].work();
+        let all: Duration = self.by_kind.iter().map(Lane::work).sum();
         // The other lane gets as much time as this one, if it has that much work.
         own.saturating_mul(2).min(all) / self.turns
     }
@@ -141,9 +140,9 @@ impl<T> Lanes<T> {
     /// Adds a caller, and returns its number. One that goes on gets its turn before those that
     /// have not begun.
     pub fn join(&mut self, kind: Kind, caller: T, goes_on: bool) -> u64 {
-        let busiest = self.lanes.iter().filter(|lane| !lane.waiting.is_empty());
+        let busiest = self.by_kind.iter().filter(|lane| !lane.waiting.is_empty());
         let given = busiest.map(|lane| lane.given).max().unwrap_or_default();
-        let lane = &mut self.lanes[kind as usize];
+        let lane = &mut self.by_kind[kind as usize];
         if lane.waiting.is_empty() {
             // The time that it did not use is not made up for.
             lane.given = lane.given.max(given);
@@ -166,26 +165,27 @@ impl<T> Lanes<T> {
     pub fn leave(&mut self, kind: Kind, number: u64, waited: Duration, has_turn: bool) {
         // The other lane may have taken half of the time.
         let is_expected = has_turn && waited <= LONGEST_WAIT * 2;
-        let lane = &mut self.lanes[kind as usize];
+        let lane = &mut self.by_kind[kind as usize];
         lane.waiting.retain(|waiting| waiting.number != number);
         lane.last_wait = if is_expected { Duration::ZERO } else { waited };
     }
 
     /// Passes the turn of a caller that is done on to the next; if nobody waits, it is free.
     pub fn pass_on(&mut self, done: Kind) -> Option<(Kind, T)> {
-        self.lanes[done as usize].running -= 1;
-        let [statements, searches] = &self.lanes;
-        let kind = match (statements.waiting.is_empty(), searches.waiting.is_empty()) {
-            (true, true) => {
-                self.free += 1;
-                return None;
-            }
-            (false, true) => Kind::Statement,
-            (true, false) => Kind::Search,
-            (false, false) if statements.given <= searches.given => Kind::Statement,
-            (false, false) => Kind::Search,
+        self.by_kind[done as usize].running -= 1;
+        let [statements, searches] = &self.by_kind;
+        let (no_statement, no_search) =
+            (statements.waiting.is_empty(), searches.waiting.is_empty());
+        if no_statement && no_search {
+            self.free += 1;
+            return None;
+        }
+        let kind = if no_statement || !no_search && searches.given < statements.given {
+            Kind::Search
+        } else {
+            Kind::Statement
         };
-        let lane = &mut self.lanes[kind as usize];
+        let lane = &mut self.by_kind[kind as usize];
         let next = lane.waiting.pop_front()?;
         lane.running += 1;
         if !next.goes_on {
@@ -197,7 +197,7 @@ impl<T> Lanes<T> {
 
     /// A turn was used for `taken`, by a caller that had none before, or by one that goes on.
     pub fn record(&mut self, kind: Kind, taken: Duration, goes_on: bool) {
-        let average = &mut self.lanes[kind as usize].average;
+        let average = &mut self.by_kind[kind as usize].average;
         let counted = match kind {
             Kind::Statement => taken.min(average.saturating_mul(8).max(UNUSUAL)),
             Kind::Search => taken,

@@ -73,7 +73,7 @@ impl Play {
     }
 
     fn waiting(&self, kind: Kind) -> usize {
-        self.lanes.lanes[kind as usize].waiting.len()
+        self.lanes.by_kind[kind as usize].waiting.len()
     }
 
     fn arrive(&mut self, kind: Kind) {
@@ -113,7 +113,7 @@ impl Play {
         self.lanes.record(kind, self.costs.of(kind), false);
         let mut done = kind;
         while let Some((kind, caller)) = self.lanes.pass_on(done) {
-            let waited = self.now - caller.came;
+            let waited = self.now.saturating_sub(caller.came);
             self.lanes.leave(kind, caller.number, waited, true);
             if self.lanes.gives_way(kind, waited) {
                 self.ends.push((kind, End::GaveWay));
@@ -136,7 +136,7 @@ impl Play {
     fn calm_down(&mut self) -> Duration {
         let since = self.now;
         while self.end_one(Duration::MAX) {}
-        self.now - since
+        self.now.saturating_sub(since)
     }
 
     fn longest_wait(&self, of: Kind) -> Duration {

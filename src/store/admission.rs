@@ -45,9 +45,9 @@ pub(super) enum NoTurn {
 
 /// So many callers have a turn at a time. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Line(Arc<Mutex<Lanes<oneshot::Sender<Turn>>>>);
+pub(super) struct Admission(Arc<Mutex<Lanes<oneshot::Sender<Turn>>>>);
 
-impl Line {
+impl Admission {
     pub fn new(turns: usize) -> Self {
         let turns = u32::try_from(turns).unwrap_or(u32::MAX);
         Self(Arc::new(Mutex::new(Lanes::new(turns))))
@@ -132,7 +132,7 @@ enum Entered {
 /// A place in the line. It is given up when this is dropped. If the turn has come meanwhile, it is
 /// dropped too, and passes on.
 struct Place {
-    line: Line,
+    line: Admission,
     kind: Kind,
     number: u64,
     since: Instant,
@@ -173,7 +173,7 @@ impl Drop for Place {
 
 /// A turn. The next caller has it when this is dropped.
 pub(super) struct Turn {
-    line: Line,
+    line: Admission,
     kind: Kind,
     /// Whether its caller has had one before.
     goes_on: bool,

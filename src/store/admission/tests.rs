@@ -9,7 +9,7 @@ fn is_waiting<F: Future>(turn: Pin<&mut F>) -> bool {
     turn.now_or_never().is_none()
 }
 
-impl Line {
+impl Admission {
     async fn get(&self, kind: Kind, standing: Standing) -> Result<Turn, NoTurn> {
         self.turn(kind, standing, None).await
     }
@@ -17,7 +17,7 @@ impl Line {
 
 #[tokio::test]
 async fn a_turn_passes_from_one_to_the_next() {
-    let line = Line::new(2);
+    let line = Admission::new(2);
     let first = line.try_turn(Kind::Search).unwrap();
     let second = line.get(Kind::Statement, Standing::New).await.unwrap();
     assert!(!line.is_free() && line.try_turn(Kind::Statement).is_none());
@@ -39,7 +39,7 @@ async fn a_turn_passes_from_one_to_the_next() {
 /// What has begun is ended before others begin, and statements do not wait for searches.
 #[tokio::test]
 async fn who_is_next() {
-    let line = Line::new(1);
+    let line = Admission::new(1);
     let turn = line.try_turn(Kind::Search).unwrap();
     let mut new = pin!(line.get(Kind::Search, Standing::New));
     let mut begun = pin!(line.get(Kind::Search, Standing::Begun));
@@ -57,7 +57,7 @@ async fn who_is_next() {
 
 #[tokio::test]
 async fn callers_that_leave_lose_no_turn() {
-    let line = Line::new(1);
+    let line = Admission::new(1);
     let turn = line.try_turn(Kind::Statement).unwrap();
     {
         // One leaves while it waits, one when its turn has come.
@@ -85,7 +85,7 @@ async fn callers_that_leave_lose_no_turn() {
 /// New requests are refused at once, and nothing else is.
 #[tokio::test]
 async fn who_would_wait_too_long_is_refused() {
-    let line = Line::new(1);
+    let line = Admission::new(1);
     let _turn = line.try_turn(Kind::Search).unwrap();
     line.lock()
         .record(Kind::Search, Duration::from_secs(2), false);
@@ -108,8 +108,8 @@ async fn who_would_wait_too_long_is_refused() {
 /// What a turn was used for is known afterwards. To have one and not to start is no use.
 #[tokio::test]
 async fn the_time_of_a_turn_is_measured() {
-    let line = Line::new(1);
-    let expected = |line: &Line| {
+    let line = Admission::new(1);
+    let expected = |line: &Admission| {
         let turn = line.try_turn(Kind::Search).unwrap();
         let mut next = pin!(line.get(Kind::Search, Standing::New));
         assert!(is_waiting(next.as_mut()));

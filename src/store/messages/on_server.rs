@@ -1,0 +1,157 @@
+//! What an administrator changes in files of a PostgreSQL server.
+
+use std::net::IpAddr;
+
+use crate::config::{PostgresTarget, Remedy, sql_literal, sql_name};
+
+use super::place::Place;
+
+/// What PostgreSQL does not tell a client whose password it refuses: whether there is such a role,
+/// whether it has a password, of which kind, and until when.
+fn told_about(role: &str) -> String {
+    format!(
+        "SELECT count(*) = 1 AS exists, bool_or(rolcanlogin) AS may_log_in, max(CASE WHEN rolpassword LIKE 'md5%' THEN 'md5' WHEN rolpassword IS NULL THEN 'none' ELSE 'scram-sha-256' END) AS password, max(rolvaliduntil) AS valid_until FROM pg_authid WHERE rolname = {}",
+        sql_literal(role)
+    )
+}
+
+/// The lines of `pg_hba.conf` that ask for something else than a password.
+const WITHOUT_PASSWORD: &str = "SELECT current_setting('hba_file') AS file, line_number, type, database, user_name, address, auth_method FROM pg_hba_file_rules WHERE auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject') ORDER BY line_number";
+
+impl Place<'_> {
+    pub(super) fn login_refused(self) -> Remedy {
+        const PASSWORD: &str = "correct user and password in DATABASE_URL; this asks for the password, and encodes it: todoctl config set DATABASE_URL.password=-";
+        let Some(server) = self.server() else {
+            return Remedy::note(PASSWORD).then(Remedy::note(
+                "unless rolvaliduntil of the role in pg_roles has passed: then extend it with ALTER ROLE",
+            ));
+        };
+        let set = Remedy::admin_sql_in(
+            server,
+            server.other_database(),
+            None,
+            format!("\\password {}", sql_name(&server.user)),
+        );
+        Remedy::note(PASSWORD)
+            .then(Remedy::note(
+                "if they are right, this shows whether the role exists, has a password (after a dump without passwords it has none), and until when it is valid; one that begins with md5 is not accepted where pg_hba.conf asks for scram-sha-256:",
+            ))
+            .then(Remedy::admin_sql_in(
+                server,
+                server.other_database(),
+                None,
+                told_about(&server.user),
+            ))
+            .then(Remedy::note(format!(
+                "this asks for a password and gives it to the role: {set}"
+            )))
+            .or(Remedy::admin_sql_in(
+                server,
+                server.other_database(),
+                None,
+                format!("ALTER ROLE {} VALID UNTIL 'infinity'", sql_name(&server.user)),
+            ))
+    }
+
+    /// A line of `pg_hba.conf` asks for something else than the password.
+    pub(super) fn without_password(self) -> Remedy {
+        let Some(server) = self.server() else {
+            return Remedy::note(
+                "in pg_hba.conf of the server, change the method of the first line that fits the connection to scram-sha-256, then run SELECT pg_reload_conf()",
+            );
+        };
+        let as_postgres = |statement: &str| {
+            let command = Remedy::command("runuser -u postgres -- psql");
+            let command = match server.socket_directory() {
+                Some(directory) => command.arg("-h").arg(directory),
+                None => command,
+            };
+            command
+                .arg("-p")
+                .arg(server.port.to_string())
+                .arg("-d")
+                .arg(server.other_database())
+                .arg("-c")
+                .arg(statement)
+        };
+        let show = as_postgres(WITHOUT_PASSWORD);
+        let reload = as_postgres("SELECT pg_reload_conf()");
+        let change = Remedy::note(format!(
+            "give that line the method scram-sha-256, then: {reload}"
+        ));
+        if server.socket_directory().is_none() && !server.is_loopback() {
+            return Remedy::note(format!(
+                "on the server of {}, as root, this shows the lines of pg_hba.conf that ask for something else than the password, of which the first that fits the connection decides: {show}",
+                self.name()
+            ))
+            .then(change);
+        }
+        let remedy = Remedy::note("as root, this shows the lines of pg_hba.conf that ask for something else than the password; the first that fits the connection decides:")
+            .then(show)
+            .then(change);
+        match server.socket_directory() {
+            Some(_) => remedy.then(Remedy::note(format!(
+                "peer accepts the system user with the name of the role alone: as long as the line has it, todoctl has to run as the user {}",
+                server.user
+            ))),
+            None => remedy,
+        }
+    }
+
+    /// The server shows the certificate of a CA, as `openssl req -x509` makes it, which no other
+    /// client minds.
+    pub(super) fn certificate_of_server(self) -> Remedy {
+        let remedy = self.new_certificate("with the same key", "-signkey server.key");
+        match self.server().and_then(|server| server.root_cert.as_ref()) {
+            Some(file) => remedy.then(Remedy::note(format!(
+                "{} may stay as it is, if it has the old certificate",
+                file.display()
+            ))),
+            None => remedy.then(Remedy::note("then copy server.crt to this machine, and name the copy: todoctl config set DATABASE_URL.sslrootcert=/etc/ssl/certs/your-ca.pem")),
+        }
+        .then(Remedy::note("until then, with encryption and without verification: todoctl config unset DATABASE_URL.sslrootcert; todoctl config set DATABASE_URL.sslmode=require"))
+    }
+
+    /// The certificate of a server lacks extensions.
+    pub(super) fn signed_certificate(self) -> Remedy {
+        self.new_certificate(
+            "signed by the CA, whose certificate and key are root.crt and root.key",
+            "-CA root.crt -CAkey root.key -CAcreateserial",
+        )
+    }
+
+    /// Makes a certificate of a server from the present one.
+    fn new_certificate(self, how: &str, signed_by: &str) -> Remedy {
+        let host = self
+            .server()
+            .map_or("", |server| server.host.trim_matches(['[', ']']));
+        let name = match host.parse::<IpAddr>() {
+            Ok(address) => format!("IP:{address}"),
+            Err(_) if host.is_empty() => "DNS:its-host-name".to_owned(),
+            Err(_) => format!("DNS:{host}"),
+        };
+        let make = format!(
+            "printf 'basicConstraints=critical,CA:FALSE\\nsubjectAltName={name}\\n' | openssl x509 -in server.crt {signed_by} -clrext -extfile /dev/stdin -days 3650 -out server.new && cat server.new > server.crt"
+        );
+        let reload = match self.server() {
+            Some(server) => Remedy::admin_sql_in(
+                server,
+                server.other_database(),
+                None,
+                "SELECT pg_reload_conf()",
+            )
+            .to_string(),
+            None => "SELECT pg_reload_conf()".to_owned(),
+        };
+        Remedy::note(format!(
+            "on the server, in the directory of server.crt (SHOW ssl_cert_file), make a certificate of a server from it, {how}: {make}"
+        ))
+        .then(Remedy::note(format!("then: {reload}")))
+    }
+}
+
+impl PostgresTarget {
+    fn socket_directory(&self) -> Option<&str> {
+        self.host.starts_with('/').then_some(self.host.as_str())
+    }
+}
