@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::domain::{Task, TaskId, UserId, fold};
 use crate::store::arg::args;
 use crate::store::database::Store;
+use crate::store::deadline;
 use crate::store::dialect::Dialect;
 use crate::store::error::StoreError;
 use crate::store::row::record;
@@ -191,6 +192,7 @@ impl Store {
         if text.is_empty() {
             return Ok(None);
         }
+        deadline::this_work_searches();
         let mut unfolded = Vec::new();
         let mut after = TaskId::MIN;
         loop {
