@@ -28,7 +28,7 @@ mod own_secrets;
 
 use jwt::{Jwts, Signer};
 pub(super) use origin::Origin;
-use own_secrets::OwnSecrets;
+use own_secrets::{OwnSecrets, is_own_session};
 
 /// The user on whose behalf a service calls; contract 2.2.
 pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
@@ -228,6 +228,9 @@ impl Authenticator {
         match bearer(headers) {
             None => Err(ApiError::NotAuthenticated(Refusal::Missing)),
             Some(token) if self.is_service_token(token) => named_user(headers),
+            Some(token) if looks_like_jwt(token) => {
+                Err(ApiError::WrongServiceToken(Refusal::UserTokenAsService))
+            }
             Some(_) => Err(ApiError::WrongServiceToken(Refusal::ServiceToken)),
         }
     }
@@ -278,13 +281,21 @@ impl Authenticator {
             (None, None) => None,
             // What is a secret between todoctl and its users is no business of the auth server.
             (None, Some(_)) if self.own_secrets.resemble(token) => {
-                return refused(Refusal::OwnSecret);
+                return refused(if is_own_session(token) {
+                    Refusal::UnknownOwnSession
+                } else {
+                    Refusal::OwnSecret
+                });
             }
             (None, Some(server)) => server.session_user(token, origin.address).await?,
         };
         let Some(user) = user else {
             self.were_good.remove(&hash);
-            return refused(Refusal::UnknownSession);
+            return refused(if is_own_session(token) {
+                Refusal::UnknownOwnSession
+            } else {
+                Refusal::UnknownSession
+            });
         };
         self.were_good.insert(hash, ());
         Ok(user)

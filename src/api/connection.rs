@@ -1,7 +1,8 @@
 //! One client connection, from its start to its end.
 //!
-//! hyper gets a connection with its first byte: its buffers take 16 KiB, and a flood of connections
-//! may send nothing.
+//! hyper gets a connection with its first byte, and gives it back when no request comes for a
+//! while: its buffers take 16 KiB, and most of many connections are idle. After a request with a body
+//! it keeps the connection, because it does not tell whether it has read all of the body and no more.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -11,9 +12,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::TryFutureExt as _;
-use http::HeaderValue;
 use http::header::CONNECTION;
-use hyper::body::{Body, Frame, SizeHint};
+use http::{HeaderValue, Request};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -35,6 +36,10 @@ const FIRST_HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The same beyond the limits of connections.
 const SPARE_HEAD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A connection that sends no request for about so long is taken back from hyper. To give it to hyper
+/// again takes a few microseconds.
+const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// At a stop, the same for a first head, and for the rest of one that has begun; or half of the
 /// grace period, if that is shorter: then no connection without a request uses it up.
@@ -64,7 +69,7 @@ impl Server {
         slot: Slot,
         _place: Place,
     ) {
-        let stream = match TcpStream::from_std(stream) {
+        let mut stream = match TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be served");
@@ -76,19 +81,27 @@ impl Server {
             Admission::All => FIRST_HEAD_TIMEOUT.min(self.keepalive),
             Admission::ProbesOnly => SPARE_HEAD_TIMEOUT,
         };
-        let first_head = Instant::now() + first_head;
-        if let Some(first_head) = self.first_byte(&stream, &slot, first_head).await {
-            Box::pin(self.answer(stream, peer, slot, first_head)).await;
+        let mut latest = Instant::now() + first_head;
+        let mut was_asked = false;
+        while let Some(head) = self.first_byte(&stream, &slot, latest, was_asked).await {
+            // Boxed, so that an idle connection does not have room for it.
+            let is_idle = Box::pin(self.answer(&mut stream, peer, &slot, head)).await;
+            if !is_idle {
+                return;
+            }
+            latest = Instant::now() + self.keepalive.saturating_sub(REST_AFTER);
+            was_asked = true;
         }
     }
 
-    /// Waits for the first byte, at most until `latest`. If it has arrived, returns when the first
-    /// head must be there.
+    /// Waits for the first byte of a request, at most until `latest`. If it has arrived, returns when
+    /// the head must be there.
     async fn first_byte(
         &mut self,
         stream: &TcpStream,
         slot: &Slot,
         mut latest: Instant,
+        was_asked: bool,
     ) -> Option<Instant> {
         let mut is_stopping = false;
         loop {
@@ -97,6 +110,9 @@ impl Server {
                 // The end of the stream counts as a byte.
                 readable = stream.readable() => return readable.is_ok().then_some(latest),
                 () = stopped(&mut self.stop), if !is_stopping => {
+                    if was_asked {
+                        return (!is_empty(stream)).then_some(latest);
+                    }
                     is_stopping = true;
                     latest = latest.min(Instant::now() + stop_head_timeout(self.grace));
                 }
@@ -108,24 +124,31 @@ impl Server {
     }
 
     /// Answers the requests of a connection, the first of which has its head by `first_head`.
-    async fn answer(self, stream: TcpStream, peer: IpAddr, slot: Slot, first_head: Instant) {
+    /// Returns when it is idle, then `true`, or at its end.
+    async fn answer(
+        &mut self,
+        stream: &mut TcpStream,
+        peer: IpAddr,
+        slot: &Slot,
+        first_head: Instant,
+    ) -> bool {
         let Self {
             app,
             unsent,
             keepalive,
             grace,
-            mut stop,
+            stop,
         } = self;
         let admission = slot.admission();
         let keepalive = match admission {
-            Admission::All => keepalive,
+            Admission::All => *keepalive,
             Admission::ProbesOnly => SPARE_HEAD_TIMEOUT,
         };
         let filter = warp::service(app.filter());
         let activity = Arc::new(Activity::default());
         let must_close = Arc::new(Notify::new());
-        let service = service_fn(|request| {
-            let answering = Answering::begin(&activity);
+        let service = service_fn(|request: Request<Incoming>| {
+            let answering = Answering::begin(&activity, !request.body().is_end_stream());
             let client = activity.client.watch();
             let answer = filter
                 .clone()
@@ -147,7 +170,8 @@ impl Server {
             .keep_alive(admission == Admission::All)
             .header_read_timeout(keepalive)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(Socket::new(stream, &activity)), service);
+            .serve_connection(TokioIo::new(Socket::new(stream, &activity)), service)
+            .without_shutdown();
         let mut connection = pin!(connection);
         let silence = async {
             sleep_until(first_head).await;
@@ -156,9 +180,9 @@ impl Server {
             }
         };
         let stopping = async {
-            stopped(&mut stop).await;
+            stopped(stop).await;
             activity.stop();
-            sleep(stop_head_timeout(grace)).await;
+            sleep(stop_head_timeout(*grace)).await;
             if activity.is_answering() || activity.is_sending() {
                 std::future::pending::<()>().await;
             }
@@ -172,23 +196,36 @@ impl Server {
             // The socket has to know of a stop before it is read.
             biased;
             never = making_room => match never {},
+            never = resting(&activity) => match never {},
             () = stopping => {
                 tracing::debug!("a connection sent no whole request before the stop");
-                return;
+                return false;
             }
             outcome = &mut connection => outcome,
             () = must_close.notified() => {
                 tracing::debug!("a connection was closed: too many answers wait to be sent");
-                return;
+                return false;
             }
             () = silence => {
                 tracing::debug!("a connection sent no request");
-                return;
+                return false;
             }
         };
-        if let Err(error) = outcome {
-            tracing::debug!(%error, "a connection ended early");
+        match outcome {
+            Ok(parts) => activity.is_resting() && parts.read_buf.is_empty(),
+            Err(error) => {
+                tracing::debug!(%error, "a connection ended early");
+                false
+            }
         }
+    }
+}
+
+/// Takes a connection back from hyper when it is unused.
+async fn resting(activity: &Activity) -> Infallible {
+    loop {
+        sleep(REST_AFTER).await;
+        activity.rest_if_unused();
     }
 }
 
@@ -205,8 +242,8 @@ fn stop_head_timeout(grace: Duration) -> Duration {
 struct Answering(Arc<Activity>);
 
 impl Answering {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.begin_answer();
+    fn begin(activity: &Arc<Activity>, has_body: bool) -> Self {
+        activity.begin_answer(has_body);
         Self(activity.clone())
     }
 }

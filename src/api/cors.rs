@@ -11,6 +11,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
+use crate::config::is_origin;
+
 use super::reply::Reply;
 
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -95,6 +97,12 @@ impl Cors {
             .with_header(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone())
             .with_header(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
         Some(reply)
+    }
+
+    /// The origin of a page, if it is not allowed.
+    pub fn refused_origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        let origin = headers.get(ORIGIN)?.to_str().ok()?;
+        (!self.origins.contains(origin) && is_origin(origin)).then_some(origin)
     }
 
     /// Adds the headers about origins that every response has.

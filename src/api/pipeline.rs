@@ -221,6 +221,10 @@ impl App {
         let context = &self.0.context;
         framing::check(head.version(), head.headers())?;
         if let Some(reply) = context.cors.preflight(head.method(), head.headers()) {
+            if let Some(origin) = context.cors.refused_origin(head.headers()) {
+                let clients = &context.metrics.clients;
+                clients.refused_origin(origin.to_owned(), context.clock.now());
+            }
             return Ok(reply);
         }
         let result = match self.call_endpoint(head, found, body, progress).await {

@@ -11,6 +11,8 @@ pub(super) enum Refusal {
     Signature,
     #[error("the token is signed with an algorithm or a key that is not accepted here")]
     UnknownKey,
+    #[error("the token is signed with an algorithm other than HS256, EdDSA, ES256 and RS256")]
+    Algorithm,
     #[error("the token has critical extensions, and none is supported (RFC 7515, 4.1.11)")]
     Critical,
     #[error("the token has expired")]
@@ -19,6 +21,8 @@ pub(super) enum Refusal {
     Expiry,
     #[error("the token is not valid yet (nbf or iat); compare the clocks")]
     TooEarly,
+    #[error("the token's nbf or iat is in milliseconds, not in seconds")]
+    Milliseconds,
     #[error(
         "the token's iss is neither AUTH_ISSUER nor, without it, the origin of AUTH_SERVER_URL"
     )]
@@ -31,10 +35,16 @@ pub(super) enum Refusal {
     Subject,
     #[error("no session has this token")]
     UnknownSession,
+    #[error("no session has this token, which todoctl has made")]
+    UnknownOwnSession,
     #[error("the token resembles a secret of this service and was not sent to the auth server")]
     OwnSecret,
     #[error("the service token does not match")]
     ServiceToken,
+    #[error(
+        "a user's token was sent with X-User-ID, with which only the service token is accepted"
+    )]
+    UserTokenAsService,
     #[error("the service token was sent without X-User-ID")]
     ServiceTokenAlone,
     #[error("the service token was sent to an endpoint that does not accept it")]
@@ -49,17 +59,21 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Signature => "signature",
             Self::UnknownKey => "unknown_key",
+            Self::Algorithm => "algorithm",
             Self::Critical => "critical",
             Self::Expired => "expired",
             Self::Expiry => "expiry",
             Self::TooEarly => "too_early",
+            Self::Milliseconds => "milliseconds",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Kind => "type",
             Self::Subject => "subject",
             Self::UnknownSession => "unknown_session",
+            Self::UnknownOwnSession => "unknown_own_session",
             Self::OwnSecret => "own_secret",
             Self::ServiceToken => "service_token",
+            Self::UserTokenAsService => "user_token_as_service",
             Self::ServiceTokenAlone => "service_token_alone",
             Self::ServiceTokenElsewhere => "service_token_elsewhere",
         }

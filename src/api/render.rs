@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
@@ -172,6 +173,13 @@ fn remember(
             (RateLimit::AuthFailures, Some(proxy)) => clients.limited_proxy(proxy, now),
             _ => {}
         }
+    }
+    match error {
+        Some(ApiError::BodyTooLarge { .. }) => context.metrics.clients.too_large(now),
+        Some(ApiError::PathNotFound) if head.headers().contains_key(AUTHORIZATION) => {
+            context.metrics.clients.unknown_path(now);
+        }
+        _ => {}
     }
     let Some(error) = error.filter(|_| line.status.is_server_error()) else {
         return;

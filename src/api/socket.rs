@@ -7,7 +7,8 @@
 //! At a stop, every request that has reached the socket is answered, also one that nobody has read
 //! yet: hyper's own graceful shutdown closes a connection that it believes idle without a look at
 //! the socket. So the stream ends when the connection is between two requests and the kernel has
-//! nothing to read.
+//! nothing to read. A connection that rests ends for hyper in the same way, and goes on without it
+//! ([`super::connection`]).
 
 use std::io;
 use std::pin::Pin;
@@ -33,9 +34,18 @@ pub(super) struct Activity {
     pub client: ClientState,
     stopping: AtomicBool,
     making_room: AtomicBool,
+    /// hyper has to give the connection back.
+    resting: AtomicBool,
     asked: AtomicBool,
+    /// The same, since [`Activity::rest_if_unused`] was called last.
+    used: AtomicBool,
     /// A part of a head has arrived.
     reading: AtomicBool,
+    /// Something may have arrived after the head of the latest request: its body, or a part of the
+    /// next one.
+    ahead: AtomicBool,
+    /// What arrived last ends like a head.
+    ends_head: AtomicBool,
     /// A request has arrived, and its answer was not handed over for sending yet.
     answering: AtomicBool,
     /// The client has not taken all of an answer yet.
@@ -69,11 +79,27 @@ impl Activity {
         self.sending.load(Ordering::Relaxed)
     }
 
-    /// A request has arrived.
-    pub fn begin_answer(&self) {
+    /// Ends hyper's work if no request has arrived since the last call, and no part of one.
+    pub fn rest_if_unused(&self) {
+        let was_used = self.used.swap(false, Ordering::Relaxed);
+        if !was_used && self.was_asked() && !self.is_busy() && self.is_between_requests() {
+            self.resting.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::Relaxed)
+    }
+
+    /// A request has arrived, which has a body or not.
+    pub fn begin_answer(&self, has_body: bool) {
         self.asked.store(true, Ordering::Relaxed);
+        self.used.store(true, Ordering::Relaxed);
         self.answering.store(true, Ordering::Relaxed);
+        self.resting.store(false, Ordering::Relaxed);
         self.reading.store(false, Ordering::Relaxed);
+        let is_last = self.ends_head.load(Ordering::Relaxed) && !has_body;
+        self.ahead.store(!is_last, Ordering::Relaxed);
     }
 
     /// All of its answer was handed over for sending.
@@ -89,10 +115,20 @@ impl Activity {
         }
     }
 
-    fn received(&self) {
-        if !self.is_answering() {
-            self.reading.store(true, Ordering::Relaxed);
-        }
+    fn received(&self, bytes: &[u8]) {
+        let what = if self.is_answering() {
+            &self.ahead
+        } else {
+            &self.reading
+        };
+        what.store(true, Ordering::Relaxed);
+        let ends_head = bytes.ends_with(b"\r\n\r\n");
+        self.ends_head.store(ends_head, Ordering::Relaxed);
+    }
+
+    /// Whether hyper certainly has read no byte after the latest request, which had no body.
+    fn is_between_requests(&self) -> bool {
+        !self.reading.load(Ordering::Relaxed) && !self.ahead.load(Ordering::Relaxed)
     }
 
     /// Whether a client may be waiting for an answer, or for a part of it.
@@ -101,22 +137,23 @@ impl Activity {
     }
 
     /// Whether it ends when it is not busy and there is nothing to read: when it has to make room,
-    /// and at a stop, unless the client has not asked yet or has begun to ask again.
+    /// when it rests, and at a stop, unless the client has not asked yet or has begun to ask again.
     fn ends_soon(&self) -> bool {
         self.making_room.load(Ordering::Relaxed)
+            || (self.is_resting() && self.is_between_requests())
             || (self.is_stopping() && self.was_asked() && !self.reading.load(Ordering::Relaxed))
     }
 }
 
 /// A client's socket. It reports its end when the connection may end, and that of the client's side
 /// when the client has its answer.
-pub(super) struct Socket {
-    stream: Pin<Box<TimeoutWriter<TcpStream>>>,
+pub(super) struct Socket<'s> {
+    stream: Pin<Box<TimeoutWriter<&'s mut TcpStream>>>,
     activity: Arc<Activity>,
 }
 
-impl Socket {
-    pub fn new(stream: TcpStream, activity: &Arc<Activity>) -> Self {
+impl<'s> Socket<'s> {
+    pub fn new(stream: &'s mut TcpStream, activity: &Arc<Activity>) -> Self {
         let mut stream = TimeoutWriter::new(stream);
         stream.set_timeout(Some(WRITE_TIMEOUT));
         Self {
@@ -126,7 +163,7 @@ impl Socket {
     }
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for Socket<'_> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -135,7 +172,9 @@ impl AsyncRead for Socket {
         let filled = buffer.filled().len();
         let outcome = self.stream.as_mut().poll_read(context, buffer);
         match &outcome {
-            Poll::Ready(Ok(())) if buffer.filled().len() > filled => self.activity.received(),
+            Poll::Ready(Ok(())) if buffer.filled().len() > filled => {
+                self.activity.received(&buffer.filled()[filled..]);
+            }
             Poll::Ready(Ok(())) if self.activity.is_busy() => {
                 self.activity.client.close();
                 self.activity.reader.register(context.waker());
@@ -154,7 +193,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for Socket<'_> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

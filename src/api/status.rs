@@ -122,6 +122,10 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
         limited_proxies: proxies
             .map(|(one, count)| (one.to_string(), count))
             .collect(),
+        refused_origins: clients.count_refused_origins(now).into_iter().collect(),
+        too_large: clients.count_too_large(now),
+        unknown_paths: clients.count_unknown_paths(now),
+        max_body_bytes: context.max_body_bytes as u64,
         credentials: clients
             .count_accepted(now)
             .map(|(kind, accepted)| {

@@ -134,15 +134,7 @@ impl Context {
         {
             let place = file.path.display();
             let what = format!("the database {place} does not exist yet");
-            let is_default =
-                self.source.origin("DATABASE_URL").is_none() && !self.env_file().exists();
-            let remedy = if is_default {
-                Remedy::note(
-                    "this directory has no .env file, so this is the default: run the command in the directory of the service, or name its file with --env-file\nonly for a new service, without data: todoctl migrate up",
-                )
-            } else {
-                Remedy::command("todoctl migrate up")
-            };
+            let remedy = self.source.create_database();
             return Err(Hint::new(what, remedy).into());
         }
         Ok(())

@@ -24,10 +24,16 @@ use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgre
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
-use super::signals::DaemonSignals;
+use super::signals::{DaemonSignals, HANGUP};
+use continuity::Continuity;
+
+mod continuity;
 
 /// How long to wait for a suspended or starting database.
 const WAKE_BUDGET: Duration = Duration::from_secs(30);
+
+/// It creates the tables.
+const FIRST_MIGRATION: i64 = 1;
 
 /// How long the server may take to say whether it hides rows.
 const HIDDEN_ROWS_LIMIT: Duration = Duration::from_secs(2);
@@ -84,14 +90,18 @@ async fn serve(
     let mut stop = std::pin::pin!(async {
         let signal = signals.stop().await;
         tracing::info!("{signal} received; finishing requests in progress");
+        signal
     });
-    let store = tokio::select! {
-        store = open_store(&config.database, &clock, allow_newer) => store?,
-        () = &mut stop => {
+    let continuity = Continuity::new(cli.source(), config);
+    continuity.refuse_without_log().await?;
+    let (store, is_new) = tokio::select! {
+        opened = open_store(&config.database, &clock, allow_newer) => opened?,
+        _ = &mut stop => {
             tracing::info!("stopped while waiting for the database");
             return Ok(ExitCode::SUCCESS);
         }
     };
+    continuity.begin(&store, is_new).await;
     let context = ApiContext::new(config, store.clone(), clock.clone())
         .context("cannot set up the daemon")?;
     if !config.database.auto_migrate {
@@ -108,20 +118,26 @@ async fn serve(
     if config.environment == Environment::Development && std::io::stderr().is_terminal() {
         log.print(first_steps(config, cli.source(), address));
     }
-    let _record = RunRecord::begin(&config.database.target, address, clock.now());
+    let record = RunRecord::begin(&config.database.target, address, clock.now());
     let mailer = Mailer::new(&config.services)?;
     let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
     let stop_jobs = jobs.stopper();
+    let mut signal = "";
     let drained = server
         .run(async {
-            stop.await;
+            signal = stop.await;
             stop_jobs();
         })
         .await;
     let end = tokio::time::Instant::now() + END_GRACE;
     jobs.stop(END_GRACE).await;
+    continuity.end(&store).await;
     if tokio::time::timeout_at(end, store.close()).await.is_err() {
         tracing::warn!("the database was not closed in time; the next start does not need that");
+    }
+    match record {
+        Some(record) if signal == HANGUP => record.leave_after_hangup(),
+        record => drop(record),
     }
     if drained {
         tracing::info!("stopped");
@@ -163,12 +179,13 @@ async fn warn_of_hidden_rows(target: &DatabaseTarget) {
     }
 }
 
-/// Migrates the database and connects to it.
+/// Migrates the database and connects to it. The second value tells whether its tables are new.
 async fn open_store(
     config: &DatabaseConfig,
     clock: &Clock,
     allow_newer: bool,
-) -> anyhow::Result<Store> {
+) -> anyhow::Result<(Store, bool)> {
+    let mut is_new = false;
     if config.auto_migrate {
         wake(|| compare_urls(config), ConnectError::is_transient).await?;
         let up = Up {
@@ -179,6 +196,7 @@ async fn open_store(
         let migrate = || migrate::up_with(&config.direct, clock, up, wait);
         let applied = wake(migrate, MigrateError::is_transient).await?;
         for migration in applied.migrations {
+            is_new |= migration.version == FIRST_MIGRATION;
             tracing::info!(
                 version = migration.version,
                 name = migration.description,
@@ -203,7 +221,7 @@ async fn open_store(
     if !config.auto_migrate {
         refuse_other_database(&config).await?;
     }
-    Ok(store)
+    Ok((store, is_new))
 }
 
 /// Fails where `migrate up` would migrate another database than the one that is served. Serving

@@ -56,6 +56,9 @@ pub(super) fn end_at_once() -> anyhow::Result<ExitOnSignal> {
     Ok(exit)
 }
 
+/// The name of the signal that a terminal sends when it closes.
+pub(super) const HANGUP: &str = "SIGHUP";
+
 /// The signals that the daemon takes. Must be made within a runtime.
 pub(super) struct DaemonSignals {
     terminate: Signal,
@@ -97,7 +100,7 @@ impl DaemonSignals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = hangup => "SIGHUP",
+            _ = hangup => HANGUP,
         }
     }
 }

@@ -52,7 +52,7 @@ impl Audit {
         let target = database.as_ref().map(|database| &database.target);
         let services = services::read(&mut reader);
         let telemetry = telemetry::read(&mut reader);
-        telemetry::warn_of_open_metrics(&mut reader, &telemetry, http.host);
+        telemetry::warn_of_open_metrics(&mut reader, &telemetry, &http);
         let limits = auth::read(&mut reader);
         let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
         Self {

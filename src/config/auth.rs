@@ -92,15 +92,6 @@ fn is_of_key_pairs(algorithm: &str) -> bool {
             .any(|begin| name.starts_with(begin))
 }
 
-/// An access token that leaks is good until it expires.
-const LONGEST_WISE_LIFETIME: Duration = Duration::from_hours(24);
-
-/// What is proposed for a limit of requests a minute.
-pub(crate) const USUAL_LIMIT: u32 = 600;
-
-/// One view of a client takes more requests than this.
-const LOWEST_WISE_LIMIT: u32 = 20;
-
 /// No operator has proxies in a network of more addresses than `10.0.0.0/8`, or than a provider's
 /// whole allocation of IPv6 addresses.
 const WIDEST: (u8, u8) = (8, 16);
@@ -132,18 +123,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
         requests_per_minute: reader.value(&RATE_LIMIT_PER_MINUTE),
         trusted_proxies: reader.optional(&TRUSTED_PROXIES).unwrap_or_default(),
     };
-    if (1..LOWEST_WISE_LIMIT).contains(&limits.requests_per_minute) {
+    let is_guarded = limits.failures_per_minute > 0 || limits.requests_per_minute > 0;
+    if !is_guarded && reader.environment != Environment::Development {
         reader.warn(
-            RATE_LIMIT_PER_MINUTE.variable.name,
-            format!(
-                "is {}, which a user's first clicks exceed: the other requests are answered with 429; use {USUAL_LIMIT}",
-                limits.requests_per_minute
-            ),
-            Remedy::set(RATE_LIMIT_PER_MINUTE.variable.name, USUAL_LIMIT),
+            AUTH_FAILURES_PER_MINUTE.variable.name,
+            "and RATE_LIMIT_PER_MINUTE are both 0: nothing limits how often tokens are guessed; use 600",
+            Remedy::set(AUTH_FAILURES_PER_MINUTE.variable.name, 600),
         );
-    }
-    if reader.environment != Environment::Development {
-        warn_of_unwise(reader, &limits);
     }
     if let Some(network) = too_wide(&limits.trusted_proxies) {
         reader.warn(
@@ -155,23 +141,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Limits {
         );
     }
     limits
-}
-
-fn warn_of_unwise(reader: &mut Reader<'_>, limits: &Limits) {
-    if limits.access_token_lifetime > LONGEST_WISE_LIFETIME {
-        reader.warn(
-            JWT_ACCESS_TOKEN_EXPIRE_MINUTES.variable.name,
-            "is more than a day: an access token cannot be revoked before it expires; use 30",
-            Remedy::set(JWT_ACCESS_TOKEN_EXPIRE_MINUTES.variable.name, 30),
-        );
-    }
-    if limits.failures_per_minute == 0 && limits.requests_per_minute == 0 {
-        reader.warn(
-            AUTH_FAILURES_PER_MINUTE.variable.name,
-            format!("and RATE_LIMIT_PER_MINUTE are both 0: nothing limits how often tokens are guessed; use {USUAL_LIMIT}"),
-            Remedy::set(AUTH_FAILURES_PER_MINUTE.variable.name, USUAL_LIMIT),
-        );
-    }
 }
 
 /// A network of clients rather than of proxies, which may be written as several.
@@ -215,7 +184,11 @@ impl AuthConfig {
 
 fn networks(text: &str) -> Result<Vec<IpNet>, Fault> {
     list(text, network).map_err(|fault| Fault {
-        remedy: without_ports(text).map(|list| Remedy::set(TRUSTED_PROXIES.variable.name, list)),
+        remedy: Some(match without_ports(text) {
+            Some(list) => Remedy::set(TRUSTED_PROXIES.variable.name, list),
+            None => Remedy::note("list the addresses of the proxies alone, such as 10.0.0.7,10.0.1.0/24; without a list the daemon starts, and all users of a proxy share the limit of wrong credentials:")
+                .then(Remedy::unset(TRUSTED_PROXIES.variable.name)),
+        }),
         ..fault
     })
 }

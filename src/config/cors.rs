@@ -9,6 +9,9 @@ use super::reader::Reader;
 use super::remedy::Remedy;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
+/// Longer ones are rare, and only a client's word.
+const LONGEST_ORIGIN: usize = 100;
+
 declare! {
     static CORS_ORIGINS: Defaulted<BTreeSet<String>> = Variable::new(
         Section::Cors,
@@ -25,6 +28,17 @@ pub(super) fn read(reader: &mut Reader<'_>) -> BTreeSet<String> {
     reader.value(&CORS_ORIGINS)
 }
 
+/// Whether a browser sends `text` as the origin of a page, and `CORS_ORIGINS` may have it.
+pub(crate) fn is_origin(text: &str) -> bool {
+    text.len() <= LONGEST_ORIGIN && origin(text).is_ok_and(|origin| origin == text)
+}
+
+/// Whether the host is a name or an address. In a URL it may have more signs, such as a semicolon.
+fn is_name(host: &str) -> bool {
+    let is_sign = |sign: char| sign.is_ascii_alphanumeric() || "-._:[]".contains(sign);
+    !host.is_empty() && host.chars().all(is_sign)
+}
+
 fn origins(text: &str) -> Result<BTreeSet<String>, Fault> {
     list(text, origin).map_err(|fault| Fault {
         remedy: corrected(text).map(|origins| Remedy::set("CORS_ORIGINS", origins)),
@@ -32,21 +46,26 @@ fn origins(text: &str) -> Result<BTreeSet<String>, Fault> {
     })
 }
 
-/// The origins of a list whose entries are URLs with a path, or of a list as JSON.
+/// The origins of a list whose entries are URLs with a path, or names alone, or of a list as JSON or
+/// with other signs between the entries.
 fn corrected(text: &str) -> Option<String> {
     let json = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
-    let entries = json.unwrap_or(text).split(',').map(str::trim);
+    let is_between = |sign: char| matches!(sign, ',' | ';') || sign.is_whitespace();
+    let entries = json.unwrap_or(text).split(is_between);
     let entries = entries.map(|entry| entry.trim_matches(['"', '\'']));
     let origins = entries
         .filter(|entry| !entry.is_empty())
         .map(|entry| {
-            let url = Url::parse(entry).ok()?;
+            let (host, _) = entry.split_once('/').unwrap_or((entry, ""));
+            let is_name_alone = is_name(host) && host.contains('.') && !entry.contains(':');
+            let whole = is_name_alone.then(|| format!("https://{entry}"));
+            let url = Url::parse(whole.as_deref().unwrap_or(entry)).ok()?;
             let is_page = matches!(url.scheme(), "http" | "https")
                 && url.username().is_empty()
                 && url.password().is_none()
-                && !entry.contains('*');
+                && url.host_str().is_some_and(is_name);
             is_page.then(|| url.origin().ascii_serialization())
         })
         .collect::<Option<Vec<String>>>()?;
@@ -79,7 +98,7 @@ fn origin(text: &str) -> Result<String, Fault> {
         || !url.username().is_empty()
         || url.password().is_some();
     match url.host_str() {
-        Some(host) if !host.is_empty() && !has_more => Ok(serialized(&url, host)),
+        Some(host) if is_name(host) && !has_more => Ok(serialized(&url, host)),
         _ => Err(wrong()),
     }
 }
@@ -100,6 +119,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn hosts_are_names() {
+        for text in [
+            "https://app.example.com",
+            "http://[::1]:3000",
+            "capacitor://localhost",
+        ] {
+            assert!(is_origin(text), "{text}");
+        }
+        for text in [
+            "https://a.example;https",
+            "https://a.example;https://b.example",
+            "https://$(canary)",
+            "https://a.example/",
+            "null",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
+        assert!(origins("https://a.example;https").is_err());
+    }
+
+    #[test]
     fn origins_that_were_meant() {
         for (text, expected) in [
             (
@@ -113,7 +153,16 @@ mod tests {
             ("https://a.example/?token=canary", Some("https://a.example")),
             ("https://u:canary@a.example/x", None),
             ("https://*.example.com", None),
-            ("https://a.example/x,app.example.com", None),
+            (
+                "https://a.example/x,app.example.com",
+                Some("https://a.example,https://app.example.com"),
+            ),
+            (
+                "https://a.example;https://b.example http://c.example:3000",
+                Some("https://a.example,https://b.example,http://c.example:3000"),
+            ),
+            ("app", None),
+            ("canary@app.example.com", None),
             ("*", None),
             ("", None),
         ] {

@@ -9,6 +9,7 @@ use super::database_url::{
 };
 use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
+use super::other_places::warn_of_folder;
 use super::parse::{is_remote_host, number, seconds, switch};
 use super::reader::Reader;
 use super::remedy::Remedy;
@@ -277,7 +278,11 @@ impl DatabaseConfig {
 fn target(reader: &mut Reader<'_>) -> Option<DatabaseTarget> {
     let path = reader.value(&TODOCTL_DATA_DIR).join(SQLITE_FILE);
     if reader.is_set(&DATABASE_URL.variable) {
-        return url(reader, &DATABASE_URL);
+        let target = url(reader, &DATABASE_URL);
+        if let Some(DatabaseTarget::Sqlite(file)) = &target {
+            warn_of_folder(reader, DATABASE_URL.variable.name, &file.path);
+        }
+        return target;
     }
     if reader.environment == Environment::Development {
         return Some(DatabaseTarget::Sqlite(SqliteTarget { path }));

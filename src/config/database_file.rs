@@ -11,6 +11,7 @@ use super::database_header::is_database;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
+use super::nearby::found_again;
 use super::ownership::{here, move_away, writable};
 use super::remedy::Remedy;
 use super::secret_name::SecretName;
@@ -74,7 +75,8 @@ impl LostDatabase {
                 (
                     Remedy::note(format!(
                         "move {path} back to where it was, or restore a backup of it"
-                    )),
+                    ))
+                    .then(found_again(&self.path)),
                     moved.then(begin_anew(&self.path)),
                 )
             }
@@ -206,6 +208,8 @@ pub(crate) fn find_loss(database: &SqliteTarget) -> Option<LostDatabase> {
             };
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // A link that leads to itself.
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {}
         // It exists, or opening it tells more.
         _ => return None,
     }
@@ -341,6 +345,9 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere/todo.db", &database.path).unwrap();
         let lost = find_loss(&database).unwrap();
         assert!(lost.to_string().contains("/nowhere/todo.db"), "{lost}");
+        std::fs::remove_file(&database.path).unwrap();
+        std::os::unix::fs::symlink("todo.db", &database.path).unwrap();
+        assert!(find_loss(&database).is_some());
         std::fs::remove_file(&database.path).unwrap();
         std::fs::write(&database.path, "").unwrap();
         assert_eq!(find_loss(&database), None);

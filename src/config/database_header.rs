@@ -31,10 +31,28 @@ pub(crate) fn has_damaged_magic(file: &Path) -> bool {
     })
 }
 
-fn first_bytes(file: &Path) -> Option<[u8; 24]> {
+/// How many whole pages a file has, and how many its header says, if the end is missing.
+pub(crate) fn missing_pages(file: &Path) -> Option<(u64, u64)> {
+    let begin = first_bytes(file)?;
+    let number =
+        |at: usize| u32::from_be_bytes([begin[at], begin[at + 1], begin[at + 2], begin[at + 3]]);
+    // Another number of changes: an old program has written the file, and not the number of pages.
+    if !begin.starts_with(MAGIC) || number(24) != number(92) {
+        return None;
+    }
+    let page = match u16::from_be_bytes([begin[16], begin[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let found = file.metadata().ok()?.len().checked_div(page)?;
+    let whole = u64::from(number(28));
+    (found < whole).then_some((found, whole))
+}
+
+fn first_bytes(file: &Path) -> Option<[u8; 100]> {
     // Opening a pipe would wait for its other end.
     let mut file = file.is_file().then(|| File::open(file).ok()).flatten()?;
-    let mut begin = [0; 24];
+    let mut begin = [0; 100];
     file.read_exact(&mut begin).ok()?;
     Some(begin)
 }

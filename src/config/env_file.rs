@@ -24,6 +24,7 @@ fn error(path: &Path, message: impl Into<String>, remedy: Remedy) -> ConfigError
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
     match text_file::read(path) {
         Ok(text) => Ok(Some(text)),
+        Err(Unread::Utf16) => Err(error(path, text_file::UTF_16, text_file::from_utf16(path))),
         Err(Unread::Unusable(why)) => Err(error(
             path,
             why,

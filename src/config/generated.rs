@@ -29,7 +29,7 @@ pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<S
         let message = format!("was generated, but its file {} {wrong}", path.display());
         problem(name, &path, message)
     };
-    let value = read_secret_file(&path).map_err(|wrong| unusable(&wrong))?;
+    let value = read_secret_file(&path).map_err(|wrong| unusable(&wrong.fault))?;
     match name.fault(&value) {
         Some(fault) => Err(unusable(&format!("has a value that {fault}"))),
         None => Ok(Some(Secret::new(value))),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::cors;
+use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
 use super::parse::{number, seconds};
 use super::reader::Reader;
@@ -89,20 +90,20 @@ declare! {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
-    let request_timeout = reader.value(&REQUEST_TIMEOUT_SECONDS);
-    if request_timeout >= Duration::from_secs(30) {
+    let port = reader.value(&PORT);
+    if port == 0 && reader.environment != Environment::Development {
         reader.warn(
-            REQUEST_TIMEOUT_SECONDS.variable.name,
-            "is 30 s or more: clients give up after 30 s and retry; set a lower value, such as 20",
-            Remedy::set(REQUEST_TIMEOUT_SECONDS.variable.name, 20),
+            PORT.variable.name,
+            "is 0: the daemon listens on another port after each start, and no proxy finds it; use 8000",
+            Remedy::set(PORT.variable.name, 8000),
         );
     }
     HttpConfig {
         host: reader.value(&HOST),
-        port: reader.value(&PORT),
+        port,
         workers: reader.value(&WORKERS),
         cors_origins: cors::read(reader),
-        request_timeout,
+        request_timeout: reader.value(&REQUEST_TIMEOUT_SECONDS),
         max_body_bytes: reader.value(&MAX_BODY_BYTES),
         keepalive: reader.value(&KEEPALIVE_SECONDS),
         shutdown_delay: reader.value(&SHUTDOWN_DELAY_SECONDS),

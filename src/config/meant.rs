@@ -1,6 +1,7 @@
 //! What was meant by a value that its parser refuses.
 
 use super::parse::is_remote_host;
+use super::respell::is_quote;
 
 /// A value that was probably meant, and what surrounds it, as a clause.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,10 @@ pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> 
                 let why = "it has more than an address";
                 found(host, why).or_else(|| found(address, why))
             }
+            "METRICS_ADDR" if host == "localhost" => found(
+                &format!("127.0.0.1:{port}"),
+                "it has a name, and no address",
+            ),
             "METRICS_ADDR" => found(&with_host(text)?, "it has no address before the port"),
             _ if name.ends_with("_URL") => found(&with_scheme(text)?, "it has no scheme"),
             _ => None,
@@ -81,7 +86,7 @@ fn with_scheme(text: &str) -> Option<String> {
 /// sign, a quote on one side, a semicolon.
 fn bare(text: &str) -> &str {
     let (value, _) = text.split_once('#').unwrap_or((text, ""));
-    let around = |sign: char| sign.is_whitespace() || matches!(sign, '"' | '\'' | ';' | ',');
+    let around = |sign: char| sign.is_whitespace() || matches!(sign, ';' | ',') || is_quote(sign);
     value.trim_matches(around)
 }
 
@@ -147,6 +152,7 @@ mod tests {
             ("PORT", "80:8472", "8472"),
             ("PORT", "[::1]:8472", "8472"),
             ("PORT", "8472#main", "8472"),
+            ("PORT", "\u{201c}8472\u{201d}", "8472"),
             ("PORT", "'127.0.0.1:8472'", "8472"),
             ("HOST", "127.0.0.1:8472", "127.0.0.1"),
             ("HOST", "http://10.0.0.7/", "10.0.0.7"),
@@ -158,6 +164,7 @@ mod tests {
             ("REQUEST_TIMEOUT_SECONDS", "2m", "120"),
             ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1h", "60"),
             ("MAX_BODY_BYTES", "10kB", "10240"),
+            ("METRICS_ADDR", "localhost:9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", "9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", ":9090", "0.0.0.0:9090"),
             ("AUTH_SERVER_URL", "localhost:3001", "http://localhost:3001"),

@@ -15,6 +15,8 @@ mod audit;
 mod auth;
 mod barrier;
 mod beside;
+mod bounds;
+mod closed;
 mod cors;
 mod database;
 mod database_file;
@@ -29,10 +31,13 @@ mod generated;
 mod http;
 mod inventory;
 mod key_material;
+mod leftover;
 mod load;
 mod meant;
 mod misspelt;
+mod nearby;
 mod no_file;
+mod other_places;
 mod ownership;
 mod parse;
 mod privilege;
@@ -68,14 +73,16 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use auth::USUAL_LIMIT;
 pub(crate) use barrier::Barrier;
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, migration_lock_path, resolved, run_record_path,
     wal_path, with_suffix,
 };
+pub(crate) use bounds::Bounds;
+pub(crate) use closed::{Account, Closed, has_acl};
+pub(crate) use cors::is_origin;
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
-pub(crate) use database_header::{has_damaged_magic, is_database};
+pub(crate) use database_header::{has_damaged_magic, is_database, missing_pages};
 pub(crate) use database_url::SYSTEM_ROOTS;
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;
@@ -85,11 +92,13 @@ pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
 pub(crate) use no_file::NoFile;
+pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
-    files_of_others, hand_over, here, move_away, readable, unused_name, writable,
+    closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner, readable,
+    unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
-pub(crate) use reader::is_quoted;
+pub(crate) use reader::{is_no_path, is_quoted};
 pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};
@@ -98,6 +107,7 @@ pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::shell_word;
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
 pub(crate) use strength::is_placeholder;
+pub(crate) use telemetry::metrics_address;
 pub(crate) use text_file::read_small_file;
 pub(crate) use url_part::with_part;
 pub(crate) use variable::{Section, Variable};

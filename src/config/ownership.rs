@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::barrier::Barrier;
 use super::beside::{files_beside, secrets_directory, with_suffix};
+use super::closed::Closed;
 use super::privilege::as_root;
 use super::remedy::Remedy;
 
 /// How this user gets to read the file, and only this one: by its mode if the file is its own,
 /// otherwise by another owner, which only root can give it.
 pub(crate) fn readable(file: &Path) -> Remedy {
+    if let Some(closed) = Closed::to_this_process(file) {
+        return closed.remedy();
+    }
     let mode = Remedy::command("chmod 600").arg(file);
     let user = rustix::process::geteuid().as_raw();
     match file.metadata() {
@@ -58,6 +62,23 @@ pub(crate) fn files_of_others(database: &Path, secrets: &[PathBuf]) -> Vec<PathB
         .collect()
 }
 
+/// The database and the files beside it that `user` owns and may not read and write.
+pub(crate) fn closed_to_owner(user: u32, database: &Path) -> Vec<PathBuf> {
+    let files = std::iter::once(database.to_owned()).chain(files_beside(database));
+    let is_closed = |file: &PathBuf| {
+        file.metadata()
+            .is_ok_and(|found| user != 0 && found.uid() == user && found.mode() & 0o600 != 0o600)
+    };
+    files.filter(is_closed).collect()
+}
+
+/// How their owner gets to read and write them.
+pub(crate) fn opened_to_owner(files: &[PathBuf]) -> Remedy {
+    files
+        .iter()
+        .fold(Remedy::command("chmod u+rw"), Remedy::arg)
+}
+
 /// How the owner of the database gets `files`.
 pub(crate) fn hand_over(files: &[PathBuf], database: &Path) -> Remedy {
     let owner = database.metadata().map(|found| found.uid());
@@ -70,8 +91,15 @@ pub(crate) fn hand_over(files: &[PathBuf], database: &Path) -> Remedy {
 /// Only the service's own files change their owner: a missing directory is created, and in a
 /// directory that others use a new one is made for the database.
 pub(crate) fn writable(directory: &Path) -> Remedy {
-    let user = rustix::process::geteuid().as_raw();
     let directory = here(directory);
+    match Closed::to_this_process(directory) {
+        Some(closed) => closed.remedy(),
+        None => writable_for(rustix::process::geteuid().as_raw(), directory),
+    }
+}
+
+/// The same for another user, who may enter the directories above it.
+pub(crate) fn writable_for(user: u32, directory: &Path) -> Remedy {
     let create = |path: &Path| {
         as_root().then(Remedy::command(format!("install -d -m 700 -o {user}")).arg(path))
     };
@@ -85,6 +113,10 @@ pub(crate) fn writable(directory: &Path) -> Remedy {
         return barrier.remedy();
     }
     if found.uid() == user {
+        if found.mode() & 0o700 == 0o700 {
+            return Remedy::note("the modes of the directory allow that: no more files may be possible there (df -i), or a security module refuses it (dmesg):")
+                .then(Remedy::command("df -i").arg(directory));
+        }
         return Remedy::command("chmod u+rwx").arg(directory);
     }
     if is_own(directory) {
@@ -207,7 +239,12 @@ mod tests {
         let own = tempfile::tempdir().unwrap();
         std::fs::write(own.path().join("todo.db-wal"), "").unwrap();
         let place = own.path().display();
+        assert_eq!(commands(own.path()), [format!("df -i {place}")]);
+        let no_entries = std::fs::Permissions::from_mode(0o500);
+        std::fs::set_permissions(own.path(), no_entries).unwrap();
         assert_eq!(commands(own.path()), [format!("chmod u+rwx {place}")]);
+        let whole = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(own.path(), whole).unwrap();
         if !rustix::process::geteuid().is_root() {
             return;
         }

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
+use super::bounds::Bounds;
 use super::environment::{ENVIRONMENT, Environment};
 use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::leftover::Leftover;
 use super::meant::meant;
-use super::ownership::readable;
 use super::remedy::Remedy;
+use super::respell::{has_typographic_quotes, is_quote};
 use super::secret::Secret;
-use super::source::{Source, read_secret_file};
+use super::source::{NoSecret, Source, read_secret_file};
 use super::variable::{Default, Defaulted, Kind, Optional, Parser, Variable};
 
 /// One load in progress.
@@ -75,13 +77,30 @@ impl<'a> Reader<'a> {
                         self.without_quotes(variable, name),
                     );
                 }
+                let bare = text.trim_matches(is_quote);
+                if has_typographic_quotes(&text) && is_shown(variable.kind, bare) {
+                    self.warn(
+                        name,
+                        "is in typographic quotes, which are part of the value",
+                        Remedy::set(name, bare),
+                    );
+                }
+                if let Some(left) = leftover(variable, &text) {
+                    self.warn(name, left.fault(), left.remedy(name));
+                }
+                if let Some(bounds) = Bounds::of(variable.name)
+                    && let Some(unwise) = bounds.fault(&text)
+                {
+                    self.warn(name, unwise, Remedy::set(name, bounds.usual));
+                }
                 Some(value)
             }
             Err(fault) => {
                 let meant = meant(variable.name, &text, |one| parse(one).is_ok());
-                let (message, remedy) = match meant {
+                let (message, remedy) = match (leftover(variable, &text), meant) {
+                    (Some(left), _) => (left.fault().to_owned(), left.remedy(name)),
                     // Other values may be, or contain, a secret.
-                    Some(meant) if is_shown(variable.kind, &meant.value) => (
+                    (None, Some(meant)) if is_shown(variable.kind, &meant.value) => (
                         format!("{}: {}", fault.message, meant.why),
                         Remedy::set(name, meant.value),
                     ),
@@ -131,6 +150,15 @@ impl<'a> Reader<'a> {
         let Some(path) = self.source.get(&file_name) else {
             return direct;
         };
+        if is_no_path(path) {
+            self.problem(
+                &file_name,
+                "is no path of a file; it may be the value itself, which is not shown",
+                Remedy::note(format!("if it is the value of {name}:"))
+                    .then(Remedy::rename(file_name.clone(), name)),
+            );
+            return Found::Faulty;
+        }
         self.secret_files.push(PathBuf::from(path));
         if matches!(direct, Found::Text(..)) {
             let remedy = Remedy::note(format!("the value in {path} is used from then on"))
@@ -150,8 +178,8 @@ impl<'a> Reader<'a> {
                 }
                 Found::Text(name, Cow::Owned(value))
             }
-            Err(fault) => {
-                let remedy = secret_file_remedy(Path::new(path), name);
+            Err(NoSecret { fault, remedy }) => {
+                let remedy = remedy.unwrap_or_else(|| written(Path::new(path), name));
                 self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
                 Found::Faulty
             }
@@ -247,11 +275,26 @@ fn is_shown(kind: Kind, value: &str) -> bool {
     kind == Kind::Plain || kind == Kind::Url && !value.contains(['@', '?', '#'])
 }
 
+/// What was left in the place of a value, where the variable may be left out. Without
+/// `DATABASE_URL` another database is served.
+fn leftover(variable: &Variable, text: &str) -> Option<Leftover> {
+    let may_be_unset = matches!(variable.default, Default::None) && variable.name != "DATABASE_URL";
+    Leftover::of(text).filter(|left| may_be_unset || *left == Leftover::Reference)
+}
+
+/// Whether the value of a variable for the path of a file is none. It may be the secret itself.
+pub(crate) fn is_no_path(text: &str) -> bool {
+    let path = Path::new(text);
+    let is_in_directory = path.parent().is_some_and(Path::is_dir);
+    let is_like_path = text.starts_with(['/', '.', '~']) || is_in_directory;
+    !path.exists() && text.len() >= SHORTEST_VALUE && (!is_like_path || text.contains("://"))
+}
+
+/// Names of files are shorter, and secrets longer.
+const SHORTEST_VALUE: usize = 20;
+
 /// What to do about a file that has no value of `name`.
-fn secret_file_remedy(path: &Path, name: &str) -> Remedy {
-    if path.is_file() && std::fs::metadata(path).is_ok_and(|found| found.len() > 0) {
-        return readable(path);
-    }
+fn written(path: &Path, name: &str) -> Remedy {
     // Docker creates a directory where a mounted file does not exist.
     let directory = path.is_dir().then(|| Remedy::command("rmdir").arg(path));
     Remedy::default().then(directory).then(Remedy::note(format!(

@@ -14,15 +14,20 @@ use super::secret_name::SecretName;
 use super::strength::weakness;
 use super::url_part::ENCODED;
 
-const QUOTES: [char; 5] = ['"', '\'', '`', '\u{201c}', '\u{201d}'];
-
 /// What word processors make of quotes.
 const TYPOGRAPHIC_QUOTES: [char; 8] = [
     '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}', '\u{bb}',
 ];
 
-/// Secrets that other services have too, which may have them without what this one has around them.
-const SHARED: [SecretName; 2] = [SecretName::JwtSecret, SecretName::ServiceAuthToken];
+/// Secrets that count as they are written, with what is around them, here and in other services.
+const LITERAL: [SecretName; 3] = [
+    SecretName::JwtSecret,
+    SecretName::ServiceAuthToken,
+    SecretName::SessionHashSecret,
+];
+
+/// A key that a provider has issued.
+pub(super) const MAIL_KEY: &str = "RESEND_API_KEY";
 
 /// The same value in the spelling that the variable `name` needs; `None` where the spelling is
 /// right already, or the value cannot be recognized.
@@ -32,35 +37,69 @@ pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
         "REDIS_URL" => redis_url(value),
         _ if name == SecretName::EncryptionKey.as_str() => fernet_key(value),
         _ if name == SecretName::EncryptionKey.previous() => fernet_keys(value),
-        _ => SHARED
-            .into_iter()
-            .find(|one| one.as_str() == name)
-            .and_then(|secret| bare_secret(secret, value)),
+        MAIL_KEY => {
+            let is_key =
+                |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+            let encoded = decoded(value).filter(|key| key.starts_with("re_"));
+            let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
+            (bare != value && is_key(&bare)).then_some(bare)
+        }
+        _ => {
+            let secret = LITERAL.into_iter().find(|one| one.as_str() == name)?;
+            let is_usable = |text: &str| secret.fault(text).is_none() && weakness(text).is_none();
+            let encoded = decoded(value).filter(|text| is_of_generator(text));
+            let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
+            (bare != value && is_usable(&bare)).then_some(bare)
+        }
     }
 }
 
-/// The same for the variables of which both spellings are one value. A shared secret without what is
-/// around it is another one.
+/// The text of which a value is the base64, as in the data of a Kubernetes Secret, where a value that
+/// was encoded by hand is encoded twice. Random bytes are no text.
+pub(super) fn decoded(value: &str) -> Option<String> {
+    let text = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
+    let text = text.trim();
+    let is_text = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_text.then(|| text.to_owned())
+}
+
+/// Whether a program has made the text: hexadecimal digits, or base64.
+fn is_of_generator(text: &str) -> bool {
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text));
+    is_hex || bytes.is_ok_and(|bytes| bytes.len() >= 32)
+}
+
+/// The same for the variables of which both spellings are one value. A secret without what is around
+/// it is another one.
 pub(crate) fn other_spelling(name: &str, value: &str) -> Option<String> {
-    let is_shared = SHARED.iter().any(|one| one.as_str() == name);
-    respelt(name, value).filter(|_| !is_shared)
+    let is_literal = name == MAIL_KEY || LITERAL.iter().any(|one| one.as_str() == name);
+    respelt(name, value).filter(|_| !is_literal)
+}
+
+/// Whether the sign is a quote, as a shell, a word processor or a web page writes it.
+pub(super) fn is_quote(sign: char) -> bool {
+    matches!(sign, '"' | '\'' | '`') || TYPOGRAPHIC_QUOTES.contains(&sign)
+}
+
+/// Whether typographic quotes are around the value.
+pub(super) fn has_typographic_quotes(value: &str) -> bool {
+    value.trim().starts_with(TYPOGRAPHIC_QUOTES) && value.trim().ends_with(TYPOGRAPHIC_QUOTES)
 }
 
 /// A secret without what is pasted together with it, and without the byte-order mark, the typographic
 /// quotes and the line end, as the two characters `\n`, that editors, `echo` and secret managers make a
 /// part of it.
-fn bare_secret(name: SecretName, value: &str) -> Option<String> {
+fn bare_secret<'v>(name: &str, value: &'v str) -> &'v str {
     let mut bare = value.trim_start_matches('\u{feff}');
-    let own_name = format!("{}=", name.as_str());
+    let own_name = format!("{name}=");
     for begin in ["export ", own_name.as_str(), "Bearer ", "bearer "] {
         bare = bare.strip_prefix(begin).unwrap_or(bare);
     }
     for end in ["\\n", "\\r"] {
         bare = bare.trim_end_matches(end);
     }
-    bare = bare.trim_matches(TYPOGRAPHIC_QUOTES);
-    let is_usable = name.fault(bare).is_none() && weakness(bare).is_none();
-    (bare != value && is_usable).then(|| bare.to_owned())
+    bare.trim_matches(TYPOGRAPHIC_QUOTES)
 }
 
 /// A list of keys, each in the right spelling; `None` if one of them cannot be recognized.
@@ -75,8 +114,9 @@ fn fernet_keys(value: &str) -> Option<String> {
 }
 
 fn database_url(value: &str) -> Option<String> {
-    if let Some(url) = file_url(value) {
-        return Some(url);
+    if let Some(url) = file_url(value).or_else(|| decoded(value).filter(|url| url.contains("://")))
+    {
+        return database_url::parse(&url).is_ok().then_some(url);
     }
     let is_read = |text: &String| database_url::parse(text).is_ok();
     let bare = bare_url(value);
@@ -105,7 +145,7 @@ fn redis_url(value: &str) -> Option<String> {
 /// The URL of a SQLite file that exists, from its path or from a URL as SQLite itself reads it
 /// ("Uniform Resource Identifiers").
 fn file_url(text: &str) -> Option<String> {
-    let text = text.trim().trim_matches(QUOTES);
+    let text = text.trim().trim_matches(is_quote);
     let path = text.strip_prefix("file:").unwrap_or(text);
     let path = path.strip_prefix("//localhost").unwrap_or(path);
     let path = match path.strip_prefix("//") {
@@ -126,9 +166,9 @@ fn file_url(text: &str) -> Option<String> {
 fn bare_url(text: &str) -> String {
     let text = text.trim();
     let text = text.strip_prefix("psql").map_or(text, str::trim);
-    let text = text.trim_matches(QUOTES);
+    let text = text.trim_matches(is_quote);
     let text = match text.split_once('=') {
-        Some((name, url)) if name.starts_with("DATABASE_URL") => url.trim().trim_matches(QUOTES),
+        Some((name, url)) if name.starts_with("DATABASE_URL") => url.trim().trim_matches(is_quote),
         _ => text,
     };
     text.strip_prefix("jdbc:").unwrap_or(text).to_owned()
@@ -156,7 +196,10 @@ fn encoded(url: &str) -> Option<String> {
 fn fernet_key(value: &str) -> Option<String> {
     let name = SecretName::EncryptionKey;
     name.fault(value)?;
-    let bare = value.trim().trim_matches(QUOTES).trim();
+    if let Some(key) = decoded(value).filter(|key| name.fault(key).is_none()) {
+        return Some(key);
+    }
+    let bare = value.trim().trim_matches(is_quote).trim();
     let bare = bare.trim_end_matches("\\n").trim_end_matches("\\r");
     let bare = bare
         .split_once('=')
@@ -187,6 +230,7 @@ mod tests {
             "\"postgresql://u:p@h/d\"",
             "DATABASE_URL=postgresql://u:p@h/d",
             "jdbc:postgresql://u:p@h/d",
+            "cG9zdGdyZXNxbDovL3U6cEBoL2QK",
         ] {
             let found = respelt("DATABASE_URL", text);
             assert_eq!(found.as_deref(), Some(right), "{text}");
@@ -274,6 +318,32 @@ mod tests {
             format!("JWT_SECRET=\u{201e}{secret}\u{201c}"),
         ] {
             assert_eq!(respelt("JWT_SECRET", &text).as_deref(), Some(secret));
+        }
+        for name in [
+            "SESSION_HASH_SECRET",
+            "SERVICE_AUTH_TOKEN",
+            "RESEND_API_KEY",
+        ] {
+            let found = respelt(name, &format!("\u{ab}{secret}\u{bb}\\n"));
+            assert_eq!(found.as_deref(), Some(secret), "{name}");
+        }
+        let twice = STANDARD.encode(format!("{secret}{secret}"));
+        let found = respelt("SERVICE_AUTH_TOKEN", &twice);
+        assert_eq!(found, Some(secret.repeat(2)));
+        assert_eq!(
+            respelt("ENCRYPTION_KEY", &STANDARD.encode(format!("{right}\n"))),
+            Some(right.clone())
+        );
+        assert_eq!(
+            respelt("RESEND_API_KEY", &STANDARD.encode("re_0123456789abcdef")).as_deref(),
+            Some("re_0123456789abcdef")
+        );
+        // A passphrase in base64 is a secret of its own.
+        let phrase = STANDARD.encode("correct-horse-battery-staple-and-more");
+        assert_eq!(respelt("JWT_SECRET", &phrase), None);
+        assert_eq!(respelt("JWT_SECRET", &STANDARD.encode([7; 32])), None);
+        for text in ["re_0123", "\u{201c}re 0123\u{201d}", "\u{201c}\u{201d}"] {
+            assert_eq!(respelt("RESEND_API_KEY", text), None, "{text}");
         }
         for text in [secret, "short\\n"] {
             assert_eq!(respelt("JWT_SECRET", text), None, "{text}");

@@ -9,9 +9,10 @@ use super::environment::Environment;
 use super::error::Problem;
 use super::generated;
 use super::key_material::is_key_of_pair;
+use super::leftover::Leftover;
 use super::reader::Reader;
 use super::remedy::{Remedy, gen_secrets};
-use super::respell::respelt;
+use super::respell::{decoded, respelt};
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::shell::shell_word;
@@ -62,7 +63,10 @@ impl Secrets {
             let is_problem = |one: &Problem| one.variable == name.as_str();
             let is_foreign = name == SecretName::JwtSecret && value.is_some_and(is_key_of_pair);
             let is_misspelt = value.is_some_and(|value| respelt(name.as_str(), value).is_some());
-            let is_kept = name.is_usable_encryption_key(value) || is_misspelt;
+            let is_elsewhere = value.is_some_and(|value| {
+                is_path(value) || Leftover::of(value) == Some(Leftover::Reference)
+            });
+            let is_kept = name.is_usable_encryption_key(value) || is_misspelt || is_elsewhere;
             if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
             }
@@ -116,9 +120,16 @@ impl Secrets {
                 check(reader, name, name.as_str(), &value, remedy.clone());
                 let is_usable = !is_weak && name.fault(value.expose()).is_none();
                 if is_usable && respelt(name.as_str(), value.expose()).is_some() {
+                    let why = if decoded(value.expose()).is_some() {
+                        "is the base64 of a secret, as in the data of a Kubernetes Secret; other services may have the secret itself"
+                    } else {
+                        "has a byte-order mark, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
+                    };
+                    reader.warn(name.as_str(), why, remedy);
+                } else if is_usable && is_path(value.expose()) {
                     reader.warn(
                         name.as_str(),
-                        "has a byte-order mark, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value",
+                        "is the path of a file, and not a secret",
                         remedy,
                     );
                 } else if let Some(why) = guessable(value.expose()).filter(|_| !is_weak) {
@@ -265,6 +276,18 @@ fn check(
 /// How to replace a value that is not good enough.
 fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     let current = name.as_str();
+    if let Some(left @ Leftover::Reference) = Leftover::of(value.expose()) {
+        return left.remedy(current);
+    }
+    if is_path(value.expose()) {
+        let variable = &name.declaration().current.variable;
+        return Remedy::note(format!(
+            "it is the path of a file, which belongs in {}:",
+            variable.file_name()
+        ))
+        .then(Remedy::set(variable.file_name(), value.expose()))
+        .then(Remedy::unset(current));
+    }
     if respelt(current, value.expose()).is_some() {
         let spelling = if name == SecretName::EncryptionKey {
             FERNET
@@ -304,6 +327,11 @@ fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     }
     Remedy::note("provider keys that are stored can be decrypted with the right value alone: correct it if you know it; otherwise this makes a new one:")
         .then(new)
+}
+
+/// Whether the value names a file, as `NAME_FILE` does.
+fn is_path(value: &str) -> bool {
+    value.contains('/') && Path::new(value).is_file()
 }
 
 /// Whether a value that cannot be used has a line that could be.

@@ -10,6 +10,7 @@ use super::parse::{http_url, is_remote_host};
 use super::reader::Reader;
 use super::redis_address;
 use super::remedy::Remedy;
+use super::respell::{MAIL_KEY, respelt};
 use super::secret::Secret;
 use super::source::Source;
 use super::text_file::read_small_file;
@@ -72,7 +73,7 @@ declare! {
     .optional(redis_url);
 
     static RESEND_API_KEY: Optional<Secret> = variable(
-        "RESEND_API_KEY",
+        MAIL_KEY,
         Kind::Secret,
         "API key of Resend. With it reminders are also sent by mail, to the addresses in the \
          auth server's table \"user\", if that table is in the same database. Not set: no mail.",
@@ -141,6 +142,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> ServicesConfig {
             AUTH_ISSUER.variable.name,
             "has no effect without AUTH_SERVER_URL",
             Remedy::unset(AUTH_ISSUER.variable.name),
+        );
+    }
+    let key = services.resend_api_key.as_ref();
+    if key.is_some_and(|key| respelt(MAIL_KEY, key.expose()).is_some()) {
+        reader.warn(
+            MAIL_KEY,
+            "has quotes, its own name, Bearer or a line end around it, which are part of the value",
+            Remedy::respell(MAIL_KEY, "keep the key alone, without what is around it"),
         );
     }
     if services.resend_api_key.is_some() && services.email_from.is_none() {

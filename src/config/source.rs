@@ -1,10 +1,12 @@
 //! Where values come from: the process's environment and, behind it, one `.env` file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::env_file;
 use super::error::{ConfigError, Warning};
+use super::ownership::readable;
 use super::remedy::Remedy;
 use super::text_file::{self, Unread};
 
@@ -187,6 +189,20 @@ impl Source {
             .filter(|value| !value.is_empty())
     }
 
+    /// How a SQLite file is created that does not exist yet. In a directory without a `.env` file it
+    /// is the default, and probably not what was meant.
+    pub(crate) fn create_database(&self) -> Remedy {
+        let is_set = |name| self.get(name).is_some();
+        let is_default =
+            self.file.is_none() && !is_set("DATABASE_URL") && !is_set("TODOCTL_DATA_DIR");
+        if !is_default {
+            return Remedy::command("todoctl migrate up");
+        }
+        Remedy::note(
+            "this directory has no .env file, so this is the default: run the command in the directory of the service, or name its file with --env-file\nonly for a new service, without data: todoctl migrate up",
+        )
+    }
+
     /// Whether the variable's value is not UTF-8.
     pub(super) fn is_unreadable(&self, name: &str) -> bool {
         self.unreadable.contains(name)
@@ -214,17 +230,39 @@ impl std::fmt::Debug for Source {
     }
 }
 
-/// The secret in a file; an error is a predicate of the file.
-pub(super) fn read_secret_file(path: &Path) -> Result<String, String> {
+/// Why there is no secret in a file.
+#[derive(Debug)]
+pub(super) struct NoSecret {
+    /// A predicate of the file.
+    pub fault: String,
+    /// What to do, where the file has the secret.
+    pub remedy: Option<Remedy>,
+}
+
+/// The secret in a file.
+pub(super) fn read_secret_file(path: &Path) -> Result<String, NoSecret> {
     let text = text_file::read(path).map_err(|unread| match unread {
-        Unread::Io(error) => format!("cannot be read: {error}"),
-        Unread::Unusable(why) => why,
+        Unread::Io(error) => NoSecret {
+            fault: format!("cannot be read: {error}"),
+            remedy: (error.kind() == ErrorKind::PermissionDenied).then(|| readable(path)),
+        },
+        Unread::Utf16 => NoSecret {
+            fault: text_file::UTF_16.to_owned(),
+            remedy: Some(text_file::from_utf16(path)),
+        },
+        Unread::Unusable(fault) => NoSecret {
+            fault,
+            remedy: None,
+        },
     })?;
     // As in a variable. Editors and `echo` end a file with a line break or two, which are not part
     // of the secret.
     let text = text.trim();
     if text.is_empty() {
-        return Err("is empty".to_owned());
+        return Err(NoSecret {
+            fault: "is empty".to_owned(),
+            remedy: None,
+        });
     }
     Ok(text.to_owned())
 }
@@ -261,10 +299,10 @@ mod tests {
             assert_eq!(read_secret_file(&path).unwrap(), expected);
         }
         std::fs::write(&path, "\u{feff}\n").unwrap();
-        assert_eq!(read_secret_file(&path).unwrap_err(), "is empty");
+        assert_eq!(read_secret_file(&path).unwrap_err().fault, "is empty");
         let endless = read_secret_file(Path::new("/dev/zero"));
-        assert_eq!(endless.unwrap_err(), "is larger than 1 MiB");
+        assert_eq!(endless.unwrap_err().fault, "is larger than 1 MiB");
         let missing = read_secret_file(Path::new("/no/such/file"));
-        assert!(missing.unwrap_err().starts_with("cannot be read"));
+        assert!(missing.unwrap_err().fault.starts_with("cannot be read"));
     }
 }

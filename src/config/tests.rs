@@ -346,3 +346,37 @@ fn algorithms_of_key_pairs() {
         assert_ne!(remedy.contains("HS256"), is_unset, "{value}: {remedy}");
     }
 }
+
+#[test]
+fn every_number_has_bounds_and_a_wise_default() {
+    for variable in VARIABLES.iter().filter(|one| one.name != "PORT") {
+        let text = reader::default_text(variable, Environment::Production).unwrap_or_default();
+        let is_number = text.parse::<f64>().is_ok();
+        let bounds = Bounds::of(variable.name);
+        assert_eq!(bounds.is_some(), is_number, "{}", variable.name);
+        if let Some(bounds) = bounds {
+            // One for each core, which may be many.
+            if variable.name != "WORKERS" {
+                assert_eq!(bounds.fault(&text), None, "{}", variable.name);
+            }
+            let usual = bounds.usual.to_string();
+            assert_eq!(bounds.fault(&usual), None, "{}", variable.name);
+        }
+    }
+}
+
+#[test]
+fn unwise_numbers() {
+    for (name, text, is_unwise) in [
+        ("REQUEST_TIMEOUT_SECONDS", "0.1", true),
+        ("REQUEST_TIMEOUT_SECONDS", "5", false),
+        ("REQUEST_TIMEOUT_SECONDS", "30", true),
+        ("SHUTDOWN_DELAY_SECONDS", "0", false),
+        ("SHUTDOWN_GRACE_SECONDS", "0", true),
+        ("RATE_LIMIT_PER_MINUTE", "0", false),
+        ("RATE_LIMIT_PER_MINUTE", "19", true),
+    ] {
+        let found = Bounds::of(name).unwrap().fault(text);
+        assert_eq!(found.is_some(), is_unwise, "{name}={text}");
+    }
+}

@@ -6,6 +6,10 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::ownership::unused_name;
+use super::remedy::Remedy;
+use super::shell::shell_word;
+
 /// Larger than any `.env` file or secret. `/dev/zero` has no end.
 const MAX_BYTES: u64 = 1024 * 1024;
 
@@ -16,15 +20,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum Unread {
     Io(io::Error),
+    /// As PowerShell's `>` writes it.
+    Utf16,
     /// A predicate of the file.
     Unusable(String),
+}
+
+/// The fault of a file in UTF-16, as a predicate.
+pub(super) const UTF_16: &str = "is UTF-16 text, not UTF-8";
+
+/// Converts a file in UTF-16. It keeps its mode and its owner.
+pub(super) fn from_utf16(path: &Path) -> Remedy {
+    let file = shell_word(path);
+    let copy = shell_word(&unused_name(path, ".utf8"));
+    Remedy::command(format!(
+        "(umask 077; iconv -f UTF-16 -t UTF-8 {file} > {copy}) && cat {copy} > {file} && rm {copy}"
+    ))
 }
 
 /// The file's text without a byte-order mark.
 pub(super) fn read(path: &Path) -> Result<String, Unread> {
     let bytes = bytes(path)?;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(Unread::Unusable("is UTF-16 text, not UTF-8".to_owned()));
+        return Err(Unread::Utf16);
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -67,6 +85,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
 pub(crate) fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
     bytes(path).map_err(|unread| match unread {
         Unread::Io(error) => error,
+        Unread::Utf16 => io::Error::other(UTF_16),
         Unread::Unusable(why) => io::Error::other(why),
     })
 }
@@ -86,6 +105,7 @@ mod tests {
     fn unusable(path: &Path) -> String {
         match read(path).unwrap_err() {
             Unread::Unusable(why) => why,
+            Unread::Utf16 => UTF_16.to_owned(),
             Unread::Io(error) => panic!("{error}"),
         }
     }

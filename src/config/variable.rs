@@ -195,8 +195,8 @@ impl Variable {
     pub(super) fn correction(&self, name: &'static str) -> Remedy {
         match (self.default, self.example) {
             (Default::Value(text), _) if !text.is_empty() => Remedy::set(name, text),
+            (Default::Computed(_), _) | (_, None) => Remedy::unset(name),
             (_, Some(example)) => Remedy::note(format!("give {name} a value such as {example}")),
-            (_, None) => Remedy::unset(name),
         }
     }
 }

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{
-    DatabaseTarget, Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt, move_away,
-    readable,
-};
+use crate::config::{Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt, readable};
 
 use super::check::{Check, Run};
 use super::context::Context;
-use super::directory::{file_system_verdict, nearest_existing, not_writable, of_file};
 use super::fix::{Fix, plain_line_ends};
-use super::probe::{FileSystem, is_writable};
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::{Outcome, Verdict};
 
+mod copies;
+mod data_directory;
 mod secrets;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -26,8 +23,8 @@ pub(super) static CHECKS: &[Check] = &[
          NAME=value a line. A file that cannot be read or parsed stops every command, \
          and lines that other programs read differently give two services two \
          configurations. Usual causes are an unbalanced quote, a directory that Docker \
-         created in place of a missing file, and a file that other users of the machine \
-         may read.",
+         created in place of a missing file, and a file, or a copy of it, that other users of the \
+         machine may read.",
         )
         .outcomes(&[Pass, Warn, Fail])
         .fix("Takes the permissions of other users from a file of this user, and a byte-order mark and carriage returns out of it."),
@@ -59,7 +56,7 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new(
         "config.data_directory",
         "Data directory",
-        Run::Now(data_directory),
+        Run::Now(data_directory::data_directory),
     )
     .about(
         "The directory of the SQLite file must exist or be creatable, be writable, and \
@@ -174,6 +171,20 @@ fn env_file(context: &Context) -> Verdict {
             remedy = remedy.then(readable(path));
         }
     }
+    let copies = copies::open_copies(path, &context.audit);
+    for copy in &copies {
+        said.push(format!(
+            "{}, a copy of {place} with its secrets, may be read by other users of this machine",
+            copy.display()
+        ));
+        fixes.extend(Fix::without_mode(copy, 0o077));
+    }
+    if !copies.is_empty() {
+        let closed = copies
+            .iter()
+            .fold(Remedy::command("chmod go-rwx"), Remedy::arg);
+        remedy = remedy.then(closed);
+    }
     if let Some(foreign) = foreign_line_ends(path) {
         said.push(format!(
             "{place} has {foreign}, which other programs take for a part of a name or value"
@@ -284,44 +295,6 @@ fn is_set(source: &Source, name: &str) -> bool {
     source.origin(name).is_some() || source.origin(&format!("{name}_FILE")).is_some()
 }
 
-fn data_directory(context: &Context) -> Verdict {
-    match context.audit.target() {
-        Some(DatabaseTarget::Sqlite(file)) => directory_verdict(of_file(&file.path)),
-        Some(DatabaseTarget::Postgres(_)) => Verdict::skip("not used with PostgreSQL"),
-        None => Verdict::skip("unknown until DATABASE_URL is corrected"),
-    }
-}
-
-fn directory_verdict(directory: &Path) -> Verdict {
-    let place = directory.display();
-    let existing = nearest_existing(directory);
-    if !existing.is_dir() {
-        return Verdict::fail(
-            format!("{} is not a directory", existing.display()),
-            move_away(existing),
-        );
-    }
-    if !is_writable(existing) {
-        return not_writable(existing, directory);
-    }
-    match FileSystem::of(existing) {
-        Ok(kind) => {
-            let verdict = file_system_verdict(kind, directory);
-            if verdict.outcome != Outcome::Pass {
-                return verdict;
-            }
-            if existing == directory {
-                return Verdict::pass(format!("{place} is writable"));
-            }
-            Verdict::pass(format!("{place} does not exist yet and can be created"))
-        }
-        Err(error) => Verdict::warn(
-            format!("the file system of {place} is unknown: {error}"),
-            None,
-        ),
-    }
-}
-
 fn cors(context: &Context) -> Verdict {
     let verdict = section(context, Section::Cors);
     let audit = &context.audit;
@@ -364,7 +337,18 @@ fn cors(context: &Context) -> Verdict {
         .into_iter()
         .map(|(what, origins)| format!("{} {what}", origins.join(", ")))
         .collect();
-    Verdict::warn(said.join("; "), example())
+    let others: Vec<&str> = origins
+        .iter()
+        .map(String::as_str)
+        .filter(|one| !one.starts_with("http://"))
+        .collect();
+    let remedy = if others.is_empty() {
+        example()
+    } else {
+        Remedy::note("if no page there calls the API any more:")
+            .then(Remedy::set("CORS_ORIGINS", others.join(",")))
+    };
+    Verdict::warn(said.join("; "), remedy)
 }
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ use status::{NO_DAEMON, of_status};
 mod address;
 mod database;
 mod environ;
+mod errors;
 mod file_limit;
 mod jobs;
 mod memory_limit;
+mod origins;
 mod refused;
 pub(super) mod running;
+mod sessions;
 mod status;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -82,6 +85,16 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["daemon.port", "database.login"])
     .taking_turns(),
+    Check::new("daemon.sessions", "Session tokens", run!(Database, sessions::sessions))
+        .about(
+            "Whether the running daemon knows the session tokens that clients send. If it refuses \
+         all of them although the database has valid sessions, SESSION_HASH_SECRET has another \
+         value than when they were made. The usual cause is a secret that was replaced without \
+         keeping the old value as SESSION_HASH_SECRET_PREVIOUS.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["daemon.port", "database.login"])
+        .taking_turns(),
     Check::new("daemon.pool", "Pool", run!(Always, pool))
         .about(
             "The running daemon's database connections: in use, idle, and requests that \

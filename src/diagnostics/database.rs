@@ -10,13 +10,17 @@ use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
 
 mod behind;
+mod continuity;
+mod daemon_rights;
 mod damage;
 mod fault;
 mod file;
+mod file_clock;
 mod hba;
 mod integrity;
 mod kept_file;
 mod migrations;
+mod modes;
 mod network;
 mod other_names;
 mod overrides;
@@ -116,7 +120,7 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(FILE),
-    Check::new("database.modes", "File modes", run!(File, file::modes))
+    Check::new("database.modes", "File modes", run!(File, modes::modes))
         .about(
             "Modes and owners of the SQLite file, its log and its directory. Users who may \
          read the file can read every task, and users who may write the directory can \
@@ -200,13 +204,14 @@ pub(super) static CHECKS: &[Check] = &[
         .outcomes(&[Pass, Warn, Fail])
         .needs(LOGIN)
         .within(10),
-    Check::new("database.clock", "Clock", run!(Server, server::clock))
+    Check::new("database.clock", "Clock", run!(Database, clock))
         .about(
             "The clock of this machine is compared with the server's. Tokens, sessions and \
          reminders depend on it. The usual cause of a difference is a machine without \
-         time synchronization.",
+         time synchronization. A SQLite file has no clock of its own: rows that were written later \
+         than now show that this machine's is behind, or was ahead when they were written.",
         )
-        .outcomes(&[Pass, Warn, Fail])
+        .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(QUERY)
         .taking_turns(),
     Check::new(
@@ -311,6 +316,21 @@ pub(super) static CHECKS: &[Check] = &[
         .needs(&["database.pooler", "database.migrations"])
         .within(10),
     Check::new(
+        "database.continuity",
+        "Same database",
+        run!(Database, continuity::continuity),
+    )
+    .about(
+        "Whether this is the database that the service has served before. A daemon keeps beside its \
+         .env file (.env-database) which database it serves and how many tasks are in it, as far as \
+         they were counted. Another database with fewer tasks is probably a new, empty one in its \
+         place. Usual causes are another spelling of DATABASE_URL, another working directory, an \
+         empty volume, and a SQLite file that was moved without its write-ahead log.",
+    )
+    .outcomes(&[Pass, Warn, Fail, Skip])
+    .needs(&["database.query", "database.migrations"])
+    .taking_turns(),
+    Check::new(
         "database.provider_keys",
         "Provider keys",
         run!(Database, provider_keys::provider_keys),
@@ -358,6 +378,13 @@ async fn login(context: &Context, config: &DatabaseConfig, limit: Duration) -> V
     match &config.target {
         DatabaseTarget::Postgres(server) => server::login(context, server, limit).await,
         DatabaseTarget::Sqlite(file) => file::login(context, file, limit).await,
+    }
+}
+
+async fn clock(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    match &config.target {
+        DatabaseTarget::Postgres(server) => server::clock(context, server, limit).await,
+        DatabaseTarget::Sqlite(file) => file_clock::clock(context, file, limit).await,
     }
 }
 

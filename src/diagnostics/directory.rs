@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Barrier, Remedy, here, writable};
+use crate::config::{Barrier, Closed, Remedy, here, writable};
 
 use super::probe::FileSystem;
 use super::verdict::Verdict;
@@ -26,6 +26,9 @@ pub(super) fn this_user() -> String {
 /// `directory` is where the file should be; `existing` is what exists of that path.
 pub(super) fn not_writable(existing: &Path, directory: &Path) -> Verdict {
     let place = existing.display();
+    if let Some(closed) = Closed::to_this_process(directory) {
+        return Verdict::fail(closed.to_string(), closed.remedy());
+    }
     match Barrier::of(existing) {
         Some(barrier) => Verdict::fail(format!("{place} {barrier}"), barrier.remedy()),
         None => Verdict::fail(

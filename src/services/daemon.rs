@@ -181,7 +181,9 @@ fn make_printable(status: &mut DaemonStatus) {
         mails.paused_reason.iter_mut().for_each(plain);
     }
     if let Some(requests) = &mut status.requests {
-        requests.limited_proxies = printable_names(std::mem::take(&mut requests.limited_proxies));
+        for names in [&mut requests.limited_proxies, &mut requests.refused_origins] {
+            *names = printable_names(std::mem::take(names));
+        }
     }
     let routes = status.requests.iter_mut().flat_map(|one| &mut one.failures);
     for route in routes {

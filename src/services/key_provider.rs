@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 use reqwest::StatusCode;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use url::Url;
 
 use crate::config::GEMINI_API;
@@ -19,6 +21,9 @@ const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 
 /// Lists the models: the cheapest call that needs a key.
 const MODELS: &str = "/v1beta/models";
+
+/// Larger than any list of models.
+const MAX_BODY: usize = 1024 * 1024;
 
 /// Why a key was not accepted. Never contains the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -70,13 +75,19 @@ impl KeyProvider {
             .client
             .send(request.header(X_GOOG_API_KEY, value))
             .await;
-        let status = match answer {
-            Ok(answer) => answer.status(),
-            Err(HttpError::TimedOut(_)) => return Err(ProbeError::TimedOut),
-            Err(_) => return Err(ProbeError::Network),
+        let network = |error| match error {
+            HttpError::TimedOut(_) => ProbeError::TimedOut,
+            _ => ProbeError::Network,
         };
+        let answer = answer.map_err(network)?;
+        let status = answer.status();
         match status {
-            status if status.is_success() => Ok(()),
+            StatusCode::OK => match self.client.body(answer, MAX_BODY).await {
+                Ok(body) if is_list_of_models(&body) => Ok(()),
+                // A proxy or a login page answers 200 to everything.
+                Ok(_) | Err(HttpError::TooLong(_)) => Err(ProbeError::Unexpected(status)),
+                Err(error) => Err(network(error)),
+            },
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Err(ProbeError::Rejected)
             }
@@ -86,9 +97,29 @@ impl KeyProvider {
     }
 }
 
+/// A page of models, as the provider lists them.
+fn is_list_of_models(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Page {
+        #[serde(rename = "models")]
+        _models: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Page>(body).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lists_models() {
+        for body in [r#"{"models":[]}"#, r#"{"models":[{"name":"a"}],"x":1}"#] {
+            assert!(is_list_of_models(body.as_bytes()), "{body}");
+        }
+        for body in ["", "<html>", "{}", r#"{"models":1}"#, "[]"] {
+            assert!(!is_list_of_models(body.as_bytes()), "{body}");
+        }
+    }
 
     #[test]
     fn the_endpoint_can_be_configured() {

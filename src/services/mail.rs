@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::config::{RESEND_API, Secret, ServicesConfig};
 
-use super::http_client::{self, ClientError, HttpClient};
+use super::http_client::{self, ClientError, HttpClient, HttpError};
 
 mod account;
 
@@ -92,7 +92,8 @@ impl Mailer {
         }))
     }
 
-    /// Hands a mail over; `Ok` once the provider has accepted it.
+    /// Hands a mail over; `Ok` once the provider has accepted it, which it says with the mail's id:
+    /// a proxy or a login page answers 200 to everything.
     pub async fn send(&self, mail: &Mail<'_>) -> Result<(), SendError> {
         let subject = mail.subject.replace(char::is_control, " ");
         let request = self
@@ -116,9 +117,6 @@ impl Mailer {
             }
         };
         let status = response.status();
-        if status.is_success() {
-            return Ok(());
-        }
         let wait = response
             .headers()
             .get(RETRY_AFTER)
@@ -126,6 +124,20 @@ impl Mailer {
             .and_then(|value| value.parse().ok())
             .map(Duration::from_secs);
         let body = self.client.body(response, MAX_BODY).await;
+        if status.is_success() {
+            return match body {
+                Ok(body) if has_id(&body) => Ok(()),
+                Ok(_) | Err(HttpError::TooLong(_)) => Err(SendError::Misconfigured(format!(
+                    "{} without an id, as no mail provider answers",
+                    status.as_u16()
+                ))),
+                // The provider knows the mail's idempotency key.
+                Err(error) => Err(SendError::Later {
+                    reason: error.to_string(),
+                    wait,
+                }),
+            };
+        }
         let name = error_name(&body.unwrap_or_default());
         let reason = match &name {
             Some(name) => format!("{} {name}", status.as_u16()),
@@ -168,6 +180,15 @@ fn fault(status: StatusCode, name: Option<&str>) -> Fault {
     }
 }
 
+/// Whether the answer names the mail that was accepted.
+fn has_id(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Accepted {
+        id: String,
+    }
+    serde_json::from_slice(body).is_ok_and(|Accepted { id }| !id.is_empty())
+}
+
 /// The name of Resend's error. Its message is ignored, because it may contain the address.
 fn error_name(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -201,6 +222,14 @@ mod tests {
         assert_eq!(of(422, Some("validation_error")), Fault::Mail);
         for status in [302, 408, 409, 429, 500, 502, 503] {
             assert_eq!(of(status, None), Fault::Passing, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_an_accepted_mail_is_answered_with() {
+        assert!(has_id(br#"{"id":"49a3999c"}"#));
+        for body in ["", "<html>", "{}", r#"{"id":""}"#, r#"{"id":7}"#, "[]"] {
+            assert!(!has_id(body.as_bytes()), "{body}");
         }
     }
 

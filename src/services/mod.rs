@@ -4,6 +4,7 @@ pub(crate) mod auth_server;
 pub(crate) mod daemon;
 pub(crate) mod http_client;
 pub(crate) mod key_provider;
+pub(crate) mod last_database;
 pub mod mail;
 pub(crate) mod redis;
 pub(crate) mod run_record;

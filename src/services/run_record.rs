@@ -1,8 +1,8 @@
 //! A file that a running daemon has locked: it tells other commands where that daemon is, and is left
-//! behind by one that was killed.
+//! behind by one that was killed, or ended by its terminal.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ pub(crate) struct Run {
     /// Which start of the system it belongs to: a copy of the file on another machine, or from before
     /// a restart, says nothing.
     boot: String,
+    /// Whether its terminal has ended it.
+    #[serde(default)]
+    hung_up: bool,
 }
 
 /// The last daemon of a database on this machine.
@@ -37,13 +40,17 @@ pub(crate) enum LastRun {
     Running(Run),
     /// It did not end by itself.
     Killed(Run),
+    /// SIGHUP has ended it, as when its terminal was closed.
+    HungUp(Run),
 }
 
 /// The record of this process, which is locked, and deleted with its value.
 #[derive(Debug)]
 pub(crate) struct RunRecord {
-    path: PathBuf,
-    _locked: File,
+    /// What is deleted.
+    path: Option<PathBuf>,
+    run: Run,
+    locked: File,
 }
 
 impl RunRecord {
@@ -68,24 +75,39 @@ impl RunRecord {
             started: now.unix_seconds(),
             address,
             boot: boot()?,
+            hung_up: false,
         };
-        file.set_len(0).ok()?;
-        file.write_all(&serde_json::to_vec(&run).ok()?).ok()?;
+        write(&mut file, &run).ok()?;
         Some(Self {
-            path,
-            _locked: file,
+            path: Some(path),
+            run,
+            locked: file,
         })
     }
+
+    /// Leaves the file behind, for whoever asks why the daemon has ended.
+    pub(crate) fn leave_after_hangup(mut self) {
+        self.run.hung_up = true;
+        if write(&mut self.locked, &self.run).is_ok() {
+            self.path = None;
+        }
+    }
+}
+
+fn write(file: &mut File, run: &Run) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(&serde_json::to_vec(run)?)
 }
 
 impl Drop for RunRecord {
     fn drop(&mut self) {
         // Where it stays, it looks as if the process had been killed, which is a warning too many.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = self.path.as_ref().map(std::fs::remove_file);
     }
 }
 
-/// The last daemon of this database since the system started, unless it has ended by itself.
+/// The last daemon of this database since the system started, unless it was asked to end.
 pub(crate) fn last_run(target: &DatabaseTarget) -> Option<LastRun> {
     let file = open(OpenOptions::new().read(true), &path(target))?;
     let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
@@ -94,6 +116,8 @@ pub(crate) fn last_run(target: &DatabaseTarget) -> Option<LastRun> {
     let run: Run = serde_json::from_slice(&text).ok()?;
     (run.boot == boot()?).then_some(if is_running {
         LastRun::Running(run)
+    } else if run.hung_up {
+        LastRun::HungUp(run)
     } else {
         LastRun::Killed(run)
     })
@@ -152,10 +176,15 @@ mod tests {
         assert_eq!((run.pid, run.started), (std::process::id(), 7));
         // A second daemon of the database has none.
         assert!(begin().is_none());
-        let text = std::fs::read(&record.path).unwrap();
+        let text = std::fs::read(path(&target)).unwrap();
         drop(record);
         assert_eq!(last(), None);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+
+        begin().unwrap().leave_after_hangup();
+        assert!(matches!(last(), Some(LastRun::HungUp(one)) if one.address == address));
+        drop(begin());
+        assert_eq!(last(), None);
 
         let path = path(&target);
         std::fs::write(&path, &text).unwrap();

@@ -13,14 +13,14 @@
 //! So nothing waits on purpose: one that is by itself runs its statement at once. Under load the
 //! number of requests that share a statement grows by itself.
 //!
-//! Shared statements run on the runtime that opened the store, which has the sockets of their
-//! connections, so no other thread is woken to read an answer. The requests of another runtime are
-//! woken together.
+//! PostgreSQL's shared statements run on a thread of their own, which has the sockets of their
+//! connections: between the requests of a busy worker, an answer of the database would wait for its
+//! turn, and its connection with it. The requests of each worker are woken together.
 //!
 //! **How many connections are in use** follows from the time that statements take
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
-//! more than the pool has. If no connection becomes free within a millisecond, one more is used
-//! all the same: a statement may be waiting for a lock.
+//! more than the pool has. A few requests wait for others before they use one more. If none becomes
+//! free within a millisecond, one more is used all the same: a statement may be waiting for a lock.
 //!
 //! **What holds for a request** is the same as if it had run alone:
 //!
@@ -51,6 +51,7 @@
 //! Transactions of several statements, such as conditional changes and creates with an
 //! idempotency key, take connections from the pool themselves.
 
+mod line;
 mod metrics;
 mod requests;
 mod run;
@@ -62,13 +63,13 @@ mod width;
 use std::collections::HashMap;
 use std::mem;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, SemaphorePermit, oneshot};
+use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
@@ -79,6 +80,7 @@ use super::dialect::Dialect;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::row::QueryResult;
+use super::runtime_thread::RuntimeThread;
 use super::shares::Share;
 use super::sql::Sql;
 use super::work;
@@ -86,8 +88,8 @@ use super::work;
 pub(super) use metrics::BatchMetrics;
 pub(super) use statement::{Answers, Batched};
 
-use requests::{Outcome, Request, Requests, Work, end, split_hurried};
-use width::{PATIENCE, Width};
+use line::{Line, Place};
+use requests::{Outcome, Request, Work, end, split_hurried};
 
 /// How often requests that wait are checked for having waited too long, while there is no
 /// connection.
@@ -101,20 +103,10 @@ pub(super) struct Batcher {
     pool: Arc<Pool>,
     dialect: Dialect,
     metrics: BatchMetrics,
-    state: Mutex<State>,
-    /// Tells the collector that a connection may be free.
-    freed: Notify,
+    line: Arc<Line>,
     /// Where statements run.
     runtime: Handle,
-}
-
-struct State {
-    requests: Requests,
-    width: Width,
-    /// Connections in use.
-    in_use: usize,
-    /// Whether a collector waits for a connection: always, if requests wait.
-    is_collecting: bool,
+    _thread: Option<RuntimeThread>,
 }
 
 /// One request's statement, and whose it is.
@@ -127,21 +119,25 @@ pub(super) struct Call<'a> {
 }
 
 impl Batcher {
-    /// The statements run on the present runtime.
+    /// On PostgreSQL the statements run on a thread of their own, on SQLite on the present runtime:
+    /// its connections have threads.
     pub fn new(pool: Arc<Pool>, dialect: Dialect, metrics: BatchMetrics) -> Arc<Self> {
-        let width = Width::up_to(pool.limits().max);
+        let thread = match dialect {
+            Dialect::Postgres => RuntimeThread::start("database".to_owned())
+                .inspect_err(
+                    |error| tracing::warn!(%error, "the database has no thread of its own"),
+                )
+                .ok(),
+            Dialect::Sqlite => None,
+        };
+        let handle = thread.as_ref().map(|thread| thread.handle().clone());
         Arc::new(Self {
+            line: Arc::new(Line::new(pool.limits().max)),
             pool,
             dialect,
             metrics,
-            state: Mutex::new(State {
-                requests: Requests::default(),
-                width,
-                in_use: 0,
-                is_collecting: false,
-            }),
-            freed: Notify::new(),
-            runtime: Handle::current(),
+            runtime: handle.unwrap_or_else(Handle::current),
+            _thread: thread,
         })
     }
 
@@ -150,7 +146,7 @@ impl Batcher {
         if let Some((number, mut answer)) = self.enter(call) {
             let answer = match while_client_waits(&mut answer).await {
                 Ok(answer) => answer,
-                Err(left) if self.lock().requests.withdraw(number) => return Err(left),
+                Err(left) if self.line.lock().requests.withdraw(number) => return Err(left),
                 // Its statement runs.
                 Err(_) => answer.await,
             };
@@ -199,11 +195,8 @@ impl Batcher {
             answer: sender,
         };
         let waiting = self.pool.queue().enter();
-        let mut state = self.lock();
-        let number = state.requests.push(waiting, request);
-        let is_collecting = mem::replace(&mut state.is_collecting, true);
-        drop(state);
-        if !is_collecting {
+        let (number, is_first) = self.line.push(waiting, request);
+        if is_first {
             self.start_collecting();
         }
         Some((number, answer))
@@ -216,42 +209,17 @@ impl Batcher {
     /// Waits for a connection, and runs those requests on it that wait by then.
     async fn collect(self: Arc<Self>) {
         let collecting = Collecting(Arc::clone(&self));
-        let mut place = self.place().await;
+        let mut place = self.line.place().await;
         // Requests that have arrived by now run first, and share the statement.
         yield_now().await;
-        place.since = Instant::now();
+        place.begin();
         let Some(lease) = self.lease().await else {
             return;
         };
-        let requests = self.lock().requests.take_batch();
+        let requests = place.take_requests();
         // The next requests are collected while these run.
         drop(collecting);
         self.run_together(requests, lease, place).await;
-    }
-
-    /// Waits until fewer connections are in use than should be, but not for long.
-    async fn place(self: &Arc<Self>) -> Place {
-        let mut patience = std::pin::pin!(sleep(PATIENCE));
-        loop {
-            {
-                let mut state = self.lock();
-                if state.in_use < state.width.get() || patience.is_elapsed() {
-                    return self.take_place(&mut state);
-                }
-            }
-            tokio::select! {
-                () = self.freed.notified() => {}
-                () = &mut patience => {}
-            }
-        }
-    }
-
-    fn take_place(self: &Arc<Self>, state: &mut State) -> Place {
-        state.in_use += 1;
-        Place {
-            batcher: Arc::clone(self),
-            since: Instant::now(),
-        }
     }
 
     /// A connection for the waiting requests; `None` if no request waits for it any longer.
@@ -278,11 +246,11 @@ impl Batcher {
                 }
                 Err(_) => {}
             }
-            let expired = self.lock().requests.take_expired(Instant::now());
+            let expired = self.line.lock().requests.take_expired(Instant::now());
             for request in expired {
                 request.end(Outcome::Failed(self.pool.timed_out()));
             }
-            if self.lock().requests.is_empty() {
+            if self.line.lock().requests.is_empty() {
                 return None;
             }
         }
@@ -290,7 +258,7 @@ impl Batcher {
 
     /// Ends the waiting requests, for which no connection could be opened.
     fn end_without_connection(&self, error: StoreError) {
-        let mut requests = self.lock().requests.take_all();
+        let mut requests = self.line.lock().requests.take_all();
         if requests.len() > 1 {
             for request in requests {
                 let outcome = match error {
@@ -325,11 +293,6 @@ impl Batcher {
         self.metrics.alone.inc_by(alone.count() as u64);
         end(requests.into_iter().zip(outcomes));
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nobody panics while holding it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A turn for each user whose requests share a statement.
@@ -360,30 +323,13 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// A connection in use.
-struct Place {
-    batcher: Arc<Batcher>,
-    since: Instant,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut state = self.batcher.lock();
-        state.in_use -= 1;
-        state.width.record(self.since.elapsed());
-        if state.is_collecting {
-            self.batcher.freed.notify_one();
-        }
-    }
-}
-
 /// The task that waits for a connection, of which there is one at most. If requests wait when
 /// it ends, another one begins.
 struct Collecting(Arc<Batcher>);
 
 impl Drop for Collecting {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.0.line.lock();
         if thread::panicking() {
             // The next one might panic as well.
             for request in state.requests.take_all() {

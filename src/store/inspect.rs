@@ -7,6 +7,7 @@ mod access;
 mod dependents;
 mod expressions;
 mod files;
+mod future;
 mod heirs;
 mod missing_rights;
 mod overrides;
@@ -17,6 +18,7 @@ mod relations;
 mod row_security;
 mod search;
 mod sequences;
+mod sessions;
 mod settings;
 mod shadows;
 mod triggers;
@@ -41,6 +43,7 @@ pub(crate) use access::Access;
 pub(crate) use dependents::Dependent;
 pub(crate) use expressions::Expression;
 pub(crate) use files::StoredFile;
+pub(crate) use future::FutureRows;
 pub(crate) use heirs::Heir;
 pub(crate) use missing_rights::missing_rights;
 pub(crate) use overrides::Override;
@@ -51,6 +54,7 @@ pub(crate) use relations::{Created, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use search::Searchable;
 pub(crate) use sequences::{Generated, Ids, Numbered};
+pub(crate) use sessions::{valid_sessions, valid_sessions_of_file};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
@@ -59,7 +63,7 @@ pub(crate) use values::{OddValues, Oddity, is_sensible};
 pub(crate) use violations::Violation;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.
-async fn ask<T>(
+pub(super) async fn ask<T>(
     session: &mut PgConnection,
     schema: Option<&str>,
     query: &str,

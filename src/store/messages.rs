@@ -12,6 +12,7 @@ mod lookup;
 mod network;
 mod on_server;
 mod place;
+mod rescue;
 mod translated;
 mod working;
 

@@ -8,8 +8,8 @@ use crate::domain::Timestamp;
 
 use super::recent::Window;
 
-/// So many proxies are told apart.
-const PROXIES: usize = 8;
+/// So many keys of [`Few`] are told apart.
+const FEW: usize = 8;
 
 /// A kind of credentials, and why they were refused.
 type Refused = (&'static str, &'static str);
@@ -24,11 +24,45 @@ struct Shared {
     accepted: [Window; KINDS.len()],
     refused: Mutex<BTreeMap<Refused, Window>>,
     limited_users: Window,
-    limited_proxies: Mutex<BTreeMap<IpAddr, Window>>,
+    limited_proxies: Few<IpAddr>,
+    refused_origins: Few<String>,
+    too_large: Window,
+    unknown_paths: Window,
 }
 
-/// The kinds of credentials, as in the metrics.
-const KINDS: [&str; 3] = ["jwt", "service", "session"];
+/// Counts by keys that clients choose.
+#[derive(Debug)]
+struct Few<K>(Mutex<BTreeMap<K, Window>>);
+
+impl<K> Default for Few<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord + Clone> Few<K> {
+    /// Keys beyond [`FEW`] are not counted until others are forgotten.
+    fn count(&self, key: K, now: Timestamp) {
+        let mut counts = locked(&self.0);
+        if counts.len() >= FEW {
+            counts.retain(|one, counted| *one == key || counted.sum(now) > 0);
+        }
+        if counts.len() < FEW || counts.contains_key(&key) {
+            counts.entry(key).or_default().count(now);
+        }
+    }
+
+    fn sums(&self, now: Timestamp) -> Vec<(K, u64)> {
+        let counts = locked(&self.0);
+        let sums = counts
+            .iter()
+            .map(|(one, counted)| (one.clone(), counted.sum(now)));
+        sums.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// The kinds of credentials, as in the metrics; `none` where a request has none.
+const KINDS: [&str; 4] = ["jwt", "service", "session", "none"];
 
 impl RecentClients {
     /// Counts credentials that were accepted.
@@ -55,13 +89,22 @@ impl RecentClients {
     /// Counts a request that `AUTH_FAILURES_PER_MINUTE` refused and that came through this proxy,
     /// which is not trusted.
     pub fn limited_proxy(&self, proxy: IpAddr, now: Timestamp) {
-        let mut proxies = locked(&self.0.limited_proxies);
-        if proxies.len() >= PROXIES {
-            proxies.retain(|one, counted| *one == proxy || counted.sum(now) > 0);
-        }
-        if proxies.len() < PROXIES || proxies.contains_key(&proxy) {
-            proxies.entry(proxy).or_default().count(now);
-        }
+        self.0.limited_proxies.count(proxy, now);
+    }
+
+    /// Counts a preflight that was refused because `CORS_ORIGINS` does not have this origin.
+    pub fn refused_origin(&self, origin: String, now: Timestamp) {
+        self.0.refused_origins.count(origin, now);
+    }
+
+    /// Counts a request whose body is larger than `MAX_BODY_BYTES`.
+    pub fn too_large(&self, now: Timestamp) {
+        self.0.too_large.count(now);
+    }
+
+    /// Counts a request with credentials for a path that does not exist.
+    pub fn unknown_path(&self, now: Timestamp) {
+        self.0.unknown_paths.count(now);
     }
 
     /// How many credentials of each kind were accepted.
@@ -89,11 +132,25 @@ impl RecentClients {
     /// The proxies that are not trusted, and how many requests were refused that came through each.
     #[must_use]
     pub fn count_limited_proxies(&self, now: Timestamp) -> Vec<(IpAddr, u64)> {
-        let proxies = locked(&self.0.limited_proxies);
-        let counts = proxies
-            .iter()
-            .map(|(one, counted)| (*one, counted.sum(now)));
-        counts.filter(|(_, count)| *count > 0).collect()
+        self.0.limited_proxies.sums(now)
+    }
+
+    /// The origins that `CORS_ORIGINS` does not have, and how many preflights of each were refused.
+    #[must_use]
+    pub fn count_refused_origins(&self, now: Timestamp) -> Vec<(String, u64)> {
+        self.0.refused_origins.sums(now)
+    }
+
+    /// Requests with credentials for paths that do not exist.
+    #[must_use]
+    pub fn count_unknown_paths(&self, now: Timestamp) -> u64 {
+        self.0.unknown_paths.sum(now)
+    }
+
+    /// Requests whose body was larger than `MAX_BODY_BYTES`.
+    #[must_use]
+    pub fn count_too_large(&self, now: Timestamp) -> u64 {
+        self.0.too_large.sum(now)
     }
 }
 
@@ -113,7 +170,7 @@ mod tests {
     fn counts_are_forgotten() {
         let clients = RecentClients::default();
         clients.accepted("jwt", at(1));
-        clients.accepted("none", at(1));
+        clients.accepted("other", at(1));
         clients.refused("jwt", "signature", at(1));
         clients.limited_user(at(1));
         let accepted = |now| -> u64 { clients.count_accepted(now).map(|(_, count)| count).sum() };
@@ -132,7 +189,7 @@ mod tests {
         for number in 0..20 {
             clients.limited_proxy(IpAddr::from([10, 0, 0, number]), at(1));
         }
-        assert_eq!(clients.count_limited_proxies(at(1)).len(), PROXIES);
+        assert_eq!(clients.count_limited_proxies(at(1)).len(), FEW);
         let new = IpAddr::from([10, 0, 1, 1]);
         clients.limited_proxy(new, at(100));
         assert_eq!(clients.count_limited_proxies(at(100)), [(new, 1)]);

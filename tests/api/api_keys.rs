@@ -385,7 +385,7 @@ async fn at_rest(#[values(Sqlite, Postgres)] engine: Engine) {
     // Written by cryptography 50.0.2 under OLD_KEY.
     const OLD_KEY: &str = "F_Si5OlS5GM_4f_vHZDaTZhjZIRw7YlUbRZnJ5M1BIs=";
     const TOKEN: &str = "gAAAAABrBjyv3oshvZo2QBdqRbBzKR4YIDaHYvh7-RRfUzqdDD7GSuPyq4LpRmgQfGexBmc73WIEqBAPBDFC3AWDPCJ2px5YKO9SEsTvcd1-182UCXfOgBWzWfusMwCL08EybCEOIstj";
-    let provider = HttpPeer::answering(Answer::Json(200, json!({}))).await;
+    let provider = HttpPeer::answering(Answer::Json(200, json!({ "models": [] }))).await;
     let url = provider.url.parse().unwrap();
     let daemon = Daemon::start_with(engine, |config| {
         config.services.gemini_api_url = Some(url);

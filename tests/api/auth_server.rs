@@ -443,14 +443,14 @@ async fn a_hanging_server_does_not_delay_others(#[values(Sqlite, Postgres)] engi
         slowest
     };
     let ((all, asked), slowest) = tokio::join!(waiting, others);
-    assert!(slowest < Duration::from_millis(1000), "{slowest:?}");
+    assert!(slowest < Duration::from_millis(1900), "{slowest:?}");
     assert!(all < Duration::from_secs(6), "{all:?}");
     // 32 at once, and up to four more that get a permit before the fifth failure.
     assert!(asked <= 36, "{asked}");
     // The circuit breaker is open now: requests do not wait.
     let started = Instant::now();
     unanswered(&daemon, "one-more").await;
-    assert!(started.elapsed() < Duration::from_millis(1000));
+    assert!(started.elapsed() < Duration::from_millis(1900));
 }
 
 /// 11.3, 2.1: without `AUTH_SERVER_URL` an opaque token is invalid: 401, as JSON.

@@ -248,12 +248,10 @@ async fn a_role_that_the_server_rejects() {
     let file = hba_file(&cluster).await;
     let right = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, format!("host all {name} all reject\n{right}")).unwrap();
-    cluster.execute(&["SELECT pg_reload_conf()"]).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.reload().await;
     scene.proves(&REJECTED_HOST).await;
     std::fs::write(&file, right).unwrap();
-    cluster.execute(&["SELECT pg_reload_conf()"]).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    cluster.reload().await;
     scene.proves_gone(&REJECTED_HOST);
     drop_role_of(&mut scene, &name).await;
 }

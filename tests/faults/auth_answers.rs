@@ -65,6 +65,13 @@ faults! {
         outcome: "fail",
         after: OTHER_MACHINE,
     };
+    PLAIN_TO_TLS = Fault {
+        title: "The auth server speaks TLS, and AUTH_SERVER_URL has http://",
+        symptom: UNAVAILABLE,
+        check: CHECK,
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     SLOW = Fault {
         title: "The auth server takes longer to answer than the daemon waits",
         symptom: UNAVAILABLE,
@@ -275,6 +282,16 @@ async fn certificates_of_the_auth_server() {
     assert_eq!(scene.get("AUTH_SERVER_URL"), Some(right));
     scene.proves_gone(&BAD_CERTIFICATE);
     scene.proves_gone(&CLIENT_CERTIFICATE);
+    scene.set("AUTH_SERVER_URL", &format!("http://localhost:{port}"));
+    scene.proves(&PLAIN_TO_TLS).await;
+    // Where it leads cannot be reached from here yet.
+    let to = "https://localhost:1/api/auth/jwks";
+    let redirecting = Answer::WithHeader(301, ("location", to), Value::Null);
+    let redirecting = HttpPeer::answering(redirecting).await;
+    let url = redirecting.url.replace("127.0.0.1", "localhost");
+    scene.set("AUTH_SERVER_URL", &url);
+    let remedy = "todoctl config set AUTH_SERVER_URL=https://localhost:1";
+    scene.doctor(CHECK).says(CHECK, "warn", remedy);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -284,6 +301,16 @@ async fn an_auth_server_that_is_slow() {
     scene.set("AUTH_SERVER_URL", &slow.url);
     scene.proves(&SLOW).await;
     scene.doctor(CHECK).says(CHECK, "fail", "slow or silent");
+    let late = HttpPeer::start(|request| {
+        let is_keys = request.path == "/api/auth/jwks";
+        let body = if is_keys { keys() } else { Value::Null };
+        Answer::Late(Duration::from_millis(1100), 200, body)
+    });
+    let late = late.await;
+    scene.set("AUTH_SERVER_URL", &late.url);
+    let report = scene.doctor(CHECK);
+    let said = report.says(CHECK, "warn", "find out why").detail(CHECK);
+    assert!(said.contains("but takes 1"), "{said}");
     let right = auth_server("", well()).await;
     scene.set("AUTH_SERVER_URL", &right.url);
     scene.proves_gone(&SLOW);

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::faults::Broken;
+use crate::faults::harness::{Scene, set_mode};
 
 const HEX: &str = "0f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a69780f1e2d3c4b5a6978";
 
@@ -371,4 +372,21 @@ fn wrong_values_that_hold_secrets() {
     ] {
         says(&Broken::new().env(name, value), id, "fail", "");
     }
+}
+
+/// An example without secrets may be read by everybody.
+#[tokio::test]
+async fn a_copy_of_the_env_file_for_everybody() {
+    const CHECK: &str = "config.env_file";
+    let scene = Scene::sqlite().await;
+    let file = |name: &str| scene.path().join(name);
+    std::fs::write(file(".env.example"), "PORT=8000\n").unwrap();
+    std::fs::copy(file(".env"), file(".env.bak")).unwrap();
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    set_mode(&file(".env.bak"), 0o644);
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "chmod go-rwx .env.bak");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
 }

@@ -247,6 +247,24 @@ fn values_that_were_nearly_right() {
             "METRICS_ADDR=127.0.0.1:9099",
         ),
         (
+            "config.cors",
+            "CORS_ORIGINS",
+            "https://a.example;https://b.example",
+            "CORS_ORIGINS='https://a.example,https://b.example'",
+        ),
+        (
+            "config.cors",
+            "CORS_ORIGINS",
+            "app.example.com",
+            "CORS_ORIGINS=https://app.example.com",
+        ),
+        (
+            "config.http",
+            "TRUSTED_PROXIES",
+            "*",
+            "unset TRUSTED_PROXIES",
+        ),
+        (
             "config.http",
             "TRUSTED_PROXIES",
             "10.0.0.5:443",

@@ -220,3 +220,79 @@ async fn a_backup_beside_the_log_of_another_state() {
     assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
     assert_eq!(scene.status("POST", "/tasks/"), 201);
 }
+
+/// As a backup that was copied without being unpacked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_in_another_form() {
+    const CHECK: &str = "database.login";
+    for (pack, kind) in [
+        ("gzip -c data/todo.db", "compressed by gzip"),
+        ("sqlite3 data/todo.db .dump", "a dump in SQL"),
+    ] {
+        let mut scene = Scene::sqlite().await;
+        shell(
+            &format!("{pack} > packed && cat packed > data/todo.db"),
+            &scene,
+        );
+        let report = scene.doctor(CHECK);
+        report.says(CHECK, "fail", kind);
+        let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+        assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        scene.doctor(CHECK).says(CHECK, "pass", "");
+        assert_eq!(scene.status("GET", "/tasks/1"), 200);
+    }
+    let scene = Scene::sqlite().await;
+    shell("tar -cf packed data && cat packed > data/todo.db", &scene);
+    scene
+        .doctor(CHECK)
+        .says(CHECK, "fail", "tar -tf data/todo.db");
+}
+
+/// As by a person who keeps the old table, whose indexes and triggers keep their names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_table_with_a_column_more() {
+    const CHECK: &str = "database.schema";
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "ALTER TABLE tasks RENAME TO tasks_old;
+         CREATE TABLE tasks AS SELECT *, 'x' AS owner FROM tasks_old",
+    )
+    .await;
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "tasks_rebuilt");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    for check in ["database.trial", "database.search"] {
+        scene.doctor(check).says(check, "pass", "");
+    }
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    assert_eq!(
+        count(
+            &scene,
+            "SELECT group_concat(coalesce(owner, '-')) FROM tasks"
+        ),
+        "x,-"
+    );
+}
+
+/// The rows are as they were stored before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_another_type() {
+    let scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(sql, 'completed BOOLEAN', 'completed TEXT') WHERE name = 'tasks'",
+    )
+    .await;
+    let report = scene.doctor("database.integrity");
+    report.says("database.integrity", "warn", "");
+    let report = scene.doctor("database.schema");
+    let remedy = report.check("database.schema")["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    for check in ["database.schema", "database.integrity"] {
+        scene.doctor(check).says(check, "pass", "");
+    }
+}

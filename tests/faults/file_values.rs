@@ -108,6 +108,14 @@ async fn times_and_texts_of_other_types() {
         ),
         "1714979289250000|text|me"
     );
+    // As of an import from a CSV file.
+    corrected(
+        &scene,
+        "UPDATE tasks SET due_date = ''",
+        "tasks.due_date is stored as something else than a whole number",
+    )
+    .await;
+    assert_eq!(ask(&scene, "SELECT quote(due_date) FROM tasks"), "NULL");
 }
 
 /// On 2 January 1970 by the daemon's clock, in 1972, and the year 9999 in seconds: multiplied,
@@ -156,4 +164,90 @@ async fn statistics_of_a_few_rows() {
     )
     .await;
     scene.proves(&OLD_STATISTICS).await;
+}
+
+/// As of a daemon whose clock was ahead, or of an import; and of one that is behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_the_future() {
+    const CHECK: &str = "database.clock";
+    let scene = Scene::sqlite().await;
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    sqlite(
+        &scene.file(),
+        "INSERT INTO tasks (user_id, title, title_folded, due_date, created_at, updated_at)
+         SELECT 'me', 'two', 'two', at, at, at FROM (SELECT (unixepoch() + 260000) * 1000000 AS at)",
+    )
+    .await;
+    let due = ask(&scene, "SELECT due_date FROM tasks WHERE id = 2");
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "date -u");
+    let detail = report.detail(CHECK);
+    assert!(
+        detail.starts_with("1 rows of tasks were written later") && detail.contains("3.0 days"),
+        "{detail}"
+    );
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    let (_, update) = remedy.rsplit_once("# or: ").unwrap();
+    assert!(scene.type_in(update).status.success(), "{update}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    assert_eq!(
+        ask(
+            &scene,
+            "SELECT created_at, due_date FROM tasks WHERE id = 2"
+        ),
+        format!("1|{due}")
+    );
+    let touched = Command::new("touch")
+        .args(["-d", "+40 days"])
+        .arg(scene.path().join(".env"))
+        .status();
+    assert!(touched.unwrap().success());
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "timedatectl");
+    let detail = report.detail(CHECK);
+    assert!(detail.contains("is probably 40.0 days behind"), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn imports_that_no_request_could_send() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
+         VALUES (' me ', 'two', 'two', 2, 2), ('me', '  ', '', 3, 3), ('me', printf('%.*c', 201, 'x'), 'x', 4, 4)",
+    )
+    .await;
+    assert_eq!(scene.status("GET", "/tasks/2"), 404);
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "trim");
+    let detail = report.detail(CHECK);
+    for text in [
+        "tasks.user_id has blanks before or after it in 1 row (rowid 2)",
+        "tasks.title is empty, or longer than requests may have it in 2 rows (rowid 3, 4)",
+    ] {
+        assert!(detail.contains(text), "{detail}");
+    }
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    assert_eq!(scene.status("GET", "/tasks/2"), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_constraints_refuse() {
+    const CHECK: &str = "database.integrity";
+    let scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "PRAGMA ignore_check_constraints = ON; UPDATE tasks SET completed = 'True', priority = ' urgent'",
+    )
+    .await;
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "UPDATE");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    assert_eq!(
+        ask(&scene, "SELECT completed, priority FROM tasks"),
+        "1|Urgent"
+    );
 }

@@ -152,6 +152,18 @@ fn a_damaged_file() {
     broken.database_says("database.integrity", "fail", ".dump");
 }
 
+/// As a copy that was interrupted.
+#[test]
+fn a_file_without_its_end() {
+    let broken = migrated();
+    let path = broken.path().join("data/todo.db");
+    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let pages = file.metadata().unwrap().len() / 4096;
+    file.set_len(4096 * 9 + 5).unwrap();
+    let missing = format!("has 9 of {pages} pages");
+    broken.database_says("database.login", "fail", &missing);
+}
+
 /// Damages a page of an index: every row can still be read.
 #[tokio::test]
 async fn what_can_be_read_of_a_damaged_file_is_saved() {
@@ -181,6 +193,10 @@ async fn what_can_be_read_of_a_damaged_file_is_saved() {
     assert!(output.status.success(), "{output:?}");
     let rescued = scene.path().join("data/todo.db.rescued");
     assert_eq!(sqlite(&rescued, "SELECT count(*) FROM tasks"), "301");
+    for file in [&rescued, &scene.path().join("data/todo.db.rescued.sql")] {
+        let mode = std::fs::metadata(file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
     std::fs::rename(rescued, scene.file()).unwrap();
     for check in ["database.integrity", "database.schema", "database.trial"] {
         scene.doctor(check).says(check, "pass", "");

@@ -1,6 +1,7 @@
 //! A fault that is made for real, found, corrected by typing its remedy, and gone.
 
 use std::fmt;
+use std::path::Path;
 
 use serde_json::Value;
 use url::Url;
@@ -184,10 +185,10 @@ impl Scene {
             "ENCRYPTION_KEY",
         ];
         let secrets = names.into_iter().filter_map(|name| self.get(name));
-        // Shorter ones are in other words.
+        // Shorter ones are in other words, and the path of a file is none.
         passwords
             .chain(secrets)
-            .filter(|one| one.len() > 5)
+            .filter(|one| one.len() > 5 && !Path::new(one).is_file())
             .collect()
     }
 
@@ -256,6 +257,7 @@ fn is_harmless(line: &str) -> bool {
         "ps -o ",
         "du --inodes ",
         "find ",
+        "findmnt ",
         "redis-cli ",
         "runuser -u postgres -- psql ",
     ];

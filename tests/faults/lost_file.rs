@@ -1,6 +1,7 @@
 //! A SQLite file that is deleted, replaced or moved while the daemon has it open. The remedy is
 //! typed; nothing that was acknowledged is missing afterwards.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -125,6 +126,25 @@ async fn a_replaced_file_that_another_daemon_serves() {
     proves_nothing_is_lost(&mut scene, 4);
 }
 
+/// As when a deployment leads a link to the next release, and removes the one before with its data.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_was_deleted_behind_a_link() {
+    let mut scene = Scene::sqlite().await;
+    let data = scene.path().join("data");
+    let [old, new] = ["release-1", "release-2"].map(|name| scene.path().join(name));
+    std::fs::rename(&data, &old).unwrap();
+    symlink(&old, &data).unwrap();
+    let base = scene.start_at_its_port();
+    assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
+    std::fs::remove_dir_all(&old).unwrap();
+    std::fs::create_dir(&new).unwrap();
+    std::fs::remove_file(&data).unwrap();
+    symlink(&new, &data).unwrap();
+    typed(&scene);
+    scene.stop();
+    proves_nothing_is_lost(&mut scene, 2);
+}
+
 fn delete(scene: &Scene, suffixes: &[&str]) {
     for suffix in suffixes {
         let name = format!("data/todo.db{suffix}");
@@ -228,6 +248,24 @@ async fn a_directory_that_was_moved_under_the_daemon() {
     assert_eq!(Scene::ask(&base, "POST", "/tasks/"), 201);
     scene.stop();
     proves_nothing_is_lost(&mut scene, acknowledged + 1);
+}
+
+/// As after `cp -r backup/data data`, and of a backup under another name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_copied_elsewhere() {
+    let (mut scene, acknowledged) = stopped().await;
+    let below = scene.path().join("data/data");
+    std::fs::create_dir(&below).unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("todo.db{suffix}");
+        std::fs::rename(scene.path().join("data").join(&name), below.join(&name)).unwrap();
+    }
+    starts_not(&scene, "mv -n data/data/todo.db data/todo.db");
+    typed(&scene);
+    proves_nothing_is_lost(&mut scene, acknowledged);
+    let old = scene.path().join("data/todo-2026.db");
+    std::fs::rename(scene.file(), old).unwrap();
+    starts_not(&scene, "cp -p data/todo-2026.db data/todo.db");
 }
 
 /// The tasks are gone. The comment that begins anew works as well.

@@ -54,6 +54,7 @@ mod expressions;
 mod file_contents;
 mod file_places;
 mod file_restores;
+mod file_rights;
 mod file_search;
 mod file_values;
 mod files;
@@ -84,12 +85,14 @@ mod records;
 mod redis;
 mod redis_limits;
 mod redis_values;
+mod refused;
 mod replicas;
 mod report;
 mod rights;
 mod roles;
 mod rows;
 mod running;
+mod same_database;
 mod scene;
 mod schema;
 mod server_files;
@@ -103,6 +106,7 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unwise;
 mod upset_settings;
 mod watch;
 mod wrong_records;
@@ -121,6 +125,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
         servers::FAULTS,
@@ -153,6 +158,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         locked_files::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refused::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
@@ -174,6 +180,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         file_restores::FAULTS,
         file_search::FAULTS,
         file_values::FAULTS,
+        same_database::FAULTS,
     ]
     .concat()
     .into_iter()

@@ -179,6 +179,13 @@ async fn mail_providers() {
     scene.set("RESEND_API_URL", &exhausted.url);
     scene.proves(&MAIL_QUOTA).await;
 
+    // A login page, or a proxy that answers 200 to everything.
+    let page = peer(|_| Answer::Json(200, json!("<html>"))).await;
+    scene.set("RESEND_API_URL", &page.url);
+    scene
+        .doctor(MAIL)
+        .says(MAIL, "fail", "todoctl config unset RESEND_API_URL");
+
     // A key that may send and do nothing else is as good.
     let restricted = peer(|_| Answer::Json(401, json!({ "name": "restricted_api_key" }))).await;
     scene.set("RESEND_API_URL", &restricted.url);
@@ -195,6 +202,13 @@ async fn key_providers() {
         peer(|_| Answer::Json(400, json!({ "error": { "status": "INVALID_ARGUMENT" } }))).await;
     scene.set("GEMINI_API_URL", &strict.url);
     scene.proves_gone(&CREDULOUS_KEY_PROVIDER);
+    // A page that is answered to everything accepts no key.
+    let page = peer(|_| Answer::Json(200, json!("<html>"))).await;
+    scene.set("GEMINI_API_URL", &page.url);
+    scene
+        .doctor(KEYS)
+        .says(KEYS, "warn", "another service answers there");
+    scene.set("GEMINI_API_URL", &strict.url);
     let asked = strict.received();
     assert!(asked.iter().all(|one| one.path == "/v1beta/models"));
 }

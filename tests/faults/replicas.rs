@@ -76,12 +76,9 @@ faults! {
 async fn hanging_commit(cluster: &Cluster, names: &str) -> JoinHandle<()> {
     let setting = format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'");
     cluster
-        .execute(&[
-            "ALTER SYSTEM SET synchronous_commit = on",
-            &setting,
-            "SELECT pg_reload_conf()",
-        ])
+        .execute(&["ALTER SYSTEM SET synchronous_commit = on", &setting])
         .await;
+    cluster.reload().await;
     let mut session = cluster.connect().await;
     let commit = tokio::spawn(async move {
         execute(&mut session, "CREATE TABLE after_all ()").await;

@@ -48,11 +48,9 @@ faults! {
 async fn a_server_that_forgets() {
     let cluster = Cluster::start();
     cluster
-        .execute(&[
-            "ALTER SYSTEM SET synchronous_commit = on",
-            "SELECT pg_reload_conf()",
-        ])
+        .execute(&["ALTER SYSTEM SET synchronous_commit = on"])
         .await;
+    cluster.reload().await;
     let mut scene = Scene::on(cluster.database().await).await;
     let report = scene.doctor("database.durability");
     report.says("database.durability", "pass", "");
@@ -78,9 +76,9 @@ async fn commits_that_are_forgotten(#[case] set: &str) {
             "ALTER SYSTEM SET fsync = on",
             "ALTER SYSTEM SET full_page_writes = on",
             "ALTER SYSTEM SET synchronous_commit = on",
-            "SELECT pg_reload_conf()",
         ])
         .await;
+    cluster.reload().await;
     let mut scene = Scene::on(cluster.database().await).await;
     scene.set("ENVIRONMENT", "production");
     scene

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::peers::silent;
+use crate::support::eventually;
 use crate::support::process::{Process, free_port, serve};
 
 const CHECK: &str = "daemon.port";
@@ -187,6 +188,33 @@ async fn a_daemon_without_files() {
     assert!(lowered.success());
     scene.proves(&NO_FILES).await;
     assert_eq!(Scene::ask(&base, "GET", "/tasks/"), 200);
+}
+
+/// As when the ssh session is closed that it was started in. The remedy starts it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_ended_with_its_terminal() {
+    let mut scene = Scene::sqlite().await;
+    let base = scene.start_at_its_port();
+    scene.signal("-HUP");
+    eventually("it ends", async || {
+        let report = scene.doctor(CHECK);
+        report.check(CHECK)["outcome"] == "warn"
+    })
+    .await;
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "warn", "nohup todoctl serve");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    eventually("it is started", async || {
+        scene.doctor(CHECK).check(CHECK)["outcome"] == "pass"
+    })
+    .await;
+    assert_eq!(Scene::ask(&base, "GET", "/tasks/1"), 200);
+    let record = scene.path().join("data/todo.db-daemon");
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    let ended = Command::new("kill").arg(record["pid"].to_string()).status();
+    assert!(ended.unwrap().success());
 }
 
 /// Another program that does not answer is no stopped daemon, and is named.

@@ -229,10 +229,8 @@ async fn autovacuum_is_off() {
     let cluster = Cluster::start();
     let mut scene = Scene::on(cluster.database().await).await;
     cluster
-        .execute(&[
-            "ALTER SYSTEM SET autovacuum = off",
-            "SELECT pg_reload_conf()",
-        ])
+        .execute(&["ALTER SYSTEM SET autovacuum = off"])
         .await;
+    cluster.reload().await;
     scene.proves(&NO_AUTOVACUUM).await;
 }

@@ -196,9 +196,10 @@ async fn a_wrong_configuration(#[values(Sqlite, Postgres)] engine: Engine) {
         status(422, "invalid_from_address"),
         status(401, "restricted_api_key"),
         status(403, "invalid_api_key"),
-        status(401, "x"),
-        status(401, "x"),
-        status(401, "x"),
+        // 2xx without the id of a mail: a proxy or a login page answers so to everything.
+        status(200, "x"),
+        Answer::Json(200, json!("<html>")),
+        status(202, "x"),
     ]
     .into_iter()
     .enumerate()
@@ -331,7 +332,9 @@ async fn two_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
     }
     assert_eq!(world.remind(true).await.mails, 25);
     let peer = MailPeer::start().await;
-    peer.will_answer((0..25).map(|_| Answer::Late(Duration::from_millis(20), 200, json!({}))));
+    peer.will_answer(
+        (0..25).map(|_| Answer::Late(Duration::from_millis(20), 200, json!({ "id": "1" }))),
+    );
     let (one, two) = tokio::join!(deliver(&world, &peer), deliver(&world, &peer));
     assert_eq!(one.sent + two.sent, 25);
     let received = peer.received();

@@ -74,7 +74,7 @@ fn commands_end() {
         let status = child.wait().unwrap();
         drop(stdin);
         assert_eq!(status.code(), Some(code), "{arguments:?}");
-        assert!(started.elapsed() < Duration::from_secs(2), "{arguments:?}");
+        assert!(started.elapsed() < Duration::from_secs(10), "{arguments:?}");
     }
 }
 

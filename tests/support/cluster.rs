@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::TestDatabase;
+use super::{TestDatabase, eventually};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 /// A running server, gone with its value. Its settings are those of the tests' server.
@@ -70,6 +70,26 @@ impl Cluster {
                 .unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
         connection.close().await.unwrap();
+    }
+
+    /// Has the server read its configuration again, and waits until new sessions are under it.
+    ///
+    /// # Panics
+    /// When the server does not answer, or does not read it.
+    pub async fn reload(&self) {
+        let load_time = async || -> String {
+            let mut connection = self.connect().await;
+            sqlx::query_scalar("SELECT pg_conf_load_time()::text")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap()
+        };
+        let before = load_time().await;
+        self.execute(&["SELECT pg_reload_conf()"]).await;
+        eventually("the configuration is read", async || {
+            load_time().await != before
+        })
+        .await;
     }
 
     /// # Panics

@@ -17,7 +17,11 @@ impl MailPeer {
     pub async fn start() -> Self {
         let answers: Arc<Mutex<VecDeque<Answer>>> = Arc::default();
         let script = answers.clone();
-        let peer = HttpPeer::start(move |_| {
+        let peer = HttpPeer::start(move |request| {
+            if request.path == "/domains" {
+                let domain = json!({ "name": "example.com", "status": "verified" });
+                return Answer::Json(200, json!({ "data": [domain] }));
+            }
             let told = script.lock().unwrap().pop_front();
             told.unwrap_or_else(|| Self::status(200))
         })

@@ -54,6 +54,11 @@ impl OwnSecrets {
     }
 }
 
+/// Whether `todoctl session create` makes such tokens.
+pub(super) fn is_own_session(token: &str) -> bool {
+    token.starts_with(SESSION_PREFIX)
+}
+
 /// Every run of [`RUN`] bytes in `text`, in lower case; a shorter text is its only run.
 fn runs(text: &str) -> impl Iterator<Item = Vec<u8>> {
     let bytes = text.to_ascii_lowercase().into_bytes();

@@ -1,5 +1,7 @@
 //! Short names of server errors, for `GET /status`.
 
+use crate::services::auth_server::AuthServerError;
+
 use super::ApiError;
 
 impl ApiError {
@@ -14,6 +16,7 @@ impl ApiError {
             Self::KeyUnreadable(_) => "key_unreadable",
             Self::Database(_) => "database",
             Self::DatabaseUnavailable(_) => "database_unavailable",
+            Self::AuthServerUnavailable(AuthServerError::UnknownKey(_)) => "unknown_signing_key",
             Self::AuthServerUnavailable(_) => "auth_server_unavailable",
             Self::NoTokenIssuer => "no_token_issuer",
             Self::TimedOut => "timed_out",

@@ -12,8 +12,8 @@ use crate::cli::hint::Hint;
 use crate::cli::own_file::OwnFile;
 use crate::cli::{input, output};
 use crate::config::{
-    Audit, Remedy, Source, Variable, misspelt, nearest, read_small_file, readable, respelt,
-    with_part,
+    Audit, Remedy, Source, Variable, is_no_path, misspelt, nearest, read_small_file, readable,
+    respelt, with_part,
 };
 
 pub(crate) const SET_EXAMPLES: &str = "\
@@ -201,6 +201,10 @@ impl<'a> Edit<'a> {
             return Ok(());
         }
         let variable = known(name)?;
+        if name == variable.file_name() {
+            self.move_value(variable, name);
+            return Ok(());
+        }
         let value = self.current(variable, name)?;
         match respelt(variable.name, &value) {
             Some(new) => self.write(variable, name, &new),
@@ -214,6 +218,24 @@ impl<'a> Edit<'a> {
             )
             .into()),
         }
+    }
+
+    /// Gives the variable a value that was written where the path of its file belongs.
+    fn move_value(&mut self, variable: &Variable, name: &str) {
+        let Some(value) = self.file.value(name).map(str::to_owned) else {
+            self.said.push(format!("{name}: not set"));
+            return;
+        };
+        if Path::new(&value).exists() {
+            self.said.push(format!("{name}: already right"));
+            return;
+        }
+        self.file.remove(name);
+        self.file.set(variable.name, &value);
+        self.changed.push(variable.name.to_owned());
+        let (meant, place) = (variable.name, self.place().to_string());
+        self.said
+            .push(format!("{name}: renamed to {meant} in {place}"));
     }
 
     fn write(&mut self, variable: &Variable, name: &str, value: &str) -> anyhow::Result<()> {
@@ -343,6 +365,12 @@ fn read_secret(path: &str) -> std::io::Result<String> {
 }
 
 fn unread(path: &str, file_name: &str, error: std::io::Error) -> Hint {
+    if is_no_path(path) {
+        return Hint::new(
+            format!("{file_name} is no path of a file"),
+            Remedy::command("todoctl config check"),
+        );
+    }
     Hint::of(
         error,
         format!("{file_name} names {path}, which cannot be read"),

@@ -5,13 +5,15 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Remedy;
+use crate::config::{Remedy, metrics_address};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::run_record::{LastRun, Run, last_run};
+
+use super::environ::hidden_here;
 
 pub(super) fn listen(context: &Context) -> Verdict {
     let in_container = Path::new("/.dockerenv").exists();
@@ -53,7 +55,11 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         let now = context.request.clock.now().unix_seconds();
         return match context.target().and_then(last_run) {
             Some(LastRun::Killed(run)) => killed(&run, address, now),
-            Some(LastRun::Running(run)) if run.address != address => elsewhere(&run, address),
+            Some(LastRun::HungUp(run)) => hung_up(&run, address),
+            Some(LastRun::Running(run)) if run.address != address => {
+                let hidden = hidden_here(&context.request.source, &["HOST", "PORT"]);
+                elsewhere(&run, address, hidden)
+            }
             _ => Verdict::pass(format!("{port} is free")),
         };
     }
@@ -92,13 +98,18 @@ fn forbidden(host: IpAddr, port: u16) -> Option<Verdict> {
     })
 }
 
-/// A daemon of this database listens, and not where this configuration says.
-fn elsewhere(run: &Run, expected: SocketAddr) -> Verdict {
+/// A daemon of this database listens, and not where this configuration says. `hidden` tells that this
+/// command has HOST or PORT from elsewhere than the `.env` file.
+fn elsewhere(run: &Run, expected: SocketAddr, hidden: Option<(String, Remedy)>) -> Verdict {
     let (pid, address) = (run.pid, run.address);
+    let text = format!(
+        "no daemon listens on {expected}, but one of this database (pid {pid}) listens on {address}"
+    );
+    if let Some((why, remedy)) = hidden {
+        return Verdict::warn(format!("{text}; {why}"), remedy);
+    }
     Verdict::warn(
-        format!(
-            "no daemon listens on {expected}, but one of this database (pid {pid}) listens on {address}"
-        ),
+        text,
         Remedy::note(format!(
             "if clients should find it at {expected}, correct HOST and PORT where its environment is set, and restart it; otherwise look at it with its own values: HOST={} PORT={} todoctl doctor",
             address.ip(),
@@ -136,6 +147,18 @@ fn killed(run: &Run, address: SocketAddr, now: i64) -> Verdict {
                 "start it again as it was started: todoctl serve, its unit or its container",
             ))
             .then(unit),
+    )
+}
+
+/// The last daemon was started in a terminal, and ended with it.
+fn hung_up(run: &Run, address: SocketAddr) -> Verdict {
+    Verdict::warn(
+        format!(
+            "no daemon listens on {address}, and the last one of this database (pid {} on {}) was ended by SIGHUP, as when the terminal or the ssh session that it was started in is closed",
+            run.pid, run.address
+        ),
+        Remedy::note("start it as a unit of systemd or in a container, or so that it outlives the terminal, in the directory of the service:")
+            .then(Remedy::command("nohup todoctl serve >> todoctl.log 2>&1 &")),
     )
 }
 
@@ -182,8 +205,9 @@ pub(super) async fn metrics_port(context: &Context, limit: Duration) -> Verdict 
         };
     }
     let (host, port) = (context.audit.http.host, context.audit.http.port);
+    let wise = metrics_address(address, &context.audit.http);
     let next = next_port(address.port().max(port));
-    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(address.ip(), next));
+    let other_address = Remedy::set("METRICS_ADDR", SocketAddr::new(wise.ip(), next));
     let overlaps = address.ip() == host || address.ip().is_unspecified() || host.is_unspecified();
     if address.port() == port && overlaps {
         return Verdict::fail(

@@ -2,7 +2,7 @@
 
 use procfs::process::Process;
 
-use crate::config::{Remedy, is_quoted};
+use crate::config::{Remedy, Source, is_quoted};
 use crate::diagnostics::probe::is_todoctl;
 
 /// The variables of `names` that the environment of the daemon sets, as a clause, and what to do;
@@ -23,6 +23,25 @@ pub(super) fn own_values(pid: u32, names: &[&str]) -> Option<(String, Remedy)> {
         (!value.is_empty()).then_some((*name, value))
     });
     clause(&values.collect::<Vec<_>>())
+}
+
+/// The variables of `names` that the environment of this command has with other values than the
+/// `.env` file, as a clause, and what to do; `None` if there are none.
+pub(super) fn hidden_here(source: &Source, names: &[&str]) -> Option<(String, Remedy)> {
+    let hidden = source.overridden().filter(|name| names.contains(name));
+    let hidden: Vec<&str> = hidden.collect();
+    if hidden.is_empty() {
+        return None;
+    }
+    let unset = Remedy::command(format!("unset {}", hidden.join(" ")));
+    let hidden = hidden.join(", ");
+    Some((
+        format!("the environment of this command sets {hidden}, which counts before the .env file"),
+        Remedy::note(format!(
+            "unless the daemon should get {hidden} from the environment too, in this shell:"
+        ))
+        .then(unset),
+    ))
 }
 
 fn clause(values: &[(&str, &str)]) -> Option<(String, Remedy)> {

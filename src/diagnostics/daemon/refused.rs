@@ -2,9 +2,17 @@
 
 use std::net::IpAddr;
 
-use crate::config::{Remedy, Source, USUAL_LIMIT};
+use url::Url;
+
+use crate::config::{Audit, Bounds, Remedy, Source};
 use crate::diagnostics::collected::Collected;
 use crate::services::daemon::RequestStatus;
+
+use super::origins::check_origins;
+
+mod causes;
+
+use causes::CAUSES;
 
 /// Fewer refusals may be the mistake of one client.
 const REFUSED: u64 = 10;
@@ -15,95 +23,37 @@ const REFUSED_PERCENT: u64 = 90;
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
 
-/// What it means that nearly all credentials of a kind are refused for one reason.
-struct Cause {
-    kind: &'static str,
-    /// As in the metric `auth_refusals_total`.
-    reason: &'static str,
-    what: &'static str,
-    remedy: &'static str,
-}
-
-const CAUSES: [Cause; 10] = [
-    Cause {
-        kind: "jwt",
-        reason: "signature",
-        what: "user tokens had a wrong signature: the sign-in service signs with another JWT_SECRET",
-        remedy: "give JWT_SECRET the value that the sign-in service has, and restart the daemon; this reads it without showing it, and keeps the old one as JWT_SECRET_PREVIOUS: todoctl config set JWT_SECRET=-",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "unknown_key",
-        what: "user tokens were signed with a key or an algorithm that is not accepted here",
-        remedy: "for tokens of EdDSA, ES256 or RS256 name the server that publishes their keys (AUTH_SERVER_URL), for tokens of HS256 set JWT_SECRET, and restart the daemon",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "too_early",
-        what: "user tokens were not valid yet: the clock of this machine is behind that of the sign-in service",
-        remedy: "let both machines get their time from a server: timedatectl shows whether this one does",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "issuer",
-        what: "user tokens had another issuer (iss)",
-        remedy: "give AUTH_ISSUER the value of iss in the sign-in service's tokens, and restart the daemon",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "audience",
-        what: "user tokens were made for another service (aud)",
-        remedy: "let the sign-in service make tokens whose aud names AUTH_SERVER_URL, or correct AUTH_SERVER_URL; tokens that JWT_SECRET signs must have no aud",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "subject",
-        what: "user tokens named no user (sub)",
-        remedy: "let the sign-in service write the user's id, as text, into sub",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "expiry",
-        what: "user tokens had no time of expiry (exp)",
-        remedy: "let the sign-in service write into exp until when a token is valid, in seconds since 1970",
-    },
-    Cause {
-        kind: "jwt",
-        reason: "type",
-        what: "user tokens were not access tokens (type)",
-        remedy: "let clients send the access token, and not the refresh token, in Authorization",
-    },
-    Cause {
-        kind: "session",
-        reason: "unknown_session",
-        what: "session tokens belonged to no session: SESSION_HASH_SECRET has another value than when they were made, or the sessions are in another database",
-        remedy: "if SESSION_HASH_SECRET was changed, set SESSION_HASH_SECRET_PREVIOUS to the old value, and restart the daemon; without the old value users have to sign in again",
-    },
-    Cause {
-        kind: "service",
-        reason: "service_token",
-        what: "requests of services had another service token",
-        remedy: "give the services the value of SERVICE_AUTH_TOKEN, or set SERVICE_AUTH_TOKEN_PREVIOUS to theirs until they have it, and restart the daemon",
-    },
-];
-
 /// Adds what keeps right clients out.
-pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus, source: &Source) {
+pub(super) fn check_refused(
+    collected: &mut Collected,
+    requests: &RequestStatus,
+    source: &Source,
+    audit: &Audit,
+) {
     let minutes = requests.minutes;
-    for cause in &CAUSES {
-        let Some(of_kind) = requests.credentials.get(cause.kind) else {
-            continue;
-        };
-        let refused = of_kind.refused.get(cause.reason).copied().unwrap_or(0);
-        let all = refused.saturating_add(of_kind.accepted);
+    let auth_server = audit.services.auth_server_url.as_ref();
+    for cause in CAUSES {
+        let of_kind = |kind: &str| requests.credentials.get(kind);
+        let refused = of_kind(cause.kind).and_then(|one| one.refused.get(cause.reason).copied());
+        let refused = refused.unwrap_or(0);
+        let accepted = of_kind(cause.among).map_or(0, |one| one.accepted);
+        let all = refused.saturating_add(accepted);
         if refused >= REFUSED && is_share(refused, all, REFUSED_PERCENT) {
+            let (what, remedy) = match auth_server {
+                Some(url) if cause.reason == "unknown_key" => of_other_server(url),
+                _ => (cause.what.to_owned(), Remedy::note(cause.remedy)),
+            };
             collected.warn(
-                format!("{refused} of {all} {} (within {minutes} min)", cause.what),
-                Remedy::note(cause.remedy),
+                format!("{refused} of {all} {what} (within {minutes} min)"),
+                remedy,
             );
         }
     }
+    check_missing(collected, requests);
+    check_paths(collected, requests);
     check_proxies(collected, requests, source);
+    check_origins(collected, requests, &audit.http.cors_origins);
+    check_bodies(collected, requests, audit.http.max_body_bytes);
     let limited = requests.limited;
     if limited >= REFUSED && is_share(limited, requests.answered, LIMITED_PERCENT) {
         let limit = source
@@ -112,7 +62,7 @@ pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus,
         let limit = limit
             .unwrap_or(0_u64)
             .saturating_mul(10)
-            .max(u64::from(USUAL_LIMIT));
+            .max(usual("RATE_LIMIT_PER_MINUTE"));
         collected.warn(
             format!(
                 "RATE_LIMIT_PER_MINUTE refused {limited} of {} requests within {minutes} min (429)",
@@ -124,6 +74,90 @@ pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus,
             .then(Remedy::set("RATE_LIMIT_PER_MINUTE", limit)),
         );
     }
+}
+
+/// Adds that requests have no credentials, although nobody asks only for what needs none.
+fn check_missing(collected: &mut Collected, requests: &RequestStatus) {
+    let none = requests.credentials.get("none");
+    let missing = none.and_then(|none| none.refused.get("missing").copied());
+    let missing = missing.unwrap_or(0);
+    if missing < REFUSED || accepted(requests) > 0 {
+        return;
+    }
+    collected.warn(
+        format!(
+            "{missing} requests had no Authorization: Bearer header, and none had one that was accepted, within {} min",
+            requests.minutes
+        ),
+        Remedy::note("let the proxy in front pass Authorization on (nginx: no proxy_set_header Authorization, and no auth_basic of its own), and clients send Bearer and a token"),
+    );
+}
+
+/// Adds that clients ask for paths that do not exist.
+fn check_paths(collected: &mut Collected, requests: &RequestStatus) {
+    let unknown = requests.unknown_paths;
+    if unknown < REFUSED || accepted(requests) > 0 {
+        return;
+    }
+    collected.warn(
+        format!(
+            "{unknown} requests with credentials were for paths that do not exist (404), and none was for another, within {} min",
+            requests.minutes
+        ),
+        Remedy::note("let the proxy in front take its prefix off the path, so that /api/tasks/ arrives as /tasks/ (nginx: proxy_pass with / at the end), or correct the base address in the clients"),
+    );
+}
+
+/// Credentials of all kinds.
+fn accepted(requests: &RequestStatus) -> u64 {
+    let kinds = requests.credentials.values();
+    kinds.map(|of_kind| of_kind.accepted).sum()
+}
+
+/// Tokens that a key of none of `AUTH_SERVER_URL` has signed.
+fn of_other_server(url: &Url) -> (String, Remedy) {
+    let origin = url.origin().ascii_serialization();
+    let what = format!(
+        "user tokens were signed with a key that {origin} does not publish: another auth server has made them, or it has replaced its keys since"
+    );
+    let remedy = Remedy::note(format!(
+        "let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
+    ));
+    (what, remedy)
+}
+
+/// What is proposed for a variable.
+fn usual(name: &str) -> u64 {
+    Bounds::of(name).map_or(0, |bounds| bounds.usual.into())
+}
+
+/// The most that `MAX_BODY_BYTES` may be.
+const LARGEST_BODY: u64 = 64 * 1024 * 1024;
+
+/// `max` is what `MAX_BODY_BYTES` is here.
+fn check_bodies(collected: &mut Collected, requests: &RequestStatus, max: usize) {
+    let refused = requests.too_large;
+    let (limit, usual) = (requests.max_body_bytes, usual("MAX_BODY_BYTES"));
+    let is_much = limit < usual || is_share(refused, requests.answered, LIMITED_PERCENT);
+    if refused < REFUSED || !is_much {
+        return;
+    }
+    let remedy = if max as u64 > limit {
+        Remedy::note(format!(
+            "restart the daemon, so that it reads MAX_BODY_BYTES={max}"
+        ))
+    } else {
+        let more = limit.saturating_mul(4).clamp(usual, LARGEST_BODY);
+        Remedy::note("unless these bodies are too large on purpose, raise the limit, and restart the daemon:")
+            .then(Remedy::set("MAX_BODY_BYTES", more))
+    };
+    collected.warn(
+        format!(
+            "MAX_BODY_BYTES={limit} refused {refused} of {} requests within {} min (413)",
+            requests.answered, requests.minutes
+        ),
+        remedy,
+    );
 }
 
 fn is_share(part: u64, all: u64, percent: u64) -> bool {
@@ -169,32 +203,109 @@ mod tests {
     fn verdict(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
         let mut collected = Collected::default();
         let source = Source::from_values(values.iter().copied());
-        check_refused(&mut collected, requests, &source);
+        check_refused(&mut collected, requests, &source, &Audit::of(&source));
         collected.verdict("fine")
     }
 
     #[test]
     fn credentials() {
         let of = |kind: &str, reason: &str, refused, accepted| {
-            let status = CredentialStatus {
-                accepted,
+            let refused = CredentialStatus {
+                accepted: 0,
                 refused: [(reason.to_owned(), refused)].into(),
             };
-            let requests = RequestStatus {
-                credentials: [(kind.to_owned(), status)].into(),
+            let mut requests = RequestStatus {
+                credentials: [(kind.to_owned(), refused)].into(),
                 ..RequestStatus::default()
             };
+            let cause = CAUSES
+                .iter()
+                .find(|one| one.reason == reason && one.kind == kind);
+            let among = cause.map_or(kind, |cause| cause.among);
+            requests
+                .credentials
+                .entry(among.to_owned())
+                .or_default()
+                .accepted = accepted;
             verdict(&requests, &[])
         };
-        for cause in &CAUSES {
+        for cause in CAUSES {
             assert_eq!(of(cause.kind, cause.reason, 40, 0).outcome, Warn);
             assert_eq!(of(cause.kind, cause.reason, 40, 400).outcome, Pass);
             assert_eq!(of(cause.kind, cause.reason, 3, 0).outcome, Pass);
         }
         // Clients refresh their tokens.
-        assert_eq!(of("jwt", "expired", 40, 0).outcome, Pass);
+        assert_eq!(of("jwt", "expired", 40, 40).outcome, Pass);
         let detail = of("jwt", "signature", 40, 2).detail;
         assert!(detail.starts_with("40 of 42 user tokens"), "{detail}");
+    }
+
+    #[test]
+    fn proxies_that_change_requests() {
+        let of = |missing, unknown_paths, accepted| {
+            let none = CredentialStatus {
+                accepted: 0,
+                refused: [("missing".to_owned(), missing)].into(),
+            };
+            let jwt = CredentialStatus {
+                accepted,
+                ..CredentialStatus::default()
+            };
+            let requests = RequestStatus {
+                unknown_paths,
+                credentials: [("none".to_owned(), none), ("jwt".to_owned(), jwt)].into(),
+                ..RequestStatus::default()
+            };
+            verdict(&requests, &[]).outcome
+        };
+        assert_eq!(of(10, 0, 0), Warn);
+        assert_eq!(of(9, 9, 0), Pass);
+        assert_eq!(of(0, 10, 0), Warn);
+        assert_eq!(of(100, 100, 1), Pass);
+    }
+
+    #[test]
+    fn keys_of_another_server() {
+        let status = CredentialStatus {
+            accepted: 1,
+            refused: [("unknown_key".to_owned(), 40)].into(),
+        };
+        let requests = RequestStatus {
+            credentials: [("jwt".to_owned(), status)].into(),
+            ..RequestStatus::default()
+        };
+        let with = verdict(
+            &requests,
+            &[("AUTH_SERVER_URL", "http://u:canary@auth:3001/x")],
+        );
+        assert!(
+            with.detail
+                .contains("that http://auth:3001 does not publish")
+        );
+        let without = verdict(&requests, &[]);
+        assert!(without.detail.contains("is not accepted here"));
+    }
+
+    #[test]
+    fn bodies() {
+        let of = |too_large, answered, limit, max: &str| {
+            let requests = RequestStatus {
+                answered,
+                too_large,
+                max_body_bytes: limit,
+                ..RequestStatus::default()
+            };
+            verdict(&requests, &[("MAX_BODY_BYTES", max)])
+        };
+        assert_eq!(of(9, 9, 1024, "1024").outcome, Pass);
+        assert_eq!(of(10, 1000, 1024, "1024").outcome, Warn);
+        assert_eq!(of(10, 1000, 1 << 20, "1048576").outcome, Pass);
+        assert_eq!(of(40, 100, 1 << 20, "1048576").outcome, Warn);
+        let remedy = |limit, max| of(40, 42, limit, max).remedy.unwrap().to_string();
+        assert!(remedy(1024, "1024").ends_with("MAX_BODY_BYTES=1048576"));
+        assert!(remedy(1 << 20, "1048576").ends_with("MAX_BODY_BYTES=4194304"));
+        assert!(remedy(1024, "1048576").starts_with("# restart"));
+        assert!(remedy(1 << 26, "67108864").ends_with("MAX_BODY_BYTES=67108864"));
     }
 
     #[test]

@@ -5,19 +5,18 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, Remedy, Source, ca_file, fingerprints};
+use crate::config::{DatabaseTarget, Remedy, ca_file, fingerprints};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
-use crate::services::daemon::{ProcessStatus, RequestStatus, RouteFailures, ServiceStatus};
-use crate::store::messages::{self, Place};
+use crate::services::daemon::{ProcessStatus, ServiceStatus};
 
-use super::environ::own_values;
+use super::environ::{hidden_here, own_values};
+use super::errors::errors;
 use super::file_limit::{check_file_limit, check_open_files};
 use super::memory_limit::check_memory_limit;
-use super::refused::check_refused;
 use super::status::{OLDER, of_status};
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
@@ -28,7 +27,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              load. Each cause has the id of its request, which the daemon's log has too. The \
              usual cause is the database: read its checks first. Also clients that are kept out: \
              nearly all tokens of a kind are refused for one reason, all users behind a proxy that \
-             TRUSTED_PROXIES does not name share one limit, or RATE_LIMIT_PER_MINUTE refuses much.",
+             TRUSTED_PROXIES does not name share one limit, CORS_ORIGINS does not have a web page, \
+             or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
@@ -64,88 +64,6 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Skip])
     .needs(&["daemon.port"]),
 ];
-
-/// A client may have seen a failure or two while the database restarted. More of them, at this
-/// share of the answers, go on.
-const FAILURES: u64 = 3;
-const FAILED_PERCENT: u64 = 1;
-
-/// So many routes are named.
-const NAMED: usize = 3;
-
-async fn errors(context: &Context, limit: Duration) -> Verdict {
-    let place = context.target().map_or(Place::Unknown, Place::from);
-    of_status(context, limit, |status| match &status.requests {
-        Some(requests) => check_errors(requests, place, &context.request.source),
-        None => Verdict::skip(OLDER),
-    })
-    .await
-}
-
-fn check_errors(requests: &RequestStatus, place: Place<'_>, source: &Source) -> Verdict {
-    let mut collected = Collected::default();
-    let minutes = requests.minutes;
-    let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
-    let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;
-    let summary = format!(
-        "{failed} of {} requests failed within {minutes} min",
-        requests.answered
-    );
-    if !is_usual {
-        let mut routes: Vec<&RouteFailures> = requests.failures.iter().collect();
-        routes.sort_by_key(|route| std::cmp::Reverse(route.failed));
-        let texts: Vec<String> = routes
-            .iter()
-            .take(NAMED)
-            .map(|one| route_text(one))
-            .collect();
-        collected.warn(
-            format!("{summary}: {}", texts.join("; ")),
-            remedies(&routes, place),
-        );
-    }
-    if requests.shed > 0 {
-        collected.warn(
-            format!(
-                "{} requests were refused within {minutes} min because the daemon had too many; a request waits {} ms for a connection now",
-                requests.shed, requests.queue_ms
-            ),
-            Remedy::note("find what is slow (database.locks, database.sessions, database.latency); then raise SQLALCHEMY_POOL_SIZE as far as database.connections allows, or run more daemons"),
-        );
-    }
-    check_refused(&mut collected, requests, source);
-    collected.verdict(summary)
-}
-
-/// A route with its newest cause.
-fn route_text(route: &RouteFailures) -> String {
-    let mut text = format!("{} × {} {}", route.failed, route.method, route.route);
-    if let Some(newest) = route.newest.first() {
-        let code = newest.code.as_deref().map(|code| format!(", code {code}"));
-        text += &format!(
-            " (newest: {} {}{}, request {})",
-            newest.status,
-            newest.kind,
-            code.unwrap_or_default(),
-            newest.request_id
-        );
-    }
-    text
-}
-
-/// What is known about the newest cause of each route.
-fn remedies(routes: &[&RouteFailures], place: Place<'_>) -> Remedy {
-    let newest = || routes.iter().filter_map(|route| route.newest.first());
-    let known = newest().filter_map(|one| messages::by_id(one.known_message.as_deref()?));
-    let known = known.fold(Remedy::default(), |all, one| all.then((one.remedy)(place)));
-    let log = newest().next().map(|one| {
-        Remedy::note(format!(
-            "the daemon's log has the whole error in the line with request_id {}",
-            one.request_id
-        ))
-    });
-    known.then(log)
-}
 
 async fn services(context: &Context, limit: Duration) -> Verdict {
     let file = ca_file(&context.request.source);
@@ -241,7 +159,11 @@ async fn configuration(context: &Context, limit: Duration) -> Verdict {
     let ours = fingerprints(&context.request.source, &context.audit);
     of_status(context, limit, |status| {
         let pid = status.process.map(|process| process.pid);
-        let of_daemon = |names: &[&str]| own_values(pid?, names);
+        let source = &context.request.source;
+        let of_daemon = |names: &[&str]| {
+            let own = pid.and_then(|pid| own_values(pid, names));
+            own.or_else(|| hidden_here(source, names))
+        };
         compare_settings(&status.configuration, &ours, of_daemon)
     })
     .await
@@ -293,57 +215,6 @@ fn compare_settings(
 mod tests {
     use super::*;
     use crate::diagnostics::Outcome::{self, Pass, Warn};
-    use crate::services::daemon::RequestFailure;
-
-    fn requests(failed: u64, answered: u64, shed: u64) -> RequestStatus {
-        RequestStatus {
-            minutes: 15,
-            answered,
-            shed,
-            queue_ms: 0,
-            failures: vec![RouteFailures {
-                method: "GET".to_owned(),
-                route: "/tasks/".to_owned(),
-                failed,
-                newest: vec![RequestFailure {
-                    at: 1,
-                    status: 503,
-                    kind: "database_unavailable".to_owned(),
-                    code: Some("40P01".to_owned()),
-                    known_message: Some("postgres.deadlock".to_owned()),
-                    request_id: "abc".to_owned(),
-                }],
-            }],
-            ..RequestStatus::default()
-        }
-    }
-
-    #[test]
-    fn failures_and_refusals() {
-        let outcome = |failed, answered, shed| -> Outcome {
-            check_errors(
-                &requests(failed, answered, shed),
-                Place::Unknown,
-                &Source::default(),
-            )
-            .outcome
-        };
-        assert_eq!(outcome(2, 2, 0), Pass);
-        assert_eq!(outcome(3, 3, 0), Warn);
-        assert_eq!(outcome(50, 10_000, 0), Pass);
-        assert_eq!(outcome(200, 10_000, 0), Warn);
-        assert_eq!(outcome(0, 10_000, 1), Warn);
-        let verdict = check_errors(&requests(9, 9, 0), Place::Unknown, &Source::default());
-        assert!(
-            verdict.detail.ends_with(
-                "9 × GET /tasks/ (newest: 503 database_unavailable, code 40P01, request abc)"
-            ),
-            "{}",
-            verdict.detail
-        );
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert!(remedy.contains("request_id abc"), "{remedy}");
-    }
 
     #[test]
     fn files_and_log_lines() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_owner, as_root, files_beside,
+    Barrier, Closed, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_root, files_beside,
     files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal, move_away,
     writable,
 };
@@ -16,7 +16,8 @@ use crate::diagnostics::directory::{
 };
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{
-    FileFacts, Holder, LASTING, Use, holders, is_writable, kept_open, lasting_holders,
+    FileFacts, Holder, KeptOpen, LASTING, Use, daemons_of, holders, is_writable, kept_open,
+    lasting_holders, listener, nameless_database,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::ConnectFault;
@@ -24,7 +25,7 @@ use crate::store::messages::KnownMessage;
 
 use super::fault::{cannot_connect, known_remedy};
 use super::integrity::log_of_another;
-use super::{kept_file, other_names, work};
+use super::{daemon_rights, kept_file, other_names, work};
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
@@ -34,9 +35,6 @@ const FREE_INODES: u64 = 64;
 /// Four times the size at which the daemon empties it.
 const WAL_WARN: u64 = 64 * MIB;
 
-/// The mode of a directory in which only the owner of a file may replace it.
-const STICKY: u32 = 0o1000;
-
 /// Whether the file exists and can be read.
 pub(super) async fn connection(
     context: &Context,
@@ -44,7 +42,7 @@ pub(super) async fn connection(
     file: &SqliteTarget,
 ) -> Verdict {
     let place = file.path.display();
-    if let Some(kept) = kept_open(&file.path) {
+    if let Some(kept) = kept_open(&file.path).or(nameless(context, file).await) {
         return kept_file::verdict(&kept, &file.path);
     }
     if let Some(lost) = find_loss(file) {
@@ -68,11 +66,24 @@ pub(super) async fn connection(
         Ok(bytes) => Verdict::pass(format!("{place} is readable, {bytes} bytes")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => missing(context, config, file),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => without_file(&file.path),
-        Err(error) => Verdict::fail(
-            format!("{place} cannot be read: {error}"),
-            writable(of_file(&file.path)),
-        ),
+        Err(error) => match Closed::to_this_process(of_file(&file.path)) {
+            Some(closed) => Verdict::fail(closed.to_string(), closed.remedy()),
+            None => Verdict::fail(
+                format!("{place} cannot be read: {error}"),
+                writable(of_file(&file.path)),
+            ),
+        },
     }
+}
+
+/// What the daemon at PORT has open where there is no file: it was deleted with its directory, and
+/// the path leads to another one now, as after a deployment.
+async fn nameless(context: &Context, file: &SqliteTarget) -> Option<KeptOpen> {
+    if file.path.exists() {
+        return None;
+    }
+    let daemon = listener(context.audit.http.port).await?;
+    daemon.is_todoctl().then(|| nameless_database(daemon.pid))?
 }
 
 /// Whether a process has locked the file for writing.
@@ -100,7 +111,7 @@ fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> V
     if context.request.file_must_exist || !config.auto_migrate {
         return Verdict::fail(
             format!("{place} does not exist yet"),
-            Remedy::command("todoctl migrate up"),
+            context.request.source.create_database(),
         );
     }
     let mut text = format!("{place} does not exist yet: todoctl serve creates it");
@@ -168,6 +179,9 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
+    if let Some(verdict) = daemon_rights::missing(file) {
+        return verdict;
+    }
     if !facts.file_writable {
         let user = rustix::process::geteuid().as_raw();
         return Verdict::fail(
@@ -188,6 +202,8 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     }
     let others = files_of_others(file, secrets);
     if let Some(other) = others.first() {
+        let is_running = !daemons_of(file).is_empty();
+        let restart = is_running.then(|| Remedy::note(daemon_rights::RESTART));
         return Verdict::fail(
             format!(
                 "{} belongs to user {}, and {} to another, who may be root: the daemon cannot use it",
@@ -195,7 +211,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
                 facts.owner,
                 other.display()
             ),
-            hand_over(&others, file),
+            hand_over(&others, file).then(restart),
         );
     }
     other_names::hard_links(file).unwrap_or_else(|| {
@@ -207,7 +223,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
 }
 
 /// The verdict on the file's facts. A failure to get them is reported by `database.directory`.
-fn of_facts(
+pub(super) fn of_facts(
     context: &Context,
     file: &SqliteTarget,
     verdict: impl FnOnce(&FileFacts) -> Verdict,
@@ -243,45 +259,6 @@ fn mounted_alone(file: &Path, directory: &Path) -> Verdict {
             "stop the daemon, so that the log is copied into the file; then mount the directory that the file is in at {directory}, not the file"
         )),
     )
-}
-
-pub(super) async fn modes(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    of_facts(context, file, |facts| {
-        let shown = format!("mode {:04o}, owner {}", facts.mode, facts.owner);
-        if !facts.wider.is_empty() {
-            return Verdict::warn(
-                format!(
-                    "{shown}: other users of this machine may read or lock {}",
-                    named(&facts.wider)
-                ),
-                as_owner(&file.path).then(
-                    facts
-                        .wider
-                        .iter()
-                        .fold(Remedy::command("chmod go-rwx"), Remedy::arg),
-                ),
-            )
-            .with_fixes(
-                facts
-                    .wider
-                    .iter()
-                    .filter_map(|path| Fix::without_mode(path, 0o077)),
-            );
-        }
-        if facts.directory_mode & 0o022 != 0 && facts.directory_mode & STICKY == 0 {
-            let directory = facts.directory.display();
-            return Verdict::warn(
-                format!(
-                    "{shown}; other users of this machine may replace it, because {directory} has mode {:04o}",
-                    facts.directory_mode
-                ),
-                as_owner(&facts.directory)
-                    .then(Remedy::command("chmod go-w").arg(&facts.directory)),
-            )
-            .with_fixes(Fix::without_mode(&facts.directory, 0o022));
-        }
-        Verdict::pass(shown)
-    })
 }
 
 pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
@@ -380,11 +357,6 @@ pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duratio
             cause.unwrap_or_else(|| cannot_connect(error))
         }
     }
-}
-
-fn named(files: &[PathBuf]) -> String {
-    let names: Vec<String> = files.iter().map(|one| one.display().to_string()).collect();
-    names.join(", ")
 }
 
 /// A command for the file and those beside it.

@@ -1,11 +1,12 @@
 //! Whether a SQLite file is sound: its pages, its indexes, and the constraints of its rows.
 
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Remedy, SqliteTarget, index_path, move_away, sql_name, wal_path};
+use crate::config::{Remedy, SqliteTarget, index_path, move_away, sql_literal, sql_name, wal_path};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Connection as _, FileConnection};
+use crate::diagnostics::probe::{Connection as _, FileConnection, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Violation;
 use crate::store::known_message;
@@ -81,14 +82,34 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
             file.path.display(),
             log.display()
         ),
-        Remedy::note("kill the daemon (kill -9) if it runs, so that it does not copy the log into the file; this keeps the log under another name:")
+        killed(&file.path)
+            .then(Remedy::note(
+                "this keeps the log under another name; then start the daemon:",
+            ))
             .then(moved),
     ))
+}
+
+/// Ends the daemons that have the file open so that they do not copy the log into it.
+fn killed(file: &Path) -> Remedy {
+    let daemons = daemons_of(file);
+    if daemons.is_empty() {
+        return Remedy::default();
+    }
+    let note =
+        Remedy::note("ends the daemon at once, so that it does not copy the log into the file:");
+    daemons.iter().fold(note, |all, one| {
+        let pid = one.pid;
+        all.then(Remedy::command(format!(
+            "grep -qxF todoctl /proc/{pid}/comm && kill -9 {pid}"
+        )))
+    })
 }
 
 /// What SQLite calls wrong. An index can be made again from its table, unless it is unique.
 async fn check_lines(lines: &[String], file: &SqliteTarget, limit: Duration) -> Verdict {
     const OF_PAGES: &str = "*** in database ";
+    const OF_TYPE: &str = " value in ";
     const OF_INDEX: [&str; 2] = [" missing from index ", "wrong # of entries in index "];
     let is_of_index = |line: &String| OF_INDEX.iter().any(|text| line.contains(text));
     if lines.iter().all(|line| is_of_search_index(line)) {
@@ -100,12 +121,48 @@ async fn check_lines(lines: &[String], file: &SqliteTarget, limit: Duration) -> 
             .then(Remedy::command("sqlite3").arg(&file.path).arg("REINDEX"));
         return Verdict::fail(detail, again);
     }
+    if lines.iter().all(|line| line.contains(OF_TYPE)) {
+        return of_other_types(lines, file);
+    }
     let of_log = if lines.iter().any(|line| line.contains(OF_PAGES)) {
         log_of_another(file, limit).await
     } else {
         None
     };
     of_log.unwrap_or_else(|| Verdict::fail(detail, known_remedy("sqlite.malformed", file)))
+}
+
+/// Rows that were stored before a column got another type, or NOT NULL, as in
+/// `NULL value in tasks.title`. Nothing is damaged.
+fn of_other_types(lines: &[String], file: &SqliteTarget) -> Verdict {
+    let mut collected = Collected::default();
+    let mut seen: Vec<&String> = lines.iter().collect();
+    seen.dedup();
+    for line in seen {
+        let column = line
+            .strip_prefix("NULL value in ")
+            .and_then(|name| name.split_once('.'));
+        let Some((table, column)) = column else {
+            collected.warn(
+                format!("{line}: its type was changed, and not its values"),
+                None,
+            );
+            continue;
+        };
+        let select = format!(
+            "SELECT rowid, * FROM {} WHERE {} IS NULL",
+            sql_name(table),
+            sql_name(column)
+        );
+        collected.fail(
+            format!("{line}: rows without it cannot be read"),
+            Remedy::note(
+                "another program stored them; this shows them; give each one a value, with UPDATE:",
+            )
+            .then(Remedy::command("sqlite3").arg(&file.path).arg(select)),
+        );
+    }
+    collected.verdict("")
 }
 
 fn check_rows(violations: &[Violation], file: &SqliteTarget) -> Verdict {
@@ -117,11 +174,78 @@ fn check_rows(violations: &[Violation], file: &SqliteTarget) -> Verdict {
     } in violations
     {
         let select = format!("SELECT * FROM {} WHERE NOT ({condition})", sql_name(table));
+        let shown = Remedy::command("sqlite3").arg(&file.path).arg(select);
+        let remedy = match clear_values(table, condition) {
+            Some(update) => Remedy::note("another program stored them with ignore_check_constraints; this respells those that are clear, and then shows the others, which need values that are allowed, with UPDATE:")
+                .then(Remedy::sql_in_file(&file.path, &update)),
+            None => Remedy::note("another program stored them with ignore_check_constraints; this shows them; give them values that are allowed, with UPDATE:"),
+        };
         collected.fail(
             format!("rows of {table} that violate CHECK ({condition}): {rows}; they cannot be changed, and may be misread"),
-            Remedy::note("another program stored them with ignore_check_constraints; this shows them; give them values that are allowed, with UPDATE:")
-                .then(Remedy::command("sqlite3").arg(&file.path).arg(select)),
+            remedy.then(shown),
         );
     }
     collected.verdict("")
+}
+
+/// Words for truth values.
+const TRUE: [&str; 4] = ["true", "t", "yes", "y"];
+const FALSE: [&str; 4] = ["false", "f", "no", "n"];
+
+/// A statement that gives values the spelling that a condition such as `priority IN ('Low', 'High')`
+/// allows; `None` for other conditions.
+fn clear_values(table: &str, condition: &str) -> Option<String> {
+    let (column, list) = condition.split_once(" IN (")?;
+    let is_part = |sign: char| sign.is_ascii_alphanumeric() || sign == '_';
+    if !column.chars().all(is_part) {
+        return None;
+    }
+    let allowed: Vec<&str> = list.strip_suffix(')')?.split(", ").collect();
+    let spellings: Vec<(String, &str)> = if allowed == ["FALSE", "TRUE"] {
+        let words = |words: [&str; 4], value| words.map(|word| (sql_literal(word), value));
+        [words(TRUE, "TRUE"), words(FALSE, "FALSE")].concat()
+    } else {
+        let is_text =
+            |value: &&str| value.len() > 2 && value.starts_with('\'') && value.ends_with('\'');
+        allowed.iter().all(is_text).then_some(())?;
+        allowed
+            .iter()
+            .map(|value| (value.to_lowercase(), *value))
+            .collect()
+    };
+    let (table, column) = (sql_name(table), sql_name(column));
+    let plain = format!("lower(trim({column}))");
+    let cases: Vec<String> = spellings
+        .iter()
+        .map(|(text, value)| format!("WHEN {text} THEN {value}"))
+        .collect();
+    let texts: Vec<&str> = spellings.iter().map(|(text, _)| text.as_str()).collect();
+    Some(format!(
+        "UPDATE {table} SET {column} = CASE {plain} {} END WHERE NOT ({condition}) AND {plain} IN ({})",
+        cases.join(" "),
+        texts.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_are_clear() {
+        assert_eq!(
+            clear_values("t", "level IN ('Low', 'High')").unwrap(),
+            "UPDATE \"t\" SET \"level\" = CASE lower(trim(\"level\")) WHEN 'low' THEN 'Low' WHEN 'high' THEN 'High' END WHERE NOT (level IN ('Low', 'High')) AND lower(trim(\"level\")) IN ('low', 'high')"
+        );
+        let done = clear_values("t", "done IN (FALSE, TRUE)").unwrap();
+        assert!(done.contains("WHEN 'yes' THEN TRUE") && done.contains("WHEN 'n' THEN FALSE"));
+        for condition in [
+            "single = 1",
+            "a + b IN (1, 2)",
+            "length(a) IN ('x', 'y')",
+            "a IN (1, 'x')",
+        ] {
+            assert_eq!(clear_values("t", condition), None, "{condition}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Remedy, unused_name, wal_path, with_suffix};
+use crate::config::{Remedy, here, unused_name, wal_path, with_suffix};
 use crate::diagnostics::probe::{KeptOpen, Place, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 
@@ -122,7 +122,10 @@ fn saved(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Remed
             .arg(&rescued)
             .arg("PRAGMA wal_checkpoint(TRUNCATE)")
     });
+    let directory = here(path.parent().unwrap_or(path));
+    let missing = (!directory.exists()).then(|| owned(kept, "install -d -m 700").arg(directory));
     Remedy::default()
+        .then(missing)
         .then(copy_log)
         .then(copy(kept, file, &rescued))
         .then(merge)
@@ -130,13 +133,17 @@ fn saved(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Remed
 
 /// A copy that belongs to the user of the daemon, and that nobody else can read.
 fn copy(kept: &KeptOpen, from: &Path, to: &Path) -> Remedy {
+    owned(kept, "install -m 600").arg(from).arg(to)
+}
+
+/// A command that creates something for the user of the daemon.
+fn owned(kept: &KeptOpen, command: &str) -> Remedy {
     let is_root = rustix::process::geteuid().is_root();
-    let install = if is_root && kept.user != 0 {
-        format!("install -m 600 -o {}", kept.user)
+    if is_root && kept.user != 0 {
+        Remedy::command(format!("{command} -o {}", kept.user))
     } else {
-        "install -m 600".to_owned()
-    };
-    Remedy::command(install).arg(from).arg(to)
+        Remedy::command(command)
+    }
 }
 
 /// Keeps the database that is there now, with its logs, under another name.

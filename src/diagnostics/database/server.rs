@@ -70,15 +70,13 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
     }
 }
 
-pub(super) async fn clock(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+pub(super) async fn clock(context: &Context, server: &PostgresTarget, limit: Duration) -> Verdict {
     let clock = &context.request.clock;
-    let question = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            let before = clock.now();
-            let time = connection.server_time().await?;
-            Ok(check_clock(time, before, clock.now()))
-        });
+    let question = context.server.ask(server, limit, async |connection| {
+        let before = clock.now();
+        let time = connection.server_time().await?;
+        Ok(check_clock(time, before, clock.now()))
+    });
     question
         .await
         .unwrap_or_else(|error| query_failed(context, &error))
@@ -100,8 +98,7 @@ fn check_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdic
         "this machine's clock is {} {side} the database's; tokens and reminders use this machine's",
         in_words(difference)
     );
-    let remedy = Remedy::note("on the machine whose time is wrong, as root: timedatectl set-ntp true; this machine's time:")
-        .then(Remedy::command("date -u"));
+    let remedy = set_right();
     if difference <= CLOCK_FAIL {
         Verdict::warn(detail, remedy)
     } else {
@@ -109,8 +106,14 @@ fn check_clock(theirs: Timestamp, before: Timestamp, after: Timestamp) -> Verdic
     }
 }
 
+/// What a person does about a clock.
+pub(super) fn set_right() -> Remedy {
+    Remedy::note("on the machine whose time is wrong, as root: timedatectl set-ntp true; this machine's time:")
+        .then(Remedy::command("date -u"))
+}
+
 /// A duration in its largest unit.
-fn in_words(time: Duration) -> String {
+pub(super) fn in_words(time: Duration) -> String {
     const UNITS: [(f64, &str); 4] = [
         (365.25 * 86_400.0, "years"),
         (86_400.0, "days"),

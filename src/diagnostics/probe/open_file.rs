@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{FDTarget, Process, all_processes};
 
-use crate::config::{here, index_path, is_database, wal_path, with_suffix};
+use crate::config::{Account, here, index_path, is_database, wal_path, with_suffix};
 
 use super::program::is_todoctl;
 
@@ -80,11 +80,46 @@ pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
     programs().filter(is_serving).filter_map(daemon).collect()
 }
 
+/// The user that runs a process, with its groups.
+pub(crate) fn account_of(pid: i32) -> Option<Account> {
+    let status = Process::new(pid)
+        .and_then(|process| process.status())
+        .ok()?;
+    let others = status.groups.iter().map(|group| group.cast_unsigned());
+    Some(Account {
+        user: status.euid,
+        groups: Some(others.chain([status.egid]).collect()),
+    })
+}
+
 /// The SQLite file that a process has open, by a name that still leads to it.
 pub(crate) fn open_database(pid: i32) -> Option<PathBuf> {
     let files = open_files(&Process::new(pid).ok()?);
     let is_there = |(at, path): &(PathBuf, PathBuf)| is_database(at) && id(at) == id(path);
     files.into_iter().find(is_there).map(|(_, path)| path)
+}
+
+/// A database that was deleted, and that a process has open.
+pub(crate) fn nameless_database(pid: i32) -> Option<KeptOpen> {
+    let process = Process::new(pid).ok()?;
+    let files = open_files(&process);
+    let (file, name) = files.iter().find_map(|(at, to)| {
+        let name = to.to_str()?.strip_suffix(DELETED)?;
+        is_database(at).then_some((at, name))
+    })?;
+    let log_name = with_suffix(&wal_path(Path::new(name)), DELETED);
+    let log = files.iter().find(|(_, to)| *to == log_name);
+    let log = log.map(|(at, _)| at.clone()).filter(has_content);
+    Some(KeptOpen {
+        pid,
+        user: process.uid().ok()?,
+        place: Place::Nameless(file.clone(), log),
+        own_log: None,
+    })
+}
+
+fn has_content(log: &PathBuf) -> bool {
+    fs::metadata(log).is_ok_and(|log| log.len() > 0)
 }
 
 /// The other processes of this program.
@@ -134,7 +169,6 @@ fn of_process(process: &Process, name: &Path) -> Option<KeptOpen> {
     let own_log = with_target(&log_name).and_then(|_| id(&log_name));
     let nameless_log = with_target(&with_suffix(&log_name, DELETED));
     let nameless_index = with_target(&with_suffix(&index_path(name), DELETED));
-    let has_content = |log: &PathBuf| fs::metadata(log).is_ok_and(|log| log.len() > 0);
     let place = if with_target(name).is_some() {
         let log = nameless_log.map(|(file, _)| file.clone());
         (log.is_some() || nameless_index.is_some())

@@ -9,7 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
-use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, survey};
+use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
 use super::address::{origin, reach};
 
@@ -22,6 +22,9 @@ const SESSIONS: &str = "/api/auth/get-session";
 /// As the daemon names the failures of requests for which it could not ask the auth server.
 const UNAVAILABLE: &str = "auth_server_unavailable";
 
+/// Half of what the daemon waits for.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// The header has seconds, and tokens are accepted for a few seconds more.
 const CLOCK_WARN: Duration = Duration::from_secs(5);
 
@@ -31,6 +34,21 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
         return Verdict::skip("AUTH_SERVER_URL is not set");
     };
     let found = tokio::time::timeout(limit, survey(base)).await;
+    let may_need_tls = match &found {
+        // As many servers answer plain text where they expect TLS.
+        Ok(Ok(survey)) => survey.keys == PublishedKeys::Status(400),
+        Ok(Err(_)) => true,
+        Err(_) => false,
+    };
+    if may_need_tls && base.scheme() == "http" && speaks_tls(base).await {
+        return Verdict::fail(
+            format!(
+                "{} speaks TLS, and AUTH_SERVER_URL has http://",
+                origin(base)
+            ),
+            Remedy::set("AUTH_SERVER_URL.scheme", "https"),
+        );
+    }
     match found {
         Ok(Ok(survey)) => {
             let now = context.request.clock.now();
@@ -115,6 +133,17 @@ fn check_survey(
     if survey.sessions == SessionAnswer::Missing {
         detail += "; it validates no session tokens (404)";
     }
+    if survey.took > SLOW {
+        return Verdict::warn(
+            format!(
+                "{detail}, but takes {} ms: each request with a token that was not seen within a minute waits for it, and is answered with 503 after 2 s",
+                survey.took.as_millis()
+            ),
+            Remedy::note(format!(
+                "find out why {origin} is slow: its log and its database, or the network in between; an address nearer to this machine may do as AUTH_SERVER_URL"
+            )),
+        );
+    }
     if let Some(difference) = survey.time.and_then(|theirs| difference(theirs, now)) {
         return Verdict::warn(
             format!("{detail}; its clock and this machine's differ by {difference}: tokens are too early or too old"),
@@ -194,12 +223,27 @@ fn check_keys(base: &Url, survey: &Survey) -> Result<String, Box<Verdict>> {
                 match status {
                     _ if survey.elsewhere.is_some() => other(),
                     500.. => Remedy::note(format!("read the log of the auth server at {origin}")),
-                    300..=399 | 401 | 403 | 407 => behind_proxy(KEYS),
+                    300..=399 => survey
+                        .moved
+                        .as_ref()
+                        .map_or_else(|| behind_proxy(KEYS), moved),
+                    401 | 403 | 407 => behind_proxy(KEYS),
                     _ => other(),
                 },
             )));
         }
     })
+}
+
+/// It redirects, as from http to https; whether it publishes keys there could not be found out.
+fn moved(url: &Url) -> Remedy {
+    Remedy::note(format!(
+        "it leads to {url}, and the daemon does not follow it:"
+    ))
+    .then(Remedy::set(
+        "AUTH_SERVER_URL",
+        url.as_str().trim_end_matches('/'),
+    ))
 }
 
 /// How the question for sessions is answered, and what to do about it. Where nobody has such a token,
@@ -276,8 +320,10 @@ mod tests {
             keys,
             sessions: SessionAnswer::Understood,
             elsewhere: None,
+            moved: None,
             issuer: issuer.map(str::to_owned),
             time: Some(at(seconds)),
+            took: Duration::ZERO,
         };
         check_survey(&base, &survey, None, at(100), false)
     }

@@ -57,7 +57,7 @@ fn check_account(
             return Verdict::fail(
                 format!("{origin} refuses RESEND_API_KEY ({reason}): mails wait"),
                 Remedy::note(
-                    "create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-",
+                    "create a key at https://resend.com/api-keys; this asks for it: todoctl config set RESEND_API_KEY=-\nif the key is right, see whether the account is suspended: https://resend.com/settings",
                 ),
             );
         }
@@ -77,12 +77,18 @@ fn check_account(
                 )),
             );
         }
-        Account::Untold(status @ 300..=399) => {
+        Account::NotAProvider => {
+            return Verdict::fail(
+                format!(
+                    "what answers at {origin} is not the mail provider: it answers 200 to the question for domains, without any: mails wait"
+                ),
+                other_service(config),
+            );
+        }
+        Account::Untold(status @ (300..=399 | 400 | 401 | 403 | 407)) => {
             return Verdict::warn(
                 format!("{origin} answers {status}, and not as a mail provider: mails wait"),
-                Remedy::note(
-                    "a proxy or a login page answers there: correct or unset RESEND_API_URL",
-                ),
+                other_service(config),
             );
         }
         Account::Untold(_) => {
@@ -106,6 +112,20 @@ fn check_account(
         Account::Domains(domains) => check_domain(&detail, domains, domain),
         _ => Verdict::pass(detail),
     }
+}
+
+/// A proxy or a login page answers in place of the provider.
+fn other_service(config: &ServicesConfig) -> Remedy {
+    let own = url_or(None, RESEND_API);
+    if config.resend_api_url.as_ref().is_none_or(|url| *url == own) {
+        return Remedy::note(
+            "a proxy of this network answers in place of the provider: let this machine connect to it directly",
+        );
+    }
+    Remedy::note(format!(
+        "a proxy, a login page or another service answers there; this leads to {RESEND_API}:"
+    ))
+    .then(Remedy::unset("RESEND_API_URL"))
 }
 
 fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
@@ -174,8 +194,9 @@ mod tests {
             (Account::SendOnly, trial, Outcome::Warn),
             (Account::Domains(Vec::new()), trial, Outcome::Warn),
             (Account::Untold(404), from, Outcome::Pass),
-            (Account::Untold(200), from, Outcome::Pass),
+            (Account::NotAProvider, from, Outcome::Fail),
             (Account::Untold(302), from, Outcome::Warn),
+            (Account::Untold(403), from, Outcome::Warn),
             (Account::WrongKey("400".to_owned()), from, Outcome::Fail),
             (Account::Limited("429".to_owned()), from, Outcome::Warn),
             (Account::Failed(500), from, Outcome::Warn),

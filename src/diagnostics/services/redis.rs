@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::reach::{self, ReachError, RedisAnswer};
 use crate::diagnostics::verdict::Verdict;
-use crate::services::redis::{TryError, try_count};
+use crate::services::redis::{TIMEOUT, TryError, try_count};
 
 use super::address;
 use client::Client;
@@ -35,7 +35,17 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
             remedy(&client, &TryError::of_message(&why)),
         ),
         (Ok(answer), _) => match try_count(url, limit).await {
-            Ok(()) => Verdict::pass("counts"),
+            Ok(took) if took > TIMEOUT => Verdict::fail(
+                format!(
+                    "counts, and takes {} ms for it: the daemon waits {} ms, so {ALONE}",
+                    took.as_millis(),
+                    TIMEOUT.as_millis()
+                ),
+                Remedy::note("name a Redis in REDIS_URL that is near this machine, or find out why this one is slow; this shows its slow commands:")
+                    .then(client.command(&["SLOWLOG", "GET", "10"]))
+                    .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL")),
+            ),
+            Ok(_) => Verdict::pass("counts"),
             Err(error)
                 if answer == RedisAnswer::Open
                     && client.has_password

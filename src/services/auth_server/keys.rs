@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
+use super::absent::AbsentIds;
 use super::age::has_passed;
 use super::client::Client;
 use super::error::AuthServerError;
@@ -90,6 +91,7 @@ struct Known {
     has_none: bool,
     /// The ids that the set before this one had and this one has not.
     withdrawn: Vec<String>,
+    absent: AbsentIds,
 }
 
 impl Known {
@@ -117,9 +119,11 @@ impl Known {
         self.pause_left(now).is_zero()
     }
 
-    /// Whether there is, or was, a key with this id, for any algorithm.
-    fn has_id(&self, id: &str) -> bool {
-        self.ids().any(|one| one == id) || self.withdrawn.iter().any(|one| one == id)
+    /// Whether it is known that there is or was a key with this id, for any algorithm, or that
+    /// there was none when the server was asked because of it.
+    fn has_looked_for(&self, id: &str) -> bool {
+        let mut published = self.ids().chain(self.withdrawn.iter().map(String::as_str));
+        published.any(|one| one == id) || self.absent.contains(id)
     }
 
     fn ids(&self) -> impl Iterator<Item = &str> {
@@ -162,7 +166,7 @@ impl Keys {
     ///
     /// Known keys are returned at once. Otherwise the server is asked, unless it was asked
     /// recently. An error means that nobody can tell whether there is such a key: the last
-    /// request failed, or came before this call.
+    /// request failed, or was sent before a token named this key for the first time.
     pub async fn matching(
         this: &Arc<Self>,
         algorithm: Algorithm,
@@ -184,7 +188,7 @@ impl Keys {
             return Ok(found);
         }
         this.refresh().await;
-        this.read(|known| {
+        let answer = this.read(|known| {
             let found = known.matching(algorithm, id);
             if !found.is_empty() {
                 return Ok(found);
@@ -196,13 +200,20 @@ impl Keys {
                 Some((_, Some(error))) => Err(error.clone()),
                 _ if known.requests == requests
                     && !known.has_none
-                    && id.is_some_and(|id| !known.has_id(id)) =>
+                    && id.is_some_and(|id| !known.has_looked_for(id)) =>
                 {
                     Err(AuthServerError::UnknownKey(known.pause_left(now)))
                 }
                 _ => Ok(found),
             }
-        })
+        });
+        if let (Ok(found), Some(id)) = (&answer, id)
+            && found.is_empty()
+        {
+            let mut known = this.known.write().unwrap_or_else(PoisonError::into_inner);
+            known.absent.add(id);
+        }
+        answer
     }
 
     /// Whether [`Self::matching`] needs no request.

@@ -1,5 +1,8 @@
 //! What the auth server publishes, for diagnostics. No credentials are sent.
 
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use http::header::{DATE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
@@ -32,10 +35,14 @@ pub(crate) struct Survey {
     pub(crate) sessions: SessionAnswer,
     /// Another address of the same host, at which it publishes keys, where it publishes none here.
     pub(crate) elsewhere: Option<Url>,
+    /// Where it redirects the question for keys: another address of the same host, no less encrypted.
+    pub(crate) moved: Option<Url>,
     /// The `iss` of its tokens; `None` if it does not say.
     pub(crate) issuer: Option<String>,
     /// Its clock, to the second.
     pub(crate) time: Option<Timestamp>,
+    /// How long it took for both answers.
+    pub(crate) took: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +77,14 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
     let client = HttpClient::with_connect_limit(LIMIT, CONNECT_LIMIT)
         .map_err(|error| HttpError::Unreachable(error.to_string()))?;
     let get = |path: &str| client.send(client.get(http_client::join(base, path)));
-    let (answer, sessions) = tokio::join!(get(PATH), session_answer(&client, base));
+    let started = Instant::now();
+    // At once, because each may take as long as the daemon waits.
+    let answers = async {
+        let answers = tokio::join!(get(PATH), session_answer(&client, base));
+        (answers, started.elapsed())
+    };
+    let pages = METADATA.map(|path| issuer_at(&client, base, path));
+    let (((answer, sessions), took), issuers) = tokio::join!(answers, join_all(pages));
     let answer = answer?;
     let time = answer
         .headers()
@@ -84,27 +98,46 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
     };
     let elsewhere = match &keys {
         PublishedKeys::Set { .. } => None,
-        _ => first_with_keys(&client, moved.into_iter().chain(without_path(base))).await,
-    };
-    let mut issuer = None;
-    for path in METADATA {
-        // Few servers have this page, and none has to.
-        let Ok(answer) = get(path).await else { break };
-        if answer.status() == StatusCode::OK
-            && let Ok(body) = client.body(answer, MAX_BODY).await
-            && let Some(found) = issuer_in(&body)
-        {
-            issuer = Some(found);
-            break;
+        _ => {
+            let others = moved.clone().into_iter().chain(without_path(base));
+            first_with_keys(&client, others).await
         }
-    }
+    };
     Ok(Survey {
         keys,
         sessions,
         elsewhere,
-        issuer,
+        moved,
+        issuer: issuers.into_iter().flatten().next(),
         time,
+        took,
     })
+}
+
+/// Whether the server at `base`, an address with http, speaks TLS there, whatever its certificate.
+pub(crate) async fn speaks_tls(base: &Url) -> bool {
+    let mut encrypted = base.clone();
+    let Ok(client) = HttpClient::with_connect_limit(LIMIT, CONNECT_LIMIT) else {
+        return false;
+    };
+    if encrypted.set_scheme("https").is_err() {
+        return false;
+    }
+    let request = client.get(http_client::join(&encrypted, PATH));
+    match client.send(request).await {
+        Ok(_) => true,
+        Err(error) => error.to_string().contains("certificate"),
+    }
+}
+
+/// What the page says, which few servers have, and none has to.
+async fn issuer_at(client: &HttpClient, base: &Url, path: &str) -> Option<String> {
+    let request = client.get(http_client::join(base, path));
+    let answer = client.send(request).await.ok()?;
+    if answer.status() != StatusCode::OK {
+        return None;
+    }
+    issuer_in(&client.body(answer, MAX_BODY).await.ok()?)
 }
 
 async fn session_answer(client: &HttpClient, base: &Url) -> SessionAnswer {

@@ -148,7 +148,24 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub limited_proxies: BTreeMap<String, u64>,
-    /// The credentials of the requests, by their kind: `jwt`, `service`, `session`.
+    /// Origins of web pages that `CORS_ORIGINS` does not have, and how many preflights of each were
+    /// refused.
+    #[serde(default)]
+    #[schema(required)]
+    pub refused_origins: BTreeMap<String, u64>,
+    /// Requests whose body was larger than `MAX_BODY_BYTES`.
+    #[serde(default)]
+    #[schema(required)]
+    pub too_large: u64,
+    /// Its `MAX_BODY_BYTES`; 0 from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub max_body_bytes: u64,
+    /// Requests with credentials for paths that do not exist.
+    #[serde(default)]
+    #[schema(required)]
+    pub unknown_paths: u64,
+    /// The credentials of the requests, by their kind: `jwt`, `service`, `session`, `none`.
     #[serde(default)]
     #[schema(required)]
     pub credentials: BTreeMap<String, CredentialStatus>,

@@ -23,6 +23,8 @@ pub(crate) enum Account {
     Limited(String),
     /// The provider does not have the page.
     Untold(u16),
+    /// 200, and no list of domains.
+    NotAProvider,
     /// The provider failed.
     Failed(u16),
 }
@@ -68,12 +70,15 @@ fn judge(status: StatusCode, body: &[u8]) -> Account {
     match status {
         StatusCode::OK => match serde_json::from_slice(body) {
             Ok(List { data }) => Account::Domains(data),
-            Err(_) => Account::Untold(status.as_u16()),
+            Err(_) => Account::NotAProvider,
         },
         StatusCode::UNAUTHORIZED if name.as_deref() == Some("restricted_api_key") => {
             Account::SendOnly
         }
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+        // What is in front of the provider, such as a firewall, has no names for errors.
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            if name.is_some() =>
+        {
             Account::WrongKey(reason())
         }
         StatusCode::TOO_MANY_REQUESTS => Account::Limited(reason()),
@@ -96,7 +101,9 @@ mod tests {
         };
         let list = r#"{"data":[{"id":"1","name":"example.com","status":"pending","region":"x"}]}"#;
         assert_eq!(of(200, list), Account::Domains(vec![domain]));
-        assert_eq!(of(200, "<html>"), Account::Untold(200));
+        for other in ["<html>", "{}", "null"] {
+            assert_eq!(of(200, other), Account::NotAProvider, "{other}");
+        }
         assert_eq!(
             of(401, r#"{"name":"restricted_api_key"}"#),
             Account::SendOnly
@@ -112,6 +119,7 @@ mod tests {
             Account::Limited("429 daily_quota_exceeded".to_owned())
         );
         assert_eq!(of(404, ""), Account::Untold(404));
+        assert_eq!(of(403, "<html>"), Account::Untold(403));
         assert_eq!(of(502, ""), Account::Failed(502));
     }
 

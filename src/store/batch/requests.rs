@@ -155,7 +155,6 @@ impl Requests {
         place.and_then(|place| self.line.remove(place)).is_some()
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.line.len()
     }

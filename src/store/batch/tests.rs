@@ -127,7 +127,7 @@ impl World {
     }
 
     async fn until_waiting(&self, count: usize) {
-        while self.batcher.lock().requests.len() < count {
+        while self.batcher.line.lock().requests.len() < count {
             yield_now().await;
         }
     }
@@ -201,8 +201,8 @@ async fn changes_are_undecided_after_a_panic() {
             assert!(matches!(value, Err(StoreError::Undecided(_))), "{value:?}");
         }
     }
-    let state = world.batcher.lock();
-    assert!(state.in_use == 0 && !state.is_collecting);
+    let state = world.batcher.line.lock();
+    assert!(state.load.connections == 0 && state.load.requests == 0 && !state.is_collecting);
 }
 
 #[tokio::test]

@@ -10,6 +10,13 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 /// that commit, use two at least.
 const SHORT: Duration = Duration::from_micros(250);
 
+/// The connections in use, and how many requests they are used for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Load {
+    pub connections: usize,
+    pub requests: usize,
+}
+
 /// The number of connections in use that does not make a request wait for longer than
 /// [`PATIENCE`], if the statements of each follow each other without a pause.
 #[derive(Debug)]
@@ -33,7 +40,19 @@ impl Width {
         self.average = (self.average * 7 + u64::try_from(micros).unwrap_or(u64::MAX)) / 8;
     }
 
-    pub fn get(&self) -> usize {
+    /// Whether `waiting` requests should use one more connection.
+    ///
+    /// They should be at least half as many as those that share a statement at present. A few that
+    /// go ahead of those that arrive next would take a connection and a commit for themselves.
+    pub fn has_room(&self, load: Load, waiting: usize) -> bool {
+        let Load {
+            connections,
+            requests,
+        } = load;
+        connections < self.get() && 2 * waiting * connections >= requests
+    }
+
+    fn get(&self) -> usize {
         let average = Duration::from_micros(self.average);
         let needed = average.as_micros().div_ceil(PATIENCE.as_micros());
         let fewest = if average < SHORT { 1 } else { 2 };
@@ -67,6 +86,26 @@ mod tests {
         assert_eq!(after(15, &[(80_000, 100)]), 15, "not above the pool");
         assert_eq!(after(1, &[(80_000, 100)]), 1);
         assert_eq!(after(15, &[(80_000, 100), (150, 100)]), 1, "back again");
+    }
+
+    #[test]
+    fn few_requests_wait_for_others() {
+        let mut width = Width::up_to(15);
+        for _ in 0..100 {
+            width.record(Duration::from_micros(2_500));
+        }
+        let has_room = |connections, requests, waiting| {
+            let load = Load {
+                connections,
+                requests,
+            };
+            width.has_room(load, waiting)
+        };
+        assert!(has_room(0, 0, 1), "nobody to wait with");
+        assert!(has_room(1, 1, 1) && has_room(1, 2, 1));
+        assert!(!has_room(1, 3, 1) && has_room(1, 3, 2));
+        assert!(!has_room(2, 64, 15) && has_room(2, 64, 16));
+        assert!(!has_room(3, 3, 100), "as many as there should be");
     }
 
     #[test]

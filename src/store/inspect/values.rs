@@ -7,6 +7,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::config::sql_name;
+use crate::domain::{Description, Title};
 
 use super::{StoreError, expected_tables, tables};
 
@@ -30,6 +31,10 @@ pub(crate) enum Oddity {
     WrongClock,
     /// Something else where a number belongs.
     NoNumber,
+    /// A user id with blanks before or after it.
+    Blanks,
+    /// An empty text, or one that is longer than requests may have it.
+    Length,
 }
 
 /// A column with values that are wrong in one way.
@@ -41,31 +46,42 @@ pub(crate) struct OddValues {
     pub(crate) rows: i64,
     /// Of the first rows.
     pub(crate) ids: Vec<i64>,
+    /// Whether a row may have no value.
+    pub(crate) is_optional: bool,
 }
 
-/// A column and its type.
-type Column = (String, String);
+/// A column of a table.
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    kind: String,
+    is_optional: bool,
+}
 
 /// todoctl's columns by their tables, where rows have an id.
 async fn columns(
     session: &mut SqliteConnection,
 ) -> Result<BTreeMap<String, Vec<Column>>, StoreError> {
     let query = format!(
-        "SELECT t.name, c.name, upper(c.type) FROM pragma_table_list t
+        "SELECT t.name, c.name, upper(c.type), NOT c.\"notnull\" FROM pragma_table_list t
          JOIN pragma_table_info(t.name) c
          WHERE t.schema = 'main' AND t.type = 'table' AND NOT t.wr AND t.name IN ({})",
         tables()
     );
-    let found: Vec<(String, String, String)> = sqlx::query_as(AssertSqlSafe(query))
+    let found: Vec<(String, String, String, bool)> = sqlx::query_as(AssertSqlSafe(query))
         .fetch_all(session)
         .await?;
     let mut columns: BTreeMap<String, Vec<Column>> = BTreeMap::new();
-    for (table, column, kind) in found {
-        let part = format!("column {column}");
+    for (table, name, kind, is_optional) in found {
+        let part = format!("column {name}");
         let is_ours =
-            expected_tables().any(|(name, parts)| name == table && parts.contains_key(&part));
+            expected_tables().any(|(known, parts)| known == table && parts.contains_key(&part));
         if is_ours {
-            columns.entry(table).or_default().push((column, kind));
+            columns.entry(table).or_default().push(Column {
+                name,
+                kind,
+                is_optional,
+            });
         }
     }
     Ok(columns)
@@ -87,15 +103,36 @@ pub(crate) fn is_sensible(value: &str, per_second: u32) -> String {
     )
 }
 
+/// Tables whose users have several rows each, so that a corrected user id is no duplicate.
+const OF_USERS: [&str; 2] = ["tasks", "notifications"];
+
+/// The condition under which requests may not have a text.
+fn is_no_length(table: &str, column: &str) -> Option<String> {
+    let name = sql_name(column);
+    let (most, or) = match (table, column) {
+        ("tasks", "title") => (Title::MAX_CHARS, format!(" OR trim({name}) = ''")),
+        ("tasks", "description") => (Description::MAX_CHARS, String::new()),
+        _ => return None,
+    };
+    Some(format!("(length({name}) > {most}{or})"))
+}
+
 /// The conditions under which a value of a column is odd.
-fn conditions(column: &str, kind: &str) -> Vec<(Oddity, String)> {
+fn conditions(table: &str, column: &str, kind: &str) -> Vec<(Oddity, String)> {
     let name = sql_name(column);
     let of_type = |types: &str| format!("typeof({name}) {types}");
     if kind == "TEXT" {
-        return vec![
-            (Oddity::NoText, of_type("NOT IN ('text', 'null')")),
-            (Oddity::Nul, format!("instr({name}, char(0)) > 0")),
-        ];
+        let has_blanks = column == "user_id" && OF_USERS.contains(&table);
+        let blanks = has_blanks.then(|| format!("{name} <> trim({name}) AND trim({name}) <> ''"));
+        return [
+            Some((Oddity::NoText, of_type("NOT IN ('text', 'null')"))),
+            Some((Oddity::Nul, format!("instr({name}, char(0)) > 0"))),
+            blanks.map(|condition| (Oddity::Blanks, condition)),
+            is_no_length(table, column).map(|condition| (Oddity::Length, condition)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
     }
     let is_date = format!("strftime('%s', {name}) IS NOT NULL");
     if !has_times(column) {
@@ -147,8 +184,8 @@ impl OddValues {
         for (table, columns) in &tables {
             odd.extend(of_types(session, table, columns).await?);
             if encoding == "UTF-8" {
-                let texts = columns.iter().filter(|(_, kind)| kind == "TEXT");
-                for (column, _) in texts {
+                let texts = columns.iter().filter(|column| column.kind == "TEXT");
+                for column in texts {
                     odd.extend(of_encoding(session, table, column).await?);
                 }
             }
@@ -163,11 +200,12 @@ async fn of_types(
     table: &str,
     columns: &[Column],
 ) -> Result<Vec<OddValues>, StoreError> {
-    let asked: Vec<(&str, Oddity, String)> = columns
+    let asked: Vec<(&Column, Oddity, String)> = columns
         .iter()
-        .flat_map(|(column, kind)| {
-            let named = |(oddity, condition)| (column.as_str(), oddity, condition);
-            conditions(column, kind).into_iter().map(named)
+        .flat_map(|column| {
+            let named = move |(oddity, condition)| (column, oddity, condition);
+            let conditions = conditions(table, &column.name, &column.kind);
+            conditions.into_iter().map(named)
         })
         .collect();
     let counts: Vec<String> = asked
@@ -188,12 +226,13 @@ async fn of_types(
                 format!("SELECT rowid FROM {from} WHERE {condition} ORDER BY rowid LIMIT {NAMED}");
             odd.push(OddValues {
                 table: table.to_owned(),
-                column: column.to_owned(),
+                column: column.name.clone(),
                 oddity,
                 rows,
                 ids: sqlx::query_scalar(AssertSqlSafe(query))
                     .fetch_all(&mut *session)
                     .await?,
+                is_optional: column.is_optional,
             });
         }
     }
@@ -203,9 +242,9 @@ async fn of_types(
 async fn of_encoding(
     session: &mut SqliteConnection,
     table: &str,
-    column: &str,
+    column: &Column,
 ) -> Result<Option<OddValues>, StoreError> {
-    let (from, name) = (sql_name(table), sql_name(column));
+    let (from, name) = (sql_name(table), sql_name(&column.name));
     let query = format!(
         "SELECT rowid, CAST({name} AS BLOB) FROM {from}
          WHERE typeof({name}) = 'text' AND {name} {MAY_BE_WRONG} ORDER BY rowid"
@@ -222,9 +261,10 @@ async fn of_encoding(
     }
     Ok((count > 0).then(|| OddValues {
         table: table.to_owned(),
-        column: column.to_owned(),
+        column: column.name.clone(),
         oddity: Oddity::Encoding,
         rows: count,
         ids,
+        is_optional: column.is_optional,
     }))
 }

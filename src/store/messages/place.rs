@@ -1,11 +1,10 @@
 //! Where a message comes from, and the remedies that depend on it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::{
-    Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, begin_anew, files_of_others,
-    hand_over, has_damaged_magic, move_away, shell_word, sql_literal, sql_name, unused_name,
-    was_migrated, writable,
+    Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner, files_of_others,
+    hand_over, opened_to_owner, sql_literal, sql_name, writable,
 };
 
 /// The database that a message is about, as far as it is known.
@@ -22,10 +21,6 @@ const END_IDLE_SESSIONS: &str = "WITH most AS (SELECT usename, application_name 
 
 /// Who holds how many connections, and what they do.
 const HOLDERS: &str = "SELECT usename, application_name, state, count(*) AS connections, max(now() - state_change) AS longest FROM pg_stat_activity WHERE backend_type = 'client backend' GROUP BY usename, application_name, state ORDER BY connections DESC";
-
-/// A dump that had errors ends with ROLLBACK.
-const AS_FAR_AS_READABLE: &str =
-    " | sed -e 's/^INSERT INTO/INSERT OR IGNORE INTO/' -e 's/^ROLLBACK; -- due to errors/COMMIT;/'";
 
 impl<'a> From<&'a DatabaseTarget> for Place<'a> {
     fn from(target: &'a DatabaseTarget) -> Self {
@@ -206,39 +201,17 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// What is there is kept under another name.
-    pub(super) fn not_a_database(self) -> Remedy {
-        let Some(file) = self.file() else {
-            return Remedy::note(
-                "let DATABASE_URL name a SQLite file, or a file that is not there yet",
-            );
-        };
-        if has_damaged_magic(file) {
-            return with_magic(file);
-        }
-        if was_migrated(file) {
-            return Remedy::note(format!(
-                "restore a backup of {}: it was the database of todoctl, and something has overwritten it",
-                file.display()
-            ));
-        }
-        // An empty file shows that the new database is wanted: files beside it would be taken for
-        // those of a lost one.
-        Remedy::note("it is kept under another name; a new database takes its place")
-            .then(move_away(file))
-            .then(begin_anew(file))
-            .then(Remedy::command("chmod 600").arg(file))
-            .then(Remedy::command("todoctl migrate up"))
-    }
-
     pub(in crate::store) fn writable_directory(self) -> Remedy {
         match self.file() {
             Some(file) => {
                 let others = files_of_others(file, &[]);
+                let closed = closed_to_owner(rustix::process::geteuid().as_raw(), file);
                 if let Some(odd) = NoFile::beside(file) {
                     odd.remedy()
                 } else if let Some(barrier) = Barrier::of(file) {
                     barrier.remedy()
+                } else if !closed.is_empty() {
+                    opened_to_owner(&closed)
                 } else if others.is_empty() {
                     writable(file.parent().unwrap_or(file))
                 } else {
@@ -309,43 +282,6 @@ impl<'a> Place<'a> {
                 .then(Remedy::command("sqlite3").arg(file).arg(statement)),
         )
     }
-
-    /// Saves what can be read of a damaged file into another one.
-    pub(super) fn rescue(self) -> Remedy {
-        let Some(file) = self.file() else {
-            return Remedy::note("stop the daemon and restore a backup of the file");
-        };
-        let beside = |suffix: &str| {
-            let mut name = file.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        let (text, rescued) = (beside(".rescued.sql"), beside(".rescued"));
-        Remedy::note("stop the daemon first; if there is a backup, restore it; otherwise this saves what can be read:")
-            // Debian's sqlite3 has no .recover. Behind a damaged page, .dump reads from the end, and
-            // so may have a row twice.
-            .then(Remedy::command("sqlite3").arg(file).arg(".dump").joined(AS_FAR_AS_READABLE).write_to(&text))
-            .then(Remedy::command("sqlite3").arg(&rescued).read_from(&text))
-            .then(Remedy::note(format!(
-                "compare the tasks in {} with what you expect before you put it in the place of {}",
-                rescued.display(),
-                file.display()
-            )))
-    }
-}
-
-/// Corrects the first bytes of a copy, which then takes the place of the file.
-fn with_magic(file: &Path) -> Remedy {
-    let rescued = unused_name(file, ".rescued");
-    Remedy::note("only the first bytes of the database are damaged; if there is a backup, restore it; otherwise this corrects a copy, which takes its place:")
-        .then(Remedy::command("cp -p").arg(file).arg(&rescued))
-        .then(Remedy::command(format!(
-            "printf 'SQLite format 3\\000' | dd status=none conv=notrunc of={}",
-            shell_word(&rescued)
-        )))
-        .then(Remedy::command("sqlite3").arg(&rescued).arg("PRAGMA integrity_check"))
-        .then(move_away(file))
-        .then(Remedy::command("mv -n").arg(&rescued).arg(file))
 }
 
 fn create_database(server: &PostgresTarget, name: &str) -> Remedy {

@@ -41,6 +41,11 @@ pub struct TaskSlice {
 }
 
 /// The query of a page without a search: the condition, then the limit and the offset.
+///
+/// Where these two are arguments, they are the results of subqueries, so that PostgreSQL does not see
+/// them when it plans. Otherwise plans for the present arguments look cheaper than the plan for any,
+/// and it makes one for each query; see [`Batched::several`]. The index is the way for every user
+/// and every limit.
 macro_rules! page {
     (where: $condition:literal, limit: $limit:literal, offset: $offset:literal) => {
         concat!(
@@ -60,7 +65,11 @@ macro_rules! page {
 
 /// A page without filters.
 static PAGE: Batched = Batched {
-    single: Sql::Common(page!(where: "user_id = $1", limit: "$2", offset: "$3")),
+    single: Sql::Common(page!(
+        where: "user_id = $1",
+        limit: "(SELECT CAST($2 AS bigint))",
+        offset: "(SELECT CAST($3 AS bigint))"
+    )),
     several: concat!(
         "SELECT page.*, request.number FROM unnest((SELECT $1::text[]), $2::bigint[], $3::bigint[])
             WITH ORDINALITY AS request (owner, most, first, number)
@@ -89,6 +98,7 @@ impl Store {
     ) -> Result<TaskPage, StoreError> {
         let is_unfiltered = *filter == TaskFilter::default();
         let share = Share::of(user);
+        let search = self.search(user, filter).await?;
         let result = if is_unfiltered {
             let args = args![user, limit, offset];
             if limit <= LONGEST_SHARED && self.short_lists().has(share) {
@@ -97,12 +107,14 @@ impl Store {
                 self.read(&PAGE.single, &args).await?
             }
         } else {
-            let search = self.search(user, filter).await?;
             let condition = self.condition(user, filter, search.as_ref());
             let (sql, args) = page_query(condition, search.is_some(), limit, offset);
             self.read(&sql, &args).await?
         };
         let mut tasks: Vec<Task> = result.all()?;
+        if search.is_some_and(|search| search.is_outdated(&tasks)) {
+            return Box::pin(self.tasks(user, filter, limit, offset)).await;
+        }
         // A statement for several requests returns their rows in no guaranteed order.
         tasks.sort_by_key(|task| Reverse((task.created_at, task.id)));
         // Every row has the count, so a page without rows has none.
@@ -140,6 +152,9 @@ impl Store {
         let ids: Vec<TaskId> = found.column("id")?;
         let times: Vec<StoredTime> = found.column("created_at")?;
         let mut tasks: Vec<Task> = found.all()?;
+        if search.is_some_and(|search| search.is_outdated(&tasks)) {
+            return Box::pin(self.tasks_after(user, filter, limit, after)).await;
+        }
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let extra = ids.get(wanted);
         tasks.retain(|task| Some(&task.id) != extra);
@@ -198,7 +213,11 @@ fn page_query(
     } else {
         Sql::Built(
             format!(
-                page!(where: "{condition}", limit: "${limit}", offset: "${offset}"),
+                page!(
+                    where: "{condition}",
+                    limit: "(SELECT CAST(${limit} AS bigint))",
+                    offset: "(SELECT CAST(${offset} AS bigint))"
+                ),
                 condition = condition_text,
                 limit = limit,
                 offset = offset,
@@ -227,11 +246,17 @@ fn slice_query(
         condition.and(&format!("(created_at, id) < (${created_at}, ${id})"));
     }
     let limit = condition.bind(limit);
+    let limit = if is_search {
+        format!("${limit}")
+    } else {
+        // As in `page!`.
+        format!("(SELECT CAST(${limit} AS bigint))")
+    };
     let text = format!(
         concat!(
             "SELECT ",
             task_columns!(),
-            " FROM tasks WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT ${limit}"
+            " FROM tasks WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT {limit}"
         ),
         condition = condition.text,
         limit = limit,

@@ -1,10 +1,10 @@
-//! PostgreSQL's plans of the statements that requests share.
+//! PostgreSQL's plans of the statements that requests share, and of lists.
 
 use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use todoctl::config::{RotatingSecret, Secret};
-use todoctl::domain::TaskChanges;
+use todoctl::domain::{TaskChanges, UserId};
 use todoctl::store::TaskFilter;
 
 use super::{World, of, owner, titled};
@@ -77,7 +77,57 @@ async fn a_shared_statement_is_not_planned_each_time() {
 
     assert_eq!(texts.len(), 7);
     for text in texts {
-        assert_eq!(plans_for_arguments(&world, &text).await, 5, "{text}");
+        assert!(text.contains("unnest"), "not for several requests: {text}");
+        let is_used = |number: &usize| text.contains(&format!("${number}"));
+        let parameters = (1..20).rev().find(is_used).unwrap();
+        let mut arguments = vec!["'{}'"; parameters];
+        // The time until which a change is accepted.
+        if text.contains("in_time") {
+            arguments[parameters - 1] = "'infinity'";
+        }
+        let made = plans_for_arguments(&world, &text, &arguments.join(", ")).await;
+        assert_eq!(made, 5, "{text}");
+    }
+}
+
+/// A plan for a limit that is known looks cheaper, but the one for any limit is the same.
+#[tokio::test]
+async fn a_list_is_not_planned_each_time() {
+    let world = World::new(Postgres).await;
+    let store = &world.store;
+    world
+        .database
+        .execute(
+            "INSERT INTO tasks (user_id, title)
+             SELECT n % 10, 'task' FROM generate_series(1, 2000) AS n",
+        )
+        .await;
+    world.database.execute("ANALYZE tasks").await;
+    let user = UserId::new("1").unwrap();
+    let all = TaskFilter::default();
+    let open = TaskFilter {
+        completed: Some(false),
+        ..TaskFilter::default()
+    };
+    store.tasks(&user, &all, 60, 20).await.unwrap();
+    let page = latest(&world).await;
+    store.tasks(&user, &open, 20, 0).await.unwrap();
+    let filtered = latest(&world).await;
+    let slice = store.tasks_after(&user, &all, 20, None).await.unwrap();
+    let first = latest(&world).await;
+    store
+        .tasks_after(&user, &all, 20, slice.next)
+        .await
+        .unwrap();
+    let next = latest(&world).await;
+    for (text, arguments) in [
+        (page, "'1', 60, 20"),
+        (filtered, "'1', FALSE, 20, 0"),
+        (first, "'1', 21"),
+        (next, "'1', now(), 7, 21"),
+    ] {
+        let made = plans_for_arguments(&world, &text, arguments).await;
+        assert_eq!(made, 5, "{text}");
     }
 }
 
@@ -85,21 +135,11 @@ async fn a_shared_statement_is_not_planned_each_time() {
 async fn latest(world: &World) -> String {
     let latest = "SELECT query FROM pg_stat_activity
          WHERE datname = current_database() AND application_name = 'todoctl'";
-    let text = world.database.column::<String>(latest).await.remove(0);
-    assert!(text.contains("unnest"), "not for several requests: {text}");
-    text
+    world.database.column::<String>(latest).await.remove(0)
 }
 
 /// How many of the first executions PostgreSQL makes a plan for.
-async fn plans_for_arguments(world: &World, text: &str) -> i64 {
-    let is_used = |number: &usize| text.contains(&format!("${number}"));
-    let parameters = (1..20).rev().find(is_used).unwrap();
-    let mut arguments = vec!["'{}'"; parameters];
-    // The time until which a change is accepted.
-    if text.contains("in_time") {
-        arguments[parameters - 1] = "'infinity'";
-    }
-    let arguments = arguments.join(", ");
+async fn plans_for_arguments(world: &World, text: &str, arguments: &str) -> i64 {
     let mut connection = PgConnection::connect(&world.database.url()).await.unwrap();
     let mut script = format!("PREPARE shared AS {text};");
     script += &format!("EXECUTE shared ({arguments});").repeat(EXECUTIONS);

@@ -29,7 +29,10 @@ impl Steps {
                 comments.push(line);
                 continue;
             }
-            if let Some(other) = self.shown_for(&line) {
+            if let Some(other) = self
+                .shown_for(&line)
+                .or_else(|| self.changed_for(id, &line))
+            {
                 comments.clear();
                 if !others.contains(&other) {
                     others.push(other);
@@ -48,10 +51,34 @@ impl Steps {
         steps
     }
 
+    /// The other check whose command changes the variables of this one. It is the worse finding, and
+    /// a second value would undo the first.
+    fn changed_for(&self, id: &str, line: &str) -> Option<&'static str> {
+        let names = variables(line);
+        let others = self.0.iter().filter(|(other, _)| *other != id);
+        let mut others = others.filter(|(_, shown)| {
+            let changed = variables(shown);
+            names.iter().all(|name| changed.contains(name))
+        });
+        let other = others.next()?.0;
+        (!names.is_empty()).then_some(other)
+    }
+
     fn shown_for(&self, line: &str) -> Option<&'static str> {
         let shown = self.0.iter().find(|(_, shown)| shown == line);
         shown.map(|(id, _)| *id)
     }
+}
+
+/// The variables, or the parts of URLs, that a command changes.
+fn variables(line: &str) -> Vec<&str> {
+    let words = match line.split_once(" config set ") {
+        Some((program, words)) if program.starts_with("todoctl") => words,
+        _ => line.strip_prefix("export ").unwrap_or_default(),
+    };
+    let names = words.split(' ').filter_map(|word| word.split_once('='));
+    let is_name = |name: &&str| name.starts_with(|sign: char| sign.is_ascii_uppercase());
+    names.map(|(name, _)| name).filter(is_name).collect()
 }
 
 #[cfg(test)]
@@ -74,5 +101,27 @@ mod tests {
         let restart = Remedy::note("restart\nthe daemon");
         assert_eq!(shown.new_ones("d", &restart), ["# restart", "# the daemon"]);
         assert_eq!(shown.new_ones("e", &restart), ["# as for d"]);
+    }
+
+    #[test]
+    fn a_variable_is_set_once() {
+        let mut shown = Steps::default();
+        let set = |value: &str| Remedy::set("METRICS_ADDR", value);
+        let first = set("127.0.0.1:9001").then(Remedy::set("PORT", 8001));
+        assert_eq!(
+            shown.new_ones("a", &first),
+            ["todoctl config set METRICS_ADDR=127.0.0.1:9001 PORT=8001"]
+        );
+        assert_eq!(shown.new_ones("b", &set("127.0.0.1:9000")), ["# as for a"]);
+        let more = set("127.0.0.1:9000").then(Remedy::set("HOST", "::1"));
+        assert_eq!(shown.new_ones("c", &more).len(), 1);
+        let part = Remedy::set("DATABASE_URL.sslmode", "require");
+        assert_eq!(shown.new_ones("d", &part).len(), 1);
+        assert_eq!(
+            shown
+                .new_ones("e", &Remedy::set("DATABASE_URL", "sqlite://x"))
+                .len(),
+            1
+        );
     }
 }

@@ -240,9 +240,11 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             .then(|| {
                 Issue::fail(
                     format!("{table}.{name} is not a column of todoctl and requires a value, so every insert fails"),
-                    [Step::note(format!(
-                        "SQLite cannot make it optional: create {table} again without NOT NULL for {name}"
-                    ))],
+                    [created_again(drift, table, || {
+                        format!(
+                            "SQLite cannot make it optional: create {table} again without NOT NULL for {name}"
+                        )
+                    })],
                 )
             }),
         (Some(expected), Some(found)) => Some(Issue::warn(

@@ -29,29 +29,41 @@ pub(super) fn search_again(expected: &Schema) -> Option<String> {
 }
 
 /// Statements that put a table as it should be in the place of `table`, in one transaction.
-/// Indexes and triggers of others stay.
+/// Columns, indexes and triggers of others stay; their columns need no value.
 ///
-/// `None` where values would be lost, because others have added columns, or would be missing.
+/// `None` where values would be missing, or computed.
 pub(super) fn rebuild(drift: &Drift, table: &str) -> Option<String> {
     let object = format!("table {table}");
     let (expected, found) = (drift.expected.get(&object)?, drift.found.get(&object)?);
     let is_column = |part: &&String| part.starts_with("column ");
-    if found
+    let added: Vec<&String> = found
         .keys()
         .filter(is_column)
-        .any(|part| !expected.contains_key(part))
-    {
+        .filter(|part| !expected.contains_key(*part))
+        .collect();
+    // One of them may be a column that was renamed.
+    let lacks_any = expected
+        .keys()
+        .filter(is_column)
+        .any(|part| !found.contains_key(part));
+    let is_computed = |part: &&String| {
+        let definition = &found[*part];
+        definition.contains(" generated") || definition.contains(" primary key")
+    };
+    if !added.is_empty() && (lacks_any || added.iter().any(is_computed)) {
         return None;
     }
+    let name = |part: &str| sql_name(&part["column ".len()..]);
     let mut columns = Vec::new();
     for part in expected.keys().filter(is_column) {
         let definition = &expected[part];
         if found.contains_key(part) {
-            columns.push(sql_name(&part["column ".len()..]));
+            columns.push(name(part));
         } else if definition.contains(" not null") && !definition.contains(" default ") {
             return None;
         }
     }
+    columns.extend(added.iter().map(|part| name(part)));
     let columns = columns.join(", ");
     let definition = expected.get(DEFINITION)?;
     let body = &definition[definition.find('(')?..];
@@ -59,8 +71,19 @@ pub(super) fn rebuild(drift: &Drift, table: &str) -> Option<String> {
     let mut statements = vec![
         "PRAGMA foreign_keys = OFF; PRAGMA legacy_alter_table = ON; BEGIN IMMEDIATE".to_owned(),
         format!("CREATE TABLE {new} {body}"),
-        format!("INSERT INTO {new} ({columns}) SELECT {columns} FROM {old}"),
     ];
+    statements.extend(added.iter().map(|part| {
+        let definition = &found[*part];
+        let optional = if definition.contains(" default ") {
+            definition.clone()
+        } else {
+            definition.replace(" not null", "")
+        };
+        format!("ALTER TABLE {new} ADD COLUMN {} {optional}", name(part))
+    }));
+    statements.push(format!(
+        "INSERT INTO {new} ({columns}) SELECT {columns} FROM {old}"
+    ));
     if definition.contains("AUTOINCREMENT") {
         // Ids of rows that were deleted are not given again.
         statements.push(format!(
@@ -74,11 +97,20 @@ pub(super) fn rebuild(drift: &Drift, table: &str) -> Option<String> {
         "DROP TABLE {old}; ALTER TABLE {new} RENAME TO {old}"
     ));
     let is_added = |part: &str| part.starts_with("index ") || part.starts_with("trigger ");
-    let own = expected.iter().filter(|(part, _)| is_added(part));
+    let own: Vec<_> = expected.iter().filter(|(part, _)| is_added(part)).collect();
+    // A table that was renamed has kept them.
+    statements.extend(own.iter().filter_map(|(part, _)| {
+        let (kind, name) = part.split_once(' ')?;
+        Some(format!("DROP {kind} IF EXISTS {}", sql_name(name)))
+    }));
     let of_others = found
         .iter()
         .filter(|(part, _)| is_added(part) && !expected.contains_key(*part));
-    statements.extend(own.chain(of_others).map(|(_, text)| text.clone()));
+    statements.extend(
+        own.into_iter()
+            .chain(of_others)
+            .map(|(_, text)| text.clone()),
+    );
     let counts = [
         ("tasks", SEARCH, FILE_SEARCH),
         ("notifications", UNREAD, FILE_COUNT),

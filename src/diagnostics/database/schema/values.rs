@@ -61,6 +61,14 @@ fn issue(odd: &OddValues) -> Issue {
             "is stored as something else than a whole number",
             "it is misread",
         ),
+        Oddity::Blanks => (
+            "has blanks before or after it",
+            "it is another user id, whose rows nobody sees",
+        ),
+        Oddity::Length => (
+            "is empty, or longer than requests may have it",
+            "clients that send a whole task back get 422",
+        ),
     };
     let rows = if odd.rows == 1 { "row" } else { "rows" };
     let text = format!(
@@ -69,7 +77,9 @@ fn issue(odd: &OddValues) -> Issue {
         ids(odd)
     );
     match odd.oddity {
-        Oddity::Nul | Oddity::WrongClock => Issue::warn(text, steps(odd)),
+        Oddity::Nul | Oddity::WrongClock | Oddity::Blanks | Oddity::Length => {
+            Issue::warn(text, steps(odd))
+        }
         _ => Issue::fail(text, steps(odd)),
     }
 }
@@ -148,12 +158,29 @@ fn steps(odd: &OddValues) -> Vec<Step> {
             ),
             show(odd, &format!("hex({column})")),
         ],
-        Oddity::NoNumber => vec![
+        Oddity::Blanks => vec![update(
+            &format!("trim({column})"),
+            &format!("{column} <> trim({column}) AND trim({column}) <> ''"),
+        )],
+        Oddity::Length => vec![
             Step::note(
-                "another program stored them; give each one a number, with UPDATE; this shows them:",
+                "another program stored them; change them with UPDATE or through the API; this shows how long they are:",
             ),
-            show(odd, &format!("typeof({column}), quote({column})")),
+            show(odd, &format!("length({column})")),
         ],
+        Oddity::NoNumber => {
+            // As an import from a CSV file leaves them.
+            let empty = odd
+                .is_optional
+                .then(|| update("NULL", &format!("{column} = ''")));
+            let shown = [
+                Step::note(
+                    "another program stored them; give each one a number, with UPDATE; this shows them:",
+                ),
+                show(odd, &format!("typeof({column}), quote({column})")),
+            ];
+            empty.into_iter().chain(shown).collect()
+        }
     }
 }
 

@@ -41,7 +41,17 @@ pub(in crate::diagnostics::database) async fn locks(file: &SqliteTarget) -> Verd
         }
     };
     let mut collected = Collected::default();
+    let is_blocked = writers
+        .iter()
+        .any(|one| !one.has_ended && !one.holder.is_todoctl());
     for holder in &migrating {
+        if is_blocked && holder.is_todoctl() {
+            collected.note(format!(
+                "{} waits for that with the lock for migrations",
+                named(holder)
+            ));
+            continue;
+        }
         collected.warn(
             format!(
                 "{} holds the lock for migrations: the start of a daemon waits for it, and so does a migration",

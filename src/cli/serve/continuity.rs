@@ -1,0 +1,106 @@
+//! Whether the daemon serves the database that this service has served before.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::cli::hint::Hint;
+use crate::config::{Config, DatabaseTarget, Environment, Source};
+use crate::services::last_database::{LastDatabase, path};
+use crate::store::{Content, Store};
+
+/// How long the database may take to say what is in it.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// The same while the daemon ends.
+const ENDING: Duration = Duration::from_millis(300);
+
+/// Keeps what is served beside the `.env` file.
+pub(super) struct Continuity {
+    env_file: Option<PathBuf>,
+    target: DatabaseTarget,
+    environment: Environment,
+}
+
+impl Continuity {
+    pub(super) fn new(source: &Source, config: &Config) -> Self {
+        Self {
+            env_file: source.file().map(ToOwned::to_owned),
+            target: config.database.target.clone(),
+            environment: config.environment,
+        }
+    }
+
+    fn last(&self) -> Option<LastDatabase> {
+        LastDatabase::read(self.env_file.as_deref()?)
+    }
+
+    /// Fails where the SQLite file was moved without its write-ahead log: after the next change the
+    /// log would not fit it any more.
+    pub(super) async fn refuse_without_log(&self) -> anyhow::Result<()> {
+        let (DatabaseTarget::Sqlite(file), Some(last)) = (&self.target, self.last()) else {
+            return Ok(());
+        };
+        let Some(now) = Content::found_in(file).await.and_then(|now| self.of(now)) else {
+            return Ok(());
+        };
+        match last.log_left_behind(&now, file) {
+            Some(log) => Err(Hint::new(log.to_string(), log.remedy()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Says where this is another database than before, or a new one.
+    pub(super) async fn begin(&self, store: &Store, is_new: bool) {
+        let Ok(Ok(content)) = timeout(ASKING, Content::of_store(store)).await else {
+            return;
+        };
+        let Some(now) = self.of(content) else { return };
+        if is_new && now.tasks == 0 {
+            // Somebody tries the program out.
+            if self.environment == Environment::Development && self.env_file.is_none() {
+                tracing::info!(database = now.place, "created a new, empty database");
+            } else {
+                tracing::warn!(
+                    database = now.place,
+                    "created a new, empty database; if the service had tasks, DATABASE_URL, the working directory or a mount has changed"
+                );
+            }
+        }
+        match self.last() {
+            Some(last) if last.is_missing_in(&now) => tracing::warn!(
+                before = last.place,
+                now = now.place,
+                "this service has served another database, which had more tasks; todoctl doctor --only database.continuity says more"
+            ),
+            _ => self.keep(&now),
+        }
+    }
+
+    /// Keeps how much is in a SQLite file. A server may be suspended, and is left alone.
+    pub(super) async fn end(&self, store: &Store) {
+        if !matches!(self.target, DatabaseTarget::Sqlite(_)) {
+            return;
+        }
+        if let Ok(Ok(content)) = timeout(ENDING, Content::of_store(store)).await
+            && let Some(now) = self.of(content)
+            && !self.last().is_some_and(|last| last.is_missing_in(&now))
+        {
+            self.keep(&now);
+        }
+    }
+
+    fn of(&self, content: Content) -> Option<LastDatabase> {
+        let Content { id, tasks } = content;
+        Some(LastDatabase::new(&self.target, id?, tasks))
+    }
+
+    fn keep(&self, now: &LastDatabase) {
+        if let Some(env_file) = &self.env_file
+            && let Err(error) = now.write(env_file)
+        {
+            tracing::debug!(%error, file = %path(env_file).display(), "not written");
+        }
+    }
+}

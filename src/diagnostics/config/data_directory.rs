@@ -1,0 +1,47 @@
+//! The directory of the SQLite file, before there is one.
+
+use std::path::Path;
+
+use crate::config::{DatabaseTarget, move_away};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::directory::{file_system_verdict, nearest_existing, not_writable, of_file};
+use crate::diagnostics::probe::{FileSystem, is_writable};
+use crate::diagnostics::verdict::{Outcome, Verdict};
+
+pub(super) fn data_directory(context: &Context) -> Verdict {
+    match context.audit.target() {
+        Some(DatabaseTarget::Sqlite(file)) => directory_verdict(of_file(&file.path)),
+        Some(DatabaseTarget::Postgres(_)) => Verdict::skip("not used with PostgreSQL"),
+        None => Verdict::skip("unknown until DATABASE_URL is corrected"),
+    }
+}
+
+fn directory_verdict(directory: &Path) -> Verdict {
+    let place = directory.display();
+    let existing = nearest_existing(directory);
+    if !existing.is_dir() {
+        return Verdict::fail(
+            format!("{} is not a directory", existing.display()),
+            move_away(existing),
+        );
+    }
+    if !is_writable(existing) {
+        return not_writable(existing, directory);
+    }
+    match FileSystem::of(existing) {
+        Ok(kind) => {
+            let verdict = file_system_verdict(kind, directory);
+            if verdict.outcome != Outcome::Pass {
+                return verdict;
+            }
+            if existing == directory {
+                return Verdict::pass(format!("{place} is writable"));
+            }
+            Verdict::pass(format!("{place} does not exist yet and can be created"))
+        }
+        Err(error) => Verdict::warn(
+            format!("the file system of {place} is unknown: {error}"),
+            None,
+        ),
+    }
+}

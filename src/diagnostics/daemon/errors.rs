@@ -1,0 +1,210 @@
+//! Requests that a running daemon failed to answer, or refused.
+
+use std::time::Duration;
+
+use crate::config::{Audit, Bounds, Remedy, Source};
+use crate::diagnostics::collected::Collected;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
+use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
+use crate::store::messages::{self, Place};
+
+use super::refused::check_refused;
+use super::status::{OLDER, of_status};
+
+/// A client may have seen a failure or two while the database restarted. More of them, at this
+/// share of the answers, go on.
+const FAILURES: u64 = 3;
+const FAILED_PERCENT: u64 = 1;
+
+/// So many routes are named.
+const NAMED: usize = 3;
+
+pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
+    let place = context.target().map_or(Place::Unknown, Place::from);
+    of_status(context, limit, |status| match &status.requests {
+        Some(requests) => check_errors(requests, place, &context.request.source, &context.audit),
+        None => Verdict::skip(OLDER),
+    })
+    .await
+}
+
+fn check_errors(
+    requests: &RequestStatus,
+    place: Place<'_>,
+    source: &Source,
+    audit: &Audit,
+) -> Verdict {
+    let mut collected = Collected::default();
+    let minutes = requests.minutes;
+    let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
+    let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;
+    let summary = format!(
+        "{failed} of {} requests failed within {minutes} min",
+        requests.answered
+    );
+    if !is_usual {
+        let mut routes: Vec<&RouteFailures> = requests.failures.iter().collect();
+        routes.sort_by_key(|route| std::cmp::Reverse(route.failed));
+        let texts: Vec<String> = routes
+            .iter()
+            .take(NAMED)
+            .map(|one| route_text(one))
+            .collect();
+        collected.warn(
+            format!("{summary}: {}", texts.join("; ")),
+            remedies(&routes, place, audit.http.request_timeout),
+        );
+    }
+    if requests.shed > 0 {
+        collected.warn(
+            format!(
+                "{} requests were refused within {minutes} min because the daemon had too many; a request waits {} ms for a connection now",
+                requests.shed, requests.queue_ms
+            ),
+            Remedy::note("find what is slow (database.locks, database.sessions, database.latency); then raise SQLALCHEMY_POOL_SIZE as far as database.connections allows, or run more daemons"),
+        );
+    }
+    check_refused(&mut collected, requests, source, audit);
+    collected.verdict(summary)
+}
+
+/// A route with its newest cause.
+fn route_text(route: &RouteFailures) -> String {
+    let mut text = format!("{} × {} {}", route.failed, route.method, route.route);
+    if let Some(newest) = route.newest.first() {
+        let code = newest.code.as_deref().map(|code| format!(", code {code}"));
+        text += &format!(
+            " (newest: {} {}{}{}, request {})",
+            newest.status,
+            newest.kind,
+            code.unwrap_or_default(),
+            if ended_by_deadline(newest) {
+                format!(", ended by {REQUEST_TIMEOUT}")
+            } else {
+                String::new()
+            },
+            newest.request_id
+        );
+    }
+    text
+}
+
+/// What is known about the newest cause of each route. `limit` is `REQUEST_TIMEOUT_SECONDS`.
+fn remedies(routes: &[&RouteFailures], place: Place<'_>, limit: Duration) -> Remedy {
+    let newest = || routes.iter().filter_map(|route| route.newest.first());
+    let wise = Bounds::of(REQUEST_TIMEOUT)
+        .filter(|wise| limit < Duration::from_secs(wise.least().into()))
+        .filter(|_| newest().any(may_be_ended_by_deadline));
+    let longer = wise.map(|wise| {
+        Remedy::note(
+            "ordinary requests take as long while the database is busy; then restart the daemon:",
+        )
+        .then(Remedy::set(REQUEST_TIMEOUT, wise.usual))
+    });
+    let known = newest().filter_map(|one| messages::by_id(one.known_message.as_deref()?));
+    let known = known.fold(Remedy::default(), |all, one| all.then((one.remedy)(place)));
+    let log = newest().next().map(|one| {
+        Remedy::note(format!(
+            "the daemon's log has the whole error in the line with request_id {}",
+            one.request_id
+        ))
+    });
+    Remedy::default().then(longer).then(known).then(log)
+}
+
+const REQUEST_TIMEOUT: &str = "REQUEST_TIMEOUT_SECONDS";
+
+/// Whether the daemon's own limit of a request ended it, on SQLite as `SQLITE_INTERRUPT`.
+fn ended_by_deadline(failure: &RequestFailure) -> bool {
+    failure.kind == "timed_out" || failure.code.as_deref() == Some("9")
+}
+
+/// The same for a server's `query_canceled`, which other limits may have caused.
+fn may_be_ended_by_deadline(failure: &RequestFailure) -> bool {
+    ended_by_deadline(failure) || failure.code.as_deref() == Some("57014")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Outcome::{self, Pass, Warn};
+
+    fn requests(failed: u64, answered: u64, shed: u64) -> RequestStatus {
+        RequestStatus {
+            minutes: 15,
+            answered,
+            shed,
+            queue_ms: 0,
+            failures: vec![RouteFailures {
+                method: "GET".to_owned(),
+                route: "/tasks/".to_owned(),
+                failed,
+                newest: vec![RequestFailure {
+                    at: 1,
+                    status: 503,
+                    kind: "database_unavailable".to_owned(),
+                    code: Some("40P01".to_owned()),
+                    known_message: Some("postgres.deadlock".to_owned()),
+                    request_id: "abc".to_owned(),
+                }],
+            }],
+            ..RequestStatus::default()
+        }
+    }
+
+    fn checked(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
+        let source = Source::from_values(values.iter().copied());
+        check_errors(requests, Place::Unknown, &source, &Audit::of(&source))
+    }
+
+    #[test]
+    fn a_limit_that_is_too_short() {
+        for (kind, code, limit, expected) in [
+            ("database_unavailable", Some("9"), "0.1", true),
+            ("database_unavailable", Some("57014"), "4", true),
+            ("timed_out", None, "1", true),
+            ("timed_out", None, "20", false),
+            ("database_unavailable", Some("5"), "1", false),
+        ] {
+            let mut requests = requests(9, 9, 0);
+            let newest = &mut requests.failures[0].newest[0];
+            newest.kind = kind.to_owned();
+            newest.code = code.map(str::to_owned);
+            newest.known_message = None;
+            let verdict = checked(&requests, &[(REQUEST_TIMEOUT, limit)]);
+            let remedy = verdict.remedy.unwrap().to_string();
+            let command = "todoctl config set REQUEST_TIMEOUT_SECONDS=20";
+            assert_eq!(
+                remedy.contains(command),
+                expected,
+                "{kind} {limit}: {remedy}"
+            );
+            let is_named = verdict.detail.contains("ended by REQUEST_TIMEOUT_SECONDS");
+            let is_own = kind == "timed_out" || code == Some("9");
+            assert_eq!(is_named, is_own, "{}", verdict.detail);
+        }
+    }
+
+    #[test]
+    fn failures_and_refusals() {
+        let outcome = |failed, answered, shed| -> Outcome {
+            checked(&requests(failed, answered, shed), &[]).outcome
+        };
+        assert_eq!(outcome(2, 2, 0), Pass);
+        assert_eq!(outcome(3, 3, 0), Warn);
+        assert_eq!(outcome(50, 10_000, 0), Pass);
+        assert_eq!(outcome(200, 10_000, 0), Warn);
+        assert_eq!(outcome(0, 10_000, 1), Warn);
+        let verdict = checked(&requests(9, 9, 0), &[]);
+        assert!(
+            verdict.detail.ends_with(
+                "9 × GET /tasks/ (newest: 503 database_unavailable, code 40P01, request abc)"
+            ),
+            "{}",
+            verdict.detail
+        );
+        let remedy = verdict.remedy.unwrap().to_string();
+        assert!(remedy.contains("request_id abc"), "{remedy}");
+    }
+}

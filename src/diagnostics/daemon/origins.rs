@@ -1,0 +1,127 @@
+//! Web pages whose origin `CORS_ORIGINS` does not have.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use crate::config::{Remedy, is_origin};
+use crate::diagnostics::collected::Collected;
+use crate::services::daemon::RequestStatus;
+
+/// So many refused preflights of a page that belongs to an allowed one are no accident, and so many
+/// of any other: foreign pages and scanners try too.
+const OF_RELATED: u64 = 3;
+const OF_OTHERS: u64 = 10;
+
+/// Adds the pages whose preflights the daemon refused; `allowed` is what `CORS_ORIGINS` has here.
+pub(super) fn check_origins(
+    collected: &mut Collected,
+    requests: &RequestStatus,
+    allowed: &BTreeSet<String>,
+) {
+    // Another program may answer in place of the daemon.
+    let refused = requests.refused_origins.iter();
+    let refused = refused.filter(|(origin, _)| is_origin(origin));
+    for (origin, count) in refused {
+        let is_related = allowed.iter().any(|one| are_related(one, origin));
+        if *count < if is_related { OF_RELATED } else { OF_OTHERS } {
+            continue;
+        }
+        let what = format!(
+            "{count} preflights of the page {origin} were refused within {} min",
+            requests.minutes
+        );
+        if allowed.contains(origin) {
+            collected.warn(
+                format!("{what}; CORS_ORIGINS has it here"),
+                Remedy::note("restart the daemon, so that it reads CORS_ORIGINS"),
+            );
+            continue;
+        }
+        let list: Vec<&str> = allowed.iter().chain([origin]).map(String::as_str).collect();
+        let list = list.join(",");
+        let remedy = if is_related {
+            Remedy::note("if that page is yours, allow it, and restart the daemon:")
+                .then(Remedy::set("CORS_ORIGINS", list))
+        } else {
+            // It may be anybody's.
+            Remedy::note(format!(
+                "only if that page is yours, allow it, and restart the daemon: {}",
+                Remedy::set("CORS_ORIGINS", list)
+            ))
+        };
+        collected.warn(
+            format!("{what}, because CORS_ORIGINS does not have it: it gets no answer"),
+            remedy,
+        );
+    }
+}
+
+/// Whether two pages are of one host, or of hosts with the same domain.
+fn are_related(one: &str, other: &str) -> bool {
+    let domain = |origin: &str| {
+        let url = Url::parse(origin).ok()?;
+        let url::Host::Domain(host) = url.host()? else {
+            return url.host_str().map(str::to_owned);
+        };
+        let mut labels = host.rsplit('.');
+        let (last, second) = (labels.next()?, labels.next().unwrap_or_default());
+        Some(format!("{second}.{last}"))
+    };
+    let (one, other) = (domain(one), domain(other));
+    one.is_some() && one == other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Outcome::{Pass, Warn};
+
+    #[test]
+    fn pages() {
+        let of = |origin: &str, count, allowed: &str| {
+            let requests = RequestStatus {
+                refused_origins: [(origin.to_owned(), count)].into(),
+                ..RequestStatus::default()
+            };
+            let mut collected = Collected::default();
+            check_origins(&mut collected, &requests, &[allowed.to_owned()].into());
+            collected.verdict("fine")
+        };
+        let allowed = "https://app.example.com";
+        for (origin, count, outcome) in [
+            ("https://www.example.com", 3, Warn),
+            ("http://app.example.com", 3, Warn),
+            ("https://www.example.com", 2, Pass),
+            ("https://app.example.org", 9, Pass),
+            ("https://app.example.org", 10, Warn),
+            ("https://app.example.com", 10, Warn),
+            ("$(canary)", 10, Pass),
+        ] {
+            let found = of(origin, count, allowed);
+            assert_eq!(found.outcome, outcome, "{origin}");
+        }
+        let remedy = |origin| of(origin, 10, allowed).remedy.unwrap().to_string();
+        let typed = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+        assert!(remedy("https://www.example.com").ends_with(
+            "todoctl config set CORS_ORIGINS='https://app.example.com,https://www.example.com'"
+        ));
+        // A page of somebody else must not get in by pasting.
+        assert_eq!(typed(&remedy("https://evil.example.org")), 0);
+        assert_eq!(typed(&remedy(allowed)), 0);
+    }
+
+    #[test]
+    fn related_pages() {
+        for (one, other, expected) in [
+            ("https://a.example.com", "https://b.example.com", true),
+            ("http://localhost:3000", "http://localhost:5173", true),
+            ("http://10.0.0.5", "http://10.0.0.5:8080", true),
+            ("http://10.0.0.5", "http://10.1.0.5", false),
+            ("https://a.example.com", "https://a.example.org", false),
+            ("capacitor://localhost", "http://localhost", true),
+        ] {
+            assert_eq!(are_related(one, other), expected, "{one} {other}");
+        }
+    }
+}

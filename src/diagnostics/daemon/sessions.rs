@@ -1,0 +1,128 @@
+//! Session tokens of todoctl: whether the running daemon still knows them.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::verdict::Verdict;
+use crate::services::daemon::CredentialStatus;
+use crate::store::{StoreError, inspect};
+
+use super::status::{NO_DAEMON, OLDER};
+
+/// A client with an old token may try a few times.
+const REFUSED: u64 = 3;
+
+pub(super) async fn sessions(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Verdict {
+    let daemon = context.daemon(limit).await;
+    if daemon.is_absent() {
+        return Verdict::skip(NO_DAEMON);
+    }
+    let requests = daemon
+        .status
+        .as_ref()
+        .ok()
+        .and_then(|one| one.requests.as_ref());
+    let Some(requests) = requests else {
+        return Verdict::skip(OLDER);
+    };
+    let none = CredentialStatus::default();
+    let found = requests.credentials.get("session").unwrap_or(&none);
+    if !is_suspicious(found) {
+        return Verdict::pass(format!(
+            "{} session tokens were accepted within {} min",
+            found.accepted, requests.minutes
+        ));
+    }
+    match valid_sessions(context, config, limit).await {
+        Ok(valid) => check(found, valid, requests.minutes),
+        Err(error) => Verdict::skip(format!("skipped: {error}")),
+    }
+}
+
+async fn valid_sessions(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Result<i64, StoreError> {
+    match &config.target {
+        DatabaseTarget::Postgres(server) => {
+            let ask = context.server.ask(server, limit, async |connection| {
+                inspect::valid_sessions(connection.session()).await
+            });
+            ask.await
+        }
+        DatabaseTarget::Sqlite(file) => {
+            let now = context.request.clock.now();
+            let ask = context.file.ask(file, limit, async |connection| {
+                inspect::valid_sessions_of_file(connection.session(), now).await
+            });
+            ask.await
+        }
+    }
+}
+
+/// Tokens of todoctl that no session has.
+fn unknown(found: &CredentialStatus) -> u64 {
+    let unknown = found.refused.get("unknown_own_session");
+    unknown.copied().unwrap_or(0)
+}
+
+fn is_suspicious(found: &CredentialStatus) -> bool {
+    found.accepted == 0 && unknown(found) >= REFUSED
+}
+
+/// `valid` sessions are in the database.
+fn check(found: &CredentialStatus, valid: i64, minutes: u32) -> Verdict {
+    let unknown = unknown(found);
+    let detail = format!("{unknown} of {unknown} session tokens were unknown within {minutes} min");
+    if valid == 0 {
+        return Verdict::warn(
+            format!(
+                "{detail}, and the database has no valid session: they have expired, or belong to another database"
+            ),
+            Remedy::note(
+                "let their users get new tokens (todoctl session create --help); if there should be sessions, compare DATABASE_URL with the one that they were made with",
+            ),
+        );
+    }
+    Verdict::warn(
+        format!("{detail}, although the database has {valid} valid sessions: SESSION_HASH_SECRET is another one than when they were made"),
+        Remedy::note("give back the value that it had, from a comment in the .env file or a backup, and restart the daemon; this reads it without showing it: todoctl config set SESSION_HASH_SECRET_PREVIOUS=-")
+            .then(Remedy::note("if it is lost, users have to sign in again")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostics::Outcome::Warn;
+
+    #[test]
+    fn tokens_that_no_session_has() {
+        let found = |reason: &str, refused, accepted| CredentialStatus {
+            accepted,
+            refused: [(reason.to_owned(), refused)].into(),
+        };
+        for (reason, refused, accepted, expected) in [
+            ("unknown_own_session", 3, 0, true),
+            ("unknown_own_session", 2, 0, false),
+            ("unknown_own_session", 40, 1, false),
+            ("unknown_session", 40, 0, false),
+        ] {
+            let found = found(reason, refused, accepted);
+            assert_eq!(is_suspicious(&found), expected, "{found:?}");
+        }
+        let found = found("unknown_own_session", 6, 0);
+        let verdict = check(&found, 4, 15);
+        assert_eq!(verdict.outcome, Warn);
+        assert!(verdict.detail.contains("6 of 6"), "{}", verdict.detail);
+        let remedy = |valid| check(&found, valid, 15).remedy.unwrap().to_string();
+        assert!(remedy(4).contains("SESSION_HASH_SECRET_PREVIOUS=-"));
+        assert!(!remedy(0).contains("SESSION_HASH_SECRET"));
+    }
+}

@@ -1,0 +1,181 @@
+//! Whether this is the database that the service has had before, or an empty one in its place.
+
+use std::path::Path;
+use std::time::Duration;
+
+use procfs::process::Process;
+
+use crate::config::{
+    DatabaseConfig, DatabaseTarget, Remedy, SqliteTarget, is_database, other_places, sqlite_url,
+};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::directory::of_file;
+use crate::diagnostics::verdict::Verdict;
+use crate::services::last_database::{self, LastDatabase};
+use crate::store::Content;
+
+use super::fault::query_failed;
+
+pub(super) async fn continuity(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> Verdict {
+    let content = match &config.target {
+        DatabaseTarget::Postgres(server) => {
+            let question = context.server.ask(server, limit, async |connection| {
+                Content::of_server(connection.session()).await
+            });
+            question.await
+        }
+        DatabaseTarget::Sqlite(file) => {
+            let question = context.file.ask(file, limit, async |connection| {
+                Content::of_file(connection.session()).await
+            });
+            question.await
+        }
+    };
+    let Content { id, tasks } = match content {
+        Ok(content) => content,
+        Err(error) => return query_failed(context, &error),
+    };
+    let Some(id) = id else {
+        return Verdict::skip("skipped: the database has no identity (todoctl_identity)");
+    };
+    let now = LastDatabase::new(&config.target, id, tasks);
+    let env_file = context.request.source.file();
+    if let Some(env_file) = env_file
+        && let Some(last) = LastDatabase::read(env_file)
+    {
+        if let DatabaseTarget::Sqlite(file) = &config.target
+            && let Some(log) = last.log_left_behind(&now, file)
+        {
+            return Verdict::fail(log.to_string(), log.remedy());
+        }
+        if last.is_missing_in(&now) {
+            return another(&last, &now, &config.target, env_file);
+        }
+    }
+    if let DatabaseTarget::Sqlite(file) = &config.target
+        && let Some(verdict) = elsewhere(&now, file, env_file).await
+    {
+        return verdict;
+    }
+    Verdict::pass(counted(tasks))
+}
+
+fn counted(tasks: i64) -> String {
+    match tasks {
+        0 => "no tasks yet".to_owned(),
+        1 => "1 task".to_owned(),
+        1000.. => "1000 tasks or more".to_owned(),
+        _ => format!("{tasks} tasks"),
+    }
+}
+
+/// The service has served another database, which had more in it.
+fn another(
+    last: &LastDatabase,
+    now: &LastDatabase,
+    target: &DatabaseTarget,
+    env_file: &Path,
+) -> Verdict {
+    let forgotten = Remedy::command("rm").arg(last_database::path(env_file));
+    let on_purpose = Remedy::note(format!("or: if it was begun anew on purpose: {forgotten}"));
+    let what = if last.place == now.place {
+        format!(
+            "{} is another database than the one that this service served before",
+            now.place
+        )
+    } else {
+        format!(
+            "this service served {} before, not {}",
+            last.place, now.place
+        )
+    };
+    let detail = format!(
+        "{what}: that one had {}, this one has {}",
+        counted(last.tasks),
+        counted(now.tasks)
+    );
+    let remedy = match target {
+        DatabaseTarget::Sqlite(_)
+            if is_database(Path::new(&last.place)) && last.place != now.place =>
+        {
+            named_again(Path::new(&last.place), &now.place)
+        }
+        DatabaseTarget::Sqlite(file) => put_back(of_file(&file.path), last, now),
+        DatabaseTarget::Postgres(_) => Remedy::note(
+            "if DATABASE_URL was changed by mistake, give it its old value; if the database was dropped, restore its backup (pg_restore), and then restart the daemon",
+        ),
+    };
+    Verdict::warn(detail, remedy.then(on_purpose))
+}
+
+fn named_again(file: &Path, now: &str) -> Remedy {
+    Remedy::note(format!(
+        "this names it again; restart the daemon afterwards; what was stored since stays in {now}:"
+    ))
+    .then(Remedy::set("DATABASE_URL", sqlite_url(file)))
+}
+
+/// The file is not where it was.
+fn put_back(directory: &Path, last: &LastDatabase, now: &LastDatabase) -> Remedy {
+    let mount = mount_at(directory).then(|| {
+        Remedy::note(format!(
+            "{} is a mount: is it the right volume, and is the file perhaps in the directory below it? This shows what is mounted:",
+            directory.display()
+        ))
+        .then(Remedy::command("findmnt -T").arg(directory))
+    });
+    let to = if last.place == now.place {
+        String::new()
+    } else {
+        format!(" to {}", now.place)
+    };
+    Remedy::default().then(mount).then(Remedy::note(format!(
+        "stop the daemon, move {} and the files beside it away, put the right file or its backup there{to}, and start the daemon",
+        now.place
+    )))
+}
+
+fn mount_at(directory: &Path) -> bool {
+    let Ok(whole) = directory.canonicalize() else {
+        return false;
+    };
+    let mounts = Process::myself().and_then(|process| process.mountinfo());
+    mounts.is_ok_and(|mounts| mounts.into_iter().any(|mount| mount.mount_point == whole))
+}
+
+/// The same text names a file elsewhere that has more in it, as where `sqlite:///data/todo.db` was
+/// meant as a relative path.
+async fn elsewhere(
+    now: &LastDatabase,
+    file: &SqliteTarget,
+    env_file: Option<&Path>,
+) -> Option<Verdict> {
+    for path in other_places(&file.path, env_file) {
+        let other = SqliteTarget { path };
+        let Some(Content {
+            id: Some(id),
+            tasks,
+        }) = Content::found_in(&other).await
+        else {
+            continue;
+        };
+        let found = LastDatabase::new(&DatabaseTarget::Sqlite(other.clone()), id, tasks);
+        if found.is_missing_in(now) {
+            let detail = format!(
+                "DATABASE_URL leads to {} here, which has {}; {}, which the same text leads to for other programs or in another directory, has {}",
+                now.place,
+                counted(now.tasks),
+                found.place,
+                counted(found.tasks)
+            );
+            let remedy = Remedy::note("unless another service uses that one:")
+                .then(named_again(&other.path, &now.place));
+            return Some(Verdict::warn(detail, remedy));
+        }
+    }
+    None
+}

@@ -1,0 +1,80 @@
+//! Whether the daemon's user may use a SQLite file. Root looks at the modes: it may use all itself.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::config::{
+    Account, Closed, Remedy, closed_to_owner, has_acl, opened_to_owner, writable_for,
+};
+use crate::diagnostics::directory::of_file;
+use crate::diagnostics::probe::{account_of, daemons_of};
+use crate::diagnostics::verdict::Verdict;
+
+/// What SQLite needs of the directory for its log, as the last three bits of a mode.
+const CREATE: u32 = 0o3;
+
+/// After files have become writable.
+pub(super) const RESTART: &str = "then restart the daemon: it may have opened them only to read";
+
+/// What is in the way of the daemon's user; `None` also where that is root or not known.
+pub(super) fn missing(file: &Path) -> Option<Verdict> {
+    let own = rustix::process::geteuid();
+    if !own.is_root() {
+        return closed_files(own.as_raw(), file, "this command runs as that user", false);
+    }
+    let directory = of_file(file);
+    let (of_directory, of_database) = (directory.metadata().ok()?, file.metadata().ok()?);
+    let running = daemon(file);
+    let is_running = running.is_some();
+    let (account, who) = running.or_else(|| owner(&of_database))?;
+    let user = account.user;
+    if let Some(closed) = Closed::to(&account, directory) {
+        return Some(Verdict::fail(format!("{closed}; {who}"), closed.remedy()));
+    }
+    if !account.may(CREATE, &of_directory) && !has_acl(directory) {
+        let is_own = of_directory.uid() == user;
+        let detail = format!(
+            "{} is not writable for user {user}, and SQLite creates its log there; {who}",
+            directory.display()
+        );
+        let remedy = if is_own {
+            Remedy::command("chmod u+rwx").arg(directory)
+        } else {
+            writable_for(user, directory)
+        };
+        return Some(if is_own || is_running {
+            Verdict::fail(detail, remedy)
+        } else {
+            // It may be root's after all.
+            Verdict::warn(detail, remedy)
+        });
+    }
+    closed_files(user, file, &who, is_running)
+}
+
+fn closed_files(user: u32, file: &Path, who: &str, is_running: bool) -> Option<Verdict> {
+    let closed = closed_to_owner(user, file);
+    let first = closed.first()?.display();
+    let restart = is_running.then(|| Remedy::note(RESTART));
+    Some(Verdict::fail(
+        format!("{first} is not writable for its owner, user {user}; {who}"),
+        opened_to_owner(&closed).then(restart),
+    ))
+}
+
+/// The user of the daemon that has the file open.
+fn daemon(file: &Path) -> Option<(Account, String)> {
+    let pid = daemons_of(file).first()?.pid;
+    let who = format!("the daemon (pid {pid}) runs as that user");
+    Some((account_of(pid)?, who))
+}
+
+/// The owner of the database, as whom the daemon probably runs.
+fn owner(database: &Metadata) -> Option<(Account, String)> {
+    let user = database.uid();
+    (user != 0).then(|| {
+        let account = Account { user, groups: None };
+        (account, "the database belongs to that user".to_owned())
+    })
+}

@@ -1,0 +1,55 @@
+//! How much a database has in it, and which one it is.
+
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+
+use crate::config::SqliteTarget;
+
+use super::arg::args;
+use super::connect::{SqliteAccess, open_sqlite};
+use super::database::Store;
+use super::error::StoreError;
+use super::inspect;
+use super::sql::Sql;
+
+/// Both engines know it. A large table is not counted as a whole.
+const ASKED: &str = "
+    SELECT (SELECT id FROM todoctl_identity) AS id,
+           (SELECT count(*) FROM (SELECT 1 FROM tasks LIMIT 1000) AS counted) AS tasks";
+
+static CONTENT: Sql = Sql::Common(ASKED);
+
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Content {
+    /// The row of `todoctl_identity`.
+    pub(crate) id: Option<String>,
+    /// How many tasks there are, up to 1,000.
+    pub(crate) tasks: i64,
+}
+
+impl Content {
+    pub(crate) async fn of_store(store: &Store) -> Result<Self, StoreError> {
+        let row = store.read(&CONTENT, &args![]).await?;
+        Ok(Self {
+            id: row.value("id")?,
+            tasks: row.value("tasks")?,
+        })
+    }
+
+    pub(crate) async fn of_server(session: &mut PgConnection) -> Result<Self, StoreError> {
+        let rows = inspect::ask(session, None, ASKED).await?;
+        Ok(rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)?)
+    }
+
+    pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Self, StoreError> {
+        Ok(sqlx::query_as(ASKED).fetch_one(session).await?)
+    }
+
+    /// Of a file that nothing else is asked of, without its write-ahead log. `None` if it cannot be
+    /// read.
+    pub(crate) async fn found_in(file: &SqliteTarget) -> Option<Self> {
+        let mut session = open_sqlite(file, SqliteAccess::ReadWithoutLog).await.ok()?;
+        let content = Self::of_file(&mut session).await;
+        session.close().await.ok()?;
+        content.ok()
+    }
+}

@@ -1,0 +1,182 @@
+//! Remedies for a damaged SQLite file. Whatever is left of it is copied, never changed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::config::{
+    Remedy, begin_anew, has_damaged_magic, index_path, missing_pages, move_away, shell_word,
+    unused_name, wal_path, was_migrated,
+};
+
+use super::place::Place;
+
+/// A dump that had errors ends with ROLLBACK.
+const AS_FAR_AS_READABLE: &str =
+    " | sed -e 's/^INSERT INTO/INSERT OR IGNORE INTO/' -e 's/^ROLLBACK; -- due to errors/COMMIT;/'";
+
+impl Place<'_> {
+    /// Saves what can be read of a damaged file into another one.
+    pub(super) fn rescue(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note("stop the daemon and restore a backup of the file");
+        };
+        let (text, rescued) = (
+            unused_name(file, ".rescued.sql"),
+            unused_name(file, ".rescued"),
+        );
+        // Both have tasks of all users.
+        let private = |one: &Path| private_file(one, file);
+        Remedy::default()
+            .then(truncated(file).map(Remedy::note))
+            .then(Remedy::note("stop the daemon first; if there is a backup, restore it; otherwise this saves what can be read:"))
+            .then(private(&text))
+            .then(private(&rescued))
+            // Debian's sqlite3 has no .recover. Behind a damaged page, .dump reads from the end, and
+            // so may have a row twice.
+            .then(Remedy::command("sqlite3").arg(file).arg(".dump").joined(AS_FAR_AS_READABLE).write_to(&text))
+            .then(Remedy::command("sqlite3").arg(&rescued).read_from(&text))
+            .then(Remedy::note(format!(
+                "compare the tasks in {} with what you expect before you put it in the place of {}",
+                rescued.display(),
+                file.display()
+            )))
+    }
+
+    /// What is there is kept under another name.
+    pub(super) fn not_a_database(self) -> Remedy {
+        let Some(file) = self.file() else {
+            return Remedy::note(
+                "let DATABASE_URL name a SQLite file, or a file that is not there yet",
+            );
+        };
+        if has_damaged_magic(file) {
+            return with_magic(file);
+        }
+        if let Some(packed) = Packed::of(file) {
+            return packed.unpacked(file);
+        }
+        if was_migrated(file) {
+            return Remedy::note(format!(
+                "restore a backup of {}: it was the database of todoctl, and something has overwritten it",
+                file.display()
+            ));
+        }
+        // An empty file shows that the new database is wanted: files beside it would be taken for
+        // those of a lost one.
+        Remedy::note("it is kept under another name; a new database takes its place")
+            .then(move_away(file))
+            .then(begin_anew(file))
+            .then(Remedy::command("chmod 600").arg(file))
+            .then(Remedy::command("todoctl migrate up"))
+    }
+}
+
+/// What is missing at the end of a file.
+fn truncated(file: &Path) -> Option<String> {
+    let (found, whole) = missing_pages(file)?;
+    Some(format!(
+        "{} has {found} of {whole} pages: it was copied in part, or the disk was full; what its end had is in no other file but a backup",
+        file.display()
+    ))
+}
+
+/// Creates an empty file that only the owner of the database may read.
+fn private_file(path: &Path, database: &Path) -> Remedy {
+    let owner = database.metadata().map_or(0, |found| found.uid());
+    let is_of_other = rustix::process::geteuid().is_root() && owner != 0;
+    let install = if is_of_other {
+        format!("install -m 600 -o {owner} /dev/null")
+    } else {
+        "install -m 600 /dev/null".to_owned()
+    };
+    Remedy::command(install).arg(path)
+}
+
+/// A backup in another form, in the place of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packed {
+    /// By this program, which unpacks it with `-dc`.
+    Compressed(&'static str),
+    /// Statements, as `.dump` writes them.
+    Dump,
+    /// Several files; the command lists them.
+    Archive(&'static str),
+}
+
+/// What files of these kinds begin with.
+const BEGINS: [(&[u8], Packed); 7] = [
+    (&[0x1f, 0x8b], Packed::Compressed("gzip")),
+    (&[0x28, 0xb5, 0x2f, 0xfd], Packed::Compressed("zstd")),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], Packed::Compressed("xz")),
+    (b"BZh", Packed::Compressed("bzip2")),
+    (b"PRAGMA foreign_keys=OFF;", Packed::Dump),
+    (b"BEGIN TRANSACTION;", Packed::Dump),
+    (b"PK\x03\x04", Packed::Archive("unzip -l")),
+];
+
+/// In the header of the first file of a tar archive.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+
+impl Packed {
+    fn of(file: &Path) -> Option<Self> {
+        let mut begin = Vec::new();
+        let opened = file.is_file().then(|| File::open(file).ok()).flatten()?;
+        opened.take(512).read_to_end(&mut begin).ok()?;
+        if begin
+            .get(TAR.0..)
+            .is_some_and(|rest| rest.starts_with(TAR.1))
+        {
+            return Some(Self::Archive("tar -tf"));
+        }
+        let known = BEGINS.iter().find(|(bytes, _)| begin.starts_with(bytes));
+        known.map(|(_, kind)| *kind)
+    }
+
+    /// Makes a database of it, which takes its place.
+    fn unpacked(self, file: &Path) -> Remedy {
+        let new = unused_name(file, ".unpacked");
+        let (what, unpack) = match self {
+            Self::Compressed(program) => (
+                format!("compressed by {program}"),
+                Remedy::command(format!("{program} -dc"))
+                    .read_from(file)
+                    .write_to(&new),
+            ),
+            Self::Dump => (
+                "a dump in SQL".to_owned(),
+                Remedy::command("sqlite3").arg(&new).read_from(file),
+            ),
+            Self::Archive(list) => {
+                return Remedy::note("the file is an archive: stop the daemon, and put the database that is in it in its place; this lists what it has:")
+                    .then(Remedy::command(list).arg(file));
+            }
+        };
+        let logs = [wal_path(file), index_path(file)]
+            .into_iter()
+            .filter(|log| log.exists());
+        let logs = logs.fold(Remedy::default(), |all, log| all.then(move_away(&log)));
+        Remedy::note(format!("the file is {what}; stop the daemon if it runs; this makes a database of it, which takes its place; what was there is kept:"))
+            .then(private_file(&new, file))
+            .then(unpack)
+            .then(Remedy::command("sqlite3").arg(&new).arg("PRAGMA integrity_check"))
+            .then(move_away(file))
+            .then(logs)
+            .then(Remedy::command("mv -n").arg(&new).arg(file))
+    }
+}
+
+/// Corrects the first bytes of a copy, which then takes the place of the file.
+fn with_magic(file: &Path) -> Remedy {
+    let rescued = unused_name(file, ".rescued");
+    Remedy::note("only the first bytes of the database are damaged; if there is a backup, restore it; otherwise this corrects a copy, which takes its place:")
+        .then(Remedy::command("cp -p").arg(file).arg(&rescued))
+        .then(Remedy::command(format!(
+            "printf 'SQLite format 3\\000' | dd status=none conv=notrunc of={}",
+            shell_word(&rescued)
+        )))
+        .then(Remedy::command("sqlite3").arg(&rescued).arg("PRAGMA integrity_check"))
+        .then(move_away(file))
+        .then(Remedy::command("mv -n").arg(&rescued).arg(file))
+}

@@ -1,0 +1,162 @@
+//! A new, empty database in the place of the one that the service has had.
+
+use std::process::Command;
+
+use crate::faults::files::SmallDisk;
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+
+const CHECK: &str = "database.continuity";
+
+const EMPTY: Symptom = Symptom::Risk("every list is empty, and changes go to another database");
+
+faults! {
+    OTHER_PLACE = Fault::warned_of(
+        "SQLite: DATABASE_URL leads to a new file in another place",
+        EMPTY,
+        CHECK,
+    );
+    HOST_IN_PATH = Fault::warned_of(
+        "SQLite: DATABASE_URL has a host, which is taken for a folder",
+        EMPTY,
+        CHECK,
+    );
+    EMPTY_VOLUME = Fault {
+        title: "SQLite: an empty volume is mounted over the data",
+        symptom: EMPTY,
+        check: CHECK,
+        outcome: "warn",
+        after: After::Person("a person has to choose the volume"),
+    };
+    CREATED_AGAIN = Fault {
+        title: "The database was dropped and created again while the daemon was down",
+        symptom: EMPTY,
+        check: CHECK,
+        outcome: "warn",
+        after: After::Person("a backup has to be restored"),
+    };
+}
+
+/// A service that has served three tasks.
+fn served(scene: &mut Scene) {
+    for _ in 0..2 {
+        assert_eq!(scene.status("POST", "/tasks/"), 201);
+    }
+    scene.end();
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+}
+
+fn warns_at_its_start(scene: &mut Scene) {
+    scene.start();
+    for text in [
+        "created a new, empty database",
+        "this service has served another database",
+    ] {
+        assert!(scene.has_logged(text), "not logged: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_path() {
+    let mut scene = Scene::sqlite().await;
+    served(&mut scene);
+    scene.set("DATABASE_URL", "sqlite://other/todo.db");
+    warns_at_its_start(&mut scene);
+    // What is stored meanwhile changes nothing, nor does another start.
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    scene.end();
+    scene.start();
+    scene.end();
+    scene.proves(&OTHER_PLACE).await;
+    scene.start();
+    assert_eq!(scene.status("GET", "/tasks/1"), 200);
+}
+
+/// Without what an earlier daemon has kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_the_path() {
+    let mut scene = Scene::sqlite().await;
+    scene.set("DATABASE_URL", "sqlite://localhost/data/todo.db");
+    scene.start();
+    assert!(scene.has_logged("created a new, empty database"));
+    assert!(scene.has_logged("begins with localhost, which is a folder"));
+    scene.end();
+    std::fs::remove_file(scene.path().join(".env-database")).unwrap();
+    scene
+        .doctor("config.database")
+        .says("config.database", "warn", "DATABASE_URL=sqlite:///");
+    scene.proves(&HOST_IN_PATH).await;
+    scene
+        .doctor("config.database")
+        .says("config.database", "pass", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_volume() {
+    let mut scene = Scene::sqlite().await;
+    served(&mut scene);
+    let disk = SmallDisk::mount(&scene.path().join("data"));
+    warns_at_its_start(&mut scene);
+    scene.end();
+    scene.proves(&EMPTY_VOLUME).await;
+    drop(disk);
+    scene.proves_gone(&EMPTY_VOLUME);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_created_again() {
+    let mut scene = Scene::postgres().await;
+    served(&mut scene);
+    scene
+        .sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .await;
+    warns_at_its_start(&mut scene);
+    scene.proves(&CREATED_AGAIN).await;
+    scene
+        .sql("INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('me', 'one', now(), now())")
+        .await;
+    scene.proves_gone(&CREATED_AGAIN);
+}
+
+/// As when only todo.db was moved after a crash: the newest tasks are in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_its_log() {
+    let mut scene = Scene::sqlite().await;
+    for _ in 0..3 {
+        assert_eq!(scene.status("POST", "/tasks/"), 201);
+    }
+    scene.stop();
+    let new = scene.path().join("new");
+    std::fs::create_dir(&new).unwrap();
+    std::fs::rename(scene.file(), new.join("todo.db")).unwrap();
+    scene.set("DATABASE_URL", "sqlite://new/todo.db");
+    let printed = scene.start_fails().expect("it starts");
+    assert!(printed.contains("without its write-ahead log"), "{printed}");
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "mv -n ");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    assert_eq!(scene.status("GET", "/tasks/4"), 200);
+}
+
+/// Who begins anew on purpose says so once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_was_begun_anew() {
+    let mut scene = Scene::sqlite().await;
+    served(&mut scene);
+    scene.set("DATABASE_URL", "sqlite://other/todo.db");
+    scene.start();
+    scene.end();
+    let report = scene.doctor(CHECK);
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    let (_, anew) = remedy.rsplit_once("on purpose: ").unwrap();
+    let typed = Command::new("sh")
+        .args(["-c", anew])
+        .current_dir(scene.path())
+        .status();
+    assert!(typed.unwrap().success(), "{anew}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    scene.start();
+    scene.end();
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+}
