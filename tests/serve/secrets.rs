@@ -11,7 +11,7 @@ const JWT_SECRET: &str = "a-canary-secret-for-signing-0123456789";
 /// Contract 5, 10.7: neither the key nor any part of it, whatever becomes of the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_key_is_never_logged() {
-    let provider = HttpPeer::answering(Answer::Json(200, json!({}))).await;
+    let provider = HttpPeer::answering(Answer::Json(200, json!({ "models": [] }))).await;
     let url = provider.url.clone();
     let work = move || {
         let directory = sqlite_dir();
