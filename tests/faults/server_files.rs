@@ -1,6 +1,7 @@
 //! Files of a PostgreSQL server: who may log in how, and damaged pages.
 
 use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use sqlx::Connection as _;
 use url::Url;
@@ -83,8 +84,8 @@ async fn logins_without_the_password() {
     scene.proves_gone(&IDENT);
 }
 
-/// Overwrites the first two pages of a relation, and lets the server read them again.
-async fn damage(cluster: &Cluster, scene: &Scene, relation: &str) {
+/// Changes the file of a relation, and lets the server read it again.
+async fn change(cluster: &Cluster, scene: &Scene, relation: &str, change: fn(&Path)) {
     let mut connection = sqlx::PgConnection::connect(&scene.administrators_url().unwrap())
         .await
         .unwrap();
@@ -93,19 +94,26 @@ async fn damage(cluster: &Cluster, scene: &Scene, relation: &str) {
         .fetch_one(&mut connection)
         .await
         .unwrap();
+    // The server has nothing left to write when it stops.
     sqlx::raw_sql("CHECKPOINT")
         .execute(&mut connection)
         .await
         .unwrap();
     connection.close().await.unwrap();
-    let file = std::fs::File::options()
-        .write(true)
-        .open(cluster.directory().join("data").join(path))
-        .unwrap();
+    change(&cluster.directory().join("data").join(path));
+    cluster.restart();
+}
+
+/// Overwrites the first two pages.
+fn damage(path: &Path) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
     let pages = file.metadata().unwrap().len().min(16_384);
     file.write_all_at(&vec![0xa5; usize::try_from(pages).unwrap()], 0)
         .unwrap();
-    cluster.restart();
+}
+
+fn delete(path: &Path) {
+    std::fs::remove_file(path).unwrap();
 }
 
 #[tokio::test]
@@ -115,7 +123,7 @@ async fn damaged_pages() {
     scene
         .sql("INSERT INTO notifications (user_id, task_id, type, message, created_at) SELECT user_id, id, 'reminder', 'canary', now() FROM tasks")
         .await;
-    damage(&cluster, &scene, "tasks_pkey").await;
+    change(&cluster, &scene, "tasks_pkey", damage).await;
     let report = scene.doctor(TRIAL);
     let detail = report.detail(TRIAL);
     assert!(
@@ -125,21 +133,11 @@ async fn damaged_pages() {
     scene.proves(&DAMAGED_INDEX).await;
     scene.stop();
 
-    // A file that somebody deleted.
-    let mut connection = sqlx::PgConnection::connect(&scene.administrators_url().unwrap())
-        .await
-        .unwrap();
-    let path: String = sqlx::query_scalar("SELECT pg_relation_filepath('tasks_pkey')")
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    connection.close().await.unwrap();
-    std::fs::remove_file(cluster.directory().join("data").join(path)).unwrap();
-    cluster.restart();
+    change(&cluster, &scene, "tasks_pkey", delete).await;
     scene.proves(&LOST_INDEX_FILE).await;
     scene.stop();
 
-    damage(&cluster, &scene, "notifications").await;
+    change(&cluster, &scene, "notifications", damage).await;
     let report = scene.doctor(TRIAL);
     report.says(TRIAL, "fail", "switch to a standby");
     let detail = report.detail(TRIAL);
