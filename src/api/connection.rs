@@ -170,8 +170,7 @@ impl Server {
             .keep_alive(admission == Admission::All)
             .header_read_timeout(keepalive)
             .max_buf_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(Socket::new(stream, &activity)), service)
-            .without_shutdown();
+            .serve_connection(TokioIo::new(Socket::new(stream, &activity)), service);
         let mut connection = pin!(connection);
         let silence = async {
             sleep_until(first_head).await;
@@ -212,7 +211,7 @@ impl Server {
             }
         };
         match outcome {
-            Ok(parts) => activity.is_resting() && parts.read_buf.is_empty(),
+            Ok(()) => activity.is_given_back(),
             Err(error) => {
                 tracing::debug!(%error, "a connection ended early");
                 false

@@ -104,7 +104,9 @@ async fn ask<T>(
     }
     match tokio::time::timeout(PROBE_LIMIT, question).await {
         Ok(Ok(answer)) => Some(answer),
-        Ok(Err(StoreError::PoolTimeout { .. })) if is_well() => Some(known()),
+        Ok(Err(StoreError::PoolTimeout { .. } | StoreError::TooBusy { .. })) if is_well() => {
+            Some(known())
+        }
         Err(_) if is_busy_and_well() => Some(known()),
         Ok(Err(error)) => {
             tracing::warn!(%error, "the database does not answer");

@@ -41,11 +41,6 @@ use super::uninterrupted::Uninterrupted;
 /// in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
 
-/// Who would have to wait longer for a database connection, or for a turn among the requests of
-/// the same user, is refused at once. Clients give up
-/// after some seconds, and what they no longer wait for is the work that overloads a service.
-const QUEUE_BUDGET: Duration = Duration::from_secs(1);
-
 /// The application of one listener. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct App(Arc<Shared>);
@@ -262,10 +257,6 @@ impl App {
         if head.admission == Admission::ProbesOnly && !endpoint.options.is_probe {
             return Err(ApiError::Overloaded(Overload::Connections));
         }
-        let uses_database = !matches!(endpoint.handler.run, Run::Open(_));
-        if uses_database && context.store.queue_delay() > QUEUE_BUDGET {
-            return Err(ApiError::Overloaded(Overload::Queue));
-        }
         let now = context.clock.now();
         let origin = Origin {
             address: head.client,
@@ -288,11 +279,7 @@ impl App {
                     .identify(access, head.headers(), origin, &context.store, now)
                     .await?;
                 let _ = progress.caller.set(caller.kind);
-                let share = Share::of(&caller.user);
-                if context.store.share_delay(share) > QUEUE_BUDGET {
-                    return Err(ApiError::Overloaded(Overload::Share));
-                }
-                on_behalf_of(share);
+                on_behalf_of(Share::of(&caller.user));
                 if let Some(allowance) = context.limits.count_request(&caller.user, now).await? {
                     let _ = progress.allowance.set(allowance);
                 }

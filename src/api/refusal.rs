@@ -21,6 +21,8 @@ pub(super) enum Refusal {
     Expiry,
     #[error("the token is not valid yet (nbf or iat); compare the clocks")]
     TooEarly,
+    #[error("the token's nbf or iat is in milliseconds, not in seconds")]
+    Milliseconds,
     #[error(
         "the token's iss is neither AUTH_ISSUER nor, without it, the origin of AUTH_SERVER_URL"
     )]
@@ -62,6 +64,7 @@ impl Refusal {
             Self::Expired => "expired",
             Self::Expiry => "expiry",
             Self::TooEarly => "too_early",
+            Self::Milliseconds => "milliseconds",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Kind => "type",

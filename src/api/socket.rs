@@ -87,8 +87,10 @@ impl Activity {
         }
     }
 
-    pub fn is_resting(&self) -> bool {
-        self.resting.load(Ordering::Relaxed)
+    /// Whether it rests, and hyper has read nothing since. If its work ends then, the connection
+    /// can go on.
+    pub fn is_given_back(&self) -> bool {
+        self.resting.load(Ordering::Relaxed) && self.is_between_requests()
     }
 
     /// A request has arrived, which has a body or not.
@@ -140,7 +142,7 @@ impl Activity {
     /// when it rests, and at a stop, unless the client has not asked yet or has begun to ask again.
     fn ends_soon(&self) -> bool {
         self.making_room.load(Ordering::Relaxed)
-            || (self.is_resting() && self.is_between_requests())
+            || self.is_given_back()
             || (self.is_stopping() && self.was_asked() && !self.reading.load(Ordering::Relaxed))
     }
 }
@@ -209,6 +211,9 @@ impl AsyncWrite for Socket<'_> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.is_given_back() {
+            return Poll::Ready(Ok(()));
+        }
         self.stream.as_mut().poll_shutdown(context)
     }
 

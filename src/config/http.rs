@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::cors;
+use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
 use super::parse::{number, seconds};
 use super::reader::Reader;
+use super::remedy::Remedy;
 use super::source::Source;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
@@ -88,9 +90,17 @@ declare! {
 }
 
 pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
+    let port = reader.value(&PORT);
+    if port == 0 && reader.environment != Environment::Development {
+        reader.warn(
+            PORT.variable.name,
+            "is 0: the daemon listens on another port after each start, and no proxy finds it; use 8000",
+            Remedy::set(PORT.variable.name, 8000),
+        );
+    }
     HttpConfig {
         host: reader.value(&HOST),
-        port: reader.value(&PORT),
+        port,
         workers: reader.value(&WORKERS),
         cors_origins: cors::read(reader),
         request_timeout: reader.value(&REQUEST_TIMEOUT_SECONDS),

@@ -6,6 +6,7 @@ use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Targets;
 
+use super::environment::Environment;
 use super::http::HttpConfig;
 use super::reader::Reader;
 use super::remedy::Remedy;
@@ -94,6 +95,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> TelemetryConfig {
         reader.warn(
             LOG_LEVEL.variable.name,
             "leaves out why requests fail and services do not answer: use info",
+            Remedy::set(LOG_LEVEL.variable.name, "info"),
+        );
+    }
+    if level == "trace" && reader.environment != Environment::Development {
+        reader.warn(
+            LOG_LEVEL.variable.name,
+            "is trace: many lines for each request fill the disk, and slow the daemon down; use info",
             Remedy::set(LOG_LEVEL.variable.name, "info"),
         );
     }

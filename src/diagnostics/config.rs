@@ -337,7 +337,18 @@ fn cors(context: &Context) -> Verdict {
         .into_iter()
         .map(|(what, origins)| format!("{} {what}", origins.join(", ")))
         .collect();
-    Verdict::warn(said.join("; "), example())
+    let others: Vec<&str> = origins
+        .iter()
+        .map(String::as_str)
+        .filter(|one| !one.starts_with("http://"))
+        .collect();
+    let remedy = if others.is_empty() {
+        example()
+    } else {
+        Remedy::note("if no page there calls the API any more:")
+            .then(Remedy::set("CORS_ORIGINS", others.join(",")))
+    };
+    Verdict::warn(said.join("; "), remedy)
 }
 
 #[cfg(test)]

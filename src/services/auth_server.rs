@@ -29,7 +29,7 @@ pub use error::AuthServerError;
 use keys::Keys;
 pub use keys::{Claims, signature_only};
 use sessions::Sessions;
-pub(crate) use survey::{PublishedKeys, SessionAnswer, Survey, survey};
+pub(crate) use survey::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
 /// The client of the auth server, with its caches.
 pub struct AuthServer {

@@ -43,13 +43,11 @@
 //! - If more requests wait than fit in one statement, the places go round among the users. On
 //!   PostgreSQL, a user's requests that share a statement also use one of the user's turns
 //!   ([`super::shares`]); those of a user without a free one wait for it by themselves.
-//! - Waiting requests are counted and timed like those that wait for a connection of the pool
-//!   ([`Pool::queue`]), so new ones are refused while the wait is long.
+//! - New requests are refused while the others wait for long ([`Pool::join_sharing`]).
 //! - A panic in a statement for several requests ends none of them, and not the batching: reads run
 //!   alone, and the outcome of changes is uncertain.
 //!
-//! Transactions of several statements, such as conditional changes and creates with an
-//! idempotency key, take connections from the pool themselves.
+//! Transactions of several statements take connections from the pool themselves.
 
 mod line;
 mod metrics;
@@ -69,10 +67,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use tokio::runtime::Handle;
-use tokio::sync::{SemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
+use super::admission::Turn;
 use super::arg::Arg;
 use super::client::while_client_waits;
 use super::deadline;
@@ -91,8 +90,7 @@ pub(super) use statement::{Answers, Batched};
 use line::{Line, Place};
 use requests::{Outcome, Request, Work, end, split_hurried};
 
-/// How often requests that wait are checked for having waited too long, while there is no
-/// connection.
+/// How often waiting requests are checked for having waited too long.
 const EXPIRY_CHECK: Duration = Duration::from_millis(10);
 
 /// The pause after a connection could not be opened.
@@ -108,6 +106,9 @@ pub(super) struct Batcher {
     runtime: Handle,
     _thread: Option<RuntimeThread>,
 }
+
+/// The number of a request that waits, and its outcome.
+type Entered = (u64, oneshot::Receiver<Outcome>);
 
 /// One request's statement, and whose it is.
 pub(super) struct Call<'a> {
@@ -143,7 +144,7 @@ impl Batcher {
 
     /// Runs a statement, alone or with those of other requests.
     pub async fn run(self: &Arc<Self>, call: &Call<'_>) -> Result<QueryResult, StoreError> {
-        if let Some((number, mut answer)) = self.enter(call) {
+        if let Some((number, mut answer)) = self.enter(call)? {
             let answer = match while_client_waits(&mut answer).await {
                 Ok(answer) => answer,
                 Err(left) if self.line.lock().requests.withdraw(number) => return Err(left),
@@ -171,8 +172,8 @@ impl Batcher {
 
     /// Queues a request, and returns its number; `None` if its user uses its share of the
     /// connections.
-    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Option<(u64, oneshot::Receiver<Outcome>)> {
-        let share = deadline::share_of_this_work();
+    fn enter(self: &Arc<Self>, call: &Call<'_>) -> Result<Option<Entered>, StoreError> {
+        let share = deadline::claim_of_this_work().share;
         let work = match (self.dialect, call.batched) {
             (Dialect::Postgres, Some(batched)) => Work::Shared(batched),
             (_, batched) => Work::Grouped(call.sql.clone(), batched),
@@ -181,8 +182,9 @@ impl Batcher {
         if matches!(work, Work::Shared(_))
             && share.is_some_and(|share| !self.pool.shares().is_free(share))
         {
-            return None;
+            return Ok(None);
         }
+        let waiting = self.pool.join_sharing()?;
         let (sender, answer) = oneshot::channel();
         let request = Request {
             number: 0,
@@ -194,12 +196,11 @@ impl Batcher {
             runtime: Handle::current(),
             answer: sender,
         };
-        let waiting = self.pool.queue().enter();
         let (number, is_first) = self.line.push(waiting, request);
         if is_first {
             self.start_collecting();
         }
-        Some((number, answer))
+        Ok(Some((number, answer)))
     }
 
     fn start_collecting(self: &Arc<Self>) {
@@ -298,7 +299,7 @@ impl Batcher {
 /// A turn for each user whose requests share a statement.
 struct Turns<'a> {
     pool: &'a Pool,
-    taken: HashMap<Share, Option<SemaphorePermit<'a>>>,
+    taken: HashMap<Share, Option<Turn>>,
 }
 
 impl<'a> Turns<'a> {

@@ -1,7 +1,8 @@
 //! Whether a request still has a client.
 //!
 //! A request whose client has given up must not keep others waiting, so it leaves the queues in
-//! which it waits for its turn. Work that has begun goes on: to stop it would cost its connection.
+//! which it waits for its turn, and its search is stopped. Other work that has begun goes on: it
+//! ends soon.
 
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use tokio::time::timeout;
 use super::error::StoreError;
 
 /// A client that has closed its side of the connection may be waiting for its answer, or be gone:
-/// nothing tells which. So its request waits so much longer for its turn.
-const TURN_PATIENCE: Duration = Duration::from_secs(1);
+/// nothing tells which. So its request waits so much longer for its turn, or its search runs so much
+/// longer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a connection knows of its client. It is dropped with the connection.
 #[derive(Debug, Default)]
@@ -74,10 +76,10 @@ pub(super) async fn while_client_waits<F: Future>(turn: F) -> Result<F::Output, 
     }
 }
 
-/// Work of no client waits as long as it likes.
-async fn client_has_left() {
+/// Completes when the client of the present work has left; never, if it has none.
+pub(super) async fn client_has_left() {
     let client = CLIENT.try_with(ClientWatch::clone);
-    client.unwrap_or_default().has_left(TURN_PATIENCE).await;
+    client.unwrap_or_default().has_left(PATIENCE).await;
 }
 
 #[cfg(test)]
@@ -89,19 +91,19 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_millis(50);
+    const SHORT: Duration = Duration::from_millis(50);
 
     #[tokio::test]
     async fn a_client_that_has_closed_its_side_has_some_time_left() {
         let state = ClientState::default();
         let client = state.watch();
-        let mut left = pin!(client.has_left(PATIENCE));
+        let mut left = pin!(client.has_left(SHORT));
         assert!(left.as_mut().now_or_never().is_none());
         let started = Instant::now();
         state.close();
         state.close();
         left.await;
-        assert!(started.elapsed() >= PATIENCE);
+        assert!(started.elapsed() >= SHORT);
     }
 
     #[tokio::test]

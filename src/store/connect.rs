@@ -76,7 +76,7 @@ pub(super) async fn open_sqlite_within(
     let named = DatabaseTarget::Sqlite(target.clone());
     let mut options = SqliteConnectOptions::new()
         .filename(&target.path)
-        .busy_timeout(wait.min(BUSY_TIMEOUT))
+        .busy_timeout(wait)
         .foreign_keys(access != SqliteAccess::Migrate)
         .row_buffer_size(ROWS)
         .disable_statement_logging();

@@ -103,12 +103,7 @@ fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
                     "the server does not offer TLS".to_owned(),
                 )
             } else {
-                let meaning = messages::find(&text)
-                    .map_or_else(String::new, |known| format!(" ({})", known.meaning));
-                (
-                    ConnectFault::Certificate,
-                    format!("the TLS handshake failed: {text}{meaning}"),
-                )
+                handshake_failed(&text)
             }
         }
         sqlx::Error::Protocol(text) if text.contains("authentication method: ") => (
@@ -121,6 +116,16 @@ fn explain_postgres(error: &sqlx::Error) -> (ConnectFault, String) {
         ),
         other => (ConnectFault::Other, other.to_string()),
     }
+}
+
+/// What rustls says, and what it means.
+fn handshake_failed(text: &str) -> (ConnectFault, String) {
+    let meaning =
+        messages::find(text).map_or_else(String::new, |known| format!(" ({})", known.meaning));
+    (
+        ConnectFault::Certificate,
+        format!("the TLS handshake failed: {text}{meaning}"),
+    )
 }
 
 fn explain_io(error: &io::Error) -> (ConnectFault, String) {
@@ -138,6 +143,8 @@ fn explain_io(error: &io::Error) -> (ConnectFault, String) {
             ConnectFault::NotPostgres,
             "the connection was accepted and then closed without an answer".to_owned(),
         ),
+        // rustls reports it so.
+        io::ErrorKind::InvalidData if text.contains("certificate") => handshake_failed(&text),
         // The standard library has no error kind for name resolution.
         _ if text.contains("Temporary failure in name resolution") => (
             ConnectFault::TimedOut,

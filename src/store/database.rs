@@ -21,7 +21,6 @@ use super::identity::Identity;
 use super::pool::PoolStatus;
 use super::row::QueryResult;
 use super::session::Session;
-use super::shares::Share;
 use super::short_lists::ShortLists;
 use super::sql::{Sql, per_engine};
 use super::task_turns::{TaskTurn, TaskTurns};
@@ -149,19 +148,11 @@ impl Store {
         pool.idle == 0 && pool.size >= pool.max
     }
 
-    /// How long a caller has to wait for a connection now; zero if nobody waits.
+    /// How long a statement has to wait for a connection now; zero if none waits.
     #[must_use]
     pub fn queue_delay(&self) -> Duration {
         let (readers, writer) = (self.engine.readers(), self.engine.writer());
-        readers.queue().delay().max(writer.queue().delay())
-    }
-
-    /// How long a user's request has to wait now because of the user's other requests.
-    #[must_use]
-    pub(crate) fn share_delay(&self, share: Share) -> Duration {
-        let (readers, writer) = (self.engine.readers(), self.engine.writer());
-        let (readers, writer) = (readers.shares(), writer.shares());
-        readers.delay(share).max(writer.delay(share))
+        readers.expected_wait().max(writer.expected_wait())
     }
 
     /// The metrics that the store records itself.

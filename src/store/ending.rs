@@ -1,4 +1,4 @@
-//! Ends what a server still does for connections that were lost.
+//! Ends what a server still does for connections that were lost, and for clients that have left.
 
 use std::time::{Duration, Instant};
 
@@ -15,14 +15,37 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// The pause after a session could not be ended.
 const END_PAUSE: Duration = Duration::from_millis(250);
 
-/// `$1` and `$2` are the process and its start, or that of its transaction: see [`Backend`].
-static TERMINATE: Sql = Sql::Common(
-    "SELECT count(pg_terminate_backend(pid)) AS signalled FROM pg_catalog.pg_stat_activity
-     WHERE pid = $1 AND $2 IN ((extract(epoch FROM backend_start) * 1000000)::bigint,
-        (extract(epoch FROM xact_start) * 1000000)::bigint)",
-);
+/// Signals a session. `$1` and `$2` are the process and its start, or that of its transaction: see
+/// [`Backend`].
+macro_rules! signal {
+    ($function:literal) => {
+        Sql::Common(concat!(
+            "SELECT count(",
+            $function,
+            "(pid)) AS signalled FROM pg_catalog.pg_stat_activity
+             WHERE pid = $1 AND $2 IN ((extract(epoch FROM backend_start) * 1000000)::bigint,
+                (extract(epoch FROM xact_start) * 1000000)::bigint)"
+        ))
+    };
+}
+
+static TERMINATE: Sql = signal!("pg_terminate_backend");
+
+/// Ends the statement that a session runs.
+static CANCEL: Sql = signal!("pg_cancel_backend");
 
 impl Pool {
+    /// Tells the server to end the statement that `backend` runs. Its connection must be waiting
+    /// for the answer: no other statement may begin meanwhile.
+    pub async fn cancel(&self, backend: Backend) -> Result<(), StoreError> {
+        let limit = Instant::now() + END_TIME;
+        let cancelling = deadline::until(limit, self.signal(&CANCEL, backend));
+        tokio::time::timeout_at(limit.into(), cancelling)
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out()))
+            .map(drop)
+    }
+
     /// Ends the session of a connection that was lost, so that nothing it was sent can take
     /// effect any more; whether that is certain. Tries again until `until`, if the server cannot be
     /// reached.
@@ -47,7 +70,7 @@ impl Pool {
 
     async fn try_to_end(&self, backend: Backend) -> Result<(), StoreError> {
         let ending = async {
-            while self.terminate(backend).await? {
+            while self.signal(&TERMINATE, backend).await? {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             Ok::<_, StoreError>(())
@@ -59,17 +82,17 @@ impl Pool {
             .unwrap_or_else(|_| Err(self.timed_out()))
     }
 
-    /// Tells a session to end; whether it was still there.
-    async fn terminate(&self, backend: Backend) -> Result<bool, StoreError> {
+    /// Signals a session; whether it was still there.
+    async fn signal(&self, sql: &Sql, backend: Backend) -> Result<bool, StoreError> {
         let mut lease = self.lease().await?;
         let args = args![backend.pid, backend.started];
         let asked = async |session: &mut Session| {
             if self.prepares_statements() {
-                return session.run(&TERMINATE, &args).await;
+                return session.run(sql, &args).await;
             }
             // A pooler may change the server between the parts of a statement.
             session.begin().await?;
-            let result = session.run(&TERMINATE, &args).await?;
+            let result = session.run(sql, &args).await?;
             session.end(true).await.map(|()| result)
         };
         let outcome = asked(&mut lease).await;

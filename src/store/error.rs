@@ -32,14 +32,22 @@ pub enum StoreError {
         /// The connections that one user may use at a time.
         share: usize,
     },
+    /// The request would wait too long for a connection, so it is refused.
+    #[error("the wait for {} is {wait:?}", if *of_user { "other requests of the user" } else { "a database connection" })]
+    TooBusy {
+        /// How long it would wait, or has waited.
+        wait: Duration,
+        /// Whether it would wait for others of its user.
+        of_user: bool,
+    },
     /// Other changes of the same task did not end in time.
     #[error("other changes of the task did not end within {waited:?}")]
     TaskTimeout {
         /// How long the request waited.
         waited: Duration,
     },
-    /// The client closed its connection while its request waited for its turn.
-    #[error("the client closed its connection while its request waited for its turn")]
+    /// The client closed its connection while its request waited for its turn, or its search ran.
+    #[error("the client closed its connection before its request was done")]
     ClientLeft,
     /// A connection could not be opened.
     #[error(transparent)]
@@ -111,6 +119,7 @@ impl StoreError {
         match self {
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
+            | Self::TooBusy { .. }
             | Self::TaskTimeout { .. }
             | Self::ClientLeft
             | Self::Connect(_)
@@ -141,14 +150,9 @@ impl StoreError {
                 .any(|words| fault.message().contains(words))
     }
 
-    /// Whether another process has locked the whole database (`SQLITE_BUSY`).
+    /// Whether another process has locked the whole database.
     pub(super) fn is_file_locked(&self) -> bool {
-        let code = match self {
-            Self::Transient(sqlx::Error::Database(fault)) => fault.code(),
-            _ => None,
-        };
-        let code = code.and_then(|code| code.parse::<i32>().ok());
-        code.is_some_and(|code| code & 0xff == 5)
+        matches!(self, Self::Transient(error) if is_file_locked(error))
     }
 
     /// The driver's error.
@@ -165,6 +169,7 @@ impl StoreError {
             | Self::Corrupt { source: error, .. } => Some(error),
             Self::PoolTimeout { .. }
             | Self::ShareTimeout { .. }
+            | Self::TooBusy { .. }
             | Self::TaskTimeout { .. }
             | Self::ClientLeft
             | Self::Connect(_)
@@ -239,6 +244,13 @@ impl From<sqlx::Error> for StoreError {
         }
         Self::Query(error)
     }
+}
+
+/// Whether an error of SQLite says that another process has locked the file (`SQLITE_BUSY`).
+pub(super) fn is_file_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    let code = code.and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| code & 0xff == 5)
 }
 
 /// Whether the connection that reported `error` can no longer be used.

@@ -11,7 +11,7 @@
 //! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `admission.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `postgres_fault.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -20,6 +20,7 @@
 //! Time is bound from the [`Clock`](crate::clock::Clock), never asked of the database; deadlines
 //! are told by its own clock.
 
+mod admission;
 mod api_keys;
 mod arg;
 mod auth_sessions;
@@ -36,6 +37,7 @@ mod dialect;
 mod ending;
 mod engine;
 mod error;
+mod file_limits;
 mod idempotency;
 mod identity;
 pub(crate) mod inspect;

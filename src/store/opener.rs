@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{DatabaseTarget, PostgresTarget, SqliteTarget};
 
-use super::connect::{SqliteAccess, open_postgres, open_sqlite_within};
+use super::connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres, open_sqlite_within};
 use super::connect_error::ConnectError;
 use super::server::ServerTraits;
 use super::session::Session;
@@ -69,8 +69,9 @@ impl Opener {
                 access,
                 longest,
             } => {
-                let connection = open_sqlite_within(target, *access, *longest).await?;
-                Session::on_file(connection).await.map_err(named)
+                let wait = BUSY_TIMEOUT.min(*longest);
+                let connection = open_sqlite_within(target, *access, wait).await?;
+                Session::on_file(connection, wait).await.map_err(named)
             }
             Self::Trial(inner) => {
                 let mut session = Box::pin(inner.open()).await?;

@@ -9,18 +9,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType, Timeouts};
+use deadpool::managed::{self, Object, PoolError, QueueMode, TimeoutType};
 use prometheus::Histogram;
-use tokio::sync::SemaphorePermit;
 
+use super::admission::{Admission, Kind, LONGEST_WAIT, NoTurn, Standing, Turn};
 use super::client::while_client_waits;
 use super::connect_error::ConnectError;
-use super::deadline;
+use super::deadline::{self, Claim};
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
 use super::manager::Manager;
 use super::opener::Opener;
-use super::queue::Queue;
+use super::queue::{Queue, Waiting};
 use super::session::Session;
 use super::shares::Shares;
 
@@ -46,8 +46,13 @@ pub(super) struct Limits {
 pub(super) struct Pool {
     inner: managed::Pool<Manager>,
     limits: Limits,
-    queue: Queue,
+    /// A turn for each connection.
+    line: Admission,
     shares: Shares,
+    /// Those that wait for a turn and a connection of their own.
+    queue: Queue,
+    /// Those that wait to share a statement.
+    sharing: Queue,
     last_outcome: Arc<LastOutcome>,
 }
 
@@ -65,7 +70,6 @@ impl Pool {
         )]
         let inner = managed::Pool::builder(manager)
             .max_size(limits.max)
-            .wait_timeout(Some(limits.wait))
             .create_timeout(Some(limits.wait))
             .recycle_timeout(Some(Duration::from_secs(5)))
             .queue_mode(QueueMode::Lifo)
@@ -75,8 +79,10 @@ impl Pool {
         Self {
             inner,
             limits,
-            queue: Queue::recorded_in(acquire_seconds),
+            line: Admission::new(limits.max),
             shares: Shares::new(limits.max, limits.wait),
+            queue: Queue::recorded_in(acquire_seconds.clone()),
+            sharing: Queue::recorded_in(acquire_seconds),
             last_outcome,
         }
     }
@@ -89,50 +95,93 @@ impl Pool {
     /// A connection for one unit of work.
     pub async fn lease(&self) -> Result<Lease<'_>, StoreError> {
         let deadline = self.deadline();
-        let turn = match deadline::share_of_this_work() {
-            Some(share) => Some(self.shares.turn(share, deadline).await?),
+        let claim = deadline::claim_of_this_work();
+        let share_turn = match claim.share {
+            Some(share) => {
+                let turn = self
+                    .shares
+                    .turn(share, claim.kind, claim.standing, deadline);
+                Some(turn.await?)
+            }
             None => None,
         };
-        let connection = pin!(tokio::time::timeout_at(deadline.into(), self.inner.get()));
-        let connection = while_client_waits(connection);
-        let (outcome, _) = self.queue.wait(connection).await;
-        let object = outcome?
-            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
-            .map_err(|error| self.explain(error))?;
-        Ok(self.lease_of(object, deadline, turn))
+        let waiting = self.queue.enter();
+        let connection = self.acquire(claim, deadline).await;
+        if !matches!(connection, Err(StoreError::TooBusy { .. })) {
+            waiting.leave();
+        }
+        let connection = connection?;
+        deadline::this_work_has_begun();
+        Ok(self.lease_of(connection, deadline, share_turn))
     }
 
-    /// A connection for work that is counted in [`Self::queue`], that takes the turns of its
+    async fn acquire(
+        &self,
+        claim: Claim,
+        deadline: Instant,
+    ) -> Result<PooledConnection, StoreError> {
+        let latest = deadline.min(Instant::now() + self.limits.wait);
+        let turn = self.line.turn(claim.kind, claim.standing, Some(latest));
+        let turn = turn.await.map_err(|reason| self.no_turn(&reason))?;
+        let object = pin!(tokio::time::timeout_at(deadline.into(), self.inner.get()));
+        let object = while_client_waits(object)
+            .await?
+            .unwrap_or(Err(PoolError::Timeout(TimeoutType::Wait)))
+            .map_err(|error| self.explain(error))?;
+        Ok(PooledConnection { object, turn })
+    }
+
+    /// A connection for work that is counted by [`Self::join_sharing`], that takes the turns of its
     /// users and limits its wait.
     pub async fn connection(self: Arc<Self>) -> Result<PooledConnection, StoreError> {
-        let timeouts = Timeouts {
-            wait: None,
-            ..self.inner.timeouts()
-        };
-        let connection = self.inner.timeout_get(&timeouts).await;
-        connection
-            .map(PooledConnection)
-            .map_err(|error| self.explain(error))
+        let turn = self.line.turn(Kind::Statement, Standing::Own, None).await;
+        let turn = turn.map_err(|reason| self.no_turn(&reason))?;
+        let object = self.inner.get().await;
+        let object = object.map_err(|error| self.explain(error))?;
+        Ok(PooledConnection { object, turn })
     }
 
     /// What [`Self::connection`] returned, for one unit of work.
     pub fn lease_of_waiting(&self, connection: PooledConnection) -> Lease<'_> {
-        self.lease_of(connection.0, self.deadline(), None)
+        self.lease_of(connection, self.deadline(), None)
     }
 
-    fn lease_of<'a>(
-        &'a self,
-        mut object: Object<Manager>,
+    fn lease_of(
+        &self,
+        connection: PooledConnection,
         deadline: Instant,
-        turn: Option<SemaphorePermit<'a>>,
-    ) -> Lease<'a> {
+        mut share_turn: Option<Turn>,
+    ) -> Lease<'_> {
+        let PooledConnection {
+            mut object,
+            mut turn,
+        } = connection;
         object.limit(deadline);
+        turn.start();
+        if let Some(turn) = &mut share_turn {
+            turn.start();
+        }
         Lease {
             object: Some(object),
             pool: self,
             reusable: false,
-            _turn: turn,
+            _turns: (turn, share_turn),
         }
+    }
+
+    /// Counts a request that begins to wait for others to share its statement; refuses a new one
+    /// while they wait for too long.
+    pub fn join_sharing(&self) -> Result<Waiting, StoreError> {
+        let wait = self.sharing.delay();
+        let is_new = deadline::claim_of_this_work().standing == Standing::New;
+        if is_new && wait > LONGEST_WAIT {
+            return Err(StoreError::TooBusy {
+                wait,
+                of_user: false,
+            });
+        }
+        deadline::this_work_has_begun();
+        Ok(self.sharing.enter())
     }
 
     /// The deadline of the unit of work that begins now.
@@ -149,9 +198,10 @@ impl Pool {
         &self.limits
     }
 
-    /// The callers that wait for a connection.
-    pub fn queue(&self) -> &Queue {
-        &self.queue
+    /// How long a statement has to wait for a connection now; zero if none waits.
+    pub fn expected_wait(&self) -> Duration {
+        let alone = self.line.expected_wait(Kind::Statement);
+        alone.max(self.sharing.delay())
     }
 
     /// The users' shares of the connections.
@@ -173,6 +223,17 @@ impl Pool {
             PoolError::Timeout(TimeoutType::Wait)
             | PoolError::NoRuntimeSpecified
             | PoolError::PostCreateHook(_) => self.timed_out(),
+        }
+    }
+
+    fn no_turn(&self, reason: &NoTurn) -> StoreError {
+        match *reason {
+            NoTurn::Refused(wait) => StoreError::TooBusy {
+                wait,
+                of_user: false,
+            },
+            NoTurn::TimedOut(_) => self.timed_out(),
+            NoTurn::ClientLeft => StoreError::ClientLeft,
         }
     }
 
@@ -220,14 +281,17 @@ impl Pool {
         PoolStatus {
             size: status.size,
             idle: status.available,
-            waiting: self.queue.waiting(),
+            waiting: self.queue.waiting() + self.sharing.waiting(),
             max: self.limits.max,
         }
     }
 }
 
-/// A connection that goes back to its pool when it is dropped.
-pub(super) struct PooledConnection(Object<Manager>);
+/// A connection that goes back to its pool when it is dropped, and then its turn.
+pub(super) struct PooledConnection {
+    object: Object<Manager>,
+    turn: Turn,
+}
 
 /// The connections of a pool at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,8 +325,8 @@ pub(super) struct Lease<'a> {
     object: Option<Object<Manager>>,
     pool: &'a Pool,
     reusable: bool,
-    /// Given back after the connection.
-    _turn: Option<SemaphorePermit<'a>>,
+    /// Given back after the connection: the pool's, and the user's.
+    _turns: (Turn, Option<Turn>),
 }
 
 impl Lease<'_> {

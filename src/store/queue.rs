@@ -43,13 +43,6 @@ impl Queue {
         }))
     }
 
-    /// Waits for `turn`; also how long that took.
-    pub async fn wait<F: Future>(&self, turn: F) -> (F::Output, Duration) {
-        let waiting = self.enter();
-        let outcome = turn.await;
-        (outcome, waiting.leave())
-    }
-
     /// Counts a caller that begins to wait.
     pub fn enter(&self) -> Waiting {
         self.0.waiting.fetch_add(1, Ordering::Relaxed);
@@ -80,8 +73,8 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Ends the wait, with or without success, and tells how long it was.
-    pub fn leave(self) -> Duration {
+    /// Ends the wait.
+    pub fn leave(self) {
         let waited = self.since.elapsed();
         let state = &self.queue.0;
         let micros = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
@@ -89,7 +82,6 @@ impl Waiting {
         if let Some(seconds) = &state.seconds {
             seconds.observe(waited.as_secs_f64());
         }
-        waited
     }
 }
 

@@ -2,20 +2,17 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _, SqliteConnection};
 
 use super::arg::Arg;
 use super::connection::Connection;
+use super::file_limits::{FileLimits, Interrupt};
 use super::late::{COMMIT_TIME, ServerClock, commit_in_time, in_time};
 use super::row::QueryResult;
 use super::sql::Sql;
 use super::trial_unit;
-
-/// SQLite asks this often, in instructions of its virtual machine, whether to go on.
-const INSTRUCTIONS: i32 = 5_000;
 
 /// How often PostgreSQL checks, while a statement runs, whether its client is still there.
 const CLIENT_CHECK: Duration = Duration::from_secs(1);
@@ -47,7 +44,7 @@ enum SessionLimits {
         /// process neither.
         begin: Option<Arc<str>>,
     },
-    File(Interrupt),
+    File(FileLimits),
 }
 
 /// A process of the server: its number may be used again, but not with the same start.
@@ -56,33 +53,6 @@ pub(super) struct Backend {
     pub pid: i64,
     /// When the process started, or behind a pooler the transaction, in microseconds since 1970.
     pub started: i64,
-}
-
-/// Ends SQLite's statement in progress, and refuses a commit, after a deadline.
-#[derive(Debug, Clone)]
-struct Interrupt {
-    start: Instant,
-    /// In microseconds since `start`.
-    deadline: Arc<AtomicU64>,
-}
-
-impl Interrupt {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            deadline: Arc::new(AtomicU64::new(u64::MAX)),
-        }
-    }
-
-    fn set(&self, deadline: Instant) {
-        let micros = deadline.saturating_duration_since(self.start).as_micros();
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        self.deadline.store(micros, Ordering::Relaxed);
-    }
-
-    fn is_due(&self) -> bool {
-        self.start.elapsed().as_micros() > u128::from(self.deadline.load(Ordering::Relaxed))
-    }
 }
 
 impl Session {
@@ -129,19 +99,15 @@ impl Session {
         })
     }
 
-    /// Prepares a connection to a SQLite file.
-    pub async fn on_file(mut connection: SqliteConnection) -> Result<Self, sqlx::Error> {
-        let interrupt = Interrupt::new();
-        let (statement, commit) = (interrupt.clone(), interrupt.clone());
-        let mut handle = connection.lock_handle().await?;
-        handle.set_progress_handler(INSTRUCTIONS, move || !statement.is_due());
-        // A short statement ends before the handler is asked, after however long a wait for the
-        // lock of another process. What is late is rolled back.
-        handle.set_commit_hook(move || !commit.is_due());
-        drop(handle);
+    /// Prepares a connection to a SQLite file, which waits for `lock_wait` for its lock.
+    pub async fn on_file(
+        mut connection: SqliteConnection,
+        lock_wait: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        let limits = FileLimits::of(&mut connection, lock_wait).await?;
         Ok(Self {
             connection: Connection::Sqlite(connection),
-            limits: SessionLimits::File(interrupt),
+            limits: SessionLimits::File(limits),
             deadline: Instant::now(),
             trial: None,
         })
@@ -169,6 +135,14 @@ impl Session {
         match &self.limits {
             SessionLimits::Server { backend, .. } => *backend,
             SessionLimits::File(_) => None,
+        }
+    }
+
+    /// What ends SQLite's statement while it runs.
+    pub fn interrupt(&self) -> Option<Interrupt> {
+        match &self.limits {
+            SessionLimits::Server { .. } => None,
+            SessionLimits::File(file) => Some(file.interrupt.clone()),
         }
     }
 
@@ -215,7 +189,9 @@ impl Session {
             deadline,
             ..
         } = self;
-        limits.wait(*deadline, connection.run(sql, args)).await
+        let outcome = limits.wait(*deadline, connection.run(sql, args)).await;
+        limits.expect_lock(connection, &outcome).await;
+        outcome
     }
 
     /// Runs a single statement that writes, and that the server refuses after
@@ -261,7 +237,9 @@ impl Session {
                 None => connection.begin().await,
             }
         };
-        limits.wait(*deadline, begun).await?;
+        let outcome = limits.wait(*deadline, begun).await;
+        limits.expect_lock(connection, &outcome).await;
+        outcome?;
         if let (SessionLimits::Server { backend, .. }, Some(_)) = (limits, serving) {
             *backend = serving;
         }
@@ -308,6 +286,17 @@ impl Session {
 }
 
 impl SessionLimits {
+    /// Adapts the wait for a file that another process may have locked.
+    async fn expect_lock<T>(
+        &mut self,
+        connection: &mut Connection,
+        outcome: &Result<T, sqlx::Error>,
+    ) {
+        if let Self::File(file) = self {
+            file.expect_lock(connection, outcome).await;
+        }
+    }
+
     /// Waits for `work` until `deadline`.
     ///
     /// SQLite is told to stop, and its answer is waited for, so that the outcome is known.
@@ -320,8 +309,8 @@ impl SessionLimits {
             Self::Server { .. } => tokio::time::timeout_at(deadline.into(), work)
                 .await
                 .unwrap_or_else(|_| Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()))),
-            Self::File(interrupt) => {
-                interrupt.set(deadline);
+            Self::File(file) => {
+                file.interrupt.set(deadline);
                 work.await
             }
         }

@@ -7,18 +7,13 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::iter;
-use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout_at;
-
 use crate::domain::UserId;
 
-use super::client::while_client_waits;
+use super::admission::{Admission, Kind, NoTurn, Standing, Turn};
 use super::error::StoreError;
-use super::queue::Queue;
 
 /// A table of fixed size needs no lock, no allocation and no clean-up. Two users share a place
 /// with a probability of 1 in so many.
@@ -49,27 +44,20 @@ impl Share {
 
 /// The shares of all users of one pool.
 pub(super) struct Shares {
-    places: Box<[Place]>,
+    lines: Box<[Admission]>,
     /// Connections that one user may use at a time.
     size: usize,
     /// How long a caller waits for one of them.
     wait: Duration,
 }
 
-struct Place {
-    turns: Semaphore,
-    queue: Queue,
-}
-
 impl Shares {
     pub fn new(connections: usize, wait: Duration) -> Self {
         let size = connections.div_ceil(2);
-        let place = || Place {
-            turns: Semaphore::new(size),
-            queue: Queue::default(),
-        };
         Self {
-            places: iter::repeat_with(place).take(PLACES).collect(),
+            lines: iter::repeat_with(|| Admission::new(size))
+                .take(PLACES)
+                .collect(),
             size,
             wait,
         }
@@ -77,38 +65,36 @@ impl Shares {
 
     /// Whether the user uses less than its share.
     pub fn is_free(&self, share: Share) -> bool {
-        self.places[share.0].turns.available_permits() > 0
+        self.lines[share.0].is_free()
     }
 
-    /// A turn of the user, if it uses less than its share.
-    pub fn try_turn(&self, share: Share) -> Option<SemaphorePermit<'_>> {
-        self.places[share.0].turns.try_acquire().ok()
+    /// A turn of the user for a statement that runs now, if it uses less than its share.
+    pub fn try_turn(&self, share: Share) -> Option<Turn> {
+        let mut turn = self.lines[share.0].try_turn(Kind::Statement)?;
+        turn.start();
+        Some(turn)
     }
 
     /// Waits, at most until `deadline`, until the user uses less than its share.
     pub async fn turn(
         &self,
         share: Share,
+        kind: Kind,
+        standing: Standing,
         deadline: Instant,
-    ) -> Result<SemaphorePermit<'_>, StoreError> {
-        if let Some(turn) = self.try_turn(share) {
-            return Ok(turn);
-        }
-        let Place { turns, queue } = &self.places[share.0];
+    ) -> Result<Turn, StoreError> {
         let deadline = deadline.min(Instant::now() + self.wait);
-        let turn = pin!(timeout_at(deadline.into(), turns.acquire()));
-        let (turn, waited) = queue.wait(while_client_waits(turn)).await;
-        match turn? {
-            Ok(Ok(turn)) => Ok(turn),
-            Ok(Err(_)) | Err(_) => Err(StoreError::ShareTimeout {
+        let turn = self.lines[share.0].turn(kind, standing, Some(deadline));
+        turn.await.map_err(|reason| match reason {
+            NoTurn::Refused(wait) => StoreError::TooBusy {
+                wait,
+                of_user: true,
+            },
+            NoTurn::TimedOut(waited) => StoreError::ShareTimeout {
                 waited,
                 share: self.size,
-            }),
-        }
-    }
-
-    /// How long the user's next request has to wait for its turn.
-    pub fn delay(&self, share: Share) -> Duration {
-        self.places[share.0].queue.delay()
+            },
+            NoTurn::ClientLeft => StoreError::ClientLeft,
+        })
     }
 }

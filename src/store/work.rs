@@ -2,9 +2,13 @@
 //! whether the connection is reused or closed.
 
 use std::io;
+use std::pin::pin;
 use std::time::Instant;
 
+use super::admission::Kind;
 use super::arg::Arg;
+use super::client::client_has_left;
+use super::deadline;
 use super::error::{StoreError, is_connection_lost, is_rolled_back, is_stale};
 use super::late::is_late;
 use super::pool::{Condition, Lease, Pool};
@@ -46,8 +50,55 @@ async fn statement(
         return unbracketed(pool, lease, sql, args, writes).await;
     }
     // Boxed, to keep this rare case out of every statement's future.
-    let work = async |session: &mut Session| Ok(session.run(sql, args).await?);
+    let work = async |session: &mut Session| {
+        if !writes && is_search() {
+            return match search(pool, session, sql, args).await {
+                Search::Ended(outcome) => Ok(outcome?),
+                Search::Stopped | Search::Abandoned => Err(StoreError::ClientLeft),
+            };
+        }
+        Ok(session.run(sql, args).await?)
+    };
     Box::pin(in_transaction(pool, work)).await
+}
+
+fn is_search() -> bool {
+    deadline::claim_of_this_work().kind == Kind::Search
+}
+
+/// How a statement of a search ended.
+enum Search {
+    Ended(Result<QueryResult, sqlx::Error>),
+    /// The client left, and the database has stopped the statement.
+    Stopped,
+    /// The client left, and the connection may still be waiting for the answer.
+    Abandoned,
+}
+
+/// Runs a statement as long as the client waits for it, so that what nobody wants does not occupy
+/// the database.
+async fn search(pool: &Pool, session: &mut Session, sql: &Sql, args: &[Arg<'_>]) -> Search {
+    let (interrupt, backend) = (session.interrupt(), session.backend());
+    let mut running = pin!(session.run(sql, args));
+    tokio::select! {
+        biased;
+        outcome = &mut running => return Search::Ended(outcome),
+        () = client_has_left() => {}
+    }
+    match (interrupt, backend) {
+        (Some(interrupt), _) => interrupt.set(Instant::now()),
+        (None, Some(backend)) => {
+            if let Err(error) = pool.cancel(backend).await {
+                tracing::warn!(%error, "a search whose client has left could not be cancelled");
+                return Search::Abandoned;
+            }
+        }
+        (None, None) => return Search::Abandoned,
+    }
+    match running.await {
+        Err(error) if is_connection_lost(&error) => Search::Abandoned,
+        _ => Search::Stopped,
+    }
 }
 
 /// Runs one statement on a connection.
@@ -117,6 +168,17 @@ async fn unbracketed(
 ) -> Result<QueryResult, StoreError> {
     let outcome = if writes {
         lease.run_in_time(sql, args).await
+    } else if is_search() {
+        // Boxed, as above.
+        match Box::pin(search(pool, &mut lease, sql, args)).await {
+            Search::Ended(outcome) => outcome,
+            Search::Stopped => {
+                lease.settle(Condition::Reusable);
+                return Err(StoreError::ClientLeft);
+            }
+            // The connection is closed, and PostgreSQL notices that.
+            Search::Abandoned => return Err(StoreError::ClientLeft),
+        }
     } else {
         lease.run(sql, args).await
     };

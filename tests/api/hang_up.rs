@@ -28,7 +28,7 @@ async fn create(daemon: &Daemon) -> TcpStream {
     create_without(daemon, 0).await
 }
 
-async fn in_work(daemon: &Daemon) -> u64 {
+pub async fn in_work(daemon: &Daemon) -> u64 {
     // Without the one that asks.
     daemon.metric("http_requests_in_flight").await - 1
 }

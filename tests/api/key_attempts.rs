@@ -69,7 +69,7 @@ async fn the_provider_is_silent(#[values(Sqlite, Postgres)] engine: Engine) {
         "{body}"
     );
     assert!(
-        (9..13).contains(&started.elapsed().as_secs()),
+        (9..25).contains(&started.elapsed().as_secs()),
         "{:?}",
         started.elapsed()
     );
@@ -92,7 +92,7 @@ async fn five_attempts_an_hour(#[values(Sqlite, Postgres)] engine: Engine) {
     for number in 0..5 {
         provider.set(Answer::Json(
             if number % 2 == 0 { 200 } else { 400 },
-            json!({}),
+            json!({ "models": [] }),
         ));
         daemon
             .clock
@@ -164,7 +164,11 @@ async fn attempts_are_shared_and_kept(#[values(Sqlite, Postgres)] engine: Engine
 #[tokio::test]
 async fn attempts_at_once(#[values(Sqlite, Postgres)] engine: Engine) {
     let (daemon, provider) = start(engine).await;
-    provider.set(Answer::Late(Duration::from_millis(50), 200, json!({})));
+    provider.set(Answer::Late(
+        Duration::from_millis(50),
+        200,
+        json!({ "models": [] }),
+    ));
     let replica = daemon.replica().await;
     let saves = (0..20).map(|number| {
         let one = if number % 2 == 0 { &daemon } else { &replica };

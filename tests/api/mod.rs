@@ -23,6 +23,7 @@ mod operations;
 mod outcomes;
 mod overload;
 pub mod request;
+mod searches;
 mod shares;
 mod tokens;
 mod unsent;

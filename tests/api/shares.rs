@@ -130,7 +130,7 @@ async fn requests_that_wait_for_a_lock(#[case] connections: usize, #[case] share
 #[tokio::test]
 async fn turns_on_one_connection() {
     let daemon = daemon(Postgres, 1).await;
-    let (ids, held) = hold(&daemon, 100).await;
+    let (ids, held) = hold(&daemon, 50).await;
     let flood = flood(&daemon, &ids);
     eventually("the connection is in use", async || {
         waiting_for_locks(&daemon).await == 1
@@ -150,7 +150,7 @@ async fn turns_on_one_connection() {
     assert_eq!(bob.await.unwrap().status(), 200);
     let before = finished(&flood);
     job.await.unwrap();
-    assert!(before < 60, "{before} of 100 were served first");
+    assert!(before < 30, "{before} of 50 were served first");
     for answer in flood {
         assert_eq!(answer.await.unwrap().status(), 200);
     }
@@ -186,11 +186,10 @@ async fn slow_searches(
         (200, &json!(0)),
         "{body}"
     );
-    let before = finished(&flood);
-    assert!(before < 40, "{before} of 60 were served first");
     others_are_served(&daemon).await;
     for answer in flood {
-        assert_eq!(answer.await.unwrap().status(), 200);
+        let status = answer.await.unwrap().status();
+        assert!(status == 200 || status == 503, "{status}");
     }
 }
 
@@ -199,7 +198,7 @@ async fn slow_searches(
 async fn waits_for_a_turn_are_shed() {
     let daemon = Daemon::start_with(Postgres, |config| {
         config.database.pool.size = 4;
-        config.database.pool.timeout = Duration::from_millis(1500);
+        config.database.pool.timeout = Duration::from_millis(2500);
     })
     .await;
     let (ids, held) = hold(&daemon, 4).await;

@@ -65,6 +65,13 @@ faults! {
         outcome: "fail",
         after: OTHER_MACHINE,
     };
+    PLAIN_TO_TLS = Fault {
+        title: "The auth server speaks TLS, and AUTH_SERVER_URL has http://",
+        symptom: UNAVAILABLE,
+        check: CHECK,
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     SLOW = Fault {
         title: "The auth server takes longer to answer than the daemon waits",
         symptom: UNAVAILABLE,
@@ -275,6 +282,8 @@ async fn certificates_of_the_auth_server() {
     assert_eq!(scene.get("AUTH_SERVER_URL"), Some(right));
     scene.proves_gone(&BAD_CERTIFICATE);
     scene.proves_gone(&CLIENT_CERTIFICATE);
+    scene.set("AUTH_SERVER_URL", &format!("http://localhost:{port}"));
+    scene.proves(&PLAIN_TO_TLS).await;
     // Where it leads cannot be reached from here yet.
     let to = "https://localhost:1/api/auth/jwks";
     let redirecting = Answer::WithHeader(301, ("location", to), Value::Null);

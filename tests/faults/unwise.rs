@@ -11,9 +11,14 @@ faults! {
         Symptom::Risk("ordinary requests are answered with 413, 429 or 503"),
         "config.http",
     );
+    DEVELOPERS_PAGE = Fault::warned_of(
+        "CORS_ORIGINS of a production has a development machine",
+        Symptom::Risk("whatever listens there may call the API from a browser"),
+        "config.cors",
+    );
     SILENT_LOG = Fault::warned_of(
-        "LOG_LEVEL leaves out why requests fail",
-        Symptom::Risk("the log does not say why requests fail"),
+        "LOG_LEVEL leaves out why requests fail, or logs everything",
+        Symptom::Risk("the log does not say why requests fail, or fills the disk"),
         "config.telemetry",
     );
     UTF_16_SECRET = Fault::failing(
@@ -90,7 +95,16 @@ async fn numbers_and_levels() {
         scene.proves(&UNWISE_NUMBER).await;
         assert_eq!(scene.get(name).as_deref(), Some(expected));
     }
-    for level in ["off", "error", "sqlx=debug"] {
+    scene.set(
+        "CORS_ORIGINS",
+        "http://localhost:3000,https://app.example.com",
+    );
+    scene.set("DATABASE_URL", "sqlite://data/todo.db");
+    scene.set("ENVIRONMENT", "production");
+    scene.set("PORT", "0");
+    scene.proves(&UNWISE_NUMBER).await;
+    scene.proves(&DEVELOPERS_PAGE).await;
+    for level in ["trace", "off", "error", "sqlx=debug"] {
         scene.set("LOG_LEVEL", level);
         scene.proves(&SILENT_LOG).await;
         assert_eq!(scene.get("LOG_LEVEL").as_deref(), Some("info"));

@@ -15,7 +15,7 @@ faults! {
 /// They are named, and nothing else is wrong.
 #[tokio::test]
 async fn only_the_settings_are_named() {
-    const UPSET: [&str; 13] = [
+    const UPSET: [&str; 12] = [
         "standard_conforming_strings = off",
         "quote_all_identifiers = on",
         "enable_seqscan = off",
@@ -28,7 +28,6 @@ async fn only_the_settings_are_named() {
         "default_transaction_deferrable = on",
         "DateStyle = 'German'",
         "IntervalStyle = 'sql_standard'",
-        "idle_session_timeout = '600ms'",
     ];
     let mut scene = Scene::postgres().await;
     let name = scene.database.as_ref().unwrap().name.clone();

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::database::Row;
-use crate::history::{History, Titles, read, steps};
-use crate::ledger::{Action, Entry, Moment, Outcome, Seen};
-use crate::linear::{Answer, Effect, Step, is_linearizable};
+use crate::history::{History, Numbers, read, steps, unlisted};
+use crate::ledger::{Action, Changes, Entry, Moment, Outcome, Position, Seen};
+use crate::linear::is_linearizable;
+use crate::model::{ANY, Answer, Effect, Step};
 
 /// The kinds of broken promises, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,13 +55,19 @@ impl Violation {
     }
 }
 
+/// How far apart the clock of moments and that of the day may run in a round, in microseconds.
+const CLOCK: i64 = 20_000;
+
 /// A create, in all its attempts.
 #[derive(Debug, Default)]
 struct Birth {
     user: usize,
+    task: Changes,
     first_sent: Moment,
-    /// When the first acknowledgement came.
-    acknowledged: Option<Moment>,
+    /// When the first acknowledgement came, and what it showed.
+    acknowledged: Option<(Moment, Seen)>,
+    /// As any answer showed it.
+    created: Option<i64>,
     may_exist: bool,
     ids: HashSet<i64>,
     stored: Vec<i64>,
@@ -76,6 +83,8 @@ pub struct Evidence<'a> {
     /// Ids up to this one were used by earlier rounds.
     pub used: i64,
     pub ended: Moment,
+    /// The time at the moment 0; `None` if a daemon had another one.
+    pub began: Option<i64>,
 }
 
 impl Evidence<'_> {
@@ -111,6 +120,7 @@ impl Evidence<'_> {
                 }
             }
         }
+        violations.extend(self.entries.iter().filter_map(|entry| self.misdated(entry)));
         let mut histories = self.histories(&births);
         for (id, history) in &mut histories {
             if !is_linearizable(&history.steps) {
@@ -123,11 +133,15 @@ impl Evidence<'_> {
     fn births(&self, violations: &mut Vec<Violation>) -> BTreeMap<&str, Birth> {
         let mut births: BTreeMap<&str, Birth> = BTreeMap::new();
         for entry in self.entries {
-            let Action::Create { birth: name, .. } = &entry.action else {
+            let Action::Create {
+                birth: name, task, ..
+            } = &entry.action
+            else {
                 continue;
             };
             let birth = births.entry(name).or_insert_with(|| Birth {
                 user: entry.user,
+                task: task.clone(),
                 first_sent: entry.sent,
                 ..Birth::default()
             });
@@ -135,20 +149,19 @@ impl Evidence<'_> {
             match &entry.outcome {
                 Outcome::Done(seen) => {
                     birth.may_exist = true;
-                    let first = birth.acknowledged.unwrap_or(Moment::MAX);
-                    birth.acknowledged = Some(first.min(entry.answered));
-                    for Seen {
-                        id,
-                        birth: told,
-                        view,
-                    } in seen
-                    {
-                        if told != name || view.title != *name || view.completed {
-                            let text =
-                                format!("the create of {name} was answered with {told}, {view:?}");
+                    for seen in seen {
+                        birth.ids.insert(seen.id);
+                        let is_first = birth
+                            .acknowledged
+                            .as_ref()
+                            .is_none_or(|(first, _)| entry.answered < *first);
+                        if is_first {
+                            birth.acknowledged = Some((entry.answered, seen.clone()));
+                        }
+                        if seen.birth != *name || seen.view.updated != seen.created {
+                            let text = format!("the create of {name} was answered with {seen:?}");
                             violations.push(Violation::new(Kind::Answer, text));
                         }
-                        birth.ids.insert(*id);
                     }
                 }
                 Outcome::Unknown => birth.may_exist = true,
@@ -167,69 +180,73 @@ impl Evidence<'_> {
             }
         }
         let stored = self.rows.iter().map(|row| (&row.seen, true));
-        let listed =
-            self.entries
-                .iter()
-                .filter_map(|entry| match (&entry.action, &entry.outcome) {
-                    (Action::Create { .. }, _) => None,
-                    (_, Outcome::Done(seen)) => Some(seen.iter().map(|seen| (seen, false))),
-                    _ => None,
-                });
-        for (seen, is_stored) in stored.chain(listed.flatten()) {
-            match births.get_mut(seen.birth.as_str()) {
-                Some(birth) => {
-                    birth.ids.insert(seen.id);
-                    if is_stored {
-                        birth.stored.push(seen.id);
-                    }
+        let shown = self
+            .entries
+            .iter()
+            .filter_map(|entry| match &entry.outcome {
+                Outcome::Done(seen) | Outcome::Listed { seen, .. } => {
+                    Some(seen.iter().map(|seen| (seen, false)))
                 }
-                None => violations.push(Violation::new(
-                    Kind::Answer,
-                    format!("nobody created {seen:?}"),
-                )),
+                _ => None,
+            });
+        for (seen, is_stored) in stored.chain(shown.flatten()) {
+            let Some(birth) = births.get_mut(seen.birth.as_str()) else {
+                let text = format!("nobody created {seen:?}");
+                violations.push(Violation::new(Kind::Answer, text));
+                continue;
+            };
+            birth.ids.insert(seen.id);
+            if is_stored {
+                birth.stored.push(seen.id);
+            }
+            if *birth.created.get_or_insert(seen.created) != seen.created {
+                let text = format!("{seen:?} was created at {:?}, too", birth.created);
+                violations.push(Violation::new(Kind::Answer, text));
             }
         }
         births
     }
 
     fn histories(&self, births: &BTreeMap<&str, Birth>) -> BTreeMap<i64, History> {
-        let mut titles = Titles::default();
+        let mut numbers = Numbers::default();
         let mut histories: BTreeMap<i64, History> = BTreeMap::new();
+        // The tasks of each user, in the order of lists.
+        let mut lists: HashMap<usize, BTreeMap<Position, i64>> = HashMap::new();
         for (name, birth) in births {
-            let title = titles.number(name);
             for &id in &birth.ids {
-                let answer = match birth.acknowledged {
-                    Some(_) => Answer::Is(Some((title, false))),
+                let answer = match &birth.acknowledged {
+                    Some((_, seen)) => Answer::Is(numbers.view(&seen.view)),
                     None => Answer::None,
                 };
                 let history = histories.entry(id).or_default();
                 history.user = birth.user;
                 history.steps.push(Step {
                     sent: birth.first_sent,
-                    until: birth.acknowledged,
-                    effect: Effect::Create(title),
+                    until: birth.acknowledged.as_ref().map(|(answered, _)| *answered),
+                    effect: Effect::Create(numbers.created(name, &birth.task)),
                     expected: None,
                     answer,
                 });
+                if let Some(created) = birth.created {
+                    let list = lists.entry(birth.user).or_default();
+                    list.insert((created, id), id);
+                }
             }
         }
         for entry in self.entries {
-            for (id, step) in steps(entry, &mut titles) {
+            for (id, step) in steps(entry, &mut numbers) {
                 histories
                     .entry(id)
                     .or_default()
                     .push(step, matches!(entry.outcome, Outcome::Unavailable));
             }
-            if let (Action::List { is_whole: true }, Outcome::Done(seen)) =
-                (&entry.action, &entry.outcome)
-            {
-                let listed: HashSet<i64> = seen.iter().map(|seen| seen.id).collect();
-                let others = histories
-                    .iter_mut()
-                    .filter(|(id, history)| history.user == entry.user && !listed.contains(id));
-                for (_, history) in others {
-                    history.push(read(entry, None), false);
-                }
+            let list = lists.get(&entry.user);
+            for id in list.into_iter().flat_map(|list| unlisted(entry, list)) {
+                let Action::List { filter, .. } = &entry.action else {
+                    continue;
+                };
+                let step = read(entry, Answer::Absent(numbers.filter(filter)));
+                histories.entry(id).or_default().push(step, false);
             }
         }
         let rows: HashMap<i64, &Seen> = self
@@ -238,17 +255,42 @@ impl Evidence<'_> {
             .map(|row| (row.seen.id, &row.seen))
             .collect();
         for (id, history) in &mut histories {
-            let last = rows.get(id).map(|seen| titles.view(&seen.view));
+            let last = rows.get(id).map(|seen| numbers.view(&seen.view));
             history.is_there = last.is_some();
             history.steps.push(Step {
                 sent: self.ended,
                 until: Some(self.ended),
                 effect: Effect::None,
                 expected: None,
-                answer: last.map_or(Answer::Absent, |view| Answer::Is(Some(view))),
+                answer: last.map_or(Answer::Absent(ANY), Answer::Is),
             });
         }
         histories
+    }
+
+    /// A change is dated between its request and its answer.
+    fn misdated(&self, entry: &Entry) -> Option<Violation> {
+        let is_change = match &entry.action {
+            Action::Change { changes, .. } => *changes != Changes::default(),
+            _ => false,
+        };
+        let Outcome::Done(seen) = &entry.outcome else {
+            return None;
+        };
+        let (began, seen) = (self.began?, seen.first()?);
+        let time = |moment: Moment| began.saturating_add_unsigned(moment);
+        let updated = seen.view.updated;
+        let is_dated =
+            updated >= time(entry.sent) - CLOCK && updated <= time(entry.answered) + CLOCK;
+        (is_change && !is_dated).then(|| {
+            let text = format!(
+                "{:?} from {} to {} was answered with {seen:?}",
+                entry.action,
+                time(entry.sent),
+                time(entry.answered)
+            );
+            Violation::new(Kind::Answer, text)
+        })
     }
 
     fn name_it(&self, id: i64, history: &History) -> Violation {
@@ -266,17 +308,20 @@ impl Evidence<'_> {
         } else {
             Kind::Order
         };
-        Violation::new(kind, format!("task {id}\n{}", self.story(id)))
+        Violation::new(kind, format!("task {id}\n{}", self.story(id, history.user)))
     }
 
-    /// The requests about a task, in the order in which they were sent.
-    fn story(&self, id: i64) -> String {
+    /// The requests about a task, in the order in which they were sent, and its user's lists.
+    fn story(&self, id: i64, user: usize) -> String {
         self.tell(|entry| match &entry.action {
-            Action::Create { .. } | Action::List { .. } => {
+            Action::Create { .. } => {
                 matches!(&entry.outcome, Outcome::Done(seen) if seen.iter().any(|seen| seen.id == id))
             }
-            Action::Change { id: one, .. } | Action::Delete { id: one, .. } | Action::Read { id: one } => *one == id,
-            Action::BulkDelete { ids } => ids.contains(&id),
+            Action::List { .. } => {
+                entry.user == user && matches!(entry.outcome, Outcome::Listed { .. })
+            }
+            Action::Change { id: one, .. } | Action::Delete { id: one, .. } | Action::Read { id: one, .. } => *one == id,
+            Action::BulkDelete { ids, .. } => ids.contains(&id),
         }, |seen| seen.id == id)
     }
 
@@ -297,10 +342,12 @@ impl Evidence<'_> {
         let mut text = String::new();
         for entry in entries {
             let outcome = match &entry.outcome {
-                Outcome::Done(seen) => match seen.iter().find(|seen| is_it(seen)) {
-                    Some(seen) => format!("Done {}: {:?}", seen.id, seen.view),
-                    None => "Done".to_owned(),
-                },
+                Outcome::Done(seen) | Outcome::Listed { seen, .. } => {
+                    match seen.iter().find(|seen| is_it(seen)) {
+                        Some(seen) => format!("Done {}: {:?}", seen.id, seen.view),
+                        None => "Done".to_owned(),
+                    }
+                }
                 other => format!("{other:?}"),
             };
             let ms = |moment: Moment| moment as f64 / 1000.0;

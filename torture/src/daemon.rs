@@ -17,6 +17,12 @@ use crate::support::ports::free_port;
 
 pub const TOKEN: &str = "5f0c1d2e3b4a59687786958493a2b1c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60";
 
+/// Signs the JWTs of the sign-in service.
+pub const JWT_SECRET: &str = "7d1e2f3a4b5c69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+/// The key of the hashes of session tokens.
+pub const SESSION_SECRET: &str = "6a1b1d2e3b4a59687786958493a2b1c0d1e2f3a4b5c6d7e8f90a1b2c3d4e5f60";
+
 /// Connections to the database that each daemon may have.
 pub const CONNECTIONS: usize = 8;
 
@@ -89,7 +95,10 @@ impl Daemon {
             .env("SQLALCHEMY_POOL_OVERFLOW", "0")
             .env("SHUTDOWN_GRACE_SECONDS", "3")
             .env("SERVICE_AUTH_TOKEN", TOKEN)
-            .env("SESSION_HASH_SECRET", TOKEN.replace("5f0c", "6a1b"))
+            .env("SESSION_HASH_SECRET", SESSION_SECRET)
+            .env("JWT_SECRET", JWT_SECRET)
+            // Tokens that were revoked are tried again and again.
+            .env("AUTH_FAILURES_PER_MINUTE", "0")
             .env(
                 "ENCRYPTION_KEY",
                 "ZmVybmV0LWtleS1vZi0zMi1ieXRlcy1mb3ItdGVzdHM=",

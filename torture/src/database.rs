@@ -26,6 +26,42 @@ pub struct Row {
     pub seen: Seen,
 }
 
+type TaskRow = (
+    i64,
+    String,
+    String,
+    Option<String>,
+    bool,
+    String,
+    Option<i64>,
+    i64,
+    i64,
+);
+
+impl From<TaskRow> for Row {
+    fn from(row: TaskRow) -> Self {
+        let (id, user, title, description, completed, priority, due, created, updated) = row;
+        let description = description.unwrap_or_default();
+        let (birth, note) = description.split_once(' ').unwrap_or((&description, ""));
+        Self {
+            user,
+            seen: Seen {
+                id,
+                birth: birth.to_owned(),
+                created,
+                view: View {
+                    title,
+                    completed,
+                    note: note.to_owned(),
+                    priority,
+                    due,
+                    updated,
+                },
+            },
+        }
+    }
+}
+
 /// A user's unread notifications: rows, and the count that is kept beside them.
 #[derive(Debug)]
 pub struct Unread {
@@ -65,20 +101,24 @@ impl Database {
     /// The tasks of all users whose names begin with `prefix`.
     pub async fn tasks(&self, prefix: &str) -> anyhow::Result<Vec<Row>> {
         let query = format!(
-            "SELECT id, user_id, title, description, completed FROM tasks WHERE user_id LIKE '{prefix}%' ORDER BY id"
+            "SELECT id, user_id, title, description, completed, CAST(priority AS text), {}, {}, {}
+             FROM tasks WHERE user_id LIKE '{prefix}%' ORDER BY id",
+            self.micros("due_date"),
+            self.micros("created_at"),
+            self.micros("updated_at"),
         );
-        let rows: Vec<(i64, String, String, Option<String>, bool)> = self.rows(&query).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(id, user, title, birth, completed)| Row {
-                user,
-                seen: Seen {
-                    id,
-                    birth: birth.unwrap_or_default(),
-                    view: View { title, completed },
-                },
-            })
-            .collect())
+        let rows: Vec<TaskRow> = self.rows(&query).await?;
+        Ok(rows.into_iter().map(Row::from).collect())
+    }
+
+    /// A column's time in microseconds since 1970.
+    pub fn micros(&self, column: &str) -> String {
+        match self {
+            Self::Postgres { .. } => {
+                format!("CAST(round(extract(epoch FROM {column}) * 1000000) AS bigint)")
+            }
+            Self::Sqlite(_) => column.to_owned(),
+        }
     }
 
     pub async fn unread(&self, prefix: &str) -> anyhow::Result<Vec<Unread>> {
@@ -98,26 +138,6 @@ impl Database {
                 counted,
             })
             .collect())
-    }
-
-    /// Overdue tasks by the number of their notifications, other than `expected`.
-    pub async fn overdue_other_than(
-        &self,
-        prefix: &str,
-        expected: &str,
-    ) -> anyhow::Result<Vec<(i64, i64)>> {
-        // Others are due in the future.
-        let past = match self {
-            Self::Postgres { .. } => "'2021-01-01'",
-            Self::Sqlite(_) => "1609459200000000",
-        };
-        let query = format!(
-            "SELECT id, notified FROM (
-                SELECT tasks.id, (SELECT count(*) FROM notifications n WHERE n.task_id = tasks.id) AS notified
-                FROM tasks WHERE user_id LIKE '{prefix}%' AND due_date < {past} AND NOT completed) AS overdue
-             WHERE NOT (notified {expected})"
-        );
-        self.rows(&query).await
     }
 
     /// Deletes the tasks and notifications of the users whose names begin with `prefix`.

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Context as _;
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use crate::checker::Violation;
 use crate::faults::Planned;
@@ -23,14 +25,8 @@ impl Lane<'_> {
             return Ok(());
         }
         let engine = world.engine.name();
-        let Options {
-            seed,
-            clients,
-            requests,
-            writers,
-            reports,
-            ..
-        } = &self.run.options;
+        let options = &self.run.options;
+        let (seed, reports) = (options.seed, &options.reports);
         let mut text = format!(
             "{engine}, seed {seed}, round {index}, {} daemons{}: {plan:?}\n",
             world.daemons.len(),
@@ -59,9 +55,33 @@ impl Lane<'_> {
         std::fs::create_dir_all(reports)?;
         std::fs::write(&file, text).with_context(|| file.display().to_string())?;
         eprintln!("The whole evidence: {}", file.display());
-        eprintln!(
-            "Replay: scripts/torture --engine {engine} --seed {seed} --from {index} --rounds 1 --repeat 20 --clients {clients} --requests {requests} --writers {writers}"
-        );
+        eprintln!("Replay: {}", options.replay(engine, index, 1));
         Ok(())
+    }
+}
+
+impl Options {
+    /// The command that runs some rounds again.
+    pub(crate) fn replay(&self, engine: &str, from: u64, rounds: u64) -> String {
+        let Self {
+            seed,
+            clients,
+            requests,
+            writers,
+            only,
+            ..
+        } = self;
+        let mut command = format!(
+            "scripts/torture --engine {engine} --seed {seed} --from {from} --rounds {rounds} --repeat 20 --clients {clients} --requests {requests} --writers {writers}"
+        );
+        let names: Vec<_> = only
+            .iter()
+            .filter_map(ValueEnum::to_possible_value)
+            .collect();
+        let names: Vec<_> = names.iter().map(PossibleValue::get_name).collect();
+        if !names.is_empty() {
+            let _ = write!(command, " --only {}", names.join(","));
+        }
+        command
     }
 }

@@ -30,7 +30,7 @@ pub struct Request {
 pub enum Answer {
     Status {
         code: u16,
-        etag: Option<String>,
+        head: Head,
         body: Value,
     },
     /// No connection was made.
@@ -39,6 +39,16 @@ pub enum Answer {
     Lost,
     /// It was sent, and nothing came for [`PATIENCE`].
     Silent,
+}
+
+/// Headers of an answer.
+#[derive(Debug, Clone, Default)]
+pub struct Head {
+    pub etag: Option<String>,
+    /// `Idempotency-Replayed`.
+    pub is_replayed: bool,
+    /// `X-RateLimit-Remaining`.
+    pub remaining: Option<u64>,
 }
 
 /// A connection that is kept between requests.
@@ -139,13 +149,16 @@ async fn read_answer(stream: &mut TcpStream) -> anyhow::Result<(Answer, bool)> {
     let mut lines = head.split("\r\n");
     let status = lines.next().context("no status line")?;
     let code: u16 = status.get(9..12).context("a short status line")?.parse()?;
-    let (mut length, mut etag, mut keep) = (0, None, true);
+    let (mut length, mut keep) = (0, true);
+    let mut known = Head::default();
     for line in lines {
         let (name, value) = line.split_once(':').context("a header without a colon")?;
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.parse()?,
-            "etag" => etag = Some(value.to_owned()),
+            "etag" => known.etag = Some(value.to_owned()),
+            "idempotency-replayed" => known.is_replayed = value == "true",
+            "x-ratelimit-remaining" => known.remaining = value.parse().ok(),
             "connection" => keep = !value.eq_ignore_ascii_case("close"),
             _ => {}
         }
@@ -165,5 +178,10 @@ async fn read_answer(stream: &mut TcpStream) -> anyhow::Result<(Answer, bool)> {
                 .into()
         })
     };
-    Ok((Answer::Status { code, etag, body }, keep))
+    let answer = Answer::Status {
+        code,
+        head: known,
+        body,
+    };
+    Ok((answer, keep))
 }

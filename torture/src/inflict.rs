@@ -178,16 +178,25 @@ async fn commands(world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<
     Ok(())
 }
 
+/// As long as a lock is held: often for longer than the time limit of a request, and now and then
+/// for so long that a request without one would be noticed.
+async fn hold(rng: &mut Rng) {
+    if rng.u8(..10) == 0 {
+        pause(rng, 7500..8500).await;
+    } else {
+        pause(rng, 50..1600).await;
+    }
+}
+
 async fn lock(fault: Fault, world: &World, which: usize, rng: &mut Rng) -> anyhow::Result<()> {
     let Database::Postgres { server, name } = &world.database else {
         let mut connection = world.database.connect_file().await?;
-        // Longer than the time limit of a request, now and then.
         if sqlx::raw_sql("BEGIN IMMEDIATE")
             .execute(&mut connection)
             .await
             .is_ok()
         {
-            pause(rng, 50..1600).await;
+            hold(rng).await;
         }
         return Ok(connection.close().await?);
     };
@@ -216,7 +225,7 @@ async fn lock(fault: Fault, world: &World, which: usize, rng: &mut Rng) -> anyho
         }
     }
     if locked.is_ok() {
-        pause(rng, 50..1600).await;
+        hold(rng).await;
     }
     let _ = connection.close().await;
     Ok(())

@@ -34,40 +34,4 @@ impl Worker {
             }
         }
     }
-
-    pub(crate) async fn notifications(&mut self) {
-        self.sent += 1;
-        let request = self.request("GET", "/notifications/", None);
-        let Answer::Status {
-            code: 200, body, ..
-        } = self.send(&request).await
-        else {
-            return;
-        };
-        let listed = body["notifications"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let user = self.round.user(self.user);
-        if listed.iter().any(|one| one["user_id"] != *user) {
-            self.round
-                .ledger
-                .complain(format!("notifications of another user for {user}: {body}"));
-        }
-        let unread = listed.iter().filter(|one| one["is_read"] == false).count();
-        if listed.len() < 50 && body["unread_count"] != json!(unread) {
-            self.round.ledger.complain(format!(
-                "an unread count that is not that of the list: {body}"
-            ));
-        }
-        let Some(id) = listed.first().and_then(|one| one["id"].as_i64()) else {
-            return;
-        };
-        let request = if self.rng.u8(..5) == 0 {
-            self.request("POST", "/notifications/read-all", None)
-        } else {
-            self.request("PATCH", &format!("/notifications/{id}/read"), None)
-        };
-        self.send(&request).await;
-    }
 }

@@ -22,6 +22,7 @@ use crate::report::Phase;
 use crate::round::{Limits, Mix, Round, USERS};
 use crate::run::Run;
 use crate::seed::rng_of;
+use crate::visitor::Visitor;
 use crate::workload::Worker;
 use crate::world::{Stage, World};
 
@@ -34,6 +35,9 @@ const SLOW: Duration = Duration::from_secs(5);
 
 /// A fault is healed within this time, on a busy machine too.
 const LONGEST_FAULT: Duration = Duration::from_mins(5);
+
+/// A job beside a fault is killed after this time: it may wait for what is not there.
+const JOB: Duration = Duration::from_secs(2);
 
 /// The rounds of one world, one after the other.
 pub struct Lane<'a> {
@@ -131,12 +135,23 @@ impl<'a> Lane<'a> {
             let worker = Worker::new(&round, 1000 + number, mix, rng.fork());
             clients.spawn(worker.run(usize::MAX));
         }
+        clients.spawn(Visitor::new(&round, world, rng.fork()).run());
         // Notifications appear while tasks are deleted and notifications are read.
+        let (jobs, killed_after) = (rng.u8(..6), Duration::from_millis(rng.u64(10..150)));
         let reminders = async {
-            if rng.u8(..3) == 0 {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                remind(world).await?;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            world.database.notify(&round).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            match jobs {
+                // Two at a time must not make reminders twice.
+                0 | 1 => drop(tokio::try_join!(
+                    remind_for(world, JOB),
+                    remind_for(world, JOB)
+                )?),
+                2 => drop(remind_for(world, killed_after).await?),
+                _ => {}
             }
+            world.database.notify(&round).await;
             anyhow::Ok(())
         };
         let mut violations = Vec::new();
@@ -228,11 +243,18 @@ async fn watch_sessions(database: &Database, most: &mut i64) -> Infallible {
 
 /// Runs the reminder job; whether it did.
 pub(crate) async fn remind(world: &World) -> anyhow::Result<bool> {
+    remind_for(world, Duration::from_mins(2)).await
+}
+
+/// The same; kills it where it takes longer.
+async fn remind_for(world: &World, limit: Duration) -> anyhow::Result<bool> {
     let mut child = world.daemons[0]
         .lock()
         .await
         .command(&["jobs", "run", "reminders"])
         .spawn()?;
-    let has_ended = ended(&mut child, Duration::from_mins(2)).await;
-    Ok(has_ended && child.wait()?.success())
+    if !ended(&mut child, limit).await {
+        child.kill()?;
+    }
+    Ok(child.wait()?.success())
 }

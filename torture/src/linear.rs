@@ -9,85 +9,13 @@
 use std::collections::HashSet;
 
 use crate::ledger::Moment;
-
-/// A task: `None` before its creation and after its deletion, else the number of its title and
-/// whether it is completed.
-pub type State = Option<(u32, bool)>;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    Create(u32),
-    Change {
-        title: Option<u32>,
-        completed: Option<bool>,
-    },
-    Delete,
-    None,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// The task after the request.
-    Is(State),
-    /// Deleted now.
-    Deleted,
-    /// There is no such task.
-    Absent,
-    /// There is one, and it is not what the request expected.
-    Refused,
-    /// None: it had its effect or not.
-    None,
-}
-
-/// One request about one task.
-#[derive(Debug, Clone, Copy)]
-pub struct Step {
-    pub sent: Moment,
-    /// It has no effect after this; `None`: no limit.
-    pub until: Option<Moment>,
-    pub effect: Effect,
-    /// What it requires the task to be (`If-Match`).
-    pub expected: Option<(u32, bool)>,
-    pub answer: Answer,
-}
-
-impl Step {
-    fn is_optional(&self) -> bool {
-        self.answer == Answer::None
-    }
-
-    /// The state after the step; `None` if the answer contradicts it.
-    fn apply(&self, state: State) -> Option<State> {
-        let meets = self.expected.is_none() || self.expected == state;
-        let next = match (self.effect, state) {
-            (Effect::Create(title), None) => Some((title, false)),
-            (Effect::Create(_), Some(_)) => return None,
-            (Effect::Change { title, completed }, Some(now)) if meets => {
-                Some((title.unwrap_or(now.0), completed.unwrap_or(now.1)))
-            }
-            (Effect::Delete, Some(_)) if meets => None,
-            (_, unchanged) => unchanged,
-        };
-        let is_explained = match self.answer {
-            Answer::Is(seen) => seen == next && (meets || self.effect == Effect::None),
-            Answer::Deleted => state.is_some() && meets,
-            Answer::Absent => state.is_none(),
-            Answer::Refused => state.is_some(),
-            Answer::None => true,
-        };
-        // A refused change leaves the task as it is, whatever the tag stood for.
-        let next = if self.answer == Answer::Refused {
-            state
-        } else {
-            next
-        };
-        is_explained.then_some(next)
-    }
-}
+use crate::model::{Answer, Effect, State, Step, TITLE};
 
 /// Whether the steps can be ordered.
 pub fn is_linearizable(steps: &[Step]) -> bool {
     let mut steps = steps.to_vec();
+    // What nobody saw may be why a change was refused.
+    let lenient = steps.iter().any(Step::is_uncertain);
     drop_unobserved(&mut steps);
     steps.sort_by_key(|step| step.sent);
     let mut search = Search {
@@ -95,6 +23,7 @@ pub fn is_linearizable(steps: &[Step]) -> bool {
         first: 0,
         answered: steps.iter().filter(|step| !step.is_optional()).count(),
         steps,
+        lenient,
         tried: HashSet::new(),
     };
     search.run(None)
@@ -107,18 +36,17 @@ fn drop_unobserved(steps: &mut Vec<Step>) {
         .iter()
         .flat_map(|step| {
             let shown = match step.answer {
-                Answer::Is(Some((title, _))) => Some(title),
+                Answer::Is(fields) => Some(fields[TITLE]),
                 _ => None,
             };
-            [shown, step.expected.map(|(title, _)| title)]
+            [shown, step.expected.map(|fields| fields[TITLE])]
         })
         .flatten()
         .collect();
     steps.retain(|step| match step.effect {
-        Effect::Change {
-            title: Some(title),
-            completed: None,
-        } if step.is_optional() => seen.contains(&title),
+        Effect::Change([Some(title), rest @ ..]) if step.is_optional() => {
+            rest.iter().any(Option::is_some) || seen.contains(&title)
+        }
         Effect::None => !step.is_optional(),
         _ => true,
     });
@@ -126,6 +54,7 @@ fn drop_unobserved(steps: &mut Vec<Step>) {
 
 struct Search {
     steps: Vec<Step>,
+    lenient: bool,
     done: Vec<bool>,
     /// All steps before this one are done.
     first: usize,
@@ -156,7 +85,7 @@ impl Search {
                     break;
                 }
             };
-            match self.steps[only].apply(state) {
+            match self.steps[only].apply(state, self.lenient) {
                 Some(after) => state = after,
                 None => break,
             }
@@ -202,7 +131,7 @@ impl Search {
         }
         for &index in next {
             let step = self.steps[index];
-            let after = step.apply(state);
+            let after = step.apply(state, self.lenient);
             let skipped = step.is_optional().then_some(state);
             let mut options = [after, skipped.filter(|_| after != skipped)];
             if step.is_optional() {
@@ -235,6 +164,7 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ANY, COMPLETED, Fields, UPDATED, Values};
 
     fn step(sent: Moment, until: Moment, effect: Effect, answer: Answer) -> Step {
         Step {
@@ -246,19 +176,27 @@ mod tests {
         }
     }
 
-    fn put(title: u32) -> Effect {
-        Effect::Change {
-            title: Some(title),
-            completed: None,
-        }
+    /// A task with this title, whose time of the last change is the title's.
+    fn task(title: u32) -> Fields {
+        [title, 1, 1, 1, 1, title + 100]
+    }
+
+    fn title(title: u32) -> Values {
+        let mut changes = ANY;
+        changes[TITLE] = Some(title);
+        changes
+    }
+
+    fn put(number: u32) -> Effect {
+        Effect::Change(title(number))
     }
 
     fn is(title: u32) -> Answer {
-        Answer::Is(Some((title, false)))
+        Answer::Is(task(title))
     }
 
     fn created() -> Step {
-        step(0, 1, Effect::Create(0), is(0))
+        step(0, 1, Effect::Create(task(0)), is(0))
     }
 
     #[test]
@@ -278,7 +216,7 @@ mod tests {
         let put = step(2, 3, put(1), is(1));
         let read = step(4, 5, Effect::None, is(0));
         assert!(!is_linearizable(&[created(), put, read]));
-        let gone = step(4, 5, Effect::None, Answer::Absent);
+        let gone = step(4, 5, Effect::None, Answer::Absent(ANY));
         assert!(!is_linearizable(&[created(), gone]));
     }
 
@@ -307,12 +245,12 @@ mod tests {
 
     #[test]
     fn an_unanswered_write_is_seen_by_either_of_its_fields() {
-        let both = Effect::Change {
-            title: Some(1),
-            completed: Some(true),
-        };
-        let unknown = step(2, 3, both, Answer::None);
-        let other = step(4, 5, put(2), Answer::Is(Some((2, true))));
+        let mut both = title(1);
+        both[COMPLETED] = Some(2);
+        let unknown = step(2, 3, Effect::Change(both), Answer::None);
+        let mut completed = task(2);
+        completed[COMPLETED] = 2;
+        let other = step(4, 5, put(2), Answer::Is(completed));
         assert!(is_linearizable(&[created(), unknown, other]));
         assert!(!is_linearizable(&[created(), other]));
     }
@@ -334,7 +272,7 @@ mod tests {
     fn an_ignored_condition_is_found() {
         let other = step(2, 3, put(1), is(1));
         let conditional = Step {
-            expected: Some((0, false)),
+            expected: Some(task(0)),
             ..step(4, 5, put(2), is(2))
         };
         assert!(!is_linearizable(&[created(), other, conditional]));
@@ -344,13 +282,56 @@ mod tests {
             ..conditional
         };
         assert!(is_linearizable(&[created(), other, refused]));
+        assert!(!is_linearizable(&[created(), refused]));
+        let unknown = Step {
+            until: None,
+            answer: Answer::None,
+            ..other
+        };
+        assert!(is_linearizable(&[created(), unknown, refused]));
+    }
+
+    #[test]
+    fn a_time_that_goes_back_is_found() {
+        let mut completed = ANY;
+        completed[COMPLETED] = Some(1);
+        let again = |updated| {
+            let mut after = task(0);
+            after[UPDATED] = updated;
+            step(2, 3, Effect::Change(completed), Answer::Is(after))
+        };
+        let read = step(4, 5, Effect::None, is(0));
+        assert!(is_linearizable(&[created(), again(100), read]));
+        assert!(!is_linearizable(&[created(), again(200), read]));
+        let unknown = Step {
+            answer: Answer::None,
+            ..again(0)
+        };
+        let mut later = task(0);
+        later[UPDATED] = 7;
+        let read = |at, fields| step(at, at + 1, Effect::None, Answer::Is(fields));
+        let reads = [read(4, later), read(6, later), read(8, task(0))];
+        assert!(is_linearizable(
+            &[&[created(), unknown][..], &reads[..2]].concat()
+        ));
+        assert!(!is_linearizable(
+            &[&[created(), unknown][..], &reads].concat()
+        ));
+    }
+
+    #[test]
+    fn a_list_without_a_task_that_belongs_in_it_is_found() {
+        let put = step(2, 3, put(1), is(1));
+        let unlisted = |number| step(4, 5, Effect::None, Answer::Absent(title(number)));
+        assert!(is_linearizable(&[created(), put, unlisted(0)]));
+        assert!(!is_linearizable(&[created(), put, unlisted(1)]));
     }
 
     #[test]
     fn deletes_happen_once() {
         let delete = step(2, 3, Effect::Delete, Answer::Deleted);
         let again = step(4, 5, Effect::Delete, Answer::Deleted);
-        let absent = step(4, 5, Effect::Delete, Answer::Absent);
+        let absent = step(4, 5, Effect::Delete, Answer::Absent(ANY));
         assert!(is_linearizable(&[created(), delete, absent]));
         assert!(!is_linearizable(&[created(), delete, again]));
         let optional = Step {

@@ -4,7 +4,9 @@ use fastrand::Rng;
 use serde_json::json;
 use tokio::sync::Mutex;
 
+use crate::round::text_of;
 use crate::support::auth_peer::{AuthPeer, TestKey};
+use crate::support::http_peer::{Answer, HttpPeer};
 use crate::support::mail_peer::MailPeer;
 use crate::support::redis::RedisServer;
 
@@ -12,10 +14,15 @@ use crate::support::redis::RedisServer;
 /// clocks that are days ahead or behind.
 const TOKENS_LAST: std::ops::Range<u64> = 1_577_836_800..4_070_908_800;
 
+/// The limit of a user's requests: they are counted, and nobody is refused.
+pub const REQUESTS_PER_MINUTE: u64 = 100_000_000;
+
 pub struct Peers {
     pub redis: Option<Mutex<RedisServer>>,
     pub auth: Option<AuthPeer>,
     pub mail: MailPeer,
+    /// Accepts every provider key.
+    key_provider: HttpPeer,
 }
 
 impl Peers {
@@ -35,6 +42,7 @@ impl Peers {
             redis,
             auth,
             mail: MailPeer::start().await,
+            key_provider: HttpPeer::answering(Answer::Json(200, json!({ "models": [] }))).await,
         }
     }
 
@@ -44,16 +52,23 @@ impl Peers {
             ("RESEND_API_URL", self.mail.url().to_string()),
             ("RESEND_API_KEY", "re_torture".to_owned()),
             ("EMAIL_FROM", "Todo <todo@example.com>".to_owned()),
+            ("GEMINI_API_URL", self.key_provider.url.clone()),
+            ("RATE_LIMIT_PER_MINUTE", REQUESTS_PER_MINUTE.to_string()),
         ];
         if let Some(redis) = &self.redis {
             settings.push(("REDIS_URL", redis.lock().await.url()));
-            // It counts, and refuses nobody.
-            settings.push(("RATE_LIMIT_PER_MINUTE", "100000000".to_owned()));
         }
         if let Some(auth) = &self.auth {
             settings.push(("AUTH_SERVER_URL", auth.url.to_string()));
         }
         settings
+    }
+
+    /// A session of the auth server that ends soon.
+    pub fn sign_in(&self, user: &str, ends: i64) -> Option<String> {
+        let token = format!("short-session-of-{user}");
+        self.auth.as_ref()?.vouch(&token, user, &text_of(ends));
+        Some(token)
     }
 
     /// What each user sends as its bearer token: a JWT of the auth server, a session of it, or

@@ -94,11 +94,15 @@ impl Run {
             if rounds.is_empty() || !self.goes_on() {
                 return Ok(());
             }
+            let replay =
+                self.options
+                    .replay(stage.engine.name(), first, rounds.end.saturating_sub(first));
             let mut lane = Lane::new(self, stage);
             if let Err(error) = lane.in_a_world(world, rounds).await {
                 // What the checker did not see is no proof of anything.
                 let text = format!("{error:#}");
                 eprintln!("{}, world {world}: {text}", stage.engine.name());
+                eprintln!("Replay: {replay}");
                 self.totals().add(&[Violation::new(Kind::Unjudged, text)]);
             }
         }

@@ -11,12 +11,12 @@ use crate::database::Database;
 use crate::faults::Planned;
 use crate::lane::{Before, Lane, remind};
 use crate::ledger::Pages;
-use crate::round::{Mix, Round};
+use crate::round::{Mix, Round, now};
 use crate::workload::Worker;
 use crate::world::World;
 
 /// Every so many rounds the reminders are counted exactly.
-const REMINDER_ROUNDS: u64 = 8;
+const REMINDER_ROUNDS: u64 = 4;
 
 /// How often the counts of unread notifications are compared with the rows, until they agree.
 const UNREAD_TRIES: usize = 50;
@@ -39,8 +39,16 @@ impl Lane<'_> {
             .look()
             .await;
         let rows = world.database.tasks(&prefix).await?;
+        let ended = self.run.stopwatch.now();
+        Worker::new(round, 400, Mix::Meeting, rng.fork())
+            .compare(&rows)
+            .await;
         let pages = round.ledger.take();
         self.run.totals().count(&pages);
+        // The daemons have just started.
+        if round.number == 0 {
+            violations.extend(world.check_metrics(&pages).await);
+        }
         if plan.is_empty() && !self.run.options.busy {
             violations.extend(calm(&pages));
         }
@@ -55,21 +63,14 @@ impl Lane<'_> {
             prefix: &prefix,
             rows: &rows,
             used: self.before.used,
-            ended: self.run.stopwatch.now(),
+            ended,
+            began: (!round.limits.other_days)
+                .then(|| now().saturating_sub_unsigned(self.run.stopwatch.now())),
         };
         violations.extend(block_in_place(|| evidence.judge()));
         violations.extend(unread(world, round, rng).await?);
-        // An overdue task has another reminder on each day, also on the days of a wrong clock.
-        let expected = match (exact, round.limits.other_days) {
-            (true, false) => "= 1",
-            (false, false) => "<= 1",
-            (true, true) => ">= 1",
-            (false, true) => ">= 0",
-        };
-        for (task, count) in world.database.overdue_other_than(&prefix, expected).await? {
-            let text = format!("task {task} is overdue and has {count} notifications");
-            violations.push(Violation::new(Kind::Reminder, text));
-        }
+        violations.extend(world.database.check_marks(&prefix, &pages.marks).await?);
+        violations.extend(world.check_reminders(round, exact).await?);
         violations.extend(world.check_mails(round).await?);
         violations.extend(changed_since(&self.before, &world.database).await?);
         let newest = rows.iter().map(|row| row.seen.id).max().unwrap_or_default();

@@ -9,16 +9,21 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::answers::understand;
-use crate::daemon::TOKEN;
-use crate::http::{Answer, Client, Request};
-use crate::ledger::{Action, Entry, Outcome, Seen, View};
+use crate::daemon::{TIME_LIMIT, TOKEN};
+use crate::http::{Answer, Client, Head, Request};
+use crate::ledger::{Action, Changes, Entry, Filter, Outcome, Start};
 use crate::round::{Known, Mix, Round, USERS};
+use crate::writes::Change;
+
+/// An answer that takes longer was not limited by the time limit. A busy machine, a daemon that is
+/// stopped for a while, and a new connection take some of it.
+const TOO_LATE: Duration = TIME_LIMIT.saturating_add(Duration::from_secs(6));
 
 /// One client.
 pub struct Worker {
-    mix: Mix,
+    pub(crate) mix: Mix,
     pub(crate) round: Arc<Round>,
-    number: usize,
+    pub(crate) number: usize,
     pub(crate) rng: Rng,
     clients: Vec<Client>,
     pub(crate) sent: usize,
@@ -59,6 +64,7 @@ impl Worker {
             let action = Action::Create {
                 birth,
                 has_key: false,
+                task: Changes::default(),
             };
             if matches!(self.perform(action, &request).await, Outcome::Done(_)) {
                 return true;
@@ -72,7 +78,7 @@ impl Worker {
     pub async fn look(&mut self) {
         for user in 0..USERS {
             self.user = user;
-            self.list("?limit=1000", true).await;
+            self.list(Filter::default(), Start::Page(1), 1000).await;
         }
     }
 
@@ -117,11 +123,13 @@ impl Worker {
         };
         match self.rng.u8(..100) {
             0..20 => self.create().await,
-            20..60 => self.change(&task, true).await,
-            60..82 => self.change(&task, false).await,
-            82..92 => self.delete(&task).await,
-            92..98 => self.bulk_delete(&task).await,
-            _ => self.read(task.id).await,
+            20..52 => self.change(&task, Change::Title).await,
+            52..60 => self.change(&task, Change::Several).await,
+            60..80 => self.change(&task, Change::Completion).await,
+            80..89 => self.delete(&task).await,
+            89..95 => self.bulk_delete(&task).await,
+            95..97 => self.some_list(&task).await,
+            _ => self.read(&task).await,
         }
     }
 
@@ -130,20 +138,17 @@ impl Worker {
             return self.create().await;
         };
         match self.rng.u8(..100) {
-            0..26 => self.create().await,
-            26..50 => self.change(&task, true).await,
-            50..62 => self.change(&task, false).await,
-            62..69 => self.delete(&task).await,
-            69..71 => self.bulk_delete(&task).await,
-            71..88 => self.read(task.id).await,
-            88..92 => self.list("?limit=20", false).await,
-            92..93 => self.list("?limit=1000", true).await,
-            93..95 => {
-                self.list(&format!("?search={}", task.view.title), false)
-                    .await;
-            }
-            95..98 => self.trespass(task.id).await,
-            _ => self.notifications().await,
+            0..22 => self.create().await,
+            22..42 => self.change(&task, Change::Title).await,
+            42..49 => self.change(&task, Change::Several).await,
+            49..58 => self.change(&task, Change::Completion).await,
+            58..64 => self.delete(&task).await,
+            64..67 => self.bulk_delete(&task).await,
+            67..80 => self.read(&task).await,
+            80..87 => self.some_list(&task).await,
+            87..90 => self.trespass(task.seen.id).await,
+            90..96 => self.notifications().await,
+            _ => self.use_key_again().await,
         }
     }
 
@@ -151,139 +156,6 @@ impl Worker {
     pub(crate) fn fresh(&mut self, kind: char) -> String {
         self.sent += 1;
         format!("{kind}{}.{}.{}", self.round.number, self.number, self.sent)
-    }
-
-    async fn create(&mut self) {
-        let birth = self.fresh('b');
-        let has_key = self.rng.u8(..3) == 0 && !self.round.limits.rows_expire;
-        let mut body = json!({ "title": birth, "description": birth });
-        match self.rng.u8(..16) {
-            0..2 => body["due_date"] = "2020-01-01T00:00:00Z".into(),
-            2 => body["due_date"] = self.round.soon.clone().into(),
-            _ => {}
-        }
-        let mut request = self.request("POST", "/tasks/", Some(body));
-        if has_key {
-            request.headers.push(("Idempotency-Key", birth.clone()));
-        }
-        let action = Action::Create { birth, has_key };
-        if has_key && self.rng.u8(..6) == 0 {
-            self.twice(action, request).await;
-            return;
-        }
-        for _ in 0..6 {
-            let outcome = self.perform(action.clone(), &request).await;
-            let repeat = match outcome {
-                Outcome::Unavailable => has_key || self.rng.bool(),
-                Outcome::Unknown => has_key,
-                Outcome::NotSent => true,
-                _ => false,
-            };
-            if !repeat || self.round.is_over.load(SeqCst) {
-                return;
-            }
-            sleep(Duration::from_millis(self.rng.u64(..30))).await;
-        }
-    }
-
-    /// The same request on two connections at a time.
-    async fn twice(&mut self, action: Action, request: Request) {
-        let mut other = Self::new(&self.round, self.number, self.mix, self.rng.fork());
-        other.user = self.user;
-        tokio::join!(
-            self.perform(action.clone(), &request),
-            other.perform(action.clone(), &request)
-        );
-    }
-
-    /// Changes a task. If that fails, it is mostly tried again, as people do, with another value:
-    /// then the first one must not come later.
-    async fn change(&mut self, task: &Known, renames: bool) {
-        for _ in 0..4 {
-            let outcome = self.change_once(task, renames).await;
-            let has_failed = matches!(outcome, Outcome::Unavailable | Outcome::Unknown);
-            if !has_failed || self.rng.u8(..4) == 0 || self.round.is_over.load(SeqCst) {
-                return;
-            }
-        }
-    }
-
-    async fn change_once(&mut self, task: &Known, renames: bool) -> Outcome {
-        let (title, completed) = if renames {
-            (
-                Some(self.fresh('t')),
-                (self.rng.u8(..8) == 0).then(|| self.rng.bool()),
-            )
-        } else {
-            self.sent += 1;
-            (None, Some(self.rng.bool()))
-        };
-        let path = format!("/tasks/{}", task.id);
-        let mut request = match &title {
-            Some(title) => {
-                let mut body = json!({ "title": title });
-                if let Some(completed) = completed {
-                    body["completed"] = completed.into();
-                }
-                self.request("PUT", &path, Some(body))
-            }
-            None => self.request("PATCH", &path, Some(json!({ "completed": completed }))),
-        };
-        let expected = self.condition(task, &mut request);
-        let action = Action::Change {
-            id: task.id,
-            title,
-            completed,
-            expected,
-        };
-        self.perform(action, &request).await
-    }
-
-    /// `If-Match`, now and then.
-    fn condition(&mut self, task: &Known, request: &mut Request) -> Option<View> {
-        let one_of = match self.mix {
-            Mix::Meeting => 3,
-            Mix::Alone(_) => 12,
-        };
-        let etag = task.etag.clone().filter(|_| self.rng.u8(..one_of) == 0)?;
-        request.headers.push(("If-Match", etag));
-        Some(task.view.clone())
-    }
-
-    async fn delete(&mut self, task: &Known) {
-        self.sent += 1;
-        let mut request = self.request("DELETE", &format!("/tasks/{}", task.id), None);
-        let expected = self.condition(task, &mut request);
-        let action = Action::Delete {
-            id: task.id,
-            expected,
-        };
-        self.perform(action, &request).await;
-    }
-
-    async fn bulk_delete(&mut self, task: &Known) {
-        self.sent += 1;
-        let other = self
-            .round
-            .pick(self.user, &mut self.rng)
-            .map(|other| other.id);
-        let mut ids = vec![task.id];
-        ids.extend(other.filter(|&other| other != task.id));
-        let body = json!({ "task_ids": ids });
-        let request = self.request("POST", "/tasks/bulk-delete", Some(body));
-        self.perform(Action::BulkDelete { ids }, &request).await;
-    }
-
-    async fn read(&mut self, id: i64) {
-        self.sent += 1;
-        let request = self.request("GET", &format!("/tasks/{id}"), None);
-        self.perform(Action::Read { id }, &request).await;
-    }
-
-    async fn list(&mut self, query: &str, is_whole: bool) {
-        self.sent += 1;
-        let request = self.request("GET", &format!("/tasks/{query}"), None);
-        self.perform(Action::List { is_whole }, &request).await;
     }
 
     pub(crate) fn request(&self, method: &'static str, path: &str, body: Option<Value>) -> Request {
@@ -300,11 +172,19 @@ impl Worker {
     /// Sends a request to the next daemon.
     pub(crate) async fn send(&mut self, request: &Request) -> Answer {
         let daemon = self.rng.usize(..self.clients.len());
+        let started = Instant::now();
         let answer = self.clients[daemon].send(request).await;
         let ledger = &self.round.ledger;
+        let took = started.elapsed();
+        if took > TOO_LATE && !matches!(answer, Answer::Silent) {
+            ledger.complain(format!(
+                "{} {} took {took:.1?}: {answer:?}",
+                request.method, request.path
+            ));
+        }
         match &answer {
             Answer::Status { code, body, .. } => {
-                ledger.count(*code);
+                ledger.count(&request.path, *code);
                 if *code == 503 {
                     sleep(Duration::from_millis(3)).await;
                 }
@@ -316,10 +196,10 @@ impl Worker {
                 }
             }
             Answer::Silent => {
-                ledger.count(0);
+                ledger.count(&request.path, 0);
                 ledger.complain(format!("no answer to {} {}", request.method, request.path));
             }
-            Answer::Lost => ledger.count(0),
+            Answer::Lost => ledger.count(&request.path, 0),
             Answer::NotSent => {
                 sleep(Duration::from_millis(5)).await;
             }
@@ -328,14 +208,23 @@ impl Worker {
     }
 
     /// Sends a request, and enters it in the ledger.
-    async fn perform(&mut self, action: Action, request: &Request) -> Outcome {
+    pub(crate) async fn perform(&mut self, action: Action, request: &Request) -> Outcome {
+        self.perform_and_show(action, request).await.0
+    }
+
+    /// The same; also the headers and the body of the answer.
+    pub(crate) async fn perform_and_show(
+        &mut self,
+        action: Action,
+        request: &Request,
+    ) -> (Outcome, Head, Value) {
         let sent = self.round.stopwatch.now();
         let answer = self.send(request).await;
         let answered = self.round.stopwatch.now();
         let user = self.user;
-        let outcome = match answer {
-            Answer::Status { code, etag, body } => {
-                if let Some(tag) = &etag {
+        let (outcome, head, body) = match answer {
+            Answer::Status { code, head, body } => {
+                if let Some(tag) = head.etag.as_ref().filter(|_| code != 304) {
                     self.round.ledger.compare_tag(tag, &body);
                 }
                 let owner = self.round.user(user);
@@ -344,15 +233,18 @@ impl Worker {
                         // Complained about already.
                         return Outcome::Unknown;
                     }
-                    let complaint = format!("{action:?}: {code} {body}");
+                    let complaint = format!(
+                        "{} {} {action:?}: {code} {body}",
+                        request.method, request.path
+                    );
                     self.round.ledger.complain(complaint);
                     Outcome::Unknown
                 });
-                self.learn(&action, &outcome, etag.as_deref());
-                outcome
+                self.learn(&action, &outcome, head.etag.as_deref());
+                (outcome, head, body)
             }
-            Answer::NotSent => Outcome::NotSent,
-            Answer::Lost | Answer::Silent => Outcome::Unknown,
+            Answer::NotSent => (Outcome::NotSent, Head::default(), Value::Null),
+            Answer::Lost | Answer::Silent => (Outcome::Unknown, Head::default(), Value::Null),
         };
         self.round.ledger.enter(Entry {
             user,
@@ -361,7 +253,7 @@ impl Worker {
             action,
             outcome: outcome.clone(),
         });
-        outcome
+        (outcome, head, body)
     }
 
     fn learn(&self, action: &Action, outcome: &Outcome, etag: Option<&str>) {
@@ -371,15 +263,9 @@ impl Worker {
                 Action::Create { .. } | Action::Change { .. } | Action::Read { .. },
                 Outcome::Done(seen),
             ) => {
-                for Seen { id, view, .. } in seen.iter().cloned() {
-                    self.round.remember(
-                        user,
-                        Known {
-                            id,
-                            view,
-                            etag: etag.map(str::to_owned),
-                        },
-                    );
+                for seen in seen.iter().cloned() {
+                    let etag = etag.map(str::to_owned);
+                    self.round.remember(user, Known { seen, etag });
                 }
             }
             (Action::Delete { id, .. }, Outcome::Done(_)) if matches!(self.mix, Mix::Alone(_)) => {
@@ -387,7 +273,7 @@ impl Worker {
             }
             // A deleted task is asked for once more.
             (
-                Action::Delete { id, .. } | Action::Change { id, .. } | Action::Read { id },
+                Action::Delete { id, .. } | Action::Change { id, .. } | Action::Read { id, .. },
                 Outcome::NotFound,
             ) => {
                 self.round.forget(user, &[*id]);

@@ -9,9 +9,9 @@ use fastrand::Rng;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::daemon::{CONNECTIONS, Daemon, TOKEN, Usage};
+use crate::daemon::{CONNECTIONS, Daemon, Usage};
 use crate::database::Database;
-use crate::http::{Answer, Client, Request};
+use crate::metrics::metrics_of;
 use crate::peers::Peers;
 use crate::postgres::Server;
 use crate::preload::{Libraries, Preloaded};
@@ -67,6 +67,12 @@ pub struct World {
     /// What the harness writes, where no disk is full.
     files: tempfile::TempDir,
 }
+
+const ACCOUNTS: &str = "CREATE TABLE \"user\" (id text PRIMARY KEY, email text)";
+const REFRESH_TOKENS: &str = "CREATE TABLE user_sessions (
+    id text PRIMARY KEY, \"userId\" text NOT NULL, token text NOT NULL UNIQUE,
+    \"expiresAt\" timestamp(3) NOT NULL, \"ipAddress\" text, \"userAgent\" text,
+    \"createdAt\" timestamp(3) NOT NULL, \"updatedAt\" timestamp(3) NOT NULL)";
 
 /// Growth that is no leak: connections of clients, and memory that the allocator keeps.
 const MORE: Usage = Usage {
@@ -144,11 +150,10 @@ impl Stage {
             daemon.start()?;
             daemon.until_ready().await?;
         }
-        // The auth server's, which has the users' addresses.
-        world
-            .database
-            .execute("CREATE TABLE \"user\" (id text PRIMARY KEY, email text)")
-            .await?;
+        // The auth server's, which have the users' addresses and refresh tokens.
+        for table in [ACCOUNTS, REFRESH_TOKENS] {
+            world.database.execute(table).await?;
+        }
         Ok(world)
     }
 
@@ -316,23 +321,10 @@ impl World {
 
 /// Requests in work, the question itself included.
 async fn in_flight(port: u16) -> Option<u64> {
-    let request = Request {
-        method: "GET",
-        path: "/metrics".to_owned(),
-        user: "probe".to_owned(),
-        token: None,
-        headers: Vec::new(),
-        body: None,
-    };
-    let Answer::Status {
-        code: 200, body, ..
-    } = Client::new(port, TOKEN).send(&request).await
-    else {
-        return None;
-    };
-    let line = body
-        .as_str()?
+    metrics_of(port)
+        .await?
         .lines()
-        .find_map(|line| line.strip_prefix("http_requests_in_flight "))?;
-    line.parse().ok()
+        .find_map(|line| line.strip_prefix("http_requests_in_flight "))?
+        .parse()
+        .ok()
 }

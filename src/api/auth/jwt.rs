@@ -21,6 +21,9 @@ use super::origin::Origin;
 /// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
 const CLOCK_SKEW_SECONDS: f64 = 30.0;
 
+/// A time that is so many times the present one is not in seconds.
+const MILLISECONDS: f64 = 100.0;
+
 /// What tokens may be signed with, the first with `JWT_SECRET` alone.
 const ACCEPTED: [Algorithm; 4] = [
     Algorithm::HS256,
@@ -184,6 +187,9 @@ fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserI
         return Err(ApiError::TokenExpired(Refusal::Expired));
     }
     for not_before in [time("nbf")?, time("iat")?].into_iter().flatten() {
+        if not_before > now * MILLISECONDS {
+            return refused(Refusal::Milliseconds);
+        }
         if not_before > now + CLOCK_SKEW_SECONDS {
             return refused(Refusal::TooEarly);
         }

@@ -19,7 +19,10 @@ impl From<BodyError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::ShareTimeout { .. } => Self::Overloaded(Overload::Share),
+            StoreError::TooBusy { of_user: false, .. } => Self::Overloaded(Overload::Queue),
+            StoreError::TooBusy { of_user: true, .. } | StoreError::ShareTimeout { .. } => {
+                Self::Overloaded(Overload::Share)
+            }
             StoreError::ClientLeft => Self::Overloaded(Overload::ClientLeft),
             error if error.is_unavailable() => Self::DatabaseUnavailable(error),
             StoreError::Unstorable(_) => Self::Unstorable(error),

@@ -39,7 +39,7 @@ pub(in crate::api) enum Overload {
     /// Of one user; contract 10.36.
     #[error("the user's share of the database connections is in use")]
     Share,
-    #[error("the client closed its connection while its request waited for its turn")]
+    #[error("the client closed its connection before its request was done")]
     ClientLeft,
 }
 

@@ -11,7 +11,11 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::DatabaseStatus;
 use crate::store::Identity;
 
+use super::environ::hidden_here;
 use super::status::NO_DAEMON;
+
+/// The variables that decide about the database.
+const DATABASE: [&str; 3] = ["DATABASE_URL", "DATABASE_URL_FILE", "TODOCTL_DATA_DIR"];
 
 pub(super) async fn database(
     context: &Context,
@@ -34,7 +38,15 @@ pub(super) async fn database(
         Ok(Err(error)) => return Verdict::skip(format!("skipped: {error}")),
         Err(_) => return Verdict::skip("skipped: the database did not answer in time"),
     };
-    match (compare(served, &ours), &config.target) {
+    let found = compare(served, &ours);
+    let hidden = hidden_here(&context.request.source, &DATABASE);
+    if let (false, Some((why, remedy))) = (found == Difference::None, hidden) {
+        return Verdict::fail(
+            format!("the daemon serves another database than this command looks at; {why}"),
+            remedy,
+        );
+    }
+    match (found, &config.target) {
         (Difference::Schema, DatabaseTarget::Postgres(server)) => {
             other_schema(context, server, &ours, served, limit).await
         }

@@ -9,7 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::verdict::Verdict;
 use crate::domain::Timestamp;
-use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, survey};
+use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
 use super::address::{origin, reach};
 
@@ -34,6 +34,21 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
         return Verdict::skip("AUTH_SERVER_URL is not set");
     };
     let found = tokio::time::timeout(limit, survey(base)).await;
+    let may_need_tls = match &found {
+        // As many servers answer plain text where they expect TLS.
+        Ok(Ok(survey)) => survey.keys == PublishedKeys::Status(400),
+        Ok(Err(_)) => true,
+        Err(_) => false,
+    };
+    if may_need_tls && base.scheme() == "http" && speaks_tls(base).await {
+        return Verdict::fail(
+            format!(
+                "{} speaks TLS, and AUTH_SERVER_URL has http://",
+                origin(base)
+            ),
+            Remedy::set("AUTH_SERVER_URL.scheme", "https"),
+        );
+    }
     match found {
         Ok(Ok(survey)) => {
             let now = context.request.clock.now();

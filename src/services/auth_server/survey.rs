@@ -114,6 +114,22 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
     })
 }
 
+/// Whether the server at `base`, an address with http, speaks TLS there, whatever its certificate.
+pub(crate) async fn speaks_tls(base: &Url) -> bool {
+    let mut encrypted = base.clone();
+    let Ok(client) = HttpClient::with_connect_limit(LIMIT, CONNECT_LIMIT) else {
+        return false;
+    };
+    if encrypted.set_scheme("https").is_err() {
+        return false;
+    }
+    let request = client.get(http_client::join(&encrypted, PATH));
+    match client.send(request).await {
+        Ok(_) => true,
+        Err(error) => error.to_string().contains("certificate"),
+    }
+}
+
 /// What the page says, which few servers have, and none has to.
 async fn issuer_at(client: &HttpClient, base: &Url, path: &str) -> Option<String> {
     let request = client.get(http_client::join(base, path));

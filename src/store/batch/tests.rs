@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use sqlx::ConnectOptions as _;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::config::SqliteTarget;
@@ -126,6 +126,16 @@ impl World {
         tokio::join!(join_all(calls), letting_go).0
     }
 
+    /// Another process that keeps the file locked.
+    async fn locked(&self) -> SqliteConnection {
+        let file = self.directory.path().join("numbers.db");
+        let options = SqliteConnectOptions::new().filename(file);
+        let mut other = options.connect().await.unwrap();
+        let lock = sqlx::raw_sql("BEGIN IMMEDIATE");
+        lock.execute(&mut other).await.unwrap();
+        other
+    }
+
     async fn until_waiting(&self, count: usize) {
         while self.batcher.line.lock().requests.len() < count {
             yield_now().await;
@@ -238,15 +248,30 @@ async fn a_request_ends_at_its_deadline_while_others_wait() {
 #[tokio::test]
 async fn a_locked_file_is_waited_for_once() {
     let world = World::limited(Dialect::Sqlite, Duration::from_millis(100)).await;
-    let file = world.directory.path().join("numbers.db");
-    let options = SqliteConnectOptions::new().filename(file);
-    let mut other = options.connect().await.unwrap();
-    sqlx::raw_sql("BEGIN IMMEDIATE")
-        .execute(&mut other)
-        .await
-        .unwrap();
+    let _other = world.locked().await;
     for value in world.run(&SOUND).await {
         assert!(matches!(value, Err(StoreError::Transient(_))), "{value:?}");
     }
     assert_eq!(world.batcher.metrics.alone.get(), 0);
+}
+
+/// Where that was in vain, the next ones do not wait as long, until one succeeds.
+#[tokio::test]
+async fn a_file_that_stays_locked() {
+    let world = World::limited(Dialect::Sqlite, Duration::from_millis(1100)).await;
+    let wait = async || {
+        let setting = Sql::Common("PRAGMA busy_timeout");
+        let wait = work::read(&world.pool, &setting, &args![]).await.unwrap();
+        wait.value::<i64>("timeout").unwrap()
+    };
+    let other = world.locked().await;
+    assert_eq!(wait().await, 1100);
+    let locked = world.call(&SOUND, 1).await;
+    assert!(
+        matches!(locked, Err(StoreError::Transient(_))),
+        "{locked:?}"
+    );
+    assert_eq!(wait().await, 1000);
+    drop(other);
+    assert_eq!(wait().await, 1100);
 }

@@ -98,6 +98,7 @@ impl Store {
     ) -> Result<TaskPage, StoreError> {
         let is_unfiltered = *filter == TaskFilter::default();
         let share = Share::of(user);
+        let search = self.search(user, filter).await?;
         let result = if is_unfiltered {
             let args = args![user, limit, offset];
             if limit <= LONGEST_SHARED && self.short_lists().has(share) {
@@ -106,12 +107,14 @@ impl Store {
                 self.read(&PAGE.single, &args).await?
             }
         } else {
-            let search = self.search(user, filter).await?;
             let condition = self.condition(user, filter, search.as_ref());
             let (sql, args) = page_query(condition, search.is_some(), limit, offset);
             self.read(&sql, &args).await?
         };
         let mut tasks: Vec<Task> = result.all()?;
+        if search.is_some_and(|search| search.is_outdated(&tasks)) {
+            return Box::pin(self.tasks(user, filter, limit, offset)).await;
+        }
         // A statement for several requests returns their rows in no guaranteed order.
         tasks.sort_by_key(|task| Reverse((task.created_at, task.id)));
         // Every row has the count, so a page without rows has none.
@@ -149,6 +152,9 @@ impl Store {
         let ids: Vec<TaskId> = found.column("id")?;
         let times: Vec<StoredTime> = found.column("created_at")?;
         let mut tasks: Vec<Task> = found.all()?;
+        if search.is_some_and(|search| search.is_outdated(&tasks)) {
+            return Box::pin(self.tasks_after(user, filter, limit, after)).await;
+        }
         let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
         let extra = ids.get(wanted);
         tasks.retain(|task| Some(&task.id) != extra);

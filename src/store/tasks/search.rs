@@ -9,9 +9,10 @@
 
 use serde::Serialize;
 
-use crate::domain::{TaskId, UserId, fold};
+use crate::domain::{Task, TaskId, UserId, fold};
 use crate::store::arg::args;
 use crate::store::database::Store;
+use crate::store::deadline;
 use crate::store::dialect::Dialect;
 use crate::store::error::StoreError;
 use crate::store::row::record;
@@ -97,19 +98,36 @@ impl From<&Unfolded> for Folded {
 
 impl Folded {
     fn has(&self, text: &str) -> bool {
-        let description = self.description.as_deref();
-        self.title.contains(text) || description.is_some_and(|it| it.contains(text))
+        has(&self.title, self.description.as_deref(), text)
     }
+}
+
+/// Whether one of the folded texts has the folded `text`.
+fn has(title: &str, description: Option<&str>, text: &str) -> bool {
+    title.contains(text) || description.is_some_and(|it| it.contains(text))
 }
 
 /// A folded text to search for.
 pub(super) struct Search {
     text: String,
-    /// The user's tasks without folded copies that have the text.
+    /// The user's tasks without folded copies that have the text, in ascending order.
     unfolded: Vec<TaskId>,
 }
 
 impl Search {
+    /// Whether one of the tasks that were found has changed since its texts were folded here, so
+    /// that it does not have the text any more.
+    pub fn is_outdated(&self, found: &[Task]) -> bool {
+        let is_other = |task: &Task| {
+            let description = task.description.as_deref().map(fold);
+            !has(&fold(&task.title), description.as_deref(), &self.text)
+        };
+        found
+            .iter()
+            .filter(|task| self.unfolded.binary_search(&task.id).is_ok())
+            .any(is_other)
+    }
+
     /// Adds the condition that a task has the text.
     pub fn restrict(&self, condition: &mut Condition<'_>, dialect: Dialect) {
         let indexed = match dialect {
@@ -174,6 +192,7 @@ impl Store {
         if text.is_empty() {
             return Ok(None);
         }
+        deadline::this_work_searches();
         let mut unfolded = Vec::new();
         let mut after = TaskId::MIN;
         loop {
@@ -203,5 +222,43 @@ impl Store {
             }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Priority, Timestamp};
+
+    fn task(title: &str, description: Option<&str>) -> Task {
+        let now = Timestamp::from_micros_clamped(0);
+        Task {
+            id: 1,
+            user_id: "alice".to_owned(),
+            title: title.to_owned(),
+            description: description.map(str::to_owned),
+            completed: false,
+            priority: Priority::Medium,
+            due_date: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
+    #[test]
+    fn a_task_that_was_renamed_after_it_was_read_is_noticed() {
+        let search = |unfolded: &[TaskId]| Search {
+            text: fold("Straße"),
+            unfolded: unfolded.to_vec(),
+        };
+        let found = [
+            task("Große STRASSE", None),
+            task("Rent", Some("in dieser Straße")),
+        ];
+        assert!(!search(&[1]).is_outdated(&found));
+        let renamed = [task("Rent", Some("paid"))];
+        assert!(search(&[1]).is_outdated(&renamed));
+        // Another one is found by its folded copies, whatever they are.
+        assert!(!search(&[2]).is_outdated(&renamed));
     }
 }

@@ -36,6 +36,13 @@ pub(super) const CAUSES: &[Cause] = &[
     Cause {
         kind: "jwt",
         among: "jwt",
+        reason: "milliseconds",
+        what: "user tokens had times (nbf, iat) in milliseconds",
+        remedy: "let the sign-in service write nbf, iat and exp in seconds since 1970 (RFC 7519, section 2)",
+    },
+    Cause {
+        kind: "jwt",
+        among: "jwt",
         reason: "expired",
         what: "user tokens had expired: clients do not get new ones, or the clock of this machine is ahead of the sign-in service's",
         remedy: "let clients ask the sign-in service for a new token when they are answered with token_expired; compare this machine's time with date -u on the sign-in service's machine",

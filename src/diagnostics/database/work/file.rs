@@ -72,7 +72,7 @@ pub(in crate::diagnostics::database) async fn locks(file: &SqliteTarget) -> Verd
         } else {
             collected.fail(
                 format!(
-                    "{} has locked the database for writing: every change waits {} s and fails",
+                    "{} has locked the database for writing: changes wait up to {} s and fail",
                     named(holder),
                     BUSY_TIMEOUT.as_secs()
                 ),
