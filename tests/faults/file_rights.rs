@@ -1,8 +1,10 @@
 //! SQLite: what the daemon's user may not enter or write, as that user and as root see it.
 
 use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 
 use crate::faults::harness::{Scene, set_mode};
+use crate::support::process::{Process, serve};
 
 const CHECK: &str = "database.directory";
 const USER: u32 = 65_534;
@@ -86,4 +88,26 @@ async fn files_of_a_group() {
     scene
         .doctor("database.trial")
         .says("database.trial", "pass", "");
+}
+
+/// As by a restore in place by root. The daemon has its old connections.
+#[tokio::test]
+async fn a_file_that_was_taken_from_the_daemon() {
+    let mut scene = Scene::sqlite().await;
+    let data = scene.path().join("data");
+    for own in [&data, &scene.file(), &data.join("todo.db-migrate.lock")] {
+        chown(own, Some(USER), Some(USER)).unwrap();
+    }
+    scene.run_by(USER);
+    let mut command = serve(scene.path());
+    let mut daemon = Process::start(command.uid(USER).gid(USER));
+    daemon.base();
+    chown(scene.file(), Some(0), Some(0)).unwrap();
+    scene.run_by(0);
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "chown 65534 data/todo.db");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    daemon.kill();
 }

@@ -5,13 +5,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::{
-    Account, Closed, Remedy, closed_to_owner, has_acl, opened_to_owner, writable_for,
+    Account, Closed, Remedy, closed_to_owner, files_beside, has_acl, opened_to_owner, resolved,
+    writable_for,
 };
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::probe::{account_of, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 
-/// What SQLite needs of the directory for its log, as the last three bits of a mode.
+/// What SQLite needs of its file, and of the directory for its log, as the last three bits of a mode.
+const READ_AND_WRITE: u32 = 0o6;
 const CREATE: u32 = 0o3;
 
 /// After files have become writable.
@@ -23,7 +25,9 @@ pub(super) fn missing(file: &Path) -> Option<Verdict> {
     if !own.is_root() {
         return closed_files(own.as_raw(), file, "this command runs as that user", false);
     }
-    let directory = of_file(file);
+    // SQLite has its log beside the file that a link leads to.
+    let place = resolved(file);
+    let directory = of_file(&place);
     let (of_directory, of_database) = (directory.metadata().ok()?, file.metadata().ok()?);
     let running = daemon(file);
     let is_running = running.is_some();
@@ -49,6 +53,19 @@ pub(super) fn missing(file: &Path) -> Option<Verdict> {
             // It may be root's after all.
             Verdict::warn(detail, remedy)
         });
+    }
+    let is_of_other = is_running && of_database.uid() != user;
+    if is_of_other && !account.may(READ_AND_WRITE, &of_database) && !has_acl(file) {
+        let files = std::iter::once(file.to_owned()).chain(files_beside(file));
+        let chown = files.fold(Remedy::command(format!("chown {user}")), Remedy::arg);
+        return Some(Verdict::fail(
+            format!(
+                "{} belongs to user {} and is not writable for user {user}; {who}",
+                file.display(),
+                of_database.uid()
+            ),
+            chown.then(Remedy::note(RESTART)),
+        ));
     }
     closed_files(user, file, &who, is_running)
 }

@@ -175,14 +175,18 @@ fn check_rows(violations: &[Violation], file: &SqliteTarget) -> Verdict {
     {
         let select = format!("SELECT * FROM {} WHERE NOT ({condition})", sql_name(table));
         let shown = Remedy::command("sqlite3").arg(&file.path).arg(select);
+        let remedy = Remedy::note("another program stored them with ignore_check_constraints; this shows them; give them values that are allowed, with UPDATE:")
+            .then(shown);
         let remedy = match clear_values(table, condition) {
-            Some(update) => Remedy::note("another program stored them with ignore_check_constraints; this respells those that are clear, and then shows the others, which need values that are allowed, with UPDATE:")
-                .then(Remedy::sql_in_file(&file.path, &update)),
-            None => Remedy::note("another program stored them with ignore_check_constraints; this shows them; give them values that are allowed, with UPDATE:"),
+            Some(update) => remedy.or(Remedy::note(
+                "where they are only spelt in another way, such as 'true' or 'high', this respells them:",
+            )
+            .then(Remedy::sql_in_file(&file.path, &update))),
+            None => remedy,
         };
         collected.fail(
             format!("rows of {table} that violate CHECK ({condition}): {rows}; they cannot be changed, and may be misread"),
-            remedy.then(shown),
+            remedy,
         );
     }
     collected.verdict("")
