@@ -156,8 +156,8 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
         "42P10" => &[INDEXES, SCHEMA],
         // The ids are used up.
         "2200H" => &[SEQUENCES],
-        // As of a parameter that a policy reads.
-        "42704" => &[ROW_SECURITY, SCHEMA],
+        // As of a parameter that a policy or a default reads.
+        "42704" => &[ROW_SECURITY, SCHEMA, TRIGGERS],
         // RETURNING fails where a rule does something else instead.
         "0A000" => &[TRIGGERS],
         "23505" => &[SEQUENCES, INDEXES, SCHEMA],
