@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::StoreError;
 
@@ -18,13 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a connection knows of its client. It is dropped with the connection.
 #[derive(Debug, Default)]
-pub(crate) struct ClientState(watch::Sender<bool>);
+pub(crate) struct ClientState(watch::Sender<Option<Instant>>);
 
 impl ClientState {
     /// The client has closed its side of the connection.
     pub fn close(&self) {
-        self.0
-            .send_if_modified(|is_closed| !std::mem::replace(is_closed, true));
+        self.0.send_if_modified(|closed| {
+            let is_news = closed.is_none();
+            closed.get_or_insert_with(Instant::now);
+            is_news
+        });
     }
 
     pub fn watch(&self) -> ClientWatch {
@@ -34,20 +37,21 @@ impl ClientState {
 
 /// The client of a request, or that of work which has none.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ClientWatch(Option<watch::Receiver<bool>>);
+pub(crate) struct ClientWatch(Option<watch::Receiver<Option<Instant>>>);
 
 impl ClientWatch {
-    /// Waits until the connection has ended, or until the client has closed its side of it and then
-    /// for `patience`.
+    /// Waits until the connection has ended, or until the client has closed its side of it for as long
+    /// as `patience`.
     pub async fn has_left(&self, patience: Duration) {
         let Some(mut state) = self.0.clone() else {
             return std::future::pending().await;
         };
         // Boxed, to keep it out of the future of every request: few wait.
         Box::pin(async move {
-            if state.wait_for(|is_closed| *is_closed).await.is_ok() {
+            let closed = state.wait_for(Option::is_some).await.map(|closed| *closed);
+            if let Ok(Some(closed)) = closed {
                 // It changes no more, so this is the end of the connection or of the time.
-                let _ = timeout(patience, state.changed()).await;
+                let _ = timeout_at(closed + patience, state.changed()).await;
             }
         })
         .await;
@@ -104,6 +108,9 @@ mod tests {
         state.close();
         left.await;
         assert!(started.elapsed() >= SHORT);
+        // The next one who asks waits no longer.
+        let left = client.has_left(SHORT);
+        assert!(pin!(left).now_or_never().is_some());
     }
 
     #[tokio::test]

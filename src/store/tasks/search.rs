@@ -21,7 +21,7 @@ use crate::store::sql::{Sql, per_engine};
 use super::filter::{Condition, TaskFilter};
 
 /// How many rows a search folds at once.
-const PAGE: i64 = 500;
+const PAGE: usize = 500;
 
 /// The shortest text, in code points, that SQLite's index finds.
 const TRIGRAM: usize = 3;
@@ -196,13 +196,18 @@ impl Store {
         let mut unfolded = Vec::new();
         let mut after = TaskId::MIN;
         loop {
-            let args = args![user, after, PAGE, text.as_str()];
+            let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+            let args = args![user, after, limit, text.as_str()];
             let page: Vec<Unfolded> = self.read(&UNFOLDED_OF_USER, &args).await?.all()?;
             let Some(last) = page.last() else { break };
             after = last.id;
             self.unfolded_found();
             let found = page.iter().map(Folded::from).filter(|task| task.has(&text));
             unfolded.extend(found.map(|task| task.id));
+            // Another page would have the first row of then, as long as rows are being folded.
+            if page.len() < PAGE {
+                break;
+            }
         }
         Ok(Some(Search { text, unfolded }))
     }
