@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::config::env_file::assignments;
 use crate::config::{
-    Remedy, SecretName, Variable, is_placeholder, keeps_previous, nearest, other_spelling,
+    Barrier, Remedy, SecretName, Variable, here, is_placeholder, keeps_previous, nearest,
+    other_spelling, run_by, shell_word,
 };
 
 use super::hint::Hint;
@@ -32,9 +34,9 @@ pub(crate) struct EnvFile {
 
 impl EnvFile {
     /// Reads the file, which need not exist. A symbolic link stays: the file that it points to is
-    /// changed. Fails if that is no regular file of this user.
+    /// changed. Fails if that is no regular file of this user; root may change one of another user.
     pub(crate) fn open(path: &Path) -> Result<Self, Hint> {
-        let own = OwnFile::at(path).map_err(|error| failed(path, error, "written"))?;
+        let own = OwnFile::of_service(path).map_err(|error| failed(path, error, "written"))?;
         let text = match fs::read_to_string(own.path()) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -194,8 +196,7 @@ impl EnvFile {
         self.text = lines.concat();
     }
 
-    /// Makes the file readable for its owner only, and replaces it in one step: a reader sees the
-    /// old one or the new one.
+    /// Replaces the file in one step: a reader sees the old one or the new one.
     pub(crate) fn save(self) -> Result<(), Hint> {
         let place = self.place.display();
         if assignments(&self.text).ok().as_ref() != Some(&self.values) {
@@ -229,15 +230,30 @@ impl EnvFile {
     }
 }
 
-fn failed(path: &Path, error: io::Error, what: &str) -> Hint {
+/// That a file of variables, or of a secret, cannot be `what`, and what is in the way.
+pub(crate) fn failed(path: &Path, error: io::Error, what: &str) -> Hint {
     let place = path.display();
-    Hint::of(
-        error,
-        format!("{place} cannot be {what}"),
+    let user = rustix::process::geteuid().as_raw();
+    let owner = path.metadata().map_or(user, |found| found.uid());
+    let barrier = || {
+        let directory = path.parent().map(here);
+        Barrier::of(path).or_else(|| Barrier::of(directory?))
+    };
+    let remedy = if error.kind() == io::ErrorKind::ResourceBusy {
+        Remedy::note(format!(
+            "{place} is mounted by itself, as Docker mounts a single file, and so cannot be replaced: edit it where it is mounted from (findmnt -T {}), then start the container again",
+            shell_word(path)
+        ))
+    } else if let Some(barrier) = barrier() {
+        barrier.remedy()
+    } else if user != 0 && owner != user && owner != 0 {
+        run_by(owner)
+    } else {
         Remedy::note(format!(
             "choose a regular file of this user, in an existing directory that it may write to, instead of {place}"
-        )),
-    )
+        ))
+    };
+    Hint::of(error, format!("{place} cannot be {what}"), remedy)
 }
 
 /// Whether the variable, or the one that a misspelt name probably means, holds one of todoctl's

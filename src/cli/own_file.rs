@@ -1,10 +1,11 @@
 //! Writing files whose paths the operator names: only regular files of the user who runs the
-//! command, so that neither a device nor, through a link, a file of somebody else is replaced.
+//! command, so that neither a device nor, through a link, a file of somebody else is replaced. Root
+//! may change the service's files, which stay those of their owner.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{
-    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown,
 };
 use std::path::{Path, PathBuf};
 
@@ -12,13 +13,25 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct OwnFile {
     path: PathBuf,
-    /// The group of the file that is replaced.
-    group: Option<u32>,
+    /// The file that is replaced.
+    replaced: Option<fs::Metadata>,
+    /// Whether the daemon reads it.
+    is_of_service: bool,
 }
 
 impl OwnFile {
     /// Follows a symbolic link. Fails if there is something that must not be replaced.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        Self::regular(path, false)
+    }
+
+    /// As [`OwnFile::at`], for `.env` and files of secrets: root changes those of the service's
+    /// user too.
+    pub(crate) fn of_service(path: &Path) -> io::Result<Self> {
+        Self::regular(path, true)
+    }
+
+    fn regular(path: &Path, is_of_service: bool) -> io::Result<Self> {
         let refuse = |why: String| Err(io::Error::other(why));
         let found = match fs::metadata(path) {
             Ok(found) => found,
@@ -30,7 +43,8 @@ impl OwnFile {
                 }
                 return Ok(Self {
                     path: path.to_owned(),
-                    group: None,
+                    replaced: None,
+                    is_of_service,
                 });
             }
             Err(error) => return Err(error),
@@ -39,12 +53,14 @@ impl OwnFile {
             return refuse(format!("it is {}, not a file", kind(&found)));
         }
         let user = rustix::process::geteuid().as_raw();
+        let may_be_others = is_of_service && user == 0;
         // Others may place links in directories that they can write to.
         let link = fs::symlink_metadata(path)?;
-        if link.is_symlink() && link.uid() != user && link.uid() != 0 {
+        let is_of_owner = may_be_others && link.uid() == found.uid();
+        if link.is_symlink() && link.uid() != user && link.uid() != 0 && !is_of_owner {
             return refuse(format!("it is a symbolic link of user {}", link.uid()));
         }
-        if found.uid() != user {
+        if found.uid() != user && !may_be_others {
             return refuse(format!(
                 "it belongs to user {}, and this command runs as user {user}",
                 found.uid()
@@ -52,7 +68,8 @@ impl OwnFile {
         }
         Ok(Self {
             path: fs::canonicalize(path)?,
-            group: Some(found.gid()),
+            replaced: Some(found),
+            is_of_service,
         })
     }
 
@@ -69,7 +86,8 @@ impl OwnFile {
         &self.path
     }
 
-    /// Replaces the file in one step: a reader sees the old one or the new one.
+    /// Replaces the file in one step: a reader sees the old one or the new one. The new one
+    /// has `mode`, but one of the service has the rights of the old one.
     pub(crate) fn write(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
         let directory = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -81,8 +99,14 @@ impl OwnFile {
             .tempfile_in(directory)
             // The library's message names the temporary file, which means nothing to the user.
             .map_err(|error| io::Error::from(error.kind()))?;
-        // Users who are not in the group may not set it, and need not.
-        let _ = std::os::unix::fs::fchown(file.as_file(), None, self.group);
+        if let Some(replaced) = &self.replaced {
+            if self.is_of_service {
+                keep_rights(file.as_file(), replaced)?;
+            } else {
+                // Users who are not in the group may not set it, and need not.
+                let _ = fchown(file.as_file(), None, Some(replaced.gid()));
+            }
+        }
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(&self.path).map_err(|error| error.error)?;
@@ -98,6 +122,19 @@ impl OwnFile {
             .open(&self.path)?;
         file.write_all(text.as_bytes())
     }
+}
+
+/// Whoever may read the old file, such as the daemon by its group, may read the new one.
+fn keep_rights(file: &File, old: &fs::Metadata) -> io::Result<()> {
+    let new = file.metadata()?;
+    let owner = (new.uid() != old.uid()).then_some(old.uid());
+    let group = (new.gid() != old.gid()).then_some(old.gid());
+    fchown(file, owner, group).or_else(|error| {
+        // Users who are not in the group may not set it, and need not where it has no rights.
+        let is_needed = owner.is_some() || old.mode() & 0o070 != 0;
+        if is_needed { Err(error) } else { Ok(()) }
+    })?;
+    file.set_permissions(Permissions::from_mode(old.mode() & 0o777))
 }
 
 fn kind(found: &fs::Metadata) -> &'static str {
@@ -173,5 +210,34 @@ mod tests {
         assert!(error.to_string().contains("symbolic link"));
         assert!(OwnFile::without_link(&file).is_ok());
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn files_of_the_service_keep_their_rights() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "old").unwrap();
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            std::os::unix::fs::chown(&file, Some(65534), Some(65533)).unwrap();
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let rights = || {
+            let found = fs::metadata(&file).unwrap();
+            (found.uid(), found.gid(), found.mode())
+        };
+        let before = rights();
+        let own = OwnFile::of_service(&file).unwrap();
+        own.write(b"new", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(rights(), before);
+        if is_root {
+            // Who may place links here is not the owner of what they lead to.
+            let link = directory.path().join("link");
+            symlink(&file, &link).unwrap();
+            std::os::unix::fs::lchown(&link, Some(65532), None).unwrap();
+            let error = OwnFile::of_service(&link).unwrap_err().to_string();
+            assert!(error.contains("a symbolic link of user 65532"), "{error}");
+        }
     }
 }

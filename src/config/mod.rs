@@ -95,7 +95,7 @@ pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
     closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner, readable,
-    unused_name, writable, writable_for,
+    run_by, unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::{is_no_path, is_quoted};

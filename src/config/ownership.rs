@@ -10,19 +10,38 @@ use super::privilege::as_root;
 use super::remedy::Remedy;
 
 /// How this user gets to read the file, and only this one: by its mode if the file is its own,
-/// otherwise by another owner, which only root can give it.
+/// otherwise by another owner, which only root can give it. What another user's daemon reads is
+/// not taken from it.
 pub(crate) fn readable(file: &Path) -> Remedy {
     if let Some(closed) = Closed::to_this_process(file) {
         return closed.remedy();
     }
     let mode = Remedy::command("chmod 600").arg(file);
     let user = rustix::process::geteuid().as_raw();
+    let directory = file
+        .parent()
+        .and_then(|parent| here(parent).metadata().ok());
+    let is_placed_by_user = directory.is_some_and(|found| found.uid() == user);
     match file.metadata() {
         Ok(found) if found.uid() == user => mode,
+        Ok(found) if found.uid() != 0 && !is_placed_by_user => run_by(found.uid()),
+        Ok(found) if found.gid() != 0 && found.mode() & 0o040 != 0 && !is_placed_by_user => {
+            Remedy::note(format!(
+                "the members of group {} may read it: run todoctl as one of them, or as root",
+                found.gid()
+            ))
+        }
         _ => as_root()
             .then(Remedy::command(format!("chown {user}")).arg(file))
             .then(mode),
     }
+}
+
+/// That commands are for the owner of a file, as whom the daemon probably runs, or for root.
+pub(crate) fn run_by(owner: u32) -> Remedy {
+    Remedy::note(format!(
+        "the daemon probably runs as user {owner}, who owns the file: run todoctl as that user or as root, as in: sudo -u '#{owner}' todoctl doctor"
+    ))
 }
 
 /// What a user needs of a file, as the last three bits of its mode.

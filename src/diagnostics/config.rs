@@ -1,10 +1,9 @@
 //! Checks of the configuration.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt, readable};
+use crate::config::{Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt};
 
 use super::check::{Check, Run};
 use super::context::Context;
@@ -14,6 +13,7 @@ use super::verdict::{Outcome, Verdict};
 
 mod copies;
 mod data_directory;
+mod file_modes;
 mod secrets;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -150,7 +150,7 @@ fn env_file(context: &Context) -> Verdict {
         return Verdict::pass("no .env file");
     };
     let place = path.display();
-    let mut fixes: Vec<Fix> = Fix::without_mode(path, 0o077).into_iter().collect();
+    let mut fixes: Vec<Fix> = Vec::new();
     let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
     let warnings = source.warnings().iter();
     let mut remedy = warnings.fold(Remedy::default(), |all, one| all.then(one.remedy.clone()));
@@ -159,17 +159,14 @@ fn env_file(context: &Context) -> Verdict {
             "only for docker run --env-file: write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #"
         )));
     }
-    // The mode of a device or a pipe is not todoctl's affair.
-    if let Ok(found) = std::fs::metadata(path)
-        && found.is_file()
-    {
-        let mode = found.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            said.push(format!(
-                "{place} has mode {mode:04o}: other users of this machine may read its secrets"
-            ));
-            remedy = remedy.then(readable(path));
-        }
+    let daemon = file_modes::daemon(context);
+    if let Some(open) = file_modes::open_to_others(path, 0o077, daemon.as_ref()) {
+        said.push(format!(
+            "{place} has mode {:04o}: other users of this machine may read its secrets",
+            open.mode
+        ));
+        remedy = remedy.then(open.remedy);
+        fixes.extend(open.fix);
     }
     let copies = copies::open_copies(path, &context.audit);
     for copy in &copies {

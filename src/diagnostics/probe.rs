@@ -24,7 +24,8 @@ pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{
-    KeptOpen, Place, User, account_of, daemons_of, kept_open, nameless_database, open_database,
+    KeptOpen, Place, User, account_of, daemon_with, daemons_of, kept_open, nameless_database,
+    open_database,
 };
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};

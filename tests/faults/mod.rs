@@ -95,6 +95,7 @@ mod running;
 mod same_database;
 mod scene;
 mod schema;
+mod secret_files;
 mod server_files;
 mod server_settings;
 mod servers;

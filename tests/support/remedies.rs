@@ -28,7 +28,12 @@ pub fn remedy_faults(remedy: &str) -> Vec<String> {
             }
         }
     }
-    for sign in ["\u{2026}", "sudo ", "{", "<your", "$DATABASE_URL"] {
+    // Who reads it may be neither root nor the user who is meant.
+    let without_user = remedy.replace("sudo -u '#", "");
+    if without_user.contains("sudo ") {
+        faults.push("it has sudo".to_owned());
+    }
+    for sign in ["\u{2026}", "{", "<your", "$DATABASE_URL"] {
         if remedy.contains(sign) {
             faults.push(format!("it has {sign:?}"));
         }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 
 use crate::cli::context::Context;
-use crate::cli::env_file::EnvFile;
+use crate::cli::env_file::{EnvFile, failed};
 use crate::cli::hint::Hint;
 use crate::cli::own_file::OwnFile;
 use crate::cli::{input, output};
@@ -254,7 +254,8 @@ impl<'a> Edit<'a> {
                 Err(error) if error.kind() == ErrorKind::NotFound => false,
                 Err(error) => return Err(unread(path, &file_name, error).into()),
             };
-            let own = OwnFile::at(Path::new(path))?;
+            let own = OwnFile::of_service(Path::new(path))
+                .map_err(|error| failed(Path::new(path), error, "written"))?;
             self.secret_files.push((own, format!("{value}\n")));
             self.in_files.push((name.to_owned(), value.to_owned()));
             (is_commented, format!("{path}, which {file_name} names"))
@@ -321,7 +322,8 @@ impl<'a> Edit<'a> {
             self.check()?;
         }
         for (file, text) in &self.secret_files {
-            file.write(text.as_bytes(), 0o600)?;
+            let written = file.write(text.as_bytes(), 0o600);
+            written.map_err(|error| failed(file.path(), error, "written"))?;
         }
         self.file.save()?;
         for line in &self.said {

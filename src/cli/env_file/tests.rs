@@ -163,11 +163,11 @@ fn real_values() {
 }
 
 #[test]
-fn the_file_is_replaced_for_its_owner_alone() {
+fn the_file_is_replaced_with_its_mode() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("real");
     fs::write(&path, "X=1\n").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let link = directory.path().join(".env");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let mut file = EnvFile::open(&link).unwrap();
@@ -176,7 +176,7 @@ fn the_file_is_replaced_for_its_owner_alone() {
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert_eq!(fs::read_to_string(&path).unwrap(), "X=1\nA=new\n");
     let mode = fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(mode & 0o777, 0o640);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     let error = EnvFile::open(directory.path()).unwrap_err();
     assert!(error.to_string().ends_with("cannot be written"));

@@ -1,13 +1,13 @@
 //! Checks of secrets: set and strong, different, in files that only their user may read.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use crate::config::{
-    Origin, Problem, Remedy, SecretName, Section, Source, readable, replace_secret, respelt,
+    Origin, Problem, Remedy, SecretName, Section, Source, replace_secret, respelt,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
+
+use super::file_modes;
 
 /// Where orchestrators mount secrets, with modes that the operator does not choose.
 const MOUNTED: &str = "/run/secrets/";
@@ -99,39 +99,28 @@ pub(super) fn differ(context: &Context) -> Verdict {
 /// Other users must not read them.
 pub(super) fn files(context: &Context) -> Verdict {
     let audit = &context.audit;
-    let mut open = Vec::new();
-    for path in &audit.secret_files {
-        let Ok(found) = std::fs::metadata(path) else {
-            continue;
-        };
-        if !found.is_file() {
-            continue;
-        }
-        let mode = found.permissions().mode() & 0o777;
-        if mode & 0o007 != 0 && !path.starts_with(MOUNTED) {
-            open.push((path, mode));
+    let daemon = file_modes::daemon(context);
+    let (mut said, mut remedy, mut fixes) = (Vec::new(), Remedy::default(), Vec::new());
+    let judged = audit.secret_files.iter();
+    for path in judged.filter(|path| !path.starts_with(MOUNTED)) {
+        if let Some(open) = file_modes::open_to_others(path, 0o007, daemon.as_ref()) {
+            said.push(format!("{} has mode {:04o}", path.display(), open.mode));
+            remedy = remedy.then(open.remedy);
+            fixes.extend(open.fix);
         }
     }
-    if open.is_empty() {
+    if said.is_empty() {
         return Verdict::pass(match audit.secret_files.len() {
             0 => "no secret comes from a file".to_owned(),
             count => format!("{count} files, readable only by their user"),
         });
     }
-    let said: Vec<String> = open
-        .iter()
-        .map(|(path, mode)| format!("{} has mode {mode:04o}", path.display()))
-        .collect();
-    let remedies = open.iter().map(|(path, _)| readable(path));
     Verdict::warn(
         format!(
             "{}: every user of this machine may read it",
             said.join("; ")
         ),
-        remedies.fold(Remedy::default(), Remedy::then),
+        remedy,
     )
-    .with_fixes(
-        open.iter()
-            .filter_map(|(path, _)| Fix::without_mode(path, 0o007)),
-    )
+    .with_fixes(fixes)
 }

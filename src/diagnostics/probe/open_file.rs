@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{FDTarget, Process, all_processes};
 
-use crate::config::{Account, here, index_path, is_database, wal_path, with_suffix};
+use crate::config::{
+    Account, DEFAULT_ENV_FILE, here, index_path, is_database, wal_path, with_suffix,
+};
 
 use super::program::is_todoctl;
 
@@ -61,10 +63,6 @@ pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
         return Vec::new();
     };
     let log = id(&wal_path(path));
-    let is_serving = |process: &Process| {
-        let words = process.cmdline().unwrap_or_default();
-        words.iter().any(|word| word == "serve")
-    };
     let daemon = |process: Process| {
         let files = open_files(&process);
         let (_, name) = files.iter().find(|(at, _)| id(at) == Some(file))?;
@@ -77,7 +75,38 @@ pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
             other_name: is_other.then(|| name.clone()),
         })
     };
-    programs().filter(is_serving).filter_map(daemon).collect()
+    daemons().filter_map(daemon).collect()
+}
+
+fn daemons() -> impl Iterator<Item = Process> {
+    programs().filter(|process| {
+        let words = process.cmdline().unwrap_or_default();
+        words.iter().any(|word| word == "serve")
+    })
+}
+
+/// The daemon that reads this `.env` file, as far as its working directory can be seen.
+pub(crate) fn daemon_with(env_file: &Path) -> Option<i32> {
+    let file = id(env_file)?;
+    let reads_it = |process: &Process| {
+        let words = process.cmdline().unwrap_or_default();
+        let mut pairs = words.iter().zip(words.iter().skip(1));
+        let named = pairs
+            .find_map(|(option, name)| (option == "--env-file").then_some(name.as_str()))
+            .or_else(|| {
+                let mut words = words.iter();
+                words.find_map(|word| word.strip_prefix("--env-file="))
+            });
+        let own = PathBuf::from(format!("/proc/{}", process.pid));
+        let name = Path::new(named.unwrap_or(DEFAULT_ENV_FILE));
+        // In a container the same path leads to another file.
+        let place = match name.strip_prefix("/") {
+            Ok(below_root) => own.join("root").join(below_root),
+            Err(_) => own.join("cwd").join(name),
+        };
+        id(&place) == Some(file)
+    };
+    daemons().find(reads_it).map(|process| process.pid)
 }
 
 /// The user that runs a process, with its groups.

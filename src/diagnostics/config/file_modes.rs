@@ -1,0 +1,105 @@
+//! Whether files with secrets are open to others than the daemon's user, who may be neither their
+//! owner nor the user of this command.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use crate::config::{Account, DatabaseTarget, Remedy, as_owner, as_root, here};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::directory::of_file;
+use crate::diagnostics::fix::Fix;
+use crate::diagnostics::probe::{account_of, daemon_with, daemons_of};
+
+/// A file that others may use.
+pub(super) struct OpenFile {
+    pub(super) mode: u32,
+    pub(super) remedy: Remedy,
+    pub(super) fix: Option<Fix>,
+}
+
+/// What a file that its readers have by their group grants to others at most.
+const GROUP_READS: u32 = 0o040;
+
+/// The user of the daemon that runs; otherwise the owner of the database or of its directory.
+pub(super) fn daemon(context: &Context) -> Option<Account> {
+    let database = match context.audit.target() {
+        Some(DatabaseTarget::Sqlite(file)) => Some(&file.path),
+        _ => None,
+    };
+    let serving = database.and_then(|file| daemons_of(file).first().map(|daemon| daemon.pid));
+    let running = serving.or_else(|| daemon_with(context.request.source.file()?));
+    running.and_then(account_of).or_else(|| {
+        let file = database?;
+        let found = file.metadata().or_else(|_| of_file(file).metadata());
+        Some(probably(&found.ok()?))
+    })
+}
+
+fn probably(owns: &Metadata) -> Account {
+    Account {
+        user: owns.uid(),
+        groups: None,
+    }
+}
+
+/// What is wrong with the mode of a file, if it grants something in `others`, the bits of a mode.
+pub(super) fn open_to_others(
+    path: &Path,
+    others: u32,
+    daemon: Option<&Account>,
+) -> Option<OpenFile> {
+    // The mode of a device or a pipe is not todoctl's affair.
+    let found = path.metadata().ok().filter(Metadata::is_file)?;
+    let of_file_or_directory = || match here(path.parent()?).metadata() {
+        Ok(directory) if found.uid() == 0 => Some(probably(&directory)),
+        _ => Some(probably(&found)),
+    };
+    let daemon = daemon.cloned().or_else(of_file_or_directory)?;
+    let mode = found.mode() & 0o777;
+    let has_group = has_by_group(&daemon, &found);
+    let taken = if has_group {
+        others & !GROUP_READS
+    } else {
+        others
+    };
+    if mode & taken == 0 {
+        return None;
+    }
+    let without = || Fix::without_mode(path, taken);
+    let (remedy, fix) = if has_group {
+        let chmod = Remedy::command("chmod 640").arg(path);
+        let is_readable = mode & GROUP_READS != 0;
+        let fix = is_readable.then(without).flatten();
+        (as_owner(path).then(chmod), fix)
+    } else if daemon.user == 0 || daemon.user == found.uid() {
+        let chmod = Remedy::command("chmod 600").arg(path);
+        (as_owner(path).then(chmod), without())
+    } else {
+        // Of its owner alone, the daemon could not read it at its next start.
+        (as_root().then(given_to(&daemon, path)), None)
+    };
+    Some(OpenFile { mode, remedy, fix })
+}
+
+/// Whether the daemon reads the file as a member of its group; where its groups are not known,
+/// whether the file has been given to a group for that.
+fn has_by_group(daemon: &Account, file: &Metadata) -> bool {
+    let is_others = daemon.user != 0 && daemon.user != file.uid();
+    match &daemon.groups {
+        Some(groups) => is_others && groups.contains(&file.gid()),
+        None => file.gid() != 0 && (is_others || file.uid() == 0),
+    }
+}
+
+fn given_to(daemon: &Account, path: &Path) -> Remedy {
+    let groups = daemon.groups.iter().flatten();
+    let (owner, mode) = match groups.last() {
+        Some(group) if *group != 0 => (format!("chgrp {group}"), "640"),
+        _ => (format!("chown {}", daemon.user), "600"),
+    };
+    Remedy::command(owner)
+        .arg(path)
+        .joined(&format!(" && chmod {mode}"))
+        .arg(path)
+}
