@@ -95,6 +95,7 @@ mod running;
 mod same_database;
 mod scene;
 mod schema;
+mod secrets_in_use;
 mod server_files;
 mod server_settings;
 mod servers;
@@ -125,6 +126,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        secrets_in_use::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
