@@ -5,18 +5,18 @@
 //! of its CPU time. What would occupy a thread for long runs elsewhere
 //! ([`tokio::task::spawn_blocking`]).
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{io, iter};
+use std::thread;
 
-use tokio::runtime::Handle;
-
-use crate::store::RuntimeThread;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
 
 /// The threads of one server. They end when it is dropped, with all connections that they serve.
 pub(super) struct Workers {
     workers: Vec<Worker>,
-    _threads: Vec<RuntimeThread>,
+    _running: watch::Sender<()>,
 }
 
 #[derive(Clone)]
@@ -37,13 +37,25 @@ impl Worker {
 impl Workers {
     /// The present runtime, and as many threads as are missing for `count`.
     pub fn start(count: usize) -> io::Result<Self> {
-        let threads = (1..count).map(|number| RuntimeThread::start(format!("worker-{number}")));
-        let threads: Vec<_> = threads.collect::<io::Result<_>>()?;
-        let runtimes = threads.iter().map(|thread| thread.handle().clone());
-        let workers = iter::once(Handle::current()).chain(runtimes);
+        let (running, ended) = watch::channel(());
+        let mut workers = vec![Worker::new(Handle::current())];
+        for number in 1..count {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.push(Worker::new(runtime.handle().clone()));
+            let mut ended = ended.clone();
+            let serve = move || {
+                // Nothing is ever sent.
+                let _ = runtime.block_on(ended.changed());
+                // It may be parsing a body.
+                runtime.shutdown_background();
+            };
+            thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(serve)?;
+        }
         Ok(Self {
-            workers: workers.map(Worker::new).collect(),
-            _threads: threads,
+            workers,
+            _running: running,
         })
     }
 
@@ -77,7 +89,6 @@ impl Drop for Place {
 mod tests {
     use std::collections::HashSet;
     use std::future::pending;
-    use std::thread;
 
     use super::*;
 

@@ -13,9 +13,9 @@
 //! So nothing waits on purpose: one that is by itself runs its statement at once. Under load the
 //! number of requests that share a statement grows by itself.
 //!
-//! PostgreSQL's shared statements run on a thread of their own, which has the sockets of their
-//! connections: between the requests of a busy worker, an answer of the database would wait for its
-//! turn, and its connection with it. The requests of each worker are woken together.
+//! Shared statements run on the runtime that opened the store, which has the sockets of their
+//! connections, so no other thread is woken to read an answer. The requests of another runtime are
+//! woken together.
 //!
 //! **How many connections are in use** follows from the time that statements take
 //! ([`width`]): one or two where the database is near, more where an answer takes milliseconds, never
@@ -79,7 +79,6 @@ use super::dialect::Dialect;
 use super::error::StoreError;
 use super::pool::{Lease, Pool};
 use super::row::QueryResult;
-use super::runtime_thread::RuntimeThread;
 use super::shares::Share;
 use super::sql::Sql;
 use super::work;
@@ -104,7 +103,6 @@ pub(super) struct Batcher {
     line: Arc<Line>,
     /// Where statements run.
     runtime: Handle,
-    _thread: Option<RuntimeThread>,
 }
 
 /// The number of a request that waits, and its outcome.
@@ -120,25 +118,14 @@ pub(super) struct Call<'a> {
 }
 
 impl Batcher {
-    /// On PostgreSQL the statements run on a thread of their own, on SQLite on the present runtime:
-    /// its connections have threads.
+    /// Statements run on the present runtime.
     pub fn new(pool: Arc<Pool>, dialect: Dialect, metrics: BatchMetrics) -> Arc<Self> {
-        let thread = match dialect {
-            Dialect::Postgres => RuntimeThread::start("database".to_owned())
-                .inspect_err(
-                    |error| tracing::warn!(%error, "the database has no thread of its own"),
-                )
-                .ok(),
-            Dialect::Sqlite => None,
-        };
-        let handle = thread.as_ref().map(|thread| thread.handle().clone());
         Arc::new(Self {
             line: Arc::new(Line::new(pool.limits().max)),
             pool,
             dialect,
             metrics,
-            runtime: handle.unwrap_or_else(Handle::current),
-            _thread: thread,
+            runtime: Handle::current(),
         })
     }
 
