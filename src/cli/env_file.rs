@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::env_file::assignments;
 use crate::config::{
-    Barrier, Remedy, SecretName, Variable, here, is_placeholder, keeps_previous, nearest,
-    other_spelling, run_by, shell_word,
+    Barrier, Environment, Remedy, SecretName, Source, Variable, here, is_placeholder,
+    keeps_previous, nearest, other_spelling, run_by, shell_word,
 };
 
 use super::hint::Hint;
@@ -142,7 +142,10 @@ impl EnvFile {
 
     fn keep_as_previous(&mut self, name: &str, old: &str, new: &str) -> bool {
         let old = other_spelling(name, old).unwrap_or_else(|| old.to_owned());
-        let Some(previous) = keeps_previous(name, &old).filter(|_| old != new) else {
+        // A file that cannot be read is found when it is saved.
+        let source = Source::with_file_text(&self.place, &self.text).unwrap_or_default();
+        let previous = keeps_previous(name, &old, Environment::of(&source));
+        let Some(previous) = previous.filter(|_| old != new) else {
             return false;
         };
         // A variable and its file must not both be set.

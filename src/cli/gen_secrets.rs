@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::config::{Secret, SecretName};
+use crate::config::{
+    Audit, DatabaseTarget, Secret, SecretName, Source, generated_secret_path, has_generated_secret,
+};
 
 use super::env_file::EnvFile;
 use super::hint::{Hint, no_random};
@@ -25,7 +27,7 @@ pub struct Options {
     /// Output format.
     #[arg(long, value_enum, default_value_t)]
     pub format: SecretsFormat,
-    /// Write missing and placeholder values into this file instead of printing.
+    /// Write missing and placeholder values into this file instead of printing. A secret that the daemon has generated beside its SQLite database is not missing.
     #[arg(long, value_name = "FILE", conflicts_with = "format")]
     pub write: Option<PathBuf>,
     /// Also replace real values in the file, of the secrets that --only names; the old value is
@@ -67,19 +69,21 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn generate(only: &[SecretName]) -> anyhow::Result<Vec<(&'static str, Secret)>> {
+fn generate(only: &[SecretName]) -> anyhow::Result<Vec<(SecretName, Secret)>> {
     SecretName::ALL
         .into_iter()
         .filter(|name| only.is_empty() || only.contains(name))
-        .map(|name| Ok((name.as_str(), name.generate()?)))
+        .map(|name| Ok((name, name.generate()?)))
         .collect::<Result<_, getrandom::Error>>()
         .map_err(|error| {
             Hint::of(error, "the system provides no random numbers", no_random()).into()
         })
 }
 
-fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::Result<()> {
-    let pairs = secrets.iter().map(|(name, value)| (*name, value.expose()));
+fn print(format: SecretsFormat, secrets: &[(SecretName, Secret)]) -> anyhow::Result<()> {
+    let pairs = secrets
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()));
     match format {
         SecretsFormat::Env => {
             let lines: Vec<String> = pairs
@@ -101,16 +105,24 @@ fn print(format: SecretsFormat, secrets: &[(&'static str, Secret)]) -> anyhow::R
     Ok(())
 }
 
-fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyhow::Result<()> {
+fn write(path: &Path, secrets: &[(SecretName, Secret)], replace: bool) -> anyhow::Result<()> {
     let place = path.display();
     let mut file = EnvFile::open(path)?;
+    let generated = generated(path, &file);
     let mut said = Vec::new();
-    for (name, value) in secrets {
+    for (secret, value) in secrets {
+        let name = secret.as_str();
         let file_name = format!("{name}_FILE");
         said.push(if file.has(name) && !replace {
             format!("{name}: kept, because {place} has a value")
         } else if file.has(&file_name) && !file.has(name) {
             format!("{name}: kept, because {place} sets {file_name}")
+        } else if let Some((_, kept)) = generated.iter().find(|(one, _)| one == secret)
+            && !replace
+        {
+            // A placeholder would hide it.
+            file.remove(name);
+            format!("{name}: kept, because {} has a value", kept.display())
         } else {
             let mut said = format!("{name}: new value written to {place}");
             if file.rotate(name, value.expose()) {
@@ -124,4 +136,19 @@ fn write(path: &Path, secrets: &[(&'static str, Secret)], replace: bool) -> anyh
         output::note(&line);
     }
     Ok(())
+}
+
+/// The secrets that the daemon has generated beside the SQLite database that this file configures,
+/// and where they are.
+fn generated(path: &Path, file: &EnvFile) -> Vec<(SecretName, PathBuf)> {
+    // A file that cannot be read is found when it is saved.
+    let source = Source::with_file_text(path, file.text()).unwrap_or_default();
+    match Audit::of(&source).target() {
+        Some(DatabaseTarget::Sqlite(database)) => SecretName::ALL
+            .into_iter()
+            .filter(|name| has_generated_secret(database, *name))
+            .map(|name| (name, generated_secret_path(database, name.as_str())))
+            .collect(),
+        _ => Vec::new(),
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::reader::Reader;
 use super::remedy::Remedy;
+use super::source::Source;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
 /// Where this process runs. Every environment but development refuses weak secrets.
@@ -15,6 +17,13 @@ pub enum Environment {
     Staging,
     /// Real users.
     Production,
+}
+
+impl Environment {
+    /// That of a configuration; the default if `ENVIRONMENT` has a problem.
+    pub(crate) fn of(source: &Source) -> Self {
+        Reader::new(source).environment
+    }
 }
 
 impl fmt::Display for Environment {

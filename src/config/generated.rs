@@ -9,6 +9,7 @@ use super::beside::secrets_directory;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::ownership::writable;
+use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::SecretName;
 use super::source::read_secret_file;
@@ -19,21 +20,39 @@ pub fn path(database: &SqliteTarget, name: &str) -> PathBuf {
     secrets_directory(&database.path).join(name)
 }
 
+/// Why a generated secret cannot be used.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    pub problem: Problem,
+    /// Whether the file can be read, and has no value.
+    pub is_lost: bool,
+}
+
 /// The secret that an earlier start generated; `None` if there is none yet.
-pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<Secret>, Problem> {
+pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<Secret>, Unusable> {
     let path = path(database, name.as_str());
     if !path.exists() {
         return Ok(None);
     }
-    let unusable = |wrong: &str| {
+    let unusable = |wrong: &str, remedy: Option<Remedy>| {
         let message = format!("was generated, but its file {} {wrong}", path.display());
-        problem(name, &path, message)
+        let is_lost = remedy.is_none();
+        let mut problem = problem(name, &path, message);
+        if let Some(remedy) = remedy {
+            problem.remedy = remedy;
+        }
+        Unusable { problem, is_lost }
     };
-    let value = read_secret_file(&path).map_err(|wrong| unusable(&wrong.fault))?;
+    let value = read_secret_file(&path).map_err(|wrong| unusable(&wrong.fault, wrong.remedy))?;
     match name.fault(&value) {
-        Some(fault) => Err(unusable(&format!("has a value that {fault}"))),
+        Some(fault) => Err(unusable(&format!("has a value that {fault}"), None)),
         None => Ok(Some(Secret::new(value))),
     }
+}
+
+/// Whether a start has generated the secret, and its file still has it.
+pub(crate) fn has(database: &SqliteTarget, name: SecretName) -> bool {
+    name.declaration().required && matches!(read(database, name), Ok(Some(_)))
 }
 
 /// Generates the secret, unless another process has just done so: two processes that start
@@ -50,7 +69,7 @@ pub(super) fn create(database: &SqliteTarget, name: SecretName) -> Result<Secret
             path.display()
         ))
     })?;
-    match read(database, name)? {
+    match read(database, name).map_err(|unusable| unusable.problem)? {
         Some(value) => Ok(value),
         None => Err(failed(format!(
             "was generated, but its file {} was deleted",
@@ -121,7 +140,7 @@ mod tests {
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         fs::write(&path, "").unwrap();
-        let problem = read(&database, name).unwrap_err();
+        let problem = read(&database, name).unwrap_err().problem;
         assert!(problem.message.contains("is empty"), "{problem}");
     }
 }

@@ -7,16 +7,15 @@ use super::database_file;
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::Problem;
-use super::generated;
-use super::key_material::is_key_of_pair;
+use super::generated::{self, Unusable};
 use super::leftover::Leftover;
 use super::reader::Reader;
 use super::remedy::{Remedy, gen_secrets};
 use super::respell::{decoded, respelt};
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
+use super::secret_remedy::{FERNET, consequence, is_path, remedy, restored};
 use super::shell::shell_word;
-use super::source::Source;
 use super::strength::{guessable, is_placeholder, weakness};
 
 /// How many previous values of a secret are tried.
@@ -29,6 +28,8 @@ pub(super) struct Secrets {
     previous: BTreeMap<SecretName, Vec<Secret>>,
     /// Required, not set, and not generated yet.
     pub missing: Vec<SecretName>,
+    /// Generated at an earlier start, and their files have no value any more.
+    lost: Vec<SecretName>,
 }
 
 impl Secrets {
@@ -44,7 +45,23 @@ impl Secrets {
             secrets.read_one(reader, target, name);
         }
         secrets.name_all_at_once(reader, first);
+        secrets.restore_lost(reader, target, first);
         secrets
+    }
+
+    /// Gives the secrets whose files have lost their values one remedy, which keeps the others.
+    fn restore_lost(&self, reader: &mut Reader<'_>, target: Option<&DatabaseTarget>, first: usize) {
+        let Some(DatabaseTarget::Sqlite(file)) = target else {
+            return;
+        };
+        let remedy = restored(file, &self.lost, reader.env_file());
+        let is_lost = |one: &&mut Problem| {
+            let mut lost = self.lost.iter();
+            lost.any(|name| name.as_str() == one.variable)
+        };
+        for problem in reader.problems[first..].iter_mut().filter(is_lost) {
+            problem.remedy.clone_from(&remedy);
+        }
     }
 
     /// Gives every secret that one command can fill in the same remedy, that command. If there is
@@ -58,15 +75,20 @@ impl Secrets {
         };
         let mut wrong = Vec::new();
         let mut weak = false;
+        let mut notes = Remedy::default();
         for name in SecretName::ALL {
             let value = self.current.get(&name).map(Secret::expose);
             let is_problem = |one: &Problem| one.variable == name.as_str();
-            let is_foreign = name == SecretName::JwtSecret && value.is_some_and(is_key_of_pair);
+            // The sign-in service has it too.
+            let is_foreign =
+                name == SecretName::JwtSecret && value.is_some_and(|value| !is_placeholder(value));
             let is_misspelt = value.is_some_and(|value| respelt(name.as_str(), value).is_some());
             let is_elsewhere = value.is_some_and(|value| {
                 is_path(value) || Leftover::of(value) == Some(Leftover::Reference)
             });
-            let is_kept = name.is_usable_encryption_key(value) || is_misspelt || is_elsewhere;
+            let is_lost = self.lost.contains(&name);
+            let is_kept =
+                name.is_usable_encryption_key(value) || is_misspelt || is_elsewhere || is_lost;
             if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
             }
@@ -74,7 +96,10 @@ impl Secrets {
             let is_placeholder = value.is_some_and(is_placeholder);
             if found || is_placeholder {
                 wrong.push((name, found));
-                weak |= value.is_some() && !is_placeholder;
+                if let Some(value) = self.current(name).filter(|_| !is_placeholder) {
+                    weak = true;
+                    notes = notes.then(consequence(name, value.expose(), reader.environment));
+                }
             }
         }
         if wrong.len() < 2 || wrong.iter().all(|(_, found)| !found) {
@@ -86,11 +111,11 @@ impl Secrets {
                 .iter()
                 .map(|(name, _)| format!("--only {}", name.as_str()));
             let only: Vec<String> = only.collect();
-            Remedy::command(format!(
+            notes.then(Remedy::command(format!(
                 "todoctl gen-secrets {} --replace --write {}",
                 only.join(" "),
                 shell_word(file)
-            ))
+            )))
         } else {
             gen_secrets(file)
         };
@@ -153,11 +178,12 @@ impl Secrets {
                         self.current.insert(name, value);
                     }
                     Ok(None) => self.missing.push(name),
-                    Err(problem) => {
+                    Err(Unusable { problem, is_lost }) => {
                         reader
                             .secret_files
                             .push(generated::path(file, name.as_str()));
                         reader.problems.push(problem);
+                        self.lost.extend(is_lost.then_some(name));
                     }
                 },
                 None => {}
@@ -239,6 +265,14 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
         Remedy::note(format!(
             "take the keys that are not {FERNET} out of {variable}; the others are still needed"
         ))
+    } else if reader.environment == Environment::Development
+        && values
+            .iter()
+            .all(|value| name.fault(value.expose()).is_none())
+    {
+        Remedy::note(format!(
+            "when no caller has the old value any more: todoctl config unset {variable}"
+        ))
     } else {
         Remedy::unset(variable)
     };
@@ -247,8 +281,6 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
     }
     values
 }
-
-const FERNET: &str = "32 bytes in URL-safe base64, 44 characters";
 
 /// Refuses an unusable value; a weak one only outside development.
 fn check(
@@ -269,117 +301,6 @@ fn check(
             );
         } else {
             reader.problem(variable, weak, remedy);
-        }
-    }
-}
-
-/// How to replace a value that is not good enough.
-fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
-    let current = name.as_str();
-    if let Some(left @ Leftover::Reference) = Leftover::of(value.expose()) {
-        return left.remedy(current);
-    }
-    if is_path(value.expose()) {
-        let variable = &name.declaration().current.variable;
-        return Remedy::note(format!(
-            "it is the path of a file, which belongs in {}:",
-            variable.file_name()
-        ))
-        .then(Remedy::set(variable.file_name(), value.expose()))
-        .then(Remedy::unset(current));
-    }
-    if respelt(current, value.expose()).is_some() {
-        let spelling = if name == SecretName::EncryptionKey {
-            FERNET
-        } else {
-            "keep the secret alone, without what is around it"
-        };
-        return Remedy::respell(current, spelling);
-    }
-    if name == SecretName::JwtSecret && is_key_of_pair(value.expose()) {
-        let variable = if reader.is_in_file(current) {
-            name.declaration().current.variable.file_name()
-        } else {
-            current.to_owned()
-        };
-        return Remedy::note(
-            "tokens that are signed with a key pair are checked with the public keys that the sign-in service publishes: todoctl config set AUTH_SERVER_URL=https://auth.example.com",
-        )
-        .then(Remedy::unset(variable));
-    }
-    if reader.is_in_file(current) && has_secret_among_lines(name, value.expose()) {
-        return Remedy::note(format!(
-            "leave the line of that file that is {current} now, and no other; an older value belongs in {}",
-            name.previous()
-        ));
-    }
-    let place = if reader.is_in_file(current) {
-        Place::OwnFile
-    } else {
-        reader
-            .env_file_of(current)
-            .map_or(Place::Environment, Place::EnvFile)
-    };
-    let is_usable = name.is_usable_encryption_key(Some(value.expose()));
-    let new = generate(current, place, is_usable);
-    if name != SecretName::EncryptionKey || is_usable || is_placeholder(value.expose()) {
-        return new;
-    }
-    Remedy::note("provider keys that are stored can be decrypted with the right value alone: correct it if you know it; otherwise this makes a new one:")
-        .then(new)
-}
-
-/// Whether the value names a file, as `NAME_FILE` does.
-fn is_path(value: &str) -> bool {
-    value.contains('/') && Path::new(value).is_file()
-}
-
-/// Whether a value that cannot be used has a line that could be.
-fn has_secret_among_lines(name: SecretName, value: &str) -> bool {
-    let is_usable = |line: &str| name.fault(line).is_none() && weakness(line).is_none();
-    name.fault(value).is_some() && !is_key_of_pair(value) && value.lines().any(is_usable)
-}
-
-/// Replaces the value of a secret that `source` has. The old one is kept where it can still be
-/// used.
-pub(crate) fn replace(source: &Source, name: &str) -> Remedy {
-    let place = if source.get(&format!("{name}_FILE")).is_some() {
-        Place::OwnFile
-    } else {
-        source
-            .env_file_of(name)
-            .map_or(Place::Environment, Place::EnvFile)
-    };
-    generate(name, place, true)
-}
-
-/// Where the value of a secret comes from.
-#[derive(Clone, Copy)]
-enum Place<'a> {
-    EnvFile(&'a Path),
-    /// The file that `NAME_FILE` names.
-    OwnFile,
-    Environment,
-}
-
-/// Generates a new value where the old one comes from. In files the old one is kept, in the
-/// environment with `keep`.
-fn generate(name: &str, place: Place<'_>, keep: bool) -> Remedy {
-    match place {
-        Place::EnvFile(file) => Remedy::command(format!(
-            "todoctl gen-secrets --only {name} --replace --write {}",
-            shell_word(file)
-        )),
-        Place::OwnFile => Remedy::command(format!(
-            "todoctl gen-secrets --only {name} | cut -d= -f2- | todoctl config set {name}=-"
-        )),
-        Place::Environment => {
-            let kept = Remedy::command(format!("export {name}_PREVIOUS=\"${name}\""));
-            let new =
-                format!("export {name}=\"$(todoctl gen-secrets --only {name} | cut -d= -f2-)\"");
-            Remedy::default()
-                .then(keep.then_some(kept))
-                .then(Remedy::command(new))
         }
     }
 }

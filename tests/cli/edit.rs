@@ -133,7 +133,10 @@ fn secrets_from_standard_input_keep_their_old_value() {
 #[test]
 fn no_secret_is_destroyed() {
     let cli = Cli::new();
-    cli.file(".env", "ENCRYPTION_KEY=canary-key\nJWT_SECRET=canary\n");
+    cli.file(
+        ".env",
+        "ENCRYPTION_KEY=canary-key\nENVIRONMENT=production\nJWT_SECRET=canary\n",
+    );
     let replace = ["gen-secrets", "--write", ".env", "--replace", "--only"];
     let said = cli.run(&[&replace[..], &["ENCRYPTION_KEY"]].concat());
     succeeds(

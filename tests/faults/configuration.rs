@@ -210,8 +210,14 @@ fn a_weak_secret_in_the_env_file() {
     let file = broken.path().join(".env");
     std::fs::write(&file, "JWT_SECRET=canary\n").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    // The sign-in service has it too, so it is not replaced here alone.
+    says(
+        &broken,
+        "config.secrets",
+        "fail",
+        "# the sign-in service needs the same new value, which todoctl gen-secrets --only JWT_SECRET makes: todoctl config set JWT_SECRET=-",
+    );
     let remedy = "todoctl gen-secrets --only JWT_SECRET --replace --write .env";
-    says(&broken, "config.secrets", "fail", remedy);
     let typed: Vec<&str> = remedy.split(' ').skip(1).collect();
     assert!(broken.output(&typed).status.success());
     says(&broken, "config.secrets", "pass", "");
@@ -227,14 +233,14 @@ fn a_copied_example() {
         "JWT_SECRET",
         "ENCRYPTION_KEY",
     ];
-    let weak = example.replace("JWT_SECRET=change-me", "JWT_SECRET=canary");
+    let weak = example.replace("SERVICE_AUTH_TOKEN=change-me", "SERVICE_AUTH_TOKEN=canary");
     for (text, environment, remedy) in [
         (example, "", "todoctl gen-secrets --write .env"),
         (example, "production", "todoctl gen-secrets --write .env"),
         (
             &weak,
             "production",
-            "todoctl gen-secrets --only SESSION_HASH_SECRET --only SERVICE_AUTH_TOKEN --only JWT_SECRET --only ENCRYPTION_KEY --replace --write .env",
+            "# the services that call todoctl need the new SERVICE_AUTH_TOKEN, and are refused until they have it\ntodoctl gen-secrets --only SESSION_HASH_SECRET --only SERVICE_AUTH_TOKEN --only JWT_SECRET --only ENCRYPTION_KEY --replace --write .env",
         ),
     ] {
         let broken = Broken::new()
@@ -254,9 +260,11 @@ fn a_copied_example() {
             );
         }
         assert_eq!(said.matches("remedy: ").count(), 1, "{said}");
-        assert!(said.contains(&format!("remedy: {remedy}\n")), "{said}");
+        let indented = remedy.replace('\n', "\n    ");
+        assert!(said.contains(&format!("remedy: {indented}\n")), "{said}");
         says(&broken, "config.secrets", "fail", remedy);
-        let typed: Vec<&str> = remedy.split(' ').skip(1).collect();
+        let command = remedy.lines().last().unwrap();
+        let typed: Vec<&str> = command.split(' ').skip(1).collect();
         assert!(broken.output(&typed).status.success());
         says(&broken, "config.secrets", "pass", "");
     }

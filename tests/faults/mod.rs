@@ -96,6 +96,7 @@ mod same_database;
 mod scene;
 mod schema;
 mod secret_files;
+mod secrets_in_use;
 mod server_files;
 mod server_settings;
 mod servers;
@@ -126,6 +127,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
         env_values::FAULTS,
+        secrets_in_use::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,

@@ -29,13 +29,6 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
-    WEAK_SECRET = Fault {
-        title: "A secret is weak, in production",
-        symptom: Symptom::Start("is shorter than 32 bytes"),
-        check: "config.secrets",
-        outcome: "fail",
-        after: After::Typed("pass"),
-    };
     SAME_SECRETS = Fault {
         title: "Two secrets are the same",
         symptom: Symptom::Risk("who learns one of them knows both"),
@@ -180,16 +173,6 @@ async fn missing_secrets() {
     scene.unset("SESSION_HASH_SECRET");
     scene.set("ENCRYPTION_KEY", "change-me");
     scene.proves(&MISSING_SECRETS).await;
-}
-
-#[tokio::test]
-async fn a_weak_secret() {
-    let mut scene = Scene::postgres().await;
-    scene.set("ENVIRONMENT", "production");
-    scene.set("CORS_ORIGINS", "https://app.example.com");
-    scene.set("JWT_SECRET", "canary");
-    scene.proves(&WEAK_SECRET).await;
-    assert_eq!(scene.get("JWT_SECRET_PREVIOUS"), None);
 }
 
 /// The sign-in service's secret stays, and sessions stay valid.

@@ -104,9 +104,9 @@ fn a_secret_that_cannot_be_used_is_kept_in_a_comment() {
         "A=1\n#export ENCRYPTION_KEY='a key' # of the old service\nexport ENCRYPTION_KEY=new # of the old service",
     );
     check(
-        "SERVICE_AUTH_TOKEN=short\nSERVICE_AUTH_TOKEN=other\n",
+        "ENVIRONMENT=production\nSERVICE_AUTH_TOKEN=short\nSERVICE_AUTH_TOKEN=other\n",
         |file| assert!(file.rotate("SERVICE_AUTH_TOKEN", "other")),
-        "#SERVICE_AUTH_TOKEN=short\nSERVICE_AUTH_TOKEN=other\nSERVICE_AUTH_TOKEN=other\n",
+        "ENVIRONMENT=production\n#SERVICE_AUTH_TOKEN=short\nSERVICE_AUTH_TOKEN=other\nSERVICE_AUTH_TOKEN=other\n",
     );
     // A second rotation, and a previous value that is in a file of its own.
     check(

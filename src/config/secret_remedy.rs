@@ -1,0 +1,188 @@
+//! What to do about a secret that is not good enough.
+
+use std::path::Path;
+
+use super::database_url::SqliteTarget;
+use super::environment::Environment;
+use super::generated;
+use super::key_material::is_key_of_pair;
+use super::leftover::Leftover;
+use super::reader::Reader;
+use super::remedy::Remedy;
+use super::respell::respelt;
+use super::secret::Secret;
+use super::secret_name::{SecretName, keeps_previous};
+use super::shell::shell_word;
+use super::source::{DEFAULT_ENV_FILE, Source};
+use super::strength::{is_placeholder, weakness};
+
+/// As a secret is spelt that encrypts.
+pub(super) const FERNET: &str = "32 bytes in URL-safe base64, 44 characters";
+
+/// How to replace a value that is not good enough.
+pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
+    let current = name.as_str();
+    if let Some(left @ Leftover::Reference) = Leftover::of(value.expose()) {
+        return left.remedy(current);
+    }
+    if is_path(value.expose()) {
+        let variable = &name.declaration().current.variable;
+        return Remedy::note(format!(
+            "it is the path of a file, which belongs in {}:",
+            variable.file_name()
+        ))
+        .then(Remedy::set(variable.file_name(), value.expose()))
+        .then(Remedy::unset(current));
+    }
+    if respelt(current, value.expose()).is_some() {
+        let spelling = if name == SecretName::EncryptionKey {
+            FERNET
+        } else {
+            "keep the secret alone, without what is around it"
+        };
+        return Remedy::respell(current, spelling);
+    }
+    if name == SecretName::JwtSecret && is_key_of_pair(value.expose()) {
+        let variable = if reader.is_in_file(current) {
+            name.declaration().current.variable.file_name()
+        } else {
+            current.to_owned()
+        };
+        return Remedy::note(
+            "tokens that are signed with a key pair are checked with the public keys that the sign-in service publishes: todoctl config set AUTH_SERVER_URL=https://auth.example.com",
+        )
+        .then(Remedy::unset(variable));
+    }
+    if reader.is_in_file(current) && has_secret_among_lines(name, value.expose()) {
+        return Remedy::note(format!(
+            "leave the line of that file that is {current} now, and no other; an older value belongs in {}",
+            name.previous()
+        ));
+    }
+    let place = if reader.is_in_file(current) {
+        Place::OwnFile
+    } else {
+        reader
+            .env_file_of(current)
+            .map_or(Place::Environment, Place::EnvFile)
+    };
+    let is_usable = name.is_usable_encryption_key(Some(value.expose()));
+    let environment = reader.environment;
+    if name == SecretName::JwtSecret && is_weak(value.expose()) {
+        let set = match place {
+            Place::Environment => "change it where the daemon's environment is set",
+            Place::EnvFile(_) | Place::OwnFile => "todoctl config set JWT_SECRET=-",
+        };
+        return Remedy::note(format!(
+            "the sign-in service needs the same new value, which todoctl gen-secrets --only JWT_SECRET makes: {set}"
+        ));
+    }
+    let is_kept = keeps_previous(current, value.expose(), environment).is_some();
+    let new = Remedy::default()
+        .then(consequence(name, value.expose(), environment))
+        .then(generate(current, place, is_kept));
+    if name != SecretName::EncryptionKey || is_usable || is_placeholder(value.expose()) {
+        return new;
+    }
+    Remedy::note("provider keys that are stored can be decrypted with the right value alone: correct it if you know it; otherwise this makes a new one:")
+        .then(new)
+}
+
+/// Whether callers may have a value that is too weak.
+fn is_weak(value: &str) -> bool {
+    weakness(value).is_some() && !is_placeholder(value)
+}
+
+/// What a new value means to those who have the old one, where that is not kept.
+pub(super) fn consequence(name: SecretName, old: &str, environment: Environment) -> Option<Remedy> {
+    if !is_weak(old) || keeps_previous(name.as_str(), old, environment).is_some() {
+        return None;
+    }
+    match name {
+        SecretName::SessionHashSecret => Some(Remedy::note(
+            "a new SESSION_HASH_SECRET ends all sessions: users have to sign in again",
+        )),
+        SecretName::ServiceAuthToken => Some(Remedy::note(
+            "the services that call todoctl need the new SERVICE_AUTH_TOKEN, and are refused until they have it",
+        )),
+        SecretName::JwtSecret | SecretName::EncryptionKey => None,
+    }
+}
+
+/// Whether the value names a file, as `NAME_FILE` does.
+pub(super) fn is_path(value: &str) -> bool {
+    value.contains('/') && Path::new(value).is_file()
+}
+
+/// Whether a value that cannot be used has a line that could be.
+fn has_secret_among_lines(name: SecretName, value: &str) -> bool {
+    let is_usable = |line: &str| name.fault(line).is_none() && weakness(line).is_none();
+    name.fault(value).is_some() && !is_key_of_pair(value) && value.lines().any(is_usable)
+}
+
+/// Gets back the secrets whose files beside the database are there without a value, or makes new
+/// ones in the `.env` file. Those that are still there stay.
+pub(super) fn restored(
+    database: &SqliteTarget,
+    lost: &[SecretName],
+    env_file: Option<&Path>,
+) -> Remedy {
+    let files = lost
+        .iter()
+        .map(|name| generated::path(database, name.as_str()));
+    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
+    let only = lost.iter().map(|name| format!(" --only {}", name.as_str()));
+    Remedy::note(format!(
+        "put {} back from a backup of that directory; only if there is none, this makes new values, and what was made with the old ones is not accepted any more:",
+        files.join(" and ")
+    ))
+    .then(Remedy::command(format!(
+        "todoctl gen-secrets{} --write {}",
+        only.collect::<String>(),
+        shell_word(env_file.unwrap_or(Path::new(DEFAULT_ENV_FILE)))
+    )))
+}
+
+/// Replaces the value of a secret that `source` has. The old one is kept where it can still be
+/// used.
+pub(crate) fn replace(source: &Source, name: &str) -> Remedy {
+    let place = if source.get(&format!("{name}_FILE")).is_some() {
+        Place::OwnFile
+    } else {
+        source
+            .env_file_of(name)
+            .map_or(Place::Environment, Place::EnvFile)
+    };
+    generate(name, place, true)
+}
+
+/// Where the value of a secret comes from.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    EnvFile(&'a Path),
+    /// The file that `NAME_FILE` names.
+    OwnFile,
+    Environment,
+}
+
+/// Generates a new value where the old one comes from. In files the old one is kept, in the
+/// environment with `keep`.
+fn generate(name: &str, place: Place<'_>, keep: bool) -> Remedy {
+    match place {
+        Place::EnvFile(file) => Remedy::command(format!(
+            "todoctl gen-secrets --only {name} --replace --write {}",
+            shell_word(file)
+        )),
+        Place::OwnFile => Remedy::command(format!(
+            "todoctl gen-secrets --only {name} | cut -d= -f2- | todoctl config set {name}=-"
+        )),
+        Place::Environment => {
+            let kept = Remedy::command(format!("export {name}_PREVIOUS=\"${name}\""));
+            let new =
+                format!("export {name}=\"$(todoctl gen-secrets --only {name} | cut -d= -f2-)\"");
+            Remedy::default()
+                .then(keep.then_some(kept))
+                .then(Remedy::command(new))
+        }
+    }
+}
