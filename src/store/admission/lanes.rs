@@ -16,6 +16,11 @@ const LONGEST_STAY: Duration = Duration::from_secs(4);
 /// not count for a long time.
 const UNUSUAL: Duration = Duration::from_millis(20);
 
+/// Searches have so many of the turns at most: one of this number. They keep the processors of the
+/// database busy, so more of them at a time would all take longer, and could not be stopped any more
+/// by refusing others.
+const SHARE_OF_SEARCHES: u32 = 4;
+
 /// What is done in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::store) enum Kind {
@@ -94,9 +99,21 @@ impl<T> Lanes<T> {
         self.free
     }
 
-    /// Takes a turn, if there is one that nobody waits for.
+    /// How many callers of a kind have a turn at a time at most.
+    fn most(&self, kind: Kind) -> u32 {
+        match kind {
+            Kind::Statement => self.turns,
+            Kind::Search => self.turns.div_ceil(SHARE_OF_SEARCHES),
+        }
+    }
+
+    fn may_run(&self, kind: Kind) -> bool {
+        self.by_kind[kind as usize].running < self.most(kind)
+    }
+
+    /// Takes a turn, if there is one that nobody of this kind waits for.
     pub fn take_free(&mut self, kind: Kind) -> bool {
-        let is_free = self.free > 0;
+        let is_free = self.free > 0 && self.may_run(kind);
         self.free -= u32::from(is_free);
         self.by_kind[kind as usize].running += u32::from(is_free);
         is_free
@@ -106,11 +123,12 @@ impl<T> Lanes<T> {
     /// as the last one had to.
     pub fn expected_wait(&self, kind: Kind) -> Duration {
         let lane = &self.by_kind[kind as usize];
-        if self.free > 0 {
+        if self.free > 0 && self.may_run(kind) {
             return Duration::ZERO;
         }
         // Until the first of those that have a turn is done.
-        let first = lane.average * lane.running / (self.turns * (self.turns + 1));
+        let most = self.most(kind);
+        let first = lane.average * lane.running / (most * (most + 1));
         if lane.waiting.is_empty() {
             return first;
         }
@@ -134,7 +152,7 @@ impl<T> Lanes<T> {
         let own = self.by_kind[kind as usize].work();
         let all: Duration = self.by_kind.iter().map(Lane::work).sum();
         // The other lane gets as much time as this one, if it has that much work.
-        own.saturating_mul(2).min(all) / self.turns
+        (own.saturating_mul(2).min(all) / self.turns).max(own / self.most(kind))
     }
 
     /// Adds a caller, and returns its number. One that goes on gets its turn before those that
@@ -170,12 +188,12 @@ impl<T> Lanes<T> {
         lane.last_wait = if is_expected { Duration::ZERO } else { waited };
     }
 
-    /// Passes the turn of a caller that is done on to the next; if nobody waits, it is free.
+    /// Passes the turn of a caller that is done on to the next; if nobody may have it, it is free.
     pub fn pass_on(&mut self, done: Kind) -> Option<(Kind, T)> {
         self.by_kind[done as usize].running -= 1;
         let [statements, searches] = &self.by_kind;
-        let (no_statement, no_search) =
-            (statements.waiting.is_empty(), searches.waiting.is_empty());
+        let no_statement = statements.waiting.is_empty();
+        let no_search = searches.waiting.is_empty() || !self.may_run(Kind::Search);
         if no_statement && no_search {
             self.free += 1;
             return None;
