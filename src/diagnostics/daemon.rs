@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Remedy;
+use crate::config::{DatabaseTarget, Remedy};
 use crate::services::daemon::DaemonStatus;
 
 use super::check::{Check, Run, run};
@@ -197,10 +197,12 @@ fn compare_versions(status: &DaemonStatus) -> Verdict {
 }
 
 async fn pool(context: &Context, limit: Duration) -> Verdict {
-    of_status(context, limit, check_pools).await
+    let is_file = matches!(context.target(), Some(DatabaseTarget::Sqlite(_)));
+    of_status(context, limit, |status| check_pools(status, is_file)).await
 }
 
-fn check_pools(status: &DaemonStatus) -> Verdict {
+/// `is_file` is whether the database is SQLite's.
+fn check_pools(status: &DaemonStatus, is_file: bool) -> Verdict {
     let texts: Vec<String> = status
         .pools
         .iter()
@@ -223,11 +225,14 @@ fn check_pools(status: &DaemonStatus) -> Verdict {
     if !is_full {
         return Verdict::pass(detail);
     }
-    Verdict::warn(
-        format!("full: {detail}"),
+    let remedy = if is_file {
+        Remedy::note("SQLite has one writer, and no setting adds another: wait until the change or query that takes long has ended; if the pool stays full, this shows whether another process has locked the file:")
+            .then(Remedy::command("todoctl doctor --only database.locks"))
+    } else {
         Remedy::note("this shows what the connections do; raise SQLALCHEMY_POOL_SIZE as far as the check database.connections allows:")
-            .then(Remedy::sql("SELECT pid, application_name, state, now() - state_change AS since FROM pg_stat_activity WHERE datname = current_database() ORDER BY state_change")),
-    )
+            .then(Remedy::sql("SELECT pid, application_name, state, now() - state_change AS since FROM pg_stat_activity WHERE datname = current_database() ORDER BY state_change"))
+    };
+    Verdict::warn(format!("full: {detail}"), remedy)
 }
 
 #[cfg(test)]

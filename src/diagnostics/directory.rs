@@ -68,15 +68,28 @@ pub(super) fn file_system_verdict(kind: FileSystem, directory: &Path) -> Verdict
         ),
         FileSystem::Temporary("overlay") => Verdict::warn(
             format!("{place} is inside the container: every task is lost when it is removed"),
-            Remedy::note(format!(
-                "mount a volume there: docker run with -v todo-data:{place}"
-            )),
+            out_of_the_container(directory),
         ),
         FileSystem::Temporary(name) => Verdict::warn(
             format!("{place} is in memory ({name}): every task is lost at the next restart"),
             elsewhere,
         ),
     }
+}
+
+/// Moves the directory into a volume. Docker knows the containers, so all of it is typed on its host.
+fn out_of_the_container(directory: &Path) -> Remedy {
+    let place = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+    let place = place.display();
+    Remedy::note(format!(
+        "the tasks are in this container alone, so keep it until a volume has them; on its host, with its name for OLD:
+docker stop OLD
+docker cp OLD:{place}/. ./todo-copy
+create the new container with a volume there: docker create --name NEW -v todo-data:{place}, with the other options and the image of OLD
+docker cp -a ./todo-copy/. NEW:{place}
+docker start NEW
+when the new one shows the tasks: docker rm OLD"
+    ))
 }
 
 #[cfg(test)]
@@ -90,6 +103,26 @@ mod tests {
         assert_eq!(of("/tmp/todo"), Outcome::Warn);
         assert_eq!(of("/tmpfiles"), Outcome::Pass);
         assert_eq!(of("data"), Outcome::Pass);
+    }
+
+    #[test]
+    fn tasks_leave_a_container_before_it_is_removed() {
+        for (directory, place) in [("/srv/todo", "/srv/todo"), ("data", "/data")] {
+            let kind = FileSystem::Temporary("overlay");
+            let remedy = file_system_verdict(kind, Path::new(directory)).remedy;
+            let text = remedy.unwrap().to_string();
+            let steps = [
+                "docker stop OLD".to_owned(),
+                format!("{place}/. ./todo-copy"),
+                format!("{place}, with the other options"),
+                "./todo-copy/. NEW:/".to_owned(),
+                "docker rm OLD".to_owned(),
+            ];
+            let found: Vec<_> = steps.iter().map(|step| text.find(step)).collect();
+            assert!(found.iter().all(Option::is_some), "{text}");
+            assert!(found.is_sorted(), "{text}");
+            assert!(!text.contains("todo-data:data"), "{text}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_tri
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
-pub(crate) use values::{OddValues, Oddity, is_sensible};
+pub(crate) use values::{OddValues, Oddity, has_blanks_around, is_sensible, trimmed};
 pub(crate) use violations::Violation;
 
 /// Asks `query` with `schema` as the search path, or the role's own path.

@@ -296,3 +296,32 @@ async fn a_column_of_another_type() {
         scene.doctor(check).says(check, "pass", "");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_were_dropped() {
+    for (table, column, added) in [
+        ("notifications", "sent_email", true),
+        ("tasks", "reminder_sent", true),
+        ("tasks", "description_folded", true),
+        ("notifications", "message", false),
+    ] {
+        let scene = Scene::sqlite().await;
+        sqlite(
+            &scene.file(),
+            &format!("ALTER TABLE {table} DROP COLUMN {column}"),
+        )
+        .await;
+        let report = scene.doctor("database.schema");
+        let expected = if added { "ADD COLUMN" } else { "from a backup" };
+        report.says("database.schema", "fail", expected);
+        let remedy = report.check("database.schema")["remedy"].as_str().unwrap();
+        assert!(remedy.contains("its values are gone"), "{remedy}");
+        if added {
+            assert!(scene.type_in(remedy).status.success(), "{remedy}");
+            for check in ["database.schema", "database.trial"] {
+                scene.doctor(check).says(check, "pass", "");
+            }
+            assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+        }
+    }
+}

@@ -214,7 +214,8 @@ async fn imports_that_no_request_could_send() {
     sqlite(
         &scene.file(),
         "INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
-         VALUES (' me ', 'two', 'two', 2, 2), ('me', '  ', '', 3, 3), ('me', printf('%.*c', 201, 'x'), 'x', 4, 4)",
+         VALUES (' me ', 'two', 'two', 2, 2), ('me', '  ', '', 3, 3), ('me', printf('%.*c', 201, 'x'), 'x', 4, 4),
+                ('me' || char(13), 'five', 'five', 5, 5), (char(9) || 'me', 'six', 'six', 6, 6), ('me' || char(160), 'seven', 'seven', 7, 7)",
     )
     .await;
     assert_eq!(scene.status("GET", "/tasks/2"), 404);
@@ -222,14 +223,16 @@ async fn imports_that_no_request_could_send() {
     report.says(CHECK, "warn", "trim");
     let detail = report.detail(CHECK);
     for text in [
-        "tasks.user_id has blanks before or after it in 1 row (rowid 2)",
+        "tasks.user_id has blanks, tabs or ends of lines before or after it in 4 rows (rowid 2, 5, 6, 7)",
         "tasks.title is empty, or longer than requests may have it in 2 rows (rowid 3, 4)",
     ] {
         assert!(detail.contains(text), "{detail}");
     }
     let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
-    assert_eq!(scene.status("GET", "/tasks/2"), 200);
+    for id in [2, 5, 6, 7] {
+        assert_eq!(scene.status("GET", &format!("/tasks/{id}")), 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,13 +34,26 @@ fn pools() {
         let mut status = status();
         let pool = &mut status.pools[0];
         (pool.idle, pool.waiting, pool.max, pool.size) = (idle, waiting, max, max);
-        check_pools(&status).outcome
+        check_pools(&status, false).outcome
     };
     assert_eq!(outcome(4, 0, 30), Pass);
     assert_eq!(outcome(0, 0, 30), Warn);
     assert_eq!(outcome(4, 1, 30), Pass);
     assert_eq!(outcome(0, 0, 1), Pass);
     assert_eq!(outcome(0, 1, 1), Warn);
+}
+
+#[test]
+fn full_pools_of_either_engine() {
+    let remedy = |is_file| {
+        let mut status = status();
+        status.pools[0].idle = 0;
+        check_pools(&status, is_file).remedy.unwrap().to_string()
+    };
+    assert!(remedy(false).contains("pg_stat_activity"));
+    assert!(!remedy(true).contains("psql"), "{}", remedy(true));
+    assert!(remedy(true).contains("--only database.locks"));
+    assert!(!remedy(true).contains("POOL_SIZE"), "{}", remedy(true));
 }
 
 #[test]

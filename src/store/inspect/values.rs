@@ -31,7 +31,7 @@ pub(crate) enum Oddity {
     WrongClock,
     /// Something else where a number belongs.
     NoNumber,
-    /// A user id with blanks before or after it.
+    /// A user id with blanks, tabs or ends of lines before or after it.
     Blanks,
     /// An empty text, or one that is longer than requests may have it.
     Length,
@@ -106,6 +106,17 @@ pub(crate) fn is_sensible(value: &str, per_second: u32) -> String {
 /// Tables whose users have several rows each, so that a corrected user id is no duplicate.
 const OF_USERS: [&str; 2] = ["tasks", "notifications"];
 
+/// A text without the blanks, tabs and ends of lines around it, as files of spreadsheets leave them.
+pub(crate) fn trimmed(value: &str) -> String {
+    format!("trim({value}, char(9, 10, 13, 32, 160))")
+}
+
+/// The condition under which a text has something around it that [`trimmed`] removes.
+pub(crate) fn has_blanks_around(value: &str) -> String {
+    let trimmed = trimmed(value);
+    format!("{value} <> {trimmed} AND {trimmed} <> ''")
+}
+
 /// The condition under which requests may not have a text.
 fn is_no_length(table: &str, column: &str) -> Option<String> {
     let name = sql_name(column);
@@ -123,7 +134,7 @@ fn conditions(table: &str, column: &str, kind: &str) -> Vec<(Oddity, String)> {
     let of_type = |types: &str| format!("typeof({name}) {types}");
     if kind == "TEXT" {
         let has_blanks = column == "user_id" && OF_USERS.contains(&table);
-        let blanks = has_blanks.then(|| format!("{name} <> trim({name}) AND trim({name}) <> ''"));
+        let blanks = has_blanks.then(|| has_blanks_around(&name));
         return [
             Some((Oddity::NoText, of_type("NOT IN ('text', 'null')"))),
             Some((Oddity::Nul, format!("instr({name}, char(0)) > 0"))),

@@ -13,7 +13,7 @@ use crate::store::migrate::drift::{Difference, Drift};
 use super::file_indexes::changed_index;
 use super::issue::{Issue, Place, RESTART, Step, verdict};
 use super::parts::{Sides, parts, renamed, sides};
-use super::rebuild::{FILE_SEARCH, SEARCH, rebuild, search_again};
+use super::rebuild::{FILE_SEARCH, SEARCH, column_definition, rebuild, search_again};
 use super::unread::FILE_COUNT;
 
 /// What the catalogue has of a column with an expression.
@@ -219,19 +219,18 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
             };
             let mut candidates = parts(drift, "column").filter(is_same);
             let text = format!("{table}.{name} is missing");
-            let step = match (candidates.next(), candidates.next()) {
-                (Some(other), None) => Step::Run(format!(
+            let steps = match (candidates.next(), candidates.next()) {
+                (Some(other), None) => vec![Step::Run(format!(
                     "ALTER TABLE {table_name} RENAME COLUMN {} TO {quoted}",
                     sql_name(other.part)
-                )),
-                _ if !expected.contains(" not null") => Step::Run(format!(
-                    "ALTER TABLE {table_name} ADD COLUMN {quoted} {expected}"
-                )),
-                _ => Step::note(format!(
-                    "its values are gone: restore the file from a backup that has {table}.{name}"
-                )),
+                ))],
+                _ => added_column(drift, table, name).unwrap_or_else(|| {
+                    vec![Step::note(format!(
+                        "its values are gone: restore the file from a backup that has {table}.{name}"
+                    ))]
+                }),
             };
-            Some(Issue::fail(text, [step]))
+            Some(Issue::fail(text, steps))
         }
         (None, Some(found)) if found.contains(GENERATED) => generated(drift, column),
         (None, Some(found)) => (found.contains(" not null")
@@ -255,6 +254,33 @@ fn changed_column(drift: &Drift, column: Sides<'_>) -> Option<Issue> {
         )),
         (None, None) => None,
     }
+}
+
+/// Adds a missing column as the migrations define it; `None` where rows cannot be without a value.
+fn added_column(drift: &Drift, table: &str, name: &str) -> Option<Vec<Step>> {
+    let parts = drift.expected.get(&format!("table {table}"))?;
+    let definition = parts.get(DEFINITION)?;
+    let column = column_definition(definition, name)?;
+    let upper = column.to_ascii_uppercase();
+    let has_default = upper.contains(" DEFAULT ");
+    let needs_value = upper.contains(" NOT NULL") && !has_default;
+    if needs_value || upper.contains(" PRIMARY KEY") {
+        return None;
+    }
+    let value = if has_default {
+        "the default"
+    } else {
+        "no value"
+    };
+    Some(vec![
+        Step::note(format!(
+            "its values are gone, and every row gets {value}; UPDATE can take the values from a backup afterwards; do not replace the file by it, because newer tasks would be lost"
+        )),
+        Step::Run(format!(
+            "ALTER TABLE {} ADD COLUMN {column}",
+            sql_name(table)
+        )),
+    ])
 }
 
 /// Triggers have the whole row, so that a virtual column is computed too.

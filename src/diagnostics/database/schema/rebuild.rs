@@ -122,3 +122,41 @@ pub(super) fn rebuild(drift: &Drift, table: &str) -> Option<String> {
     statements.push("COMMIT".to_owned());
     Some(statements.join("; "))
 }
+
+/// What a statement that creates a table says of a column, with its constraints.
+pub(super) fn column_definition<'a>(statement: &'a str, name: &str) -> Option<&'a str> {
+    let body = statement[statement.find('(')? + 1..].trim_end();
+    let mut depth = 0_usize;
+    let between_columns = |letter: char| {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    };
+    body.strip_suffix(')')
+        .unwrap_or(body)
+        .split(between_columns)
+        .map(str::trim)
+        .find(|column| column.split(' ').next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_keep_their_constraints() {
+        let statement = "CREATE TABLE t ( id INTEGER PRIMARY KEY, level TEXT NOT NULL DEFAULT 'Low' CHECK (level IN ('Low', 'High')), level_at INTEGER )";
+        assert_eq!(
+            column_definition(statement, "level"),
+            Some("level TEXT NOT NULL DEFAULT 'Low' CHECK (level IN ('Low', 'High'))")
+        );
+        assert_eq!(
+            column_definition(statement, "level_at"),
+            Some("level_at INTEGER")
+        );
+        assert_eq!(column_definition(statement, "high"), None);
+    }
+}

@@ -6,7 +6,7 @@ use crate::config::{SqliteTarget, sql_name};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
-use crate::store::inspect::{OddValues, Oddity, is_sensible};
+use crate::store::inspect::{OddValues, Oddity, has_blanks_around, is_sensible, trimmed};
 
 use super::issue::{Issue, Place, Step, verdict};
 use super::set_aside::{kept_aside, set_aside};
@@ -62,7 +62,7 @@ fn issue(odd: &OddValues) -> Issue {
             "it is misread",
         ),
         Oddity::Blanks => (
-            "has blanks before or after it",
+            "has blanks, tabs or ends of lines before or after it",
             "it is another user id, whose rows nobody sees",
         ),
         Oddity::Length => (
@@ -158,10 +158,7 @@ fn steps(odd: &OddValues) -> Vec<Step> {
             ),
             show(odd, &format!("hex({column})")),
         ],
-        Oddity::Blanks => vec![update(
-            &format!("trim({column})"),
-            &format!("{column} <> trim({column}) AND trim({column}) <> ''"),
-        )],
+        Oddity::Blanks => vec![update(&trimmed(&column), &has_blanks_around(&column))],
         Oddity::Length => vec![
             Step::note(
                 "another program stored them; change them with UPDATE or through the API; this shows how long they are:",
