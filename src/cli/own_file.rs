@@ -134,7 +134,13 @@ fn keep_rights(file: &File, old: &fs::Metadata) -> io::Result<()> {
         let is_needed = owner.is_some() || old.mode() & 0o070 != 0;
         if is_needed { Err(error) } else { Ok(()) }
     })?;
-    file.set_permissions(Permissions::from_mode(old.mode() & 0o777))
+    // Others may be the daemon where root keeps the file, and nobody else where a user has its own.
+    let kept = if rustix::process::geteuid().is_root() {
+        0o777
+    } else {
+        0o770
+    };
+    file.set_permissions(Permissions::from_mode(old.mode() & kept))
 }
 
 fn kind(found: &fs::Metadata) -> &'static str {
