@@ -37,6 +37,13 @@ faults! {
         outcome: "warn",
         after: OTHER_MACHINE,
     };
+    LIMITED = Fault {
+        title: "The auth server limits the requests of this machine",
+        symptom: UNAVAILABLE,
+        check: CHECK,
+        outcome: "warn",
+        after: OTHER_MACHINE,
+    };
     NEEDLESS_PATH = Fault {
         title: "AUTH_SERVER_URL has the path that todoctl adds itself",
         symptom: UNAVAILABLE,
@@ -141,9 +148,21 @@ async fn questions_for_sessions() {
         scene.set("AUTH_SERVER_URL", &failing.url);
         scene.proves(&FAILING_SESSIONS).await;
     }
+    let limited = Answer::Json(429, json!({}));
+    for limiting in [
+        auth_server("", limited.clone()).await,
+        HttpPeer::answering(limited).await,
+    ] {
+        scene.set("AUTH_SERVER_URL", &limiting.url);
+        scene.proves(&LIMITED).await;
+        scene
+            .doctor(CHECK)
+            .says(CHECK, "warn", "limits the requests of this machine");
+    }
     let unauthorized = auth_server("", Answer::Json(401, json!({}))).await;
     scene.set("AUTH_SERVER_URL", &unauthorized.url);
     scene.proves_gone(&FAILING_SESSIONS);
+    scene.proves_gone(&LIMITED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

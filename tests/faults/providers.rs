@@ -76,6 +76,13 @@ faults! {
         outcome: "fail",
         after: After::Person("only the domain's owner can verify it"),
     };
+    MAIL_PATH = Fault {
+        title: "RESEND_API_URL has the path that todoctl adds itself",
+        symptom: UNSENT,
+        check: MAIL,
+        outcome: "warn",
+        after: After::Typed("pass"),
+    };
     MAIL_QUOTA = Fault {
         title: "The quota at the mail provider is used up",
         symptom: UNSENT,
@@ -149,15 +156,16 @@ async fn auth_servers() {
     assert_eq!(issuer.as_deref(), Some("https://auth.example.com"));
 }
 
+fn domains(name: &str, status: &str) -> impl Fn(&str) -> Answer + use<> {
+    let list = json!({ "data": [{ "name": name, "status": status, "region": "eu-west-1" }] });
+    move |_| Answer::Json(200, list.clone())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_providers() {
     let mut scene = Scene::new();
     scene.set("RESEND_API_KEY", "re_canary");
     scene.set("EMAIL_FROM", "'Todo <todo@example.com>'");
-    let domains = |name: &str, status: &str| {
-        let list = json!({ "data": [{ "name": name, "status": status, "region": "eu-west-1" }] });
-        move |_: &str| Answer::Json(200, list.clone())
-    };
     let good = peer(domains("example.com", "verified")).await;
 
     let refusing = peer(|_| Answer::Json(400, json!({ "name": "validation_error" }))).await;
@@ -178,6 +186,22 @@ async fn mail_providers() {
     let exhausted = peer(|_| Answer::Json(429, json!({ "name": "daily_quota_exceeded" }))).await;
     scene.set("RESEND_API_URL", &exhausted.url);
     scene.proves(&MAIL_QUOTA).await;
+
+    let strict = peer(|path| match path {
+        "/domains" => domains("example.com", "verified")(path),
+        _ => not_found(),
+    })
+    .await;
+    for path in ["emails", "emails/", "domains"] {
+        scene.set("RESEND_API_URL", &format!("{}/{path}", strict.url));
+        scene.proves(&MAIL_PATH).await;
+        assert_eq!(scene.get("RESEND_API_URL").as_ref(), Some(&strict.url));
+    }
+    let nothing = peer(|_| not_found()).await;
+    scene.set("RESEND_API_URL", &nothing.url);
+    scene
+        .doctor(MAIL)
+        .says(MAIL, "warn", "todoctl config unset RESEND_API_URL");
 
     // A login page, or a proxy that answers 200 to everything.
     let page = peer(|_| Answer::Json(200, json!("<html>"))).await;

@@ -26,11 +26,28 @@ fn pause(mails: &MailStatus, now: i64) -> String {
     format!(" ({reason}, for {})", humantime::format_duration(age))
 }
 
+/// Whether this reason of a pause begins with a status that the provider does not answer to a mail.
+fn blames_address(reason: &str) -> bool {
+    ["404", "405", "2"]
+        .iter()
+        .any(|status| reason.starts_with(status))
+}
+
 /// `now` is in seconds since 1970.
 pub(super) fn check_mails(status: &DaemonStatus, now: i64) -> Verdict {
     let Some(mails) = &status.mails else {
         return Verdict::skip("the daemon has not read its outbox yet");
     };
+    if mails.paused && mails.paused_reason.as_deref().is_some_and(blames_address) {
+        return Verdict::warn(
+            format!(
+                "RESEND_API_URL does not lead to the mail provider{}: {} mails wait and are given up after 24 hours",
+                pause(mails, now),
+                mails.pending
+            ),
+            Remedy::note("correct RESEND_API_URL as services.mail says, and restart the daemon"),
+        );
+    }
     if mails.paused {
         return Verdict::warn(
             format!(

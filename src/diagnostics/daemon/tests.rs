@@ -75,6 +75,30 @@ fn mails() {
 }
 
 #[test]
+fn mails_to_another_address() {
+    for (reason, is_address) in [
+        ("404 not_found", true),
+        ("405", true),
+        ("200 without an id, as no mail provider answers", true),
+        ("403 validation_error", false),
+        ("422 invalid_from_address", false),
+    ] {
+        let mails = Some(MailStatus {
+            pending: 1,
+            dead: 0,
+            paused: true,
+            paused_since: Some(0),
+            paused_reason: Some(reason.to_owned()),
+        });
+        let verdict = check_mails(&DaemonStatus { mails, ..status() }, 0);
+        assert_eq!(verdict.outcome, Warn);
+        let remedy = verdict.remedy.unwrap().to_string();
+        assert_eq!(remedy.contains("RESEND_API_URL"), is_address, "{reason}");
+        assert_eq!(remedy.contains("RESEND_API_KEY"), !is_address, "{reason}");
+    }
+}
+
+#[test]
 fn reminders() {
     let outcome = |last| {
         let last_reminder_run = Some(last);

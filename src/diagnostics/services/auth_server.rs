@@ -222,6 +222,7 @@ fn check_keys(base: &Url, survey: &Survey) -> Result<String, Box<Verdict>> {
                 ),
                 match status {
                     _ if survey.elsewhere.is_some() => other(),
+                    429 => limited(&origin),
                     500.. => Remedy::note(format!("read the log of the auth server at {origin}")),
                     300..=399 => survey
                         .moved
@@ -269,6 +270,7 @@ fn session_fault(base: &Url, answer: &SessionAnswer, has_failed: bool) -> Option
         SessionAnswer::Status(status) => (
             format!("answers {status}"),
             match status {
+                429 => limited(&origin(base)),
                 500.. => read_log(),
                 300..=399 | 403 | 407 => behind_proxy(SESSIONS),
                 _ => page(),
@@ -292,6 +294,13 @@ fn address_of(base: &Url, path: &str) -> String {
 fn behind_proxy(path: &str) -> Remedy {
     Remedy::note(format!(
         "a proxy in front of it asks for a login or leads elsewhere: let this machine ask {path} without, or give AUTH_SERVER_URL the address behind the proxy"
+    ))
+}
+
+/// better-auth counts by address, and allows few requests by default.
+fn limited(origin: &str) -> Remedy {
+    Remedy::note(format!(
+        "{origin} limits the requests of this machine: exempt this machine's address there, or raise the limit (better-auth: rateLimit); where it counts by address, let it believe the X-Forwarded-For that the daemon sends for each client"
     ))
 }
 

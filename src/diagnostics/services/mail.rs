@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use url::Url;
+
 use crate::config::{RESEND_API, Remedy, ServicesConfig};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
@@ -91,8 +93,13 @@ fn check_account(
                 other_service(config),
             );
         }
-        Account::Untold(_) => {
-            format!("{origin} answers, and does not tell whether it accepts the key")
+        Account::Untold(status) => {
+            return Verdict::warn(
+                format!(
+                    "{origin} answers {status} to the question for domains: RESEND_API_URL does not lead to the mail provider, and mails wait"
+                ),
+                other_path(config),
+            );
         }
         Account::SendOnly => format!("{origin} accepts the key, which may only send"),
         Account::Domains(_) => format!("{origin} accepts the key"),
@@ -128,6 +135,29 @@ fn other_service(config: &ServicesConfig) -> Remedy {
     .then(Remedy::unset("RESEND_API_URL"))
 }
 
+/// The provider does not have the page.
+fn other_path(config: &ServicesConfig) -> Remedy {
+    match config.resend_api_url.as_ref().and_then(without_endpoint) {
+        Some(base) => Remedy::note("todoctl adds /emails and /domains to the address itself:")
+            .then(Remedy::set("RESEND_API_URL", base)),
+        None => other_service(config),
+    }
+}
+
+/// The address to which the paths are added, if `url` ends with one of them. Credentials and
+/// queries may be secrets.
+fn without_endpoint(url: &Url) -> Option<String> {
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return None;
+    }
+    let path = url.path().trim_end_matches('/');
+    let mut endpoints = ["/emails", "/domains"].into_iter();
+    let base = endpoints.find_map(|endpoint| path.strip_suffix(endpoint))?;
+    let mut right = url.clone();
+    right.set_path(base);
+    Some(right.as_str().trim_end_matches('/').to_owned())
+}
+
 fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
     let found = domains
         .iter()
@@ -159,6 +189,23 @@ fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
 mod tests {
     use super::*;
     use crate::diagnostics::Outcome;
+
+    #[test]
+    fn addresses_with_the_path_of_an_endpoint() {
+        for (given, right) in [
+            ("https://a.example/emails", Some("https://a.example")),
+            (
+                "https://a.example/v1/domains/",
+                Some("https://a.example/v1"),
+            ),
+            ("https://a.example/v1", None),
+            ("https://u:canary@a.example/emails", None),
+            ("https://a.example/emails?key=canary", None),
+        ] {
+            let found = without_endpoint(&given.parse().unwrap());
+            assert_eq!(found.as_deref(), right, "{given}");
+        }
+    }
 
     #[test]
     fn accounts() {
@@ -193,7 +240,7 @@ mod tests {
             (Account::SendOnly, None, Outcome::Warn),
             (Account::SendOnly, trial, Outcome::Warn),
             (Account::Domains(Vec::new()), trial, Outcome::Warn),
-            (Account::Untold(404), from, Outcome::Pass),
+            (Account::Untold(404), from, Outcome::Warn),
             (Account::NotAProvider, from, Outcome::Fail),
             (Account::Untold(302), from, Outcome::Warn),
             (Account::Untold(403), from, Outcome::Warn),
