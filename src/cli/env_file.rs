@@ -6,9 +6,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::env_file::assignments;
+use crate::config::env_file::{assignments, has_expansion};
 use crate::config::{
-    Barrier, Environment, Remedy, SecretName, Source, Variable, here, is_placeholder,
+    Barrier, Remedy, SecretName, Source, Variable, environment, here, is_placeholder,
     keeps_previous, nearest, other_spelling, run_by, shell_word,
 };
 
@@ -59,6 +59,30 @@ impl EnvFile {
     /// The value that a reader gets.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// The value that a reader gets, to change it. Fails if another one is written, which the change
+    /// would lose: a reader puts the value of a variable, or nothing, in the place of `$` and a name.
+    pub(crate) fn written_value(&self, name: &str) -> Result<Option<&str>, Hint> {
+        let lines = self.lines();
+        for (index, _) in self.found(name) {
+            if lines[index]
+                .split_once('=')
+                .is_some_and(|(_, value)| has_expansion(value))
+            {
+                let place = self.place.display();
+                return Err(Hint::new(
+                    format!(
+                        "{name} has $ in line {} of {place}, and what readers put in the place of the name after it is not the value that is written there",
+                        index + 1
+                    ),
+                    Remedy::note(format!(
+                        "where the $ is meant as it is, first put the value into single quotes in {place}; otherwise set it as a whole; this reads it without showing it: todoctl config set {name}=-"
+                    )),
+                ));
+            }
+        }
+        Ok(self.value(name))
     }
 
     /// Whether a line assigns something to `name` that is neither empty nor a placeholder.
@@ -144,7 +168,7 @@ impl EnvFile {
         let old = other_spelling(name, old).unwrap_or_else(|| old.to_owned());
         // A file that cannot be read is found when it is saved.
         let source = Source::with_file_text(&self.place, &self.text).unwrap_or_default();
-        let previous = keeps_previous(name, &old, Environment::of(&source));
+        let previous = keeps_previous(name, &old, environment(&source));
         let Some(previous) = previous.filter(|_| old != new) else {
             return false;
         };

@@ -101,7 +101,7 @@ impl OwnFile {
             .map_err(|error| io::Error::from(error.kind()))?;
         if let Some(replaced) = &self.replaced {
             if self.is_of_service {
-                keep_rights(file.as_file(), replaced)?;
+                keep_rights(file.as_file(), replaced, &directory.metadata()?)?;
             } else {
                 // Users who are not in the group may not set it, and need not.
                 let _ = fchown(file.as_file(), None, Some(replaced.gid()));
@@ -125,7 +125,7 @@ impl OwnFile {
 }
 
 /// Whoever may read the old file, such as the daemon by its group, may read the new one.
-fn keep_rights(file: &File, old: &fs::Metadata) -> io::Result<()> {
+fn keep_rights(file: &File, old: &fs::Metadata, directory: &fs::Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     let owner = (new.uid() != old.uid()).then_some(old.uid());
     let group = (new.gid() != old.gid()).then_some(old.gid());
@@ -134,12 +134,10 @@ fn keep_rights(file: &File, old: &fs::Metadata) -> io::Result<()> {
         let is_needed = owner.is_some() || old.mode() & 0o070 != 0;
         if is_needed { Err(error) } else { Ok(()) }
     })?;
-    // Others may be the daemon where root keeps the file, and nobody else where a user has its own.
-    let kept = if rustix::process::geteuid().is_root() {
-        0o777
-    } else {
-        0o770
-    };
+    // Whom the directory belongs to, that of the daemon, needs no rights of others for its own file.
+    let is_own = directory.uid() == old.uid() && directory.gid() == old.gid();
+    let is_open = old.mode() & 0o007 != 0;
+    let kept = if is_own && is_open { 0o700 } else { 0o777 };
     file.set_permissions(Permissions::from_mode(old.mode() & kept))
 }
 

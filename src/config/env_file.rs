@@ -212,7 +212,7 @@ fn needs_its_quotes(value: &str) -> bool {
 
 /// Whether a $ in the value begins the name of a variable: outside of single quotes, and not after a
 /// backslash.
-fn has_expansion(value: &str) -> bool {
+pub(crate) fn has_expansion(value: &str) -> bool {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let mut signs = value.trim_start().chars().peekable();
     while let Some(sign) = signs.next() {

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use super::reader::Reader;
 use super::remedy::Remedy;
-use super::source::Source;
 use super::variable::{Defaulted, Fault, Section, Variable, declare};
 
 /// Where this process runs. Every environment but development refuses weak secrets.
@@ -17,13 +15,6 @@ pub enum Environment {
     Staging,
     /// Real users.
     Production,
-}
-
-impl Environment {
-    /// That of a configuration; the default if `ENVIRONMENT` has a problem.
-    pub(crate) fn of(source: &Source) -> Self {
-        Reader::new(source).environment
-    }
 }
 
 impl fmt::Display for Environment {

@@ -326,3 +326,7 @@ pub(super) fn default_text(
         Default::None | Default::InDevelopment(_) => None,
     }
 }
+/// The environment of a configuration; the default if `ENVIRONMENT` has a problem.
+pub(crate) fn environment(source: &Source) -> Environment {
+    Reader::new(source).environment
+}

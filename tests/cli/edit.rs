@@ -289,3 +289,25 @@ fn other_spellings() {
     }
     is_refused(&cli, &["config", "respell", "JWT_SECRET"], "is not set");
 }
+
+/// What is written is not what readers make of it, so a change would lose it.
+#[test]
+fn values_that_readers_expand() {
+    let cli = Cli::new();
+    let written = "DATABASE_URL=postgresql://todo:pa$x7/$HOME@db/todo\n";
+    cli.file(".env", written);
+    for change in [
+        ["respell", "DATABASE_URL"],
+        ["set", "DATABASE_URL.sslmode=require"],
+    ] {
+        is_refused(&cli, &["config", change[0], change[1]], "has $ in line 1");
+    }
+    assert_eq!(env_file(&cli), written);
+    let quoted = "DATABASE_URL='postgresql://todo:pa$x7/y@db/todo'\n";
+    cli.file(".env", quoted);
+    succeeds(
+        &cli.run(&["config", "respell", "DATABASE_URL"]),
+        "DATABASE_URL: written to .env\n",
+    );
+    assert!(env_file(&cli).contains("pa$x7%2Fy@db") || env_file(&cli).contains("pa%24x7%2Fy@db"));
+}

@@ -287,7 +287,7 @@ impl<'a> Edit<'a> {
             return read_secret(path)
                 .map_err(|error| unread(path, &variable.file_name(), error).into());
         }
-        let value = self.file.value(name).map(str::trim);
+        let value = self.file.written_value(name)?.map(str::trim);
         let value = value.filter(|value| !value.is_empty());
         value.map(str::to_owned).ok_or_else(|| {
             Hint::new(
