@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::env_file::{assignments, has_expansion};
 use crate::config::{
-    Barrier, Remedy, SecretName, Source, Variable, environment, here, is_placeholder,
+    Barrier, Remedy, SecretName, Source, Variable, environment_of, here, is_placeholder,
     keeps_previous, nearest, other_spelling, run_by, shell_word,
 };
 
@@ -168,7 +168,7 @@ impl EnvFile {
         let old = other_spelling(name, old).unwrap_or_else(|| old.to_owned());
         // A file that cannot be read is found when it is saved.
         let source = Source::with_file_text(&self.place, &self.text).unwrap_or_default();
-        let previous = keeps_previous(name, &old, environment(&source));
+        let previous = keeps_previous(name, &old, environment_of(&source));
         let Some(previous) = previous.filter(|_| old != new) else {
             return false;
         };

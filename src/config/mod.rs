@@ -99,7 +99,7 @@ pub(crate) use ownership::{
     run_by, unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
-pub(crate) use reader::{environment, is_no_path, is_quoted};
+pub(crate) use reader::{environment_of, is_no_path, is_quoted};
 pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_name::{SecretName, keeps_previous};

@@ -327,6 +327,6 @@ pub(super) fn default_text(
     }
 }
 /// The environment of a configuration; the default if `ENVIRONMENT` has a problem.
-pub(crate) fn environment(source: &Source) -> Environment {
+pub(crate) fn environment_of(source: &Source) -> Environment {
     Reader::new(source).environment
 }
