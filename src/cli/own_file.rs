@@ -87,7 +87,7 @@ impl OwnFile {
     }
 
     /// Replaces the file in one step: a reader sees the old one or the new one. The new one
-    /// has `mode`, but one of the service has the rights of the old one.
+    /// has `mode`, or, where the service reads it, the rights of the old one: see [`keep_rights`].
     pub(crate) fn write(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
         let directory = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -124,7 +124,8 @@ impl OwnFile {
     }
 }
 
-/// Whoever may read the old file, such as the daemon by its group, may read the new one.
+/// Gives the new file the owner, the group and the mode of the old one, so that the daemon can still
+/// read it. A file that others may read, and that belongs to the owner of its directory, is closed.
 fn keep_rights(file: &File, old: &fs::Metadata, directory: &fs::Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     let owner = (new.uid() != old.uid()).then_some(old.uid());
@@ -134,7 +135,7 @@ fn keep_rights(file: &File, old: &fs::Metadata, directory: &fs::Metadata) -> io:
         let is_needed = owner.is_some() || old.mode() & 0o070 != 0;
         if is_needed { Err(error) } else { Ok(()) }
     })?;
-    // Whom the directory belongs to, that of the daemon, needs no rights of others for its own file.
+    // The owner of the directory is the daemon's user, who needs no rights of others.
     let is_own = directory.uid() == old.uid() && directory.gid() == old.gid();
     let is_open = old.mode() & 0o007 != 0;
     let kept = if is_own && is_open { 0o700 } else { 0o777 };

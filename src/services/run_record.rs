@@ -85,7 +85,7 @@ impl RunRecord {
         })
     }
 
-    /// Leaves the file behind, for whoever asks why the daemon has ended.
+    /// Leaves the file behind, so that doctor can say why the daemon has ended.
     pub(crate) fn leave_after_hangup(mut self) {
         self.run.hung_up = true;
         if write(&mut self.locked, &self.run).is_ok() {

@@ -10,8 +10,8 @@
 //! - on SQLite by one transaction, so with one fsync. Creates are one statement in it, or by
 //!   itself, so with one exchange with the connection's thread.
 //!
-//! So nothing waits on purpose: one that is by itself runs its statement at once. Under load the
-//! number of requests that share a statement grows by itself.
+//! A request that is by itself runs its statement at once. Under load the number of requests that
+//! share a statement grows by itself.
 //!
 //! Shared statements run on the runtime that opened the store, which has the sockets of their
 //! connections, so no other thread is woken to read an answer. The requests of another runtime are

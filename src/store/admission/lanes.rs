@@ -16,9 +16,8 @@ const LONGEST_STAY: Duration = Duration::from_secs(4);
 /// not count for a long time.
 const UNUSUAL: Duration = Duration::from_millis(20);
 
-/// Searches have so many of the turns at most: one of this number. They keep the processors of the
-/// database busy, so more of them at a time would all take longer, and could not be stopped any more
-/// by refusing others.
+/// One of so many turns may be a search's. Searches keep the processors of the database busy: more of
+/// them at a time would all take longer, and those that have begun cannot be refused any more.
 const SHARE_OF_SEARCHES: u32 = 4;
 
 /// What is done in a turn.
