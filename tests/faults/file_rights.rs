@@ -30,11 +30,11 @@ fn corrected(scene: &mut Scene, named: &str, typed: &str) {
 #[tokio::test]
 async fn directories_and_files_that_a_restore_has_closed() {
     let mut scene = Scene::sqlite().await;
-    let home = scene.path().join("home");
+    let home = scene.path().join("service");
     let data = home.join("data");
     std::fs::create_dir(&home).unwrap();
     std::fs::rename(scene.path().join("data"), &data).unwrap();
-    scene.set("DATABASE_URL", "sqlite://home/data/todo.db");
+    scene.set("DATABASE_URL", "sqlite://service/data/todo.db");
     let file = data.join("todo.db");
     let lock = data.join("todo.db-migrate.lock");
     for own in [&data, &file, &lock] {
@@ -48,13 +48,13 @@ async fn directories_and_files_that_a_restore_has_closed() {
     corrected(
         &mut scene,
         "is not writable",
-        "chmod u+rw home/data/todo.db",
+        "chmod u+rw service/data/todo.db",
     );
     set_mode(&data, 0o500);
     corrected(
         &mut scene,
-        "home/data is not writable",
-        "chmod u+rwx home/data",
+        "service/data is not writable",
+        "chmod u+rwx service/data",
     );
     set_mode(&lock, 0o400);
     corrected(
