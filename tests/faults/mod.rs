@@ -42,6 +42,7 @@ mod additions;
 mod attached;
 mod auth_answers;
 mod barriers;
+mod callers;
 mod canary;
 mod clients;
 mod configuration;
@@ -60,6 +61,7 @@ mod file_values;
 mod files;
 mod fingerprint;
 mod fix;
+mod fronts;
 mod functions;
 pub mod harness;
 mod healthy;
@@ -162,6 +164,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         clients::FAULTS,
         refused::FAULTS,
+        callers::FAULTS,
+        fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
