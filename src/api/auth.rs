@@ -306,11 +306,11 @@ impl Authenticator {
                     Refusal::UnknownOwnSession
                 });
             }
-            (None, None) => None,
             // What is a secret between todoctl and its users is no business of the auth server.
-            (None, Some(_)) if self.own_secrets.resemble(token) => {
+            _ if self.own_secrets.resemble(token) => {
                 return refused(Refusal::OwnSecret);
             }
+            (None, None) => None,
             (None, Some(server)) => server.session_user(token, origin.address).await?,
         };
         let Some(user) = user else {

@@ -41,7 +41,7 @@ pub(super) enum Refusal {
     UnknownOwnSession,
     #[error("the session of this token has expired or was revoked")]
     EndedSession,
-    #[error("the token resembles a secret of this service and was not sent to the auth server")]
+    #[error("the token resembles a secret of this service; no auth server is asked about it")]
     OwnSecret,
     #[error("the service token does not match")]
     ServiceToken,

@@ -165,6 +165,7 @@ fn reason(
         ApiError::Validation(errors) | ApiError::Body(BodyError::Syntax(errors)) => {
             match errors.first_code() {
                 Some(Code::IdempotencyKeyReused) => ("idempotency_key_reused", None),
+                _ if head.method().is_safe() => ("parameters", None),
                 code => ("validation", code.and_then(Code::text).map(Cow::Owned)),
             }
         }

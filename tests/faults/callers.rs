@@ -104,6 +104,8 @@ async fn half_of_the_callers() {
     assert_eq!(asked(12, |client| service(client, &url, &token)), [200; 12]);
     scene.doctor(ERRORS).says(ERRORS, "pass", "");
 
+    let quoted = format!("\"{token}\"");
+    assert_eq!(asked(12, |client| user(client, &quoted)), [401; 12]);
     let other = "canary0123456789".repeat(4);
     assert_eq!(asked(12, |client| service(client, &url, &other)), [401; 12]);
     assert_eq!(asked(3, |client| user(client, &bad)), [401; 3]);
@@ -119,6 +121,7 @@ async fn half_of_the_callers() {
         &[
             "12 of 24 requests of services had another service token",
             "12 of 24 user tokens had a wrong signature",
+            "12 of 24 bearer tokens held a part of a secret or of a token of this service: quotes",
             "requests with credentials were for the right path below a prefix (404) (/api/v1;",
         ],
     );

@@ -229,6 +229,8 @@ async fn paths_that_are_changed() {
     for path in ["//tasks/", "/TASKS/", "/tasks%2F1", "/1", "/canary/"] {
         assert_eq!(asked(10, with_token(path)), [404; 10], "{path}");
     }
+    let twice = with_token("/tasks/?page=1");
+    assert_eq!(asked(10, twice), [422; 10]);
     scene.proves(&CHANGED_PATHS).await;
     says(
         &scene,
@@ -238,6 +240,7 @@ async fn paths_that_are_changed() {
             "10 of 40 requests with credentials had an encoded slash in the path (404)",
             "10 of 40 requests with credentials had nothing of /tasks/ in the path",
             "10 of 40 requests with credentials were for paths that do not exist (404)",
+            "10 of 40 GET /tasks/ had parameters that are not valid (422)",
         ],
     );
 }

@@ -30,8 +30,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              reason (tokens, service tokens, paths, bodies, headers, refreshes, preflights), probes ask \
              for what does not exist, a proxy speaks another protocol, all users behind a proxy that \
              TRUSTED_PROXIES does not name, or that does not name them, share one limit, CORS_ORIGINS \
-             does not have a web page, or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much. One \
-             client on the internet is no finding, nor are scanners.",
+             does not have a web page, or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much; a \
+             single client on the internet and scanners are no finding.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),

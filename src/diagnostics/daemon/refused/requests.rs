@@ -124,8 +124,13 @@ pub(super) const CAUSES: &[Cause] = &[
         "let the client make a new key for each task, and send it again only with the same task",
     ),
     write(
+        "parameters",
+        "had parameters that are not valid (422)",
+        "compare what arrives with what the client sends (a proxy may add a second question mark, or encode twice), and both with /docs: the client may be of another version",
+    ),
+    write(
         "validation",
-        "had a body or parameters that are not valid (422)",
+        "had a body that is not valid (422)",
         "compare what arrives with what the client sends (a gateway may change bodies), and both with /docs: the client may be of another version; the answer's body names each field",
     )
     .usual(Usual::Sometimes),
