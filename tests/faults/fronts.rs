@@ -177,6 +177,9 @@ async fn proxies_that_do_not_name_clients() {
         let url = url.clone();
         move |client: &Client| client.get(&url).bearer_auth("canary").header(name, value)
     };
+    // However many others are answered.
+    let live = format!("{base}/health/live");
+    assert_eq!(asked(200, |client| client.get(&live)), [200; 200]);
     let limited = "requests were answered with 429 because all clients of a trusted proxy";
     // One client that guesses is no proxy.
     let forwarded = asked(14, with("X-Forwarded-For", "198.51.100.7"));
@@ -235,11 +238,11 @@ async fn paths_that_are_changed() {
     says(
         &scene,
         &[
-            "10 of 40 requests with credentials had a path with // in it (404)",
-            "10 of 40 requests with credentials had a path in capitals (404)",
-            "10 of 40 requests with credentials had an encoded slash in the path (404)",
-            "10 of 40 requests with credentials had nothing of /tasks/ in the path",
-            "10 of 40 requests with credentials were for paths that do not exist (404)",
+            "10 of 50 requests with credentials had a path with // in it (404)",
+            "10 of 50 requests with credentials had a path in capitals (404)",
+            "10 of 50 requests with credentials had an encoded slash in the path (404)",
+            "10 of 50 requests with credentials had nothing of /tasks/ in the path",
+            "10 of 50 requests with credentials were for paths that do not exist (404)",
             "10 of 40 GET /tasks/ had parameters that are not valid (422)",
         ],
     );

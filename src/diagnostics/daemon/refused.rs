@@ -143,6 +143,7 @@ impl<'r> Found<'r> {
             Among::Method => done(self.method),
             Among::Refreshes => done("refresh"),
             Among::Answers => requests.answered.saturating_sub(self.count),
+            Among::Nothing => 0,
         };
         self.count.saturating_add(others)
     }
@@ -175,7 +176,7 @@ impl<'r> Found<'r> {
     fn text(&self, cause: &Cause, what: &str, minutes: u32) -> String {
         let Self { count, all, .. } = self;
         let mut text = match cause.among {
-            Among::Answers => format!("{count} {what}"),
+            Among::Answers | Among::Nothing => format!("{count} {what}"),
             Among::Method => format!("{count} of {all} {} {} {what}", self.method, self.route),
             Among::Accepted(_) | Among::Refreshes => format!("{count} of {all} {what}"),
         };

@@ -25,6 +25,8 @@ pub(super) enum Among {
     Refreshes,
     /// All answers.
     Answers,
+    /// Nothing: others tell nothing about them.
+    Nothing,
 }
 
 /// How often a reason occurs although nothing is set up wrongly.
@@ -43,7 +45,7 @@ pub(super) enum Usual {
 }
 
 const USER: Among = Among::Accepted(&["jwt"]);
-pub(super) const USERS: Among = Among::Accepted(&["jwt", "session"]);
+const USERS: Among = Among::Accepted(&["jwt", "session"]);
 const SERVICE: Among = Among::Accepted(&["service"]);
 pub(super) const ALL: Among = Among::Accepted(ALL_KINDS);
 
@@ -63,6 +65,19 @@ pub(super) const fn token(reason: &'static str, what: &'static str, remedy: &'st
         usual: Usual::Never,
         what,
         remedy,
+    }
+}
+
+/// Another token of a user.
+pub(super) const fn session(
+    reason: &'static str,
+    what: &'static str,
+    remedy: &'static str,
+) -> Cause {
+    Cause {
+        caller: "session",
+        among: USERS,
+        ..token(reason, what, remedy)
     }
 }
 
@@ -97,11 +112,11 @@ pub(super) const fn path(reason: &'static str, what: &'static str, remedy: &'sta
     }
 }
 
-/// A request or a connection of any kind.
+/// A request or a connection of any kind, however many others there are.
 pub(super) const fn any(reason: &'static str, what: &'static str, remedy: &'static str) -> Cause {
     Cause {
         caller: "",
-        among: Among::Answers,
+        among: Among::Nothing,
         ..token(reason, what, remedy)
     }
 }
@@ -109,6 +124,10 @@ pub(super) const fn any(reason: &'static str, what: &'static str, remedy: &'stat
 impl Cause {
     pub const fn of(self, details: &'static [&'static str]) -> Self {
         Self { details, ..self }
+    }
+
+    pub const fn among(self, among: Among) -> Self {
+        Self { among, ..self }
     }
 
     pub const fn usual(self, usual: Usual) -> Self {

@@ -1,7 +1,7 @@
 //! Credentials that are refused (401), by the reasons of the metric `auth_refusals_total`, and what
 //! services name users with.
 
-use super::cause::{ALL, Among, Cause, PUBLISHED, USERS, Usual, service, token};
+use super::cause::{ALL, Among, Cause, PUBLISHED, Usual, service, session, token};
 
 pub(super) const CAUSES: &[Cause] = &[
     token(
@@ -80,34 +80,23 @@ pub(super) const CAUSES: &[Cause] = &[
         "compare a token as the sign-in service made it with the one that arrives: a proxy or a cookie may have cut it off",
     )
     .usual(Usual::Sometimes),
-    Cause {
-        caller: "session",
-        among: USERS,
-        ..token(
-            "unknown_session",
-            "bearer tokens were neither JWTs nor session tokens that todoctl or an auth server knows",
-            "let clients send the token that they got at sign-in (not undefined, nor that of another environment); if an auth server has made it, name it in AUTH_SERVER_URL, and restart the daemon",
-        )
-    }
+    session(
+        "unknown_session",
+        "bearer tokens were neither JWTs nor session tokens that todoctl or an auth server knows",
+        "let clients send the token that they got at sign-in (not undefined, nor that of another environment); if an auth server has made it, name it in AUTH_SERVER_URL, and restart the daemon",
+    )
     .usual(Usual::ByStrangers),
-    Cause {
-        caller: "session",
-        among: USERS,
-        ..token(
-            "own_secret",
-            "bearer tokens held a part of a secret or of a token of this service: quotes, a word in front of it, or a token that was cut off",
-            "let clients send Bearer, one blank and the token, without quotes",
-        )
-    },
-    Cause {
-        caller: "session",
-        among: Among::Accepted(&["session"]),
-        ..token(
-            "ended_session",
-            "session tokens had expired or were revoked",
-            "let their users get new ones: todoctl session create --help",
-        )
-    }
+    session(
+        "own_secret",
+        "bearer tokens held a part of a secret or of a token of this service: quotes, a word in front of it, or a token that was cut off",
+        "let clients send Bearer, one blank and the token, without quotes",
+    ),
+    session(
+        "ended_session",
+        "session tokens had expired or were revoked",
+        "let their users get new ones: todoctl session create --help",
+    )
+    .among(Among::Accepted(&["session"]))
     .usual(Usual::Sometimes),
     Cause {
         caller: "none",

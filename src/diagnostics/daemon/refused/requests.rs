@@ -38,30 +38,35 @@ pub(super) const CAUSES: &[Cause] = &[
         "requests of probes or scrapers were for paths that do not exist here (404)",
         "let load balancers and platforms ask for GET /health/ready, liveness probes for /health/live, and Prometheus for /metrics on METRICS_ADDR if that is set, else on PORT",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "probe_method",
         "requests of probes had a method that is not answered (405)",
         "let load balancers ask with GET or HEAD (HAProxy: http-check send meth GET uri /health/ready)",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "Host",
         "requests had no Host header, or not one host and port (400)",
         "let probes and proxies send one Host header, which HTTP/1.1 needs (HAProxy: http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host localhost; nginx: proxy_set_header Host $host, once)",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "stream",
         "requests wanted a WebSocket or a stream of events, and there is none here (404)",
         "correct the address in the client, or the rule of the proxy: it may be of another service, and todoctl's clients ask GET /notifications/ again and again",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "client_left",
         "requests had no client any more when they were answered, after more than a second",
         "find what is slow (database.locks, database.latency, daemon.pool), or give the proxy and the clients a time-out longer than REQUEST_TIMEOUT_SECONDS (nginx: proxy_read_timeout 60s; HAProxy: timeout server 60s)",
-    ),
+    )
+    .among(Among::Answers),
     any(
         "Transfer-Encoding",
         "requests had a Transfer-Encoding other than chunked (400)",
@@ -77,30 +82,35 @@ pub(super) const CAUSES: &[Cause] = &[
         "connections began with a header of the PROXY protocol (400)",
         "turn it off in what is in front, which sends the client's address as X-Forwarded-For instead (HAProxy: no send-proxy on the server line, and option forwardfor; AWS: target group attribute proxy_protocol_v2.enabled=false; Traefik: no proxyProtocol for the server)",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "tls",
         "connections began with TLS, and this port has none (400)",
         "let what is in front speak plain HTTP to it (http:// and not https:// as its address; HAProxy: no ssl on the server line; nginx: proxy_pass with http; Kubernetes: no scheme HTTPS, no backend-protocol HTTPS)",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "http2",
         "connections began with HTTP/2, and only HTTP/1.1 is spoken here",
         "let what is in front speak HTTP/1.1 to it (Cloud Run: turn off HTTP/2 end-to-end; Envoy: no http2_protocol_options for the cluster; AWS: target group with protocol version HTTP1; Kubernetes: no appProtocol kubernetes.io/h2c)",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "head_too_large",
         "requests had a head that is too large: more than 100 headers, or more than 64 KiB (431), or too long an address (414)",
         "find what makes it large: cookies of other services of the same domain (let the proxy drop Cookie for all but /api/auth), or headers that a proxy adds each time (two that point at each other)",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "malformed_head",
         "connections sent a head that is not HTTP/1.1 (400)",
         "let clients encode blanks and letters outside of ASCII in addresses (%20), and check which protocol what is in front speaks",
     )
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     write(
         "media_type",
@@ -162,32 +172,26 @@ pub(super) const CAUSES: &[Cause] = &[
         "check the Content-Length that the client or the gateway writes (bytes, not characters), and let the proxy in front buffer bodies (nginx: proxy_request_buffering on)",
     )
     .usual(Usual::Sometimes),
-    Cause {
-        among: Among::Refreshes,
-        ..write(
-            "refresh_missing",
-            "refreshes of access tokens had no cookie with a refresh token (401)",
-            "let the proxy in front pass Cookie on for /api/auth, and let the page send it (fetch with credentials: \"include\"), over https:// and from the same site",
-        )
-    }
+    write(
+        "refresh_missing",
+        "refreshes of access tokens had no cookie with a refresh token (401)",
+        "let the proxy in front pass Cookie on for /api/auth, and let the page send it (fetch with credentials: \"include\"), over https:// and from the same site",
+    )
+    .among(Among::Refreshes)
     .usual(Usual::ByStrangers),
-    Cause {
-        among: Among::Refreshes,
-        ..write(
-            "refresh_invalid",
-            "refreshes of access tokens had a refresh token that is not in user_sessions (401)",
-            "check that the sign-in service writes its refresh tokens to this database (DATABASE_URL), as the hash that it did before; tokens of another environment are not accepted",
-        )
-    }
+    write(
+        "refresh_invalid",
+        "refreshes of access tokens had a refresh token that is not in user_sessions (401)",
+        "check that the sign-in service writes its refresh tokens to this database (DATABASE_URL), as the hash that it did before; tokens of another environment are not accepted",
+    )
+    .among(Among::Refreshes)
     .usual(Usual::ByStrangers),
-    Cause {
-        among: Among::Refreshes,
-        ..write(
-            "refresh_expired",
-            "refreshes of access tokens had a refresh token that has expired (401)",
-            "check the lifetime that the sign-in service gives its refresh tokens, and the clocks of both machines (date -u)",
-        )
-    }
+    write(
+        "refresh_expired",
+        "refreshes of access tokens had a refresh token that has expired (401)",
+        "check the lifetime that the sign-in service gives its refresh tokens, and the clocks of both machines (date -u)",
+    )
+    .among(Among::Refreshes)
     .usual(Usual::ByStrangers),
     any(
         "preflight_header",
@@ -205,6 +209,7 @@ pub(super) const CAUSES: &[Cause] = &[
         "serve the page over http:// or https:// and name that origin in CORS_ORIGINS; give the iframe allow-same-origin",
     )
     .of(&["null"])
+    .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     any(
         "limited_silent_proxy",

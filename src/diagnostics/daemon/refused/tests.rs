@@ -38,7 +38,7 @@ fn requests(cause: &Cause, refused: u64, others: u64) -> RequestStatus {
         }
         Among::Method => requests.done = [("POST".to_owned(), others)].into(),
         Among::Refreshes => requests.done = [("refresh".to_owned(), others)].into(),
-        Among::Answers => {}
+        Among::Answers | Among::Nothing => {}
     }
     requests
 }
@@ -63,6 +63,7 @@ fn every_cause() {
         let reason = cause.reason;
         assert_eq!(of(9, 0), Pass, "{reason}");
         let (all, most, half, few, many) = match cause.usual {
+            Usual::Never if cause.among == Among::Nothing => (Warn, Warn, Warn, Warn, Warn),
             Usual::Never => (Warn, Warn, Warn, Pass, Warn),
             Usual::Sometimes => (Warn, Warn, Pass, Pass, Pass),
             Usual::ByStrangers => (Warn, Pass, Pass, Pass, Pass),
