@@ -8,6 +8,7 @@ use std::path::Path;
 use super::database_url::PostgresTarget;
 use super::shell::shell_word;
 
+mod administration;
 mod sql;
 mod statements;
 
@@ -160,7 +161,7 @@ impl Remedy {
         administrator: Option<&str>,
         statement: impl AsRef<str>,
     ) -> Self {
-        Self::admin_sql_in(server, &server.database, administrator, statement)
+        Self::admin_sql_in(server, server.own_name(), administrator, statement)
     }
 
     /// The same in another database.
@@ -201,19 +202,17 @@ impl Remedy {
         )
     }
 
-    /// A client program of PostgreSQL, with the options that lead to the server.
+    /// A client program of PostgreSQL, with the options that lead to the server itself: a pooler
+    /// often knows no administrator.
     #[must_use]
     pub fn admin_command(
         program: &str,
         server: &PostgresTarget,
         administrator: Option<&str>,
     ) -> Self {
+        let server = server.server();
         Self::command(program)
-            .arg("-h")
-            .arg(server.host.trim_matches(['[', ']']))
-            .arg("-p")
-            .arg(server.port.to_string())
-            .arg("-U")
+            .joined(&administration::options(&server.host, server.port))
             .arg(administrator.unwrap_or(ADMINISTRATOR))
     }
 

@@ -67,6 +67,7 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
@@ -77,6 +78,7 @@ mod overrides;
 mod page;
 pub mod peers;
 mod pgbouncer;
+mod pooled;
 mod poolers;
 mod private_ca;
 mod providers;
@@ -148,6 +150,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         others::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
+        pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
@@ -178,6 +181,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,
+        kept_out::FAULTS,
         moved_tables::FAULTS,
         file_places::FAULTS,
         file_restores::FAULTS,

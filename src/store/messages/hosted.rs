@@ -134,6 +134,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         patterns: &[
             "password authentication failed$",
             "sasl authentication failed$",
+            "\"trust\" authentication failed",
             "no such user",
         ],
         codes: &[],
@@ -239,6 +240,50 @@ pub(super) static HOSTED: &[KnownMessage] = &[
                 "raise max_client_conn in pgbouncer.ini above what all its clients open together (each daemon up to SQLALCHEMY_POOL_SIZE and SQLALCHEMY_POOL_OVERFLOW, and a few more), then RELOAD",
             )
         },
+    },
+    KnownMessage {
+        id: "pgbouncer.server-password",
+        fault: ConnectFault::Login,
+        patterns: &[
+            "server login failed: wrong password type",
+            "server login failed: invalid server signature",
+            "server login failed: none of the server's sasl",
+        ],
+        codes: &[],
+        meaning: "The pooler has the password in a form with which it cannot log in to PostgreSQL, as an md5 hash in its auth_file where PostgreSQL asks for SCRAM",
+        retry: Retry::No,
+        remedy: |at| at.password_of_pooler(),
+    },
+    KnownMessage {
+        id: "pgbouncer.configuration",
+        fault: ConnectFault::Login,
+        patterns: &["bouncer config error", "auth_type=any requires forced user"],
+        codes: &[],
+        meaning: "The pooler cannot look up the user: its auth_user, auth_query or auth_type does not work",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "the pooler's log says why: auth_user needs a line with its password in the auth_file of pgbouncer.ini, and has to be allowed to run auth_query in the database (or in auth_dbname); correct that, then RELOAD",
+            )
+        },
+    },
+    KnownMessage {
+        id: "pgbouncer.tls",
+        fault: ConnectFault::TlsUnsupported,
+        patterns: &["ssl required", "tls connection required"],
+        codes: &[],
+        meaning: "The pooler accepts encrypted connections alone (client_tls_sslmode), and DATABASE_URL turns TLS off",
+        retry: Retry::No,
+        remedy: |_| Remedy::set("DATABASE_URL.sslmode", "require"),
+    },
+    KnownMessage {
+        id: "pgbouncer.simple-queries",
+        fault: ConnectFault::Other,
+        patterns: &["pqexec disallowed"],
+        codes: &[],
+        meaning: "The pooler refuses simple queries (disable_pqexec), with which transactions begin",
+        retry: Retry::No,
+        remedy: |_| Remedy::note("set disable_pqexec = 0 in pgbouncer.ini, then RELOAD"),
     },
     KnownMessage {
         id: "pgbouncer.server-login",
