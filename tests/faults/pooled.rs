@@ -170,7 +170,8 @@ async fn passwords_that_the_pooler_cannot_use() {
     let file = format!("auth_file = {}", users.display());
     let pooler = behind.pooler("", &file);
     behind.scene.proves(&HASH).await;
-    says_only(&behind, LOGIN, "rolpassword", "createdb");
+    // Also while the pooler does not try again.
+    says_only(&behind, LOGIN, "rolpassword", "RESUME");
     drop(pooler);
     behind.gone(&HASH);
 

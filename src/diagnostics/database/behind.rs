@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{PostgresTarget, Remedy, TlsMode, sql_name};
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::{Connection as _, Console, PgBouncer, ServerConnection};
 use crate::diagnostics::verdict::{Outcome, Verdict};
-use crate::store::messages::{KnownMessage, quoted_name};
+use crate::store::ConnectFault;
+use crate::store::messages::{self, KnownMessage, Place, quoted_name};
 
 /// What is left of a check's time for the console.
 pub(super) const ASKING: Duration = Duration::from_secs(2);
@@ -55,6 +56,12 @@ pub(super) async fn explained(
     let cause = match (&pooler, id) {
         (_, id) if REFUSALS.contains(&id) => Some(refused_behind(server)),
         (_, "postgres.no-database") => other_database(server, &verdict.detail).await,
+        (PgBouncer::Open(console), "pgbouncer.server-login") => {
+            match login(console, server).await {
+                Some(cause) => Some(cause),
+                None => cause(console, server).await,
+            }
+        }
         (PgBouncer::Open(console), _) => cause(console, server).await,
         (_, "" | "network.timeout" | "pgbouncer.query-wait" | "pgbouncer.server-login") => {
             Some(lends_nothing(server))
@@ -195,6 +202,40 @@ pub(super) async fn of_forced_role(
             "take user={login} and its password= out of the line {database} in pgbouncer.ini, {RELOAD}; if {login} is meant to serve todoctl, it needs the rights of {user}"
         )),
     )
+}
+
+/// The pooler does not say any more why it cannot log in: whether PostgreSQL, where the pooler looks
+/// for it, accepts user and password of `DATABASE_URL`.
+async fn login(console: &Console, server: &PostgresTarget) -> Option<(String, Remedy)> {
+    let database = console.database.as_ref()?;
+    let behind = PostgresTarget {
+        host: database.host.clone()?,
+        port: database.port,
+        database: server.own_name().to_owned(),
+        tls: TlsMode::Prefer,
+        options: None,
+        direct: None,
+        ..server.clone()
+    };
+    let place = behind.host_port();
+    match ServerConnection::open(&behind, ASKING).await {
+        Ok(session) => {
+            session.close().await;
+            let remedy = messages::by_id("pgbouncer.server-password")
+                .map(|known| (known.remedy)(Place::Server(server)));
+            Some((
+                format!(
+                    "PostgreSQL at {place} accepts user and password of DATABASE_URL, so the pooler has another password, or an md5 hash where PostgreSQL asks for SCRAM"
+                ),
+                remedy.unwrap_or_default(),
+            ))
+        }
+        Err(error) if error.fault == ConnectFault::Login => Some((
+            format!("PostgreSQL at {place} says: {}", error.message),
+            error.remedy,
+        )),
+        Err(_) => None,
+    }
 }
 
 async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Remedy)> {

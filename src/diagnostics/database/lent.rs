@@ -120,14 +120,13 @@ impl<'a> Found<'a> {
                 "let the pooler close its server connections, as by a restart; it was a client of the pooler that has changed {names}: let it use SET LOCAL, or connect to the server directly"
             ));
         }
-        let is_admin = matches!(pooler, PgBouncer::Open(console) if console.is_admin);
-        let reconnect = in_console(is_admin, &format!("RECONNECT {}", sql_name(database)));
         if self.is_in_new {
             return Remedy::note(format!(
-                "new server connections have it too: in pgbouncer.ini, take {names} out of connect_query of the line {database}, {RELOAD}; then:"
-            ))
-            .then(reconnect);
+                "new server connections have it too: in pgbouncer.ini, take {names} out of connect_query of the line {database}, {RELOAD}; then, in its console: RECONNECT {database}"
+            ));
         }
+        let is_admin = matches!(pooler, PgBouncer::Open(console) if console.is_admin);
+        let reconnect = in_console(is_admin, &format!("RECONNECT {}", sql_name(database)));
         reconnect.then(Remedy::note(format!(
             "it comes back if a client of the pooler runs SET again: let it use SET LOCAL, or set server_reset_query = DISCARD ALL and server_reset_query_always = 1 in pgbouncer.ini, {RELOAD}; if it comes back at once, connect_query of the line {database} has it"
         )))

@@ -4,6 +4,9 @@ use crate::config::{Remedy, sql_name};
 
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
+/// With whom a pooler logs in.
+const LOGINS: &str = "the pooler's log names the server and the reason; correct user= and password= of the line in [databases] of pgbouncer.ini, the auth_file, or auth_user and its line there, then RELOAD";
+
 pub(super) static HOSTED: &[KnownMessage] = &[
     KnownMessage {
         id: "neon.compute",
@@ -200,6 +203,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
             Remedy::note(
                 "if PostgreSQL behind the pooler is down, or the pooler is paused, start or RESUME it; otherwise raise default_pool_size of the pooler, or end the transactions that hold its connections",
             )
+            .then(Remedy::note(format!("if it cannot log in: {LOGINS}")))
         },
     },
     KnownMessage {
@@ -297,7 +301,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler cannot log in to PostgreSQL",
         retry: Retry::Later,
-        remedy: |_| Remedy::note("read the pooler's log: it names the server and the reason"),
+        remedy: |_| Remedy::note(LOGINS),
     },
     KnownMessage {
         id: "pgbouncer.prepared-statement",
