@@ -85,17 +85,16 @@ pub(super) fn without_invisible(url: &str) -> String {
 
 /// Without the spaces around the signs that separate the parts of an address.
 fn beside_no_separator(address: &str) -> String {
-    let parts = address.split_inclusive(['/', '?', '&', '=', ':']);
-    parts
-        .map(|part| {
-            let (text, end) = match part.char_indices().next_back() {
-                Some((at, '/' | '?' | '&' | '=' | ':')) => part.split_at(at),
-                _ => (part, ""),
-            };
-            format!("{}{end}", text.trim())
-        })
-        .collect()
+    let mut kept = String::with_capacity(address.len());
+    for part in address.split_inclusive(SEPARATORS) {
+        let text = part.trim_end_matches(SEPARATORS);
+        kept.push_str(text.trim());
+        kept.push_str(&part[text.len()..]);
+    }
+    kept
 }
+
+const SEPARATORS: [char; 5] = ['/', '?', '&', '=', ':'];
 
 #[cfg(test)]
 mod tests {

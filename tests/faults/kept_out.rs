@@ -25,6 +25,11 @@ faults! {
         SLOW,
         SEARCH,
     );
+    NAMELESS = Fault::failing(
+        "A trigger of tsvector_update_trigger names a column that is not there",
+        Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
+        "database.trial",
+    );
     BROKEN_OFF = Fault::failing(
         "A run of pg_repack was broken off, and its trigger is left",
         Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
@@ -118,4 +123,16 @@ async fn a_run_of_pg_repack() {
     scene.proves(&BROKEN_OFF).await;
     scene.doctor(TRIGGERS).says(TRIGGERS, "pass", "");
     drop_role_of(&mut scene, &name).await;
+}
+
+/// A function that is no text does not name itself in its errors.
+#[tokio::test]
+async fn a_trigger_for_a_column_that_is_gone() {
+    let mut scene = Scene::postgres_after(
+        "ALTER TABLE tasks ADD COLUMN words tsvector;
+         CREATE TRIGGER words BEFORE INSERT OR UPDATE ON tasks FOR EACH ROW
+             EXECUTE FUNCTION tsvector_update_trigger(words, 'pg_catalog.english', title, body)",
+    )
+    .await;
+    scene.proves(&NAMELESS).await;
 }

@@ -171,7 +171,7 @@ async fn passwords_that_the_pooler_cannot_use() {
     let pooler = behind.pooler("", &file);
     behind.scene.proves(&HASH).await;
     // Also while the pooler does not try again.
-    says_only(&behind, LOGIN, "rolpassword", "RESUME");
+    says_only(&behind, LOGIN, "rolpassword", "createdb");
     drop(pooler);
     behind.gone(&HASH);
 

@@ -126,6 +126,15 @@ async fn tables_of_the_role_that_restored_them() {
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene.doctor(OWNERS).says(OWNERS, "pass", "");
     assert_eq!(scene.status("DELETE", "/tasks/1"), 204);
+    // An owner whose rights were revoked gets them back; it owns the function already.
+    scene
+        .sql(&format!("REVOKE ALL ON todoctl_unread FROM {role}"))
+        .await;
+    let report = scene.doctor(OWNERS);
+    report.says(OWNERS, "fail", "GRANT");
+    let remedy = report.check(OWNERS)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(OWNERS).says(OWNERS, "pass", "");
     scene
         .sql(&format!("REASSIGN OWNED BY {role} TO CURRENT_USER"))
         .await;

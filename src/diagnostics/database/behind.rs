@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
 use crate::config::{PostgresTarget, Remedy, TlsMode, sql_name};
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::{Connection as _, Console, PgBouncer, ServerConnection};
@@ -14,9 +11,6 @@ use crate::store::messages::{self, KnownMessage, Place, quoted_name};
 
 /// What is left of a check's time for the console.
 pub(super) const ASKING: Duration = Duration::from_secs(2);
-
-/// Whether PostgreSQL accepts connections where the pooler looks for it.
-const CONNECTING: Duration = Duration::from_millis(500);
 
 /// What follows a change of pgbouncer.ini.
 pub(super) const RELOAD: &str = "then RELOAD in its console, or reload its service";
@@ -56,12 +50,6 @@ pub(super) async fn explained(
     let cause = match (&pooler, id) {
         (_, id) if REFUSALS.contains(&id) => Some(refused_behind(server)),
         (_, "postgres.no-database") => other_database(server, &verdict.detail).await,
-        (PgBouncer::Open(console), "pgbouncer.server-login") => {
-            match login(console, server).await {
-                Some(cause) => Some(cause),
-                None => cause(console, server).await,
-            }
-        }
         (PgBouncer::Open(console), _) => cause(console, server).await,
         (_, "" | "network.timeout" | "pgbouncer.query-wait" | "pgbouncer.server-login") => {
             Some(lends_nothing(server))
@@ -204,8 +192,8 @@ pub(super) async fn of_forced_role(
     )
 }
 
-/// The pooler does not say any more why it cannot log in: whether PostgreSQL, where the pooler looks
-/// for it, accepts user and password of `DATABASE_URL`.
+/// Whether PostgreSQL, where the pooler looks for it, accepts user and password of `DATABASE_URL`: the
+/// pooler does not repeat why it cannot log in. `None` if nothing answers there.
 async fn login(console: &Console, server: &PostgresTarget) -> Option<(String, Remedy)> {
     let database = console.database.as_ref()?;
     let behind = PostgresTarget {
@@ -225,16 +213,18 @@ async fn login(console: &Console, server: &PostgresTarget) -> Option<(String, Re
                 .map(|known| (known.remedy)(Place::Server(server)));
             Some((
                 format!(
-                    "PostgreSQL at {place} accepts user and password of DATABASE_URL, so the pooler has another password, or an md5 hash where PostgreSQL asks for SCRAM"
+                    "PostgreSQL at {place} accepts user and password of DATABASE_URL, so the pooler has another password, or an md5 hash where PostgreSQL asks for SCRAM, or is paused"
                 ),
                 remedy.unwrap_or_default(),
             ))
         }
-        Err(error) if error.fault == ConnectFault::Login => Some((
-            format!("PostgreSQL at {place} says: {}", error.message),
-            error.remedy,
-        )),
-        Err(_) => None,
+        Err(error) => match error.fault {
+            ConnectFault::Refused | ConnectFault::TimedOut | ConnectFault::HostNotFound => None,
+            _ => Some((
+                format!("PostgreSQL at {place} says: {}", error.message),
+                error.remedy,
+            )),
+        },
     }
 }
 
@@ -308,14 +298,11 @@ async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Re
     }
     let host = database.host.as_deref()?;
     let place = format!("{host}:{}", database.port);
-    let connected = timeout(CONNECTING, TcpStream::connect((host, database.port))).await;
-    if matches!(connected, Ok(Ok(_))) {
+    if let Some((why, remedy)) = login(console, server).await {
         return Some((
-            format!(
-                "the pooler has no server connection to {place}, which accepts connections: all of the pooler is paused (PAUSE), or it cannot log in there"
-            ),
-            Remedy::note(format!(
-                "if it was paused: todoctl db psql --pooler -c RESUME; otherwise its log says why PostgreSQL refuses it: correct the line {name} or the auth_file, {RELOAD}"
+            format!("the pooler has no server connection to {place}; {why}"),
+            remedy.then(Remedy::note(
+                "if all of the pooler was paused (PAUSE): todoctl db psql --pooler -c RESUME",
             )),
         ));
     }

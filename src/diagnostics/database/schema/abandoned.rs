@@ -1,4 +1,4 @@
-//! What pg_repack leaves on a table when its run is broken off.
+//! What `pg_repack` leaves on a table when its run is broken off.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::issue::{Issue, Place, Step, guarded};
 
 const SCHEMA: &str = "repack.";
 
-/// While pg_repack is at work, its rows would be lost with the trigger.
+/// While `pg_repack` is at work, its rows would be lost with the trigger.
 const IS_OVER: &str =
     "NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $$pg_repack$$)";
 
