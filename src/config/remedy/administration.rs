@@ -1,17 +1,77 @@
-//! Where the commands of an administrator lead.
+//! Commands of an administrator, and where they lead.
 
 use std::path::Path;
 
-use super::{Command, PostgresTarget, Remedy, Step};
+use super::{Command, Remedy, Step};
+use crate::config::database_url::PostgresTarget;
 use crate::config::shell::shell_word;
 
+/// The role of an administrator where the server's own is not known.
+const ADMINISTRATOR: &str = "postgres";
+
 /// What follows the name of a client program of PostgreSQL, before the role.
-pub(super) fn options(host: &str, port: u16) -> String {
+fn options(host: &str, port: u16) -> String {
     let host = shell_word(Path::new(host.trim_matches(['[', ']'])));
     format!(" -h {host} -p {port} -U")
 }
 
 impl Remedy {
+    /// A statement for an administrator of the server, or for the owner of what it changes.
+    #[must_use]
+    pub fn admin_sql(
+        server: &PostgresTarget,
+        administrator: Option<&str>,
+        statement: impl AsRef<str>,
+    ) -> Self {
+        Self::admin_sql_in(server, server.own_name(), administrator, statement)
+    }
+
+    /// The same in another database.
+    #[must_use]
+    pub fn admin_sql_in(
+        server: &PostgresTarget,
+        database: &str,
+        administrator: Option<&str>,
+        statement: impl AsRef<str>,
+    ) -> Self {
+        Self::admin_command("psql", server, administrator)
+            .arg("-d")
+            .arg(database)
+            .statement(statement.as_ref())
+    }
+
+    /// Statements of an administrator that change settings of roles or databases. The settings of
+    /// this database would apply to the administrator's session, so it is opened in another one.
+    #[must_use]
+    pub fn admin_settings(server: &PostgresTarget, statements: &str) -> Self {
+        // Those of all roles apply there as well.
+        let writes = if statements.contains("transaction_read_only") {
+            "SET transaction_read_only = off; "
+        } else {
+            ""
+        };
+        Self::admin_sql_in(
+            server,
+            server.other_database(),
+            None,
+            format!("{writes}{statements}"),
+        )
+    }
+
+    /// A client program of PostgreSQL, with the options that lead to the server itself: a pooler
+    /// often knows no administrator.
+    #[must_use]
+    pub fn admin_command(
+        program: &str,
+        server: &PostgresTarget,
+        administrator: Option<&str>,
+    ) -> Self {
+        let server = server.server();
+        Self::command(program)
+            .joined(&options(&server.host, server.port))
+            .arg(administrator.unwrap_or(ADMINISTRATOR))
+    }
+
     /// Whether a command of an administrator leads to this address.
     pub(crate) fn is_administered_at(&self, server: &PostgresTarget) -> bool {
         let options = options(&server.host, server.port);
