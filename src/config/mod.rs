@@ -30,6 +30,7 @@ mod fingerprint;
 mod generated;
 mod http;
 mod inventory;
+mod invisible;
 mod key_material;
 mod leftover;
 mod load;

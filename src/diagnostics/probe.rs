@@ -5,6 +5,7 @@ mod dry_run;
 mod file;
 mod holders;
 mod kernel_log;
+mod lent;
 mod listener;
 mod network;
 mod open_file;
@@ -21,6 +22,7 @@ pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
+pub(crate) use lent::{LentSession, lent_sessions};
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{

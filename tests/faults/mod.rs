@@ -69,6 +69,7 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
@@ -79,6 +80,7 @@ mod overrides;
 mod page;
 pub mod peers;
 mod pgbouncer;
+mod pooled;
 mod poolers;
 mod private_ca;
 mod providers;
@@ -150,6 +152,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         others::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
+        pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
@@ -182,6 +185,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,
+        kept_out::FAULTS,
         moved_tables::FAULTS,
         file_places::FAULTS,
         file_restores::FAULTS,
