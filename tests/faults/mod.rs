@@ -52,6 +52,9 @@ mod duplicates;
 mod env_values;
 mod expressions;
 mod file_contents;
+mod file_ids;
+mod file_journals;
+mod file_pages;
 mod file_places;
 mod file_restores;
 mod file_rights;
@@ -60,6 +63,7 @@ mod file_values;
 mod files;
 mod fingerprint;
 mod fix;
+mod frozen_disk;
 mod functions;
 pub mod harness;
 mod healthy;
@@ -79,6 +83,7 @@ pub mod peers;
 mod pgbouncer;
 mod poolers;
 mod private_ca;
+mod process_limits;
 mod providers;
 mod rebuilt;
 mod records;
@@ -175,6 +180,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         rows::FAULTS,
         barriers::FAULTS,
         file_contents::FAULTS,
+        file_ids::FAULTS,
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,

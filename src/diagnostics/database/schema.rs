@@ -19,6 +19,7 @@ mod drift;
 mod duplicates;
 mod expressions;
 mod file;
+mod file_definition;
 mod file_indexes;
 mod heirs;
 mod home;
@@ -41,7 +42,9 @@ mod unread;
 mod values;
 
 pub(super) use access::missing_rights;
-pub(super) use search_index::{damaged_index, is_of_search_index, search_index};
+pub(super) use search_index::{
+    damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
+};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 
