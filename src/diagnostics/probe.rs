@@ -1,8 +1,10 @@
 //! Read-only questions to databases and services. The daemon does not use them.
 
 mod connection;
+mod disk;
 mod dry_run;
 mod file;
+mod file_pages;
 mod holders;
 mod kernel_log;
 mod lent;
@@ -18,8 +20,10 @@ mod tls;
 mod work;
 
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
+pub(crate) use disk::{Stuck, TRY_DISK, try_disk};
 pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
+pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use lent::{LentSession, lent_sessions};

@@ -23,4 +23,5 @@ pub(crate) use lookup::all;
 pub(crate) use lookup::{by_code_in, by_fault, by_id, find};
 pub(crate) use place::Place;
 pub(crate) use quoted::quoted_name;
+pub(crate) use rescue::made_again_from_rows;
 pub(crate) use translated::of_database;

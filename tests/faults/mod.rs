@@ -53,6 +53,9 @@ mod duplicates;
 mod env_values;
 mod expressions;
 mod file_contents;
+mod file_ids;
+mod file_journals;
+mod file_pages;
 mod file_places;
 mod file_restores;
 mod file_rights;
@@ -62,6 +65,7 @@ mod files;
 mod fingerprint;
 mod fix;
 mod fronts;
+mod frozen_disk;
 mod functions;
 pub mod harness;
 mod healthy;
@@ -83,6 +87,7 @@ mod pgbouncer;
 mod pooled;
 mod poolers;
 mod private_ca;
+mod process_limits;
 mod providers;
 mod rebuilt;
 mod records;
@@ -182,6 +187,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         rows::FAULTS,
         barriers::FAULTS,
         file_contents::FAULTS,
+        file_ids::FAULTS,
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,

@@ -57,6 +57,9 @@ pub(super) async fn migrations(
             {
                 return Verdict::fail(error.to_string(), error.remedy());
             }
+            if let Err(error) = found.check_names() {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
             if let Err(error) = found.check_tables() {
                 return Verdict::fail(error.to_string(), error.remedy());
             }

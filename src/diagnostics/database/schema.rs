@@ -20,6 +20,7 @@ mod drift;
 mod duplicates;
 mod expressions;
 mod file;
+mod file_definition;
 mod file_indexes;
 mod heirs;
 mod home;
@@ -43,7 +44,9 @@ mod values;
 
 pub(super) use abandoned::without_repack;
 pub(super) use access::missing_rights;
-pub(super) use search_index::{damaged_index, is_of_search_index, search_index};
+pub(super) use search_index::{
+    damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
+};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 

@@ -52,6 +52,10 @@ pub(crate) enum ConnectFault {
     DiskFull,
     /// The file is gone, and other files show that it was there.
     Lost,
+    /// No more threads may be started.
+    NoThreads,
+    /// SQLite would damage the file with a journal of another one.
+    OtherJournal,
     /// The database's encoding is not UTF8.
     Encoding,
     /// Two addresses that should lead to one database lead to two.

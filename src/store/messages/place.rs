@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{
     Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner, files_of_others,
-    hand_over, opened_to_owner, sql_literal, sql_name, writable,
+    hand_over, opened_to_owner, sql_literal, sql_name, taken_over, writable,
 };
 
 use super::quoted::quoted_name;
@@ -240,10 +240,10 @@ impl<'a> Place<'a> {
                     barrier.remedy()
                 } else if !closed.is_empty() {
                     opened_to_owner(&closed)
-                } else if others.is_empty() {
-                    writable(file.parent().unwrap_or(file))
-                } else {
+                } else if !others.is_empty() {
                     hand_over(&others, file)
+                } else {
+                    taken_over(file).unwrap_or_else(|| writable(file.parent().unwrap_or(file)))
                 }
             }
             None => Remedy::note("let the daemon's user write the file and its directory"),
