@@ -17,12 +17,14 @@ mod environ;
 mod errors;
 mod file_limit;
 mod jobs;
+mod log_file;
 mod memory_limit;
 mod origins;
 mod refused;
 pub(super) mod running;
 mod sessions;
 mod status;
+mod thread_limit;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.listen", "Address", Run::Now(address::listen))

@@ -53,6 +53,9 @@ mod duplicates;
 mod env_values;
 mod expressions;
 mod file_contents;
+mod file_ids;
+mod file_journals;
+mod file_pages;
 mod file_places;
 mod file_restores;
 mod file_rights;
@@ -62,6 +65,7 @@ mod files;
 mod fingerprint;
 mod fix;
 mod fronts;
+mod frozen_disk;
 mod functions;
 pub mod harness;
 mod healthy;
@@ -69,6 +73,7 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
@@ -79,8 +84,10 @@ mod overrides;
 mod page;
 pub mod peers;
 mod pgbouncer;
+mod pooled;
 mod poolers;
 mod private_ca;
+mod process_limits;
 mod providers;
 mod rebuilt;
 mod records;
@@ -150,6 +157,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         others::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
+        pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
@@ -179,9 +187,11 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         rows::FAULTS,
         barriers::FAULTS,
         file_contents::FAULTS,
+        file_ids::FAULTS,
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,
+        kept_out::FAULTS,
         moved_tables::FAULTS,
         file_places::FAULTS,
         file_restores::FAULTS,
