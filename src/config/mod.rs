@@ -31,6 +31,7 @@ mod generated;
 mod hot_journal;
 mod http;
 mod inventory;
+mod invisible;
 mod key_material;
 mod leftover;
 mod load;

@@ -9,6 +9,7 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
 use super::database_header::is_database;
 use super::database_url;
+use super::invisible::{is_invisible, without_invisible};
 use super::redis_address;
 use super::secret_name::SecretName;
 use super::strength::weakness;
@@ -119,7 +120,7 @@ fn database_url(value: &str) -> Option<String> {
         return database_url::parse(&url).is_ok().then_some(url);
     }
     let is_read = |text: &String| database_url::parse(text).is_ok();
-    let bare = bare_url(value);
+    let bare = without_invisible(&bare_url(value));
     let encoded = encoded(&bare);
     [Some(bare), encoded]
         .into_iter()
@@ -135,7 +136,7 @@ fn redis_url(value: &str) -> Option<String> {
     }
     let pasted = redis_address::pasted(value);
     let whole = pasted.as_deref().unwrap_or(value);
-    let encoded = encoded(&bare_url(whole));
+    let encoded = encoded(&without_invisible(&bare_url(whole)));
     [pasted.clone(), encoded]
         .into_iter()
         .flatten()
@@ -164,7 +165,7 @@ fn file_url(text: &str) -> Option<String> {
 
 /// Without what is pasted together with a URL: the command psql, quotes, its own name.
 fn bare_url(text: &str) -> String {
-    let text = text.trim();
+    let text = text.trim_matches(is_invisible);
     let text = text.strip_prefix("psql").map_or(text, str::trim);
     let text = text.trim_matches(is_quote);
     let text = match text.split_once('=') {

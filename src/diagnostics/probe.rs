@@ -7,6 +7,7 @@ mod file;
 mod file_pages;
 mod holders;
 mod kernel_log;
+mod lent;
 mod listener;
 mod network;
 mod open_file;
@@ -25,6 +26,7 @@ pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_wri
 pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
+pub(crate) use lent::{LentSession, lent_sessions};
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{

@@ -48,12 +48,14 @@ pub(crate) async fn run(
         done(group);
     }))
     .await;
-    context.close().await;
     let findings = checks().filter_map(|check| {
         let result = runner.results.get(check.id)?.get()?;
         (is_selected(check) || result.is_cause).then(|| result.finding.clone())
     });
-    let findings = try_remedies(context, findings.collect()).await;
+    let mut findings: Vec<Finding> = findings.collect();
+    super::database::adapt_remedies(context, &mut findings).await;
+    context.close().await;
+    let findings = try_remedies(context, findings).await;
     Report::new(findings, context.request.clock.now())
 }
 

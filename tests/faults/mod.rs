@@ -42,6 +42,7 @@ mod additions;
 mod attached;
 mod auth_answers;
 mod barriers;
+mod callers;
 mod canary;
 mod clients;
 mod configuration;
@@ -63,6 +64,7 @@ mod file_values;
 mod files;
 mod fingerprint;
 mod fix;
+mod fronts;
 mod frozen_disk;
 mod functions;
 pub mod harness;
@@ -71,6 +73,7 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
@@ -81,6 +84,7 @@ mod overrides;
 mod page;
 pub mod peers;
 mod pgbouncer;
+mod pooled;
 mod poolers;
 mod private_ca;
 mod process_limits;
@@ -153,6 +157,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         others::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
+        pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
@@ -167,6 +172,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         clients::FAULTS,
         refused::FAULTS,
+        callers::FAULTS,
+        fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
@@ -184,6 +191,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,
+        kept_out::FAULTS,
         moved_tables::FAULTS,
         file_places::FAULTS,
         file_restores::FAULTS,

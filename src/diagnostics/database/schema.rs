@@ -9,6 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 
+mod abandoned;
 mod access;
 mod answer;
 mod collation;
@@ -41,6 +42,7 @@ mod triggers;
 mod unread;
 mod values;
 
+pub(super) use abandoned::without_repack;
 pub(super) use access::missing_rights;
 pub(super) use search_index::{
     damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,

@@ -87,6 +87,7 @@ impl KnownMessage {
     pub(crate) fn remedy_at(&self, place: Place<'_>, message: &str) -> Remedy {
         match self.id {
             "postgres.no-right" => place.grant_of_system(message),
+            "postgres.no-database" => place.database_behind(message),
             "sqlite.malformed-schema" => place.without_entry(message),
             _ => None,
         }

@@ -69,13 +69,17 @@ impl Found {
         }
     }
 
-    /// Refuses to go on where only a part of a migration is there.
+    /// Refuses to go on where only a part of a migration is there. Where the tables are in another
+    /// schema, nothing is missing.
     pub(crate) fn check_parts(&self) -> Result<(), MigrateError> {
         match &self.in_part {
-            Some((version, missing)) => Err(MigrateError::InPart {
-                version: *version,
-                missing: missing.clone(),
-            }),
+            Some((version, missing)) => {
+                self.check_schema()?;
+                Err(MigrateError::InPart {
+                    version: *version,
+                    missing: missing.clone(),
+                })
+            }
             None => Ok(()),
         }
     }
