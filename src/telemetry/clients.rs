@@ -28,6 +28,7 @@ struct Shared {
     refused_origins: Few<String>,
     too_large: Window,
     unknown_paths: Window,
+    key_obstacles: Mutex<BTreeMap<&'static str, Window>>,
 }
 
 /// Counts by keys that clients choose.
@@ -105,6 +106,22 @@ impl RecentClients {
     /// Counts a request with credentials for a path that does not exist.
     pub fn unknown_path(&self, now: Timestamp) {
         self.0.unknown_paths.count(now);
+    }
+
+    /// Counts a key that the key provider could not check. Reasons are few and constant.
+    pub fn key_obstacle(&self, reason: &'static str, now: Timestamp) {
+        let mut counts = locked(&self.0.key_obstacles);
+        counts.entry(reason).or_default().count(now);
+    }
+
+    /// Why the key provider could not check keys, and how many.
+    #[must_use]
+    pub fn count_key_obstacles(&self, now: Timestamp) -> BTreeMap<&'static str, u64> {
+        let counts = locked(&self.0.key_obstacles);
+        let sums = counts
+            .iter()
+            .map(|(reason, counted)| (*reason, counted.sum(now)));
+        sums.filter(|(_, count)| *count > 0).collect()
     }
 
     /// How many credentials of each kind were accepted.

@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use url::Url;
-
 use crate::config::{Audit, Bounds, Remedy, Source};
 use crate::diagnostics::collected::Collected;
 use crate::services::daemon::RequestStatus;
 
 use super::origins::check_origins;
 
+mod auth_server;
 mod causes;
 
+use auth_server::of_auth_server;
 use causes::CAUSES;
 
 /// Fewer refusals may be the mistake of one client.
@@ -39,10 +39,9 @@ pub(super) fn check_refused(
         let accepted = of_kind(cause.among).map_or(0, |one| one.accepted);
         let all = refused.saturating_add(accepted);
         if refused >= REFUSED && is_share(refused, all, REFUSED_PERCENT) {
-            let (what, remedy) = match auth_server {
-                Some(url) if cause.reason == "unknown_key" => of_other_server(url),
-                _ => (cause.what.to_owned(), Remedy::note(cause.remedy)),
-            };
+            let (what, remedy) = auth_server
+                .and_then(|url| of_auth_server(cause.reason, url))
+                .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));
             collected.warn(
                 format!("{refused} of {all} {what} (within {minutes} min)"),
                 remedy,
@@ -112,18 +111,6 @@ fn check_paths(collected: &mut Collected, requests: &RequestStatus) {
 fn accepted(requests: &RequestStatus) -> u64 {
     let kinds = requests.credentials.values();
     kinds.map(|of_kind| of_kind.accepted).sum()
-}
-
-/// Tokens that a key of none of `AUTH_SERVER_URL` has signed.
-fn of_other_server(url: &Url) -> (String, Remedy) {
-    let origin = url.origin().ascii_serialization();
-    let what = format!(
-        "user tokens were signed with a key that {origin} does not publish: another auth server has made them, or it has replaced its keys since"
-    );
-    let remedy = Remedy::note(format!(
-        "let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
-    ));
-    (what, remedy)
 }
 
 /// What is proposed for a variable.

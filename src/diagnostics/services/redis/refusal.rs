@@ -28,6 +28,9 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
     } else if has(&["unknown command"]) {
         Remedy::note("todoctl counts with EVALSHA and SCRIPT LOAD: take their rename-command lines out of redis.conf and restart Redis, or name another Redis in REDIS_URL (a proxy may lack them)")
             .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL"))
+    } else if has(&["max requests limit", "max daily request limit"]) {
+        Remedy::note("the plan at the provider of this Redis is used up: raise it, or name another Redis in REDIS_URL")
+            .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL"))
     } else if has(&["max number of clients"]) {
         Remedy::note(
             "raise maxclients in redis.conf and restart Redis, or end clients of other programs",
