@@ -37,10 +37,20 @@ pub(super) fn reach(
         _ if error.starts_with("invalid HTTP ") => Remedy::note(format!(
             "what listens at {origin} does not answer in HTTP/1.1: correct the port in {variable}, or let the proxy there speak HTTP/1.1"
         )),
+        _ if CLOSED.iter().any(|words| error.contains(words)) => Remedy::note(format!(
+            "what listens at {origin} ends connections without an answer: read its log, or correct host and port in {variable}"
+        )),
         _ => otherwise,
     };
     otherwise.then(unused_proxy(origin, source))
 }
+
+/// Of hyper and of the system, for a connection that was accepted.
+const CLOSED: [&str; 3] = [
+    "connection closed before message completed",
+    "Connection reset by peer",
+    "tls handshake eof",
+];
 
 fn is_loopback(origin: &str) -> bool {
     let host = origin.split_once("://").map_or(origin, |(_, host)| host);
@@ -119,6 +129,7 @@ mod tests {
             ("Connection refused (os error 111)", "start it"),
             ("Network is unreachable (os error 101)", "IPv6"),
             ("invalid HTTP version parsed", "HTTP/1.1"),
+            ("connection closed before message completed", "read its log"),
         ] {
             let remedy = of(error);
             assert!(remedy.contains(said), "{error}: {remedy}");

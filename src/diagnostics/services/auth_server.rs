@@ -12,6 +12,7 @@ use crate::domain::Timestamp;
 use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
 use super::address::{origin, reach};
+use super::tls::plain;
 use keys::check_keys;
 use sessions::session_fault;
 
@@ -78,7 +79,7 @@ async fn unreachable(context: &Context, base: &Url, error: &str) -> Verdict {
     });
     let source = &context.request.source;
     let verdict = Verdict::fail(
-        format!("{origin} cannot be reached: {error}"),
+        format!("{origin} cannot be reached: {}", plain(error)),
         reach(&origin, "AUTH_SERVER_URL", error, source, start),
     );
     let host = base.host_str().unwrap_or_default();

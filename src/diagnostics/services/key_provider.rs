@@ -12,6 +12,7 @@ use crate::domain::ProviderKey;
 use crate::services::key_provider::{KeyProvider, ProbeError};
 
 use super::address::{let_through, origin, reach, url_or};
+use super::tls::plain;
 
 /// Nobody's key: the provider has to refuse it.
 const NO_KEY: &str = "AIza-todoctl-doctor-asks-whether-you-answer";
@@ -22,7 +23,8 @@ pub(super) async fn key_provider(context: &Context, limit: Duration) -> Verdict 
     let unreachable = |error: &str| {
         Verdict::warn(
             format!(
-                "{origin} cannot be reached: {error}; no provider key can be saved until it can"
+                "{origin} cannot be reached: {}; no provider key can be saved until it can",
+                plain(error)
             ),
             reach(
                 &origin,

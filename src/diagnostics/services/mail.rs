@@ -10,6 +10,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::mail::{Account, Domain, Mailer};
 
 use super::address::url_or;
+use super::tls::plain;
 use provider::more_quota;
 pub(in crate::diagnostics) use provider::{Blame, Provider};
 
@@ -46,8 +47,9 @@ pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
 fn unreachable(provider: Provider<'_>, error: &str) -> Verdict {
     Verdict::warn(
         format!(
-            "{} cannot be reached: {error}; mails wait until it can",
-            provider.origin()
+            "{} cannot be reached: {}; mails wait until it can",
+            provider.origin(),
+            plain(error)
         ),
         provider.unreachable(error),
     )

@@ -12,7 +12,7 @@ use crate::services::redis::{TIMEOUT, TryError, try_count};
 use super::address;
 use super::tls::{self, Peer};
 use client::Client;
-use refusal::{correct_password, is_login, remedy};
+use refusal::{correct_password, is_login, remedy, short};
 
 mod client;
 mod refusal;
@@ -113,7 +113,10 @@ fn does_not_count(client: &Client, error: &TryError, source: &Source) -> Verdict
                 .then(client.command(&["SENTINEL", "MASTERS"])),
         );
     }
-    let detail = format!("answers, but does not count: {}; {ALONE}", error.message);
+    let detail = format!(
+        "answers, but does not count: {}; {ALONE}",
+        short(&error.message)
+    );
     let Some((host, port)) = &error.primary else {
         return Verdict::fail(detail, remedy(client, error));
     };

@@ -33,6 +33,15 @@ const NO_CIPHER: [&str; 5] = [
 const NO_SUCH_NAME: [&str; 2] = ["UnrecognisedName", "alert: InternalError"];
 const NO_TLS: &str = "InvalidContentType";
 
+/// The error in plain words, where those of rustls are not.
+pub(super) fn plain(error: &str) -> &str {
+    if error.contains(NO_TLS) {
+        "it does not speak TLS"
+    } else {
+        error
+    }
+}
+
 /// What to do, if `error` is one of TLS.
 pub(super) fn remedy(peer: &Peer<'_>, error: &str) -> Option<Remedy> {
     let Peer {
