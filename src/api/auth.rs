@@ -1,5 +1,7 @@
 //! Authentication: identifies the caller from headers alone, never from a cookie.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use http::header::AUTHORIZATION;
@@ -13,7 +15,7 @@ use crate::config::{AuthConfig, RotatingSecret};
 use crate::domain::{Timestamp, UserId};
 use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, RecentClients};
+use crate::telemetry::{Metrics, RecentClients, RefusalKind};
 
 use super::error::ApiError;
 use super::refusal::Refusal;
@@ -58,7 +60,7 @@ impl CallerKind {
     }
 
     /// For metrics.
-    fn method(self) -> &'static str {
+    pub fn method(self) -> &'static str {
         match self {
             Self::User => "jwt",
             Self::Service => "service",
@@ -157,7 +159,7 @@ impl Authenticator {
                 self.user(access, headers, origin, store, now).await
             }
         };
-        self.observe(kind, outcome, started, now)
+        self.observe(kind, outcome, origin.address, started, now)
     }
 
     /// The user of a token, and what kind of token it is.
@@ -170,6 +172,10 @@ impl Authenticator {
         now: Timestamp,
     ) -> (Option<CallerKind>, Result<UserId, ApiError>) {
         match bearer(headers) {
+            None if headers.contains_key(X_SERVICE_AUTH) => {
+                let error = ApiError::NotAuthenticated(Refusal::ServiceAuthElsewhere);
+                (Some(CallerKind::Service), Err(error))
+            }
             None => (None, Err(ApiError::NotAuthenticated(Refusal::Missing))),
             Some(token) if self.is_service_token(token) => {
                 let reason = if access == Access::UserOrService {
@@ -198,6 +204,7 @@ impl Authenticator {
         &self,
         kind: Option<CallerKind>,
         outcome: Result<UserId, ApiError>,
+        address: IpAddr,
         started: Instant,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
@@ -212,7 +219,15 @@ impl Authenticator {
             && let Some(reason) = error.refusal()
         {
             self.refusals.with_label_values(&[reason.label()]).inc();
-            self.recent.refused(method, reason.label(), now);
+            let kind = RefusalKind {
+                status: error.status().as_u16(),
+                reason: reason.label(),
+                method: "",
+                route: "",
+                caller: method,
+            };
+            let detail = reason.detail().map(Cow::Borrowed);
+            self.recent.refused(kind, detail, address, now);
         }
         if outcome.is_ok() {
             self.recent.accepted(method, now);
@@ -231,6 +246,9 @@ impl Authenticator {
     /// contract 2.2: the service token, and the user in `X-User-ID`.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         match bearer(headers) {
+            None if headers.contains_key(X_SERVICE_AUTH) => {
+                Err(ApiError::NotAuthenticated(Refusal::ServiceAuthElsewhere))
+            }
             None => Err(ApiError::NotAuthenticated(Refusal::Missing)),
             Some(token) if self.is_service_token(token) => named_user(headers),
             Some(token) if looks_like_jwt(token) => {
@@ -283,24 +301,26 @@ impl Authenticator {
             store.session_user(&self.session_secrets, token).await;
         let user = match (own?, &self.auth_server) {
             (Some(user), _) => Some(user),
-            (None, None) => None,
-            // What is a secret between todoctl and its users is no business of the auth server.
-            (None, Some(_)) if self.own_secrets.resemble(token) => {
-                return refused(if is_own_session(token) {
-                    Refusal::UnknownOwnSession
+            _ if is_own_session(token) => {
+                self.were_good.remove(&hash);
+                let secrets = &self.session_secrets;
+                let has_ended = store.session_has_ended(secrets, token).await?;
+                return refused(if has_ended {
+                    Refusal::EndedSession
                 } else {
-                    Refusal::OwnSecret
+                    Refusal::UnknownOwnSession
                 });
             }
+            // What is a secret between todoctl and its users is no business of the auth server.
+            _ if self.own_secrets.resemble(token) => {
+                return refused(Refusal::OwnSecret);
+            }
+            (None, None) => None,
             (None, Some(server)) => server.session_user(token, origin.address).await?,
         };
         let Some(user) = user else {
             self.were_good.remove(&hash);
-            return refused(if is_own_session(token) {
-                Refusal::UnknownOwnSession
-            } else {
-                Refusal::UnknownSession
-            });
+            return refused(Refusal::UnknownSession);
         };
         self.were_good.insert(hash, ());
         Ok(user)

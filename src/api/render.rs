@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-    X_XSS_PROTECTION,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
@@ -21,7 +20,7 @@ use super::allowance::Allowance;
 use super::auth::CallerKind;
 use super::context::ApiContext;
 use super::endpoint::CachePolicy;
-use super::error::{ApiError, Context, RateLimit};
+use super::error::{ApiError, Context, Overload};
 use super::head::{Head, X_REQUEST_ID};
 use super::reply::Reply;
 use super::router::Found;
@@ -143,6 +142,10 @@ pub(super) fn render(
         duration: outcome.duration,
     };
     line.count(context);
+    if outcome.caller.is_some() && line.status.is_success() && !head.method().is_safe() {
+        let clients = &context.metrics.clients;
+        clients.done(line.method, error_context.now);
+    }
     remember(context, head, &line, error.as_ref(), error_context.now);
     if line.is_logged(context.logged_requests) {
         line.log(head.request_id(), outcome.caller, error.as_ref());
@@ -169,24 +172,12 @@ fn remember(
 ) {
     let recent = &context.metrics.recent;
     recent.answered(now);
-    if let Some(ApiError::RateLimited { limit, .. }) = error {
-        let clients = &context.metrics.clients;
-        match (limit, head.untrusted_proxy) {
-            (RateLimit::Requests, _) => clients.limited_user(now),
-            (RateLimit::AuthFailures, Some(proxy)) => clients.limited_proxy(proxy, now),
-            _ => {}
-        }
-    }
-    match error {
-        Some(ApiError::BodyTooLarge { .. }) => context.metrics.clients.too_large(now),
-        Some(ApiError::PathNotFound) if head.headers().contains_key(AUTHORIZATION) => {
-            context.metrics.clients.unknown_path(now);
-        }
-        _ => {}
-    }
     let Some(error) = error.filter(|_| line.status.is_server_error()) else {
         return;
     };
+    if matches!(error, ApiError::Overloaded(Overload::ClientLeft)) {
+        return;
+    }
     if error.is_shed() {
         recent.shed(now);
         return;
@@ -276,7 +267,7 @@ impl Line {
 }
 
 /// Unknown methods share a label, so that they cannot fill the metrics.
-fn method_label(method: &Method) -> &'static str {
+pub(super) fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -8,17 +8,26 @@ use rustix::io::Errno;
 use crate::domain::Timestamp;
 use crate::services::daemon::{
     CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PoolStatus,
-    ProcessStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
+    ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
 };
 use crate::store::{self, Accounts, EXPIRED};
-use crate::telemetry::{JobMetrics, MINUTES, RecentFailure, dropped_log_lines};
+use crate::telemetry::{
+    JobMetrics, MINUTES, RecentFailure, RefusalKind, Refusals, dropped_log_lines,
+};
 
 use super::context::ApiContext;
 use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
+use super::limits::is_private;
 use super::reply::Reply;
 
 mod control_group;
+
+/// So many kinds of refusals are told: the answer must not be longer than doctor reads.
+const TOLD: usize = 40;
+
+const UNAUTHORIZED: u16 = StatusCode::UNAUTHORIZED.as_u16();
+const NOT_FOUND: u16 = StatusCode::NOT_FOUND.as_u16();
 
 pub(super) async fn status(call: Call<()>, _: Inputs) -> Result<Reply, ApiError> {
     Ok(Reply::json(StatusCode::OK, &daemon_status(&call.context))?)
@@ -136,7 +145,10 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
     let wait = context.store.queue_delay().as_millis();
     let failures = recent.failures(now).into_iter();
     let clients = &context.metrics.clients;
-    let proxies = clients.count_limited_proxies(now).into_iter();
+    let refusals = clients.refusals(now);
+    let of_reason =
+        |reason: &'static str| refusals.iter().filter(move |one| one.kind.reason == reason);
+    let count_of = |reason| of_reason(reason).map(|one| one.count).sum();
     RequestStatus {
         minutes: MINUTES,
         answered: recent.count_answered(now),
@@ -150,33 +162,76 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
                 newest: one.newest.into_iter().map(failure).collect(),
             })
             .collect(),
-        limited: clients.count_limited_users(now),
-        limited_proxies: proxies
-            .map(|(one, count)| (one.to_string(), count))
+        limited: count_of("rate_limit"),
+        limited_proxies: of_reason("limited_untrusted_proxy")
+            .flat_map(|one| &one.addresses)
+            .map(|(proxy, count)| (proxy.to_string(), *count))
             .collect(),
-        refused_origins: clients.count_refused_origins(now).into_iter().collect(),
-        too_large: clients.count_too_large(now),
-        unknown_paths: clients.count_unknown_paths(now),
+        refused_origins: of_reason("preflight_origin")
+            .flat_map(|one| &one.details)
+            .map(|(origin, count)| (origin.to_string(), *count))
+            .collect(),
+        too_large: count_of("body_too_large"),
+        unknown_paths: refusals
+            .iter()
+            .filter(|one| one.kind.status == NOT_FOUND && one.kind.caller != "none")
+            .map(|one| one.count)
+            .sum(),
         max_body_bytes: context.max_body_bytes as u64,
-        key_obstacles: named(clients.count_key_obstacles(now)),
+        key_obstacles: clients
+            .count_key_obstacles(now)
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect(),
         credentials: clients
             .count_accepted(now)
             .map(|(kind, accepted)| {
-                let status = CredentialStatus {
-                    accepted,
-                    refused: named(clients.count_refused(kind, now)),
-                };
-                (kind.to_owned(), status)
+                let mut refused = BTreeMap::new();
+                let of_kind =
+                    |one: &&Refusals| one.kind.caller == kind && one.kind.status == UNAUTHORIZED;
+                for one in refusals.iter().filter(of_kind) {
+                    *refused.entry(one.kind.reason.to_owned()).or_default() += one.count;
+                }
+                (kind.to_owned(), CredentialStatus { accepted, refused })
             })
             .collect(),
+        done: clients
+            .count_done(now)
+            .map(|(what, count)| (what.to_owned(), count))
+            .collect(),
+        refusals: refusals.into_iter().take(TOLD).map(refusal).collect(),
     }
 }
 
-fn named(counts: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
-    let counts = counts.into_iter();
-    counts
-        .map(|(name, count)| (name.to_owned(), count))
-        .collect()
+fn refusal(one: Refusals) -> RefusalStatus {
+    let RefusalKind {
+        status,
+        reason,
+        method,
+        route,
+        caller,
+    } = one.kind;
+    let (private, public): (Vec<_>, Vec<_>) = one
+        .addresses
+        .into_iter()
+        .partition(|(address, _)| is_private(*address));
+    let details = one.details.into_iter();
+    RefusalStatus {
+        status,
+        reason: reason.to_owned(),
+        method: method.to_owned(),
+        route: route.to_owned(),
+        caller: caller.to_owned(),
+        count: one.count,
+        details: details
+            .map(|(detail, count)| (detail.into_owned(), count))
+            .collect(),
+        addresses: private
+            .into_iter()
+            .map(|(address, count)| (address.to_string(), count))
+            .collect(),
+        public_addresses: public.len() as u64,
+    }
 }
 
 fn failure(one: RecentFailure) -> RequestFailure {

@@ -16,7 +16,7 @@ mod status;
 
 pub use status::{
     CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PoolStatus,
-    ProcessStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
+    ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
 };
 
 /// Larger than any answer of these routes.
@@ -193,6 +193,19 @@ fn make_printable(status: &mut DaemonStatus) {
             &mut requests.key_obstacles,
         ] {
             *names = printable_names(std::mem::take(names));
+        }
+        for refused in &mut requests.refusals {
+            for text in [
+                &mut refused.reason,
+                &mut refused.method,
+                &mut refused.route,
+                &mut refused.caller,
+            ] {
+                plain(text);
+            }
+            for names in [&mut refused.details, &mut refused.addresses] {
+                *names = printable_names(std::mem::take(names));
+            }
         }
     }
     let routes = status.requests.iter_mut().flat_map(|one| &mut one.failures);

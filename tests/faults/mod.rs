@@ -43,6 +43,7 @@ mod attached;
 mod auth_answers;
 mod auth_keys;
 mod barriers;
+mod callers;
 mod canary;
 mod clients;
 mod configuration;
@@ -61,6 +62,7 @@ mod file_values;
 mod files;
 mod fingerprint;
 mod fix;
+mod fronts;
 mod functions;
 pub mod harness;
 mod healthy;
@@ -168,6 +170,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         clients::FAULTS,
         refused::FAULTS,
+        callers::FAULTS,
+        fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,

@@ -26,9 +26,12 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              by route, with the newest causes, and requests that it refused because of too much \
              load. Each cause has the id of its request, which the daemon's log has too. The \
              usual cause is the database: read its checks first. Also clients that are kept out: \
-             nearly all tokens of a kind are refused for one reason, all users behind a proxy that \
-             TRUSTED_PROXIES does not name share one limit, CORS_ORIGINS does not have a web page, \
-             or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much.",
+             nearly all requests of a kind, a considerable part of them, or many are refused for one \
+             reason (tokens, service tokens, paths, bodies, headers, refreshes, preflights), probes ask \
+             for what does not exist, a proxy speaks another protocol, all users behind a proxy that \
+             TRUSTED_PROXIES does not name, or that does not name them, share one limit, CORS_ORIGINS \
+             does not have a web page, or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much; a \
+             single client on the internet and scanners are no finding.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),

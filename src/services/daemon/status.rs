@@ -174,6 +174,39 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub credentials: BTreeMap<String, CredentialStatus>,
+    /// What was refused, the most frequent kinds first; none from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub refusals: Vec<RefusalStatus>,
+    /// Requests that have succeeded, by their methods: `POST`, `PUT`, `PATCH`, `DELETE`; and
+    /// refreshed access tokens (`refresh`).
+    #[serde(default)]
+    #[schema(required)]
+    pub done: BTreeMap<String, u64>,
+}
+
+/// Requests that were refused for one reason, and connections without a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RefusalStatus {
+    /// The status of the answer; 0 where there was none.
+    pub status: u16,
+    /// Why, in a word.
+    pub reason: String,
+    /// The method; empty where it does not matter.
+    pub method: String,
+    /// The template of the path; empty where it does not matter.
+    pub route: String,
+    /// The kind of the credentials: `jwt`, `service`, `session`, `none`, or `unknown` where they
+    /// were not checked; empty where it does not matter.
+    pub caller: String,
+    /// How many there were.
+    pub count: u64,
+    /// What exactly was wrong, and how often; at most 8.
+    pub details: BTreeMap<String, u64>,
+    /// Clients with private addresses, and how often each was refused; at most 4.
+    pub addresses: BTreeMap<String, u64>,
+    /// How many other addresses there were; at most 4.
+    pub public_addresses: u64,
 }
 
 /// The credentials of one kind.

@@ -29,14 +29,11 @@ pub(super) fn of_auth_server(reason: &str, url: &Url) -> Option<(String, Remedy)
         ),
         "signature" => (
             format!(
-                "user tokens had a wrong signature: if they are signed with HS256, the sign-in service has another JWT_SECRET; otherwise {origin} publishes another key under the id that they name"
+                "user tokens had a wrong signature of a key that {origin} publishes: it signs with another key than it publishes under that id"
             ),
-            Remedy::note(
-                "for HS256 give JWT_SECRET the value that the sign-in service has; this reads it without showing it, and keeps the old one as JWT_SECRET_PREVIOUS: todoctl config set JWT_SECRET=-",
-            )
-            .then(Remedy::note(format!(
-                "for EdDSA, ES256 and RS256 restart the auth server, so that all of its instances sign with the keys that {origin} publishes, and keep /api/auth/jwks out of the caches in front of it; todoctl fetches changed keys within a minute"
-            ))),
+            Remedy::note(format!(
+                "restart the auth server, so that all of its instances sign with the keys that {origin} publishes, and keep /api/auth/jwks out of the caches in front of it; todoctl fetches changed keys within a minute"
+            )),
         ),
         _ => return None,
     })
