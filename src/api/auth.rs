@@ -113,6 +113,11 @@ impl Authenticator {
         self.auth_server.as_ref().map(AuthServer::is_down)
     }
 
+    /// Why the auth server gave no usable answer when it was last asked; `None` if it did.
+    pub fn auth_server_failure(&self) -> Option<String> {
+        self.auth_server.as_ref()?.failure()
+    }
+
     pub fn new(config: &AuthConfig, auth_server: Option<AuthServer>, metrics: &Metrics) -> Self {
         Self {
             service_tokens: config.service_auth_token.clone(),

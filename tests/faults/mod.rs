@@ -41,6 +41,7 @@ mod activity;
 mod additions;
 mod attached;
 mod auth_answers;
+mod auth_keys;
 mod barriers;
 mod callers;
 mod canary;
@@ -77,11 +78,13 @@ mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
+mod mails;
 mod moved_tables;
 mod network;
 mod others;
 mod overrides;
 mod page;
+mod peer_tls;
 pub mod peers;
 mod pgbouncer;
 mod pooled;
@@ -147,6 +150,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         redis_values::FAULTS,
         providers::FAULTS,
         auth_answers::FAULTS,
+        auth_keys::FAULTS,
+        peer_tls::FAULTS,
+        mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
         counts::FAULTS,
