@@ -32,6 +32,7 @@ use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::{ApiError, Overload};
 use super::framing;
 use super::head::{Admission, Head, RequestIds};
+use super::limits::is_forwarded_locally;
 use super::render::{Outcome, render};
 use super::reply::Reply;
 use super::router::{Found, Router};
@@ -86,6 +87,9 @@ impl App {
         let limits = &self.0.context.limits;
         let client = limits.client_address(peer, &parts.headers);
         let proxy = limits.untrusted_proxy(peer, &parts.headers);
+        if is_forwarded_locally(peer, &parts.headers) {
+            self.0.context.metrics.clients.forwarded_locally();
+        }
         let ids = &self.0.request_ids;
         let head = Arc::new(Head::new(
             parts,

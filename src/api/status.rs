@@ -125,6 +125,8 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
         refused_origins: clients.count_refused_origins(now).into_iter().collect(),
         too_large: clients.count_too_large(now),
         unknown_paths: clients.count_unknown_paths(now),
+        has_local_proxy: clients.has_local_proxy(),
+        has_scraper: Some(clients.has_scraper()),
         max_body_bytes: context.max_body_bytes as u64,
         credentials: clients
             .count_accepted(now)

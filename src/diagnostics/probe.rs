@@ -2,6 +2,7 @@
 
 mod connection;
 mod dry_run;
+mod environment;
 mod file;
 mod holders;
 mod kernel_log;
@@ -18,14 +19,15 @@ mod work;
 
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use dry_run::{Attempt, DryRun};
+pub(crate) use environment::{Environment, environments};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{
-    KeptOpen, Place, User, account_of, daemon_with, daemons_of, kept_open, nameless_database,
-    open_database,
+    KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemons_of, kept_open, kept_secret,
+    nameless_database, open_database,
 };
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};

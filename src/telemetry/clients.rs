@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::Timestamp;
@@ -28,6 +29,9 @@ struct Shared {
     refused_origins: Few<String>,
     too_large: Window,
     unknown_paths: Window,
+    /// Since the start.
+    has_local_proxy: AtomicBool,
+    has_scraper: AtomicBool,
 }
 
 /// Counts by keys that clients choose.
@@ -105,6 +109,28 @@ impl RecentClients {
     /// Counts a request with credentials for a path that does not exist.
     pub fn unknown_path(&self, now: Timestamp) {
         self.0.unknown_paths.count(now);
+    }
+
+    /// Notes a request that a proxy has forwarded from this machine, container or pod.
+    pub fn forwarded_locally(&self) {
+        self.0.has_local_proxy.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that somebody has read the metrics.
+    pub fn scraped(&self) {
+        self.0.has_scraper.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a proxy of this machine, container or pod has forwarded a request since the start.
+    #[must_use]
+    pub fn has_local_proxy(&self) -> bool {
+        self.0.has_local_proxy.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has read the metrics since the start.
+    #[must_use]
+    pub fn has_scraper(&self) -> bool {
+        self.0.has_scraper.load(Ordering::Relaxed)
     }
 
     /// How many credentials of each kind were accepted.

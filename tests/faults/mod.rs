@@ -49,6 +49,7 @@ mod counts;
 mod daemon;
 mod dependents;
 mod duplicates;
+mod env_lines;
 mod env_values;
 mod expressions;
 mod file_contents;
@@ -61,6 +62,7 @@ mod files;
 mod fingerprint;
 mod fix;
 mod functions;
+mod generated_secrets;
 pub mod harness;
 mod healthy;
 mod hidden;
@@ -126,8 +128,10 @@ use report::{PROMISE, Report};
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
+        env_lines::FAULTS,
         env_values::FAULTS,
         secrets_in_use::FAULTS,
+        generated_secrets::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,

@@ -35,6 +35,11 @@ pub(in crate::api) fn client_address(
     nearest
 }
 
+/// Whether a proxy of this machine, container or pod forwards the request.
+pub(in crate::api) fn is_forwarded_locally(peer: IpAddr, headers: &HeaderMap) -> bool {
+    peer.to_canonical().is_loopback() && headers.contains_key(X_FORWARDED_FOR)
+}
+
 /// The peer, if it seems to be a proxy that is not trusted: it forwards requests from a private
 /// address. Any client on the internet can send the header as well.
 pub(in crate::api) fn untrusted_proxy(

@@ -78,7 +78,8 @@ pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
     daemons().filter_map(daemon).collect()
 }
 
-fn daemons() -> impl Iterator<Item = Process> {
+/// The daemons of this machine, as far as they can be seen.
+pub(super) fn daemons() -> impl Iterator<Item = Process> {
     programs().filter(|process| {
         let words = process.cmdline().unwrap_or_default();
         words.iter().any(|word| word == "serve")
@@ -119,6 +120,43 @@ pub(crate) fn account_of(pid: i32) -> Option<Account> {
         user: status.euid,
         groups: Some(others.chain([status.egid]).collect()),
     })
+}
+
+/// A file of a secret that a daemon has open, and that is not at its path any more.
+#[derive(Debug)]
+pub(crate) struct KeptSecret {
+    pub(crate) pid: i32,
+    /// The user that runs the daemon, and its group.
+    pub(crate) owner: (u32, u32),
+    /// Where it can be read.
+    pub(crate) file: PathBuf,
+}
+
+/// The file of this name that a daemon which serves the database has open, where `path`, its own, does
+/// not exist.
+pub(crate) fn kept_secret(database: &Path, path: &Path) -> Option<KeptSecret> {
+    let name = path.file_name()?.to_str()?;
+    if path.exists() {
+        return None;
+    }
+    let is_it = |target: &Path| {
+        let target = target.to_str().unwrap_or_default();
+        let target = target.strip_suffix(DELETED).unwrap_or(target);
+        Path::new(target).file_name().is_some_and(|one| one == name)
+    };
+    let kept = |user: User| {
+        let process = Process::new(user.pid).ok()?;
+        let (file, _) = open_files(&process)
+            .into_iter()
+            .find(|(at, target)| is_it(target) && has_content(at))?;
+        let status = process.status().ok()?;
+        Some(KeptSecret {
+            pid: user.pid,
+            owner: (status.euid, status.egid),
+            file,
+        })
+    };
+    daemons_of(database).into_iter().find_map(kept)
 }
 
 /// The SQLite file that a process has open, by a name that still leads to it.
