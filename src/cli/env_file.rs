@@ -197,9 +197,23 @@ impl EnvFile {
             }
         });
         let said = said.collect();
+        let hash_secret = SecretName::SessionHashSecret;
+        let in_use = self.values.get(hash_secret.as_str()).cloned();
         self.text = mended(&self.text);
         // What still cannot be read is found when the file is saved.
         self.values = assignments(&self.text).unwrap_or_default();
+        // Sessions were made with the value that had another variable in it. It stays in quotes, so
+        // that it is not divided again.
+        let previous = hash_secret.previous();
+        if let Some(old) = in_use.filter(|old| hash_secret.is_strong(old) && !old.contains('\''))
+            && self.value(hash_secret.as_str()) != Some(old.as_str())
+            && !self.has(previous)
+            && !self.has(&format!("{previous}_FILE"))
+        {
+            self.remove(previous);
+            self.append(&format!("{previous}='{old}'"));
+            self.values.insert(previous.to_owned(), old);
+        }
         said
     }
 

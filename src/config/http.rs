@@ -132,7 +132,7 @@ fn warn_of_kill(reader: &mut Reader<'_>, delay: Duration, grace: Duration) {
     }
     let name = SHUTDOWN_DELAY_SECONDS.variable.name;
     let grace = grace.min(wait * 4 / 5);
-    let delay = delay.min(wait - grace).as_secs();
+    let delay = delay.min(wait.saturating_sub(grace)).as_secs();
     reader.warn(
         SHUTDOWN_GRACE_SECONDS.variable.name,
         format!("and {name} are together more than {limit} s, after which {platform} kills the daemon: requests are cut off"),

@@ -53,7 +53,14 @@ pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> 
             "it has signs between its digits",
         )
     })
+    .or_else(|| found(&list_of_json(text)?, "it is a list of JSON"))
     .or_else(|| found(truth(bare(text))?, "it is another word for it"))
+}
+
+/// The entries of a list of texts in JSON, separated by commas.
+fn list_of_json(text: &str) -> Option<String> {
+    let entries: Vec<String> = serde_json::from_str(text).ok()?;
+    Some(entries.join(","))
 }
 
 /// A whole number without the signs that make it readable, or without a fraction that is nothing.
@@ -114,11 +121,11 @@ fn with_scheme(text: &str) -> Option<String> {
 }
 
 /// The value without what is written around it by mistake: a comment without a space before its
-/// sign, a quote on one side, a semicolon.
+/// sign, a quote on one side, a semicolon, a second equals sign.
 fn bare(text: &str) -> &str {
     let (value, _) = text.split_once('#').unwrap_or((text, ""));
     let around = |sign: char| sign.is_whitespace() || matches!(sign, ';' | ',') || is_quote(sign);
-    value.trim_matches(around)
+    value.trim_matches(around).trim_start_matches('=')
 }
 
 /// The number in the unit in which the variable is counted.
@@ -203,6 +210,7 @@ mod tests {
             ("AUTO_MIGRATE", "n", "false"),
             ("AUTO_MIGRATE", "Disabled;", "false"),
             ("AUTO_MIGRATE", "Enabled", "true"),
+            ("SQLALCHEMY_POOL_SIZE", "=10", "10"),
             ("METRICS_ADDR", "localhost:9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", "9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", ":9090", "0.0.0.0:9090"),

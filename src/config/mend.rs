@@ -93,8 +93,7 @@ pub(crate) fn warnings(source: &Source) -> Vec<Warning> {
     let Some(file) = source.file() else {
         return Vec::new();
     };
-    let mends = mends(source.text());
-    let mends = mends.iter().map(|one| one.warning(file));
+    let mends = described(source.text(), file);
     // Their remedy is typed when the lines have been mended, and may have other numbers.
     let then = conflicts(&mended(source.text()));
     let now = conflicts(source.text());
@@ -102,8 +101,32 @@ pub(crate) fn warnings(source: &Source) -> Vec<Warning> {
         let later = then.iter().find(|other| other.name == one.name);
         one.warning(file, later.unwrap_or(one))
     });
-    mends.chain(conflicts).collect()
+    mends.into_iter().chain(conflicts).collect()
 }
+
+/// What is said about lines that can be mended. A whole file of another kind is one fault.
+fn described(text: &str, file: &Path) -> Vec<Warning> {
+    let (foreign, others): (Vec<Mend>, Vec<Mend>) = mends(text)
+        .into_iter()
+        .partition(|one| one.fault == Fault::Foreign);
+    let mut said: Vec<Warning> = others.iter().map(|one| one.warning(file)).collect();
+    match foreign.first() {
+        Some(first) if foreign.len() > FEW => said.push(Warning {
+            variable: file.display().to_string(),
+            message: format!(
+                "has {} lines that are not written as NAME=value, from line {} on",
+                foreign.len(),
+                first.number
+            ),
+            remedy: remedy(),
+        }),
+        _ => said.extend(foreign.iter().map(|one| one.warning(file))),
+    }
+    said
+}
+
+/// So many lines are named one by one.
+const FEW: usize = 3;
 
 /// What is said about each variable whose value has another variable in it.
 pub(crate) fn glued(source: &Source) -> Vec<Warning> {
@@ -124,10 +147,7 @@ pub(crate) fn read_source(env_file: Option<&Path>) -> (Source, Option<ConfigErro
         let is_enough = assignments(&mended(text)).is_ok();
         let file = source.file().filter(|_| is_enough);
         file.map_or(error, |file| ConfigError {
-            problems: mends(text)
-                .iter()
-                .map(|one| one.warning(file).into())
-                .collect(),
+            problems: described(text, file).into_iter().map(Into::into).collect(),
         })
     });
     (source, error)

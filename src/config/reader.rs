@@ -152,6 +152,7 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
+        self.warn_of_alias(variable, &found);
         if variable.kind.has_file() {
             found = self.find_file(variable, found);
         }
@@ -159,6 +160,17 @@ impl<'a> Reader<'a> {
             self.note_secret(name, &Secret::new(text.as_ref()));
         }
         found
+    }
+
+    /// The alias is not read where the name is set.
+    fn warn_of_alias(&mut self, variable: &Variable, found: &Found<'_>) {
+        if let (Some(alias), Found::Text(name, value)) = (variable.alias, found)
+            && *name != alias
+            && self.source.get(alias).is_some_and(|other| other != value)
+        {
+            let message = format!("has no effect, because {name} is set to another value");
+            self.warn(alias, message, Remedy::unset(alias));
+        }
     }
 
     /// `direct` is what the variable itself has.

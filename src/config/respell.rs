@@ -16,7 +16,7 @@ use super::strength::weakness;
 use super::url_part::ENCODED;
 
 /// What word processors make of quotes.
-const TYPOGRAPHIC_QUOTES: [char; 8] = [
+pub(super) const TYPOGRAPHIC_QUOTES: [char; 8] = [
     '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}', '\u{bb}',
 ];
 
@@ -119,7 +119,7 @@ pub(super) fn has_typographic_quotes(value: &str) -> bool {
 /// A secret without what is pasted together with it, and without the typographic quotes and the line
 /// end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
 fn bare_secret<'v>(name: &str, value: &'v str) -> &'v str {
-    let mut bare = value;
+    let mut bare = value.trim_start_matches('=');
     let own_name = format!("{name}=");
     for begin in ["export ", own_name.as_str(), "Bearer ", "bearer "] {
         bare = bare.strip_prefix(begin).unwrap_or(bare);
@@ -192,7 +192,7 @@ fn file_url(text: &str) -> Option<String> {
 
 /// Without what is pasted together with a URL: the command psql, quotes, its own name.
 fn bare_url(text: &str) -> String {
-    let text = text.trim().trim_end_matches(ENDS);
+    let text = text.trim().trim_start_matches('=').trim_end_matches(ENDS);
     let text = text.strip_prefix("psql").map_or(text, str::trim);
     let text = text.trim_matches(is_quote);
     let text = match text.split_once('=') {

@@ -57,6 +57,12 @@ const SHORTEST_VALUE: usize = 20;
 
 /// What to do about a file that has no value of `name`.
 pub(super) fn written(path: &Path, name: &str) -> Remedy {
+    if path.starts_with("%d") {
+        return Remedy::note(format!(
+            "%d is the directory of credentials in a unit file of systemd alone: put Environment={name}_FILE={} there, and take it out of here",
+            path.display()
+        ));
+    }
     // Docker creates a directory where a mounted file does not exist.
     let directory = path.is_dir().then(|| Remedy::command("rmdir").arg(path));
     Remedy::default().then(directory).then(Remedy::note(format!(

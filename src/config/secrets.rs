@@ -155,7 +155,7 @@ impl Secrets {
                     let why = if decoded(value.expose()).is_some() {
                         "is the base64 of a secret, as in the data of a Kubernetes Secret; other services may have the secret itself"
                     } else {
-                        "has a semicolon, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
+                        "has a semicolon, an equals sign, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
                     };
                     reader.warn(name.as_str(), why, remedy);
                 } else if is_usable && is_path(value.expose()) {
@@ -266,7 +266,10 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
             )),
         );
     }
-    let remedy = if is_misspelt {
+    let is_placeholder = |value: &Secret| is_placeholder(value.expose());
+    let remedy = if values.iter().all(is_placeholder) {
+        Remedy::unset(variable)
+    } else if is_misspelt {
         Remedy::respell(variable, FERNET)
     } else if values.len() > 1 {
         Remedy::note(format!(

@@ -119,7 +119,7 @@ async fn two_variables_in_one_line() {
     scene.set("REDIS_URL", "redis://127.0.0.1:1/0");
     let mine = text(&scene);
     let before = secrets(&scene);
-    for name in ["SERVICE_AUTH_TOKEN", "JWT_SECRET", "ENCRYPTION_KEY"] {
+    for name in SECRETS {
         let value = scene.get(name).unwrap();
         let line = format!("{name}={value}");
         for end in ["\n", "\r\n"] {
@@ -132,6 +132,10 @@ async fn two_variables_in_one_line() {
             assert_eq!(secrets(&scene), before);
             assert_eq!(scene.get("LOG_LEVEL").as_deref(), Some("debug"));
             assert_eq!(scene.get(name), Some(value.clone()));
+            // Sessions were made with what was in the line.
+            let previous = scene.get("SESSION_HASH_SECRET_PREVIOUS");
+            let is_hash_secret = name == "SESSION_HASH_SECRET";
+            assert_eq!(previous.is_some(), is_hash_secret, "{previous:?}");
         }
         write(&scene, &mine);
     }

@@ -203,6 +203,7 @@ async fn a_name_that_is_set_twice() {
     assert_eq!(choices.len(), 2, "{remedy}");
     // A daemon that has got one of them from its environment is the one that counts.
     scene.start_by("export PORT=8463; exec todoctl serve");
+    add(&scene, "PORT=8463");
     let report = scene.doctor("config.env_file");
     let detail = report.detail("config.env_file");
     assert!(detail.contains("has got PORT of line"), "{detail}");

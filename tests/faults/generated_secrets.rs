@@ -73,7 +73,7 @@ async fn a_file_that_was_moved_alone() {
     let mut scene = service().await;
     let before = values(&scene, "data");
     let kept = scene.path().join(".env-database");
-    for (to, is_known) in [("new", true), ("other place", false)] {
+    for (to, is_known) in [("new", true), ("other", false)] {
         let from = scene.file().parent().unwrap().to_owned();
         std::fs::create_dir(scene.path().join(to)).unwrap();
         std::fs::rename(
@@ -81,7 +81,7 @@ async fn a_file_that_was_moved_alone() {
             scene.path().join(to).join("todo.db"),
         )
         .unwrap();
-        scene.set("DATABASE_URL", &format!("\"sqlite://{to}/todo.db\""));
+        scene.set("DATABASE_URL", &format!("sqlite://{to}/todo.db"));
         if !is_known {
             // Then the directories around it tell.
             let _ = std::fs::remove_file(&kept);

@@ -30,8 +30,9 @@ Examples:
   todoctl config respell JWT_SECRET                  invisible characters around it
   todoctl config respell                             lines of the file
 
-Values stay the same. Nothing is changed where it is not clear what is meant. Without
-a name it divides lines with two variables, takes invisible characters out of names, and
-removes lines that are empty, a placeholder or the same where another line has a value.
+Values stay the same. Nothing is changed where it is not clear what is meant.
+Without a name it divides lines with two variables, writes lines of other kinds
+of files as NAME=value, takes invisible characters out of names, and removes
+lines without a value, or with the same one, beside another of that name.
 
 Exit codes: 0 success, 2 error; then nothing was changed.";

@@ -62,7 +62,11 @@ impl Assignment {
         let blank = right.len() - right.trim_start_matches([' ', '\t']).len();
         let (blank, rest) = right.split_at(blank);
         let end = match rest.chars().next() {
-            Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| end + 2),
+            // What follows the quote without a blank is a part of the value.
+            Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |end| {
+                let after = &rest[end + 2..];
+                end + 2 + after.find([' ', '\t', '\r', '\n']).unwrap_or(after.len())
+            }),
             // A # begins a comment after white space, and directly after the =.
             _ => rest
                 .find([' ', '\t', '\r', '\n'])

@@ -96,7 +96,7 @@ mod tests {
             "a$",
             "a$-b",
             "a#$HOME",
-            "\"a # $HOME\"",
+            "\"a # $HOME b\"",
         ] {
             assert!(has_expansion(value), "{value}");
             let read = &assignments(&format!("A={value}")).unwrap()["A"];

@@ -128,7 +128,7 @@ impl Conflict {
                 file.display()
             ));
         }
-        let kept = self.numbers.iter().fold(Remedy::default(), |all, kept| {
+        self.numbers.iter().fold(Remedy::default(), |all, kept| {
             let others = self.numbers.iter().filter(|one| *one != kept);
             let others: Vec<String> = others
                 .map(|one| format!("-e '{one}s/^[^#]*{name} *=/#&/'"))
@@ -137,8 +137,7 @@ impl Conflict {
                 "if line {kept} is right: {}",
                 sed(&others.join(" "), file)
             )))
-        });
-        kept
+        })
     }
 }
 
