@@ -8,6 +8,9 @@ use crate::domain::{Task, write_json_text};
 /// About the length of a task with a description.
 const TASK_BYTES: usize = 384;
 
+/// The most memory that a text holds and does not need.
+const SPARE_BYTES: usize = 16 * 1024;
+
 /// An answer that is written as JSON without serde.
 pub(super) trait ToJson {
     /// About the length of the text.
@@ -19,6 +22,10 @@ pub(super) trait ToJson {
     fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.length());
         self.write(&mut out);
+        // It may wait for its client, and growing a buffer doubles it.
+        if out.capacity() - out.len() > SPARE_BYTES {
+            out.shrink_to_fit();
+        }
         out
     }
 }
@@ -129,5 +136,27 @@ mod tests {
             let text = String::from_utf8(tasks.to_json()).unwrap();
             prop_assert_eq!(text, serde_json::to_string(&tasks).unwrap());
         }
+    }
+
+    #[test]
+    fn a_long_text_holds_little_more_memory_than_it_needs() {
+        let task = Task {
+            id: 1,
+            user_id: "alice".to_owned(),
+            title: "t".repeat(200),
+            description: Some("d".repeat(1000)),
+            completed: false,
+            priority: Priority::Medium,
+            due_date: None,
+            created_at: Timestamp::MIN,
+            updated_at: Timestamp::MIN,
+        };
+        let text = vec![task; 1000].to_json();
+        assert!(text.len() > 1_000_000);
+        assert!(
+            text.capacity() - text.len() <= SPARE_BYTES,
+            "{}",
+            text.capacity()
+        );
     }
 }
