@@ -9,10 +9,12 @@ use super::ownership::readable;
 use super::remedy::{Remedy, gen_secrets};
 use super::shell::shell_word;
 use super::text_file::{self, Unread};
+use form::{decrypting, is_of_windows};
 use line::{name, numbered};
 use parse::has_references_alone;
 
 mod commented;
+mod form;
 pub(crate) mod line;
 mod parse;
 
@@ -32,25 +34,13 @@ fn error(path: &Path, message: impl Into<String>, remedy: Remedy) -> ConfigError
 /// The file's text; `None` if the file does not exist and is not `required`.
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
     match text_file::read(path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => match decrypting(text.as_bytes()) {
+            None => Ok(Some(text)),
+            Some(command) => Err(encrypted(path, command)),
+        },
         Err(Unread::Utf16) => Err(error(path, text_file::UTF_16, text_file::from_utf16(path))),
-        Err(Unread::NotUtf8(line)) => Err(error(
-            path,
-            text_file::not_utf8(line),
-            Remedy::note(format!(
-                "if it was saved on Windows, this converts it; otherwise save {} as UTF-8 text:",
-                path.display()
-            ))
-            .then(text_file::from_windows(path)),
-        )),
-        Err(Unread::Unusable(why)) => Err(error(
-            path,
-            why,
-            Remedy::note(format!(
-                "save {} as UTF-8 text, with one NAME=value per line",
-                path.display()
-            )),
-        )),
+        Err(Unread::NotUtf8(line)) => Err(not_utf8(path, line)),
+        Err(Unread::Unusable(why)) => Err(error(path, why, saved_as_text(path))),
         Err(Unread::Io(cause)) if cause.kind() == ErrorKind::NotFound => match path.read_link() {
             Ok(target) => Err(dangling(path, &target)),
             Err(_) if !required => Ok(None),
@@ -75,6 +65,38 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, Config
             readable(path),
         )),
     }
+}
+
+fn saved_as_text(path: &Path) -> Remedy {
+    Remedy::note(format!(
+        "save {} as UTF-8 text, with one NAME=value per line",
+        path.display()
+    ))
+}
+
+/// Only what is a file of variables in the encoding of Windows is converted.
+fn not_utf8(path: &Path, line: usize) -> ConfigError {
+    let bytes = text_file::read_small_file(path).unwrap_or_default();
+    if let Some(command) = decrypting(&bytes) {
+        return encrypted(path, command);
+    }
+    let remedy = if is_of_windows(&bytes) {
+        text_file::from_windows(path)
+    } else {
+        saved_as_text(path)
+    };
+    error(path, text_file::not_utf8(line), remedy)
+}
+
+fn encrypted(path: &Path, command: &str) -> ConfigError {
+    error(
+        path,
+        "is encrypted",
+        Remedy::note(format!(
+            "put what is decrypted in the place of {}, as its deployment should do: {command}",
+            path.display()
+        )),
+    )
 }
 
 /// A link whose destination is gone is no file that was never written: without it the daemon
@@ -115,6 +137,17 @@ fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
         _ => None,
     };
     let place = line.map_or_else(String::new, |index| format!(" in line {}", index + 1));
+    if let Some((what, advice)) = line
+        .and_then(|index| text.lines().nth(index))
+        .and_then(form::of_line)
+    {
+        let advice = format!("{advice}, in {}", path.display());
+        return error(
+            path,
+            format!("has an error{place}: {what}"),
+            Remedy::note(advice),
+        );
+    }
     error(
         path,
         format!("has an error{place}: not NAME=value, or a quote is not closed"),

@@ -30,7 +30,12 @@ pub(crate) fn removed(text: &str) -> String {
 /// The code point of the first of them, such as `U+200B`.
 pub(crate) fn first(text: &str) -> Option<String> {
     let sign = text.chars().find(|sign| is_invisible(*sign))?;
-    Some(format!("U+{:04X}", u32::from(sign)))
+    Some(code_point(sign))
+}
+
+/// As in `U+200B`.
+pub(crate) fn code_point(sign: char) -> String {
+    format!("U+{:04X}", u32::from(sign))
 }
 
 /// The same for what is at an end of the text alone: within a name such as that of a sender, some of

@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     Glued(String),
     /// It is written as in another file.
     Foreign,
+    /// A character of the name, which is told, only looks like the right one.
+    Lookalike(String),
     /// It has no value, or a placeholder, and the line with this number has a value.
     Outdone(usize),
     /// The line with this number has the same value.
@@ -64,6 +66,9 @@ impl Mend {
                 format!("has another variable in {place}: {second} begins there, and so is not set")
             }
             Fault::Foreign => format!("is not written as NAME=value in {place}"),
+            Fault::Lookalike(sign) => format!(
+                "has a character ({sign}) in {place} that only looks like one of its name, or like the equals sign"
+            ),
             Fault::Outdone(other) => format!(
                 "is empty or a placeholder in {place}; line {other} has a value, which counts here, but other programs take the last"
             ),
@@ -217,10 +222,9 @@ fn of_line(line: &Line<'_>) -> Option<Mend> {
         return of(name, Fault::Invisible(sign), clean);
     }
     if let Some(written) = as_assignment(line.text) {
-        let name = name(&written)
-            .filter(|name| Variable::of(name).is_some())
-            .map(str::to_owned);
-        return of(name, Fault::Foreign, written);
+        let name = name(&written).filter(|name| Variable::of(name).is_some());
+        let fault = lookalike(line.text, name).map_or(Fault::Foreign, Fault::Lookalike);
+        return of(name.map(str::to_owned), fault, written);
     }
     let (at, second) = second_variable(line.text)?;
     let (first, rest) = line.text.split_at(at);
@@ -234,6 +238,17 @@ fn of_line(line: &Line<'_>) -> Option<Mend> {
         .filter(|name| Variable::of(name).is_some())
         .map(str::to_owned);
     of(name, Fault::Glued(second), text)
+}
+
+/// The code point of the first sign of a name, or after it, that is not ASCII.
+fn lookalike(line: &str, name: Option<&str>) -> Option<String> {
+    let length = name?.chars().count() + 1;
+    let sign = line
+        .trim_start()
+        .chars()
+        .take(length)
+        .find(|sign| !sign.is_ascii())?;
+    Some(invisible::code_point(sign))
 }
 
 /// A line without the invisible characters beside or in its name, and the first of them. Those of a

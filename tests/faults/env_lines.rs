@@ -105,7 +105,12 @@ async fn placeholders_beside_values() {
         let output = scene.todoctl(&["gen-secrets", "--write", ".env"]);
         assert!(output.status.success());
         assert_eq!(text(&scene), both);
+        scene.todoctl(&["doctor", "--only", FILE, "--fix", "--yes"]);
+        scene.doctor(FILE).says(FILE, "pass", "");
+        let fixed = text(&scene);
+        write(&scene, &both);
         scene.proves(&PLACEHOLDER).await;
+        assert_eq!(text(&scene), fixed);
         assert_eq!(secrets(&scene), before);
     }
     write(&scene, &format!("{example}{mine}"));
@@ -304,4 +309,12 @@ async fn lines_as_docker_reads_them() {
     );
     scene.stop();
     scene.doctor(FILE).says(FILE, "pass", "");
+    // A file that only the daemon is given.
+    std::fs::rename(scene.path().join(".env"), scene.path().join("prod.env")).unwrap();
+    scene.doctor(FILE).says(FILE, "pass", "");
+    scene.start_by("unset PORT; exec todoctl --env-file prod.env serve");
+    std::fs::remove_file(scene.path().join(".env")).unwrap();
+    scene
+        .doctor(FILE)
+        .says(FILE, "warn", "todoctl --env-file prod.env doctor");
 }

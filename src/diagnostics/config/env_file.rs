@@ -5,11 +5,13 @@ use std::path::Path;
 use crate::config::env_file::assignments;
 use crate::config::env_file::line::{name, numbered};
 use crate::config::{
-    DatabaseTarget, Remedy, Source, conflicts, glued_warnings, line_warnings, mends,
+    DatabaseTarget, Remedy, Source, conflicts, glued_warnings, line_warnings, mends, shell_word,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::{Fix, plain_line_ends};
-use crate::diagnostics::probe::{Environment, daemon_with, daemons_of, environments};
+use crate::diagnostics::probe::{
+    Environment, daemon_with, daemon_with_other_file, daemons_of, environments,
+};
 use crate::diagnostics::verdict::Verdict;
 
 use super::{copies, file_modes};
@@ -22,7 +24,7 @@ pub(super) fn env_file(context: &Context) -> Verdict {
         return Verdict::of_problems(&error.problems).with_fixes(mend);
     }
     let Some(path) = source.file() else {
-        return Verdict::pass("no .env file");
+        return another_file().unwrap_or_else(|| Verdict::pass("no .env file"));
     };
     let place = path.display();
     let mut fixes: Vec<Fix> = mend.into_iter().collect();
@@ -31,6 +33,14 @@ pub(super) fn env_file(context: &Context) -> Verdict {
     let mut remedy = warnings
         .into_iter()
         .fold(Remedy::default(), |all, one| all.then(one.remedy));
+    if daemon_with(path).is_none()
+        && let Some((pid, name)) = daemon_with_other_file()
+    {
+        said.push(format!(
+            "the daemon (pid {pid}) that was started in this directory reads {name}, and not {place}"
+        ));
+        remedy = remedy.then(with_file(&name));
+    }
     for (text, advice) in seen_in_daemons(context) {
         said.push(text);
         remedy = remedy.then(advice);
@@ -72,6 +82,22 @@ pub(super) fn env_file(context: &Context) -> Verdict {
         Verdict::fail(said.join("; "), remedy)
     };
     verdict.with_fixes(fixes)
+}
+
+/// The daemon of this directory reads a file that this command does not.
+fn another_file() -> Option<Verdict> {
+    let (pid, name) = daemon_with_other_file()?;
+    let what = format!(
+        "no .env file, but the daemon (pid {pid}) that was started in this directory reads {name}"
+    );
+    Some(Verdict::warn(what, with_file(&name)))
+}
+
+fn with_file(name: &str) -> Remedy {
+    let word = shell_word(Path::new(name));
+    Remedy::note(format!(
+        "give each command the file of the daemon: todoctl --env-file {word} doctor"
+    ))
 }
 
 /// That the file is read, and which of its values have no effect.

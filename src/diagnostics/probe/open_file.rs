@@ -86,20 +86,37 @@ pub(super) fn daemons() -> impl Iterator<Item = Process> {
     })
 }
 
+/// The `.env` file that the command line of a daemon names.
+fn named_env_file(process: &Process) -> Option<String> {
+    let words = process.cmdline().unwrap_or_default();
+    let mut pairs = words.iter().zip(words.iter().skip(1));
+    let named = pairs
+        .find_map(|(option, name)| (option == "--env-file").then_some(name.as_str()))
+        .or_else(|| {
+            let mut words = words.iter();
+            words.find_map(|word| word.strip_prefix("--env-file="))
+        });
+    named.map(str::to_owned)
+}
+
+/// A daemon that was started in the working directory of this command with a `.env` file of another
+/// name, and that name.
+pub(crate) fn daemon_with_other_file() -> Option<(i32, String)> {
+    let here = id(Path::new("."))?;
+    let started_here =
+        |process: &Process| id(&PathBuf::from(format!("/proc/{}/cwd", process.pid))) == Some(here);
+    daemons()
+        .filter(started_here)
+        .find_map(|process| Some((process.pid, named_env_file(&process)?)))
+}
+
 /// The daemon that reads this `.env` file, as far as its working directory can be seen.
 pub(crate) fn daemon_with(env_file: &Path) -> Option<i32> {
     let file = id(env_file)?;
     let reads_it = |process: &Process| {
-        let words = process.cmdline().unwrap_or_default();
-        let mut pairs = words.iter().zip(words.iter().skip(1));
-        let named = pairs
-            .find_map(|(option, name)| (option == "--env-file").then_some(name.as_str()))
-            .or_else(|| {
-                let mut words = words.iter();
-                words.find_map(|word| word.strip_prefix("--env-file="))
-            });
+        let named = named_env_file(process);
         let own = PathBuf::from(format!("/proc/{}", process.pid));
-        let name = Path::new(named.unwrap_or(DEFAULT_ENV_FILE));
+        let name = Path::new(named.as_deref().unwrap_or(DEFAULT_ENV_FILE));
         // In a container the same path leads to another file.
         let place = match name.strip_prefix("/") {
             Ok(below_root) => own.join("root").join(below_root),
