@@ -177,6 +177,8 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
             .filter(|one| one.kind.status == NOT_FOUND && one.kind.caller != "none")
             .map(|one| one.count)
             .sum(),
+        has_local_proxy: clients.has_local_proxy(),
+        has_scraper: Some(clients.has_scraper()),
         max_body_bytes: context.max_body_bytes as u64,
         key_obstacles: clients
             .count_key_obstacles(now)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, Remedy};
 use crate::services::daemon::DaemonStatus;
 
-use super::check::{Check, Run, run};
+use super::check::{Check, run};
 use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
@@ -28,11 +28,12 @@ mod status;
 mod thread_limit;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("daemon.listen", "Address", Run::Now(address::listen))
+    Check::new("daemon.listen", "Address", run!(Always, address::listen))
         .about(
             "Whether HOST is an address of this machine. The daemon cannot listen on \
          another one, and in a container an address such as 127.0.0.1 cannot be reached \
-         from outside. The usual cause is a value that was copied from another machine.",
+         from outside, unless a proxy in the same container or pod forwards requests. The \
+         usual cause is a value that was copied from another machine.",
         )
         .outcomes(&[Pass, Warn, Fail])
         .needs(&["config.env_file"]),
@@ -53,7 +54,8 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .about(
         "What listens on METRICS_ADDR. The address must be free, of this machine, and \
-         different from the API's. The usual cause is a daemon that was started before \
+         different from the API's. In a container nobody outside can read the metrics at \
+         127.0.0.1. The usual cause is a daemon that was started before \
          METRICS_ADDR was set or changed.",
     )
     .outcomes(&[Pass, Warn, Fail])

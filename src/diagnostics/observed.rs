@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{HttpConfig, TelemetryConfig};
-use crate::services::daemon::{self, DaemonError, DaemonStatus, HealthAnswer};
+use crate::services::daemon::{self, DaemonError, DaemonStatus, HealthAnswer, RequestStatus};
 
 pub(super) struct Daemon {
     pub(super) health: Result<HealthAnswer, DaemonError>,
@@ -44,14 +44,16 @@ impl Daemon {
                 .is_ok_and(|answer| answer.database.is_some())
     }
 
+    /// What it tells about its requests, if it answers.
+    pub(super) fn requests(&self) -> Option<&RequestStatus> {
+        let status = self.status.as_ref().ok()?;
+        status.requests.as_ref()
+    }
+
     /// Whether requests failed lately, and the newest of a route with an error of this kind.
     pub(super) fn has_failed_with(&self, kind: &str) -> bool {
-        let requests = self
-            .status
-            .as_ref()
-            .ok()
-            .and_then(|one| one.requests.as_ref());
-        let newest = requests
+        let newest = self
+            .requests()
             .into_iter()
             .flat_map(|requests| &requests.failures)
             .filter_map(|route| route.newest.first());

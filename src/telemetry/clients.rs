@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::Timestamp;
 
@@ -19,6 +20,9 @@ struct Shared {
     done: [Window; DONE.len()],
     key_obstacles: [Window; OBSTACLES.len()],
     refusals: RecentRefusals,
+    /// Since the start.
+    has_local_proxy: AtomicBool,
+    has_scraper: AtomicBool,
 }
 
 /// The kinds of credentials, as in the metrics; `none` where a request has none.
@@ -64,6 +68,28 @@ impl RecentClients {
     /// How many keys the key provider could not check, for each reason.
     pub fn count_key_obstacles(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, u64)> {
         sums(OBSTACLES, &self.0.key_obstacles, now)
+    }
+
+    /// Notes a request that a proxy has forwarded from this machine, container or pod.
+    pub fn forwarded_locally(&self) {
+        self.0.has_local_proxy.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that somebody has read the metrics.
+    pub fn scraped(&self) {
+        self.0.has_scraper.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a proxy of this machine, container or pod has forwarded a request since the start.
+    #[must_use]
+    pub fn has_local_proxy(&self) -> bool {
+        self.0.has_local_proxy.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has read the metrics since the start.
+    #[must_use]
+    pub fn has_scraper(&self) -> bool {
+        self.0.has_scraper.load(Ordering::Relaxed)
     }
 
     /// How many credentials of each kind were accepted.

@@ -51,6 +51,7 @@ mod counts;
 mod daemon;
 mod dependents;
 mod duplicates;
+mod env_lines;
 mod env_values;
 mod expressions;
 mod file_contents;
@@ -68,6 +69,7 @@ mod fix;
 mod fronts;
 mod frozen_disk;
 mod functions;
+mod generated_secrets;
 pub mod harness;
 mod healthy;
 mod hidden;
@@ -138,8 +140,10 @@ use report::{PROMISE, Report};
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
+        env_lines::FAULTS,
         env_values::FAULTS,
         secrets_in_use::FAULTS,
+        generated_secrets::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,

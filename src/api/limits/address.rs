@@ -35,6 +35,11 @@ pub(in crate::api) fn client_address(
     nearest
 }
 
+/// Whether a proxy of this machine, container or pod forwards the request.
+pub(in crate::api) fn is_forwarded_locally(peer: IpAddr, headers: &HeaderMap) -> bool {
+    peer.to_canonical().is_loopback() && headers.contains_key(X_FORWARDED_FOR)
+}
+
 /// The client's address as far as it can be told: a private one may be that of a proxy, which is
 /// believed here although it is not trusted. Nothing is decided by it.
 pub(in crate::api) fn likely_address(client: IpAddr, headers: &HeaderMap) -> IpAddr {

@@ -1,10 +1,10 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::address::listen_address;
+use super::address::{listen_address, metrics_in_container};
 use super::reminders::check_reminders;
 use super::*;
 use crate::diagnostics::Outcome::{Fail, Pass, Skip, Warn};
-use crate::services::daemon::PoolStatus;
+use crate::services::daemon::{PoolStatus, ProcessStatus, RequestStatus};
 
 fn status() -> DaemonStatus {
     DaemonStatus {
@@ -69,6 +69,30 @@ fn reminders() {
     assert_eq!(check_reminders(&status(), 10_000).outcome, Skip);
     assert_eq!(outcome(9_900), Pass);
     assert_eq!(outcome(1_000), Warn);
+}
+
+#[test]
+fn metrics_that_nobody_reads() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9000));
+    let outcome = |has_scraper, now| {
+        let status = DaemonStatus {
+            process: Some(ProcessStatus {
+                started: 1000,
+                ..ProcessStatus::default()
+            }),
+            requests: Some(RequestStatus {
+                has_scraper,
+                ..RequestStatus::default()
+            }),
+            ..status()
+        };
+        metrics_in_container(address, &status, now).outcome
+    };
+    assert_eq!(outcome(Some(false), 1299), Pass);
+    assert_eq!(outcome(Some(false), 1300), Warn);
+    assert_eq!(outcome(Some(true), 9000), Pass);
+    // Older daemons do not tell.
+    assert_eq!(outcome(None, 9000), Pass);
 }
 
 #[test]

@@ -170,6 +170,15 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub key_obstacles: BTreeMap<String, u64>,
+    /// Whether a proxy of the daemon's own machine, container or pod has forwarded a request since the
+    /// start.
+    #[serde(default)]
+    #[schema(required)]
+    pub has_local_proxy: bool,
+    /// Whether somebody has read the metrics since the start; null from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub has_scraper: Option<bool>,
     /// The credentials of the requests, by their kind: `jwt`, `service`, `session`, `none`.
     #[serde(default)]
     #[schema(required)]
