@@ -32,6 +32,7 @@ use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::{ApiError, Overload};
 use super::framing;
 use super::head::{Admission, Head, RequestIds};
+use super::limits::is_forwarded_locally;
 use super::refused;
 use super::render::{Outcome, render};
 use super::reply::Reply;
@@ -95,6 +96,9 @@ impl App {
         let (parts, body) = request.into_parts();
         let limits = &self.0.context.limits;
         let client = limits.client_address(peer, &parts.headers);
+        if is_forwarded_locally(peer, &parts.headers) {
+            self.0.context.metrics.clients.forwarded_locally();
+        }
         let ids = &self.0.request_ids;
         let head = Arc::new(Head::new(parts, client, peer, admission, client_watch, ids));
         let mut request = Request::new(body);

@@ -14,7 +14,7 @@ use super::context::ApiContext;
 use super::error::{ApiError, RateLimit};
 use super::head::Head;
 use super::input::{BodyError, Code};
-use super::limits::SharedBy;
+use super::limits::{SharedBy, likely_address};
 use super::render::method_label;
 use super::router::{Found, Miss, Router};
 use super::socket::Opening;
@@ -145,7 +145,7 @@ fn reason(
     error: &ApiError,
 ) -> Option<(&'static str, Detail, IpAddr)> {
     let headers = head.headers();
-    let mut address = head.client;
+    let mut address = likely_address(head.client, headers);
     let (reason, detail) = match error {
         ApiError::PathNotFound => match wanted_stream(headers) {
             Some(stream) => ("stream", Some(Cow::Borrowed(stream))),

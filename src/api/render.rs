@@ -12,8 +12,8 @@ use warp::reply::Response;
 
 use crate::config::LogRequests;
 use crate::domain::Timestamp;
+use crate::store::database_code;
 use crate::store::messages::Place;
-use crate::store::{database_code, known_message};
 use crate::telemetry::RecentFailure;
 
 use super::allowance::Allowance;
@@ -35,6 +35,9 @@ pub(super) struct Outcome {
 
 /// What `LOG_REQUESTS=slow` means.
 const SLOW: Duration = Duration::from_millis(500);
+
+/// What to do where the auth server gives no answer, or none that can be used.
+const ASK_AUTH_SERVER: &str = "todoctl doctor --only services.auth_server";
 
 type Headers = &'static [(HeaderName, HeaderValue)];
 
@@ -184,7 +187,7 @@ fn remember(
         status: line.status.as_u16(),
         kind: error.kind(),
         code: database_code(error),
-        known_message: known_message(error).map(|known| known.id),
+        known_message: error.known_message().map(|known| known.id),
         request_id: head.request_id().to_owned(),
     };
     recent.failed(line.method, line.route, failure);
@@ -230,9 +233,12 @@ impl Line {
         let error_text = cause.as_deref();
         let known = error
             .filter(|_| self.status.is_server_error())
-            .and_then(|error| known_message(error));
+            .and_then(ApiError::known_message);
         let known_id = known.map(|known| known.id);
-        let remedy = known.map(|known| (known.remedy)(Place::Unknown).to_string());
+        let remedy = match error {
+            Some(ApiError::AuthServerUnavailable(_)) => Some(ASK_AUTH_SERVER.to_owned()),
+            _ => known.map(|known| (known.remedy)(Place::Unknown).to_string()),
+        };
         let remedy = remedy.as_deref();
         macro_rules! line {
             ($level:ident, $message:literal) => {

@@ -9,6 +9,7 @@ use crate::config::{Audit, Entry, env_example, inventory};
 use crate::diagnostics;
 
 pub(super) mod edit;
+mod examples;
 
 use super::context::Context;
 use super::output;
@@ -43,13 +44,13 @@ Example:
   todoctl config example > .env && todoctl gen-secrets --write .env")]
     Example,
     /// Set variables in the .env file.
-    #[command(after_help = edit::SET_EXAMPLES)]
+    #[command(after_help = examples::SET)]
     Set(edit::SetOptions),
     /// Remove variables from the .env file.
-    #[command(after_help = edit::UNSET_EXAMPLES)]
+    #[command(after_help = examples::UNSET)]
     Unset(edit::UnsetOptions),
     /// Correct names and spellings of values in the .env file.
-    #[command(after_help = edit::RESPELL_EXAMPLES)]
+    #[command(after_help = examples::RESPELL)]
     Respell(edit::RespellOptions),
 }
 

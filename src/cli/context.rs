@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Clock;
 use crate::config::{
     Config, ConfigError, DEFAULT_ENV_FILE, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig,
-    Loaded, Remedy, RotatingSecret, Source, TelemetryConfig, misspelt_warnings,
+    Loaded, Remedy, RotatingSecret, Source, TelemetryConfig, misspelt_warnings, read_source,
 };
 use crate::store::{Store, compare_urls};
 use crate::telemetry::{self, Logging, LoggingError};
@@ -26,7 +26,10 @@ pub struct Context {
 impl Context {
     /// Reads the environment and `env_file`, or `./.env` if there is one.
     pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
-        let source = Source::load(env_file)?;
+        let (source, broken) = read_source(env_file);
+        if let Some(error) = broken {
+            return Err(error.into());
+        }
         trust_ca_file(&source);
         Ok(Self {
             source,
@@ -39,7 +42,7 @@ impl Context {
     /// As [`Context::new`], for diagnostics, which report a file that cannot be read.
     #[must_use]
     pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
-        let (source, broken) = Source::load_what_can_be_read(env_file);
+        let (source, broken) = read_source(env_file);
         trust_ca_file(&source);
         Self {
             source,

@@ -6,10 +6,11 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::config::env_file::{assignments, has_expansion};
+use crate::config::env_file::line::{Assignment, whole_lines};
+use crate::config::env_file::{assignments, commented as commented_values, has_expansion};
 use crate::config::{
     Barrier, Remedy, SecretName, Source, Variable, environment_of, here, is_placeholder,
-    keeps_previous, nearest, other_spelling, run_by, shell_word,
+    keeps_previous, mended, mends, nearest, other_spelling, run_by, shell_word,
 };
 
 use super::hint::Hint;
@@ -19,7 +20,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use line::{Assignment, commented, quoted, whole_lines};
+use line::{commented, quoted};
 
 /// A `.env` file and the changes to it, which [`EnvFile::save`] writes in one step.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl EnvFile {
                         index + 1
                     ),
                     Remedy::note(format!(
-                        "where the $ is meant as it is, first put the value into single quotes in {place}; otherwise set it as a whole; this reads it without showing it: todoctl config set {name}=-"
+                        "where the $ is meant as it is, first put the value into single quotes in {place}; where it is a reference, change the line with an editor, so that it stays one; otherwise set it as a whole; this reads it without showing it: todoctl config set {name}=-"
                     )),
                 ));
             }
@@ -126,9 +127,10 @@ impl EnvFile {
         let old = self.values.get(name).cloned();
         let is_previous = old.is_some_and(|old| self.keep_as_previous(name, &old, value));
         let found = self.found(name);
+        let counts = found.iter().position(|(_, one)| one.is_real());
         let lines = self.lines();
         let is_kept = |position: usize, old: &str| {
-            (position == 0 && is_previous)
+            (counts == Some(position) && is_previous)
                 || old == value
                 || value.ends_with(&format!(",{old}"))
                 || other_spelling(name, old).is_some_and(|old| old == value)
@@ -183,6 +185,56 @@ impl EnvFile {
         };
         self.rotate(previous.variable, &kept);
         true
+    }
+
+    /// Mends the lines that are not what they look like. Returns what was wrong with them.
+    pub(crate) fn mend(&mut self) -> Vec<String> {
+        let said = mends(&self.text).into_iter().map(|one| {
+            let message = one.message(&self.place);
+            match one.name {
+                Some(name) => format!("{name} {message}"),
+                None => message,
+            }
+        });
+        let said = said.collect();
+        let hash_secret = SecretName::SessionHashSecret;
+        let in_use = self.values.get(hash_secret.as_str()).cloned();
+        self.text = mended(&self.text);
+        // What still cannot be read is found when the file is saved.
+        self.values = assignments(&self.text).unwrap_or_default();
+        // Sessions were made with the value that had another variable in it. It stays in quotes, so
+        // that it is not divided again.
+        let previous = hash_secret.previous();
+        if let Some(old) = in_use.filter(|old| hash_secret.is_strong(old) && !old.contains('\''))
+            && self.value(hash_secret.as_str()) != Some(old.as_str())
+            && !self.has(previous)
+            && !self.has(&format!("{previous}_FILE"))
+        {
+            self.remove(previous);
+            self.append(&format!("{previous}='{old}'"));
+            self.values.insert(previous.to_owned(), old);
+        }
+        said
+    }
+
+    /// Takes the value of `secret` out of its comment, if there is one such line, and none with a
+    /// value. Returns the number of the line.
+    pub(crate) fn uncomment(&mut self, secret: SecretName) -> Option<usize> {
+        let name = secret.as_str();
+        let found = commented_values(&self.text, name, |value| secret.is_strong(value));
+        let [one] = &found[..] else {
+            return None;
+        };
+        if self.has(name) {
+            return None;
+        }
+        let mut lines = self.lines();
+        lines[one.index].clone_from(&one.text);
+        self.text = lines.concat();
+        // A placeholder beside it marked where it belongs.
+        self.text = mended(&self.text);
+        self.values = assignments(&self.text).unwrap_or_default();
+        Some(one.number)
     }
 
     /// Without a byte-order mark, and with the line ends of Unix.

@@ -25,6 +25,7 @@ mod input;
 mod jobs;
 mod man;
 mod migrate;
+mod new_secrets;
 mod openapi;
 mod output;
 mod own_file;

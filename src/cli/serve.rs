@@ -1,5 +1,6 @@
 //! `todoctl serve`: migrates the database, then serves the API.
 
+use std::fs::File;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -11,8 +12,8 @@ use backon::{ExponentialBuilder, Retryable as _};
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{
-    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, Source, Warning,
-    shell_word,
+    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, SecretName, Source,
+    Warning, generated_secret_path, shell_word,
 };
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
@@ -24,6 +25,7 @@ use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgre
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
+use super::new_secrets::NewSecrets;
 use super::signals::{DaemonSignals, HANGUP};
 use continuity::Continuity;
 
@@ -63,19 +65,33 @@ pub(super) struct Options {
 
 /// Serves until SIGTERM, SIGINT or SIGHUP.
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let loaded = context.config()?;
-    let config = loaded.value;
-    let log = start_logging(&config.telemetry)?;
-    log_warnings(&loaded.warnings);
     // The first of the threads that serve connections; the server starts the others.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
+    let loaded = context.config()?;
+    let config = loaded.value;
+    let log = start_logging(&config.telemetry)?;
+    log_warnings(&loaded.warnings);
+    new_secrets.warn();
+    let _open = open_secrets(&config.database.target);
     let code = runtime.block_on(serve(&config, context, options.allow_newer, &log))?;
     // Do not wait for a statement that hangs in the database.
     runtime.shutdown_timeout(Duration::from_millis(100));
     Ok(code)
+}
+
+/// The files of generated secrets, open while the daemon runs: if somebody deletes them, they can be
+/// copied from there (`proc_pid_fd(5)`) before the next start generates others.
+fn open_secrets(target: &DatabaseTarget) -> Vec<File> {
+    let DatabaseTarget::Sqlite(file) = target else {
+        return Vec::new();
+    };
+    let paths = SecretName::ALL.map(|name| generated_secret_path(file, name.as_str()));
+    let open = paths.iter().map(File::open);
+    open.filter_map(Result::ok).collect()
 }
 
 async fn serve(
@@ -282,7 +298,7 @@ fn first_steps(config: &Config, source: &Source, address: SocketAddr) -> String 
     let data = config.database.target.redacted();
     let token = match &config.database.target {
         DatabaseTarget::Sqlite(file) => {
-            let secret = crate::config::generated_secret_path(file, "SERVICE_AUTH_TOKEN");
+            let secret = generated_secret_path(file, SecretName::ServiceAuthToken.as_str());
             secret
                 .exists()
                 .then(|| format!("$(cat {})", shell_word(&secret)))

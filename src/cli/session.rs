@@ -11,6 +11,7 @@ use crate::store::{NewSession, Session, SessionHash, StoreError};
 
 use super::context::Context;
 use super::hint::{Hint, no_random};
+use super::new_secrets::NewSecrets;
 use super::output::{self, Format, Tone};
 
 const CREATE_EXAMPLES: &str = "\
@@ -122,6 +123,7 @@ struct Created<'a> {
 }
 
 async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    NewSecrets::expect(context).await?;
     let (database, secret) = context.database_and_session_secret()?;
     let token = new_token()?;
     let session = NewSession {

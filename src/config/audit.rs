@@ -8,6 +8,7 @@ use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::{Problem, Warning};
 use super::http::{self, HttpConfig};
+use super::mend;
 use super::reader::Reader;
 use super::remedy::Remedy;
 use super::secret::Secret;
@@ -55,6 +56,9 @@ impl Audit {
         telemetry::warn_of_open_metrics(&mut reader, &telemetry, &http);
         let limits = auth::read(&mut reader);
         let own_secrets = Secrets::read(&mut reader, target, &SecretName::ALL);
+        for glued in mend::glued(source) {
+            reader.replace_problems(&glued);
+        }
         Self {
             environment: reader.environment,
             database,

@@ -4,12 +4,12 @@ use std::mem::discriminant;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::blanks_in_url::without_blanks;
 use super::database_url::{
     self, BadUrl, DatabaseTarget, Parsed, PostgresTarget, SqliteTarget, TlsMode,
 };
 use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
-use super::invisible::without_invisible;
 use super::other_places::warn_of_folder;
 use super::parse::{is_remote_host, number, seconds, switch};
 use super::reader::Reader;
@@ -210,7 +210,7 @@ declare! {
 /// `text` is the value of `name`.
 fn fault(name: &'static str, text: &str, wrong: BadUrl) -> Fault {
     let remedy = if respelt(name, text).is_some() {
-        let is_slip = without_invisible(text) != text;
+        let is_slip = without_blanks(text) != text;
         Remedy::respell(name, wrong.advice).then(is_slip.then(|| {
             Remedy::note(format!(
                 "it leaves that out; if it belongs to the password: todoctl config set {name}.password=-"

@@ -1,6 +1,6 @@
 //! Reading a `.env` file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -9,6 +9,17 @@ use super::ownership::readable;
 use super::remedy::{Remedy, gen_secrets};
 use super::shell::shell_word;
 use super::text_file::{self, Unread};
+use form::{decrypting, is_of_windows};
+use line::{name, numbered};
+use parse::has_references_alone;
+
+mod commented;
+mod form;
+pub(crate) mod line;
+mod parse;
+
+pub(crate) use commented::commented;
+pub(crate) use parse::{assignments, has_expansion, is_real};
 
 fn error(path: &Path, message: impl Into<String>, remedy: Remedy) -> ConfigError {
     ConfigError {
@@ -23,16 +34,13 @@ fn error(path: &Path, message: impl Into<String>, remedy: Remedy) -> ConfigError
 /// The file's text; `None` if the file does not exist and is not `required`.
 pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, ConfigError> {
     match text_file::read(path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => match decrypting(text.as_bytes()) {
+            None => Ok(Some(text)),
+            Some(command) => Err(encrypted(path, command)),
+        },
         Err(Unread::Utf16) => Err(error(path, text_file::UTF_16, text_file::from_utf16(path))),
-        Err(Unread::Unusable(why)) => Err(error(
-            path,
-            why,
-            Remedy::note(format!(
-                "save {} as UTF-8 text, with one NAME=value per line",
-                path.display()
-            )),
-        )),
+        Err(Unread::NotUtf8(line)) => Err(not_utf8(path, line)),
+        Err(Unread::Unusable(why)) => Err(error(path, why, saved_as_text(path))),
         Err(Unread::Io(cause)) if cause.kind() == ErrorKind::NotFound => match path.read_link() {
             Ok(target) => Err(dangling(path, &target)),
             Err(_) if !required => Ok(None),
@@ -59,6 +67,38 @@ pub(super) fn read(path: &Path, required: bool) -> Result<Option<String>, Config
     }
 }
 
+fn saved_as_text(path: &Path) -> Remedy {
+    Remedy::note(format!(
+        "save {} as UTF-8 text, with one NAME=value per line",
+        path.display()
+    ))
+}
+
+/// Only what is a file of variables in the encoding of Windows is converted.
+fn not_utf8(path: &Path, line: usize) -> ConfigError {
+    let bytes = text_file::read_small_file(path).unwrap_or_default();
+    if let Some(command) = decrypting(&bytes) {
+        return encrypted(path, command);
+    }
+    let remedy = if is_of_windows(&bytes) {
+        text_file::from_windows(path)
+    } else {
+        saved_as_text(path)
+    };
+    error(path, text_file::not_utf8(line), remedy)
+}
+
+fn encrypted(path: &Path, command: &str) -> ConfigError {
+    error(
+        path,
+        "is encrypted",
+        Remedy::note(format!(
+            "put what is decrypted in the place of {}, as its deployment should do: {command}",
+            path.display()
+        )),
+    )
+}
+
 /// A link whose destination is gone is no file that was never written: without it the daemon
 /// would start with other settings, and so with an empty database.
 fn dangling(path: &Path, target: &Path) -> ConfigError {
@@ -73,27 +113,15 @@ fn dangling(path: &Path, target: &Path) -> ConfigError {
     )
 }
 
-/// The file's names and values, and the lines that Docker reads differently.
+/// The file's names and values, and what is said about them.
 pub(crate) fn parse(
     path: &Path,
     text: &str,
 ) -> Result<(BTreeMap<String, String>, Vec<Warning>), ConfigError> {
     // The library's error is not shown: it repeats the line, which may contain a secret.
     let values = assignments(text).map_err(|cause| invalid(path, text, &cause))?;
-    let warnings = docker_differences(path, text, &values);
+    let warnings = expansions(path, text);
     Ok((values, warnings))
-}
-
-/// The names and values in the text of a `.env` file.
-pub(crate) fn assignments(text: &str) -> Result<BTreeMap<String, String>, dotenvy::Error> {
-    let text = text.trim_start_matches('\u{feff}');
-    let mut values = BTreeMap::new();
-    for item in dotenvy::from_read_iter(text.as_bytes()) {
-        let (name, value) = item?;
-        // As in dotenvy, the first of several assignments counts.
-        values.entry(name).or_insert(value);
-    }
-    Ok(values)
 }
 
 /// Says which line is wrong without repeating it.
@@ -109,6 +137,17 @@ fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
         _ => None,
     };
     let place = line.map_or_else(String::new, |index| format!(" in line {}", index + 1));
+    if let Some((what, advice)) = line
+        .and_then(|index| text.lines().nth(index))
+        .and_then(form::of_line)
+    {
+        let advice = format!("{advice}, in {}", path.display());
+        return error(
+            path,
+            format!("has an error{place}: {what}"),
+            Remedy::note(advice),
+        );
+    }
     error(
         path,
         format!("has an error{place}: not NAME=value, or a quote is not closed"),
@@ -119,116 +158,33 @@ fn invalid(path: &Path, text: &str, cause: &dotenvy::Error) -> ConfigError {
     )
 }
 
-/// `docker run --env-file` takes everything after `=` literally, quotes and comments too.
-fn docker_differences(path: &Path, text: &str, values: &BTreeMap<String, String>) -> Vec<Warning> {
+/// Values with a `$` that was probably not meant as the beginning of a variable's name.
+fn expansions(path: &Path, text: &str) -> Vec<Warning> {
     let place = path.display();
+    let is_in_environment =
+        |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let mut warnings = Vec::new();
-    let mut warn = |name: &str, message: String, remedy: Remedy| {
-        warnings.push(Warning {
-            variable: name.to_owned(),
-            message,
-            remedy,
-        });
-    };
-    let mut first_lines = BTreeMap::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim_start();
-        let Some((name, value)) = line.split_once('=') else {
+    let mut before = BTreeSet::new();
+    for line in numbered(text) {
+        let Some((name, (_, value))) = name(line.text).zip(line.text.split_once('=')) else {
             continue;
         };
-        if line.starts_with('#') {
-            continue;
-        }
-        let name = name.trim().trim_start_matches("export ").trim();
-        // Within a value of several lines, what looks like a name may be a secret.
-        if !values.contains_key(name) {
-            continue;
-        }
-        let number = index + 1;
-        let first = *first_lines.entry(name.to_owned()).or_insert(number);
-        if first != number {
-            warn(
-                name,
-                format!(
-                    "is set in line {first} and again in line {number} of {place}: todoctl uses the first value, Docker the last"
+        let is_set = |one: &str| before.contains(one) || is_in_environment(one);
+        if !has_references_alone(value, is_set) {
+            warnings.push(Warning {
+                variable: name.to_owned(),
+                message: format!(
+                    "has $ in line {} of {place}: the value of a variable, or nothing, takes the place of it and the name after it",
+                    line.number
                 ),
-                Remedy::note(format!(
-                    "delete the line of {name} in {place} that is not meant: {first} or {number}"
+                remedy: Remedy::note(format!(
+                    "where the $ of {name} is meant as it is, put the value into single quotes; a reference is written in braces, to a variable of a line before"
                 )),
-            );
+            });
         }
-        if has_expansion(value) {
-            warn(
-                name,
-                format!(
-                    "has $ in line {number} of {place}: the value of a variable, or nothing, takes the place of the name after it"
-                ),
-                Remedy::note(format!(
-                    "where the $ of {name} is meant as it is, put the value into single quotes"
-                )),
-            );
-            continue;
-        }
-        let signs = [
-            ('$', "$"),
-            ('#', "#"),
-            ('"', "a double quote"),
-            ('\'', "a single quote"),
-        ];
-        let mut found: Vec<&str> = signs
-            .into_iter()
-            .filter(|_| !needs_its_quotes(value))
-            .filter_map(|(sign, called)| value.contains(sign).then_some(called))
-            .collect();
-        if !line.starts_with(&format!("{name}=")) {
-            found.push("export or white space before the =");
-        }
-        if !found.is_empty() {
-            warn(
-                name,
-                format!(
-                    "has {} in line {number} of {place}, which `docker run --env-file` reads differently (it does not know quotes, comments, variables and export)",
-                    found.join(" and ")
-                ),
-                // One for all lines, in the check of the file.
-                Remedy::default(),
-            );
-        }
+        before.insert(name);
     }
     warnings
-}
-
-/// Whether the value is in single quotes and cannot be written without: `todoctl config set` writes
-/// it so. Where Docker keeps the quotes, the daemon's environment has them, which is a check of its
-/// own.
-fn needs_its_quotes(value: &str) -> bool {
-    let inner = value
-        .trim()
-        .strip_prefix('\'')
-        .and_then(|rest| rest.strip_suffix('\''));
-    let needs = |sign: char| sign.is_whitespace() || "#$\"\\`".contains(sign);
-    inner.is_some_and(|inner| !inner.contains('\'') && inner.contains(needs))
-}
-
-/// Whether a $ in the value begins the name of a variable: outside of single quotes, and not after a
-/// backslash.
-pub(crate) fn has_expansion(value: &str) -> bool {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    let mut signs = value.trim_start().chars().peekable();
-    while let Some(sign) = signs.next() {
-        let next = signs.peek();
-        let begins_name =
-            next.is_some_and(|next| next.is_ascii_alphanumeric() || matches!(next, '_' | '{'));
-        match sign {
-            _ if is_escaped => is_escaped = false,
-            '\\' if !is_quoted => is_escaped = true,
-            '\'' => is_quoted = !is_quoted,
-            '#' if !is_quoted => return false,
-            '$' if !is_quoted && begins_name => return true,
-            _ => {}
-        }
-    }
-    false
 }
 
 #[cfg(test)]
@@ -288,29 +244,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_docker_reads_differently() {
-        let (_, warnings) =
-            parsed("A=plain\nB='quoted'\nC=a#b\n# D='x'\nE=a$HOME\nF='Todo <a@b>'\nG=\"a b\"\n")
-                .unwrap();
+    fn values_with_references() {
+        let (values, warnings) = parsed(
+            "USER_NAME=todo\nA=${USER_NAME}@h\nB=p$ssword\nC=${NO_SUCH_NAME}\nD='a$b'\nE=\"x\" # $5\n",
+        )
+        .unwrap();
+        assert_eq!(values["A"], "todo@h");
         let named: Vec<&str> = warnings.iter().map(|one| one.variable.as_str()).collect();
-        assert_eq!(named, ["B", "C", "E", "G"]);
-    }
-
-    #[test]
-    fn values_that_the_reader_puts_in() {
-        for value in ["a$HOME", "\"a${HOME}b\"", "$1"] {
-            assert!(has_expansion(value), "{value}");
-        }
-        for value in [
-            "'a$HOME'",
-            "a\\$HOME",
-            "a$",
-            "a$ b",
-            "x # costs $5",
-            "plain",
-        ] {
-            assert!(!has_expansion(value), "{value}");
-        }
+        assert_eq!(named, ["B", "C"]);
     }
 
     #[test]

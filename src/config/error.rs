@@ -25,6 +25,16 @@ pub struct Warning {
     pub remedy: Remedy,
 }
 
+impl From<Warning> for Problem {
+    fn from(warning: Warning) -> Self {
+        Self {
+            variable: warning.variable,
+            message: warning.message,
+            remedy: warning.remedy,
+        }
+    }
+}
+
 /// A value and the warnings about it.
 #[derive(Debug, Clone)]
 pub struct Loaded<T> {

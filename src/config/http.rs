@@ -98,6 +98,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
             Remedy::set(PORT.variable.name, 8000),
         );
     }
+    let (delay, grace) = (
+        reader.value(&SHUTDOWN_DELAY_SECONDS),
+        reader.value(&SHUTDOWN_GRACE_SECONDS),
+    );
+    warn_of_kill(reader, delay, grace);
     HttpConfig {
         host: reader.value(&HOST),
         port,
@@ -106,9 +111,34 @@ pub(super) fn read(reader: &mut Reader<'_>) -> HttpConfig {
         request_timeout: reader.value(&REQUEST_TIMEOUT_SECONDS),
         max_body_bytes: reader.value(&MAX_BODY_BYTES),
         keepalive: reader.value(&KEEPALIVE_SECONDS),
-        shutdown_delay: reader.value(&SHUTDOWN_DELAY_SECONDS),
-        shutdown_grace: reader.value(&SHUTDOWN_GRACE_SECONDS),
+        shutdown_delay: delay,
+        shutdown_grace: grace,
     }
+}
+
+/// Platforms that kill a process after a fixed time: the variable that shows them, their name, and
+/// the seconds after SIGTERM.
+const KILLERS: [(&str, &str, u64); 2] = [("K_SERVICE", "Cloud Run", 10), ("DYNO", "Heroku", 30)];
+
+/// Warns where a stop takes longer than the platform waits, so that requests are cut off.
+fn warn_of_kill(reader: &mut Reader<'_>, delay: Duration, grace: Duration) {
+    let mut killers = KILLERS.into_iter();
+    let Some((_, platform, limit)) = killers.find(|(name, ..)| reader.has_value(name)) else {
+        return;
+    };
+    let wait = Duration::from_secs(limit);
+    if delay + grace <= wait {
+        return;
+    }
+    let name = SHUTDOWN_DELAY_SECONDS.variable.name;
+    let grace = grace.min(wait * 4 / 5);
+    let delay = delay.min(wait.saturating_sub(grace)).as_secs();
+    reader.warn(
+        SHUTDOWN_GRACE_SECONDS.variable.name,
+        format!("and {name} are together more than {limit} s, after which {platform} kills the daemon: requests are cut off"),
+        Remedy::set(name, delay)
+            .then(Remedy::set(SHUTDOWN_GRACE_SECONDS.variable.name, grace.as_secs())),
+    );
 }
 
 impl HttpConfig {
@@ -131,4 +161,35 @@ fn host(text: &str) -> Result<IpAddr, Fault> {
     }
     let text = text.trim_start_matches('[').trim_end_matches(']');
     text.parse().map_err(|_| "is not an IP address".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Audit, Source};
+
+    #[test]
+    fn stops_that_a_platform_does_not_wait_for() {
+        for (values, remedy) in [
+            (
+                &[("DYNO", "web.1"), ("SHUTDOWN_DELAY_SECONDS", "15")][..],
+                None,
+            ),
+            (&[("SHUTDOWN_DELAY_SECONDS", "15")], None),
+            (&[("K_SERVICE", "todo")], None),
+            (
+                &[("K_SERVICE", "todo"), ("SHUTDOWN_DELAY_SECONDS", "15")],
+                Some("todoctl config set SHUTDOWN_DELAY_SECONDS=2 SHUTDOWN_GRACE_SECONDS=8"),
+            ),
+            (
+                &[("DYNO", "web.1"), ("SHUTDOWN_GRACE_SECONDS", "40")],
+                Some("todoctl config set SHUTDOWN_DELAY_SECONDS=0 SHUTDOWN_GRACE_SECONDS=24"),
+            ),
+        ] {
+            let audit = Audit::of(&Source::from_values(values.iter().copied()));
+            let mut warnings = audit.warnings.iter();
+            let found = warnings.find(|one| one.message.contains("kills the daemon"));
+            let found = found.map(|one| one.remedy.to_string());
+            assert_eq!(found.as_deref(), remedy, "{values:?}");
+        }
+    }
 }

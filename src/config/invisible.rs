@@ -1,149 +1,69 @@
-//! Signs that nobody sees, which get into a URL that is pasted or wrapped.
+//! Characters that nobody sees, and that come along when text is copied from a web page, a chat or a
+//! word processor. They are a part of the value that they are in.
 
-/// What a sign is called that is not seen.
-fn name(sign: char) -> Option<&'static str> {
-    Some(match sign {
-        ' ' => "a space",
-        '\t' => "a tab",
-        '\n' | '\r' => "a line break",
-        '\u{a0}' | '\u{2007}' | '\u{202f}' => "a no-break space",
-        '\u{feff}' => "a byte-order mark",
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}' => {
-            "a character without width"
-        }
-        _ if sign.is_whitespace() => "white space",
-        _ if sign.is_control() => "a control character",
-        _ => return None,
-    })
+/// Whether the sign has no width, or is a blank or a control character that no keyboard types.
+pub(crate) fn is_invisible(sign: char) -> bool {
+    let is_format = matches!(
+        sign,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+    );
+    let is_foreign_blank = sign.is_whitespace() && !sign.is_ascii();
+    is_format || is_foreign_blank || sign.is_control() && !sign.is_ascii_whitespace()
 }
 
-pub(super) fn is_invisible(sign: char) -> bool {
-    name(sign).is_some()
+/// The text without such characters and white space at its ends.
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|sign: char| is_invisible(sign) || sign.is_whitespace())
 }
 
-/// The parts of a URL as somebody meant it who has not encoded user and password: each with what
-/// follows it.
-fn parts(url: &str) -> Vec<(&'static str, &str, &'static str)> {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return vec![("value", url, "")];
-    };
-    let mut parts = vec![("scheme", scheme, "://")];
-    let address = match rest.rsplit_once('@') {
-        Some((credentials, address)) => {
-            match credentials.split_once(':') {
-                Some((user, password)) => {
-                    parts.extend([("user", user, ":"), ("password", password, "@")]);
-                }
-                None => parts.push(("user", credentials, "@")),
-            }
-            address
-        }
-        None => rest,
-    };
-    parts.push(("address", address, ""));
-    parts
+/// The text without any of them.
+pub(crate) fn removed(text: &str) -> String {
+    text.chars().filter(|sign| !is_invisible(*sign)).collect()
 }
 
-/// The first such sign of a URL and where it is, without a part of the URL.
-pub(super) fn invisible_in(url: &str) -> Option<String> {
-    parts(url).into_iter().find_map(|(part, text, _)| {
-        let at = text.find(is_invisible)?;
-        let sign = name(text[at..].chars().next()?)?;
-        let place = if at == 0 {
-            "at the beginning of"
-        } else if text[at..].chars().all(is_invisible) {
-            "at the end of"
-        } else {
-            "in"
-        };
-        Some(format!("{sign} {place} the {part}"))
-    })
+/// The code point of the first of them, such as `U+200B`.
+pub(crate) fn first(text: &str) -> Option<String> {
+    let sign = text.chars().find(|sign| is_invisible(*sign))?;
+    Some(code_point(sign))
 }
 
-/// The URL without them, but for spaces that may belong to it: those inside of a user, a password or
-/// a name.
-pub(super) fn without_invisible(url: &str) -> String {
-    let seen = |text: &str| -> String {
-        let kept = text
-            .chars()
-            .filter(|sign| *sign == ' ' || !is_invisible(*sign));
-        kept.collect()
-    };
-    parts(url)
-        .into_iter()
-        .map(|(part, text, end)| {
-            let text = seen(text);
-            let text = if part == "address" {
-                beside_no_separator(&text)
-            } else {
-                text.trim().to_owned()
-            };
-            text + end
-        })
-        .collect()
+/// As in `U+200B`.
+pub(crate) fn code_point(sign: char) -> String {
+    format!("U+{:04X}", u32::from(sign))
 }
 
-/// Without the spaces around the signs that separate the parts of an address.
-fn beside_no_separator(address: &str) -> String {
-    let mut kept = String::with_capacity(address.len());
-    for part in address.split_inclusive(SEPARATORS) {
-        let text = part.trim_end_matches(SEPARATORS);
-        kept.push_str(text.trim());
-        kept.push_str(&part[text.len()..]);
-    }
-    kept
+/// The same for what is at an end of the text alone: within a name such as that of a sender, some of
+/// them join letters.
+pub(crate) fn first_at_end(text: &str) -> Option<String> {
+    let inner = trimmed(text);
+    let begin = text.find(inner).unwrap_or_default();
+    first(&text[..begin]).or_else(|| first(&text[begin + inner.len()..]))
 }
-
-const SEPARATORS: [char; 5] = ['/', '?', '&', '=', ':'];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn where_they_are_and_the_url_without_them() {
-        let right = "postgresql://u:p@h:5432/d?sslmode=require";
-        for (url, place) in [
-            (right, None),
-            (
-                "postgresql://u:p @h:5432/d?sslmode=require",
-                Some("a space at the end of the password"),
-            ),
-            (
-                "postgresql://u: p@h:5432/d?sslmode=require",
-                Some("a space at the beginning of the password"),
-            ),
-            (
-                "\u{feff}postgresql://u:p@h:5432/d?sslmode=require",
-                Some("a byte-order mark at the beginning of the scheme"),
-            ),
-            (
-                "postgresql://u\u{a0}:p@h:5432/d?sslmode=require",
-                Some("a no-break space at the end of the user"),
-            ),
-            (
-                "postgresql://u:p@h:5432\n/d?sslmode=require",
-                Some("a line break in the address"),
-            ),
-            (
-                "postgresql://u:p@h:5432/d ?sslmode = require\u{200b}",
-                Some("a space in the address"),
-            ),
+    fn what_nobody_sees() {
+        for sign in [
+            '\u{200b}', '\u{feff}', '\u{a0}', '\u{ad}', '\u{200f}', '\u{202e}', '\u{2069}',
+            '\u{7f}',
         ] {
-            assert_eq!(invisible_in(url).as_deref(), place, "{url:?}");
-            assert_eq!(without_invisible(url), right, "{url:?}");
+            let text = format!("{sign}a b{sign}");
+            assert_eq!(trimmed(&text), "a b");
+            let named = format!("U+{:04X}", u32::from(sign));
+            assert_eq!(first_at_end(&text), Some(named));
+            assert_eq!(removed(&text), "a b");
         }
-        // These may belong to it.
-        let inside = "postgresql://u:correct horse@h/my tasks";
-        assert_eq!(
-            invisible_in(inside).as_deref(),
-            Some("a space in the password")
-        );
-        assert_eq!(without_invisible(inside), inside);
-        let wrapped = "postgresql://u:correct\r\nhorse@h/d";
-        assert_eq!(
-            without_invisible(wrapped),
-            "postgresql://u:correcthorse@h/d"
-        );
+        for text in [" a b ", "a\tb\n", "äöü €", "\u{1f469}\u{200d}\u{1f4bb} x"] {
+            assert_eq!(first_at_end(text), None, "{text}");
+        }
     }
 }

@@ -23,7 +23,7 @@ const NOTHING: [&str; 8] = [
 ];
 
 /// Begins and ends of references: of shells, compose files, template engines and platforms.
-const REFERENCES: [(&str, &str); 9] = [
+const REFERENCES: [(&str, &str); 10] = [
     ("${", "}"),
     ("{{", "}}"),
     ("$(", ")"),
@@ -33,6 +33,8 @@ const REFERENCES: [(&str, &str); 9] = [
     ("vault:", ""),
     ("arn:aws:secretsmanager:", ""),
     ("secretref:", ""),
+    // Of sops.
+    ("ENC[", "]"),
 ];
 
 impl Leftover {
@@ -86,6 +88,7 @@ mod tests {
             "$(JWT_SECRET)",
             "op://prod/todo/jwt",
             "arn:aws:secretsmanager:eu-west-1:1:secret:jwt",
+            "ENC[AES256_GCM,data:x,type:str]",
         ] {
             assert_eq!(Leftover::of(value), Some(Leftover::Reference), "{value}");
         }

@@ -7,6 +7,7 @@ use super::environment::Environment;
 use super::error::{ConfigError, Loaded};
 use super::fingerprint::{Fingerprints, fingerprints};
 use super::http::HttpConfig;
+use super::mend;
 use super::misspelt;
 use super::reader::Reader;
 use super::secret::RotatingSecret;
@@ -73,7 +74,13 @@ impl Config {
                 telemetry,
                 fingerprints,
             },
-            warnings: [source.warnings(), &misspelt::warnings(source), &warnings].concat(),
+            warnings: [
+                source.warnings(),
+                &mend::warnings(source),
+                &misspelt::warnings(source),
+                &warnings,
+            ]
+            .concat(),
         })
     }
 }

@@ -47,6 +47,48 @@ pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> 
         }
     })
     .or_else(|| found(&without_unit(name, text)?, "it has a unit"))
+    .or_else(|| {
+        found(
+            &plain_digits(bare(text))?,
+            "it has signs between its digits",
+        )
+    })
+    .or_else(|| found(&list_of_json(text)?, "it is a list of JSON"))
+    .or_else(|| found(truth(bare(text))?, "it is another word for it"))
+}
+
+/// The entries of a list of texts in JSON, separated by commas.
+fn list_of_json(text: &str) -> Option<String> {
+    // The reader of a file takes the quotes off.
+    let entries = text.strip_prefix('[')?.strip_suffix(']')?.split(',');
+    let entries: Vec<&str> = entries
+        .map(|one| one.trim().trim_matches(['"', '\'']))
+        .collect();
+    Some(entries.join(","))
+}
+
+/// A whole number without the signs that make it readable, or without a fraction that is nothing.
+fn plain_digits(text: &str) -> Option<String> {
+    let whole = text.strip_suffix(".0").unwrap_or(text);
+    let groups: Vec<&str> = whole.split([',', '\'', '_', ' ']).collect();
+    let is_group = |(index, group): (usize, &&str)| {
+        let digits = group.len();
+        let is_grouped =
+            whole.contains('_') || digits == 3 || index == 0 && (1..=3).contains(&digits);
+        group.bytes().all(|byte| byte.is_ascii_digit()) && is_grouped
+    };
+    let is_number = groups.len() == 1 || groups.iter().enumerate().all(is_group);
+    let digits = groups.concat();
+    (is_number && digits.parse::<u64>().is_ok()).then_some(digits)
+}
+
+/// Words for yes and no.
+fn truth(text: &str) -> Option<&'static str> {
+    match text.to_ascii_lowercase().as_str() {
+        "y" | "t" | "enable" | "enabled" | "active" => Some("true"),
+        "n" | "f" | "disable" | "disabled" | "inactive" | "never" => Some("false"),
+        _ => None,
+    }
 }
 
 /// A port alone is one of this machine. With a colon before it, other programs mean all addresses.
@@ -83,11 +125,11 @@ fn with_scheme(text: &str) -> Option<String> {
 }
 
 /// The value without what is written around it by mistake: a comment without a space before its
-/// sign, a quote on one side, a semicolon.
+/// sign, a quote on one side, a semicolon, a second equals sign.
 fn bare(text: &str) -> &str {
     let (value, _) = text.split_once('#').unwrap_or((text, ""));
     let around = |sign: char| sign.is_whitespace() || matches!(sign, ';' | ',') || is_quote(sign);
-    value.trim_matches(around)
+    value.trim_matches(around).trim_start_matches('=')
 }
 
 /// The number in the unit in which the variable is counted.
@@ -139,6 +181,7 @@ mod tests {
                 "HOST" => meant(name, text, is_address),
                 "METRICS_ADDR" => meant(name, text, |text| text.parse::<SocketAddr>().is_ok()),
                 "AUTH_SERVER_URL" => meant(name, text, |text| http_url(text).is_ok()),
+                "AUTO_MIGRATE" => meant(name, text, |text| ["true", "false"].contains(&text)),
                 _ => meant(name, text, is_number),
             };
             found.map(|one| one.value)
@@ -164,6 +207,14 @@ mod tests {
             ("REQUEST_TIMEOUT_SECONDS", "2m", "120"),
             ("JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1h", "60"),
             ("MAX_BODY_BYTES", "10kB", "10240"),
+            ("SQLALCHEMY_POOL_SIZE", "1_0", "10"),
+            ("SQLALCHEMY_POOL_RECYCLE", "1,800", "1800"),
+            ("SQLALCHEMY_POOL_RECYCLE", "1 800", "1800"),
+            ("WORKERS", "4.0", "4"),
+            ("AUTO_MIGRATE", "n", "false"),
+            ("AUTO_MIGRATE", "Disabled;", "false"),
+            ("AUTO_MIGRATE", "Enabled", "true"),
+            ("SQLALCHEMY_POOL_SIZE", "=10", "10"),
             ("METRICS_ADDR", "localhost:9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", "9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", ":9090", "0.0.0.0:9090"),
@@ -190,6 +241,8 @@ mod tests {
             ("AUTH_SERVER_URL", "5f0c1d2e3b4a59687786958493a2b1c0"),
             ("AUTH_SERVER_URL", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA"),
             ("WORKERS", "2s"),
+            ("WORKERS", "1,5"),
+            ("WORKERS", "4.5"),
         ] {
             assert_eq!(of(name, text), None, "{name}={text}");
         }

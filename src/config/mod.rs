@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod barrier;
 mod beside;
+mod blanks_in_url;
 mod bounds;
 mod closed;
 mod cors;
@@ -36,6 +37,7 @@ mod key_material;
 mod leftover;
 mod load;
 mod meant;
+mod mend;
 mod misspelt;
 mod nearby;
 mod no_file;
@@ -48,6 +50,7 @@ mod redis_address;
 mod remedy;
 mod respell;
 mod secret;
+mod secret_file;
 mod secret_name;
 mod secret_remedy;
 mod secrets;
@@ -96,6 +99,9 @@ pub(crate) use generated::{has as has_generated_secret, path as generated_secret
 pub(crate) use hot_journal::{OtherJournal, undo_interrupted};
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
+pub(crate) use mend::{
+    conflicts, glued as glued_warnings, mended, mends, read_source, warnings as line_warnings,
+};
 pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
@@ -104,13 +110,14 @@ pub(crate) use ownership::{
     run_by, taken_over, unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
-pub(crate) use reader::{environment_of, is_no_path, is_quoted};
+pub(crate) use reader::{environment_of, is_quoted};
 pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
+pub(crate) use secret_file::is_no_path;
 pub(crate) use secret_name::{SecretName, keeps_previous};
-pub(crate) use secret_remedy::replace as replace_secret;
+pub(crate) use secret_remedy::{generate_only, replace as replace_secret, restored};
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
-pub(crate) use shell::shell_word;
+pub(crate) use shell::{sed, shell_word};
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
 pub(crate) use strength::is_placeholder;
 pub(crate) use telemetry::metrics_address;

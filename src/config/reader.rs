@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use super::bounds::Bounds;
 use super::environment::{ENVIRONMENT, Environment};
 use super::error::{ConfigError, Loaded, Problem, Warning};
+use super::invisible;
 use super::leftover::Leftover;
 use super::meant::meant;
-use super::remedy::Remedy;
-use super::respell::{has_typographic_quotes, is_quote};
+use super::remedy::{ALSO_WHERE_IT_IS_SET, Remedy};
+use super::respell::{has_foreign_end, has_typographic_quotes, is_quote};
 use super::secret::Secret;
+use super::secret_file::{elsewhere, is_no_path, one_of_both, written};
 use super::source::{NoSecret, Source, read_secret_file};
-use super::variable::{Default, Defaulted, Kind, Optional, Parser, Variable};
+use super::strength::is_placeholder;
+use super::variable::{Default, Defaulted, Kind, Optional, Parser, Section, Variable};
 
 /// One load in progress.
 #[derive(Debug)]
@@ -85,6 +88,20 @@ impl<'a> Reader<'a> {
                         Remedy::set(name, bare),
                     );
                 }
+                // Of todoctl's own secrets more is said, and an old value is kept as it was.
+                if variable.section != Section::Secrets
+                    && let Some(sign) = invisible::first_at_end(&text)
+                {
+                    let remedy = self.without_invisible(name, &text);
+                    self.warn(name, ends_with_invisible(&sign), remedy);
+                }
+                if variable.name.ends_with("_URL") && has_foreign_end(&text) {
+                    self.warn(
+                        name,
+                        "ends with a semicolon or a comma, which is part of the value",
+                        Remedy::respell(name, "take the sign at its end away"),
+                    );
+                }
                 if let Some(left) = leftover(variable, &text) {
                     self.warn(name, left.fault(), left.remedy(name));
                 }
@@ -97,10 +114,16 @@ impl<'a> Reader<'a> {
             }
             Err(fault) => {
                 let meant = meant(variable.name, &text, |one| parse(one).is_ok());
-                let (message, remedy) = match (leftover(variable, &text), meant) {
-                    (Some(left), _) => (left.fault().to_owned(), left.remedy(name)),
+                let hidden = invisible::first_at_end(&text)
+                    .filter(|_| parse(invisible::trimmed(&text)).is_ok());
+                let (message, remedy) = match (hidden, leftover(variable, &text), meant) {
+                    (Some(sign), ..) => (
+                        format!("{}: it {}", fault.message, ends_with_invisible(&sign)),
+                        self.without_invisible(name, &text),
+                    ),
+                    (None, Some(left), _) => (left.fault().to_owned(), left.remedy(name)),
                     // Other values may be, or contain, a secret.
-                    (None, Some(meant)) if is_shown(variable.kind, &meant.value) => (
+                    (None, None, Some(meant)) if is_shown(variable.kind, &meant.value) => (
                         format!("{}: {}", fault.message, meant.why),
                         Remedy::set(name, meant.value),
                     ),
@@ -129,6 +152,7 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
+        self.warn_of_alias(variable, &found);
         if variable.kind.has_file() {
             found = self.find_file(variable, found);
         }
@@ -136,6 +160,17 @@ impl<'a> Reader<'a> {
             self.note_secret(name, &Secret::new(text.as_ref()));
         }
         found
+    }
+
+    /// The alias is not read where the name is set.
+    fn warn_of_alias(&mut self, variable: &Variable, found: &Found<'_>) {
+        if let (Some(alias), Found::Text(name, value)) = (variable.alias, found)
+            && *name != alias
+            && self.source.get(alias).is_some_and(|other| other != value)
+        {
+            let message = format!("has no effect, because {name} is set to another value");
+            self.warn(alias, message, Remedy::unset(alias));
+        }
     }
 
     /// `direct` is what the variable itself has.
@@ -160,10 +195,9 @@ impl<'a> Reader<'a> {
             return Found::Faulty;
         }
         self.secret_files.push(PathBuf::from(path));
-        if matches!(direct, Found::Text(..)) {
-            let remedy = Remedy::note(format!("the value in {path} is used from then on"))
-                .then(Remedy::unset(name));
-            self.problem(name, format!("and {file_name} are both set"), remedy);
+        if let Found::Text(own, text) = &direct {
+            let remedy = one_of_both(own, text, &file_name, path);
+            self.problem(own, format!("and {file_name} are both set"), remedy);
             return Found::Faulty;
         }
         match read_secret_file(Path::new(path)) {
@@ -179,7 +213,13 @@ impl<'a> Reader<'a> {
                 Found::Text(name, Cow::Owned(value))
             }
             Err(NoSecret { fault, remedy }) => {
-                let remedy = remedy.unwrap_or_else(|| written(Path::new(path), name));
+                let elsewhere = || {
+                    let found = elsewhere(path, self.source.file())?;
+                    Some(Remedy::set(file_name.clone(), found.display()))
+                };
+                let remedy = remedy
+                    .or_else(elsewhere)
+                    .unwrap_or_else(|| written(Path::new(path), name));
                 self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
                 Found::Faulty
             }
@@ -227,6 +267,31 @@ impl<'a> Reader<'a> {
         self.source.file()
     }
 
+    /// The text of that file.
+    pub fn text(&self) -> &'a str {
+        self.source.text()
+    }
+
+    /// Whether the variable has a value that is no placeholder, here or in its file.
+    pub fn has_value(&self, name: &str) -> bool {
+        self.is_in_file(name)
+            || self
+                .source
+                .get(name)
+                .is_some_and(|one| !is_placeholder(one))
+    }
+
+    /// How a variable loses the invisible characters of its value, where that comes from.
+    pub fn without_invisible(&self, name: &'static str, text: &str) -> Remedy {
+        let is_plain = invisible::removed(text).is_ascii();
+        if !self.source.is_in_environment(name) || !is_plain {
+            return Remedy::respell(name, "take the invisible characters out of it");
+        }
+        let ascii = format!("$(printf %s \"${name}\" | LC_ALL=C tr -cd ' -~')");
+        Remedy::command(format!("export {name}=\"{ascii}\""))
+            .then(Remedy::note(ALSO_WHERE_IT_IS_SET))
+    }
+
     /// The env file, if the value of `name` comes from it.
     pub fn env_file_of(&self, name: &str) -> Option<&Path> {
         self.source.env_file_of(name)
@@ -246,6 +311,17 @@ impl<'a> Reader<'a> {
             message: message.into(),
             remedy,
         });
+    }
+
+    /// Says about a variable whose value is wrong only this, as its cause.
+    pub fn replace_problems(&mut self, cause: &Warning) {
+        let is_other = |name: &str| name != cause.variable;
+        self.warnings.retain(|one| is_other(&one.variable));
+        let count = self.problems.len();
+        self.problems.retain(|one| is_other(&one.variable));
+        if self.problems.len() < count {
+            self.problems.push(cause.clone().into());
+        }
     }
 
     /// The value with all warnings, or all problems. `None` stands for a problem that was
@@ -270,6 +346,10 @@ pub(crate) fn is_quoted(text: &str) -> bool {
     is_within('"') || is_within('\'')
 }
 
+fn ends_with_invisible(sign: &str) -> String {
+    format!("begins or ends with an invisible character ({sign}), which is part of the value")
+}
+
 /// Whether a value may be repeated: of a URL its query may be a secret.
 fn is_shown(kind: Kind, value: &str) -> bool {
     kind == Kind::Plain || kind == Kind::Url && !value.contains(['@', '?', '#'])
@@ -280,27 +360,6 @@ fn is_shown(kind: Kind, value: &str) -> bool {
 fn leftover(variable: &Variable, text: &str) -> Option<Leftover> {
     let may_be_unset = matches!(variable.default, Default::None) && variable.name != "DATABASE_URL";
     Leftover::of(text).filter(|left| may_be_unset || *left == Leftover::Reference)
-}
-
-/// Whether the value of a variable for the path of a file is none. It may be the secret itself.
-pub(crate) fn is_no_path(text: &str) -> bool {
-    let path = Path::new(text);
-    let is_in_directory = path.parent().is_some_and(Path::is_dir);
-    let is_like_path = text.starts_with(['/', '.', '~']) || is_in_directory;
-    !path.exists() && text.len() >= SHORTEST_VALUE && (!is_like_path || text.contains("://"))
-}
-
-/// Names of files are shorter, and secrets longer.
-const SHORTEST_VALUE: usize = 20;
-
-/// What to do about a file that has no value of `name`.
-fn written(path: &Path, name: &str) -> Remedy {
-    // Docker creates a directory where a mounted file does not exist.
-    let directory = path.is_dir().then(|| Remedy::command("rmdir").arg(path));
-    Remedy::default().then(directory).then(Remedy::note(format!(
-        "write the value of {name} into {}, alone, and let only its user read it",
-        path.display()
-    )))
 }
 
 #[expect(

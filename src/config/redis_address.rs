@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use url::Url;
 
-use super::invisible::{invisible_in, without_invisible};
+use super::blanks_in_url::{blank_in, without_blanks};
 use super::remedy::Remedy;
 use super::variable::Fault;
 
@@ -21,7 +21,7 @@ pub(super) fn check(text: &str) -> Result<(), Fault> {
     let Some(url) = url else {
         return Err(without_scheme(text));
     };
-    if let Some(place) = invisible_in(text).filter(|_| without_invisible(text) != text) {
+    if let Some(place) = blank_in(text).filter(|_| without_blanks(text) != text) {
         let left_out = "it leaves that out; if it belongs to the password: todoctl config set REDIS_URL.password=-";
         return Err(Fault {
             message: format!("contains {place}"),

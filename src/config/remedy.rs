@@ -57,7 +57,7 @@ enum Value {
 }
 
 /// What follows a command that changes the environment of one shell only.
-const ENVIRONMENT: &str =
+pub(super) const ALSO_WHERE_IT_IS_SET: &str =
     "change it also where the daemon's environment is set: unit file, compose file or platform";
 
 impl Remedy {
@@ -217,7 +217,7 @@ impl Remedy {
             name_env_file(&mut steps, file);
         }
         if has_exported {
-            steps.push(Step::Note(ENVIRONMENT.to_owned()));
+            steps.push(Step::Note(ALSO_WHERE_IT_IS_SET.to_owned()));
         }
         Self(steps)
     }
@@ -293,13 +293,14 @@ impl FileWords {
 /// Gives each command of todoctl the `.env` file that is not the usual one.
 fn name_env_file(steps: &mut [Step], file: &Path) {
     for step in steps {
-        if let Step::Command(Command { line, .. }) = step
-            && let Some(rest) = line.strip_prefix("todoctl ")
-        {
+        if let Step::Command(Command { line, .. }) = step {
             let program = format!("todoctl --env-file {} ", shell_word(file));
-            // Another one may read what the first prints.
-            let rest = rest.replace("| todoctl ", &format!("| {program}"));
-            *line = program + &rest;
+            // It may read what another one prints.
+            let named = line.replace("| todoctl ", &format!("| {program}"));
+            *line = match named.strip_prefix("todoctl ") {
+                Some(rest) => program + rest,
+                None => named,
+            };
         }
     }
 }

@@ -7,16 +7,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
+use super::blanks_in_url::{is_blank, without_blanks};
 use super::database_header::is_database;
 use super::database_url;
-use super::invisible::{is_invisible, without_invisible};
+use super::invisible;
 use super::redis_address;
 use super::secret_name::SecretName;
 use super::strength::weakness;
 use super::url_part::ENCODED;
 
 /// What word processors make of quotes.
-const TYPOGRAPHIC_QUOTES: [char; 8] = [
+pub(super) const TYPOGRAPHIC_QUOTES: [char; 8] = [
     '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}', '\u{bb}',
 ];
 
@@ -33,6 +34,28 @@ pub(super) const MAIL_KEY: &str = "RESEND_API_KEY";
 /// The same value in the spelling that the variable `name` needs; `None` where the spelling is
 /// right already, or the value cannot be recognized.
 pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
+    // Within a value that no program has made, some of them join letters.
+    let is_secret = name == MAIL_KEY || LITERAL.iter().any(|one| one.as_str() == name);
+    let visible = if is_secret {
+        invisible::removed(value)
+    } else {
+        invisible::trimmed(value).to_owned()
+    };
+    let spelt = respelt_visible(name, &visible).unwrap_or(visible);
+    let spelt = if name.ends_with("_URL") {
+        spelt.trim_end_matches(ENDS).to_owned()
+    } else {
+        spelt
+    };
+    (spelt != value).then_some(spelt)
+}
+
+/// Whether the URL ends with a sign that is not a part of it.
+pub(super) fn has_foreign_end(url: &str) -> bool {
+    url.ends_with(ENDS)
+}
+
+fn respelt_visible(name: &str, value: &str) -> Option<String> {
     match name {
         "DATABASE_URL" | "DATABASE_URL_UNPOOLED" => database_url(value),
         "REDIS_URL" => redis_url(value),
@@ -43,6 +66,7 @@ pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
                 |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
             let encoded = decoded(value).filter(|key| key.starts_with("re_"));
             let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
+            let bare = bare.trim_end_matches(ENDS).to_owned();
             (bare != value && is_key(&bare)).then_some(bare)
         }
         _ => {
@@ -50,7 +74,9 @@ pub(crate) fn respelt(name: &str, value: &str) -> Option<String> {
             let is_usable = |text: &str| secret.fault(text).is_none() && weakness(text).is_none();
             let encoded = decoded(value).filter(|text| is_of_generator(text));
             let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
-            (bare != value && is_usable(&bare)).then_some(bare)
+            let cut = bare.trim_end_matches(ENDS);
+            let bare = if is_of_generator(cut) { cut } else { &bare };
+            (bare != value && is_usable(bare)).then(|| bare.to_owned())
         }
     }
 }
@@ -63,6 +89,9 @@ pub(super) fn decoded(value: &str) -> Option<String> {
     let is_text = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
     is_text.then(|| text.to_owned())
 }
+
+/// What ends a statement or a list elsewhere, and belongs to no value here.
+const ENDS: [char; 2] = [';', ','];
 
 /// Whether a program has made the text: hexadecimal digits, or base64.
 fn is_of_generator(text: &str) -> bool {
@@ -88,11 +117,10 @@ pub(super) fn has_typographic_quotes(value: &str) -> bool {
     value.trim().starts_with(TYPOGRAPHIC_QUOTES) && value.trim().ends_with(TYPOGRAPHIC_QUOTES)
 }
 
-/// A secret without what is pasted together with it, and without the byte-order mark, the typographic
-/// quotes and the line end, as the two characters `\n`, that editors, `echo` and secret managers make a
-/// part of it.
+/// A secret without what is pasted together with it, and without the typographic quotes and the line
+/// end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
 fn bare_secret<'v>(name: &str, value: &'v str) -> &'v str {
-    let mut bare = value.trim_start_matches('\u{feff}');
+    let mut bare = value.trim_start_matches('=');
     let own_name = format!("{name}=");
     for begin in ["export ", own_name.as_str(), "Bearer ", "bearer "] {
         bare = bare.strip_prefix(begin).unwrap_or(bare);
@@ -120,7 +148,7 @@ fn database_url(value: &str) -> Option<String> {
         return database_url::parse(&url).is_ok().then_some(url);
     }
     let is_read = |text: &String| database_url::parse(text).is_ok();
-    let bare = without_invisible(&bare_url(value));
+    let bare = without_blanks(&bare_url(value));
     let encoded = encoded(&bare);
     [Some(bare), encoded]
         .into_iter()
@@ -136,7 +164,7 @@ fn redis_url(value: &str) -> Option<String> {
     }
     let pasted = redis_address::pasted(value);
     let whole = pasted.as_deref().unwrap_or(value);
-    let encoded = encoded(&without_invisible(&bare_url(whole)));
+    let encoded = encoded(&without_blanks(&bare_url(whole)));
     [pasted.clone(), encoded]
         .into_iter()
         .flatten()
@@ -165,7 +193,10 @@ fn file_url(text: &str) -> Option<String> {
 
 /// Without what is pasted together with a URL: the command psql, quotes, its own name.
 fn bare_url(text: &str) -> String {
-    let text = text.trim_matches(is_invisible);
+    let text = text
+        .trim_matches(is_blank)
+        .trim_start_matches('=')
+        .trim_end_matches(ENDS);
     let text = text.strip_prefix("psql").map_or(text, str::trim);
     let text = text.trim_matches(is_quote);
     let text = match text.split_once('=') {
@@ -201,6 +232,7 @@ fn fernet_key(value: &str) -> Option<String> {
         return Some(key);
     }
     let bare = value.trim().trim_matches(is_quote).trim();
+    let bare = bare.trim_end_matches(ENDS);
     let bare = bare.trim_end_matches("\\n").trim_end_matches("\\r");
     let bare = bare
         .split_once('=')

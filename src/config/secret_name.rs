@@ -116,6 +116,11 @@ impl SecretName {
         self == Self::EncryptionKey && value.is_some_and(|value| self.fault(value).is_none())
     }
 
+    /// Whether the value can be used in every environment.
+    pub(crate) fn is_strong(self, value: &str) -> bool {
+        self.fault(value).is_none() && weakness(value).is_none()
+    }
+
     /// What makes the value unusable in every environment, as a predicate.
     pub(crate) fn fault(self, value: &str) -> Option<&'static str> {
         match self {

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use super::database_url::SqliteTarget;
+use super::env_file::commented;
 use super::environment::Environment;
 use super::generated;
+use super::invisible;
 use super::key_material::is_key_of_pair;
 use super::leftover::Leftover;
 use super::reader::Reader;
-use super::remedy::Remedy;
+use super::remedy::{Remedy, gen_secrets};
 use super::respell::respelt;
 use super::secret::Secret;
 use super::secret_name::{SecretName, keeps_previous};
@@ -33,6 +35,14 @@ pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> R
         ))
         .then(Remedy::set(variable.file_name(), value.expose()))
         .then(Remedy::unset(current));
+    }
+    if is_placeholder(value.expose())
+        && let Some(remedy) = uncommented(reader, name)
+    {
+        return remedy;
+    }
+    if invisible::first(value.expose()).is_some() {
+        return reader.without_invisible(current, value.expose());
     }
     if respelt(current, value.expose()).is_some() {
         let spelling = if name == SecretName::EncryptionKey {
@@ -88,6 +98,53 @@ pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> R
         .then(new)
 }
 
+/// How a value gets out of a comment of the `.env` file, where the variable has no other.
+pub(super) fn uncommented(reader: &Reader<'_>, name: SecretName) -> Option<Remedy> {
+    let file = reader.env_file()?.display();
+    let current = name.as_str();
+    if reader.has_value(current) {
+        return None;
+    }
+    let found = commented(reader.text(), current, |value| name.is_strong(value));
+    let numbers: Vec<String> = found.iter().map(|one| one.number.to_string()).collect();
+    let advice = "what was made with the old value is not accepted with a new one";
+    match &numbers[..] {
+        [] => None,
+        [number] => Some(
+            Remedy::note(format!(
+                "line {number} of {file} has a value of {current} in a comment, and {advice}; this takes it out of the comment:"
+            ))
+            .then(Remedy::respell(current, FERNET)),
+        ),
+        _ => Some(Remedy::note(format!(
+            "the lines {} of {file} have values of {current} in comments, and {advice}: take the right one out of its comment",
+            numbers.join(" and ")
+        ))),
+    }
+}
+
+/// Generates values of `names`, and none of a secret that has one in a comment.
+pub(super) fn new_values(reader: &Reader<'_>, names: &[SecretName]) -> Remedy {
+    let file = reader.env_file().unwrap_or(Path::new(DEFAULT_ENV_FILE));
+    let mut all = SecretName::ALL.into_iter();
+    if all.any(|name| uncommented(reader, name).is_some()) {
+        return generate_only(names, "", file);
+    }
+    gen_secrets(file)
+}
+
+/// Generates values of `names` alone, with these further options.
+pub(crate) fn generate_only(names: &[SecretName], options: &str, file: &Path) -> Remedy {
+    let only = names
+        .iter()
+        .map(|name| format!(" --only {}", name.as_str()));
+    Remedy::command(format!(
+        "todoctl gen-secrets{}{options} --write {}",
+        only.collect::<String>(),
+        shell_word(file)
+    ))
+}
+
 /// Whether callers may have a value that is too weak.
 fn is_weak(value: &str) -> bool {
     weakness(value).is_some() && !is_placeholder(value)
@@ -122,7 +179,7 @@ fn has_secret_among_lines(name: SecretName, value: &str) -> bool {
 
 /// Gets back the secrets whose files beside the database are there without a value, or makes new
 /// ones in the `.env` file. Those that are still there stay.
-pub(super) fn restored(
+pub(crate) fn restored(
     database: &SqliteTarget,
     lost: &[SecretName],
     env_file: Option<&Path>,
@@ -131,16 +188,12 @@ pub(super) fn restored(
         .iter()
         .map(|name| generated::path(database, name.as_str()));
     let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
-    let only = lost.iter().map(|name| format!(" --only {}", name.as_str()));
+    let file = env_file.unwrap_or(Path::new(DEFAULT_ENV_FILE));
     Remedy::note(format!(
         "put {} back from a backup of that directory; only if there is none, this makes new values, and what was made with the old ones is not accepted any more:",
         files.join(" and ")
     ))
-    .then(Remedy::command(format!(
-        "todoctl gen-secrets{} --write {}",
-        only.collect::<String>(),
-        shell_word(env_file.unwrap_or(Path::new(DEFAULT_ENV_FILE)))
-    )))
+    .then(generate_only(lost, "", file))
 }
 
 /// Replaces the value of a secret that `source` has. The old one is kept where it can still be

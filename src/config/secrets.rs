@@ -8,14 +8,17 @@ use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::Problem;
 use super::generated::{self, Unusable};
+use super::invisible;
 use super::leftover::Leftover;
 use super::reader::Reader;
-use super::remedy::{Remedy, gen_secrets};
+use super::remedy::Remedy;
 use super::respell::{decoded, respelt};
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
-use super::secret_remedy::{FERNET, consequence, is_path, remedy, restored};
-use super::shell::shell_word;
+use super::secret_remedy::{
+    FERNET, consequence, generate_only, is_path, new_values, remedy, restored, uncommented,
+};
+use super::source::DEFAULT_ENV_FILE;
 use super::strength::{guessable, is_placeholder, weakness};
 
 /// How many previous values of a secret are tried.
@@ -87,8 +90,11 @@ impl Secrets {
                 is_path(value) || Leftover::of(value) == Some(Leftover::Reference)
             });
             let is_lost = self.lost.contains(&name);
-            let is_kept =
-                name.is_usable_encryption_key(value) || is_misspelt || is_elsewhere || is_lost;
+            let is_kept = name.is_usable_encryption_key(value)
+                || is_misspelt
+                || is_elsewhere
+                || is_lost
+                || uncommented(reader, name).is_some();
             if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
             }
@@ -105,19 +111,12 @@ impl Secrets {
         if wrong.len() < 2 || wrong.iter().all(|(_, found)| !found) {
             return;
         }
-        let file = reader.env_file().unwrap_or(Path::new(".env"));
+        let file = reader.env_file().unwrap_or(Path::new(DEFAULT_ENV_FILE));
+        let names: Vec<SecretName> = wrong.iter().map(|(name, _)| *name).collect();
         let remedy = if weak {
-            let only = wrong
-                .iter()
-                .map(|(name, _)| format!("--only {}", name.as_str()));
-            let only: Vec<String> = only.collect();
-            notes.then(Remedy::command(format!(
-                "todoctl gen-secrets {} --replace --write {}",
-                only.join(" "),
-                shell_word(file)
-            )))
+            notes.then(generate_only(&names, " --replace", file))
         } else {
-            gen_secrets(file)
+            new_values(reader, &names)
         };
         for (name, found) in wrong {
             if !found {
@@ -144,11 +143,19 @@ impl Secrets {
                 let is_weak = weakness(value.expose()).is_some();
                 check(reader, name, name.as_str(), &value, remedy.clone());
                 let is_usable = !is_weak && name.fault(value.expose()).is_none();
-                if is_usable && respelt(name.as_str(), value.expose()).is_some() {
+                if let Some(sign) = invisible::first(value.expose()).filter(|_| is_usable) {
+                    reader.warn(
+                        name.as_str(),
+                        format!(
+                            "has an invisible character ({sign}), which is part of the value; other services may have it without"
+                        ),
+                        remedy,
+                    );
+                } else if is_usable && respelt(name.as_str(), value.expose()).is_some() {
                     let why = if decoded(value.expose()).is_some() {
                         "is the base64 of a secret, as in the data of a Kubernetes Secret; other services may have the secret itself"
                     } else {
-                        "has a byte-order mark, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
+                        "has a semicolon, an equals sign, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
                     };
                     reader.warn(name.as_str(), why, remedy);
                 } else if is_usable && is_path(value.expose()) {
@@ -167,7 +174,7 @@ impl Secrets {
                 Some(DatabaseTarget::Postgres(_)) => reader.problem(
                     name.as_str(),
                     "is required with PostgreSQL: secrets are generated only for SQLite",
-                    gen_secrets(reader.env_file().unwrap_or(Path::new(".env"))),
+                    uncommented(reader, name).unwrap_or_else(|| new_values(reader, &[name])),
                 ),
                 Some(DatabaseTarget::Sqlite(file)) => match generated::read(file, name) {
                     Ok(Some(value)) => {
@@ -259,7 +266,10 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
             )),
         );
     }
-    let remedy = if is_misspelt {
+    let is_placeholder = |value: &Secret| is_placeholder(value.expose());
+    let remedy = if values.iter().all(is_placeholder) {
+        Remedy::unset(variable)
+    } else if is_misspelt {
         Remedy::respell(variable, FERNET)
     } else if values.len() > 1 {
         Remedy::note(format!(
@@ -291,6 +301,9 @@ fn check(
     remedy: Remedy,
 ) {
     if let Some(fault) = name.fault(value.expose()) {
+        let hidden = invisible::first(value.expose());
+        let hidden = hidden.map(|sign| format!("; it has an invisible character ({sign})"));
+        let fault = format!("{fault}{}", hidden.unwrap_or_default());
         reader.problem(variable, fault, remedy);
     } else if let Some(weak) = weakness(value.expose()) {
         if reader.environment == Environment::Development {

@@ -29,8 +29,9 @@ pub enum Origin {
 pub struct Source {
     values: BTreeMap<String, String>,
     origins: BTreeMap<String, Origin>,
-    /// The `.env` file that was read, if there is one.
+    /// The `.env` file that was read, if there is one, and its text.
     file: Option<PathBuf>,
+    text: String,
     /// Variables whose value is not UTF-8.
     unreadable: BTreeSet<String>,
     /// Variables of the file that the environment has with another value.
@@ -74,6 +75,7 @@ impl Source {
 
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
         self.file = Some(path.to_owned());
+        text.clone_into(&mut self.text);
         let (values, warnings) = env_file::parse(path, text)?;
         let names = values.keys().cloned();
         self.origins = names.map(|name| (name, Origin::File)).collect();
@@ -141,7 +143,7 @@ impl Source {
         self.values.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Lines of the `.env` file that Docker reads differently.
+    /// Lines of the `.env` file whose values are probably not what was meant.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -163,6 +165,11 @@ impl Source {
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.file.as_deref()
+    }
+
+    /// The text of that file; empty without one.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The file that was read, unless it is the one that is read when none is named.
@@ -249,6 +256,10 @@ pub(super) fn read_secret_file(path: &Path) -> Result<String, NoSecret> {
         Unread::Utf16 => NoSecret {
             fault: text_file::UTF_16.to_owned(),
             remedy: Some(text_file::from_utf16(path)),
+        },
+        Unread::NotUtf8(line) => NoSecret {
+            fault: text_file::not_utf8(line),
+            remedy: None,
         },
         Unread::Unusable(fault) => NoSecret {
             fault,

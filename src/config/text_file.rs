@@ -22,6 +22,8 @@ pub(super) enum Unread {
     Io(io::Error),
     /// As PowerShell's `>` writes it.
     Utf16,
+    /// In the line with this number.
+    NotUtf8(usize),
     /// A predicate of the file.
     Unusable(String),
 }
@@ -29,12 +31,26 @@ pub(super) enum Unread {
 /// The fault of a file in UTF-16, as a predicate.
 pub(super) const UTF_16: &str = "is UTF-16 text, not UTF-8";
 
+/// The fault of a file in another encoding, as a predicate.
+pub(super) fn not_utf8(line: usize) -> String {
+    format!("is not UTF-8 text in line {line}")
+}
+
 /// Converts a file in UTF-16. It keeps its mode and its owner.
 pub(super) fn from_utf16(path: &Path) -> Remedy {
+    converted(path, "UTF-16")
+}
+
+/// The same for the encoding that editors of Windows use in Europe and America.
+pub(super) fn from_windows(path: &Path) -> Remedy {
+    converted(path, "WINDOWS-1252")
+}
+
+fn converted(path: &Path, encoding: &str) -> Remedy {
     let file = shell_word(path);
     let copy = shell_word(&unused_name(path, ".utf8"));
     Remedy::command(format!(
-        "(umask 077; iconv -f UTF-16 -t UTF-8 {file} > {copy}) && cat {copy} > {file} && rm {copy}"
+        "(umask 077; iconv -f {encoding} -t UTF-8 {file} > {copy}) && cat {copy} > {file} && rm {copy}"
     ))
 }
 
@@ -47,7 +63,7 @@ pub(super) fn read(path: &Path) -> Result<String, Unread> {
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = valid.split(|byte| *byte == b'\n').count();
-        Unread::Unusable(format!("is not UTF-8 text in line {line}"))
+        Unread::NotUtf8(line)
     })?;
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -86,6 +102,7 @@ pub(crate) fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
     bytes(path).map_err(|unread| match unread {
         Unread::Io(error) => error,
         Unread::Utf16 => io::Error::other(UTF_16),
+        Unread::NotUtf8(line) => io::Error::other(not_utf8(line)),
         Unread::Unusable(why) => io::Error::other(why),
     })
 }
@@ -106,6 +123,7 @@ mod tests {
         match read(path).unwrap_err() {
             Unread::Unusable(why) => why,
             Unread::Utf16 => UTF_16.to_owned(),
+            Unread::NotUtf8(line) => not_utf8(line),
             Unread::Io(error) => panic!("{error}"),
         }
     }

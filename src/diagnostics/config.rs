@@ -1,33 +1,35 @@
 //! Checks of the configuration.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use crate::config::{Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt};
 
 use super::check::{Check, Run};
 use super::context::Context;
-use super::fix::{Fix, plain_line_ends};
+use super::fix::Fix;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::{Outcome, Verdict};
 
 mod copies;
 mod data_directory;
+mod env_file;
 mod file_modes;
+mod kept_secrets;
 mod secrets;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("config.env_file", "Env file", Run::Now(env_file))
+    Check::new("config.env_file", "Env file", Run::Now(env_file::env_file))
         .about(
             "The file .env (or --env-file) is read like docker compose reads it: one \
-         NAME=value a line. A file that cannot be read or parsed stops every command, \
-         and lines that other programs read differently give two services two \
-         configurations. Usual causes are an unbalanced quote, a directory that Docker \
+         NAME=value a line. A file that cannot be read or parsed stops every command, and a line \
+         that is not what it looks like sets another value, or nothing: two variables in one line, \
+         an invisible character, a name that several lines set. Usual causes are echo to a file \
+         without a line break at its end, text copied from a chat, an unbalanced quote, a directory that Docker \
          created in place of a missing file, and a file, or a copy of it, that other users of the \
          machine may read.",
         )
         .outcomes(&[Pass, Warn, Fail])
-        .fix("Takes the permissions of other users from a file of this user, and a byte-order mark and carriage returns out of it."),
+        .fix("Takes the permissions of other users from a file of this user, and a byte-order mark and carriage returns out of it. Divides lines with two variables, takes invisible characters out of names, and removes lines that another one makes superfluous."),
     Check::new("config.unknown", "Unknown names", Run::Now(unknown))
         .about(
             "Names of variables are compared with the names that todoctl knows. A misspelt \
@@ -94,12 +96,13 @@ pub(super) static CHECKS: &[Check] = &[
         Run::Now(secrets::files),
     )
     .about(
-        "The modes of the files that NAME_FILE variables name. If others may read a \
-         file, every program on the machine can use its secret. The usual cause is a \
-         file that was written with the default mode 0644. Files under /run/secrets are \
-         not judged, because the orchestrator chooses their mode.",
+        "The modes of the files that NAME_FILE variables name, except those under /run/secrets, \
+         whose mode the orchestrator chooses. If others may read a file, every program on the \
+         machine can use its secret; the usual cause is the default mode 0644. Also whether the \
+         files of generated secrets are still there while the daemon runs: without them the next \
+         start generates others, and everybody is refused.",
     )
-    .outcomes(&[Pass, Warn])
+    .outcomes(&[Pass, Warn, Fail])
     .fix("Takes the permissions of other users from files of this user.")
     .needs(ENV_FILE),
     Check::new("config.http", "Listener", Run::Now(http))
@@ -140,83 +143,6 @@ pub(super) static CHECKS: &[Check] = &[
 
 /// Any variable may come from the file.
 const ENV_FILE: &[&str] = &["config.env_file"];
-
-fn env_file(context: &Context) -> Verdict {
-    if let Some(error) = &context.request.broken {
-        return Verdict::of_problems(&error.problems);
-    }
-    let source = &context.request.source;
-    let Some(path) = source.file() else {
-        return Verdict::pass("no .env file");
-    };
-    let place = path.display();
-    let mut fixes: Vec<Fix> = Vec::new();
-    let mut said: Vec<String> = source.warnings().iter().map(ToString::to_string).collect();
-    let warnings = source.warnings().iter();
-    let mut remedy = warnings.fold(Remedy::default(), |all, one| all.then(one.remedy.clone()));
-    if source.warnings().iter().any(|one| one.remedy.is_empty()) {
-        remedy = remedy.then(Remedy::note(format!(
-            "only for docker run --env-file: write each name once in {place}, as NAME=value without export, blanks, quotes, $ and #"
-        )));
-    }
-    let daemon = file_modes::daemon(context);
-    if let Some(open) = file_modes::open_to_others(path, 0o077, daemon.as_ref()) {
-        said.push(format!(
-            "{place} has mode {:04o}: other users of this machine may read its secrets",
-            open.mode
-        ));
-        remedy = remedy.then(open.remedy);
-        fixes.extend(open.fix);
-    }
-    let copies = copies::open_copies(path, &context.audit);
-    for copy in &copies {
-        said.push(format!(
-            "{}, a copy of {place} with its secrets, may be read by other users of this machine",
-            copy.display()
-        ));
-        fixes.extend(Fix::without_mode(copy, 0o077));
-    }
-    if !copies.is_empty() {
-        let closed = copies
-            .iter()
-            .fold(Remedy::command("chmod go-rwx"), Remedy::arg);
-        remedy = remedy.then(closed);
-    }
-    if let Some(foreign) = foreign_line_ends(path) {
-        said.push(format!(
-            "{place} has {foreign}, which other programs take for a part of a name or value"
-        ));
-        remedy = remedy.then(plain_line_ends(path));
-        fixes.push(Fix::LineEnds(path.to_owned()));
-    }
-    Verdict::warn_if_any(&said, remedy, Verdict::pass(read(source, path))).with_fixes(fixes)
-}
-
-/// That the file is read, and which of its values have no effect.
-fn read(source: &Source, path: &Path) -> String {
-    let overridden: Vec<&str> = source.overridden().collect();
-    let place = path.display();
-    if overridden.is_empty() {
-        return format!("{place} is read");
-    }
-    format!(
-        "{place} is read; the environment has other values of {}, and they count",
-        overridden.join(", ")
-    )
-}
-
-/// What a file of Windows has.
-fn foreign_line_ends(path: &Path) -> Option<&'static str> {
-    // A pipe can be read only once.
-    let bytes = path.is_file().then(|| std::fs::read(path).ok()).flatten()?;
-    if bytes.starts_with("\u{feff}".as_bytes()) {
-        Some("a byte-order mark")
-    } else if bytes.windows(2).any(|pair| pair == b"\r\n") {
-        Some("line ends of Windows (CRLF)")
-    } else {
-        None
-    }
-}
 
 fn unknown(context: &Context) -> Verdict {
     let mut said = Vec::new();

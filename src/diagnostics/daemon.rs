@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, Remedy};
 use crate::services::daemon::DaemonStatus;
 
-use super::check::{Check, Run, run};
+use super::check::{Check, run};
 use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
@@ -16,22 +16,24 @@ mod database;
 mod environ;
 mod errors;
 mod file_limit;
-mod jobs;
 mod log_file;
+mod mails;
 mod memory_limit;
 mod origins;
 mod refused;
+mod reminders;
 pub(super) mod running;
 mod sessions;
 mod status;
 mod thread_limit;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("daemon.listen", "Address", Run::Now(address::listen))
+    Check::new("daemon.listen", "Address", run!(Always, address::listen))
         .about(
             "Whether HOST is an address of this machine. The daemon cannot listen on \
          another one, and in a container an address such as 127.0.0.1 cannot be reached \
-         from outside. The usual cause is a value that was copied from another machine.",
+         from outside, unless a proxy in the same container or pod forwards requests. The \
+         usual cause is a value that was copied from another machine.",
         )
         .outcomes(&[Pass, Warn, Fail])
         .needs(&["config.env_file"]),
@@ -52,7 +54,8 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .about(
         "What listens on METRICS_ADDR. The address must be free, of this machine, and \
-         different from the API's. The usual cause is a daemon that was started before \
+         different from the API's. In a container nobody outside can read the metrics at \
+         127.0.0.1. The usual cause is a daemon that was started before \
          METRICS_ADDR was set or changed.",
     )
     .outcomes(&[Pass, Warn, Fail])
@@ -105,18 +108,20 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
-    Check::new("daemon.mails", "Dead mails", run!(Always, jobs::mails))
+    Check::new("daemon.mails", "Reminder mails", run!(Always, mails::mails))
         .about(
-            "Reminder mails that the running daemon could not deliver. Given-up mails are \
-         not sent again. Usual causes are an API key that was revoked, and a sender \
-         whose domain is not verified at the provider.",
+            "Reminder mails that the running daemon could not deliver within the last 24 hours, or \
+         that have waited for an hour, by the reason; and whether it can read users' addresses. Mails \
+         that were given up are not sent again. Usual causes are an API key that was revoked, a sender \
+         whose domain is not verified at the provider, an address that does not exist, and a database \
+         without the auth server's accounts (the table \"user\").",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
     Check::new(
         "daemon.reminders",
         "Reminders",
-        run!(Always, jobs::reminders),
+        run!(Always, reminders::reminders),
     )
     .about(
         "When the reminder job last succeeded. It runs every 15 minutes; while it fails \

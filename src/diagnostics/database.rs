@@ -23,6 +23,7 @@ mod lent;
 mod migrations;
 mod modes;
 mod network;
+mod old_key;
 mod other_names;
 mod overrides;
 mod pooled_remedies;
@@ -339,7 +340,8 @@ pub(super) static CHECKS: &[Check] = &[
          .env file (.env-database) which database it serves and how many tasks are in it, as far as \
          they were counted. Another database with fewer tasks is probably a new, empty one in its \
          place. Usual causes are another spelling of DATABASE_URL, another working directory, an \
-         empty volume, and a SQLite file that was moved without its write-ahead log.",
+         empty volume, and a SQLite file that was moved without its write-ahead log or without the \
+         secrets that were generated for it.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["database.query", "database.migrations"])

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Remedy, shell_word};
+use crate::config::{Remedy, sed, shell_word};
 
 /// One safe change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,8 @@ pub(crate) enum Fix {
     Migrate,
     /// Records migrations that the schema already has.
     Stamp,
-    /// Spells variables of the `.env` file as todoctl needs it. Their values stay.
+    /// Spells variables of the `.env` file as todoctl needs it, or without a name its lines. Their
+    /// values stay.
     Respell(Vec<String>),
     /// Removes a byte-order mark and the carriage returns of Windows from the `.env` file.
     LineEnds(PathBuf),
@@ -27,7 +28,7 @@ pub(crate) enum Fix {
 
 /// The command that removes a byte-order mark and carriage returns.
 pub(super) fn plain_line_ends(path: &Path) -> Remedy {
-    Remedy::command(r"sed -i '1s/^\xEF\xBB\xBF//; s/\r$//'").arg(path)
+    Remedy::command(sed(r"'1s/^\xEF\xBB\xBF//; s/\r$//'", path))
 }
 
 impl Fix {
@@ -64,7 +65,11 @@ impl Fix {
             Self::Statements(statements) => statements.join("; "),
             Self::Migrate => "todoctl migrate up".to_owned(),
             Self::Stamp => "todoctl migrate stamp".to_owned(),
-            Self::Respell(names) => format!("todoctl config respell {}", names.join(" ")),
+            Self::Respell(names) => {
+                let words = ["todoctl config respell"].into_iter();
+                let words: Vec<&str> = words.chain(names.iter().map(String::as_str)).collect();
+                words.join(" ")
+            }
             Self::LineEnds(path) => plain_line_ends(path).to_string(),
         }
     }

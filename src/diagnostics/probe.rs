@@ -3,6 +3,7 @@
 mod connection;
 mod disk;
 mod dry_run;
+mod environment;
 mod file;
 mod file_pages;
 mod holders;
@@ -22,6 +23,7 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use disk::{Stuck, TRY_DISK, try_disk};
 pub(crate) use dry_run::{Attempt, DryRun};
+pub(crate) use environment::{Environment, environments};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
 pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
@@ -30,8 +32,8 @@ pub(crate) use lent::{LentSession, lent_sessions};
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{
-    KeptOpen, Place, User, account_of, daemon_with, daemons_of, kept_open, nameless_database,
-    open_database,
+    KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file, daemons_of,
+    kept_open, kept_secret, nameless_database, open_database,
 };
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};

@@ -80,6 +80,12 @@ impl LastDatabase {
         self.id != now.id && self.tasks > now.tasks
     }
 
+    /// Where this database was served, if `now` is the same one at another place.
+    pub(crate) fn other_place_of(&self, now: &Self) -> Option<PathBuf> {
+        let is_moved = self.id == now.id && self.place != now.place && !self.is_url();
+        is_moved.then(|| PathBuf::from(&self.place))
+    }
+
     /// The write-ahead log of this database, if it was left behind when the file was moved to
     /// where `now` is.
     pub(crate) fn log_left_behind(&self, now: &Self, file: &SqliteTarget) -> Option<LeftLog> {

@@ -5,6 +5,7 @@ pub(crate) mod daemon;
 pub(crate) mod http_client;
 pub(crate) mod key_provider;
 pub(crate) mod last_database;
+pub(crate) mod left_secrets;
 pub mod mail;
 pub(crate) mod redis;
 pub(crate) mod run_record;

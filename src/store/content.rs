@@ -3,6 +3,7 @@
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 
 use crate::config::SqliteTarget;
+use crate::domain::Timestamp;
 
 use super::arg::args;
 use super::connect::{SqliteAccess, open_sqlite};
@@ -42,6 +43,16 @@ impl Content {
 
     pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Self, StoreError> {
         Ok(sqlx::query_as(ASKED).fetch_one(session).await?)
+    }
+
+    /// Of a file that will be served, and how many session tokens of it are valid. `None` if it
+    /// cannot be read, as before its first migration.
+    pub(crate) async fn with_sessions(file: &SqliteTarget, now: Timestamp) -> Option<(Self, i64)> {
+        let mut session = open_sqlite(file, SqliteAccess::Read).await.ok()?;
+        let content = Self::of_file(&mut session).await;
+        let valid = inspect::valid_sessions_of_file(&mut session, now).await;
+        session.close().await.ok()?;
+        Some((content.ok()?, valid.ok()?))
     }
 
     /// Of a file that nothing else is asked of, without its write-ahead log. `None` if it cannot be

@@ -110,6 +110,16 @@ impl Identity {
         self.hash(&self.place)
     }
 
+    /// What tells the users of this database from those of others, for counters that its daemons
+    /// share. A restored copy has the same row, so the row counts only where the server does not
+    /// tell which it is.
+    pub(crate) fn scope(&self) -> String {
+        match (&self.cluster, &self.row) {
+            (None, Some(row)) => self.hash(&format!("{row}.{}", self.place)),
+            _ => self.place(),
+        }
+    }
+
     /// What [`Self::place`] is in another schema of the same database.
     pub(crate) fn place_in(&self, schema: &str) -> String {
         let database = self.place.split('.').next().unwrap_or_default();

@@ -94,7 +94,10 @@ pub(crate) use known::{database_code, known_message};
 pub(crate) use login::root_certificates;
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
-pub(crate) use outbox::OutboxMail;
+pub(crate) use outbox::{
+    Accounts, EXPIRED, MailOutcome, NO_ACCOUNT, NO_ADDRESS, NOT_READ, NOT_TRIED, OWN_REASONS,
+    OutboxMail,
+};
 pub(crate) use plain::causes;
 pub(crate) use postgres_fault::PostgresFault;
 pub use reminders::ReminderWindow;

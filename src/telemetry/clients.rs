@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::Timestamp;
 
@@ -17,7 +18,11 @@ pub struct RecentClients(Arc<Shared>);
 struct Shared {
     accepted: [Window; KINDS.len()],
     done: [Window; DONE.len()],
+    key_obstacles: [Window; OBSTACLES.len()],
     refusals: RecentRefusals,
+    /// Since the start.
+    has_local_proxy: AtomicBool,
+    has_scraper: AtomicBool,
 }
 
 /// The kinds of credentials, as in the metrics; `none` where a request has none.
@@ -25,6 +30,9 @@ const KINDS: [&str; 4] = ["jwt", "service", "session", "none"];
 
 /// What refusals are compared with: writes by their methods, and refreshed tokens.
 const DONE: [&str; 5] = ["POST", "PUT", "PATCH", "DELETE", REFRESH];
+
+/// Why the key provider could not check a key.
+const OBSTACLES: [&str; 4] = ["location", "timed_out", "network", "unexpected"];
 
 /// An access token that was issued for a refresh token.
 pub const REFRESH: &str = "refresh";
@@ -50,6 +58,38 @@ impl RecentClients {
         now: Timestamp,
     ) -> bool {
         self.0.refusals.count(kind, detail, address, now)
+    }
+
+    /// Counts a key that the key provider could not check, for this reason.
+    pub fn key_obstacle(&self, reason: &str, now: Timestamp) {
+        count(&OBSTACLES, &self.0.key_obstacles, reason, now);
+    }
+
+    /// How many keys the key provider could not check, for each reason.
+    pub fn count_key_obstacles(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, u64)> {
+        sums(OBSTACLES, &self.0.key_obstacles, now)
+    }
+
+    /// Notes a request that a proxy has forwarded from this machine, container or pod.
+    pub fn forwarded_locally(&self) {
+        self.0.has_local_proxy.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that somebody has read the metrics.
+    pub fn scraped(&self) {
+        self.0.has_scraper.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a proxy of this machine, container or pod has forwarded a request since the start.
+    #[must_use]
+    pub fn has_local_proxy(&self) -> bool {
+        self.0.has_local_proxy.load(Ordering::Relaxed)
+    }
+
+    /// Whether somebody has read the metrics since the start.
+    #[must_use]
+    pub fn has_scraper(&self) -> bool {
+        self.0.has_scraper.load(Ordering::Relaxed)
     }
 
     /// How many credentials of each kind were accepted.
@@ -97,13 +137,18 @@ mod tests {
         clients.accepted("other", at(1));
         clients.done("POST", at(1));
         clients.done("GET", at(1));
-        let counts = |now| -> (u64, u64) {
+        clients.key_obstacle("location", at(1));
+        let counts = |now| -> (u64, u64, u64) {
             (
                 clients.count_accepted(now).map(|(_, count)| count).sum(),
                 clients.count_done(now).map(|(_, count)| count).sum(),
+                clients
+                    .count_key_obstacles(now)
+                    .map(|(_, count)| count)
+                    .sum(),
             )
         };
-        assert_eq!(counts(at(1)), (1, 1));
-        assert_eq!(counts(at(100)), (0, 0));
+        assert_eq!(counts(at(1)), (1, 1, 1));
+        assert_eq!(counts(at(100)), (0, 0, 0));
     }
 }

@@ -153,20 +153,15 @@ fn numbers_and_words() {
 }
 
 #[test]
-fn an_env_file_that_docker_reads_differently() {
+fn an_env_file_with_quotes_and_comments() {
     let broken = Broken::new();
     let file = broken.path().join(".env");
     // As `todoctl config set` writes it.
     std::fs::write(&file, "EMAIL_FROM='Todo <todo@example.com>'\n").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     says(&broken, "config.env_file", "pass", "");
-    std::fs::write(&file, "EMAIL_FROM=\"Todo <todo@example.com>\"\n").unwrap();
-    says(
-        &broken,
-        "config.env_file",
-        "warn",
-        "without export, blanks, quotes",
-    );
+    std::fs::write(&file, "EMAIL_FROM=\"Todo <todo@example.com>\" # sender\n").unwrap();
+    says(&broken, "config.env_file", "pass", "");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     says(&broken, "config.env_file", "warn", "chmod 600 .env");
 }

@@ -1,13 +1,14 @@
 //! Ports, services, and the daemon itself.
 
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::faults::Broken;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::peers::{http, silent};
-use crate::support::RedisServer;
+use crate::support::{RedisServer, blocking_http_client};
 use url::Url;
 
 faults! {
@@ -110,6 +111,27 @@ async fn a_redis_with_another_password_or_database() {
     database.set_path("/99");
     scene.set("REDIS_URL", database.as_str());
     scene.proves(&REDIS_DATABASE).await;
+}
+
+/// In a container nobody reaches 127.0.0.1, but a proxy in the same container or pod does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_in_the_same_container() {
+    let mut scene = Scene::sqlite().await;
+    let base = scene.start_at_its_port();
+    let alone = if Path::new("/.dockerenv").exists() {
+        "warn"
+    } else {
+        "pass"
+    };
+    let check = "daemon.listen";
+    scene.doctor(check).says(check, alone, "");
+    let ask = move || {
+        let request = blocking_http_client().get(format!("{base}/health"));
+        request.header("X-Forwarded-For", "198.51.100.7").send()
+    };
+    let answer = tokio::task::spawn_blocking(ask).await.unwrap();
+    assert!(answer.unwrap().status().is_success());
+    scene.doctor(check).says(check, "pass", "");
 }
 
 #[test]

@@ -185,8 +185,35 @@ async fn a_name_that_is_set_twice() {
     let mut scene = Scene::sqlite().await;
     add(&scene, "PORT=8463");
     scene.proves(&TWO_VALUES).await;
-    scene.set("PORT", "8463");
-    scene.proves_gone(&TWO_VALUES);
+    let file = scene.path().join(".env");
+    let both = std::fs::read_to_string(&file).unwrap();
+    let report = scene.doctor("config.env_file");
+    let remedy = report.check("config.env_file")["remedy"].as_str().unwrap();
+    let choices: Vec<&str> = remedy
+        .lines()
+        .filter_map(|line| line.split_once(" is right: "))
+        .map(|(_, command)| command)
+        .collect();
+    // What a person chooses can be typed, and the other value stays in a comment.
+    for (command, kept) in choices.iter().zip(["1", "8463"]) {
+        for _ in 0..2 {
+            assert!(scene.type_in(command).status.success(), "{command}");
+        }
+        assert_eq!(scene.get("PORT").as_deref(), Some(kept), "{remedy}");
+        assert_eq!(
+            std::fs::read_to_string(&file).unwrap().len(),
+            both.len() + 1
+        );
+        scene.proves_gone(&TWO_VALUES);
+        std::fs::write(&file, &both).unwrap();
+    }
+    assert_eq!(choices.len(), 2, "{remedy}");
+    // A daemon that has got one of them from its environment is the one that counts.
+    scene.start_by("export PORT=8463; exec todoctl serve");
+    add(&scene, "PORT=8463");
+    let report = scene.doctor("config.env_file");
+    let detail = report.detail("config.env_file");
+    assert!(detail.contains("has got PORT of line"), "{detail}");
 }
 
 /// With `JWT_ALGORITHM=HS256` everybody could sign tokens with the public key.

@@ -141,6 +141,10 @@ async fn probes_and_scrapers() {
     assert_eq!(asked(9, get("/healthz")), [404; 9]);
     assert_eq!(asked(30, get("/wp-login.php")), [404; 30]);
     assert_eq!(asked(30, get("/health/ready")), [200; 30]);
+    // Scanners behind a proxy that is not trusted.
+    let root = format!("{base}/");
+    let scan = |client: &Client| client.get(&root).header("X-Forwarded-For", "198.51.100.7");
+    assert_eq!(asked(12, scan), [404; 12]);
     scene.doctor(ERRORS).says(ERRORS, "pass", "");
 
     assert_eq!(asked(1, get("/healthz/")), [404]);
@@ -154,12 +158,12 @@ async fn probes_and_scrapers() {
         let answer = answer_to(&base, b"OPTIONS /health/ready HTTP/1.0\r\n\r\n");
         assert_eq!(answer, "HTTP/1.0 405 Method Not Allowed");
     }
-    assert_eq!(refused(&status, "probe_path"), 40);
+    assert_eq!(refused(&status, "probe_path"), 52);
     scene.proves(&OTHER_PROBES).await;
     says(
         &scene,
         &[
-            "40 requests of probes or scrapers were for paths that do not exist here (404) (/, /api/health, /healthz, /metrics;",
+            "52 requests of probes or scrapers were for paths that do not exist here (404) (/, /api/health, /healthz, /metrics;",
             "10 requests of probes had a method that is not answered (405)",
             "10 requests had no Host header, or not one host and port (400) (is missing;",
         ],

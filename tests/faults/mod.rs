@@ -41,6 +41,7 @@ mod activity;
 mod additions;
 mod attached;
 mod auth_answers;
+mod auth_keys;
 mod barriers;
 mod callers;
 mod canary;
@@ -50,6 +51,7 @@ mod counts;
 mod daemon;
 mod dependents;
 mod duplicates;
+mod env_lines;
 mod env_values;
 mod expressions;
 mod file_contents;
@@ -67,6 +69,7 @@ mod fix;
 mod fronts;
 mod frozen_disk;
 mod functions;
+mod generated_secrets;
 pub mod harness;
 mod healthy;
 mod hidden;
@@ -77,11 +80,13 @@ mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
+mod mails;
 mod moved_tables;
 mod network;
 mod others;
 mod overrides;
 mod page;
+mod peer_tls;
 pub mod peers;
 mod pgbouncer;
 mod pooled;
@@ -135,8 +140,10 @@ use report::{PROMISE, Report};
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
+        env_lines::FAULTS,
         env_values::FAULTS,
         secrets_in_use::FAULTS,
+        generated_secrets::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         network::FAULTS,
@@ -147,6 +154,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         redis_values::FAULTS,
         providers::FAULTS,
         auth_answers::FAULTS,
+        auth_keys::FAULTS,
+        peer_tls::FAULTS,
+        mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
         counts::FAULTS,

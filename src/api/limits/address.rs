@@ -35,6 +35,23 @@ pub(in crate::api) fn client_address(
     nearest
 }
 
+/// Whether a proxy of this machine, container or pod forwards the request.
+pub(in crate::api) fn is_forwarded_locally(peer: IpAddr, headers: &HeaderMap) -> bool {
+    peer.to_canonical().is_loopback() && headers.contains_key(X_FORWARDED_FOR)
+}
+
+/// The client's address as far as it can be told: a private one may be that of a proxy, which is
+/// believed here although it is not trusted. Nothing is decided by it.
+pub(in crate::api) fn likely_address(client: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if !is_private(client) {
+        return client;
+    }
+    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    let said = last.and_then(|entry| read(entry.trim()));
+    said.map_or(client, |address| address.to_canonical())
+}
+
 /// What may stand for many clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum SharedBy {
@@ -221,6 +238,19 @@ mod tests {
         assert_eq!(of("10.1.2.3", &twice), expected);
         let through_trusted = [("x-forwarded-for", "198.51.100.7, 10.9.9.9")];
         assert_eq!(of("10.1.2.3", &through_trusted), SharedBy::Nobody);
+    }
+
+    #[test]
+    fn likely_addresses() {
+        let of = |client: &str, forwarded: Option<&str>| {
+            let forwarded = forwarded.map(|value| (X_FORWARDED_FOR, value.parse().unwrap()));
+            let headers = HeaderMap::from_iter(forwarded);
+            likely_address(client.parse().unwrap(), &headers).to_string()
+        };
+        assert_eq!(of("10.0.0.7", None), "10.0.0.7");
+        assert_eq!(of("10.0.0.7", Some("1.1.1.1, 192.0.2.1")), "192.0.2.1");
+        assert_eq!(of("10.0.0.7", Some("unknown")), "10.0.0.7");
+        assert_eq!(of("192.0.2.1", Some("10.0.0.7")), "192.0.2.1");
     }
 
     #[test]

@@ -12,41 +12,9 @@ use crate::cli::hint::Hint;
 use crate::cli::own_file::OwnFile;
 use crate::cli::{input, output};
 use crate::config::{
-    Audit, Remedy, Source, Variable, is_no_path, misspelt, nearest, read_small_file, readable,
-    respelt, with_part,
+    Audit, Remedy, SecretName, Source, Variable, is_no_path, misspelt, nearest, read_small_file,
+    readable, respelt, with_part,
 };
-
-pub(crate) const SET_EXAMPLES: &str = "\
-Examples:
-  todoctl config set PORT=8001 LOG_LEVEL=debug
-  todoctl config set 'EMAIL_FROM=Todo <todo@example.com>'
-  todoctl config set JWT_SECRET=-                    read the value, do not show it
-  todoctl config set DATABASE_URL.sslmode=verify-full
-  todoctl config set DATABASE_URL.password=-         one part of a URL
-
-Parts of a URL are user, password, host, port, database and its parameters.
-A value that todoctl would refuse is not written. If NAME_FILE is set, the value
-is written into that file. The old value of one of todoctl's own secrets is kept
-as NAME_PREVIOUS if it can still be used, otherwise in a comment. A running daemon reads the file when it is restarted.
-
-Exit codes: 0 success, 2 error; then nothing was changed.";
-
-pub(crate) const UNSET_EXAMPLES: &str = "\
-Examples:
-  todoctl config unset REDIS_URL
-  todoctl config unset DATABASE_URL.options          one part of a URL
-
-Exit codes: 0 success, 2 error; then nothing was changed.";
-
-pub(crate) const RESPELL_EXAMPLES: &str = "\
-Examples:
-  todoctl config respell ENCRYPTION_KEY              standard base64 or hex
-  todoctl config respell DATABASE_URL                quotes, an @ in the password
-  todoctl config respell DATABSE_URL                 a misspelt name
-
-The value stays the same. Nothing is changed where it is not clear what is meant.
-
-Exit codes: 0 success, 2 error; then nothing was changed.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct SetOptions {
@@ -66,7 +34,7 @@ pub(crate) struct UnsetOptions {
 #[derive(Debug, clap::Args)]
 pub(crate) struct RespellOptions {
     /// The variable, as the file spells it.
-    #[arg(required = true, value_name = "NAME")]
+    #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
 }
 
@@ -101,9 +69,12 @@ pub(super) fn respell(options: &RespellOptions, context: &Context) -> anyhow::Re
     respell_names(&options.names, context)
 }
 
-/// Spells these variables as todoctl needs it, or none of them.
+/// Spells these variables as todoctl needs it, or none of them; without a name the lines of the file.
 pub(crate) fn respell_names(names: &[String], context: &Context) -> anyhow::Result<ExitCode> {
     let mut edit = Edit::begin(context)?;
+    if names.is_empty() {
+        edit.mend();
+    }
     for name in names {
         edit.respell(name)?;
     }
@@ -171,6 +142,15 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
+    fn mend(&mut self) {
+        let mended = self.file.mend();
+        if mended.is_empty() {
+            self.said.push(format!("{}: already right", self.place()));
+        }
+        let corrected = mended.into_iter().map(|one| format!("corrected: {one}"));
+        self.said.extend(corrected);
+    }
+
     /// Renames a misspelt variable, or respells the value of a known one.
     fn respell(&mut self, name: &str) -> anyhow::Result<()> {
         self.refuse_environment(name)?;
@@ -203,6 +183,15 @@ impl<'a> Edit<'a> {
         let variable = known(name)?;
         if name == variable.file_name() {
             self.move_value(variable, name);
+            return Ok(());
+        }
+        let secret = SecretName::ALL.into_iter().find(|one| one.as_str() == name);
+        if let Some(number) = secret.and_then(|secret| self.file.uncomment(secret)) {
+            let place = self.place().to_string();
+            self.changed.push(name.to_owned());
+            self.said.push(format!(
+                "{name}: taken out of the comment in line {number} of {place}"
+            ));
             return Ok(());
         }
         let value = self.current(variable, name)?;

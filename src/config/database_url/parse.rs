@@ -1,7 +1,7 @@
 //! A parser of its own, because a general URL parser silently splits a password that is not
 //! percent-encoded at the wrong places.
 
-use crate::config::invisible::invisible_in;
+use crate::config::blanks_in_url::blank_in;
 use crate::config::secret::Secret;
 
 use super::part::{BadUrl, Parsed, bad, decoded, ignored, is_encoded, parameters};
@@ -71,7 +71,7 @@ fn classic_mistakes(text: &str) -> Result<(), BadUrl> {
     if text.starts_with("host=") || text.starts_with("dbname=") || text.starts_with("user=") {
         return bad("is a list of libpq settings, not a URL", EXAMPLE);
     }
-    if let Some(place) = invisible_in(text) {
+    if let Some(place) = blank_in(text) {
         return bad(
             &format!("contains {place}"),
             "remove it; one that belongs to the password is written as %20",

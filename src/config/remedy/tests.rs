@@ -45,7 +45,7 @@ fn variables_change_where_they_are_set() {
     assert_eq!(
         remedy.resolved(&is_exported, None).to_string(),
         format!(
-            "export EMAIL_FROM='Todo <a@b.c>'\nunset HOST\ntodoctl config set PORT=8001\n# {ENVIRONMENT}"
+            "export EMAIL_FROM='Todo <a@b.c>'\nunset HOST\ntodoctl config set PORT=8001\n# {ALSO_WHERE_IT_IS_SET}"
         )
     );
 }

@@ -1,13 +1,13 @@
 //! Checks of secrets: set and strong, different, in files that only their user may read.
 
 use crate::config::{
-    Origin, Problem, Remedy, SecretName, Section, Source, replace_secret, respelt,
+    Origin, Problem, Remedy, SecretName, Section, Source, is_placeholder, replace_secret, respelt,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
 
-use super::file_modes;
+use super::{file_modes, kept_secrets};
 
 /// Where orchestrators mount secrets, with modes that the operator does not choose.
 const MOUNTED: &str = "/run/secrets/";
@@ -62,7 +62,9 @@ pub(super) fn differ(context: &Context) -> Verdict {
     let audit = &context.audit;
     let value_of = |name: &str| {
         let mut values = audit.secrets.iter();
-        values.find_map(|(one, value)| (*one == name).then(|| value.expose()))
+        let value = values.find_map(|(one, value)| (*one == name).then(|| value.expose()));
+        // What only marks where a value belongs is none.
+        value.filter(|value| !is_placeholder(value))
     };
     let mut equal = Vec::new();
     let mut remedy = Remedy::default();
@@ -96,8 +98,11 @@ pub(super) fn differ(context: &Context) -> Verdict {
     )
 }
 
-/// Other users must not read them.
+/// Other users must not read them, and nobody delete them.
 pub(super) fn files(context: &Context) -> Verdict {
+    if let Some(verdict) = kept_secrets::deleted(context) {
+        return verdict;
+    }
     let audit = &context.audit;
     let daemon = file_modes::daemon(context);
     let (mut said, mut remedy, mut fixes) = (Vec::new(), Remedy::default(), Vec::new());

@@ -11,16 +11,27 @@ use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
+use crate::services::daemon::DaemonStatus;
 use crate::services::run_record::{LastRun, Run, last_run};
 
 use super::environ::hidden_here;
 
-pub(super) fn listen(context: &Context) -> Verdict {
-    let in_container = Path::new("/.dockerenv").exists();
-    listen_address(context.audit.http.host, in_container)
+pub(super) async fn listen(context: &Context, limit: Duration) -> Verdict {
+    let host = context.audit.http.host;
+    let is_closed = host.is_loopback() && in_container() && {
+        let requests = context.daemon(limit).await.requests();
+        !requests.is_some_and(|requests| requests.has_local_proxy)
+    };
+    listen_address(host, is_closed)
 }
 
-pub(super) fn listen_address(host: IpAddr, in_container: bool) -> Verdict {
+/// Whether other machines, and the one that runs it, reach this one by its own addresses alone.
+fn in_container() -> bool {
+    Path::new("/.dockerenv").exists()
+}
+
+/// `is_closed` tells that nobody reaches an address of this container alone.
+pub(super) fn listen_address(host: IpAddr, is_closed: bool) -> Verdict {
     if !is_of_this_machine(host) {
         return Verdict::fail(
             format!("HOST={host} is not an address of this machine"),
@@ -30,7 +41,7 @@ pub(super) fn listen_address(host: IpAddr, in_container: bool) -> Verdict {
             .then(Remedy::set("HOST", "0.0.0.0")),
         );
     }
-    if host.is_loopback() && in_container {
+    if is_closed {
         return Verdict::warn(
             format!("HOST={host} can be reached from inside this container only"),
             Remedy::set("HOST", "0.0.0.0"),
@@ -190,6 +201,34 @@ fn next_port(port: u16) -> u16 {
     port.checked_add(1).unwrap_or(8000)
 }
 
+/// After this time a Prometheus has read the metrics, if there is one.
+const SCRAPED: i64 = 300;
+
+/// Metrics at an address that only this container reaches. `now` is in seconds since 1970.
+pub(super) fn metrics_in_container(
+    address: SocketAddr,
+    status: &DaemonStatus,
+    now: i64,
+) -> Verdict {
+    let requests = status.requests.as_ref();
+    let has_scraper = requests.and_then(|requests| requests.has_scraper);
+    let age = status.process.map_or(0, |process| now - process.started);
+    if has_scraper != Some(false) || age < SCRAPED {
+        return Verdict::pass(format!("the daemon listens on {address}"));
+    }
+    Verdict::warn(
+        format!(
+            "METRICS_ADDR={address} can be reached from inside this container only, and nobody has read the metrics in the {} min that the daemon runs",
+            age / 60
+        ),
+        Remedy::note("for a Prometheus outside of it, on a port that is not published to others:")
+            .then(Remedy::set(
+                "METRICS_ADDR",
+                SocketAddr::new([0, 0, 0, 0].into(), address.port()),
+            )),
+    )
+}
+
 pub(super) async fn metrics_port(context: &Context, limit: Duration) -> Verdict {
     let Some(address) = context.audit.telemetry.metrics_addr else {
         return Verdict::pass("METRICS_ADDR is not set: metrics are on PORT");
@@ -197,6 +236,10 @@ pub(super) async fn metrics_port(context: &Context, limit: Duration) -> Verdict 
     let daemon = context.daemon(limit).await;
     if !daemon.is_absent() {
         return match &daemon.status {
+            Ok(status) if address.ip().is_loopback() && in_container() => {
+                let now = context.request.clock.now().unix_seconds();
+                metrics_in_container(address, status, now)
+            }
             Ok(_) => Verdict::pass(format!("the daemon listens on {address}")),
             Err(error) => Verdict::warn(
                 format!("the daemon does not answer on METRICS_ADDR={address}: {error}"),

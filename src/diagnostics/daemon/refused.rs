@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use url::Url;
-
 use crate::config::{Audit, Bounds, Remedy, Source};
 use crate::diagnostics::collected::Collected;
 use crate::services::daemon::RequestStatus;
 
 use super::origins::check_origins;
 
+mod auth_server;
 mod cause;
 mod credentials;
 mod requests;
 
+use auth_server::of_auth_server;
 use cause::{ALL_KINDS, Among, Cause, PUBLISHED, Usual};
 
 /// What each reason means, and what to do.
@@ -55,11 +55,12 @@ pub(super) fn check_refused(
             if !found.is_finding(cause) {
                 continue;
             }
-            let is_foreign = cause.reason == "unknown_key" && cause.details == PUBLISHED;
-            let (what, remedy) = match auth_server.filter(|_| is_foreign) {
-                Some(url) => of_other_server(url),
-                None => (cause.what.to_owned(), Remedy::note(cause.remedy)),
-            };
+            // HS256 is none of its algorithms.
+            let may_be_its = cause.details.is_empty() || cause.details == PUBLISHED;
+            let (what, remedy) = auth_server
+                .filter(|_| may_be_its)
+                .and_then(|url| of_auth_server(cause.reason, url))
+                .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));
             collected.warn(found.text(cause, &what, requests.minutes), remedy);
         }
     }
@@ -228,18 +229,6 @@ fn check_limited(collected: &mut Collected, requests: &RequestStatus, source: &S
         )
         .then(Remedy::set("RATE_LIMIT_PER_MINUTE", limit)),
     );
-}
-
-/// Tokens that a key of none of `AUTH_SERVER_URL` has signed.
-fn of_other_server(url: &Url) -> (String, Remedy) {
-    let origin = url.origin().ascii_serialization();
-    let what = format!(
-        "user tokens were signed with a key that {origin} does not publish: another auth server has made them, or it has replaced its keys since"
-    );
-    let remedy = Remedy::note(format!(
-        "let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
-    ));
-    (what, remedy)
 }
 
 /// What is proposed for a variable.

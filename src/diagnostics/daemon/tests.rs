@@ -1,10 +1,10 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use super::address::listen_address;
-use super::jobs::{check_mails, check_reminders};
+use super::address::{listen_address, metrics_in_container};
+use super::reminders::check_reminders;
 use super::*;
 use crate::diagnostics::Outcome::{Fail, Pass, Skip, Warn};
-use crate::services::daemon::{MailStatus, PoolStatus};
+use crate::services::daemon::{PoolStatus, ProcessStatus, RequestStatus};
 
 fn status() -> DaemonStatus {
     DaemonStatus {
@@ -57,48 +57,6 @@ fn full_pools_of_either_engine() {
 }
 
 #[test]
-fn mails() {
-    let outcome = |dead, paused| {
-        let mails = Some(MailStatus {
-            pending: 1,
-            dead,
-            paused,
-            paused_since: None,
-            paused_reason: None,
-        });
-        check_mails(&DaemonStatus { mails, ..status() }, 0).outcome
-    };
-    assert_eq!(check_mails(&status(), 0).outcome, Skip);
-    assert_eq!(outcome(0, false), Pass);
-    assert_eq!(outcome(2, false), Warn);
-    assert_eq!(outcome(0, true), Warn);
-}
-
-#[test]
-fn mails_to_another_address() {
-    for (reason, is_address) in [
-        ("404 not_found", true),
-        ("405", true),
-        ("200 without an id, as no mail provider answers", true),
-        ("403 validation_error", false),
-        ("422 invalid_from_address", false),
-    ] {
-        let mails = Some(MailStatus {
-            pending: 1,
-            dead: 0,
-            paused: true,
-            paused_since: Some(0),
-            paused_reason: Some(reason.to_owned()),
-        });
-        let verdict = check_mails(&DaemonStatus { mails, ..status() }, 0);
-        assert_eq!(verdict.outcome, Warn);
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert_eq!(remedy.contains("RESEND_API_URL"), is_address, "{reason}");
-        assert_eq!(remedy.contains("RESEND_API_KEY"), !is_address, "{reason}");
-    }
-}
-
-#[test]
 fn reminders() {
     let outcome = |last| {
         let last_reminder_run = Some(last);
@@ -111,6 +69,30 @@ fn reminders() {
     assert_eq!(check_reminders(&status(), 10_000).outcome, Skip);
     assert_eq!(outcome(9_900), Pass);
     assert_eq!(outcome(1_000), Warn);
+}
+
+#[test]
+fn metrics_that_nobody_reads() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9000));
+    let outcome = |has_scraper, now| {
+        let status = DaemonStatus {
+            process: Some(ProcessStatus {
+                started: 1000,
+                ..ProcessStatus::default()
+            }),
+            requests: Some(RequestStatus {
+                has_scraper,
+                ..RequestStatus::default()
+            }),
+            ..status()
+        };
+        metrics_in_container(address, &status, now).outcome
+    };
+    assert_eq!(outcome(Some(false), 1299), Pass);
+    assert_eq!(outcome(Some(false), 1300), Warn);
+    assert_eq!(outcome(Some(true), 9000), Pass);
+    // Older daemons do not tell.
+    assert_eq!(outcome(None, 9000), Pass);
 }
 
 #[test]

@@ -6,13 +6,16 @@ use std::time::Duration;
 use procfs::process::Process;
 
 use crate::config::{
-    DatabaseConfig, DatabaseTarget, Remedy, SqliteTarget, is_database, other_places, sqlite_url,
+    DatabaseConfig, DatabaseTarget, Remedy, SecretName, SqliteTarget, is_database, other_places,
+    sqlite_url,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::of_file;
+use crate::diagnostics::probe::daemons_of;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::last_database::{self, LastDatabase};
-use crate::store::Content;
+use crate::services::left_secrets::{LeftSecrets, LostSecrets};
+use crate::store::{Content, inspect};
 
 use super::fault::query_failed;
 
@@ -61,6 +64,22 @@ pub(super) async fn continuity(
         }
     }
     if let DatabaseTarget::Sqlite(file) = &config.target
+        && tasks > 0
+        && let Some(left) = LeftSecrets::find(
+            &context.request.source,
+            file,
+            context.audit.missing_secrets(),
+            &now,
+        )
+    {
+        return Verdict::fail(left.to_string(), left.remedy());
+    }
+    if let DatabaseTarget::Sqlite(file) = &config.target
+        && let Some(verdict) = without_hash_secret(context, file, limit).await
+    {
+        return verdict;
+    }
+    if let DatabaseTarget::Sqlite(file) = &config.target
         && let Some(verdict) = elsewhere(&now, file, env_file).await
     {
         return verdict;
@@ -70,6 +89,25 @@ pub(super) async fn continuity(
 
 /// What a SQLite file says whose identity was dropped.
 const NO_IDENTITY: &str = "no such table: todoctl_identity";
+/// Session tokens are valid, and the secret that they were made with is gone. What a running daemon
+/// still has is another check's.
+async fn without_hash_secret(
+    context: &Context,
+    file: &SqliteTarget,
+    limit: Duration,
+) -> Option<Verdict> {
+    let missing = context.audit.missing_secrets();
+    if !missing.contains(&SecretName::SessionHashSecret) || !daemons_of(&file.path).is_empty() {
+        return None;
+    }
+    let now = context.request.clock.now();
+    let ask = context.file.ask(file, limit, async |connection| {
+        inspect::valid_sessions_of_file(connection.session(), now).await
+    });
+    let lost = LostSecrets::of(file, missing, ask.await.ok()?)?;
+    let env_file = context.request.source.file();
+    Some(Verdict::fail(lost.to_string(), lost.remedy(env_file)))
+}
 
 fn counted(tasks: i64) -> String {
     match tasks {

@@ -21,7 +21,7 @@ pub(crate) const TRY_DISK: &str = "try-disk";
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A disk that is only busy takes less.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// What the kernel calls the wait for a frozen file system, from its version 5.9 on, and before.
 const FREEZER: [&str; 2] = ["percpu_rwsem", "percpu_down_read"];

@@ -78,27 +78,45 @@ pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
     daemons().filter_map(daemon).collect()
 }
 
-fn daemons() -> impl Iterator<Item = Process> {
+/// The daemons of this machine, as far as they can be seen.
+pub(super) fn daemons() -> impl Iterator<Item = Process> {
     programs().filter(|process| {
         let words = process.cmdline().unwrap_or_default();
         words.iter().any(|word| word == "serve")
     })
 }
 
+/// The `.env` file that the command line of a daemon names.
+fn named_env_file(process: &Process) -> Option<String> {
+    let words = process.cmdline().unwrap_or_default();
+    let mut pairs = words.iter().zip(words.iter().skip(1));
+    let named = pairs
+        .find_map(|(option, name)| (option == "--env-file").then_some(name.as_str()))
+        .or_else(|| {
+            let mut words = words.iter();
+            words.find_map(|word| word.strip_prefix("--env-file="))
+        });
+    named.map(str::to_owned)
+}
+
+/// A daemon that was started in the working directory of this command with a `.env` file of another
+/// name, and that name.
+pub(crate) fn daemon_with_other_file() -> Option<(i32, String)> {
+    let here = id(Path::new("."))?;
+    let started_here =
+        |process: &Process| id(&PathBuf::from(format!("/proc/{}/cwd", process.pid))) == Some(here);
+    daemons()
+        .filter(started_here)
+        .find_map(|process| Some((process.pid, named_env_file(&process)?)))
+}
+
 /// The daemon that reads this `.env` file, as far as its working directory can be seen.
 pub(crate) fn daemon_with(env_file: &Path) -> Option<i32> {
     let file = id(env_file)?;
     let reads_it = |process: &Process| {
-        let words = process.cmdline().unwrap_or_default();
-        let mut pairs = words.iter().zip(words.iter().skip(1));
-        let named = pairs
-            .find_map(|(option, name)| (option == "--env-file").then_some(name.as_str()))
-            .or_else(|| {
-                let mut words = words.iter();
-                words.find_map(|word| word.strip_prefix("--env-file="))
-            });
+        let named = named_env_file(process);
         let own = PathBuf::from(format!("/proc/{}", process.pid));
-        let name = Path::new(named.unwrap_or(DEFAULT_ENV_FILE));
+        let name = Path::new(named.as_deref().unwrap_or(DEFAULT_ENV_FILE));
         // In a container the same path leads to another file.
         let place = match name.strip_prefix("/") {
             Ok(below_root) => own.join("root").join(below_root),
@@ -119,6 +137,43 @@ pub(crate) fn account_of(pid: i32) -> Option<Account> {
         user: status.euid,
         groups: Some(others.chain([status.egid]).collect()),
     })
+}
+
+/// A file of a secret that a daemon has open, and that is not at its path any more.
+#[derive(Debug)]
+pub(crate) struct KeptSecret {
+    pub(crate) pid: i32,
+    /// The user that runs the daemon, and its group.
+    pub(crate) owner: (u32, u32),
+    /// Where it can be read.
+    pub(crate) file: PathBuf,
+}
+
+/// The file of this name that a daemon which serves the database has open, where `path`, its own, does
+/// not exist.
+pub(crate) fn kept_secret(database: &Path, path: &Path) -> Option<KeptSecret> {
+    let name = path.file_name()?.to_str()?;
+    if path.exists() {
+        return None;
+    }
+    let is_it = |target: &Path| {
+        let target = target.to_str().unwrap_or_default();
+        let target = target.strip_suffix(DELETED).unwrap_or(target);
+        Path::new(target).file_name().is_some_and(|one| one == name)
+    };
+    let kept = |user: User| {
+        let process = Process::new(user.pid).ok()?;
+        let (file, _) = open_files(&process)
+            .into_iter()
+            .find(|(at, target)| is_it(target) && has_content(at))?;
+        let status = process.status().ok()?;
+        Some(KeptSecret {
+            pid: user.pid,
+            owner: (status.euid, status.egid),
+            file,
+        })
+    };
+    daemons_of(database).into_iter().find_map(kept)
 }
 
 /// The SQLite file that a process has open, by a name that still leads to it.

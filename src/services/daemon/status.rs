@@ -165,6 +165,20 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub unknown_paths: u64,
+    /// Keys of users that the key provider could not check, by the reason: `location`, `timed_out`,
+    /// `network`, `unexpected`.
+    #[serde(default)]
+    #[schema(required)]
+    pub key_obstacles: BTreeMap<String, u64>,
+    /// Whether a proxy of the daemon's own machine, container or pod has forwarded a request since the
+    /// start.
+    #[serde(default)]
+    #[schema(required)]
+    pub has_local_proxy: bool,
+    /// Whether somebody has read the metrics since the start; null from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub has_scraper: Option<bool>,
     /// The credentials of the requests, by their kind: `jwt`, `service`, `session`, `none`.
     #[serde(default)]
     #[schema(required)]
@@ -252,10 +266,14 @@ pub struct ServiceStatus {
     pub name: String,
     /// Whether the daemon has stopped asking it for a while, because it failed.
     pub is_down: bool,
+    /// Why it failed when it was last asked; null if it answered, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub reason: Option<String>,
 }
 
 /// Mails in the outbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MailStatus {
     /// Mails that wait to be sent.
     pub pending: i64,
@@ -273,4 +291,29 @@ pub struct MailStatus {
     #[serde(default)]
     #[schema(required)]
     pub paused_reason: Option<String>,
+    /// Whether users' addresses can be read: `ready`, or why not (`missing`, `other_columns`,
+    /// `no_right`); null until a reminder run has looked, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub accounts: Option<String>,
+    /// Mails that wait, and those of the last 24 hours, by state and reason; null from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub outcomes: Option<Vec<MailOutcome>>,
+}
+
+/// Mails that share a state and the reason for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DaemonMailOutcome)]
+pub struct MailOutcome {
+    /// `pending`, `sent`, `skipped` or `dead`.
+    pub state: String,
+    /// Why; null if they were sent, or not tried yet.
+    #[schema(required)]
+    pub reason: Option<String>,
+    /// How many there are.
+    pub mails: i64,
+    /// When the first of them was written, in seconds since 1970.
+    pub oldest: i64,
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use crate::config::{Remedy, sql_name};
 
 use super::expected::{History, Schema};
-use super::history::{Migration, State};
 
 /// What names of one kind are shared by.
 const KINDS: [&str; 3] = ["table ", "virtual table ", "view "];
@@ -26,21 +25,20 @@ impl Namesake {
     /// What is of another kind than the migration creates. A table of the same kind is compared with
     /// the migration's, part by part.
     pub(super) fn find(
-        migrations: &[Migration],
+        pending: impl Iterator<Item = i64>,
         history: &History,
         found: &Schema,
         file: &Path,
     ) -> Option<Self> {
-        let pending = migrations.iter().filter(|one| one.state == State::Pending);
         let is_there = |name: &str| {
             KINDS
                 .iter()
                 .find(|kind| found.contains_key(&format!("{kind}{name}")))
         };
         pending
-            .flat_map(|one| {
-                let changes = history.get(&one.version).into_iter().flatten();
-                changes.map(|(object, _)| (one.version, object))
+            .flat_map(|version| {
+                let changes = history.get(&version).into_iter().flatten();
+                changes.map(move |(object, _)| (version, object))
             })
             .filter(|(_, object)| !found.contains_key(*object))
             .find_map(|(version, object)| {

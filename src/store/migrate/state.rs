@@ -149,7 +149,12 @@ pub(super) async fn found_by(
         found.in_part = first_in_part(&found.migrations, &history, &schema);
         found.absent = absent(&found.migrations, &history, &schema);
         if let DatabaseTarget::Sqlite(file) = target {
-            found.namesake = Namesake::find(&found.migrations, &history, &schema, &file.path);
+            let pending = found
+                .migrations
+                .iter()
+                .filter(|one| one.state == State::Pending)
+                .map(|one| one.version);
+            found.namesake = Namesake::find(pending, &history, &schema, &file.path);
         }
         let is_first = |one: &Migration| one.version == FIRST && one.state == State::Pending;
         if found.migrations.iter().any(is_first) {

@@ -36,7 +36,7 @@ pub(super) const CAUSES: &[Cause] = &[
     any(
         "probe_path",
         "requests of probes or scrapers were for paths that do not exist here (404)",
-        "let load balancers and platforms ask for GET /health/ready, liveness probes for /health/live, and Prometheus for /metrics on METRICS_ADDR if that is set, else on PORT",
+        "let load balancers and platforms ask for GET /health/ready, liveness probes for /health/live, and Prometheus for /metrics on PORT or, if it is set, on METRICS_ADDR (127.0.0.1 there is reached from this machine or container alone)",
     )
     .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
