@@ -148,6 +148,7 @@ async fn serve(
     let end = tokio::time::Instant::now() + END_GRACE;
     jobs.stop(END_GRACE).await;
     continuity.end(&store).await;
+    store.keep_deleted_file().await;
     if tokio::time::timeout_at(end, store.close()).await.is_err() {
         tracing::warn!("the database was not closed in time; the next start does not need that");
     }

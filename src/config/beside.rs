@@ -65,6 +65,11 @@ pub(crate) fn migration_lock_path(database: &Path) -> PathBuf {
     with_suffix(database, LOCK_SUFFIX)
 }
 
+/// Whether the lock file says that the database had tables.
+pub(crate) fn was_migrated(database: &Path) -> bool {
+    std::fs::metadata(migration_lock_path(database)).is_ok_and(|lock| lock.len() > 0)
+}
+
 /// The folder of the secrets that todoctl generates.
 pub(crate) fn secrets_directory(database: &Path) -> PathBuf {
     database.with_file_name("secrets")

@@ -6,11 +6,14 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::beside::{files_beside, index_path, journal_path, migration_lock_path, wal_path};
+use super::beside::{
+    files_beside, index_path, journal_path, migration_lock_path, wal_path, was_migrated,
+};
 use super::database_header::is_database;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::generated;
+use super::in_the_way::in_place_of_directory;
 use super::nearby::found_again;
 use super::ownership::{here, move_away, writable};
 use super::remedy::Remedy;
@@ -19,11 +22,6 @@ use super::secret_name::SecretName;
 /// What the lock file says once the database has tables.
 pub(crate) const MIGRATED: &str =
     "The database beside this file has tables. Where it is empty, its content was lost.\n";
-
-/// Whether the lock file says that the database had tables.
-pub(crate) fn was_migrated(database: &Path) -> bool {
-    std::fs::metadata(migration_lock_path(database)).is_ok_and(|lock| lock.len() > 0)
-}
 
 /// A database that is gone although other files show that there was one. SQLite would start
 /// with an empty one and delete the write-ahead log.
@@ -174,10 +172,15 @@ impl ClaimError {
     pub(super) fn problem(&self, database: &SqliteTarget) -> Problem {
         let (message, remedy) = match self {
             Self::Lost(lost) => (lost.to_string(), lost.remedy()),
-            Self::Io { what, source } => (
-                format!("{what}: {source}"),
-                writable(database.path.parent().unwrap_or(&database.path)),
-            ),
+            Self::Io { what, source } => {
+                let directory = database.path.parent().unwrap_or(&database.path);
+                let remedy = if here(directory).is_file() {
+                    in_place_of_directory(directory, &database.path)
+                } else {
+                    writable(directory)
+                };
+                (format!("{what}: {source}"), remedy)
+            }
         };
         Problem {
             variable: format!("{}:", database.path.display()),

@@ -12,6 +12,7 @@ use super::ownership::writable;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::SecretName;
+use super::secrets_place;
 use super::source::read_secret_file;
 
 /// The file of a generated secret.
@@ -32,7 +33,17 @@ pub(super) struct Unusable {
 pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<Secret>, Unusable> {
     let path = path(database, name.as_str());
     if !path.exists() {
-        return Ok(None);
+        let Some((fault, remedy)) = secrets_place::fault(&database.path) else {
+            return Ok(None);
+        };
+        return Err(Unusable {
+            problem: Problem {
+                variable: name.as_str().to_owned(),
+                message: format!("is not set, and its generated value cannot be read: {fault}"),
+                remedy,
+            },
+            is_lost: false,
+        });
     }
     let unusable = |wrong: &str, remedy: Option<Remedy>| {
         let message = format!("was generated, but its file {} {wrong}", path.display());

@@ -31,6 +31,7 @@ mod fingerprint;
 mod generated;
 mod hot_journal;
 mod http;
+mod in_the_way;
 mod inventory;
 mod invisible;
 mod key_material;
@@ -54,6 +55,7 @@ mod secret_file;
 mod secret_name;
 mod secret_remedy;
 mod secrets;
+mod secrets_place;
 mod services;
 mod shell;
 mod source;
@@ -82,12 +84,12 @@ pub(crate) use audit::Audit;
 pub(crate) use barrier::{Barrier, mount_point};
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, is_open_here, migration_lock_path, resolved,
-    run_record_path, wal_path, with_suffix,
+    run_record_path, wal_path, was_migrated, with_suffix,
 };
 pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use cors::is_origin;
-pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
+pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss};
 pub(crate) use database_header::{
     has_damaged_begin, is_database, is_in_wal_mode, missing_pages, page_bytes,
 };
@@ -97,6 +99,7 @@ pub(crate) use example::env_example;
 pub(crate) use fingerprint::fingerprints;
 pub(crate) use generated::{has as has_generated_secret, path as generated_secret_path};
 pub(crate) use hot_journal::{OtherJournal, undo_interrupted};
+pub(crate) use in_the_way::{in_place_of_database, in_place_of_directory};
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use mend::{

@@ -81,21 +81,29 @@ pub(crate) fn files_of_others(database: &Path, secrets: &[PathBuf]) -> Vec<PathB
         .collect()
 }
 
-/// The database and the files beside it that `user` owns and may not read and write.
+/// The database, the files beside it, and the directory of secrets, that `user` owns and may not read
+/// and write.
 pub(crate) fn closed_to_owner(user: u32, database: &Path) -> Vec<PathBuf> {
     let files = std::iter::once(database.to_owned()).chain(files_beside(database));
     let is_closed = |file: &PathBuf| {
-        file.metadata()
-            .is_ok_and(|found| user != 0 && found.uid() == user && found.mode() & 0o600 != 0o600)
+        file.metadata().is_ok_and(|found| {
+            let needed = if found.is_dir() { 0o700 } else { 0o600 };
+            user != 0 && found.uid() == user && found.mode() & needed != needed
+        })
     };
-    files.filter(is_closed).collect()
+    let all = files.chain([secrets_directory(database)]);
+    all.filter(is_closed).collect()
 }
 
 /// How their owner gets to read and write them.
 pub(crate) fn opened_to_owner(files: &[PathBuf]) -> Remedy {
-    files
-        .iter()
-        .fold(Remedy::command("chmod u+rw"), Remedy::arg)
+    // A directory has to be entered too.
+    let modes = if files.iter().any(|file| file.is_dir()) {
+        "chmod u+rwX"
+    } else {
+        "chmod u+rw"
+    };
+    files.iter().fold(Remedy::command(modes), Remedy::arg)
 }
 
 /// How the owner of the database gets `files`.
@@ -147,7 +155,10 @@ pub(crate) fn writable_for(user: u32, directory: &Path) -> Remedy {
         return create(directory);
     };
     if !found.is_dir() {
-        return move_away(directory);
+        return Remedy::note(format!(
+            "{} is a file: a directory is needed there, and what the file has may be needed as well",
+            directory.display()
+        ));
     }
     if let Some(barrier) = Barrier::of(directory) {
         return barrier.remedy();

@@ -31,7 +31,9 @@ pub(super) struct Secrets {
     previous: BTreeMap<SecretName, Vec<Secret>>,
     /// Required, not set, and not generated yet.
     pub missing: Vec<SecretName>,
-    /// Generated at an earlier start, and their files have no value any more.
+    /// Generated at an earlier start, and their files cannot be read.
+    unusable: Vec<SecretName>,
+    /// Those of them whose files have no value any more.
     lost: Vec<SecretName>,
 }
 
@@ -89,11 +91,11 @@ impl Secrets {
             let is_elsewhere = value.is_some_and(|value| {
                 is_path(value) || Leftover::of(value) == Some(Leftover::Reference)
             });
-            let is_lost = self.lost.contains(&name);
+            let is_unusable = self.unusable.contains(&name);
             let is_kept = name.is_usable_encryption_key(value)
                 || is_misspelt
                 || is_elsewhere
-                || is_lost
+                || is_unusable
                 || uncommented(reader, name).is_some();
             if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
@@ -190,6 +192,7 @@ impl Secrets {
                             .secret_files
                             .push(generated::path(file, name.as_str()));
                         reader.problems.push(problem);
+                        self.unusable.push(name);
                         self.lost.extend(is_lost.then_some(name));
                     }
                 },

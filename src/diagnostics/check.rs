@@ -27,6 +27,8 @@ pub(crate) struct Check {
     pub(super) tries_remedies: bool,
     /// Checks that run first. If one of them fails, this one is skipped.
     pub(super) needs: &'static [&'static str],
+    /// What it may find all the same, where one of them has nothing to check.
+    pub(super) when_blocked: Option<WhenBlocked>,
     pub(super) limit: Duration,
     /// Whether it uses the database connection that checks share; such checks take turns.
     pub(super) takes_turns: bool,
@@ -34,6 +36,9 @@ pub(crate) struct Check {
 }
 
 pub(super) type Running<'a> = LocalBoxFuture<'a, Verdict>;
+
+/// Looks for a fault without what the check needs.
+pub(super) type WhenBlocked = for<'a> fn(&'a Context) -> LocalBoxFuture<'a, Option<Verdict>>;
 
 /// The work of a check, and which database it applies to. The [`Duration`] is the time that
 /// the check has: one that ends by itself can say more than the runner's time limit does.
@@ -70,6 +75,7 @@ impl Check {
             fix: None,
             tries_remedies: false,
             needs: &[],
+            when_blocked: None,
             limit: LIMIT,
             takes_turns: false,
             run,
@@ -103,6 +109,11 @@ impl Check {
 
     pub(super) const fn needs(mut self, ids: &'static [&'static str]) -> Self {
         self.needs = ids;
+        self
+    }
+
+    pub(super) const fn when_blocked(mut self, find: WhenBlocked) -> Self {
+        self.when_blocked = Some(find);
         self
     }
 

@@ -20,6 +20,7 @@ mod log_file;
 mod mails;
 mod memory_limit;
 mod origins;
+mod other_file;
 mod refused;
 mod reminders;
 pub(super) mod running;
@@ -85,10 +86,13 @@ pub(super) static CHECKS: &[Check] = &[
         "Whether the running daemon serves the database that this configuration names. \
          If not, this command examines one database while users change another. The \
          usual cause is a DATABASE_URL that changed after the daemon started. Others are a \
-         changed search path, and a database that was restored or created again.",
+         changed search path, and a database that was restored or created again. Where the SQLite file \
+         of this configuration does not exist, the daemon may serve one in another directory, as after a \
+         deployment: a restart would then begin an empty one.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["daemon.port", "database.login"])
+    .when_blocked(other_file::served_instead)
     .taking_turns(),
     Check::new("daemon.sessions", "Session tokens", run!(Database, sessions::sessions))
         .about(

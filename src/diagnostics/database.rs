@@ -16,6 +16,7 @@ mod damage;
 mod fault;
 mod file;
 mod file_clock;
+mod file_log;
 mod hba;
 mod integrity;
 mod kept_file;
@@ -38,6 +39,7 @@ mod settings;
 mod tls;
 mod trial;
 mod unexplained;
+mod unmounted;
 mod url;
 pub(super) mod work;
 
@@ -73,8 +75,8 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "Whether anything accepts connections at the server's address, or whether the \
          SQLite file can be opened. Usual causes of a failure are a server that is not \
-         running, a wrong port, a firewall or allow list, and a file that does not \
-         exist yet.",
+         running, a wrong port, a firewall or allow list, a DATABASE_URL that names a directory, \
+         and a file that does not exist yet, or whose disk was unmounted under the daemon.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["database.url", "database.dns"]),
@@ -281,7 +283,7 @@ pub(super) static CHECKS: &[Check] = &[
         .outcomes(&[Pass, Warn, Skip])
     .fix("Sets WAL mode, as the daemon does when it opens the file.")
         .needs(&["database.login", "database.integrity"]),
-    Check::new("database.wal", "Write-ahead log", run!(File, file::wal))
+    Check::new("database.wal", "Write-ahead log", run!(File, file_log::wal))
         .about(
             "The size of SQLite's write-ahead log. A log that is never emptied slows every \
          read and fills the disk. The usual cause is a process that reads for hours, \

@@ -12,6 +12,7 @@ mod lent;
 mod listener;
 mod network;
 mod open_file;
+mod out_of_sight;
 mod pgbouncer;
 mod pooler;
 mod program;
@@ -35,6 +36,7 @@ pub(crate) use open_file::{
     KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file, daemons_of,
     kept_open, kept_secret, nameless_database, open_database,
 };
+pub(crate) use out_of_sight::{OutOfSight, Why, has_own_mounts, out_of_sight};
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
 pub(crate) use program::is_todoctl;

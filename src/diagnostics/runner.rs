@@ -115,9 +115,18 @@ impl Runner<'_> {
             .flatten()
             .filter_map(|one| one.blocks.as_ref());
         if let Some(verdict) = blocked.next() {
+            let own = match check.when_blocked {
+                Some(find) => find(self.context).await,
+                None => None,
+            };
+            let source = &self.context.request.source;
+            let own = own.map(|mut verdict| {
+                verdict.remedy = verdict.remedy.map(|remedy| remedy.at(source));
+                verdict
+            });
             return RunResult {
-                is_cause: false,
-                ..RunResult::new(check, verdict.clone(), Duration::ZERO)
+                is_cause: own.is_some(),
+                ..RunResult::new(check, own.unwrap_or(verdict.clone()), Duration::ZERO)
             };
         }
         let _turn = if check.takes_turns {

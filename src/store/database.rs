@@ -170,6 +170,11 @@ impl Store {
         ]
     }
 
+    /// Before the end: copies a SQLite file that was deleted or replaced while it was in use.
+    pub async fn keep_deleted_file(&self) {
+        self.engine.keep_deleted().await;
+    }
+
     /// Closes all connections. Work in progress keeps its connection until it ends.
     pub async fn close(&self) {
         self.engine.close().await;

@@ -18,7 +18,7 @@ use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::error::StoreError;
 use super::last_outcome::LastOutcome;
-use super::open_file::OpenFile;
+use super::open_file::{OpenFile, keep_deleted};
 use super::opener::Opener;
 use super::pool::{Limits, Pool, PoolStatus};
 use super::queue::acquire_histogram;
@@ -313,6 +313,31 @@ impl Engine {
                 }
             }
         });
+    }
+
+    /// Copies a database that was deleted or replaced, with what is in its log: it ends with its last
+    /// connection. That of a large file takes long.
+    pub async fn keep_deleted(&self) {
+        let Self::Sqlite { file, .. } = self else {
+            return;
+        };
+        if file.check().is_ok() {
+            return;
+        }
+        self.checkpoint().await;
+        let path = file.path().to_owned();
+        let kept = tokio::task::spawn_blocking(move || keep_deleted(&path)).await;
+        match kept {
+            Ok(Some(Ok(kept))) => tracing::error!(
+                kept = %kept.display(),
+                "the database was deleted or replaced while it was in use; what was in it is kept in this file"
+            ),
+            Ok(Some(Err(error))) => tracing::error!(
+                %error,
+                "the database was deleted or replaced while it was in use, and what was in it cannot be kept"
+            ),
+            Ok(None) | Err(_) => {}
+        }
     }
 
     /// Closes all connections. Work in progress keeps its connection until it ends.

@@ -21,6 +21,11 @@ faults! {
         Symptom::Risk("a table that is created again refuses them"),
         "database.references",
     );
+    OF_OTHERS = Fault::warned_of(
+        "SQLite: notifications belong to another user than their task",
+        Symptom::Risk("a user reads titles of another one's tasks"),
+        "database.references",
+    );
     GENERATED = Fault::warned_of(
         "SQLite: a generated column of others refuses rows",
         Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
@@ -152,6 +157,39 @@ async fn rows_without_their_parents() {
         detail.contains("set_aside_notifications") && detail.contains("set_aside_todoctl_outbox"),
         "{detail}"
     );
+}
+
+/// Accounts were merged. A table of another program's module is none of todoctl's.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_that_were_given_to_another_user() {
+    let mut scene = Scene::sqlite().await;
+    sqlite(
+        &scene.file(),
+        "INSERT INTO notifications (id, user_id, task_id, type, message, created_at)
+         VALUES (1, 'old', 1, 'due_soon', 'one', 1), (2, 'me', 1, 'due_soon', 'one', 1);
+         INSERT INTO todoctl_outbox (notification_id, user_id, subject, body, idempotency_key, due_at, expires_at, created_at)
+         VALUES (1, 'old', 's', 'b', 'k', 1, 1, 1);
+         PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema (type, name, tbl_name, rootpage, sql)
+         VALUES ('table', 'vecs', 'vecs', 0, 'CREATE VIRTUAL TABLE vecs USING vec0 (a)')",
+    )
+    .await;
+    let report = scene.doctor(OF_OTHERS.check);
+    report.says(OF_OTHERS.check, "warn", "");
+    let remedy = report.check(OF_OTHERS.check)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene
+        .doctor(OF_OTHERS.check)
+        .says(OF_OTHERS.check, "pass", "");
+    for table in ["notifications", "todoctl_outbox"] {
+        let users = format!("SELECT DISTINCT user_id FROM {table}");
+        assert_eq!(count(&scene, &users), "me");
+    }
+    for check in ["database.schema", "database.set_aside", "database.trial"] {
+        let report = scene.doctor(check);
+        report.says(check, "pass", "");
+    }
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,6 +103,8 @@ async fn a_file_that_was_taken_from_the_daemon() {
     let mut daemon = Process::start(command.uid(USER).gid(USER));
     daemon.base();
     chown(scene.file(), Some(0), Some(0)).unwrap();
+    let report = scene.doctor(CHECK);
+    report.says(CHECK, "fail", "# then restart the daemon");
     scene.run_by(0);
     let report = scene.doctor(CHECK);
     report.says(CHECK, "fail", "chown 65534 data/todo.db");
@@ -110,4 +112,17 @@ async fn a_file_that_was_taken_from_the_daemon() {
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene.doctor(CHECK).says(CHECK, "pass", "");
     daemon.kill();
+}
+
+/// Root uses the files of all users. As after `cp -p` of one file.
+#[tokio::test]
+async fn a_file_of_another_user_than_the_secrets() {
+    let mut scene = Scene::sqlite().await;
+    scene.unset("SERVICE_AUTH_TOKEN");
+    scene.start();
+    chown(scene.file(), Some(USER), Some(USER)).unwrap();
+    scene.doctor(CHECK).says(CHECK, "pass", "");
+    scene.end();
+    let report = scene.doctor(CHECK);
+    assert_ne!(report.check(CHECK)["outcome"], "pass");
 }

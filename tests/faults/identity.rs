@@ -90,6 +90,14 @@ async fn no_identity() {
     scene.start_at_its_port();
     sqlite(&scene.file(), "DELETE FROM todoctl_identity").await;
     scene.proves(&NO_IDENTITY).await;
+    // A migration has made another one before the remedy is typed.
+    sqlite(&scene.file(), "DELETE FROM todoctl_identity").await;
+    let report = scene.doctor(NO_IDENTITY.check);
+    let remedy = report.check(NO_IDENTITY.check)["remedy"].as_str().unwrap();
+    let other = "INSERT INTO todoctl_identity (id) VALUES ('another')";
+    sqlite(&scene.file(), other).await;
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.proves_gone(&NO_IDENTITY);
     // The schema's remedy is the one that helps.
     sqlite(&scene.file(), "DROP TABLE todoctl_identity").await;
     let report = scene.doctor("database.continuity");

@@ -84,6 +84,41 @@ async fn a_deleted_file_of_a_daemon_that_does_nothing() {
     proves_nothing_is_lost(&mut scene, acknowledged);
 }
 
+/// The log stays, and has what is in no other file. The daemon copies it, and takes it away, when it
+/// ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_deleted_or_replaced_without_its_log() {
+    for is_replaced in [false, true] {
+        let (mut scene, _, acknowledged) = served().await;
+        scene.signal("-STOP");
+        let copy = scene.path().join("data/copy");
+        if is_replaced {
+            std::fs::copy(scene.file(), &copy).unwrap();
+            std::fs::rename(&copy, scene.file()).unwrap();
+        } else {
+            delete(&scene, &[""]);
+        }
+        let remedy = typed(&scene);
+        assert!(remedy.contains("data/todo.db-wal "), "{remedy}");
+        scene.signal("-CONT");
+        scene.end();
+        proves_nothing_is_lost(&mut scene, acknowledged);
+    }
+}
+
+/// Nobody has typed anything before the restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_file_of_a_daemon_that_ends() {
+    let (mut scene, _, acknowledged) = served().await;
+    let backup = Scene::sqlite().await;
+    std::fs::rename(backup.file(), scene.file()).unwrap();
+    scene.end();
+    let kept = scene.path().join("data/todo.db.rescued");
+    assert_eq!(count(&kept), acknowledged);
+    proves_nothing_is_lost(&mut scene, 1);
+    assert_eq!(count(&kept), acknowledged);
+}
+
 /// As when a backup is restored under the running daemon. The backup is kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_file() {

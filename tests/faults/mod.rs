@@ -76,8 +76,11 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod kept_data;
 mod kept_out;
+mod kept_secrets;
 mod languages;
+mod live_data;
 mod locked_files;
 mod lost_file;
 mod mails;
@@ -144,8 +147,11 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         env_values::FAULTS,
         secrets_in_use::FAULTS,
         generated_secrets::FAULTS,
+        kept_secrets::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
+        kept_data::FAULTS,
+        live_data::FAULTS,
         network::FAULTS,
         servers::FAULTS,
         trial::FAULTS,

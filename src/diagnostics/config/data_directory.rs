@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{DatabaseTarget, move_away};
+use crate::config::{DatabaseTarget, in_place_of_directory};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, not_writable, of_file};
 use crate::diagnostics::probe::{FileSystem, is_writable};
@@ -10,19 +10,20 @@ use crate::diagnostics::verdict::{Outcome, Verdict};
 
 pub(super) fn data_directory(context: &Context) -> Verdict {
     match context.audit.target() {
-        Some(DatabaseTarget::Sqlite(file)) => directory_verdict(of_file(&file.path)),
+        Some(DatabaseTarget::Sqlite(file)) => directory_verdict(&file.path),
         Some(DatabaseTarget::Postgres(_)) => Verdict::skip("not used with PostgreSQL"),
         None => Verdict::skip("unknown until DATABASE_URL is corrected"),
     }
 }
 
-fn directory_verdict(directory: &Path) -> Verdict {
+fn directory_verdict(file: &Path) -> Verdict {
+    let directory = of_file(file);
     let place = directory.display();
     let existing = nearest_existing(directory);
     if !existing.is_dir() {
         return Verdict::fail(
             format!("{} is not a directory", existing.display()),
-            move_away(existing),
+            in_place_of_directory(existing, file),
         );
     }
     if !is_writable(existing) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{DatabaseTarget, Remedy, generated_secret_path};
+use crate::config::{DatabaseTarget, Remedy, generated_secret_path, here};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{KeptSecret, kept_secret};
 use crate::diagnostics::verdict::Verdict;
@@ -27,7 +27,17 @@ pub(super) fn deleted(context: &Context) -> Option<Verdict> {
         .collect();
     let pid = one.pid;
     let directory = first.parent().unwrap_or(Path::new("."));
-    let make = (!directory.exists()).then(|| install("-d -m 700", one).arg(directory));
+    // Its parent is missing where the database is gone as well.
+    let mut missing: Vec<&Path> = directory
+        .ancestors()
+        .map(here)
+        .take_while(|directory| !directory.exists())
+        .collect();
+    missing.reverse();
+    let make = missing.first().map(|_| {
+        let install = install("-d -m 700", one);
+        missing.iter().fold(install, Remedy::arg)
+    });
     let copies = kept.iter().map(|(path, kept)| {
         let copy = install("-m 600", kept);
         copy.arg(&kept.file).arg(path)

@@ -52,7 +52,7 @@ pub(super) async fn database(
         ) => {
             let listener = probe::listener(context.audit.http.port).await;
             match listener.map(|one| one.pid) {
-                Some(pid) if has_own_mounts(pid) => elsewhere(pid, &file.path),
+                Some(pid) if probe::has_own_mounts(pid) => elsewhere(pid, &file.path),
                 Some(pid) if !is_relative_to_another(&file.path, pid) => {
                     match probe::open_database(pid) {
                         Some(open) => led_elsewhere(pid, &open, &file.path),
@@ -64,13 +64,6 @@ pub(super) async fn database(
         }
         (difference, target) => verdict(difference, target),
     }
-}
-
-/// Whether the process has another mount namespace (`mount_namespaces(7)`), as in a container.
-fn has_own_mounts(pid: i32) -> bool {
-    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
-    let theirs = of(&pid.to_string());
-    theirs.is_some() && theirs != of("self")
 }
 
 /// The same path leads to another file in a container.
@@ -194,15 +187,15 @@ fn stored_again(id: &str, target: &DatabaseTarget) -> Remedy {
     if id.len() != 32 || !id.bytes().all(|sign| sign.is_ascii_hexdigit()) {
         return Remedy::note("restart the daemon, and read its log");
     }
-    let row = format!(
-        "INSERT INTO todoctl_identity (id) VALUES ({}) ON CONFLICT DO NOTHING",
-        sql_literal(id)
-    );
+    let id = sql_literal(id);
     match target {
-        DatabaseTarget::Postgres(_) => Remedy::sql(format!("{TABLE}; {row}")),
-        DatabaseTarget::Sqlite(file) => Remedy::command("sqlite3")
-            .arg(&file.path)
-            .arg(format!("{row};")),
+        DatabaseTarget::Postgres(_) => Remedy::sql(format!(
+            "{TABLE}; INSERT INTO todoctl_identity (id) VALUES ({id}) ON CONFLICT DO NOTHING"
+        )),
+        // SQLite gives the key of a row without one the next number, which may be 2.
+        DatabaseTarget::Sqlite(file) => Remedy::command("sqlite3").arg(&file.path).arg(format!(
+            "INSERT OR REPLACE INTO todoctl_identity (single, id) VALUES (1, {id});"
+        )),
     }
 }
 
@@ -281,24 +274,6 @@ mod tests {
         // An older daemon tells its place alone.
         (other.database, other.name) = (None, None);
         assert_eq!(of(&other), Difference::Other);
-    }
-
-    #[test]
-    fn mounts_of_other_processes() {
-        let own = i32::try_from(std::process::id()).unwrap();
-        assert!(!has_own_mounts(own));
-        let mut other = std::process::Command::new("unshare")
-            .args(["--mount", "sh", "-c", "echo; exec sleep 60"])
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = [0];
-        let read = std::io::Read::read(other.stdout.as_mut().unwrap(), &mut line);
-        let found = has_own_mounts(i32::try_from(other.id()).unwrap());
-        other.kill().unwrap();
-        other.wait().unwrap();
-        // Only root may have mounts of its own.
-        assert!(found || read.unwrap() == 0);
     }
 
     #[test]

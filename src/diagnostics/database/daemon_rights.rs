@@ -23,7 +23,9 @@ pub(super) const RESTART: &str = "then restart the daemon: it may have opened th
 pub(super) fn missing(file: &Path) -> Option<Verdict> {
     let own = rustix::process::geteuid();
     if !own.is_root() {
-        return closed_files(own.as_raw(), file, "this command runs as that user", false);
+        let is_running = !daemons_of(file).is_empty();
+        let who = "this command runs as that user";
+        return closed_files(own.as_raw(), file, who, is_running);
     }
     // SQLite has its log beside the file that a link leads to.
     let place = resolved(file);
@@ -43,7 +45,9 @@ pub(super) fn missing(file: &Path) -> Option<Verdict> {
             directory.display()
         );
         let remedy = if is_own {
-            Remedy::command("chmod u+rwx").arg(directory)
+            let closed = closed_to_owner(user, file);
+            let others = (!closed.is_empty()).then(|| opened_to_owner(&closed));
+            Remedy::command("chmod u+rwx").arg(directory).then(others)
         } else {
             writable_for(user, directory)
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{
     Barrier, Closed, DatabaseConfig, NoFile, OtherJournal, Remedy, SqliteTarget, as_root,
     files_beside, files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal,
-    move_away, undo_interrupted, writable,
+    in_place_of_directory, undo_interrupted, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -16,8 +16,8 @@ use crate::diagnostics::directory::{
 };
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{
-    FileFacts, Holder, KeptOpen, LASTING, Use, daemons_of, holders, is_writable, kept_open,
-    lasting_holders, listener, nameless_database,
+    FileFacts, Holder, KeptOpen, LASTING, Use, User, account_of, daemons_of, holders, is_writable,
+    kept_open, lasting_holders, listener, nameless_database, out_of_sight,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::messages::KnownMessage;
@@ -25,16 +25,13 @@ use crate::store::{ConnectFault, DamagedLog, kept_logs};
 
 use super::fault::{cannot_connect, known_remedy};
 use super::integrity::{log_of_another, unused_log_of_another};
-use super::{daemon_rights, kept_file, other_names, work};
+use super::{daemon_rights, kept_file, other_names, unmounted, work};
 
 const MIB: u64 = 1024 * 1024;
 const FREE_FAIL: u64 = 16 * MIB;
 const FREE_WARN: u64 = 256 * MIB;
 /// Logs, rotated logs and locks are created all the time.
 const FREE_INODES: u64 = 64;
-/// Four times the size at which the daemon empties it.
-const WAL_WARN: u64 = 64 * MIB;
-
 /// Whether the file exists and can be read.
 pub(super) async fn connection(
     context: &Context,
@@ -47,6 +44,10 @@ pub(super) async fn connection(
     let place = file.path.display();
     if let Some(kept) = kept_open(&file.path).or(nameless(context, file).await) {
         return kept_file::verdict(&kept, &file.path);
+    }
+    let daemon = listener(context.audit.http.port).await;
+    if let Some(found) = out_of_sight(&file.path, daemon.map(|one| one.pid)) {
+        return unmounted::verdict(&found, &file.path);
     }
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());
@@ -156,7 +157,10 @@ fn without_file(path: &Path) -> Verdict {
     let existing = nearest_existing(directory);
     let place = existing.display();
     if !existing.is_dir() {
-        return Verdict::fail(format!("{place} is not a directory"), move_away(existing));
+        return Verdict::fail(
+            format!("{place} is not a directory"),
+            in_place_of_directory(existing, path),
+        );
     }
     if !is_writable(existing) {
         return not_writable(existing, directory);
@@ -191,8 +195,18 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     if let Some(verdict) = daemon_rights::missing(file) {
         return verdict;
     }
+    let daemons = daemons_of(file);
+    let restart = (!daemons.is_empty()).then(|| Remedy::note(daemon_rights::RESTART));
     if !facts.file_writable {
         let user = rustix::process::geteuid().as_raw();
+        let chmod = own_files(file, "chmod u+rw");
+        let remedy = if facts.owner == user {
+            chmod
+        } else {
+            as_root()
+                .then(own_files(file, &format!("chown {user}")))
+                .then(chmod)
+        };
         return Verdict::fail(
             format!(
                 "{} belongs to user {} and is not writable for {}",
@@ -200,19 +214,15 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
                 facts.owner,
                 this_user()
             ),
-            if facts.owner == user {
-                own_files(file, "chmod u+rw")
-            } else {
-                as_root()
-                    .then(own_files(file, &format!("chown {user}")))
-                    .then(own_files(file, "chmod u+rw"))
-            },
+            remedy.then(restart),
         );
     }
     let others = files_of_others(file, secrets);
-    if let Some(other) = others.first() {
-        let is_running = !daemons_of(file).is_empty();
-        let restart = is_running.then(|| Remedy::note(daemon_rights::RESTART));
+    // Root may use the files of all users.
+    let is_of_root = |user: &User| account_of(user.pid).is_some_and(|found| found.user == 0);
+    if let Some(other) = others.first()
+        && !daemons.iter().any(is_of_root)
+    {
         return Verdict::fail(
             format!(
                 "{} belongs to user {}, and {} to another, who may be root: the daemon cannot use it",
@@ -296,9 +306,6 @@ pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duratio
 /// As the daemon does when it opens the file. Not possible while another process uses it.
 const SET_WAL: &str = "PRAGMA journal_mode = WAL";
 
-/// Empties the log as far as no process reads from it.
-const EMPTY_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
-
 pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
     of_facts(context, file, |facts| {
         if facts.wal_mode == Some(true) {
@@ -312,62 +319,6 @@ pub(super) async fn journal(context: &Context, file: &SqliteTarget, _limit: Dura
         )
         .with_fixes([Fix::Statements(vec![SET_WAL.to_owned()])])
     })
-}
-
-pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration) -> Verdict {
-    let bytes = match context.facts(file) {
-        Ok(facts) => facts.wal,
-        Err(_) => return Verdict::skip_because_failed("database.directory"),
-    };
-    let kept = kept_logs(&file.path);
-    match bytes {
-        _ if !kept.is_empty() => not_taken(&kept),
-        None => Verdict::pass("none: no process has the database open"),
-        Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
-        Some(bytes) => {
-            // Where locks are not listed, nobody is named.
-            let readers = lasting_holders(&file.path, Use::Reads, LASTING).await;
-            let mut readers = readers.unwrap_or_default();
-            readers.retain(|reader| !reader.is_todoctl());
-            large_log(bytes, &readers, file)
-        }
-    }
-}
-
-/// Damaged logs that were kept at a start of the daemon, or by hand.
-fn not_taken(logs: &[PathBuf]) -> Verdict {
-    let mut collected = Collected::default();
-    for log in logs {
-        let log = log.display();
-        collected.warn(
-            format!(
-                "{log} was kept because it was damaged: what it has behind its damaged frame is lost in the database"
-            ),
-            Remedy::note(format!(
-                "it has the pages of these changes, so that their texts can be read (strings -n 8 {log}): enter again what is missing; then delete the file: rm {log}"
-            )),
-        );
-    }
-    collected.verdict("")
-}
-
-fn large_log(bytes: u64, readers: &[Holder], file: &SqliteTarget) -> Verdict {
-    let mut detail = format!(
-        "{} MiB: it is not emptied, which slows every read",
-        bytes / MIB
-    );
-    let mut remedy = Remedy::default();
-    for reader in readers {
-        detail += &format!("; {} reads from it all the time", work::named(reader));
-        remedy = remedy.then(work::end(reader));
-    }
-    let emptied = Remedy::note("then the daemon's next change empties it, or:").then(
-        Remedy::command("sqlite3")
-            .arg(&file.path)
-            .arg("PRAGMA wal_checkpoint(TRUNCATE)"),
-    );
-    Verdict::warn(detail, remedy.then(emptied))
-        .with_fixes([Fix::Statements(vec![EMPTY_WAL.to_owned()])])
 }
 
 pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use crate::config::{Remedy, here, unused_name, wal_path, with_suffix};
-use crate::diagnostics::probe::{KeptOpen, Place, daemons_of};
+use crate::config::{
+    Remedy, SecretName, SqliteTarget, generated_secret_path, here, unused_name, wal_path,
+    with_suffix,
+};
+use crate::diagnostics::probe::{KeptOpen, Place, daemons_of, kept_secret};
 use crate::diagnostics::verdict::Verdict;
 
 /// What the daemon has acknowledged is in the file that it has open, and in the log of that. That
@@ -108,7 +111,20 @@ fn rescue(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Reme
     .then(saved(kept, path, file, log))
     .then(out_of_the_way(kept, path))
     .then(Remedy::command("mv -n").arg(&rescued).arg(path))
-    .then(Remedy::note("then restart the daemon"))
+    .then(Remedy::note(if has_deleted_secrets(path) {
+        "then look at todoctl doctor --only config.secret_files: the generated secrets were deleted too, and end with the daemon; after that, restart the daemon"
+    } else {
+        "then restart the daemon"
+    }))
+}
+
+/// Whether a daemon has generated secrets open that were deleted.
+fn has_deleted_secrets(path: &Path) -> bool {
+    let database = SqliteTarget {
+        path: path.to_owned(),
+    };
+    let mut names = SecretName::ALL.iter();
+    names.any(|name| kept_secret(path, &generated_secret_path(&database, name.as_str())).is_some())
 }
 
 /// Copies `file` and its log to a file beside `path`.

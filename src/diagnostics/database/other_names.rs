@@ -9,7 +9,10 @@ use crate::diagnostics::verdict::Verdict;
 
 /// Hard links. SQLite names its log after the name by which it opens the file.
 pub(super) fn hard_links(file: &Path) -> Option<Verdict> {
-    let names = fs::metadata(file).ok()?.nlink();
+    let names = fs::metadata(file)
+        .ok()
+        .filter(fs::Metadata::is_file)?
+        .nlink();
     let directory = here(file.parent()?);
     (names > 1).then(|| {
         Verdict::warn(

@@ -207,6 +207,9 @@ pub(crate) struct Statistics {
 const DANGLING: &str = "SELECT \"table\", parent, count(*) AS rows
     FROM pragma_foreign_key_check GROUP BY 1, 2 ORDER BY 1, 2";
 
+const OF_OTHERS: &str = "SELECT count(*) FROM notifications
+    JOIN tasks ON tasks.id = notifications.task_id AND tasks.user_id <> notifications.user_id";
+
 /// Rows of a table that refer to rows that do not exist.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Dangling {
@@ -229,6 +232,11 @@ impl FileConnection {
             return Ok(Vec::new());
         }
         Ok(sqlx::query_as(STATISTICS).fetch_all(&mut self.0).await?)
+    }
+
+    /// The notifications of other users than those of their tasks.
+    pub(crate) async fn notifications_of_others(&mut self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar(OF_OTHERS).fetch_one(&mut self.0).await?)
     }
 
     /// Reads every row that refers to another.

@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 
 use procfs::process::{FDTarget, Process, all_processes};
 
-use crate::config::{
-    Account, DEFAULT_ENV_FILE, here, index_path, is_database, wal_path, with_suffix,
-};
+use crate::config::{Account, DEFAULT_ENV_FILE, index_path, is_database, wal_path, with_suffix};
 
 use super::program::is_todoctl;
 
@@ -161,19 +159,21 @@ pub(crate) fn kept_secret(database: &Path, path: &Path) -> Option<KeptSecret> {
         let target = target.strip_suffix(DELETED).unwrap_or(target);
         Path::new(target).file_name().is_some_and(|one| one == name)
     };
-    let kept = |user: User| {
-        let process = Process::new(user.pid).ok()?;
+    let kept = |pid: i32| {
+        let process = Process::new(pid).ok()?;
         let (file, _) = open_files(&process)
             .into_iter()
             .find(|(at, target)| is_it(target) && has_content(at))?;
         let status = process.status().ok()?;
         Some(KeptSecret {
-            pid: user.pid,
+            pid,
             owner: (status.euid, status.egid),
             file,
         })
     };
-    daemons_of(database).into_iter().find_map(kept)
+    let of_deleted = kept_open(database).map(|one| one.pid);
+    let pids = daemons_of(database).into_iter().map(|user| user.pid);
+    pids.chain(of_deleted).find_map(kept)
 }
 
 /// The SQLite file that a process has open, by a name that still leads to it.
@@ -221,7 +221,7 @@ fn programs() -> impl Iterator<Item = Process> {
 }
 
 /// The files that a process has open: where they can be read, and their paths.
-fn open_files(process: &Process) -> Vec<(PathBuf, PathBuf)> {
+pub(super) fn open_files(process: &Process) -> Vec<(PathBuf, PathBuf)> {
     let files = process.fd().into_iter().flatten().flatten();
     files
         .filter_map(|file| match file.target {
@@ -236,14 +236,22 @@ fn open_files(process: &Process) -> Vec<(PathBuf, PathBuf)> {
 /// The database that a daemon opened at `path`, if another file or none is there now, or if its log
 /// was deleted. `None` also where the files of the daemon cannot be seen.
 pub(crate) fn kept_open(path: &Path) -> Option<KeptOpen> {
-    // SQLite opens files by their resolved paths.
-    let name = match fs::canonicalize(path) {
-        Ok(found) => found,
-        Err(_) => fs::canonicalize(here(path.parent()?))
-            .ok()?
-            .join(path.file_name()?),
-    };
+    let name = whole_name(path)?;
     programs().find_map(|process| of_process(&process, &name))
+}
+
+/// The path by which SQLite opens a file: a resolved one, as far as it exists.
+pub(super) fn whole_name(path: &Path) -> Option<PathBuf> {
+    let mut missing = PathBuf::new();
+    let whole = std::path::absolute(path).ok()?;
+    for existing in whole.ancestors() {
+        if let Ok(found) = fs::canonicalize(existing) {
+            // Joining an empty path would add a slash.
+            return Some(found.components().chain(missing.components()).collect());
+        }
+        missing = Path::new(existing.file_name()?).join(missing);
+    }
+    None
 }
 
 fn of_process(process: &Process, name: &Path) -> Option<KeptOpen> {
@@ -258,7 +266,9 @@ fn of_process(process: &Process, name: &Path) -> Option<KeptOpen> {
         (log.is_some() || nameless_index.is_some())
             .then(|| Place::WithoutLog(log.filter(has_content)))?
     } else if let Some((file, _)) = with_target(&with_suffix(name, DELETED)) {
-        let log = nameless_log.map(|(file, _)| file.clone());
+        // The log may still be there.
+        let own = own_log.map(|_| log_name.clone());
+        let log = own.or_else(|| nameless_log.map(|(file, _)| file.clone()));
         Place::Nameless(file.clone(), log.filter(has_content))
     } else if own_log.is_some() || nameless_log.is_some() {
         let is_moved = |(file, to): &&(PathBuf, PathBuf)| to.is_file() && is_database(file);
@@ -274,7 +284,7 @@ fn of_process(process: &Process, name: &Path) -> Option<KeptOpen> {
     })
 }
 
-fn id(path: &Path) -> Option<(u64, u64)> {
+pub(super) fn id(path: &Path) -> Option<(u64, u64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }

@@ -232,6 +232,9 @@ impl<'a> Place<'a> {
     pub(in crate::store) fn writable_directory(self) -> Remedy {
         match self.file() {
             Some(file) => {
+                if file.is_dir() {
+                    return self.not_a_database();
+                }
                 let others = files_of_others(file, &[]);
                 let closed = closed_to_owner(rustix::process::geteuid().as_raw(), file);
                 if let Some(odd) = NoFile::beside(file) {

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::{
-    Remedy, begin_anew, has_damaged_begin, index_path, missing_pages, move_away, shell_word,
-    unused_name, wal_path, was_migrated,
+    Remedy, begin_anew, has_damaged_begin, in_place_of_database, index_path, missing_pages,
+    move_away, shell_word, unused_name, wal_path, was_migrated,
 };
 
 use super::place::Place;
@@ -41,6 +41,10 @@ impl Place<'_> {
                 "let DATABASE_URL name a SQLite file, or a file that is not there yet",
             );
         };
+        let other = in_place_of_database(file);
+        if let Some(remedy) = other.as_ref().filter(|_| file.is_dir()) {
+            return remedy.clone();
+        }
         if has_damaged_begin(file) {
             return with_begin(file);
         }
@@ -52,6 +56,9 @@ impl Place<'_> {
                 "restore a backup of {}: it was the database of todoctl, and something has overwritten it",
                 file.display()
             ));
+        }
+        if let Some(remedy) = other {
+            return remedy;
         }
         // An empty file shows that the new database is wanted: files beside it would be taken for
         // those of a lost one.

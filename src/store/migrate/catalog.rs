@@ -113,6 +113,8 @@ WITH relation AS (
     FROM sqlite_schema s
     JOIN pragma_table_list t ON t.schema = 'main' AND t.name = s.name
     WHERE s.type = 'table' AND s.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND t.type <> 'shadow'
+        -- The module of another program's is not here.
+        AND (t.type <> 'virtual' OR s.name = 'todoctl_search')
 )
 SELECT r.object, 'column ' || c.name,
     c.type || CASE WHEN c."notnull" THEN ' not null' ELSE '' END

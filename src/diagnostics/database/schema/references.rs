@@ -13,11 +13,14 @@ use super::set_aside::{kept_aside, set_aside};
 
 /// Whether every row refers to one that exists. A file too large for the time limit is no fault.
 pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
-    let question = context
-        .file
-        .ask(file, limit, async |connection| connection.dangling().await);
-    let dangling = match tokio::time::timeout(limit, question).await {
-        Ok(Ok(dangling)) => dangling,
+    let question = context.file.ask(file, limit, async |connection| {
+        Ok((
+            connection.dangling().await?,
+            connection.notifications_of_others().await?,
+        ))
+    });
+    let (dangling, of_others) = match tokio::time::timeout(limit, question).await {
+        Ok(Ok(found)) => found,
         // The parent is no table, or lacks its key.
         Ok(Err(error)) if error.to_string().contains("foreign key mismatch") => {
             return Verdict::skip_because_failed("database.schema");
@@ -27,9 +30,10 @@ pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Du
             return Verdict::skip(format!("not read completely within {} s", limit.as_secs()));
         }
     };
+    let misplaced = (of_others > 0).then(|| notifications_of_others(of_others));
     verdict(
         Place::File(file),
-        dangling.iter().map(issue).collect(),
+        dangling.iter().map(issue).chain(misplaced).collect(),
         "every row refers to one that exists",
     )
 }
@@ -54,6 +58,24 @@ fn issue(one: &Dangling) -> Issue {
     Issue::warn(
         format!("{rows} rows of {table} refer to rows of {parent} that do not exist"),
         steps,
+    )
+}
+
+/// As where another program has given tasks to another user, or has merged two accounts.
+fn notifications_of_others(count: i64) -> Issue {
+    let theirs = "(SELECT user_id FROM tasks WHERE tasks.id = task_id)";
+    let mails = "(SELECT user_id FROM notifications WHERE notifications.id = notification_id)";
+    Issue::warn(
+        format!(
+            "{count} notifications belong to another user than their task, and show that user its title"
+        ),
+        [
+            Step::note("this gives them, and mails that wait, to the user of the task:"),
+            Step::Run(format!(
+                "BEGIN IMMEDIATE; UPDATE notifications SET user_id = {theirs} WHERE user_id <> {theirs}; \
+                 UPDATE todoctl_outbox SET user_id = {mails} WHERE state = 'pending' AND user_id <> {mails}; COMMIT"
+            )),
+        ],
     )
 }
 
