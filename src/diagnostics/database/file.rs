@@ -16,12 +16,12 @@ use crate::diagnostics::directory::{
 };
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{
-    FileFacts, Holder, KeptOpen, LASTING, Use, User, account_of, daemons_of, holders, is_writable,
-    kept_open, lasting_holders, listener, nameless_database, out_of_sight,
+    FileFacts, KeptOpen, Use, User, account_of, daemons_of, holders, is_writable, kept_open,
+    listener, nameless_database, out_of_sight,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::messages::KnownMessage;
-use crate::store::{ConnectFault, DamagedLog, kept_logs};
+use crate::store::{ConnectFault, DamagedLog};
 
 use super::fault::{cannot_connect, known_remedy};
 use super::integrity::{log_of_another, unused_log_of_another};
@@ -32,6 +32,7 @@ const FREE_FAIL: u64 = 16 * MIB;
 const FREE_WARN: u64 = 256 * MIB;
 /// Logs, rotated logs and locks are created all the time.
 const FREE_INODES: u64 = 64;
+
 /// Whether the file exists and can be read.
 pub(super) async fn connection(
     context: &Context,
@@ -45,9 +46,11 @@ pub(super) async fn connection(
     if let Some(kept) = kept_open(&file.path).or(nameless(context, file).await) {
         return kept_file::verdict(&kept, &file.path);
     }
-    let daemon = listener(context.audit.http.port).await;
-    if let Some(found) = out_of_sight(&file.path, daemon.map(|one| one.pid)) {
-        return unmounted::verdict(&found, &file.path);
+    if !file.path.exists() {
+        let daemon = listener(context.audit.http.port).await;
+        if let Some(found) = out_of_sight(&file.path, daemon.map(|one| one.pid)) {
+            return unmounted::verdict(&found, &file.path);
+        }
     }
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());

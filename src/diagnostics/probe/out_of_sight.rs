@@ -34,9 +34,6 @@ pub(crate) enum Why {
 /// The database that a daemon had at `path`, where there is none now. A daemon that was not started in
 /// this working directory is recognized by `pid`.
 pub(crate) fn out_of_sight(path: &Path, pid: Option<i32>) -> Option<OutOfSight> {
-    if path.exists() {
-        return None;
-    }
     let name = whole_name(path)?;
     let here = id(Path::new("."));
     daemons()

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::config::{
     Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner, files_of_others,
-    hand_over, opened_to_owner, sql_literal, sql_name, taken_over, writable,
+    hand_over, in_place_of_directory, opened_to_owner, sql_literal, sql_name, taken_over, writable,
 };
 
 use super::quoted::quoted_name;
@@ -234,6 +234,9 @@ impl<'a> Place<'a> {
             Some(file) => {
                 if file.is_dir() {
                     return self.not_a_database();
+                }
+                if let Some(directory) = file.parent().filter(|one| one.is_file()) {
+                    return in_place_of_directory(directory, file);
                 }
                 let others = files_of_others(file, &[]);
                 let closed = closed_to_owner(rustix::process::geteuid().as_raw(), file);
