@@ -73,9 +73,8 @@ fn respelt_visible(name: &str, value: &str) -> Option<String> {
             let is_usable = |text: &str| secret.fault(text).is_none() && weakness(text).is_none();
             let encoded = decoded(value).filter(|text| is_of_generator(text));
             let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
-            let cut = bare.trim_end_matches(ENDS);
-            let bare = if is_of_generator(cut) { cut } else { &bare };
-            (bare != value && is_usable(bare)).then(|| bare.to_owned())
+            let cut = cut(&bare).unwrap_or(bare);
+            (cut != value && is_usable(&cut)).then_some(cut)
         }
     }
 }
@@ -87,6 +86,18 @@ pub(super) fn decoded(value: &str) -> Option<String> {
     let text = text.trim();
     let is_text = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
     is_text.then(|| text.to_owned())
+}
+
+/// What a program has made, without the end of a statement or list, a comment that has no blank before
+/// it, and the blanks of a wrapped line.
+fn cut(text: &str) -> Option<String> {
+    let (bare, _) = text.split_once('#').unwrap_or((text, ""));
+    let bare = bare.trim().trim_end_matches(ENDS);
+    let joined: String = bare.split_whitespace().collect();
+    let is_hex = joined.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Words without their blanks may be base64.
+    let cut = if is_hex { &joined } else { bare };
+    is_of_generator(cut).then(|| cut.to_owned())
 }
 
 /// What ends a statement or a list elsewhere, and belongs to no value here.
@@ -345,6 +356,10 @@ mod tests {
             format!("Bearer {secret}\\n"),
             format!("\u{201c}{secret}\u{201d}"),
             format!("JWT_SECRET=\u{201e}{secret}\u{201c}"),
+            format!("{secret};"),
+            format!("={secret}"),
+            format!("{secret}#old"),
+            format!("{} {}", &secret[..16], &secret[16..]),
         ] {
             assert_eq!(respelt("JWT_SECRET", &text).as_deref(), Some(secret));
         }
