@@ -21,12 +21,14 @@ mod jobs;
 mod json_lines;
 mod log_writer;
 mod recent;
+mod refusals;
 
-pub use clients::RecentClients;
+pub use clients::{REFRESH, RecentClients};
 pub use jobs::JobMetrics;
 use json_lines::{JsonLines, JsonMembers};
 use log_writer::{DroppedLines, LogWriter};
 pub use recent::{MINUTES, RecentFailure, RecentRequests, RouteFailures, Window};
+pub use refusals::{RefusalKind, Refusals};
 
 /// So many log lines may wait to be written.
 const LOG_QUEUE: usize = 8192;

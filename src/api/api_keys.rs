@@ -105,8 +105,13 @@ pub(super) async fn save_key(
         });
     }
     let key = inputs.body.into_key().map_err(ApiError::ProviderKeyForm)?;
-    let probe = context.key_provider.probe(&key).await;
-    probe.map_err(ApiError::ProviderKeyRejected)?;
+    if let Err(error) = context.key_provider.probe(&key).await {
+        if let Some(reason) = error.obstacle() {
+            let clients = &context.metrics.clients;
+            clients.key_obstacle(reason, context.clock.now());
+        }
+        return Err(ApiError::ProviderKeyRejected(error));
+    }
     let encrypted = context.key_cipher.encrypt(&key, context.clock.now());
     context.store.save_api_key(user, &encrypted).await?;
     let saved = KeySaved {

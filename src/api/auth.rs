@@ -1,8 +1,9 @@
 //! Authentication: identifies the caller from headers alone, never from a cookie.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::time::Instant;
 
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 use prometheus::{HistogramVec, IntCounterVec};
 use quick_cache::sync::Cache;
@@ -13,28 +14,26 @@ use crate::config::{AuthConfig, RotatingSecret};
 use crate::domain::{Timestamp, UserId};
 use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Metrics, RecentClients};
+use crate::telemetry::{Metrics, RecentClients, RefusalKind};
 
 use super::error::ApiError;
+use super::limits::likely_address;
 use super::refusal::Refusal;
 
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
+mod headers;
 mod jwt;
 #[cfg(feature = "micro")]
 pub(super) mod micro;
 mod origin;
 mod own_secrets;
 
+pub(super) use headers::{X_SERVICE_AUTH, X_USER_ID};
+use headers::{bearer, looks_like_jwt, named_user};
 use jwt::{Jwts, Signer};
 pub(super) use origin::Origin;
 use own_secrets::{OwnSecrets, is_own_session};
-
-/// The user on whose behalf a service calls; contract 2.2.
-pub(super) const X_USER_ID: HeaderName = HeaderName::from_static("x-user-id");
-
-/// The service token on the endpoint that reads a key; contract 2.3.
-pub(super) const X_SERVICE_AUTH: HeaderName = HeaderName::from_static("x-service-auth");
 
 /// The credentials that identified a caller. Only this goes to the log, never a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl CallerKind {
     }
 
     /// For metrics.
-    fn method(self) -> &'static str {
+    pub fn method(self) -> &'static str {
         match self {
             Self::User => "jwt",
             Self::Service => "service",
@@ -114,6 +113,11 @@ impl Authenticator {
         self.auth_server.as_ref().map(AuthServer::is_down)
     }
 
+    /// Why the auth server gave no usable answer when it was last asked; `None` if it did.
+    pub fn auth_server_failure(&self) -> Option<String> {
+        self.auth_server.as_ref()?.failure()
+    }
+
     pub fn new(config: &AuthConfig, auth_server: Option<AuthServer>, metrics: &Metrics) -> Self {
         Self {
             service_tokens: config.service_auth_token.clone(),
@@ -152,6 +156,10 @@ impl Authenticator {
                 self.user(access, headers, origin, store, now).await
             }
         };
+        if let Err(error) = &outcome {
+            let address = likely_address(origin.address, headers);
+            self.count_refusal(kind, error, address, now);
+        }
         self.observe(kind, outcome, started, now)
     }
 
@@ -165,6 +173,10 @@ impl Authenticator {
         now: Timestamp,
     ) -> (Option<CallerKind>, Result<UserId, ApiError>) {
         match bearer(headers) {
+            None if headers.contains_key(X_SERVICE_AUTH) => {
+                let error = ApiError::NotAuthenticated(Refusal::ServiceAuthElsewhere);
+                (Some(CallerKind::Service), Err(error))
+            }
             None => (None, Err(ApiError::NotAuthenticated(Refusal::Missing))),
             Some(token) if self.is_service_token(token) => {
                 let reason = if access == Access::UserOrService {
@@ -188,6 +200,29 @@ impl Authenticator {
         }
     }
 
+    /// Counts why credentials were refused, if that is the error.
+    fn count_refusal(
+        &self,
+        kind: Option<CallerKind>,
+        error: &ApiError,
+        address: IpAddr,
+        now: Timestamp,
+    ) {
+        let Some(reason) = error.refusal() else {
+            return;
+        };
+        self.refusals.with_label_values(&[reason.label()]).inc();
+        let kind = RefusalKind {
+            status: error.status().as_u16(),
+            reason: reason.label(),
+            method: "",
+            route: "",
+            caller: kind.map_or("none", CallerKind::method),
+        };
+        let detail = reason.detail().map(Cow::Borrowed);
+        self.recent.refused(kind, detail, address, now);
+    }
+
     /// Counts an attempt and how long it took.
     fn observe(
         &self,
@@ -203,12 +238,6 @@ impl Authenticator {
             Err(_) => "failed",
         };
         self.attempts.with_label_values(&[method, result]).inc();
-        if let Err(error) = &outcome
-            && let Some(reason) = error.refusal()
-        {
-            self.refusals.with_label_values(&[reason.label()]).inc();
-            self.recent.refused(method, reason.label(), now);
-        }
         if outcome.is_ok() {
             self.recent.accepted(method, now);
         }
@@ -226,6 +255,9 @@ impl Authenticator {
     /// contract 2.2: the service token, and the user in `X-User-ID`.
     fn service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         match bearer(headers) {
+            None if headers.contains_key(X_SERVICE_AUTH) => {
+                Err(ApiError::NotAuthenticated(Refusal::ServiceAuthElsewhere))
+            }
             None => Err(ApiError::NotAuthenticated(Refusal::Missing)),
             Some(token) if self.is_service_token(token) => named_user(headers),
             Some(token) if looks_like_jwt(token) => {
@@ -278,95 +310,28 @@ impl Authenticator {
             store.session_user(&self.session_secrets, token).await;
         let user = match (own?, &self.auth_server) {
             (Some(user), _) => Some(user),
-            (None, None) => None,
-            // What is a secret between todoctl and its users is no business of the auth server.
-            (None, Some(_)) if self.own_secrets.resemble(token) => {
-                return refused(if is_own_session(token) {
-                    Refusal::UnknownOwnSession
+            _ if is_own_session(token) => {
+                self.were_good.remove(&hash);
+                let secrets = &self.session_secrets;
+                let has_ended = store.session_has_ended(secrets, token).await?;
+                return refused(if has_ended {
+                    Refusal::EndedSession
                 } else {
-                    Refusal::OwnSecret
+                    Refusal::UnknownOwnSession
                 });
             }
+            // What is a secret between todoctl and its users is no business of the auth server.
+            _ if self.own_secrets.resemble(token) => {
+                return refused(Refusal::OwnSecret);
+            }
+            (None, None) => None,
             (None, Some(server)) => server.session_user(token, origin.address).await?,
         };
         let Some(user) = user else {
             self.were_good.remove(&hash);
-            return refused(if is_own_session(token) {
-                Refusal::UnknownOwnSession
-            } else {
-                Refusal::UnknownSession
-            });
+            return refused(Refusal::UnknownSession);
         };
         self.were_good.insert(hash, ());
         Ok(user)
-    }
-}
-
-/// The user that a service names in `X-User-ID`.
-fn named_user(headers: &HeaderMap) -> Result<UserId, ApiError> {
-    let problem = |problem| ApiError::Header {
-        name: "X-User-ID",
-        problem,
-    };
-    let mut named = headers.get_all(X_USER_ID).iter();
-    let (Some(value), None) = (named.next(), named.next()) else {
-        return Err(problem("must be sent once".into()));
-    };
-    let text =
-        std::str::from_utf8(value.as_bytes()).map_err(|_| problem("is not valid UTF-8".into()))?;
-    UserId::new(text).map_err(|error| problem(error.to_string().into()))
-}
-
-/// The token behind `Authorization: Bearer`; `None` when there is none.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(AUTHORIZATION)?.as_bytes();
-    let (scheme, rest) = value.split_at_checked("bearer".len())?;
-    if !scheme.eq_ignore_ascii_case(b"bearer") || !rest.starts_with(b" ") {
-        return None;
-    }
-    let token = rest.trim_ascii();
-    (!token.is_empty()).then_some(token)
-}
-
-/// Three parts of base64url, separated by dots (RFC 7519, section 3).
-fn looks_like_jwt(token: &[u8]) -> bool {
-    let base64url = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let mut parts = 0;
-    token.split(|byte| *byte == b'.').all(|part| {
-        parts += 1;
-        // The signature of an unsigned token is empty; such a token is still a JWT.
-        part.iter().all(base64url) && (parts == 3 || !part.is_empty())
-    }) && parts == 3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn token_of(value: &'static str) -> Option<Vec<u8>> {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, http::HeaderValue::from_static(value));
-        bearer(&headers).map(<[u8]>::to_vec)
-    }
-
-    /// contract 2.1: the scheme word in any case, several spaces.
-    #[test]
-    fn bearer_values() {
-        for value in ["Bearer abc", "bearer  abc", "BEARER   abc "] {
-            assert_eq!(token_of(value).as_deref(), Some(&b"abc"[..]), "{value}");
-        }
-        for value in ["Basic abc", "Bearer", "Bearer ", "Bearerabc", "abc", ""] {
-            assert_eq!(token_of(value), None, "{value}");
-        }
-    }
-
-    #[test]
-    fn jwt_shapes() {
-        for token in ["a.b.c", "eyJ0.e30.", "A-_9.x.y"] {
-            assert!(looks_like_jwt(token.as_bytes()), "{token}");
-        }
-        for token in ["", "abc", "a.b", "a.b.c.d", "a..c", "a.b+.c", ".."] {
-            assert!(!looks_like_jwt(token.as_bytes()), "{token}");
-        }
     }
 }

@@ -213,6 +213,7 @@ impl Server {
         match outcome {
             Ok(()) => activity.is_given_back(),
             Err(error) => {
+                app.count_refused(activity.opening(), &error, peer);
                 tracing::debug!(%error, "a connection ended early");
                 false
             }

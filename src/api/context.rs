@@ -83,7 +83,10 @@ impl ApiContext {
         let redis = services
             .redis_url
             .as_ref()
-            .map(|url| RedisCounter::new(url, metrics.rate_limit_backend_errors.clone()))
+            .map(|url| {
+                let errors = metrics.rate_limit_backend_errors.clone();
+                RedisCounter::new(url, &store.identity().scope(), errors)
+            })
             .transpose()?;
         Ok(Self(Arc::new(Shared {
             auth: Authenticator::new(&config.auth, auth_server.transpose()?, &metrics),

@@ -2,6 +2,7 @@
 //!
 //! Ready-made CORS layers answer a refused preflight differently (contract section 8).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use http::header::{
@@ -38,6 +39,13 @@ const HEADERS: [&str; 14] = [
 
 const EXPOSED: &str = "Content-Type, ETag, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-ID";
 
+/// The longest name of a header that is told, and the longest origin.
+const LONGEST_NAME: usize = 40;
+const LONGEST_ORIGIN: usize = 100;
+
+/// Why a preflight was refused, in a word, and what it was refused for, if that can be told.
+pub(super) type PreflightRefusal = (&'static str, Option<Cow<'static, str>>);
+
 /// The cross-origin rules.
 pub(super) struct Cors {
     origins: BTreeSet<String>,
@@ -65,25 +73,34 @@ impl Cors {
             .then_some(origin)
     }
 
-    /// The answer to a preflight; `None` when the request is something else.
-    pub fn preflight(&self, method: &Method, headers: &HeaderMap) -> Option<Reply> {
+    /// The answer to a preflight, and why it is refused if it is; `None` when the request is
+    /// something else.
+    pub fn preflight(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<(Reply, Option<PreflightRefusal>)> {
         if method != Method::OPTIONS || !headers.contains_key(ORIGIN) {
             return None;
         }
         let wanted_method = headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
-        let origin = self.allowed(headers);
         let mut refused = Vec::new();
-        if origin.is_none() {
+        // The first reason: foreign pages send any header.
+        let mut reason = None;
+        if self.allowed(headers).is_none() {
             refused.push("origin");
+            reason = Some(("preflight_origin", told_origin(headers)));
         }
         if !METHODS
             .iter()
             .any(|name| name.as_bytes() == wanted_method.as_bytes())
         {
             refused.push("method");
+            reason = reason.or(Some(("preflight_method", None)));
         }
-        if !wanted_headers_allowed(headers) {
+        if let Some(name) = foreign_header(headers) {
             refused.push("headers");
+            reason = reason.or_else(|| Some(("preflight_header", Some(told_header(name)))));
         }
         let (status, text) = if refused.is_empty() {
             (StatusCode::OK, "OK".to_owned())
@@ -96,13 +113,7 @@ impl Cors {
             .with_header(ACCESS_CONTROL_ALLOW_METHODS, self.allow_methods.clone())
             .with_header(ACCESS_CONTROL_ALLOW_HEADERS, self.allow_headers.clone())
             .with_header(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-        Some(reply)
-    }
-
-    /// The origin of a page, if it is not allowed.
-    pub fn refused_origin<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
-        let origin = headers.get(ORIGIN)?.to_str().ok()?;
-        (!self.origins.contains(origin) && is_origin(origin)).then_some(origin)
+        Some((reply, reason))
     }
 
     /// Adds the headers about origins that every response has.
@@ -127,20 +138,30 @@ impl Cors {
     }
 }
 
-fn wanted_headers_allowed(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCESS_CONTROL_REQUEST_HEADERS)
-        .iter()
-        .all(|value| {
-            value.to_str().is_ok_and(|list| {
-                list.split(',')
-                    .map(str::trim)
-                    .filter(|name| !name.is_empty())
-                    .all(|name| {
-                        HEADERS
-                            .iter()
-                            .any(|allowed| allowed.eq_ignore_ascii_case(name))
-                    })
-            })
-        })
+/// The first header that a page wants to send, and may not. Text that is no list of names is one.
+fn foreign_header(headers: &HeaderMap) -> Option<&str> {
+    let wanted = headers.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+    let names = wanted.flat_map(|value| value.to_str().unwrap_or("?").split(','));
+    let mut names = names.map(str::trim).filter(|name| !name.is_empty());
+    names.find(|name| {
+        let mut allowed = HEADERS.iter();
+        !allowed.any(|allowed| allowed.eq_ignore_ascii_case(name))
+    })
+}
+
+/// The name, if it is one of words.
+fn told_header(name: &str) -> Cow<'static, str> {
+    let is_name = |byte: u8| byte.is_ascii_alphabetic() || byte == b'-';
+    if name.len() <= LONGEST_NAME && name.bytes().all(is_name) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed("another")
+    }
+}
+
+/// The origin of the page, or `null` as browsers send it for a file.
+fn told_origin(headers: &HeaderMap) -> Option<Cow<'static, str>> {
+    let origin = headers.get(ORIGIN)?.to_str().ok()?;
+    let is_told = origin == "null" || (origin.len() <= LONGEST_ORIGIN && is_origin(origin));
+    is_told.then(|| Cow::Owned(origin.to_owned()))
 }

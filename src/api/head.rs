@@ -19,8 +19,8 @@ pub(super) struct Head {
     parts: Parts,
     /// The client's address, as far as the network and trusted proxies tell.
     pub client: IpAddr,
-    /// The proxy that sent it, if it is not trusted: then its address is the client's.
-    pub untrusted_proxy: Option<IpAddr>,
+    /// The address at the other end of the connection.
+    pub peer: IpAddr,
     /// What its connection is for.
     pub admission: Admission,
     /// Whether the client still waits for the answer.
@@ -40,7 +40,7 @@ impl Head {
     pub fn new(
         parts: Parts,
         client: IpAddr,
-        untrusted_proxy: Option<IpAddr>,
+        peer: IpAddr,
         admission: Admission,
         client_watch: ClientWatch,
         ids: &RequestIds,
@@ -48,7 +48,7 @@ impl Head {
         Self {
             request_id: ids.id_of(&parts.headers),
             client,
-            untrusted_proxy,
+            peer,
             admission,
             client_watch,
             parts,

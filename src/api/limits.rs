@@ -24,7 +24,7 @@ mod windows;
 
 #[cfg(any(fuzzing, test))]
 pub(super) use address::client_address;
-pub(super) use address::{client_key, is_forwarded_locally};
+pub(super) use address::{SharedBy, client_key, is_forwarded_locally, is_private, likely_address};
 use windows::Windows;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -61,9 +61,9 @@ impl Limits {
         address::client_address(peer, headers, &self.trusted_proxies)
     }
 
-    /// The peer, if it seems to be a proxy that `TRUSTED_PROXIES` does not name.
-    pub fn untrusted_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
-        address::untrusted_proxy(peer, headers, &self.trusted_proxies)
+    /// What may stand for many clients with the address `client`.
+    pub fn shared_by(&self, peer: IpAddr, client: IpAddr, headers: &HeaderMap) -> SharedBy {
+        address::shared_by(peer, client, headers, &self.trusted_proxies)
     }
 
     /// Counts a request of `user`; an error beyond `RATE_LIMIT_PER_MINUTE`. `None` if the limit is

@@ -39,6 +39,7 @@ mod notifications;
 mod openapi;
 mod pipeline;
 mod refusal;
+mod refused;
 mod render;
 mod reply;
 mod router;

@@ -33,14 +33,19 @@ use super::error::{ApiError, Overload};
 use super::framing;
 use super::head::{Admission, Head, RequestIds};
 use super::limits::is_forwarded_locally;
+use super::refused;
 use super::render::{Outcome, render};
 use super::reply::Reply;
 use super::router::{Found, Router};
+use super::socket::Opening;
 use super::uninterrupted::Uninterrupted;
 
 /// How much longer than its client waits a handler may run, so that a unit of work is not stopped
 /// in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
+
+/// Clients that hang up sooner have changed their minds.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The application of one listener. Cheap to clone.
 #[derive(Clone)]
@@ -70,6 +75,11 @@ impl App {
         }))
     }
 
+    /// A connection ended with an error of the HTTP parser.
+    pub fn count_refused(&self, opening: Opening, error: &hyper::Error, peer: IpAddr) {
+        refused::count_connection(&self.0.context, opening, error, peer);
+    }
+
     /// Counts an open client connection until the value is dropped.
     pub fn count_connection(&self) -> Counted {
         Counted::new(&self.0.context.metrics.connections)
@@ -86,19 +96,11 @@ impl App {
         let (parts, body) = request.into_parts();
         let limits = &self.0.context.limits;
         let client = limits.client_address(peer, &parts.headers);
-        let proxy = limits.untrusted_proxy(peer, &parts.headers);
         if is_forwarded_locally(peer, &parts.headers) {
             self.0.context.metrics.clients.forwarded_locally();
         }
         let ids = &self.0.request_ids;
-        let head = Arc::new(Head::new(
-            parts,
-            client,
-            proxy,
-            admission,
-            client_watch,
-            ids,
-        ));
+        let head = Arc::new(Head::new(parts, client, peer, admission, client_watch, ids));
         let mut request = Request::new(body);
         request.extensions_mut().insert(head);
         request
@@ -187,6 +189,13 @@ impl App {
             allowance: progress.allowance.get().copied(),
             duration: started.elapsed(),
         };
+        if let Err(error) = &outcome.result {
+            let router = &self.0.router;
+            refused::count(context, router, head, &found, outcome.caller, error);
+        }
+        if outcome.duration >= PATIENCE && head.client_watch.has_closed() {
+            refused::count_hang_up(context, head, &found);
+        }
         // A client that hung up needs no response.
         let _ = client.send(render(context, head, &found, outcome));
         if is_late {
@@ -219,10 +228,9 @@ impl App {
     {
         let context = &self.0.context;
         framing::check(head.version(), head.headers())?;
-        if let Some(reply) = context.cors.preflight(head.method(), head.headers()) {
-            if let Some(origin) = context.cors.refused_origin(head.headers()) {
-                let clients = &context.metrics.clients;
-                clients.refused_origin(origin.to_owned(), context.clock.now());
+        if let Some((reply, refusal)) = context.cors.preflight(head.method(), head.headers()) {
+            if let Some(refusal) = refusal {
+                refused::count_preflight(context, head, refusal);
             }
             return Ok(reply);
         }

@@ -1,5 +1,7 @@
 //! Why credentials were refused: for the log and the metrics. Never contains a part of them.
 
+use jsonwebtoken::Algorithm;
+
 /// Why credentials were refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
@@ -8,9 +10,9 @@ pub(super) enum Refusal {
     #[error("the token is not well-formed")]
     Malformed,
     #[error("the token's signature does not match")]
-    Signature,
+    Signature(Algorithm),
     #[error("the token is signed with an algorithm or a key that is not accepted here")]
-    UnknownKey,
+    UnknownKey(Algorithm),
     #[error("the token is signed with an algorithm other than HS256, EdDSA, ES256 and RS256")]
     Algorithm,
     #[error("the token has critical extensions, and none is supported (RFC 7515, 4.1.11)")]
@@ -37,7 +39,9 @@ pub(super) enum Refusal {
     UnknownSession,
     #[error("no session has this token, which todoctl has made")]
     UnknownOwnSession,
-    #[error("the token resembles a secret of this service and was not sent to the auth server")]
+    #[error("the session of this token has expired or was revoked")]
+    EndedSession,
+    #[error("the token resembles a secret of this service; no auth server is asked about it")]
     OwnSecret,
     #[error("the service token does not match")]
     ServiceToken,
@@ -49,6 +53,10 @@ pub(super) enum Refusal {
     ServiceTokenAlone,
     #[error("the service token was sent to an endpoint that does not accept it")]
     ServiceTokenElsewhere,
+    #[error(
+        "there is X-Service-Auth in place of Authorization: Bearer, which only GET /api/user-api-keys/current accepts, with X-User-ID"
+    )]
+    ServiceAuthElsewhere,
 }
 
 impl Refusal {
@@ -57,8 +65,8 @@ impl Refusal {
         match self {
             Self::Missing => "missing",
             Self::Malformed => "malformed",
-            Self::Signature => "signature",
-            Self::UnknownKey => "unknown_key",
+            Self::Signature(_) => "signature",
+            Self::UnknownKey(_) => "unknown_key",
             Self::Algorithm => "algorithm",
             Self::Critical => "critical",
             Self::Expired => "expired",
@@ -71,12 +79,28 @@ impl Refusal {
             Self::Subject => "subject",
             Self::UnknownSession => "unknown_session",
             Self::UnknownOwnSession => "unknown_own_session",
+            Self::EndedSession => "ended_session",
             Self::OwnSecret => "own_secret",
             Self::ServiceToken => "service_token",
             Self::UserTokenAsService => "user_token_as_service",
             Self::ServiceTokenAlone => "service_token_alone",
             Self::ServiceTokenElsewhere => "service_token_elsewhere",
+            Self::ServiceAuthElsewhere => "service_auth_elsewhere",
         }
+    }
+
+    /// The algorithm that the token names, where it matters.
+    pub fn detail(self) -> Option<&'static str> {
+        let (Self::Signature(algorithm) | Self::UnknownKey(algorithm)) = self else {
+            return None;
+        };
+        Some(match algorithm {
+            Algorithm::HS256 => "HS256",
+            Algorithm::EdDSA => "EdDSA",
+            Algorithm::ES256 => "ES256",
+            Algorithm::RS256 => "RS256",
+            _ => "another",
+        })
     }
 
     /// What the client reads. Only the holder of the right service token is told more.

@@ -4,24 +4,23 @@
 use std::time::Duration;
 
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA,
-    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-    X_XSS_PROTECTION,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, EXPIRES, HeaderName, PRAGMA, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS, X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
 use crate::config::LogRequests;
 use crate::domain::Timestamp;
+use crate::store::database_code;
 use crate::store::messages::Place;
-use crate::store::{database_code, known_message};
 use crate::telemetry::RecentFailure;
 
 use super::allowance::Allowance;
 use super::auth::CallerKind;
 use super::context::ApiContext;
 use super::endpoint::CachePolicy;
-use super::error::{ApiError, Context, RateLimit};
+use super::error::{ApiError, Context, Overload};
 use super::head::{Head, X_REQUEST_ID};
 use super::reply::Reply;
 use super::router::Found;
@@ -36,6 +35,9 @@ pub(super) struct Outcome {
 
 /// What `LOG_REQUESTS=slow` means.
 const SLOW: Duration = Duration::from_millis(500);
+
+/// What to do where the auth server gives no answer, or none that can be used.
+const ASK_AUTH_SERVER: &str = "todoctl doctor --only services.auth_server";
 
 type Headers = &'static [(HeaderName, HeaderValue)];
 
@@ -140,6 +142,10 @@ pub(super) fn render(
         duration: outcome.duration,
     };
     line.count(context);
+    if outcome.caller.is_some() && line.status.is_success() && !head.method().is_safe() {
+        let clients = &context.metrics.clients;
+        clients.done(line.method, error_context.now);
+    }
     remember(context, head, &line, error.as_ref(), error_context.now);
     if line.is_logged(context.logged_requests) {
         line.log(head.request_id(), outcome.caller, error.as_ref());
@@ -166,24 +172,12 @@ fn remember(
 ) {
     let recent = &context.metrics.recent;
     recent.answered(now);
-    if let Some(ApiError::RateLimited { limit, .. }) = error {
-        let clients = &context.metrics.clients;
-        match (limit, head.untrusted_proxy) {
-            (RateLimit::Requests, _) => clients.limited_user(now),
-            (RateLimit::AuthFailures, Some(proxy)) => clients.limited_proxy(proxy, now),
-            _ => {}
-        }
-    }
-    match error {
-        Some(ApiError::BodyTooLarge { .. }) => context.metrics.clients.too_large(now),
-        Some(ApiError::PathNotFound) if head.headers().contains_key(AUTHORIZATION) => {
-            context.metrics.clients.unknown_path(now);
-        }
-        _ => {}
-    }
     let Some(error) = error.filter(|_| line.status.is_server_error()) else {
         return;
     };
+    if matches!(error, ApiError::Overloaded(Overload::ClientLeft)) {
+        return;
+    }
     if error.is_shed() {
         recent.shed(now);
         return;
@@ -193,7 +187,7 @@ fn remember(
         status: line.status.as_u16(),
         kind: error.kind(),
         code: database_code(error),
-        known_message: known_message(error).map(|known| known.id),
+        known_message: error.known_message().map(|known| known.id),
         request_id: head.request_id().to_owned(),
     };
     recent.failed(line.method, line.route, failure);
@@ -239,9 +233,12 @@ impl Line {
         let error_text = cause.as_deref();
         let known = error
             .filter(|_| self.status.is_server_error())
-            .and_then(|error| known_message(error));
+            .and_then(ApiError::known_message);
         let known_id = known.map(|known| known.id);
-        let remedy = known.map(|known| (known.remedy)(Place::Unknown).to_string());
+        let remedy = match error {
+            Some(ApiError::AuthServerUnavailable(_)) => Some(ASK_AUTH_SERVER.to_owned()),
+            _ => known.map(|known| (known.remedy)(Place::Unknown).to_string()),
+        };
         let remedy = remedy.as_deref();
         macro_rules! line {
             ($level:ident, $message:literal) => {
@@ -270,7 +267,7 @@ impl Line {
 }
 
 /// Unknown methods share a label, so that they cannot fill the metrics.
-fn method_label(method: &Method) -> &'static str {
+pub(super) fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",

@@ -55,6 +55,8 @@ pub(super) enum Miss {
     Path,
     /// The path has other methods.
     Method {
+        /// The path's template.
+        path: &'static str,
         allow: HeaderValue,
     },
 }
@@ -73,7 +75,7 @@ impl Found {
         match &self.endpoint {
             Ok(endpoint) => Ok(endpoint),
             Err(Miss::Path) => Err(ApiError::PathNotFound),
-            Err(Miss::Method { allow }) => Err(ApiError::MethodNotAllowed {
+            Err(Miss::Method { allow, .. }) => Err(ApiError::MethodNotAllowed {
                 allow: allow.clone(),
             }),
         }
@@ -130,6 +132,12 @@ impl Router {
         Ok(Self { paths })
     }
 
+    /// Whether a path has any endpoint.
+    pub fn has(&self, path: &str) -> bool {
+        let found = self.paths.at(without_slash(path));
+        found.is_ok_and(|found| !found.value.endpoints.is_empty())
+    }
+
     /// Finds the endpoint for a path as sent.
     pub fn find(&self, method: &Method, path: &str) -> Found {
         let path = without_slash(path);
@@ -152,10 +160,13 @@ impl Router {
         let candidate = endpoints.iter().find(|one| one.endpoint.method == *wanted);
         let endpoint = match candidate {
             Some(one) => Ok(one.endpoint),
-            None if endpoints.is_empty() => Err(Miss::Path),
-            None => Err(Miss::Method {
-                allow: allow.clone(),
-            }),
+            None => match endpoints.first() {
+                None => Err(Miss::Path),
+                Some(other) => Err(Miss::Method {
+                    path: other.endpoint.path,
+                    allow: allow.clone(),
+                }),
+            },
         };
         let segment = candidate.and_then(|one| {
             let value = one

@@ -12,8 +12,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +28,33 @@ use crate::store::ClientState;
 /// A client that takes nothing of its answer for so long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// What a connection begins with, as far as it is no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// A header of the PROXY protocol, version 1 or 2.
+    Proxy,
+    /// A TLS record with a handshake.
+    Tls,
+    /// The preface of HTTP/2 (RFC 9113, section 3.4).
+    Http2,
+    Other,
+}
+
+impl Opening {
+    /// Judges by the first bytes.
+    fn of(bytes: &[u8]) -> Self {
+        if bytes.starts_with(b"PROXY ") || bytes.starts_with(b"\r\n\r\n\0\r\nQUIT\n") {
+            Self::Proxy
+        } else if bytes.starts_with(&[0x16, 0x03]) {
+            Self::Tls
+        } else if bytes.starts_with(b"PRI * HTTP/2.0\r\n") {
+            Self::Http2
+        } else {
+            Self::Other
+        }
+    }
+}
+
 /// What happens on a connection.
 #[derive(Debug, Default)]
 pub(super) struct Activity {
@@ -36,6 +63,8 @@ pub(super) struct Activity {
     making_room: AtomicBool,
     /// hyper has to give the connection back.
     resting: AtomicBool,
+    /// What hyper has read first.
+    opening: OnceLock<Opening>,
     asked: AtomicBool,
     /// The same, since [`Activity::rest_if_unused`] was called last.
     used: AtomicBool,
@@ -117,7 +146,13 @@ impl Activity {
         }
     }
 
+    /// What the first bytes were.
+    pub fn opening(&self) -> Opening {
+        self.opening.get().copied().unwrap_or(Opening::Other)
+    }
+
     fn received(&self, bytes: &[u8]) {
+        self.opening.get_or_init(|| Opening::of(bytes));
         let what = if self.is_answering() {
             &self.ahead
         } else {
@@ -236,4 +271,28 @@ impl AsyncWrite for Socket<'_> {
 pub(super) fn is_empty(stream: &TcpStream) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     recv(stream, &mut [0; 1][..], flags) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openings() {
+        for (bytes, expected) in [
+            (
+                &b"PROXY TCP4 10.0.0.1 10.0.0.2 5 80\r\n"[..],
+                Opening::Proxy,
+            ),
+            (b"\r\n\r\n\0\r\nQUIT\n!\x11", Opening::Proxy),
+            (b"\x16\x03\x01\x02\0", Opening::Tls),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Opening::Http2),
+            (b"PROXYFIND / HTTP/1.1\r\n", Opening::Other),
+            (b"GET / HTTP/1.1\r\n", Opening::Other),
+            (b"\r\nGET / HTTP/1.1\r\n", Opening::Other),
+            (b"", Opening::Other),
+        ] {
+            assert_eq!(Opening::of(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::store::{RefreshToken, RefreshTokenHash};
+use crate::telemetry::REFRESH;
 
 use super::endpoint::{Call, Inputs};
 use super::error::ApiError;
@@ -59,7 +60,9 @@ pub(super) async fn refresh(call: Call<()>, _: Inputs) -> Result<Reply, ApiError
         RefreshToken::Expired => return refuse("expired", ApiError::RefreshTokenExpired),
         RefreshToken::Unknown => return refuse("invalid", ApiError::InvalidRefreshToken),
     };
-    let access_token = signer.issue(&user, context.clock.now())?;
+    let now = context.clock.now();
+    let access_token = signer.issue(&user, now)?;
+    context.metrics.clients.done(REFRESH, now);
     context.metrics.token_refreshes.inc();
     Ok(Reply::json(StatusCode::OK, &AccessToken { access_token })?)
 }

@@ -68,9 +68,13 @@ impl fmt::Display for Barrier {
 
 fn read_only_mount(path: &Path) -> Option<PathBuf> {
     let disk = statvfs(path).ok()?;
-    if !disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        return None;
-    }
+    disk.f_flag
+        .contains(StatVfsMountFlags::RDONLY)
+        .then(|| mount_point(path))?
+}
+
+/// Where the file system of a path is mounted; `None` also where the system does not tell.
+pub(crate) fn mount_point(path: &Path) -> Option<PathBuf> {
     // proc(5): the mount point is the fifth field.
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     let whole = path.canonicalize().ok()?;

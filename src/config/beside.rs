@@ -47,6 +47,19 @@ pub(crate) fn has_hot_journal(database: &Path) -> bool {
     read.is_ok() && first != [0]
 }
 
+/// Whether this process has a file open. To open and close it once more would end SQLite's locks
+/// (`fcntl_locking(2)`). So it is said where the system does not tell.
+pub(crate) fn is_open_here(file: &Path) -> bool {
+    let Ok(whole) = file.canonicalize() else {
+        return false;
+    };
+    let leads_there = |open: PathBuf| std::fs::read_link(open).is_ok_and(|to| to == whole);
+    match std::fs::read_dir("/proc/self/fd") {
+        Ok(open) => open.flatten().any(|one| leads_there(one.path())),
+        Err(_) => true,
+    }
+}
+
 /// The file that todoctl locks while it migrates.
 pub(crate) fn migration_lock_path(database: &Path) -> PathBuf {
     with_suffix(database, LOCK_SUFFIX)

@@ -4,6 +4,7 @@ use std::mem::discriminant;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::blanks_in_url::without_blanks;
 use super::database_url::{
     self, BadUrl, DatabaseTarget, Parsed, PostgresTarget, SqliteTarget, TlsMode,
 };
@@ -209,7 +210,12 @@ declare! {
 /// `text` is the value of `name`.
 fn fault(name: &'static str, text: &str, wrong: BadUrl) -> Fault {
     let remedy = if respelt(name, text).is_some() {
-        Remedy::respell(name, wrong.advice)
+        let is_slip = without_blanks(text) != text;
+        Remedy::respell(name, wrong.advice).then(is_slip.then(|| {
+            Remedy::note(format!(
+                "it leaves that out; if it belongs to the password: todoctl config set {name}.password=-"
+            ))
+        }))
     } else {
         Remedy::note(format!("correct {name}: {}", wrong.advice))
     };
@@ -241,7 +247,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
             warn_of_plain_connection(reader, name, server);
         }
     }
-    let target = target?;
+    let mut target = target?;
     if let DatabaseTarget::Postgres(server) = &target
         && server.pooled
         && pooler == PoolerMode::Detect
@@ -255,6 +261,12 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
             "is another kind of database than DATABASE_URL",
             Remedy::unset(DATABASE_URL_UNPOOLED.variable.name),
         );
+    }
+    if let (DatabaseTarget::Postgres(server), DatabaseTarget::Postgres(direct)) =
+        (&mut target, &direct)
+        && server.address() != direct.address()
+    {
+        server.direct = Some(Box::new(direct.clone()));
     }
     Some(DatabaseConfig {
         target,

@@ -15,6 +15,7 @@ mod audit;
 mod auth;
 mod barrier;
 mod beside;
+mod blanks_in_url;
 mod bounds;
 mod closed;
 mod cors;
@@ -28,6 +29,7 @@ mod error;
 mod example;
 mod fingerprint;
 mod generated;
+mod hot_journal;
 mod http;
 mod inventory;
 mod invisible;
@@ -77,21 +79,24 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use barrier::Barrier;
+pub(crate) use barrier::{Barrier, mount_point};
 pub(crate) use beside::{
-    files_beside, has_hot_journal, index_path, migration_lock_path, resolved, run_record_path,
-    wal_path, with_suffix,
+    files_beside, has_hot_journal, index_path, is_open_here, migration_lock_path, resolved,
+    run_record_path, wal_path, with_suffix,
 };
 pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use cors::is_origin;
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss, was_migrated};
-pub(crate) use database_header::{has_damaged_magic, is_database, missing_pages};
+pub(crate) use database_header::{
+    has_damaged_begin, is_database, is_in_wal_mode, missing_pages, page_bytes,
+};
 pub(crate) use database_url::SYSTEM_ROOTS;
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;
 pub(crate) use fingerprint::fingerprints;
 pub(crate) use generated::{has as has_generated_secret, path as generated_secret_path};
+pub(crate) use hot_journal::{OtherJournal, undo_interrupted};
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use mend::{
@@ -102,7 +107,7 @@ pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
     closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner, readable,
-    run_by, unused_name, writable, writable_for,
+    run_by, taken_over, unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::{environment_of, is_quoted};

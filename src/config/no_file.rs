@@ -1,14 +1,14 @@
-//! What is where SQLite keeps a file of its own, and is no file.
+//! What is where SQLite or todoctl keeps a file of its own, and is no file.
 
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::beside::files_of_sqlite;
+use super::beside::{files_of_sqlite, migration_lock_path};
 use super::ownership::move_away;
 use super::remedy::Remedy;
 
-/// In the place of the write-ahead log, of its index, or of the journal.
+/// In the place of the write-ahead log, of its index, of the journal, or of the lock for migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NoFile {
     path: PathBuf,
@@ -27,7 +27,8 @@ enum Kind {
 impl NoFile {
     /// The first beside `database`.
     pub(crate) fn beside(database: &Path) -> Option<Self> {
-        let mut files = files_of_sqlite(database).into_iter();
+        let lock = migration_lock_path(database);
+        let mut files = files_of_sqlite(database).into_iter().chain([lock]);
         files.find_map(|path| {
             let kind = Kind::of(&path)?;
             Some(Self { path, kind })
@@ -84,8 +85,8 @@ impl fmt::Display for NoFile {
                 "{place} is a link to {}, which SQLite does not follow: it cannot open the database",
                 target.display()
             ),
-            Kind::EmptyDirectory => write!(f, "{place} is a directory: SQLite needs a file there"),
-            Kind::Other => write!(f, "{place} is not a file, and SQLite needs one there"),
+            Kind::EmptyDirectory => write!(f, "{place} is a directory: a file is needed there"),
+            Kind::Other => write!(f, "{place} is not a file, and one is needed there"),
         }
     }
 }

@@ -105,6 +105,27 @@ pub(crate) fn hand_over(files: &[PathBuf], database: &Path) -> Remedy {
     as_root().then(files.iter().fold(chown, Remedy::arg))
 }
 
+/// How this user gets the database and the files beside it that another one owns, as after a restore by
+/// root; `None` if none is closed, or if their directory is not this user's either.
+pub(crate) fn taken_over(database: &Path) -> Option<Remedy> {
+    let user = rustix::process::geteuid().as_raw();
+    let directory = here(database.parent()?).metadata().ok()?;
+    let is_closed = |file: &PathBuf| {
+        let is_of_other = file.metadata().is_ok_and(|found| found.uid() != user);
+        let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+        let flags = rustix::fs::AtFlags::EACCESS;
+        is_of_other && rustix::fs::accessat(rustix::fs::CWD, file, access, flags).is_err()
+    };
+    let files = std::iter::once(database.to_owned()).chain(files_beside(database));
+    let files: Vec<PathBuf> = files.filter(is_closed).collect();
+    let all = |command: String| files.iter().fold(Remedy::command(command), Remedy::arg);
+    (directory.uid() == user && !files.is_empty()).then(|| {
+        as_root()
+            .then(all(format!("chown {user}")))
+            .then(all("chmod u+rw".to_owned()))
+    })
+}
+
 /// How this user gets to write into the directory.
 ///
 /// Only the service's own files change their owner: a missing directory is created, and in a

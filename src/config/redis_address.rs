@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use url::Url;
 
+use super::blanks_in_url::{blank_in, without_blanks};
 use super::remedy::Remedy;
 use super::variable::Fault;
 
@@ -20,6 +21,13 @@ pub(super) fn check(text: &str) -> Result<(), Fault> {
     let Some(url) = url else {
         return Err(without_scheme(text));
     };
+    if let Some(place) = blank_in(text).filter(|_| without_blanks(text) != text) {
+        let left_out = "it leaves that out; if it belongs to the password: todoctl config set REDIS_URL.password=-";
+        return Err(Fault {
+            message: format!("contains {place}"),
+            remedy: Some(Remedy::respell("REDIS_URL", "remove it").then(Remedy::note(left_out))),
+        });
+    }
     let is_cut = url.fragment().is_some_and(|one| one != INSECURE);
     if is_cut
         || [url.path(), url.query().unwrap_or_default()]

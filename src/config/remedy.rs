@@ -5,9 +5,9 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::Path;
 
-use super::database_url::PostgresTarget;
 use super::shell::shell_word;
 
+mod administration;
 mod sql;
 mod statements;
 
@@ -55,9 +55,6 @@ enum Value {
     /// The value belongs to this variable.
     Of(&'static str),
 }
-
-/// The role of an administrator where the server's own is not known.
-const ADMINISTRATOR: &str = "postgres";
 
 /// What follows a command that changes the environment of one shell only.
 pub(super) const ALSO_WHERE_IT_IS_SET: &str =
@@ -153,68 +150,10 @@ impl Remedy {
         Self::command("todoctl db psql --pooler -c").arg(one_line(command.as_ref()))
     }
 
-    /// A statement for an administrator of the server, or for the owner of what it changes.
-    #[must_use]
-    pub fn admin_sql(
-        server: &PostgresTarget,
-        administrator: Option<&str>,
-        statement: impl AsRef<str>,
-    ) -> Self {
-        Self::admin_sql_in(server, &server.database, administrator, statement)
-    }
-
-    /// The same in another database.
-    #[must_use]
-    pub fn admin_sql_in(
-        server: &PostgresTarget,
-        database: &str,
-        administrator: Option<&str>,
-        statement: impl AsRef<str>,
-    ) -> Self {
-        Self::admin_command("psql", server, administrator)
-            .arg("-d")
-            .arg(database)
-            .statement(statement.as_ref())
-    }
-
     /// Gives the last command, which is psql's, a statement.
     fn statement(self, statement: &str) -> Self {
         let parts = pasted(statement).into_iter();
         parts.fold(self, |command, part| command.arg("-c").arg(part))
-    }
-
-    /// Statements of an administrator that change settings of roles or databases. The settings of
-    /// this database would apply to the administrator's session, so it is opened in another one.
-    #[must_use]
-    pub fn admin_settings(server: &PostgresTarget, statements: &str) -> Self {
-        // Those of all roles apply there as well.
-        let writes = if statements.contains("transaction_read_only") {
-            "SET transaction_read_only = off; "
-        } else {
-            ""
-        };
-        Self::admin_sql_in(
-            server,
-            server.other_database(),
-            None,
-            format!("{writes}{statements}"),
-        )
-    }
-
-    /// A client program of PostgreSQL, with the options that lead to the server.
-    #[must_use]
-    pub fn admin_command(
-        program: &str,
-        server: &PostgresTarget,
-        administrator: Option<&str>,
-    ) -> Self {
-        Self::command(program)
-            .arg("-h")
-            .arg(server.host.trim_matches(['[', ']']))
-            .arg("-p")
-            .arg(server.port.to_string())
-            .arg("-U")
-            .arg(administrator.unwrap_or(ADMINISTRATOR))
     }
 
     /// The steps of `next` after those of this one; a step that is there already is not repeated.

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
+use super::blanks_in_url::{is_blank, without_blanks};
 use super::database_header::is_database;
 use super::database_url;
 use super::invisible;
@@ -158,7 +159,7 @@ fn database_url(value: &str) -> Option<String> {
         return database_url::parse(&url).is_ok().then_some(url);
     }
     let is_read = |text: &String| database_url::parse(text).is_ok();
-    let bare = bare_url(value);
+    let bare = without_blanks(&bare_url(value));
     let encoded = encoded(&bare);
     [Some(bare), encoded]
         .into_iter()
@@ -174,7 +175,7 @@ fn redis_url(value: &str) -> Option<String> {
     }
     let pasted = redis_address::pasted(value);
     let whole = pasted.as_deref().unwrap_or(value);
-    let encoded = encoded(&bare_url(whole));
+    let encoded = encoded(&without_blanks(&bare_url(whole)));
     [pasted.clone(), encoded]
         .into_iter()
         .flatten()
@@ -203,7 +204,10 @@ fn file_url(text: &str) -> Option<String> {
 
 /// Without what is pasted together with a URL: the command psql, quotes, its own name.
 fn bare_url(text: &str) -> String {
-    let text = text.trim().trim_start_matches('=').trim_end_matches(ENDS);
+    let text = text
+        .trim_matches(is_blank)
+        .trim_start_matches('=')
+        .trim_end_matches(ENDS);
     let text = text.strip_prefix("psql").map_or(text, str::trim);
     let text = text.trim_matches(is_quote);
     let text = match text.split_once('=') {

@@ -17,7 +17,7 @@ use crate::store::inspect::Relations;
 use crate::store::migrate::drift::Drift;
 
 use super::observed::Daemon;
-use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection};
+use super::probe::{self, Address, FileConnection, FileFacts, ServerConnection, Stuck};
 use super::session::Session;
 
 /// The parameters of a run.
@@ -43,6 +43,7 @@ pub(crate) struct Context {
     pub(super) server: Session<ServerConnection>,
     pub(super) file: Session<FileConnection>,
     address: OnceCell<Result<Address, ConnectError>>,
+    stuck: OnceCell<Option<Stuck>>,
     facts: OnceLock<io::Result<FileFacts>>,
     daemon: OnceCell<Daemon>,
     /// What the names of the tables lead to on a server.
@@ -60,6 +61,7 @@ impl Context {
             server: Session::new(),
             file: Session::new(),
             address: OnceCell::new(),
+            stuck: OnceCell::new(),
             facts: OnceLock::new(),
             daemon: OnceCell::new(),
             relations: OnceCell::new(),
@@ -103,6 +105,18 @@ impl Context {
         self.address
             .get_or_init(|| probe::resolve(server, limit))
             .await
+    }
+
+    /// Tries the file system of a SQLite file, once.
+    pub(super) async fn try_disk(&self) {
+        if let Some(DatabaseTarget::Sqlite(file)) = self.target() {
+            self.stuck.get_or_init(|| Stuck::of(&file.path)).await;
+        }
+    }
+
+    /// Whether everybody who uses the file system of the SQLite file waits for it.
+    pub(super) fn stuck(&self) -> Option<&Stuck> {
+        self.stuck.get()?.as_ref()
     }
 
     /// The attributes of the database file, read once.

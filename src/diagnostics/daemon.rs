@@ -16,13 +16,16 @@ mod database;
 mod environ;
 mod errors;
 mod file_limit;
-mod jobs;
+mod log_file;
+mod mails;
 mod memory_limit;
 mod origins;
 mod refused;
+mod reminders;
 pub(super) mod running;
 mod sessions;
 mod status;
+mod thread_limit;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.listen", "Address", run!(Always, address::listen))
@@ -105,18 +108,20 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
-    Check::new("daemon.mails", "Dead mails", run!(Always, jobs::mails))
+    Check::new("daemon.mails", "Reminder mails", run!(Always, mails::mails))
         .about(
-            "Reminder mails that the running daemon could not deliver. Given-up mails are \
-         not sent again. Usual causes are an API key that was revoked, and a sender \
-         whose domain is not verified at the provider.",
+            "Reminder mails that the running daemon could not deliver within the last 24 hours, or \
+         that have waited for an hour, by the reason; and whether it can read users' addresses. Mails \
+         that were given up are not sent again. Usual causes are an API key that was revoked, a sender \
+         whose domain is not verified at the provider, an address that does not exist, and a database \
+         without the auth server's accounts (the table \"user\").",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
     Check::new(
         "daemon.reminders",
         "Reminders",
-        run!(Always, jobs::reminders),
+        run!(Always, reminders::reminders),
     )
     .about(
         "When the reminder job last succeeded. It runs every 15 minutes; while it fails \

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, Section};
+use crate::config::{DatabaseConfig, DatabaseTarget};
 
 use super::check::{Check, Run, run};
 use super::context::Context;
@@ -19,12 +19,14 @@ mod file_clock;
 mod hba;
 mod integrity;
 mod kept_file;
+mod lent;
 mod migrations;
 mod modes;
 mod network;
 mod old_key;
 mod other_names;
 mod overrides;
+mod pooled_remedies;
 mod pooler;
 mod provider_keys;
 mod questions;
@@ -36,16 +38,18 @@ mod settings;
 mod tls;
 mod trial;
 mod unexplained;
+mod url;
 pub(super) mod work;
 
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
+pub(super) use pooled_remedies::adapt_remedies;
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
 pub(super) use unexplained::with_cause;
 
 pub(super) static CHECKS: &[Check] = &[
-    Check::new("database.url", "URL", Run::Now(url))
+    Check::new("database.url", "URL", Run::Now(url::url))
         .about(
             "DATABASE_URL is parsed, and the parts that todoctl uses are shown without the \
          password. All other checks of the database depend on it. Usual causes of a \
@@ -185,6 +189,16 @@ pub(super) static CHECKS: &[Check] = &[
     .outcomes(&[Pass, Warn, Fail])
     .needs(QUERY)
     .taking_turns(),
+    Check::new("database.session", "Session", run!(Server, lent::session))
+        .about(
+            "Whether the sessions that a pooler lends are as role and database have them: a pooler in \
+         transaction mode gives what one client has changed with SET to the next one. Several \
+         server connections are looked at together, each in a transaction that changes nothing. Usual \
+         causes of a failure are a client that makes its sessions read-only, pg_dump and dumps that \
+         are read in through the pooler, and connect_query in pgbouncer.ini.",
+        )
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .needs(QUERY),
     Check::new("database.role", "Role", run!(Server, role::role))
         .about(
             "Whether the role of DATABASE_URL may use the schema, the tables and the \
@@ -193,7 +207,7 @@ pub(super) static CHECKS: &[Check] = &[
          another role created, and row-level security without a policy.",
         )
         .outcomes(&[Pass, Warn, Fail])
-        .needs(QUERY)
+        .needs(SESSION)
         .taking_turns(),
     Check::new("database.pooler", "Pooler", run!(Server, pooler::pooler))
         .about(
@@ -229,7 +243,7 @@ pub(super) static CHECKS: &[Check] = &[
          ALTER ROLE for an experiment.",
     )
     .outcomes(&[Pass, Warn, Fail])
-    .needs(QUERY)
+    .needs(SESSION)
     .taking_turns(),
     Check::new(
         "database.integrity",
@@ -250,7 +264,7 @@ pub(super) static CHECKS: &[Check] = &[
         .about(
             "Which index finds the tasks that a search asks for. Without one, each search \
          reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, and a role that may not create it. On \
+         pg_trgm, a role that may not create it, and an event trigger that freezes the schema. On \
          SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
          lost with it.",
         )
@@ -285,7 +299,7 @@ pub(super) static CHECKS: &[Check] = &[
              named here, before anything is migrated.",
         )
         .outcomes(&[Pass, Warn, Fail])
-        .needs(QUERY)
+        .needs(SESSION)
         .taking_turns(),
     Check::new(
         "database.migrations",
@@ -351,22 +365,7 @@ pub(super) static CHECKS: &[Check] = &[
 const FILE: &[&str] = &["database.connection"];
 const LOGIN: &[&str] = &["database.login"];
 const QUERY: &[&str] = &["database.query"];
-
-fn url(context: &Context) -> Verdict {
-    let mut problems = context.audit.problems_of(Section::Database).peekable();
-    let Some(config) = &context.audit.database else {
-        return Verdict::of_problems(problems);
-    };
-    if problems.peek().is_some() {
-        return Verdict::of_problems(problems);
-    }
-    let url = config.target.redacted();
-    let (warnings, remedy) = context.audit.warned_of(Section::Database);
-    if warnings.is_empty() {
-        return Verdict::pass(url);
-    }
-    Verdict::warn(format!("{url}; {}", warnings.join("; ")), remedy)
-}
+const SESSION: &[&str] = &["database.query", "database.session"];
 
 /// Whether the server accepts connections, or the file can be read.
 async fn connection(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {

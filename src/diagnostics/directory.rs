@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use crate::config::{Barrier, Closed, Remedy, here, writable};
+use crate::config::{Barrier, Closed, Remedy, as_root, here, writable};
 
-use super::probe::FileSystem;
+use super::probe::{FileSystem, Stuck};
 use super::verdict::Verdict;
 
 /// The directory that a file is in.
@@ -39,6 +39,29 @@ pub(super) fn not_writable(existing: &Path, directory: &Path) -> Verdict {
             writable(directory),
         ),
     }
+}
+
+/// A file system for which every process waits that writes to it.
+pub(super) fn stuck_verdict(stuck: &Stuck, file: &Path) -> Verdict {
+    let mount = stuck.mount.as_deref().unwrap_or(of_file(file));
+    let place = mount.display();
+    let thaw = as_root().then(Remedy::command("fsfreeze -u").arg(mount));
+    if stuck.is_frozen {
+        return Verdict::fail(
+            format!(
+                "the file system at {place} is frozen, as for a snapshot: whoever changes a file waits until that ends"
+            ),
+            Remedy::note("unless a snapshot is being made now; a script that ended between fsfreeze -f and fsfreeze -u leaves it so:")
+                .then(thaw),
+        );
+    }
+    Verdict::fail(
+        format!(
+            "the file system at {place} does not answer: its disk or its server is gone, or it is frozen, as for a snapshot; whoever uses it waits"
+        ),
+        Remedy::note("the kernel's log (dmesg) tells of a disk or a server that does not answer; it goes on when that does")
+            .or(Remedy::note("if it was frozen for a snapshot that has ended:").then(thaw)),
+    )
 }
 
 /// What a database risks on such a file system.

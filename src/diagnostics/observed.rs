@@ -1,5 +1,6 @@
 //! The daemon at its configured addresses, if one answers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{HttpConfig, TelemetryConfig};
@@ -57,6 +58,28 @@ impl Daemon {
             .flat_map(|requests| &requests.failures)
             .filter_map(|route| route.newest.first());
         newest.into_iter().any(|failure| failure.kind == kind)
+    }
+
+    /// Whether it sends no mails now, because the provider forbids (403) that sender.
+    pub(super) fn has_forbidden_sender(&self) -> bool {
+        let mails = self.status.as_ref().ok().and_then(|one| one.mails.as_ref());
+        let reason = mails.and_then(|mails| mails.paused_reason.as_deref());
+        reason.is_some_and(|reason| reason.starts_with("403"))
+    }
+
+    /// How many keys of users could not be checked lately, for each reason.
+    pub(super) fn key_obstacles(&self) -> &BTreeMap<String, u64> {
+        static NONE: BTreeMap<String, u64> = BTreeMap::new();
+        let requests = self.status.as_ref().ok();
+        let requests = requests.and_then(|one| one.requests.as_ref());
+        requests.map_or(&NONE, |requests| &requests.key_obstacles)
+    }
+
+    /// Why a service gave the daemon no usable answer when it was last asked.
+    pub(super) fn failure_of(&self, service: &str) -> Option<&str> {
+        let services = &self.status.as_ref().ok()?.services;
+        let service = services.iter().find(|one| one.name == service)?;
+        service.reason.as_deref()
     }
 
     /// Whether nothing listens at the metrics' address.

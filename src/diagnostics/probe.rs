@@ -1,11 +1,14 @@
 //! Read-only questions to databases and services. The daemon does not use them.
 
 mod connection;
+mod disk;
 mod dry_run;
 mod environment;
 mod file;
+mod file_pages;
 mod holders;
 mod kernel_log;
+mod lent;
 mod listener;
 mod network;
 mod open_file;
@@ -18,11 +21,14 @@ mod tls;
 mod work;
 
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
+pub(crate) use disk::{Stuck, TRY_DISK, try_disk};
 pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use environment::{Environment, environments};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
+pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
+pub(crate) use lent::{LentSession, lent_sessions};
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{

@@ -17,6 +17,11 @@ use super::verdict::{Outcome, Verdict};
 /// Additional time for a check that ends by itself at its limit, with a better message.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// The check that says so where the disk of a SQLite file lets everybody wait. No other check may
+/// touch it, but those that this one needs do not.
+const STUCK: &str = "database.connection";
+const WITHOUT_DISK: [&str; 4] = ["config.env_file", "database.url", "database.dns", STUCK];
+
 /// Runs the checks that `only` selects (an empty list: all) and what they need.
 ///
 /// The report holds the selected checks, and a check that they need only if it is the reason
@@ -32,6 +37,7 @@ pub(crate) async fn run(
         until: Instant::now() + budget,
         results: checks().map(|check| (check.id, OnceCell::new())).collect(),
     };
+    context.try_disk().await;
     let is_selected = |check: &Check| {
         let is_wanted = only.is_empty() || only.iter().any(|wanted| selects(wanted, check.id));
         is_wanted && (check.applies_to(context) || only.contains(&check.id))
@@ -42,12 +48,14 @@ pub(crate) async fn run(
         done(group);
     }))
     .await;
-    context.close().await;
     let findings = checks().filter_map(|check| {
         let result = runner.results.get(check.id)?.get()?;
         (is_selected(check) || result.is_cause).then(|| result.finding.clone())
     });
-    let findings = try_remedies(context, findings.collect()).await;
+    let mut findings: Vec<Finding> = findings.collect();
+    super::database::adapt_remedies(context, &mut findings).await;
+    context.close().await;
+    let findings = try_remedies(context, findings).await;
     Report::new(findings, context.request.clock.now())
 }
 
@@ -87,6 +95,17 @@ impl Runner<'_> {
                 Verdict::skip("does not apply to this database"),
                 Duration::ZERO,
             );
+        }
+        if self.context.stuck().is_some() && !WITHOUT_DISK.contains(&check.id) {
+            // It is in the report because of this.
+            let cause = checks().find(|other| other.id == STUCK);
+            if let Some(cause) = cause {
+                self.result(cause).await;
+            }
+            return RunResult {
+                is_cause: false,
+                ..RunResult::new(check, Verdict::skip_because_failed(STUCK), Duration::ZERO)
+            };
         }
         let needed = checks()
             .filter(|other| check.needs.contains(&other.id) && other.applies_to(self.context));

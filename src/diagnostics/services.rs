@@ -7,8 +7,9 @@ use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 mod address;
 mod auth_server;
 mod key_provider;
-mod mail;
+pub(super) mod mail;
 mod redis;
+mod tls;
 
 pub(super) static CHECKS: &[Check] = &[
     Check::new(
@@ -51,8 +52,9 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .about(
         "The provider that validates API keys of users is asked about a key that cannot be \
-         valid, and has to refuse it. While it does not answer, no provider key can be saved. \
-         The usual cause is a firewall that forbids outgoing connections.",
+         valid, and has to refuse it. While it does not answer, or refuses all keys for a reason that \
+         is not the key's, no provider key can be saved. Usual causes are a firewall that forbids \
+         outgoing connections, and a location of this machine that the provider does not serve.",
     )
     .outcomes(&[Pass, Warn])
     .needs(&["config.env_file"]),

@@ -9,7 +9,9 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::services::mail::{self, Mail, Mailer, SendError};
-use crate::store::{OutboxEnd, OutboxMail, Store, StoreError};
+use crate::store::{
+    NO_ACCOUNT, NO_ADDRESS, NOT_READ, NOT_TRIED, OutboxEnd, OutboxMail, Store, StoreError,
+};
 use crate::telemetry::JobMetrics;
 
 use super::stop::Stop;
@@ -19,9 +21,6 @@ const BATCH: i64 = 10;
 
 /// How long a claim lasts: longer than sending its mails takes if each times out.
 const CLAIM: Duration = Duration::from_secs(180);
-
-/// A mail is given up after this many attempts.
-const MAX_ATTEMPTS: i32 = 8;
 
 /// The pause after the first attempt, without jitter; it doubles with each attempt.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
@@ -33,14 +32,17 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// corrected at the provider, without a restart.
 const PAUSE: Duration = Duration::from_mins(15);
 
-/// Why a mail is skipped.
-const NO_ADDRESS: &str = "the user has no address";
+/// How far back outcomes are told: a fault that was corrected a day ago needs nobody any more.
+const TOLD: Duration = Duration::from_hours(24);
 
 /// How long rows of sent mails are kept.
 const KEEP_SENT: Duration = Duration::from_hours(7 * 24);
 
 /// How long rows of mails that were given up are kept.
 const KEEP_DEAD: Duration = Duration::from_hours(30 * 24);
+
+/// The accounts that are known, each with its address if it has one.
+type Addresses = HashMap<String, Option<String>>;
 
 /// The outcome of [`Outbox::deliver`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
@@ -93,7 +95,7 @@ impl Outbox {
                 let almost_over = self.clock.now().saturating_add(2 * mail::TIMEOUT) > until;
                 if stop.is_set() || almost_over || self.paused_until().is_some() {
                     // Release the claim, so that another process can send it.
-                    let end = OutboxEnd::Paused("not tried yet".to_owned());
+                    let end = OutboxEnd::Paused(NOT_TRIED.to_owned());
                     self.store.end_mail(mail, &end).await?;
                     continue;
                 }
@@ -101,7 +103,7 @@ impl Outbox {
                     Ok(known) => self.send(mail, known).await,
                     Err(error) => {
                         tracing::warn!(%error, "cannot read the users' addresses");
-                        self.later(mail, "cannot read the address".to_owned(), None)
+                        self.later(mail, NOT_READ.to_owned(), None)
                     }
                 };
                 self.count(mail, &end, &mut done);
@@ -114,7 +116,10 @@ impl Outbox {
     /// When the next attempt is due, if a mail waits. Also updates the gauges.
     pub async fn next(&self) -> Result<Option<Timestamp>, StoreError> {
         let status = self.store.outbox_status().await?;
-        self.metrics.set_outbox(status.pending, status.dead);
+        let since = self.clock.now().saturating_sub(TOLD);
+        let outcomes = self.store.mail_outcomes(since).await?;
+        self.metrics
+            .set_outbox(status.pending, status.dead, outcomes);
         Ok(status.next.max(status.next.and(self.paused_until())))
     }
 
@@ -142,14 +147,16 @@ impl Outbox {
         self.metrics.pause_outbox(self.clock.now(), reason);
     }
 
-    async fn addresses(&self, mails: &[OutboxMail]) -> Result<HashMap<String, String>, StoreError> {
+    async fn addresses(&self, mails: &[OutboxMail]) -> Result<Addresses, StoreError> {
         let users: Vec<&str> = mails.iter().map(|mail| mail.user_id.as_str()).collect();
         self.store.addresses(&users).await
     }
 
-    async fn send(&self, mail: &OutboxMail, known: &HashMap<String, String>) -> OutboxEnd {
-        let Some(address) = known.get(&mail.user_id) else {
-            return OutboxEnd::Skipped(NO_ADDRESS);
+    async fn send(&self, mail: &OutboxMail, known: &Addresses) -> OutboxEnd {
+        let address = match known.get(&mail.user_id) {
+            None => return OutboxEnd::Skipped(NO_ACCOUNT),
+            Some(None) => return OutboxEnd::Skipped(NO_ADDRESS),
+            Some(Some(address)) => address,
         };
         let sent = self
             .mailer
@@ -174,11 +181,9 @@ impl Outbox {
         }
     }
 
-    /// Postpones a mail, unless this was its last attempt.
+    /// Postpones a mail. It is tried until it expires: an outage of the provider may last for
+    /// hours.
     fn later(&self, mail: &OutboxMail, reason: String, wait: Option<Duration>) -> OutboxEnd {
-        if mail.attempt >= MAX_ATTEMPTS {
-            return OutboxEnd::Dead(reason);
-        }
         let wait = pause_after(mail.attempt).max(wait.unwrap_or_default().min(LONGEST_WAIT));
         OutboxEnd::Later(self.clock.now().saturating_add(wait), reason)
     }
@@ -253,13 +258,6 @@ mod tests {
                 "{attempt}: {pause}"
             );
         }
-    }
-
-    /// All attempts are made while the provider still knows the mail's idempotency key.
-    #[test]
-    fn the_last_attempt_comes_within_a_day() {
-        let pauses: Duration = (1..MAX_ATTEMPTS).map(pause_after).sum();
-        assert!(pauses < Duration::from_hours(23), "{pauses:?}");
     }
 
     /// A claim lasts longer than its mails take if each times out.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::domain::{NotificationKind, TaskId, Timestamp};
-use crate::store::{DueTask, MailTerms, Reminded, ReminderWindow, Store, StoreError};
+use crate::store::{Accounts, DueTask, MailTerms, Reminded, ReminderWindow, Store, StoreError};
 use crate::telemetry::JobMetrics;
 
 use super::stop::Stop;
@@ -55,7 +55,7 @@ pub async fn run(
         // Cannot fail: the start of a valid instant's day is valid.
         today: Timestamp::start_of_day(now.to_datetime().date_naive()).unwrap_or(now),
     };
-    let terms = (mails && knows_addresses(store).await?).then(|| MailTerms {
+    let terms = (mails && knows_addresses(store, metrics).await?).then(|| MailTerms {
         key_prefix: unique_prefix(),
         expires_at: now.saturating_add(MAIL_LIFETIME),
     });
@@ -77,13 +77,22 @@ pub async fn run(
 }
 
 /// Whether users' addresses can be read. If not, there are reminders without mails.
-async fn knows_addresses(store: &Store) -> Result<bool, StoreError> {
-    match store.has_accounts().await {
+async fn knows_addresses(store: &Store, metrics: &JobMetrics) -> Result<bool, StoreError> {
+    match store.accounts().await {
         Err(error) if !error.is_unavailable() => {
             tracing::warn!(%error, "cannot read the auth server's accounts; no mails are sent");
             Ok(false)
         }
-        known => known,
+        Err(error) => Err(error),
+        Ok(accounts) => {
+            if metrics.set_accounts(accounts) && accounts != Accounts::Ready {
+                tracing::warn!(
+                    accounts = accounts.as_str(),
+                    "the auth server's accounts cannot be read, so no reminders are mailed: todoctl doctor --only daemon.mails says why"
+                );
+            }
+            Ok(accounts == Accounts::Ready)
+        }
     }
 }
 

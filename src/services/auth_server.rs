@@ -20,14 +20,15 @@ mod age;
 mod breaker;
 mod client;
 mod error;
+mod key_set;
 mod keys;
 mod sessions;
 mod survey;
 
 use client::Client;
 pub use error::AuthServerError;
+pub use key_set::{Claims, Signed, signature_only};
 use keys::Keys;
-pub use keys::{Claims, signature_only};
 use sessions::Sessions;
 pub(crate) use survey::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
@@ -37,16 +38,6 @@ pub struct AuthServer {
     issuer: String,
     sessions: Sessions,
     keys: Arc<Keys>,
-}
-
-/// What the server's keys say about a token.
-pub enum Signed {
-    /// One of them signed it.
-    Good(Claims),
-    /// The key that it names did not sign it.
-    Wrong,
-    /// There is no such key.
-    UnknownKey,
 }
 
 impl AuthServer {
@@ -74,6 +65,13 @@ impl AuthServer {
         self.sessions.is_down()
     }
 
+    /// Why it gave no usable answer to the newest question for a session or for its keys; `None` if
+    /// it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.sessions.failure().or_else(|| self.keys.failure())
+    }
+
     /// What its JWTs have as `iss`.
     #[must_use]
     pub fn issuer(&self) -> &str {
@@ -95,7 +93,7 @@ impl AuthServer {
         self.sessions.user(token, address).await
     }
 
-    /// Whether [`Self::signed_claims`] needs no request for a token with this header.
+    /// Whether there is a key that may have signed a token with this header.
     #[must_use]
     pub fn knows_key_of(&self, header: &Header) -> bool {
         self.keys.knows(header.alg, header.kid.as_deref())
@@ -107,11 +105,6 @@ impl AuthServer {
         token: &[u8],
         header: &Header,
     ) -> Result<Signed, AuthServerError> {
-        let keys = Keys::matching(&self.keys, header.alg, header.kid.as_deref()).await?;
-        if keys.is_empty() {
-            return Ok(Signed::UnknownKey);
-        }
-        let claims = keys.iter().find_map(|key| key.claims(token));
-        Ok(claims.map_or(Signed::Wrong, Signed::Good))
+        Keys::verify(&self.keys, token, header.alg, header.kid.as_deref()).await
     }
 }

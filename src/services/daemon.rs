@@ -15,8 +15,8 @@ use super::http_client::{ClientError, HttpClient, HttpError};
 mod status;
 
 pub use status::{
-    CredentialStatus, DaemonStatus, DatabaseStatus, MailStatus, PoolStatus, ProcessStatus,
-    RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
+    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PoolStatus,
+    ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
 };
 
 /// Larger than any answer of these routes.
@@ -176,13 +176,36 @@ fn make_printable(status: &mut DaemonStatus) {
         .iter_mut()
         .for_each(|pool| plain(&mut pool.name));
     let services = status.services.iter_mut();
-    services.for_each(|service| plain(&mut service.name));
+    for service in services {
+        plain(&mut service.name);
+        service.reason.iter_mut().for_each(plain);
+    }
     if let Some(mails) = &mut status.mails {
         mails.paused_reason.iter_mut().for_each(plain);
+        for outcome in mails.outcomes.iter_mut().flatten() {
+            outcome.reason.iter_mut().for_each(plain);
+        }
     }
     if let Some(requests) = &mut status.requests {
-        for names in [&mut requests.limited_proxies, &mut requests.refused_origins] {
+        for names in [
+            &mut requests.limited_proxies,
+            &mut requests.refused_origins,
+            &mut requests.key_obstacles,
+        ] {
             *names = printable_names(std::mem::take(names));
+        }
+        for refused in &mut requests.refusals {
+            for text in [
+                &mut refused.reason,
+                &mut refused.method,
+                &mut refused.route,
+                &mut refused.caller,
+            ] {
+                plain(text);
+            }
+            for names in [&mut refused.details, &mut refused.addresses] {
+                *names = printable_names(std::mem::take(names));
+            }
         }
     }
     let routes = status.requests.iter_mut().flat_map(|one| &mut one.failures);

@@ -138,12 +138,9 @@ impl Mailer {
                 }),
             };
         }
-        let name = error_name(&body.unwrap_or_default());
-        let reason = match &name {
-            Some(name) => format!("{} {name}", status.as_u16()),
-            None => status.as_u16().to_string(),
-        };
-        Err(match fault(status, name.as_deref()) {
+        let refusal = Refusal::of(&body.unwrap_or_default());
+        let reason = refusal.reason(status);
+        Err(match fault(status, &refusal) {
             Fault::Mail => SendError::Refused(reason),
             Fault::Configuration => SendError::Misconfigured(reason),
             Fault::Passing => SendError::Later { reason, wait },
@@ -162,16 +159,15 @@ enum Fault {
     Passing,
 }
 
-/// `name` is the provider's name of the error. 409 means that another attempt to send the same
-/// mail is in progress.
-fn fault(status: StatusCode, name: Option<&str>) -> Fault {
+/// 409 means that another attempt to send the same mail is in progress.
+fn fault(status: StatusCode, refusal: &Refusal) -> Fault {
     match status {
         // A wrong or restricted key, a domain that is not verified, an endpoint that does not exist.
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::NOT_FOUND
         | StatusCode::METHOD_NOT_ALLOWED => Fault::Configuration,
-        _ if name == Some("invalid_from_address") => Fault::Configuration,
+        _ if refusal.blames_sender() => Fault::Configuration,
         StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
             Fault::Passing
         }
@@ -189,20 +185,56 @@ fn has_id(body: &[u8]) -> bool {
     serde_json::from_slice(body).is_ok_and(|Accepted { id }| !id.is_empty())
 }
 
-/// The name of Resend's error. Its message is ignored, because it may contain the address.
-fn error_name(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        name: String,
-    }
-    let body: Body = serde_json::from_slice(body).ok()?;
-    let is_name = |text: &str| {
-        (1..=60).contains(&text.len())
-            && text
+/// What Resend says about a request that it refuses. Of its message only the name of a field is
+/// kept, because it may contain the address.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Refusal {
+    name: Option<String>,
+    field: Option<&'static str>,
+}
+
+/// The fields that do not come from todoctl itself, as Resend names them: "Invalid `to` field".
+const FIELDS: [&str; 2] = ["to", "from"];
+
+impl Refusal {
+    fn of(body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Body {
+            name: String,
+            #[serde(default)]
+            message: serde_json::Value,
+        }
+        let Ok(Body { name, message }) = serde_json::from_slice(body) else {
+            return Self::default();
+        };
+        let is_name = (1..=60).contains(&name.len())
+            && name
                 .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-    };
-    is_name(&body.name).then_some(body.name)
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let message = message.as_str().unwrap_or_default();
+        Self {
+            name: is_name.then_some(name),
+            field: FIELDS
+                .into_iter()
+                .find(|field| message.starts_with(&format!("Invalid `{field}` field"))),
+        }
+    }
+
+    /// The status, the name of the error and the field, as far as they are known.
+    fn reason(&self, status: StatusCode) -> String {
+        let mut reason = status.as_u16().to_string();
+        if let Some(name) = &self.name {
+            reason += &format!(" {name}");
+        }
+        if let Some(field) = self.field {
+            reason += &format!(" ({field})");
+        }
+        reason
+    }
+
+    fn blames_sender(&self) -> bool {
+        self.field == Some("from") || self.name.as_deref() == Some("invalid_from_address")
+    }
 }
 
 #[cfg(test)]
@@ -211,7 +243,13 @@ mod tests {
 
     #[test]
     fn faults() {
-        let of = |status, name| fault(StatusCode::from_u16(status).unwrap(), name);
+        let of = |status, name: Option<&str>| {
+            let refusal = Refusal {
+                name: name.map(str::to_owned),
+                field: None,
+            };
+            fault(StatusCode::from_u16(status).unwrap(), &refusal)
+        };
         for status in [400, 410, 422] {
             assert_eq!(of(status, None), Fault::Mail, "{status}");
         }
@@ -222,6 +260,38 @@ mod tests {
         assert_eq!(of(422, Some("validation_error")), Fault::Mail);
         for status in [302, 408, 409, 429, 500, 502, 503] {
             assert_eq!(of(status, None), Fault::Passing, "{status}");
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (body, reason, blames_sender) in [
+            (
+                r#"{"name":"validation_error","message":"Invalid `to` field. The email address needs to follow the `email@example.com` format"}"#,
+                "422 validation_error (to)",
+                false,
+            ),
+            (
+                r#"{"name":"validation_error","message":"Invalid `from` field."}"#,
+                "422 validation_error (from)",
+                true,
+            ),
+            (
+                r#"{"name":"validation_error","message":"canary@example.com is bad"}"#,
+                "422 validation_error",
+                false,
+            ),
+            (r#"{"name":"Canary","message":7}"#, "422", false),
+            ("<html>", "422", false),
+        ] {
+            let refusal = Refusal::of(body.as_bytes());
+            assert_eq!(refusal.reason(StatusCode::UNPROCESSABLE_ENTITY), reason);
+            let expected = if blames_sender {
+                Fault::Configuration
+            } else {
+                Fault::Mail
+            };
+            assert_eq!(fault(StatusCode::UNPROCESSABLE_ENTITY, &refusal), expected);
         }
     }
 

@@ -27,7 +27,8 @@ const TRIES: u32 = 3;
 /// The pause between two attempts to reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The prefix of all keys: other services may use the same Redis.
+/// The prefix of all keys: other services may use the same Redis. After it, counters have a word
+/// for the database, because another todoctl may use it too, such as that of staging.
 const PREFIX: &str = "todoctl:limit:";
 
 /// The key that the background task increments to check that Redis accepts writes.
@@ -188,11 +189,14 @@ struct Shared {
     script: Script,
     up: AtomicBool,
     errors: IntCounter,
+    /// Between the prefix and the caller's key.
+    scope: String,
 }
 
 impl RedisCounter {
-    /// Does not connect yet. `errors` counts failures. Must be called within a runtime.
-    pub fn new(url: &Secret, errors: IntCounter) -> Result<Self, RedisUrlError> {
+    /// Counts together with those of the same `scope`. Does not connect yet. `errors` counts
+    /// failures. Must be called within a runtime.
+    pub fn new(url: &Secret, scope: &str, errors: IntCounter) -> Result<Self, RedisUrlError> {
         let client = client(url).map_err(RedisUrlError)?;
         let connection =
             ConnectionManager::new_lazy_with_config(client.clone(), connection_config())
@@ -203,6 +207,7 @@ impl RedisCounter {
             script: Script::new(COUNT),
             up: AtomicBool::new(true),
             errors,
+            scope: scope.to_owned(),
         })))
     }
 
@@ -220,6 +225,7 @@ impl RedisCounter {
         let connection = self.0.connection.read();
         let connection = connection.unwrap_or_else(PoisonError::into_inner).clone();
         let script = &self.0.script;
+        let key = &format!("{}:{key}", self.0.scope);
         let mut counted = count(script, connection.clone(), key, length, TIMEOUT).await;
         // Redis closes connections that were idle for its `timeout`.
         if matches!(&counted, Err(Failure::Refused(error)) if error.is_connection_dropped()) {
@@ -335,7 +341,7 @@ mod tests {
             first
         });
         let errors = IntCounter::new("errors", "errors").unwrap();
-        let counter = RedisCounter::new(&Secret::new(url), errors.clone()).unwrap();
+        let counter = RedisCounter::new(&Secret::new(url), "scope", errors.clone()).unwrap();
         assert_eq!(counter.count("key", RECONNECT_PAUSE).await, None);
         assert_eq!(errors.get(), 1);
         // A handshake record of TLS (RFC 8446, section 5.1).
@@ -350,7 +356,7 @@ mod tests {
     async fn its_password_is_not_shown() {
         let errors = IntCounter::new("errors", "errors").unwrap();
         let url = Secret::new("redis://:canary@127.0.0.1:1/0");
-        let counter = RedisCounter::new(&url, errors).unwrap();
+        let counter = RedisCounter::new(&url, "scope", errors).unwrap();
         assert!(!format!("{counter:?}").contains("canary"));
     }
 }

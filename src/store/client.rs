@@ -40,6 +40,12 @@ impl ClientState {
 pub(crate) struct ClientWatch(Option<watch::Receiver<Option<Instant>>>);
 
 impl ClientWatch {
+    /// Whether the client has closed its side of the connection, or the connection has ended.
+    pub fn has_closed(&self) -> bool {
+        let state = self.0.as_ref();
+        state.is_some_and(|state| state.borrow().is_some() || state.has_changed().is_err())
+    }
+
     /// Waits until the connection has ended, or until the client has closed its side of it for as long
     /// as `patience`.
     pub async fn has_left(&self, patience: Duration) {

@@ -7,10 +7,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection};
 
 use crate::config::{
-    ClaimError, DatabaseTarget, PostgresTarget, SqliteTarget, claim, has_hot_journal, wal_path,
+    ClaimError, DatabaseTarget, OtherJournal, PostgresTarget, SqliteTarget, claim, has_hot_journal,
+    wal_path,
 };
 
 use super::connect_error::ConnectError;
+use super::damaged_log::DamagedLog;
 use super::login::attempt;
 use super::messages::ConnectFault;
 use super::namesake;
@@ -39,7 +41,7 @@ pub(crate) async fn open_postgres_within(
 /// What a SQLite connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqliteAccess {
-    /// The file must exist, see [`create_file`]; foreign keys are enforced.
+    /// The file must exist, see [`prepare_file`]; foreign keys are enforced.
     Write,
     /// Like `Write`, but without foreign keys: a rebuilt table would cascade.
     Migrate,
@@ -59,7 +61,8 @@ const ROWS: usize = 256;
 /// How long a statement waits for another process to unlock a SQLite file.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Opens one connection to a SQLite file, in WAL mode with full synchronisation.
+/// Opens one connection to a SQLite file, in WAL mode with full synchronisation. Fails where SQLite
+/// would damage it with a journal of another state.
 pub async fn open_sqlite(
     target: &SqliteTarget,
     access: SqliteAccess,
@@ -74,6 +77,14 @@ pub(super) async fn open_sqlite_within(
     wait: Duration,
 ) -> Result<SqliteConnection, ConnectError> {
     let named = DatabaseTarget::Sqlite(target.clone());
+    if access != SqliteAccess::ReadWithoutLog
+        && let Some(other) = OtherJournal::beside(&target.path)
+    {
+        return Err(ConnectError {
+            remedy: other.remedy(),
+            ..ConnectError::new(ConnectFault::OtherJournal, &named, other.to_string())
+        });
+    }
     let mut options = SqliteConnectOptions::new()
         .filename(&target.path)
         .busy_timeout(wait)
@@ -105,6 +116,31 @@ pub(super) async fn open_sqlite_within(
     SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| ConnectError::from_sqlx(&named, &error))
+}
+
+/// As [`create_file`], before the file is opened for writing: SQLite then deletes what it does not
+/// take of a damaged log, so a copy of that is kept.
+pub(super) async fn prepare_file(target: &SqliteTarget) -> Result<(), ConnectError> {
+    create_file(target)?;
+    let Some(damaged) = DamagedLog::of(&target.path) else {
+        return Ok(());
+    };
+    let named = DatabaseTarget::Sqlite(target.clone());
+    let copy = damaged
+        .keep()
+        .map_err(|error| ConnectError::from_io(&named, "cannot copy the damaged log", &error))?;
+    // The service goes on: what is lost does not come back by waiting.
+    tracing::error!(
+        copy = %copy.display(),
+        "{damaged}; the log is kept, and todoctl doctor --only database.wal says what is in it"
+    );
+    // At the next start the rest of the log would be found again.
+    let mut session = open_sqlite(target, SqliteAccess::Migrate).await?;
+    let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut session)
+        .await;
+    let emptied = emptied.and(session.close().await);
+    emptied.map_err(|error| ConnectError::from_sqlx(&named, &error))
 }
 
 /// Creates a SQLite file that is missing, and its directory. Fails where a database was lost.

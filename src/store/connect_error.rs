@@ -159,6 +159,15 @@ fn explain_io(error: &io::Error) -> (ConnectFault, String) {
 }
 
 fn explain_sqlite(error: &sqlx::Error) -> (ConnectFault, String) {
+    // Each connection has a thread of its own.
+    if let sqlx::Error::Io(fault) = error
+        && fault.kind() == io::ErrorKind::WouldBlock
+    {
+        return (
+            ConnectFault::NoThreads,
+            format!("a thread for it cannot be started: {fault}"),
+        );
+    }
     let sqlx::Error::Database(fault) = error else {
         return (ConnectFault::Other, error.to_string());
     };

@@ -13,7 +13,7 @@ use crate::config::{
 
 use super::arg::args;
 use super::batch::{BatchMetrics, Batcher};
-use super::connect::{SqliteAccess, create_file, open_sqlite};
+use super::connect::{SqliteAccess, open_sqlite, prepare_file};
 use super::connect_error::ConnectError;
 use super::dialect::Dialect;
 use super::error::StoreError;
@@ -83,7 +83,7 @@ impl Engine {
                 Arc::new(Self::postgres(target, traits, &config.pool, records))
             }
             DatabaseTarget::Sqlite(target) => {
-                create_file(target)?;
+                prepare_file(target).await?;
                 // Opening the writer proves that the file may be written.
                 drop(open_sqlite(target, SqliteAccess::Write).await?);
                 let file = OpenFile::of(target)?;

@@ -110,6 +110,16 @@ impl Identity {
         self.hash(&self.place)
     }
 
+    /// What tells the users of this database from those of others, for counters that its daemons
+    /// share. A restored copy has the same row, so the row counts only where the server does not
+    /// tell which it is.
+    pub(crate) fn scope(&self) -> String {
+        match (&self.cluster, &self.row) {
+            (None, Some(row)) => self.hash(&format!("{row}.{}", self.place)),
+            _ => self.place(),
+        }
+    }
+
     /// What [`Self::place`] is in another schema of the same database.
     pub(crate) fn place_in(&self, schema: &str) -> String {
         let database = self.place.split('.').next().unwrap_or_default();
@@ -150,6 +160,16 @@ impl Identity {
         hash.to_hex()[..16].to_owned()
     }
 
+    /// The schemas that search paths lead to in what is one database, where they differ.
+    fn other_schemas<'a>(&'a self, other: &'a Self) -> Option<[&'a str; 2]> {
+        let cluster = self.cluster.as_ref().zip(other.cluster.as_ref());
+        let database = |one: &'a Self| one.place.split('.').next();
+        let is_same =
+            database(self) == database(other) && cluster.is_none_or(|(one, other)| one == other);
+        let [one, two] = [self, other].map(|one| one.schema().unwrap_or("none"));
+        (is_same && one != two).then_some([one, two])
+    }
+
     /// Whether both may be the same database: what only one of them tells is not compared.
     fn may_be(&self, other: &Self) -> bool {
         let cluster = self.cluster.as_ref().zip(other.cluster.as_ref());
@@ -174,6 +194,15 @@ pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectE
     let other = Identity::ask(&config.direct).await?;
     if one.may_be(&other) {
         return Ok(());
+    }
+    if let Some([schema, right]) = one.other_schemas(&other) {
+        let message = format!(
+            "sessions at {} have another search path than those at {}, and so another schema: {schema}, not {right}",
+            pooled.host_port(),
+            direct.host_port(),
+        );
+        let fault = ConnectFault::OtherDatabase;
+        return Err(ConnectError::new(fault, &config.target, message));
     }
     let message = format!(
         "DATABASE_URL_UNPOOLED leads to another database than DATABASE_URL: {} at {}, not {} at {}",
@@ -219,6 +248,18 @@ mod tests {
             assert!(!one.may_be(&other), "{other:?}");
             assert_ne!((one.row(), one.place()), (other.row(), other.place()));
         }
+    }
+
+    #[test]
+    fn search_paths_that_differ() {
+        let one = identity(Some("a"), Some("1"), "5.public");
+        let hidden = identity(None, Some("1"), "5.audit");
+        assert_eq!(hidden.other_schemas(&one), Some(["audit", "public"]));
+        let empty = identity(None, Some("1"), "5");
+        assert_eq!(empty.other_schemas(&one), Some(["none", "public"]));
+        let elsewhere = identity(Some("a"), Some("2"), "5.audit");
+        assert_eq!(elsewhere.other_schemas(&one), None);
+        assert_eq!(one.other_schemas(&one), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod error;
 mod expected;
 mod history;
 mod lock;
+mod name_taken;
 mod pending;
 mod pooler;
 pub mod preview;

@@ -11,7 +11,7 @@
 //! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `admission.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `admission.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `damaged_log.rs`, `server.rs`, `identity.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `postgres_fault.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -31,6 +31,7 @@ mod connect_error;
 mod connection;
 mod console;
 mod content;
+mod damaged_log;
 mod database;
 mod deadline;
 mod dialect;
@@ -80,6 +81,7 @@ pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
 pub(crate) use content::Content;
+pub(crate) use damaged_log::{DamagedLog, has_unused_log, kept_logs};
 pub use database::Store;
 
 pub(crate) use deadline::{on_behalf_of, within};
@@ -92,7 +94,10 @@ pub(crate) use known::{database_code, known_message};
 pub(crate) use login::root_certificates;
 pub(crate) use messages::ConnectFault;
 pub use outbox::OutboxEnd;
-pub(crate) use outbox::OutboxMail;
+pub(crate) use outbox::{
+    Accounts, EXPIRED, MailOutcome, NO_ACCOUNT, NO_ADDRESS, NOT_READ, NOT_TRIED, OWN_REASONS,
+    OutboxMail,
+};
 pub(crate) use plain::causes;
 pub(crate) use postgres_fault::PostgresFault;
 pub use reminders::ReminderWindow;

@@ -9,12 +9,17 @@ use crate::config::{PostgresTarget, Remedy, sql_literal};
 
 use super::connect_error::ConnectError;
 use super::login::attempt;
+use super::messages::quoted_name;
 
 /// How long the question may take.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// The error with the name of the database that was probably meant, and how to choose it.
 pub(super) async fn named(mut error: ConnectError, target: &PostgresTarget) -> ConnectError {
+    // The one that a pooler looks for has another name.
+    if quoted_name(&error.message) != Some(&target.database) {
+        return error;
+    }
     let found = tokio::time::timeout(LIMIT, guess(target)).await;
     if let Ok(Some((name, reason))) = found {
         error.message = format!("{}; {reason} {name}", error.message);

@@ -16,6 +16,19 @@ use super::error::StoreError;
 use super::row::record;
 use super::sql::{Sql, per_engine};
 
+/// Why mails are skipped, or wait without having been tried. Other reasons are the provider's and
+/// the network's.
+pub(crate) const NO_ACCOUNT: &str = "no account has the user's id";
+pub(crate) const NO_ADDRESS: &str = "the user has no address";
+pub(crate) const NOT_TRIED: &str = "not tried yet";
+pub(crate) const NOT_READ: &str = "cannot read the address";
+
+/// The reasons that are todoctl's own.
+pub(crate) const OWN_REASONS: [&str; 4] = [NO_ACCOUNT, NO_ADDRESS, NOT_TRIED, NOT_READ];
+
+/// Before the last reason of a mail that was not sent in time.
+pub(crate) const EXPIRED: &str = "expired";
+
 record! {
     mail_columns => OutboxMail in "todoctl_outbox" {
         id,
@@ -33,6 +46,15 @@ record! {
         pending: "COALESCE(SUM(CASE WHEN state = 'pending' THEN 1 ELSE 0 END), 0)",
         dead: "COALESCE(SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END), 0)",
         next: "MIN(CASE WHEN state = 'pending' AND expires_at > $1 THEN due_at END)",
+    }
+}
+
+record! {
+    outcome_columns => MailOutcome in "todoctl_outbox" {
+        state,
+        reason: "last_error",
+        mails: "count(*)",
+        oldest: "MIN(created_at)",
     }
 }
 
@@ -61,29 +83,48 @@ static STATUS: Sql = Sql::Common(concat!(
     " FROM todoctl_outbox"
 ));
 
+/// Mails that wait, and those that were ended after `$1`. Reasons are few: most are the provider's
+/// names of errors.
+static OUTCOMES: Sql = Sql::Common(concat!(
+    "SELECT ",
+    outcome_columns!(),
+    " FROM todoctl_outbox WHERE state = 'pending' OR finished_at > $1
+     GROUP BY state, last_error ORDER BY count(*) DESC, state LIMIT 20"
+));
+
 /// Mails that were not sent in time.
 static EXPIRE: Sql = Sql::Common(
-    "UPDATE todoctl_outbox SET state = 'dead', finished_at = $1, last_error = 'expired'
+    "UPDATE todoctl_outbox SET state = 'dead', finished_at = $1,
+       last_error = COALESCE('expired: ' || last_error, 'expired')
      WHERE state = 'pending' AND expires_at <= $1",
 );
 
 static PRUNE: Sql = Sql::Common("DELETE FROM todoctl_outbox
      WHERE (state IN ('sent', 'skipped') AND finished_at <= $1) OR (state = 'dead' AND finished_at <= $2)");
 
-/// Whether the auth server's table of accounts exists and may be read.
-static HAS_ACCOUNTS: Sql = per_engine!(
-    ["SELECT count(*) = 2 AS present FROM "] {
+/// What is known about the auth server's table of accounts, as [`Accounts`] is read from text.
+static ACCOUNTS: Sql = per_engine!(
+    ["SELECT CASE WHEN "] {
+        postgres: "to_regclass('\"user\"') IS NULL",
+        sqlite: "NOT EXISTS (SELECT 1 FROM pragma_table_info('user'))"
+    }
+    [" THEN 'missing' WHEN (SELECT count(*) FROM "] {
         postgres: "pg_catalog.pg_attribute WHERE attrelid = to_regclass('\"user\"') AND attnum > 0
-           AND NOT attisdropped AND has_column_privilege(attrelid, attnum, 'SELECT') AND attname",
+           AND NOT attisdropped AND attname",
         sqlite: "pragma_table_info('user') WHERE name"
     }
-    => " IN ('id', 'email')"
+    [" IN ('id', 'email')) < 2 THEN 'other_columns' WHEN "] {
+        postgres: "NOT (has_column_privilege(to_regclass('\"user\"'), 'id', 'SELECT')
+           AND has_column_privilege(to_regclass('\"user\"'), 'email', 'SELECT'))",
+        sqlite: "FALSE"
+    }
+    => " THEN 'no_right' ELSE 'ready' END AS accounts"
 );
 
 /// `$1` is a JSON array of user ids. The auth server decides which type its ids have.
 static ADDRESSES: Sql = per_engine!(
-    [r#"SELECT CAST(id AS text) AS id, CAST(email AS text) AS email FROM "user"
-     WHERE email IS NOT NULL AND CAST(id AS text) IN (SELECT "#] {
+    [r#"SELECT CAST(id AS text) AS id, NULLIF(trim(CAST(email AS text)), '') AS email FROM "user"
+     WHERE CAST(id AS text) IN (SELECT "#] {
         postgres: "value FROM json_array_elements_text($1::json))",
         sqlite: "value FROM json_each($1))"
     }
@@ -128,6 +169,57 @@ pub struct OutboxStatus {
     pub dead: i64,
     /// When the first of the waiting ones may be sent.
     pub next: Option<Timestamp>,
+}
+
+/// Mails that share a state and the reason for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailOutcome {
+    /// `pending`, `sent`, `skipped` or `dead`.
+    pub state: String,
+    /// Why; `None` if they were sent, or not tried yet.
+    pub reason: Option<String>,
+    /// How many there are.
+    pub mails: i64,
+    /// When the first of them was written.
+    pub oldest: Timestamp,
+}
+
+/// Whether the addresses of users can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accounts {
+    Ready,
+    /// There is no table "user".
+    Missing,
+    /// It is another program's: it has no columns `id` and `email`.
+    OtherColumns,
+    /// This role may not read them.
+    NoRight,
+}
+
+impl Accounts {
+    const ALL: [Self; 4] = [
+        Self::Ready,
+        Self::Missing,
+        Self::OtherColumns,
+        Self::NoRight,
+    ];
+
+    /// A word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Missing => "missing",
+            Self::OtherColumns => "other_columns",
+            Self::NoRight => "no_right",
+        }
+    }
+
+    /// What the word stands for.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word)
+    }
 }
 
 impl Store {
@@ -183,14 +275,23 @@ impl Store {
         Ok(self.write(&PRUNE, &args![sent, dead]).await?.affected)
     }
 
-    /// Whether the auth server's accounts are in this database, so that users have addresses.
-    pub async fn has_accounts(&self) -> Result<bool, StoreError> {
-        let found = self.read(&HAS_ACCOUNTS, &args![]).await?;
-        Ok(found.value("present")?)
+    /// Waiting mails, and those that were ended after `since`, by state and reason.
+    pub async fn mail_outcomes(&self, since: Timestamp) -> Result<Vec<MailOutcome>, StoreError> {
+        self.read(&OUTCOMES, &args![since]).await?.all()
     }
 
-    /// The mail addresses of those of `users` that have one, by user id.
-    pub async fn addresses(&self, users: &[&str]) -> Result<HashMap<String, String>, StoreError> {
+    /// Whether the auth server's accounts are in this database, so that users have addresses.
+    pub async fn accounts(&self) -> Result<Accounts, StoreError> {
+        let found = self.read(&ACCOUNTS, &args![]).await?;
+        let word: String = found.value("accounts")?;
+        Ok(Accounts::of_word(&word).unwrap_or(Accounts::Missing))
+    }
+
+    /// The accounts among `users`, by user id, each with its mail address if it has one.
+    pub async fn addresses(
+        &self,
+        users: &[&str],
+    ) -> Result<HashMap<String, Option<String>>, StoreError> {
         let found = self.read(&ADDRESSES, &args![users]).await?;
         let mut addresses = HashMap::with_capacity(found.rows.len());
         for row in &found.rows {

@@ -36,6 +36,9 @@ static FIND: Batched = Batched {
     answers: Answers::Numbered,
 };
 
+static HAS_ENDED: Sql =
+    Sql::Common("SELECT count(*) AS n FROM todoctl_sessions WHERE token_hash IN ($1, $2)");
+
 record! {
     session_columns => Session in "todoctl_sessions" {
         id,
@@ -124,15 +127,22 @@ impl Store {
         secrets: &RotatingSecret,
         token: &str,
     ) -> Result<Option<UserId>, StoreError> {
-        let current = SessionHash::new(&secrets.current, token);
-        let previous = secrets
-            .previous
-            .first()
-            .map_or_else(|| current.clone(), |secret| SessionHash::new(secret, token));
-        let args = args![current.0, previous.0, self.now()];
+        let [current, previous] = hashes(secrets, token);
+        let args = args![current, previous, self.now()];
         let found = self.share(&FIND, &args).await?;
         let found = found.column::<String>("user_id")?;
         Ok(found.into_iter().find_map(|user| UserId::new(user).ok()))
+    }
+
+    /// Whether a token that is no session now was one: it has expired or was revoked.
+    pub async fn session_has_ended(
+        &self,
+        secrets: &RotatingSecret,
+        token: &str,
+    ) -> Result<bool, StoreError> {
+        let [current, previous] = hashes(secrets, token);
+        let found = self.read(&HAS_ENDED, &args![current, previous]).await?;
+        Ok(found.value::<i64>("n")? > 0)
     }
 
     /// The sessions of one user, or of all, oldest first; including those that have ended.
@@ -144,6 +154,16 @@ impl Store {
     pub async fn revoke_session(&self, id: i64) -> Result<bool, StoreError> {
         Ok(self.write(&REVOKE, &args![id, self.now()]).await?.affected > 0)
     }
+}
+
+/// The hashes of a token under the current and the previous secret.
+fn hashes(secrets: &RotatingSecret, token: &str) -> [String; 2] {
+    let current = SessionHash::new(&secrets.current, token).0;
+    let previous = secrets.previous.first().map_or_else(
+        || current.clone(),
+        |secret| SessionHash::new(secret, token).0,
+    );
+    [current, previous]
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Metrics of the background jobs.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::domain::Timestamp;
+use crate::store::{Accounts, MailOutcome};
 
 /// Why no mail is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,8 @@ pub struct JobMetrics {
     /// 1 while no mail is tried, because the provider refuses the configuration.
     pub outbox_paused: IntGauge,
     pause: Arc<Mutex<Option<Pause>>>,
-    outbox_was_read: Arc<AtomicBool>,
+    accounts: Arc<Mutex<Option<Accounts>>>,
+    outcomes: Arc<Mutex<Option<Vec<MailOutcome>>>>,
 }
 
 impl JobMetrics {
@@ -72,14 +73,15 @@ impl JobMetrics {
                 "1 while the mail provider refuses the key or the sender; mails wait.",
             )?,
             pause: Arc::default(),
-            outbox_was_read: Arc::default(),
+            accounts: Arc::default(),
+            outcomes: Arc::default(),
         })
     }
 
     /// The provider refuses every mail, for this reason.
     pub(crate) fn pause_outbox(&self, now: Timestamp, reason: &str) {
         self.outbox_paused.set(1);
-        let mut pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pause = locked(&self.pause);
         let since = pause.as_ref().map_or(now, |pause| pause.since);
         let reason = reason.to_owned();
         *pause = Some(Pause { since, reason });
@@ -88,28 +90,36 @@ impl JobMetrics {
     /// The provider accepted a mail.
     pub(crate) fn resume_outbox(&self) {
         self.outbox_paused.set(0);
-        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *locked(&self.pause) = None;
     }
 
     /// Why mails wait; `None` if they are sent.
     pub(crate) fn pause(&self) -> Option<Pause> {
-        let pause = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
-        pause.clone()
+        locked(&self.pause).clone()
     }
 
-    /// Sets how many mails wait and how many were given up.
-    pub(crate) fn set_outbox(&self, pending: i64, dead: i64) {
+    /// Sets whether users' addresses can be read, and tells whether that has changed.
+    pub(crate) fn set_accounts(&self, accounts: Accounts) -> bool {
+        locked(&self.accounts).replace(accounts) != Some(accounts)
+    }
+
+    /// Whether users' addresses can be read, once a reminder run has looked.
+    pub(crate) fn accounts(&self) -> Option<Accounts> {
+        *locked(&self.accounts)
+    }
+
+    /// Sets how many mails wait and how many were given up, and the outcomes of the last ones.
+    pub(crate) fn set_outbox(&self, pending: i64, dead: i64, outcomes: Vec<MailOutcome>) {
         self.outbox.with_label_values(&["pending"]).set(pending);
         self.outbox.with_label_values(&["dead"]).set(dead);
-        self.outbox_was_read.store(true, Ordering::Release);
+        *locked(&self.outcomes) = Some(outcomes);
     }
 
-    /// Pending and dead mails, once the outbox has been read.
-    pub(crate) fn outbox_rows(&self) -> Option<(i64, i64)> {
+    /// Pending and dead mails, and the outcomes of the last ones, once the outbox has been read.
+    pub(crate) fn outbox_rows(&self) -> Option<(i64, i64, Vec<MailOutcome>)> {
         let rows = |state| self.outbox.with_label_values(&[state]).get();
-        self.outbox_was_read
-            .load(Ordering::Acquire)
-            .then(|| (rows("pending"), rows("dead")))
+        let outcomes = locked(&self.outcomes).clone()?;
+        Some((rows("pending"), rows("dead"), outcomes))
     }
 
     /// Registers all of them.
@@ -121,6 +131,10 @@ impl JobMetrics {
         registry.register(Box::new(self.outbox.clone()))?;
         registry.register(Box::new(self.outbox_paused.clone()))
     }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for JobMetrics {

@@ -426,3 +426,53 @@ async fn another_issuer(#[values(Sqlite, Postgres)] engine: Engine) {
         assert!(metrics.contains(line), "{metrics}");
     }
 }
+
+/// 13: an id is optional on both sides (RFC 7517, section 4.5; RFC 7515, section 4.1.4).
+#[rstest]
+#[tokio::test]
+async fn keys_without_ids(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    let (key, other) = (TestKey::ed25519(), TestKey::next_ed25519());
+    peer.publish(&[&TestKey::ed25519().named(None), &TestKey::es256()]);
+    let good = server_claims(&daemon, &peer);
+    assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
+    // Its id may have been published since.
+    unanswered(&daemon, &other.sign(&good)).await;
+    assert_eq!(peer.asked(JWKS), 1);
+    at(&daemon, 60);
+    refused(&daemon, &other.sign(&good)).await;
+    refused(&daemon, &other.named(None).sign(&good)).await;
+    assert_eq!(status(&daemon, &key.sign(&good)).await, 200);
+    assert_eq!(peer.asked(JWKS), 2);
+}
+
+/// 13: a key that replaces another one is found although the tokens name the same id, or none.
+#[rstest]
+#[tokio::test]
+async fn keys_under_the_same_id(#[values(Sqlite, Postgres)] engine: Engine) {
+    let (daemon, peer) = with_auth_server(engine).await;
+    for id in [Some("ed"), None] {
+        let (key, next) = (
+            TestKey::ed25519().named(id),
+            TestKey::next_ed25519().named(id),
+        );
+        let start = 1000 * u64::from(id.is_none());
+        at(&daemon, start);
+        peer.publish(&[&key]);
+        let good = server_claims(&daemon, &peer);
+        let token = key.sign(&good);
+        eventually("the first key", async || {
+            status(&daemon, &token).await == 200
+        })
+        .await;
+        let asked = peer.asked(JWKS);
+        peer.publish(&[&next]);
+        at(&daemon, start + 59);
+        refused(&daemon, &next.sign(&good)).await;
+        assert_eq!(peer.asked(JWKS), asked);
+        at(&daemon, start + 60);
+        assert_eq!(status(&daemon, &next.sign(&good)).await, 200);
+        refused(&daemon, &key.sign(&good)).await;
+        assert_eq!(peer.asked(JWKS), asked + 1);
+    }
+}

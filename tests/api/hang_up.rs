@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -70,6 +71,14 @@ async fn what_nobody_waits_for(#[values(Sqlite, Postgres)] engine: Engine) {
     held.let_go().await;
     eventually("the first is done", async || in_work(&daemon).await == 0).await;
     assert_eq!(daemon.get("/tasks/").await.1["total"], 2);
+    let (_, status) = daemon.get("/status").anonymous().await;
+    let requests = &status["requests"];
+    let left = &requests["refusals"][0];
+    assert_eq!(
+        (&left["reason"], &left["count"]),
+        (&json!("client_left"), &json!(8))
+    );
+    assert_eq!(requests["shed"], 0, "{requests:#}");
 }
 
 /// One that has closed its side gets its answer, if it need not wait long.

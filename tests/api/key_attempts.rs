@@ -21,15 +21,48 @@ async fn the_provider_refuses(#[values(Sqlite, Postgres)] engine: Engine) {
     let (daemon, provider) = start(engine).await;
     assert_eq!(save(&daemon, "alice", KEY).await.0, 201);
     let before = as_service(&daemon, "alice").await;
-    let refusal = json!({ "error": { "message": format!("API key not valid: {OTHER_KEY}") } });
+    let refusal = |status: &str, reason: &str, message: &str| {
+        let message = format!("{message}: {OTHER_KEY}");
+        let details = json!([{ "reason": reason }]);
+        json!({ "error": { "status": status, "message": message, "details": details } })
+    };
+    let invalid = refusal("INVALID_ARGUMENT", "API_KEY_INVALID", "API key not valid");
+    let location = "User location is not supported for the API use";
     let mut texts = Vec::new();
     for (number, (answer, word)) in [
-        (Answer::Json(400, refusal.clone()), "rejected"),
-        (Answer::Json(401, refusal.clone()), "rejected"),
-        (Answer::Json(403, refusal.clone()), "rejected"),
-        (Answer::Json(429, refusal.clone()), "quota"),
-        (Answer::Json(500, refusal.clone()), "500"),
-        (Answer::Json(302, refusal), "302"),
+        (Answer::Json(400, invalid.clone()), "rejected"),
+        (
+            Answer::Json(401, refusal("UNAUTHENTICATED", "", "")),
+            "rejected",
+        ),
+        (
+            Answer::Json(403, refusal("PERMISSION_DENIED", "", "leaked")),
+            "rejected",
+        ),
+        // Nothing of that is the key's fault, or only that of its project.
+        (
+            Answer::Json(400, refusal("FAILED_PRECONDITION", "", location)),
+            "location",
+        ),
+        (
+            Answer::Json(403, refusal("PERMISSION_DENIED", "SERVICE_DISABLED", "")),
+            "not enabled",
+        ),
+        (
+            Answer::Json(403, refusal("PERMISSION_DENIED", "BILLING_DISABLED", "")),
+            "billing",
+        ),
+        (
+            Answer::Json(
+                403,
+                refusal("PERMISSION_DENIED", "API_KEY_SERVICE_BLOCKED", ""),
+            ),
+            "restrictions",
+        ),
+        (Answer::Json(403, json!("<html>")), "403"),
+        (Answer::Json(429, invalid.clone()), "quota"),
+        (Answer::Json(500, invalid.clone()), "500"),
+        (Answer::Json(302, invalid), "302"),
         (Answer::HangUp, "reached"),
     ]
     .into_iter()
@@ -37,7 +70,7 @@ async fn the_provider_refuses(#[values(Sqlite, Postgres)] engine: Engine) {
     {
         provider.set(answer);
         // Different users, so that no one runs out of attempts; alice comes last.
-        let user = if number == 6 {
+        let user = if number == 11 {
             "alice".to_owned()
         } else {
             format!("user-{number}")
@@ -51,7 +84,7 @@ async fn the_provider_refuses(#[values(Sqlite, Postgres)] engine: Engine) {
         assert_eq!(status(&daemon, &user).await["configured"], user == "alice");
     }
     texts.dedup();
-    assert_eq!(texts.len(), 5);
+    assert_eq!(texts.len(), 10);
     assert_eq!(as_service(&daemon, "alice").await, before);
 }
 

@@ -314,6 +314,16 @@ async fn with_redis(#[values(Sqlite, Postgres)] engine: Engine) {
         assert!(daemon.metric("rate_limit_backend_errors_total").await == 0);
     }
 
+    // Another service, such as that of staging, counts for itself.
+    let other = Daemon::start_with(engine, |config| {
+        config.auth.requests_per_minute = 6;
+        config.auth.failures_per_minute = 4;
+        config.services.redis_url = Some(Secret::new(&url));
+    })
+    .await;
+    assert_eq!(statuses(6, || tasks(&other, "alice")).await, [200; 6]);
+    assert_eq!(statuses(4, || guess(&other)).await, [401; 4]);
+
     redis.kill();
     let started = Instant::now();
     // Requests continue without waiting; each replica has its own limit.
@@ -360,15 +370,17 @@ async fn with_foreign_values_in_redis(#[values(Sqlite, Postgres)] engine: Engine
     })
     .await;
     let tasks = |user: &'static str| daemon.get("/tasks/").user(user);
-    for (user, foreign) in [
-        ("alice", &["SET", "todoctl:limit:caller:alice", "hello"][..]),
-        ("bob", &["LPUSH", "todoctl:limit:caller:bob", "1"]),
-        (
-            "carol",
-            &["SET", "todoctl:limit:caller:carol", "9223372036854775807"],
-        ),
+    assert_eq!(statuses(1, || tasks("zoe")).await, [200]);
+    let keys = redis.keys("todoctl:limit:*:caller:zoe");
+    let [key] = &keys[..] else {
+        panic!("{keys:?}");
+    };
+    for (user, [command, foreign]) in [
+        ("alice", ["SET", "hello"]),
+        ("bob", ["LPUSH", "1"]),
+        ("carol", ["SET", "9223372036854775807"]),
     ] {
-        redis.command(foreign);
+        redis.command(&[command, &key.replace("zoe", user), foreign]);
         let answers = statuses(3, || tasks(user)).await;
         assert_eq!(answers, [200, 200, 429], "{user}");
     }

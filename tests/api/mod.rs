@@ -22,6 +22,7 @@ mod notifications;
 mod operations;
 mod outcomes;
 mod overload;
+mod refusals;
 pub mod request;
 mod searches;
 mod shares;

@@ -110,7 +110,7 @@ fn well() -> Answer {
 }
 
 /// The status of a request with a session token that nobody knows.
-fn with_session(base: &str) -> u16 {
+pub fn with_session(base: &str) -> u16 {
     let url = format!("{base}/tasks/");
     let ask = || {
         let request = blocking_http_client()
@@ -186,21 +186,21 @@ async fn paths_of_the_auth_server() {
 }
 
 /// What a server with TLS shows, and asks for.
-struct Tls {
+pub struct Tls {
     names: &'static str,
     /// Years of its begin and its end.
     valid: (i32, i32),
     wants_certificate: bool,
 }
 
-const GOOD: Tls = Tls {
+pub const GOOD: Tls = Tls {
     names: "localhost",
     valid: (2020, 2090),
     wants_certificate: false,
 };
 
-/// An auth server that speaks TLS, its port and its CA as PEM.
-fn encrypted(tls: &Tls) -> (u16, String) {
+/// An auth server that speaks TLS: its port, and its CA and its own certificate as PEM.
+pub fn encrypted(tls: &Tls) -> (u16, String, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -248,10 +248,10 @@ fn encrypted(tls: &Tls) -> (u16, String) {
         stream.conn.send_close_notify();
         let _ = stream.flush();
     });
-    (at.port(), authority.pem())
+    (at.port(), authority.pem(), certificate.pem())
 }
 
-fn trust(scene: &Scene, ca: &str) {
+pub fn trust(scene: &Scene, ca: &str) {
     let file = scene.path().join("ca.pem");
     std::fs::write(&file, ca).unwrap();
     scene.set("SSL_CERT_FILE", file.to_str().unwrap());
@@ -274,12 +274,12 @@ async fn certificates_of_the_auth_server() {
             ..GOOD
         },
     ] {
-        let (port, ca) = encrypted(&tls);
+        let (port, ca, _) = encrypted(&tls);
         trust(&scene, &ca);
         scene.set("AUTH_SERVER_URL", &format!("https://localhost:{port}"));
         scene.proves(&BAD_CERTIFICATE).await;
     }
-    let (port, ca) = encrypted(&Tls {
+    let (port, ca, _) = encrypted(&Tls {
         wants_certificate: true,
         ..GOOD
     });
@@ -289,7 +289,7 @@ async fn certificates_of_the_auth_server() {
     let said = scene.doctor(CHECK);
     said.says(CHECK, "fail", "asks for a client certificate");
 
-    let (port, ca) = encrypted(&GOOD);
+    let (port, ca, _) = encrypted(&GOOD);
     trust(&scene, &ca);
     let to = format!("https://localhost:{port}/api/auth/jwks").leak();
     let redirecting = HttpPeer::answering(Answer::WithHeader(308, ("location", to), Value::Null));

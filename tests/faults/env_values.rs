@@ -35,6 +35,13 @@ faults! {
         outcome: "fail",
         after: After::Typed("pass"),
     };
+    SPACE_IN_URL = Fault {
+        title: "The file with DATABASE_URL has a space at the end of the password",
+        symptom: Symptom::Start("a space at the end of the password"),
+        check: "config.database",
+        outcome: "fail",
+        after: After::Typed("pass"),
+    };
     PATH_AS_URL = Fault {
         title: "DATABASE_URL is the path of the SQLite file",
         symptom: Symptom::Start("it has no scheme"),
@@ -346,4 +353,31 @@ fn values_that_were_nearly_right() {
         "warn",
         "openssl x509 -inform der -in ",
     );
+}
+
+/// Only a person can see that it belongs to the password, and is told how to keep it.
+#[tokio::test]
+async fn signs_that_nobody_sees_in_a_url() {
+    let mut scene = Scene::postgres().await;
+    let url = scene.get("DATABASE_URL").unwrap();
+    let file = scene.path().join("url");
+    scene.unset("DATABASE_URL");
+    scene.set("DATABASE_URL_FILE", "url");
+    std::fs::write(&file, url.replacen('@', " @", 1) + "\n").unwrap();
+    set_mode(&file, 0o600);
+    let report = scene.doctor("config.database");
+    report.says("config.database", "fail", "DATABASE_URL.password=-");
+    scene.proves(&SPACE_IN_URL).await;
+    for text in [
+        format!("\u{feff}\u{200b}{url}"),
+        url.replacen('@', "\u{a0}@", 1),
+        url.replacen("127", "\r\n127", 1),
+    ] {
+        std::fs::write(&file, &text).unwrap();
+        let report = scene.doctor("config.database");
+        let remedy = report.check("config.database")["remedy"].as_str().unwrap();
+        assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        let written = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(written.trim_end(), url, "{text:?}");
+    }
 }

@@ -60,7 +60,7 @@ async fn directories_and_files_that_a_restore_has_closed() {
     corrected(
         &mut scene,
         "lock is not writable for its owner",
-        "chmod u+rw home/data/todo.db-migrate.lock",
+        "chmod u+rw service/data/todo.db-migrate.lock",
     );
 }
 

@@ -164,45 +164,6 @@ fn a_file_without_its_end() {
     broken.database_says("database.login", "fail", &missing);
 }
 
-/// Damages a page of an index: every row can still be read.
-#[tokio::test]
-async fn what_can_be_read_of_a_damaged_file_is_saved() {
-    let scene = Scene::sqlite().await;
-    let sqlite = |file: &Path, sql: &str| {
-        let output = Command::new("sqlite3").arg(file).arg(sql).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    sqlite(
-        &scene.file(),
-        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
-         INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
-         SELECT 'me', 'task ' || i, 'task ' || i, i, i FROM n",
-    );
-    let root =
-        "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'tasks' LIMIT 1";
-    let page: usize = sqlite(&scene.file(), root).parse().unwrap();
-    let mut bytes = std::fs::read(scene.file()).unwrap();
-    bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
-    std::fs::write(scene.file(), bytes).unwrap();
-    let report = scene.doctor("database.integrity");
-    report.says("database.integrity", "fail", ".rescued");
-    let remedy = report.check("database.integrity")["remedy"]
-        .as_str()
-        .unwrap();
-    let output = scene.type_in(remedy);
-    assert!(output.status.success(), "{output:?}");
-    let rescued = scene.path().join("data/todo.db.rescued");
-    assert_eq!(sqlite(&rescued, "SELECT count(*) FROM tasks"), "301");
-    for file in [&rescued, &scene.path().join("data/todo.db.rescued.sql")] {
-        let mode = std::fs::metadata(file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
-    }
-    std::fs::rename(rescued, scene.file()).unwrap();
-    for check in ["database.integrity", "database.schema", "database.trial"] {
-        scene.doctor(check).says(check, "pass", "");
-    }
-}
-
 #[tokio::test]
 async fn a_file_where_the_directory_should_be() {
     let mut scene = Scene::new();
@@ -248,6 +209,19 @@ async fn a_file_of_root() {
         scene.run_by(user);
         let report = scene.doctor(FILE_OF_ROOT.check);
         report.says(FILE_OF_ROOT.check, "fail", "chown 65534 data/todo.db-wal");
+    }
+    // All of them: a restore by root into the directory of the daemon's user.
+    chown(scene.file(), Some(0), Some(0)).unwrap();
+    scene.run_by(65_534);
+    let report = scene.doctor("database.connection");
+    let all = "chown 65534 data/todo.db data/todo.db-wal";
+    report.says("database.connection", "fail", all);
+    let remedy = report.check("database.connection")["remedy"]
+        .as_str()
+        .unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    for check in ["database.connection", FILE_OF_ROOT.check] {
+        scene.doctor(check).says(check, "pass", "");
     }
 }
 

@@ -259,6 +259,8 @@ fn is_harmless(line: &str) -> bool {
         "find ",
         "findmnt ",
         "redis-cli ",
+        "openssl crl2pkcs7 ",
+        "openssl s_client ",
         "runuser -u postgres -- psql ",
     ];
     let selects = [" -c 'SELECT ", " -c \"SELECT ", " 'SELECT ", " \"SELECT "];

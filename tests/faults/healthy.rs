@@ -58,6 +58,9 @@ async fn key_provider() -> HttpPeer {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_production_service_with_everything() {
     let database = TestDatabase::migrated().await;
+    database
+        .execute(r#"CREATE TABLE "user" (id text PRIMARY KEY, email text)"#)
+        .await;
     let (auth, mail, keys) = (
         AuthPeer::start().await,
         MailPeer::start().await,

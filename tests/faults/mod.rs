@@ -41,7 +41,9 @@ mod activity;
 mod additions;
 mod attached;
 mod auth_answers;
+mod auth_keys;
 mod barriers;
+mod callers;
 mod canary;
 mod clients;
 mod configuration;
@@ -53,6 +55,9 @@ mod env_lines;
 mod env_values;
 mod expressions;
 mod file_contents;
+mod file_ids;
+mod file_journals;
+mod file_pages;
 mod file_places;
 mod file_restores;
 mod file_rights;
@@ -61,6 +66,8 @@ mod file_values;
 mod files;
 mod fingerprint;
 mod fix;
+mod fronts;
+mod frozen_disk;
 mod functions;
 mod generated_secrets;
 pub mod harness;
@@ -69,18 +76,23 @@ mod hidden;
 mod identity;
 mod ids;
 mod interrupted;
+mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
+mod mails;
 mod moved_tables;
 mod network;
 mod others;
 mod overrides;
 mod page;
+mod peer_tls;
 pub mod peers;
 mod pgbouncer;
+mod pooled;
 mod poolers;
 mod private_ca;
+mod process_limits;
 mod providers;
 mod rebuilt;
 mod records;
@@ -142,6 +154,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         redis_values::FAULTS,
         providers::FAULTS,
         auth_answers::FAULTS,
+        auth_keys::FAULTS,
+        peer_tls::FAULTS,
+        mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
         counts::FAULTS,
@@ -152,6 +167,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         others::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
+        pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,
@@ -166,6 +182,8 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         running::FAULTS,
         clients::FAULTS,
         refused::FAULTS,
+        callers::FAULTS,
+        fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,
         hidden::FAULTS,
@@ -179,9 +197,11 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         rows::FAULTS,
         barriers::FAULTS,
         file_contents::FAULTS,
+        file_ids::FAULTS,
         attached::FAULTS,
         dependents::FAULTS,
         languages::FAULTS,
+        kept_out::FAULTS,
         moved_tables::FAULTS,
         file_places::FAULTS,
         file_restores::FAULTS,

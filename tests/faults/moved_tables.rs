@@ -1,6 +1,7 @@
 //! Tables that are kept elsewhere, or in parts, and rows without theirs.
 
 use super::duplicates::{correct, holds};
+use super::servers::{drop_role_of, with_role};
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
 const SCHEMA: &str = "database.schema";
@@ -19,6 +20,11 @@ faults! {
         "The tasks were moved to another schema, and a view has their name",
         NO_REMINDERS,
         SCHEMA,
+    );
+    ALL_MOVED = Fault::failing(
+        "All tables were moved to another schema, without their functions and their type",
+        Symptom::Start("the tables are in the schema app"),
+        "database.tables",
     );
     LOST_OUTBOX_KEY = Fault::warned_of(
         "The foreign key of the outbox was dropped",
@@ -160,4 +166,55 @@ async fn a_view_in_place_of_the_table() {
     .await;
     scene.proves(&VIEW_IN_PLACE).await;
     holds(&scene, "to_regclass('tasks_view') IS NOT NULL").await;
+}
+
+/// They follow: no second type is made, and no function is lost.
+#[tokio::test]
+async fn tables_in_another_schema() {
+    let mut scene = Scene::postgres_after(
+        "CREATE SCHEMA app;
+         DO $$ DECLARE one text; BEGIN
+             FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+                 EXECUTE format('ALTER TABLE public.%I SET SCHEMA app', one);
+             END LOOP; END $$",
+    )
+    .await;
+    let name = with_role(
+        &mut scene,
+        "",
+        "GRANT USAGE, CREATE ON SCHEMA app, public TO ROLE",
+    )
+    .await;
+    give_all(&scene, "app", &name).await;
+    scene.proves(&ALL_MOVED).await;
+    holds(
+        &scene,
+        "to_regtype('app.prioritylevel') IS NOT NULL AND to_regtype('public.prioritylevel') IS NULL",
+    )
+    .await;
+    // What the functions do names the tables with their schema.
+    correct(&scene, "database.triggers");
+    scene.doctor(SCHEMA).says(SCHEMA, "pass", "");
+    assert_eq!(scene.status("DELETE", "/tasks/1"), 204);
+    scene
+        .sql(&format!("REASSIGN OWNED BY {name} TO CURRENT_USER"))
+        .await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+/// Makes the role the owner of all tables of a schema, and of the functions and the type.
+async fn give_all(scene: &Scene, schema: &str, role: &str) {
+    scene
+        .sql(&format!(
+            "DO $$ DECLARE one record; BEGIN
+                 FOR one IN SELECT oid::regclass AS name FROM pg_class
+                            WHERE relnamespace = '{schema}'::regnamespace AND relkind = 'r' LOOP
+                     EXECUTE format('ALTER TABLE %s OWNER TO {role}', one.name);
+                 END LOOP;
+                 FOR one IN SELECT oid::regprocedure AS name FROM pg_proc WHERE proname LIKE 'todoctl_%' LOOP
+                     EXECUTE format('ALTER FUNCTION %s OWNER TO {role}', one.name);
+                 END LOOP; END $$;
+             ALTER TYPE prioritylevel OWNER TO {role}"
+        ))
+        .await;
 }

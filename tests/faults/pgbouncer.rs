@@ -9,9 +9,10 @@ use url::Url;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::support::PgBouncer;
 
-const NO_ANSWER: Symptom = Symptom::Risk("every request answers 503");
+pub(super) const NO_ANSWER: Symptom = Symptom::Risk("every request answers 503");
 
-const PERSON: After = After::Person("only its administrator can change the pooler's configuration");
+pub(super) const PERSON: After =
+    After::Person("only its administrator can change the pooler's configuration");
 
 faults! {
     PAUSED = Fault {
@@ -86,13 +87,14 @@ faults! {
     };
 }
 
-struct Behind {
-    scene: Scene,
-    direct: String,
+/// A service whose `DATABASE_URL` leads to a pooler.
+pub(super) struct Behind {
+    pub(super) scene: Scene,
+    pub(super) direct: String,
 }
 
 impl Behind {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let scene = Scene::postgres().await;
         let direct = scene.get("DATABASE_URL").unwrap();
         scene.set("DATABASE_URL_UNPOOLED", &direct);
@@ -100,13 +102,13 @@ impl Behind {
         Self { scene, direct }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let url = Url::parse(&self.direct).unwrap();
         url.path().trim_start_matches('/').to_owned()
     }
 
     /// Whose console the role may use. A query waits a second for a server connection.
-    fn pooler(&self, parameters: &str, more: &str) -> PgBouncer {
+    pub(super) fn pooler(&self, parameters: &str, more: &str) -> PgBouncer {
         let user = Url::parse(&self.direct).unwrap().username().to_owned();
         let line = format!("{} {parameters}", self.name());
         let more = format!("admin_users = {user}\nquery_wait_timeout = 1\n{more}");
@@ -116,13 +118,13 @@ impl Behind {
     }
 
     /// Proves that the fault is gone where the pooler's configuration is right.
-    fn gone(&mut self, fault: &Fault) {
+    pub(super) fn gone(&mut self, fault: &Fault) {
         let right = self.pooler("", "");
         self.scene.proves_gone(fault);
         drop(right);
     }
 
-    fn command(&self, command: &str) {
+    pub(super) fn command(&self, command: &str) {
         let psql = ["db", "psql", "--pooler", "-c", command];
         let output = self.scene.todoctl(&psql);
         assert!(output.status.success(), "{output:?}");
@@ -198,7 +200,7 @@ async fn names_and_passwords_of_the_pooler() {
     behind.scene.proves_gone(&REFUSED);
 }
 
-async fn client_of(pooler: &PgBouncer) -> PgConnection {
+pub(super) async fn client_of(pooler: &PgBouncer) -> PgConnection {
     let options = PgConnectOptions::from_str(&pooler.url).unwrap();
     // PgBouncer refuses the parameter that the driver would send.
     let options = options.extra_float_digits(None);

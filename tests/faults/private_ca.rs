@@ -15,8 +15,8 @@ fn answer(request: &str) -> String {
     let (status, body) = if request.starts_with("PING") {
         return "+PONG\r\n".to_owned();
     } else if request.contains(" /v1beta/models ") {
-        (400, "{}")
-    } else if request.contains(" /domains ") {
+        (400, r#"{"error":{"status":"INVALID_ARGUMENT"}}"#)
+    } else if request.contains(" /domains?") {
         (
             200,
             r#"{"data":[{"name":"example.com","status":"verified"}]}"#,

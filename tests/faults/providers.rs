@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-use crate::support::{Answer, HttpPeer};
+use crate::support::{Answer, HttpPeer, blocking_http_client};
 
 const AUTH: &str = "services.auth_server";
 const MAIL: &str = "services.mail";
@@ -89,6 +89,13 @@ faults! {
         check: MAIL,
         outcome: "warn",
         after: After::Person("only the account's owner can raise it"),
+    };
+    FOREIGN_LOCATION = Fault {
+        title: "The key provider does not serve the location of this machine",
+        symptom: Symptom::Risk("users cannot save a key, however good it is"),
+        check: KEYS,
+        outcome: "warn",
+        after: After::Person("the service has to run, or to be seen, elsewhere"),
     };
     CREDULOUS_KEY_PROVIDER = Fault {
         title: "What answers at GEMINI_API_URL accepts every key",
@@ -179,6 +186,16 @@ async fn mail_providers() {
     scene.set("RESEND_API_URL", &pending.url);
     scene.proves(&UNVERIFIED_SENDER).await;
 
+    // It sends, and receives nothing.
+    let partial = peer(domains("example.com", "partially_verified")).await;
+    scene.set("RESEND_API_URL", &partial.url);
+    scene.doctor(MAIL).says(MAIL, "pass", "");
+    let fading = peer(domains("example.com", "temporary_failure")).await;
+    scene.set("RESEND_API_URL", &fading.url);
+    scene
+        .doctor(MAIL)
+        .says(MAIL, "warn", "complete the DNS records");
+
     let other = peer(domains("example.org", "verified")).await;
     scene.set("RESEND_API_URL", &other.url);
     scene.proves(&UNKNOWN_SENDER).await;
@@ -235,6 +252,62 @@ async fn key_providers() {
     scene.set("GEMINI_API_URL", &strict.url);
     let asked = strict.received();
     assert!(asked.iter().all(|one| one.path == "/v1beta/models"));
+}
+
+/// It refuses the location before it looks at the key, or only for a key that is valid.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_provider_of_other_countries() {
+    let refusal = |status: &str, message: &str| {
+        Answer::Json(
+            400,
+            json!({ "error": { "status": status, "message": message } }),
+        )
+    };
+    let location = move || {
+        refusal(
+            "FAILED_PRECONDITION",
+            "User location is not supported for the API use.",
+        )
+    };
+    let invalid = move || refusal("INVALID_ARGUMENT", "API key not valid.");
+    let always = HttpPeer::answering(location()).await;
+    let mut scene = Scene::sqlite().await;
+    scene.set("GEMINI_API_URL", &always.url);
+    scene.proves(&FOREIGN_LOCATION).await;
+    let good = "AIza-canary-of-a-user-that-is-good";
+    let for_good_keys = HttpPeer::start(move |request| {
+        if request.header("x-goog-api-key") == good {
+            location()
+        } else {
+            invalid()
+        }
+    })
+    .await;
+    scene.set("GEMINI_API_URL", &for_good_keys.url);
+    scene.proves_gone(&FOREIGN_LOCATION);
+    let base = scene.start_at_its_port();
+    let session = scene.todoctl(&["session", "create", "--user", "me"]);
+    let session = String::from_utf8(session.stdout).unwrap();
+    let save = |key: &str| {
+        let body = json!({ "api_key": key });
+        let (url, token) = (format!("{base}/api/user-api-keys"), session.trim());
+        let ask = || {
+            let request = blocking_http_client().post(&url).bearer_auth(token);
+            let answer = request.json(&body).send().unwrap();
+            (answer.status().as_u16(), answer.text().unwrap())
+        };
+        std::thread::scope(|scope| scope.spawn(ask).join().unwrap())
+    };
+    // Users who save wrong keys are no fault of the service.
+    let (status, text) = save("AIza-of-a-user-that-is-wrong");
+    assert!(status == 400 && text.contains("rejected"), "{text}");
+    scene.proves_gone(&FOREIGN_LOCATION);
+    for _ in 0..3 {
+        let (status, text) = save(good);
+        assert!(status == 400 && text.contains("location"), "{text}");
+    }
+    scene.proves(&FOREIGN_LOCATION).await;
+    assert!(!scene.doctor(KEYS).json.to_string().contains("canary"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

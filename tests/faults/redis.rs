@@ -190,6 +190,11 @@ async fn connections() {
         nodes.to_str().unwrap(),
     ];
     let node = RedisServer::start_with("", &options);
-    scene.set("REDIS_URL", &node.url());
-    scene.proves(&CLUSTER).await;
+    // Such a node has database 0 alone.
+    for url in [node.url(), node.url().replace("/0", "/1")] {
+        scene.set("REDIS_URL", &url);
+        scene.proves(&CLUSTER).await;
+        let said = scene.doctor(CHECK);
+        said.says(CHECK, "fail", "node of a Redis Cluster");
+    }
 }

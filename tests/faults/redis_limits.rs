@@ -33,7 +33,7 @@ faults! {
         after: After::Person("whether others need the replicas is for a person to say"),
     };
     NO_SCRIPTS = Fault {
-        title: "EVALSHA of Redis was renamed away",
+        title: "EVALSHA or INCR of Redis was renamed away",
         symptom: ALONE,
         check: CHECK,
         outcome: "fail",
@@ -96,10 +96,16 @@ async fn users() {
         &["~*", "&*", "+@all", "-@scripting"][..],
         &["~other:*", "+@all", "-@scripting"],
         &["+ping", "+hello", "+client"],
+        // What the script calls.
+        &["~*", "&*", "+@all", "-incr"],
     ] {
         user(rules);
         scene.proves(&NO_COMMANDS).await;
     }
+    user(&["~*", "&*", "+@all", "-select"]);
+    scene.set("REDIS_URL", &url.replace("/0", "/1"));
+    scene.proves(&NO_COMMANDS).await;
+    scene.set("REDIS_URL", &url);
     user(&["off", "~*", "+@all"]);
     scene.proves(&USER_OFF).await;
     user(&["~*", "+@all"]);
@@ -123,9 +129,11 @@ async fn replicas_and_commands() {
     redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     scene.proves_gone(&NO_REPLICAS);
 
-    let redis = RedisServer::start_with("", &["--rename-command", "EVALSHA", ""]);
-    let mut scene = scene_with(&redis);
-    scene.proves(&NO_SCRIPTS).await;
+    for command in ["INCR", "EVALSHA"] {
+        let redis = RedisServer::start_with("", &["--rename-command", command, ""]);
+        scene.set("REDIS_URL", &redis.url());
+        scene.proves(&NO_SCRIPTS).await;
+    }
     scene.unset("REDIS_URL");
     let report = scene.doctor(CHECK);
     report.says(CHECK, "skip", "");

@@ -75,7 +75,7 @@ faults! {
 const PROXY: After = After::Person("the proxy or the client has to be corrected");
 
 /// The statuses of `count` equal requests.
-fn asked(count: usize, request: impl Fn(&Client) -> RequestBuilder + Sync) -> Vec<u16> {
+pub fn asked(count: usize, request: impl Fn(&Client) -> RequestBuilder + Sync) -> Vec<u16> {
     let ask = || {
         let client = blocking_http_client();
         let ask = |_| request(&client).send().unwrap().status().as_u16();
@@ -189,7 +189,7 @@ async fn what_a_proxy_does_to_requests() {
     assert_eq!(asked(10, added), [401; 10]);
     scene.proves(&ADDED_USER_ID).await;
     for (fault, said) in [
-        (&PREFIX, "paths that do not exist"),
+        (&PREFIX, "the right path below a prefix (404) (/api;"),
         (&NO_AUTHORIZATION, "no Authorization: Bearer"),
         (&ADDED_USER_ID, "had a user's token"),
     ] {

@@ -98,3 +98,45 @@ async fn a_system_that_is_closed() {
     scene.proves(&CLOSED_VIEW).await;
     drop_role_of(&mut scene, &role).await;
 }
+
+/// As after a restore by an administrator. The function that counts goes with the tables.
+#[tokio::test]
+async fn tables_of_the_role_that_restored_them() {
+    const OWNERS: &str = "database.owners";
+    let mut scene = Scene::postgres().await;
+    let grants = [
+        SCHEMA,
+        SEQUENCES,
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO ROLE",
+    ];
+    let role = with_role(&mut scene, "", &grants.join("; ")).await;
+    scene
+        .sql(&format!(
+            "ALTER FUNCTION todoctl_count_unread() OWNER TO {role}"
+        ))
+        .await;
+    let report = scene.doctor(OWNERS);
+    report.says(OWNERS, "fail", "");
+    let remedy = report.check(OWNERS)["remedy"].as_str().unwrap();
+    assert_eq!(
+        remedy.matches("todoctl_count_unread").count(),
+        0,
+        "{remedy}"
+    );
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(OWNERS).says(OWNERS, "pass", "");
+    assert_eq!(scene.status("DELETE", "/tasks/1"), 204);
+    // An owner whose rights were revoked gets them back; it owns the function already.
+    scene
+        .sql(&format!("REVOKE ALL ON todoctl_unread FROM {role}"))
+        .await;
+    let report = scene.doctor(OWNERS);
+    report.says(OWNERS, "fail", "GRANT");
+    let remedy = report.check(OWNERS)["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    scene.doctor(OWNERS).says(OWNERS, "pass", "");
+    scene
+        .sql(&format!("REASSIGN OWNED BY {role} TO CURRENT_USER"))
+        .await;
+    drop_role_of(&mut scene, &role).await;
+}

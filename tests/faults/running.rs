@@ -67,7 +67,7 @@ faults! {
     };
 }
 
-fn status(base: &str) -> Value {
+pub fn status(base: &str) -> Value {
     let url = format!("{base}/status");
     let ask = || blocking_http_client().get(url).send().unwrap().json();
     std::thread::scope(|scope| scope.spawn(ask).join().unwrap().unwrap())

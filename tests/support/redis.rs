@@ -67,6 +67,17 @@ impl RedisServer {
             .expect("Redis does it");
     }
 
+    /// The names of its keys that match a pattern.
+    ///
+    /// # Panics
+    /// Where Redis refuses it.
+    pub fn keys(&self, pattern: &str) -> Vec<String> {
+        let client = redis::Client::open(self.url()).expect("its address");
+        let mut connection = client.get_connection().expect("a connection");
+        let keys = redis::cmd("KEYS").arg(pattern).query(&mut connection);
+        keys.expect("Redis answers")
+    }
+
     /// Starts it again after [`RedisServer::kill`], empty.
     pub fn run(&mut self) {
         let port = self.address.port().to_string();

@@ -12,9 +12,9 @@ use serde_json::{Map, Value};
 use crate::config::{AuthConfig, RotatingSecret, Secret};
 use crate::domain::{Timestamp, UserId};
 
+use super::headers::{bearer, looks_like_jwt};
 use super::jwt::Jwts;
 use super::origin::Origin;
-use super::{bearer, looks_like_jwt};
 
 const SECRET: &str = "a-secret-that-nothing-else-is-signed-with";
 

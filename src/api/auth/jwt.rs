@@ -97,7 +97,7 @@ impl Jwts {
                     return refused(Refusal::Algorithm);
                 }
                 let Some(server) = auth_server else {
-                    return refused(Refusal::UnknownKey);
+                    return refused(Refusal::UnknownKey(header.alg));
                 };
                 if has_critical(&header) {
                     return refused(Refusal::Critical);
@@ -107,8 +107,8 @@ impl Jwts {
                 }
                 match Box::pin(server.signed_claims(token, &header)).await? {
                     Signed::Good(claims) => user_of(&claims, &Issuer::AuthServer(server), now),
-                    Signed::Wrong => refused(Refusal::Signature),
-                    Signed::UnknownKey => refused(Refusal::UnknownKey),
+                    Signed::Wrong => refused(Refusal::Signature(header.alg)),
+                    Signed::UnknownKey => refused(Refusal::UnknownKey(header.alg)),
                 }
             }
         }
@@ -132,7 +132,7 @@ impl Jwts {
         if self.shared.is_empty() {
             Shared::Other
         } else {
-            Shared::Bad(Refusal::Signature)
+            Shared::Bad(Refusal::Signature(Algorithm::HS256))
         }
     }
 }

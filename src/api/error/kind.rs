@@ -1,6 +1,8 @@
 //! Short names of server errors, for `GET /status`.
 
 use crate::services::auth_server::AuthServerError;
+use crate::store::known_message;
+use crate::store::messages::KnownMessage;
 
 use super::ApiError;
 
@@ -8,6 +10,15 @@ impl ApiError {
     /// Whether the request was refused because there were too many.
     pub fn is_shed(&self) -> bool {
         matches!(self, Self::Overloaded { .. })
+    }
+
+    /// What is known about an error of the database. Those of other services have the same words
+    /// for faults of network and TLS, which have other remedies.
+    pub fn known_message(&self) -> Option<&'static KnownMessage> {
+        match self {
+            Self::AuthServerUnavailable(_) | Self::ProviderKeyRejected(_) => None,
+            error => known_message(error),
+        }
     }
 
     /// What failed; `other` for errors that a client causes.

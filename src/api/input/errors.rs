@@ -42,6 +42,16 @@ pub(crate) enum Code {
     ValueError,
 }
 
+impl Code {
+    /// As clients read it.
+    pub fn text(self) -> Option<String> {
+        match serde_json::to_value(self) {
+            Ok(Value::String(text)) => Some(text),
+            _ => None,
+        }
+    }
+}
+
 /// One invalid field of a request; contract 1.1.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct FieldError {
@@ -102,6 +112,12 @@ impl ValidationErrors {
             Ok(value) if self.listed.is_empty() => Ok(value),
             _ => Err(self),
         }
+    }
+}
+
+impl ValidationErrors {
+    pub fn first_code(&self) -> Option<Code> {
+        self.listed.first().map(|error| error.code)
     }
 }
 

@@ -40,22 +40,96 @@ pub(in crate::api) fn is_forwarded_locally(peer: IpAddr, headers: &HeaderMap) ->
     peer.to_canonical().is_loopback() && headers.contains_key(X_FORWARDED_FOR)
 }
 
-/// The peer, if it seems to be a proxy that is not trusted: it forwards requests from a private
-/// address. Any client on the internet can send the header as well.
-pub(in crate::api) fn untrusted_proxy(
+/// The client's address as far as it can be told: a private one may be that of a proxy, which is
+/// believed here although it is not trusted. Nothing is decided by it.
+pub(in crate::api) fn likely_address(client: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if !is_private(client) {
+        return client;
+    }
+    let last = headers.get_all(X_FORWARDED_FOR).iter().next_back();
+    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
+    let said = last.and_then(|entry| read(entry.trim()));
+    said.map_or(client, |address| address.to_canonical())
+}
+
+/// What may stand for many clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) enum SharedBy {
+    /// It is an address of one client.
+    Nobody,
+    /// A proxy that is not trusted forwards requests from a private address. Any client on the
+    /// internet can send the header as well.
+    UntrustedProxy(IpAddr),
+    /// A trusted proxy does not say for whom it asks.
+    SilentProxy(IpAddr),
+    /// The same, and it says so in a header that is not read, or without an address.
+    OtherHeader(IpAddr, &'static str),
+    /// A trusted proxy names another one, of this network, which is not trusted and names `behind`.
+    SecondProxy { network: IpNet, behind: IpAddr },
+}
+
+/// Headers in place of `X-Forwarded-For`.
+const OTHER_HEADERS: [&str; 6] = [
+    "x-real-ip",
+    "forwarded",
+    "cf-connecting-ip",
+    "true-client-ip",
+    "fastly-client-ip",
+    "x-client-ip",
+];
+
+/// What may stand for many clients with the address `client`.
+pub(in crate::api) fn shared_by(
     peer: IpAddr,
+    client: IpAddr,
     headers: &HeaderMap,
     trusted: &[IpNet],
-) -> Option<IpAddr> {
+) -> SharedBy {
     let peer = peer.to_canonical();
-    let is_private = match peer {
-        IpAddr::V4(peer) => peer.is_private() || peer.is_loopback(),
-        IpAddr::V6(peer) => peer.is_unique_local() || peer.is_loopback(),
-    };
-    let is_untrusted = is_private
-        && headers.contains_key(X_FORWARDED_FOR)
-        && !trusted.iter().any(|network| network.contains(&peer));
-    is_untrusted.then_some(peer)
+    let is_trusted = trusted.iter().any(|network| network.contains(&peer));
+    let forwarded = headers.get(X_FORWARDED_FOR);
+    match forwarded {
+        Some(_) if !is_trusted && is_private(peer) => SharedBy::UntrustedProxy(peer),
+        _ if !is_trusted => SharedBy::Nobody,
+        _ if client == peer => {
+            let mut others = OTHER_HEADERS.into_iter();
+            match others.find(|name| headers.contains_key(*name)) {
+                Some(name) => SharedBy::OtherHeader(peer, name),
+                None if forwarded.is_some() => SharedBy::OtherHeader(peer, "no address"),
+                None => SharedBy::SilentProxy(peer),
+            }
+        }
+        Some(first) if !is_private(client) => {
+            let text = first.to_str().unwrap_or_default();
+            let farthest = text.split(',').next().and_then(|entry| read(entry.trim()));
+            match farthest.map(|address| address.to_canonical()) {
+                Some(behind) if behind != client => SharedBy::SecondProxy {
+                    network: network_of(client),
+                    behind,
+                },
+                _ => SharedBy::Nobody,
+            }
+        }
+        _ => SharedBy::Nobody,
+    }
+}
+
+/// Whether the address is of this machine or a private network.
+pub(in crate::api) fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            address.is_private() || address.is_loopback() || address.is_link_local()
+        }
+        IpAddr::V6(address) => {
+            address.is_unique_local() || address.is_loopback() || address.is_unicast_link_local()
+        }
+    }
+}
+
+/// The neighbourhood of an address, which does not tell whose it is.
+fn network_of(address: IpAddr) -> IpNet {
+    let bits = if address.is_ipv4() { 16 } else { 32 };
+    IpNet::new(address, bits).map_or_else(|_| address.into(), |network| network.trunc())
 }
 
 /// An address as proxies write it: alone, with a port, or in brackets.
@@ -122,14 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn proxies_that_are_not_trusted() {
+    fn proxies_that_stand_for_many_clients() {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
-        let mut headers = HeaderMap::new();
-        let is_found = |peer: &str, headers: &HeaderMap| {
-            untrusted_proxy(peer.parse().unwrap(), headers, &trusted).is_some()
+        let of = |peer: &str, lines: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(*name, value.parse().unwrap());
+            }
+            let peer = peer.parse().unwrap();
+            let client = client_address(peer, &headers, &trusted);
+            shared_by(peer, client, &headers, &trusted)
         };
-        assert!(!is_found("127.0.0.1", &headers));
-        headers.append(X_FORWARDED_FOR, "198.51.100.7".parse().unwrap());
+        let forwarded = [("x-forwarded-for", "198.51.100.7")];
         for peer in [
             "127.0.0.1",
             "::1",
@@ -137,11 +215,42 @@ mod tests {
             "::ffff:192.168.0.1",
             "fd00::5",
         ] {
-            assert!(is_found(peer, &headers), "{peer}");
+            let proxy = peer.parse::<IpAddr>().unwrap().to_canonical();
+            assert_eq!(of(peer, &forwarded), SharedBy::UntrustedProxy(proxy));
+            assert_eq!(of(peer, &[]), SharedBy::Nobody, "{peer}");
         }
         for peer in ["10.1.2.3", "198.51.100.7", "2001:db8::1"] {
-            assert!(!is_found(peer, &headers), "{peer}");
+            assert_eq!(of(peer, &forwarded), SharedBy::Nobody, "{peer}");
         }
+        let proxy = "10.1.2.3".parse().unwrap();
+        assert_eq!(of("10.1.2.3", &[]), SharedBy::SilentProxy(proxy));
+        let real = [("x-real-ip", "198.51.100.7")];
+        let expected = SharedBy::OtherHeader(proxy, "x-real-ip");
+        assert_eq!(of("10.1.2.3", &real), expected);
+        let unknown = [("x-forwarded-for", "unknown")];
+        let expected = SharedBy::OtherHeader(proxy, "no address");
+        assert_eq!(of("10.1.2.3", &unknown), expected);
+        let twice = [("x-forwarded-for", "192.0.2.5, 198.51.100.7")];
+        let expected = SharedBy::SecondProxy {
+            network: "198.51.0.0/16".parse().unwrap(),
+            behind: "192.0.2.5".parse().unwrap(),
+        };
+        assert_eq!(of("10.1.2.3", &twice), expected);
+        let through_trusted = [("x-forwarded-for", "198.51.100.7, 10.9.9.9")];
+        assert_eq!(of("10.1.2.3", &through_trusted), SharedBy::Nobody);
+    }
+
+    #[test]
+    fn likely_addresses() {
+        let of = |client: &str, forwarded: Option<&str>| {
+            let forwarded = forwarded.map(|value| (X_FORWARDED_FOR, value.parse().unwrap()));
+            let headers = HeaderMap::from_iter(forwarded);
+            likely_address(client.parse().unwrap(), &headers).to_string()
+        };
+        assert_eq!(of("10.0.0.7", None), "10.0.0.7");
+        assert_eq!(of("10.0.0.7", Some("1.1.1.1, 192.0.2.1")), "192.0.2.1");
+        assert_eq!(of("10.0.0.7", Some("unknown")), "10.0.0.7");
+        assert_eq!(of("192.0.2.1", Some("10.0.0.7")), "192.0.2.1");
     }
 
     #[test]

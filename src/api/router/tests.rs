@@ -14,7 +14,7 @@ fn label(method: &Method, path: &str) -> &'static str {
 
 fn allow(method: &Method, path: &str) -> String {
     match find(method, path).endpoint {
-        Err(Miss::Method { allow }) => allow.to_str().unwrap().to_owned(),
+        Err(Miss::Method { allow, .. }) => allow.to_str().unwrap().to_owned(),
         Err(Miss::Path) => "no such path".to_owned(),
         Ok(endpoint) => panic!("{} answers", endpoint.path),
     }

@@ -6,11 +6,13 @@
 //!   remedy: a command, or what to change
 //! ```
 
+use std::io;
+
 use crate::api::ServeError;
 use crate::cli::hint::Hint;
 use crate::config::{ConfigError, Remedy, Source};
 use crate::services::daemon::DaemonError;
-use crate::store::messages::Place;
+use crate::store::messages::{self, Place};
 use crate::store::migrate::MigrateError;
 use crate::store::{ConnectError, StoreError, causes, known_message};
 
@@ -108,6 +110,12 @@ fn remedy(error: &(dyn std::error::Error + 'static)) -> Option<Remedy> {
     }
     if let Some(error) = error.downcast_ref::<ServeError>() {
         return Some(error.remedy());
+    }
+    // A thread that cannot be started.
+    if let Some(error) = error.downcast_ref::<io::Error>()
+        && error.kind() == io::ErrorKind::WouldBlock
+    {
+        return messages::by_id("system.no-threads").map(|known| (known.remedy)(Place::Unknown));
     }
     if let Some(DaemonError::Url(_)) = error.downcast_ref::<DaemonError>() {
         return Some(Remedy::note(

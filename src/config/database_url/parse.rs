@@ -1,6 +1,7 @@
 //! A parser of its own, because a general URL parser silently splits a password that is not
 //! percent-encoded at the wrong places.
 
+use crate::config::blanks_in_url::blank_in;
 use crate::config::secret::Secret;
 
 use super::part::{BadUrl, Parsed, bad, decoded, ignored, is_encoded, parameters};
@@ -70,10 +71,10 @@ fn classic_mistakes(text: &str) -> Result<(), BadUrl> {
     if text.starts_with("host=") || text.starts_with("dbname=") || text.starts_with("user=") {
         return bad("is a list of libpq settings, not a URL", EXAMPLE);
     }
-    if text.contains(|sign: char| sign.is_whitespace() || sign.is_control()) {
+    if let Some(place) = blank_in(text) {
         return bad(
-            "contains white space",
-            "remove it; in a password or parameter, write a space as %20",
+            &format!("contains {place}"),
+            "remove it; one that belongs to the password is written as %20",
         );
     }
     Ok(())
@@ -94,6 +95,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
         application_name: "todoctl".to_owned(),
         pooled: false,
         pooler_parameter: None,
+        direct: None,
     };
     let mut remarks = Vec::new();
     let mut tls = None;

@@ -45,6 +45,8 @@ pub struct PostgresTarget {
     pub pooled: bool,
     /// The parameter that says so, such as `pgbouncer=true`.
     pub pooler_parameter: Option<String>,
+    /// Another address of the same database, which does not lead through a pooler.
+    pub(crate) direct: Option<Box<PostgresTarget>>,
 }
 
 /// libpq's `sslmode`; `allow` is the same as `prefer`.
@@ -97,10 +99,25 @@ impl PostgresTarget {
         self.tls = TlsMode::VerifyFull;
     }
 
+    /// The server itself, where the address of a pooler is another one.
+    pub(crate) fn server(&self) -> &Self {
+        self.direct.as_deref().unwrap_or(self)
+    }
+
+    /// Whether a pooler is at this address, as far as the configuration tells.
+    pub(crate) fn leads_to_pooler(&self) -> bool {
+        self.pooled || self.server().host_port() != self.host_port()
+    }
+
+    /// The database as the server names it; a pooler may have a name of its own for it.
+    pub(crate) fn own_name(&self) -> &str {
+        &self.server().database
+    }
+
     /// Where an administrator's session is that this database must not affect.
     pub(crate) fn other_database(&self) -> &'static str {
         let [first, second] = EVERYWHERE;
-        if self.database == first {
+        if self.own_name() == first {
             second
         } else {
             first
@@ -146,6 +163,7 @@ impl PostgresTarget {
             application_name: "todoctl".to_owned(),
             pooled: false,
             pooler_parameter: None,
+            direct: None,
         }
     }
 

@@ -164,7 +164,7 @@ fn classic_mistakes_are_explained() {
         ("psql 'postgresql://u:canary@h/d'", "psql command"),
         ("psql \"postgresql://u:canary@h/d\"", "psql command"),
         ("DATABASE_URL=postgresql://u:canary@h/d", "its own name"),
-        ("postgresql://u:canary pass@h/d", "white space"),
+        ("postgresql://u:canary pass@h/d", "a space in the password"),
         ("host=h user=u password=canary", "libpq"),
         ("jdbc:postgresql://h/d", "JDBC"),
         ("prisma://accelerate.example/?api_key=canary", "Prisma"),

@@ -1,6 +1,7 @@
 //! Texts of remedies.
 
 use super::*;
+use crate::config::database_url::PostgresTarget;
 
 #[test]
 fn each_line_is_a_command_or_a_comment() {

@@ -24,7 +24,7 @@ const GROUP_READS: u32 = 0o040;
 /// The user of the daemon that runs; otherwise the owner of the database or of its directory.
 pub(super) fn daemon(context: &Context) -> Option<Account> {
     let database = match context.audit.target() {
-        Some(DatabaseTarget::Sqlite(file)) => Some(&file.path),
+        Some(DatabaseTarget::Sqlite(file)) if context.stuck().is_none() => Some(&file.path),
         _ => None,
     };
     let serving = database.and_then(|file| daemons_of(file).first().map(|daemon| daemon.pid));

@@ -12,7 +12,7 @@ use crate::services::daemon::DatabaseStatus;
 use crate::store::Identity;
 
 use super::environ::hidden_here;
-use super::status::NO_DAEMON;
+use super::status::{OLDER, daemon_status};
 
 /// The variables that decide about the database.
 const DATABASE: [&str; 3] = ["DATABASE_URL", "DATABASE_URL_FILE", "TODOCTL_DATA_DIR"];
@@ -22,16 +22,12 @@ pub(super) async fn database(
     config: &DatabaseConfig,
     limit: Duration,
 ) -> Verdict {
-    let daemon = context.daemon(limit).await;
-    if daemon.is_absent() {
-        return Verdict::skip(NO_DAEMON);
-    }
-    let served = match &daemon.status {
+    let served = match daemon_status(context, limit).await {
         Ok(status) => status.database.as_ref(),
-        Err(_) => None,
+        Err(skipped) => return skipped,
     };
     let Some(served) = served else {
-        return Verdict::skip("skipped: the daemon does not say which database it serves");
+        return Verdict::skip(OLDER);
     };
     let ours = match tokio::time::timeout(limit, Identity::ask(&config.target)).await {
         Ok(Ok(ours)) => ours,

@@ -23,14 +23,27 @@ const NAMED: usize = 3;
 pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
     of_status(context, limit, |status| match &status.requests {
-        Some(requests) => check_errors(requests, place, &context.request.source, &context.audit),
+        Some(requests) => {
+            let mut services = status.services.iter();
+            let auth_server = services.find(|one| one.name == "auth_server");
+            let failure = auth_server.and_then(|one| one.reason.as_deref());
+            check_errors(
+                requests,
+                failure,
+                place,
+                &context.request.source,
+                &context.audit,
+            )
+        }
         None => Verdict::skip(OLDER),
     })
     .await
 }
 
+/// `failure` is why the auth server gave no usable answer when it was last asked.
 fn check_errors(
     requests: &RequestStatus,
+    failure: Option<&str>,
     place: Place<'_>,
     source: &Source,
     audit: &Audit,
@@ -49,7 +62,7 @@ fn check_errors(
         let texts: Vec<String> = routes
             .iter()
             .take(NAMED)
-            .map(|one| route_text(one))
+            .map(|one| route_text(one, failure))
             .collect();
         collected.warn(
             format!("{summary}: {}", texts.join("; ")),
@@ -70,7 +83,7 @@ fn check_errors(
 }
 
 /// A route with its newest cause.
-fn route_text(route: &RouteFailures) -> String {
+fn route_text(route: &RouteFailures, failure: Option<&str>) -> String {
     let mut text = format!("{} × {} {}", route.failed, route.method, route.route);
     if let Some(newest) = route.newest.first() {
         let code = newest.code.as_deref().map(|code| format!(", code {code}"));
@@ -79,10 +92,10 @@ fn route_text(route: &RouteFailures) -> String {
             newest.status,
             newest.kind,
             code.unwrap_or_default(),
-            if ended_by_deadline(newest) {
-                format!(", ended by {REQUEST_TIMEOUT}")
-            } else {
-                String::new()
+            match failure {
+                _ if ended_by_deadline(newest) => format!(", ended by {REQUEST_TIMEOUT}"),
+                Some(failure) if newest.kind == UNAVAILABLE => format!(": {failure}"),
+                _ => String::new(),
             },
             newest.request_id
         );
@@ -110,8 +123,15 @@ fn remedies(routes: &[&RouteFailures], place: Place<'_>, limit: Duration) -> Rem
             one.request_id
         ))
     });
-    Remedy::default().then(longer).then(known).then(log)
+    let auth_server = newest().any(|one| one.kind == UNAVAILABLE).then(|| {
+        Remedy::note("the check services.auth_server says what is wrong with the auth server, unless it has recovered since")
+    });
+    let all = Remedy::default().then(longer).then(known);
+    all.then(auth_server).then(log)
 }
+
+/// The auth server gave no answer, or none that can be used.
+const UNAVAILABLE: &str = "auth_server_unavailable";
 
 const REQUEST_TIMEOUT: &str = "REQUEST_TIMEOUT_SECONDS";
 
@@ -155,7 +175,13 @@ mod tests {
 
     fn checked(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
         let source = Source::from_values(values.iter().copied());
-        check_errors(requests, Place::Unknown, &source, &Audit::of(&source))
+        check_errors(
+            requests,
+            Some("unreachable"),
+            Place::Unknown,
+            &source,
+            &Audit::of(&source),
+        )
     }
 
     #[test]
@@ -184,6 +210,25 @@ mod tests {
             let is_own = kind == "timed_out" || code == Some("9");
             assert_eq!(is_named, is_own, "{}", verdict.detail);
         }
+    }
+
+    #[test]
+    fn an_auth_server_that_gives_no_answer() {
+        let mut requests = requests(9, 9, 0);
+        let newest = &mut requests.failures[0].newest[0];
+        newest.kind = UNAVAILABLE.to_owned();
+        (newest.code, newest.known_message) = (None, None);
+        let verdict = checked(&requests, &[]);
+        assert!(
+            verdict
+                .detail
+                .contains("auth_server_unavailable: unreachable, request"),
+            "{}",
+            verdict.detail
+        );
+        let remedy = verdict.remedy.unwrap().to_string();
+        assert!(remedy.contains("services.auth_server"), "{remedy}");
+        assert!(!remedy.contains("DATABASE_URL"), "{remedy}");
     }
 
     #[test]

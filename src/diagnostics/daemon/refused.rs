@@ -1,8 +1,7 @@
 //! Clients that a running daemon refuses, although they are right to ask.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-
-use url::Url;
 
 use crate::config::{Audit, Bounds, Remedy, Source};
 use crate::diagnostics::collected::Collected;
@@ -10,15 +9,35 @@ use crate::services::daemon::RequestStatus;
 
 use super::origins::check_origins;
 
-mod causes;
+mod auth_server;
+mod cause;
+mod credentials;
+mod requests;
 
-use causes::CAUSES;
+use auth_server::of_auth_server;
+use cause::{ALL_KINDS, Among, Cause, PUBLISHED, Usual};
+
+/// What each reason means, and what to do.
+const CAUSES: [&[Cause]; 2] = [credentials::CAUSES, requests::CAUSES];
 
 /// Fewer refusals may be the mistake of one client.
 const REFUSED: u64 = 10;
 
-/// Of the credentials of a kind. Beyond, the others are not refused one by one.
-const REFUSED_PERCENT: u64 = 90;
+/// Beyond, the others are not refused one by one.
+const NEARLY_ALL_PERCENT: u64 = 90;
+
+/// From here on it is a group of clients, or one of several instances.
+const PART_PERCENT: u64 = 10;
+
+/// So many refusals for a reason that does not occur by itself have a cause, however many others are
+/// served.
+const MANY: u64 = 100;
+
+/// Strangers that are refused so often are more than what is served.
+const STRANGERS_PERCENT: u64 = 50;
+
+/// So many addresses are not one client's.
+const SEVERAL: u64 = 3;
 
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
@@ -30,100 +49,186 @@ pub(super) fn check_refused(
     source: &Source,
     audit: &Audit,
 ) {
-    let minutes = requests.minutes;
     let auth_server = audit.services.auth_server_url.as_ref();
-    for cause in CAUSES {
-        let of_kind = |kind: &str| requests.credentials.get(kind);
-        let refused = of_kind(cause.kind).and_then(|one| one.refused.get(cause.reason).copied());
-        let refused = refused.unwrap_or(0);
-        let accepted = of_kind(cause.among).map_or(0, |one| one.accepted);
-        let all = refused.saturating_add(accepted);
-        if refused >= REFUSED && is_share(refused, all, REFUSED_PERCENT) {
-            let (what, remedy) = match auth_server {
-                Some(url) if cause.reason == "unknown_key" => of_other_server(url),
-                _ => (cause.what.to_owned(), Remedy::note(cause.remedy)),
-            };
-            collected.warn(
-                format!("{refused} of {all} {what} (within {minutes} min)"),
-                remedy,
-            );
+    for cause in CAUSES.into_iter().flatten() {
+        for found in Found::all(cause, requests) {
+            if !found.is_finding(cause) {
+                continue;
+            }
+            // HS256 is none of its algorithms.
+            let may_be_its = cause.details.is_empty() || cause.details == PUBLISHED;
+            let (what, remedy) = auth_server
+                .filter(|_| may_be_its)
+                .and_then(|url| of_auth_server(cause.reason, url))
+                .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));
+            collected.warn(found.text(cause, &what, requests.minutes), remedy);
         }
     }
-    check_missing(collected, requests);
-    check_paths(collected, requests);
     check_proxies(collected, requests, source);
     check_origins(collected, requests, &audit.http.cors_origins);
     check_bodies(collected, requests, audit.http.max_body_bytes);
-    let limited = requests.limited;
-    if limited >= REFUSED && is_share(limited, requests.answered, LIMITED_PERCENT) {
-        let limit = source
-            .get("RATE_LIMIT_PER_MINUTE")
-            .and_then(|text| text.parse().ok());
-        let limit = limit
-            .unwrap_or(0_u64)
-            .saturating_mul(10)
-            .max(usual("RATE_LIMIT_PER_MINUTE"));
-        collected.warn(
-            format!(
-                "RATE_LIMIT_PER_MINUTE refused {limited} of {} requests within {minutes} min (429)",
-                requests.answered
-            ),
-            Remedy::note(
-                "unless these are too many on purpose, raise the limit, and restart the daemon:",
-            )
-            .then(Remedy::set("RATE_LIMIT_PER_MINUTE", limit)),
-        );
+    check_limited(collected, requests, source);
+}
+
+/// Whether so many of all were refused for a reason that does not occur by itself.
+pub(super) fn is_part(refused: u64, all: u64) -> bool {
+    refused >= REFUSED && (refused >= MANY || is_share(refused, all, PART_PERCENT))
+}
+
+/// The refusals for one cause.
+#[derive(Default)]
+struct Found<'r> {
+    /// The method and the path, where the cause is looked for in each.
+    method: &'r str,
+    route: &'r str,
+    count: u64,
+    /// With what they are compared, and they themselves.
+    all: u64,
+    details: BTreeSet<&'r str>,
+    /// The private ones, and how often each was refused.
+    addresses: BTreeMap<&'r str, u64>,
+    public_addresses: u64,
+    /// Whether they had the credentials of users.
+    is_of_users: bool,
+}
+
+impl<'r> Found<'r> {
+    fn all(cause: &Cause, requests: &'r RequestStatus) -> Vec<Self> {
+        let mut all: BTreeMap<_, Self> = BTreeMap::new();
+        for one in &requests.refusals {
+            let of_kind = cause.caller.is_empty() || one.caller == cause.caller;
+            if one.reason != cause.reason || !of_kind {
+                continue;
+            }
+            let is_wanted =
+                |detail: &str| cause.details.is_empty() || cause.details.contains(&detail);
+            let details = one.details.iter();
+            let details = details.filter(|(detail, _)| is_wanted(detail));
+            let count = if cause.details.is_empty() {
+                one.count
+            } else {
+                details.clone().map(|(_, count)| count).sum()
+            };
+            let (method, route) = if cause.among == Among::Method {
+                (one.method.as_str(), one.route.as_str())
+            } else {
+                ("", "")
+            };
+            let found = all.entry((method, route)).or_default();
+            (found.method, found.route) = (method, route);
+            found.count += count;
+            found
+                .details
+                .extend(details.map(|(detail, _)| detail.as_str()));
+            for (address, count) in &one.addresses {
+                *found.addresses.entry(address).or_default() += count;
+            }
+            found.public_addresses += one.public_addresses;
+            found.is_of_users |= matches!(one.caller.as_str(), "jwt" | "session");
+        }
+        let mut all: Vec<Self> = all.into_values().collect();
+        for found in &mut all {
+            found.all = found.compared_with(cause.among, requests);
+        }
+        all
+    }
+
+    fn compared_with(&self, among: Among, requests: &RequestStatus) -> u64 {
+        let done = |what| requests.done.get(what).copied().unwrap_or(0);
+        let others = match among {
+            Among::Accepted(kinds) => accepted(requests, kinds),
+            // Reads are not counted by their methods; those that were refused had right credentials.
+            Among::Method if matches!(self.method, "GET" | "HEAD") => {
+                accepted(requests, ALL_KINDS).saturating_sub(self.count)
+            }
+            Among::Method => done(self.method),
+            Among::Refreshes => done("refresh"),
+            Among::Answers => requests.answered.saturating_sub(self.count),
+            Among::Nothing => 0,
+        };
+        self.count.saturating_add(others)
+    }
+
+    fn is_finding(&self, cause: &Cause) -> bool {
+        let (count, all) = (self.count, self.all);
+        let is_of_all = count == all;
+        let is_one_user =
+            self.is_of_users && self.addresses.is_empty() && self.public_addresses == 1;
+        let is_nearly_all = is_share(count, all, NEARLY_ALL_PERCENT);
+        let from_private: u64 = self.addresses.values().sum();
+        let addresses = self.addresses.len() as u64 + self.public_addresses;
+        count >= REFUSED
+            && match cause.usual {
+                // One user's program may be anything.
+                Usual::Never | Usual::Sometimes if is_one_user => is_of_all,
+                Usual::Never => is_part(count, all),
+                Usual::Sometimes => is_nearly_all,
+                Usual::ByStrangers => is_of_all,
+                Usual::ByFewAtATime => {
+                    from_private >= REFUSED
+                        || (count >= REFUSED.saturating_mul(addresses)
+                            && is_share(count, all, STRANGERS_PERCENT))
+                }
+                Usual::ByOne => addresses >= SEVERAL,
+            }
+    }
+
+    /// With `what` about them.
+    fn text(&self, cause: &Cause, what: &str, minutes: u32) -> String {
+        let Self { count, all, .. } = self;
+        let mut text = match cause.among {
+            Among::Answers | Among::Nothing => format!("{count} {what}"),
+            Among::Method => format!("{count} of {all} {} {} {what}", self.method, self.route),
+            Among::Accepted(_) | Among::Refreshes => format!("{count} of {all} {what}"),
+        };
+        text += " (";
+        let details: Vec<&str> = self.details.iter().copied().collect();
+        if !details.is_empty() && cause.details.len() != 1 {
+            text += &format!("{}; ", details.join(", "));
+        }
+        let is_here = |address: &&str| matches!(*address, "127.0.0.1" | "::1");
+        let addresses: Vec<&str> = self.addresses.keys().copied().collect();
+        let is_told = !addresses.iter().all(is_here) || self.public_addresses > 0;
+        if is_told && !addresses.is_empty() {
+            text += &format!("from {}", addresses.join(", "));
+            if self.public_addresses > 0 {
+                text += " and public addresses";
+            }
+            text += "; ";
+        }
+        text + &format!("within {minutes} min)")
     }
 }
 
-/// Adds that requests have no credentials, although nobody asks only for what needs none.
-fn check_missing(collected: &mut Collected, requests: &RequestStatus) {
-    let none = requests.credentials.get("none");
-    let missing = none.and_then(|none| none.refused.get("missing").copied());
-    let missing = missing.unwrap_or(0);
-    if missing < REFUSED || accepted(requests) > 0 {
+fn accepted(requests: &RequestStatus, kinds: &[&str]) -> u64 {
+    let of_kind = |kind: &&str| requests.credentials.get(*kind);
+    let kinds = kinds.iter().filter_map(of_kind);
+    kinds.map(|kind| kind.accepted).sum()
+}
+
+/// Adds that `RATE_LIMIT_PER_MINUTE` refuses much.
+fn check_limited(collected: &mut Collected, requests: &RequestStatus, source: &Source) {
+    let (minutes, limited) = (requests.minutes, requests.limited);
+    if limited < REFUSED || !is_share(limited, requests.answered, LIMITED_PERCENT) {
         return;
     }
+    let limit = source
+        .get("RATE_LIMIT_PER_MINUTE")
+        .and_then(|text| text.parse().ok());
+    let limit = limit
+        .unwrap_or(0_u64)
+        .saturating_mul(10)
+        .max(usual("RATE_LIMIT_PER_MINUTE"));
     collected.warn(
         format!(
-            "{missing} requests had no Authorization: Bearer header, and none had one that was accepted, within {} min",
-            requests.minutes
+            "RATE_LIMIT_PER_MINUTE refused {limited} of {} requests within {minutes} min (429)",
+            requests.answered
         ),
-        Remedy::note("let the proxy in front pass Authorization on (nginx: no proxy_set_header Authorization, and no auth_basic of its own), and clients send Bearer and a token"),
+        Remedy::note(
+            "unless these are too many on purpose, raise the limit, and restart the daemon:",
+        )
+        .then(Remedy::set("RATE_LIMIT_PER_MINUTE", limit)),
     );
-}
-
-/// Adds that clients ask for paths that do not exist.
-fn check_paths(collected: &mut Collected, requests: &RequestStatus) {
-    let unknown = requests.unknown_paths;
-    if unknown < REFUSED || accepted(requests) > 0 {
-        return;
-    }
-    collected.warn(
-        format!(
-            "{unknown} requests with credentials were for paths that do not exist (404), and none was for another, within {} min",
-            requests.minutes
-        ),
-        Remedy::note("let the proxy in front take its prefix off the path, so that /api/tasks/ arrives as /tasks/ (nginx: proxy_pass with / at the end), or correct the base address in the clients"),
-    );
-}
-
-/// Credentials of all kinds.
-fn accepted(requests: &RequestStatus) -> u64 {
-    let kinds = requests.credentials.values();
-    kinds.map(|of_kind| of_kind.accepted).sum()
-}
-
-/// Tokens that a key of none of `AUTH_SERVER_URL` has signed.
-fn of_other_server(url: &Url) -> (String, Remedy) {
-    let origin = url.origin().ascii_serialization();
-    let what = format!(
-        "user tokens were signed with a key that {origin} does not publish: another auth server has made them, or it has replaced its keys since"
-    );
-    let remedy = Remedy::note(format!(
-        "let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
-    ));
-    (what, remedy)
 }
 
 /// What is proposed for a variable.
@@ -194,159 +299,4 @@ fn check_proxies(collected: &mut Collected, requests: &RequestStatus, source: &S
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diagnostics::Outcome::{Pass, Warn};
-    use crate::diagnostics::verdict::Verdict;
-    use crate::services::daemon::CredentialStatus;
-
-    fn verdict(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
-        let mut collected = Collected::default();
-        let source = Source::from_values(values.iter().copied());
-        check_refused(&mut collected, requests, &source, &Audit::of(&source));
-        collected.verdict("fine")
-    }
-
-    #[test]
-    fn credentials() {
-        let of = |kind: &str, reason: &str, refused, accepted| {
-            let refused = CredentialStatus {
-                accepted: 0,
-                refused: [(reason.to_owned(), refused)].into(),
-            };
-            let mut requests = RequestStatus {
-                credentials: [(kind.to_owned(), refused)].into(),
-                ..RequestStatus::default()
-            };
-            let cause = CAUSES
-                .iter()
-                .find(|one| one.reason == reason && one.kind == kind);
-            let among = cause.map_or(kind, |cause| cause.among);
-            requests
-                .credentials
-                .entry(among.to_owned())
-                .or_default()
-                .accepted = accepted;
-            verdict(&requests, &[])
-        };
-        for cause in CAUSES {
-            assert_eq!(of(cause.kind, cause.reason, 40, 0).outcome, Warn);
-            assert_eq!(of(cause.kind, cause.reason, 40, 400).outcome, Pass);
-            assert_eq!(of(cause.kind, cause.reason, 3, 0).outcome, Pass);
-        }
-        // Clients refresh their tokens.
-        assert_eq!(of("jwt", "expired", 40, 40).outcome, Pass);
-        let detail = of("jwt", "signature", 40, 2).detail;
-        assert!(detail.starts_with("40 of 42 user tokens"), "{detail}");
-    }
-
-    #[test]
-    fn proxies_that_change_requests() {
-        let of = |missing, unknown_paths, accepted| {
-            let none = CredentialStatus {
-                accepted: 0,
-                refused: [("missing".to_owned(), missing)].into(),
-            };
-            let jwt = CredentialStatus {
-                accepted,
-                ..CredentialStatus::default()
-            };
-            let requests = RequestStatus {
-                unknown_paths,
-                credentials: [("none".to_owned(), none), ("jwt".to_owned(), jwt)].into(),
-                ..RequestStatus::default()
-            };
-            verdict(&requests, &[]).outcome
-        };
-        assert_eq!(of(10, 0, 0), Warn);
-        assert_eq!(of(9, 9, 0), Pass);
-        assert_eq!(of(0, 10, 0), Warn);
-        assert_eq!(of(100, 100, 1), Pass);
-    }
-
-    #[test]
-    fn keys_of_another_server() {
-        let status = CredentialStatus {
-            accepted: 1,
-            refused: [("unknown_key".to_owned(), 40)].into(),
-        };
-        let requests = RequestStatus {
-            credentials: [("jwt".to_owned(), status)].into(),
-            ..RequestStatus::default()
-        };
-        let with = verdict(
-            &requests,
-            &[("AUTH_SERVER_URL", "http://u:canary@auth:3001/x")],
-        );
-        assert!(
-            with.detail
-                .contains("that http://auth:3001 does not publish")
-        );
-        let without = verdict(&requests, &[]);
-        assert!(without.detail.contains("is not accepted here"));
-    }
-
-    #[test]
-    fn bodies() {
-        let of = |too_large, answered, limit, max: &str| {
-            let requests = RequestStatus {
-                answered,
-                too_large,
-                max_body_bytes: limit,
-                ..RequestStatus::default()
-            };
-            verdict(&requests, &[("MAX_BODY_BYTES", max)])
-        };
-        assert_eq!(of(9, 9, 1024, "1024").outcome, Pass);
-        assert_eq!(of(10, 1000, 1024, "1024").outcome, Warn);
-        assert_eq!(of(10, 1000, 1 << 20, "1048576").outcome, Pass);
-        assert_eq!(of(40, 100, 1 << 20, "1048576").outcome, Warn);
-        let remedy = |limit, max| of(40, 42, limit, max).remedy.unwrap().to_string();
-        assert!(remedy(1024, "1024").ends_with("MAX_BODY_BYTES=1048576"));
-        assert!(remedy(1 << 20, "1048576").ends_with("MAX_BODY_BYTES=4194304"));
-        assert!(remedy(1024, "1048576").starts_with("# restart"));
-        assert!(remedy(1 << 26, "67108864").ends_with("MAX_BODY_BYTES=67108864"));
-    }
-
-    #[test]
-    fn limits() {
-        let of = |limited, answered, configured| {
-            let requests = RequestStatus {
-                answered,
-                limited,
-                ..RequestStatus::default()
-            };
-            verdict(&requests, &[("RATE_LIMIT_PER_MINUTE", configured)])
-        };
-        assert_eq!(of(7, 8, "1").outcome, Pass);
-        assert_eq!(of(70, 80, "1").outcome, Warn);
-        assert_eq!(of(70, 8000, "1").outcome, Pass);
-        let remedy = |configured| of(70, 80, configured).remedy.unwrap().to_string();
-        assert!(remedy("1").ends_with("RATE_LIMIT_PER_MINUTE=600"));
-        // It is never lowered.
-        assert!(remedy("1000").ends_with("RATE_LIMIT_PER_MINUTE=10000"));
-    }
-
-    #[test]
-    fn proxies() {
-        let of = |proxy: &str, trusted| {
-            let requests = RequestStatus {
-                limited_proxies: [(proxy.to_owned(), 4)].into(),
-                ..RequestStatus::default()
-            };
-            verdict(&requests, &[("TRUSTED_PROXIES", trusted)])
-        };
-        for (trusted, expected) in [
-            ("", "TRUSTED_PROXIES=10.0.0.7"),
-            (
-                "10.1.0.0/16, 10.0.0.9",
-                "TRUSTED_PROXIES='10.1.0.0/16,10.0.0.9,10.0.0.7'",
-            ),
-            ("10.0.0.7", "TRUSTED_PROXIES=10.0.0.7"),
-        ] {
-            let remedy = of("10.0.0.7", trusted).remedy.unwrap().to_string();
-            assert!(remedy.ends_with(expected), "{remedy}");
-        }
-        assert_eq!(of("$(canary)", "").outcome, Pass);
-    }
-}
+mod tests;

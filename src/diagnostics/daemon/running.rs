@@ -5,10 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use procfs::process::Process;
+
 use crate::config::{DatabaseTarget, Remedy, ca_file, fingerprints};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::probe::is_todoctl;
 use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, ServiceStatus};
@@ -16,8 +19,10 @@ use crate::services::daemon::{ProcessStatus, ServiceStatus};
 use super::environ::{hidden_here, own_values};
 use super::errors::errors;
 use super::file_limit::{check_file_limit, check_open_files};
+use super::log_file::check_log;
 use super::memory_limit::check_memory_limit;
 use super::status::{OLDER, of_status};
+use super::thread_limit::check_thread_limits;
 
 pub(in crate::diagnostics) static CHECKS: &[Check] = &[
     Check::new("daemon.errors", "Failed requests", run!(Always, errors))
@@ -26,9 +31,12 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              by route, with the newest causes, and requests that it refused because of too much \
              load. Each cause has the id of its request, which the daemon's log has too. The \
              usual cause is the database: read its checks first. Also clients that are kept out: \
-             nearly all tokens of a kind are refused for one reason, all users behind a proxy that \
-             TRUSTED_PROXIES does not name share one limit, CORS_ORIGINS does not have a web page, \
-             or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much.",
+             nearly all requests of a kind, a considerable part of them, or many are refused for one \
+             reason (tokens, service tokens, paths, bodies, headers, refreshes, preflights), probes ask \
+             for what does not exist, a proxy speaks another protocol, all users behind a proxy that \
+             TRUSTED_PROXIES does not name, or that does not name them, share one limit, CORS_ORIGINS \
+             does not have a web page, or RATE_LIMIT_PER_MINUTE or MAX_BODY_BYTES refuse much; a \
+             single client on the internet and scanners are no finding.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
@@ -42,11 +50,12 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .needs(&["daemon.port"]),
     Check::new("daemon.process", "Process", run!(Always, process))
         .about(
-            "Open files and sockets of the running daemon against its limit, log lines that could \
-             not be written, the size that its files may have, memory against the limit of its control \
-             group, threads and start time. At the limit of files the daemon refuses connections, and \
-             at that of memory the kernel kills it. Usual causes are a low limit in the unit file, and \
-             a reader of the log that has stalled or a disk that is full.",
+            "Open files, sockets and threads of the running daemon against its limits, where its log \
+             goes and the lines that could not be written, the size that its files may have, memory \
+             against the limit of its control group, and start time. At the limit of files the daemon \
+             refuses connections, at that of threads changes fail, and at that of memory the kernel \
+             kills it. Usual causes are a low limit in the unit file, a reader of the log that has \
+             stalled, a disk that is full, and a log that was deleted.",
         )
         .outcomes(&[Pass, Warn, Skip])
         .needs(&["daemon.port"]),
@@ -141,6 +150,10 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
         check_file_limit(&mut collected, process, file);
     }
     check_memory_limit(&mut collected, process);
+    if let Some(own) = running_here(process.pid) {
+        check_thread_limits(&mut collected, &own);
+        check_log(&mut collected, &own);
+    }
     if let Some(threads) = process.threads {
         collected.note(format!("{threads} threads"));
     }
@@ -153,6 +166,13 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
         process.pid,
         humantime::format_duration(age)
     ))
+}
+
+/// The daemon's process, where it is one of this machine or container.
+fn running_here(pid: u32) -> Option<Process> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+    let stat = process.stat().ok()?;
+    is_todoctl(&stat.comm).then_some(process)
 }
 
 async fn configuration(context: &Context, limit: Duration) -> Verdict {

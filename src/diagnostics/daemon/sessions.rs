@@ -8,7 +8,8 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::CredentialStatus;
 use crate::store::{StoreError, inspect};
 
-use super::status::{NO_DAEMON, OLDER};
+use super::refused::is_part;
+use super::status::daemon_requests;
 
 /// A client with an old token may try a few times.
 const REFUSED: u64 = 3;
@@ -18,17 +19,9 @@ pub(super) async fn sessions(
     config: &DatabaseConfig,
     limit: Duration,
 ) -> Verdict {
-    let daemon = context.daemon(limit).await;
-    if daemon.is_absent() {
-        return Verdict::skip(NO_DAEMON);
-    }
-    let requests = daemon
-        .status
-        .as_ref()
-        .ok()
-        .and_then(|one| one.requests.as_ref());
-    let Some(requests) = requests else {
-        return Verdict::skip(OLDER);
+    let requests = match daemon_requests(context, limit).await {
+        Ok(requests) => requests,
+        Err(skipped) => return skipped,
     };
     let none = CredentialStatus::default();
     let found = requests.credentials.get("session").unwrap_or(&none);
@@ -72,18 +65,22 @@ fn unknown(found: &CredentialStatus) -> u64 {
     unknown.copied().unwrap_or(0)
 }
 
+/// Tokens that have expired, or were revoked, count as others.
 fn is_suspicious(found: &CredentialStatus) -> bool {
-    found.accepted == 0 && unknown(found) >= REFUSED
+    let unknown = unknown(found);
+    let is_all = found.accepted == 0 && unknown >= REFUSED;
+    is_all || is_part(unknown, unknown.saturating_add(found.accepted))
 }
 
 /// `valid` sessions are in the database.
 fn check(found: &CredentialStatus, valid: i64, minutes: u32) -> Verdict {
     let unknown = unknown(found);
-    let detail = format!("{unknown} of {unknown} session tokens were unknown within {minutes} min");
+    let all = unknown.saturating_add(found.accepted);
+    let detail = format!("{unknown} of {all} session tokens were unknown within {minutes} min");
     if valid == 0 {
         return Verdict::warn(
             format!(
-                "{detail}, and the database has no valid session: they have expired, or belong to another database"
+                "{detail}, and the database has no valid session: they belong to another database, or were deleted"
             ),
             Remedy::note(
                 "let their users get new tokens (todoctl session create --help); if there should be sessions, compare DATABASE_URL with the one that they were made with",
@@ -93,7 +90,7 @@ fn check(found: &CredentialStatus, valid: i64, minutes: u32) -> Verdict {
     Verdict::warn(
         format!("{detail}, although the database has {valid} valid sessions: SESSION_HASH_SECRET is another one than when they were made"),
         Remedy::note("give back the value that it had, from a comment in the .env file or a backup, and restart the daemon; this reads it without showing it: todoctl config set SESSION_HASH_SECRET_PREVIOUS=-")
-            .then(Remedy::note("if it is lost, users have to sign in again")),
+            .then(Remedy::note("if it is lost, or these tokens are of another environment, their users have to sign in again")),
     )
 }
 
@@ -111,7 +108,10 @@ mod tests {
         for (reason, refused, accepted, expected) in [
             ("unknown_own_session", 3, 0, true),
             ("unknown_own_session", 2, 0, false),
-            ("unknown_own_session", 40, 1, false),
+            ("unknown_own_session", 9, 1, false),
+            ("unknown_own_session", 40, 40, true),
+            ("unknown_own_session", 10, 200, false),
+            ("ended_session", 40, 1, false),
             ("unknown_session", 40, 0, false),
         ] {
             let found = found(reason, refused, accepted);

@@ -1,10 +1,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::address::{listen_address, metrics_in_container};
-use super::jobs::{check_mails, check_reminders};
+use super::reminders::check_reminders;
 use super::*;
 use crate::diagnostics::Outcome::{Fail, Pass, Skip, Warn};
-use crate::services::daemon::{MailStatus, PoolStatus, ProcessStatus, RequestStatus};
+use crate::services::daemon::{PoolStatus, ProcessStatus, RequestStatus};
 
 fn status() -> DaemonStatus {
     DaemonStatus {
@@ -54,48 +54,6 @@ fn full_pools_of_either_engine() {
     assert!(!remedy(true).contains("psql"), "{}", remedy(true));
     assert!(remedy(true).contains("--only database.locks"));
     assert!(!remedy(true).contains("POOL_SIZE"), "{}", remedy(true));
-}
-
-#[test]
-fn mails() {
-    let outcome = |dead, paused| {
-        let mails = Some(MailStatus {
-            pending: 1,
-            dead,
-            paused,
-            paused_since: None,
-            paused_reason: None,
-        });
-        check_mails(&DaemonStatus { mails, ..status() }, 0).outcome
-    };
-    assert_eq!(check_mails(&status(), 0).outcome, Skip);
-    assert_eq!(outcome(0, false), Pass);
-    assert_eq!(outcome(2, false), Warn);
-    assert_eq!(outcome(0, true), Warn);
-}
-
-#[test]
-fn mails_to_another_address() {
-    for (reason, is_address) in [
-        ("404 not_found", true),
-        ("405", true),
-        ("200 without an id, as no mail provider answers", true),
-        ("403 validation_error", false),
-        ("422 invalid_from_address", false),
-    ] {
-        let mails = Some(MailStatus {
-            pending: 1,
-            dead: 0,
-            paused: true,
-            paused_since: Some(0),
-            paused_reason: Some(reason.to_owned()),
-        });
-        let verdict = check_mails(&DaemonStatus { mails, ..status() }, 0);
-        assert_eq!(verdict.outcome, Warn);
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert_eq!(remedy.contains("RESEND_API_URL"), is_address, "{reason}");
-        assert_eq!(remedy.contains("RESEND_API_KEY"), !is_address, "{reason}");
-    }
 }
 
 #[test]

@@ -2,23 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use crate::config::{PostgresTarget, Remedy, sql_name};
+use crate::config::{PostgresTarget, Remedy, TlsMode, sql_name};
 use crate::diagnostics::halted::with_halted;
-use crate::diagnostics::probe::{Console, PgBouncer};
+use crate::diagnostics::probe::{Connection as _, Console, PgBouncer, ServerConnection};
 use crate::diagnostics::verdict::{Outcome, Verdict};
-use crate::store::messages::KnownMessage;
+use crate::store::ConnectFault;
+use crate::store::messages::{self, KnownMessage, Place, quoted_name};
 
 /// What is left of a check's time for the console.
 pub(super) const ASKING: Duration = Duration::from_secs(2);
 
-/// Whether PostgreSQL accepts connections where the pooler looks for it.
-const CONNECTING: Duration = Duration::from_millis(500);
-
 /// What follows a change of pgbouncer.ini.
-const RELOAD: &str = "then RELOAD in its console, or reload its service";
+pub(super) const RELOAD: &str = "then RELOAD in its console, or reload its service";
 
 /// A verdict on a database that did not answer as it should, with the cause if PgBouncer is in
 /// front of it; `known` is the message.
@@ -31,20 +26,30 @@ pub(super) async fn explained(
     if TOLD_BY_THE_POOLER.contains(&id) {
         return verdict;
     }
+    // A message about pg_hba.conf names the host first.
+    if REFUSALS.contains(&id)
+        && id != "postgres.hba"
+        && let Some(role) = other_role(&verdict.detail, &server.user)
+    {
+        return Verdict::fail(
+            format!(
+                "{}; {role} is not the role of DATABASE_URL, but one with which the pooler at {} logs in",
+                verdict.detail,
+                server.host_port()
+            ),
+            Remedy::note(format!(
+                "correct user= and password= of the line {} in pgbouncer.ini, or the password of {role} in its auth_file, {RELOAD}",
+                server.database
+            )),
+        );
+    }
     let pooler = PgBouncer::ask(server, ASKING).await;
     if matches!(pooler, PgBouncer::None) {
         return with_halted(verdict, &server.host, server.port).await;
     }
     let cause = match (&pooler, id) {
-        (
-            _,
-            "postgres.login"
-            | "postgres.no-role"
-            | "postgres.no-login"
-            | "postgres.hba"
-            | "postgres.system-user",
-        ) => Some(refused_behind(server)),
-        (_, "postgres.no-database") => Some(other_database(server)),
+        (_, id) if REFUSALS.contains(&id) => Some(refused_behind(server)),
+        (_, "postgres.no-database") => other_database(server, &verdict.detail).await,
         (PgBouncer::Open(console), _) => cause(console, server).await,
         (_, "" | "network.timeout" | "pgbouncer.query-wait" | "pgbouncer.server-login") => {
             Some(lends_nothing(server))
@@ -57,9 +62,30 @@ pub(super) async fn explained(
     }
 }
 
+/// PostgreSQL refuses the role.
+const REFUSALS: [&str; 5] = [
+    "postgres.login",
+    "postgres.no-role",
+    "postgres.no-login",
+    "postgres.hba",
+    "postgres.system-user",
+];
+
+/// The role that a message names, if it is not `user`, whose name for some poolers ends with a project,
+/// as in `postgres.project`.
+fn other_role<'a>(message: &'a str, user: &str) -> Option<&'a str> {
+    let name = quoted_name(message)?;
+    let rest = user.strip_prefix(name);
+    let is_same = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    (!is_same).then_some(name)
+}
+
 /// Messages that PgBouncer writes itself, and that say it all.
-const TOLD_BY_THE_POOLER: [&str; 4] = [
+const TOLD_BY_THE_POOLER: [&str; 7] = [
     "pgbouncer.login",
+    "pgbouncer.server-password",
+    "pgbouncer.configuration",
+    "pgbouncer.tls",
     "pgbouncer.no-database",
     "pgbouncer.max-clients",
     "pgbouncer.startup-parameter",
@@ -79,12 +105,56 @@ fn refused_behind(server: &PostgresTarget) -> (String, Remedy) {
     )
 }
 
-fn other_database(server: &PostgresTarget) -> (String, Remedy) {
-    (
-        format!("the pooler at {} looks for it", server.host_port()),
+/// The pooler looks for another database than the one that `DATABASE_URL_UNPOOLED` leads to, or for
+/// one that is not there.
+async fn other_database(server: &PostgresTarget, message: &str) -> Option<(String, Remedy)> {
+    let place = server.host_port();
+    let line = &server.database;
+    if let Some(direct) = &server.direct {
+        let own = &direct.database;
+        match ServerConnection::open(direct, ASKING).await {
+            Ok(session) => {
+                session.close().await;
+                return Some((
+                    format!(
+                        "the pooler at {place} looks for it; DATABASE_URL_UNPOOLED leads to {own}"
+                    ),
+                    Remedy::note(format!(
+                        "in pgbouncer.ini, give the line {line} of [databases] dbname={own}, {RELOAD}"
+                    )),
+                ));
+            }
+            // It is the one that is missing.
+            Err(_) if quoted_name(message) == Some(own) => return None,
+            Err(_) => {}
+        }
+    }
+    Some((
+        format!("the pooler at {place} looks for it"),
         Remedy::note(format!(
-            "correct dbname= of the line {} in pgbouncer.ini, {RELOAD}; or create the database on the server behind the pooler",
-            server.database
+            "correct dbname= of the line {line} in pgbouncer.ini, {RELOAD}; or create the database on the server behind the pooler"
+        )),
+    ))
+}
+
+/// A program in front of the server does not listen, and the server itself answers.
+pub(super) async fn not_running(verdict: Verdict, server: &PostgresTarget) -> Verdict {
+    let Some(direct) = server.direct.as_ref().filter(|_| server.leads_to_pooler()) else {
+        return verdict;
+    };
+    let Ok(session) = ServerConnection::open(direct, ASKING).await else {
+        return verdict;
+    };
+    session.close().await;
+    let place = server.host_port();
+    Verdict::fail(
+        format!(
+            "{}; the server itself answers at {}, so it is the pooler that does not run",
+            verdict.detail,
+            direct.host_port()
+        ),
+        Remedy::note(format!(
+            "start the pooler at {place}; PgBouncer, on that machine, as root: systemctl start pgbouncer; if it does not start, its log says why; or correct host and port in DATABASE_URL"
         )),
     )
 }
@@ -122,17 +192,46 @@ pub(super) async fn of_forced_role(
     )
 }
 
+/// Whether PostgreSQL, where the pooler looks for it, accepts user and password of `DATABASE_URL`: the
+/// pooler does not repeat why it cannot log in. `None` if nothing answers there.
+async fn login(console: &Console, server: &PostgresTarget) -> Option<(String, Remedy)> {
+    let database = console.database.as_ref()?;
+    let behind = PostgresTarget {
+        host: database.host.clone()?,
+        port: database.port,
+        database: server.own_name().to_owned(),
+        tls: TlsMode::Prefer,
+        options: None,
+        direct: None,
+        ..server.clone()
+    };
+    let place = behind.host_port();
+    match ServerConnection::open(&behind, ASKING).await {
+        Ok(session) => {
+            session.close().await;
+            let remedy = messages::by_id("pgbouncer.server-password")
+                .map(|known| (known.remedy)(Place::Server(server)));
+            Some((
+                format!(
+                    "PostgreSQL at {place} accepts user and password of DATABASE_URL, so the pooler has another password, or an md5 hash where PostgreSQL asks for SCRAM, or is paused"
+                ),
+                remedy.unwrap_or_default(),
+            ))
+        }
+        Err(error) => match error.fault {
+            ConnectFault::Refused | ConnectFault::TimedOut | ConnectFault::HostNotFound => None,
+            _ => Some((
+                format!("PostgreSQL at {place} says: {}", error.message),
+                error.remedy,
+            )),
+        },
+    }
+}
+
 async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Remedy)> {
     let name = &server.database;
     let database = console.database.as_ref()?;
-    let command = |word: &str| {
-        let remedy = Remedy::pooler_console(format!("{word} {}", sql_name(name)));
-        if console.is_admin {
-            remedy
-        } else {
-            by_administrator(&remedy)
-        }
-    };
+    let command = |word: &str| in_console(console.is_admin, &format!("{word} {}", sql_name(name)));
     if database.disabled {
         return Some((
             format!("the pooler's database {name} is disabled (DISABLE)"),
@@ -154,6 +253,18 @@ async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Re
             ),
             Remedy::note(format!(
                 "raise max_db_connections in pgbouncer.ini (or of the line {name}), {RELOAD}"
+            )),
+        ));
+    }
+    let max = console.max_of_user;
+    if max > 0 && console.of_user >= max {
+        return Some((
+            format!(
+                "all {max} server connections that max_user_connections allows {} are open, and {} clients wait",
+                server.user, console.waiting
+            ),
+            Remedy::note(format!(
+                "raise max_user_connections in pgbouncer.ini, {RELOAD}"
             )),
         ));
     }
@@ -187,14 +298,11 @@ async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Re
     }
     let host = database.host.as_deref()?;
     let place = format!("{host}:{}", database.port);
-    let connected = timeout(CONNECTING, TcpStream::connect((host, database.port))).await;
-    if matches!(connected, Ok(Ok(_))) {
+    if let Some((why, remedy)) = login(console, server).await {
         return Some((
-            format!(
-                "the pooler has no server connection to {place}, which accepts connections: all of the pooler is paused (PAUSE), or it cannot log in there"
-            ),
-            Remedy::note(format!(
-                "if it was paused: todoctl db psql --pooler -c RESUME; otherwise its log says why PostgreSQL refuses it: correct the line {name} or the auth_file, {RELOAD}"
+            format!("the pooler has no server connection to {place}; {why}"),
+            remedy.then(Remedy::note(
+                "if all of the pooler was paused (PAUSE): todoctl db psql --pooler -c RESUME",
             )),
         ));
     }
@@ -208,9 +316,28 @@ async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Re
     ))
 }
 
-/// A command that only a role of `admin_users` may give.
-fn by_administrator(command: &Remedy) -> Remedy {
+/// A command for the console, which only a role of `admin_users` may give.
+pub(super) fn in_console(is_admin: bool, command: &str) -> Remedy {
+    let remedy = Remedy::pooler_console(command);
+    if is_admin {
+        return remedy;
+    }
     Remedy::note(format!(
-        "as a role of admin_users of the pooler, with its URL in DATABASE_URL: {command}"
+        "as a role of admin_users of the pooler, with its URL in DATABASE_URL: {remedy}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_that_messages_name() {
+        let of = |name: &str, user| other_role(&format!("no user \"{name}\""), user).is_some();
+        assert!(!of("todo", "todo"));
+        assert!(!of("postgres", "postgres.project"));
+        assert!(of("auth", "todo"));
+        assert!(of("to", "todo"));
+        assert_eq!(other_role("refused", "todo"), None);
+    }
 }

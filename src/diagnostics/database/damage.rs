@@ -52,7 +52,7 @@ fn check(file: &StoredFile, server: &PostgresTarget) -> Verdict {
     let rescued = file.table_with("_rescued");
     let copy = Remedy::admin_command("psql", server, None)
         .arg("-d")
-        .arg(&server.database)
+        .arg(server.own_name())
         .arg("-c")
         .arg("SET zero_damaged_pages = on")
         .arg("-c")

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, Closed, DatabaseConfig, NoFile, Remedy, SqliteTarget, as_root, files_beside,
-    files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal, move_away,
-    writable,
+    Barrier, Closed, DatabaseConfig, NoFile, OtherJournal, Remedy, SqliteTarget, as_root,
+    files_beside, files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal,
+    move_away, undo_interrupted, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{
-    file_system_verdict, nearest_existing, not_writable, of_file, this_user,
+    file_system_verdict, nearest_existing, not_writable, of_file, stuck_verdict, this_user,
 };
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{
@@ -20,11 +20,11 @@ use crate::diagnostics::probe::{
     lasting_holders, listener, nameless_database,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
-use crate::store::ConnectFault;
 use crate::store::messages::KnownMessage;
+use crate::store::{ConnectFault, DamagedLog, kept_logs};
 
 use super::fault::{cannot_connect, known_remedy};
-use super::integrity::log_of_another;
+use super::integrity::{log_of_another, unused_log_of_another};
 use super::{daemon_rights, kept_file, other_names, work};
 
 const MIB: u64 = 1024 * 1024;
@@ -41,6 +41,9 @@ pub(super) async fn connection(
     config: &DatabaseConfig,
     file: &SqliteTarget,
 ) -> Verdict {
+    if let Some(stuck) = context.stuck() {
+        return stuck_verdict(stuck, &file.path);
+    }
     let place = file.path.display();
     if let Some(kept) = kept_open(&file.path).or(nameless(context, file).await) {
         return kept_file::verdict(&kept, &file.path);
@@ -48,8 +51,17 @@ pub(super) async fn connection(
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());
     }
+    if let Some(other) = OtherJournal::beside(&file.path) {
+        return Verdict::fail(other.to_string(), other.remedy());
+    }
     if has_hot_journal(&file.path) && !is_written(file) {
         return interrupted(file);
+    }
+    if let Some(damaged) = DamagedLog::of(&file.path) {
+        return Verdict::fail(damaged.to_string(), damaged.remedy());
+    }
+    if let Some(verdict) = unused_log_of_another(file).await {
+        return verdict;
     }
     // The kind first: opening a named pipe would wait for its other end.
     let opened = match tokio::fs::metadata(&file.path).await {
@@ -70,7 +82,7 @@ pub(super) async fn connection(
             Some(closed) => Verdict::fail(closed.to_string(), closed.remedy()),
             None => Verdict::fail(
                 format!("{place} cannot be read: {error}"),
-                writable(of_file(&file.path)),
+                known_remedy("sqlite.cannot-open", file),
             ),
         },
     }
@@ -98,11 +110,8 @@ fn interrupted(file: &SqliteTarget) -> Verdict {
             "a change of {} was interrupted, as by a crash, and is not undone yet; nothing else can be said about the file before",
             file.path.display()
         ),
-        Remedy::note("SQLite undoes it when the daemon starts, or when anything else opens the file to write:").then(
-            Remedy::command("sqlite3")
-                .arg(&file.path)
-                .arg("PRAGMA quick_check"),
-        ),
+        Remedy::note("SQLite undoes it when the daemon starts, or when anything else opens the file to write; this keeps a copy of both files, and undoes it:")
+            .then(undo_interrupted(&file.path)),
     )
 }
 
@@ -310,7 +319,9 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
         Ok(facts) => facts.wal,
         Err(_) => return Verdict::skip_because_failed("database.directory"),
     };
+    let kept = kept_logs(&file.path);
     match bytes {
+        _ if !kept.is_empty() => not_taken(&kept),
         None => Verdict::pass("none: no process has the database open"),
         Some(bytes) if bytes <= WAL_WARN => Verdict::pass(format!("{bytes} bytes")),
         Some(bytes) => {
@@ -321,6 +332,23 @@ pub(super) async fn wal(context: &Context, file: &SqliteTarget, _limit: Duration
             large_log(bytes, &readers, file)
         }
     }
+}
+
+/// Damaged logs that were kept at a start of the daemon, or by hand.
+fn not_taken(logs: &[PathBuf]) -> Verdict {
+    let mut collected = Collected::default();
+    for log in logs {
+        let log = log.display();
+        collected.warn(
+            format!(
+                "{log} was kept because it was damaged: what it has behind its damaged frame is lost in the database"
+            ),
+            Remedy::note(format!(
+                "it has the pages of these changes, so that their texts can be read (strings -n 8 {log}): enter again what is missing; then delete the file: rm {log}"
+            )),
+        );
+    }
+    collected.verdict("")
 }
 
 fn large_log(bytes: u64, readers: &[Holder], file: &SqliteTarget) -> Verdict {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use crate::config::{Remedy, SqliteTarget, index_path, move_away, sql_literal, sql_name, wal_path};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Connection as _, FileConnection, daemons_of};
+use crate::diagnostics::probe::{Connection as _, FileConnection, Tree, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Violation;
-use crate::store::known_message;
-use crate::store::messages::KnownMessage;
+use crate::store::messages::{KnownMessage, made_again_from_rows};
+use crate::store::{has_unused_log, known_message};
 
 use super::fault::{known_remedy, query_failed};
-use super::schema::{damaged_index, is_of_search_index};
+use super::schema::{damaged_index, damaged_index_pages, is_of_search_index, is_search_table};
 
 /// What SQLite finds in the file. A file too large for the time limit is no fault.
 pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
@@ -29,19 +29,14 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
     match tokio::time::timeout(limit, question).await {
         Ok(Ok((_, violations))) if !violations.is_empty() => check_rows(&violations, file),
         Ok(Ok((lines, _))) if lines == ["ok"] => Verdict::pass("ok"),
-        Ok(Ok((lines, _))) => check_lines(&lines, file, limit).await,
+        Ok(Ok((lines, _))) => check_lines(context, &lines, file, limit).await,
         Ok(Err(error)) if is_of_search_index(&error.to_string()) => {
             damaged_index(&[error.to_string()], file).await
         }
-        Ok(Err(error)) => {
-            let is_damaged = known_message(&error).is_some_and(KnownMessage::is_of_pages);
-            let of_log = if is_damaged {
-                log_of_another(file, limit).await
-            } else {
-                None
-            };
-            of_log.unwrap_or_else(|| query_failed(context, &error))
+        Ok(Err(error)) if known_message(&error).is_some_and(KnownMessage::is_of_pages) => {
+            pages(context, &[error.to_string()], file, limit).await
         }
+        Ok(Err(error)) => query_failed(context, &error),
         Err(_) => Verdict::warn(
             format!(
                 "not read completely within {} s; no fault so far",
@@ -55,6 +50,29 @@ pub(super) async fn integrity(context: &Context, file: &SqliteTarget, limit: Dur
         ),
     }
 }
+
+/// As [`log_of_another`] for a log that no process has open, before anything opens the file for writing
+/// and so copies the log into it.
+pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict> {
+    if !has_unused_log(&file.path) {
+        return None;
+    }
+    let read = async {
+        let mut connection = FileConnection::open(file, UNUSED_LOG).await.ok()?;
+        let lines = connection.integrity().await.ok();
+        connection.close().await;
+        lines
+    };
+    match tokio::time::timeout(UNUSED_LOG, read).await {
+        Ok(Some(lines)) if lines == ["ok"] => None,
+        Ok(_) => log_of_another(file, UNUSED_LOG).await,
+        // A large file is read later, by the check of its integrity.
+        Err(_) => None,
+    }
+}
+
+/// How long reading a file may take before anything else is asked.
+const UNUSED_LOG: Duration = Duration::from_secs(2);
 
 /// Where a backup takes the place of a file after a crash, and the log stays, SQLite applies it to
 /// the backup, and finds damaged pages. `None` where the file is damaged without the log too.
@@ -107,8 +125,12 @@ fn killed(file: &Path) -> Remedy {
 }
 
 /// What SQLite calls wrong. An index can be made again from its table, unless it is unique.
-async fn check_lines(lines: &[String], file: &SqliteTarget, limit: Duration) -> Verdict {
-    const OF_PAGES: &str = "*** in database ";
+async fn check_lines(
+    context: &Context,
+    lines: &[String],
+    file: &SqliteTarget,
+    limit: Duration,
+) -> Verdict {
     const OF_TYPE: &str = " value in ";
     const OF_INDEX: [&str; 2] = [" missing from index ", "wrong # of entries in index "];
     let is_of_index = |line: &String| OF_INDEX.iter().any(|text| line.contains(text));
@@ -117,6 +139,9 @@ async fn check_lines(lines: &[String], file: &SqliteTarget, limit: Duration) -> 
     }
     let detail = lines.join("; ");
     if lines.iter().all(is_of_index) {
+        if let Some(of_log) = log_of_another(file, limit).await {
+            return of_log;
+        }
         let again = Remedy::note("the rows are sound, and this makes the indexes again from them:")
             .then(Remedy::command("sqlite3").arg(&file.path).arg("REINDEX"));
         return Verdict::fail(detail, again);
@@ -124,12 +149,90 @@ async fn check_lines(lines: &[String], file: &SqliteTarget, limit: Duration) -> 
     if lines.iter().all(|line| line.contains(OF_TYPE)) {
         return of_other_types(lines, file);
     }
-    let of_log = if lines.iter().any(|line| line.contains(OF_PAGES)) {
-        log_of_another(file, limit).await
-    } else {
-        None
+    if lines.iter().any(|line| line.contains(OF_PAGES)) {
+        return pages(context, lines, file, limit).await;
+    }
+    Verdict::fail(detail, known_remedy("sqlite.malformed", file))
+}
+
+/// What a line says before those about damaged pages.
+const OF_PAGES: &str = "*** in database ";
+
+/// How many lines a verdict has.
+const SHOWN: usize = 5;
+
+/// Pages are damaged, as these lines say: by a log of another file, or of one object or several.
+async fn pages(
+    context: &Context,
+    lines: &[String],
+    file: &SqliteTarget,
+    limit: Duration,
+) -> Verdict {
+    if let Some(of_log) = log_of_another(file, limit).await {
+        return of_log;
+    }
+    let shown: Vec<&str> = lines
+        .iter()
+        .map(String::as_str)
+        .filter(|line| !line.contains(OF_PAGES))
+        .take(SHOWN)
+        .collect();
+    let shown = shown.join("; ");
+    let question = context.file.ask(file, limit, async |connection| {
+        let trees = connection.trees().await?;
+        let tables = trees
+            .iter()
+            .filter(|tree| !tree.is_index && !is_search_table(&tree.name));
+        let mut unread = Vec::new();
+        for table in tables {
+            if connection.rows_read(&table.name).await?.is_none() {
+                unread.push(table.name.clone());
+            }
+        }
+        let is_damaged = |tree: &Tree| lines.iter().any(|line| tree.is_in(line));
+        let damaged: Vec<Tree> = trees.into_iter().filter(is_damaged).collect();
+        Ok((damaged, unread))
+    });
+    let Ok(Ok((damaged, unread))) = tokio::time::timeout(limit, question).await else {
+        return Verdict::fail(shown, known_remedy("sqlite.malformed", file));
     };
-    of_log.unwrap_or_else(|| Verdict::fail(detail, known_remedy("sqlite.malformed", file)))
+    let tables = damaged
+        .iter()
+        .filter(|tree| !tree.is_index && !is_search_table(&tree.name));
+    let mut tables: Vec<&str> = tables.map(|tree| tree.name.as_str()).collect();
+    tables.extend(unread.iter().map(String::as_str));
+    tables.sort_unstable();
+    tables.dedup();
+    if !tables.is_empty() {
+        return Verdict::fail(
+            format!(
+                "pages of {} are damaged: rows are missing, or of another state: {shown}",
+                tables.join(" and ")
+            ),
+            known_remedy("sqlite.malformed", file),
+        );
+    }
+    if !damaged.is_empty() && damaged.iter().all(|tree| is_search_table(&tree.table)) {
+        return damaged_index_pages(&shown, file).await;
+    }
+    let indexes: Vec<String> = damaged.iter().map(named).collect();
+    let names = if indexes.is_empty() {
+        "pages that no table has".to_owned()
+    } else {
+        format!("pages of {}", indexes.join(" and "))
+    };
+    Verdict::fail(
+        format!("{names} are damaged, and every row of every table can be read: {shown}"),
+        made_again_from_rows(&file.path),
+    )
+}
+
+fn named(tree: &Tree) -> String {
+    if is_search_table(&tree.table) {
+        "the index of searches".to_owned()
+    } else {
+        format!("the index {} of {}", tree.name, tree.table)
+    }
 }
 
 /// Rows that were stored before a column got another type, or NOT NULL, as in

@@ -17,7 +17,7 @@ pub(super) fn verdict(kept: &KeptOpen, path: &Path) -> Verdict {
         ),
         (Place::WithoutLog(None), _) => (
             format!("the write-ahead log of {place}, or its index, was deleted"),
-            "the daemon refuses changes until it is restarted; nothing is missing in the file",
+            "the daemon refuses changes until it is restarted; the file has all that the daemon wrote, but what another program wrote since then may be lost",
         ),
         (Place::Nameless(..), false) => (format!("{place} was deleted"), NOT_IN_FILE),
         (Place::Moved(to), false) => (

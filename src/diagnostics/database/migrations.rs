@@ -7,7 +7,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::{Unexplained, Verdict};
 use crate::store::messages::{self, Place};
-use crate::store::migrate::{self, Found, Migration, State};
+use crate::store::migrate::{self, Found, MigrateError, Migration, State};
 use crate::store::{compare_urls, known_message};
 
 use super::schema;
@@ -39,6 +39,9 @@ pub(super) async fn migrations(
                 };
                 return Verdict::fail(error.to_string(), remedy);
             }
+            if let Err(error @ MigrateError::OtherSchema(_)) = found.check_parts() {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
             if let Err(error) = found.check_parts() {
                 let restored = remedies_of(&RESTORING, context, limit).await;
                 let then = if restored.is_empty() {
@@ -52,6 +55,9 @@ pub(super) async fn migrations(
             if let Err(error) = found.check_schema()
                 && found.migrations.iter().any(is_pending)
             {
+                return Verdict::fail(error.to_string(), error.remedy());
+            }
+            if let Err(error) = found.check_names() {
                 return Verdict::fail(error.to_string(), error.remedy());
             }
             if let Err(error) = found.check_tables() {

@@ -7,7 +7,9 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{self, Address};
 use crate::diagnostics::verdict::Verdict;
+use crate::store::ConnectFault;
 
+use super::behind::not_running;
 use super::fault::cannot_connect;
 
 pub(super) async fn name(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
@@ -44,6 +46,9 @@ pub(super) async fn connection(
     };
     match connected {
         Ok(at) => Verdict::pass(format!("{at} accepts connections")),
+        Err(error) if error.fault == ConnectFault::Refused => {
+            not_running(cannot_connect(&error), server).await
+        }
         Err(error) => cannot_connect(&error),
     }
 }

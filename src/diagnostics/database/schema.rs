@@ -9,6 +9,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 
+mod abandoned;
 mod access;
 mod answer;
 mod collation;
@@ -19,6 +20,7 @@ mod drift;
 mod duplicates;
 mod expressions;
 mod file;
+mod file_definition;
 mod file_indexes;
 mod heirs;
 mod home;
@@ -40,8 +42,11 @@ mod triggers;
 mod unread;
 mod values;
 
+pub(super) use abandoned::without_repack;
 pub(super) use access::missing_rights;
-pub(super) use search_index::{damaged_index, is_of_search_index, search_index};
+pub(super) use search_index::{
+    damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
+};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 

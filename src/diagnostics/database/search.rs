@@ -5,11 +5,13 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{Role, Search};
-use crate::diagnostics::verdict::Verdict;
-use crate::store::create_trigram_index;
+use crate::diagnostics::probe::{Connection as _, Role, Search, ServerConnection};
+use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::store::messages::{self, Place};
+use crate::store::{PostgresFault, create_trigram_index};
 
 use super::fault::query_failed;
+use super::role::use_of_schema;
 use super::schema::search_index;
 
 pub(super) async fn search(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
@@ -27,14 +29,89 @@ async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Ve
         .ask(server.target, limit, async |connection| {
             Ok((connection.search().await?, connection.role().await?))
         });
-    match question.await {
-        Ok((found, role)) => check_search(&found, &role, server.target),
-        Err(error) => query_failed(context, &error),
+    let (found, role) = match question.await {
+        Ok(answer) => answer,
+        Err(error) => return query_failed(context, &error),
+    };
+    // The daemon builds it on its direct connection, whose role may be another.
+    let answer = match &server.config.direct {
+        DatabaseTarget::Postgres(direct)
+            if direct.user != server.target.user && !found.has_index =>
+        {
+            of_builder(direct, limit).await
+        }
+        _ => None,
+    };
+    let (found, role) = answer.unwrap_or((found, role));
+    let verdict = check_search(&found, &role, server.target);
+    if verdict.outcome != Outcome::Pass || found.has_index || !found.is_migrated {
+        return verdict;
+    }
+    let refusal = context
+        .server
+        .ask(server.target, limit, ServerConnection::refusal_of_index);
+    match refusal.await {
+        Ok(Some(fault)) => refused(&fault, &found, &role, server.target),
+        Ok(None) | Err(_) => through_pooler(server).unwrap_or(verdict),
     }
 }
 
+/// What the role sees that builds the index.
+async fn of_builder(direct: &PostgresTarget, limit: Duration) -> Option<(Search, Role)> {
+    let mut connection = ServerConnection::open(direct, limit).await.ok()?;
+    let found = connection.search().await.ok()?;
+    let role = connection.role().await.ok()?;
+    connection.close().await;
+    Some((found, role))
+}
+
+/// An event trigger refuses the index. It does not fire in a session that replays changes.
+fn refused(fault: &PostgresFault, found: &Search, role: &Role, server: &PostgresTarget) -> Verdict {
+    let schema = role.schema.as_deref().unwrap_or("public");
+    let table = format!("{}.tasks", sql_name(schema));
+    let extension = found.extension.as_deref().unwrap_or("public");
+    let psql = |statement: String| {
+        Remedy::admin_command("psql", server, role.administrator.as_deref())
+            .arg("-d")
+            .arg(server.own_name())
+            .arg("-c")
+            .arg("SET session_replication_role = replica")
+            .arg("-c")
+            .arg(statement)
+    };
+    let create = found
+        .extension
+        .is_none()
+        .then(|| psql("CREATE EXTENSION IF NOT EXISTS pg_trgm".to_owned()));
+    Verdict::warn(
+        format!(
+            "{SCAN}: the daemon cannot build the index, because a function of an event trigger refuses it ({}): {}",
+            fault.raised_in.as_deref().unwrap_or_default(),
+            fault.message
+        ),
+        Remedy::note("this builds it without event triggers; all others stay in force:")
+            .then(create)
+            .then(psql(create_trigram_index(&table, extension))),
+    )
+}
+
+/// A pooler does not keep the lock under which the daemon builds it.
+fn through_pooler(server: Server<'_>) -> Option<Verdict> {
+    let DatabaseTarget::Postgres(direct) = &server.config.direct else {
+        return None;
+    };
+    let known = messages::by_id("todoctl.through-pooler").filter(|_| direct.pooled)?;
+    Some(Verdict::warn(
+        format!(
+            "{SCAN}: the daemon builds the index on a direct connection alone, and DATABASE_URL_UNPOOLED is not set"
+        ),
+        (known.remedy)(Place::Server(server.target)),
+    ))
+}
+
+const SCAN: &str = "each search reads all tasks of its user";
+
 fn check_search(found: &Search, role: &Role, server: &PostgresTarget) -> Verdict {
-    const SCAN: &str = "each search reads all tasks of its user";
     let as_administrator =
         |statement: String| Remedy::admin_sql(server, role.administrator.as_deref(), statement);
     if !found.is_migrated {
@@ -72,6 +149,21 @@ fn check_search(found: &Search, role: &Role, server: &PostgresTarget) -> Verdict
                 role.name
             ),
             as_administrator(create_trigram_index(&table, extension)),
+        );
+    }
+    if !found.may_use_extension {
+        return Verdict::warn(
+            format!(
+                "{SCAN}: {} may not use the schema {extension} with the extension pg_trgm",
+                role.name
+            ),
+            as_administrator(use_of_schema(extension, &role.name, false)),
+        );
+    }
+    if let Some(schema) = role.schema.as_ref().filter(|_| !role.may_create) {
+        return Verdict::warn(
+            format!("{SCAN}: {} may not create an index in {schema}", role.name),
+            as_administrator(use_of_schema(&sql_name(schema), &role.name, true)),
         );
     }
     soon()

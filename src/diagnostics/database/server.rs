@@ -57,7 +57,6 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
         Err(error) if error.fault == ConnectFault::StartupParameter => {
             Verdict::skip_because_failed("database.startup")
         }
-        Err(error) if error.fault == ConnectFault::NoSuchDatabase => cannot_connect(error),
         Err(error) => {
             let mut verdict = cannot_connect(error);
             if error.fault == ConnectFault::TimedOut {

@@ -20,7 +20,7 @@ mod vacuum;
 pub(super) use file::{end, locks as file_locks, named};
 pub(super) use locks::culprit;
 pub(in crate::diagnostics) use settings::reset_search_path;
-pub(super) use settings::{check_execution, short_limits};
+pub(super) use settings::{check_execution, check_session, short_limits};
 
 /// A server that answers.
 const QUERY: &[&str] = &["database.query"];

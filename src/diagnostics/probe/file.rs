@@ -1,13 +1,15 @@
 //! Questions about a SQLite file, to the system and to SQLite.
 
 use std::fs::Metadata;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use procfs::process::Process;
 
-use crate::config::{SqliteTarget, files_beside, here, is_database, resolved, wal_path};
+use crate::config::{
+    SqliteTarget, files_beside, here, is_database, is_in_wal_mode, resolved, wal_path,
+};
 use crate::store::StoreError;
 
 use super::connection::FileConnection;
@@ -27,7 +29,8 @@ pub(crate) struct FileFacts {
     /// user who can read one can lock it.
     pub(crate) wider: Vec<PathBuf>,
     pub(crate) owner: u32,
-    /// Whether the file is in WAL mode; `None` if it is too short to have a header.
+    /// Whether the file is in WAL mode; `None` if it has no header. Asked of the file, because a
+    /// connection that may leave no trace does not tell.
     pub(crate) wal_mode: Option<bool>,
     /// Bytes of the write-ahead log, if there is one.
     pub(crate) wal: Option<u64>,
@@ -106,7 +109,7 @@ impl FileFacts {
             directory_mode: std::fs::metadata(&directory)?.permissions().mode() & 0o1777,
             wider: wider(target),
             owner: file.uid(),
-            wal_mode: wal_mode(&target.path),
+            wal_mode: is_in_wal_mode(&target.path),
             wal: std::fs::metadata(wal_path(&target.path))
                 .ok()
                 .map(|log| log.len()),
@@ -129,7 +132,8 @@ fn is_mount(file: &Path) -> bool {
 
 fn wider(target: &SqliteTarget) -> Vec<PathBuf> {
     let is_wider = |path: &PathBuf| {
-        std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+        std::fs::metadata(path)
+            .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o077 != 0)
     };
     let files = std::iter::once(target.path.clone()).chain(files_beside(&target.path));
     files.chain(copies(&target.path)).filter(is_wider).collect()
@@ -152,15 +156,6 @@ fn copies(file: &Path) -> Vec<PathBuf> {
         .collect();
     copies.sort();
     copies
-}
-
-/// SQLite, "Database File Format", 1.3: the byte at 18 is 2 in WAL mode. Asked of the file,
-/// because a connection that may leave no trace does not tell.
-fn wal_mode(path: &Path) -> Option<bool> {
-    let mut header = [0; 20];
-    let mut file = std::fs::File::open(path).ok()?;
-    file.read_exact(&mut header).ok()?;
-    Some(header[18] == 2)
 }
 
 /// Whether this process may write there: by its rights, and not on a read-only disk.
@@ -209,8 +204,6 @@ pub(crate) struct Statistics {
     pub(crate) rows: i64,
 }
 
-const INTEGRITY: &str = "PRAGMA integrity_check(5)";
-
 const DANGLING: &str = "SELECT \"table\", parent, count(*) AS rows
     FROM pragma_foreign_key_check GROUP BY 1, 2 ORDER BY 1, 2";
 
@@ -236,12 +229,6 @@ impl FileConnection {
             return Ok(Vec::new());
         }
         Ok(sqlx::query_as(STATISTICS).fetch_all(&mut self.0).await?)
-    }
-
-    /// Reads every page and index. What is wrong with the file, a line each, or `ok`.
-    pub(crate) async fn integrity(&mut self) -> Result<Vec<String>, StoreError> {
-        let query = sqlx::query_scalar(INTEGRITY);
-        Ok(query.fetch_all(&mut self.0).await?)
     }
 
     /// Reads every row that refers to another.

@@ -36,6 +36,9 @@ pub(crate) struct Console {
     pub(crate) busy: u32,
     /// Clients that wait for one.
     pub(crate) waiting: u32,
+    /// Server connections of the role in all databases, and `max_user_connections`: zero for no limit.
+    pub(crate) of_user: u32,
+    pub(crate) max_of_user: u32,
     /// Time limits that end ordinary requests, such as `query_timeout = 1`.
     pub(crate) short_limits: Vec<String>,
 }
@@ -96,6 +99,7 @@ async fn tell(
             .map(|name| format!("{name} = {}", setting(name)))
             .collect(),
         is_admin: admins.any(|name| name.trim() == server.user),
+        max_of_user: setting("max_user_connections").parse().unwrap_or_default(),
         ..Console::default()
     };
     let databases = rows(connection, "SHOW DATABASES").await?;
@@ -116,11 +120,15 @@ async fn tell(
             disabled: row.number::<u32>("disabled") > 0,
         });
     for pool in rows(connection, "SHOW POOLS").await? {
+        let [active, idle, used, tested] =
+            ["sv_active", "sv_idle", "sv_used", "sv_tested"].map(|name| pool.number::<u32>(name));
+        let servers = active + idle + used + tested;
+        if pool.text("user") == server.user {
+            told.of_user += servers;
+        }
         if pool.text("database") == server.database {
-            let [active, idle, used, tested] = ["sv_active", "sv_idle", "sv_used", "sv_tested"]
-                .map(|name| pool.number::<u32>(name));
             told.busy += active;
-            told.servers += active + idle + used + tested;
+            told.servers += servers;
             told.waiting += pool.number::<u32>("cl_waiting");
         }
     }

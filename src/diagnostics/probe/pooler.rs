@@ -19,7 +19,7 @@ const BACKENDS: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The server's clock may run a little faster than this machine's.
-const CLOCK_JITTER: Duration = Duration::from_millis(20);
+pub(super) const CLOCK_JITTER: Duration = Duration::from_millis(20);
 
 const BACKEND_AGE: &str =
     "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - backend_start) AS double precision) AS age

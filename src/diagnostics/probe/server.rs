@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use crate::config::sql_literal;
 use crate::domain::Timestamp;
-use crate::store::StoreError;
+use crate::store::{PostgresFault, StoreError};
 
 use super::connection::ServerConnection;
 
@@ -89,7 +89,9 @@ const ROLE: &str = "
            current_schema()::text AS schema,
            coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create,
            pg_is_in_recovery() AS in_recovery,
-           current_setting('default_transaction_read_only')::bool AS read_only,
+           -- As a new session has it.
+           (SELECT CASE WHEN source = 'session' THEN reset_val ELSE setting END = 'on'
+            FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') AS read_only,
            to_regclass('tasks') IS NOT NULL AS has_tasks,
            ARRAY(SELECT name FROM missing ORDER BY what, name) AS closed,
            ARRAY(SELECT what || string_agg(object, ', ' ORDER BY object)
@@ -140,6 +142,8 @@ pub(crate) struct Search {
     pub(crate) has_index: bool,
     /// The schema of the extension `pg_trgm`, quoted; `None` if it is not in the database.
     pub(crate) extension: Option<String>,
+    /// Whether the role may use that schema.
+    pub(crate) may_use_extension: bool,
     /// Whether the server has its files.
     pub(crate) is_available: bool,
     /// Whether the role may create it.
@@ -147,6 +151,10 @@ pub(crate) struct Search {
     /// Whether the role may create an index of the tasks.
     pub(crate) owns_tasks: bool,
 }
+
+/// An index of a table with one row, which nobody changes.
+const BUILD: &str = "BEGIN; SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s';
+    CREATE INDEX ON todoctl_identity (id); ROLLBACK";
 
 /// The extension is trusted since PostgreSQL 13.
 const SEARCH: &str = "
@@ -161,6 +169,8 @@ const SEARCH: &str = "
            (SELECT quote_ident(nspname) FROM pg_catalog.pg_extension
             JOIN pg_catalog.pg_namespace ON pg_namespace.oid = extnamespace
             WHERE extname = 'pg_trgm') AS extension,
+           coalesce((SELECT has_schema_privilege(extnamespace, 'USAGE') FROM pg_catalog.pg_extension
+                     WHERE extname = 'pg_trgm'), false) AS may_use_extension,
            EXISTS (SELECT FROM pg_catalog.pg_available_extensions
                    WHERE name = 'pg_trgm') AS is_available,
            (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
@@ -168,6 +178,10 @@ const SEARCH: &str = "
                   AND has_database_privilege(current_database(), 'CREATE') AS may_create,
            coalesce((SELECT pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class
                      WHERE oid = to_regclass('tasks')), false) AS owns_tasks";
+
+/// Without a host for a socket.
+const OWN_ADDRESS: &str =
+    "SELECT host(inet_server_addr()), coalesce(inet_server_port(), current_setting('port')::int)";
 
 const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -188,8 +202,27 @@ impl ServerConnection {
         self.row(SEARCH).await
     }
 
+    /// Why an index cannot be created, as by an event trigger; `None` if it can, or if that cannot
+    /// be tried.
+    pub(crate) async fn refusal_of_index(&mut self) -> Result<Option<PostgresFault>, StoreError> {
+        let Err(error) = sqlx::raw_sql(BUILD).execute(&mut self.0).await else {
+            return Ok(None);
+        };
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await?;
+        let fault = StoreError::from(error).postgres();
+        // Others say nothing about the table of tasks.
+        Ok(fault.filter(|fault| fault.raised_in.is_some()))
+    }
+
     pub(crate) async fn capacity(&mut self) -> Result<Capacity, StoreError> {
         self.row(CAPACITY).await
+    }
+
+    /// Where the server has accepted this session, or its pooler.
+    pub(crate) async fn own_address(&mut self) -> Result<(Option<String>, u16), StoreError> {
+        let row = sqlx::raw_sql(OWN_ADDRESS).fetch_one(&mut self.0).await?;
+        let port: i32 = row.try_get(1)?;
+        Ok((row.try_get(0)?, u16::try_from(port).unwrap_or_default()))
     }
 
     pub(crate) async fn server_time(&mut self) -> Result<Timestamp, StoreError> {

@@ -5,6 +5,8 @@ use url::Url;
 use crate::config::{Remedy, Source};
 use crate::store::messages;
 
+use super::tls::{self, Peer};
+
 /// What to do about a service that gave no answer; `error` says why, and `otherwise` is for what
 /// this cannot tell.
 pub(super) fn reach(
@@ -14,43 +16,46 @@ pub(super) fn reach(
     source: &Source,
     otherwise: Remedy,
 ) -> Remedy {
-    // Of rustls: TLS 1.3 has an alert of its own (RFC 8446, section 6.2).
-    if error.contains("CertificateRequired") {
-        return Remedy::note(format!(
-            "{origin} asks for a client certificate, and todoctl has none: let it accept clients without one (Redis: tls-auth-clients no or optional), or name another address in {variable}"
-        ));
+    let peer = Peer {
+        origin,
+        variable,
+        source,
+    };
+    if let Some(remedy) = tls::remedy(&peer, error) {
+        return remedy;
     }
-    match messages::find(error).map(|known| known.id) {
-        Some("tls.not-valid-yet") => Remedy::note(format!(
-            "set this machine's clock if it is behind (as root: timedatectl set-ntp true); otherwise wait, or give {origin} another certificate:"
-        ))
-        .then(Remedy::command("date -u")),
-        Some("tls.certificate") if is_hidden(CA_FILE, source) => Remedy::note(format!(
-            "the CA of {origin} is not in the file that SSL_CERT_FILE of the environment names, and that hides the SSL_CERT_FILE of the .env file:"
-        ))
-        .then(Remedy::unset(CA_FILE)),
-        Some("tls.expired") => Remedy::note(format!(
-            "renew the certificate of {origin}, unless this machine's clock is wrong:"
-        ))
-        .then(Remedy::command("date -u")),
-        Some("tls.certificate") => Remedy::note(format!(
-            "if {origin} has a CA of its own, name a file with its certificate: todoctl config set SSL_CERT_FILE=/etc/ssl/certs/your-ca.pem; otherwise the server lacks its chain of certificates"
-        )),
-        Some("tls.ca-as-server") => Remedy::note(format!(
-            "give {origin} a certificate with the extension basicConstraints CA:FALSE (openssl req -x509 makes one of a CA without it), and name the file of its CA: todoctl config set SSL_CERT_FILE=/etc/ssl/certs/your-ca.pem"
-        )),
-        Some("tls.no-name" | "tls.version-1") => Remedy::note(format!(
-            "give {origin} a certificate of version 3 with the extension subjectAltName: its common name does not count"
-        )),
-        Some("tls.host-name") => Remedy::note(format!(
-            "use the host name of the certificate in {variable}, or give {origin} a certificate for its name"
-        )),
+    let otherwise = match messages::find(error).map(|known| known.id) {
         Some("network.host-not-found") => Remedy::note(format!(
             "correct the host in {variable}, or the name server of this machine (/etc/resolv.conf): {origin} does not resolve"
-        ))
-        .then(unused_proxy(origin, source)),
-        _ => otherwise.then(unused_proxy(origin, source)),
-    }
+        )),
+        Some("network.timeout") if error.contains("unreachable") => Remedy::note(format!(
+            "this machine has no way to {origin}: correct {variable}, or its routes; an address of IPv6 needs IPv6 here, which many containers do not have"
+        )),
+        Some("network.refused") if is_loopback(origin) => otherwise.then(Remedy::note(format!(
+            "inside a container, localhost is the container itself: write the name of the other container into {variable}, or host.docker.internal for its host"
+        ))),
+        _ if error.starts_with("invalid HTTP ") => Remedy::note(format!(
+            "what listens at {origin} does not answer in HTTP/1.1: correct the port in {variable}, or let the proxy there speak HTTP/1.1"
+        )),
+        _ if CLOSED.iter().any(|words| error.contains(words)) => Remedy::note(format!(
+            "what listens at {origin} ends connections without an answer: read its log, or correct host and port in {variable}"
+        )),
+        _ => otherwise,
+    };
+    otherwise.then(unused_proxy(origin, source))
+}
+
+/// Of hyper and of the system, for a connection that was accepted.
+const CLOSED: [&str; 3] = [
+    "connection closed before message completed",
+    "Connection reset by peer",
+    "tls handshake eof",
+];
+
+fn is_loopback(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    let begins = ["localhost", "127.", "[::1]"];
+    begins.iter().any(|begin| host.starts_with(begin))
 }
 
 /// Variables that other programs obey and todoctl does not.
@@ -72,13 +77,6 @@ fn unused_proxy(origin: &str, source: &Source) -> Option<Remedy> {
             "{name} is set, and todoctl does not use it: it connects directly, without a proxy"
         ))
     })
-}
-
-const CA_FILE: &str = "SSL_CERT_FILE";
-
-/// Whether the environment has another value than the `.env` file.
-fn is_hidden(name: &str, source: &Source) -> bool {
-    source.overridden().any(|one| one == name)
 }
 
 /// Another machine's firewall or this one's.
@@ -109,7 +107,7 @@ mod tests {
     use crate::config::{GEMINI_API, RESEND_API};
 
     #[test]
-    fn errors_of_tls_and_of_names() {
+    fn errors_of_tls_of_names_and_others() {
         let of = |error| {
             let otherwise = Remedy::note("start it");
             let source = Source::default();
@@ -123,36 +121,43 @@ mod tests {
             .to_string()
         };
         for (error, said) in [
-            (
-                "invalid peer certificate: certificate expired: verification time 1",
-                "date -u",
-            ),
             ("invalid peer certificate: UnknownIssuer", "SSL_CERT_FILE="),
-            (
-                "invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
-                "CA:FALSE",
-            ),
-            (
-                "invalid peer certificate: certificate not valid for name \"auth\"",
-                "host name of the certificate",
-            ),
             (
                 "failed to lookup address information: Name or service not known",
                 "correct the host",
             ),
-            (
-                "invalid peer certificate: certificate not valid yet: verification time 1",
-                "clock if it is behind",
-            ),
-            (
-                "received fatal alert: CertificateRequired",
-                "client certificate",
-            ),
             ("Connection refused (os error 111)", "start it"),
+            ("Network is unreachable (os error 101)", "IPv6"),
+            ("invalid HTTP version parsed", "HTTP/1.1"),
+            ("connection closed before message completed", "read its log"),
         ] {
             let remedy = of(error);
             assert!(remedy.contains(said), "{error}: {remedy}");
+            assert!(!remedy.contains("inside a container"), "{remedy}");
         }
+    }
+
+    #[test]
+    fn this_machine() {
+        for own in [
+            "http://localhost:3001",
+            "http://127.0.0.1:1",
+            "https://[::1]:1",
+            "127.0.0.1:6379",
+        ] {
+            assert!(is_loopback(own), "{own}");
+        }
+        assert!(!is_loopback("http://auth:3001"));
+        let (origin, start) = ("http://localhost:3001", Remedy::note("start it"));
+        let refused = "Connection refused (os error 111)";
+        let remedy = reach(
+            origin,
+            "AUTH_SERVER_URL",
+            refused,
+            &Source::default(),
+            start,
+        );
+        assert!(remedy.to_string().contains("name of the other container"));
     }
 
     #[test]

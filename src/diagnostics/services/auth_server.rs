@@ -12,12 +12,13 @@ use crate::domain::Timestamp;
 use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
 use super::address::{origin, reach};
+use super::tls::plain;
+use keys::check_keys;
+use sessions::session_fault;
 
-/// Where the keys are, below `AUTH_SERVER_URL`.
-const KEYS: &str = "/api/auth/jwks";
-
-/// Where it validates session tokens.
-const SESSIONS: &str = "/api/auth/get-session";
+mod advice;
+mod keys;
+mod sessions;
 
 /// As the daemon names the failures of requests for which it could not ask the auth server.
 const UNAVAILABLE: &str = "auth_server_unavailable";
@@ -53,9 +54,11 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
         Ok(Ok(survey)) => {
             let now = context.request.clock.now();
             let own = services.auth_issuer.as_deref();
-            let has_failed = survey.sessions == SessionAnswer::Missing
-                && context.daemon(limit).await.has_failed_with(UNAVAILABLE);
-            check_survey(base, &survey, own, now, has_failed)
+            let daemon = context.daemon(limit).await;
+            let failure = daemon
+                .has_failed_with(UNAVAILABLE)
+                .then(|| daemon.failure_of("auth_server").unwrap_or("unknown"));
+            check_survey(base, &survey, own, now, failure)
         }
         Ok(Err(error)) => unreachable(context, base, &error.to_string()).await,
         Err(_) => {
@@ -67,15 +70,6 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
 
 async fn unreachable(context: &Context, base: &Url, error: &str) -> Verdict {
     let origin = origin(base);
-    // Of rustls, for an answer that is not TLS.
-    if error.contains("InvalidContentType") {
-        return Verdict::fail(
-            format!("{origin} does not speak TLS"),
-            Remedy::note(
-                "enable TLS there; only if the network in between is trusted: todoctl config set AUTH_SERVER_URL.scheme=http",
-            ),
-        );
-    }
     let start = Remedy::note(if error.starts_with("no answer") {
         format!(
             "find out why {origin} is slow or silent: the daemon waits 2 s for it, and answers 503 then; or correct AUTH_SERVER_URL"
@@ -85,7 +79,7 @@ async fn unreachable(context: &Context, base: &Url, error: &str) -> Verdict {
     });
     let source = &context.request.source;
     let verdict = Verdict::fail(
-        format!("{origin} cannot be reached: {error}"),
+        format!("{origin} cannot be reached: {}", plain(error)),
         reach(&origin, "AUTH_SERVER_URL", error, source, start),
     );
     let host = base.host_str().unwrap_or_default();
@@ -93,13 +87,13 @@ async fn unreachable(context: &Context, base: &Url, error: &str) -> Verdict {
     with_halted(verdict, host, port).await
 }
 
-/// `has_failed` tells whether the daemon failed to ask it lately.
+/// `failure` is why the daemon failed to ask it lately.
 fn check_survey(
     base: &Url,
     survey: &Survey,
     issuer: Option<&str>,
     now: Timestamp,
-    has_failed: bool,
+    failure: Option<&str>,
 ) -> Verdict {
     let origin = origin(base);
     let mut detail = match check_keys(base, survey) {
@@ -122,7 +116,7 @@ fn check_survey(
             correction,
         );
     }
-    if let Some((answer, remedy)) = session_fault(base, &survey.sessions, has_failed) {
+    if let Some((answer, remedy)) = session_fault(base, &survey.sessions, failure) {
         return Verdict::warn(
             format!(
                 "{detail}, but {answer} to the question for sessions: tokens that are no JWTs are answered with 503"
@@ -154,162 +148,6 @@ fn check_survey(
     Verdict::pass(detail)
 }
 
-/// What is right about the keys, or what is wrong with them.
-fn check_keys(base: &Url, survey: &Survey) -> Result<String, Box<Verdict>> {
-    let origin = origin(base);
-    let other = || match &survey.elsewhere {
-        Some(url) => Remedy::note(format!("{url} publishes keys:")).then(Remedy::set(
-            "AUTH_SERVER_URL",
-            url.as_str().trim_end_matches('/'),
-        )),
-        None => other_service(),
-    };
-    Ok(match &survey.keys {
-        PublishedKeys::Set { usable: 0, ignored } if !ignored.is_empty() => {
-            return Err(Box::new(Verdict::warn(
-                format!(
-                    "{origin} publishes {} keys, all of kinds that todoctl does not accept ({}): tokens that they sign are answered with 401",
-                    ignored.len(),
-                    ignored.join(", ")
-                ),
-                Remedy::note(
-                    "let the auth server sign with EdDSA (Ed25519), ES256 or RS256 (2048 bits or more)",
-                ),
-            )));
-        }
-        PublishedKeys::Set { usable: 0, .. } => {
-            return Err(Box::new(Verdict::warn(
-                format!(
-                    "{origin} publishes an empty set of keys: JWTs that it signs are answered with 401"
-                ),
-                Remedy::note(
-                    "let the auth server make its key, as better-auth does when it signs the first JWT; this shows what it publishes:",
-                )
-                .then(Remedy::command("curl -i").arg(address_of(base, KEYS))),
-            )));
-        }
-        PublishedKeys::Set { usable, ignored } if ignored.is_empty() => {
-            format!("{origin} publishes its keys, {usable}")
-        }
-        PublishedKeys::Set { usable, ignored } => format!(
-            "{origin} publishes its keys, {usable}; {} of other kinds are ignored ({})",
-            ignored.len(),
-            ignored.join(", ")
-        ),
-        PublishedKeys::None if survey.sessions == SessionAnswer::Understood => {
-            format!("{origin} validates session tokens; it publishes no keys (404)")
-        }
-        PublishedKeys::None => {
-            return Err(Box::new(Verdict::warn(
-                format!(
-                    "{origin} answers 404 to the question for keys, and validates no session tokens: its tokens cannot be verified"
-                ),
-                other(),
-            )));
-        }
-        PublishedKeys::NotAKeySet => {
-            return Err(Box::new(Verdict::fail(
-                format!(
-                    "what {origin} answers is not a set of keys: its tokens cannot be verified"
-                ),
-                other(),
-            )));
-        }
-        PublishedKeys::Status(status) => {
-            return Err(Box::new(Verdict::warn(
-                format!(
-                    "{origin} answers {status} to the question for its keys: its tokens cannot be verified"
-                ),
-                match status {
-                    _ if survey.elsewhere.is_some() => other(),
-                    429 => limited(&origin),
-                    500.. => Remedy::note(format!("read the log of the auth server at {origin}")),
-                    300..=399 => survey
-                        .moved
-                        .as_ref()
-                        .map_or_else(|| behind_proxy(KEYS), moved),
-                    401 | 403 | 407 => behind_proxy(KEYS),
-                    _ => other(),
-                },
-            )));
-        }
-    })
-}
-
-/// It redirects, as from http to https; whether it publishes keys there could not be found out.
-fn moved(url: &Url) -> Remedy {
-    Remedy::note(format!(
-        "it leads to {url}, and the daemon does not follow it:"
-    ))
-    .then(Remedy::set(
-        "AUTH_SERVER_URL",
-        url.as_str().trim_end_matches('/'),
-    ))
-}
-
-/// How the question for sessions is answered, and what to do about it. Where nobody has such a token,
-/// the page need not exist.
-fn session_fault(base: &Url, answer: &SessionAnswer, has_failed: bool) -> Option<(String, Remedy)> {
-    let read_log = || {
-        Remedy::note(format!(
-            "read the log of the auth server at {}",
-            origin(base)
-        ))
-    };
-    let page = || {
-        Remedy::note(format!(
-            "let the auth server, and what is in front of it, answer {SESSIONS} as better-auth does; this shows the answer:"
-        ))
-        .then(Remedy::command("curl -i").arg(address_of(base, SESSIONS)))
-    };
-    Some(match answer {
-        SessionAnswer::Understood => return None,
-        SessionAnswer::Missing if !has_failed => return None,
-        SessionAnswer::Missing => ("answers 404".to_owned(), page()),
-        SessionAnswer::NotASession => ("answers something else than a session".to_owned(), page()),
-        SessionAnswer::Status(status) => (
-            format!("answers {status}"),
-            match status {
-                429 => limited(&origin(base)),
-                500.. => read_log(),
-                300..=399 | 403 | 407 => behind_proxy(SESSIONS),
-                _ => page(),
-            },
-        ),
-        SessionAnswer::Failed(error) => (format!("does not answer ({error})"), read_log()),
-    })
-}
-
-/// A page of the auth server. The query of its address may have a secret.
-fn address_of(base: &Url, path: &str) -> String {
-    let mut url = base.clone();
-    url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-    url.set_query(None);
-    url.set_fragment(None);
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.into()
-}
-
-fn behind_proxy(path: &str) -> Remedy {
-    Remedy::note(format!(
-        "a proxy in front of it asks for a login or leads elsewhere: let this machine ask {path} without, or give AUTH_SERVER_URL the address behind the proxy"
-    ))
-}
-
-/// better-auth counts by address, and allows few requests by default.
-fn limited(origin: &str) -> Remedy {
-    Remedy::note(format!(
-        "{origin} limits the requests of this machine: exempt this machine's address there, or raise the limit (better-auth: rateLimit); where it counts by address, let it believe the X-Forwarded-For that the daemon sends for each client"
-    ))
-}
-
-fn other_service() -> Remedy {
-    Remedy::note(
-        "another service answers there: correct AUTH_SERVER_URL (its path comes before /api/auth/jwks)",
-    )
-}
-
 /// How far two clocks differ, if that is too far.
 fn difference(theirs: Timestamp, ours: Timestamp) -> Option<humantime::FormattedDuration> {
     let difference = theirs.since(ours).max(ours.since(theirs));
@@ -334,32 +172,14 @@ mod tests {
             time: Some(at(seconds)),
             took: Duration::ZERO,
         };
-        check_survey(&base, &survey, None, at(100), false)
-    }
-
-    #[test]
-    fn sessions() {
-        let is_fault = |answer: &SessionAnswer, has_failed| {
-            let base = Url::parse("http://auth:3001").unwrap();
-            session_fault(&base, answer, has_failed).is_some()
-        };
-        assert!(!is_fault(&SessionAnswer::Understood, true));
-        assert!(!is_fault(&SessionAnswer::Missing, false));
-        for answer in [
-            SessionAnswer::Missing,
-            SessionAnswer::NotASession,
-            SessionAnswer::Status(302),
-            SessionAnswer::Status(500),
-            SessionAnswer::Failed("no answer within 2s".to_owned()),
-        ] {
-            assert!(is_fault(&answer, true), "{answer:?}");
-        }
+        check_survey(&base, &survey, None, at(100), None)
     }
 
     fn set(usable: usize, ignored: &[&str]) -> PublishedKeys {
         PublishedKeys::Set {
             usable,
             ignored: ignored.iter().map(|&one| one.to_owned()).collect(),
+            has_misdeclared: false,
         }
     }
 
@@ -386,6 +206,13 @@ mod tests {
             ),
             (PublishedKeys::None, None, 100, Outcome::Pass),
             (PublishedKeys::NotAKeySet, None, 100, Outcome::Fail),
+            (PublishedKeys::TooLong, None, 100, Outcome::Fail),
+            (
+                PublishedKeys::Encoded("br".to_owned()),
+                None,
+                100,
+                Outcome::Fail,
+            ),
             (PublishedKeys::Status(500), None, 100, Outcome::Warn),
         ] {
             let found = verdict(keys.clone(), issuer, seconds);

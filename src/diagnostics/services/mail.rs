@@ -9,7 +9,12 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::mail::{Account, Domain, Mailer};
 
-use super::address::{let_through, origin, reach, url_or};
+use super::address::url_or;
+use super::tls::plain;
+use provider::more_quota;
+pub(in crate::diagnostics) use provider::{Blame, Provider};
+
+mod provider;
 
 /// The provider's own domain, for tries.
 const TRIAL_DOMAIN: &str = "resend.dev";
@@ -19,41 +24,46 @@ const VERIFIED: &str = "verified";
 
 pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
     let config = &context.audit.services;
-    let origin = origin(&url_or(config.resend_api_url.as_ref(), RESEND_API));
+    let provider = Provider::of(config, &context.request.source);
     let mailer = match Mailer::new(config) {
         Ok(Some(mailer)) => mailer,
         Ok(None) => return Verdict::skip("RESEND_API_KEY is not set: reminders are not mailed"),
-        Err(error) => return unreachable(context, &origin, &error.to_string()),
+        Err(error) => return unreachable(provider, &error.to_string()),
     };
     match tokio::time::timeout(limit, mailer.account()).await {
-        Ok(Ok(account)) => check_account(&account, &origin, config, &mailer.sender_domain()),
-        Ok(Err(error)) => unreachable(context, &origin, &error.to_string()),
+        Ok(Ok(account)) => {
+            let refused = context.daemon(limit).await.has_forbidden_sender();
+            let domain = mailer.sender_domain();
+            check_account(&account, provider, config, &domain, refused)
+        }
+        Ok(Err(error)) => unreachable(provider, &error.to_string()),
         Err(_) => {
             let error = format!("no answer within {} s", limit.as_secs());
-            unreachable(context, &origin, &error)
+            unreachable(provider, &error)
         }
     }
 }
 
-fn unreachable(context: &Context, origin: &str, error: &str) -> Verdict {
+fn unreachable(provider: Provider<'_>, error: &str) -> Verdict {
     Verdict::warn(
-        format!("{origin} cannot be reached: {error}; mails wait until it can"),
-        reach(
-            origin,
-            "RESEND_API_URL",
-            error,
-            &context.request.source,
-            let_through(origin, "RESEND_API_URL"),
+        format!(
+            "{} cannot be reached: {}; mails wait until it can",
+            provider.origin(),
+            plain(error)
         ),
+        provider.unreachable(error),
     )
 }
 
+/// `refused` is whether the daemon sends no mails now, because the provider forbids the sender.
 fn check_account(
     account: &Account,
-    origin: &str,
+    provider: Provider<'_>,
     config: &ServicesConfig,
     domain: &str,
+    refused: bool,
 ) -> Verdict {
+    let origin = provider.origin();
     let detail = match account {
         Account::WrongKey(reason) => {
             return Verdict::fail(
@@ -66,17 +76,13 @@ fn check_account(
         Account::Limited(reason) => {
             return Verdict::warn(
                 format!("{origin} limits requests, or a quota is used up ({reason}): mails wait"),
-                Remedy::note(
-                    "wait until the quota of the day or the month begins again, or raise the plan at https://resend.com/settings/billing",
-                ),
+                more_quota(),
             );
         }
         Account::Failed(status) => {
             return Verdict::warn(
                 format!("{origin} answers {status}: mails wait until it recovers"),
-                Remedy::note(format!(
-                    "wait until {origin} recovers; nothing is lost before 24 hours"
-                )),
+                provider.recovers(),
             );
         }
         Account::NotAProvider => {
@@ -102,7 +108,7 @@ fn check_account(
             );
         }
         Account::SendOnly => format!("{origin} accepts the key, which may only send"),
-        Account::Domains(_) => format!("{origin} accepts the key"),
+        Account::Domains(..) => format!("{origin} accepts the key"),
     };
     let has_own_sender = domain != TRIAL_DOMAIN && config.email_from.is_some();
     if !has_own_sender {
@@ -115,10 +121,51 @@ fn check_account(
             ),
         );
     }
+    if let Some(right) = config.email_from.as_deref().and_then(respelt_sender) {
+        return Verdict::fail(
+            format!(
+                "{detail}, but EMAIL_FROM is neither an address nor a name and an address in angle brackets: every mail is refused"
+            ),
+            Remedy::set("EMAIL_FROM", right),
+        );
+    }
     match account {
-        Account::Domains(domains) => check_domain(&detail, domains, domain),
+        Account::Domains(domains, are_all) => {
+            check_domain(&detail, domains, *are_all, domain, refused)
+        }
         _ => Verdict::pass(detail),
     }
+}
+
+/// A sender as the provider reads it, `Name <address>` or the address alone, if it is written in
+/// another way.
+fn respelt_sender(from: &str) -> Option<String> {
+    let is_address = |text: &str| {
+        !text.contains(|one: char| one.is_whitespace() || "<>\"',;:".contains(one))
+            && text.matches('@').count() == 1
+    };
+    let is_right = match from.split_once('<') {
+        None => is_address(from),
+        Some((_, rest)) => rest.strip_suffix('>').is_some_and(is_address),
+    };
+    if is_right {
+        return None;
+    }
+    let around: &[char] = &['<', '>', '"', '\'', ',', ';', '(', ')'];
+    let words = from
+        .split([' ', '\t', '<', '>'])
+        .map(|word| word.trim_matches(around));
+    let (addresses, names): (Vec<&str>, Vec<&str>) = words
+        .filter(|word| !word.is_empty())
+        .partition(|word| is_address(word));
+    let [address] = addresses[..] else {
+        return None;
+    };
+    Some(if names.is_empty() {
+        address.to_owned()
+    } else {
+        format!("{} <{address}>", names.join(" "))
+    })
 }
 
 /// A proxy or a login page answers in place of the provider.
@@ -158,22 +205,48 @@ fn without_endpoint(url: &Url) -> Option<String> {
     Some(right.as_str().trim_end_matches('/').to_owned())
 }
 
-fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
+/// The provider's words for the state of a domain whose mails it sends: for sending it is
+/// verified, and for receiving not; or its records were there, and are looked for again for three
+/// days.
+const PARTLY: [&str; 2] = ["partially_verified", "partially_failed"];
+const FADING: &str = "temporary_failure";
+
+/// `are_all` is whether the account has no more domains, `refused` whether mails are refused now.
+fn check_domain(
+    detail: &str,
+    domains: &[Domain],
+    are_all: bool,
+    domain: &str,
+    refused: bool,
+) -> Verdict {
     let found = domains
         .iter()
         .find(|one| one.name.eq_ignore_ascii_case(domain));
-    match found {
-        Some(found) if found.status == VERIFIED => {
-            Verdict::pass(format!("{detail} and the sender's domain {domain}"))
-        }
+    let complete = || {
+        Remedy::note(format!(
+            "complete the DNS records of {domain} at https://resend.com/domains, and verify it there"
+        ))
+    };
+    match found.map(|found| found.status.as_str()) {
+        Some(VERIFIED) => Verdict::pass(format!("{detail} and the sender's domain {domain}")),
+        Some(status) if PARTLY.contains(&status) && !refused => Verdict::pass(format!(
+            "{detail} and the sender's domain {domain}, which is verified in part"
+        )),
+        Some(FADING) if !refused => Verdict::warn(
+            format!(
+                "{detail}, but does not find the DNS records of {domain} any more, the domain of EMAIL_FROM: three days later it refuses every mail"
+            ),
+            complete(),
+        ),
         Some(_) => Verdict::fail(
             format!(
                 "{detail}, but the domain of EMAIL_FROM, {domain}, is not verified: every mail is refused"
             ),
-            Remedy::note(format!(
-                "complete the DNS records of {domain} at https://resend.com/domains, and verify it there"
-            )),
+            complete(),
         ),
+        None if !are_all && !refused => Verdict::pass(format!(
+            "{detail}; it has more domains than it lists, so whether {domain} is verified is not known"
+        )),
         None => Verdict::fail(
             format!(
                 "{detail}, but the account does not have the domain of EMAIL_FROM, {domain}: every mail is refused"
@@ -188,6 +261,7 @@ fn check_domain(detail: &str, domains: &[Domain], domain: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Source;
     use crate::diagnostics::Outcome;
 
     #[test]
@@ -208,6 +282,27 @@ mod tests {
     }
 
     #[test]
+    fn senders() {
+        for right in [
+            "todo@example.com",
+            "Todo <todo@example.com>",
+            "\"Todo, Inc.\" <todo@example.com>",
+            // What was meant is not known.
+            "a@example.com b@example.com",
+        ] {
+            assert_eq!(respelt_sender(right), None, "{right}");
+        }
+        for (wrong, meant) in [
+            ("Todo <todo@example.com", "Todo <todo@example.com>"),
+            ("My Todo todo@example.com", "My Todo <todo@example.com>"),
+            ("todo@example.com>", "todo@example.com"),
+            ("Todo (todo@example.com)", "Todo <todo@example.com>"),
+        ] {
+            assert_eq!(respelt_sender(wrong).as_deref(), Some(meant), "{wrong}");
+        }
+    }
+
+    #[test]
     fn accounts() {
         let config = |from: Option<&str>| ServicesConfig {
             email_from: from.map(str::to_owned),
@@ -219,27 +314,41 @@ mod tests {
         };
         let from = Some("todo@example.com");
         let trial = Some("onboarding@resend.dev");
+        for status in ["partially_verified", "partially_failed"] {
+            let domains = [domain("example.com", status)];
+            let outcome =
+                |refused| check_domain("", &domains, true, "example.com", refused).outcome;
+            assert_eq!(outcome(false), Outcome::Pass, "{status}");
+            assert_eq!(outcome(true), Outcome::Fail, "{status}");
+        }
+        let source = Source::default();
         for (account, from, outcome) in [
             (
-                Account::Domains(vec![domain("Example.com", "verified")]),
+                Account::Domains(vec![domain("Example.com", "verified")], true),
                 from,
                 Outcome::Pass,
             ),
             (
-                Account::Domains(vec![domain("example.com", "pending")]),
+                Account::Domains(vec![domain("example.com", "temporary_failure")], true),
+                from,
+                Outcome::Warn,
+            ),
+            (
+                Account::Domains(vec![domain("example.com", "pending")], true),
                 from,
                 Outcome::Fail,
             ),
             (
-                Account::Domains(vec![domain("sub.example.com", "verified")]),
+                Account::Domains(vec![domain("sub.example.com", "verified")], true),
                 from,
                 Outcome::Fail,
             ),
-            (Account::Domains(Vec::new()), None, Outcome::Warn),
+            (Account::Domains(Vec::new(), true), None, Outcome::Warn),
+            (Account::Domains(Vec::new(), false), from, Outcome::Pass),
             (Account::SendOnly, from, Outcome::Pass),
             (Account::SendOnly, None, Outcome::Warn),
             (Account::SendOnly, trial, Outcome::Warn),
-            (Account::Domains(Vec::new()), trial, Outcome::Warn),
+            (Account::Domains(Vec::new(), true), trial, Outcome::Warn),
             (Account::Untold(404), from, Outcome::Warn),
             (Account::NotAProvider, from, Outcome::Fail),
             (Account::Untold(302), from, Outcome::Warn),
@@ -249,7 +358,9 @@ mod tests {
             (Account::Failed(500), from, Outcome::Warn),
         ] {
             let domain = from.map_or(TRIAL_DOMAIN, |from| from.split_once('@').unwrap().1);
-            let found = check_account(&account, "https://a", &config(from), domain);
+            let config = config(from);
+            let provider = Provider::of(&config, &source);
+            let found = check_account(&account, provider, &config, domain, false);
             assert_eq!(found.outcome, outcome, "{account:?}");
             assert_eq!(
                 found.remedy.is_some(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Remedy;
+use crate::config::{Remedy, Source};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::reach::{self, ReachError, RedisAnswer};
@@ -10,8 +10,9 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::redis::{TIMEOUT, TryError, try_count};
 
 use super::address;
+use super::tls::{self, Peer};
 use client::Client;
-use refusal::{correct_password, is_login, remedy};
+use refusal::{correct_password, is_login, remedy, short};
 
 mod client;
 mod refusal;
@@ -57,7 +58,7 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
                     Remedy::unset("REDIS_URL.password"),
                 )
             }
-            Err(error) => does_not_count(&client, &error),
+            Err(error) => does_not_count(&client, &error, &context.request.source),
         },
         (Err(error @ ReachError::NeedsTls), _) => {
             Verdict::fail(error.to_string(), Remedy::set("REDIS_URL.scheme", "rediss"))
@@ -92,7 +93,19 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
     }
 }
 
-fn does_not_count(client: &Client, error: &TryError) -> Verdict {
+fn does_not_count(client: &Client, error: &TryError, source: &Source) -> Verdict {
+    let peer = Peer {
+        origin: &format!("{}:{}", client.host, client.port),
+        variable: "REDIS_URL",
+        source,
+    };
+    // The client that counts trusts SSL_CERT_FILE alone, and the first question public CAs too.
+    if let Some(remedy) = tls::remedy(&peer, &error.message) {
+        return Verdict::fail(
+            format!("cannot be reached: {}; until then {ALONE}", error.message),
+            remedy,
+        );
+    }
     if error.is_sentinel() {
         return Verdict::fail(
             "is a Sentinel, which watches others and counts nothing",
@@ -100,7 +113,10 @@ fn does_not_count(client: &Client, error: &TryError) -> Verdict {
                 .then(client.command(&["SENTINEL", "MASTERS"])),
         );
     }
-    let detail = format!("answers, but does not count: {}; {ALONE}", error.message);
+    let detail = format!(
+        "answers, but does not count: {}; {ALONE}",
+        short(&error.message)
+    );
     let Some((host, port)) = &error.primary else {
         return Verdict::fail(detail, remedy(client, error));
     };

@@ -44,6 +44,21 @@ impl AuthServerError {
         }
     }
 
+    /// What the server did, without the words of the network, which may have names of other
+    /// machines; `None` if it was not asked.
+    pub(super) fn label(&self) -> Option<String> {
+        Some(match self {
+            Self::TimedOut(limit) => {
+                format!("no answer within {}", humantime::format_duration(*limit))
+            }
+            Self::Unreachable(_) => "unreachable".to_owned(),
+            Self::Limited(_) => "429".to_owned(),
+            Self::Status(status) => status.to_string(),
+            Self::Unreadable(why) => (*why).to_owned(),
+            Self::UnknownKey(_) | Self::Busy | Self::CircuitOpen => return None,
+        })
+    }
+
     /// How many seconds to wait before the next attempt, where that is known; at least one.
     #[must_use]
     pub fn wait_seconds(&self) -> Option<u32> {

@@ -3,10 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use jsonwebtoken::Algorithm;
 
 use crate::clock::Clock;
 use crate::domain::Timestamp;
@@ -15,10 +12,11 @@ use super::absent::AbsentIds;
 use super::age::has_passed;
 use super::client::Client;
 use super::error::AuthServerError;
+use super::key_set::{Claims, Signed, TrustedKey, is_supported, read};
 
 pub(super) const PATH: &str = "/api/auth/jwks";
 
-/// The time between two requests because of unknown key ids.
+/// The time between two requests because of tokens that none of the keys has signed.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The time between two requests while no key is known.
@@ -29,43 +27,8 @@ const MAX_AGE: Duration = Duration::from_secs(600);
 
 pub(super) const MAX_BODY: usize = 256 * 1024;
 
-/// More keys than any server publishes. A token without a key id is checked with every key for
-/// its algorithm.
-const MAX_KEYS: usize = 32;
-
-/// RFC 7518, section 3.3: 2048 bits or more.
-const MIN_RSA_BYTES: usize = 256;
-
-/// The claims of a JWT whose signature is valid.
-pub type Claims = Map<String, Value>;
-
-/// Rules for [`jsonwebtoken::decode`] that check the signature, with this algorithm only.
-/// The caller checks the claims against the injected clock.
-#[must_use]
-pub fn signature_only(algorithm: Algorithm) -> Validation {
-    let mut rules = Validation::new(algorithm);
-    rules.validate_exp = false;
-    rules.validate_aud = false;
-    rules.required_spec_claims.clear();
-    rules
-}
-
-/// A key for one algorithm.
-pub(super) struct TrustedKey {
-    id: Option<String>,
-    algorithm: Algorithm,
-    key: DecodingKey,
-    rules: Validation,
-}
-
-impl TrustedKey {
-    /// The claims of `token` if this key signed it with its algorithm.
-    pub fn claims(&self, token: &[u8]) -> Option<Claims> {
-        jsonwebtoken::decode(token, &self.key, &self.rules)
-            .ok()
-            .map(|token| token.claims)
-    }
-}
+/// So many keys are tried for a token that names none of them.
+const MOST_TRIED: usize = 32;
 
 type KeySet = Arc<[Arc<TrustedKey>]>;
 
@@ -144,11 +107,27 @@ impl Known {
             .is_some_and(|at| has_passed(at, MAX_AGE, now))
     }
 
-    fn matching(&self, algorithm: Algorithm, id: Option<&str>) -> Vec<Arc<TrustedKey>> {
+    fn of(&self, algorithm: Algorithm) -> impl Iterator<Item = &Arc<TrustedKey>> {
         let keys = self.keys.as_deref().unwrap_or_default().iter();
-        keys.filter(|key| key.algorithm == algorithm && (id.is_none() || key.id.as_deref() == id))
-            .cloned()
-            .collect()
+        keys.filter(move |key| key.algorithm == algorithm)
+    }
+
+    /// Whether there is the key that a token names; any, if it names none.
+    fn has(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
+        self.of(algorithm)
+            .any(|key| id.is_none() || key.id.as_deref() == id)
+    }
+
+    /// The keys that may have signed a token: the one that it names, and those without an id, which
+    /// is optional on both sides (RFC 7517, section 4.5; RFC 7515, section 4.1.4).
+    fn candidates(&self, algorithm: Algorithm, id: Option<&str>) -> Vec<Arc<TrustedKey>> {
+        let named = self
+            .of(algorithm)
+            .filter(|key| id.is_some() && key.id.as_deref() == id);
+        let others = self
+            .of(algorithm)
+            .filter(|key| id.is_none() || key.id.is_none());
+        named.chain(others).take(MOST_TRIED).cloned().collect()
     }
 }
 
@@ -162,36 +141,54 @@ impl Keys {
         }
     }
 
-    /// The keys that may have signed a token with this algorithm and key id.
+    /// What the keys say about a token with this algorithm and key id.
     ///
-    /// Known keys are returned at once. Otherwise the server is asked, unless it was asked
-    /// recently. An error means that nobody can tell whether there is such a key: the last
-    /// request failed, or was sent before a token named this key for the first time.
-    pub async fn matching(
+    /// If none of the known keys has signed it, the server is asked, unless it was asked recently:
+    /// it may have replaced a key, even under the same id. An error means that nobody can tell
+    /// whether there is such a key: the last request failed, or was sent before a token named this
+    /// key for the first time.
+    pub async fn verify(
         this: &Arc<Self>,
+        token: &[u8],
         algorithm: Algorithm,
         id: Option<&str>,
-    ) -> Result<Vec<Arc<TrustedKey>>, AuthServerError> {
+    ) -> Result<Signed, AuthServerError> {
         if !is_supported(algorithm) {
-            return Ok(Vec::new());
+            return Ok(Signed::UnknownKey);
         }
         let now = this.clock.now();
-        let (found, old, requests) = this.read(|known| {
+        let (known, old, requests) = this.read(|known| {
             let old = known.is_old(now) && known.may_fetch(now);
-            (known.matching(algorithm, id), old, known.requests)
+            (known.candidates(algorithm, id), old, known.requests)
         });
-        if !found.is_empty() {
+        if let Some(claims) = claims(&known, token) {
             if old {
                 let this = Arc::clone(this);
                 tokio::spawn(async move { this.refresh().await });
             }
-            return Ok(found);
+            return Ok(Signed::Good(claims));
         }
         this.refresh().await;
-        let answer = this.read(|known| {
-            let found = known.matching(algorithm, id);
-            if !found.is_empty() {
-                return Ok(found);
+        let newer = this
+            .read(|known| (known.requests != requests).then(|| known.candidates(algorithm, id)));
+        match newer.and_then(|newer| claims(&newer, token)) {
+            Some(claims) => Ok(Signed::Good(claims)),
+            None => this.without_signer(algorithm, id, requests, now),
+        }
+    }
+
+    /// The same for a token that none of the keys has signed. `requests` is how many there had been
+    /// before this token arrived, at `now`.
+    fn without_signer(
+        &self,
+        algorithm: Algorithm,
+        id: Option<&str>,
+        requests: u64,
+        now: Timestamp,
+    ) -> Result<Signed, AuthServerError> {
+        let answer = self.read(|known| {
+            if known.has(algorithm, id) {
+                return Ok(Signed::Wrong);
             }
             match &known.last_request {
                 Some((_, Some(AuthServerError::Limited(_)))) => {
@@ -204,21 +201,25 @@ impl Keys {
                 {
                     Err(AuthServerError::UnknownKey(known.pause_left(now)))
                 }
-                _ => Ok(found),
+                _ => Ok(Signed::UnknownKey),
             }
         });
-        if let (Ok(found), Some(id)) = (&answer, id)
-            && found.is_empty()
-        {
-            let mut known = this.known.write().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(Signed::UnknownKey), Some(id)) = (&answer, id) {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             known.absent.add(id);
         }
         answer
     }
 
-    /// Whether [`Self::matching`] needs no request.
+    /// Whether there is a key that may have signed a token with this algorithm and key id.
     pub fn knows(&self, algorithm: Algorithm, id: Option<&str>) -> bool {
-        !is_supported(algorithm) || self.read(|known| !known.matching(algorithm, id).is_empty())
+        !is_supported(algorithm) || self.read(|known| !known.candidates(algorithm, id).is_empty())
+    }
+
+    /// Why the newest request failed.
+    pub fn failure(&self) -> Option<String> {
+        let request = |known: &Known| known.last_request.as_ref()?.1.as_ref()?.label();
+        self.read(request)
     }
 
     /// Fetches the keys, unless another caller just did.
@@ -244,7 +245,7 @@ impl Keys {
         match answer {
             Ok(keys) => {
                 tracing::debug!(keys = keys.len(), "fetched the auth server's keys");
-                known.replace(keys, now);
+                known.replace(keys.into_iter().map(Arc::new).collect(), now);
             }
             Err(error) => tracing::warn!(
                 %error,
@@ -259,132 +260,7 @@ impl Keys {
     }
 }
 
-fn is_supported(algorithm: Algorithm) -> bool {
-    matches!(
-        algorithm,
-        Algorithm::EdDSA | Algorithm::ES256 | Algorithm::RS256
-    )
-}
-
-fn read(body: &[u8]) -> Result<KeySet, AuthServerError> {
-    #[derive(Deserialize)]
-    struct Set {
-        keys: Vec<Value>,
-    }
-    let set: Set =
-        serde_json::from_slice(body).map_err(|_| AuthServerError::Unreadable("not a key set"))?;
-    // RFC 7517, section 5: keys of unknown kinds are ignored.
-    let keys = set.keys.into_iter().filter_map(trusted);
-    Ok(keys.take(MAX_KEYS).map(Arc::new).collect())
-}
-
-/// A key that verifies signatures with one of the algorithms, or `None`.
-///
-/// The algorithm follows from the key's type and never from a token, so that no token can
-/// make a public key serve as a shared secret.
-pub(super) fn trusted(key: Value) -> Option<TrustedKey> {
-    let jwk: Jwk = serde_json::from_value(key).ok()?;
-    let algorithm = match &jwk.algorithm {
-        AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
-            Algorithm::EdDSA
-        }
-        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
-            Algorithm::ES256
-        }
-        AlgorithmParameters::RSA(_) => Algorithm::RS256,
-        _ => return None,
-    };
-    let common = jwk.common.clone();
-    let is_for_signatures = common
-        .key_algorithm
-        .is_none_or(|named| named == algorithm.into())
-        && common
-            .public_key_use
-            .is_none_or(|purpose| purpose == PublicKeyUse::Signature)
-        && common
-            .key_operations
-            .is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-    let key = DecodingKey::from_jwk(&jwk).ok()?;
-    (is_for_signatures && has_valid_length(algorithm, &key)).then(|| TrustedKey {
-        id: common.key_id,
-        algorithm,
-        key,
-        rules: signature_only(algorithm),
-    })
-}
-
-/// Whether the key has the length that its algorithm requires.
-fn has_valid_length(algorithm: Algorithm, key: &DecodingKey) -> bool {
-    match (algorithm, key.kind()) {
-        (Algorithm::EdDSA, DecodingKeyKind::SecretOrDer(point)) => point.len() == 32,
-        // An uncompressed point: its tag and two coordinates.
-        (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => point.len() == 65,
-        (Algorithm::RS256, DecodingKeyKind::RsaModulusExponent { n, .. }) => {
-            n.iter().skip_while(|byte| **byte == 0).count() >= MIN_RSA_BYTES
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const X: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
-    const EC_X: &str = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
-    const EC_Y: &str = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
-
-    fn accepted(key: &Value) -> Vec<Algorithm> {
-        let body = json!({ "keys": [key] }).to_string();
-        let keys = read(body.as_bytes()).unwrap();
-        keys.iter().map(|key| key.algorithm).collect()
-    }
-
-    /// Keys of RFC 8037, appendix A.2, and RFC 7515, appendix A.3.
-    #[test]
-    fn each_kind_of_key_has_one_algorithm() {
-        let ed = json!({ "kty": "OKP", "crv": "Ed25519", "x": X, "kid": "1", "createdAt": 17.5 });
-        assert_eq!(accepted(&ed), [Algorithm::EdDSA]);
-        let ec = json!({ "kty": "EC", "crv": "P-256", "x": EC_X, "y": EC_Y, "use": "sig" });
-        assert_eq!(accepted(&ec), [Algorithm::ES256]);
-        let rsa = json!({ "kty": "RSA", "n": "_".repeat(341) + "w", "e": "AQAB", "alg": "RS256" });
-        assert_eq!(accepted(&rsa), [Algorithm::RS256]);
-
-        let with = |key: &Value, name: &str, value: Value| {
-            let mut key = key.clone();
-            key[name] = value;
-            key
-        };
-        for bad in [
-            json!({ "kty": "oct", "k": "c2VjcmV0", "alg": "HS256" }),
-            json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA" }),
-            json!({}),
-            json!(7),
-            with(&ed, "x", json!("AAAA")),
-            with(&ed, "x", json!("*")),
-            with(&ed, "crv", json!("Ed448")),
-            with(&ed, "alg", json!("HS256")),
-            with(&ed, "use", json!("enc")),
-            with(&ec, "crv", json!("P-384")),
-            with(&ec, "crv", json!("secp256k1")),
-            with(&ec, "y", json!("AAAA")),
-            with(&ec, "key_ops", json!(["sign"])),
-            with(&rsa, "n", json!("_".repeat(170) + "w")),
-            with(&rsa, "alg", json!("PS256")),
-        ] {
-            assert_eq!(accepted(&bad), [], "{bad}");
-        }
-    }
-
-    #[test]
-    fn sets() {
-        assert_eq!(read(br#"{"keys":[]}"#).unwrap().len(), 0);
-        for bad in ["", "null", "[]", "{}", r#"{"keys":{}}"#, "<html>"] {
-            assert!(read(bad.as_bytes()).is_err(), "{bad}");
-        }
-        let one = json!({ "kty": "OKP", "crv": "Ed25519", "x": X });
-        let many = json!({ "keys": vec![one; MAX_KEYS + 1] }).to_string();
-        assert_eq!(read(many.as_bytes()).unwrap().len(), MAX_KEYS);
-    }
+/// The claims of `token`, if one of the keys has signed it.
+fn claims(keys: &[Arc<TrustedKey>], token: &[u8]) -> Option<Claims> {
+    keys.iter().find_map(|key| key.claims(token))
 }

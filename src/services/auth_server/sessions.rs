@@ -1,11 +1,12 @@
 //! Asks the auth server for the user of an opaque token, and caches the answer.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use quick_cache::sync::{Cache, EntryAction, EntryResult};
-use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -51,6 +52,8 @@ pub(super) struct Sessions {
     limited: Cache<IpAddr, Limited>,
     permits: Semaphore,
     breaker: Breaker,
+    /// Why the newest question was not answered; `None` if it was.
+    failure: Mutex<Option<AuthServerError>>,
 }
 
 #[derive(Clone)]
@@ -81,6 +84,7 @@ impl Sessions {
             limited: Cache::new(MAX_LIMITED),
             permits: Semaphore::new(MAX_CONCURRENT),
             breaker: Breaker::new(clock.clone()),
+            failure: Mutex::default(),
             clock,
         }
     }
@@ -88,6 +92,12 @@ impl Sessions {
     /// Whether the server failed when it was last asked.
     pub fn is_down(&self) -> bool {
         self.breaker.has_opened()
+    }
+
+    /// Why the newest question was not answered.
+    pub fn failure(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.as_ref()?.label()
     }
 
     /// The user of `token`, cached or asked for on behalf of `address`. Callers with the same
@@ -160,6 +170,8 @@ impl Sessions {
                 read(body, asked_at)
             })
             .await;
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) =
+            answer.as_ref().err().cloned();
         match &answer {
             Err(error) if error.is_server_failure() => attempt.failed(),
             Err(AuthServerError::Limited(wait)) => {
@@ -193,46 +205,42 @@ impl Sessions {
     }
 }
 
+/// What is wrong with a body that is neither `null` nor a session.
+pub(super) fn fault_of(body: &[u8]) -> Option<&'static str> {
+    match read(body, Timestamp::from_micros_clamped(0)) {
+        Err(AuthServerError::Unreadable(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// The server's answer: `null`, or the session and its user.
-#[derive(Deserialize)]
-struct Answer {
-    session: AnsweredSession,
-    user: AnsweredUser,
-}
-
-#[derive(Deserialize)]
-struct AnsweredSession {
-    #[serde(rename = "expiresAt")]
-    expires_at: String,
-}
-
-#[derive(Deserialize)]
-struct AnsweredUser {
-    id: String,
-}
-
-/// Whether a body is `null` or a session.
-pub(super) fn is_answer(body: &[u8]) -> bool {
-    read(body, Timestamp::from_micros_clamped(0)).is_ok()
-}
-
 fn read(body: &[u8], asked_at: Timestamp) -> Result<Verdict, AuthServerError> {
-    let answer: Option<Answer> = serde_json::from_slice(body)
-        .map_err(|_| AuthServerError::Unreadable("neither null nor a session"))?;
+    const NEITHER: AuthServerError = AuthServerError::Unreadable("neither null nor a session");
+    let answer: Value = serde_json::from_slice(body).map_err(|_| NEITHER)?;
     let invalid = Verdict {
         user: None,
         asked_at,
         valid_for: CACHE_INVALID,
     };
-    let Some(Answer { session, user }) = answer else {
+    if answer.is_null() {
         return Ok(invalid);
+    }
+    let (Some(session), Some(user)) = (answer.get("session"), answer.get("user")) else {
+        return Err(NEITHER);
     };
-    let expires_at: Timestamp = session
-        .expires_at
+    if !session.is_object() || !user.is_object() {
+        return Err(NEITHER);
+    }
+    let text = |value: &Value, why| {
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or(AuthServerError::Unreadable(why))
+    };
+    let expires_at = text(&session["expiresAt"], "session.expiresAt is not text")?;
+    let expires_at: Timestamp = expires_at
         .parse()
-        .map_err(|_| AuthServerError::Unreadable("expiresAt is not a time"))?;
-    let user =
-        UserId::new(user.id).map_err(|_| AuthServerError::Unreadable("the user id is invalid"))?;
+        .map_err(|_| AuthServerError::Unreadable("session.expiresAt is not a time"))?;
+    let user = UserId::new(text(&user["id"], "user.id is not text")?)
+        .map_err(|_| AuthServerError::Unreadable("user.id is empty or too long"))?;
     let left = expires_at.micros().saturating_sub(asked_at.micros());
     Ok(match u64::try_from(left) {
         Ok(left) if left > 0 => Verdict {
@@ -305,12 +313,20 @@ mod tests {
             &session("null", r#""alice""#),
             &session(r#""soon""#, r#""alice""#),
             &session(r#""2031-01-08T00:00:00.000Z""#, r#""""#),
-            &session(r#""2031-01-08T00:00:00.000Z""#, "7"),
         ] {
             assert!(
                 matches!(read(bad), Err(AuthServerError::Unreadable(_))),
                 "{bad}"
             );
+        }
+        for (bad, field) in [
+            (session("7", r#""alice""#), "session.expiresAt is not text"),
+            (
+                session(r#""2031-01-08T00:00:00.000Z""#, "7"),
+                "user.id is not text",
+            ),
+        ] {
+            assert_eq!(fault_of(bad.as_bytes()), Some(field));
         }
     }
 }

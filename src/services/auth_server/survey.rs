@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use http::header::{DATE, LOCATION};
+use http::header::{CONTENT_ENCODING, DATE, LOCATION};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +13,8 @@ use crate::domain::Timestamp;
 use crate::services::http_client::{self, HttpClient, HttpError};
 
 use super::client::{CONNECT_LIMIT, LIMIT};
-use super::keys::{MAX_BODY, PATH, trusted};
+use super::key_set::{Unusable, trusted};
+use super::keys::{MAX_BODY, PATH};
 use super::sessions;
 
 /// What operators write after the address of an auth server, although it belongs to the paths that
@@ -47,15 +48,21 @@ pub(crate) struct Survey {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PublishedKeys {
-    /// The number of keys that can verify tokens, and what the others are.
+    /// The number of keys that can verify tokens, what the others are, and whether one of them
+    /// could verify tokens if it were not declared for something else.
     Set {
         usable: usize,
         ignored: Vec<String>,
+        has_misdeclared: bool,
     },
     /// 404, as of a server that signs no tokens.
     None,
     /// 200, and no key set.
     NotAKeySet,
+    /// 200, in this Content-Encoding, which was not asked for.
+    Encoded(String),
+    /// More than the daemon reads.
+    TooLong,
     Status(u16),
 }
 
@@ -66,8 +73,8 @@ pub(crate) enum SessionAnswer {
     Understood,
     /// There is no such page: it issues no sessions, or has them elsewhere.
     Missing,
-    /// 200, and neither `null` nor a session.
-    NotASession,
+    /// 200, and neither `null` nor a session, for this reason.
+    NotASession(String),
     Status(u16),
     Failed(String),
 }
@@ -92,7 +99,14 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
         .and_then(|value| time(value.to_str().ok()?));
     let moved = moved_to(base, &answer);
     let keys = match answer.status() {
-        StatusCode::OK => published(&client.body(answer, MAX_BODY).await?),
+        StatusCode::OK => match encoding(&answer) {
+            Some(encoding) => PublishedKeys::Encoded(encoding),
+            None => match client.body(answer, MAX_BODY).await {
+                Ok(body) => published(&body),
+                Err(HttpError::TooLong(_)) => PublishedKeys::TooLong,
+                Err(error) => return Err(error),
+            },
+        },
         StatusCode::NOT_FOUND => PublishedKeys::None,
         status => PublishedKeys::Status(status.as_u16()),
     };
@@ -147,15 +161,29 @@ async fn session_answer(client: &HttpClient, base: &Url) -> SessionAnswer {
         Err(error) => return SessionAnswer::Failed(error.to_string()),
     };
     match answer.status() {
-        StatusCode::OK => match client.body(answer, sessions::MAX_BODY).await {
-            Ok(body) if sessions::is_answer(&body) => SessionAnswer::Understood,
-            Ok(_) => SessionAnswer::NotASession,
-            Err(error) => SessionAnswer::Failed(error.to_string()),
-        },
+        StatusCode::OK => {
+            if let Some(encoding) = encoding(&answer) {
+                return SessionAnswer::NotASession(format!("Content-Encoding is {encoding}"));
+            }
+            match client.body(answer, sessions::MAX_BODY).await {
+                Ok(body) => match sessions::fault_of(&body) {
+                    None => SessionAnswer::Understood,
+                    Some(why) => SessionAnswer::NotASession(why.to_owned()),
+                },
+                Err(error) => SessionAnswer::Failed(error.to_string()),
+            }
+        }
         StatusCode::UNAUTHORIZED => SessionAnswer::Understood,
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => SessionAnswer::Missing,
         status => SessionAnswer::Status(status.as_u16()),
     }
+}
+
+/// The encoding of an answer that is not plain, although the client accepts no other.
+fn encoding(answer: &Response) -> Option<String> {
+    let encoding = answer.headers().get(CONTENT_ENCODING)?.to_str().ok()?;
+    let encoding: String = encoding.chars().take(20).collect();
+    (!encoding.eq_ignore_ascii_case("identity")).then_some(encoding)
 }
 
 /// The base that a redirection of the question for keys leads to, if it is of the same host and no
@@ -211,13 +239,25 @@ fn published(body: &[u8]) -> PublishedKeys {
     let Ok(set) = serde_json::from_slice::<Set>(body) else {
         return PublishedKeys::NotAKeySet;
     };
-    let (usable, ignored): (Vec<Value>, Vec<Value>) = set
+    let faults = set
         .keys
         .into_iter()
-        .partition(|key| trusted(key.clone()).is_some());
+        .map(|key| (kind(&key), trusted(key).err()));
+    let (mut usable, mut ignored, mut has_misdeclared) = (0, Vec::new(), false);
+    for (kind, fault) in faults {
+        match fault {
+            None => usable += 1,
+            Some(Unusable::Kind) => ignored.push(kind),
+            Some(fault) => {
+                has_misdeclared |= matches!(fault, Unusable::Purpose | Unusable::Algorithm);
+                ignored.push(format!("{kind}: {fault}"));
+            }
+        }
+    }
     PublishedKeys::Set {
-        usable: usable.len(),
-        ignored: ignored.iter().map(kind).collect(),
+        usable,
+        ignored,
+        has_misdeclared,
     }
 }
 
@@ -275,12 +315,20 @@ mod tests {
             { "kty": "EC", "crv": "P-384", "x": "AA", "y": "AA" },
             { "kty": "oct", "k": "canary", "alg": "HS256" },
             { "kty": "<script>" },
+            { "kty": "OKP", "crv": "Ed25519", "x": x, "use": "enc" },
         ] });
         let found = published(body.to_string().as_bytes());
-        let ignored = ["EC P-384", "oct HS256", "unknown"].map(str::to_owned);
+        let ignored = [
+            "EC P-384",
+            "oct HS256",
+            "unknown",
+            "OKP Ed25519: its use or key_ops is not to verify signatures",
+        ];
+        let ignored = ignored.map(str::to_owned);
         let expected = PublishedKeys::Set {
             usable: 1,
             ignored: ignored.to_vec(),
+            has_misdeclared: true,
         };
         assert_eq!(found, expected);
         assert_eq!(published(b"<html>"), PublishedKeys::NotAKeySet);

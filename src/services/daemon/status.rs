@@ -165,6 +165,11 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub unknown_paths: u64,
+    /// Keys of users that the key provider could not check, by the reason: `location`, `timed_out`,
+    /// `network`, `unexpected`.
+    #[serde(default)]
+    #[schema(required)]
+    pub key_obstacles: BTreeMap<String, u64>,
     /// Whether a proxy of the daemon's own machine, container or pod has forwarded a request since the
     /// start.
     #[serde(default)]
@@ -178,6 +183,39 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub credentials: BTreeMap<String, CredentialStatus>,
+    /// What was refused, the most frequent kinds first; none from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub refusals: Vec<RefusalStatus>,
+    /// Requests that have succeeded, by their methods: `POST`, `PUT`, `PATCH`, `DELETE`; and
+    /// refreshed access tokens (`refresh`).
+    #[serde(default)]
+    #[schema(required)]
+    pub done: BTreeMap<String, u64>,
+}
+
+/// Requests that were refused for one reason, and connections without a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RefusalStatus {
+    /// The status of the answer; 0 where there was none.
+    pub status: u16,
+    /// Why, in a word.
+    pub reason: String,
+    /// The method; empty where it does not matter.
+    pub method: String,
+    /// The template of the path; empty where it does not matter.
+    pub route: String,
+    /// The kind of the credentials: `jwt`, `service`, `session`, `none`, or `unknown` where they
+    /// were not checked; empty where it does not matter.
+    pub caller: String,
+    /// How many there were.
+    pub count: u64,
+    /// What exactly was wrong, and how often; at most 8.
+    pub details: BTreeMap<String, u64>,
+    /// Clients with private addresses, and how often each was refused; at most 4.
+    pub addresses: BTreeMap<String, u64>,
+    /// How many other addresses there were; at most 4.
+    pub public_addresses: u64,
 }
 
 /// The credentials of one kind.
@@ -228,10 +266,14 @@ pub struct ServiceStatus {
     pub name: String,
     /// Whether the daemon has stopped asking it for a while, because it failed.
     pub is_down: bool,
+    /// Why it failed when it was last asked; null if it answered, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub reason: Option<String>,
 }
 
 /// Mails in the outbox.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MailStatus {
     /// Mails that wait to be sent.
     pub pending: i64,
@@ -249,4 +291,29 @@ pub struct MailStatus {
     #[serde(default)]
     #[schema(required)]
     pub paused_reason: Option<String>,
+    /// Whether users' addresses can be read: `ready`, or why not (`missing`, `other_columns`,
+    /// `no_right`); null until a reminder run has looked, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub accounts: Option<String>,
+    /// Mails that wait, and those of the last 24 hours, by state and reason; null from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub outcomes: Option<Vec<MailOutcome>>,
+}
+
+/// Mails that share a state and the reason for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DaemonMailOutcome)]
+pub struct MailOutcome {
+    /// `pending`, `sent`, `skipped` or `dead`.
+    pub state: String,
+    /// Why; null if they were sent, or not tried yet.
+    #[schema(required)]
+    pub reason: Option<String>,
+    /// How many there are.
+    pub mails: i64,
+    /// When the first of them was written, in seconds since 1970.
+    pub oldest: i64,
 }

@@ -5,16 +5,19 @@ use serde::Deserialize;
 
 use crate::services::http_client::HttpError;
 
-use super::{MAX_BODY, Mailer, error_name};
+use super::{MAX_BODY, Mailer, Refusal};
 
 /// A list of domains is longer than an error.
 const MAX_DOMAINS: usize = 16 * MAX_BODY;
 
+/// As many as the provider lists at once.
+const MOST_DOMAINS: &str = "limit=100";
+
 /// What a key opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Account {
-    /// The domains that mail may be sent from, as far as they are verified.
-    Domains(Vec<Domain>),
+    /// Domains of the account, verified or not; whether they are all.
+    Domains(Vec<Domain>, bool),
     /// The key may send, and nothing else.
     SendOnly,
     /// The provider refuses the key, for this reason.
@@ -40,7 +43,9 @@ pub(crate) struct Domain {
 impl Mailer {
     /// Asks for the account's domains, which uses nothing up.
     pub(crate) async fn account(&self) -> Result<Account, HttpError> {
-        let request = self.client.get(self.domains.clone());
+        let mut url = self.domains.clone();
+        url.set_query(Some(MOST_DOMAINS));
+        let request = self.client.get(url);
         let request = request.bearer_auth(self.key.expose());
         let response = self.client.send(request).await?;
         let status = response.status();
@@ -59,29 +64,24 @@ fn judge(status: StatusCode, body: &[u8]) -> Account {
     #[derive(Deserialize)]
     struct List {
         data: Vec<Domain>,
+        #[serde(default)]
+        has_more: bool,
     }
-    let name = error_name(body);
-    let reason = || {
-        name.as_deref().map_or_else(
-            || status.as_u16().to_string(),
-            |name| format!("{} {name}", status.as_u16()),
-        )
-    };
+    let refusal = Refusal::of(body);
+    let name = refusal.name.as_deref();
     match status {
         StatusCode::OK => match serde_json::from_slice(body) {
-            Ok(List { data }) => Account::Domains(data),
+            Ok(List { data, has_more }) => Account::Domains(data, !has_more),
             Err(_) => Account::NotAProvider,
         },
-        StatusCode::UNAUTHORIZED if name.as_deref() == Some("restricted_api_key") => {
-            Account::SendOnly
-        }
+        StatusCode::UNAUTHORIZED if name == Some("restricted_api_key") => Account::SendOnly,
         // What is in front of the provider, such as a firewall, has no names for errors.
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
             if name.is_some() =>
         {
-            Account::WrongKey(reason())
+            Account::WrongKey(refusal.reason(status))
         }
-        StatusCode::TOO_MANY_REQUESTS => Account::Limited(reason()),
+        StatusCode::TOO_MANY_REQUESTS => Account::Limited(refusal.reason(status)),
         status if status.is_server_error() => Account::Failed(status.as_u16()),
         status => Account::Untold(status.as_u16()),
     }
@@ -100,7 +100,9 @@ mod tests {
             status: "pending".to_owned(),
         };
         let list = r#"{"data":[{"id":"1","name":"example.com","status":"pending","region":"x"}]}"#;
-        assert_eq!(of(200, list), Account::Domains(vec![domain]));
+        assert_eq!(of(200, list), Account::Domains(vec![domain], true));
+        let page = r#"{"data":[],"has_more":true}"#;
+        assert_eq!(of(200, page), Account::Domains(Vec::new(), false));
         for other in ["<html>", "{}", "null"] {
             assert_eq!(of(200, other), Account::NotAProvider, "{other}");
         }

@@ -148,18 +148,21 @@ impl Generated {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Numbered {
     pub(crate) table: String,
-    /// The highest id that was ever given.
-    pub(crate) last: i64,
+    /// The highest id that was ever given; `None` if that is not recorded, as before the first row.
+    pub(crate) last: Option<i64>,
     pub(crate) highest: Option<i64>,
 }
 
 impl Numbered {
     pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Vec<Self>, StoreError> {
         let query = format!(
-            "SELECT name, CAST(seq AS INTEGER) FROM sqlite_sequence WHERE name IN ({})",
+            "SELECT name, (SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence
+                           WHERE sqlite_sequence.name = sqlite_schema.name)
+             FROM sqlite_schema
+             WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' AND name IN ({}) ORDER BY name",
             tables()
         );
-        let lasts: Vec<(String, i64)> = sqlx::query_as(AssertSqlSafe(query))
+        let lasts: Vec<(String, Option<i64>)> = sqlx::query_as(AssertSqlSafe(query))
             .fetch_all(&mut *session)
             .await?;
         let mut all = Vec::new();

@@ -25,6 +25,8 @@ pub(crate) struct ForeignTrigger {
     pub(crate) returns_null: bool,
     /// Whether the function's text can be read: it is not compiled code.
     pub(crate) is_readable: bool,
+    /// Whether `pg_repack` is at work, whose triggers collect what changes meanwhile.
+    pub(crate) is_repacking: bool,
 }
 
 impl ForeignTrigger {
@@ -35,7 +37,8 @@ impl ForeignTrigger {
         let own = expected_tables()
             .flat_map(|(_, parts)| parts.keys())
             .filter_map(|part| part.strip_prefix("trigger "));
-        // tgtype: 1 is FOR EACH ROW, 2 is BEFORE.
+        // tgtype: 1 is FOR EACH ROW, 2 is BEFORE; 4, 8 and 16 are INSERT, DELETE and UPDATE. The
+        // daemon never truncates a table.
         let query = format!(
             r"SELECT c.relname::text AS table, t.tgname::text AS name,
                      format('%I.%I', n.nspname, p.proname) AS function,
@@ -43,7 +46,9 @@ impl ForeignTrigger {
                      t.tgtype & 3 = 3 AS is_before_row,
                      p.prosrc ~* E'\\mraise\\s+(exception|sqlstate|''|[a-z_]+\\s*;)' AS raises,
                      p.prosrc ~* E'\\mreturn\\s+null\\M' AS returns_null,
-                     l.lanname NOT IN ('c', 'internal') AS is_readable
+                     l.lanname NOT IN ('c', 'internal') AS is_readable,
+                     EXISTS (SELECT FROM pg_catalog.pg_stat_activity
+                             WHERE application_name = 'pg_repack') AS is_repacking
               FROM pg_catalog.pg_trigger t
               JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
               JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
@@ -51,6 +56,7 @@ impl ForeignTrigger {
               JOIN pg_catalog.pg_language l ON l.oid = p.prolang
               WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema()))
                 AND c.relname IN ({}) AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+                AND t.tgtype & 28 <> 0
                 AND t.tgname NOT IN ({})
               ORDER BY c.relname, t.tgname",
             tables(),

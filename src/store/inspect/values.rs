@@ -35,6 +35,8 @@ pub(crate) enum Oddity {
     Blanks,
     /// An empty text, or one that is longer than requests may have it.
     Length,
+    /// An id below 1, which no request can name.
+    LowId,
 }
 
 /// A column with values that are wrong in one way.
@@ -147,7 +149,10 @@ fn conditions(table: &str, column: &str, kind: &str) -> Vec<(Oddity, String)> {
     }
     let is_date = format!("strftime('%s', {name}) IS NOT NULL");
     if !has_times(column) {
-        return vec![(Oddity::NoNumber, of_type("NOT IN ('integer', 'null')"))];
+        let is_id = column == "id" && OF_USERS.contains(&table);
+        let low = is_id.then(|| (Oddity::LowId, format!("{name} < 1")));
+        let no_number = (Oddity::NoNumber, of_type("NOT IN ('integer', 'null')"));
+        return low.into_iter().chain([no_number]).collect();
     }
     let is_unit = format!(
         "({} OR {})",

@@ -52,6 +52,10 @@ pub(crate) enum ConnectFault {
     DiskFull,
     /// The file is gone, and other files show that it was there.
     Lost,
+    /// No more threads may be started.
+    NoThreads,
+    /// SQLite would damage the file with a journal of another one.
+    OtherJournal,
     /// The database's encoding is not UTF8.
     Encoding,
     /// Two addresses that should lead to one database lead to two.
@@ -83,6 +87,7 @@ impl KnownMessage {
     pub(crate) fn remedy_at(&self, place: Place<'_>, message: &str) -> Remedy {
         match self.id {
             "postgres.no-right" => place.grant_of_system(message),
+            "postgres.no-database" => place.database_behind(message),
             "sqlite.malformed-schema" => place.without_entry(message),
             _ => None,
         }

@@ -82,6 +82,20 @@ pub(super) static FILE: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "sqlite.locking-protocol",
+        fault: ConnectFault::Other,
+        patterns: &["locking protocol"],
+        codes: &[],
+        meaning: "The file system does not lock files as SQLite needs it, as network file systems and shared folders do not",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "stop the daemon, move {} and the files beside it to a local disk, and let DATABASE_URL name it there",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
         id: "sqlite.malformed",
         fault: ConnectFault::Corrupt,
         patterns: &["database disk image is malformed"],
@@ -117,6 +131,32 @@ pub(super) static FILE: &[KnownMessage] = &[
                 "move {} back to where it was, or restore a backup of it",
                 at.name()
             ))
+        },
+    },
+    KnownMessage {
+        id: "sqlite.other-journal",
+        fault: ConnectFault::OtherJournal,
+        patterns: &["the rollback journal * is of another state of"],
+        codes: &[],
+        meaning: "A rollback journal that was left by another copy of the file is beside it; SQLite would damage the file with it",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note(format!(
+                "stop the daemon, and move the file beside {} whose name ends with -journal to another name",
+                at.name()
+            ))
+        },
+    },
+    KnownMessage {
+        id: "system.no-threads",
+        fault: ConnectFault::NoThreads,
+        patterns: &["resource temporarily unavailable (os error 11)"],
+        codes: &[],
+        meaning: "The daemon's user, unit or container may not start more threads",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note("raise the limit where the daemon is started: TasksMax=512 and LimitNPROC=4096 in the unit file, docker run --pids-limit 512 --ulimit nproc=4096, or ulimit -u in its script; a user's limit counts its other programs, too, and this shows how many threads each has:")
+                .then(Remedy::command("ps -eo user,nlwp,pid,comm --sort=-nlwp"))
         },
     },
     KnownMessage {

@@ -4,6 +4,9 @@ use crate::config::{Remedy, sql_name};
 
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
+/// With whom a pooler logs in.
+const LOGINS: &str = "the pooler's log names the server and the reason; correct user= and password= of the line in [databases] of pgbouncer.ini, the auth_file, or auth_user and its line there, then RELOAD";
+
 pub(super) static HOSTED: &[KnownMessage] = &[
     KnownMessage {
         id: "neon.compute",
@@ -134,6 +137,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         patterns: &[
             "password authentication failed$",
             "sasl authentication failed$",
+            "\"trust\" authentication failed",
             "no such user",
         ],
         codes: &[],
@@ -199,6 +203,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
             Remedy::note(
                 "if PostgreSQL behind the pooler is down, or the pooler is paused, start or RESUME it; otherwise raise default_pool_size of the pooler, or end the transactions that hold its connections",
             )
+            .then(Remedy::note(format!("if it cannot log in: {LOGINS}")))
         },
     },
     KnownMessage {
@@ -241,6 +246,50 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "pgbouncer.server-password",
+        fault: ConnectFault::Login,
+        patterns: &[
+            "server login failed: wrong password type",
+            "server login failed: invalid server signature",
+            "server login failed: none of the server's sasl",
+        ],
+        codes: &[],
+        meaning: "The pooler has the password in a form with which it cannot log in to PostgreSQL, as an md5 hash in its auth_file where PostgreSQL asks for SCRAM",
+        retry: Retry::No,
+        remedy: |at| at.password_of_pooler(),
+    },
+    KnownMessage {
+        id: "pgbouncer.configuration",
+        fault: ConnectFault::Login,
+        patterns: &["bouncer config error", "auth_type=any requires forced user"],
+        codes: &[],
+        meaning: "The pooler cannot look up the user: its auth_user, auth_query or auth_type does not work",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "the pooler's log says why: auth_user needs a line with its password in the auth_file of pgbouncer.ini, and has to be allowed to run auth_query in the database (or in auth_dbname); correct that, then RELOAD",
+            )
+        },
+    },
+    KnownMessage {
+        id: "pgbouncer.tls",
+        fault: ConnectFault::TlsUnsupported,
+        patterns: &["ssl required", "tls connection required"],
+        codes: &[],
+        meaning: "The pooler accepts encrypted connections alone (client_tls_sslmode), and DATABASE_URL turns TLS off",
+        retry: Retry::No,
+        remedy: |_| Remedy::set("DATABASE_URL.sslmode", "require"),
+    },
+    KnownMessage {
+        id: "pgbouncer.simple-queries",
+        fault: ConnectFault::Other,
+        patterns: &["pqexec disallowed"],
+        codes: &[],
+        meaning: "The pooler refuses simple queries (disable_pqexec), with which transactions begin",
+        retry: Retry::No,
+        remedy: |_| Remedy::note("set disable_pqexec = 0 in pgbouncer.ini, then RELOAD"),
+    },
+    KnownMessage {
         id: "pgbouncer.server-login",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -252,7 +301,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         codes: &[],
         meaning: "The pooler cannot log in to PostgreSQL",
         retry: Retry::Later,
-        remedy: |_| Remedy::note("read the pooler's log: it names the server and the reason"),
+        remedy: |_| Remedy::note(LOGINS),
     },
     KnownMessage {
         id: "pgbouncer.prepared-statement",

@@ -36,7 +36,8 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         retry: Retry::Later,
         remedy: |at| {
             Remedy::note(format!(
-                "start PostgreSQL at {}, or correct host and port in DATABASE_URL; inside a container, localhost is the container itself",
+                "start {} at {}, or correct host and port in DATABASE_URL; inside a container, localhost is the container itself",
+                at.program(),
                 at.name()
             ))
         },

@@ -53,6 +53,28 @@ impl Place<'_> {
             ))
     }
 
+    /// The form in which a pooler has to have a password.
+    pub(super) fn password_of_pooler(self) -> Remedy {
+        let Some(server) = self.server() else {
+            return Remedy::note(
+                "in the auth_file of pgbouncer.ini, give the user the plain password, or with auth_type = scram-sha-256 the SCRAM secret of pg_authid, then RELOAD",
+            );
+        };
+        let secret = Remedy::admin_command("psql -At", server, None)
+            .arg("-d")
+            .arg(server.other_database())
+            .arg("-c")
+            .arg(format!(
+                "SELECT rolpassword FROM pg_authid WHERE rolname = {}",
+                sql_literal(&server.user)
+            ));
+        Remedy::note(format!(
+            "in the auth_file of pgbouncer.ini, give the user {} the plain password, or with auth_type = scram-sha-256 (and no user= in the line of the database) the secret that PostgreSQL has; then RELOAD in its console, or reload its service",
+            server.user
+        ))
+        .then(Remedy::note(format!("this shows that secret, which is as good as the password: {secret}")))
+    }
+
     /// A line of `pg_hba.conf` asks for something else than the password.
     pub(super) fn without_password(self) -> Remedy {
         let Some(server) = self.server() else {
@@ -68,7 +90,7 @@ impl Place<'_> {
             };
             command
                 .arg("-p")
-                .arg(server.port.to_string())
+                .arg(server.server().port.to_string())
                 .arg("-d")
                 .arg(server.other_database())
                 .arg("-c")
@@ -152,6 +174,7 @@ impl Place<'_> {
 
 impl PostgresTarget {
     fn socket_directory(&self) -> Option<&str> {
-        self.host.starts_with('/').then_some(self.host.as_str())
+        let host = self.server().host.as_str();
+        host.starts_with('/').then_some(host)
     }
 }

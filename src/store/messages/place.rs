@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::config::{
     Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner, files_of_others,
-    hand_over, opened_to_owner, sql_literal, sql_name, writable,
+    hand_over, opened_to_owner, sql_literal, sql_name, taken_over, writable,
 };
+
+use super::quoted::quoted_name;
 
 /// The database that a message is about, as far as it is known.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +74,7 @@ impl<'a> Place<'a> {
                 names.join(" and ")
             ));
         };
-        let (role, database) = (sql_name(&server.user), sql_name(&server.database));
+        let (role, database) = (sql_name(&server.user), sql_name(server.own_name()));
         let owners = [
             format!("ROLE {role}"),
             format!("ROLE {role} IN DATABASE {database}"),
@@ -120,7 +122,7 @@ impl<'a> Place<'a> {
                 "from another database of the server, set ALLOW_CONNECTIONS true for this one",
             );
         };
-        let database = sql_name(&server.database);
+        let database = sql_name(server.own_name());
         Remedy::note("unless it was closed on purpose, as while it is restored:").then(
             Remedy::admin_sql_in(
                 server,
@@ -153,19 +155,40 @@ impl<'a> Place<'a> {
 
     pub(super) fn raise_database_limit(self) -> Remedy {
         self.admin_sql("raise the database's CONNECTION LIMIT", |server| {
-            let database = sql_name(&server.database);
+            let database = sql_name(server.own_name());
             format!("ALTER DATABASE {database} CONNECTION LIMIT -1")
         })
     }
 
     pub(super) fn create_database(self) -> Remedy {
         let note = "correct the name of the database in DATABASE_URL, or create it:";
-        let create = self.server().map(|server| {
-            create_database(server, &server.database)
-                .arg("--owner")
-                .arg(&server.user)
-        });
+        let create = self
+            .server()
+            .map(|server| create_database(server, server.own_name()));
         Remedy::note(note).then(create)
+    }
+
+    /// A pooler may look for another database than the one that the URL names.
+    pub(super) fn database_behind(self, message: &str) -> Option<Remedy> {
+        let server = self.server()?;
+        let missing = quoted_name(message)?;
+        let is_own = missing == server.database || missing == server.own_name();
+        (!is_own).then(|| {
+            Remedy::note(format!(
+                "a pooler at {} looks for {missing}: correct dbname= of the line {} of [databases] in pgbouncer.ini, then RELOAD",
+                self.name(),
+                server.database
+            ))
+        })
+    }
+
+    /// What should listen at the address.
+    pub(super) fn program(self) -> &'static str {
+        if self.server().is_some_and(PostgresTarget::leads_to_pooler) {
+            "the pooler"
+        } else {
+            "PostgreSQL"
+        }
     }
 
     /// Copies the database into one in UTF8. The old one stays as it is.
@@ -173,18 +196,23 @@ impl<'a> Place<'a> {
         let Some(server) = self.server() else {
             return Remedy::note("copy the database into one in UTF8, with pg_dump and psql");
         };
-        let new = format!("{}_utf8", server.database);
+        let new = format!("{}_utf8", server.own_name());
         let psql = Remedy::admin_command("psql --quiet --set=ON_ERROR_STOP=1", server, None)
             .arg("-d")
             .arg(&new);
         let dump = Remedy::admin_command("pg_dump --encoding=UTF8", server, None)
             .arg("-d")
-            .arg(&server.database)
+            .arg(server.own_name())
             .pipe(&psql);
         Remedy::note("stop the daemons first, so that nothing is written in between")
             .then(create_database(server, &new))
             .then(dump)
-            .then(Remedy::set("DATABASE_URL.database", new))
+            .then(Remedy::set("DATABASE_URL.database", &new))
+            .then(server.direct.as_ref().filter(|_| !server.is_neon()).map(|_| {
+                Remedy::set("DATABASE_URL_UNPOOLED.database", &new).then(Remedy::note(format!(
+                    "if [databases] in pgbouncer.ini has no line *, add one for {new}, then RELOAD"
+                )))
+            }))
     }
 
     /// The endpoint is the first label of Neon's host, without `-pooler`.
@@ -212,10 +240,10 @@ impl<'a> Place<'a> {
                     barrier.remedy()
                 } else if !closed.is_empty() {
                     opened_to_owner(&closed)
-                } else if others.is_empty() {
-                    writable(file.parent().unwrap_or(file))
-                } else {
+                } else if !others.is_empty() {
                     hand_over(&others, file)
+                } else {
+                    taken_over(file).unwrap_or_else(|| writable(file.parent().unwrap_or(file)))
                 }
             }
             None => Remedy::note("let the daemon's user write the file and its directory"),
@@ -291,4 +319,7 @@ fn create_database(server: &PostgresTarget, name: &str) -> Remedy {
         None,
     )
     .arg(name)
+    // Else its schema public takes no tables of this role (PostgreSQL 15 and newer).
+    .arg("--owner")
+    .arg(&server.user)
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::{
-    Remedy, begin_anew, has_damaged_magic, index_path, missing_pages, move_away, shell_word,
+    Remedy, begin_anew, has_damaged_begin, index_path, missing_pages, move_away, shell_word,
     unused_name, wal_path, was_migrated,
 };
 
@@ -22,23 +22,13 @@ impl Place<'_> {
         let Some(file) = self.file() else {
             return Remedy::note("stop the daemon and restore a backup of the file");
         };
-        let (text, rescued) = (
-            unused_name(file, ".rescued.sql"),
-            unused_name(file, ".rescued"),
-        );
-        // Both have tasks of all users.
-        let private = |one: &Path| private_file(one, file);
+        let rescued = unused_name(file, ".rescued");
         Remedy::default()
             .then(truncated(file).map(Remedy::note))
-            .then(Remedy::note("stop the daemon first; if there is a backup, restore it; otherwise this saves what can be read:"))
-            .then(private(&text))
-            .then(private(&rescued))
-            // Debian's sqlite3 has no .recover. Behind a damaged page, .dump reads from the end, and
-            // so may have a row twice.
-            .then(Remedy::command("sqlite3").arg(file).arg(".dump").joined(AS_FAR_AS_READABLE).write_to(&text))
-            .then(Remedy::command("sqlite3").arg(&rescued).read_from(&text))
+            .then(Remedy::note("stop the daemon first; this saves what can be read, with everything since the last backup:"))
+            .then(copied_rows(file, &rescued))
             .then(Remedy::note(format!(
-                "compare the tasks in {} with what you expect before you put it in the place of {}",
+                "compare the tasks in {} with what you expect before you put it in the place of {}; what is missing in it can be taken from a backup",
                 rescued.display(),
                 file.display()
             )))
@@ -51,8 +41,8 @@ impl Place<'_> {
                 "let DATABASE_URL name a SQLite file, or a file that is not there yet",
             );
         };
-        if has_damaged_magic(file) {
-            return with_magic(file);
+        if has_damaged_begin(file) {
+            return with_begin(file);
         }
         if let Some(packed) = Packed::of(file) {
             return packed.unpacked(file);
@@ -71,6 +61,41 @@ impl Place<'_> {
             .then(Remedy::command("chmod 600").arg(file))
             .then(Remedy::command("todoctl migrate up"))
     }
+}
+
+/// Makes a file again of which every row can be read.
+pub(crate) fn made_again_from_rows(file: &Path) -> Remedy {
+    let rescued = unused_name(file, ".rescued");
+    // A log of the old file would be applied to the new one.
+    let unused = Remedy::command("test ! -s").arg(wal_path(file));
+    Remedy::note("stop the daemon first; this makes the file again from its rows, and keeps the damaged one; no backup is needed:")
+        .then(copied_rows(file, &rescued))
+        .then(Remedy::command("sqlite3").arg(&rescued).arg("PRAGMA integrity_check"))
+        .then(Remedy::note("this does nothing while the daemon has its log there:"))
+        .then(
+            unused
+                .joined(&format!(" && {}", move_away(file)))
+                .joined(" && mv -n")
+                .arg(&rescued)
+                .arg(file),
+        )
+}
+
+/// Copies the rows of a file into a new one, by way of statements. Both have tasks of all users.
+fn copied_rows(file: &Path, rescued: &Path) -> Remedy {
+    let text = unused_name(file, ".rescued.sql");
+    // Debian's sqlite3 has no .recover. Behind a damaged page, .dump reads from the end, and so may
+    // have a row twice.
+    private_file(&text, file)
+        .then(private_file(rescued, file))
+        .then(
+            Remedy::command("sqlite3")
+                .arg(file)
+                .arg(".dump")
+                .joined(AS_FAR_AS_READABLE)
+                .write_to(&text),
+        )
+        .then(Remedy::command("sqlite3").arg(rescued).read_from(&text))
 }
 
 /// What is missing at the end of a file.
@@ -168,13 +193,16 @@ impl Packed {
 }
 
 /// Corrects the first bytes of a copy, which then takes the place of the file.
-fn with_magic(file: &Path) -> Remedy {
+fn with_begin(file: &Path) -> Remedy {
     let rescued = unused_name(file, ".rescued");
-    Remedy::note("only the first bytes of the database are damaged; if there is a backup, restore it; otherwise this corrects a copy, which takes its place:")
+    let copy = shell_word(&rescued);
+    Remedy::note("only the first bytes of the database are damaged: stop the daemon; this corrects a copy, which takes its place:")
         .then(Remedy::command("cp -p").arg(file).arg(&rescued))
         .then(Remedy::command(format!(
-            "printf 'SQLite format 3\\000' | dd status=none conv=notrunc of={}",
-            shell_word(&rescued)
+            "printf 'SQLite format 3\\000' | dd status=none conv=notrunc of={copy}"
+        )))
+        .then(Remedy::command(format!(
+            "printf '\\001\\001' | dd status=none conv=notrunc bs=1 seek=18 of={copy}"
         )))
         .then(Remedy::command("sqlite3").arg(&rescued).arg("PRAGMA integrity_check"))
         .then(move_away(file))

@@ -30,7 +30,7 @@ pub(super) static WORKING: &[KnownMessage] = &[
                 |server| {
                     format!(
                         "GRANT CONNECT, CREATE ON DATABASE {} TO {}",
-                        sql_name(&server.database),
+                        sql_name(server.own_name()),
                         sql_name(&server.user)
                     )
                 },
@@ -298,6 +298,23 @@ pub(super) static WORKING: &[KnownMessage] = &[
             Remedy::note(
                 "give DATABASE_URL_UNPOOLED the direct address of the database in DATABASE_URL; without a pooler: todoctl config unset DATABASE_URL_UNPOOLED",
             )
+        },
+    },
+    KnownMessage {
+        id: "todoctl.other-search-path",
+        fault: ConnectFault::OtherDatabase,
+        patterns: &["have another search path than those at"],
+        codes: &[],
+        meaning: "Sessions of DATABASE_URL and of DATABASE_URL_UNPOOLED search the tables in different schemas of one database",
+        retry: Retry::No,
+        remedy: |at| {
+            let name = at
+                .server()
+                .map_or("the database", |server| server.database.as_str());
+            Remedy::note("if options in one of the two URLs sets search_path, set it in both alike")
+                .then(Remedy::note(format!(
+                    "otherwise a client of the pooler has set it, or connect_query of the line {name} in pgbouncer.ini: take it out there and RELOAD; then, in the pooler's console, as a role of admin_users: RECONNECT {name}"
+                )))
         },
     },
     KnownMessage {

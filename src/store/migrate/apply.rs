@@ -172,6 +172,7 @@ fn plan_up(migrations: &Migrator, found: Found, up: Up) -> Result<Vec<Migration>
     };
     if found.migrations.iter().any(is_planned) {
         found.check_schema()?;
+        found.check_names()?;
     }
     Ok(found.migrations.into_iter().filter(is_planned).collect())
 }

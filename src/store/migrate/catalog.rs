@@ -95,7 +95,7 @@ SELECT r.object, 'rule ' || w.rulename, pg_catalog.pg_get_ruledef(w.oid, true)
 FROM relation r
 JOIN pg_catalog.pg_rewrite w ON w.ev_class = r.oid AND w.rulename <> '_RETURN' AND w.ev_enabled <> 'D'
 UNION ALL
-SELECT r.object, 'constraint triggers', 'disabled'
+SELECT r.object, 'triggers of foreign keys', 'disabled'
 FROM relation r
 WHERE EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = r.oid AND t.tgisinternal AND t.tgenabled = 'D')
 UNION ALL

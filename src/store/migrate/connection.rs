@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, SqliteConnecti
 
 use crate::config::{DatabaseTarget, SqliteTarget};
 use crate::domain::Timestamp;
-use crate::store::connect::{SqliteAccess, create_file, open_postgres, open_sqlite};
+use crate::store::connect::{SqliteAccess, open_postgres, open_sqlite, prepare_file};
 use crate::store::connection::Connection;
 use crate::store::server::refuse_unfit;
 
@@ -67,7 +67,7 @@ impl MigrationConnection {
                 Ok(connection)
             }
             DatabaseTarget::Sqlite(file) => {
-                create_file(file)?;
+                prepare_file(file).await?;
                 Self::open_file(file, SqliteAccess::Migrate).await
             }
         }

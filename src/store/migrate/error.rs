@@ -15,6 +15,7 @@ use crate::store::messages::{self, KnownMessage, Place};
 use crate::store::plain::plain;
 
 use super::embedded::Direction;
+use super::name_taken::Namesake;
 use super::sessions::SessionInfo;
 use super::take_over::OtherSchema;
 
@@ -109,6 +110,9 @@ pub enum MigrateError {
         /// The file, on SQLite.
         file: Option<PathBuf>,
     },
+    /// Another program has taken a name. Nothing was changed.
+    #[error("{0}")]
+    NameTaken(Namesake),
     /// The database refused a statement of a migration.
     #[error(transparent)]
     Statement(Box<FailedStatement>),
@@ -208,6 +212,7 @@ impl MigrateError {
                 Remedy::set("DATABASE_URL", format!("sqlite://{}", own.display()))
             }
             Self::OtherService { file: None, .. } => own_schema(),
+            Self::NameTaken(namesake) => namesake.remedy(),
             Self::Unrecorded { .. } => Remedy::command(STAMP),
             Self::BrokenRecord { .. } => Remedy::note(
                 "keeps that table under another name, _sqlx_migrations_old, and records anew what the schema has:",

@@ -11,6 +11,7 @@ use super::embedded::{Direction, FIRST, SQLITE, migrator, ups};
 use super::error::MigrateError;
 use super::expected::{History, OF_SERVERS, Schema, changes};
 use super::history::{Migration, State, compare};
+use super::name_taken::Namesake;
 use super::recorded::{absent, first_in_part, mark_unrecorded};
 use super::take_over::OtherSchema;
 
@@ -21,6 +22,8 @@ pub(crate) struct Found {
     in_part: Option<(i64, Vec<String>)>,
     /// Tables that are there and are not to be taken over.
     other_service: Option<OtherService>,
+    /// The first table or view that has the name of what a pending migration creates.
+    namesake: Option<Namesake>,
     /// Recorded wrongly, and nothing of them is there.
     absent: Vec<i64>,
     /// Where the tables are, if migrations would create others.
@@ -43,6 +46,7 @@ impl Found {
             migrations,
             in_part: None,
             other_service: None,
+            namesake: None,
             absent: Vec::new(),
             other_schema: None,
             is_record_hidden: false,
@@ -65,13 +69,17 @@ impl Found {
         }
     }
 
-    /// Refuses to go on where only a part of a migration is there.
+    /// Refuses to go on where only a part of a migration is there. Where the tables are in another
+    /// schema, nothing is missing.
     pub(crate) fn check_parts(&self) -> Result<(), MigrateError> {
         match &self.in_part {
-            Some((version, missing)) => Err(MigrateError::InPart {
-                version: *version,
-                missing: missing.clone(),
-            }),
+            Some((version, missing)) => {
+                self.check_schema()?;
+                Err(MigrateError::InPart {
+                    version: *version,
+                    missing: missing.clone(),
+                })
+            }
             None => Ok(()),
         }
     }
@@ -80,6 +88,14 @@ impl Found {
     pub(crate) fn check_tables(&self) -> Result<(), MigrateError> {
         match self.other_service.clone() {
             Some(OtherService { reason, file }) => Err(MigrateError::OtherService { reason, file }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to begin a migration that would find one of its names taken.
+    pub(crate) fn check_names(&self) -> Result<(), MigrateError> {
+        match &self.namesake {
+            Some(namesake) => Err(MigrateError::NameTaken(namesake.clone())),
             None => Ok(()),
         }
     }
@@ -132,6 +148,14 @@ pub(super) async fn found_by(
         mark_unrecorded(&mut found.migrations, &history, &schema, takes_over);
         found.in_part = first_in_part(&found.migrations, &history, &schema);
         found.absent = absent(&found.migrations, &history, &schema);
+        if let DatabaseTarget::Sqlite(file) = target {
+            let pending = found
+                .migrations
+                .iter()
+                .filter(|one| one.state == State::Pending)
+                .map(|one| one.version);
+            found.namesake = Namesake::find(pending, &history, &schema, &file.path);
+        }
         let is_first = |one: &Migration| one.version == FIRST && one.state == State::Pending;
         if found.migrations.iter().any(is_first) {
             let refusal = connection.refusal().await?;

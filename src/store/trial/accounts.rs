@@ -6,6 +6,7 @@ use crate::config::RotatingSecret;
 use crate::domain::EncryptedKey;
 use crate::store::auth_sessions::RefreshTokenHash;
 use crate::store::database::Store;
+use crate::store::outbox::Accounts;
 use crate::store::sessions::{NewSession, SessionHash};
 
 use super::fault::{TrialFault, same, seen, stored};
@@ -62,7 +63,7 @@ pub(super) async fn provider_key(store: &Store, sample: &Sample) -> Result<(), T
 }
 
 pub(super) async fn addresses(store: &Store, sample: &Sample) -> Result<(), TrialFault> {
-    if store.has_accounts().await? {
+    if store.accounts().await? == Accounts::Ready {
         store.addresses(&[sample.user.as_str()]).await?;
     }
     Ok(())

@@ -62,6 +62,7 @@ pub(super) async fn send(store: &Store) -> Result<(), TrialFault> {
         return Err(TrialFault::Swallowed(OUTBOX));
     }
     store.outbox_status().await?;
+    store.mail_outcomes(due()).await?;
     Ok(())
 }
 

@@ -10,10 +10,13 @@ use crate::store::inspect;
 use crate::store::migrate::DEFINITION;
 use crate::store::migrate::drift::{Difference, Drift};
 
+use super::file_definition::{changed_definition, has_same_pieces, right_again};
 use super::file_indexes::changed_index;
 use super::issue::{Issue, Place, RESTART, Step, verdict};
 use super::parts::{Sides, parts, renamed, sides};
-use super::rebuild::{FILE_SEARCH, SEARCH, column_definition, rebuild, search_again};
+use super::rebuild::{
+    FILE_SEARCH, SEARCH, column_definition, created_again, rebuild, search_again,
+};
 use super::unread::FILE_COUNT;
 
 /// What the catalogue has of a column with an expression.
@@ -71,32 +74,23 @@ fn issue(drift: &Drift, one: &Difference) -> Option<Issue> {
     let table = one.object.strip_prefix("table ")?;
     match (one.part.as_deref(), &one.expected) {
         (Some(DEFINITION), Some(expected))
-            if one.found.as_deref().map(pieces) == Some(pieces(expected)) =>
+            if one
+                .found
+                .as_deref()
+                .is_some_and(|found| has_same_pieces(found, expected)) =>
         {
             None
         }
         (None, Some(_)) => Some(missing_table(drift, table)),
+        (Some(DEFINITION), Some(expected)) if let Some(found) = &one.found => {
+            Some(changed_definition(drift, table, expected, found))
+        }
         (Some(part), Some(_)) => Some(Issue::warn(
             format!("{table} has another {part} than the migrations create"),
-            [created_again(drift, table, || {
-                format!(
-                    "compare it (todoctl migrate check), and create {table} again with the right one"
-                )
-            })],
+            [right_again(drift, table)],
         )),
         _ => None,
     }
-}
-
-/// The parts of a statement that creates a table, without quotes and whatever their order.
-fn pieces(definition: &str) -> Vec<String> {
-    let plain = definition.replace('"', "").replace(['(', ')'], " ");
-    let mut pieces: Vec<String> = plain
-        .split(',')
-        .map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "))
-        .collect();
-    pieces.sort();
-    pieces
 }
 
 /// Whether a column has the definition of one that is missing in the same table.
@@ -355,11 +349,6 @@ fn changed_trigger(trigger: Sides<'_>) -> Option<Issue> {
         )
         .fixable(),
     )
-}
-
-/// The table with its rows in the right form, or what a person has to do.
-fn created_again(drift: &Drift, table: &str, otherwise: impl FnOnce() -> String) -> Step {
-    rebuild(drift, table).map_or_else(|| Step::note(otherwise()), Step::Run)
 }
 
 /// What is corrected together with its table, where that is created again.

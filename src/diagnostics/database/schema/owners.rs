@@ -20,11 +20,6 @@ pub(super) async fn owners(context: &Context, server: Server<'_>, limit: Duratio
 }
 
 fn check(home: Home<'_>, server: Server<'_>, owned: &[Owned]) -> Verdict {
-    let mut issues: Vec<Issue> = owned
-        .iter()
-        .filter(|one| !one.may_count)
-        .map(|one| cannot_count(owned, one))
-        .collect();
     let foreign: Vec<&Owned> = owned.iter().filter(|one| !one.is_ours).collect();
     let session = &home.relations.session;
     // Not the one that acts for it after `SET role`: that it may alter nothing is the check's of
@@ -33,7 +28,12 @@ fn check(home: Home<'_>, server: Server<'_>, owned: &[Owned]) -> Verdict {
     let migrates = server.config.auto_migrate
         && session.is_of(&server.target.user)
         && matches!(&server.config.direct, DatabaseTarget::Postgres(direct) if direct.user == server.target.user);
-    if foreign.is_empty() || !migrates {
+    let is_given = migrates && !foreign.is_empty();
+    let counting = owned.iter().filter(|one| !one.may_count);
+    let mut issues: Vec<Issue> = counting
+        .map(|one| cannot_count(owned, one, is_given))
+        .collect();
+    if !is_given {
         let fine = if foreign.is_empty() {
             format!("{role} may alter all tables")
         } else {
@@ -61,18 +61,28 @@ fn not_ours(foreign: &[&Owned], role: &str) -> Issue {
     )
 }
 
-/// The function that counts runs as its owner, who may not write the counts.
-fn cannot_count(owned: &[Owned], function: &Owned) -> Issue {
+/// The function that counts runs as its owner, who may not write the counts. Where all objects are
+/// given to the role (`is_given`), it may do so then.
+fn cannot_count(owned: &[Owned], function: &Owned, is_given: bool) -> Issue {
     let counts = owned
         .iter()
         .find(|one| one.name.ends_with(".todoctl_unread"));
     let owner = counts.map_or(&function.owner, |one| &one.owner);
+    let step = match counts {
+        // An owner may have taken rights from itself.
+        Some(counts) if *owner == function.owner => format!(
+            "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE {} TO {}",
+            counts.name,
+            sql_name(owner)
+        ),
+        _ => function.give_to(owner),
+    };
     Issue::fail(
         format!(
             "{} runs as its owner {}, who may not write todoctl_unread: no notification can be saved",
             function.name, function.owner
         ),
-        [Step::RunBy(None, function.give_to(owner))],
+        (!is_given).then_some(Step::RunBy(None, step)),
     )
 }
 

@@ -5,6 +5,7 @@ use crate::config::sql_name;
 use crate::store::migrate::drift::Drift;
 use crate::store::migrate::{DEFINITION, Schema};
 
+use super::issue::Step;
 use super::unread::{FILE_COUNT, UNREAD};
 
 /// The index of searches.
@@ -25,6 +26,17 @@ pub(super) fn search_again(expected: &Schema) -> Option<String> {
          DELETE FROM sqlite_schema WHERE type = 'table' AND name = 'todoctl_search'; \
          PRAGMA writable_schema = RESET; {}{definition}; {FILE_SEARCH}; COMMIT",
         drop.concat()
+    ))
+}
+
+/// The same where pages of the index are damaged, so that its tables cannot be dropped: VACUUM leaves
+/// the pages out that no table has.
+pub(super) fn search_without_pages(expected: &Schema) -> Option<String> {
+    let definition = expected.get(SEARCH)?.get(DEFINITION)?;
+    Some(format!(
+        "PRAGMA writable_schema = ON; BEGIN IMMEDIATE; \
+         DELETE FROM sqlite_schema WHERE tbl_name = 'todoctl_search' OR tbl_name GLOB 'todoctl_search_*'; \
+         PRAGMA writable_schema = RESET; {definition}; {FILE_SEARCH}; COMMIT; VACUUM"
     ))
 }
 
@@ -121,6 +133,15 @@ pub(super) fn rebuild(drift: &Drift, table: &str) -> Option<String> {
     statements.extend(counts.map(|(_, _, count)| (*count).to_owned()));
     statements.push("COMMIT".to_owned());
     Some(statements.join("; "))
+}
+
+/// The table with its rows in the right form, or what a person has to do.
+pub(super) fn created_again(
+    drift: &Drift,
+    table: &str,
+    otherwise: impl FnOnce() -> String,
+) -> Step {
+    rebuild(drift, table).map_or_else(|| Step::note(otherwise()), Step::Run)
 }
 
 /// What a statement that creates a table says of a column, with its constraints.

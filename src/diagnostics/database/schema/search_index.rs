@@ -10,8 +10,8 @@ use crate::store::StoreError;
 use crate::store::inspect::Searchable;
 use crate::store::migrate::drift::expected_in_file;
 
-use super::issue::{Issue, Place, Step, no_tables, verdict};
-use super::rebuild::{FILE_SEARCH, search_again};
+use super::issue::{Issue, Place, RESTART, Step, no_tables, verdict};
+use super::rebuild::{FILE_SEARCH, search_again, search_without_pages};
 
 /// What messages about the index or one of its own tables contain. The last one names no table.
 const OF_INDEX: [&str; 2] = ["todoctl_search", "invalid fts5 file format"];
@@ -71,10 +71,8 @@ async fn of_error(
     if message.ends_with("no such table: tasks") {
         return Err(no_tables());
     }
-    if message.ends_with("no such column: search_title") {
-        return Err(Verdict::skip(
-            "the tasks have no folded texts before they are migrated",
-        ));
+    if message.ends_with(NOT_MIGRATED) {
+        return Err(not_migrated());
     }
     if message.ends_with("no such table: todoctl_search") {
         return Err(Verdict::skip_because_failed("database.schema"));
@@ -84,8 +82,16 @@ async fn of_error(
     });
     match tokio::time::timeout(limit, read).await {
         Ok(Ok(())) => Ok(damaged(&message).await),
+        // A table of another program has the name of the index.
+        Ok(Err(error)) if error.to_string().ends_with(NOT_MIGRATED) => Err(not_migrated()),
         _ => Err(query_failed(context, error)),
     }
+}
+
+const NOT_MIGRATED: &str = "no such column: search_title";
+
+fn not_migrated() -> Verdict {
+    Verdict::skip("the tasks have no folded texts before they are migrated")
 }
 
 async fn damaged(message: &str) -> Issue {
@@ -96,6 +102,28 @@ async fn damaged(message: &str) -> Issue {
         again.map(Step::Run),
     )
     .fixable()
+}
+
+/// The verdict on damaged pages of the index, where every table can be read.
+pub(in crate::diagnostics::database) async fn damaged_index_pages(
+    messages: &str,
+    file: &SqliteTarget,
+) -> Verdict {
+    let again = expected_in_file().await.ok();
+    let again = again.and_then(|expected| search_without_pages(&expected));
+    let issue = Issue::fail(
+        format!("pages of the index of searches are damaged, and the tasks are not: {messages}"),
+        again
+            .map(Step::Run)
+            .into_iter()
+            .chain([Step::note(RESTART)]),
+    );
+    verdict(Place::File(file), vec![issue], "")
+}
+
+/// Whether a table is one of the index's own.
+pub(in crate::diagnostics::database) fn is_search_table(name: &str) -> bool {
+    name.starts_with("todoctl_search")
 }
 
 /// The verdict on messages about the index alone.

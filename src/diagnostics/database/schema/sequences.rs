@@ -50,20 +50,28 @@ async fn of_file(context: &Context, file: &SqliteTarget, limit: Duration) -> Ver
 
 /// Ids of removed rows may be given again then.
 fn in_file(one: &Numbered) -> Option<Issue> {
-    let Numbered {
-        table,
-        last,
-        highest,
-    } = one;
+    let Numbered { table, highest, .. } = one;
+    let (name, text) = (sql_name(table), sql_literal(table));
+    let Some(last) = one.last else {
+        highest.as_ref()?;
+        return Some(
+            Issue::warn(
+                format!("{table} has rows, and sqlite_sequence has none for it: the ids of its newest rows are given again when these are deleted"),
+                [Step::Run(format!(
+                    "INSERT INTO sqlite_sequence (name, seq) SELECT {text}, (SELECT max(id) FROM {name}) \
+                     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = {text})"
+                ))],
+            )
+            .fixable(),
+        );
+    };
     // The sequence was moved by mistake, if the rows have lower ids.
     let is_moved = highest.is_none_or(|highest| highest < last / 2);
-    let reached = highest.map_or(*last, |highest| highest.max(*last));
+    let reached = highest.map_or(last, |highest| highest.max(last));
     let issue = nearly_full(&format!("{table}.id"), reached, i64::MAX, || {
         vec![if is_moved {
-            let name = sql_name(table);
             Step::Run(format!(
-                "UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {name}) WHERE name = {}",
-                sql_literal(table)
+                "UPDATE sqlite_sequence SET seq = (SELECT coalesce(max(id), 0) FROM {name}) WHERE name = {text}"
             ))
         } else {
             lower_ids(table)

@@ -15,7 +15,7 @@ use crate::store::inspect::{self, Created, Relations, Shadow};
 use crate::store::migrate::{is_migrated, own_schema};
 
 use super::home::{drift_of, relations};
-use super::issue::{Issue, Place, Step, verdict};
+use super::issue::{Issue, Place, Step, guarded, literal, verdict};
 
 pub(in crate::diagnostics::database) async fn tables(
     context: &Context,
@@ -274,7 +274,8 @@ fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> 
             format!("-csearch_path={schema}"),
         ))];
     }
-    vec![
+    let mut steps = left_behind(relations, schema);
+    steps.extend([
         Step::Run(format!(
             "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
             sql_name(&session.role),
@@ -282,5 +283,37 @@ fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> 
             sql_name(schema),
         )),
         Step::note("restart the daemon: its sessions keep the old search path"),
-    ]
+    ]);
+    steps
+}
+
+/// Moves the functions and types after the tables, where they alone were moved.
+fn left_behind(relations: &Relations, schema: &str) -> Vec<Step> {
+    let is_left = |one: &&Created| {
+        one.schema != schema
+            && relations.created_within(schema, &one.name).is_none()
+            && relations.all.iter().all(|table| table.schema != one.schema)
+    };
+    let left = relations.created.iter().filter(is_left);
+    left.map(|one| {
+        let find = if one.kind == "TYPE" {
+            "to_regtype"
+        } else {
+            "to_regprocedure"
+        };
+        let condition = format!("{find}({}) IS NOT NULL", literal(&one.qualified));
+        let statement = format!(
+            "ALTER {} {} SET SCHEMA {}",
+            one.kind,
+            one.qualified,
+            sql_name(schema)
+        );
+        let statement = guarded(&condition, &statement);
+        if one.is_owned {
+            Step::Run(statement)
+        } else {
+            Step::RunBy(None, statement)
+        }
+    })
+    .collect()
 }

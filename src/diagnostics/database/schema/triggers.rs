@@ -13,6 +13,7 @@ use crate::store::inspect::{EventTrigger, Expression, ForeignTrigger, event_trig
 use crate::store::migrate::drift::Drift;
 use crate::store::migrate::newest_statement;
 
+use super::abandoned;
 use super::expressions;
 use super::home::{Home, drift_of, home};
 use super::issue::{Issue, Place, Step, literal, no_tables, verdict};
@@ -72,7 +73,7 @@ async fn check(
         names.map(|known| &known.from).any(|name| *name == one.name)
     };
     let foreign = foreign.iter().filter(|one| !is_own(one));
-    issues.extend(foreign.map(|one| of_others(home, one)));
+    issues.extend(foreign.filter_map(|one| of_others(home, one)));
     issues.extend(expressions.iter().map(|one| expressions::issue(home, one)));
     issues.extend(events.iter().map(refusing_changes));
     Ok(verdict(
@@ -215,7 +216,7 @@ fn constraint_triggers(home: Home<'_>, drift: &Drift) -> Option<Issue> {
     let tables: Vec<&str> = drift
         .differences
         .iter()
-        .filter(|one| one.part.as_deref() == Some("constraint triggers"))
+        .filter(|one| one.part.as_deref() == Some("triggers of foreign keys"))
         .filter_map(|one| one.object.strip_prefix("table "))
         .collect();
     if tables.is_empty() {
@@ -253,7 +254,10 @@ fn rule(home: Home<'_>, sides: Sides<'_>, found: &str) -> Issue {
 }
 
 /// A trigger of others, and what it may do.
-fn of_others(home: Home<'_>, one: &ForeignTrigger) -> Issue {
+fn of_others(home: Home<'_>, one: &ForeignTrigger) -> Option<Issue> {
+    if abandoned::is_of_repack(one) {
+        return abandoned::issue(home, one);
+    }
     let may = match (one.raises, one.is_before_row && one.returns_null) {
         (true, true) => "may refuse changes (RAISE) and suppress them (RETURN NULL)",
         (true, false) => "may refuse changes (RAISE EXCEPTION)",
@@ -269,13 +273,13 @@ fn of_others(home: Home<'_>, one: &ForeignTrigger) -> Issue {
             disabling(home, one)
         ))
     };
-    Issue::warn(
+    Some(Issue::warn(
         format!(
             "{} has the trigger {} that todoctl does not know: its function {} of {} {may}",
             one.table, one.name, one.function, one.owner
         ),
         [step],
-    )
+    ))
 }
 
 fn disabling(home: Home<'_>, one: &ForeignTrigger) -> String {

@@ -9,6 +9,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::{OddValues, Oddity, has_blanks_around, is_sensible, trimmed};
 
 use super::issue::{Issue, Place, Step, verdict};
+use super::rebuild::FILE_SEARCH;
 use super::set_aside::{kept_aside, set_aside};
 
 /// How many rows a verdict names.
@@ -68,6 +69,10 @@ fn issue(odd: &OddValues) -> Issue {
         Oddity::Length => (
             "is empty, or longer than requests may have it",
             "clients that send a whole task back get 422",
+        ),
+        Oddity::LowId => (
+            "is below 1",
+            "requests with it are answered with 404, so these rows can neither be changed nor deleted",
         ),
     };
     let rows = if odd.rows == 1 { "row" } else { "rows" };
@@ -165,6 +170,10 @@ fn steps(odd: &OddValues) -> Vec<Step> {
             ),
             show(odd, &format!("length({column})")),
         ],
+        Oddity::LowId => vec![
+            Step::note("another program stored them; this gives them new ids, the next ones:"),
+            Step::Run(with_new_ids(&odd.table)),
+        ],
         Oddity::NoNumber => {
             // As an import from a CSV file leaves them.
             let empty = odd
@@ -179,6 +188,43 @@ fn steps(odd: &OddValues) -> Vec<Step> {
             empty.into_iter().chain(shown).collect()
         }
     }
+}
+
+/// The tables whose rows name those of another one by their ids.
+const REFERENCES: [(&str, &str, &str); 2] = [
+    ("tasks", "notifications", "task_id"),
+    ("notifications", "todoctl_outbox", "notification_id"),
+];
+
+/// Statements that give the rows with ids below 1 ids that no row has had.
+fn with_new_ids(table: &str) -> String {
+    let new = |column: &str| {
+        format!(
+            "max((SELECT max(id) FROM {table}), 0, \
+             coalesce((SELECT max(seq) FROM sqlite_sequence WHERE name = '{table}'), 0)) - {column} + 1"
+        )
+    };
+    let references: Vec<String> = REFERENCES
+        .iter()
+        .filter(|(of, ..)| *of == table)
+        .map(|(_, other, column)| {
+            format!(
+                "UPDATE {other} SET {column} = {} WHERE {column} < 1; ",
+                new(column)
+            )
+        })
+        .collect();
+    // Its entries have the ids.
+    let search = if table == "tasks" {
+        format!("; {FILE_SEARCH}")
+    } else {
+        String::new()
+    };
+    format!(
+        "BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON; {}UPDATE {table} SET id = {} WHERE id < 1{search}; COMMIT",
+        references.concat(),
+        new("id")
+    )
 }
 
 /// The condition for the rows.

@@ -10,7 +10,7 @@ use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::{integrity, role, schema, search};
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
-use crate::store::messages::{KnownMessage, Place};
+use crate::store::messages::{KnownMessage, Place, quoted_name};
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
 
 /// What to do about a fault, and the check that finds the same cause.
@@ -90,8 +90,14 @@ async fn of_function(
         return None;
     };
     let fault = error.postgres()?;
-    let function = fault.raised_in.as_deref()?;
     let server = Server { config, target };
+    if let Some(remedy) = schema::without_repack(context, server, limit, &fault).await {
+        return Some(Cause {
+            check: Some(TRIGGERS),
+            remedy,
+        });
+    }
+    let function = fault.raised_in.as_deref()?;
     if fault.code == "42501"
         && let Some(remedy) = schema::missing_rights(context, server, limit).await
     {
@@ -125,8 +131,9 @@ fn last_resort(fault: &TrialFault) -> &'static [&'static str] {
         {
             &[SEARCH]
         }
+        // Functions that are no text, as that of tsvector_update_trigger, do not name themselves.
         TrialFault::Refused(error)
-            if known_message(error).is_none()
+            if known_message(error).is_none_or(|known| known.id == "postgres.no-table")
                 && error
                     .postgres()
                     .is_some_and(|one| statement(&one, "").is_none()) =>
@@ -233,17 +240,17 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
         // As in: cannot update table "tasks" because it does not have a replica identity.
         "55000" if fault.is_of_publication() => Some(format!(
             "ALTER TABLE {} REPLICA IDENTITY DEFAULT",
-            sql_name(quoted(&fault.message)?)
+            sql_name(quoted_name(&fault.message)?)
         )),
         // As in: Column used in the publication WHERE expression is not part of the replica identity.
         "42P10" if fault.detail.as_ref()?.contains("WHERE") => Some(format!(
             "ALTER TABLE {} REPLICA IDENTITY FULL",
-            sql_name(quoted(&fault.message)?)
+            sql_name(quoted_name(&fault.message)?)
         )),
         // As in: index row size 4056 exceeds btree version 4 maximum 2704 for index "long".
         "54000" if fault.is_of_index_entry() => Some(format!(
             "DROP INDEX CONCURRENTLY IF EXISTS {}",
-            sql_name(quoted(&fault.message)?)
+            sql_name(quoted_name(&fault.message)?)
         )),
         "23502" => Some(format!(
             "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
@@ -257,11 +264,6 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
         )),
         _ => None,
     }
-}
-
-/// The first name in a message, in the quotes of its language.
-fn quoted(message: &str) -> Option<&str> {
-    message.split(['"', '»', '«', '„', '“', '”']).nth(1)
 }
 
 #[cfg(test)]

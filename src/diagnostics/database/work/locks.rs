@@ -34,10 +34,10 @@ pub(super) async fn locks(context: &Context, config: &DatabaseConfig, limit: Dur
         DatabaseTarget::Postgres(target) => {
             let server = Server { config, target };
             let ask = async |connection: &mut ServerConnection| {
-                let mut activity = connection.activity(&target.database).await?;
+                let mut activity = connection.activity(target.own_name()).await?;
                 if activity.sessions.iter().any(is_hidden_holder) {
                     tokio::time::sleep(SECOND_LOOK).await;
-                    let again = connection.activity(&target.database).await?;
+                    let again = connection.activity(target.own_name()).await?;
                     activity = holding_longer(again, &activity);
                 }
                 Ok((activity, connection.prepared().await?))
@@ -58,7 +58,7 @@ pub(in crate::diagnostics::database) async fn culprit(
     limit: Duration,
 ) -> Option<Verdict> {
     let ask = async |connection: &mut ServerConnection| {
-        let activity = connection.activity(&server.database).await?;
+        let activity = connection.activity(server.own_name()).await?;
         Ok((activity, connection.prepared().await?))
     };
     let asked = context.server.ask(server, limit, ask).await;

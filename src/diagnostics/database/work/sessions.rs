@@ -38,7 +38,7 @@ const MAINTENANCE: [&str; 6] = [
 pub(super) async fn sessions(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let target = server.target;
     let ask = async |connection: &mut ServerConnection| {
-        let activity = connection.activity(&target.database).await?;
+        let activity = connection.activity(target.own_name()).await?;
         Ok((activity, connection.prepared().await?))
     };
     of_answer(context, server, limit, ask, |(activity, prepared)| {

@@ -70,17 +70,21 @@ pub(in crate::diagnostics) async fn reset_search_path(
     let path = settings.iter().find(|one| one.name == "search_path");
     match (path.map(|one| (one, one.origin())), schema) {
         (Some((_, Origin::Client)), _) => Remedy::unset("DATABASE_URL.options"),
-        (Some((_, Origin::Default | Origin::Server)), Some(schema)) => Remedy::admin_sql(
-            server,
-            None,
-            format!(
-                "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
-                sql_name(&server.user),
-                sql_name(&server.database),
-                sql_name(schema)
-            ),
-        ),
-        (Some((path, origin)), _) if origin != Origin::Server => change(path, "", server),
+        (Some((_, Origin::Default | Origin::Server | Origin::Session)), Some(schema)) => {
+            Remedy::admin_sql(
+                server,
+                None,
+                format!(
+                    "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
+                    sql_name(&server.user),
+                    sql_name(server.own_name()),
+                    sql_name(schema)
+                ),
+            )
+        }
+        (Some((path, origin)), _) if !matches!(origin, Origin::Server | Origin::Session) => {
+            change(path, "", server)
+        }
         _ => Remedy::default(),
     }
 }
@@ -223,6 +227,27 @@ pub(in crate::diagnostics::database) fn check_execution(
     })
 }
 
+/// What is wrong with settings that `SET` has given to a session: each with its name.
+pub(in crate::diagnostics::database) fn check_session<'a>(
+    settings: &'a [SettingNow],
+    environment: Environment,
+    server: &PostgresTarget,
+) -> Vec<(&'a str, String)> {
+    settings
+        .iter()
+        .filter_map(|setting| {
+            let one = std::slice::from_ref(setting);
+            let limits = check_timeouts(one, server);
+            let durability = check_durability(one, environment, server);
+            let (texts, _) = check_execution(one, server);
+            let wrong = [limits, durability].into_iter();
+            let wrong = wrong.filter(|one| one.outcome != Outcome::Pass);
+            let text = wrong.map(|one| one.detail).chain(texts).next()?;
+            Some((setting.name.as_str(), text))
+        })
+        .collect()
+}
+
 /// Settings that keep VACUUM away.
 pub(super) fn check_autovacuum(
     settings: &[SettingNow],
@@ -311,6 +336,7 @@ fn origin(setting: &SettingNow) -> &'static str {
         Origin::RoleInDatabase => "set for the role in this database",
         Origin::AllRoles => "set for all roles",
         Origin::Client => "set by options in DATABASE_URL",
+        Origin::Session => "set by SET",
         Origin::Server => "set on the server",
         Origin::Default => "PostgreSQL's default",
     }
@@ -320,7 +346,7 @@ fn origin(setting: &SettingNow) -> &'static str {
 /// `value`. New sessions have it.
 fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy {
     let name = &setting.name;
-    let (role, database) = (sql_name(&server.user), sql_name(&server.database));
+    let (role, database) = (sql_name(&server.user), sql_name(server.own_name()));
     let statement = match setting.origin() {
         // A role may change its own settings.
         Origin::Role => return Remedy::sql(format!("ALTER ROLE {role} RESET {name}")),
@@ -332,6 +358,10 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
         }
         Origin::Database => format!("ALTER DATABASE {database} RESET {name}"),
         Origin::AllRoles => format!("ALTER ROLE ALL RESET {name}"),
+        // Below what SET has changed, it may be any of these.
+        Origin::Session => format!(
+            "ALTER ROLE {role} RESET {name}; ALTER ROLE {role} IN DATABASE {database} RESET {name}; ALTER DATABASE {database} RESET {name}"
+        ),
         Origin::Server | Origin::Default => {
             return Remedy::admin_sql(server, None, format!("ALTER SYSTEM SET {name} = {value}"));
         }
@@ -340,51 +370,4 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::ending::tests::server;
-    use super::*;
-    use crate::diagnostics::Outcome::{Fail, Pass, Warn};
-
-    #[test]
-    fn what_a_crash_loses() {
-        let outcome = |name, value, environment| {
-            let setting = SettingNow::of(name, value, "configuration file");
-            check_durability(&[setting], environment, &server()).outcome
-        };
-        let production = Environment::Production;
-        assert_eq!(outcome("fsync", "off", production), Fail);
-        assert_eq!(outcome("fsync", "on", production), Pass);
-        assert_eq!(outcome("synchronous_commit", "off", production), Warn);
-        assert_eq!(outcome("synchronous_commit", "local", production), Pass);
-        assert_eq!(outcome("fsync", "off", Environment::Development), Pass);
-    }
-
-    #[test]
-    fn limits_are_changed_where_they_come_from() {
-        let check = |value: &str, source: &str| {
-            check_timeouts(
-                &[SettingNow::of("statement_timeout", value, source)],
-                &server(),
-            )
-        };
-        let outcome = |value| -> Outcome { check(value, "user").outcome };
-        assert_eq!(outcome("0"), Pass);
-        assert_eq!(outcome("5000"), Pass);
-        assert_eq!(outcome("50"), Warn);
-        for (source, expected) in [
-            ("user", "ALTER ROLE \"todo\" RESET statement_timeout"),
-            ("database", "ALTER DATABASE \"todo\" RESET"),
-            ("database user", "IN DATABASE \"todo\" RESET"),
-            ("global", "ALTER ROLE ALL RESET"),
-            ("client", "from options in DATABASE_URL"),
-            (
-                "configuration file",
-                "ALTER SYSTEM SET statement_timeout = 0",
-            ),
-        ] {
-            let remedy = check("50", source).remedy.unwrap().to_string();
-            let plain = remedy.replace('\\', "");
-            assert!(plain.contains(expected), "{source}: {remedy}");
-        }
-    }
-}
+mod tests;

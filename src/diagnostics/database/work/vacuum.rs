@@ -41,7 +41,7 @@ pub(super) async fn vacuum(context: &Context, server: Server<'_>, limit: Duratio
             ..Readers::default()
         };
         if !readers.all.is_empty() {
-            readers.sessions = connection.activity(&target.database).await?.sessions;
+            readers.sessions = connection.activity(target.own_name()).await?.sessions;
             readers.prepared = connection.prepared().await?;
         }
         let found = Found {

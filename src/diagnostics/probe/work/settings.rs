@@ -18,6 +18,8 @@ pub(crate) enum Origin {
     AllRoles,
     /// `options` in the URL.
     Client,
+    /// `SET`.
+    Session,
     /// The server's files or command line.
     Server,
     /// Nobody has set it.
@@ -35,8 +37,11 @@ pub(crate) struct SettingNow {
     source: String,
 }
 
+/// What an earlier client of a pooler has set in its session says nothing about the role.
 const SETTINGS: &str = "
-    SELECT name, setting AS value, current_setting(name) AS shown, source
+    SELECT name, CASE WHEN source = 'session' THEN reset_val ELSE setting END AS value,
+           CASE WHEN source = 'session' THEN reset_val ELSE current_setting(name) END AS shown,
+           source
     FROM pg_catalog.pg_settings
     WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'statement_timeout',
                    'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
@@ -48,7 +53,8 @@ const SETTINGS: &str = "
                    'autovacuum_analyze_scale_factor', 'autovacuum_analyze_threshold',
                    'autovacuum_naptime', 'vacuum_defer_cleanup_age')
        -- How statements may be planned.
-       OR name LIKE 'enable%' AND setting = 'off' AND boot_val = 'on'
+       OR name LIKE 'enable%' AND boot_val = 'on'
+          AND CASE WHEN source = 'session' THEN reset_val ELSE setting END = 'off'
        -- One that the role may use is fine; without one that is gone, the database's is used.
        OR name = 'default_tablespace' AND EXISTS (
            SELECT FROM pg_catalog.pg_tablespace
@@ -65,6 +71,7 @@ impl SettingNow {
             "global" => Origin::AllRoles,
             "client" => Origin::Client,
             "default" => Origin::Default,
+            "session" => Origin::Session,
             _ => Origin::Server,
         }
     }

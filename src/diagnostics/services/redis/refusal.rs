@@ -8,6 +8,23 @@ use super::client::Client;
 /// What todoctl's counters may take, beyond what is in use.
 const ROOM: u64 = 64 << 20;
 
+/// Words of Redis and of the crate redis for what an ACL forbids, within a script too.
+const FORBIDDEN: [&str; 5] = [
+    "NOPERM",
+    "NoPerm",
+    "No permissions",
+    "no permissions",
+    "The user executing the script can't",
+];
+
+/// The error without what todoctl has sent.
+pub(super) fn short(message: &str) -> &str {
+    let ends = [", with args beginning", " script: "];
+    ends.iter().fold(message, |text, end| {
+        text.split_once(end).map_or(text, |(begin, _)| begin)
+    })
+}
+
 pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
     let text = &error.message;
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -17,16 +34,29 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
         Remedy::note("name the primary in REDIS_URL, not a replica")
     } else if has(&["OOM"]) {
         more_memory(client, error.used_memory())
+    } else if has(&FORBIDDEN) {
+        permissions(client, text)
+    } else if has(&[
+        "MOVED",
+        "CLUSTERDOWN",
+        "ClusterDown",
+        "Moved",
+        "in cluster mode",
+    ]) {
+        Remedy::note(
+            "this is a node of a Redis Cluster, and todoctl needs a single Redis: name one in REDIS_URL",
+        )
     } else if has(&["switch database", "DB index"]) {
         Remedy::set("REDIS_URL.database", 0)
-    } else if has(&["NOPERM", "NoPerm", "No permissions"]) {
-        permissions(client, text)
     } else if has(&["NOREPLICAS"]) {
         Remedy::note("start the replicas of this Redis, which accepts writes only with as many of them as min-replicas-to-write says")
             .then(as_administrator("where there are none any more"))
             .or(client.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]))
-    } else if has(&["unknown command"]) {
-        Remedy::note("todoctl counts with EVALSHA and SCRIPT LOAD: take their rename-command lines out of redis.conf and restart Redis, or name another Redis in REDIS_URL (a proxy may lack them)")
+    } else if has(&["unknown command", "Unknown Redis command"]) {
+        Remedy::note("todoctl counts with EVALSHA, SCRIPT LOAD, INCR, DEL, PTTL and PEXPIRE: take their rename-command lines out of redis.conf and restart Redis, or name another Redis in REDIS_URL (a proxy may lack them)")
+            .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL"))
+    } else if has(&["max requests limit", "max daily request limit"]) {
+        Remedy::note("the plan at the provider of this Redis is used up: raise it, or name another Redis in REDIS_URL")
             .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL"))
     } else if has(&["max number of clients"]) {
         Remedy::note(
@@ -49,10 +79,6 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
     } else if has(&["BUSY"]) {
         as_administrator("another client's script runs for too long; this ends it unless it has written something")
             .then(client.command(&["SCRIPT", "KILL"]))
-    } else if has(&["MOVED", "CLUSTERDOWN", "ClusterDown", "Moved"]) {
-        Remedy::note(
-            "this is a node of a Redis Cluster, and todoctl needs a single Redis: name one in REDIS_URL",
-        )
     } else {
         Remedy::note("read the log of Redis, which says more")
     }

@@ -1,0 +1,40 @@
+//! Credentials that are refused because of what the auth server says, or does not say.
+
+use url::Url;
+
+use crate::config::Remedy;
+
+/// What `reason` means where `AUTH_SERVER_URL` is `url`, if it is about the auth server.
+pub(super) fn of_auth_server(reason: &str, url: &Url) -> Option<(String, Remedy)> {
+    let origin = url.origin().ascii_serialization();
+    Some(match reason {
+        "unknown_key" => (
+            format!(
+                "user tokens were signed with a key that {origin} does not publish: another auth server has made them, or it has replaced its keys since"
+            ),
+            Remedy::note(format!(
+                "let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
+            )),
+        ),
+        "unknown_session" => (
+            format!(
+                "bearer tokens were no JWTs, and {origin}, which was asked, knows no session for them (it answered null)"
+            ),
+            Remedy::note(
+                "let clients send the whole value of the auth server's cookie better-auth.session_token, which is the token, a dot and a signature: the token alone, as sign-in returns it and the table session has it, is not known; todoctl sends it as better-auth.session_token, so the auth server must not rename that cookie (advanced.cookiePrefix, advanced.cookies)"
+            )
+            .then(Remedy::note(format!(
+                "where they do, they have signed in somewhere else: let them sign in at {origin}, or name their auth server: todoctl config set AUTH_SERVER_URL=https://auth.example.com"
+            ))),
+        ),
+        "signature" => (
+            format!(
+                "user tokens had a wrong signature of a key that {origin} publishes: it signs with another key than it publishes under that id"
+            ),
+            Remedy::note(format!(
+                "restart the auth server, so that all of its instances sign with the keys that {origin} publishes, and keep /api/auth/jwks out of the caches in front of it; todoctl fetches changed keys within a minute"
+            )),
+        ),
+        _ => return None,
+    })
+}

@@ -1,0 +1,149 @@
+//! Credentials that are refused (401), by the reasons of the metric `auth_refusals_total`, and what
+//! services name users with.
+
+use super::cause::{ALL, Among, Cause, PUBLISHED, Usual, service, session, token};
+
+pub(super) const CAUSES: &[Cause] = &[
+    token(
+        "signature",
+        "user tokens had a wrong signature: the sign-in service, or one of its instances, signs with another JWT_SECRET",
+        "give JWT_SECRET the value that the sign-in service has, and restart the daemon; this reads it without showing it, and keeps the old one as JWT_SECRET_PREVIOUS: todoctl config set JWT_SECRET=-",
+    )
+    .of(&["HS256"]),
+    token(
+        "signature",
+        "user tokens had a wrong signature of a key that the auth server publishes: it signs with another key than it publishes under that id",
+        "compare the keys that the auth server signs with and publishes (/api/auth/jwks, also in a cache in front of it): after a change of its keys it has to be restarted, and needs a new key id (kid)",
+    )
+    .of(PUBLISHED),
+    token(
+        "unknown_key",
+        "user tokens were signed with HS256, and JWT_SECRET is not set",
+        "give JWT_SECRET the value that the sign-in service has, and restart the daemon; this reads it without showing it: todoctl config set JWT_SECRET=-",
+    )
+    .of(&["HS256"]),
+    token(
+        "unknown_key",
+        "user tokens were signed with a key that is not accepted here: AUTH_SERVER_URL is not set",
+        "name the server that publishes the keys of these tokens (AUTH_SERVER_URL), and restart the daemon",
+    )
+    .of(PUBLISHED),
+    token(
+        "too_early",
+        "user tokens were not valid yet: the clock of this machine is behind that of the sign-in service",
+        "let both machines get their time from a server: timedatectl shows whether this one does",
+    ),
+    token(
+        "milliseconds",
+        "user tokens had times (nbf, iat) in milliseconds",
+        "let the sign-in service write nbf, iat and exp in seconds since 1970 (RFC 7519, section 2)",
+    ),
+    token(
+        "expired",
+        "user tokens had expired: clients do not get new ones, or the clock of this machine is ahead of the sign-in service's",
+        "let clients ask the sign-in service for a new token when they are answered with token_expired; compare this machine's time with date -u on the sign-in service's machine",
+    )
+    .usual(Usual::Sometimes),
+    token(
+        "issuer",
+        "user tokens had another issuer (iss)",
+        "give AUTH_ISSUER the value of iss in the sign-in service's tokens, and restart the daemon",
+    ),
+    token(
+        "audience",
+        "user tokens were made for another service (aud)",
+        "let the sign-in service make tokens whose aud names AUTH_SERVER_URL, or correct AUTH_SERVER_URL; tokens that JWT_SECRET signs must have no aud",
+    ),
+    token(
+        "subject",
+        "user tokens named no user (sub)",
+        "let the sign-in service write the user's id, as text, into sub",
+    ),
+    token(
+        "expiry",
+        "user tokens had no time of expiry (exp)",
+        "let the sign-in service write into exp until when a token is valid, in seconds since 1970",
+    ),
+    token(
+        "type",
+        "user tokens were not access tokens (type)",
+        "let clients send the access token, and not the refresh token, in Authorization",
+    ),
+    token(
+        "algorithm",
+        "user tokens were signed with an algorithm other than HS256, EdDSA, ES256 and RS256",
+        "let the sign-in service sign with HS256 and JWT_SECRET, or with EdDSA, ES256 or RS256 and a key that it publishes (AUTH_SERVER_URL)",
+    ),
+    token(
+        "malformed",
+        "user tokens could not be decoded: they were cut off or changed on the way",
+        "compare a token as the sign-in service made it with the one that arrives: a proxy or a cookie may have cut it off",
+    )
+    .usual(Usual::Sometimes),
+    session(
+        "unknown_session",
+        "bearer tokens were neither JWTs nor session tokens that todoctl or an auth server knows",
+        "let clients send the token that they got at sign-in (not undefined, nor that of another environment); if an auth server has made it, name it in AUTH_SERVER_URL, and restart the daemon",
+    )
+    .usual(Usual::ByStrangers),
+    session(
+        "own_secret",
+        "bearer tokens held a part of a secret or of a token of this service: quotes, a word in front of it, or a token that was cut off",
+        "let clients send Bearer, one blank and the token, without quotes",
+    ),
+    session(
+        "ended_session",
+        "session tokens had expired or were revoked",
+        "let their users get new ones: todoctl session create --help",
+    )
+    .among(Among::Accepted(&["session"]))
+    .usual(Usual::Sometimes),
+    Cause {
+        caller: "none",
+        among: ALL,
+        ..token(
+            "missing",
+            "requests had no Authorization: Bearer header, and none had one that was accepted",
+            "let the proxy in front pass Authorization on (nginx: no proxy_set_header Authorization, and no auth_basic of its own; Apache with CGI: CGIPassAuth On), and clients send Bearer and a token",
+        )
+    }
+    .usual(Usual::ByStrangers),
+    service(
+        "user_token_as_service",
+        "requests with X-User-ID had a user's token, and not the service token",
+        "let the proxy, or the client, send users' tokens without the header X-User-ID: only a service sends it, with SERVICE_AUTH_TOKEN",
+    ),
+    service(
+        "missing",
+        "requests with X-User-ID had no token",
+        "let the service send SERVICE_AUTH_TOKEN as Authorization: Bearer, and let the proxy in front pass that header on",
+    ),
+    service(
+        "service_token_alone",
+        "requests with the service token had no X-User-ID",
+        "let the service name the user in the header X-User-ID, and let the proxy in front pass it on (nginx drops headers with underscores)",
+    ),
+    service(
+        "service_token_elsewhere",
+        "requests with the service token were for endpoints that do not accept it",
+        "let the service use the endpoints for tasks and notifications, or, for GET /api/user-api-keys/current, send the token as X-Service-Auth",
+    ),
+    service(
+        "service_auth_elsewhere",
+        "requests of services had X-Service-Auth in place of Authorization: Bearer",
+        "let the service send SERVICE_AUTH_TOKEN as Authorization: Bearer; X-Service-Auth is for GET /api/user-api-keys/current alone, with X-User-ID",
+    ),
+    service(
+        "service_token",
+        "requests of services had another service token",
+        "give all services the value of SERVICE_AUTH_TOKEN, or set SERVICE_AUTH_TOKEN_PREVIOUS to theirs until they have it, and restart the daemon",
+    ),
+    Cause {
+        caller: "",
+        ..service(
+            "X-User-ID",
+            "requests had an X-User-ID that is blank, too long or there twice",
+            "let the service name one user in X-User-ID, and only once: a proxy that sets it must replace it (nginx: proxy_set_header; HAProxy: http-request set-header, not add-header); a blank one is often a variable that is not set",
+        )
+    },
+];
