@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::bare_secret::decoded;
 use super::database_file;
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
@@ -12,7 +13,7 @@ use super::invisible;
 use super::leftover::Leftover;
 use super::reader::Reader;
 use super::remedy::Remedy;
-use super::respell::{decoded, respelt};
+use super::respell::respelt;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::secret_remedy::{
