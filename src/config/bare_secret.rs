@@ -34,6 +34,10 @@ pub(super) fn decoded(value: &str) -> Option<String> {
 /// What a program has made, without the end of a statement or list, a comment that has no blank before
 /// it, and the blanks of a wrapped line.
 pub(super) fn cut(text: &str) -> Option<String> {
+    // Which of several lines is the secret, a person has to say.
+    if text.contains('\n') {
+        return None;
+    }
     let (bare, _) = text.split_once('#').unwrap_or((text, ""));
     let bare = bare.trim().trim_end_matches(ENDS);
     let joined: String = bare.split_whitespace().collect();
