@@ -96,12 +96,11 @@ pub(super) static CHECKS: &[Check] = &[
         Run::Now(secrets::files),
     )
     .about(
-        "The modes of the files that NAME_FILE variables name. If others may read a \
-         file, every program on the machine can use its secret. The usual cause is a \
-         file that was written with the default mode 0644. Files under /run/secrets are \
-         not judged, because the orchestrator chooses their mode. Also whether the files of secrets \
-         that were generated are still there while the daemon runs: without them the next start \
-         generates others, and everybody is refused.",
+        "The modes of the files that NAME_FILE variables name, except those under /run/secrets, \
+         whose mode the orchestrator chooses. If others may read a file, every program on the \
+         machine can use its secret; the usual cause is the default mode 0644. Also whether the \
+         files of generated secrets are still there while the daemon runs: without them the next \
+         start generates others, and everybody is refused.",
     )
     .outcomes(&[Pass, Warn, Fail])
     .fix("Takes the permissions of other users from files of this user.")
