@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection as _, PgConnection};
 
-use super::duplicates::holds;
+use super::duplicates::{correct, holds};
 use crate::faults::harness::{Fault, Scene, Symptom, faults};
 use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 
@@ -71,6 +71,14 @@ async fn a_frozen_schema() {
         )
         .await;
     scene.doctor(SEARCH).says(SEARCH, "pass", "");
+    scene
+        .sql(
+            "DROP EVENT TRIGGER frozen; DROP EXTENSION pg_trgm;
+             CREATE EVENT TRIGGER frozen ON ddl_command_start WHEN TAG IN ('CREATE EXTENSION')
+                 EXECUTE FUNCTION frozen()",
+        )
+        .await;
+    correct(&scene, SEARCH);
 }
 
 #[tokio::test]

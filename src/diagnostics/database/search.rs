@@ -49,7 +49,9 @@ async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Ve
     }
     let refusal = context
         .server
-        .ask(server.target, limit, ServerConnection::refusal_of_index);
+        .ask(server.target, limit, async |connection| {
+            connection.refusal_of_index(found.extension.is_none()).await
+        });
     match refusal.await {
         Ok(Some(fault)) => refused(&fault, &found, &role, server.target),
         Ok(None) | Err(_) => through_pooler(server).unwrap_or(verdict),

@@ -152,9 +152,12 @@ pub(crate) struct Search {
     pub(crate) owns_tasks: bool,
 }
 
-/// An index of a table with one row, which nobody changes.
-const BUILD: &str = "BEGIN; SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s';
-    CREATE INDEX ON todoctl_identity (id); ROLLBACK";
+/// What the daemon creates for searches: the extension, where it is missing, and an index. This one
+/// is of a table with one row, which nobody changes.
+const BUILD: [&str; 2] = [
+    "CREATE EXTENSION IF NOT EXISTS pg_trgm",
+    "CREATE INDEX ON todoctl_identity (id)",
+];
 
 /// The extension is trusted since PostgreSQL 13.
 const SEARCH: &str = "
@@ -202,14 +205,24 @@ impl ServerConnection {
         self.row(SEARCH).await
     }
 
-    /// Why an index cannot be created, as by an event trigger; `None` if it can, or if that cannot
-    /// be tried.
-    pub(crate) async fn refusal_of_index(&mut self) -> Result<Option<PostgresFault>, StoreError> {
-        let Err(error) = sqlx::raw_sql(BUILD).execute(&mut self.0).await else {
-            return Ok(None);
-        };
+    /// Why the index for searches cannot be created, as by an event trigger; `None` if it can, or if
+    /// that cannot be tried. Nothing stays.
+    pub(crate) async fn refusal_of_index(
+        &mut self,
+        needs_extension: bool,
+    ) -> Result<Option<PostgresFault>, StoreError> {
+        let statements = &BUILD[usize::from(!needs_extension)..];
+        let text = format!(
+            "BEGIN; SET LOCAL lock_timeout = '200ms'; SET LOCAL statement_timeout = '2s'; {}",
+            statements.join("; ")
+        );
+        let tried = sqlx::raw_sql(AssertSqlSafe(text))
+            .execute(&mut self.0)
+            .await;
         sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await?;
-        let fault = StoreError::from(error).postgres();
+        let fault = tried
+            .err()
+            .and_then(|error| StoreError::from(error).postgres());
         // Others say nothing about the table of tasks.
         Ok(fault.filter(|fault| fault.raised_in.is_some()))
     }
