@@ -11,6 +11,9 @@ use crate::diagnostics::verdict::Verdict;
 use super::issue::{Issue, Place, Step, verdict};
 use super::set_aside::{kept_aside, set_aside};
 
+/// What SQLite says of a schema that is not the one of the migrations.
+const IN_SCHEMA: [&str; 3] = ["foreign key mismatch", "no such table", "no such column"];
+
 /// Whether every row refers to one that exists. A file too large for the time limit is no fault.
 pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Duration) -> Verdict {
     let question = context.file.ask(file, limit, async |connection| {
@@ -21,8 +24,12 @@ pub(super) async fn references(context: &Context, file: &SqliteTarget, limit: Du
     });
     let (dangling, of_others) = match tokio::time::timeout(limit, question).await {
         Ok(Ok(found)) => found,
-        // The parent is no table, or lacks its key.
-        Ok(Err(error)) if error.to_string().contains("foreign key mismatch") => {
+        // A table or column is missing, or the parent is no table, or lacks its key.
+        Ok(Err(error))
+            if IN_SCHEMA
+                .iter()
+                .any(|text| error.to_string().contains(text)) =>
+        {
             return Verdict::skip_because_failed("database.schema");
         }
         Ok(Err(error)) => return query_failed(context, &error),
