@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::barrier::mount_point;
-use super::beside::{files_beside, secrets_directory, wal_path};
+use super::beside::{secrets_directory, wal_path, was_migrated};
 use super::database_header::is_database;
 use super::other_places::url;
 use super::ownership::{here, move_away, unused_name};
@@ -60,7 +60,8 @@ fn directory_as_database(path: &Path) -> Remedy {
     let is_mount = mount_point(path) == path.canonicalize().ok();
     if entries.is_empty() && !is_mount {
         let removed = Remedy::command("rmdir").arg(path);
-        let is_left = files_beside(path).next().is_some() || has_secret(&secrets_directory(path));
+        let is_left =
+            was_migrated(path) || wal_path(path).exists() || has_secret(&secrets_directory(path));
         return if is_left {
             Remedy::note(format!(
                 "files of a database are beside {place}, as where a container engine has made a directory for a file that was not there: move the database back there, or restore a backup of it, before the daemon starts"

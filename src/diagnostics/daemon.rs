@@ -86,9 +86,8 @@ pub(super) static CHECKS: &[Check] = &[
         "Whether the running daemon serves the database that this configuration names. \
          If not, this command examines one database while users change another. The \
          usual cause is a DATABASE_URL that changed after the daemon started. Others are a \
-         changed search path, and a database that was restored or created again. Where the SQLite file \
-         of this configuration does not exist, the daemon may serve one in another directory, as after a \
-         deployment: a restart would then begin an empty one.",
+         changed search path, a database that was restored or created again, and a deployment to a \
+         new directory that does not have the SQLite file.",
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(&["daemon.port", "database.login"])

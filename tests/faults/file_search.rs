@@ -68,10 +68,6 @@ async fn an_incomplete_index_of_searches() {
          SELECT 'delete', id, search_title, search_description FROM tasks;
          INSERT INTO todoctl_search (rowid, search_title) SELECT id, 'another' FROM tasks",
         "DROP TABLE todoctl_search_docsize",
-        // As another program imports tasks: the earlier text stays in the index.
-        "CREATE TEMP TABLE import AS SELECT * FROM tasks;
-         UPDATE import SET title = 'another', search_title = 'another';
-         INSERT OR REPLACE INTO tasks SELECT * FROM import",
     ] {
         sqlite(&scene.file(), change).await;
         let report = scene.doctor("database.trial");

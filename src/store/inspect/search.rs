@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use super::StoreError;
 
 /// How many tasks are missing in the index.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Searchable {
     /// The tasks with folded texts.
     pub(crate) tasks: i64,
@@ -15,10 +15,6 @@ pub(crate) struct Searchable {
     pub(crate) missing: i64,
     /// Those of the newest and the oldest that are not found by their own title.
     pub(crate) unfound: i64,
-    /// The tasks that the index has.
-    indexed: i64,
-    /// What the index counts of its rows and words.
-    averages: Option<Vec<u8>>,
 }
 
 /// A text with fewer than three signs has no trigram, and one with a NUL cannot be searched for.
@@ -39,20 +35,11 @@ const COMPARED: &str = r#"
            (SELECT count(*) FROM sample WHERE NOT EXISTS (
                 SELECT 1 FROM todoctl_search
                 WHERE todoctl_search MATCH '"' || replace(sample.search_title, '"', '""') || '"'
-                  AND todoctl_search.rowid = sample.id)) AS unfound,
-           (SELECT count(*) FROM todoctl_search_docsize) AS indexed,
-           (SELECT block FROM todoctl_search_data WHERE id = 1) AS averages"#;
+                  AND todoctl_search.rowid = sample.id)) AS unfound"#;
 
 impl Searchable {
     pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Self, StoreError> {
         Ok(sqlx::query_as(COMPARED).fetch_one(session).await?)
-    }
-
-    /// How many earlier texts of tasks the index still has. The averages begin with the number of rows
-    /// (`fts5_storage.c`), which counts an entry that was added again without being removed twice.
-    pub(crate) fn outdated(&self) -> i64 {
-        let rows = self.averages.as_deref().and_then(first_number);
-        rows.map_or(0, |rows| (rows - self.indexed).max(0))
     }
 
     /// Fails if the texts of the tasks cannot be read, without the index.
@@ -60,26 +47,5 @@ impl Searchable {
         let query = "SELECT count(*) FROM tasks WHERE title || search_title <> ''";
         sqlx::query(query).execute(session).await?;
         Ok(())
-    }
-}
-
-/// A number of SQLite's ("Database File Format", section 1.6): seven bits in each byte, the highest
-/// first. One of nine bytes does not occur.
-fn first_number(bytes: &[u8]) -> Option<i64> {
-    let last = bytes.iter().take(8).position(|byte| byte & 0x80 == 0)?;
-    let digits = bytes[..=last].iter().map(|byte| i64::from(byte & 0x7f));
-    Some(digits.fold(0, |number, digit| number << 7 | digit))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_sqlite() {
-        assert_eq!(first_number(&[5, 0x81]), Some(5));
-        assert_eq!(first_number(&[0x82, 0x2c, 9]), Some(300));
-        assert_eq!(first_number(&[]), None);
-        assert_eq!(first_number(&[0xff; 9]), None);
     }
 }

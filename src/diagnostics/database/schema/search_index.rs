@@ -31,7 +31,7 @@ pub(in crate::diagnostics::database) async fn search_index(
         Searchable::of_file(connection.session()).await
     });
     let issue = match tokio::time::timeout(limit, question).await {
-        Ok(Ok(found)) => match incomplete(&found) {
+        Ok(Ok(found)) => match incomplete(found) {
             Some(issue) => issue,
             None => return Verdict::pass(format!("the index has all {} tasks", found.tasks)),
         },
@@ -44,22 +44,20 @@ pub(in crate::diagnostics::database) async fn search_index(
     verdict(Place::File(file), vec![issue], "")
 }
 
-fn incomplete(found: &Searchable) -> Option<Issue> {
-    let tasks = found.tasks;
-    let lacking = found.missing.max(found.unfound);
-    let outdated = found.outdated();
-    let fault = if lacking > 0 {
-        format!(
-            "the index of searches lacks {lacking} of {tasks} tasks or more, or has other texts of them: searches do not find them"
+fn incomplete(found: Searchable) -> Option<Issue> {
+    let Searchable {
+        tasks,
+        missing,
+        unfound,
+    } = found;
+    let lacking = missing.max(unfound);
+    (lacking > 0).then(|| {
+        Issue::fail(
+            format!("the index of searches lacks {lacking} of {tasks} tasks or more, or has other texts of them: searches do not find them"),
+            [Step::Run(FILE_SEARCH.to_owned())],
         )
-    } else if outdated > 0 {
-        format!(
-            "the index of searches still has {outdated} earlier texts of tasks, as after INSERT OR REPLACE by another program: a change of such a task may be answered with 500"
-        )
-    } else {
-        return None;
-    };
-    Some(Issue::fail(fault, [Step::Run(FILE_SEARCH.to_owned())]).fixable())
+        .fixable()
+    })
 }
 
 /// The index is damaged, if the tasks can be read.
