@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
                 };
                 let remedy = remedy
                     .or_else(elsewhere)
-                    .unwrap_or_else(|| written(Path::new(path), name));
+                    .unwrap_or_else(|| written(self.source, path, name));
                 self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
                 Found::Faulty
             }
