@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::beside::secrets_directory;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
-use super::ownership::writable;
+use super::ownership::usable_secrets;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::SecretName;
@@ -31,13 +31,22 @@ pub(super) struct Unusable {
 /// The secret that an earlier start generated; `None` if there is none yet.
 pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<Secret>, Unusable> {
     let path = path(database, name.as_str());
-    if !path.exists() {
-        return Ok(None);
+    match path.try_exists() {
+        // Whoever may not enter the directory does not see whether there is a secret.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let message = format!("cannot be read from {}: {error}", path.display());
+            return Err(Unusable {
+                problem: problem(name, database, message),
+                is_lost: false,
+            });
+        }
+        Ok(true) => {}
+        _ => return Ok(None),
     }
     let unusable = |wrong: &str, remedy: Option<Remedy>| {
         let message = format!("was generated, but its file {} {wrong}", path.display());
         let is_lost = remedy.is_none();
-        let mut problem = problem(name, &path, message);
+        let mut problem = problem(name, database, message);
         if let Some(remedy) = remedy {
             problem.remedy = remedy;
         }
@@ -59,7 +68,7 @@ pub(crate) fn has(database: &SqliteTarget, name: SecretName) -> bool {
 /// at the same time use the same secret.
 pub(super) fn create(database: &SqliteTarget, name: SecretName) -> Result<Secret, Problem> {
     let path = path(database, name.as_str());
-    let failed = |message: String| problem(name, &path, message);
+    let failed = |message: String| problem(name, database, message);
     let value = name
         .generate()
         .map_err(|error| failed(format!("cannot be generated: {error}")))?;
@@ -78,13 +87,11 @@ pub(super) fn create(database: &SqliteTarget, name: SecretName) -> Result<Secret
     }
 }
 
-fn problem(name: SecretName, path: &Path, message: String) -> Problem {
-    let name = name.as_str();
-    let directory = path.parent().unwrap_or(path);
+fn problem(name: SecretName, database: &SqliteTarget, message: String) -> Problem {
     Problem {
-        variable: name.to_owned(),
+        variable: name.as_str().to_owned(),
         message,
-        remedy: writable(directory),
+        remedy: usable_secrets(&database.path),
     }
 }
 

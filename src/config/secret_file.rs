@@ -1,5 +1,6 @@
 //! Files that `NAME_FILE` variables name.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::env_file::line::{Assignment, is_name, numbered};
@@ -78,13 +79,9 @@ fn reference(path: &str) -> Option<&str> {
 /// What to do about a file that has no value of `name`.
 pub(super) fn written(source: &Source, path: &str, name: &str) -> Remedy {
     let file_name = format!("{name}_FILE");
-    // A line of the env file has lost the name of a variable that is not set here.
-    let line = source
-        .env_file_of(&file_name)
-        .and_then(|_| as_written(source.text(), &file_name));
-    let text = line.as_deref().unwrap_or(path);
-    if let Some(reference) = reference(text) {
-        return not_replaced(source, text, reference, &file_name);
+    let text = as_written(source, path, &file_name);
+    if let Some(reference) = reference(&text) {
+        return not_replaced(source, &text, reference, &file_name);
     }
     let path = Path::new(path);
     // Docker creates a directory where a mounted file does not exist.
@@ -95,11 +92,19 @@ pub(super) fn written(source: &Source, path: &str, name: &str) -> Remedy {
     )))
 }
 
-/// The value of the first line that sets `name`.
-fn as_written(text: &str, name: &str) -> Option<String> {
-    let lines = numbered(text).into_iter();
-    let mut found = lines.filter_map(|line| Assignment::of(line.text, name));
-    found.next().map(|line| line.value)
+/// Whether the path begins with a reference, where it is written.
+pub(super) fn is_reference(source: &Source, path: &str, file_name: &str) -> bool {
+    reference(&as_written(source, path, file_name)).is_some()
+}
+
+/// The path as it is written: its reader takes the names of variables that are not set here out of a
+/// line of the env file.
+fn as_written<'a>(source: &Source, path: &'a str, file_name: &str) -> Cow<'a, str> {
+    let text = source.env_file_of(file_name).map(|_| source.text());
+    let lines = numbered(text.unwrap_or_default()).into_iter();
+    let mut found = lines.filter_map(|line| Assignment::of(line.text, file_name));
+    let written = found.next().map(|line| line.value);
+    written.map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
 /// The directories of a unit's credentials, as systemd and as its services call it.
@@ -134,10 +139,19 @@ mod tests {
     #[test]
     fn references_are_no_values() {
         for (path, expected) in [
-            ("${CREDENTIALS_DIRECTORY}/jwt_secret.txt", Some("${CREDENTIALS_DIRECTORY}")),
-            ("$CREDENTIALS_DIRECTORY/jwt_secret.txt", Some("$CREDENTIALS_DIRECTORY")),
+            (
+                "${CREDENTIALS_DIRECTORY}/jwt_secret.txt",
+                Some("${CREDENTIALS_DIRECTORY}"),
+            ),
+            (
+                "$CREDENTIALS_DIRECTORY/jwt_secret.txt",
+                Some("$CREDENTIALS_DIRECTORY"),
+            ),
             ("\"${HOME}/secrets/jwt_secret\"", Some("${HOME}")),
-            ("${THE_FILE_OF_THE_SECRET}", Some("${THE_FILE_OF_THE_SECRET}")),
+            (
+                "${THE_FILE_OF_THE_SECRET}",
+                Some("${THE_FILE_OF_THE_SECRET}"),
+            ),
             ("$THE_FILE_OF_THE_SECRET", Some("$THE_FILE_OF_THE_SECRET")),
             ("%d/jwt_secret_of_the_service", Some("%d")),
             ("$2b$12$abcdefghijklmnopqrstuv", None),

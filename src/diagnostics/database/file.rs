@@ -142,7 +142,7 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
     }
     let place = file.path.display();
     match context.facts(file) {
-        Ok(facts) => check_directory(facts, &file.path, &context.audit.secret_files),
+        Ok(facts) => check_directory(context, facts, &file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be inspected: {error}"),
             writable(of_file(&file.path)),
@@ -178,7 +178,7 @@ fn check_barriers(directory: &Path, file: &Path) -> Option<Verdict> {
     (!seen.is_empty()).then(|| collected.verdict(""))
 }
 
-fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdict {
+fn check_directory(context: &Context, facts: &FileFacts, file: &Path) -> Verdict {
     if let Some(odd) = NoFile::beside(file) {
         return Verdict::fail(odd.to_string(), odd.remedy());
     }
@@ -188,7 +188,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
-    if let Some(verdict) = daemon_rights::missing(file) {
+    if let Some(verdict) = daemon_rights::missing(file, context.request.source.file()) {
         return verdict;
     }
     if !facts.file_writable {
@@ -209,7 +209,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
             },
         );
     }
-    let others = files_of_others(file, secrets);
+    let others = files_of_others(file, &context.audit.secret_files);
     if let Some(other) = others.first() {
         let is_running = !daemons_of(file).is_empty();
         let restart = is_running.then(|| Remedy::note(daemon_rights::RESTART));
