@@ -34,6 +34,8 @@ pub(super) struct Secrets {
     pub missing: Vec<SecretName>,
     /// Generated at an earlier start, and their files have no value any more.
     lost: Vec<SecretName>,
+    /// Those whose generated files are there, and have to be made readable.
+    unread: Vec<SecretName>,
 }
 
 impl Secrets {
@@ -95,6 +97,7 @@ impl Secrets {
                 || is_misspelt
                 || is_elsewhere
                 || is_lost
+                || self.unread.contains(&name)
                 || uncommented(reader, name).is_some();
             if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
@@ -191,7 +194,12 @@ impl Secrets {
                             .secret_files
                             .push(generated::path(file, name.as_str()));
                         reader.problems.push(problem);
-                        self.lost.extend(is_lost.then_some(name));
+                        let kind = if is_lost {
+                            &mut self.lost
+                        } else {
+                            &mut self.unread
+                        };
+                        kind.push(name);
                     }
                 },
                 None => {}

@@ -98,7 +98,7 @@ pub(super) static CHECKS: &[Check] = &[
         Run::Now(secrets::files),
     )
     .about(
-        "The modes of the files that NAME_FILE variables name, except those under /run/secrets, \
+        "The modes of the files that NAME_FILE variables name, except those under /run/secrets or on a read-only mount, \
          whose mode the orchestrator chooses. If others may read a file, every program on the \
          machine can use its secret; the usual cause is the default mode 0644. Also whether the \
          files of generated secrets are still there while the daemon runs: without them the next \

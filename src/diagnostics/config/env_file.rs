@@ -27,14 +27,6 @@ pub(super) fn env_file(context: &Context) -> Verdict {
         return another_file().unwrap_or_else(|| Verdict::pass("no .env file"));
     };
     let place = path.display();
-    if let Some((user, remedy)) = file_modes::taken_from_daemon(path) {
-        return Verdict::fail(
-            format!(
-                "{place} cannot be read by user {user}, as whom the daemon runs: its next start fails"
-            ),
-            remedy,
-        );
-    }
     let mut fixes: Vec<Fix> = mend.into_iter().collect();
     let warnings = [line_warnings(source), source.warnings().to_vec()].concat();
     let mut said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
@@ -51,6 +43,12 @@ pub(super) fn env_file(context: &Context) -> Verdict {
     }
     for (text, advice) in seen_in_daemons(context) {
         said.push(text);
+        remedy = remedy.then(advice);
+    }
+    if let Some((user, advice)) = file_modes::taken_from_daemon(path) {
+        said.push(format!(
+            "{place} cannot be read by user {user}, as whom the daemon runs: its next start fails"
+        ));
         remedy = remedy.then(advice);
     }
     let daemon = file_modes::daemon(context);
