@@ -1,7 +1,7 @@
 //! What orchestrators, unit files and commands of root make of a configuration.
 
 use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::faults::harness::{Scene, set_mode};
