@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::beside::secrets_directory;
 use super::database_url::SqliteTarget;
 use super::error::Problem;
-use super::ownership::writable;
+use super::ownership::usable_secrets;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::SecretName;
@@ -48,7 +48,7 @@ pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<S
     let unusable = |wrong: &str, remedy: Option<Remedy>| {
         let message = format!("was generated, but its file {} {wrong}", path.display());
         let is_lost = remedy.is_none();
-        let mut problem = problem(name, &path, message);
+        let mut problem = problem(name, database, message);
         if let Some(remedy) = remedy {
             problem.remedy = remedy;
         }
@@ -70,7 +70,7 @@ pub(crate) fn has(database: &SqliteTarget, name: SecretName) -> bool {
 /// at the same time use the same secret.
 pub(super) fn create(database: &SqliteTarget, name: SecretName) -> Result<Secret, Problem> {
     let path = path(database, name.as_str());
-    let failed = |message: String| problem(name, &path, message);
+    let failed = |message: String| problem(name, database, message);
     let value = name
         .generate()
         .map_err(|error| failed(format!("cannot be generated: {error}")))?;
@@ -89,13 +89,11 @@ pub(super) fn create(database: &SqliteTarget, name: SecretName) -> Result<Secret
     }
 }
 
-fn problem(name: SecretName, path: &Path, message: String) -> Problem {
-    let name = name.as_str();
-    let directory = path.parent().unwrap_or(path);
+fn problem(name: SecretName, database: &SqliteTarget, message: String) -> Problem {
     Problem {
-        variable: name.to_owned(),
+        variable: name.as_str().to_owned(),
         message,
-        remedy: writable(directory),
+        remedy: usable_secrets(&database.path),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Names that nothing reads and that are probably misspelt. Others may belong to other programs.
 
+use super::audit::Audit;
 use super::error::Warning;
 use super::remedy::Remedy;
-use super::source::Source;
+use super::secret_name::SecretName;
+use super::source::{Origin, Source};
 use super::variable::Variable;
 use super::variables::VARIABLES;
 
@@ -37,23 +39,102 @@ const OTHER_NAMES: [(&str, &[&str]); 3] = [
     ),
 ];
 
+/// The same of names that in the environment are probably those of other programs.
+const OTHER_NAMES_IN_FILE: [(&str, &[&str]); 3] = [
+    (
+        "DATABASE_URL_UNPOOLED",
+        &[
+            "DATABASE_DIRECT_URL",
+            "DATABASE_URL_DIRECT",
+            "DIRECT_DATABASE_URL",
+            "DIRECT_URL",
+        ],
+    ),
+    (
+        "JWT_ACCESS_TOKEN_EXPIRE_MINUTES",
+        &["ACCESS_TOKEN_EXPIRE_MINUTES", "JWT_EXPIRE_MINUTES"],
+    ),
+    (
+        "SQLALCHEMY_POOL_SIZE",
+        &[
+            "DATABASE_POOL_SIZE",
+            "DB_POOL_MAX",
+            "DB_POOL_SIZE",
+            "POOL_SIZE",
+        ],
+    ),
+];
+
 /// Each misspelt name that is set, and the known one that is probably meant.
 pub(crate) fn misspelt(source: &Source) -> impl Iterator<Item = (&str, &'static str)> {
     source
         .names()
-        .filter(|name| Variable::of(name).is_none())
-        .filter_map(|name| match other_name(name) {
-            // Another program may read it, where todoctl has its own.
-            Some(known) => source.get(known).is_none().then_some((name, known)),
-            None => Some((name, similar(name)?)),
+        .filter(|name| Variable::of(name).is_none() && !is_service_link(source, name))
+        .filter_map(|name| {
+            let is_in_file = source.origin(name) == Some(Origin::File);
+            let in_file = || is_in_file.then(|| other_name_in_file(name)).flatten();
+            match other_name(name).or_else(in_file) {
+                // Another program may read it, where todoctl has its own.
+                Some(known) => source.get(known).is_none().then_some((name, known)),
+                None => Some((name, similar(name)?)),
+            }
         })
+}
+
+/// Names in the `.env` file that todoctl does not read, and that are not misspelt. What may be a value
+/// on a line of its own is left out.
+pub(crate) fn unread(source: &Source) -> impl Iterator<Item = &str> {
+    const LONGEST: usize = 40;
+    let is_plain = |name: &str| {
+        let is_part = |sign: u8| sign.is_ascii_uppercase() || sign.is_ascii_digit() || sign == b'_';
+        name.len() <= LONGEST && name.bytes().all(is_part)
+    };
+    let is_unknown = |name: &str| match name.strip_suffix("_FILE") {
+        Some(direct) => Variable::of(name).is_none() && Variable::of(direct).is_none(),
+        None => Variable::of(name).is_none(),
+    };
+    source.names().filter(move |name| {
+        let is_in_file = source.origin(name) == Some(Origin::File);
+        is_in_file && is_plain(name) && is_unknown(name)
+    })
+}
+
+/// Whether Kubernetes, or a link of Docker, has set the variable for a service that is called so.
+fn is_service_link(source: &Source, name: &str) -> bool {
+    let value = source.get(name).unwrap_or_default();
+    let protocol = value.split_once("://").map(|(protocol, _)| protocol);
+    let has_host = |part: &str| {
+        let mut places = name.match_indices(part);
+        places.any(|(at, _)| {
+            let service = &name[..at];
+            source.get(&format!("{service}_SERVICE_HOST")).is_some()
+        })
+    };
+    matches!(protocol, Some("tcp" | "udp" | "sctp")) || has_host("_SERVICE_") || has_host("_PORT")
+}
+
+/// What to do about `name`, where `known` is probably meant.
+pub(crate) fn renamed(source: &Source, name: &str, known: &'static str) -> Remedy {
+    if !is_refused(source, name, known) {
+        return Remedy::rename(name.to_owned(), known);
+    }
+    Remedy::note(format!(
+        "{known} would refuse this value: if it is meant, correct both, name and value; if {name} is another program's, leave it"
+    ))
+}
+
+/// Whether `known` would refuse the value of `name`.
+pub(crate) fn is_refused(source: &Source, name: &str, known: &'static str) -> bool {
+    let value = source.get(name).unwrap_or_default();
+    let audit = Audit::of(&Source::from_values([(known, value)]));
+    audit.problems.iter().any(|one| one.variable == known)
 }
 
 pub(crate) fn warnings(source: &Source) -> Vec<Warning> {
     let warning = |(name, known): (&str, &'static str)| Warning {
         variable: name.to_owned(),
         message: format!("is not known and has no effect; did you mean {known}?"),
-        remedy: Remedy::rename(name.to_owned(), known),
+        remedy: renamed(source, name, known),
     };
     misspelt(source).map(warning).collect()
 }
@@ -75,6 +156,21 @@ fn other_name(name: &str) -> Option<&'static str> {
         known_names().find(|known| is_other && *known == large)
     };
     synonym.map(|(known, _)| *known).or_else(in_capitals)
+}
+
+fn other_name_in_file(name: &str) -> Option<&'static str> {
+    let synonym = OTHER_NAMES_IN_FILE
+        .iter()
+        .find(|(_, others)| others.contains(&name));
+    let previous = || {
+        let current = ["OLD_", "PREVIOUS_"]
+            .iter()
+            .find_map(|begin| name.strip_prefix(begin));
+        let mut secrets = SecretName::ALL.into_iter();
+        secrets.find(|one| Some(one.as_str()) == current)
+    };
+    let known = synonym.map(|(known, _)| *known);
+    known.or_else(|| previous().map(SecretName::previous))
 }
 
 fn known_names() -> impl Iterator<Item = &'static str> {
@@ -149,5 +245,22 @@ mod tests {
         // A platform sets both.
         let source = Source::from_values([("POSTGRES_URL", "x"), ("DATABASE_URL", "x")]);
         assert_eq!(misspelt(&source).count(), 0);
+    }
+    #[test]
+    fn services_of_kubernetes_are_not_misspelt() {
+        let source = Source::from_values([
+            ("AUTH_SERVER_PORT", "tcp://10.0.0.2:3000"),
+            ("AUTH_SERVER_SERVICE_HOST", "10.0.0.2"),
+            ("AUTH_SERVER_SERVICE_PORT", "3000"),
+            ("REDIS_URI_SERVICE_HOST", "10.0.0.3"),
+            ("DATABSE_URL", "udp://10.0.0.4:53"),
+        ]);
+        assert_eq!(misspelt(&source).collect::<Vec<_>>(), []);
+        // Not what another program means by it.
+        let source = Source::from_values([("AUTH_SEVER_URL", "ftp://h"), ("DB_URL", "mysql://h")]);
+        for warning in warnings(&source) {
+            assert_eq!(warning.remedy.commands().count(), 0, "{}", warning.remedy);
+        }
+        assert_eq!(misspelt(&source).count(), 2);
     }
 }

@@ -106,12 +106,14 @@ pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use mend::{
     conflicts, glued as glued_warnings, mended, mends, read_source, warnings as line_warnings,
 };
-pub(crate) use misspelt::{misspelt, nearest, nearest_of, warnings as misspelt_warnings};
+pub(crate) use misspelt::{
+    is_refused, misspelt, nearest, nearest_of, renamed, unread, warnings as misspelt_warnings,
+};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
-    closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner, readable,
-    run_by, taken_over, unused_name, writable, writable_for,
+    closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner,
+    private_directory, readable, run_by, taken_over, unused_name, writable, writable_for,
 };
 pub(crate) use privilege::{as_owner, as_root};
 pub(crate) use reader::{environment_of, is_quoted};

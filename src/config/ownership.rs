@@ -1,5 +1,6 @@
 //! What is in the way of reading or writing a file, and how that changes.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -185,9 +186,49 @@ pub(crate) fn writable_for(user: u32, directory: &Path) -> Remedy {
             directory.display()
         ));
     }
+    if has_database(directory) {
+        return Remedy::note(format!(
+            "{} has a database and files of others: stop the daemon, move the database with the files beside it and the folder secrets into a directory that belongs to user {user} (install -d -m 700 -o {user}), give them to that user, and name the file there in DATABASE_URL",
+            directory.display()
+        ));
+    }
     let own = directory.join("todoctl");
     let url = format!("sqlite://{}/todo.db", own.display());
     create(&own).then(Remedy::set("DATABASE_URL", url))
+}
+
+/// How this user gets to read and write the secrets beside `database`: with the whole directory, where
+/// that is todoctl's own, as after a copy by root.
+pub(super) fn usable_secrets(database: &Path) -> Remedy {
+    let user = rustix::process::geteuid().as_raw();
+    let owner = |path: &Path| path.metadata().ok().map(|found| found.uid());
+    let secrets = secrets_directory(database);
+    let directory = here(database.parent().unwrap_or(database));
+    match owner(database) {
+        Some(other) if other != 0 && other != user => return run_by(other),
+        _ => {}
+    }
+    let is_of_other = |path: &Path| owner(path).is_some_and(|one| one != user);
+    let brought = [directory, secrets.as_path()]
+        .into_iter()
+        .find(|path| is_of_other(path) && (*path == secrets || is_own(path)));
+    match brought {
+        Some(path) if Closed::to_this_process(&secrets).is_none() => {
+            as_root().then(Remedy::command(format!("chown -R {user}")).arg(path))
+        }
+        _ => writable(&secrets),
+    }
+}
+
+/// Makes a directory that the owner of `database` alone may use, whoever types it.
+pub(crate) fn private_directory(directory: &Path, database: &Path) -> Remedy {
+    let user = rustix::process::geteuid().as_raw();
+    match database.metadata().map(|found| found.uid()) {
+        Ok(owner) if owner != user => {
+            as_root().then(Remedy::command(format!("install -d -m 700 -o {owner}")).arg(directory))
+        }
+        _ => Remedy::command("mkdir -p -m 700").arg(directory),
+    }
 }
 
 /// The command that moves a file out of the way. It never replaces another one.
@@ -218,6 +259,13 @@ pub(crate) fn here(directory: &Path) -> &Path {
     }
 }
 
+fn has_database(directory: &Path) -> bool {
+    let entries = directory.read_dir().into_iter().flatten().flatten();
+    entries
+        .into_iter()
+        .any(|entry| Path::new(&entry.file_name()).extension() == Some(OsStr::new("db")))
+}
+
 /// Whether the directory holds only SQLite databases and the service's secrets.
 fn is_own(directory: &Path) -> bool {
     let Ok(mut entries) = directory.read_dir() else {
@@ -227,7 +275,8 @@ fn is_own(directory: &Path) -> bool {
         entry.is_ok_and(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            name == "secrets" || name.contains(".db")
+            // The second is in the root directory of a disk.
+            name == "secrets" || name == "lost+found" || name.contains(".db")
         })
     })
 }
@@ -318,5 +367,8 @@ mod tests {
                 "install -d -m 700 -o {user} {place}/todoctl\ntodoctl config set DATABASE_URL=sqlite://{place}/todoctl/todo.db"
             )
         );
+        // Nothing that begins with an empty database.
+        std::fs::write(own.path().join("todo.db"), "").unwrap();
+        assert_eq!(commands(own.path()), Vec::<String>::new());
     }
 }

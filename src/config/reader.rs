@@ -12,7 +12,7 @@ use super::meant::meant;
 use super::remedy::{ALSO_WHERE_IT_IS_SET, Remedy};
 use super::respell::{has_foreign_end, has_typographic_quotes, is_quote};
 use super::secret::Secret;
-use super::secret_file::{elsewhere, is_no_path, one_of_both, written};
+use super::secret_file::{elsewhere, is_no_path, is_reference, one_of_both, written};
 use super::source::{NoSecret, Source, read_secret_file};
 use super::strength::is_placeholder;
 use super::variable::{Default, Defaulted, Kind, Optional, Parser, Section, Variable};
@@ -185,7 +185,7 @@ impl<'a> Reader<'a> {
         let Some(path) = self.source.get(&file_name) else {
             return direct;
         };
-        if is_no_path(path) {
+        if is_no_path(path) && !is_reference(self.source, path, &file_name) {
             self.problem(
                 &file_name,
                 "is no path of a file; it may be the value itself, which is not shown",
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
                 };
                 let remedy = remedy
                     .or_else(elsewhere)
-                    .unwrap_or_else(|| written(Path::new(path), name));
+                    .unwrap_or_else(|| written(self.source, path, name));
                 self.problem(&file_name, format!("names {path}, which {fault}"), remedy);
                 Found::Faulty
             }

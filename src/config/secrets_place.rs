@@ -9,7 +9,7 @@ use super::beside::{secrets_directory, was_migrated};
 use super::closed::Closed;
 use super::database_header::is_database;
 use super::in_the_way::has_secret;
-use super::ownership::{here, move_away};
+use super::ownership::{here, move_away, usable_secrets};
 use super::remedy::Remedy;
 
 /// What is wrong there, and what to do. `None` where nothing is there, as before the first start.
@@ -28,7 +28,7 @@ pub(super) fn fault(database: &Path) -> Option<(String, Remedy)> {
             let remedy = if is_own {
                 Remedy::command("chmod u+rwx").arg(&directory)
             } else {
-                closed.remedy()
+                usable_secrets(database)
             };
             Some((closed.to_string(), remedy))
         }

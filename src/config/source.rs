@@ -108,7 +108,7 @@ impl Source {
         }
     }
 
-    /// Values for tests, as if they were set in the environment.
+    /// These values alone, as if they were set in the environment.
     #[must_use]
     pub fn from_values<'a>(values: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let values: BTreeMap<String, String> = values

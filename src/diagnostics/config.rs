@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Environment, Origin, Remedy, Section, Source, VARIABLES, misspelt};
+use crate::config::{
+    Environment, Origin, Remedy, Section, Source, VARIABLES, is_refused, misspelt, renamed, unread,
+};
 
 use super::check::{Check, Run};
 use super::context::Context;
@@ -96,7 +98,7 @@ pub(super) static CHECKS: &[Check] = &[
         Run::Now(secrets::files),
     )
     .about(
-        "The modes of the files that NAME_FILE variables name, except those under /run/secrets, \
+        "The modes of the files that NAME_FILE variables name, except those under /run/secrets or on a read-only mount, \
          whose mode the orchestrator chooses. If others may read a file, every program on the \
          machine can use its secret; the usual cause is the default mode 0644. Also whether the \
          files of generated secrets are still there while the daemon runs: without them the next \
@@ -151,16 +153,26 @@ fn unknown(context: &Context) -> Verdict {
     let mut names = Vec::new();
     for (name, known) in misspelt(source) {
         said.push(format!("{name} is not known and has no effect"));
-        remedy = remedy.then(Remedy::rename(name.to_owned(), known));
-        let is_clear = source
-            .get(known)
-            .is_none_or(|value| Some(value) == source.get(name));
+        remedy = remedy.then(renamed(source, name, known));
+        let is_clear = !is_refused(source, name, known)
+            && source
+                .get(known)
+                .is_none_or(|value| Some(value) == source.get(name));
         if is_clear && source.origin(name) == Some(Origin::File) {
             names.push(name.to_owned());
         }
     }
     let fix = (!names.is_empty()).then_some(Fix::Respell(names));
-    Verdict::warn_if_any(&said, remedy, Verdict::pass("no misspelt variable")).with_fixes(fix)
+    let others: Vec<&str> = unread(source).collect();
+    let fine = match (others.as_slice(), source.file()) {
+        ([_, ..], Some(file)) => format!(
+            "no misspelt variable; todoctl does not read these of {}: {}",
+            file.display(),
+            others.join(", ")
+        ),
+        _ => "no misspelt variable".to_owned(),
+    };
+    Verdict::warn_if_any(&said, remedy, Verdict::pass(fine)).with_fixes(fix)
 }
 
 fn environment(context: &Context) -> Verdict {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -143,6 +143,12 @@ fn folder(env_file: &Path) -> Option<PathBuf> {
 /// The file beside `env_file`.
 pub(crate) fn path(env_file: &Path) -> PathBuf {
     with_suffix(env_file, "-database")
+}
+
+/// The user of the last daemon that has read `env_file`, unless that was root: it owns the file beside it.
+pub(crate) fn user(env_file: &Path) -> Option<u32> {
+    let owner = path(env_file).metadata().ok()?.uid();
+    (owner != 0).then_some(owner)
 }
 
 fn open(options: &OpenOptions, env_file: &Path) -> io::Result<File> {

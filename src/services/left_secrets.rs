@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{
     DEFAULT_ENV_FILE, Remedy, SecretName, Source, SqliteTarget, generate_only,
-    generated_secret_path, has_generated_secret, here, restored,
+    generated_secret_path, has_generated_secret, here, private_directory, restored,
 };
 
 use super::last_database::LastDatabase;
@@ -61,8 +61,7 @@ impl LeftSecrets {
             all.arg(generated_secret_path(&self.from, name))
         });
         let directory = secrets_of(&self.to);
-        Remedy::command("mkdir -p -m 700")
-            .arg(&directory)
+        private_directory(&directory, &self.to.path)
             .then(copies.arg(&directory))
             .then(Remedy::note(format!(
                 "only if they are those of another service: {}",

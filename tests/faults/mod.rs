@@ -50,6 +50,7 @@ mod configuration;
 mod counts;
 mod daemon;
 mod dependents;
+mod deployed;
 mod duplicates;
 mod env_lines;
 mod env_values;

@@ -45,6 +45,12 @@ pub(super) fn env_file(context: &Context) -> Verdict {
         said.push(text);
         remedy = remedy.then(advice);
     }
+    if let Some((user, advice)) = file_modes::taken_from_daemon(path) {
+        said.push(format!(
+            "{place} cannot be read by user {user}, as whom the daemon runs: its next start fails"
+        ));
+        remedy = remedy.then(advice);
+    }
     let daemon = file_modes::daemon(context);
     if let Some(open) = file_modes::open_to_others(path, 0o077, daemon.as_ref()) {
         said.push(format!(

@@ -5,11 +5,12 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::config::{Account, DatabaseTarget, Remedy, as_owner, as_root, here};
+use crate::config::{Account, DatabaseTarget, Remedy, as_owner, as_root, has_acl, here};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::{account_of, daemon_with, daemons_of};
+use crate::services::last_database;
 
 /// A file that others may use.
 pub(super) struct OpenFile {
@@ -17,6 +18,8 @@ pub(super) struct OpenFile {
     pub(super) remedy: Remedy,
     pub(super) fix: Option<Fix>,
 }
+
+const READ: u32 = 0o4;
 
 /// What a file that its readers have by their group grants to others at most.
 const GROUP_READS: u32 = 0o040;
@@ -33,6 +36,22 @@ pub(super) fn daemon(context: &Context) -> Option<Account> {
         let file = database?;
         let found = file.metadata().or_else(|_| of_file(file).metadata());
         Some(probably(&found.ok()?))
+    })
+}
+
+/// How the user of the daemon that reads `env_file`, or of the last one that did, gets to read it again;
+/// `None` where it may, and where a unit or a container reads the file for it.
+pub(super) fn taken_from_daemon(env_file: &Path) -> Option<(u32, Remedy)> {
+    let found = env_file.metadata().ok().filter(Metadata::is_file)?;
+    let last = || {
+        let user = last_database::user(env_file)?;
+        Some(Account { user, groups: None })
+    };
+    let daemon = daemon_with(env_file).and_then(account_of).or_else(last)?;
+    let is_closed = !daemon.may(READ, &found) && !has_acl(env_file);
+    is_closed.then(|| {
+        let chown = Remedy::command(format!("chown {}", daemon.user)).arg(env_file);
+        (daemon.user, as_root().then(chown))
     })
 }
 

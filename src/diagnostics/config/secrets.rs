@@ -1,7 +1,10 @@
 //! Checks of secrets: set and strong, different, in files that only their user may read.
 
+use std::path::Path;
+
 use crate::config::{
-    Origin, Problem, Remedy, SecretName, Section, Source, is_placeholder, replace_secret, respelt,
+    Barrier, Origin, Problem, Remedy, SecretName, Section, Source, is_placeholder, replace_secret,
+    respelt,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
@@ -107,7 +110,11 @@ pub(super) fn files(context: &Context) -> Verdict {
     let daemon = file_modes::daemon(context);
     let (mut said, mut remedy, mut fixes) = (Vec::new(), Remedy::default(), Vec::new());
     let judged = audit.secret_files.iter();
-    for path in judged.filter(|path| !path.starts_with(MOUNTED)) {
+    // The volume of a pod is mounted read-only.
+    let is_given = |path: &Path| {
+        path.starts_with(MOUNTED) || matches!(Barrier::of(path), Some(Barrier::Mount(_)))
+    };
+    for path in judged.filter(|path| !is_given(path)) {
         if let Some(open) = file_modes::open_to_others(path, 0o007, daemon.as_ref()) {
             said.push(format!("{} has mode {:04o}", path.display(), open.mode));
             remedy = remedy.then(open.remedy);

@@ -11,6 +11,7 @@ use crate::config::{
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::probe::{account_of, daemons_of};
 use crate::diagnostics::verdict::Verdict;
+use crate::services::last_database;
 
 /// What SQLite needs of its file, and of the directory for its log, as the last three bits of a mode.
 const READ_AND_WRITE: u32 = 0o6;
@@ -20,7 +21,7 @@ const CREATE: u32 = 0o3;
 pub(super) const RESTART: &str = "then restart the daemon: it may have opened them only to read";
 
 /// What is in the way of the daemon's user; `None` also where that is root or not known.
-pub(super) fn missing(file: &Path) -> Option<Verdict> {
+pub(super) fn missing(file: &Path, env_file: Option<&Path>) -> Option<Verdict> {
     let own = rustix::process::geteuid();
     if !own.is_root() {
         let is_running = !daemons_of(file).is_empty();
@@ -33,7 +34,9 @@ pub(super) fn missing(file: &Path) -> Option<Verdict> {
     let (of_directory, of_database) = (directory.metadata().ok()?, file.metadata().ok()?);
     let running = daemon(file);
     let is_running = running.is_some();
-    let (account, who) = running.or_else(|| owner(&of_database))?;
+    let (account, who) = running
+        .or_else(|| last(env_file?))
+        .or_else(|| owner(&of_database))?;
     let user = account.user;
     if let Some(closed) = Closed::to(&account, directory) {
         return Some(Verdict::fail(format!("{closed}; {who}"), closed.remedy()));
@@ -58,18 +61,20 @@ pub(super) fn missing(file: &Path) -> Option<Verdict> {
             Verdict::warn(detail, remedy)
         });
     }
-    let is_of_other = is_running && of_database.uid() != user;
+    let is_of_other = of_database.uid() != user;
     if is_of_other && !account.may(READ_AND_WRITE, &of_database) && !has_acl(file) {
         let files = std::iter::once(file.to_owned()).chain(files_beside(file));
         let chown = files.fold(Remedy::command(format!("chown {user}")), Remedy::arg);
-        return Some(Verdict::fail(
-            format!(
-                "{} belongs to user {} and is not writable for user {user}; {who}",
-                file.display(),
-                of_database.uid()
-            ),
-            chown.then(Remedy::note(RESTART)),
-        ));
+        let detail = format!(
+            "{} belongs to user {} and is not writable for user {user}; {who}",
+            file.display(),
+            of_database.uid()
+        );
+        return Some(if is_running {
+            Verdict::fail(detail, chown.then(Remedy::note(RESTART)))
+        } else {
+            Verdict::warn(detail, chown)
+        });
     }
     closed_files(user, file, &who, is_running)
 }
@@ -89,6 +94,18 @@ fn daemon(file: &Path) -> Option<(Account, String)> {
     let pid = daemons_of(file).first()?.pid;
     let who = format!("the daemon (pid {pid}) runs as that user");
     Some((account_of(pid)?, who))
+}
+
+/// The user of the last daemon, unless that was root.
+fn last(env_file: &Path) -> Option<(Account, String)> {
+    let user = last_database::user(env_file)?;
+    let account = Account { user, groups: None };
+    let record = last_database::path(env_file);
+    let who = format!(
+        "the last daemon ran as that user, who owns {}",
+        record.display()
+    );
+    Some((account, who))
 }
 
 /// The owner of the database, as whom the daemon probably runs.

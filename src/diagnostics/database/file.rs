@@ -1,7 +1,7 @@
 //! What a SQLite database needs of its file, its directory and its disk.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
@@ -146,7 +146,7 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
     }
     let place = file.path.display();
     match context.facts(file) {
-        Ok(facts) => check_directory(facts, &file.path, &context.audit.secret_files),
+        Ok(facts) => check_directory(context, facts, &file.path),
         Err(error) => Verdict::fail(
             format!("{place} cannot be inspected: {error}"),
             writable(of_file(&file.path)),
@@ -185,7 +185,7 @@ fn check_barriers(directory: &Path, file: &Path) -> Option<Verdict> {
     (!seen.is_empty()).then(|| collected.verdict(""))
 }
 
-fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdict {
+fn check_directory(context: &Context, facts: &FileFacts, file: &Path) -> Verdict {
     if let Some(odd) = NoFile::beside(file) {
         return Verdict::fail(odd.to_string(), odd.remedy());
     }
@@ -195,7 +195,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
     if !facts.directory_writable {
         return not_writable(&facts.directory, &facts.directory);
     }
-    if let Some(verdict) = daemon_rights::missing(file) {
+    if let Some(verdict) = daemon_rights::missing(file, context.request.source.file()) {
         return verdict;
     }
     let daemons = daemons_of(file);
@@ -220,7 +220,7 @@ fn check_directory(facts: &FileFacts, file: &Path, secrets: &[PathBuf]) -> Verdi
             remedy.then(restart),
         );
     }
-    let others = files_of_others(file, secrets);
+    let others = files_of_others(file, &context.audit.secret_files);
     // Root may use the files of all users.
     let is_of_root = |user: &User| account_of(user.pid).is_some_and(|found| found.user == 0);
     if let Some(other) = others.first()
