@@ -79,6 +79,11 @@ impl Header {
         self.number(24)
     }
 
+    /// How often the schema was changed.
+    pub(super) fn schema(&self) -> u32 {
+        self.number(40)
+    }
+
     pub(super) fn is_in_wal_mode(&self) -> bool {
         self.0[18] == 2
     }

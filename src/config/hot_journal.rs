@@ -214,16 +214,26 @@ impl Journal {
                 return Some(Sign::Counters { journal, file });
             }
         }
-        // The mode is set by a change of the first page, and a file that is restored from one in WAL
-        // mode gets its mode.
-        let is_of_mode = self
-            .header
-            .as_ref()
-            .is_some_and(|before| !before.is_in_wal_mode() || !self.has_other_pages);
-        if file.is_in_wal_mode() && (has_log || !is_of_mode) {
+        if file.is_in_wal_mode() && (has_log || !self.is_of_mode(file)) {
             return Some(Sign::WalMode);
         }
         (age > OLDER).then_some(Sign::Older(age))
+    }
+
+    /// Whether a change that sets the mode of a file, which is in WAL mode now, may have made the
+    /// journal.
+    fn is_of_mode(&self, file: &Header) -> bool {
+        let Some(before) = &self.header else {
+            return false;
+        };
+        if before.is_in_wal_mode() {
+            // About to leave the mode.
+            return file.changes() == before.changes() && !self.has_other_pages;
+        }
+        // It has entered the mode by itself, or a file in that mode was restored into it, which counts
+        // as a change of the schema.
+        let is_restored = file.schema() == before.schema().wrapping_add(1);
+        file.changes() == before.changes().wrapping_add(1) && (!self.has_other_pages || is_restored)
     }
 }
 
@@ -248,7 +258,12 @@ mod tests {
     const OTHER: u32 = 5;
 
     fn page(mode: u8, changes: u32) -> Vec<u8> {
+        page_of(mode, changes, 3)
+    }
+
+    fn page_of(mode: u8, changes: u32, schema: u32) -> Vec<u8> {
         let mut page = vec![0; PAGE];
+        page[40..44].copy_from_slice(&schema.to_be_bytes());
         page[..16].copy_from_slice(b"SQLite format 3\0");
         page[18..20].fill(mode);
         page[24..28].copy_from_slice(&changes.to_be_bytes());
@@ -298,7 +313,7 @@ mod tests {
             (page(2, 7), vec![vec![(1, page(2, 7))]]),
             (page(1, 8), vec![vec![(1, page(2, 7))]]),
             // A restore of a file in WAL mode into one without.
-            (page(2, 8), vec![vec![(1, page(1, 7)), other()]]),
+            (page_of(2, 8, 4), vec![vec![(1, page(1, 7)), other()]]),
         ] {
             assert_eq!(sign(&file, &parts, b""), None, "{:?}", &file[18..28]);
         }
@@ -311,6 +326,9 @@ mod tests {
             (page(2, 7), vec![vec![other()]], &b""[..]),
             (page(2, 7), vec![vec![(1, page(2, 7)), other()]], b""),
             (page(2, 8), vec![vec![(1, page(1, 7))]], b"a log"),
+            // The copy had left WAL mode, and the file has been changed as often since.
+            (page(2, 8), vec![vec![(1, page(1, 7)), other()]], b""),
+            (page(2, 7), vec![vec![(1, page(1, 7))]], b""),
         ] {
             let found = sign(&file, &parts, log);
             assert_eq!(found, Some(Sign::WalMode), "{:?}", &file[18..28]);

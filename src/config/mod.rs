@@ -13,6 +13,7 @@
 
 mod audit;
 mod auth;
+mod bare_secret;
 mod barrier;
 mod beside;
 mod blanks_in_url;

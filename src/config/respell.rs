@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
+use super::bare_secret::{ENDS, TYPOGRAPHIC_QUOTES, bare_secret, cut, decoded, is_of_generator};
 use super::blanks_in_url::{is_blank, without_blanks};
 use super::database_header::is_database;
 use super::database_url;
@@ -15,11 +16,6 @@ use super::redis_address;
 use super::secret_name::SecretName;
 use super::strength::weakness;
 use super::url_part::ENCODED;
-
-/// What word processors make of quotes.
-pub(super) const TYPOGRAPHIC_QUOTES: [char; 8] = [
-    '\u{2018}', '\u{2019}', '\u{201a}', '\u{201c}', '\u{201d}', '\u{201e}', '\u{ab}', '\u{bb}',
-];
 
 /// Secrets that count as they are written, with what is around them, here and in other services.
 const LITERAL: [SecretName; 3] = [
@@ -74,33 +70,13 @@ fn respelt_visible(name: &str, value: &str) -> Option<String> {
             let is_usable = |text: &str| secret.fault(text).is_none() && weakness(text).is_none();
             let encoded = decoded(value).filter(|text| is_of_generator(text));
             let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
-            let cut = bare.trim_end_matches(ENDS);
-            let bare = if is_of_generator(cut) { cut } else { &bare };
-            (bare != value && is_usable(bare)).then(|| bare.to_owned())
+            let cut = cut(&bare).unwrap_or(bare);
+            (cut != value && is_usable(&cut)).then_some(cut)
         }
     }
 }
 
-/// The text of which a value is the base64, as in the data of a Kubernetes Secret, where a value that
-/// was encoded by hand is encoded twice. Random bytes are no text.
-pub(super) fn decoded(value: &str) -> Option<String> {
-    let text = String::from_utf8(STANDARD.decode(value.trim()).ok()?).ok()?;
-    let text = text.trim();
-    let is_text = text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_text.then(|| text.to_owned())
-}
-
-/// What ends a statement or a list elsewhere, and belongs to no value here.
-const ENDS: [char; 2] = [';', ','];
-
-/// Whether a program has made the text: hexadecimal digits, or base64.
-fn is_of_generator(text: &str) -> bool {
-    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text));
-    is_hex || bytes.is_ok_and(|bytes| bytes.len() >= 32)
-}
-
-/// The same for the variables of which both spellings are one value. A secret without what is around
+/// As [`respelt`], for the variables of which both spellings are one value. A secret without what is around
 /// it is another one.
 pub(crate) fn other_spelling(name: &str, value: &str) -> Option<String> {
     let is_literal = name == MAIL_KEY || LITERAL.iter().any(|one| one.as_str() == name);
@@ -115,20 +91,6 @@ pub(super) fn is_quote(sign: char) -> bool {
 /// Whether typographic quotes are around the value.
 pub(super) fn has_typographic_quotes(value: &str) -> bool {
     value.trim().starts_with(TYPOGRAPHIC_QUOTES) && value.trim().ends_with(TYPOGRAPHIC_QUOTES)
-}
-
-/// A secret without what is pasted together with it, and without the typographic quotes and the line
-/// end, as the two characters `\n`, that editors, `echo` and secret managers make a part of it.
-fn bare_secret<'v>(name: &str, value: &'v str) -> &'v str {
-    let mut bare = value.trim_start_matches('=');
-    let own_name = format!("{name}=");
-    for begin in ["export ", own_name.as_str(), "Bearer ", "bearer "] {
-        bare = bare.strip_prefix(begin).unwrap_or(bare);
-    }
-    for end in ["\\n", "\\r"] {
-        bare = bare.trim_end_matches(end);
-    }
-    bare.trim_matches(TYPOGRAPHIC_QUOTES)
 }
 
 /// A list of keys, each in the right spelling; `None` if one of them cannot be recognized.
@@ -349,6 +311,10 @@ mod tests {
             format!("Bearer {secret}\\n"),
             format!("\u{201c}{secret}\u{201d}"),
             format!("JWT_SECRET=\u{201e}{secret}\u{201c}"),
+            format!("{secret};"),
+            format!("={secret}"),
+            format!("{secret}#old"),
+            format!("{} {}", &secret[..16], &secret[16..]),
         ] {
             assert_eq!(respelt("JWT_SECRET", &text).as_deref(), Some(secret));
         }

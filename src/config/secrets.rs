@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::bare_secret::decoded;
 use super::database_file;
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
@@ -12,7 +13,7 @@ use super::invisible;
 use super::leftover::Leftover;
 use super::reader::Reader;
 use super::remedy::Remedy;
-use super::respell::{decoded, respelt};
+use super::respell::respelt;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::secret_remedy::{
@@ -155,7 +156,7 @@ impl Secrets {
                     let why = if decoded(value.expose()).is_some() {
                         "is the base64 of a secret, as in the data of a Kubernetes Secret; other services may have the secret itself"
                     } else {
-                        "has a semicolon, an equals sign, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
+                        "has a blank, a comment, a semicolon, an equals sign, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
                     };
                     reader.warn(name.as_str(), why, remedy);
                 } else if is_usable && is_path(value.expose()) {
@@ -249,6 +250,15 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
         return Vec::new();
     };
     let is_misspelt = respelt(variable, value.expose()).is_some();
+    if name != SecretName::EncryptionKey && is_list(name, value.expose()) {
+        reader.warn(
+            variable,
+            "has commas between several values, and is read as one value: callers with one of them are refused",
+            Remedy::note(format!(
+                "leave one value in {variable}, the newest that callers still have; only ENCRYPTION_KEY_PREVIOUS may have several"
+            )),
+        );
+    }
     let values: Vec<Secret> = if name == SecretName::EncryptionKey {
         let keys = value.expose().split(',').map(str::trim);
         keys.filter(|key| !key.is_empty())
@@ -290,6 +300,11 @@ fn previous(reader: &mut Reader<'_>, name: SecretName) -> Vec<Secret> {
         check(reader, name, variable, value, remedy.clone());
     }
     values
+}
+
+/// Whether the text is several values that could each be used.
+fn is_list(name: SecretName, text: &str) -> bool {
+    text.contains(',') && text.split(',').all(|one| name.is_strong(one.trim()))
 }
 
 /// Refuses an unusable value; a weak one only outside development.

@@ -175,16 +175,14 @@ fn make_printable(status: &mut DaemonStatus) {
         .pools
         .iter_mut()
         .for_each(|pool| plain(&mut pool.name));
-    let services = status.services.iter_mut();
-    for service in services {
+    for service in &mut status.services {
         plain(&mut service.name);
         service.reason.iter_mut().for_each(plain);
     }
     if let Some(mails) = &mut status.mails {
         mails.paused_reason.iter_mut().for_each(plain);
-        for outcome in mails.outcomes.iter_mut().flatten() {
-            outcome.reason.iter_mut().for_each(plain);
-        }
+        let outcomes = mails.outcomes.iter_mut().flatten();
+        outcomes.for_each(|one| one.reason.iter_mut().for_each(plain));
     }
     if let Some(requests) = &mut status.requests {
         for names in [

@@ -65,7 +65,7 @@ faults! {
         after: After::Typed("pass"),
     };
     LINE_END_IN_SECRET = Fault {
-        title: "A secret has Bearer, its name, a byte-order mark or the two characters \\n around it",
+        title: "A secret has Bearer, its name, a byte-order mark, a comment, a semicolon, = or the two characters \\n around it",
         symptom: Symptom::Risk("tokens of services that have the bare value are answered with 401"),
         check: "config.secrets",
         outcome: "warn",
@@ -240,6 +240,9 @@ async fn what_belongs_to_no_secret() {
         format!("{bare}\\r\\n"),
         format!("\u{feff}{bare}"),
         format!("JWT_SECRET={bare}"),
+        format!("{bare};"),
+        format!("={bare}"),
+        format!("{bare}#old"),
         format!("Bearer {bare}"),
         format!("\u{201c}{bare}\u{201d}"),
     ] {
@@ -256,6 +259,27 @@ async fn what_belongs_to_no_secret() {
     set_mode(&file, 0o600);
     scene.proves(&LINE_END_IN_SECRET).await;
     assert_eq!(std::fs::read_to_string(&file).unwrap().trim_end(), bare);
+}
+
+/// Of the previous values only the encryption key's may be several.
+#[test]
+fn several_previous_values() {
+    let values = ["a1b2c3d4e5f60718", "1a2b3c4d5e6f7081"].map(|part| part.repeat(4));
+    let broken = Broken::new().secrets();
+    let previous = "SERVICE_AUTH_TOKEN_PREVIOUS";
+    let both = broken.env(previous, &values.join(","));
+    says(
+        &both,
+        "config.secrets",
+        "warn",
+        "the newest that callers still have",
+    );
+    says(
+        &both.env(previous, &values[0]),
+        "config.secrets",
+        "pass",
+        "",
+    );
 }
 
 /// What was meant is in the value.

@@ -40,7 +40,8 @@ fn add_tasks(count: u32) -> String {
 /// has its journal beside it.
 async fn with_killer() -> Scene {
     let scene = Scene::sqlite().await;
-    sqlite(&scene.file(), &add_tasks(100)).await;
+    let grown = "CREATE TABLE grown (x);";
+    sqlite(&scene.file(), &format!("{grown} {}", add_tasks(100))).await;
     let program = "import os, sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
 connection.execute('PRAGMA journal_mode = DELETE')
@@ -89,9 +90,20 @@ async fn a_journal_of_an_older_copy_beside_a_file_with_a_log() {
         "cp data/todo.db old.db; python3 killed.py old.db || true",
         &scene,
     );
-    sqlite(&scene.file(), &add_tasks(300)).await;
-    shell("cp old.db-journal data/todo.db-journal", &scene);
-    is_refused(&scene, "401");
+    // The file has been changed never, as often as the copy, or more often.
+    let mut tasks = 101;
+    for added in [0, 1, 2, 300] {
+        if added > 0 {
+            let grown = "INSERT INTO grown VALUES (zeroblob(9000));";
+            sqlite(&scene.file(), &format!("{grown} {}", add_tasks(added))).await;
+        }
+        tasks += added;
+        shell(
+            "rm -f data/todo.db-journal.old; cp old.db-journal data/todo.db-journal",
+            &scene,
+        );
+        is_refused(&scene, &tasks.to_string());
+    }
     assert_eq!(scene.status("POST", "/tasks/"), 201);
 }
 

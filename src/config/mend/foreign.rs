@@ -1,9 +1,9 @@
 //! Lines as they are written in other files (of compose, Docker, systemd, JSON, Windows), or with
 //! characters that only look like those of a name.
 
+use crate::config::bare_secret::TYPOGRAPHIC_QUOTES;
 use crate::config::env_file::assignments;
 use crate::config::env_file::line::{is_name, name};
-use crate::config::respell::TYPOGRAPHIC_QUOTES;
 use crate::config::variable::Variable;
 
 /// What stands before an assignment there.
