@@ -124,15 +124,15 @@ async fn another(
     );
     let remedy = match &config.target {
         DatabaseTarget::Sqlite(file) => put_back_file(file, last),
-        DatabaseTarget::Postgres(_) => named_back(config, &last.id)
-            .await
-            .map(|renamed| {
-                Remedy::note("tasks that were created meanwhile stay in the database that is renamed aside")
-                    .then(renamed)
-            })
-            .unwrap_or_else(|| {
-                Remedy::note("if DATABASE_URL was changed by mistake, give it its old value; if the database was dropped, restore its backup (pg_restore), and then restart the daemon")
-            }),
+        DatabaseTarget::Postgres(_) => match named_back(config, &last.id).await {
+            Some(renamed) => Remedy::note(
+                "tasks that were created meanwhile stay in the database that is renamed aside",
+            )
+            .then(renamed),
+            None => Remedy::note(
+                "if DATABASE_URL was changed by mistake, give it its old value; if the database was dropped, restore its backup (pg_restore), and then restart the daemon",
+            ),
+        },
     };
     Verdict::warn(detail, remedy.then(on_purpose))
 }
