@@ -53,6 +53,7 @@ pub(crate) async fn run(
         (is_selected(check) || result.is_cause).then(|| result.finding.clone())
     });
     let mut findings: Vec<Finding> = findings.collect();
+    super::database::replaced::withhold_beginnings(context, &mut findings).await;
     super::database::adapt_remedies(context, &mut findings).await;
     context.close().await;
     let findings = try_remedies(context, findings).await;

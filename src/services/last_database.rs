@@ -24,7 +24,7 @@ pub(crate) struct LastDatabase {
     /// The path of the file, or the URL without its password.
     pub(crate) place: String,
     /// The row of `todoctl_identity`, which copies have too.
-    id: String,
+    pub(crate) id: String,
     /// How many tasks it had, as far as they were counted.
     pub(crate) tasks: i64,
 }

@@ -12,14 +12,9 @@ use super::error::StoreError;
 use super::inspect;
 use super::sql::Sql;
 
-/// Both engines know it. A large table is not counted as a whole.
-const ASKED: &str = "
-    SELECT (SELECT id FROM todoctl_identity) AS id,
-           (SELECT count(*) FROM (SELECT 1 FROM tasks LIMIT 1000) AS counted) AS tasks";
+static CONTENT: Sql = Sql::Common(Content::QUERY);
 
-static CONTENT: Sql = Sql::Common(ASKED);
-
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
 pub(crate) struct Content {
     /// The row of `todoctl_identity`.
     pub(crate) id: Option<String>,
@@ -28,6 +23,18 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// Both engines know it. A large table is not counted as a whole.
+    pub(crate) const QUERY: &str = "
+        SELECT (SELECT id FROM todoctl_identity) AS id,
+               (SELECT count(*) FROM (SELECT 1 FROM tasks LIMIT 1000) AS counted) AS tasks";
+
+    /// For a database that lacks its identity, and for one that lacks the tasks.
+    pub(crate) const INCOMPLETE: [&str; 2] = [
+        "SELECT CAST(NULL AS text) AS id,
+                (SELECT count(*) FROM (SELECT 1 FROM tasks LIMIT 1000) AS counted) AS tasks",
+        "SELECT (SELECT id FROM todoctl_identity) AS id, CAST(0 AS bigint) AS tasks",
+    ];
+
     pub(crate) async fn of_store(store: &Store) -> Result<Self, StoreError> {
         let row = store.read(&CONTENT, &args![]).await?;
         Ok(Self {
@@ -36,20 +43,26 @@ impl Content {
         })
     }
 
-    pub(crate) async fn of_server(session: &mut PgConnection) -> Result<Self, StoreError> {
-        let rows = inspect::ask(session, None, ASKED).await?;
+    pub(crate) async fn of_server(
+        session: &mut PgConnection,
+        query: &str,
+    ) -> Result<Self, StoreError> {
+        let rows = inspect::ask(session, None, query).await?;
         Ok(rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)?)
     }
 
-    pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Self, StoreError> {
-        Ok(sqlx::query_as(ASKED).fetch_one(session).await?)
+    pub(crate) async fn of_file(
+        session: &mut SqliteConnection,
+        query: &'static str,
+    ) -> Result<Self, StoreError> {
+        Ok(sqlx::query_as(query).fetch_one(session).await?)
     }
 
     /// Of a file that will be served, and how many session tokens of it are valid. `None` if it
     /// cannot be read, as before its first migration.
     pub(crate) async fn with_sessions(file: &SqliteTarget, now: Timestamp) -> Option<(Self, i64)> {
         let mut session = open_sqlite(file, SqliteAccess::Read).await.ok()?;
-        let content = Self::of_file(&mut session).await;
+        let content = Self::of_file(&mut session, Self::QUERY).await;
         let valid = inspect::valid_sessions_of_file(&mut session, now).await;
         session.close().await.ok()?;
         Some((content.ok()?, valid.ok()?))
@@ -59,7 +72,7 @@ impl Content {
     /// read.
     pub(crate) async fn found_in(file: &SqliteTarget) -> Option<Self> {
         let mut session = open_sqlite(file, SqliteAccess::ReadWithoutLog).await.ok()?;
-        let content = Self::of_file(&mut session).await;
+        let content = Self::of_file(&mut session, Self::QUERY).await;
         session.close().await.ok()?;
         content.ok()
     }

@@ -11,7 +11,7 @@
 //! | statements for several requests, and the order of a task's changes | `batch.rs`, `batch/`, `task_turns.rs`, `short_lists.rs` |
 //! | arguments and rows of either engine | `arg.rs`, `row.rs`, `values.rs` |
 //! | texts of statements, and where the engines differ | `sql.rs`, `dialect.rs` |
-//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `admission.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `damaged_log.rs`, `server.rs`, `identity.rs` |
+//! | connections and pools | `connection.rs`, `session.rs`, `file_limits.rs`, `deadline.rs`, `client.rs`, `pool.rs`, `manager.rs`, `admission.rs`, `queue.rs`, `shares.rs`, `engine.rs`, `connect.rs`, `opener.rs`, `open_file.rs`, `damaged_log.rs`, `server.rs`, `identity.rs`, `content.rs`, `other_databases.rs` |
 //! | statements that an operator types | `console.rs` |
 //! | errors | `error.rs`, `postgres_fault.rs`, `connect_error.rs`; what their messages mean: `messages/`, `known.rs` |
 //! | a trial of all of it for `doctor` | `trial.rs` |
@@ -54,6 +54,7 @@ mod namesake;
 mod notifications;
 mod open_file;
 mod opener;
+mod other_databases;
 mod outbox;
 mod plain;
 mod pool;
@@ -83,6 +84,7 @@ pub(crate) use console::run_statements;
 pub(crate) use content::Content;
 pub(crate) use damaged_log::{DamagedLog, has_unused_log, kept_logs};
 pub use database::Store;
+pub(crate) use other_databases::OtherDatabase;
 
 pub(crate) use deadline::{on_behalf_of, within};
 pub use error::StoreError;

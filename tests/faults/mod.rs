@@ -104,6 +104,7 @@ mod redis;
 mod redis_limits;
 mod redis_values;
 mod refused;
+mod replaced;
 mod replicas;
 mod report;
 mod rights;

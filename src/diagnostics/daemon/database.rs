@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_literal};
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::former::{content, named_back};
 use crate::diagnostics::database::work::reset_search_path;
 use crate::diagnostics::probe;
-use crate::diagnostics::verdict::Verdict;
+use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::services::daemon::DatabaseStatus;
 use crate::store::Identity;
 
@@ -62,8 +63,43 @@ pub(super) async fn database(
                 _ => verdict(difference, &config.target),
             }
         }
+        (
+            difference @ (Difference::Removed(_) | Difference::CreatedAgain),
+            DatabaseTarget::Postgres(_),
+        ) => {
+            let found = content(context, config, limit).await;
+            match found.filter(|(content, _)| content.tasks == 0) {
+                Some((_, has_tables)) => emptied(difference, config, served, has_tables).await,
+                None => verdict(difference, &config.target),
+            }
+        }
         (difference, target) => verdict(difference, target),
     }
+}
+
+/// Nothing is left in it, or it is a new one.
+async fn emptied(
+    difference: Difference,
+    config: &DatabaseConfig,
+    served: &DatabaseStatus,
+    has_tables: bool,
+) -> Verdict {
+    let mut found = match difference {
+        Difference::Removed(_) if !has_tables => Verdict::fail(
+            "the same database without its tables: since the daemon started, its schema was emptied",
+            Remedy::note(
+                "stop the daemon, which creates empty tables when it starts, and restore the backup first (pg_restore)",
+            ),
+        ),
+        difference => verdict(difference, &config.target),
+    };
+    if found.outcome == Outcome::Fail
+        && let Some(id) = &served.id
+        && let Some(renamed) = named_back(config, id).await
+    {
+        found.remedy = Some(renamed);
+    }
+    found
 }
 
 /// The same path leads to another file in a container.

@@ -18,26 +18,14 @@ use crate::services::left_secrets::{LeftSecrets, LostSecrets};
 use crate::store::{Content, inspect};
 
 use super::fault::query_failed;
+use super::former::{asked, counted, named_back};
 
 pub(super) async fn continuity(
     context: &Context,
     config: &DatabaseConfig,
     limit: Duration,
 ) -> Verdict {
-    let content = match &config.target {
-        DatabaseTarget::Postgres(server) => {
-            let question = context.server.ask(server, limit, async |connection| {
-                Content::of_server(connection.session()).await
-            });
-            question.await
-        }
-        DatabaseTarget::Sqlite(file) => {
-            let question = context.file.ask(file, limit, async |connection| {
-                Content::of_file(connection.session()).await
-            });
-            question.await
-        }
-    };
+    let content = asked(context, config, limit, Content::QUERY).await;
     let Content { id, tasks } = match content {
         Ok(content) => content,
         // The table was dropped.
@@ -60,7 +48,7 @@ pub(super) async fn continuity(
             return Verdict::fail(log.to_string(), log.remedy());
         }
         if last.is_missing_in(&now) {
-            return another(&last, &now, &config.target, env_file);
+            return another(&last, &now, config, env_file).await;
         }
     }
     if let DatabaseTarget::Sqlite(file) = &config.target
@@ -109,20 +97,11 @@ async fn without_hash_secret(
     Some(Verdict::fail(lost.to_string(), lost.remedy(env_file)))
 }
 
-fn counted(tasks: i64) -> String {
-    match tasks {
-        0 => "no tasks yet".to_owned(),
-        1 => "1 task".to_owned(),
-        1000.. => "1000 tasks or more".to_owned(),
-        _ => format!("{tasks} tasks"),
-    }
-}
-
 /// The service has served another database, which had more in it.
-fn another(
+async fn another(
     last: &LastDatabase,
     now: &LastDatabase,
-    target: &DatabaseTarget,
+    config: &DatabaseConfig,
     env_file: &Path,
 ) -> Verdict {
     let forgotten = Remedy::command("rm").arg(last_database::path(env_file));
@@ -143,18 +122,31 @@ fn another(
         counted(last.tasks),
         counted(now.tasks)
     );
-    let remedy = match target {
-        DatabaseTarget::Sqlite(_)
-            if is_database(Path::new(&last.place)) && last.place != now.place =>
-        {
-            named_again(Path::new(&last.place), &now.place)
-        }
-        DatabaseTarget::Sqlite(file) => put_back(of_file(&file.path), last, now),
-        DatabaseTarget::Postgres(_) => Remedy::note(
-            "if DATABASE_URL was changed by mistake, give it its old value; if the database was dropped, restore its backup (pg_restore), and then restart the daemon",
-        ),
+    let remedy = match &config.target {
+        DatabaseTarget::Sqlite(file) => put_back_file(file, last),
+        DatabaseTarget::Postgres(_) => match named_back(config, &last.id).await {
+            Some(renamed) => Remedy::note(
+                "tasks that were created meanwhile stay in the database that is renamed aside",
+            )
+            .then(renamed),
+            None => Remedy::note(
+                "if DATABASE_URL was changed by mistake, give it its old value; if the database was dropped, restore its backup (pg_restore), and then restart the daemon",
+            ),
+        },
     };
     Verdict::warn(detail, remedy.then(on_purpose))
+}
+
+/// How the service gets its file again.
+pub(super) fn put_back_file(file: &SqliteTarget, last: &LastDatabase) -> Remedy {
+    let target = DatabaseTarget::Sqlite(file.clone());
+    let now = LastDatabase::new(&target, String::new(), 0).place;
+    let old = Path::new(&last.place);
+    if is_database(old) && last.place != now {
+        named_again(old, &now)
+    } else {
+        put_back(of_file(&file.path), last, &now)
+    }
 }
 
 fn named_again(file: &Path, now: &str) -> Remedy {
@@ -165,7 +157,7 @@ fn named_again(file: &Path, now: &str) -> Remedy {
 }
 
 /// The file is not where it was.
-fn put_back(directory: &Path, last: &LastDatabase, now: &LastDatabase) -> Remedy {
+fn put_back(directory: &Path, last: &LastDatabase, now: &str) -> Remedy {
     let mount = mount_at(directory).then(|| {
         Remedy::note(format!(
             "{} is a mount: is it the right volume, and is the file perhaps in the directory below it? This shows what is mounted:",
@@ -173,14 +165,13 @@ fn put_back(directory: &Path, last: &LastDatabase, now: &LastDatabase) -> Remedy
         ))
         .then(Remedy::command("findmnt -T").arg(directory))
     });
-    let to = if last.place == now.place {
+    let to = if last.place == now {
         String::new()
     } else {
-        format!(" to {}", now.place)
+        format!(" to {now}")
     };
     Remedy::default().then(mount).then(Remedy::note(format!(
-        "stop the daemon, move {} and the files beside it away, put the right file or its backup there{to}, and start the daemon",
-        now.place
+        "stop the daemon, move {now} and the files beside it away, put the right file or its backup there{to}, and start the daemon"
     )))
 }
 

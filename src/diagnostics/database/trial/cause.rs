@@ -11,6 +11,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::{integrity, role, schema, search};
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{KnownMessage, Place, quoted_name};
+use crate::store::migrate::expected_tables;
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
 
 /// What to do about a fault, and the check that finds the same cause.
@@ -248,22 +249,35 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
             sql_name(quoted_name(&fault.message)?)
         )),
         // As in: index row size 4056 exceeds btree version 4 maximum 2704 for index "long".
-        "54000" if fault.is_of_index_entry() => Some(format!(
-            "DROP INDEX CONCURRENTLY IF EXISTS {}",
-            sql_name(quoted_name(&fault.message)?)
-        )),
+        "54000" if fault.is_of_index_entry() => {
+            let index = quoted_name(&fault.message)?;
+            (!is_own("index", index))
+                .then(|| format!("DROP INDEX CONCURRENTLY IF EXISTS {}", sql_name(index)))
+        }
         "23502" => Some(format!(
             "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
             table?,
             sql_name(fault.column.as_deref()?)
         )),
-        "23503" | "23514" => Some(format!(
-            "ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}",
-            table?,
-            sql_name(fault.constraint.as_deref()?)
-        )),
+        "23503" | "23514" => {
+            let constraint = fault.constraint.as_deref()?;
+            let table = table.filter(|_| !is_own("constraint", constraint))?;
+            let name = sql_name(constraint);
+            Some(format!(
+                "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
+            ))
+        }
         _ => None,
     }
+}
+
+/// Whether the migrations create it: where it refuses rows, something else is wrong.
+fn is_own(kind: &str, name: &str) -> bool {
+    let mut parts = expected_tables().flat_map(|(_, parts)| parts.keys());
+    parts.any(|part| {
+        part.strip_prefix(kind)
+            .is_some_and(|rest| rest.trim_start() == name)
+    })
 }
 
 #[cfg(test)]
@@ -285,6 +299,35 @@ mod tests {
             detail: Some("Column used in the publication WHERE expression is not part of the replica identity.".to_owned()),
             raised_in: None,
         }
+    }
+
+    /// As where another program's temporary table hides the one that a key refers to.
+    #[test]
+    fn own_constraints_and_indexes_stay() {
+        let mut own = 0;
+        for part in expected_tables().flat_map(|(_, parts)| parts.keys()) {
+            let Some((kind, name)) = part.split_once(' ') else {
+                continue;
+            };
+            own += usize::from(matches!(kind, "constraint" | "index"));
+            let message = format!(
+                "index row size 4056 exceeds btree version 4 maximum 2704 for index \"{name}\""
+            );
+            for code in ["23503", "23514", "54000"] {
+                let fault = PostgresFault {
+                    constraint: Some(name.to_owned()),
+                    routine: Some("_bt_check_third_page".to_owned()),
+                    ..fault(code, &message)
+                };
+                let is_dropped = statement(&fault, "todo").is_some();
+                let is_kind = matches!(
+                    (kind, code),
+                    ("constraint", "23503" | "23514") | ("index", "54000")
+                );
+                assert!(!(is_kind && is_dropped), "{part} {code}");
+            }
+        }
+        assert!(own > 10);
     }
 
     #[test]

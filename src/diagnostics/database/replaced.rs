@@ -1,0 +1,115 @@
+//! An empty database in the place of the one that the service has had.
+//!
+//! Migrations would create tables in it: the service would go on without its tasks, and a backup
+//! that is restored later would collide with them. So nothing proposes them until somebody decides.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
+use crate::diagnostics::context::Context;
+use crate::diagnostics::fix::Fix;
+use crate::diagnostics::report::Finding;
+use crate::services::last_database::{self, LastDatabase};
+
+use super::continuity::put_back_file;
+use super::former::{content, counted, named_back};
+
+/// For all questions.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// What creates or records the tables of todoctl.
+const BEGINNINGS: [&str; 2] = [" migrate up", " migrate stamp"];
+
+/// Withholds the commands and fixes that begin anew in a database that is not the service's.
+pub(in crate::diagnostics) async fn withhold_beginnings(
+    context: &Context,
+    findings: &mut [Finding],
+) {
+    let mut beginning: Vec<&mut Finding> = findings
+        .iter_mut()
+        .filter(|finding| begins(finding))
+        .collect();
+    let (false, Some(config)) = (beginning.is_empty(), context.database()) else {
+        return;
+    };
+    let Some(before) = Before::find(context, config).await else {
+        return;
+    };
+    let remedy = before.put_back(context, config).await;
+    let remedy = remedy.at(&context.request.source);
+    for finding in &mut beginning {
+        finding.detail = format!("{}; {before}", finding.detail);
+        finding.fixes.retain(|fix| !is_beginning(fix));
+        finding.remedy = Some(remedy.clone());
+    }
+}
+
+fn begins(finding: &Finding) -> bool {
+    let is_one = |line: &str| {
+        line.starts_with("todoctl ") && BEGINNINGS.iter().any(|words| line.contains(words))
+    };
+    let mut commands = finding.remedy.iter().flat_map(Remedy::commands);
+    commands.any(is_one) || finding.fixes.iter().any(is_beginning)
+}
+
+fn is_beginning(fix: &Fix) -> bool {
+    matches!(fix, Fix::Migrate | Fix::Stamp)
+}
+
+/// What the service has had.
+struct Before {
+    /// What `.env-database` tells; `None` if only the running daemon knows the database.
+    last: Option<LastDatabase>,
+    id: String,
+}
+
+impl Before {
+    /// `None` if this is the same database, or has as much in it.
+    async fn find(context: &Context, config: &DatabaseConfig) -> Option<Self> {
+        let (now, _) = content(context, config, LIMIT).await?;
+        let last = context.request.source.file().and_then(LastDatabase::read);
+        if let Some(last) = last.filter(|last| last.tasks > now.tasks)
+            && now.id.as_deref() != Some(last.id.as_str())
+        {
+            return Some(Self {
+                id: last.id.clone(),
+                last: Some(last),
+            });
+        }
+        let daemon = context.daemon(LIMIT).await;
+        let id = daemon.status.as_ref().ok()?.database.as_ref()?.id.clone()?;
+        (now.tasks == 0 && now.id.as_ref() != Some(&id)).then_some(Self { last: None, id })
+    }
+
+    async fn put_back(&self, context: &Context, config: &DatabaseConfig) -> Remedy {
+        let remedy = match (&config.target, &self.last) {
+            (DatabaseTarget::Sqlite(file), Some(last)) => put_back_file(file, last),
+            _ => named_back(config, &self.id).await.unwrap_or_else(|| {
+                Remedy::note("before anything creates tables here, because a restore would collide with them: correct DATABASE_URL if it leads to the wrong server or database, otherwise restore the backup into this one (pg_restore)")
+            }),
+        };
+        let forgotten = context.request.source.file().map(|env_file| {
+            let file = Remedy::command("rm -f").arg(last_database::path(env_file));
+            format!("{file} && ")
+        });
+        remedy.then(Remedy::note(format!(
+            "only to begin anew, without what was there: {}todoctl migrate up",
+            forgotten.unwrap_or_default()
+        )))
+    }
+}
+
+impl fmt::Display for Before {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.last {
+            Some(last) => write!(
+                f,
+                "this service has had {} in another database, at {}",
+                counted(last.tasks),
+                last.place
+            ),
+            None => f.write_str("the running daemon has served another database"),
+        }
+    }
+}
