@@ -80,6 +80,7 @@ mod kept_out;
 mod languages;
 mod locked_files;
 mod lost_file;
+mod lost_secrets;
 mod mails;
 mod moved_tables;
 mod network;
@@ -179,6 +180,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         upset_settings::FAULTS,
         replicas::FAULTS,
         locked_files::FAULTS,
+        lost_secrets::FAULTS,
         running::FAULTS,
         clients::FAULTS,
         refused::FAULTS,
