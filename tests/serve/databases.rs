@@ -231,7 +231,10 @@ async fn two_addresses_of_two_databases() {
         schema
             .query_pairs_mut()
             .append_pair("options", "-csearch_path=pg_temp");
-        for unpooled in [direct.as_str(), schema.as_str()] {
+        for (unpooled, what) in [
+            (direct.as_str(), "another database than DATABASE_URL"),
+            (schema.as_str(), "have another search path than those"),
+        ] {
             for auto_migrate in ["true", "false"] {
                 let mut command = serve(directory.path());
                 with_secrets(&mut command)
@@ -239,10 +242,7 @@ async fn two_addresses_of_two_databases() {
                     .env("DATABASE_URL_UNPOOLED", unpooled)
                     .env("AUTO_MIGRATE", auto_migrate);
                 let said = refused(&mut command);
-                assert!(
-                    said.contains("another database than DATABASE_URL"),
-                    "{said}"
-                );
+                assert!(said.contains(what), "{said}");
             }
             for (arguments, code) in [
                 (&["migrate", "up"][..], 2),
@@ -264,10 +264,7 @@ async fn two_addresses_of_two_databases() {
                 assert_eq!(output.status.code(), Some(code), "{arguments:?}");
                 let said = [output.stdout, output.stderr].concat();
                 let said = String::from_utf8(said).unwrap();
-                assert!(
-                    said.contains("another database than DATABASE_URL"),
-                    "{arguments:?}: {said}"
-                );
+                assert!(said.contains(what), "{arguments:?}: {said}");
             }
         }
         // Serving does not need the direct address.
