@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::audit::Audit;
 use super::env_file::assignments;
 use super::env_file::line::{name, numbered};
 use super::ownership::here;
 use super::remedy::Remedy;
+use super::secret::Secret;
 use super::secret_name::SecretName;
 use super::secret_remedy::generate_only;
 use super::shell::shell_word;
@@ -31,10 +31,10 @@ pub(crate) enum SecretPlace {
 /// By the names of the variables.
 pub(crate) type SecretPlaces = BTreeMap<String, SecretPlace>;
 
-/// Where the secrets in effect come from.
-pub(crate) fn secret_places(source: &Source, audit: &Audit) -> SecretPlaces {
+/// Where `secrets`, those in effect, come from.
+pub(crate) fn secret_places(source: &Source, secrets: &[(&'static str, Secret)]) -> SecretPlaces {
     let all = SecretName::ALL.into_iter().map(SecretName::as_str);
-    all.filter(|name| audit.secrets.iter().any(|(one, _)| one == name))
+    all.filter(|name| secrets.iter().any(|(one, _)| one == name))
         .map(|name| {
             let file = format!("{name}_FILE");
             let place = match source.origin(name).or_else(|| source.origin(&file)) {

@@ -32,7 +32,7 @@ impl Continuity {
             env_file: source.file().map(ToOwned::to_owned),
             target: config.database.target.clone(),
             environment: config.environment,
-            secrets: secret_places(source, &Audit::of(source)),
+            secrets: secret_places(source, &Audit::of(source).secrets),
         }
     }
 
