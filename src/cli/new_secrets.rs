@@ -1,11 +1,46 @@
 //! Secrets that would be generated beside a database that has been used with others.
 
+use std::time::Duration;
+
 use crate::cli::context::Context;
 use crate::cli::hint::Hint;
-use crate::config::{Audit, DatabaseTarget, SecretName};
+use crate::config::{Audit, ConfigError, DatabaseTarget, SecretName};
 use crate::services::last_database::LastDatabase;
 use crate::services::left_secrets::{LeftSecrets, LostSecrets};
-use crate::store::Content;
+use crate::store::{Content, is_in_use};
+
+/// How long a database may take to say whether it has been used.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// Fails where one of `needed` is not set, and cannot be generated. In a service that was used, the
+/// old ones are put back.
+pub(super) async fn refuse_absent(context: &Context, needed: &[SecretName]) -> anyhow::Result<()> {
+    let source = context.source();
+    let audit = Audit::of(source);
+    if !audit
+        .absent_secrets()
+        .iter()
+        .any(|name| needed.contains(name))
+    {
+        return Ok(());
+    }
+    let last = LastDatabase::read(context.env_file());
+    let had_tasks = last.as_ref().is_some_and(|last| last.tasks > 0);
+    let is_used = had_tasks
+        || match audit.target() {
+            Some(target) => is_in_use(target, ASKING).await,
+            None => false,
+        };
+    if !is_used {
+        return Ok(());
+    }
+    let places = last.map(|last| last.secrets).unwrap_or_default();
+    let mut problems = audit.problems_in_use(source, &places);
+    if needed.len() < SecretName::ALL.len() {
+        problems.retain(|one| needed.iter().any(|name| name.as_str() == one.variable));
+    }
+    Err(ConfigError { problems }.into())
+}
 
 /// Secrets that are generated although the database has tasks, as at the first start beside an
 /// imported one.
@@ -46,7 +81,7 @@ impl NewSecrets {
             return Err(Hint::new(left.to_string(), left.remedy()).into());
         }
         if let Some(lost) = LostSecrets::of(file, missing, sessions) {
-            return Err(Hint::new(lost.to_string(), lost.remedy(source.file())).into());
+            return Err(Hint::new(lost.to_string(), lost.remedy(source)).into());
         }
         Ok(Self {
             names: missing.to_vec(),

@@ -25,7 +25,7 @@ use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgre
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
-use super::new_secrets::NewSecrets;
+use super::new_secrets::{NewSecrets, refuse_absent};
 use super::signals::{DaemonSignals, HANGUP};
 use continuity::Continuity;
 
@@ -70,6 +70,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    runtime.block_on(refuse_absent(context, &SecretName::ALL))?;
     let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
     let loaded = context.config()?;
     let config = loaded.value;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::config::SecretName;
 use crate::domain::{Timestamp, UserId, UserIdError};
 use crate::services::daemon;
 use crate::store::{NewSession, Session, SessionHash, StoreError};
 
 use super::context::Context;
 use super::hint::{Hint, no_random};
-use super::new_secrets::NewSecrets;
+use super::new_secrets::{NewSecrets, refuse_absent};
 use super::output::{self, Format, Tone};
 
 const CREATE_EXAMPLES: &str = "\
@@ -123,6 +124,7 @@ struct Created<'a> {
 }
 
 async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<ExitCode> {
+    refuse_absent(context, &[SecretName::SessionHashSecret]).await?;
     NewSecrets::expect(context).await?;
     let (database, secret) = context.database_and_session_secret()?;
     let token = new_token()?;

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use super::auth::{self, Limits};
+use super::beside::secrets_directory;
 use super::database::{self, DatabaseConfig};
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
 use super::error::{Problem, Warning};
 use super::http::{self, HttpConfig};
+use super::lost_secrets::{SecretPlaces, put_back};
 use super::mend;
 use super::reader::Reader;
 use super::remedy::Remedy;
@@ -106,6 +108,29 @@ impl Audit {
     #[must_use]
     pub fn missing_secrets(&self) -> &[SecretName] {
         &self.own_secrets.missing
+    }
+
+    /// The problems, where the service needs the values that it had of the secrets which are not
+    /// set: with what puts them back in place of what makes new ones.
+    pub(crate) fn problems_in_use(&self, source: &Source, places: &SecretPlaces) -> Vec<Problem> {
+        let absent = &self.own_secrets.absent;
+        let generated = match self.target() {
+            Some(DatabaseTarget::Sqlite(file)) => Some(secrets_directory(&file.path)),
+            _ => None,
+        };
+        let remedy = put_back(source, absent, places, generated.as_deref());
+        let mut problems = self.problems.clone();
+        let is_absent =
+            |one: &&mut Problem| absent.iter().any(|name| name.as_str() == one.variable);
+        for problem in problems.iter_mut().filter(is_absent) {
+            problem.remedy.clone_from(&remedy);
+        }
+        problems
+    }
+
+    /// Required secrets that are a problem because they are not set, or placeholders.
+    pub(crate) fn absent_secrets(&self) -> &[SecretName] {
+        &self.own_secrets.absent
     }
 
     /// The keys that stored provider keys may be encrypted with, whether they are usable or not.

@@ -11,7 +11,7 @@ use super::error::Problem;
 use super::ownership::usable_secrets;
 use super::remedy::Remedy;
 use super::secret::Secret;
-use super::secret_name::SecretName;
+use super::secret_name::{HEX_DIGITS, SecretName};
 use super::secrets_place;
 use super::source::read_secret_file;
 
@@ -55,6 +55,13 @@ pub(super) fn read(database: &SqliteTarget, name: SecretName) -> Result<Option<S
         Unusable { problem, is_lost }
     };
     let value = read_secret_file(&path).map_err(|wrong| unusable(&wrong.fault, wrong.remedy))?;
+    if name != SecretName::EncryptionKey && value.len() != HEX_DIGITS {
+        let fault = format!(
+            "has {} characters in place of {HEX_DIGITS}: it was cut off, or changed",
+            value.len()
+        );
+        return Err(unusable(&fault, None));
+    }
     match name.fault(&value) {
         Some(fault) => Err(unusable(&format!("has a value that {fault}"), None)),
         None => Ok(Some(Secret::new(value))),

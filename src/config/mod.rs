@@ -38,6 +38,7 @@ mod invisible;
 mod key_material;
 mod leftover;
 mod load;
+mod lost_secrets;
 mod meant;
 mod mend;
 mod misspelt;
@@ -103,6 +104,7 @@ pub(crate) use hot_journal::{OtherJournal, undo_interrupted};
 pub(crate) use in_the_way::{in_place_of_database, in_place_of_directory};
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
+pub(crate) use lost_secrets::{SecretPlace, SecretPlaces, put_back, secret_places};
 pub(crate) use mend::{
     conflicts, glued as glued_warnings, mended, mends, read_source, warnings as line_warnings,
 };
@@ -121,7 +123,7 @@ pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_file::is_no_path;
 pub(crate) use secret_name::{SecretName, keeps_previous};
-pub(crate) use secret_remedy::{generate_only, replace as replace_secret, restored};
+pub(crate) use secret_remedy::{generate_only, replace as replace_secret};
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::{sed, shell_word};
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};

@@ -20,7 +20,7 @@ use super::variable::{Default, Defaulted, Kind, Optional, Parser, Section, Varia
 /// One load in progress.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    source: &'a Source,
+    pub source: &'a Source,
     pub environment: Environment,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Warning>,

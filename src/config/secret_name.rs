@@ -15,6 +15,9 @@ pub enum SecretName {
     EncryptionKey,
 }
 
+/// The length of a generated secret that is not the encryption key.
+pub(super) const HEX_DIGITS: usize = 64;
+
 /// The declaration of a secret: its variable, and the one for its previous value.
 pub(super) struct Declaration {
     pub current: Optional<Secret>,
@@ -101,12 +104,12 @@ impl SecretName {
         self.declaration().previous.variable.name
     }
 
-    /// A new value: 64 hex digits, or a Fernet key.
+    /// A new value: [`HEX_DIGITS`], or a Fernet key.
     pub(crate) fn generate(self) -> Result<Secret, getrandom::Error> {
         if self == Self::EncryptionKey {
             return Ok(Secret::new(fernet::Fernet::generate_key()));
         }
-        let mut bytes = [0; 32];
+        let mut bytes = [0; HEX_DIGITS / 2];
         getrandom::fill(&mut bytes)?;
         Ok(Secret::new(hex::encode(bytes)))
     }
@@ -190,7 +193,7 @@ mod tests {
             let length = if name == SecretName::EncryptionKey {
                 44
             } else {
-                64
+                HEX_DIGITS
             };
             assert_eq!(one.expose().len(), length);
         }

@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use super::database_url::SqliteTarget;
 use super::env_file::commented;
 use super::environment::Environment;
-use super::generated;
 use super::invisible;
 use super::key_material::is_key_of_pair;
 use super::leftover::Leftover;
@@ -175,25 +173,6 @@ pub(super) fn is_path(value: &str) -> bool {
 fn has_secret_among_lines(name: SecretName, value: &str) -> bool {
     let is_usable = |line: &str| name.fault(line).is_none() && weakness(line).is_none();
     name.fault(value).is_some() && !is_key_of_pair(value) && value.lines().any(is_usable)
-}
-
-/// Gets back the secrets whose files beside the database are there without a value, or makes new
-/// ones in the `.env` file. Those that are still there stay.
-pub(crate) fn restored(
-    database: &SqliteTarget,
-    lost: &[SecretName],
-    env_file: Option<&Path>,
-) -> Remedy {
-    let files = lost
-        .iter()
-        .map(|name| generated::path(database, name.as_str()));
-    let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
-    let file = env_file.unwrap_or(Path::new(DEFAULT_ENV_FILE));
-    Remedy::note(format!(
-        "put {} back from a backup of that directory; only if there is none, this makes new values, and what was made with the old ones is not accepted any more:",
-        files.join(" and ")
-    ))
-    .then(generate_only(lost, "", file))
 }
 
 /// Replaces the value of a secret that `source` has. The old one is kept where it can still be

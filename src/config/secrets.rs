@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::bare_secret::decoded;
+use super::beside::secrets_directory;
 use super::database_file;
 use super::database_url::DatabaseTarget;
 use super::environment::Environment;
@@ -11,13 +12,14 @@ use super::error::Problem;
 use super::generated::{self, Unusable};
 use super::invisible;
 use super::leftover::Leftover;
+use super::lost_secrets::{SecretPlaces, put_back};
 use super::reader::Reader;
 use super::remedy::Remedy;
 use super::respell::respelt;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
 use super::secret_remedy::{
-    FERNET, consequence, generate_only, is_path, new_values, remedy, restored, uncommented,
+    FERNET, consequence, generate_only, is_path, new_values, remedy, uncommented,
 };
 use super::source::DEFAULT_ENV_FILE;
 use super::strength::{guessable, is_placeholder, weakness};
@@ -36,6 +38,8 @@ pub(super) struct Secrets {
     unusable: Vec<SecretName>,
     /// Those of them whose files have no value any more.
     lost: Vec<SecretName>,
+    /// Required, and a problem: not set, or a placeholder.
+    pub absent: Vec<SecretName>,
 }
 
 impl Secrets {
@@ -52,6 +56,7 @@ impl Secrets {
         }
         secrets.name_all_at_once(reader, first);
         secrets.restore_lost(reader, target, first);
+        secrets.find_placeholders(reader, first);
         secrets
     }
 
@@ -60,13 +65,27 @@ impl Secrets {
         let Some(DatabaseTarget::Sqlite(file)) = target else {
             return;
         };
-        let remedy = restored(file, &self.lost, reader.env_file());
+        let directory = secrets_directory(&file.path);
+        let places = SecretPlaces::new();
+        let remedy = put_back(reader.source, &self.lost, &places, Some(&directory));
         let is_lost = |one: &&mut Problem| {
             let mut lost = self.lost.iter();
             lost.any(|name| name.as_str() == one.variable)
         };
         for problem in reader.problems[first..].iter_mut().filter(is_lost) {
             problem.remedy.clone_from(&remedy);
+        }
+    }
+
+    fn find_placeholders(&mut self, reader: &Reader<'_>, first: usize) {
+        for (&name, value) in &self.current {
+            let mut problems = reader.problems[first..].iter();
+            if name.declaration().required
+                && is_placeholder(value.expose())
+                && problems.any(|one| one.variable == name.as_str())
+            {
+                self.absent.push(name);
+            }
         }
     }
 
@@ -174,11 +193,17 @@ impl Secrets {
             }
         } else if declaration.required {
             match target {
-                Some(DatabaseTarget::Postgres(_)) => reader.problem(
-                    name.as_str(),
-                    "is required with PostgreSQL: secrets are generated only for SQLite",
-                    uncommented(reader, name).unwrap_or_else(|| new_values(reader, &[name])),
-                ),
+                Some(DatabaseTarget::Postgres(_)) => {
+                    let new = || new_values(reader, &[name]);
+                    let commented = uncommented(reader, name);
+                    self.absent.extend(commented.is_none().then_some(name));
+                    let remedy = commented.unwrap_or_else(new);
+                    reader.problem(
+                        name.as_str(),
+                        "is required with PostgreSQL: secrets are generated only for SQLite",
+                        remedy,
+                    );
+                }
                 Some(DatabaseTarget::Sqlite(file)) => match generated::read(file, name) {
                     Ok(Some(value)) => {
                         reader.note_secret(name.as_str(), &value);

@@ -6,7 +6,7 @@ use crate::config::{
     Environment, Origin, Remedy, Section, Source, VARIABLES, is_refused, misspelt, renamed, unread,
 };
 
-use super::check::{Check, Run};
+use super::check::{Check, Run, run};
 use super::context::Context;
 use super::fix::Fix;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
@@ -16,7 +16,10 @@ mod copies;
 mod data_directory;
 mod env_file;
 mod file_modes;
+mod hidden_secrets;
+mod in_use;
 mod kept_secrets;
+mod lost_secrets;
 mod secrets;
 
 pub(super) static CHECKS: &[Check] = &[
@@ -70,12 +73,15 @@ pub(super) static CHECKS: &[Check] = &[
     )
     .outcomes(&[Pass, Warn, Fail, Skip])
     .needs(ENV_FILE),
-    Check::new("config.secrets", "Secrets", Run::Now(secrets::secrets))
+    Check::new("config.secrets", "Secrets", run!(Always, secrets::secrets))
         .about(
             "The secrets must be set, well-formed, and outside development strong. Without \
          them the daemon does not start, or it starts and refuses every user token. \
          Usual causes are placeholders of .env.example, a key in another encoding, and \
-         NAME and NAME_FILE set at the same time.",
+         NAME and NAME_FILE set at the same time. Where secrets are missing, the database, or the file \
+             .env-database beside the .env file, tells whether the service has had others: then \
+             these are put back, and none is made. Secrets in the .env file must not hide others \
+             that todoctl has generated beside its SQLite file before.",
         )
         .outcomes(&[Pass, Warn, Fail])
     .fix("Spells an encryption key in the .env file that is in standard base64 or hex as todoctl needs it.")
@@ -102,7 +108,8 @@ pub(super) static CHECKS: &[Check] = &[
          whose mode the orchestrator chooses. If others may read a file, every program on the \
          machine can use its secret; the usual cause is the default mode 0644. Also whether the \
          files of generated secrets are still there while the daemon runs: without them the next \
-         start generates others, and everybody is refused.",
+         start generates others, and everybody is refused. The same of secrets that the running daemon \
+         had from the .env file, which are not there any more.",
     )
     .outcomes(&[Pass, Warn, Fail])
     .fix("Takes the permissions of other users from files of this user.")

@@ -12,6 +12,7 @@ use crate::config::{
     Audit, ConfigError, DatabaseConfig, DatabaseTarget, PostgresTarget, Section, Source,
     SqliteTarget,
 };
+use crate::services::run_record::{LastRun, Run, last_run};
 use crate::store::ConnectError;
 use crate::store::inspect::Relations;
 use crate::store::migrate::drift::Drift;
@@ -124,10 +125,28 @@ impl Context {
         self.facts.get_or_init(|| FileFacts::of(file))
     }
 
-    /// The daemon at HOST and PORT, queried once.
+    /// The daemon at HOST and PORT, queried once; without a PORT, where the one of this database
+    /// listens.
     pub(super) async fn daemon(&self, limit: Duration) -> &Daemon {
-        let observe = || Daemon::observe(&self.audit.http, &self.audit.telemetry, limit);
+        let observe = async || {
+            let mut http = self.audit.http.clone();
+            if let Some(run) = self.elsewhere() {
+                (http.host, http.port) = (run.address.ip(), run.address.port());
+            }
+            Daemon::observe(&http, &self.audit.telemetry, limit).await
+        };
         self.daemon.get_or_init(observe).await
+    }
+
+    /// The daemon of this database that listens at another address than the default one, where no
+    /// PORT is set, as in a `.env` file that was emptied.
+    pub(super) fn elsewhere(&self) -> Option<Run> {
+        let is_set = self.request.source.get("PORT").is_some();
+        let target = self.target().filter(|_| !is_set)?;
+        match last_run(target) {
+            Some(LastRun::Running(run)) if run.address.port() != self.audit.http.port => Some(run),
+            _ => None,
+        }
     }
 
     /// Waits until no other check uses the shared connection.

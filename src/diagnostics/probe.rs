@@ -33,8 +33,8 @@ pub(crate) use lent::{LentSession, lent_sessions};
 pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{
-    KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file, daemons_of,
-    kept_open, kept_secret, nameless_database, open_database,
+    KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file,
+    daemon_without_env_file, daemons_of, kept_open, kept_secret, nameless_database, open_database,
 };
 pub(crate) use out_of_sight::{OutOfSight, Why, has_own_mounts, out_of_sight};
 pub(crate) use pgbouncer::{Console, PgBouncer};

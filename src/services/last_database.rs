@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{DatabaseTarget, Remedy, SqliteTarget, wal_path, with_suffix};
+use crate::config::{DatabaseTarget, Remedy, SecretPlaces, SqliteTarget, wal_path, with_suffix};
 
 /// Larger than any record.
 const MAX_BYTES: u64 = 8192;
@@ -27,6 +27,9 @@ pub(crate) struct LastDatabase {
     pub(crate) id: String,
     /// How many tasks it had, as far as they were counted.
     pub(crate) tasks: i64,
+    /// Where the daemon had its secrets from.
+    #[serde(default)]
+    pub(crate) secrets: SecretPlaces,
 }
 
 impl LastDatabase {
@@ -39,7 +42,12 @@ impl LastDatabase {
             }
             DatabaseTarget::Postgres(_) => target.redacted(),
         };
-        Self { place, id, tasks }
+        Self {
+            place,
+            id,
+            tasks,
+            secrets: SecretPlaces::new(),
+        }
     }
 
     /// What the service that `env_file` configures has served last; `None` if that is not known.

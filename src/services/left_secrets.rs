@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{
     DEFAULT_ENV_FILE, Remedy, SecretName, Source, SqliteTarget, generate_only,
-    generated_secret_path, has_generated_secret, here, private_directory, restored,
+    generated_secret_path, has_generated_secret, here, private_directory, put_back,
 };
 
 use super::last_database::LastDatabase;
@@ -106,8 +106,15 @@ impl LostSecrets {
         })
     }
 
-    pub(crate) fn remedy(&self, env_file: Option<&Path>) -> Remedy {
-        restored(&self.database, &self.names, env_file)
+    pub(crate) fn remedy(&self, source: &Source) -> Remedy {
+        let env_file = source.file().unwrap_or(Path::new(DEFAULT_ENV_FILE));
+        let places = LastDatabase::read(env_file).map(|last| last.secrets);
+        put_back(
+            source,
+            &self.names,
+            &places.unwrap_or_default(),
+            Some(&secrets_of(&self.database)),
+        )
     }
 }
 
@@ -115,10 +122,9 @@ impl fmt::Display for LostSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} has {} valid session tokens, and the secret that they were made with is not in {} any more",
+            "{} has {} valid session tokens, and the secret that they were made with is gone",
             self.database.path.display(),
-            self.sessions,
-            secrets_of(&self.database).display()
+            self.sessions
         )
     }
 }

@@ -1,12 +1,15 @@
 //! How much a database has in it, and which one it is.
 
-use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use std::time::Duration;
 
-use crate::config::SqliteTarget;
+use sqlx::{Connection as _, PgConnection, SqliteConnection};
+use tokio::time::timeout;
+
+use crate::config::{DatabaseTarget, SqliteTarget};
 use crate::domain::Timestamp;
 
 use super::arg::args;
-use super::connect::{SqliteAccess, open_sqlite};
+use super::connect::{SqliteAccess, open_postgres_within, open_sqlite};
 use super::database::Store;
 use super::error::StoreError;
 use super::inspect;
@@ -14,12 +17,50 @@ use super::sql::Sql;
 
 static CONTENT: Sql = Sql::Common(Content::QUERY);
 
+/// Whether something was stored by a service that has run: a new one needs no old secrets.
+const IN_USE: &str = "
+    SELECT EXISTS (SELECT 1 FROM tasks) OR EXISTS (SELECT 1 FROM todoctl_sessions)
+        OR EXISTS (SELECT 1 FROM user_api_keys)";
+
 #[derive(Debug, Clone, PartialEq, Eq, Default, sqlx::FromRow)]
 pub(crate) struct Content {
     /// The row of `todoctl_identity`.
     pub(crate) id: Option<String>,
     /// How many tasks there are, up to 1,000.
     pub(crate) tasks: i64,
+}
+
+/// Whether a server's database has been used: it has tasks, sessions or provider keys.
+pub(crate) async fn is_server_in_use(session: &mut PgConnection) -> Result<bool, StoreError> {
+    let rows: Vec<(bool,)> = inspect::ask(session, None, IN_USE).await?;
+    Ok(rows.first().is_some_and(|row| row.0))
+}
+
+/// The same of a SQLite file.
+pub(crate) async fn is_file_in_use(session: &mut SqliteConnection) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(IN_USE).fetch_one(session).await?)
+}
+
+/// The same of a database that is asked nothing else; false if it cannot be asked in time.
+pub(crate) async fn is_in_use(target: &DatabaseTarget, limit: Duration) -> bool {
+    let used = match target {
+        DatabaseTarget::Postgres(server) => {
+            let Ok(mut session) = open_postgres_within(server, limit).await else {
+                return false;
+            };
+            timeout(limit, is_server_in_use(&mut session)).await
+        }
+        DatabaseTarget::Sqlite(file) => {
+            let Ok(mut session) = open_sqlite(file, SqliteAccess::Read).await else {
+                return false;
+            };
+            let used = timeout(limit, is_file_in_use(&mut session)).await;
+            // It was only read.
+            let _ = session.close().await;
+            used
+        }
+    };
+    matches!(used, Ok(Ok(true)))
 }
 
 impl Content {

@@ -81,7 +81,7 @@ pub(crate) use client::{ClientState, ClientWatch};
 pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
-pub(crate) use content::Content;
+pub(crate) use content::{Content, is_file_in_use, is_in_use, is_server_in_use};
 pub(crate) use damaged_log::{DamagedLog, has_unused_log, kept_logs};
 pub use database::Store;
 pub(crate) use other_databases::OtherDatabase;

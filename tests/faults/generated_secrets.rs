@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::faults::fingerprint;
-use crate::faults::harness::{Fault, Scene, Symptom, faults};
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::hidden::{KEY, TOKEN};
 
 faults! {
@@ -12,11 +12,13 @@ faults! {
         Symptom::Start("was moved without its secrets"),
         "database.continuity",
     );
-    LOST_WITH_SESSIONS = Fault::failing(
-        "SQLite: the generated secrets are gone, and session tokens are valid",
-        Symptom::Start("valid session tokens"),
-        "database.continuity",
-    );
+    LOST_WITH_SESSIONS = Fault {
+        title: "SQLite: the generated secrets are gone, and session tokens are valid",
+        symptom: Symptom::Start("valid session tokens"),
+        check: "database.continuity",
+        outcome: "fail",
+        after: After::Person("a backup has them"),
+    };
     KEY_NEARBY = Fault::failing(
         "The key of the stored provider keys is in a comment or a copy of .env, or was generated",
         Symptom::Risk("requests that need a provider key are answered with 500"),
@@ -100,11 +102,20 @@ async fn a_file_that_was_moved_alone() {
 async fn secrets_that_are_gone() {
     let mut scene = service().await;
     create_session(&scene);
-    std::fs::remove_dir_all(scene.path().join("data/secrets")).unwrap();
+    let kept = scene.path().join("kept");
+    std::fs::rename(scene.path().join("data/secrets"), &kept).unwrap();
     scene.proves(&LOST_WITH_SESSIONS).await;
+    let report = scene.doctor(LOST_WITH_SESSIONS.check);
+    let remedy = report.check(LOST_WITH_SESSIONS.check)["remedy"].to_string();
+    assert!(
+        remedy.contains("put data/secrets/SESSION_HASH_SECRET"),
+        "{remedy}"
+    );
     for name in GENERATED {
-        assert!(scene.get(name).is_some());
+        assert_eq!(scene.get(name), None);
     }
+    std::fs::rename(&kept, scene.path().join("data/secrets")).unwrap();
+    scene.proves_gone(&LOST_WITH_SESSIONS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -84,6 +84,7 @@ mod languages;
 mod live_data;
 mod locked_files;
 mod lost_file;
+mod lost_secrets;
 mod mails;
 mod moved_tables;
 mod network;
@@ -187,6 +188,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         upset_settings::FAULTS,
         replicas::FAULTS,
         locked_files::FAULTS,
+        lost_secrets::FAULTS,
         running::FAULTS,
         clients::FAULTS,
         refused::FAULTS,

@@ -3,11 +3,13 @@
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
 faults! {
-    EMPTIED = Fault::failing(
-        "Files of secrets that the daemon has generated are empty",
-        Symptom::Start("was generated, but its file"),
-        "config.secrets",
-    );
+    EMPTIED = Fault {
+        title: "Files of secrets that the daemon has generated are empty, or were cut off",
+        symptom: Symptom::Start("was generated, but its file"),
+        check: "config.secrets",
+        outcome: "fail",
+        after: After::Person("a backup has them"),
+    };
     WEAK_IN_DEVELOPMENT = Fault {
         title: "A secret that callers have is short, in development",
         symptom: Symptom::Risk("outside development the daemon does not start with it"),
@@ -58,7 +60,8 @@ async fn only_what_is_lost_is_generated_again() {
         }
         scene.start();
         scene.end();
-        let path = |name: &str| scene.path().join("data/secrets").join(name);
+        let directory = scene.path().join("data/secrets");
+        let path = |name: &str| directory.join(name);
         let values = GENERATED.map(|name| std::fs::read_to_string(path(name)).unwrap());
         for name in lost {
             std::fs::write(path(name), "").unwrap();
@@ -77,13 +80,23 @@ async fn only_what_is_lost_is_generated_again() {
             scene.doctor("config.secrets").check("config.secrets")["outcome"],
             "pass"
         );
-        for name in lost {
-            std::fs::write(path(name), "\n").unwrap();
+        for (index, name) in GENERATED
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| lost.contains(name))
+        {
+            std::fs::write(path(name), &values[index][..4 + 9 * lost.len()]).unwrap();
         }
         scene.proves(&EMPTIED).await;
-        for name in GENERATED {
-            assert_eq!(scene.get(name).is_some(), lost.contains(&name), "{name}");
-        }
+        let printed = remedy(&scene);
+        let only: Vec<String> = lost.iter().map(|name| format!(" --only {name}")).collect();
+        let makes = format!(
+            "# only if they are lost: todoctl gen-secrets{} --write .env",
+            only.concat()
+        );
+        assert!(printed.contains(&makes), "{printed}");
+        lost.iter().for_each(restored);
+        scene.proves_gone(&EMPTIED);
     }
 }
 

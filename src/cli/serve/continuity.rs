@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::cli::hint::Hint;
-use crate::config::{Config, DatabaseTarget, Environment, Source};
+use crate::config::{
+    Audit, Config, DatabaseTarget, Environment, SecretPlaces, Source, secret_places,
+};
 use crate::services::last_database::{LastDatabase, path};
 use crate::store::{Content, Store};
 
@@ -21,6 +23,7 @@ pub(super) struct Continuity {
     env_file: Option<PathBuf>,
     target: DatabaseTarget,
     environment: Environment,
+    secrets: SecretPlaces,
 }
 
 impl Continuity {
@@ -29,6 +32,7 @@ impl Continuity {
             env_file: source.file().map(ToOwned::to_owned),
             target: config.database.target.clone(),
             environment: config.environment,
+            secrets: secret_places(source, &Audit::of(source).secrets),
         }
     }
 
@@ -93,7 +97,9 @@ impl Continuity {
 
     fn of(&self, content: Content) -> Option<LastDatabase> {
         let Content { id, tasks } = content;
-        Some(LastDatabase::new(&self.target, id?, tasks))
+        let mut now = LastDatabase::new(&self.target, id?, tasks);
+        now.secrets.clone_from(&self.secrets);
+        Some(now)
     }
 
     fn keep(&self, now: &LastDatabase) {

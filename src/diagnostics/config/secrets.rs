@@ -1,6 +1,7 @@
 //! Checks of secrets: set and strong, different, in files that only their user may read.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::config::{
     Barrier, Origin, Problem, Remedy, SecretName, Section, Source, is_placeholder, replace_secret,
@@ -10,19 +11,34 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::Verdict;
 
-use super::{file_modes, kept_secrets};
+use super::{file_modes, hidden_secrets, in_use, kept_secrets, lost_secrets};
 
 /// Where orchestrators mount secrets, with modes that the operator does not choose.
 const MOUNTED: &str = "/run/secrets/";
 
 /// Missing, placeholder, weak, set twice.
-pub(super) fn secrets(context: &Context) -> Verdict {
+pub(super) async fn secrets(context: &Context, limit: Duration) -> Verdict {
     let audit = &context.audit;
     let problems: Vec<&Problem> = audit.problems_of(Section::Secrets).collect();
     if !problems.is_empty() {
-        return Verdict::of_problems(problems).with_fixes(respell(&context.request.source));
+        let needed = in_use::problems(context, limit).await;
+        let needed = needed.iter().flatten();
+        let replaced: Vec<&Problem> = problems
+            .iter()
+            .map(|one| {
+                let mut needed = needed.clone();
+                needed
+                    .find(|other| other.variable == one.variable && other.message == one.message)
+                    .unwrap_or(one)
+            })
+            .collect();
+        return Verdict::of_problems(replaced).with_fixes(respell(&context.request.source));
     }
     let (mut warnings, mut remedy) = audit.warned_of(Section::Secrets);
+    if let Some((hidden, advice)) = hidden_secrets::hidden(context) {
+        warnings.push(hidden);
+        remedy = remedy.then(advice);
+    }
     let is_set = |name: SecretName| audit.secrets.iter().any(|(one, _)| *one == name.as_str());
     if !is_set(SecretName::JwtSecret) && audit.services.auth_server_url.is_none() {
         warnings.push("neither JWT_SECRET nor AUTH_SERVER_URL is set: user tokens are answered with 401, POST /api/auth/refresh with 503".to_owned());
@@ -103,6 +119,9 @@ pub(super) fn differ(context: &Context) -> Verdict {
 
 /// Other users must not read them, and nobody delete them.
 pub(super) fn files(context: &Context) -> Verdict {
+    if let Some(verdict) = lost_secrets::lost(context) {
+        return verdict;
+    }
     if let Some(verdict) = kept_secrets::deleted(context) {
         return verdict;
     }

@@ -17,7 +17,8 @@ use crate::services::run_record::{LastRun, Run, last_run};
 use super::environ::hidden_here;
 
 pub(super) async fn listen(context: &Context, limit: Duration) -> Verdict {
-    let host = context.audit.http.host;
+    let found = context.elsewhere().map(|run| run.address.ip());
+    let host = found.unwrap_or(context.audit.http.host);
     let is_closed = host.is_loopback() && in_container() && {
         let requests = context.daemon(limit).await.requests();
         !requests.is_some_and(|requests| requests.has_local_proxy)
@@ -58,6 +59,10 @@ fn is_of_this_machine(address: IpAddr) -> bool {
 pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
     let daemon = context.daemon(limit).await;
     let port = context.audit.http.port;
+    if let Some(run) = context.elsewhere().filter(|_| !daemon.is_absent()) {
+        let address = SocketAddr::new(context.audit.http.host, port);
+        return elsewhere(&run, address, None);
+    }
     if daemon.is_absent() {
         if let Some(verdict) = forbidden(context.audit.http.host, port) {
             return verdict;

@@ -93,8 +93,8 @@ async fn without_hash_secret(
         inspect::valid_sessions_of_file(connection.session(), now).await
     });
     let lost = LostSecrets::of(file, missing, ask.await.ok()?)?;
-    let env_file = context.request.source.file();
-    Some(Verdict::fail(lost.to_string(), lost.remedy(env_file)))
+    let remedy = lost.remedy(&context.request.source);
+    Some(Verdict::fail(lost.to_string(), remedy))
 }
 
 /// The service has served another database, which had more in it.

@@ -100,12 +100,24 @@ fn named_env_file(process: &Process) -> Option<String> {
 /// A daemon that was started in the working directory of this command with a `.env` file of another
 /// name, and that name.
 pub(crate) fn daemon_with_other_file() -> Option<(i32, String)> {
-    let here = id(Path::new("."))?;
-    let started_here =
-        |process: &Process| id(&PathBuf::from(format!("/proc/{}/cwd", process.pid))) == Some(here);
-    daemons()
-        .filter(started_here)
-        .find_map(|process| Some((process.pid, named_env_file(&process)?)))
+    daemons_here().find_map(|process| Some((process.pid, named_env_file(&process)?)))
+}
+
+/// A daemon that was started in the working directory of this command, and reads the `.env` file
+/// there, whether it exists or not.
+pub(crate) fn daemon_without_env_file() -> Option<i32> {
+    daemons_here()
+        .find(|process| named_env_file(process).is_none())
+        .map(|process| process.pid)
+}
+
+/// The daemons that were started in the working directory of this command.
+fn daemons_here() -> impl Iterator<Item = Process> {
+    let here = id(Path::new("."));
+    daemons().filter(move |process| {
+        let there = id(&PathBuf::from(format!("/proc/{}/cwd", process.pid)));
+        here.is_some() && there == here
+    })
 }
 
 /// The daemon that reads this `.env` file, as far as its working directory can be seen.

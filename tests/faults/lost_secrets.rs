@@ -1,0 +1,247 @@
+//! Secrets that the service had, and that its `.env` file has lost or hides.
+
+use std::collections::BTreeMap;
+
+use rstest::rstest;
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
+
+faults! {
+    LOST_FOR_SERVER = Fault {
+        title: "PostgreSQL: .env has lost its secrets, and the database is in use",
+        symptom: Symptom::Start("is required with PostgreSQL"),
+        check: "config.secrets",
+        outcome: "fail",
+        after: After::Person("a backup or a secret store has them"),
+    };
+    RENAMED_FOR_SERVER = Fault::failing(
+        "PostgreSQL: .env was written anew without its secrets, and a copy beside it has them",
+        Symptom::Start("is required with PostgreSQL"),
+        "config.secrets",
+    );
+    LOST_FOR_FILE = Fault {
+        title: "SQLite: .env has lost its secrets, and session tokens are valid",
+        symptom: Symptom::Start("valid session tokens"),
+        check: "database.continuity",
+        outcome: "fail",
+        after: After::Person("a backup or a secret store has them"),
+    };
+    RENAMED_FOR_FILE = Fault::failing(
+        "SQLite: .env was renamed, and session tokens are valid",
+        Symptom::Start("valid session tokens"),
+        "database.continuity",
+    );
+    LOST_WHILE_RUNNING = Fault::failing(
+        ".env has lost its secrets, or was renamed, while the daemon runs",
+        Symptom::Risk("after the next start services, sessions and provider keys are refused"),
+        "config.secret_files",
+    );
+    HIDDEN = Fault::warned_of(
+        "SQLite: .env has other secrets than todoctl has generated before",
+        Symptom::Risk("services, sessions and provider keys of the generated ones are refused"),
+        "config.secrets",
+    );
+}
+
+const NAMES: [&str; 4] = [
+    "SESSION_HASH_SECRET",
+    "SERVICE_AUTH_TOKEN",
+    "ENCRYPTION_KEY",
+    "JWT_SECRET",
+];
+
+fn values(scene: &Scene) -> BTreeMap<&'static str, Option<String>> {
+    NAMES
+        .into_iter()
+        .map(|name| (name, scene.get(name)))
+        .collect()
+}
+
+fn remedy(scene: &Scene, check: &str) -> String {
+    let report = scene.doctor(check);
+    report.check(check)["remedy"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn create_session(scene: &Scene) {
+    let output = scene.todoctl(&["session", "create", "--user", "me"]);
+    assert!(output.status.success());
+}
+
+/// With a session, and a daemon that has run.
+async fn service(is_server: bool) -> Scene {
+    let mut scene = if is_server {
+        Scene::postgres().await
+    } else {
+        Scene::sqlite().await
+    };
+    create_session(&scene);
+    scene.start();
+    scene.end();
+    scene
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_env_file_without_its_secrets(#[values(false, true)] is_server: bool) {
+    let (lost, renamed) = if is_server {
+        (&LOST_FOR_SERVER, &RENAMED_FOR_SERVER)
+    } else {
+        (&LOST_FOR_FILE, &RENAMED_FOR_FILE)
+    };
+    let mut scene = service(is_server).await;
+    let before = values(&scene);
+    let env_file = scene.path().join(".env");
+    let whole = std::fs::read_to_string(&env_file).unwrap();
+    let record = scene.path().join(".env-database");
+    for is_known in [true, false] {
+        // On another machine the database alone tells.
+        if !is_known {
+            std::fs::remove_file(&record).unwrap();
+        }
+        for name in NAMES {
+            scene.unset(name);
+        }
+        scene.proves(lost).await;
+        let printed = remedy(&scene, lost.check);
+        let place = if is_known {
+            "back into .env, where the daemon had them from"
+        } else {
+            "back where the daemon had them from: .env"
+        };
+        assert!(printed.contains(place), "{printed}");
+        assert!(!printed.contains("data/secrets"), "{printed}");
+        assert!(!printed.contains("JWT_SECRET"), "{printed}");
+        std::fs::write(&env_file, &whole).unwrap();
+        scene.proves_gone(lost);
+        scene.end();
+    }
+    // Half of a copy, an example and other services beside it are not taken.
+    let quoted = whole
+        .replace("JWT_SECRET=fe", "export JWT_SECRET=\"fe")
+        .replace("3210\n", "3210\"\n");
+    for copy in [".env.production", ".env~", ".env.bak"] {
+        let copy = scene.path().join(copy);
+        std::fs::write(&copy, &quoted).unwrap();
+        set_mode(&copy, 0o600);
+        for name in NAMES {
+            scene.unset(name);
+        }
+        std::fs::write(
+            scene.path().join(".env.example"),
+            "SERVICE_AUTH_TOKEN=change-me\n",
+        )
+        .unwrap();
+        scene.proves(renamed).await;
+        assert_eq!(values(&scene), before);
+        scene.end();
+        std::fs::remove_file(&copy).unwrap();
+    }
+    if !is_server {
+        std::fs::rename(&env_file, scene.path().join(".env.old")).unwrap();
+        scene.proves(renamed).await;
+        assert_eq!(values(&scene), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_service_makes_its_secrets() {
+    let scene = Scene::empty_postgres().await;
+    for name in NAMES {
+        scene.unset(name);
+    }
+    std::fs::write(scene.path().join(".env.old"), "A=1\n").unwrap();
+    assert_eq!(
+        remedy(&scene, "config.secrets"),
+        "todoctl gen-secrets --write .env"
+    );
+    let printed = scene.start_fails().unwrap();
+    assert!(
+        printed.contains("todoctl gen-secrets --write .env"),
+        "{printed}"
+    );
+    assert!(!printed.contains("only if they are lost"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_env_file_that_loses_its_secrets_while_the_daemon_runs() {
+    let mut scene = service(false).await;
+    let check = LOST_WHILE_RUNNING.check;
+    scene.start_at_its_port();
+    let env_file = scene.path().join(".env");
+    let whole = std::fs::read_to_string(&env_file).unwrap();
+    let before = values(&scene);
+    scene.doctor(check).says(check, "pass", "");
+    // Taken out, emptied, deleted.
+    for text in [Some("PORT"), Some("nothing"), None] {
+        match text {
+            Some(kept) => {
+                let lines = whole.lines().filter(|line| line.starts_with(kept));
+                let lines: Vec<&str> = lines.collect();
+                std::fs::write(&env_file, lines.join("\n") + "\n").unwrap();
+            }
+            None => std::fs::remove_file(&env_file).unwrap(),
+        }
+        let report = scene.check(&[
+            "doctor",
+            "--only",
+            check,
+            "--only",
+            "daemon.health",
+            "--format",
+            "json",
+        ]);
+        report.says(check, "fail", "# put SESSION_HASH_SECRET");
+        let detail = report.check(check)["detail"].as_str().unwrap();
+        assert!(
+            detail.contains("ENCRYPTION_KEY, which .env has lost"),
+            "{detail}"
+        );
+        report.says("daemon.health", "pass", "");
+        let printed = remedy(&scene, check);
+        assert!(!printed.contains("--only JWT_SECRET"), "{printed}");
+        assert!(
+            printed.lines().all(|line| line.starts_with("# ")),
+            "{printed}"
+        );
+        let copy = scene.path().join(".env.production");
+        std::fs::write(&copy, &whole).unwrap();
+        set_mode(&copy, 0o600);
+        scene.proves(&LOST_WHILE_RUNNING).await;
+        assert_eq!(values(&scene), before);
+        std::fs::remove_file(&copy).unwrap();
+        std::fs::write(&env_file, &whole).unwrap();
+    }
+    // The sign-in service has key pairs from now on.
+    scene.unset("JWT_SECRET");
+    scene.set("AUTH_SERVER_URL", "http://127.0.0.1:1");
+    scene.doctor(check).says(check, "pass", "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_env_file_that_hides_generated_secrets() {
+    let mut scene = Scene::sqlite().await;
+    let set = values(&scene);
+    let generated = &NAMES[..3];
+    for name in generated {
+        scene.unset(name);
+    }
+    scene.start();
+    scene.end();
+    for (count, name) in generated.iter().enumerate() {
+        let path = scene.path().join("data/secrets").join(name);
+        let value = std::fs::read_to_string(path).unwrap();
+        // The same value hides nothing.
+        scene.set(name, value.trim());
+        scene
+            .doctor("config.secrets")
+            .says("config.secrets", "pass", "");
+        scene.set(name, set[name].as_deref().unwrap());
+        scene.proves(&HIDDEN).await;
+        let previous = scene.get(&format!("{name}_PREVIOUS"));
+        assert_eq!(previous.as_deref(), Some(value.trim()), "{count}");
+    }
+    scene.start();
+}
