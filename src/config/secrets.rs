@@ -83,6 +83,7 @@ impl Secrets {
             if name.declaration().required
                 && is_placeholder(value.expose())
                 && problems.any(|one| one.variable == name.as_str())
+                && uncommented(reader, name).is_none()
             {
                 self.absent.push(name);
             }

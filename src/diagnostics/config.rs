@@ -75,13 +75,13 @@ pub(super) static CHECKS: &[Check] = &[
     .needs(ENV_FILE),
     Check::new("config.secrets", "Secrets", run!(Always, secrets::secrets))
         .about(
-            "The secrets must be set, well-formed, and outside development strong. Without \
-         them the daemon does not start, or it starts and refuses every user token. \
-         Usual causes are placeholders of .env.example, a key in another encoding, and \
-         NAME and NAME_FILE set at the same time. Where secrets are missing, the database, or the file \
-             .env-database beside the .env file, tells whether the service has had others: then \
-             these are put back, and none is made. Secrets in the .env file must not hide others \
-             that todoctl has generated beside its SQLite file before.",
+            "The secrets must be set, well-formed, and outside development strong: without them \
+             the daemon does not start, or it starts and refuses every user token. Usual causes \
+             are placeholders of .env.example, a key in another encoding, and NAME and NAME_FILE \
+             set at the same time. Where the database, or the file .env-database beside the .env \
+             file, tells that the service has had others, these are put back and none is made. \
+             Secrets in the .env file must not hide others that todoctl has generated beside its \
+             SQLite file before.",
         )
         .outcomes(&[Pass, Warn, Fail])
     .fix("Spells an encryption key in the .env file that is in standard base64 or hex as todoctl needs it.")
@@ -295,14 +295,16 @@ fn cors(context: &Context) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::clock::Clock;
     use crate::diagnostics::context::Request;
 
     /// A variable in a section that no check looks at fails here: `config check` would pass
     /// although `serve` does not start.
-    #[test]
-    fn a_problem_with_any_variable_fails_a_check() {
+    #[tokio::test]
+    async fn a_problem_with_any_variable_fails_a_check() {
         for variable in VARIABLES.iter() {
             let context = Context::new(Request {
                 source: Source::with_unreadable(variable.name),
@@ -316,7 +318,9 @@ mod tests {
                 Run::Now(run) => run(&context).outcome == Outcome::Fail,
                 _ => false,
             };
-            let is_found = CHECKS.iter().any(is_failed);
+            let limit = Duration::from_secs(1);
+            let is_found = CHECKS.iter().any(is_failed)
+                || secrets::secrets(&context, limit).await.outcome == Outcome::Fail;
             assert!(is_found, "no check reports a wrong {}", variable.name);
         }
     }
