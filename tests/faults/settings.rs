@@ -23,7 +23,7 @@ faults! {
         after: After::Typed("pass"),
     };
     MISSING_SECRETS = Fault {
-        title: "Secrets are missing, with PostgreSQL",
+        title: "Secrets of a new service are missing, with PostgreSQL",
         symptom: Symptom::Start("is required with PostgreSQL"),
         check: "config.secrets",
         outcome: "fail",
@@ -170,6 +170,7 @@ async fn a_key_in_another_spelling(#[case] written: &str) {
 #[tokio::test]
 async fn missing_secrets() {
     let mut scene = Scene::postgres().await;
+    scene.sql("DELETE FROM tasks").await;
     scene.unset("SESSION_HASH_SECRET");
     scene.set("ENCRYPTION_KEY", "change-me");
     scene.proves(&MISSING_SECRETS).await;
