@@ -21,11 +21,6 @@ faults! {
         Symptom::Risk("a table that is created again refuses them"),
         "database.references",
     );
-    OF_OTHERS = Fault::warned_of(
-        "SQLite: notifications belong to another user than their task",
-        Symptom::Risk("a user reads titles of another one's tasks"),
-        "database.references",
-    );
     GENERATED = Fault::warned_of(
         "SQLite: a generated column of others refuses rows",
         Symptom::Answer { method: "POST", path: "/tasks/", status: 500 },
@@ -174,13 +169,13 @@ async fn tasks_that_were_given_to_another_user() {
          VALUES ('table', 'vecs', 'vecs', 0, 'CREATE VIRTUAL TABLE vecs USING vec0 (a)')",
     )
     .await;
-    let report = scene.doctor(OF_OTHERS.check);
-    report.says(OF_OTHERS.check, "warn", "");
-    let remedy = report.check(OF_OTHERS.check)["remedy"].as_str().unwrap();
+    let report = scene.doctor(DANGLING.check);
+    report.says(DANGLING.check, "warn", "");
+    let remedy = report.check(DANGLING.check)["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene
-        .doctor(OF_OTHERS.check)
-        .says(OF_OTHERS.check, "pass", "");
+        .doctor(DANGLING.check)
+        .says(DANGLING.check, "pass", "");
     for table in ["notifications", "todoctl_outbox"] {
         let users = format!("SELECT DISTINCT user_id FROM {table}");
         assert_eq!(count(&scene, &users), "me");
