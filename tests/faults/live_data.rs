@@ -20,11 +20,6 @@ faults! {
         Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
         "database.connection",
     );
-    OTHER_RELEASE = Fault::failing(
-        "SQLite: the configuration names a file that is not there, and the daemon serves another",
-        Symptom::Risk("the next start begins an empty database"),
-        "daemon.database",
-    );
 }
 
 fn mount(arguments: &[&str], point: &Path) {
@@ -59,21 +54,20 @@ async fn a_disk_that_is_unmounted_or_covered() {
 /// As after `ln -sfn releases/2 current`, and in a directory without configuration.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_without_the_data() {
+    const CHECK: &str = "daemon.database";
     let mut scene = Scene::sqlite().await;
     let other = Scene::new();
     scene.start_at_its_port();
     other.set("PORT", &scene.get("PORT").unwrap());
-    let report = other.doctor(OTHER_RELEASE.check);
-    report.says(OTHER_RELEASE.check, "fail", "DATABASE_URL=sqlite:///");
-    let remedy = report.check(OTHER_RELEASE.check)["remedy"]
-        .as_str()
-        .unwrap();
+    let report = other.doctor(CHECK);
+    report.says(CHECK, "fail", "DATABASE_URL=sqlite:///");
+    let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
     assert!(other.type_in(remedy).status.success(), "{remedy}");
-    let report = other.doctor(OTHER_RELEASE.check);
-    report.says(OTHER_RELEASE.check, "pass", "");
+    let report = other.doctor(CHECK);
+    report.says(CHECK, "pass", "");
     // Where a file is to be made, and no daemon runs, nothing is said.
     scene.stop();
     other.unset("DATABASE_URL");
-    let report = other.doctor(OTHER_RELEASE.check);
-    assert_eq!(report.check(OTHER_RELEASE.check)["outcome"], "skip");
+    let report = other.doctor(CHECK);
+    assert_eq!(report.check(CHECK)["outcome"], "skip");
 }
