@@ -81,13 +81,21 @@ pub(crate) async fn lasting_holders(
     time: Duration,
 ) -> io::Result<Vec<Holder>> {
     let end = Instant::now() + time;
-    let mut lasting = holders(path, wanted)?;
+    let mut lasting = seen(path, wanted)?;
     while !lasting.is_empty() && Instant::now() < end {
         tokio::time::sleep(PAUSE).await;
-        let now = holders(path, wanted)?;
+        let now = seen(path, wanted)?;
         lasting.retain(|pid| now.contains(pid));
     }
     Ok(lasting.into_iter().map(Holder::of).collect())
+}
+
+/// Those that one of two looks shows: the kernel prints its list in parts, and where other locks come
+/// and go meanwhile, it can leave one out.
+fn seen(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
+    let mut found = holders(path, wanted)?;
+    found.extend(holders(path, wanted)?);
+    Ok(found)
 }
 
 /// The processes that use the SQLite file at `path` so now.
