@@ -44,8 +44,8 @@ use super::uninterrupted::Uninterrupted;
 /// in the middle.
 const HANDLER_GRACE: Duration = Duration::from_secs(10);
 
-/// Clients that hang up sooner have changed their minds.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A client that hangs up sooner is not counted: a person has left the page.
+const HANG_UP_AFTER: Duration = Duration::from_secs(1);
 
 /// The application of one listener. Cheap to clone.
 #[derive(Clone)]
@@ -193,7 +193,7 @@ impl App {
             let router = &self.0.router;
             refused::count(context, router, head, &found, outcome.caller, error);
         }
-        if outcome.duration >= PATIENCE && head.client_watch.has_closed() {
+        if outcome.duration >= HANG_UP_AFTER && head.client_watch.has_closed() {
             refused::count_hang_up(context, head, &found);
         }
         // A client that hung up needs no response.

@@ -220,7 +220,7 @@ pub(super) fn usable_secrets(database: &Path) -> Remedy {
     }
 }
 
-/// Makes a directory that the owner of `database` alone may use, whoever types it.
+/// Makes a directory for the owner of `database` alone, also when another user runs the command.
 pub(crate) fn private_directory(directory: &Path, database: &Path) -> Remedy {
     let user = rustix::process::geteuid().as_raw();
     match database.metadata().map(|found| found.uid()) {

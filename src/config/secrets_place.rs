@@ -34,7 +34,7 @@ pub(super) fn fault(database: &Path) -> Option<(String, Remedy)> {
         }
         Ok(_) => Some((
             format!("{place} is not a directory"),
-            put_back(database, &directory, None),
+            directory_back(database, &directory, None),
         )),
         Err(error) if is_link && error.kind() != ErrorKind::PermissionDenied => {
             let target = fs::read_link(&directory).ok()?;
@@ -43,14 +43,14 @@ pub(super) fn fault(database: &Path) -> Option<(String, Remedy)> {
                     "{place} is a link to {}, which does not exist",
                     target.display()
                 ),
-                put_back(database, &directory, Some(&target)),
+                directory_back(database, &directory, Some(&target)),
             ))
         }
         Err(_) => None,
     }
 }
 
-fn put_back(database: &Path, directory: &Path, target: Option<&Path>) -> Remedy {
+fn directory_back(database: &Path, directory: &Path, target: Option<&Path>) -> Remedy {
     let moved = move_away(directory);
     let place = directory.display();
     let mount = target.map(|target| {

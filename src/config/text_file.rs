@@ -14,7 +14,7 @@ use super::shell::shell_word;
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// How long a pipe or a device may take. A named pipe without a writer cannot even be opened.
-const PATIENCE: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a file has no text.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, Unread> {
         // The thread cannot be stopped while it waits; the process ends soon.
         std::thread::spawn(move || sender.send(read_bytes(&path)));
         receiver
-            .recv_timeout(PATIENCE)
+            .recv_timeout(READ_TIMEOUT)
             .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     };
     match bytes {

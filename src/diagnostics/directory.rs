@@ -49,7 +49,7 @@ pub(super) fn stuck_verdict(stuck: &Stuck, file: &Path) -> Verdict {
     if stuck.is_frozen {
         return Verdict::fail(
             format!(
-                "the file system at {place} is frozen, as for a snapshot: whoever changes a file waits until that ends"
+                "the file system at {place} is frozen, as for a snapshot: every process that writes to it waits until it is thawed"
             ),
             Remedy::note("unless a snapshot is being made now; a script that ended between fsfreeze -f and fsfreeze -u leaves it so:")
                 .then(thaw),
@@ -57,7 +57,7 @@ pub(super) fn stuck_verdict(stuck: &Stuck, file: &Path) -> Verdict {
     }
     Verdict::fail(
         format!(
-            "the file system at {place} does not answer: its disk or its server is gone, or it is frozen, as for a snapshot; whoever uses it waits"
+            "the file system at {place} does not answer: its disk or its server is gone, or it is frozen, as for a snapshot; every process that uses it waits"
         ),
         Remedy::note("the kernel's log (dmesg) tells of a disk or a server that does not answer; it goes on when that does")
             .or(Remedy::note("if it was frozen for a snapshot that has ended:").then(thaw)),

@@ -14,7 +14,7 @@ use super::error::StoreError;
 /// A client that has closed its side of the connection may be waiting for its answer, or be gone:
 /// nothing tells which. So its request waits so much longer for its turn, or its search runs so much
 /// longer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
 
 /// What a connection knows of its client. It is dropped with the connection.
 #[derive(Debug, Default)]
@@ -47,8 +47,8 @@ impl ClientWatch {
     }
 
     /// Waits until the connection has ended, or until the client has closed its side of it for as long
-    /// as `patience`.
-    pub async fn has_left(&self, patience: Duration) {
+    /// as `grace`.
+    pub async fn has_left(&self, grace: Duration) {
         let Some(mut state) = self.0.clone() else {
             return std::future::pending().await;
         };
@@ -57,7 +57,7 @@ impl ClientWatch {
             let closed = state.wait_for(Option::is_some).await.map(|closed| *closed);
             if let Ok(Some(closed)) = closed {
                 // It changes no more, so this is the end of the connection or of the time.
-                let _ = timeout_at(closed + patience, state.changed()).await;
+                let _ = timeout_at(closed + grace, state.changed()).await;
             }
         })
         .await;
@@ -89,7 +89,7 @@ pub(super) async fn while_client_waits<F: Future>(turn: F) -> Result<F::Output, 
 /// Completes when the client of the present work has left; never, if it has none.
 pub(super) async fn client_has_left() {
     let client = CLIENT.try_with(ClientWatch::clone);
-    client.unwrap_or_default().has_left(PATIENCE).await;
+    client.unwrap_or_default().has_left(HALF_CLOSED_GRACE).await;
 }
 
 #[cfg(test)]

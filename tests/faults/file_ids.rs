@@ -1,10 +1,9 @@
 //! SQLite: ids that no request can name, and that are given twice; names that are taken.
 
-use std::process::Command;
-
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{Fault, Scene, Symptom, faults};
 use crate::faults::scene::said;
+use crate::faults::sqlite_shell::sqlite3;
 
 faults! {
     NO_SEQUENCE = Fault::warned_of(
@@ -27,16 +26,6 @@ faults! {
         Symptom::Risk("ids of deleted tasks are given again"),
         "database.schema",
     );
-}
-
-fn ask(scene: &Scene, query: &str) -> String {
-    let output = Command::new("sqlite3")
-        .arg(scene.file())
-        .arg(query)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{query}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// As an import leaves them. Notifications and mails keep their tasks and notifications.
@@ -65,9 +54,9 @@ async fn ids_below_one() {
     }
     let pairs = "SELECT group_concat(message || ' ' || title, ', ') FROM (
                      SELECT * FROM notifications JOIN tasks ON tasks.id = task_id ORDER BY message)";
-    assert_eq!(ask(&scene, pairs), "one minus, two zero");
+    assert_eq!(sqlite3(&scene, pairs), "one minus, two zero");
     let mails = "SELECT message FROM todoctl_outbox JOIN notifications n ON n.id = notification_id";
-    assert_eq!(ask(&scene, mails), "one");
+    assert_eq!(sqlite3(&scene, mails), "one");
     for check in [
         CHECK,
         "database.search",
@@ -76,12 +65,12 @@ async fn ids_below_one() {
     ] {
         scene.doctor(check).says(check, "pass", "");
     }
-    let id = ask(&scene, "SELECT id FROM tasks WHERE title = 'zero'");
+    let id = sqlite3(&scene, "SELECT id FROM tasks WHERE title = 'zero'");
     assert_eq!(id, "91");
     assert_eq!(scene.status("GET", "/tasks/91"), 200);
     assert_eq!(scene.status("POST", "/tasks/"), 201);
     scene.end();
-    assert_eq!(ask(&scene, "SELECT max(id) FROM tasks"), "97");
+    assert_eq!(sqlite3(&scene, "SELECT max(id) FROM tasks"), "97");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +107,7 @@ async fn the_name_of_a_pending_migration() {
         .says("database.search", "skip", "");
     scene.proves(&NAME_TAKEN).await;
     assert_eq!(
-        ask(&scene, "SELECT word FROM todoctl_search_other1"),
+        sqlite3(&scene, "SELECT word FROM todoctl_search_other1"),
         "kept"
     );
 }

@@ -1,27 +1,17 @@
 //! SQLite: damaged pages, and what they belong to.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::Command;
 
 use crate::faults::harness::Scene;
 use crate::faults::scene::said;
+use crate::faults::sqlite_shell::sqlite3;
 
 const CHECK: &str = "database.integrity";
-
-fn ask(scene: &Scene, query: &str) -> String {
-    let output = Command::new("sqlite3")
-        .arg(scene.file())
-        .arg(query)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{query}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 /// With 401 tasks that searches find.
 async fn filled() -> Scene {
     let scene = Scene::sqlite().await;
-    ask(
+    sqlite3(
         &scene,
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
          INSERT INTO tasks (user_id, title, title_folded, search_title, created_at, updated_at)
@@ -33,7 +23,7 @@ async fn filled() -> Scene {
 
 /// Overwrites the page that this query finds.
 fn damage(scene: &Scene, page: &str, with: u8) {
-    let page: usize = ask(scene, page).parse().unwrap();
+    let page: usize = sqlite3(scene, page).parse().unwrap();
     let mut bytes = std::fs::read(scene.file()).unwrap();
     bytes[(page - 1) * 4096..page * 4096].fill(with);
     std::fs::write(scene.file(), bytes).unwrap();
@@ -53,7 +43,7 @@ fn type_in(scene: &Scene, remedy: &str) {
 }
 
 fn is_well(scene: &mut Scene) {
-    assert_eq!(ask(scene, "SELECT count(*) FROM tasks"), "401");
+    assert_eq!(sqlite3(scene, "SELECT count(*) FROM tasks"), "401");
     let report = scene.check(&["db", "check", "--format", "json"]);
     assert_eq!(report.json["summary"]["fail"], 0, "{:#}", report.json);
     assert_eq!(scene.status("POST", "/tasks/"), 201);
@@ -113,7 +103,9 @@ async fn pages_of_a_table() {
     type_in(&scene, &remedy);
     let rescued = scene.path().join("data/todo.db.rescued");
     std::fs::rename(rescued, scene.file()).unwrap();
-    let tasks: u32 = ask(&scene, "SELECT count(*) FROM tasks").parse().unwrap();
+    let tasks: u32 = sqlite3(&scene, "SELECT count(*) FROM tasks")
+        .parse()
+        .unwrap();
     assert!((300..401).contains(&tasks), "{tasks}");
     for check in [CHECK, "database.trial"] {
         scene.doctor(check).says(check, "pass", "");

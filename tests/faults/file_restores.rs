@@ -4,6 +4,7 @@ use std::process::{Command, Output};
 
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{Fault, Scene, Symptom, faults};
+use crate::faults::sqlite_shell::sqlite3;
 
 faults! {
     ONLY_TASKS = Fault::failing(
@@ -36,15 +37,6 @@ fn shell(command: &str, scene: &Scene) -> Output {
         .unwrap()
 }
 
-fn count(scene: &Scene, query: &str) -> String {
-    let output = Command::new("sqlite3")
-        .arg(scene.file())
-        .arg(query)
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
 /// What `database.login` says is typed.
 fn corrected(scene: &Scene) {
     const CHECK: &str = "database.login";
@@ -66,7 +58,7 @@ async fn a_dump_that_was_read_into_its_own_database() {
         &scene,
     );
     corrected(&scene);
-    assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+    assert_eq!(sqlite3(&scene, "SELECT count(*) FROM tasks"), "1");
     for check in [
         "database.integrity",
         "database.schema",
@@ -96,7 +88,7 @@ async fn an_entry_of_the_schema_that_cannot_be_read() {
         let report = scene.doctor("database.schema");
         let outcome = if repaired.is_empty() { "pass" } else { "warn" };
         report.says("database.schema", outcome, repaired);
-        assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+        assert_eq!(sqlite3(&scene, "SELECT count(*) FROM tasks"), "1");
     }
 }
 
@@ -178,7 +170,7 @@ async fn tasks_that_were_given_to_another_user() {
         .says(DANGLING.check, "pass", "");
     for table in ["notifications", "todoctl_outbox"] {
         let users = format!("SELECT DISTINCT user_id FROM {table}");
-        assert_eq!(count(&scene, &users), "me");
+        assert_eq!(sqlite3(&scene, &users), "me");
     }
     for check in ["database.schema", "database.set_aside", "database.trial"] {
         let report = scene.doctor(check);
@@ -222,7 +214,7 @@ async fn a_change_that_was_interrupted() {
     let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene.doctor(CHECK).says(CHECK, "pass", "");
-    assert_eq!(count(&scene, "SELECT title FROM tasks"), "one");
+    assert_eq!(sqlite3(&scene, "SELECT title FROM tasks"), "one");
 }
 
 /// The backup is whole, and what the log has is kept.
@@ -245,7 +237,7 @@ async fn a_backup_beside_the_log_of_another_state() {
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     let report = scene.check(&["db", "check", "--format", "json"]);
     assert_eq!(report.json["summary"]["fail"], 0, "{:#}", report.json);
-    assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+    assert_eq!(sqlite3(&scene, "SELECT count(*) FROM tasks"), "1");
     assert_eq!(scene.status("POST", "/tasks/"), 201);
 }
 
@@ -297,7 +289,7 @@ async fn a_copy_of_the_table_with_a_column_more() {
     }
     assert_eq!(scene.status("POST", "/tasks/"), 201);
     assert_eq!(
-        count(
+        sqlite3(
             &scene,
             "SELECT group_concat(coalesce(owner, '-')) FROM tasks"
         ),
@@ -349,7 +341,7 @@ async fn columns_that_were_dropped() {
             for check in ["database.schema", "database.trial"] {
                 scene.doctor(check).says(check, "pass", "");
             }
-            assert_eq!(count(&scene, "SELECT count(*) FROM tasks"), "1");
+            assert_eq!(sqlite3(&scene, "SELECT count(*) FROM tasks"), "1");
         }
     }
 }

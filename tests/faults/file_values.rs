@@ -4,6 +4,7 @@ use std::process::Command;
 
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::sqlite_shell::sqlite3;
 
 const CHECK: &str = "database.values";
 
@@ -20,15 +21,6 @@ faults! {
         Symptom::Risk("lists read more rows than they need"),
         "database.statistics",
     );
-}
-
-fn ask(scene: &Scene, query: &str) -> String {
-    let output = Command::new("sqlite3")
-        .arg(scene.file())
-        .arg(query)
-        .output()
-        .expect("sqlite3 is installed: `sudo apt-get install sqlite3`");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Makes the fault, types the remedy, and shows that the check passes.
@@ -61,13 +53,13 @@ async fn texts_in_another_encoding() {
     )
     .await;
     assert_eq!(scene.status("GET", "/tasks/1"), 200);
-    assert_eq!(ask(&scene, "SELECT title FROM tasks"), "für 5€");
+    assert_eq!(sqlite3(&scene, "SELECT title FROM tasks"), "für 5€");
     assert_eq!(
-        ask(&scene, "SELECT group_concat(message) FROM notifications"),
+        sqlite3(&scene, "SELECT group_concat(message) FROM notifications"),
         "“für”,für"
     );
     assert_eq!(
-        ask(&scene, "SELECT hex(title) FROM set_aside_tasks"),
+        sqlite3(&scene, "SELECT hex(title) FROM set_aside_tasks"),
         "66FC72203580"
     );
     let report = scene.doctor("database.set_aside");
@@ -92,7 +84,7 @@ async fn times_and_texts_of_other_types() {
     )
     .await;
     assert_eq!(
-        ask(&scene, "SELECT created_at, updated_at, due_date FROM tasks"),
+        sqlite3(&scene, "SELECT created_at, updated_at, due_date FROM tasks"),
         "1714979289500000|1714979289000000|1714979289250000"
     );
     corrected(
@@ -102,7 +94,7 @@ async fn times_and_texts_of_other_types() {
     )
     .await;
     assert_eq!(
-        ask(
+        sqlite3(
             &scene,
             "SELECT updated_at, typeof(user_id), user_id FROM tasks"
         ),
@@ -115,7 +107,7 @@ async fn times_and_texts_of_other_types() {
         "tasks.due_date is stored as something else than a whole number",
     )
     .await;
-    assert_eq!(ask(&scene, "SELECT quote(due_date) FROM tasks"), "NULL");
+    assert_eq!(sqlite3(&scene, "SELECT quote(due_date) FROM tasks"), "NULL");
 }
 
 /// On 2 January 1970 by the daemon's clock, in 1972, and the year 9999 in seconds: multiplied,
@@ -134,7 +126,7 @@ async fn times_of_a_wrong_clock() {
     assert!(!remedy.contains("UPDATE tasks"), "{remedy}");
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     assert_eq!(
-        ask(&scene, "SELECT created_at, updated_at, due_date FROM tasks"),
+        sqlite3(&scene, "SELECT created_at, updated_at, due_date FROM tasks"),
         "86400000000|63072000000000|253402300799"
     );
 }
@@ -178,7 +170,7 @@ async fn rows_of_the_future() {
          SELECT 'me', 'two', 'two', at, at, at FROM (SELECT (unixepoch() + 260000) * 1000000 AS at)",
     )
     .await;
-    let due = ask(&scene, "SELECT due_date FROM tasks WHERE id = 2");
+    let due = sqlite3(&scene, "SELECT due_date FROM tasks WHERE id = 2");
     let report = scene.doctor(CHECK);
     report.says(CHECK, "warn", "date -u");
     let detail = report.detail(CHECK);
@@ -191,7 +183,7 @@ async fn rows_of_the_future() {
     assert!(scene.type_in(update).status.success(), "{update}");
     scene.doctor(CHECK).says(CHECK, "pass", "");
     assert_eq!(
-        ask(
+        sqlite3(
             &scene,
             "SELECT created_at, due_date FROM tasks WHERE id = 2"
         ),
@@ -255,7 +247,7 @@ async fn values_that_constraints_refuse() {
     }
     scene.doctor(CHECK).says(CHECK, "pass", "");
     assert_eq!(
-        ask(&scene, "SELECT completed, priority FROM tasks"),
+        sqlite3(&scene, "SELECT completed, priority FROM tasks"),
         "1|Urgent"
     );
 }

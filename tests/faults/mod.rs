@@ -121,6 +121,7 @@ mod server_files;
 mod server_settings;
 mod servers;
 mod settings;
+mod sqlite_shell;
 mod stopped;
 mod surroundings;
 mod tables;
@@ -252,7 +253,8 @@ fn titles_are_unique_and_every_fault_is_proved() {
                 continue;
             };
             declared += 1;
-            // Or a table or a condition of the test names it.
+            // Or a table or a condition of the test hands it over.
+            let text = text.replace("proves_gone(&", "");
             let mut ways = [
                 format!("proves(&{name})"),
                 format!("&{name},"),

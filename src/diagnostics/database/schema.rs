@@ -22,6 +22,7 @@ mod expressions;
 mod file;
 mod file_definition;
 mod file_indexes;
+mod foreign_triggers;
 mod heirs;
 mod home;
 mod indexes;

@@ -81,25 +81,26 @@ pub(crate) async fn lasting_holders(
     time: Duration,
 ) -> io::Result<Vec<Holder>> {
     let end = Instant::now() + time;
-    let mut lasting = seen(path, wanted)?;
+    let mut lasting = holders(path, wanted)?;
     while !lasting.is_empty() && Instant::now() < end {
         tokio::time::sleep(PAUSE).await;
-        let now = seen(path, wanted)?;
+        let now = holders(path, wanted)?;
         lasting.retain(|pid| now.contains(pid));
     }
     Ok(lasting.into_iter().map(Holder::of).collect())
 }
 
-/// Those that one of two looks shows: the kernel prints its list in parts, and where other locks come
-/// and go meanwhile, it can leave one out.
-fn seen(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
-    let mut found = holders(path, wanted)?;
-    found.extend(holders(path, wanted)?);
+/// The processes that use the SQLite file at `path` so now.
+///
+/// The kernel prints its list of locks in parts, and can leave one out while others come and go, so
+/// the list is read twice.
+pub(crate) fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
+    let mut found = listed(path, wanted)?;
+    found.extend(listed(path, wanted)?);
     Ok(found)
 }
 
-/// The processes that use the SQLite file at `path` so now.
-pub(crate) fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
+fn listed(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
     let database = FileId::of(path)?;
     let shared_memory = FileId::of(&index_path(path)).ok();
     let migration = FileId::of(&migration_lock_path(path)).ok();

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::store::queue::Waiting;
 
 use super::requests::{Request, Requests};
-use super::width::{Load, PATIENCE, Width};
+use super::width::{CONNECTION_WAIT, Load, Width};
 
 pub(super) struct Line {
     state: Mutex<State>,
@@ -62,11 +62,11 @@ impl Line {
 
     /// Waits until one more connection should be used, but not for long.
     pub async fn place(self: &Arc<Self>) -> Place {
-        let mut patience = pin!(sleep(PATIENCE));
+        let mut waited = pin!(sleep(CONNECTION_WAIT));
         loop {
             {
                 let mut state = self.lock();
-                if state.has_room() || patience.is_elapsed() {
+                if state.has_room() || waited.is_elapsed() {
                     state.load.connections += 1;
                     return Place {
                         line: Arc::clone(self),
@@ -77,7 +77,7 @@ impl Line {
             }
             tokio::select! {
                 () = self.has_room.notified() => {}
-                () = &mut patience => {}
+                () = &mut waited => {}
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// About how long a request should wait for a connection at most.
-pub(super) const PATIENCE: Duration = Duration::from_millis(1);
+pub(super) const CONNECTION_WAIT: Duration = Duration::from_millis(1);
 
 /// Statements that take less use one connection at a time: more requests share each of them, which
 /// saves more than the database loses while this process reads an answer. Longer ones, such as those
@@ -18,7 +18,7 @@ pub(super) struct Load {
 }
 
 /// The number of connections in use that does not make a request wait for longer than
-/// [`PATIENCE`], if the statements of each follow each other without a pause.
+/// [`CONNECTION_WAIT`], if the statements of each follow each other without a pause.
 #[derive(Debug)]
 pub(super) struct Width {
     /// A moving average of the time that a connection was in use, in microseconds.
@@ -35,7 +35,7 @@ impl Width {
     /// Takes into account that a connection was in use for `duration`.
     pub fn record(&mut self, duration: Duration) {
         // A statement that waits for a lock must not count for a long time.
-        let highest = PATIENCE.saturating_mul(u32::try_from(self.most).unwrap_or(u32::MAX));
+        let highest = CONNECTION_WAIT.saturating_mul(u32::try_from(self.most).unwrap_or(u32::MAX));
         let micros = duration.min(highest).as_micros();
         self.average = (self.average * 7 + u64::try_from(micros).unwrap_or(u64::MAX)) / 8;
     }
@@ -54,7 +54,7 @@ impl Width {
 
     fn get(&self) -> usize {
         let average = Duration::from_micros(self.average);
-        let needed = average.as_micros().div_ceil(PATIENCE.as_micros());
+        let needed = average.as_micros().div_ceil(CONNECTION_WAIT.as_micros());
         let fewest = if average < SHORT { 1 } else { 2 };
         usize::try_from(needed)
             .unwrap_or(usize::MAX)

@@ -8,7 +8,8 @@ use crate::diagnostics::context::Context;
 use crate::store::PostgresFault;
 use crate::store::inspect::ForeignTrigger;
 
-use super::home::{Home, home};
+use super::foreign_triggers::foreign_triggers;
+use super::home::Home;
 use super::issue::{Issue, Place, Step, guarded};
 
 const SCHEMA: &str = "repack.";
@@ -62,13 +63,7 @@ pub(in crate::diagnostics::database) async fn without_repack(
     {
         return None;
     }
-    let home = home(context, server, limit).await.ok()??;
-    let ask = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            ForeignTrigger::ask(connection.session(), home.schema).await
-        });
-    let triggers = ask.await.ok()?;
+    let (home, triggers) = foreign_triggers(context, server, limit).await?;
     let left = triggers
         .iter()
         .filter(|one| is_of_repack(one) && !one.is_repacking);

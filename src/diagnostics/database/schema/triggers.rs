@@ -15,7 +15,8 @@ use crate::store::migrate::newest_statement;
 
 use super::abandoned;
 use super::expressions;
-use super::home::{Home, drift_of, home};
+use super::foreign_triggers::foreign_triggers;
+use super::home::{Home, drift_of};
 use super::issue::{Issue, Place, Step, literal, no_tables, verdict};
 use super::parts::{Sides, parts};
 use super::renamed;
@@ -298,13 +299,7 @@ pub(in crate::diagnostics::database) async fn without_trigger(
     limit: Duration,
     function: &str,
 ) -> Option<Remedy> {
-    let home = home(context, server, limit).await.ok()??;
-    let ask = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            ForeignTrigger::ask(connection.session(), home.schema).await
-        });
-    let triggers = ask.await.ok()?;
+    let (home, triggers) = foreign_triggers(context, server, limit).await?;
     let runs_it = |one: &&ForeignTrigger| {
         let name = one.function.rsplit('.').next().unwrap_or_default();
         function.contains(&format!(" {name}(")) || function.contains(&format!(".{name}("))
