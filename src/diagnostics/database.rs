@@ -27,6 +27,7 @@ mod modes;
 mod network;
 mod old_key;
 mod other_names;
+mod other_port;
 mod overrides;
 mod pooled_remedies;
 mod pooler;
