@@ -119,6 +119,12 @@ impl ValidationErrors {
     pub fn first_code(&self) -> Option<Code> {
         self.listed.first().map(|error| error.code)
     }
+
+    /// Whether the first error is of the path.
+    pub fn is_of_path(&self) -> bool {
+        let first = self.listed.first();
+        first.is_some_and(|error| error.field.starts_with("path."))
+    }
 }
 
 #[cfg(any(fuzzing, test))]
