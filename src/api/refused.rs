@@ -170,9 +170,17 @@ fn reason(
         ApiError::Validation(errors) | ApiError::Body(BodyError::Syntax(errors)) => {
             match errors.first_code() {
                 Some(Code::IdempotencyKeyReused) => ("idempotency_key_reused", None),
-                _ if errors.is_of_path() => ("path_id", path_id(head.path())),
+                _ if errors.is_of_path() => ("path_id", Some(path_id(head.path()).into())),
                 _ if head.method().is_safe() => ("parameters", None),
-                code => ("validation", code.and_then(Code::text).map(Cow::Owned)),
+                code => {
+                    let is_of_form = code.is_some_and(Code::is_of_form);
+                    let reason = if is_of_form {
+                        "body_form"
+                    } else {
+                        "validation"
+                    };
+                    (reason, code.and_then(Code::text).map(Cow::Owned))
+                }
             }
         }
         ApiError::PreconditionFailed => ("precondition", weak_tag(headers)),
@@ -241,12 +249,11 @@ fn is_refresh(path: &str) -> bool {
     path.trim_end_matches('/') == "/api/auth/refresh"
 }
 
-/// What is in place of the id, which is the last segment of the path.
-fn path_id(path: &str) -> Detail {
-    let id = decode(path.trim_end_matches('/').rsplit('/').next()?);
-    let mut names = PLACEHOLDERS.into_iter();
-    let name = names.find(|name| *name == id);
-    Some(Cow::Borrowed(name.unwrap_or("no whole number")))
+/// What is in place of the id in the path.
+fn path_id(path: &str) -> &'static str {
+    let mut segments = path.split('/').map(decode);
+    let names = |segment: Cow<'_, str>| PLACEHOLDERS.into_iter().find(|name| *name == segment);
+    segments.find_map(names).unwrap_or("no whole number")
 }
 
 /// The part of a head that cannot be read; hyper tells it in words only.

@@ -167,6 +167,14 @@ async fn refreshes_that_fail() {
     };
     assert_eq!(with("__Secure-refresh_token=canary", 9), [401; 9]);
     scene.doctor(ERRORS).says(ERRORS, "pass", "");
+    let path = format!("{base}/tasks/undefined");
+    let token = scene.get("SERVICE_AUTH_TOKEN").unwrap();
+    let no_id = |client: &Client| service(client.put(&path), &token).json(&json!({}));
+    assert_eq!(asked(12, no_id), [422; 12]);
+    says(
+        &scene,
+        &["12 of 12 PUT /tasks/{task_id} had no id in the path (422) (undefined;"],
+    );
     assert_eq!(asked(1, |client| client.get(&url)), [405]);
     assert_eq!(with("__Secure-refresh_token=canary", 1), [401]);
     scene.proves(&REFRESHES).await;

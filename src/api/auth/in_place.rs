@@ -43,7 +43,7 @@ pub(super) fn in_place_of_token(headers: &HeaderMap, query: &str) -> &'static st
         return in_authorization(headers);
     }
     let has_other = |name: &&str| headers.get(*name).is_some_and(|value| !value.is_empty());
-    if HEADERS.iter().any(|name| has_other(name)) {
+    if HEADERS.iter().any(has_other) {
         return "another header";
     }
     let mut parameters = form_urlencoded::parse(query.as_bytes());

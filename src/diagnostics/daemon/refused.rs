@@ -45,6 +45,9 @@ const STRANGERS_PERCENT: u64 = 50;
 /// So many addresses are not one client's.
 const SEVERAL: u64 = 3;
 
+/// The methods that are counted by themselves.
+const WRITES: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
+
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
 
@@ -158,7 +161,9 @@ impl<'r> Found<'r> {
             Among::Accepted(kinds) => accepted(requests, kinds),
             // Reads are not counted by their methods; those that were refused had right credentials.
             Among::Method if matches!(self.method, "GET" | "HEAD") => {
-                accepted(requests, ALL_KINDS).saturating_sub(self.count)
+                let writes: u64 = WRITES.into_iter().map(done).sum();
+                let reads = accepted(requests, ALL_KINDS).saturating_sub(writes);
+                reads.saturating_sub(self.count)
             }
             Among::Method => done(self.method),
             Among::Refreshes => done("refresh"),

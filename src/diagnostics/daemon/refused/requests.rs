@@ -161,42 +161,16 @@ pub(super) const CAUSES: &[Cause] = &[
         "let clients put the id of the task or notification there, as the answer to GET or POST has it: theirs is a variable that is not set, or the id of another system",
     ),
     write(
-        "validation",
+        "body_form",
         "had a body of another form (422)",
         "compare what arrives with what the client sends (a gateway may change bodies), and both with /docs, as to names and types of the fields: the client may be of another version; the answer's body names each field",
     )
-    .of(&[
-        "bool_parsing",
-        "bool_type",
-        "date_from_datetime_inexact",
-        "date_from_datetime_parsing",
-        "datetime_parsing",
-        "datetime_type",
-        "enum",
-        "int_from_float",
-        "int_parsing",
-        "int_type",
-        "json_invalid",
-        "list_type",
-        "missing",
-        "model_attributes_type",
-        "string_type",
-    ])
     .usual(Usual::Sometimes),
     write(
         "validation",
         "had a body with values that are not valid (422)",
         "compare what arrives with what the client sends, and both with /docs: the client may check less than this version; the answer's body names each field",
     )
-    .of(&[
-        "greater_than_equal",
-        "less_than_equal",
-        "string_too_long",
-        "string_too_short",
-        "too_long",
-        "too_short",
-        "value_error",
-    ])
     .usual(Usual::InTurn),
     write(
         "method",

@@ -130,6 +130,9 @@ fn parts_of_a_kind() {
         ("", "refresh_invalid", 60, 20, Warn),
         ("", "not_utf8", 60, 40, Warn),
         ("", "body_timed_out", 60, 40, Warn),
+        ("", "body_form", 60, 100, Warn),
+        // People mistype.
+        ("", "validation", 60, 40, Pass),
         // Each is followed by one that is accepted.
         ("jwt", "expired", 60, 60, Pass),
         ("jwt", "expired", 60, 20, Warn),
