@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{
-    Audit, Config, ConfigError, DEFAULT_ENV_FILE, DaemonPlace, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig,
-    Loaded, Remedy, RotatingSecret, Source, SqliteTarget, TelemetryConfig, misspelt_warnings, read_source,
+    Audit, Config, ConfigError, DEFAULT_ENV_FILE, DaemonPlace, DatabaseConfig, DatabaseTarget,
+    HttpConfig, JobsConfig, Loaded, Remedy, RotatingSecret, Source, SqliteTarget, TelemetryConfig,
+    misspelt_warnings, read_source,
 };
 use crate::services::renamed_folder::RenamedFolder;
 use crate::store::{Store, compare_urls};

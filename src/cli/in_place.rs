@@ -32,7 +32,13 @@ use super::output;
 pub(super) const PLACE: &str = "--daemon-place";
 
 /// Variables that tell how the operator's terminal shows the output.
-const OF_TERMINAL: [&str; 5] = ["TERM", "COLORTERM", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
+const OF_TERMINAL: [&str; 5] = [
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+];
 
 /// A daemon as the command line names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +121,7 @@ pub(super) fn run(wanted: Daemon, words: &[OsString]) -> anyhow::Result<ExitCode
 fn cannot(pid: i32, error: impl Into<anyhow::Error>) -> Hint {
     let remedy = if rustix::process::geteuid().is_root() {
         Remedy::note(format!(
-            "run todoctl doctor where the daemon (pid {pid}) runs: with docker exec or podman exec in its container"
+            "run the command where the daemon (pid {pid}) runs, with docker exec or podman exec in its container"
         ))
     } else {
         Remedy::note("run this command as root, or as the daemon's user")
@@ -172,7 +178,7 @@ impl There {
                 });
             }
         }
-        let path = |name: &str| open(&at(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let path = |name: &str| open(at(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let root = at("root").metadata()?;
         let of_this = Path::new("/").metadata()?;
         let has_other_root = (root.dev(), root.ino()) != (of_this.dev(), of_this.ino());
@@ -180,7 +186,11 @@ impl There {
         let program = if has_other_root {
             path("exe")?
         } else {
-            open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?
+            open(
+                "/proc/self/exe",
+                OFlags::PATH | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?
         };
         Ok(Self {
             pid: process.pid,
@@ -311,9 +321,7 @@ mod tests {
 
     #[test]
     fn command_lines_without_the_daemon() {
-        let words = |text: &str| -> Vec<OsString> {
-            text.split(' ').map(OsString::from).collect()
-        };
+        let words = |text: &str| -> Vec<OsString> { text.split(' ').map(OsString::from).collect() };
         for (text, expected) in [
             ("doctor --pid 7 --strict", "doctor --strict"),
             ("--pid auto db check", "db check"),
@@ -330,8 +338,14 @@ mod tests {
     #[test]
     fn units_and_their_files() {
         for (groups, expected) in [
-            ("0::/system.slice/todoctl.service\n", Some("todoctl.service")),
-            ("1:cpu:/x.service\n0::/todo@1.service\n", Some("todo@1.service")),
+            (
+                "0::/system.slice/todoctl.service\n",
+                Some("todoctl.service"),
+            ),
+            (
+                "1:cpu:/x.service\n0::/todo@1.service\n",
+                Some("todo@1.service"),
+            ),
             ("0::/system.slice/docker-0f1e.scope\n", None),
             ("0::/\n", None),
         ] {

@@ -149,10 +149,7 @@ struct SourceOf {
     place: Option<DaemonPlace>,
 }
 
-fn parse_and_run(
-    words: &[OsString],
-    source_of: &mut SourceOf,
-) -> anyhow::Result<ExitCode> {
+fn parse_and_run(words: &[OsString], source_of: &mut SourceOf) -> anyhow::Result<ExitCode> {
     match usage::parse(&Cli::command())? {
         Parsed::Run(matches) => {
             let cli = Cli::from_arg_matches(&matches)?;

@@ -95,7 +95,9 @@ pub(crate) fn is_replaced_outside(path: &Path) -> bool {
     mounts.lines().any(|line| {
         let mut fields = line.split(' ').skip(3);
         // The root of the mount in its file system has this end when it has no name any more.
-        fields.next().is_some_and(|root| root.ends_with("//deleted"))
+        fields
+            .next()
+            .is_some_and(|root| root.ends_with("//deleted"))
             && fields.next().is_some_and(|point| Path::new(point) == whole)
     })
 }

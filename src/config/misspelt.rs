@@ -80,7 +80,9 @@ const OLD_ENDS: [&str; 8] = [
 
 /// The variable whose earlier value has this name.
 fn named_as_earlier(name: &str) -> Option<&'static Variable> {
-    let begins = OLD_BEGINS.iter().filter_map(|begin| name.strip_prefix(begin));
+    let begins = OLD_BEGINS
+        .iter()
+        .filter_map(|begin| name.strip_prefix(begin));
     let ends = OLD_ENDS.iter().filter_map(|end| name.strip_suffix(end));
     begins.chain(ends).find_map(Variable::of)
 }
@@ -261,9 +263,15 @@ mod tests {
             ("postgresql_url", Some("DATABASE_URL")),
             ("FERNET_KEY", Some("ENCRYPTION_KEY")),
             ("JWT_SECRET_OLD", Some("JWT_SECRET_PREVIOUS")),
-            ("OLD_SERVICE_AUTH_TOKEN", Some("SERVICE_AUTH_TOKEN_PREVIOUS")),
+            (
+                "OLD_SERVICE_AUTH_TOKEN",
+                Some("SERVICE_AUTH_TOKEN_PREVIOUS"),
+            ),
             ("ENCRYPTION_KEY_BACKUP", Some("ENCRYPTION_KEY_PREVIOUS")),
-            ("PREV_SESSION_HASH_SECRET", Some("SESSION_HASH_SECRET_PREVIOUS")),
+            (
+                "PREV_SESSION_HASH_SECRET",
+                Some("SESSION_HASH_SECRET_PREVIOUS"),
+            ),
             ("jwt_secret_bak", Some("JWT_SECRET_PREVIOUS")),
             ("host", None),
             ("HOME", None),

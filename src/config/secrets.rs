@@ -18,9 +18,7 @@ use super::remedy::Remedy;
 use super::respell::respelt;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
-use super::secret_remedy::{
-    FERNET, consequence, generate_only, is_path, kept, new_values, remedy,
-};
+use super::secret_remedy::{FERNET, consequence, generate_only, is_path, kept, new_values, remedy};
 use super::source::DEFAULT_ENV_FILE;
 use super::strength::{guessable, is_placeholder, weakness};
 

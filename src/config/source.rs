@@ -181,8 +181,7 @@ impl Source {
                 let is_lent = names.iter().any(|name| name == one);
                 self.get(one).is_some() && !is_lent
             };
-            let is_set =
-                variable.names().any(is_set_here) || is_set_here(&variable.file_name());
+            let is_set = variable.names().any(is_set_here) || is_set_here(&variable.file_name());
             // This port is whichever is free.
             let is_unknown = name == "PORT" && value.trim() == "0";
             if is_set || is_unknown || value.trim().is_empty() || self.is_unreadable(name) {

@@ -41,12 +41,14 @@ impl RenamedFolder {
             .arg(parent)
             .then(begin_anew(&self.named));
         let anew: Vec<&str> = anew.commands().collect();
-        Remedy::note("this names the database where it is now; restart a daemon that runs afterwards:")
-            .then(Remedy::set("DATABASE_URL", sqlite_url(&self.found)))
-            .then(Remedy::note(format!(
-                "only for a new service, without that data: {}",
-                anew.join(" && ")
-            )))
+        Remedy::note(
+            "this names the database where it is now; restart a daemon that runs afterwards:",
+        )
+        .then(Remedy::set("DATABASE_URL", sqlite_url(&self.found)))
+        .then(Remedy::note(format!(
+            "only for a new service, without that data: {}",
+            anew.join(" && ")
+        )))
     }
 }
 

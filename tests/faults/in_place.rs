@@ -39,7 +39,9 @@ fn doctor(scene: &Scene, options: &[&str], id: &str) -> Report {
 /// To the user of the daemon.
 fn give(scene: &Scene, entry: &str) {
     let mut command = Command::new("chown");
-    let status = command.args(["-R", "65534:65534", entry]).current_dir(scene.path());
+    let status = command
+        .args(["-R", "65534:65534", entry])
+        .current_dir(scene.path());
     assert!(status.status().unwrap().success());
 }
 
@@ -61,20 +63,34 @@ async fn a_unit_that_is_well() {
     let report = doctor(&scene, &with_file, "config");
     assert_eq!(report.code, 0, "{:#}", report.json);
     let detail = report.detail("config.env_file");
-    assert!(detail.contains(&format!("pid {pid}")) && detail.contains("DATABASE_URL"), "{detail}");
+    assert!(
+        detail.contains(&format!("pid {pid}")) && detail.contains("DATABASE_URL"),
+        "{detail}"
+    );
     doctor(&scene, &with_file, "daemon.configuration").says("daemon.configuration", "pass", "");
     // From anywhere, without its file.
     fs::remove_file(scene.path().join(".env")).unwrap();
     let there = ["--pid", &pid];
-    for id in ["config.database", "daemon.port", "daemon.configuration", "database.connection"] {
+    for id in [
+        "config.database",
+        "daemon.port",
+        "daemon.configuration",
+        "database.connection",
+    ] {
         doctor(&scene, &there, id).says(id, "pass", "");
     }
     let output = scene.todoctl(&["db", "check", "--pid", &pid]);
     assert!(output.status.success(), "{}", said(&output));
     let secret = fs::read_to_string(scene.path().join("unit/env")).unwrap();
-    let secret = secret.lines().find_map(|line| line.strip_prefix("JWT_SECRET=")).unwrap();
+    let secret = secret
+        .lines()
+        .find_map(|line| line.strip_prefix("JWT_SECRET="))
+        .unwrap();
     assert!(!said(&output).contains(secret));
-    for wrong in [&["--pid", "1"][..], &["--pid", &pid, "--env-file", "unit/env"]] {
+    for wrong in [
+        &["--pid", "1"][..],
+        &["--pid", &pid, "--env-file", "unit/env"],
+    ] {
         let output = scene.todoctl(&[wrong, &["doctor"]].concat());
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     }
@@ -90,11 +106,17 @@ async fn lines_that_the_daemon_has_not_got() {
     let with_file = ["--env-file", "unit/env"];
     fs::write(&file, format!("{text}export RATE_LIMIT_PER_MINUTE=7\n")).unwrap();
     let report = doctor(&scene, &with_file, "config.env_file");
-    report.says("config.env_file", "warn", "sed -i '5s/export  *//' unit/env");
+    report.says(
+        "config.env_file",
+        "warn",
+        "sed -i '5s/export  *//' unit/env",
+    );
     let remedy = report.check("config.env_file")["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success());
     doctor(&scene, &with_file, "config.env_file").says("config.env_file", "pass", "");
-    let left = text.lines().filter(|line| !line.starts_with("SERVICE_AUTH_TOKEN"));
+    let left = text
+        .lines()
+        .filter(|line| !line.starts_with("SERVICE_AUTH_TOKEN"));
     fs::write(&file, left.collect::<Vec<_>>().join("\n") + "\n").unwrap();
     let report = doctor(&scene, &with_file, "config.env_file");
     report.says("config.env_file", "warn", "put them back");
@@ -123,7 +145,11 @@ async fn a_secret_among_the_daemons_mounts() {
     );
     scene.start_by(&script);
     chown(scene.path().join(".env"), Some(65_534), Some(65_534)).unwrap();
-    for id in ["config.secrets", "config.secret_files", "daemon.configuration"] {
+    for id in [
+        "config.secrets",
+        "config.secret_files",
+        "daemon.configuration",
+    ] {
         scene.doctor(id).says(id, "pass", "");
         let pid = scene.daemon_pid().to_string();
         doctor(&scene, &["--pid", &pid], id).says(id, "pass", "");
@@ -133,7 +159,9 @@ async fn a_secret_among_the_daemons_mounts() {
     assert!(said(&output).contains("user 65534"), "{}", said(&output));
     // What is gone there too is a fault.
     scene.end();
-    scene.doctor("config.secrets").says("config.secrets", "fail", "JWT_SECRET");
+    scene
+        .doctor("config.secrets")
+        .says("config.secrets", "fail", "JWT_SECRET");
 }
 
 /// As Docker mounts a single file, which an editor then replaces on the host.
@@ -158,9 +186,21 @@ async fn a_mounted_file_that_was_replaced_outside() {
         let output = scene.type_in(&script);
         assert!(output.status.success(), "{}", said(&output));
         let text = |name: &str| fs::read_to_string(scene.path().join(name)).unwrap();
-        assert!(!text("before").contains("mounted by itself"), "{}", text("before"));
-        assert!(text("after").contains("mounted by itself"), "{}", text("after"));
-        assert!(text("after").contains("# create the container again"), "{}", text("after"));
+        assert!(
+            !text("before").contains("mounted by itself"),
+            "{}",
+            text("before")
+        );
+        assert!(
+            text("after").contains("mounted by itself"),
+            "{}",
+            text("after")
+        );
+        assert!(
+            text("after").contains("# create the container again"),
+            "{}",
+            text("after")
+        );
     }
 }
 
@@ -179,10 +219,16 @@ async fn a_daemon_that_cannot_remember_its_database() {
     scene.start_by(&format!("chown 65534 .env; {serve}"));
     assert!(!memory.exists());
     let report = scene.doctor("config.env_file");
-    report.says("config.env_file", "warn", "install -o 65534 -m 600 /dev/null");
+    report.says(
+        "config.env_file",
+        "warn",
+        "install -o 65534 -m 600 /dev/null",
+    );
     let remedy = report.check("config.env_file")["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success());
-    scene.doctor("config.env_file").says("config.env_file", "pass", "");
+    scene
+        .doctor("config.env_file")
+        .says("config.env_file", "pass", "");
     scene.end();
     let mode = fs::metadata(&memory).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);
@@ -191,5 +237,7 @@ async fn a_daemon_that_cannot_remember_its_database() {
     fs::remove_file(&memory).unwrap();
     chown(scene.path(), Some(65_534), Some(65_534)).unwrap();
     scene.start_by(serve);
-    scene.doctor("config.env_file").says("config.env_file", "pass", "");
+    scene
+        .doctor("config.env_file")
+        .says("config.env_file", "pass", "");
 }

@@ -253,7 +253,11 @@ async fn an_env_file_that_hides_generated_secrets() {
 }
 
 /// Secrets that todoctl has generated.
-const GENERATED: [&str; 3] = ["SESSION_HASH_SECRET", "SERVICE_AUTH_TOKEN", "ENCRYPTION_KEY"];
+const GENERATED: [&str; 3] = [
+    "SESSION_HASH_SECRET",
+    "SERVICE_AUTH_TOKEN",
+    "ENCRYPTION_KEY",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn generated_secrets_of_a_service_that_was_moved_to_postgresql() {
@@ -278,9 +282,16 @@ async fn generated_secrets_of_a_service_that_was_moved_to_postgresql() {
     // What was typed in another order: other values are there already.
     scene.set("SESSION_HASH_SECRET", &"1f0e2d3c4b5a6978".repeat(4));
     scene.set("SERVICE_AUTH_TOKEN", &"2f0e2d3c4b5a6978".repeat(4));
-    scene.set("ENCRYPTION_KEY", "ZDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    scene.set(
+        "ENCRYPTION_KEY",
+        "ZDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    );
     let report = scene.doctor("config.secrets");
-    report.says("config.secrets", "warn", "config set SERVICE_AUTH_TOKEN_PREVIOUS=-");
+    report.says(
+        "config.secrets",
+        "warn",
+        "config set SERVICE_AUTH_TOKEN_PREVIOUS=-",
+    );
     let begin_again = |scene: &Scene| {
         for name in GENERATED {
             scene.unset(name);
@@ -296,13 +307,17 @@ async fn generated_secrets_of_a_service_that_was_moved_to_postgresql() {
     // Without the folder they are lost, as in any other service.
     begin_again(&scene);
     std::fs::rename(scene.path().join("data"), scene.path().join("elsewhere")).unwrap();
-    scene.doctor("config.secrets").says("config.secrets", "fail", "# ");
+    scene
+        .doctor("config.secrets")
+        .says("config.secrets", "fail", "# ");
 }
 
 /// The secrets are below the mount.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_volume_in_the_place_of_the_secrets() {
-    let may_mount = std::process::Command::new("unshare").args(["--mount", "true"]).status();
+    let may_mount = std::process::Command::new("unshare")
+        .args(["--mount", "true"])
+        .status();
     if !may_mount.is_ok_and(|status| status.success()) {
         eprintln!("not tried: this user may not have mounts of its own");
         return;
@@ -316,5 +331,8 @@ async fn an_empty_volume_in_the_place_of_the_secrets() {
         todoctl doctor --only database.continuity >said || true'";
     assert!(scene.type_in(script).status.success());
     let said = std::fs::read_to_string(scene.path().join("said")).unwrap();
-    assert!(said.contains("data/secrets is a mount of its own"), "{said}");
+    assert!(
+        said.contains("data/secrets is a mount of its own"),
+        "{said}"
+    );
 }

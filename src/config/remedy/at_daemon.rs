@@ -78,8 +78,14 @@ mod tests {
              # then: systemctl restart todoctl.service"
         );
         let elsewhere = remedy.typed_at(&place(None, None)).to_string();
-        assert!(elsewhere.contains("todoctl --pid 7 config set PORT=1"), "{elsewhere}");
-        assert!(elsewhere.ends_with("from where its environment is set"), "{elsewhere}");
+        assert!(
+            elsewhere.contains("todoctl --pid 7 config set PORT=1"),
+            "{elsewhere}"
+        );
+        assert!(
+            elsewhere.ends_with("from where its environment is set"),
+            "{elsewhere}"
+        );
         let nothing = Remedy::command("df -h .").typed_at(&place(None, None));
         assert_eq!(nothing.to_string(), "df -h .");
     }
