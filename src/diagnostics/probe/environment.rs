@@ -59,7 +59,10 @@ pub(crate) fn with_daemon(source: &Source) -> Source {
     if !source.is_in_place_of_daemon()
         && let Some(daemon) = started_with(&source)
     {
-        source.lend(daemon.pid, daemon.iter());
+        // Where it reads the file itself, the check of its configuration names what differs.
+        let reads_file = source.file().and_then(daemon_with) == Some(daemon.pid);
+        let environment = daemon.iter().filter(|_| !reads_file);
+        source.lend(daemon.pid, environment);
     }
     source
 }
