@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConfigError, DEFAULT_ENV_FILE, DatabaseConfig, DatabaseTarget, HttpConfig, JobsConfig,
-    Loaded, Remedy, RotatingSecret, Source, TelemetryConfig, misspelt_warnings, read_source,
+    Audit, Config, ConfigError, DEFAULT_ENV_FILE, DaemonPlace, DatabaseConfig, DatabaseTarget,
+    HttpConfig, JobsConfig, Loaded, Remedy, RotatingSecret, Source, SqliteTarget, TelemetryConfig,
+    misspelt_warnings, read_source,
 };
+use crate::services::renamed_folder::RenamedFolder;
 use crate::store::{Store, compare_urls};
 use crate::telemetry::{self, Logging, LoggingError};
 
@@ -20,34 +22,32 @@ pub struct Context {
     broken: Option<ConfigError>,
     /// `None` is the default one.
     env_file: Option<PathBuf>,
+    /// The daemon in whose place the command runs.
+    place: Option<DaemonPlace>,
     clock: Clock,
 }
 
 impl Context {
     /// Reads the environment and `env_file`, or `./.env` if there is one.
-    pub fn new(env_file: Option<&Path>) -> anyhow::Result<Self> {
-        let (source, broken) = read_source(env_file);
-        if let Some(error) = broken {
-            return Err(error.into());
+    pub fn new(env_file: Option<&Path>, place: Option<&DaemonPlace>) -> anyhow::Result<Self> {
+        let read = Self::of_what_can_be_read(env_file, place);
+        match read.broken {
+            Some(error) => Err(error.into()),
+            None => Ok(read),
         }
-        trust_ca_file(&source);
-        Ok(Self {
-            source,
-            broken: None,
-            env_file: env_file.map(Path::to_owned),
-            clock: Clock::system(),
-        })
     }
 
     /// As [`Context::new`], for diagnostics, which report a file that cannot be read.
     #[must_use]
-    pub fn of_what_can_be_read(env_file: Option<&Path>) -> Self {
-        let (source, broken) = read_source(env_file);
+    pub fn of_what_can_be_read(env_file: Option<&Path>, place: Option<&DaemonPlace>) -> Self {
+        let (mut source, broken) = read_source(env_file);
+        source.run_in(place.cloned());
         trust_ca_file(&source);
         Self {
             source,
             broken,
             env_file: env_file.map(Path::to_owned),
+            place: place.cloned(),
             clock: Clock::system(),
         }
     }
@@ -55,7 +55,7 @@ impl Context {
     /// Reads the same sources again, for diagnostics that run several times.
     #[must_use]
     pub fn read_again(&self) -> Self {
-        Self::of_what_can_be_read(self.env_file.as_deref())
+        Self::of_what_can_be_read(self.env_file.as_deref(), self.place.as_ref())
     }
 
     /// Names and values as they are set.
@@ -99,6 +99,9 @@ impl Context {
     /// another database.
     pub async fn direct_database(&self) -> anyhow::Result<DatabaseTarget> {
         let database = self.database()?;
+        if let DatabaseTarget::Sqlite(file) = &database.target {
+            self.refuse_old_path(file)?;
+        }
         compare_urls(&database).await?;
         Ok(database.direct)
     }
@@ -125,6 +128,21 @@ impl Context {
         Ok(warned(HttpConfig::load(&self.source)?))
     }
 
+    /// Fails where a new database would be created although the service's is in its renamed folder.
+    pub fn refuse_renamed_folder(&self) -> anyhow::Result<()> {
+        match Audit::of(&self.source).target() {
+            Some(DatabaseTarget::Sqlite(file)) => Ok(self.refuse_old_path(file)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse_old_path(&self, file: &SqliteTarget) -> Result<(), Hint> {
+        match RenamedFolder::find(&self.source, file) {
+            Some(renamed) => Err(Hint::new(renamed.to_string(), renamed.remedy())),
+            None => Ok(()),
+        }
+    }
+
     /// Opens the store. Unlike SQLite itself, does not create an empty database file.
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
         self.refuse_missing_file(database)?;
@@ -135,6 +153,7 @@ impl Context {
         if let DatabaseTarget::Sqlite(file) = &database.target
             && !file.path.exists()
         {
+            self.refuse_old_path(file)?;
             let place = file.path.display();
             let what = format!("the database {place} does not exist yet");
             let remedy = self.source.create_database();

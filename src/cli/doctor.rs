@@ -31,6 +31,7 @@ Examples:
   todoctl doctor --only database.tls --strict   exit with 1 on a warning
   todoctl doctor --fix                          fix what is safe, after asking
   todoctl doctor --watch 10                     redraw the terminal every 10 s
+  todoctl doctor --pid auto                     as the daemon that runs sees it
   todoctl doctor --format json | jq '.checks[] | select(.outcome == \"fail\")'
   todoctl doctor --format prometheus --output /var/lib/metrics/todoctl.prom
 
@@ -108,7 +109,7 @@ pub(crate) async fn run(
 async fn diagnose(options: &Options, context: &Context, only: &[&str]) -> Report {
     let progress = output::Progress::start("checking configuration, database, services, daemon");
     let checks = diagnostics::Context::new(Request {
-        source: context.source().clone(),
+        source: diagnostics::with_daemon(context.source()),
         broken: context.broken().cloned(),
         clock: context.clock(),
         replicas: options.replicas.into(),

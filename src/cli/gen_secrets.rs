@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::{
     Audit, DatabaseTarget, Secret, SecretName, Source, generated_secret_path, has_generated_secret,
+    left_secret, read_small_file,
 };
 
 use super::env_file::EnvFile;
@@ -123,6 +124,12 @@ fn write(path: &Path, secrets: &[(SecretName, Secret)], replace: bool) -> anyhow
             // A placeholder would hide it.
             file.remove(name);
             format!("{name}: kept, because {} has a value", kept.display())
+        } else if let Some((from, left)) = left(path, &file, *secret).filter(|_| !replace) {
+            file.set(name, &left);
+            format!(
+                "{name}: the value of {} written to {place}: todoctl has generated it while the database was SQLite",
+                from.display()
+            )
         } else {
             let mut said = format!("{name}: new value written to {place}");
             if file.rotate(name, value.expose()) {
@@ -136,6 +143,14 @@ fn write(path: &Path, secrets: &[(SecretName, Secret)], replace: bool) -> anyhow
         output::note(&line);
     }
     Ok(())
+}
+
+/// A secret that was generated beside a SQLite file before this file configured PostgreSQL, and where.
+fn left(path: &Path, file: &EnvFile, name: SecretName) -> Option<(PathBuf, String)> {
+    let source = Source::with_file_text(path, file.text()).unwrap_or_default();
+    let from = left_secret(&source, name)?;
+    let value = String::from_utf8(read_small_file(&from).ok()?).ok()?;
+    Some((from, value.trim().to_owned()))
 }
 
 /// The secrets that the daemon has generated beside the SQLite database that this file configures,

@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod gen_secrets;
 mod health;
 mod hint;
+mod in_place;
 mod input;
 mod jobs;
 mod man;
@@ -37,10 +38,11 @@ mod signals;
 mod tests;
 mod usage;
 
-use crate::config::Source;
+use crate::config::{DaemonPlace, Source};
 use crate::diagnostics::{TRY_DISK, try_disk};
 
 use context::Context;
+use in_place::Daemon;
 use signals::ExitOnSignal;
 use usage::Parsed;
 
@@ -69,6 +71,13 @@ struct Cli {
     /// Read variables from FILE instead of ./.env; the environment takes precedence.
     #[arg(long, global = true, value_name = "FILE")]
     env_file: Option<PathBuf>,
+    /// Run with the environment, directory, mounts, network and user of the daemon with this
+    /// process id, or of the only one that runs ("auto").
+    #[arg(long, global = true, value_name = "PID")]
+    pid: Option<Daemon>,
+    /// For the command that --pid runs.
+    #[arg(long, global = true, hide = true, value_parser = daemon_place)]
+    daemon_place: Option<DaemonPlace>,
     #[command(subcommand)]
     command: Command,
 }
@@ -123,21 +132,30 @@ pub fn main() -> ExitCode {
         try_disk(Path::new(file));
         return ExitCode::SUCCESS;
     }
-    let mut env_file = None;
-    parse_and_run(&mut env_file).unwrap_or_else(|error| {
+    let mut source_of = SourceOf::default();
+    parse_and_run(&words, &mut source_of).unwrap_or_else(|error| {
         // Remedies change variables where they are set.
-        let (source, _) = Source::load_what_can_be_read(env_file.as_deref());
+        let (mut source, _) = Source::load_what_can_be_read(source_of.env_file.as_deref());
+        source.run_in(source_of.place);
         output::error(&error, &source);
         ExitCode::from(2)
     })
 }
 
-fn parse_and_run(env_file: &mut Option<PathBuf>) -> anyhow::Result<ExitCode> {
+/// Where the variables of a command come from.
+#[derive(Default)]
+struct SourceOf {
+    env_file: Option<PathBuf>,
+    place: Option<DaemonPlace>,
+}
+
+fn parse_and_run(words: &[OsString], source_of: &mut SourceOf) -> anyhow::Result<ExitCode> {
     match usage::parse(&Cli::command())? {
         Parsed::Run(matches) => {
             let cli = Cli::from_arg_matches(&matches)?;
-            env_file.clone_from(&cli.env_file);
-            run(&cli)
+            source_of.env_file.clone_from(&cli.env_file);
+            source_of.place.clone_from(&cli.daemon_place);
+            run(&cli, words)
         }
         Parsed::Show(text) => output::data(text.trim_end()).map(|()| ExitCode::SUCCESS),
         Parsed::Nothing(help) => {
@@ -147,9 +165,21 @@ fn parse_and_run(env_file: &mut Option<PathBuf>) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let context = || Context::new(cli.env_file.as_deref());
-    let lenient = || Context::of_what_can_be_read(cli.env_file.as_deref());
+fn daemon_place(text: &str) -> serde_json::Result<DaemonPlace> {
+    serde_json::from_str(text)
+}
+
+fn run(cli: &Cli, words: &[OsString]) -> anyhow::Result<ExitCode> {
+    let env_file = cli.env_file.as_deref();
+    if let Some(daemon) = cli.pid {
+        if env_file.is_some() {
+            anyhow::bail!("--pid and --env-file exclude each other: the daemon names its own file");
+        }
+        return in_place::run(daemon, words);
+    }
+    let place = cli.daemon_place.as_ref();
+    let context = || Context::new(env_file, place);
+    let lenient = || Context::of_what_can_be_read(env_file, place);
     let on_signal = match &cli.command {
         Command::Serve(_) => ExitOnSignal::default(),
         _ => signals::end_at_once()?,

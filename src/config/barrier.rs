@@ -85,6 +85,23 @@ pub(crate) fn mount_point(path: &Path) -> Option<PathBuf> {
         .max_by_key(|point| point.components().count())
 }
 
+/// Whether the file is mounted by itself, and was replaced since where it was mounted from: the old one
+/// stays mounted.
+pub(crate) fn is_replaced_outside(path: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let Ok(whole) = path.canonicalize() else {
+        return false;
+    };
+    mounts.lines().any(|line| {
+        let mut fields = line.split(' ').skip(3);
+        // The root of the mount in its file system has this end when it has no name any more.
+        fields
+            .next()
+            .is_some_and(|root| root.ends_with("//deleted"))
+            && fields.next().is_some_and(|point| Path::new(point) == whole)
+    })
+}
+
 /// Not every file system has such flags.
 fn flag(path: &Path) -> Option<char> {
     // A named pipe would wait for its other end.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::barrier::mount_point;
 use super::env_file::assignments;
 use super::env_file::line::{name, numbered};
 use super::ownership::here;
@@ -95,10 +96,20 @@ pub(crate) fn put_back(
     if let Some(directory) = generated.filter(|_| !made.is_empty()) {
         let files = made.iter().map(|name| directory.join(name));
         let files: Vec<String> = files.map(|file| file.display().to_string()).collect();
-        remedy = remedy.then(Remedy::note(format!(
-            "put {} back from a backup of that directory",
-            files.join(" and ")
-        )));
+        let is_mount = mount_point(here(directory))
+            .is_some_and(|point| directory.canonicalize().is_ok_and(|own| own == point));
+        remedy = remedy
+            .then(is_mount.then(|| {
+                Remedy::note(format!(
+                    "{} is a mount of its own (findmnt {}): if they are below it, unmount it; if it is the wrong volume, mount the right one there",
+                    directory.display(),
+                    shell_word(directory)
+                ))
+            }))
+            .then(Remedy::note(format!(
+                "put {} back from a backup of that directory",
+                files.join(" and ")
+            )));
     }
     if !unknown.is_empty() {
         remedy = remedy.then(Remedy::note(format!(

@@ -65,6 +65,28 @@ const OTHER_NAMES_IN_FILE: [(&str, &[&str]); 3] = [
     ),
 ];
 
+/// What marks a name as that of an earlier value.
+const OLD_BEGINS: [&str; 5] = ["OLD_", "PREVIOUS_", "PREV_", "LAST_", "FORMER_"];
+const OLD_ENDS: [&str; 8] = [
+    "_OLD",
+    "_PREV",
+    "_BACKUP",
+    "_BAK",
+    "_LAST",
+    "_ORIG",
+    "_ORIGINAL",
+    "_FORMER",
+];
+
+/// The variable whose earlier value has this name.
+fn named_as_earlier(name: &str) -> Option<&'static Variable> {
+    let begins = OLD_BEGINS
+        .iter()
+        .filter_map(|begin| name.strip_prefix(begin));
+    let ends = OLD_ENDS.iter().filter_map(|end| name.strip_suffix(end));
+    begins.chain(ends).find_map(Variable::of)
+}
+
 /// Each misspelt name that is set, and the known one that is probably meant.
 pub(crate) fn misspelt(source: &Source) -> impl Iterator<Item = (&str, &'static str)> {
     source
@@ -76,6 +98,8 @@ pub(crate) fn misspelt(source: &Source) -> impl Iterator<Item = (&str, &'static 
             match other_name(name).or_else(in_file) {
                 // Another program may read it, where todoctl has its own.
                 Some(known) => source.get(known).is_none().then_some((name, known)),
+                // Somebody has put it aside.
+                None if named_as_earlier(name).is_some() => None,
                 None => Some((name, similar(name)?)),
             }
         })
@@ -115,6 +139,12 @@ fn is_service_link(source: &Source, name: &str) -> bool {
 
 /// What to do about `name`, where `known` is probably meant.
 pub(crate) fn renamed(source: &Source, name: &str, known: &'static str) -> Remedy {
+    let value = source.get(name);
+    if source.get(known).is_some_and(|other| Some(other) != value) {
+        return Remedy::note(format!(
+            "{known} is set too, to another value: leave the right one of the two, under the name {known}"
+        ));
+    }
     if !is_refused(source, name, known) {
         return Remedy::rename(name.to_owned(), known);
     }
@@ -155,22 +185,23 @@ fn other_name(name: &str) -> Option<&'static str> {
         let is_other = large != name && name.contains('_');
         known_names().find(|known| is_other && *known == large)
     };
-    synonym.map(|(known, _)| *known).or_else(in_capitals)
+    let previous = || {
+        let current = named_as_earlier(&large)?.name;
+        let mut secrets = SecretName::ALL.into_iter();
+        let secret = secrets.find(|one| one.as_str() == current)?;
+        Some(secret.previous())
+    };
+    synonym
+        .map(|(known, _)| *known)
+        .or_else(in_capitals)
+        .or_else(previous)
 }
 
 fn other_name_in_file(name: &str) -> Option<&'static str> {
     let synonym = OTHER_NAMES_IN_FILE
         .iter()
         .find(|(_, others)| others.contains(&name));
-    let previous = || {
-        let current = ["OLD_", "PREVIOUS_"]
-            .iter()
-            .find_map(|begin| name.strip_prefix(begin));
-        let mut secrets = SecretName::ALL.into_iter();
-        secrets.find(|one| Some(one.as_str()) == current)
-    };
-    let known = synonym.map(|(known, _)| *known);
-    known.or_else(|| previous().map(SecretName::previous))
+    synonym.map(|(known, _)| *known)
 }
 
 fn known_names() -> impl Iterator<Item = &'static str> {
@@ -231,6 +262,17 @@ mod tests {
             ("POSTGRES_URL", Some("DATABASE_URL")),
             ("postgresql_url", Some("DATABASE_URL")),
             ("FERNET_KEY", Some("ENCRYPTION_KEY")),
+            ("JWT_SECRET_OLD", Some("JWT_SECRET_PREVIOUS")),
+            (
+                "OLD_SERVICE_AUTH_TOKEN",
+                Some("SERVICE_AUTH_TOKEN_PREVIOUS"),
+            ),
+            ("ENCRYPTION_KEY_BACKUP", Some("ENCRYPTION_KEY_PREVIOUS")),
+            (
+                "PREV_SESSION_HASH_SECRET",
+                Some("SESSION_HASH_SECRET_PREVIOUS"),
+            ),
+            ("jwt_secret_bak", Some("JWT_SECRET_PREVIOUS")),
             ("host", None),
             ("HOME", None),
             ("PATH", None),
@@ -242,6 +284,15 @@ mod tests {
         let warnings = warnings(&source);
         assert_eq!(warnings.len(), 1);
         assert!(!warnings[0].to_string().contains("canary"));
+        // What was put aside, of which no earlier value is read.
+        let source = Source::from_values([("DATABASE_URL_OLD", "x"), ("OLD_REDIS_URL", "x")]);
+        assert_eq!(misspelt(&source).count(), 0);
+        // Which of the two is right, nobody but a person knows.
+        let source = Source::from_values([("JWT_SECRT", "x"), ("JWT_SECRET", "y")]);
+        let [(name, known)] = misspelt(&source).collect::<Vec<_>>()[..] else {
+            panic!("JWT_SECRT is misspelt");
+        };
+        assert_eq!(renamed(&source, name, known).commands().count(), 0);
         // A platform sets both.
         let source = Source::from_values([("POSTGRES_URL", "x"), ("DATABASE_URL", "x")]);
         assert_eq!(misspelt(&source).count(), 0);

@@ -20,6 +20,7 @@ mod blanks_in_url;
 mod bounds;
 mod closed;
 mod cors;
+mod daemon_place;
 mod database;
 mod database_file;
 mod database_header;
@@ -36,6 +37,7 @@ mod in_the_way;
 mod inventory;
 mod invisible;
 mod key_material;
+mod left_secrets;
 mod leftover;
 mod load;
 mod lost_secrets;
@@ -83,7 +85,7 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use barrier::{Barrier, mount_point};
+pub(crate) use barrier::{Barrier, is_replaced_outside, mount_point};
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, is_open_here, migration_lock_path, resolved,
     run_record_path, wal_path, was_migrated, with_suffix,
@@ -91,6 +93,7 @@ pub(crate) use beside::{
 pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use cors::is_origin;
+pub(crate) use daemon_place::DaemonPlace;
 pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss};
 pub(crate) use database_header::{
     has_damaged_begin, is_database, is_in_wal_mode, missing_pages, page_bytes,
@@ -103,6 +106,7 @@ pub(crate) use generated::{has as has_generated_secret, path as generated_secret
 pub(crate) use hot_journal::{OtherJournal, undo_interrupted};
 pub(crate) use in_the_way::{in_place_of_database, in_place_of_directory};
 pub(crate) use inventory::{Entry, inventory};
+pub(crate) use left_secrets::left_secret;
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
 pub(crate) use lost_secrets::{SecretPlace, SecretPlaces, put_back, secret_places};
 pub(crate) use mend::{

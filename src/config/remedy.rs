@@ -8,6 +8,7 @@ use std::path::Path;
 use super::shell::shell_word;
 
 mod administration;
+mod at_daemon;
 mod sql;
 mod statements;
 mod variable;

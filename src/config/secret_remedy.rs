@@ -6,6 +6,7 @@ use super::env_file::commented;
 use super::environment::Environment;
 use super::invisible;
 use super::key_material::is_key_of_pair;
+use super::left_secrets;
 use super::leftover::Leftover;
 use super::reader::Reader;
 use super::remedy::{Remedy, gen_secrets};
@@ -35,7 +36,7 @@ pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> R
         .then(Remedy::unset(current));
     }
     if is_placeholder(value.expose())
-        && let Some(remedy) = uncommented(reader, name)
+        && let Some(remedy) = kept(reader, name)
     {
         return remedy;
     }
@@ -97,7 +98,7 @@ pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> R
 }
 
 /// How a value gets out of a comment of the `.env` file, where the variable has no other.
-pub(super) fn uncommented(reader: &Reader<'_>, name: SecretName) -> Option<Remedy> {
+fn uncommented(reader: &Reader<'_>, name: SecretName) -> Option<Remedy> {
     let file = reader.env_file()?.display();
     let current = name.as_str();
     if reader.has_value(current) {
@@ -121,11 +122,16 @@ pub(super) fn uncommented(reader: &Reader<'_>, name: SecretName) -> Option<Remed
     }
 }
 
-/// Generates values of `names`, and none of a secret that has one in a comment.
+/// How a value is kept that was the secret's before, and is not where it is read.
+pub(super) fn kept(reader: &Reader<'_>, name: SecretName) -> Option<Remedy> {
+    uncommented(reader, name).or_else(|| left_secrets::kept(reader.source, name))
+}
+
+/// Generates values of `names`, and none of a secret that has one already.
 pub(super) fn new_values(reader: &Reader<'_>, names: &[SecretName]) -> Remedy {
     let file = reader.env_file().unwrap_or(Path::new(DEFAULT_ENV_FILE));
     let mut all = SecretName::ALL.into_iter();
-    if all.any(|name| uncommented(reader, name).is_some()) {
+    if all.any(|name| kept(reader, name).is_some()) {
         return generate_only(names, "", file);
     }
     gen_secrets(file)

@@ -18,9 +18,7 @@ use super::remedy::Remedy;
 use super::respell::respelt;
 use super::secret::{RotatingSecret, Secret};
 use super::secret_name::SecretName;
-use super::secret_remedy::{
-    FERNET, consequence, generate_only, is_path, new_values, remedy, uncommented,
-};
+use super::secret_remedy::{FERNET, consequence, generate_only, is_path, kept, new_values, remedy};
 use super::source::DEFAULT_ENV_FILE;
 use super::strength::{guessable, is_placeholder, weakness};
 
@@ -83,7 +81,7 @@ impl Secrets {
             if name.declaration().required
                 && is_placeholder(value.expose())
                 && problems.any(|one| one.variable == name.as_str())
-                && uncommented(reader, name).is_none()
+                && kept(reader, name).is_none()
             {
                 self.absent.push(name);
             }
@@ -117,7 +115,7 @@ impl Secrets {
                 || is_misspelt
                 || is_elsewhere
                 || is_unusable
-                || uncommented(reader, name).is_some();
+                || kept(reader, name).is_some();
             if !is_filled_in(reader, name) || is_kept || is_foreign {
                 continue;
             }
@@ -196,9 +194,9 @@ impl Secrets {
             match target {
                 Some(DatabaseTarget::Postgres(_)) => {
                     let new = || new_values(reader, &[name]);
-                    let commented = uncommented(reader, name);
-                    self.absent.extend(commented.is_none().then_some(name));
-                    let remedy = commented.unwrap_or_else(new);
+                    let kept = kept(reader, name);
+                    self.absent.extend(kept.is_none().then_some(name));
+                    let remedy = kept.unwrap_or_else(new);
                     reader.problem(
                         name.as_str(),
                         "is required with PostgreSQL: secrets are generated only for SQLite",

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::daemon_place::DaemonPlace;
 use super::env_file;
 use super::error::{ConfigError, Warning};
 use super::ownership::readable;
 use super::remedy::Remedy;
 use super::text_file::{self, Unread};
+use super::variable::Variable;
 
 /// The file that is read when none is named, if it exists.
 pub(crate) const DEFAULT_ENV_FILE: &str = ".env";
@@ -37,6 +39,17 @@ pub struct Source {
     /// Variables of the file that the environment has with another value.
     overridden: BTreeSet<String>,
     warnings: Vec<Warning>,
+    /// The daemon in whose place the command runs.
+    place: Option<DaemonPlace>,
+    lent: Option<Lent>,
+}
+
+/// What a daemon of the same configuration has from its environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lent {
+    pub(crate) pid: i32,
+    /// Variables that are not set here.
+    pub(crate) names: Vec<String>,
 }
 
 impl Source {
@@ -143,6 +156,57 @@ impl Source {
         self.values.insert(name.to_owned(), value.to_owned());
     }
 
+    /// The command runs in the place of this daemon.
+    pub(crate) fn run_in(&mut self, place: Option<DaemonPlace>) {
+        self.place = place;
+    }
+
+    pub(crate) fn is_in_place_of_daemon(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// With the variables of todoctl that are not set here, and that the environment of the daemon has
+    /// with these values. Files of secrets that are not here are read among the daemon's mounts.
+    pub(crate) fn lend<'a>(
+        &mut self,
+        pid: i32,
+        environment: impl Iterator<Item = (&'a str, &'a str)>,
+    ) {
+        let mut names = Vec::new();
+        for (name, value) in environment {
+            let Some(variable) = Variable::of(name) else {
+                continue;
+            };
+            let is_set_here = |one: &str| {
+                let is_lent = names.iter().any(|name| name == one);
+                self.get(one).is_some() && !is_lent
+            };
+            let is_set = variable.names().any(is_set_here) || is_set_here(&variable.file_name());
+            // This port is whichever is free.
+            let is_unknown = name == "PORT" && value.trim() == "0";
+            if is_set || is_unknown || value.trim().is_empty() || self.is_unreadable(name) {
+                continue;
+            }
+            self.origins.insert(name.to_owned(), Origin::Environment);
+            self.values.insert(name.to_owned(), value.to_owned());
+            names.push(name.to_owned());
+        }
+        for (name, value) in &mut self.values {
+            if name.ends_with("_FILE")
+                && Variable::of(name).is_some()
+                && let Some(there) = among_mounts(pid, value.trim())
+            {
+                *value = there;
+            }
+        }
+        self.lent = Some(Lent { pid, names });
+    }
+
+    /// What was lent, if there is a daemon of this configuration.
+    pub(crate) fn lent(&self) -> Option<&Lent> {
+        self.lent.as_ref()
+    }
+
     /// Lines of the `.env` file whose values are probably not what was meant.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
@@ -226,7 +290,13 @@ impl Remedy {
     /// With the commands that change variables where `source` has them.
     #[must_use]
     pub fn at(&self, source: &Source) -> Self {
-        self.resolved(&|name| source.is_in_environment(name), source.named_file())
+        let is_exported = |name: &str| source.is_in_environment(name);
+        match &source.place {
+            None => self.resolved(&is_exported, source.named_file()),
+            // The file has precedence over what else sets the environment.
+            Some(place) if place.file.is_some() => self.resolved(&|_| false, None).typed_at(place),
+            Some(place) => self.resolved(&is_exported, None).typed_at(place),
+        }
     }
 }
 
@@ -235,6 +305,16 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.values.keys()).finish()
     }
+}
+
+/// Where a file can be read that is not here, and that the daemon has at this path.
+fn among_mounts(pid: i32, path: &str) -> Option<String> {
+    let own = PathBuf::from(format!("/proc/{pid}"));
+    let there = match path.strip_prefix('/') {
+        Some(below_root) => own.join("root").join(below_root),
+        None => own.join("cwd").join(path),
+    };
+    (!Path::new(path).exists() && there.is_file()).then(|| there.display().to_string())
 }
 
 /// Why there is no secret in a file.

@@ -30,7 +30,7 @@ pub(crate) use context::{Context, Request};
 pub(crate) use description::{Description, describe};
 pub(crate) use fix::Fix;
 pub(crate) use groups::{GROUPS, Group, ids};
-pub(crate) use probe::{TRY_DISK, try_disk};
+pub(crate) use probe::{TRY_DISK, daemons, is_todoctl, named_env_file, try_disk, with_daemon};
 pub(crate) use report::{Finding, FixOutcome, Fixed, Report};
 pub(crate) use runner::{run, selects};
 pub(crate) use verdict::Outcome;

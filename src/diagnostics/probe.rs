@@ -24,7 +24,7 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use disk::{Stuck, TRY_DISK, try_disk};
 pub(crate) use dry_run::{Attempt, DryRun};
-pub(crate) use environment::{Environment, environments};
+pub(crate) use environment::{Environment, environments, started_with, with_daemon};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
 pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
@@ -34,7 +34,8 @@ pub(crate) use listener::{Listener, State, listener};
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{
     KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file,
-    daemon_without_env_file, daemons_of, kept_open, kept_secret, nameless_database, open_database,
+    daemon_without_env_file, daemons, daemons_of, kept_open, kept_secret, named_env_file,
+    nameless_database, open_database,
 };
 pub(crate) use out_of_sight::{OutOfSight, Why, has_own_mounts, has_own_network, out_of_sight};
 pub(crate) use pgbouncer::{Console, PgBouncer};

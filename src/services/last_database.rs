@@ -64,6 +64,13 @@ impl LastDatabase {
         Some(last)
     }
 
+    /// The file, if it is one of SQLite.
+    pub(crate) fn file(&self) -> Option<SqliteTarget> {
+        (!self.is_url()).then(|| SqliteTarget {
+            path: PathBuf::from(&self.place),
+        })
+    }
+
     fn is_url(&self) -> bool {
         self.place.contains("://")
     }
@@ -162,7 +169,7 @@ impl fmt::Display for LeftLog {
 }
 
 /// The directory of `env_file`.
-fn folder(env_file: &Path) -> Option<PathBuf> {
+pub(super) fn folder(env_file: &Path) -> Option<PathBuf> {
     let whole = std::path::absolute(env_file).ok()?;
     whole.parent().map(Path::to_owned)
 }

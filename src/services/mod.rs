@@ -8,6 +8,7 @@ pub(crate) mod last_database;
 pub(crate) mod left_secrets;
 pub mod mail;
 pub(crate) mod redis;
+pub(crate) mod renamed_folder;
 pub(crate) mod run_record;
 pub(crate) mod tls;
 

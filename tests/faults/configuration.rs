@@ -280,7 +280,12 @@ fn a_misspelt_variable() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("did you mean DATABASE_URL?"), "{said}");
     let swapped = Broken::new().env("PROT", "8000");
-    says(&swapped, "config.unknown", "warn", "PORT=");
+    says(
+        &swapped,
+        "config.unknown",
+        "warn",
+        "under the name PORT",
+    );
 }
 
 #[test]

@@ -7,9 +7,9 @@ use serde_json::Value;
 use url::Url;
 
 use super::fingerprint::Fingerprint;
-use super::scene::said;
 use crate::support::remedies::remedy_faults;
 
+pub(super) use super::scene::said;
 pub use super::scene::{Scene, set_mode};
 
 /// A row of the table of faults. `docs/checks.md` lists them.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use rstest::rstest;
 
+use crate::faults::fingerprint;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults, set_mode};
 
 faults! {
@@ -35,6 +36,11 @@ faults! {
         ".env has lost its secrets, or was renamed, while the daemon runs",
         Symptom::Risk("after the next start services, sessions and provider keys are refused"),
         "config.secret_files",
+    );
+    LEFT_BEHIND = Fault::failing(
+        "PostgreSQL: the service was moved from SQLite, and its generated secrets are still in data/secrets",
+        Symptom::Start("is required with PostgreSQL"),
+        "config.secrets",
     );
     HIDDEN = Fault::warned_of(
         "SQLite: .env has other secrets than todoctl has generated before",
@@ -244,4 +250,89 @@ async fn an_env_file_that_hides_generated_secrets() {
         assert_eq!(previous.as_deref(), Some(value.trim()), "{count}");
     }
     scene.start();
+}
+
+/// Secrets that todoctl has generated.
+const GENERATED: [&str; 3] = [
+    "SESSION_HASH_SECRET",
+    "SERVICE_AUTH_TOKEN",
+    "ENCRYPTION_KEY",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_secrets_of_a_service_that_was_moved_to_postgresql() {
+    let mut scene = Scene::postgres().await;
+    let url = scene.get("DATABASE_URL").unwrap();
+    for name in GENERATED.into_iter().chain(["DATABASE_URL"]) {
+        scene.unset(name);
+    }
+    scene.start();
+    scene.end();
+    let insert = "INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
+                  VALUES ('me', 'one', 'one', 1, 1)";
+    fingerprint::sqlite(&scene.file(), insert).await;
+    scene.start();
+    scene.end();
+    let generated = GENERATED.map(|name| {
+        let file = scene.path().join("data/secrets").join(name);
+        std::fs::read_to_string(file).unwrap().trim().to_owned()
+    });
+    let kept = |scene: &Scene| GENERATED.map(|name| scene.get(name).unwrap());
+    scene.set("DATABASE_URL", &url);
+    // What was typed in another order: other values are there already.
+    scene.set("SESSION_HASH_SECRET", &"1f0e2d3c4b5a6978".repeat(4));
+    scene.set("SERVICE_AUTH_TOKEN", &"2f0e2d3c4b5a6978".repeat(4));
+    scene.set(
+        "ENCRYPTION_KEY",
+        "ZDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    );
+    let report = scene.doctor("config.secrets");
+    report.says(
+        "config.secrets",
+        "warn",
+        "config set SERVICE_AUTH_TOKEN_PREVIOUS=-",
+    );
+    let begin_again = |scene: &Scene| {
+        for name in GENERATED {
+            scene.unset(name);
+        }
+    };
+    begin_again(&scene);
+    scene.proves(&LEFT_BEHIND).await;
+    assert_eq!(kept(&scene), generated);
+    begin_again(&scene);
+    let typed = scene.todoctl(&["gen-secrets", "--write", ".env"]);
+    assert!(typed.status.success());
+    assert_eq!(kept(&scene), generated);
+    // Without the folder they are lost, as in any other service.
+    begin_again(&scene);
+    std::fs::rename(scene.path().join("data"), scene.path().join("elsewhere")).unwrap();
+    scene
+        .doctor("config.secrets")
+        .says("config.secrets", "fail", "# ");
+}
+
+/// The secrets are below the mount.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_volume_in_the_place_of_the_secrets() {
+    let may_mount = std::process::Command::new("unshare")
+        .args(["--mount", "true"])
+        .status();
+    if !may_mount.is_ok_and(|status| status.success()) {
+        eprintln!("not tried: this user may not have mounts of its own");
+        return;
+    }
+    let scene = Scene::sqlite().await;
+    for name in GENERATED {
+        scene.unset(name);
+    }
+    create_session(&scene);
+    let script = "unshare --mount sh -ec 'mount -t tmpfs t data/secrets
+        todoctl doctor --only database.continuity >said || true'";
+    assert!(scene.type_in(script).status.success());
+    let said = std::fs::read_to_string(scene.path().join("said")).unwrap();
+    assert!(
+        said.contains("data/secrets is a mount of its own"),
+        "{said}"
+    );
 }

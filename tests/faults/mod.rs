@@ -78,6 +78,7 @@ mod healthy;
 mod hidden;
 mod identity;
 mod ids;
+mod in_place;
 mod interrupted;
 mod kept_data;
 mod kept_out;

@@ -15,6 +15,11 @@ faults! {
         EMPTY,
         CHECK,
     );
+    RENAMED_FOLDER = Fault::failing(
+        "SQLite: the folder of the service was renamed, and DATABASE_URL has its old name",
+        Symptom::Start("the folder was renamed"),
+        "database.connection",
+    );
     HOST_IN_PATH = Fault::warned_of(
         "SQLite: DATABASE_URL has a host, which is taken for a folder",
         EMPTY,
@@ -146,6 +151,37 @@ async fn a_file_without_its_log() {
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene.doctor(CHECK).says(CHECK, "pass", "");
     assert_eq!(scene.status("GET", "/tasks/4"), 200);
+}
+
+/// As after `mv /srv/todo /srv/todo_new`. A new database at the old path would be empty.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_was_renamed() {
+    const ID: &str = "database.connection";
+    let mut scene = Scene::sqlite().await;
+    served(&mut scene);
+    let old = scene.path().join("old-name");
+    let path = old.join("data/todo.db");
+    scene.set("DATABASE_URL", &format!("sqlite://{}", path.display()));
+    let output = scene.todoctl(&["migrate", "up"]);
+    assert_eq!(output.status.code(), Some(2));
+    scene.proves(&RENAMED_FOLDER).await;
+    assert!(!old.exists());
+    assert_eq!(scene.status("GET", "/tasks/3"), 200);
+    scene.end();
+    // The data directory alone has the old name.
+    scene.unset("DATABASE_URL");
+    scene.set("TODOCTL_DATA_DIR", old.join("data").to_str().unwrap());
+    scene.proves(&RENAMED_FOLDER).await;
+    scene.unset("TODOCTL_DATA_DIR");
+    // Another place, in a folder that exists or under another name, may be meant.
+    for new in [scene.path().join("new/todo.db"), old.join("data/tasks.db")] {
+        scene.set("DATABASE_URL", &format!("sqlite://{}", new.display()));
+        scene.doctor(ID).says(ID, "skip", "");
+    }
+    let served_once = std::fs::remove_file(scene.path().join(".env-database"));
+    assert!(served_once.is_ok());
+    scene.set("DATABASE_URL", &format!("sqlite://{}", path.display()));
+    scene.doctor(ID).says(ID, "skip", "");
 }
 
 /// Who begins anew on purpose says so once.

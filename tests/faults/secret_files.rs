@@ -30,6 +30,13 @@ async fn service() -> Scene {
     scene
 }
 
+/// What the daemon has served, which it keeps in a folder of root's.
+fn give_memory(scene: &Scene) {
+    let memory = scene.path().join(".env-database");
+    std::fs::write(&memory, "").unwrap();
+    give(&memory, USER, USER, 0o600);
+}
+
 fn give(file: &Path, user: u32, group: u32, mode: u32) {
     chown(file, Some(user), Some(group)).unwrap();
     set_mode(file, mode);
@@ -55,6 +62,7 @@ fn start(scene: &Scene) -> Process {
 #[tokio::test]
 async fn files_of_root_that_the_daemon_reads() {
     let scene = service().await;
+    give_memory(&scene);
     for is_running in [true, false] {
         let daemon = is_running.then(|| start(&scene));
         for (name, check) in [(".env", "config.env_file"), ("jwt", "config.secret_files")] {
@@ -91,6 +99,7 @@ async fn files_of_root_that_the_daemon_reads() {
 #[tokio::test]
 async fn a_daemon_without_a_database_file() {
     let scene = Scene::postgres().await;
+    give_memory(&scene);
     let file = scene.path().join(".env");
     give(&file, 0, USER, 0o640);
     let daemon = start(&scene);

@@ -1,16 +1,17 @@
 //! The `.env` file: whether it can be read, what its lines are, and who else may read it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::env_file::assignments;
 use crate::config::env_file::line::{name, numbered};
 use crate::config::{
-    DatabaseTarget, Remedy, Source, conflicts, glued_warnings, line_warnings, mends, shell_word,
+    DatabaseTarget, Remedy, SecretName, Source, ca_file, conflicts, glued_warnings,
+    is_replaced_outside, line_warnings, mends, sed, shell_word,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::{Fix, plain_line_ends};
 use crate::diagnostics::probe::{
-    Environment, daemon_with, daemon_with_other_file, daemons_of, environments,
+    Environment, daemon_with, daemon_with_other_file, daemons_of, environments, started_with,
 };
 use crate::diagnostics::verdict::Verdict;
 
@@ -44,6 +45,23 @@ pub(super) fn env_file(context: &Context) -> Verdict {
     for (text, advice) in seen_in_daemons(context) {
         said.push(text);
         remedy = remedy.then(advice);
+    }
+    if let Some((text, advice)) = file_modes::without_memory(path) {
+        said.push(text);
+        remedy = remedy.then(advice);
+    }
+    if let Some((text, advice)) = only_in_daemon(source, path) {
+        said.push(text);
+        remedy = remedy.then(advice);
+    }
+    for file in replaced_outside(context, path) {
+        said.push(format!(
+            "{} is mounted by itself, and what it was mounted from was replaced since: what was changed there is not here",
+            file.display()
+        ));
+        remedy = remedy.then(Remedy::note(
+            "create the container again, so that the file that is there now is mounted (docker compose up -d --force-recreate); a restart does not do that, and where its directory is mounted it is not needed",
+        ));
     }
     if let Some((user, advice)) = file_modes::taken_from_daemon(path) {
         said.push(format!(
@@ -109,14 +127,56 @@ fn with_file(name: &str) -> Remedy {
 /// That the file is read, and which of its values have no effect.
 fn read(source: &Source, path: &Path) -> String {
     let overridden: Vec<&str> = source.overridden().collect();
-    let place = path.display();
-    if overridden.is_empty() {
-        return format!("{place} is read");
+    let mut text = format!("{} is read", path.display());
+    if !overridden.is_empty() {
+        text += &format!(
+            "; the environment has other values of {}, and they count",
+            overridden.join(", ")
+        );
     }
-    format!(
-        "{place} is read; the environment has other values of {}, and they count",
-        overridden.join(", ")
-    )
+    if let Some(lent) = source.lent().filter(|lent| !lent.names.is_empty()) {
+        text += &format!(
+            "; the daemon (pid {}) has {} from its environment, and is judged with them (todoctl doctor --pid {} sees its files and network too)",
+            lent.pid,
+            lent.names.join(", "),
+            lent.pid
+        );
+    }
+    text
+}
+
+/// The secrets that a running daemon has got from its environment, and that the file, which gave it
+/// others, does not have.
+fn only_in_daemon(source: &Source, path: &Path) -> Option<(String, Remedy)> {
+    let lent = source.lent()?;
+    let names: Vec<&str> = SecretName::ALL
+        .into_iter()
+        .map(SecretName::as_str)
+        .filter(|secret| lent.names.iter().any(|name| name == secret))
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    let (names, place, pid) = (names.join(", "), path.display(), lent.pid);
+    Some((
+        format!("the running daemon (pid {pid}) has {names}, and {place} does not"),
+        Remedy::note(format!(
+            "if {place} has lost them, put them back before the daemon is restarted, from a backup or a secret store; if its unit, compose file or platform sets them, move them to {place}, so that every command has them"
+        )),
+    ))
+}
+
+/// The files of the configuration that are mounted by themselves, and were replaced outside.
+fn replaced_outside(context: &Context, path: &Path) -> Vec<PathBuf> {
+    let certificates = match context.audit.target() {
+        Some(DatabaseTarget::Postgres(server)) => server.root_cert.clone(),
+        _ => None,
+    };
+    let files = std::iter::once(path.to_owned())
+        .chain(context.audit.secret_files.iter().cloned())
+        .chain(certificates)
+        .chain(ca_file(&context.request.source));
+    files.filter(|file| is_replaced_outside(file)).collect()
 }
 
 /// What a file of Windows has.
@@ -148,9 +208,11 @@ fn seen_in_daemons(context: &Context) -> Vec<(String, Remedy)> {
     let mut seen = Vec::new();
     let reads_file = daemon_with(file);
     let url = source.get("DATABASE_URL");
+    let started_with = started_with(source).map(|daemon| daemon.pid);
     let is_ours = |daemon: &Environment| {
         let theirs = daemon.value("DATABASE_URL");
         reads_file == Some(daemon.pid)
+            || started_with == Some(daemon.pid)
             || database.is_some_and(|file| {
                 let mut daemons = daemons_of(&file.path).into_iter();
                 daemons.any(|one| one.pid == daemon.pid)
@@ -171,6 +233,22 @@ fn seen_in_daemons(context: &Context) -> Vec<(String, Remedy)> {
                 ));
             }
         }
+        let exported = left_out(source.text(), &daemon);
+        if reads_file != Some(pid) && !exported.is_empty() {
+            let names: Vec<&str> = exported.iter().map(|(_, name)| *name).collect();
+            let edits = exported
+                .iter()
+                .map(|(number, _)| format!("{number}s/export  *//"))
+                .collect::<Vec<_>>();
+            seen.push((
+                format!(
+                    "the daemon (pid {pid}) has not got {}, whose lines begin with export: systemd leaves such lines of an EnvironmentFile out",
+                    names.join(", ")
+                ),
+                Remedy::command(sed(&format!("'{}'", edits.join(";")), file))
+                    .then(Remedy::note("then restart the daemon")),
+            ));
+        }
         let literal = taken_literally(source.text(), &daemon);
         if !literal.is_empty() {
             seen.push((
@@ -185,6 +263,18 @@ fn seen_in_daemons(context: &Context) -> Vec<(String, Remedy)> {
         }
     }
     seen
+}
+
+/// The variables whose lines begin with `export`, and that the daemon's environment lacks, with the
+/// numbers of these lines.
+fn left_out<'a>(text: &'a str, daemon: &Environment) -> Vec<(usize, &'a str)> {
+    let lines = numbered(text).into_iter();
+    let found = lines.filter_map(|line| {
+        let name = name(line.text)?;
+        let is_exported = line.text.trim_start().starts_with("export ");
+        (is_exported && daemon.value(name).is_none()).then_some((line.number, name))
+    });
+    found.collect()
 }
 
 /// The variables whose lines are in the daemon's environment as they are written, and not as they are
@@ -216,5 +306,7 @@ mod tests {
             &[("A", "'x'"), ("B", "1 # one"), ("C", "plain"), ("D", "y")],
         );
         assert_eq!(taken_literally(text, &daemon), ["A", "B"]);
+        let text = "A=1\n export B=1\nexport  C='x'\nexport F=\"1\n2\"\n#export G=1\nexport H=1\n";
+        assert_eq!(left_out(text, &daemon), [(4, "F"), (7, "H")]);
     }
 }

@@ -5,7 +5,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::config::{Account, DatabaseTarget, Remedy, as_owner, as_root, has_acl, here};
+use crate::config::{Account, Barrier, DatabaseTarget, Remedy, as_owner, as_root, has_acl, here};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::fix::Fix;
@@ -20,6 +20,7 @@ pub(super) struct OpenFile {
 }
 
 const READ: u32 = 0o4;
+const WRITE: u32 = 0o2;
 
 /// What a file that its readers have by their group grants to others at most.
 const GROUP_READS: u32 = 0o040;
@@ -52,6 +53,36 @@ pub(super) fn taken_from_daemon(env_file: &Path) -> Option<(u32, Remedy)> {
     is_closed.then(|| {
         let chown = Remedy::command(format!("chown {}", daemon.user)).arg(env_file);
         (daemon.user, as_root().then(chown))
+    })
+}
+
+/// How the running daemon gets to keep what it has served, where it may write neither the file for that
+/// nor the directory. A read-only mount is meant to have nothing written there.
+pub(super) fn without_memory(env_file: &Path) -> Option<(String, Remedy)> {
+    let daemon = daemon_with(env_file).and_then(account_of)?;
+    let file = last_database::path(env_file);
+    let folder = here(env_file.parent()?);
+    if matches!(Barrier::of(folder), Some(Barrier::Mount(_))) {
+        return None;
+    }
+    let (user, place) = (daemon.user, file.display());
+    let (may, command) = match file.metadata() {
+        Ok(found) => (
+            daemon.may(WRITE, &found),
+            Remedy::command(format!("chown {user}")).arg(&file),
+        ),
+        Err(_) => (
+            daemon.may(WRITE, &folder.metadata().ok()?),
+            Remedy::command(format!("install -o {user} -m 600 /dev/null")).arg(&file),
+        ),
+    };
+    (!may && !has_acl(folder)).then(|| {
+        (
+            format!(
+                "user {user}, as whom the daemon runs, cannot write {place}: nothing notices an empty database in the place of the service's"
+            ),
+            as_root().then(command),
+        )
     })
 }
 

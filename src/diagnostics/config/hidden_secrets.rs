@@ -4,13 +4,19 @@ use crate::config::{
     DatabaseTarget, Remedy, SecretName, generated_secret_path, is_placeholder, read_small_file,
 };
 use crate::diagnostics::context::Context;
+use crate::services::last_database::LastDatabase;
 
 /// Those in effect have other values, and the generated ones are not accepted beside them: what is
 /// wrong, and what to do.
 pub(super) fn hidden(context: &Context) -> Option<(String, Remedy)> {
     let audit = &context.audit;
-    let Some(DatabaseTarget::Sqlite(database)) = audit.target() else {
-        return None;
+    let database = &match audit.target()? {
+        DatabaseTarget::Sqlite(file) => file.clone(),
+        // The service was moved, and has not been served there yet.
+        DatabaseTarget::Postgres(_) => {
+            let last = LastDatabase::read(context.request.source.file()?)?;
+            last.file().filter(|_| last.tasks > 0)?
+        }
     };
     let is_known = |value: &str| {
         let mut all = audit.secrets.iter();

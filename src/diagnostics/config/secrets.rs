@@ -129,9 +129,12 @@ pub(super) fn files(context: &Context) -> Verdict {
     let daemon = file_modes::daemon(context);
     let (mut said, mut remedy, mut fixes) = (Vec::new(), Remedy::default(), Vec::new());
     let judged = audit.secret_files.iter();
-    // The volume of a pod is mounted read-only.
+    // The volume of a pod is mounted read-only, and what is among a daemon's mounts is from a unit or a
+    // container.
     let is_given = |path: &Path| {
-        path.starts_with(MOUNTED) || matches!(Barrier::of(path), Some(Barrier::Mount(_)))
+        path.starts_with(MOUNTED)
+            || path.starts_with("/proc")
+            || matches!(Barrier::of(path), Some(Barrier::Mount(_)))
     };
     for path in judged.filter(|path| !is_given(path)) {
         if let Some(open) = file_modes::open_to_others(path, 0o007, daemon.as_ref()) {

@@ -20,6 +20,7 @@ use crate::diagnostics::probe::{
     listener, nameless_database, out_of_sight,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::services::renamed_folder::RenamedFolder;
 use crate::store::messages::KnownMessage;
 use crate::store::{ConnectFault, DamagedLog};
 
@@ -51,6 +52,9 @@ pub(super) async fn connection(
         if let Some(found) = out_of_sight(&file.path, daemon.map(|one| one.pid)) {
             return unmounted::verdict(&found, &file.path);
         }
+    }
+    if let Some(renamed) = RenamedFolder::find(&context.request.source, file) {
+        return Verdict::fail(renamed.to_string(), renamed.remedy());
     }
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());

@@ -1,8 +1,13 @@
 //! The environments of running daemons (`proc_pid_environ(5)`), as far as this user may read them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::open_file::daemons;
+use procfs::process::Process;
+
+use crate::config::{DEFAULT_ENV_FILE, Origin, SecretName, Source};
+
+use super::open_file::{daemon_with, daemons, named_env_file};
 
 /// The variables that a daemon was started with. They may be secrets.
 pub(crate) struct Environment {
@@ -13,6 +18,11 @@ pub(crate) struct Environment {
 impl Environment {
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.values.iter();
+        values.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     #[cfg(test)]
@@ -40,4 +50,43 @@ pub(crate) fn environments() -> Vec<Environment> {
         })
     });
     found.collect()
+}
+
+/// `source` with what it lacks of a running daemon of this configuration, which has it from its
+/// environment: a unit file, a compose file or a platform sets more than the `.env` file.
+pub(crate) fn with_daemon(source: &Source) -> Source {
+    let mut source = source.clone();
+    if !source.is_in_place_of_daemon()
+        && let Some(daemon) = started_with(&source)
+    {
+        // Where it reads the file itself, the check of its configuration names what differs.
+        let reads_file = source.file().and_then(daemon_with) == Some(daemon.pid);
+        let environment = daemon.iter().filter(|_| !reads_file);
+        source.lend(daemon.pid, environment);
+    }
+    source
+}
+
+/// The only daemon that reads the `.env` file, or that has got a secret of it as its environment.
+pub(crate) fn started_with(source: &Source) -> Option<Environment> {
+    let file = source.file()?;
+    let reads_it = daemon_with(file);
+    let has_secret = |daemon: &Environment| {
+        let mut names = SecretName::ALL.into_iter().filter(|name| {
+            let is_in_file = source.origin(name.as_str()) == Some(Origin::File);
+            let value = source.get(name.as_str());
+            is_in_file && value.is_some_and(|value| name.is_strong(value))
+        });
+        names.any(|name| daemon.value(name.as_str()).map(str::trim) == source.get(name.as_str()))
+    };
+    let mut found = environments().into_iter().filter(|daemon| {
+        reads_it == Some(daemon.pid) || (has_secret(daemon) && !has_env_file(daemon.pid))
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Whether the daemon reads a `.env` file of its own.
+fn has_env_file(pid: i32) -> bool {
+    Process::new(pid).is_ok_and(|process| named_env_file(&process).is_some())
+        || Path::new(&format!("/proc/{pid}/cwd/{DEFAULT_ENV_FILE}")).exists()
 }

@@ -77,7 +77,7 @@ pub(crate) fn daemons_of(path: &Path) -> Vec<User> {
 }
 
 /// The daemons of this machine, as far as they can be seen.
-pub(super) fn daemons() -> impl Iterator<Item = Process> {
+pub(crate) fn daemons() -> impl Iterator<Item = Process> {
     programs().filter(|process| {
         let words = process.cmdline().unwrap_or_default();
         words.iter().any(|word| word == "serve")
@@ -85,7 +85,7 @@ pub(super) fn daemons() -> impl Iterator<Item = Process> {
 }
 
 /// The `.env` file that the command line of a daemon names.
-fn named_env_file(process: &Process) -> Option<String> {
+pub(crate) fn named_env_file(process: &Process) -> Option<String> {
     let words = process.cmdline().unwrap_or_default();
     let mut pairs = words.iter().zip(words.iter().skip(1));
     let named = pairs
