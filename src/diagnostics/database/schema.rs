@@ -38,6 +38,7 @@ mod row_security;
 mod search_index;
 mod sequences;
 mod set_aside;
+mod strays;
 mod tables;
 mod triggers;
 mod unread;
@@ -48,6 +49,7 @@ pub(super) use access::missing_rights;
 pub(super) use search_index::{
     damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
 };
+pub(super) use strays::{carried_over, in_order};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 
