@@ -10,6 +10,7 @@ use crate::support::remedies::remedy_faults;
 
 const SESSION: &str = "database.session";
 const LOGIN: &str = "database.login";
+const ROLE: &str = "database.role";
 
 faults! {
     LEAKED_SETTING = Fault::failing(
@@ -21,6 +22,16 @@ faults! {
         "A client of the pooler has given its session a short statement_timeout with SET",
         Symptom::Risk("requests fail now and then"),
         SESSION,
+    );
+    KEPT_SETTING = Fault::failing(
+        "The pooler keeps read-only sessions after default_transaction_read_only was reset",
+        Symptom::Answer { method: "POST", path: "/tasks/", status: 503 },
+        ROLE,
+    );
+    KEPT_PATH = Fault::failing(
+        "The pooler keeps sessions with a search path that was reset",
+        NO_ANSWER,
+        ROLE,
     );
     CONNECT_QUERY = Fault {
         after: PERSON,
@@ -115,6 +126,34 @@ async fn what_the_pooler_sets() {
     says_only(&behind, SESSION, "connect_query", "ALTER");
     drop(pooler);
     behind.gone(&CONNECT_QUERY);
+}
+
+/// A setting was reset, and the pooler keeps a session that began before.
+#[tokio::test]
+async fn what_the_pooler_keeps() {
+    let mut behind = Behind::new().await;
+    let name = behind.name();
+    for (setting, check) in [
+        ("default_transaction_read_only = on", &KEPT_SETTING),
+        ("search_path = nowhere", &KEPT_PATH),
+    ] {
+        let alter = format!("ALTER DATABASE {name}");
+        behind.scene.sql(&format!("{alter} SET {setting}")).await;
+        let pooler = behind.pooler("pool_size=1", "");
+        let mut other = client_of(&pooler).await;
+        other.ping().await.unwrap();
+        let (setting, _) = setting.split_once(' ').unwrap();
+        behind
+            .scene
+            .sql(&format!(
+                "SET transaction_read_only = off; {alter} RESET {setting}"
+            ))
+            .await;
+        says_only(&behind, ROLE, "RECONNECT", "ALTER");
+        behind.scene.proves(check).await;
+        behind.scene.end();
+        drop(pooler);
+    }
 }
 
 /// An administrator's commands go to the server, whose address it tells itself where the
