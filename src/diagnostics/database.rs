@@ -345,7 +345,8 @@ pub(super) static CHECKS: &[Check] = &[
         "Whether this is the database that the service has served before. A daemon keeps beside its \
          .env file (.env-database) which database it serves and how many tasks are in it, as far as \
          they were counted. Another database with fewer tasks is probably a new, empty one in its \
-         place. Usual causes are another spelling of DATABASE_URL, another working directory, an \
+         place; the same one without nearly all of its tasks may have lost them by a statement that was \
+         meant for another. Usual causes are another spelling of DATABASE_URL, another working directory, an \
          empty volume, and a SQLite file that was moved without its write-ahead log or without the \
          secrets that were generated for it.",
     )

@@ -219,6 +219,12 @@ async fn rows_in_a_table_that_hides_the_tasks() {
             .sql("DELETE FROM public.tasks WHERE id > 3; DROP TABLE app.set_aside_tasks")
             .await;
     }
+    // The search path was corrected by hand, without the rows.
+    scene
+        .sql("CREATE TABLE app.tasks (LIKE public.tasks INCLUDING ALL)")
+        .await;
+    let report = scene.doctor("database.sequences");
+    report.says("database.sequences", "warn", "has hidden tasks");
 }
 
 /// A remedy that creates an empty database would hide the tasks.

@@ -30,14 +30,15 @@ static OWN: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     own
 });
 
-/// What a command drops of todoctl's own and does not make again: where somebody else's fault is
+/// What commands drop of todoctl's own and do not make again: where somebody else's fault is
 /// corrected, it has to stay.
-fn dropped(line: &str) -> Vec<String> {
+fn dropped(commands: &[&str]) -> Vec<String> {
+    let commands = commands.join("\n");
     let drop = Regex::new(
         r#"(?:DROP (?:TABLE|INDEX|TRIGGER|FUNCTION|CONSTRAINT|TYPE|SEQUENCE)|DISABLE TRIGGER) (?:CONCURRENTLY )?(?:IF EXISTS )?((?:"[^"]+"|\w+)(?:\.(?:"[^"]+"|\w+))?)"#,
     )
     .unwrap();
-    let names = drop.captures_iter(line).map(|found| {
+    let names = drop.captures_iter(&commands).map(|found| {
         let name = found[1].rsplit('.').next().unwrap_or_default();
         name.trim_matches('"').to_owned()
     });
@@ -47,7 +48,7 @@ fn dropped(line: &str) -> Vec<String> {
             let again = format!(
                 r#"(?:ADD CONSTRAINT|RENAME TO|CREATE [^;]*?) (?:IF NOT EXISTS )?(?:"?\w+"?\.)?"?{name}\b"#
             );
-            !Regex::new(&again).unwrap().is_match(line)
+            !Regex::new(&again).unwrap().is_match(&commands)
         })
         .collect()
 }
@@ -59,14 +60,14 @@ pub fn remedy_faults(remedy: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let (comments, commands): (Vec<&str>, Vec<&str>) =
         remedy.lines().partition(|line| line.starts_with("# "));
+    for name in dropped(&commands) {
+        faults.push(format!("it drops {name} of todoctl"));
+    }
     for line in &commands {
         let Some(words) = shlex::split(line) else {
             faults.push(format!("no shell command: {line}"));
             continue;
         };
-        for name in dropped(line) {
-            faults.push(format!("it drops {name} of todoctl: {line}"));
-        }
         // HOST is a variable too.
         let names_variables = ["unset ", "config unset ", "config respell "];
         if names_variables.iter().any(|command| line.contains(command)) {

@@ -6,9 +6,10 @@ use crate::store::migrate::expected_tables;
 use super::set_aside::set_aside;
 
 /// A block of PL/pgSQL that copies the rows of `from` into the service's `table` and gives `from`
-/// another name, in one transaction: no request writes to it in between. Rows that both have keep
-/// the newer values, and a row whose id is another row's gets a new id. Only rows that were made
-/// after `since` are taken, an expression of SQL. Nothing happens where `from` is not there.
+/// another name, in one transaction: no request writes to it in between. A row whose id is another
+/// row's, or missing, gets a new id, and rows that both have keep the newer values. Of a table of
+/// another program, only rows that were made after `since` are taken, an expression of SQL. Nothing
+/// happens where `from` is not there.
 pub(in crate::diagnostics::database) fn carried_over(
     schema: &str,
     table: &str,
@@ -51,7 +52,8 @@ fn copying(table: &str, own: &str, from: &str, since: Option<&str>) -> String {
     let of_all = prefixed(&columns);
     let limit = since.map_or_else(String::new, |since| format!(" AND t.created_at >= {since}"));
     let mut statements = String::new();
-    if columns.contains(&"updated_at") {
+    // Other programs may have changed the values of a temporary copy.
+    if columns.contains(&"updated_at") && since.is_none() {
         statements += &format!(
             "UPDATE {own} o SET ({all}) = ROW ({of_all}) FROM {from} t \
              WHERE t.id = o.id AND t.created_at = o.created_at AND t.updated_at > o.updated_at; "
@@ -60,23 +62,30 @@ fn copying(table: &str, own: &str, from: &str, since: Option<&str>) -> String {
     if columns.contains(&"id") {
         let rest: Vec<&str> = columns.iter().copied().filter(|one| *one != "id").collect();
         statements += &format!(
-            "INSERT INTO {own} ({}) SELECT {} FROM {from} t JOIN {own} o ON o.id = t.id \
-             WHERE t.created_at <> o.created_at{limit} ON CONFLICT DO NOTHING; ",
+            "INSERT INTO {own} ({}) SELECT {} FROM {from} t WHERE (t.id IS NULL OR EXISTS \
+             (SELECT FROM {own} o WHERE o.id = t.id AND o.created_at <> t.created_at)){limit} \
+             ON CONFLICT DO NOTHING; ",
             named(&rest),
             prefixed(&rest)
         );
     }
+    let has_key = if columns.contains(&"id") {
+        "t.id IS NOT NULL"
+    } else {
+        "true"
+    };
     statements += &format!(
-        "INSERT INTO {own} ({all}) SELECT {of_all} FROM {from} t WHERE true{limit} ON CONFLICT DO NOTHING; "
+        "INSERT INTO {own} ({all}) SELECT {of_all} FROM {from} t WHERE {has_key}{limit} ON CONFLICT DO NOTHING; "
     );
     statements
 }
 
 /// Tables in an order in which rows come before those that refer to them.
 pub(in crate::diagnostics::database) fn in_order(tables: &mut [String]) {
-    tables.sort_by_key(|table| match table.as_str() {
+    let rank = |table: &str| match table {
         "tasks" => 0,
         "notifications" => 1,
         _ => 2,
-    });
+    };
+    tables.sort_by(|one, other| (rank(one), one).cmp(&(rank(other), other)));
 }

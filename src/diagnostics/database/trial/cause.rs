@@ -11,7 +11,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::{integrity, role, schema, search};
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{KnownMessage, Place, quoted_name};
-use crate::store::migrate::expected_tables;
+use crate::store::migrate::{is_own_part, is_required};
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
 
 /// What to do about a fault, and the check that finds the same cause.
@@ -251,7 +251,7 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
         // As in: index row size 4056 exceeds btree version 4 maximum 2704 for index "long".
         "54000" if fault.is_of_index_entry() => {
             let index = quoted_name(&fault.message)?;
-            (!is_own("index", index))
+            (!is_own_part("index", index))
                 .then(|| format!("DROP INDEX CONCURRENTLY IF EXISTS {}", sql_name(index)))
         }
         "23502" => {
@@ -264,7 +264,7 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
         }
         "23503" | "23514" => {
             let constraint = fault.constraint.as_deref()?;
-            let table = table.filter(|_| !is_own("constraint", constraint))?;
+            let table = table.filter(|_| !is_own_part("constraint", constraint))?;
             let name = sql_name(constraint);
             Some(format!(
                 "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
@@ -274,25 +274,10 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
     }
 }
 
-/// Whether the migrations create it: where it refuses rows, something else is wrong.
-fn is_own(kind: &str, name: &str) -> bool {
-    let mut parts = expected_tables().flat_map(|(_, parts)| parts.keys());
-    parts.any(|part| {
-        part.strip_prefix(kind)
-            .is_some_and(|rest| rest.trim_start() == name)
-    })
-}
-
-/// Whether the migrations let a column be never null.
-fn is_required(table: Option<&str>, column: &str) -> bool {
-    let part = format!("column {column}");
-    let mut tables = expected_tables().filter(|(name, _)| Some(*name) == table);
-    tables.any(|(_, parts)| parts.get(&part).is_some_and(|one| one.contains("not null")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::migrate::expected_tables;
 
     fn fault(code: &str, message: &str) -> PostgresFault {
         let routine = match code {
