@@ -8,6 +8,10 @@ const MIGRATIONS: &str = "database.migrations";
 const DAEMON: &str = "daemon.database";
 const CONTINUITY: &str = "database.continuity";
 
+/// On PostgreSQL.
+const TASK: &str = "INSERT INTO tasks (user_id, title, created_at, updated_at)
+                    VALUES ('me', 'one', now(), now())";
+
 /// Renames the scene's database away, and creates an empty one. The others are dropped with the value.
 async fn renamed_away(scene: &Scene) -> [TestDatabase; 2] {
     let database = scene.database.as_ref().unwrap();
@@ -121,7 +125,8 @@ async fn a_schema_that_was_emptied() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_was_restored() {
     let mut scene = Scene::postgres().await;
-    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    scene.sql(TASK).await;
+    scene.start();
     scene.end();
     let _others = renamed_away(&scene).await;
     assert!(
@@ -131,9 +136,7 @@ async fn a_backup_that_was_restored() {
             .success()
     );
     let database = scene.database.as_ref().unwrap();
-    database
-        .execute("INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('me', 'one', now(), now())")
-        .await;
+    database.execute(TASK).await;
     let accepted = |check: &str| {
         let remedy = remedy_of(&scene, check);
         let mut lines = remedy.lines();
@@ -163,12 +166,15 @@ async fn a_backup_that_was_restored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_database_of_the_server() {
     let mut scene = Scene::postgres().await;
-    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    scene.sql(TASK).await;
+    scene.start();
     scene.end();
     let own = scene.get("DATABASE_URL").unwrap();
     let other = TestDatabase::migrated().await;
     other
-        .execute("UPDATE todoctl_identity SET id = md5(random()::text); INSERT INTO tasks (user_id, title, created_at, updated_at) VALUES ('me', 'one', now(), now())")
+        .execute(&format!(
+            "UPDATE todoctl_identity SET id = md5(random()::text); {TASK}"
+        ))
         .await;
     let empty = TestDatabase::create().await;
     for (url, check) in [(&other.url, CONTINUITY), (&empty.url, MIGRATIONS)] {
