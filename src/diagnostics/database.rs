@@ -268,14 +268,15 @@ pub(super) static CHECKS: &[Check] = &[
     .within(10),
     Check::new("database.search", "Search", run!(Database, search::search))
         .about(
-            "Which index finds the tasks that a search asks for. Without one, each search \
-         reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, a role that may not create it, and an event trigger that freezes the schema. On \
-         SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
-         lost with it.",
+            "Which index finds the tasks that a search asks for, without which each search \
+         reads all tasks of its user, and whether the copies of titles that searches compare are right. \
+         Usual causes are a server without the extension pg_trgm, a role that may not create it, an \
+         event trigger that freezes the schema, and a script that copies rows. On SQLite, whether its \
+         index is sound and has every task and nothing else, which INSERT OR REPLACE leaves in it; it is \
+         made from the tasks, so nothing is lost with it.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
-        .fix("Makes the index of a SQLite file again.")
+        .fix("Makes the index of a SQLite file again, and removes wrong copies, which the daemon then makes.")
         .needs(&["database.query", "database.integrity"])
         .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))

@@ -91,6 +91,7 @@ mod mails;
 mod moved_tables;
 mod network;
 mod others;
+mod out_of_reach;
 mod overrides;
 mod page;
 mod peer_tls;
@@ -181,6 +182,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         additions::FAULTS,
         ids::FAULTS,
         others::FAULTS,
+        out_of_reach::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
         pooled::FAULTS,

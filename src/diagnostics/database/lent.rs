@@ -76,7 +76,7 @@ async fn left_tables(sessions: &[LentSession], target: &PostgresTarget) -> Verdi
         let psql = Remedy::command("todoctl db psql --pooler -d")
             .arg(&target.database)
             .joined(" -c")
-            .arg(format!("{}; SELECT pg_sleep(0.5)", save.join("; ")));
+            .arg(format!("{}; SELECT pg_sleep(2)", save.join("; ")));
         Remedy::note("this copies what was written there since the connection began into the service's tables, and gives the temporary ones another name; it needs psql, and without it those rows are lost:")
             .then(Remedy::command(format!("for i in {count}; do {psql} & done; wait")))
     });

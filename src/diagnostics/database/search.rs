@@ -13,7 +13,7 @@ use crate::store::{PostgresFault, create_trigram_index};
 use super::fault::query_failed;
 use super::pooler::no_direct;
 use super::role::use_of_schema;
-use super::schema::search_index;
+use super::schema::{search_index, wrong_copies_of_server};
 
 pub(super) async fn search(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
     match &config.target {
@@ -25,6 +25,15 @@ pub(super) async fn search(context: &Context, config: &DatabaseConfig, limit: Du
 }
 
 async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let verdict = index_of_server(context, server, limit).await;
+    if verdict.outcome != Outcome::Pass {
+        return verdict;
+    }
+    let wrong = wrong_copies_of_server(context, server.target, limit).await;
+    wrong.unwrap_or(verdict)
+}
+
+async fn index_of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let question = context
         .server
         .ask(server.target, limit, async |connection| {

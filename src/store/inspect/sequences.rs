@@ -148,6 +148,26 @@ impl Generated {
     }
 }
 
+/// Not those that were only reserved: a sequence with a cache gives them later.
+const LAST_TASK: &str = "SELECT greatest(max(id)::bigint,
+        pg_sequence_last_value(pg_get_serial_sequence('tasks', 'id')::regclass)) FROM tasks";
+
+const LAST_TASK_OF_FILE: &str = "SELECT max(last) FROM (SELECT max(id) AS last FROM tasks
+     UNION ALL SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'tasks')";
+
+/// The highest id that a task was ever given; `None` before the first one.
+pub(crate) async fn last_task(session: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+    let rows: Vec<(Option<i64>,)> = ask(session, None, LAST_TASK).await?;
+    Ok(rows.first().and_then(|row| row.0))
+}
+
+pub(crate) async fn last_task_of_file(
+    session: &mut SqliteConnection,
+) -> Result<Option<i64>, StoreError> {
+    let query = sqlx::query_scalar(LAST_TASK_OF_FILE);
+    Ok(query.fetch_one(session).await?)
+}
+
 /// A table of a SQLite file whose ids are never used twice (AUTOINCREMENT).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Numbered {
