@@ -22,14 +22,14 @@ mod hba;
 mod integrity;
 mod kept_file;
 mod lent;
-mod migrations;
+pub(super) mod migrations;
 mod modes;
 mod network;
 mod old_key;
 mod other_names;
 mod other_port;
 mod overrides;
-mod pooled_remedies;
+pub(super) mod pooled_remedies;
 mod pooler;
 mod provider_keys;
 mod questions;
@@ -39,6 +39,7 @@ mod schema;
 mod search;
 mod server;
 mod settings;
+pub(super) mod socket_user;
 mod tls;
 mod trial;
 mod unexplained;
@@ -49,7 +50,6 @@ pub(super) mod work;
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
-pub(super) use pooled_remedies::adapt_remedies;
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
 pub(super) use unexplained::with_cause;
 

@@ -54,7 +54,8 @@ pub(crate) async fn run(
     });
     let mut findings: Vec<Finding> = findings.collect();
     super::database::replaced::withhold_beginnings(context, &mut findings).await;
-    super::database::adapt_remedies(context, &mut findings).await;
+    super::database::pooled_remedies::adapt_remedies(context, &mut findings).await;
+    super::database::socket_user::name_socket(context, &mut findings);
     context.close().await;
     let findings = try_remedies(context, findings).await;
     Report::new(findings, context.request.clock.now())

@@ -29,6 +29,10 @@ pub(crate) struct LastDatabase {
     pub(crate) id: String,
     /// How many tasks it had, as far as they were counted.
     pub(crate) tasks: i64,
+    /// What tells a server's database from its copies, and stays the same when it is renamed: a hash
+    /// of the cluster and the database's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<String>,
     /// Where the daemon had its secrets from.
     #[serde(default)]
     pub(crate) secrets: SecretPlaces,
@@ -48,6 +52,7 @@ impl LastDatabase {
             place,
             id,
             tasks,
+            database: None,
             secrets: SecretPlaces::new(),
         }
     }
@@ -112,6 +117,12 @@ impl LastDatabase {
     pub(crate) fn is_at_url_of(&self, now: &Self) -> bool {
         let without_role = |place: &str| place.rsplit_once('@').map(|(_, rest)| rest.to_owned());
         self.is_url() && without_role(&self.place) == without_role(&now.place)
+    }
+
+    /// The name of a server's database.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let (_, name) = self.place.rsplit_once('/').filter(|_| self.is_url())?;
+        Some(name)
     }
 
     /// Where this database was served, if `now` is the same one at another place.

@@ -10,6 +10,7 @@ use crate::support::remedies::remedy_faults;
 
 const SESSION: &str = "database.session";
 const LOGIN: &str = "database.login";
+const ROLE: &str = "database.role";
 
 faults! {
     LEAKED_SETTING = Fault::failing(
@@ -115,6 +116,28 @@ async fn what_the_pooler_sets() {
     says_only(&behind, SESSION, "connect_query", "ALTER");
     drop(pooler);
     behind.gone(&CONNECT_QUERY);
+}
+
+/// A setting was reset, and the pooler keeps a session that began before.
+#[tokio::test]
+async fn what_the_pooler_keeps() {
+    let behind = Behind::new().await;
+    let alter = format!("ALTER DATABASE {}", behind.name());
+    let setting = "default_transaction_read_only";
+    behind
+        .scene
+        .sql(&format!("{alter} SET {setting} = on"))
+        .await;
+    let pooler = behind.pooler("pool_size=1", "");
+    let mut other = client_of(&pooler).await;
+    other.ping().await.unwrap();
+    behind
+        .scene
+        .sql(&format!(
+            "SET transaction_read_only = off; {alter} RESET {setting}"
+        ))
+        .await;
+    says_only(&behind, ROLE, "RECONNECT", "ALTER");
 }
 
 /// An administrator's commands go to the server, whose address it tells itself where the

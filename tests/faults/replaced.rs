@@ -6,10 +6,14 @@ use crate::support::{TestDatabase, postgres_url};
 
 const MIGRATIONS: &str = "database.migrations";
 const DAEMON: &str = "daemon.database";
+const CONTINUITY: &str = "database.continuity";
 
-/// Renames the scene's database away, and creates an empty one. The other one is dropped with the
-/// value.
-async fn renamed_away(scene: &Scene) -> TestDatabase {
+/// On PostgreSQL.
+const TASK: &str = "INSERT INTO tasks (user_id, title, created_at, updated_at)
+                    VALUES ('me', 'one', now(), now())";
+
+/// Renames the scene's database away, and creates an empty one. The others are dropped with the value.
+async fn renamed_away(scene: &Scene) -> [TestDatabase; 2] {
     let database = scene.database.as_ref().unwrap();
     let (name, old) = (&database.name, format!("{}_old", database.name));
     for statement in [
@@ -23,7 +27,7 @@ async fn renamed_away(scene: &Scene) -> TestDatabase {
     ] {
         database.administer(&statement).await;
     }
-    TestDatabase::on(postgres_url(), format!("{name}_empty"))
+    ["aside", "old"].map(|word| TestDatabase::on(postgres_url(), format!("{name}_{word}")))
 }
 
 /// No check proposes to migrate, and no fix does.
@@ -43,6 +47,13 @@ fn withholds(scene: &Scene, why: &str) {
     let fixed = scene.todoctl(&["doctor", "--only", "database", "--fix", "--yes"]);
     let said = String::from_utf8_lossy(&fixed.stderr).into_owned();
     assert!(said.contains("nothing that --fix can do"), "{said}");
+}
+
+fn remedy_of(scene: &Scene, check: &str) -> String {
+    let report = scene.doctor(check);
+    let remedy = report.check(check)["remedy"].as_str().unwrap();
+    assert_eq!(remedy_faults(remedy), Vec::<String>::new());
+    remedy.to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,6 +89,10 @@ async fn a_schema_that_was_emptied() {
     // Databases of other tests are copies.
     let mut scene =
         Scene::postgres_after("UPDATE todoctl_identity SET id = md5(random()::text)").await;
+    let database = scene.database.as_ref().unwrap();
+    let copy = TestDatabase::on(postgres_url(), format!("{}_copy", database.name));
+    let create = format!("CREATE DATABASE {} TEMPLATE {}", copy.name, database.name);
+    database.administer(&create).await;
     scene.start_at_its_port();
     scene
         .sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
@@ -86,6 +101,12 @@ async fn a_schema_that_was_emptied() {
     scene
         .doctor(DAEMON)
         .says(DAEMON, "fail", "restore the backup");
+    // A copy may be an old one.
+    for check in [MIGRATIONS, DAEMON] {
+        let remedy = remedy_of(&scene, check);
+        assert!(remedy.contains(&copy.name), "{remedy}");
+        assert!(!remedy.contains("ALTER DATABASE"), "{remedy}");
+    }
     scene.end();
     scene
         .sql("CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY, description text NOT NULL, installed_on timestamptz NOT NULL DEFAULT now(), success boolean NOT NULL, checksum bytea NOT NULL, execution_time bigint NOT NULL)")
@@ -98,4 +119,92 @@ async fn a_schema_that_was_emptied() {
         .says(MIGRATIONS, "fail", "todoctl migrate up");
     scene.sql("DROP TABLE _sqlx_migrations").await;
     assert_eq!(scene.start_fails(), None);
+}
+
+/// The backup is older than the identity, so nothing but its name tells which database it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_was_restored() {
+    let mut scene = Scene::postgres().await;
+    scene.sql(TASK).await;
+    scene.start();
+    scene.end();
+    let _others = renamed_away(&scene).await;
+    assert!(
+        scene
+            .todoctl(&["migrate", "up", "--to", "4"])
+            .status
+            .success()
+    );
+    let database = scene.database.as_ref().unwrap();
+    database.execute(TASK).await;
+    let accepted = |check: &str| {
+        let remedy = remedy_of(&scene, check);
+        let mut lines = remedy.lines();
+        assert!(lines.all(|line| line.starts_with("# ")), "{remedy}");
+        assert!(!remedy.contains("_empty"), "{remedy}");
+        assert!(remedy.contains("# or: psql "), "{remedy}");
+        let (_, after) = remedy
+            .split_once("restored backup, accept what is in it: ")
+            .unwrap();
+        let (command, _) = after.split_once("; then restart the daemon").unwrap();
+        command.to_owned()
+    };
+    let command = accepted(MIGRATIONS);
+    // As by a start of the daemon that migrates.
+    assert!(scene.todoctl(&["migrate", "up"]).status.success());
+    accepted(CONTINUITY);
+    let typed = scene.type_in(&command);
+    assert!(typed.status.success(), "{command}");
+    for check in [MIGRATIONS, CONTINUITY] {
+        scene.doctor(check).says(check, "pass", "");
+    }
+    assert_eq!(scene.status("GET", "/tasks/1"), 200);
+    assert_eq!(scene.status("GET", "/tasks/2"), 404);
+}
+
+/// The URL was changed, not the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_database_of_the_server() {
+    let mut scene = Scene::postgres().await;
+    scene.sql(TASK).await;
+    scene.start();
+    scene.end();
+    let own = scene.get("DATABASE_URL").unwrap();
+    let other = TestDatabase::migrated().await;
+    other
+        .execute(&format!(
+            "UPDATE todoctl_identity SET id = md5(random()::text); {TASK}"
+        ))
+        .await;
+    let empty = TestDatabase::create().await;
+    for (url, check) in [(&other.url, CONTINUITY), (&empty.url, MIGRATIONS)] {
+        for name in ["DATABASE_URL", "DATABASE_URL_UNPOOLED"] {
+            scene.set(name, url);
+        }
+        scene
+            .doctor(check)
+            .says(check, "fail", "todoctl config set DATABASE_URL.database=");
+        let remedy = remedy_of(&scene, check);
+        assert!(!remedy.contains("ALTER DATABASE"), "{remedy}");
+        assert!(scene.type_in(&remedy).status.success(), "{remedy}");
+        assert_eq!(scene.get("DATABASE_URL").as_ref(), Some(&own));
+        scene.doctor(check).says(check, "pass", "");
+    }
+    assert_eq!(scene.status("GET", "/tasks/2"), 200);
+    // Where the environment has the URL, it is corrected there.
+    let said = scene
+        .command(&["doctor", "--only", CONTINUITY, "--format", "json"])
+        .env("DATABASE_URL", &other.url)
+        .env("DATABASE_URL_UNPOOLED", &other.url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.contains("unit file, compose file or platform"),
+        "{said}"
+    );
+    assert!(!said.contains("config set"), "{said}");
+    // Another database that is named on purpose is no fault.
+    let named = scene.check(&["db", "check", "--format", "json", "--url", &other.url]);
+    named.says(CONTINUITY, "pass", "");
 }

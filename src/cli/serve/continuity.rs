@@ -10,7 +10,7 @@ use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
 use crate::services::last_database::{LastDatabase, path};
-use crate::store::{ConnectError, Content, Store};
+use crate::store::{ConnectError, Content, Identity, Store};
 
 /// How long the database may take to say what is in it.
 const ASKING: Duration = Duration::from_secs(2);
@@ -85,7 +85,9 @@ impl Continuity {
         let Ok(Ok(content)) = timeout(ASKING, Content::of_store(store)).await else {
             return;
         };
-        let Some(now) = self.of(content) else { return };
+        let Some(mut now) = self.of(content) else {
+            return;
+        };
         if is_new && now.tasks == 0 {
             // Somebody tries the program out.
             if self.environment == Environment::Development && self.env_file.is_none() {
@@ -108,8 +110,20 @@ impl Continuity {
                 now = now.place,
                 "this service has served another database, which had more tasks; todoctl doctor --only database.continuity says more"
             ),
-            _ => self.keep(&now),
+            _ => {
+                now.database = self.number().await;
+                self.keep(&now);
+            }
         }
+    }
+
+    /// [`LastDatabase::database`].
+    async fn number(&self) -> Option<String> {
+        if !matches!(self.target, DatabaseTarget::Postgres(_)) {
+            return None;
+        }
+        let identity = timeout(ASKING, Identity::ask(&self.target)).await.ok()?;
+        Some(identity.ok()?.parts().database)
     }
 
     /// Keeps how much is in a SQLite file. A server may be suspended, and is left alone.

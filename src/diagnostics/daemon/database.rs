@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_literal};
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::former::{content, named_back};
+use crate::diagnostics::database::former::{Former, content, named_back};
 use crate::diagnostics::database::work::reset_search_path;
 use crate::diagnostics::probe;
 use crate::diagnostics::verdict::{Outcome, Verdict};
@@ -99,9 +99,13 @@ async fn emptied(
     };
     if found.outcome == Outcome::Fail
         && let Some(id) = &served.id
-        && let Some(renamed) = named_back(config, id).await
     {
-        found.remedy = Some(renamed);
+        let former = Former {
+            id,
+            database: served.database.as_deref(),
+        };
+        let remedy = found.remedy.unwrap_or_default();
+        found.remedy = Some(named_back(config, former, 0, remedy).await);
     }
     found
 }

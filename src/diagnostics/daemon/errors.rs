@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::{Audit, Bounds, DatabaseTarget, Remedy, Source};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::migrations::has_its_tables;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
 use crate::store::messages::{self, KnownMessage, Place};
@@ -22,7 +23,7 @@ const NAMED: usize = 3;
 
 pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
-    let is_reached = is_reached(context, limit).await;
+    let now = Now::of(context, limit).await;
     of_status(context, limit, |status| match &status.requests {
         Some(requests) => {
             let mut services = status.services.iter();
@@ -32,7 +33,7 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
                 requests,
                 failure,
                 place,
-                is_reached,
+                now,
                 &context.request.source,
                 &context.audit,
             )
@@ -42,19 +43,52 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
     .await
 }
 
-/// Whether this command logs in at the server with its own variables. Only asked where the daemon
-/// could not.
-async fn is_reached(context: &Context, limit: Duration) -> bool {
-    let Some(DatabaseTarget::Postgres(target)) = context.target() else {
-        return false;
-    };
-    let Ok(status) = &context.daemon(limit).await.status else {
-        return false;
-    };
-    let routes = status.requests.iter().flat_map(|one| &one.failures);
-    let mut newest = routes.filter_map(|route| route.newest.first());
-    newest.any(|one| known(one).is_some_and(KnownMessage::is_of_connecting))
-        && context.server.login(target, limit).await.is_ok()
+/// What this command finds well, whatever the daemon's requests have failed for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    /// It logs in at the server with its own variables.
+    is_reached: bool,
+    /// A new session finds all tables.
+    has_tables: bool,
+}
+
+impl Now {
+    /// Asks only what the newest failures are about.
+    async fn of(context: &Context, limit: Duration) -> Self {
+        let (Some(config), Some(DatabaseTarget::Postgres(target))) =
+            (context.database(), context.target())
+        else {
+            return Self::default();
+        };
+        let Ok(status) = &context.daemon(limit).await.status else {
+            return Self::default();
+        };
+        let routes = status.requests.iter().flat_map(|one| &one.failures);
+        let newest = routes.filter_map(|route| known(route.newest.first()?));
+        let newest: Vec<&KnownMessage> = newest.collect();
+        let is_any = |is_one: fn(&KnownMessage) -> bool| newest.iter().any(|one| is_one(one));
+        Self {
+            is_reached: is_any(KnownMessage::is_of_connecting)
+                && context.server.login(target, limit).await.is_ok(),
+            has_tables: is_any(is_of_tables) && has_its_tables(context, config, limit).await,
+        }
+    }
+
+    /// What is left to do about a failure whose cause is gone.
+    fn restart(self, known: &KnownMessage) -> Option<Remedy> {
+        if self.is_reached && known.is_of_connecting() {
+            return Some(Remedy::note(
+                "this command logs in with its own variables: if requests still fail, restart the daemon, which has those that it was started with",
+            ));
+        }
+        (self.has_tables && is_of_tables(known)).then(|| {
+            Remedy::note("the database has all tables now: if requests still fail, restart the daemon, whose sessions keep the search path that they began with")
+        })
+    }
+}
+
+fn is_of_tables(known: &KnownMessage) -> bool {
+    matches!(known.id, "postgres.no-table" | "postgres.no-schema")
 }
 
 fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
@@ -66,7 +100,7 @@ fn check_errors(
     requests: &RequestStatus,
     failure: Option<&str>,
     place: Place<'_>,
-    is_reached: bool,
+    now: Now,
     source: &Source,
     audit: &Audit,
 ) -> Verdict {
@@ -88,7 +122,7 @@ fn check_errors(
             .collect();
         collected.warn(
             format!("{summary}: {}", texts.join("; ")),
-            remedies(&routes, place, is_reached, audit.http.request_timeout),
+            remedies(&routes, place, now, audit.http.request_timeout),
         );
     }
     if requests.shed > 0 {
@@ -126,12 +160,7 @@ fn route_text(route: &RouteFailures, failure: Option<&str>) -> String {
 }
 
 /// What is known about the newest cause of each route. `limit` is `REQUEST_TIMEOUT_SECONDS`.
-fn remedies(
-    routes: &[&RouteFailures],
-    place: Place<'_>,
-    is_reached: bool,
-    limit: Duration,
-) -> Remedy {
+fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: Now, limit: Duration) -> Remedy {
     let newest = || routes.iter().filter_map(|route| route.newest.first());
     let wise = Bounds::of(REQUEST_TIMEOUT)
         .filter(|wise| limit < Duration::from_secs(wise.least().into()))
@@ -142,12 +171,9 @@ fn remedies(
         )
         .then(Remedy::set(REQUEST_TIMEOUT, wise.usual))
     });
-    let known = newest().filter_map(known).map(|one| {
-        if is_reached && one.is_of_connecting() {
-            return Remedy::note("this command logs in with its own variables: if requests still fail, restart the daemon, which has those that it was started with");
-        }
-        (one.remedy)(place)
-    });
+    let known = newest()
+        .filter_map(known)
+        .map(|one| now.restart(one).unwrap_or_else(|| (one.remedy)(place)));
     let known = known.fold(Remedy::default(), Remedy::then);
     let log = newest().next().map(|one| {
         Remedy::note(format!(
@@ -212,7 +238,7 @@ mod tests {
             requests,
             Some("unreachable"),
             Place::Unknown,
-            false,
+            Now::default(),
             &source,
             &Audit::of(&source),
         )
@@ -259,15 +285,22 @@ mod tests {
             ("pgbouncer.login", true),
             ("postgres.no-right", false),
             ("postgres.too-many-connections", false),
+            // As after a search path was reset.
+            ("postgres.no-table", true),
+            ("postgres.no-schema", true),
         ] {
             let mut requests = requests(9, 9, 0);
             requests.failures[0].newest[0].known_message = Some(message.to_owned());
-            let said = |is_reached| {
+            let said = |is_well| {
+                let now = Now {
+                    is_reached: is_well,
+                    has_tables: is_well,
+                };
                 let verdict = check_errors(
                     &requests,
                     None,
                     Place::Server(&server),
-                    is_reached,
+                    now,
                     &source,
                     &Audit::of(&source),
                 );

@@ -9,8 +9,13 @@ use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::ConnectFault;
 use crate::store::messages::{self, KnownMessage, Place, quoted_name};
 
+use super::work::Held;
+
 /// What is left of a check's time for the console.
 pub(super) const ASKING: Duration = Duration::from_secs(2);
+
+/// For the question who holds the server connections.
+const HOLDERS: Duration = Duration::from_secs(1);
 
 /// What follows a change of pgbouncer.ini.
 pub(super) const RELOAD: &str = "then RELOAD in its console, or reload its service";
@@ -52,7 +57,7 @@ pub(super) async fn explained(
         (_, "postgres.no-database") => other_database(server, &verdict.detail).await,
         (PgBouncer::Open(console), _) => cause(console, server).await,
         (_, "" | "network.timeout" | "pgbouncer.query-wait" | "pgbouncer.server-login") => {
-            Some(lends_nothing(server))
+            Some(lends_nothing(server).await)
         }
         _ => None,
     };
@@ -159,14 +164,44 @@ pub(super) async fn not_running(verdict: Verdict, server: &PostgresTarget) -> Ve
     )
 }
 
-fn lends_nothing(server: &PostgresTarget) -> (String, Remedy) {
+/// The console does not tell why; the server itself rules causes out.
+async fn lends_nothing(server: &PostgresTarget) -> (String, Remedy) {
+    const LENDS_NOTHING: &str = "PgBouncer answers there, and lends no server connection";
+    const ELSEWHERE: &str = "it is paused, or pgbouncer.ini has another host, port or password";
+    let answers = format!(
+        "the server itself answers at {}",
+        server.server().host_port()
+    );
+    let user = &server.user;
+    let why = match Held::ask(server, HOLDERS).await {
+        Some(Held::Idle(idle, ends)) => {
+            return (
+                format!(
+                    "{LENDS_NOTHING}; {answers}, where transactions of {user} are left open: {idle}"
+                ),
+                ends.then(leave_no_transaction(&server.database)),
+            );
+        }
+        Some(Held::Working) => format!("{answers}: {ELSEWHERE}, or all connections are in use"),
+        Some(Held::None) => {
+            format!("{answers}, and has no session of {user}, so they are not in use: {ELSEWHERE}")
+        }
+        None => "it is paused, cannot log in at PostgreSQL, or all are in use".to_owned(),
+    };
     (
-        "PgBouncer answers there, and lends no server connection: it is paused, cannot log in at PostgreSQL, or all are in use".to_owned(),
+        format!("{LENDS_NOTHING}; {why}"),
         Remedy::note(format!(
-            "its console tells which (SHOW DATABASES, SHOW POOLS), to a role of admin_users or stats_users of pgbouncer.ini: psql -h {} -p {} pgbouncer",
+            "its console tells which (SHOW DATABASES has host, port and paused; SHOW POOLS), to a role of admin_users or stats_users of pgbouncer.ini, ROLE here: psql -h {} -p {} -U ROLE pgbouncer",
             server.host, server.port
         )),
     )
+}
+
+/// What keeps the transactions of other clients from holding all server connections again.
+fn leave_no_transaction(line: &str) -> Remedy {
+    Remedy::note(format!(
+        "it comes back if that client leaves transactions open again: correct it, or raise default_pool_size in pgbouncer.ini (pool_size of the line {line}, where it has one), {RELOAD}"
+    ))
 }
 
 /// The pooler logs in with a role of its own, which has not the rights of the one in
@@ -283,11 +318,18 @@ async fn cause(console: &Console, server: &PostgresTarget) -> Option<(String, Re
         ));
     }
     if console.busy > 0 && console.busy >= database.pool_size {
+        let used = format!(
+            "all {} server connections of the pooler are in use, and {} clients wait",
+            console.busy, console.waiting
+        );
+        if let Some(Held::Idle(idle, ends)) = Held::ask(server, HOLDERS).await {
+            return Some((
+                format!("{used}; transactions are left open: {idle}"),
+                ends.then(leave_no_transaction(name)),
+            ));
+        }
         return Some((
-            format!(
-                "all {} server connections of the pooler are in use, and {} clients wait",
-                console.busy, console.waiting
-            ),
+            used,
             Remedy::note(format!(
                 "end the transactions that hold them (the check database.sessions names them), or raise default_pool_size in pgbouncer.ini (pool_size of the line {name}, where it has one), {RELOAD}"
             )),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use procfs::process::Process;
 
 use crate::config::{
-    DatabaseConfig, DatabaseTarget, Remedy, SecretName, SqliteTarget, is_database, other_places,
-    sqlite_url,
+    DatabaseConfig, DatabaseTarget, Origin, Remedy, SecretName, SqliteTarget, is_database,
+    other_places, sqlite_url,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::of_file;
@@ -18,7 +18,7 @@ use crate::services::left_secrets::{LeftSecrets, LostSecrets};
 use crate::store::{Content, inspect};
 
 use super::fault::query_failed;
-use super::former::{asked, counted, named_back};
+use super::former::{Former, asked, counted, led_back, named_back};
 
 pub(super) async fn continuity(
     context: &Context,
@@ -38,7 +38,10 @@ pub(super) async fn continuity(
         return Verdict::skip("skipped: the database has no identity (todoctl_identity)");
     };
     let now = LastDatabase::new(&config.target, id, tasks);
-    let env_file = context.request.source.file();
+    let source = &context.request.source;
+    // A URL on the command line is another one on purpose.
+    let is_named = source.origin("DATABASE_URL") == Some(Origin::Option);
+    let env_file = source.file().filter(|_| !is_named);
     if let Some(env_file) = env_file
         && let Some(last) = LastDatabase::read(env_file)
     {
@@ -123,20 +126,34 @@ async fn another(
         counted(last.tasks),
         counted(now.tasks)
     );
+    if let Some((remedy, tasks)) = led_back(config, last).await {
+        return Verdict::fail(
+            format!("{detail}; that one is still there, with {}", counted(tasks)),
+            remedy.then(on_purpose(env_file, "DATABASE_URL was changed")),
+        );
+    }
     let remedy = match &config.target {
         DatabaseTarget::Sqlite(file) => put_back_file(file, last),
-        DatabaseTarget::Postgres(_) => match named_back(config, &last.id).await {
-            Some(renamed) => Remedy::note(
-                "tasks that were created meanwhile stay in the database that is renamed aside",
-            )
-            .then(renamed),
-            None => Remedy::note(
-                "if DATABASE_URL was changed by mistake, give it its old value; if the database was dropped, restore its backup (pg_restore), and then restart the daemon",
-            ),
-        },
+        DatabaseTarget::Postgres(_) => {
+            let restored = (now.tasks > 0).then(|| {
+                let forgotten = Remedy::command("rm -f").arg(last_database::path(env_file));
+                Remedy::note(format!(
+                    "if this is a restored backup, accept what is in it: {forgotten}; then restart the daemon"
+                ))
+            });
+            let lost = Remedy::note(format!(
+                "if DATABASE_URL was changed by mistake, give it its old value, {}; if the database was dropped, restore its backup (pg_restore), and then restart the daemon",
+                last.place
+            ));
+            let former = Former::of(last, &config.target);
+            let back = named_back(config, former, now.tasks, lost).await;
+            Remedy::default().then(restored).then(back)
+        }
     };
-    let on_purpose = on_purpose(env_file, "it was begun anew");
-    Verdict::warn(detail, remedy.then(on_purpose))
+    Verdict::warn(
+        detail,
+        remedy.then(on_purpose(env_file, "it was begun anew")),
+    )
 }
 
 /// How the service forgets what it has had.

@@ -9,7 +9,8 @@ use crate::config::{
     DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_literal, sql_name,
 };
 use crate::diagnostics::context::Context;
-use crate::store::{Content, OtherDatabase, StoreError};
+use crate::services::last_database::LastDatabase;
+use crate::store::{Content, OtherDatabase, StoreError, content_of};
 
 /// For the search through the server's databases.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -70,33 +71,108 @@ pub(super) async fn asked(
     }
 }
 
-/// How the database of this identity gets its name again, where the same server has it under
-/// another name. With several, such as copies, a person has to choose.
-pub(in crate::diagnostics) async fn named_back(
+/// The database that the service has had before.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::diagnostics) struct Former<'a> {
+    /// Its row of `todoctl_identity`, which copies have too.
+    pub(in crate::diagnostics) id: &'a str,
+    /// What tells it from its copies ([`LastDatabase::database`]), if that is known.
+    pub(in crate::diagnostics) database: Option<&'a str>,
+}
+
+impl<'a> Former<'a> {
+    /// Where `target` has another name, no renaming leads back.
+    pub(super) fn of(last: &'a LastDatabase, target: &DatabaseTarget) -> Self {
+        let has_same_name = match target {
+            DatabaseTarget::Postgres(server) => last.name() == Some(server.database.as_str()),
+            DatabaseTarget::Sqlite(_) => false,
+        };
+        Self {
+            id: &last.id,
+            database: last.database.as_deref().filter(|_| has_same_name),
+        }
+    }
+}
+
+/// How the URL leads to the database again that the service has had before, if the server still has
+/// it under its name: it is the URL that was changed. The second value is how many tasks it has.
+pub(super) async fn led_back(
     config: &DatabaseConfig,
-    id: &str,
-) -> Option<Remedy> {
-    let DatabaseTarget::Postgres(server) = &config.direct else {
+    last: &LastDatabase,
+) -> Option<(Remedy, i64)> {
+    let DatabaseTarget::Postgres(server) = &config.target else {
         return None;
     };
-    let search = OtherDatabase::find(server, id, ASKING);
-    let found = timeout(LIMIT, search).await.unwrap_or_default();
-    let mut renames = found.iter().map(|other| {
-        Remedy::note(format!(
-            "{} of the same server has the service's identity and {}; this gives it its name again, and ends the sessions of both:",
-            other.name,
-            counted(other.tasks)
-        ))
-        .then(exchanged(server, other))
-    });
-    match (found.as_slice(), renames.next()) {
-        ([other], Some(rename)) if other.is_named_after => Some(rename),
-        (_, Some(first)) => {
-            let choice = Remedy::note("if one of these is the service's:");
-            Some(renames.fold(choice.or(first), Remedy::or))
-        }
-        (_, None) => None,
+    let name = last.name().filter(|name| *name != server.database)?;
+    let (content, _) = content_of(server, name, ASKING).await?;
+    if content.id.as_ref() != Some(&last.id) || content.tasks == 0 {
+        return None;
     }
+    let is_led_there =
+        |one: &PostgresTarget| one.variable != server.variable && one.database == server.database;
+    let mut variables = vec![server.variable];
+    if let DatabaseTarget::Postgres(direct) = &config.direct
+        && is_led_there(direct)
+    {
+        variables.push(direct.variable);
+    }
+    let sets = variables
+        .into_iter()
+        .map(|variable| Remedy::set(format!("{variable}.database"), name));
+    let remedy = sets
+        .fold(Remedy::default(), Remedy::then)
+        .then(Remedy::note(format!(
+            "then restart the daemon; what it has stored meanwhile is in {}",
+            server.database
+        )));
+    Some((remedy, content.tasks))
+}
+
+/// Leads back to the original, where the same server has it under another name: it gets its name
+/// again, if the present one has no `tasks`. Otherwise a person has to choose, beside `otherwise`: the
+/// present one may be a restored backup, and a copy with the same identity may be an old one.
+pub(in crate::diagnostics) async fn named_back(
+    config: &DatabaseConfig,
+    former: Former<'_>,
+    tasks: i64,
+    otherwise: Remedy,
+) -> Remedy {
+    let DatabaseTarget::Postgres(server) = &config.direct else {
+        return otherwise;
+    };
+    let search = OtherDatabase::find(server, former.id, former.database, ASKING);
+    let found = timeout(LIMIT, search).await.unwrap_or_default();
+    let Some(first) = found.first() else {
+        return otherwise;
+    };
+    if !first.is_original {
+        let copies: Vec<String> = found
+            .iter()
+            .map(|other| format!("{} ({})", other.name, counted(other.tasks)))
+            .collect();
+        return otherwise.then(Remedy::note(format!(
+            "other databases of the same server have the service's identity, as its copies do, which may be old: {}",
+            copies.join(", ")
+        )));
+    }
+    let what = format!(
+        "{} of the same server is the database that this service has had, with {}",
+        first.name,
+        counted(first.tasks)
+    );
+    if tasks == 0 {
+        return Remedy::note(format!(
+            "{what}; this gives it its name again, and ends the sessions of both:"
+        ))
+        .then(exchanged(server, first));
+    }
+    Remedy::note(format!(
+        "{what}; to go on with that one, this gives it its name again, and keeps what is in {} now as {}:",
+        server.own_name(),
+        first.free_name
+    ))
+    .or(exchanged(server, first))
+    .then(otherwise)
 }
 
 /// A daemon connects again at once, so nobody may until the names are exchanged, both or none.

@@ -8,8 +8,9 @@ use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::{Unexplained, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Found, MigrateError, Migration, State};
-use crate::store::{compare_urls, known_message};
+use crate::store::{Content, compare_urls, known_message};
 
+use super::former::asked;
 use super::schema;
 
 const UP: &str = "todoctl migrate up";
@@ -73,6 +74,19 @@ pub(super) async fn migrations(
             }
         }
     }
+}
+
+/// Whether a new session finds the service's tables, and no migration is missing.
+pub(in crate::diagnostics) async fn has_its_tables(
+    context: &Context,
+    config: &DatabaseConfig,
+    limit: Duration,
+) -> bool {
+    let is_there = |one: &Migration| matches!(one.state, State::Applied | State::Missing);
+    asked(context, config, limit, Content::QUERY).await.is_ok()
+        && migrate::found_in(&config.direct)
+            .await
+            .is_ok_and(|found| found.migrations.iter().all(is_there))
 }
 
 /// What other checks say to do.

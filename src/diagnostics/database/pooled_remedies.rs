@@ -62,7 +62,7 @@ pub(in crate::diagnostics) async fn adapt_remedies(context: &Context, findings: 
 }
 
 /// A pooler keeps sessions with the old settings.
-fn reconnected(pooler: &PgBouncer, target: &PostgresTarget) -> Remedy {
+pub(super) fn reconnected(pooler: &PgBouncer, target: &PostgresTarget) -> Remedy {
     if matches!(pooler, PgBouncer::None) {
         return Remedy::note(
             "the pooler keeps sessions with the old settings: restart it, or wait until it replaces them",

@@ -13,7 +13,7 @@ use crate::diagnostics::report::Finding;
 use crate::services::last_database::{self, LastDatabase};
 
 use super::continuity::put_back_file;
-use super::former::{content, counted, named_back};
+use super::former::{Former, content, counted, led_back, named_back};
 
 /// For all questions.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -59,9 +59,17 @@ fn is_beginning(fix: &Fix) -> bool {
 
 /// What the service has had.
 struct Before {
-    /// What `.env-database` tells; `None` if only the running daemon knows the database.
-    last: Option<LastDatabase>,
-    id: String,
+    known: Known,
+    /// How many tasks the present database has.
+    now: i64,
+}
+
+/// Who knows it.
+enum Known {
+    /// `.env-database` tells it.
+    Kept(LastDatabase),
+    /// The running daemon tells its identity, and what tells it from its copies.
+    Served(String, Option<String>),
 }
 
 impl Before {
@@ -73,43 +81,74 @@ impl Before {
             && now.id.as_deref() != Some(last.id.as_str())
         {
             return Some(Self {
-                id: last.id.clone(),
-                last: Some(last),
+                known: Known::Kept(last),
+                now: now.tasks,
             });
         }
         let daemon = context.daemon(LIMIT).await;
-        let id = daemon.status.as_ref().ok()?.database.as_ref()?.id.clone()?;
-        (now.tasks == 0 && now.id.as_ref() != Some(&id)).then_some(Self { last: None, id })
+        let served = daemon.status.as_ref().ok()?.database.as_ref()?;
+        let id = served.id.clone()?;
+        (now.tasks == 0 && now.id.as_ref() != Some(&id)).then(|| Self {
+            known: Known::Served(id, served.database.clone()),
+            now: 0,
+        })
     }
 
     async fn put_back(&self, context: &Context, config: &DatabaseConfig) -> Remedy {
-        let remedy = match (&config.target, &self.last) {
-            (DatabaseTarget::Sqlite(file), Some(last)) => put_back_file(file, last),
-            _ => named_back(config, &self.id).await.unwrap_or_else(|| {
-                Remedy::note("before anything creates tables here, because a restore would collide with them: correct DATABASE_URL if it leads to the wrong server or database, otherwise restore the backup into this one (pg_restore)")
-            }),
-        };
         let forgotten = context.request.source.file().map(|env_file| {
             let file = Remedy::command("rm -f").arg(last_database::path(env_file));
             format!("{file} && ")
         });
-        remedy.then(Remedy::note(format!(
-            "only to begin anew, without what was there: {}todoctl migrate up",
-            forgotten.unwrap_or_default()
-        )))
+        let anew = format!("{}todoctl migrate up", forgotten.unwrap_or_default());
+        let former = match (&self.known, &config.target) {
+            (Known::Kept(last), DatabaseTarget::Sqlite(file)) => {
+                return put_back_file(file, last).then(begun_anew(&anew));
+            }
+            (Known::Kept(last), target) => {
+                if let Some((remedy, _)) = led_back(config, last).await {
+                    return remedy.then(Remedy::note(format!(
+                        "or: if DATABASE_URL was changed on purpose: {anew}"
+                    )));
+                }
+                Former::of(last, target)
+            }
+            (Known::Served(id, database), _) => Former {
+                id,
+                database: database.as_deref(),
+            },
+        };
+        if self.now > 0 {
+            let wrong =
+                Remedy::note("if DATABASE_URL leads to the wrong server or database, correct it");
+            return Remedy::note(format!(
+                "if this is a restored backup, accept what is in it: {anew}; then restart the daemon"
+            ))
+            .then(named_back(config, former, self.now, wrong).await);
+        }
+        let restore = Remedy::note(
+            "before anything creates tables here, because a restore would collide with them: correct DATABASE_URL if it leads to the wrong server or database, otherwise restore the backup into this one (pg_restore)",
+        );
+        let remedy = named_back(config, former, 0, restore).await;
+        remedy.then(begun_anew(&anew))
     }
+}
+
+fn begun_anew(command: &str) -> Remedy {
+    Remedy::note(format!(
+        "only to begin anew, without what was there: {command}"
+    ))
 }
 
 impl fmt::Display for Before {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.last {
-            Some(last) => write!(
+        match &self.known {
+            Known::Kept(last) => write!(
                 f,
                 "this service has had {} in another database, at {}",
                 counted(last.tasks),
                 last.place
             ),
-            None => f.write_str("the running daemon has served another database"),
+            Known::Served(..) => f.write_str("the running daemon has served another database"),
         }
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::Role;
+use crate::diagnostics::probe::{PgBouncer, Role};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Override;
 
-use super::behind::of_forced_role;
+use super::behind::{ASKING, of_forced_role};
 use super::fault::query_failed;
 use super::overrides::reset;
+use super::pooled_remedies::reconnected;
 
 pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let question = context
@@ -23,6 +24,16 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
     match question.await {
         Ok((role, overrides)) => {
             let verdict = check_role(&role, &overrides, server.target, server.config.auto_migrate);
+            if is_kept(&role, &overrides) {
+                let pooler = PgBouncer::ask(server.target, ASKING).await;
+                return Verdict::fail(
+                    format!(
+                        "{}, in a session that began before this was reset: the pooler keeps such sessions",
+                        verdict.detail
+                    ),
+                    reconnected(&pooler, server.target),
+                );
+            }
             if role.login == server.target.user {
                 return verdict;
             }
@@ -30,6 +41,18 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
         }
         Err(error) => query_failed(context, &error),
     }
+}
+
+/// Whether what is wrong is a setting that only this session still has, which began before it was
+/// reset.
+fn is_kept(role: &Role, overrides: &[Override]) -> bool {
+    let is_wrong = |name: &str| match name {
+        "default_transaction_read_only" => role.read_only,
+        _ => role.schema.is_none() && role.unusable.is_empty(),
+    };
+    let is_left = |name: &str| overrides.iter().any(|one| one.name == name);
+    let mut given = role.given.iter();
+    !role.in_recovery && given.any(|name| is_wrong(name) && !is_left(name))
 }
 
 fn check_role(

@@ -8,6 +8,7 @@ mod bytes;
 mod connections;
 mod ending;
 mod file;
+mod held;
 mod horizon;
 mod indexes;
 mod load;
@@ -18,6 +19,7 @@ mod settings;
 mod vacuum;
 
 pub(super) use file::{end, locks as file_locks, named};
+pub(super) use held::Held;
 pub(super) use locks::culprit;
 pub(in crate::diagnostics) use settings::reset_search_path;
 pub(super) use settings::{check_execution, check_session, short_limits};

@@ -31,6 +31,8 @@ pub(crate) struct Role {
     /// Whether the server is a standby.
     pub(crate) in_recovery: bool,
     pub(crate) read_only: bool,
+    /// The settings that role or database have given to this session when it began.
+    pub(crate) given: Vec<String>,
     pub(crate) has_tasks: bool,
     /// The service's tables and sequences that it may not use as the daemon does.
     pub(crate) closed: Vec<String>,
@@ -92,6 +94,9 @@ const ROLE: &str = "
            -- As a new session has it.
            (SELECT CASE WHEN source = 'session' THEN reset_val ELSE setting END = 'on'
             FROM pg_catalog.pg_settings WHERE name = 'default_transaction_read_only') AS read_only,
+           ARRAY(SELECT s.name FROM pg_catalog.pg_settings s
+                 WHERE s.name IN ('default_transaction_read_only', 'search_path')
+                   AND s.source IN ('global', 'database', 'user', 'database user')) AS given,
            to_regclass('tasks') IS NOT NULL AS has_tasks,
            ARRAY(SELECT name FROM missing ORDER BY what, name) AS closed,
            ARRAY(SELECT what || string_agg(object, ', ' ORDER BY object)

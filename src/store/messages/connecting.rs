@@ -184,7 +184,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         retry: Retry::Yes,
         remedy: |at| {
             Remedy::note(format!(
-                "wait until {} accepts connections; if that takes more than a minute, read its log",
+                "wait until {} accepts connections; if that takes more than a minute, read its log: a server whose disk is full recovers again and again until there is space (df -h)",
                 at.name()
             ))
         },

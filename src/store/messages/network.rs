@@ -91,7 +91,7 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         meaning: "The server does not offer TLS, and DATABASE_URL requires it",
         retry: Retry::No,
         remedy: |at| {
-            Remedy::note(format!("enable TLS on the server (ssl = on in postgresql.conf of {})", at.name())).then(Remedy::note("only if the network in between is trusted: todoctl config set DATABASE_URL.sslmode=disable"))
+            Remedy::note(format!("enable TLS on the server (ssl = on in postgresql.conf of {})", at.name())).then(at.enable_tls()).then(Remedy::note("only if the network in between is trusted: todoctl config set DATABASE_URL.sslmode=disable"))
         },
     },
     KnownMessage {

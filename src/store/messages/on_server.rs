@@ -120,6 +120,26 @@ impl Place<'_> {
         }
     }
 
+    /// Switches TLS on, if the certificate and its key are there: otherwise the server would not start
+    /// again.
+    pub(super) fn enable_tls(self) -> Option<Remedy> {
+        let server = self.server()?;
+        let command = Remedy::admin_command("psql -v ON_ERROR_STOP=1", server, None)
+            .arg("-d")
+            .arg(server.other_database());
+        let statements = [
+            "SELECT pg_stat_file(current_setting('ssl_cert_file')), pg_stat_file(current_setting('ssl_key_file'))",
+            "ALTER SYSTEM SET ssl = on",
+            "SELECT pg_reload_conf()",
+        ];
+        let command = statements.into_iter().fold(command, |command, statement| {
+            command.arg("-c").arg(statement)
+        });
+        Some(Remedy::note(format!(
+            "this does so if the files of certificate and key are there, and else changes nothing: {command}"
+        )))
+    }
+
     /// The server shows the certificate of a CA, as `openssl req -x509` makes it, which no other
     /// client minds.
     pub(super) fn certificate_of_server(self) -> Remedy {

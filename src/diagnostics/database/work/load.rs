@@ -30,7 +30,7 @@ pub(super) async fn size(context: &Context, config: &DatabaseConfig, limit: Dura
                 server,
                 limit,
                 async |connection| connection.load().await,
-                |load| check_load(load, free_space(load, target)),
+                |load| check_load(load, free_space(load.data_directory.as_deref(), target)),
             )
             .await
         }
@@ -39,7 +39,7 @@ pub(super) async fn size(context: &Context, config: &DatabaseConfig, limit: Dura
 }
 
 /// Free bytes of the disk that holds the server's data, if that is on this machine.
-fn free_space(load: &Load, server: &PostgresTarget) -> Option<u64> {
+pub(super) fn free_space(directory: Option<&str>, server: &PostgresTarget) -> Option<u64> {
     let is_local = server.host.starts_with('/')
         || server.host == "localhost"
         || server
@@ -47,7 +47,7 @@ fn free_space(load: &Load, server: &PostgresTarget) -> Option<u64> {
             .trim_matches(['[', ']'])
             .parse()
             .is_ok_and(|host: std::net::IpAddr| host.is_loopback());
-    let directory = load.data_directory.as_deref().filter(|_| is_local)?;
+    let directory = directory.filter(|_| is_local)?;
     let disk = rustix::fs::statvfs(Path::new(directory)).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
@@ -88,7 +88,7 @@ fn check_load(load: &Load, free: Option<u64>) -> Verdict {
     collected.verdict(in_bytes(load.database_bytes))
 }
 
-fn saturated(bytes: u64) -> i64 {
+pub(super) fn saturated(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 

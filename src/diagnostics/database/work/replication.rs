@@ -12,10 +12,18 @@ use crate::diagnostics::verdict::Verdict;
 use super::answer::of_answer;
 use super::bytes::in_bytes;
 use super::ending::in_time;
+use super::load::{free_space, saturated};
 use super::locks::counted;
 
-/// A slot that holds less is one whose replica restarts.
+/// A slot that holds less is one whose replica restarts, where the disk has space.
 const HELD_BYTES: i64 = 1 << 30;
+
+/// The same where the disk's free space is not known, and where it is short.
+const HELD_UNKNOWN: i64 = 256 << 20;
+const HELD_SHORT: i64 = 64 << 20;
+
+/// A disk is short if a slot holds this part of what is free.
+const SHORT_PART: i64 = 4;
 
 /// A replica that is this far behind shows old data, and loses that much in a failover.
 const LAG_SECONDS: i64 = 60;
@@ -28,12 +36,16 @@ pub(super) async fn replication(context: &Context, server: Server<'_>, limit: Du
         server,
         limit,
         async |connection| connection.replication().await,
-        |found| check_replication(found, target),
+        |found| {
+            let free = free_space(found.archiver.data_directory.as_deref(), target);
+            check_replication(found, target, free)
+        },
     )
     .await
 }
 
-fn check_replication(found: &Replication, server: &PostgresTarget) -> Verdict {
+/// `free` are the bytes that are free on the server's disk, if that is known.
+fn check_replication(found: &Replication, server: &PostgresTarget, free: Option<u64>) -> Verdict {
     let Replication {
         replicas,
         unread_slots,
@@ -45,7 +57,7 @@ fn check_replication(found: &Replication, server: &PostgresTarget) -> Verdict {
         check_lag(replica, &mut collected);
     }
     for slot in unread_slots {
-        check_slot(slot, server, &mut collected);
+        check_slot(slot, server, free.map(saturated), &mut collected);
     }
     check_archive(archiver, server, &mut collected);
     if replicas.iter().any(|replica| replica.state.is_none()) {
@@ -131,16 +143,23 @@ fn check_lag(replica: &Replica, collected: &mut Collected) {
     );
 }
 
-fn check_slot(slot: &Slot, server: &PostgresTarget, collected: &mut Collected) {
+fn check_slot(slot: &Slot, server: &PostgresTarget, free: Option<i64>, collected: &mut Collected) {
     let held = slot.held_bytes.unwrap_or_default();
-    if held < HELD_BYTES {
+    let limit = match free {
+        None => HELD_UNKNOWN,
+        Some(free) if held >= free / SHORT_PART => HELD_SHORT,
+        Some(_) => HELD_BYTES,
+    };
+    if held < limit {
         return;
     }
+    let left = free.map(|free| format!("; its disk has {} free", in_bytes(free)));
     collected.warn(
         format!(
-            "nobody reads the replication slot {}, and the server keeps {} for it",
+            "nobody reads the replication slot {}, and the server keeps {} for it{}",
             slot.name,
-            in_bytes(held)
+            in_bytes(held),
+            left.unwrap_or_default()
         ),
         drop_slot(&slot.name, server),
     );
@@ -200,6 +219,7 @@ mod tests {
                 commit: "on".to_owned(),
                 waiting: 0,
                 is_standby: false,
+                data_directory: None,
             },
         }
     }
@@ -207,7 +227,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Replication)) -> Verdict {
         let mut found = found();
         change(&mut found);
-        check_replication(&found, &server())
+        check_replication(&found, &server(), None)
     }
 
     #[test]
@@ -222,14 +242,20 @@ mod tests {
             name: "gone".to_owned(),
             held_bytes: Some(held_bytes),
         };
-        assert_eq!(
-            check(|one| one.unread_slots = vec![slot(1 << 20)]).outcome,
-            Pass
-        );
-        assert_eq!(
-            check(|one| one.unread_slots = vec![slot(2 << 30)]).outcome,
-            Warn
-        );
+        for (held, free, outcome) in [
+            (1 << 20, None, Pass),
+            (320 << 20, None, Warn),
+            // A replica that restarts, on a disk with space and on a short one.
+            (320 << 20, Some(50 << 30), Pass),
+            (320 << 20, Some(350 << 20), Warn),
+            (16 << 20, Some(20 << 20), Pass),
+            (2 << 30, Some(1 << 40), Warn),
+        ] {
+            let mut found = found();
+            found.unread_slots = vec![slot(held)];
+            let verdict = check_replication(&found, &server(), free);
+            assert_eq!(verdict.outcome, outcome, "{held} {free:?}");
+        }
     }
 
     #[test]

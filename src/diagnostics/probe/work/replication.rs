@@ -56,6 +56,8 @@ pub(crate) struct Archiver {
     /// How many commits have waited for a replica for more than a second, as far as this role sees
     /// them.
     pub(crate) waiting: i64,
+    /// `data_directory`; `None` if it is hidden from this role.
+    pub(crate) data_directory: Option<String>,
 }
 
 const ARCHIVER: &str = "
@@ -65,6 +67,7 @@ const ARCHIVER: &str = "
            current_setting('synchronous_standby_names') AS synchronous,
            current_setting('synchronous_commit') AS commit,
            pg_is_in_recovery() AS is_standby,
+           (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'data_directory') AS data_directory,
            (SELECT count(*) FROM pg_catalog.pg_stat_activity
             WHERE wait_event = 'SyncRep'
               AND query_start < clock_timestamp() - interval '1 second') AS waiting
