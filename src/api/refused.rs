@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::store::UnknownToken;
 use crate::telemetry::RefusalKind;
 
 use super::auth::{CallerKind, X_SERVICE_AUTH};
@@ -171,7 +172,11 @@ fn reason(
         }
         ApiError::PreconditionFailed => ("precondition", weak_tag(headers)),
         ApiError::MissingRefreshToken => ("refresh_missing", None),
-        ApiError::InvalidRefreshToken => ("refresh_invalid", None),
+        ApiError::InvalidRefreshToken(why) => match why {
+            UnknownToken::NoRow => ("refresh_invalid", None),
+            UnknownToken::NoTable => ("refresh_no_table", None),
+            UnknownToken::NoColumn => ("refresh_no_column", None),
+        },
         ApiError::RefreshTokenExpired => ("refresh_expired", None),
         ApiError::RateLimited { limit, .. } => match limit {
             RateLimit::Requests => ("rate_limit", None),

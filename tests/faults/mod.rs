@@ -85,6 +85,7 @@ mod live_data;
 mod locked_files;
 mod lost_file;
 mod lost_secrets;
+mod mail_relays;
 mod mails;
 mod moved_tables;
 mod network;
@@ -103,7 +104,9 @@ mod rebuilt;
 mod records;
 mod redis;
 mod redis_limits;
+mod redis_peers;
 mod redis_values;
+mod refreshes;
 mod refused;
 mod replaced;
 mod replicas;
@@ -161,11 +164,13 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         trial::FAULTS,
         redis::FAULTS,
         redis_limits::FAULTS,
+        redis_peers::FAULTS,
         redis_values::FAULTS,
         providers::FAULTS,
         auth_answers::FAULTS,
         auth_keys::FAULTS,
         peer_tls::FAULTS,
+        mail_relays::FAULTS,
         mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
@@ -192,6 +197,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         lost_secrets::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refreshes::FAULTS,
         refused::FAULTS,
         callers::FAULTS,
         fronts::FAULTS,

@@ -123,10 +123,8 @@ pub(super) fn slow(client: &Client) -> Remedy {
 
 /// Who ends the pause of a failover lets clients write what is lost afterwards.
 pub(super) fn paused(client: &Client) -> Remedy {
-    Remedy::note("wait until that has ended")
-        .then(as_administrator(
-            "only if there is no failover and no upgrade, this ends the pause",
-        ))
+    Remedy::note("wait until the failover or the upgrade has ended")
+        .then(as_administrator("only if there is none, end the pause"))
         .or(client.command(&["CLIENT", "UNPAUSE"]))
 }
 

@@ -56,7 +56,9 @@ fn places<'a>(own: &'a str, named: &'a str) -> Vec<&'a str> {
         // It is on the replica's machine, and not on this one.
         return vec![own];
     }
-    vec![named, own]
+    let mut places = vec![named, own];
+    places.dedup();
+    places
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn where_a_primary_may_be() {
         for (own, named, expected) in [
-            ("127.0.0.1", "127.0.0.1", &["127.0.0.1", "127.0.0.1"][..]),
+            ("127.0.0.1", "127.0.0.1", &["127.0.0.1"][..]),
             ("redis.example", "127.0.0.1", &["redis.example"]),
             ("redis.example", "10.0.0.7", &["10.0.0.7", "redis.example"]),
             ("localhost", "primary", &["primary", "localhost"]),
