@@ -85,36 +85,42 @@ fn check_capacity(
     }
     let is_ours =
         |one: &&Users| one.application == server.application_name && one.role == server.user;
-    let others: Vec<&Users> = users.iter().filter(|one| !is_ours(one)).collect();
-    let count = |counted: fn(&Users) -> i64, of_role: Option<&str>| -> usize {
-        let all = others
+    let others = |whose: &Whose| -> Vec<&Users> {
+        let counts = |one: &&Users| match whose {
+            Whose::Server { .. } => true,
+            Whose::Role => one.role == server.user,
+            Whose::Database => one.is_here,
+        };
+        users
             .iter()
-            .filter(|one| of_role.is_none_or(|role| one.role == role));
-        usize::try_from(all.map(|one| counted(one)).sum::<i64>()).unwrap_or_default()
+            .filter(|one| !is_ours(one))
+            .filter(counts)
+            .collect()
     };
     // The tightest of three limits, each less what others have of it.
     let limits = [
         (
             Some(max.saturating_sub(reserved)),
-            count(|one| one.connections, None),
             Whose::Server { max, reserved },
         ),
-        (
-            usize::try_from(capacity.role_limit).ok(),
-            count(|one| one.connections, Some(&server.user)),
-            Whose::Role,
-        ),
+        (usize::try_from(capacity.role_limit).ok(), Whose::Role),
         (
             usize::try_from(capacity.database_limit).ok(),
-            count(|one| one.here, None),
             Whose::Database,
         ),
     ];
-    let limits = limits
-        .into_iter()
-        .filter_map(|(limit, taken, whose)| Some((limit?, taken, whose)));
-    let Some((allowed, taken, whose)) =
-        limits.min_by_key(|(limit, taken, _)| limit.saturating_sub(*taken))
+    let limits = limits.into_iter().filter_map(|(limit, whose)| {
+        let others = others(&whose);
+        let taken = others.iter().map(|one| one.connections).sum::<i64>();
+        Some((
+            limit?,
+            usize::try_from(taken).unwrap_or_default(),
+            whose,
+            others,
+        ))
+    });
+    let Some((allowed, taken, whose, others)) =
+        limits.min_by_key(|(limit, taken, ..)| limit.saturating_sub(*taken))
     else {
         return Verdict::pass(needed);
     };
@@ -216,9 +222,10 @@ fn end_idle(others: &[&Users], missing: usize, server: &PostgresTarget) -> Optio
                 server,
                 None,
                 format!(
-                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = {} AND usename = {} AND state = 'idle' AND state_change < now() - interval '{IDLE_SECONDS} s'",
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = {} AND usename = {} AND datname {} current_database() AND state = 'idle' AND state_change < now() - interval '{IDLE_SECONDS} s'",
                     sql_literal(&one.application),
-                    sql_literal(&one.role)
+                    sql_literal(&one.role),
+                    if one.is_here { "=" } else { "<>" }
                 ),
             ));
     }
@@ -253,8 +260,8 @@ mod tests {
         Users {
             application: application.to_owned(),
             role: "app".to_owned(),
+            is_here: false,
             connections,
-            here: 0,
             idle: Some(idle),
         }
     }
@@ -316,5 +323,31 @@ mod tests {
         let busy = commands(&[users("metabase", 40, 0)]);
         assert_eq!(busy.len(), 1);
         assert!(busy[0].contains("max_connections = 138"), "{busy:?}");
+    }
+
+    #[test]
+    fn only_those_are_ended_that_the_limit_counts() {
+        let capacity = Capacity {
+            database_limit: 90,
+            ..capacity(1000, -1)
+        };
+        let here = Users {
+            is_here: true,
+            ..users("metabase", 40, 40)
+        };
+        let elsewhere = users("forgotten", 50, 50);
+        let verdict = check_capacity(&capacity, &[elsewhere, here], demand(2), &server());
+        assert!(
+            verdict
+                .detail
+                .ends_with("others have 40: 40 of metabase (app)"),
+            "{}",
+            verdict.detail
+        );
+        let remedy = verdict.remedy.unwrap().to_string();
+        assert!(
+            remedy.contains("metabase") && !remedy.contains("forgotten"),
+            "{remedy}"
+        );
     }
 }

@@ -164,14 +164,14 @@ const PREPARED: &str = concat!(
      FROM pg_catalog.pg_prepared_xacts p ORDER BY prepared"
 );
 
-/// The client connections of one application and role.
+/// The client connections of one application and role, to this database or to the others.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Users {
     pub(crate) application: String,
     pub(crate) role: String,
+    /// Whether they are to this database.
+    pub(crate) is_here: bool,
     pub(crate) connections: i64,
-    /// Of these, the ones to this database.
-    pub(crate) here: i64,
     /// The ones that have done nothing for [`IDLE_SECONDS`]; `None` if that is hidden.
     pub(crate) idle: Option<i64>,
 }
@@ -181,15 +181,14 @@ pub(crate) const IDLE_SECONDS: i64 = 10;
 
 const USERS: &str = "
     SELECT coalesce(application_name, '') AS application, coalesce(usename::text, '') AS role,
-           count(*) AS connections,
-           count(*) FILTER (WHERE datname = current_database()) AS here,
+           coalesce(datname = current_database(), FALSE) AS is_here, count(*) AS connections,
            CASE WHEN bool_and(state IS NOT NULL) THEN
                count(*) FILTER (WHERE state = 'idle' AND state_change < clock_timestamp() - interval '10 s')
            END AS idle
     FROM pg_catalog.pg_stat_activity
     WHERE (backend_type IS NULL OR backend_type = 'client backend') AND pid <> pg_backend_pid()
       AND usename IS NOT NULL
-    GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2";
+    GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3";
 
 impl ServerConnection {
     pub(crate) async fn activity(&mut self, database: &str) -> Result<Activity, StoreError> {
