@@ -173,9 +173,9 @@ fn reason(
         ApiError::PreconditionFailed => ("precondition", weak_tag(headers)),
         ApiError::MissingRefreshToken => ("refresh_missing", None),
         ApiError::InvalidRefreshToken(why) => match why {
-            UnknownToken::NoRow => ("refresh_invalid", None),
-            UnknownToken::NoTable => ("refresh_no_table", None),
-            UnknownToken::NoColumn => ("refresh_no_column", None),
+            UnknownToken::Row => ("refresh_invalid", None),
+            UnknownToken::Table => ("refresh_no_table", None),
+            UnknownToken::Column => ("refresh_no_column", None),
         },
         ApiError::RefreshTokenExpired => ("refresh_expired", None),
         ApiError::RateLimited { limit, .. } => match limit {

@@ -64,14 +64,15 @@ pub enum RefreshToken {
     Good(UserId),
 }
 
-/// Why there is no such token.
+/// What is missing, so that there is no such token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownToken {
-    /// No valid row has it.
-    NoRow,
-    NoTable,
-    /// A column of the table is missing.
-    NoColumn,
+    /// A valid row that has it.
+    Row,
+    /// The table.
+    Table,
+    /// A column of the table.
+    Column,
 }
 
 impl Store {
@@ -82,16 +83,16 @@ impl Store {
         }
         let found = self.read(&FIND, &args![hash.0.as_str()]).await?;
         let Some(row) = found.rows.first() else {
-            return Ok(RefreshToken::Unknown(UnknownToken::NoRow));
+            return Ok(RefreshToken::Unknown(UnknownToken::Row));
         };
         // A refresh token always has an expiry.
         let Some(expires_at) = row.get("expires_at")? else {
-            return Ok(RefreshToken::Unknown(UnknownToken::NoRow));
+            return Ok(RefreshToken::Unknown(UnknownToken::Row));
         };
         if Timestamp::from_micros_clamped(expires_at) > self.now() {
             // Other programs write this table, so the user id may be invalid.
             let user = UserId::new(row.get::<String>("user_id")?);
-            let none = RefreshToken::Unknown(UnknownToken::NoRow);
+            let none = RefreshToken::Unknown(UnknownToken::Row);
             return Ok(user.map_or(none, RefreshToken::Good));
         }
         // It has expired, whether or not its row can be deleted.
@@ -107,7 +108,7 @@ impl Store {
         &self,
         hashes: &[RefreshTokenHash],
     ) -> Result<(), StoreError> {
-        if hashes.is_empty() || self.lacks_user_sessions().await? == Some(UnknownToken::NoTable) {
+        if hashes.is_empty() || self.lacks_user_sessions().await? == Some(UnknownToken::Table) {
             return Ok(());
         }
         for pair in hashes.chunks(2) {
@@ -122,8 +123,8 @@ impl Store {
         let found = self.read(&TABLE, &args![]).await?;
         let word: String = found.value("state")?;
         Ok(match word.as_str() {
-            "missing" => Some(UnknownToken::NoTable),
-            "other_columns" => Some(UnknownToken::NoColumn),
+            "missing" => Some(UnknownToken::Table),
+            "other_columns" => Some(UnknownToken::Column),
             _ => None,
         })
     }

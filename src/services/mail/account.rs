@@ -2,8 +2,7 @@
 
 use reqwest::StatusCode;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::services::http_client::{self, HttpError, Redirection};
 
@@ -130,7 +129,7 @@ impl Mailer {
 
 /// Whether it is an object of JSON, as what speaks the provider's language answers.
 fn is_object(body: &[u8]) -> bool {
-    serde_json::from_slice::<std::collections::BTreeMap<String, IgnoredAny>>(body).is_ok()
+    serde_json::from_slice::<Value>(body).is_ok_and(|value| value.is_object())
 }
 
 fn judge(status: StatusCode, body: &[u8]) -> Account {

@@ -111,6 +111,10 @@ async fn count_often(connection: &ConnectionManager, limit: Duration) -> Result<
     Ok(least)
 }
 
+/// What a replica answers to ROLE: `slave`, host and port of its primary, the state of their connection,
+/// and how far it has got.
+type Role = (String, String, u16, String, i64);
+
 /// With what Redis tells about itself.
 async fn explained(
     client: &Client,
@@ -128,7 +132,6 @@ async fn explained(
         error.info = ask(&mut connection, &redis::cmd("INFO"))
             .await
             .unwrap_or_default();
-        type Role = (String, String, u16, String, i64);
         let (_, host, port, state, _): Role = ask(&mut connection, &redis::cmd("ROLE")).await?;
         error.replica = Some(Replica {
             host,

@@ -88,13 +88,13 @@ mod tests {
         Outbox::of(&status, &settings(ours), NOW)
     }
 
-    fn waiting(reason: &str, age: i64) -> Option<Vec<MailOutcome>> {
-        Some(vec![MailOutcome {
+    fn waiting(reason: &str, age: i64) -> Vec<MailOutcome> {
+        vec![MailOutcome {
             state: "pending".to_owned(),
             reason: Some(reason.to_owned()),
             mails: 7,
             oldest: NOW - age,
-        }])
+        }]
     }
 
     #[test]
@@ -116,7 +116,7 @@ mod tests {
         ] {
             let found = of(
                 MailStatus {
-                    outcomes,
+                    outcomes: Some(outcomes),
                     ..sent(60)
                 },
                 "one",
@@ -138,7 +138,7 @@ mod tests {
     fn redirections() {
         for (reason, expected) in [("308", true), ("302", true), ("404", false), ("3", false)] {
             let mails = MailStatus {
-                outcomes: waiting(reason, 1),
+                outcomes: Some(waiting(reason, 1)),
                 ..MailStatus::default()
             };
             assert_eq!(of(mails, "one").is_redirected, expected, "{reason}");
