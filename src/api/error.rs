@@ -13,7 +13,7 @@ use http::{HeaderValue, StatusCode};
 use crate::domain::{ProviderKeyError, Timestamp};
 use crate::services::auth_server::AuthServerError;
 use crate::services::key_provider::ProbeError;
-use crate::store::{StoreError, UndecipherableError, causes};
+use crate::store::{StoreError, UndecipherableError, UnknownToken, causes};
 
 use super::allowance::Allowance;
 use super::error_body::{CodedDetail, CodedError, ErrorEnvelope, PlainError};
@@ -69,7 +69,7 @@ pub(super) enum ApiError {
     #[error("No refresh token")]
     MissingRefreshToken,
     #[error("Invalid refresh token")]
-    InvalidRefreshToken,
+    InvalidRefreshToken(UnknownToken),
     #[error("The refresh token has expired")]
     RefreshTokenExpired,
 
@@ -209,7 +209,7 @@ impl ApiError {
             Self::TokenExpired(_) => token("token_expired", challenge()),
             // Without a challenge: contract 6.1.
             Self::MissingRefreshToken => token("missing_refresh_token", none()),
-            Self::InvalidRefreshToken => token("invalid_refresh_token", none()),
+            Self::InvalidRefreshToken(_) => token("invalid_refresh_token", none()),
             Self::RefreshTokenExpired => token("refresh_token_expired", none()),
 
             Self::PathNotFound
@@ -318,7 +318,7 @@ impl ApiError {
             Self::WrongServiceToken(reason)
             | Self::WrongServiceAuth(reason)
             | Self::InvalidToken(reason) => reason.may_be_a_guess(),
-            Self::InvalidRefreshToken => true,
+            Self::InvalidRefreshToken(_) => true,
             _ => false,
         }
     }

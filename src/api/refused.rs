@@ -8,6 +8,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_MAT
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::domain::PLACEHOLDERS;
+use crate::store::UnknownToken;
 use crate::telemetry::RefusalKind;
 
 use super::auth::{CallerKind, X_SERVICE_AUTH};
@@ -202,10 +203,14 @@ fn reason(
             "refresh_missing",
             Some(tokens::in_place_of_cookie(headers).into()),
         ),
-        ApiError::InvalidRefreshToken => (
-            "refresh_invalid",
-            tokens::both_cookies(headers).map(Cow::Borrowed),
-        ),
+        ApiError::InvalidRefreshToken(why) => match why {
+            UnknownToken::Row => (
+                "refresh_invalid",
+                tokens::both_cookies(headers).map(Cow::Borrowed),
+            ),
+            UnknownToken::Table => ("refresh_no_table", None),
+            UnknownToken::Column => ("refresh_no_column", None),
+        },
         ApiError::RefreshTokenExpired => ("refresh_expired", None),
         ApiError::RateLimited { limit, .. } => match limit {
             RateLimit::Requests => ("rate_limit", None),

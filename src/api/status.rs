@@ -86,6 +86,7 @@ fn mails(jobs: &JobMetrics) -> Option<MailStatus> {
         paused_reason: pause.map(|pause| pause.reason),
         accounts: jobs.accounts().map(Accounts::as_str).map(str::to_owned),
         outcomes: Some(outcomes.collect()),
+        last_sent: jobs.last_sent().map(Timestamp::unix_seconds),
     })
 }
 

@@ -58,7 +58,9 @@ pub(super) async fn refresh(call: Call<()>, _: Inputs) -> Result<Reply, ApiError
     let user = match context.store.refresh_token(&token).await? {
         RefreshToken::Good(user) => user,
         RefreshToken::Expired => return refuse("expired", ApiError::RefreshTokenExpired),
-        RefreshToken::Unknown => return refuse("invalid", ApiError::InvalidRefreshToken),
+        RefreshToken::Unknown(why) => {
+            return refuse("invalid", ApiError::InvalidRefreshToken(why));
+        }
     };
     let now = context.clock.now();
     let access_token = signer.issue(&user, now)?;

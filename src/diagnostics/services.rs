@@ -31,16 +31,17 @@ pub(super) static CHECKS: &[Check] = &[
             "A counter that expires after a second is incremented in Redis, as the rate limiter \
          does it: login, database, script. Without Redis each daemon counts for itself, so \
          limits are higher than configured. Usual causes are a wrong password, a replica that \
-         is read-only, full memory, and TLS on one side only.",
+         is read-only, full memory, a failover, and TLS on one side only.",
         )
         .outcomes(&[Pass, Fail, Skip])
         .needs(&["config.env_file"]),
     Check::new("services.mail", "Mail", run!(Always, mail::mail))
         .about(
             "The mail provider is asked for the domains of the account, which shows whether it \
-         accepts the key and whether the sender's domain is verified. No mail is sent. While \
-         mails are refused they wait, and after 24 hours they are given up. Usual causes are \
-         a key that was deleted, a domain that is not verified, and a firewall that forbids \
+         accepts the key and whether the sender's domain is verified. No mail is sent. A relay that \
+         does not list domains is sent a mail without anything in it, which it has to refuse; mails of \
+         the running daemon that were accepted within 6 hours are a proof as well. While mails \
+         are refused they wait, and after 24 hours they are given up. Usual causes are a key that was deleted, a domain that is not verified, and a firewall that forbids \
          outgoing connections.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])

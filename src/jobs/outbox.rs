@@ -169,7 +169,7 @@ impl Outbox {
             .await;
         match sent {
             Ok(()) => {
-                self.metrics.resume_outbox();
+                self.metrics.resume_outbox(self.clock.now());
                 OutboxEnd::Sent
             }
             Err(SendError::Misconfigured(reason)) => {

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use reqwest::header::LOCATION;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use url::Url;
@@ -105,6 +106,35 @@ pub(super) fn join(base: &Url, path: &str) -> Url {
     url.set_query(None);
     url.set_fragment(None);
     url
+}
+
+/// Where an answer leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Redirection {
+    /// What to ask in place of the address that was asked, without credentials and query.
+    pub(crate) base: Url,
+    /// Whether it is the same host, no less encrypted: what was sent there may be sent here.
+    pub(crate) is_safe: bool,
+}
+
+/// Where the answer to a request for `path` below `base` leads; `None` if that is another page.
+pub(super) fn redirection(base: &Url, path: &str, answer: &Response) -> Option<Redirection> {
+    let location = answer.headers().get(LOCATION)?.to_str().ok()?;
+    let mut to = join(base, path).join(location).ok()?;
+    let is_safe = to.host() == base.host()
+        && (to.scheme() == "https" || to.scheme() == base.scheme())
+        && to.username().is_empty()
+        && to.password().is_none();
+    let shorter = to.path().strip_suffix(path)?.to_owned();
+    to.set_path(&shorter);
+    to.set_query(None);
+    to.set_fragment(None);
+    to.set_username("").ok()?;
+    to.set_password(None).ok()?;
+    answer
+        .status()
+        .is_redirection()
+        .then_some(Redirection { base: to, is_safe })
 }
 
 /// The message of the innermost cause: reqwest's own only repeats the request.

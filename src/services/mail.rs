@@ -14,7 +14,10 @@ use super::http_client::{self, ClientError, HttpClient, HttpError};
 
 mod account;
 
-pub(crate) use account::{Account, Domain};
+pub(crate) use account::{Account, Domain, MailAnswer};
+
+/// Where mails are sent, below the provider's address.
+const EMAILS: &str = "/emails";
 
 /// The sender for accounts without a domain.
 const DEFAULT_FROM: &str = "Todo <onboarding@resend.dev>";
@@ -29,6 +32,7 @@ const MAX_BODY: usize = 16 * 1024;
 #[derive(Debug, Clone)]
 pub struct Mailer {
     client: HttpClient,
+    base: Url,
     url: Url,
     domains: Url,
     key: Secret,
@@ -85,8 +89,9 @@ impl Mailer {
         let from = config.email_from.as_deref().unwrap_or(DEFAULT_FROM);
         Ok(Some(Self {
             client: HttpClient::new(TIMEOUT)?,
-            url: http_client::join(&base, "/emails"),
+            url: http_client::join(&base, EMAILS),
             domains: http_client::join(&base, "/domains"),
+            base: http_client::join(&base, ""),
             key: key.clone(),
             from: from.to_owned(),
         }))
@@ -162,11 +167,14 @@ enum Fault {
 /// 409 means that another attempt to send the same mail is in progress.
 fn fault(status: StatusCode, refusal: &Refusal) -> Fault {
     match status {
-        // A wrong or restricted key, a domain that is not verified, an endpoint that does not exist.
+        // A wrong or restricted key, a domain that is not verified, an endpoint that does not exist, or
+        // has moved for good.
         StatusCode::UNAUTHORIZED
         | StatusCode::FORBIDDEN
         | StatusCode::NOT_FOUND
-        | StatusCode::METHOD_NOT_ALLOWED => Fault::Configuration,
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::MOVED_PERMANENTLY
+        | StatusCode::PERMANENT_REDIRECT => Fault::Configuration,
         _ if refusal.blames_sender() => Fault::Configuration,
         StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
             Fault::Passing
@@ -253,7 +261,7 @@ mod tests {
         for status in [400, 410, 422] {
             assert_eq!(of(status, None), Fault::Mail, "{status}");
         }
-        for status in [401, 403, 404, 405] {
+        for status in [301, 308, 401, 403, 404, 405] {
             assert_eq!(of(status, None), Fault::Configuration, "{status}");
         }
         assert_eq!(of(422, Some("invalid_from_address")), Fault::Configuration);

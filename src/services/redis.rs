@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus::IntCounter;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -15,14 +15,15 @@ use crate::config::Secret;
 
 use super::tls;
 
+mod trial;
+
+pub(crate) use trial::{Replica, TryError, is_primary, try_count};
+
 /// How long a request waits for Redis.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the background task waits for a connection or an answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How often diagnostics measure: a machine with much to do is slow at times.
-const TRIES: u32 = 3;
 
 /// The pause between two attempts to reconnect.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -75,94 +76,6 @@ enum Failure {
     TimedOut(Duration),
     #[error(transparent)]
     Refused(#[from] RedisError),
-}
-
-/// Why a Redis that answers does not count.
-#[derive(Debug)]
-pub(crate) struct TryError {
-    pub(crate) message: String,
-    /// Host and port of the primary, if this is a replica.
-    pub(crate) primary: Option<(String, u16)>,
-    /// What INFO tells about a Redis that refuses the script; empty where it is not allowed.
-    info: String,
-}
-
-impl TryError {
-    fn new(failure: impl Into<Failure>) -> Self {
-        Self::of_message(&failure.into().to_string())
-    }
-
-    /// With the words of a Redis that refuses the connection.
-    pub(crate) fn of_message(message: &str) -> Self {
-        Self {
-            message: message.to_owned(),
-            primary: None,
-            info: String::new(),
-        }
-    }
-
-    /// The bytes of memory in use.
-    pub(crate) fn used_memory(&self) -> Option<u64> {
-        self.info("used_memory")?.parse().ok()
-    }
-
-    /// Whether it is no Redis for data, but one that watches others.
-    pub(crate) fn is_sentinel(&self) -> bool {
-        self.info("redis_mode") == Some("sentinel")
-    }
-
-    fn info(&self, name: &str) -> Option<&str> {
-        let lines = self.info.lines();
-        lines
-            .filter_map(|line| line.split_once(':'))
-            .find_map(|(one, value)| (one == name).then_some(value))
-    }
-}
-
-/// Counts once at the Redis of `url`, as a daemon does when it reconnects: logs in, selects the
-/// database and runs the script on a key that expires after a second. Returns how long Redis takes
-/// for it once it knows the script.
-pub(crate) async fn try_count(url: &Secret, limit: Duration) -> Result<Duration, TryError> {
-    let client = client(url).map_err(TryError::new)?;
-    let work = async {
-        let connecting = ConnectionManager::new_with_config(client, connection_config());
-        let mut connection = connecting.await.map_err(TryError::new)?;
-        let script = Script::new(COUNT);
-        let count = || count(&script, connection.clone(), PROBE, RECONNECT_PAUSE, limit);
-        let counted = async {
-            count().await?;
-            let mut least = limit;
-            for _ in 0..TRIES {
-                let started = Instant::now();
-                count().await?;
-                least = least.min(started.elapsed());
-            }
-            Ok::<_, Failure>(least)
-        };
-        match counted.await {
-            Ok(took) => Ok(took),
-            Err(failure) => Err(TryError {
-                primary: primary(&mut connection).await,
-                info: info(&mut connection).await,
-                ..TryError::new(failure)
-            }),
-        }
-    };
-    tokio::time::timeout(limit, work)
-        .await
-        .unwrap_or_else(|_| Err(TryError::new(Failure::TimedOut(limit))))
-}
-
-/// Where the primary is, if this is a replica that may say so.
-async fn primary(connection: &mut ConnectionManager) -> Option<(String, u16)> {
-    type Replica = (String, String, u16, String, i64);
-    let role: Replica = redis::cmd("ROLE").query_async(connection).await.ok()?;
-    Some((role.1, role.2))
-}
-
-async fn info(connection: &mut ConnectionManager) -> String {
-    let answer = redis::cmd("INFO").query_async(connection).await;
-    answer.unwrap_or_default()
 }
 
 /// Over TLS it trusts `SSL_CERT_FILE` if that is set, else the embedded roots.

@@ -14,12 +14,16 @@ use super::database::Store;
 use super::error::StoreError;
 use super::sql::{Sql, per_engine};
 
-static TABLE_EXISTS: Sql = per_engine!(
-    ["SELECT "] {
-        postgres: "to_regclass('user_sessions') IS NOT NULL",
-        sqlite: "EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'user_sessions')"
+/// Whether the table is there, in a word. SQLite takes the name of a column that does
+/// not exist, in quotes, for a text, so it would find no token and fail nowhere.
+static TABLE: Sql = per_engine!(
+    ["SELECT CASE WHEN "] {
+        postgres: "to_regclass('user_sessions') IS NULL THEN 'missing'",
+        sqlite: "NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'user_sessions')
+            THEN 'missing' WHEN (SELECT count(*) FROM pragma_table_info('user_sessions')
+            WHERE lower(name) IN ('token', 'userid', 'expiresat')) < 3 THEN 'other_columns'"
     }
-    => " AS present"
+    => " ELSE 'ready' END AS state"
 );
 
 /// The expiry in microseconds since 1970. A `timestamp` without a zone is UTC; a `timestamptz`
@@ -53,31 +57,43 @@ impl RefreshTokenHash {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefreshToken {
     /// There is no such token.
-    Unknown,
+    Unknown(UnknownToken),
     /// It has expired; its row was deleted.
     Expired,
     /// It identifies this user.
     Good(UserId),
 }
 
+/// What is missing, so that there is no such token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnknownToken {
+    /// A valid row that has it.
+    Row,
+    /// The table.
+    Table,
+    /// A column of the table.
+    Column,
+}
+
 impl Store {
     /// Looks up a refresh token. An expired one is deleted.
     pub async fn refresh_token(&self, hash: &RefreshTokenHash) -> Result<RefreshToken, StoreError> {
-        if !self.has_user_sessions().await? {
-            return Ok(RefreshToken::Unknown);
+        if let Some(why) = self.lacks_user_sessions().await? {
+            return Ok(RefreshToken::Unknown(why));
         }
         let found = self.read(&FIND, &args![hash.0.as_str()]).await?;
         let Some(row) = found.rows.first() else {
-            return Ok(RefreshToken::Unknown);
+            return Ok(RefreshToken::Unknown(UnknownToken::Row));
         };
         // A refresh token always has an expiry.
         let Some(expires_at) = row.get("expires_at")? else {
-            return Ok(RefreshToken::Unknown);
+            return Ok(RefreshToken::Unknown(UnknownToken::Row));
         };
         if Timestamp::from_micros_clamped(expires_at) > self.now() {
             // Other programs write this table, so the user id may be invalid.
             let user = UserId::new(row.get::<String>("user_id")?);
-            return Ok(user.map_or(RefreshToken::Unknown, RefreshToken::Good));
+            let none = RefreshToken::Unknown(UnknownToken::Row);
+            return Ok(user.map_or(none, RefreshToken::Good));
         }
         // It has expired, whether or not its row can be deleted.
         if let Err(error) = self.delete_user_sessions(hash, hash).await {
@@ -92,7 +108,7 @@ impl Store {
         &self,
         hashes: &[RefreshTokenHash],
     ) -> Result<(), StoreError> {
-        if hashes.is_empty() || !self.has_user_sessions().await? {
+        if hashes.is_empty() || self.lacks_user_sessions().await? == Some(UnknownToken::Table) {
             return Ok(());
         }
         for pair in hashes.chunks(2) {
@@ -102,9 +118,15 @@ impl Store {
         Ok(())
     }
 
-    async fn has_user_sessions(&self) -> Result<bool, StoreError> {
-        let found = self.read(&TABLE_EXISTS, &args![]).await?;
-        Ok(found.value("present")?)
+    /// Why no token can be found in the table.
+    async fn lacks_user_sessions(&self) -> Result<Option<UnknownToken>, StoreError> {
+        let found = self.read(&TABLE, &args![]).await?;
+        let word: String = found.value("state")?;
+        Ok(match word.as_str() {
+            "missing" => Some(UnknownToken::Table),
+            "other_columns" => Some(UnknownToken::Column),
+            _ => None,
+        })
     }
 
     async fn delete_user_sessions(

@@ -77,7 +77,7 @@ mod two_servers;
 mod values;
 mod work;
 
-pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash};
+pub(crate) use auth_sessions::{RefreshToken, RefreshTokenHash, UnknownToken};
 pub(crate) use client::{ClientState, ClientWatch};
 pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;

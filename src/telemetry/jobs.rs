@@ -31,6 +31,7 @@ pub struct JobMetrics {
     /// 1 while no mail is tried, because the provider refuses the configuration.
     pub outbox_paused: IntGauge,
     pause: Arc<Mutex<Option<Pause>>>,
+    last_sent: Arc<Mutex<Option<Timestamp>>>,
     accounts: Arc<Mutex<Option<Accounts>>>,
     outcomes: Arc<Mutex<Option<Vec<MailOutcome>>>>,
 }
@@ -73,6 +74,7 @@ impl JobMetrics {
                 "1 while the mail provider refuses the key or the sender; mails wait.",
             )?,
             pause: Arc::default(),
+            last_sent: Arc::default(),
             accounts: Arc::default(),
             outcomes: Arc::default(),
         })
@@ -88,9 +90,15 @@ impl JobMetrics {
     }
 
     /// The provider accepted a mail.
-    pub(crate) fn resume_outbox(&self) {
+    pub(crate) fn resume_outbox(&self, now: Timestamp) {
         self.outbox_paused.set(0);
         *locked(&self.pause) = None;
+        *locked(&self.last_sent) = Some(now);
+    }
+
+    /// When the provider last accepted a mail, if it has since the start.
+    pub(crate) fn last_sent(&self) -> Option<Timestamp> {
+        *locked(&self.last_sent)
     }
 
     /// Why mails wait; `None` if they are sent.

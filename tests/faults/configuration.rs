@@ -280,12 +280,7 @@ fn a_misspelt_variable() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("did you mean DATABASE_URL?"), "{said}");
     let swapped = Broken::new().env("PROT", "8000");
-    says(
-        &swapped,
-        "config.unknown",
-        "warn",
-        "under the name PORT",
-    );
+    says(&swapped, "config.unknown", "warn", "under the name PORT");
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn a_redis_that_does_not_count() {
     says(&right, "fail", "maxmemory");
     redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
-    says(&right, "fail", "give REDIS_URL the host 127.0.0.1");
+    says(&right, "fail", "start the primary 127.0.0.1:1");
 }
 
 /// A daemon, ended with its value.

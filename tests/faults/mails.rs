@@ -90,7 +90,7 @@ async fn with_provider(answer: Answer) -> (HttpPeer, Scene) {
     (peer, scene)
 }
 
-fn configure(scene: &Scene, peer: &HttpPeer) {
+pub fn configure(scene: &Scene, peer: &HttpPeer) {
     scene.set("RESEND_API_KEY", "re_canary");
     scene.set("RESEND_API_URL", &peer.url);
     scene.set("EMAIL_FROM", "'Todo <todo@example.com>'");
@@ -101,7 +101,7 @@ fn accepted() -> Answer {
 }
 
 /// Starts the daemon and waits until it tells this about its mails.
-async fn started(scene: &mut Scene, what: &str, is_so: impl Fn(&Value) -> bool) {
+pub async fn started(scene: &mut Scene, what: &str, is_so: impl Fn(&Value) -> bool) {
     scene.stop();
     let base = scene.start_at_its_port();
     eventually(what, async || {
@@ -207,7 +207,7 @@ async fn accounts_that_may_not_be_read() {
 }
 
 /// A mail that was written hours ago and was tried often.
-const OLD_MAIL: &str = r#"
+pub const OLD_MAIL: &str = r#"
     CREATE TABLE "user" (id text, email text);
     INSERT INTO "user" VALUES ('me', 'me@canary.example');
     INSERT INTO notifications (user_id, task_id, type, message, is_read, sent_email, created_at)

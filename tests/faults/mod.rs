@@ -89,6 +89,7 @@ mod live_data;
 mod locked_files;
 mod lost_file;
 mod lost_secrets;
+mod mail_relays;
 mod mails;
 mod moved_tables;
 mod network;
@@ -108,7 +109,9 @@ mod rebuilt;
 mod records;
 mod redis;
 mod redis_limits;
+mod redis_peers;
 mod redis_values;
+mod refreshes;
 mod refused;
 mod replaced;
 mod replicas;
@@ -169,11 +172,13 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         trial::FAULTS,
         redis::FAULTS,
         redis_limits::FAULTS,
+        redis_peers::FAULTS,
         redis_values::FAULTS,
         providers::FAULTS,
         auth_answers::FAULTS,
         auth_keys::FAULTS,
         peer_tls::FAULTS,
+        mail_relays::FAULTS,
         mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
@@ -202,6 +207,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         lost_secrets::FAULTS,
         running::FAULTS,
         clients::FAULTS,
+        refreshes::FAULTS,
         refused::FAULTS,
         callers::FAULTS,
         kinds::FAULTS,

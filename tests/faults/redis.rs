@@ -102,7 +102,7 @@ async fn passwords() {
 
 #[tokio::test]
 async fn databases_and_replicas() {
-    let primary = RedisServer::start_with("", &[]);
+    let primary = RedisServer::start_with("", &["--repl-diskless-sync-delay", "0"]);
     let mut scene = Scene::new();
     scene.set("REDIS_URL", &primary.url().replace("/0", "/99"));
     scene.proves(&NO_SUCH_DATABASE).await;
@@ -110,6 +110,10 @@ async fn databases_and_replicas() {
 
     let of = primary.port().to_string();
     let replica = RedisServer::start_with("", &["--replicaof", "127.0.0.1", &of]);
+    eventually("the replica is connected", async || {
+        replica.info("master_link_status").as_deref() == Some("up")
+    })
+    .await;
     scene.set("REDIS_URL", &replica.url());
     scene.proves(&REPLICA).await;
     assert_eq!(scene.get("REDIS_URL"), Some(primary.url()));

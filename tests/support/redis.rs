@@ -78,6 +78,20 @@ impl RedisServer {
         keys.expect("Redis answers")
     }
 
+    /// The value of a line of INFO.
+    ///
+    /// # Panics
+    /// Where Redis refuses it.
+    pub fn info(&self, name: &str) -> Option<String> {
+        let client = redis::Client::open(self.url()).expect("its address");
+        let mut connection = client.get_connection().expect("a connection");
+        let text: String = redis::cmd("INFO")
+            .query(&mut connection)
+            .expect("an answer");
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find_map(|(one, value)| (one == name).then(|| value.to_owned()))
+    }
+
     /// Starts it again after [`RedisServer::kill`], empty.
     pub fn run(&mut self) {
         let port = self.address.port().to_string();

@@ -6,15 +6,12 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::services::mail::{Blame, Provider};
+use crate::diagnostics::services::mail::{Blame, Provider, late};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{DaemonStatus, MailOutcome, MailStatus};
-use crate::store::{Accounts, EXPIRED, NO_ACCOUNT, NOT_TRIED};
+use crate::store::{Accounts, EXPIRED, NO_ACCOUNT};
 
 use super::status::of_status;
-
-/// A mail is tried seven times within the first hour.
-const WAITS_LONG_SECONDS: i64 = 60 * 60;
 
 /// Fewer mails without a recipient may be those of one user who wants none.
 const WITHOUT_RECIPIENT: i64 = 3;
@@ -107,7 +104,7 @@ fn check_pause(collected: &mut Collected, mails: &MailStatus, now: i64) {
         mails.pending
     );
     let (what, remedy) = match Blame::of(reason) {
-        Blame::Address => (
+        Blame::Address | Blame::Redirection => (
             "RESEND_API_URL does not lead to the mail provider",
             "correct RESEND_API_URL as services.mail says, and restart the daemon",
         ),
@@ -117,7 +114,7 @@ fn check_pause(collected: &mut Collected, mails: &MailStatus, now: i64) {
         ),
         _ => (
             "the mail provider refuses the key or the sender",
-            "the daemon's log has the reason: verify the domain of EMAIL_FROM at the provider, or correct RESEND_API_KEY and restart the daemon; this reads it without showing it: todoctl config set RESEND_API_KEY=-",
+            "services.mail says which, unless the provider does not tell it: verify the domain of EMAIL_FROM at the provider and enable sending for it, or correct RESEND_API_KEY and restart the daemon; this reads it without showing it: todoctl config set RESEND_API_KEY=-",
         ),
     };
     collected.warn(format!("{what}{since}: {waiting}"), Remedy::note(remedy));
@@ -130,12 +127,7 @@ fn check_waiting(
     now: i64,
     provider: Provider<'_>,
 ) {
-    let is_late = |one: &&MailOutcome| now - one.oldest >= WAITS_LONG_SECONDS;
-    let late: Vec<(&str, &MailOutcome)> = of_state(outcomes, "pending")
-        .filter(is_late)
-        .filter_map(|one| Some((one.reason.as_deref()?, one)))
-        .filter(|(reason, _)| *reason != NOT_TRIED)
-        .collect();
+    let late = late(outcomes, now);
     // The reason of most of them comes first.
     let Some((reason, _)) = late.first() else {
         return;

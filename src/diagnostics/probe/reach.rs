@@ -1,9 +1,10 @@
 //! Whether Redis is reachable. No credentials are sent, so an answer that refuses the request
 //! counts as reachable.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -17,8 +18,8 @@ use crate::services::tls;
 
 use super::tls::{is_certificate_error, is_no_tls};
 
-/// Redis, "Protocol specification": an inline command.
-const PING: &[u8] = b"PING\r\n";
+/// Redis, "Protocol specification": a command as clients send it. Proxies know no inline commands.
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
 /// The default of a URL without a port.
 const REDIS_PORT: u16 = 6379;
@@ -26,9 +27,15 @@ const REDIS_PORT: u16 = 6379;
 /// Why a service is not reachable. Never contains its URL.
 #[derive(Debug, thiserror::Error)]
 pub enum ReachError {
-    /// No answer within the limit.
+    /// No connection within the limit.
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
+    /// A connection, and no answer within the limit.
+    #[error("it accepts connections, and does not answer within {} ms", .0.as_millis())]
+    Silent(Duration),
+    /// A connection that ended before an answer.
+    #[error("it accepts connections, and closes them without an answer")]
+    Closed,
     /// No connection, or a lost one.
     #[error("{0}")]
     Unreachable(String),
@@ -54,8 +61,8 @@ pub enum RedisAnswer {
     Refuses(String),
 }
 
-/// Sends one PING to the Redis at `url`.
-pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachError> {
+/// Sends one PING to the Redis at `url`. Returns how long it took to answer as well.
+pub async fn redis(url: &Secret, limit: Duration) -> Result<(RedisAnswer, Duration), ReachError> {
     let unusable = || ReachError::Unreachable("REDIS_URL is not a valid URL".to_owned());
     let url = Url::parse(url.expose()).map_err(|_| unusable())?;
     let host = url.host_str().ok_or_else(unusable)?.to_owned();
@@ -74,24 +81,29 @@ pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachEr
         let tls = TlsConnector::from(Arc::new(tls));
         if url.scheme() == "rediss" {
             return match timeout(limit / 2, tls.connect(name, connect().await?)).await {
-                Ok(Ok(stream)) => ping(stream).await,
+                Ok(Ok(stream)) => ping(stream, limit / 4).await,
                 Ok(Err(error)) if is_no_tls(&error) => Err(ReachError::NoTls),
                 Ok(Err(error)) => Err(lost(error)),
                 // Redis without TLS takes most handshakes for the begin of a line, and waits for
                 // its end.
-                Err(_) => match ping(connect().await?).await {
+                Err(_) => match ping(connect().await?, limit / 4).await {
                     Ok(_) => Err(ReachError::NoTls),
                     Err(_) => Err(ReachError::TimedOut(limit)),
                 },
             };
         }
-        match ping(connect().await?).await {
+        match ping(connect().await?, limit / 2).await {
             // A server that waits for a TLS handshake takes a PING for a broken one.
-            Err(error) => Err(match tls.connect(name, connect().await?).await {
-                Ok(_) => ReachError::NeedsTls,
-                Err(failed) if is_certificate_error(&failed) => ReachError::NeedsTls,
-                Err(_) => error,
-            }),
+            Err(error) => {
+                let Ok(stream) = connect().await else {
+                    return Err(error);
+                };
+                Err(match timeout(limit / 4, tls.connect(name, stream)).await {
+                    Ok(Ok(_)) => ReachError::NeedsTls,
+                    Ok(Err(failed)) if is_certificate_error(&failed) => ReachError::NeedsTls,
+                    _ => error,
+                })
+            }
             answer => answer,
         }
     };
@@ -100,12 +112,33 @@ pub async fn redis(url: &Secret, limit: Duration) -> Result<RedisAnswer, ReachEr
         .unwrap_or(Err(ReachError::TimedOut(limit)))
 }
 
-async fn ping(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Result<RedisAnswer, ReachError> {
-    let lost = |error: std::io::Error| ReachError::Unreachable(error.to_string());
-    stream.write_all(PING).await.map_err(lost)?;
+async fn ping(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    limit: Duration,
+) -> Result<(RedisAnswer, Duration), ReachError> {
+    let lost = |error: std::io::Error| match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof => {
+            ReachError::Closed
+        }
+        _ => ReachError::Unreachable(error.to_string()),
+    };
+    let started = Instant::now();
     let mut answer = [0; 256];
-    let length = stream.read(&mut answer).await.map_err(lost)?;
-    match &answer[..length] {
+    let exchange = async {
+        stream.write_all(PING).await?;
+        stream.read(&mut answer).await
+    };
+    let length = timeout(limit, exchange)
+        .await
+        .map_err(|_| ReachError::Silent(limit))?
+        .map_err(lost)?;
+    let answer = redis_answer(&answer[..length])?;
+    Ok((answer, started.elapsed()))
+}
+
+fn redis_answer(bytes: &[u8]) -> Result<RedisAnswer, ReachError> {
+    match bytes {
+        [] => Err(ReachError::Closed),
         text if text.starts_with(b"+PONG") => Ok(RedisAnswer::Open),
         text if text.starts_with(b"-NOAUTH") => Ok(RedisAnswer::RequiresPassword),
         // Redis, while it loads its data.
@@ -164,7 +197,7 @@ mod tests {
             ),
         ] {
             let url = Secret::new(format!("redis://:canary@{}/0", peer(answer).await));
-            assert_eq!(redis(&url, LIMIT).await.unwrap(), expected);
+            assert_eq!(redis(&url, LIMIT).await.unwrap().0, expected);
         }
         let url = Secret::new(format!(
             "redis://{}/0",
@@ -175,6 +208,10 @@ mod tests {
             matches!(error, ReachError::SomethingElse("Redis")),
             "{error}"
         );
+        // As a load balancer without a server behind it.
+        let url = Secret::new(format!("redis://{}/0", peer(b"").await));
+        let error = redis(&url, LIMIT).await.unwrap_err();
+        assert!(matches!(error, ReachError::Closed), "{error}");
     }
 
     /// Redis reads a line, and a handshake need not contain its end.
@@ -185,7 +222,7 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
-                    let mut begin = [0; 6];
+                    let mut begin = [0; PING.len()];
                     let read = stream.read_exact(&mut begin).await;
                     if read.is_ok() && begin == *PING {
                         let _ = stream.write_all(b"+PONG\r\n").await;

@@ -1,26 +1,29 @@
 //! The mail provider: whether it accepts the key and the sender.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use url::Url;
-
-use crate::config::{RESEND_API, Remedy, ServicesConfig};
+use crate::config::{Remedy, ServicesConfig, fingerprints};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::mail::{Account, Domain, Mailer};
+use crate::services::mail::{Account, MailAnswer, Mailer};
 
-use super::address::url_or;
 use super::tls::plain;
-use provider::more_quota;
+use domain::check_domain;
+use outbox::Outbox;
+pub(in crate::diagnostics) use outbox::late;
+use places::{other_credentials, other_path, other_service, redirected};
+use provider::limited;
 pub(in crate::diagnostics) use provider::{Blame, Provider};
+use sender::respelt_sender;
 
+mod domain;
+mod outbox;
+mod places;
 mod provider;
+mod sender;
 
 /// The provider's own domain, for tries.
 const TRIAL_DOMAIN: &str = "resend.dev";
-
-/// How the provider calls a domain that mail may be sent from.
-const VERIFIED: &str = "verified";
 
 pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
     let config = &context.audit.services;
@@ -30,16 +33,57 @@ pub(super) async fn mail(context: &Context, limit: Duration) -> Verdict {
         Ok(None) => return Verdict::skip("RESEND_API_KEY is not set: reminders are not mailed"),
         Err(error) => return unreachable(provider, &error.to_string()),
     };
-    match tokio::time::timeout(limit, mailer.account()).await {
-        Ok(Ok(account)) => {
-            let refused = context.daemon(limit).await.has_forbidden_sender();
-            let domain = mailer.sender_domain();
-            check_account(&account, provider, config, &domain, refused)
-        }
-        Ok(Err(error)) => unreachable(provider, &error.to_string()),
+    let until = Instant::now() + limit;
+    let account = match tokio::time::timeout(limit, mailer.account()).await {
+        Ok(Ok(account)) => account,
+        Ok(Err(error)) => return unreachable(provider, &error.to_string()),
         Err(_) => {
             let error = format!("no answer within {} s", limit.as_secs());
-            unreachable(provider, &error)
+            return unreachable(provider, &error);
+        }
+    };
+    let daemon = context.daemon(limit).await;
+    let own = fingerprints(&context.request.source, &context.audit);
+    let outbox = match &daemon.status {
+        Ok(status) => Outbox::of(status, &own, context.request.clock.now().unix_seconds()),
+        Err(_) => Outbox::default(),
+    };
+    let answer = if !account.is_of_provider() || outbox.is_redirected {
+        let asking = mailer.try_mail();
+        let answer = tokio::time::timeout(until - Instant::now(), asking).await;
+        answer.ok().and_then(Result::ok)
+    } else {
+        None
+    };
+    let seen = Seen {
+        outbox,
+        answer,
+        is_forbidden: daemon.has_forbidden_sender(),
+    };
+    check_account(&account, provider, config, &mailer.sender_domain(), &seen)
+}
+
+/// What is known beside the list of domains.
+#[derive(Default)]
+struct Seen {
+    outbox: Outbox,
+    /// What is answered to a mail without anything in it; `None` where it was not asked, or did
+    /// not answer.
+    answer: Option<MailAnswer>,
+    /// Whether the daemon sends no mails now, because the provider forbids the sender.
+    is_forbidden: bool,
+}
+
+impl Seen {
+    /// How mails are accepted, if they are.
+    fn acceptance(&self) -> Option<&'static str> {
+        match self.answer {
+            Some(MailAnswer::Understood) => Some("understands mails"),
+            // It does not tell what becomes of a mail that has everything.
+            None | Some(MailAnswer::Other(400 | 422 | 429 | 500..)) if self.outbox.passes => {
+                Some("has accepted mails lately")
+            }
+            _ => None,
         }
     }
 }
@@ -55,17 +99,25 @@ fn unreachable(provider: Provider<'_>, error: &str) -> Verdict {
     )
 }
 
-/// `refused` is whether the daemon sends no mails now, because the provider forbids the sender.
 fn check_account(
     account: &Account,
     provider: Provider<'_>,
     config: &ServicesConfig,
     domain: &str,
-    refused: bool,
+    seen: &Seen,
 ) -> Verdict {
     let origin = provider.origin();
-    let detail = match account {
-        Account::WrongKey(reason) => {
+    let has_taken = seen.outbox.has_sent;
+    if let Some(MailAnswer::Redirected(to)) = &seen.answer {
+        return Verdict::warn(
+            format!(
+                "{origin} redirects mails elsewhere, which the daemon does not follow: mails wait"
+            ),
+            redirected(to.as_ref()),
+        );
+    }
+    let detail = match (account, seen.acceptance()) {
+        (Account::WrongKey(reason), _) => {
             return Verdict::fail(
                 format!("{origin} refuses RESEND_API_KEY ({reason}): mails wait"),
                 Remedy::note(
@@ -73,42 +125,57 @@ fn check_account(
                 ),
             );
         }
-        Account::Limited(reason) => {
+        (
+            Account::Limited(_) | Account::Failed(_) | Account::NotAProvider | Account::Untold(_),
+            Some(accepts),
+        ) => {
+            format!(
+                "{origin} {accepts}; its domains are not known ({})",
+                account.status()
+            )
+        }
+        (Account::Limited(reason), None) => {
             return Verdict::warn(
                 format!("{origin} limits requests, or a quota is used up ({reason}): mails wait"),
-                more_quota(),
+                limited(reason),
             );
         }
-        Account::Failed(status) => {
+        (Account::Failed(status), None) => {
             return Verdict::warn(
                 format!("{origin} answers {status}: mails wait until it recovers"),
                 provider.recovers(),
             );
         }
-        Account::NotAProvider => {
+        (Account::NotAProvider, None) => {
             return Verdict::fail(
                 format!(
                     "what answers at {origin} is not the mail provider: it answers 200 to the question for domains, without any: mails wait"
                 ),
-                other_service(config),
+                other_service(config, has_taken),
             );
         }
-        Account::Untold(status @ (300..=399 | 400 | 401 | 403 | 407)) => {
+        (Account::Untold(status @ (401 | 403 | 407)), None) => {
             return Verdict::warn(
                 format!("{origin} answers {status}, and not as a mail provider: mails wait"),
-                other_service(config),
+                other_credentials(),
             );
         }
-        Account::Untold(status) => {
+        (Account::Untold(status @ 300..=399), None) => {
+            return Verdict::warn(
+                format!("{origin} answers {status}, and not as a mail provider: mails wait"),
+                redirected(None),
+            );
+        }
+        (Account::Untold(status), None) => {
             return Verdict::warn(
                 format!(
                     "{origin} answers {status} to the question for domains: RESEND_API_URL does not lead to the mail provider, and mails wait"
                 ),
-                other_path(config),
+                other_path(config, has_taken),
             );
         }
-        Account::SendOnly => format!("{origin} accepts the key, which may only send"),
-        Account::Domains(..) => format!("{origin} accepts the key"),
+        (Account::SendOnly, _) => format!("{origin} accepts the key, which may only send"),
+        (Account::Domains(..), _) => format!("{origin} accepts the key"),
     };
     let has_own_sender = domain != TRIAL_DOMAIN && config.email_from.is_some();
     if !has_own_sender {
@@ -131,130 +198,9 @@ fn check_account(
     }
     match account {
         Account::Domains(domains, are_all) => {
-            check_domain(&detail, domains, *are_all, domain, refused)
+            check_domain(&detail, domains, *are_all, domain, seen.is_forbidden)
         }
         _ => Verdict::pass(detail),
-    }
-}
-
-/// A sender as the provider reads it, `Name <address>` or the address alone, if it is written in
-/// another way.
-fn respelt_sender(from: &str) -> Option<String> {
-    let is_address = |text: &str| {
-        !text.contains(|one: char| one.is_whitespace() || "<>\"',;:".contains(one))
-            && text.matches('@').count() == 1
-    };
-    let is_right = match from.split_once('<') {
-        None => is_address(from),
-        Some((_, rest)) => rest.strip_suffix('>').is_some_and(is_address),
-    };
-    if is_right {
-        return None;
-    }
-    let around: &[char] = &['<', '>', '"', '\'', ',', ';', '(', ')'];
-    let words = from
-        .split([' ', '\t', '<', '>'])
-        .map(|word| word.trim_matches(around));
-    let (addresses, names): (Vec<&str>, Vec<&str>) = words
-        .filter(|word| !word.is_empty())
-        .partition(|word| is_address(word));
-    let [address] = addresses[..] else {
-        return None;
-    };
-    Some(if names.is_empty() {
-        address.to_owned()
-    } else {
-        format!("{} <{address}>", names.join(" "))
-    })
-}
-
-/// A proxy or a login page answers in place of the provider.
-fn other_service(config: &ServicesConfig) -> Remedy {
-    let own = url_or(None, RESEND_API);
-    if config.resend_api_url.as_ref().is_none_or(|url| *url == own) {
-        return Remedy::note(
-            "a proxy of this network answers in place of the provider: let this machine connect to it directly",
-        );
-    }
-    Remedy::note(format!(
-        "a proxy, a login page or another service answers there; this leads to {RESEND_API}:"
-    ))
-    .then(Remedy::unset("RESEND_API_URL"))
-}
-
-/// The provider does not have the page.
-fn other_path(config: &ServicesConfig) -> Remedy {
-    match config.resend_api_url.as_ref().and_then(without_endpoint) {
-        Some(base) => Remedy::note("todoctl adds /emails and /domains to the address itself:")
-            .then(Remedy::set("RESEND_API_URL", base)),
-        None => other_service(config),
-    }
-}
-
-/// The address to which the paths are added, if `url` ends with one of them. Credentials and
-/// queries may be secrets.
-fn without_endpoint(url: &Url) -> Option<String> {
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return None;
-    }
-    let path = url.path().trim_end_matches('/');
-    let mut endpoints = ["/emails", "/domains"].into_iter();
-    let base = endpoints.find_map(|endpoint| path.strip_suffix(endpoint))?;
-    let mut right = url.clone();
-    right.set_path(base);
-    Some(right.as_str().trim_end_matches('/').to_owned())
-}
-
-/// The provider's words for the state of a domain whose mails it sends: for sending it is
-/// verified, and for receiving not; or its records were there, and are looked for again for three
-/// days.
-const PARTLY: [&str; 2] = ["partially_verified", "partially_failed"];
-const FADING: &str = "temporary_failure";
-
-/// `are_all` is whether the account has no more domains, `refused` whether mails are refused now.
-fn check_domain(
-    detail: &str,
-    domains: &[Domain],
-    are_all: bool,
-    domain: &str,
-    refused: bool,
-) -> Verdict {
-    let found = domains
-        .iter()
-        .find(|one| one.name.eq_ignore_ascii_case(domain));
-    let complete = || {
-        Remedy::note(format!(
-            "complete the DNS records of {domain} at https://resend.com/domains, and verify it there"
-        ))
-    };
-    match found.map(|found| found.status.as_str()) {
-        Some(VERIFIED) => Verdict::pass(format!("{detail} and the sender's domain {domain}")),
-        Some(status) if PARTLY.contains(&status) && !refused => Verdict::pass(format!(
-            "{detail} and the sender's domain {domain}, which is verified in part"
-        )),
-        Some(FADING) if !refused => Verdict::warn(
-            format!(
-                "{detail}, but does not find the DNS records of {domain} any more, the domain of EMAIL_FROM: three days later it refuses every mail"
-            ),
-            complete(),
-        ),
-        Some(_) => Verdict::fail(
-            format!(
-                "{detail}, but the domain of EMAIL_FROM, {domain}, is not verified: every mail is refused"
-            ),
-            complete(),
-        ),
-        None if !are_all && !refused => Verdict::pass(format!(
-            "{detail}; it has more domains than it lists, so whether {domain} is verified is not known"
-        )),
-        None => Verdict::fail(
-            format!(
-                "{detail}, but the account does not have the domain of EMAIL_FROM, {domain}: every mail is refused"
-            ),
-            Remedy::note(format!(
-                "add {domain} at https://resend.com/domains, or name a sender of a verified domain in EMAIL_FROM"
-            )),
-        ),
     }
 }
 
@@ -263,44 +209,7 @@ mod tests {
     use super::*;
     use crate::config::Source;
     use crate::diagnostics::Outcome;
-
-    #[test]
-    fn addresses_with_the_path_of_an_endpoint() {
-        for (given, right) in [
-            ("https://a.example/emails", Some("https://a.example")),
-            (
-                "https://a.example/v1/domains/",
-                Some("https://a.example/v1"),
-            ),
-            ("https://a.example/v1", None),
-            ("https://u:canary@a.example/emails", None),
-            ("https://a.example/emails?key=canary", None),
-        ] {
-            let found = without_endpoint(&given.parse().unwrap());
-            assert_eq!(found.as_deref(), right, "{given}");
-        }
-    }
-
-    #[test]
-    fn senders() {
-        for right in [
-            "todo@example.com",
-            "Todo <todo@example.com>",
-            "\"Todo, Inc.\" <todo@example.com>",
-            // What was meant is not known.
-            "a@example.com b@example.com",
-        ] {
-            assert_eq!(respelt_sender(right), None, "{right}");
-        }
-        for (wrong, meant) in [
-            ("Todo <todo@example.com", "Todo <todo@example.com>"),
-            ("My Todo todo@example.com", "My Todo <todo@example.com>"),
-            ("todo@example.com>", "todo@example.com"),
-            ("Todo (todo@example.com)", "Todo <todo@example.com>"),
-        ] {
-            assert_eq!(respelt_sender(wrong).as_deref(), Some(meant), "{wrong}");
-        }
-    }
+    use crate::services::mail::Domain;
 
     #[test]
     fn accounts() {
@@ -311,6 +220,7 @@ mod tests {
         let domain = |name: &str, status: &str| Domain {
             name: name.to_owned(),
             status: status.to_owned(),
+            capabilities: None,
         };
         let from = Some("todo@example.com");
         let trial = Some("onboarding@resend.dev");
@@ -360,7 +270,8 @@ mod tests {
             let domain = from.map_or(TRIAL_DOMAIN, |from| from.split_once('@').unwrap().1);
             let config = config(from);
             let provider = Provider::of(&config, &source);
-            let found = check_account(&account, provider, &config, domain, false);
+            let seen = Seen::default();
+            let found = check_account(&account, provider, &config, domain, &seen);
             assert_eq!(found.outcome, outcome, "{account:?}");
             assert_eq!(
                 found.remedy.is_some(),

@@ -1,8 +1,8 @@
 //! Redis, where replicas count requests together.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::config::{Remedy, Source};
+use crate::config::{Remedy, Secret, Source};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::reach::{self, ReachError, RedisAnswer};
@@ -12,10 +12,12 @@ use crate::services::redis::{TIMEOUT, TryError, try_count};
 use super::address;
 use super::tls::{self, Peer};
 use client::Client;
-use refusal::{correct_password, is_login, remedy, short};
+use refusal::{correct_password, is_login, paused, remedy, short, slow};
+use replica::of_replica;
 
 mod client;
 mod refusal;
+mod replica;
 
 const ALONE: &str = "each daemon counts for itself";
 
@@ -24,27 +26,34 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
         return Verdict::skip("REDIS_URL is not set: each daemon counts for itself");
     };
     let client = Client::of(url);
+    let until = Instant::now() + limit;
     // Without credentials first, so that none are sent to another service.
     match (reach::redis(url, limit).await, client.has_password) {
-        (Ok(RedisAnswer::RequiresPassword), false) => Verdict::fail(
+        (Ok((RedisAnswer::RequiresPassword, _)), false) => Verdict::fail(
             "requires a password, and REDIS_URL has none",
             correct_password(&client),
         ),
-        // Such a replica says who its primary is.
-        (Ok(RedisAnswer::Refuses(why)), _) if !is_cut_off(&why) => Verdict::fail(
+        // A replica that does not reach its primary says who that is.
+        (Ok((RedisAnswer::Refuses(why), _)), _) if !why.starts_with("MASTERDOWN") => Verdict::fail(
             format!("refuses the connection: {why}; until then {ALONE}"),
             remedy(&client, &TryError::of_message(&why)),
         ),
-        (Ok(answer), _) => match try_count(url, limit).await {
+        (Ok((answer, pong)), _) => match try_count(url, until - Instant::now()).await {
             Ok(took) if took > TIMEOUT => Verdict::fail(
                 format!(
                     "counts, and takes {} ms for it: the daemon waits {} ms, so {ALONE}",
                     took.as_millis(),
                     TIMEOUT.as_millis()
                 ),
-                Remedy::note("name a Redis in REDIS_URL that is near this machine, or find out why this one is slow; this shows its slow commands:")
-                    .then(client.command(&["SLOWLOG", "GET", "10"]))
-                    .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL")),
+                slow(&client),
+            ),
+            Err(error) if error.is_late && pong > TIMEOUT => Verdict::fail(
+                format!(
+                    "answers after {} ms: the daemon waits {} ms, so {ALONE}",
+                    pong.as_millis(),
+                    TIMEOUT.as_millis()
+                ),
+                slow(&client),
             ),
             Ok(_) => Verdict::pass("counts"),
             Err(error)
@@ -58,7 +67,10 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
                     Remedy::unset("REDIS_URL.password"),
                 )
             }
-            Err(error) => does_not_count(&client, &error, &context.request.source),
+            Err(error) => {
+                let source = &context.request.source;
+                does_not_count(&client, url, &error, source, limit).await
+            }
         },
         (Err(error @ ReachError::NeedsTls), _) => {
             Verdict::fail(error.to_string(), Remedy::set("REDIS_URL.scheme", "rediss"))
@@ -73,6 +85,19 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
             error.to_string(),
             Remedy::note("correct host and port in REDIS_URL; rediss:// is for TLS"),
         ),
+        (Err(error @ ReachError::Closed), _) => Verdict::fail(
+            format!("{error}; until then {ALONE}"),
+            Remedy::note("correct host and port in REDIS_URL; a load balancer or a tunnel there may have no Redis behind it, or refuse this machine: its log says which")
+                .then(refusal::without()),
+        ),
+        (Err(error @ ReachError::Silent(_)), _) => {
+            let verdict = Verdict::fail(
+                format!("{error}; until then {ALONE}"),
+                Remedy::note("find out why it is silent: another service may listen there (correct host and port in REDIS_URL), all clients of that Redis may be paused (CLIENT PAUSE ends by itself), one command may keep it busy, or its machine has no memory left")
+                    .then(refusal::without()),
+            );
+            with_halted(verdict, &client.host, client.port).await
+        }
         (Err(error), _) => {
             let start = Remedy::note(
                 "start that Redis, or correct REDIS_URL; to do without it, with a limit per daemon: todoctl config unset REDIS_URL",
@@ -93,7 +118,13 @@ pub(super) async fn redis(context: &Context, limit: Duration) -> Verdict {
     }
 }
 
-fn does_not_count(client: &Client, error: &TryError, source: &Source) -> Verdict {
+async fn does_not_count(
+    client: &Client,
+    url: &Secret,
+    error: &TryError,
+    source: &Source,
+    limit: Duration,
+) -> Verdict {
     let peer = Peer {
         origin: &format!("{}:{}", client.host, client.port),
         variable: "REDIS_URL",
@@ -113,33 +144,21 @@ fn does_not_count(client: &Client, error: &TryError, source: &Source) -> Verdict
                 .then(client.command(&["SENTINEL", "MASTERS"])),
         );
     }
+    if error.is_paused {
+        return Verdict::fail(
+            format!(
+                "answers questions, and nothing that changes a key: its writes are paused (CLIENT PAUSE), as during a failover or an upgrade; until then {ALONE}"
+            ),
+            paused(client),
+        );
+    }
     let detail = format!(
         "answers, but does not count: {}; {ALONE}",
         short(&error.message)
     );
-    let Some((host, port)) = &error.primary else {
-        return Verdict::fail(detail, remedy(client, error));
-    };
-    if is_cut_off(&error.message) {
-        return Verdict::fail(
-            format!("{detail}; it is a replica, and does not reach its primary {host}:{port}"),
-            Remedy::note(format!(
-                "start the primary {host}:{port}, or let the replica reach it; this shows the state of their connection:"
-            ))
-            .then(client.command(&["INFO", "replication"]))
-            .then(Remedy::note(
-                "where another one has become the primary, name it in REDIS_URL",
-            )),
-        );
+    match &error.replica {
+        Some(replica) => of_replica(client, url, replica, &detail, limit).await,
+        None if error.is_late => Verdict::fail(detail, slow(client)),
+        None => Verdict::fail(detail, remedy(client, error)),
     }
-    Verdict::fail(
-        format!("{detail}; its primary is {host}:{port}"),
-        Remedy::set("REDIS_URL.host", host).then(Remedy::set("REDIS_URL.port", port)),
-    )
-}
-
-/// Whether it is the answer of a replica that does not reach its primary
-/// (`replica-serve-stale-data no`).
-fn is_cut_off(answer: &str) -> bool {
-    answer.contains("MASTERDOWN") || answer.contains("MasterDown")
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use http::header::{CONTENT_ENCODING, DATE, LOCATION};
+use http::header::{CONTENT_ENCODING, DATE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -97,7 +97,8 @@ pub(crate) async fn survey(base: &Url) -> Result<Survey, HttpError> {
         .headers()
         .get(DATE)
         .and_then(|value| time(value.to_str().ok()?));
-    let moved = moved_to(base, &answer);
+    let moved = http_client::redirection(base, PATH, &answer);
+    let moved = moved.filter(|to| to.is_safe).map(|to| to.base);
     let keys = match answer.status() {
         StatusCode::OK => match encoding(&answer) {
             Some(encoding) => PublishedKeys::Encoded(encoding),
@@ -184,22 +185,6 @@ fn encoding(answer: &Response) -> Option<String> {
     let encoding = answer.headers().get(CONTENT_ENCODING)?.to_str().ok()?;
     let encoding: String = encoding.chars().take(20).collect();
     (!encoding.eq_ignore_ascii_case("identity")).then_some(encoding)
-}
-
-/// The base that a redirection of the question for keys leads to, if it is of the same host and no
-/// less encrypted.
-fn moved_to(base: &Url, answer: &Response) -> Option<Url> {
-    let location = answer.headers().get(LOCATION)?.to_str().ok()?;
-    let mut to = http_client::join(base, PATH).join(location).ok()?;
-    let is_safe = to.host() == base.host()
-        && (to.scheme() == "https" || to.scheme() == base.scheme())
-        && to.username().is_empty()
-        && to.password().is_none();
-    let path = to.path().strip_suffix(PATH)?.to_owned();
-    to.set_path(&path);
-    to.set_query(None);
-    to.set_fragment(None);
-    (is_safe && answer.status().is_redirection()).then_some(to)
 }
 
 /// The base without what does not belong to its path, then without any path.

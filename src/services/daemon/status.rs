@@ -312,6 +312,11 @@ pub struct MailStatus {
     #[serde(default)]
     #[schema(required)]
     pub outcomes: Option<Vec<MailOutcome>>,
+    /// When the provider last accepted a mail from this daemon, in seconds since 1970; null if it has
+    /// not since the start, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub last_sent: Option<i64>,
 }
 
 /// Mails that share a state and the reason for it.

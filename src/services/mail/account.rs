@@ -2,10 +2,11 @@
 
 use reqwest::StatusCode;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::services::http_client::HttpError;
+use crate::services::http_client::{self, HttpError, Redirection};
 
-use super::{MAX_BODY, Mailer, Refusal};
+use super::{EMAILS, MAX_BODY, Mailer, Refusal, has_id};
 
 /// A list of domains is longer than an error.
 const MAX_DOMAINS: usize = 16 * MAX_BODY;
@@ -32,12 +33,57 @@ pub(crate) enum Account {
     Failed(u16),
 }
 
+impl Account {
+    /// Whether it is an answer of the mail provider to the question for domains, and not of a relay that
+    /// has no such page, or of a server that failed to answer.
+    pub(crate) fn is_of_provider(&self) -> bool {
+        !matches!(self, Self::Untold(_) | Self::NotAProvider | Self::Failed(_))
+    }
+
+    /// The status of the answer, with the name of the error where it has one.
+    pub(crate) fn status(&self) -> String {
+        match self {
+            Self::Domains(..) | Self::NotAProvider => "200".to_owned(),
+            Self::SendOnly => "401".to_owned(),
+            Self::WrongKey(reason) | Self::Limited(reason) => reason.clone(),
+            Self::Untold(status) | Self::Failed(status) => status.to_string(),
+        }
+    }
+}
+
+/// What is answered to a mail that has neither recipient nor text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MailAnswer {
+    /// It is refused for what it lacks, or accepted.
+    Understood,
+    /// It is to be sent elsewhere; where, if that is an endpoint for mails.
+    Redirected(Option<Redirection>),
+    Other(u16),
+}
+
 /// A domain of the account.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Domain {
     pub(crate) name: String,
     /// `verified`, or why not yet.
     pub(crate) status: String,
+    pub(crate) capabilities: Option<Capabilities>,
+}
+
+/// What a domain is for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Capabilities {
+    /// `enabled` or `disabled`.
+    sending: Option<String>,
+}
+
+impl Domain {
+    /// Whether sending was turned off.
+    pub(crate) fn may_not_send(&self) -> bool {
+        let sending = self.capabilities.as_ref();
+        let sending = sending.and_then(|one| one.sending.as_deref());
+        sending == Some("disabled")
+    }
 }
 
 impl Mailer {
@@ -53,11 +99,37 @@ impl Mailer {
         Ok(judge(status, &body))
     }
 
+    /// Sends a mail that has nothing, which no provider can deliver: whether something there takes
+    /// mails.
+    pub(crate) async fn try_mail(&self) -> Result<MailAnswer, HttpError> {
+        let request = self.client.post(self.url.clone());
+        let request = request.bearer_auth(self.key.expose()).json(&json!({}));
+        let response = self.client.send(request).await?;
+        let status = response.status();
+        if status.is_redirection() {
+            let to = http_client::redirection(&self.base, EMAILS, &response);
+            return Ok(MailAnswer::Redirected(to));
+        }
+        let body = self.client.body(response, MAX_BODY).await?;
+        Ok(match status {
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY if is_object(&body) => {
+                MailAnswer::Understood
+            }
+            status if status.is_success() && has_id(&body) => MailAnswer::Understood,
+            status => MailAnswer::Other(status.as_u16()),
+        })
+    }
+
     /// The domain of the sender.
     pub(crate) fn sender_domain(&self) -> String {
         let (_, domain) = self.from.rsplit_once('@').unwrap_or_default();
         domain.trim_end_matches('>').trim().to_ascii_lowercase()
     }
+}
+
+/// Whether it is an object of JSON, as what speaks the provider's language answers.
+fn is_object(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|value| value.is_object())
 }
 
 fn judge(status: StatusCode, body: &[u8]) -> Account {
@@ -98,9 +170,21 @@ mod tests {
         let domain = Domain {
             name: "example.com".to_owned(),
             status: "pending".to_owned(),
+            capabilities: None,
         };
         let list = r#"{"data":[{"id":"1","name":"example.com","status":"pending","region":"x"}]}"#;
         assert_eq!(of(200, list), Account::Domains(vec![domain], true));
+        let sending = |sending: &str| {
+            let capabilities = format!(r#"{{"sending":"{sending}","receiving":"enabled"}}"#);
+            let list = format!(
+                r#"{{"data":[{{"name":"a","status":"verified","capabilities":{capabilities}}}]}}"#
+            );
+            match of(200, &list) {
+                Account::Domains(domains, _) => domains[0].may_not_send(),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(sending("disabled") && !sending("enabled"));
         let page = r#"{"data":[],"has_more":true}"#;
         assert_eq!(of(200, page), Account::Domains(Vec::new(), false));
         for other in ["<html>", "{}", "null"] {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{ServicesConfig, Source};
 use crate::diagnostics::Outcome::{self, Pass, Warn};
+use crate::store::NOT_TRIED;
 
 const NOW: i64 = 1_000_000;
 
@@ -120,6 +121,7 @@ fn pauses() {
     for (reason, named) in [
         ("404 not_found", "RESEND_API_URL"),
         ("405", "RESEND_API_URL"),
+        ("308", "RESEND_API_URL"),
         (
             "200 without an id, as no mail provider answers",
             "RESEND_API_URL",

@@ -227,6 +227,18 @@ pub(super) const CAUSES: &[Cause] = &[
     )
     .usual(Usual::Sometimes),
     refresh(
+        "refresh_no_table",
+        "refreshes of access tokens found no table user_sessions in this database (401)",
+        "let the sign-in service use this database (DATABASE_URL) and write its refresh tokens to user_sessions; if a migration of its own has renamed the table, rename it back",
+    )
+    .usual(Usual::Sometimes),
+    refresh(
+        "refresh_no_column",
+        "refreshes of access tokens found no column token, userId or expiresAt in the table user_sessions (401)",
+        "let the sign-in service give these columns back: a migration of its own may have renamed or dropped one",
+    )
+    .usual(Usual::Sometimes),
+    refresh(
         "refresh_expired",
         "refreshes of access tokens had a refresh token that has expired (401)",
         "check the lifetime that the sign-in service gives its refresh tokens, and the clocks of both machines (date -u)",

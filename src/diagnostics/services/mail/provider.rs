@@ -9,6 +9,8 @@ use crate::store::{EXPIRED, NO_ACCOUNT, NO_ADDRESS, NOT_READ};
 pub(in crate::diagnostics) enum Blame {
     /// Something else than the provider answers.
     Address,
+    /// What answers leads elsewhere.
+    Redirection,
     /// The key, or the sender's domain.
     Account,
     /// How the sender is spelt.
@@ -36,7 +38,8 @@ impl Blame {
             Ok(200..=299 | 404 | 405) => Self::Address,
             Ok(401 | 403) => Self::Account,
             Ok(429) => Self::Quota,
-            Ok(408 | 409 | 300..=399 | 500..=599) => Self::Provider,
+            Ok(300..=399) => Self::Redirection,
+            Ok(408 | 409 | 500..=599) => Self::Provider,
             Ok(400..=499_u16)
                 if reason.ends_with("(from)") || reason.contains("invalid_from_address") =>
             {
@@ -70,12 +73,15 @@ impl<'a> Provider<'a> {
     /// What to do about mails that wait, or were not sent in time, for this reason.
     pub(in crate::diagnostics) fn remedy(self, reason: &str) -> Remedy {
         match Blame::of(reason) {
-            Blame::Quota => more_quota(),
+            Blame::Quota => limited(reason),
             Blame::Provider => self.recovers(),
             Blame::Database => Remedy::note(
                 "the daemon's log says why the table \"user\" cannot be read; the checks of the database may know it",
             ),
             Blame::Network => self.unreachable(reason),
+            Blame::Redirection => Remedy::note(
+                "correct RESEND_API_URL as services.mail says, and restart the daemon: what answers there leads elsewhere, and the daemon does not follow",
+            ),
             Blame::Address | Blame::Account | Blame::Sender | Blame::Recipient | Blame::Mail => {
                 Remedy::note(
                     "the check services.mail shows whether the provider accepts key and sender now",
@@ -100,10 +106,13 @@ impl<'a> Provider<'a> {
     }
 }
 
-pub(super) fn more_quota() -> Remedy {
-    Remedy::note(
-        "wait until the quota of the day or the month begins again, or raise the plan at https://resend.com/settings/billing",
-    )
+/// It accepts no more requests for now, or no more mails, as `reason` says.
+pub(super) fn limited(reason: &str) -> Remedy {
+    Remedy::note(if reason.contains("quota") {
+        "wait until the quota of the day or the month begins again, or raise the plan at https://resend.com/settings/billing"
+    } else {
+        "the account has more requests in a second than the provider allows: find the other programs that use it at the same time (https://resend.com/logs shows them), or ask the provider for a higher limit"
+    })
 }
 
 #[cfg(test)]
@@ -124,6 +133,8 @@ mod tests {
             ("422 validation_error (to)", Blame::Recipient),
             ("422 validation_error", Blame::Mail),
             ("429 rate_limit_exceeded", Blame::Quota),
+            ("308", Blame::Redirection),
+            ("expired: 302", Blame::Redirection),
             ("500 application_error", Blame::Provider),
             ("expired: 502", Blame::Provider),
             ("expired", Blame::Network),

@@ -17,6 +17,27 @@ const FORBIDDEN: [&str; 5] = [
     "The user executing the script can't",
 ];
 
+/// The same for a node of a cluster.
+const CLUSTER: [&str; 7] = [
+    "MOVED",
+    "Moved",
+    "CLUSTERDOWN",
+    "ClusterDown",
+    "CrossSlot",
+    "TryAgain",
+    "in cluster mode",
+];
+
+/// What proxies and services that are no Redis answer to a command that they do not have.
+const NO_COMMAND: [&str; 6] = [
+    "unknown command",
+    "Unknown Redis command",
+    "unsupported command",
+    "unsupported redis command",
+    "ommand is not available",
+    "ommand not supported",
+];
+
 /// The error without what todoctl has sent.
 pub(super) fn short(message: &str) -> &str {
     let ends = [", with args beginning", " script: "];
@@ -36,13 +57,7 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
         more_memory(client, error.used_memory())
     } else if has(&FORBIDDEN) {
         permissions(client, text)
-    } else if has(&[
-        "MOVED",
-        "CLUSTERDOWN",
-        "ClusterDown",
-        "Moved",
-        "in cluster mode",
-    ]) {
+    } else if has(&CLUSTER) {
         Remedy::note(
             "this is a node of a Redis Cluster, and todoctl needs a single Redis: name one in REDIS_URL",
         )
@@ -52,12 +67,18 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
         Remedy::note("start the replicas of this Redis, which accepts writes only with as many of them as min-replicas-to-write says")
             .then(as_administrator("where there are none any more"))
             .or(client.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]))
-    } else if has(&["unknown command", "Unknown Redis command"]) {
+    } else if has(&NO_COMMAND) {
         Remedy::note("todoctl counts with EVALSHA, SCRIPT LOAD, INCR, DEL, PTTL and PEXPIRE: take their rename-command lines out of redis.conf and restart Redis, or name another Redis in REDIS_URL (a proxy may lack them)")
-            .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL"))
+            .then(without())
+    } else if has(&["undeclared key"]) {
+        Remedy::note("this server allows a script only the keys that it is called with, and what is in front of it has changed the key: name the server itself in REDIS_URL, or allow undeclared keys (Dragonfly: --default_lua_flags=allow-undeclared-keys)")
+            .then(without())
+    } else if has(&["NOSCRIPT", "NoScript"]) {
+        Remedy::note("a script that was just loaded is not known: a proxy or a load balancer there leads to several Redis servers, which share neither scripts nor counters; name one of them in REDIS_URL, or let it lead to one")
+            .then(without())
     } else if has(&["max requests limit", "max daily request limit"]) {
         Remedy::note("the plan at the provider of this Redis is used up: raise it, or name another Redis in REDIS_URL")
-            .then(Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL"))
+            .then(without())
     } else if has(&["max number of clients"]) {
         Remedy::note(
             "raise maxclients in redis.conf and restart Redis, or end clients of other programs",
@@ -66,6 +87,9 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
         Remedy::note(
             "Redis accepts other machines only with a password: set requirepass in redis.conf, and then: todoctl config set REDIS_URL.password=-",
         )
+    } else if has(&["AOF"]) {
+        Remedy::note("Redis cannot write its append-only file and refuses writes until it can: make room on its disk, or correct the permissions of its dir; its log says which, and this shows when it is well again (aof_last_write_status):")
+            .then(client.command(&["INFO", "persistence"]))
     } else if has(&["MISCONF"]) {
         Remedy::note(
             "Redis cannot save its data and refuses writes: make room on its disk or correct the permissions of its dir; its log says which, and after the next save it goes on:",
@@ -88,6 +112,24 @@ pub(super) fn remedy(client: &Client, error: &TryError) -> Remedy {
 pub(super) fn is_login(error: &str) -> bool {
     let words = ["WRONGPASS", "AuthenticationFailed", "authentication failed"];
     words.iter().any(|word| error.contains(word))
+}
+
+/// It answers too late.
+pub(super) fn slow(client: &Client) -> Remedy {
+    Remedy::note("name a Redis in REDIS_URL that is near this machine, or find out why this one is slow; this shows its slow commands:")
+        .then(client.command(&["SLOWLOG", "GET", "10"]))
+        .then(without())
+}
+
+/// Who ends the pause of a failover lets clients write what is lost afterwards.
+pub(super) fn paused(client: &Client) -> Remedy {
+    Remedy::note("wait until the failover or the upgrade has ended")
+        .then(as_administrator("only if there is none, end the pause"))
+        .or(client.command(&["CLIENT", "UNPAUSE"]))
+}
+
+pub(super) fn without() -> Remedy {
+    Remedy::note("to do without it, with a limit per daemon: todoctl config unset REDIS_URL")
 }
 
 /// Eviction would make room too, and might delete keys of other programs.
