@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,9 @@ pub(crate) struct LastDatabase {
     /// Where the daemon had its secrets from.
     #[serde(default)]
     pub(crate) secrets: SecretPlaces,
+    /// Where a daemon listened that has had clients, and has ended.
+    #[serde(default)]
+    pub(crate) clients_at: Option<SocketAddr>,
 }
 
 impl LastDatabase {
@@ -47,6 +51,7 @@ impl LastDatabase {
             id,
             tasks,
             secrets: SecretPlaces::new(),
+            clients_at: None,
         }
     }
 

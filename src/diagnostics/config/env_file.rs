@@ -45,7 +45,7 @@ pub(super) fn env_file(context: &Context) -> Verdict {
         said.push(text);
         remedy = remedy.then(advice);
     }
-    if let Some((user, advice)) = file_modes::taken_from_daemon(path) {
+    if let Some((user, advice)) = file_modes::taken_from_daemon(path, path) {
         said.push(format!(
             "{place} cannot be read by user {user}, as whom the daemon runs: its next start fails"
         ));
