@@ -46,9 +46,8 @@ pub(super) static CHECKS: &[Check] = &[
          out of file descriptors, which its process tells. A file that a running daemon has locked \
          (todo.db-daemon beside a SQLite file, otherwise among the temporary files) tells where one \
          of this database listens, whether the last one was killed, and what the last start has printed if \
-         it failed; and it is compared with where the last daemon had clients, if none has come to this one \
-         since it started. The usual cause is a second service with \
-         the same default port.",
+         it failed; PORT is also compared with where the last daemon had clients, if none has come to this \
+         one since it started. The usual cause is a second service with the same default port.",
         )
         .outcomes(&[Pass, Warn, Fail])
         .needs(&["config.env_file", "daemon.listen"]),
