@@ -14,7 +14,7 @@ use super::context::ApiContext;
 use super::error::{ApiError, RateLimit};
 use super::head::Head;
 use super::input::{BodyError, Code};
-use super::limits::{SharedBy, likely_address};
+use super::limits::{SharedBy, is_private, likely_address};
 use super::render::method_label;
 use super::router::{Found, Miss, Router};
 use super::socket::Opening;
@@ -46,6 +46,10 @@ pub(super) fn count(
     caller: Option<CallerKind>,
     error: &ApiError,
 ) {
+    if let ApiError::TaskNotFound(id) = error {
+        note_missing_task(context, head, id);
+        return;
+    }
     let Some((reason, detail, address)) = reason(context, router, head, error) else {
         return;
     };
@@ -64,6 +68,16 @@ pub(super) fn count(
     };
     let now = context.clock.now();
     context.metrics.clients.refused(kind, detail, address, now);
+}
+
+/// One task that does not exist is usual. Many whose ids were never given belong to another database.
+fn note_missing_task(context: &ApiContext, head: &Head, id: &str) {
+    if let Ok(id) = id.parse() {
+        let client = likely_address(head.client, head.headers());
+        let client = Some(client).filter(|client| !is_private(*client));
+        let now = context.clock.now();
+        context.metrics.clients.missing_task(id, client, now);
+    }
 }
 
 /// The client hung up before it was answered, which took a while.

@@ -204,6 +204,7 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
             .map(|(what, count)| (what.to_owned(), count))
             .collect(),
         refusals: refusals.into_iter().take(TOLD).map(refusal).collect(),
+        missing_tasks: clients.missing_tasks(now),
     }
 }
 

@@ -38,6 +38,7 @@ mod row_security;
 mod search_index;
 mod sequences;
 mod set_aside;
+mod strays;
 mod tables;
 mod triggers;
 mod unread;
@@ -47,7 +48,9 @@ pub(super) use abandoned::without_repack;
 pub(super) use access::missing_rights;
 pub(super) use search_index::{
     damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
+    wrong_copies_of_server,
 };
+pub(super) use strays::{carried_over, in_order};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 

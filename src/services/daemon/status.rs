@@ -197,6 +197,11 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub done: BTreeMap<String, u64>,
+    /// The ids of the newest requests for tasks that do not exist, by callers with right credentials;
+    /// at most 100, and 5 of one client on the internet. None from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub missing_tasks: Vec<i64>,
 }
 
 /// Requests that were refused for one reason, and connections without a request.
