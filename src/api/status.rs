@@ -199,6 +199,7 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
                 (kind.to_owned(), CredentialStatus { accepted, refused })
             })
             .collect(),
+        sessions_in_use: Some(context.auth.sessions_in_use()),
         done: clients
             .count_done(now)
             .map(|(what, count)| (what.to_owned(), count))

@@ -24,6 +24,7 @@ mod settings;
 mod shadows;
 mod triggers;
 mod unread;
+mod users;
 mod values;
 mod violations;
 
@@ -61,6 +62,7 @@ pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_tri
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
+pub(crate) use users::NoUser;
 pub(crate) use values::{OddValues, Oddity, has_blanks_around, is_sensible, trimmed};
 pub(crate) use violations::Violation;
 

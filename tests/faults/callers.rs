@@ -174,6 +174,9 @@ async fn half_of_the_sessions() {
     let with = |token: &str, count| asked(count, |client| client.get(&url).bearer_auth(token));
     assert_eq!(with(&ended, 12), [401; 12]);
     assert_eq!(with(&old, 12), [200; 12]);
+    // A stranger tries, or a client of another environment.
+    let foreign = format!("todo_{}", "a7".repeat(32));
+    assert_eq!(with(&foreign, 12), [401; 12]);
     let sessions = "daemon.sessions";
     scene.doctor(sessions).says(sessions, "pass", "");
     scene.stop();

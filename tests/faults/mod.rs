@@ -82,6 +82,7 @@ mod interrupted;
 mod kept_data;
 mod kept_out;
 mod kept_secrets;
+mod kinds;
 mod languages;
 mod live_data;
 mod locked_files;
@@ -202,6 +203,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         clients::FAULTS,
         refused::FAULTS,
         callers::FAULTS,
+        kinds::FAULTS,
         fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,

@@ -42,6 +42,7 @@ mod strays;
 mod tables;
 mod triggers;
 mod unread;
+mod users;
 mod values;
 
 pub(super) use abandoned::without_repack;
@@ -126,6 +127,15 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .needs(&["database.integrity", "database.migrations"])
         .taking_turns()
         .within(10),
+    Check::new("database.users", "Users", run!(Database, users::users))
+        .about(
+            "The tasks belong to users, and not to what a client sends where it does not know its \
+             user: undefined, null, a template that was not filled in, or one id twice. The usual \
+             cause is a service whose variable for X-User-ID is not set.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["database.query", "database.migrations"])
+        .taking_turns(),
     Check::new(
         "database.set_aside",
         "Rows set aside",
