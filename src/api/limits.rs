@@ -24,7 +24,9 @@ mod windows;
 
 #[cfg(any(fuzzing, test))]
 pub(super) use address::client_address;
-pub(super) use address::{SharedBy, client_key, is_forwarded_locally, is_private, likely_address};
+pub(super) use address::{
+    SharedBy, client_key, is_forwarded, is_forwarded_locally, is_private, likely_address,
+};
 use windows::Windows;
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -32,7 +32,7 @@ use super::endpoint::{Call, Endpoint, OnTimeout, RawInputs, Run};
 use super::error::{ApiError, Overload};
 use super::framing;
 use super::head::{Admission, Head, RequestIds};
-use super::limits::is_forwarded_locally;
+use super::limits::{is_forwarded, is_forwarded_locally};
 use super::refused;
 use super::render::{Outcome, render};
 use super::reply::Reply;
@@ -66,6 +66,13 @@ struct Progress {
     handler_started: AtomicBool,
 }
 
+/// What monitoring and this program's own commands ask for.
+fn is_monitoring(path: &str) -> bool {
+    ["/health", "/metrics", "/status"]
+        .iter()
+        .any(|begin| path.starts_with(begin))
+}
+
 impl App {
     pub fn new(context: ApiContext, router: Router) -> Self {
         Self(Arc::new(Shared {
@@ -96,8 +103,12 @@ impl App {
         let (parts, body) = request.into_parts();
         let limits = &self.0.context.limits;
         let client = limits.client_address(peer, &parts.headers);
+        let clients = &self.0.context.metrics.clients;
         if is_forwarded_locally(peer, &parts.headers) {
-            self.0.context.metrics.clients.forwarded_locally();
+            clients.forwarded_locally();
+        }
+        if is_forwarded(&parts.headers) || !is_monitoring(parts.uri.path()) {
+            clients.came();
         }
         let ids = &self.0.request_ids;
         let head = Arc::new(Head::new(parts, client, peer, admission, client_watch, ids));

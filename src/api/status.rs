@@ -83,6 +83,7 @@ fn mails(jobs: &JobMetrics) -> Option<MailStatus> {
         dead,
         paused: pause.is_some(),
         paused_since: pause.as_ref().map(|pause| pause.since.unix_seconds()),
+        paused_until: pause.as_ref().map(|pause| pause.until.unix_seconds()),
         paused_reason: pause.map(|pause| pause.reason),
         accounts: jobs.accounts().map(Accounts::as_str).map(str::to_owned),
         outcomes: Some(outcomes.collect()),
@@ -180,6 +181,7 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
             .sum(),
         has_local_proxy: clients.has_local_proxy(),
         has_scraper: Some(clients.has_scraper()),
+        has_clients: Some(clients.has_clients()),
         max_body_bytes: context.max_body_bytes as u64,
         key_obstacles: clients
             .count_key_obstacles(now)

@@ -22,7 +22,7 @@ mod metrics;
 pub(crate) mod report;
 mod terminal;
 
-pub use error::error;
+pub use error::{error, error_text};
 pub(crate) use terminal::{Tone, stdout_has_colour};
 
 /// How data is printed.

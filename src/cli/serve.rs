@@ -12,13 +12,13 @@ use backon::{ExponentialBuilder, Retryable as _};
 use crate::api::{ApiContext, Server};
 use crate::clock::Clock;
 use crate::config::{
-    Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, SecretName, Source,
-    Warning, generated_secret_path, shell_word,
+    Audit, Config, DatabaseConfig, DatabaseTarget, Environment, Origin, PoolerMode, SecretName,
+    Source, Warning, generated_secret_path, shell_word,
 };
 use crate::jobs::Jobs;
 use crate::services::daemon::local_address_of;
 use crate::services::mail::Mailer;
-use crate::services::run_record::RunRecord;
+use crate::services::run_record::{RunRecord, leave_failed_start};
 use crate::store::inspect::Guarded;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
 use crate::store::{
@@ -28,6 +28,7 @@ use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
 use super::new_secrets::{NewSecrets, refuse_absent};
+use super::output;
 use super::signals::{DaemonSignals, HANGUP};
 use continuity::Continuity;
 
@@ -65,8 +66,20 @@ pub(super) struct Options {
     allow_newer: bool,
 }
 
-/// Serves until SIGTERM, SIGINT or SIGHUP.
+/// Serves until SIGTERM, SIGINT or SIGHUP. A start that fails leaves the reason for doctor.
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
+    let outcome = run_daemon(options, context);
+    if let Err(error) = &outcome {
+        let source = context.source();
+        if let Some(target) = Audit::of(source).target() {
+            let text = output::error_text(error, source);
+            leave_failed_start(target, &text, context.clock().now());
+        }
+    }
+    outcome
+}
+
+fn run_daemon(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     // The first of the threads that serve connections; the server starts the others.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -131,6 +144,7 @@ async fn serve(
     // Without an answer, the daemon starts all the same.
     let _ = tokio::time::timeout(HIDDEN_ROWS_LIMIT, hidden).await;
     let metrics = context.metrics.jobs.clone();
+    let clients = context.metrics.clients.clone();
     let server = Server::bind(config, context)?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
@@ -151,6 +165,9 @@ async fn serve(
         .await;
     let end = tokio::time::Instant::now() + END_GRACE;
     jobs.stop(END_GRACE).await;
+    if clients.has_clients() {
+        continuity.had_clients_at(address);
+    }
     continuity.end(&store).await;
     store.keep_deleted_file().await;
     if tokio::time::timeout_at(end, store.close()).await.is_err() {

@@ -106,7 +106,8 @@ pub(super) static CHECKS: &[Check] = &[
     .about(
         "The modes of the files that NAME_FILE variables name, except those under /run/secrets or on a read-only mount, \
          whose mode the orchestrator chooses. If others may read a file, every program on the \
-         machine can use its secret; the usual cause is the default mode 0644. Also whether the \
+         machine can use its secret; the usual cause is the default mode 0644. Also whether the user of \
+         the daemon, or of the last one, may read them, and whether the \
          files of generated secrets are still there while the daemon runs: without them the next \
          start generates others, and everybody is refused. The same of secrets that the running daemon \
          had from the .env file, which are not there any more.",

@@ -21,6 +21,7 @@ mod foreign_ids;
 mod log_file;
 mod mails;
 mod memory_limit;
+mod moved;
 mod origins;
 mod other_file;
 mod out_of_reach;
@@ -47,7 +48,9 @@ pub(super) static CHECKS: &[Check] = &[
          daemon cannot start. A daemon that does not answer may be stopped, frozen, in a debugger or \
          out of file descriptors, which its process tells. A file that a running daemon has locked \
          (todo.db-daemon beside a SQLite file, otherwise among the temporary files) tells where one \
-         of this database listens, and whether the last one was killed. The usual cause is a second service with the same default port.",
+         of this database listens, whether the last one was killed, and what the last start has printed if \
+         it failed; PORT is also compared with where the last daemon had clients, if none has come to this \
+         one since it started. The usual cause is a second service with the same default port.",
         )
         .outcomes(&[Pass, Warn, Fail])
         .needs(&["config.env_file", "daemon.listen"]),
@@ -124,7 +127,8 @@ pub(super) static CHECKS: &[Check] = &[
          without the auth server's accounts (the table \"user\").",
         )
         .outcomes(&[Pass, Warn, Skip])
-        .needs(&["daemon.port"]),
+        .needs(&["daemon.port"])
+        .taking_turns(),
     Check::new(
         "daemon.reminders",
         "Reminders",

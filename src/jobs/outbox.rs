@@ -120,6 +120,11 @@ impl Outbox {
         let outcomes = self.store.mail_outcomes(since).await?;
         self.metrics
             .set_outbox(status.pending, status.dead, outcomes);
+        if status.pending == 0 {
+            // Another process has sent those for which it paused.
+            *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.metrics.resume_outbox();
+        }
         Ok(status.next.max(status.next.and(self.paused_until())))
     }
 
@@ -144,7 +149,7 @@ impl Outbox {
             "the mail provider refuses the configuration; mails wait up to 24 hours: correct RESEND_API_KEY, EMAIL_FROM or RESEND_API_URL"
         );
         *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-        self.metrics.pause_outbox(self.clock.now(), reason);
+        self.metrics.pause_outbox(self.clock.now(), until, reason);
     }
 
     async fn addresses(&self, mails: &[OutboxMail]) -> Result<Addresses, StoreError> {
@@ -169,7 +174,7 @@ impl Outbox {
             .await;
         match sent {
             Ok(()) => {
-                self.metrics.resume_outbox(self.clock.now());
+                self.metrics.mail_accepted(self.clock.now());
                 OutboxEnd::Sent
             }
             Err(SendError::Misconfigured(reason)) => {

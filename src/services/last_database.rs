@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -36,6 +37,9 @@ pub(crate) struct LastDatabase {
     /// Where the daemon had its secrets from.
     #[serde(default)]
     pub(crate) secrets: SecretPlaces,
+    /// Where a daemon listened that has had clients, and has ended.
+    #[serde(default)]
+    pub(crate) clients_at: Option<SocketAddr>,
 }
 
 impl LastDatabase {
@@ -54,6 +58,7 @@ impl LastDatabase {
             tasks,
             database: None,
             secrets: SecretPlaces::new(),
+            clients_at: None,
         }
     }
 

@@ -1,5 +1,5 @@
 //! A file that a running daemon has locked: it tells other commands where that daemon is, and is left
-//! behind by one that was killed, or ended by its terminal.
+//! behind by one that was killed, or ended by its terminal, and by a start that failed.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -15,7 +15,10 @@ use crate::config::{DatabaseTarget, run_record_path};
 use crate::domain::Timestamp;
 
 /// Larger than any record.
-const MAX_BYTES: u64 = 4096;
+const MAX_BYTES: u64 = 8192;
+
+/// How much of the reason why a start failed is kept. In JSON some signs take more.
+const LONGEST_TEXT: usize = 4096;
 
 /// A daemon that runs, or ran.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,18 @@ pub(crate) struct Run {
     hung_up: bool,
 }
 
+/// A start that ended with an error.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FailedStart {
+    /// In seconds since 1970.
+    pub(crate) at: i64,
+    /// As whom the program ran.
+    pub(crate) user: u32,
+    /// The lines that it printed, without a secret.
+    pub(crate) said: Vec<String>,
+    boot: String,
+}
+
 /// The last daemon of a database on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LastRun {
@@ -42,6 +57,16 @@ pub(crate) enum LastRun {
     Killed(Run),
     /// SIGHUP has ended it, as when its terminal was closed.
     HungUp(Run),
+    /// It did not start.
+    Failed(FailedStart),
+}
+
+/// What the file has.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Record {
+    Run(Run),
+    Failed(FailedStart),
 }
 
 /// The record of this process, which is locked, and deleted with its value.
@@ -61,15 +86,12 @@ impl RunRecord {
         now: Timestamp,
     ) -> Option<Self> {
         let path = path(target);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).mode(0o600);
-        // That of another user, such as root, would be taken for this one's.
-        let replace = || {
-            std::fs::remove_file(&path).ok()?;
-            open(&options, &path)
-        };
-        let mut file = open(&options, &path).or_else(replace)?;
-        file.try_lock().ok()?;
+        let mut file = locked(&path)?;
+        let other = temporary(target);
+        if other != path {
+            // Of a start that could not write beside the database.
+            let _ = std::fs::remove_file(other);
+        }
         let run = Run {
             pid: std::process::id(),
             started: now.unix_seconds(),
@@ -94,10 +116,57 @@ impl RunRecord {
     }
 }
 
-fn write(file: &mut File, run: &Run) -> io::Result<()> {
+/// Leaves the reason why the daemon did not start, unless another one of this database runs. Beside a
+/// database that does not exist nothing is created: its directory may be where a disk is to be mounted.
+pub(crate) fn leave_failed_start(target: &DatabaseTarget, said: &str, now: Timestamp) {
+    let failed = |boot| FailedStart {
+        at: now.unix_seconds(),
+        user: rustix::process::geteuid().as_raw(),
+        said: shortened(said),
+        boot,
+    };
+    let beside = match target {
+        DatabaseTarget::Sqlite(file) if !file.path.exists() => None,
+        _ if matches!(last_run(target), Some(LastRun::Running(_))) => return,
+        _ => locked(&path(target)),
+    };
+    // Nothing depends on it.
+    if let Some(mut file) = beside.or_else(|| locked(&temporary(target)))
+        && let Some(boot) = boot()
+    {
+        let _ = write(&mut file, &failed(boot));
+    }
+}
+
+/// As much as a record may have, in whole lines.
+fn shortened(text: &str) -> Vec<String> {
+    let mut left = LONGEST_TEXT;
+    let fits = |line: &&str| {
+        let size = line.len().min(left);
+        left -= size;
+        size == line.len()
+    };
+    text.lines().take_while(fits).map(str::to_owned).collect()
+}
+
+/// The file for a new record, which is locked; `None` where it cannot be, or another process has it.
+fn locked(path: &Path) -> Option<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    // That of another user, such as root, would be taken for this one's.
+    let replace = || {
+        std::fs::remove_file(path).ok()?;
+        open(&options, path)
+    };
+    let file = open(&options, path).or_else(replace)?;
+    file.try_lock().ok()?;
+    Some(file)
+}
+
+fn write(file: &mut File, record: &impl Serialize) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    file.write_all(&serde_json::to_vec(run)?)
+    file.write_all(&serde_json::to_vec(record)?)
 }
 
 impl Drop for RunRecord {
@@ -109,29 +178,42 @@ impl Drop for RunRecord {
 
 /// The last daemon of this database since the system started, unless it was asked to end.
 pub(crate) fn last_run(target: &DatabaseTarget) -> Option<LastRun> {
-    let file = open(OpenOptions::new().read(true), &path(target))?;
+    read(&path(target)).or_else(|| read(&temporary(target)))
+}
+
+fn read(path: &Path) -> Option<LastRun> {
+    let file = open(OpenOptions::new().read(true), path)?;
     let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     let mut text = Vec::new();
     (&file).take(MAX_BYTES).read_to_end(&mut text).ok()?;
-    let run: Run = serde_json::from_slice(&text).ok()?;
-    (run.boot == boot()?).then_some(if is_running {
-        LastRun::Running(run)
-    } else if run.hung_up {
-        LastRun::HungUp(run)
-    } else {
-        LastRun::Killed(run)
-    })
+    let boot = boot()?;
+    match serde_json::from_slice(&text).ok()? {
+        Record::Run(run) if run.boot != boot => None,
+        Record::Run(run) if is_running => Some(LastRun::Running(run)),
+        Record::Run(run) if run.hung_up => Some(LastRun::HungUp(run)),
+        Record::Run(run) => Some(LastRun::Killed(run)),
+        Record::Failed(start) => (start.boot == boot).then_some(LastRun::Failed(start)),
+    }
 }
 
 /// Beside a SQLite database. A server may be on another machine; its daemon has a temporary file.
 fn path(target: &DatabaseTarget) -> PathBuf {
     match target {
         DatabaseTarget::Sqlite(file) => run_record_path(&file.path),
-        DatabaseTarget::Postgres(_) => {
-            let digest = Sha256::digest(target.redacted());
-            std::env::temp_dir().join(format!("todoctl-daemon-{}", hex::encode(&digest[..8])))
-        }
+        DatabaseTarget::Postgres(_) => temporary(target),
     }
+}
+
+fn temporary(target: &DatabaseTarget) -> PathBuf {
+    let place = match target {
+        DatabaseTarget::Sqlite(file) => std::path::absolute(&file.path)
+            .unwrap_or_else(|_| file.path.clone())
+            .display()
+            .to_string(),
+        DatabaseTarget::Postgres(_) => target.redacted(),
+    };
+    let digest = Sha256::digest(place);
+    std::env::temp_dir().join(format!("todoctl-daemon-{}", hex::encode(&digest[..8])))
 }
 
 /// Everybody may put a link, or a pipe, into the directory of temporary files.
@@ -206,6 +288,43 @@ mod tests {
         let record = begin().unwrap();
         assert_eq!(std::fs::read(&other).unwrap(), b"canary");
         drop(record);
+    }
+
+    #[test]
+    fn starts_that_failed() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = DatabaseTarget::Sqlite(SqliteTarget {
+            path: directory.path().join("todo.db"),
+        });
+        let now = Timestamp::from_micros_clamped(7_000_000);
+        let said = || match last_run(&target) {
+            Some(LastRun::Failed(start)) => Some((start.at, start.said)),
+            other => {
+                assert_eq!(other, None);
+                None
+            }
+        };
+        let fail = |text: &str| leave_failed_start(&target, text, now);
+        let begin = || RunRecord::begin(&target, "127.0.0.1:8000".parse().unwrap(), now);
+        let expected = Some((7, vec!["one".to_owned(), "two".to_owned()]));
+        fail("one\ntwo");
+        // Its directory may be where a disk is to be mounted.
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(said(), expected);
+        drop(begin());
+        assert_eq!(said(), None);
+
+        std::fs::write(directory.path().join("todo.db"), "").unwrap();
+        fail("one\ntwo");
+        assert_eq!(said(), expected);
+        assert!(run_record_path(&directory.path().join("todo.db")).exists());
+        fail(&"canary\n".repeat(10_000));
+        assert!(said().is_some_and(|(_, lines)| lines.len() > 100));
+        let record = begin();
+        fail("one");
+        assert!(matches!(last_run(&target), Some(LastRun::Running(_))));
+        drop(record);
+        assert_eq!(said(), None);
     }
 
     #[test]

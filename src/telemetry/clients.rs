@@ -25,6 +25,7 @@ struct Shared {
     /// Since the start.
     has_local_proxy: AtomicBool,
     has_scraper: AtomicBool,
+    has_clients: AtomicBool,
 }
 
 /// The kinds of credentials, as in the metrics; `none` where a request has none.
@@ -93,6 +94,11 @@ impl RecentClients {
         self.0.has_scraper.store(true, Ordering::Relaxed);
     }
 
+    /// Notes a request that is no probe, or was forwarded.
+    pub fn came(&self) {
+        self.0.has_clients.store(true, Ordering::Relaxed);
+    }
+
     /// Whether a proxy of this machine, container or pod has forwarded a request since the start.
     #[must_use]
     pub fn has_local_proxy(&self) -> bool {
@@ -103,6 +109,12 @@ impl RecentClients {
     #[must_use]
     pub fn has_scraper(&self) -> bool {
         self.0.has_scraper.load(Ordering::Relaxed)
+    }
+
+    /// Whether a request has come since the start that is no probe, or was forwarded.
+    #[must_use]
+    pub fn has_clients(&self) -> bool {
+        self.0.has_clients.load(Ordering::Relaxed)
     }
 
     /// How many credentials of each kind were accepted.

@@ -11,6 +11,8 @@ use crate::store::{Accounts, MailOutcome};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pause {
     pub(crate) since: Timestamp,
+    /// When a mail is tried again.
+    pub(crate) until: Timestamp,
     /// The provider's status and name of the error.
     pub(crate) reason: String,
 }
@@ -81,19 +83,28 @@ impl JobMetrics {
     }
 
     /// The provider refuses every mail, for this reason.
-    pub(crate) fn pause_outbox(&self, now: Timestamp, reason: &str) {
+    pub(crate) fn pause_outbox(&self, now: Timestamp, until: Timestamp, reason: &str) {
         self.outbox_paused.set(1);
         let mut pause = locked(&self.pause);
         let since = pause.as_ref().map_or(now, |pause| pause.since);
         let reason = reason.to_owned();
-        *pause = Some(Pause { since, reason });
+        *pause = Some(Pause {
+            since,
+            until,
+            reason,
+        });
     }
 
     /// The provider accepted a mail.
-    pub(crate) fn resume_outbox(&self, now: Timestamp) {
+    pub(crate) fn mail_accepted(&self, now: Timestamp) {
+        *locked(&self.last_sent) = Some(now);
+        self.resume_outbox();
+    }
+
+    /// The provider accepted a mail, or none waits any more.
+    pub(crate) fn resume_outbox(&self) {
         self.outbox_paused.set(0);
         *locked(&self.pause) = None;
-        *locked(&self.last_sent) = Some(now);
     }
 
     /// When the provider last accepted a mail, if it has since the start.

@@ -95,6 +95,30 @@ async fn files_of_root_that_the_daemon_reads() {
     }
 }
 
+/// Root may read it, so its own start would not fail.
+#[tokio::test]
+async fn a_secret_that_was_taken_from_the_daemon() {
+    let scene = service().await;
+    chown(scene.path(), Some(USER), Some(USER)).unwrap();
+    start(&scene).stop();
+    let checks = ["config.secret_files", "daemon.port"];
+    let says = |outcome, said: [&str; 2]| {
+        for (check, said) in checks.into_iter().zip(said) {
+            scene.doctor(check).says(check, outcome, said);
+        }
+    };
+    says("pass", ["", ""]);
+    give(&scene.path().join("jwt"), 0, 0, 0o600);
+    let output = run(&scene, USER, &["serve"]);
+    assert_eq!(output.status.code(), Some(2));
+    let chown = format!("chown {USER} jwt");
+    says("warn", [&chown, "# because: JWT_SECRET"]);
+    let typed = scene.type_in(&chown);
+    assert!(typed.status.success());
+    start(&scene).stop();
+    says("pass", ["", ""]);
+}
+
 /// The daemon on a server has no file open that tells its user: it has the `.env` file.
 #[tokio::test]
 async fn a_daemon_without_a_database_file() {

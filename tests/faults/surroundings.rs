@@ -55,6 +55,20 @@ faults! {
         outcome: "warn",
         after: After::Person("which of both ports is meant is for a person to say"),
     };
+    MOVED_PORT = Fault {
+        title: "PORT was changed, and the proxy still sends to the old one",
+        symptom: Symptom::Risk("the proxy answers every request with 502"),
+        check: "daemon.port",
+        outcome: "warn",
+        after: After::Person("what is in front has to send to the new port"),
+    };
+    FAILED_START = Fault {
+        title: "The last start of the daemon failed, and no other check finds why",
+        symptom: Symptom::Risk("connections are refused"),
+        check: "daemon.port",
+        outcome: "warn",
+        after: After::Person("what the start has printed says what to do"),
+    };
     SECRETS_OF_ROOT = Fault::failing(
         "The generated secrets belong to root, and the daemon runs as another user",
         Symptom::Risk("`todoctl serve` ends: its file cannot be read"),
@@ -168,6 +182,53 @@ async fn a_daemon_that_was_killed() {
         scene.proves_gone(&KILLED);
         scene.end();
         scene.proves_gone(&KILLED);
+    }
+}
+
+/// What monitoring asks for shows nobody that clients find the daemon.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_clients_do_not_know() {
+    for mut scene in [Scene::sqlite().await, Scene::postgres().await] {
+        let before = scene.start_at_its_port();
+        scene.proves_gone(&MOVED_PORT);
+        assert_eq!(Scene::ask(&before, "GET", "/tasks/"), 200);
+        scene.end();
+        let after = scene.start_at_its_port();
+        scene.proves(&MOVED_PORT).await;
+        let report = scene.doctor("daemon.port");
+        let old = before.trim_start_matches("http://");
+        assert!(report.detail("daemon.port").contains(old));
+        assert_eq!(Scene::ask(&after, "GET", "/health"), 200);
+        scene.proves(&MOVED_PORT).await;
+        // Another daemon, or what forwards to this one.
+        let listener = std::net::TcpListener::bind(old).unwrap();
+        scene.proves_gone(&MOVED_PORT);
+        drop(listener);
+        scene.proves(&MOVED_PORT).await;
+        assert_eq!(Scene::ask(&after, "GET", "/tasks/"), 200);
+        scene.proves_gone(&MOVED_PORT);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_failed() {
+    for mut scene in [Scene::sqlite().await, Scene::postgres().await] {
+        scene.start();
+        scene.end();
+        scene.proves_gone(&FAILED_START);
+        // As a variable of the unit alone, which this command does not have.
+        let output = scene
+            .command(&["serve"])
+            .env("METRICS_ADDR", "canary")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        scene.proves(&FAILED_START).await;
+        let report = scene.doctor("daemon.port");
+        report.says("daemon.port", "warn", "# because: METRICS_ADDR");
+        scene.start();
+        scene.end();
+        scene.proves_gone(&FAILED_START);
     }
 }
 

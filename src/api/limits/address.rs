@@ -37,7 +37,12 @@ pub(in crate::api) fn client_address(
 
 /// Whether a proxy of this machine, container or pod forwards the request.
 pub(in crate::api) fn is_forwarded_locally(peer: IpAddr, headers: &HeaderMap) -> bool {
-    peer.to_canonical().is_loopback() && headers.contains_key(X_FORWARDED_FOR)
+    peer.to_canonical().is_loopback() && is_forwarded(headers)
+}
+
+/// Whether a proxy has forwarded it, as far as it says so.
+pub(in crate::api) fn is_forwarded(headers: &HeaderMap) -> bool {
+    headers.contains_key(X_FORWARDED_FOR)
 }
 
 /// The client's address as far as it can be told: private ones may be those of proxies, which are

@@ -26,6 +26,11 @@ pub fn error(error: &anyhow::Error, source: &Source) {
     note(&lines(error, source).render(stderr_has_colour()));
 }
 
+/// The same as plain text.
+pub fn error_text(error: &anyhow::Error, source: &Source) -> String {
+    lines(error, source).render(false)
+}
+
 fn lines(error: &anyhow::Error, source: &Source) -> Lines {
     let mut lines = Lines::default();
     if let Some(config) = error.downcast_ref::<ConfigError>() {

@@ -1,5 +1,6 @@
 //! Whether the daemon serves the database that this service has served before.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,6 +127,16 @@ impl Continuity {
         Some(identity.ok()?.parts().database)
     }
 
+    /// Keeps where the daemon was found. The next one may listen somewhere else.
+    pub(super) fn had_clients_at(&self, address: SocketAddr) {
+        if let Some(last) = self.last() {
+            self.keep(&LastDatabase {
+                clients_at: Some(address),
+                ..last
+            });
+        }
+    }
+
     /// Keeps how much is in a SQLite file. A server may be suspended, and is left alone.
     pub(super) async fn end(&self, store: &Store) {
         if !matches!(self.target, DatabaseTarget::Sqlite(_)) {
@@ -145,6 +156,7 @@ impl Continuity {
         let Content { id, tasks } = content;
         let mut now = LastDatabase::new(&self.target, id?, tasks);
         now.secrets.clone_from(&self.secrets);
+        now.clients_at = self.last().and_then(|last| last.clients_at);
         Some(now)
     }
 

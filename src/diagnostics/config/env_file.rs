@@ -63,7 +63,7 @@ pub(super) fn env_file(context: &Context) -> Verdict {
             "create the container again, so that the file that is there now is mounted (docker compose up -d --force-recreate); a restart does not do that, and where its directory is mounted it is not needed",
         ));
     }
-    if let Some((user, advice)) = file_modes::taken_from_daemon(path) {
+    if let Some((user, advice)) = file_modes::taken_from_daemon(path, path) {
         said.push(format!(
             "{place} cannot be read by user {user}, as whom the daemon runs: its next start fails"
         ));

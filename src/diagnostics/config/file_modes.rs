@@ -40,18 +40,18 @@ pub(super) fn daemon(context: &Context) -> Option<Account> {
     })
 }
 
-/// How the user of the daemon that reads `env_file`, or of the last one that did, gets to read it again;
-/// `None` where it may, and where a unit or a container reads the file for it.
-pub(super) fn taken_from_daemon(env_file: &Path) -> Option<(u32, Remedy)> {
-    let found = env_file.metadata().ok().filter(Metadata::is_file)?;
+/// How the user of the daemon that reads `env_file`, or of the last one that did, gets to read `file`
+/// again; `None` where it may, and where a unit or a container reads `env_file` for it.
+pub(super) fn taken_from_daemon(env_file: &Path, file: &Path) -> Option<(u32, Remedy)> {
+    let found = file.metadata().ok().filter(Metadata::is_file)?;
     let last = || {
         let user = last_database::user(env_file)?;
         Some(Account { user, groups: None })
     };
     let daemon = daemon_with(env_file).and_then(account_of).or_else(last)?;
-    let is_closed = !daemon.may(READ, &found) && !has_acl(env_file);
+    let is_closed = !daemon.may(READ, &found) && !has_acl(file);
     is_closed.then(|| {
-        let chown = Remedy::command(format!("chown {}", daemon.user)).arg(env_file);
+        let chown = Remedy::command(format!("chown {}", daemon.user)).arg(file);
         (daemon.user, as_root().then(chown))
     })
 }

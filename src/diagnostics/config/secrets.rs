@@ -136,25 +136,33 @@ pub(super) fn files(context: &Context) -> Verdict {
             || path.starts_with("/proc")
             || matches!(Barrier::of(path), Some(Barrier::Mount(_)))
     };
+    let env_file = context.request.source.file();
+    let mut closed = Vec::new();
     for path in judged.filter(|path| !is_given(path)) {
-        if let Some(open) = file_modes::open_to_others(path, 0o007, daemon.as_ref()) {
+        let taken = env_file.and_then(|file| file_modes::taken_from_daemon(file, path));
+        if let Some((user, advice)) = taken {
+            closed.push(format!(
+                "{} cannot be read by user {user}, as whom the daemon runs: its next start fails",
+                path.display()
+            ));
+            remedy = remedy.then(advice);
+        } else if let Some(open) = file_modes::open_to_others(path, 0o007, daemon.as_ref()) {
             said.push(format!("{} has mode {:04o}", path.display(), open.mode));
             remedy = remedy.then(open.remedy);
             fixes.extend(open.fix);
         }
     }
-    if said.is_empty() {
+    if said.is_empty() && closed.is_empty() {
         return Verdict::pass(match audit.secret_files.len() {
             0 => "no secret comes from a file".to_owned(),
             count => format!("{count} files, readable only by their user"),
         });
     }
-    Verdict::warn(
-        format!(
+    if !said.is_empty() {
+        closed.push(format!(
             "{}: every user of this machine may read it",
             said.join("; ")
-        ),
-        remedy,
-    )
-    .with_fixes(fixes)
+        ));
+    }
+    Verdict::warn(closed.join("; "), remedy).with_fixes(fixes)
 }

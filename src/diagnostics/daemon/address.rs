@@ -12,9 +12,10 @@ use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{DaemonStatus, reachable_at};
-use crate::services::run_record::{LastRun, Run, last_run};
+use crate::services::run_record::{FailedStart, LastRun, Run, last_run};
 
 use super::environ::hidden_here;
+use super::moved::left_behind;
 use super::out_of_reach::{behind_firewall, in_other_network};
 
 pub(super) async fn listen(context: &Context, limit: Duration) -> Verdict {
@@ -46,7 +47,8 @@ pub(super) fn listen_address(host: IpAddr, is_closed: bool) -> Verdict {
     if is_closed {
         return Verdict::warn(
             format!("HOST={host} can be reached from inside this container only"),
-            Remedy::set("HOST", "0.0.0.0"),
+            Remedy::note("set it where the container's environment is set (compose file or platform), and start the daemon again; where it has a .env file:")
+                .then(Remedy::set("HOST", "0.0.0.0")),
         );
     }
     Verdict::pass(format!("{host} is an address of this machine"))
@@ -78,6 +80,7 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         return match context.target().and_then(last_run) {
             Some(LastRun::Killed(run)) => killed(&run, address, now),
             Some(LastRun::HungUp(run)) => hung_up(&run, address),
+            Some(LastRun::Failed(start)) => not_started(&start, address, now),
             Some(LastRun::Running(run)) if let Some(verdict) = in_other_network(&run, address) => {
                 verdict
             }
@@ -89,7 +92,10 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         };
     }
     if daemon.is_todoctl() {
-        return Verdict::pass(format!("a todoctl daemon listens on {port}"));
+        return match left_behind(context, daemon).await {
+            Some(verdict) => verdict,
+            None => Verdict::pass(format!("a todoctl daemon listens on {port}")),
+        };
     }
     let answer = match &daemon.health {
         Ok(answer) => format!("GET /health answers {}", answer.status),
@@ -192,6 +198,32 @@ fn hung_up(run: &Run, address: SocketAddr) -> Verdict {
         ),
         Remedy::note("start it as a unit of systemd or in a container, or so that it outlives the terminal, in the directory of the service:")
             .then(Remedy::command("nohup todoctl serve >> todoctl.log 2>&1 &")),
+    )
+}
+
+/// The last start ended with an error. Anybody may have written the record who could write there, so
+/// nothing of it becomes a command.
+fn not_started(start: &FailedStart, address: SocketAddr, now: i64) -> Verdict {
+    let age = Duration::from_secs(u64::try_from(now - start.at).unwrap_or_default());
+    let plain = |line: &String| -> String {
+        let printable = line.trim().chars().filter(|one| !one.is_control());
+        printable.collect()
+    };
+    let mut lines = start.said.iter().map(plain);
+    let first = lines.next().unwrap_or_default();
+    let first = first.trim_start_matches("error: ");
+    let printed = lines.fold(Remedy::note("it printed:"), |all, line| {
+        all.then(Remedy::note(line))
+    });
+    Verdict::warn(
+        format!(
+            "no daemon listens on {address}, and the last start, as user {} {} ago, failed: {first}",
+            start.user,
+            humantime::format_duration(age)
+        ),
+        printed.then(Remedy::note(
+            "correct that, and start it again as it was started: todoctl serve, its unit or its container",
+        )),
     )
 }
 

@@ -184,9 +184,15 @@ fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: Now, limit: Durati
     let auth_server = newest().any(|one| one.kind == UNAVAILABLE).then(|| {
         Remedy::note("the check services.auth_server says what is wrong with the auth server, unless it has recovered since")
     });
-    let all = Remedy::default().then(longer).then(known);
+    let unknown_key = messages::by_id("todoctl.unknown-signing-key")
+        .filter(|_| newest().any(|one| one.kind == UNKNOWN_KEY))
+        .map(|known| (known.remedy)(place));
+    let all = Remedy::default().then(longer).then(known).then(unknown_key);
     all.then(auth_server).then(log)
 }
+
+/// A token names a key that was not among those just fetched.
+const UNKNOWN_KEY: &str = "unknown_signing_key";
 
 /// The auth server gave no answer, or none that can be used.
 const UNAVAILABLE: &str = "auth_server_unavailable";
@@ -331,6 +337,16 @@ mod tests {
         let remedy = verdict.remedy.unwrap().to_string();
         assert!(remedy.contains("services.auth_server"), "{remedy}");
         assert!(!remedy.contains("DATABASE_URL"), "{remedy}");
+    }
+
+    #[test]
+    fn a_key_that_is_not_published_yet() {
+        let mut requests = requests(9, 9, 0);
+        let newest = &mut requests.failures[0].newest[0];
+        newest.kind = UNKNOWN_KEY.to_owned();
+        (newest.code, newest.known_message) = (None, None);
+        let remedy = checked(&requests, &[]).remedy.unwrap().to_string();
+        assert!(remedy.contains("keep /api/auth/jwks out of"), "{remedy}");
     }
 
     #[test]

@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::config::{DatabaseTarget, Remedy, sql_name};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::services::mail::{Blame, Provider, late};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{DaemonStatus, MailOutcome, MailStatus};
-use crate::store::{Accounts, EXPIRED, NO_ACCOUNT};
+use crate::store::{Accounts, EXPIRED, NO_ACCOUNT, inspect};
 
-use super::status::of_status;
+use super::status::daemon_status;
+
+/// How long the database may take to count mails.
+const COUNTING: Duration = Duration::from_secs(2);
 
 /// Fewer mails without a recipient may be those of one user who wants none.
 const WITHOUT_RECIPIENT: i64 = 3;
@@ -23,15 +28,43 @@ pub(super) async fn mails(context: &Context, limit: Duration) -> Verdict {
     let now = context.request.clock.now().unix_seconds();
     let database = context.target();
     let provider = Provider::of(&context.audit.services, &context.request.source);
-    of_status(context, limit, |status| {
-        check_mails(status, now, database, provider)
-    })
-    .await
+    let status = match daemon_status(context, limit).await {
+        Ok(status) => status,
+        Err(skipped) => return skipped,
+    };
+    let waiting = match &status.mails {
+        Some(mails) if mails.pending > 0 => count_waiting(context).await,
+        _ => None,
+    };
+    check_mails(status, waiting, now, database, provider)
 }
 
-/// `now` is in seconds since 1970.
+/// How many mails wait in the database now: another process may have sent those that the daemon has
+/// counted. `None` where it does not answer.
+async fn count_waiting(context: &Context) -> Option<i64> {
+    let counted = async {
+        match context.target()? {
+            DatabaseTarget::Postgres(server) => {
+                let ask = context.server.ask(server, COUNTING, async |connection| {
+                    inspect::waiting_mails(connection.session()).await
+                });
+                ask.await.ok()
+            }
+            DatabaseTarget::Sqlite(file) => {
+                let ask = context.file.ask(file, COUNTING, async |connection| {
+                    inspect::waiting_mails_of_file(connection.session()).await
+                });
+                ask.await.ok()
+            }
+        }
+    };
+    timeout(COUNTING, counted).await.ok()?
+}
+
+/// `waiting` is how many mails wait now, if that is known; `now` is in seconds since 1970.
 pub(super) fn check_mails(
     status: &DaemonStatus,
+    waiting: Option<i64>,
     now: i64,
     database: Option<&DatabaseTarget>,
     provider: Provider<'_>,
@@ -40,9 +73,11 @@ pub(super) fn check_mails(
         return Verdict::skip("the daemon has not read its outbox yet");
     };
     let mut collected = Collected::default();
+    let waiting = waiting.unwrap_or(mails.pending);
     check_accounts(&mut collected, mails, database);
     match &mails.outcomes {
-        _ if mails.paused => check_pause(&mut collected, mails, now),
+        _ if waiting == 0 => {}
+        _ if mails.paused => check_pause(&mut collected, mails, waiting, now),
         Some(outcomes) => check_waiting(&mut collected, outcomes, now, provider),
         None => {}
     }
@@ -58,7 +93,7 @@ pub(super) fn check_mails(
         ),
         None => {}
     }
-    collected.verdict(format!("{} waiting", mails.pending))
+    collected.verdict(format!("{waiting} waiting"))
 }
 
 /// Without accounts there are no mails at all.
@@ -92,17 +127,14 @@ fn check_accounts(
     );
 }
 
-/// Nothing is tried, because every mail would be refused.
-fn check_pause(collected: &mut Collected, mails: &MailStatus, now: i64) {
+/// Nothing is tried, because every mail would be refused. So many wait.
+fn check_pause(collected: &mut Collected, mails: &MailStatus, waiting: i64, now: i64) {
     let reason = mails.paused_reason.as_deref().unwrap_or_default();
     let since = match mails.paused_since {
         Some(since) if !reason.is_empty() => format!(" ({reason}, for {})", age(now - since)),
         _ => String::new(),
     };
-    let waiting = format!(
-        "{} mails wait and are given up after 24 hours",
-        mails.pending
-    );
+    let waiting = format!("{waiting} mails wait and are given up after 24 hours");
     let (what, remedy) = match Blame::of(reason) {
         Blame::Address | Blame::Redirection => (
             "RESEND_API_URL does not lead to the mail provider",
@@ -117,10 +149,27 @@ fn check_pause(collected: &mut Collected, mails: &MailStatus, now: i64) {
             "services.mail says which, unless the provider does not tell it: verify the domain of EMAIL_FROM at the provider and enable sending for it, or correct RESEND_API_KEY and restart the daemon; this reads it without showing it: todoctl config set RESEND_API_KEY=-",
         ),
     };
-    collected.warn(format!("{what}{since}: {waiting}"), Remedy::note(remedy));
+    collected.warn(
+        format!("{what}{since}: {waiting}"),
+        Remedy::note(remedy).then(Remedy::note(format!(
+            "the daemon tries again by itself {}; as soon as the fault is corrected, this sends them at once: todoctl jobs run reminders",
+            next_attempt(mails.paused_until, now)
+        ))),
+    );
 }
 
-/// Each attempt has failed for a long time.
+/// Both are in seconds since 1970.
+fn next_attempt(at: Option<i64>, now: i64) -> String {
+    match at {
+        Some(at) if at > now => {
+            let minutes = at.rem_euclid(86_400) / 60;
+            format!("at {:02}:{:02} UTC", minutes / 60, minutes % 60)
+        }
+        _ => "within 15 minutes".to_owned(),
+    }
+}
+
+/// Each attempt has failed for a long time, or the reason lasts for long.
 fn check_waiting(
     collected: &mut Collected,
     outcomes: &[MailOutcome],

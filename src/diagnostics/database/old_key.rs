@@ -39,7 +39,8 @@ pub(super) fn added_again(context: &Context, opens: impl Fn(&Secret) -> bool) ->
         Remedy::note(format!(
             "{place} has the key that they were stored with; this adds it, for the daemon at its next start:"
         ))
-        .then(shown.pipe(&set)),
+        .then(shown.pipe(&set))
+        .then(Remedy::note("then restart the daemon")),
     )
 }
 

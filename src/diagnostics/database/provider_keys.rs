@@ -55,7 +55,7 @@ fn check(context: &Context, cipher: Option<&KeyCipher>, stored: Vec<String>) -> 
         readable if readable == all => Verdict::pass(format!("{all} can be decrypted")),
         0 => Verdict::fail(
             format!("{all} are stored, and ENCRYPTION_KEY decrypts none of them"),
-            found().unwrap_or_else(|| Remedy::note("give back the key that they were stored with; a comment in the .env file or a backup may have it; this reads it without showing it: todoctl config set ENCRYPTION_KEY_PREVIOUS=-")
+            found().unwrap_or_else(|| Remedy::note("give back the key that they were stored with; a comment in the .env file or a backup may have it; this reads it without showing it: todoctl config set ENCRYPTION_KEY_PREVIOUS=-; then restart the daemon")
                 .then(Remedy::note("if it is lost, users have to save their provider keys again"))),
         ),
         readable => Verdict::warn(
@@ -63,7 +63,7 @@ fn check(context: &Context, cipher: Option<&KeyCipher>, stored: Vec<String>) -> 
                 "{} of {all} cannot be decrypted with ENCRYPTION_KEY or ENCRYPTION_KEY_PREVIOUS",
                 all - readable
             ),
-            found().unwrap_or_else(|| Remedy::note("add the key that they were stored with to ENCRYPTION_KEY_PREVIOUS, which may name several, separated by commas; otherwise their users have to save them again")),
+            found().unwrap_or_else(|| Remedy::note("add the key that they were stored with to ENCRYPTION_KEY_PREVIOUS, which may name several, separated by commas, and restart the daemon; otherwise their users have to save them again")),
         ),
     }
 }

@@ -179,6 +179,11 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub has_scraper: Option<bool>,
+    /// Whether a request has come since the start that is no probe, or that a proxy has forwarded; null
+    /// from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub has_clients: Option<bool>,
     /// The credentials of the requests, by their kind: `jwt`, `service`, `session`, `none`.
     #[serde(default)]
     #[schema(required)]
@@ -302,6 +307,10 @@ pub struct MailStatus {
     #[serde(default)]
     #[schema(required)]
     pub paused_reason: Option<String>,
+    /// When a mail is tried again, in seconds since 1970; null if mails are sent, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub paused_until: Option<i64>,
     /// Whether users' addresses can be read: `ready`, or why not (`missing`, `other_columns`,
     /// `no_right`); null until a reminder run has looked, and from older daemons.
     #[serde(default)]

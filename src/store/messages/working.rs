@@ -350,6 +350,19 @@ pub(super) static WORKING: &[KnownMessage] = &[
             )
         },
     },
+    KnownMessage {
+        id: "todoctl.unknown-signing-key",
+        fault: ConnectFault::Other,
+        patterns: &["the token's key id is unknown", "unknown_signing_key"],
+        codes: &[],
+        meaning: "A token names a key that the auth server did not publish when its keys were fetched, less than a minute before",
+        retry: Retry::Yes,
+        remedy: |_| {
+            Remedy::note(
+                "the daemon fetches the keys again as soon as a minute has passed, and accepts the token if its key is among them; otherwise what the auth server publishes is stale: keep /api/auth/jwks out of the caches in front of it (Cache-Control, CDN), and restart its instances that have old keys",
+            )
+        },
+    },
     // ------------------------------------------------------------------------ the rest ---
     KnownMessage {
         id: "system.address-in-use",

@@ -6,13 +6,18 @@ use crate::store::NOT_TRIED;
 const NOW: i64 = 1_000_000;
 
 fn verdict(mails: MailStatus) -> Verdict {
+    verdict_when(mails, None)
+}
+
+/// So many mails wait in the database.
+fn verdict_when(mails: MailStatus, waiting: Option<i64>) -> Verdict {
     let (config, source) = (ServicesConfig::default(), Source::default());
     let status = DaemonStatus {
         mails: Some(mails),
         ..DaemonStatus::default()
     };
     let provider = Provider::of(&config, &source);
-    check_mails(&status, NOW, None, provider)
+    check_mails(&status, waiting, NOW, None, provider)
 }
 
 fn with(outcomes: &[(&str, &str, i64, i64)]) -> Verdict {
@@ -24,8 +29,11 @@ fn with(outcomes: &[(&str, &str, i64, i64)]) -> Verdict {
             mails: *mails,
             oldest: NOW - age,
         });
+    let outcomes: Vec<MailOutcome> = outcomes.collect();
+    let pending = of_state(&outcomes, "pending");
     verdict(MailStatus {
-        outcomes: Some(outcomes.collect()),
+        pending: pending.map(|one| one.mails).sum(),
+        outcomes: Some(outcomes),
         ..MailStatus::default()
     })
 }
@@ -44,12 +52,16 @@ fn mails_that_wait() {
         late.detail
     );
     for reason in [
-        "429 daily_quota_exceeded",
+        "429 rate_limit_exceeded",
         "no answer within 10s",
         "unreachable",
     ] {
         assert_eq!(of(reason, hours).outcome, Warn, "{reason}");
         assert_eq!(of(reason, 600).outcome, Pass, "{reason}");
+    }
+    // It lasts until the next day or month.
+    for reason in ["429 daily_quota_exceeded", "429 monthly_quota_exceeded"] {
+        assert_eq!(of(reason, 60).outcome, Warn, "{reason}");
     }
     for reason in ["", NOT_TRIED] {
         assert_eq!(of(reason, hours).outcome, Pass, "{reason}");
@@ -131,15 +143,23 @@ fn pauses() {
         ("422 invalid_from_address", "'EMAIL_FROM="),
         ("422 validation_error (from)", "'EMAIL_FROM="),
     ] {
-        let paused = verdict(MailStatus {
+        let status = MailStatus {
+            pending: 3,
             paused: true,
             paused_since: Some(NOW - 61),
             paused_reason: Some(reason.to_owned()),
+            // Ten days and a half, and 14 minutes.
+            paused_until: Some(NOW + 14 * 60),
             ..MailStatus::default()
-        });
+        };
+        let paused = verdict_when(status.clone(), Some(2));
         assert_eq!(paused.outcome, Warn);
         assert!(paused.detail.contains(", for 1m)"), "{}", paused.detail);
         let remedy = paused.remedy.unwrap().to_string();
         assert!(remedy.contains(named), "{reason}: {remedy}");
+        assert!(paused.detail.contains("2 mails wait"), "{}", paused.detail);
+        assert!(remedy.contains("at 14:00 UTC; "), "{remedy}");
+        // Another process has sent them.
+        assert_eq!(verdict_when(status, Some(0)).outcome, Pass);
     }
 }

@@ -10,11 +10,14 @@ pub(super) fn of_auth_server(reason: &str, url: &Url) -> Option<(String, Remedy)
     Some(match reason {
         "unknown_key" => (
             format!(
-                "user tokens were signed with a key that {origin} does not publish: another auth server has made them, or it has replaced its keys since"
+                "user tokens were signed with a key that {origin} does not publish: another auth server has made them, it has replaced its keys since, or the keys that it publishes are stale"
             ),
             Remedy::note(format!(
-                "let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
-            )),
+                "if it has a new key: keep /api/auth/jwks out of the caches in front of {origin} (Cache-Control, CDN), and restart its instances that have old keys; todoctl asks again within a minute"
+            ))
+            .then(Remedy::note(format!(
+                "otherwise let clients sign in at {origin}, or name the auth server where they do (iss in their tokens): todoctl config set AUTH_SERVER_URL=https://auth.example.com"
+            ))),
         ),
         "unknown_session" => (
             format!(

@@ -10,6 +10,9 @@ use super::provider::Blame;
 /// A mail is tried seven times within the first hour.
 const LONG_SECONDS: i64 = 60 * 60;
 
+/// How the provider's name of an error ends where the mails of a day or a month are used up.
+const QUOTA: &str = "_quota_exceeded";
+
 /// How long an accepted mail says that the next one is accepted, unless one fails.
 const LATELY_SECONDS: i64 = 6 * 60 * 60;
 
@@ -58,14 +61,18 @@ impl Outbox {
     }
 }
 
-/// Mails that wait although they were tried for long, those of the most frequent reason first.
+/// Mails that wait although they were tried for long, or for a reason that lasts long, those of the most frequent reason first.
 pub(in crate::diagnostics) fn late(
     outcomes: &[MailOutcome],
     now: i64,
 ) -> Vec<(&str, &MailOutcome)> {
     outcomes
         .iter()
-        .filter(|one| one.state == "pending" && now - one.oldest >= LONG_SECONDS)
+        .filter(|one| one.state == "pending")
+        .filter(|one| {
+            let is_used_up = |reason: &str| reason.ends_with(QUOTA);
+            now - one.oldest >= LONG_SECONDS || one.reason.as_deref().is_some_and(is_used_up)
+        })
         .filter_map(|one| Some((one.reason.as_deref()?, one)))
         .filter(|(reason, _)| *reason != NOT_TRIED)
         .collect()
