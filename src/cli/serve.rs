@@ -70,6 +70,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
+    context.refuse_gone_file()?;
     runtime.block_on(refuse_absent(context, &SecretName::ALL))?;
     let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
     let loaded = context.config()?;

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{DatabaseTarget, run_record_path};
+use crate::config::{Barrier, DatabaseTarget, run_record_path};
 use crate::domain::Timestamp;
 
 /// Larger than any record.
@@ -32,6 +32,9 @@ pub(crate) struct Run {
     /// Whether its terminal has ended it.
     #[serde(default)]
     hung_up: bool,
+    /// Whether it has ended by itself, and could not delete the file.
+    #[serde(default)]
+    has_ended: bool,
 }
 
 /// The last daemon of a database on this machine.
@@ -76,6 +79,7 @@ impl RunRecord {
             address,
             boot: boot()?,
             hung_up: false,
+            has_ended: false,
         };
         write(&mut file, &run).ok()?;
         Some(Self {
@@ -102,8 +106,12 @@ fn write(file: &mut File, run: &Run) -> io::Result<()> {
 
 impl Drop for RunRecord {
     fn drop(&mut self) {
-        // Where it stays, it looks as if the process had been killed, which is a warning too many.
-        let _ = self.path.as_ref().map(std::fs::remove_file);
+        let Some(path) = &self.path else { return };
+        if std::fs::remove_file(path).is_err() {
+            self.run.has_ended = true;
+            // Where the disk takes no change at all, last_run sees that.
+            let _ = write(&mut self.locked, &self.run);
+        }
     }
 }
 
@@ -114,6 +122,11 @@ pub(crate) fn last_run(target: &DatabaseTarget) -> Option<LastRun> {
     let mut text = Vec::new();
     (&file).take(MAX_BYTES).read_to_end(&mut text).ok()?;
     let run: Run = serde_json::from_slice(&text).ok()?;
+    // A file on such a disk is left behind by every daemon.
+    let is_left = run.has_ended || Barrier::of(&path(target)).is_some();
+    if !is_running && is_left {
+        return None;
+    }
     (run.boot == boot()?).then_some(if is_running {
         LastRun::Running(run)
     } else if run.hung_up {

@@ -88,6 +88,7 @@ mod lost_secrets;
 mod mails;
 mod moved_tables;
 mod network;
+mod not_mounted;
 mod others;
 mod overrides;
 mod page;
