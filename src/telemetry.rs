@@ -20,6 +20,7 @@ mod clients;
 mod jobs;
 mod json_lines;
 mod log_writer;
+mod missing_tasks;
 mod recent;
 mod refusals;
 

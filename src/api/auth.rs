@@ -2,36 +2,42 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 use prometheus::{HistogramVec, IntCounterVec};
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::config::{AuthConfig, RotatingSecret};
-use crate::domain::{Timestamp, UserId};
+use crate::domain::{Timestamp, UserId, is_cut_session_token};
 use crate::services::auth_server::AuthServer;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{Metrics, RecentClients, RefusalKind};
 
 use super::error::ApiError;
+use super::head::Head;
 use super::limits::likely_address;
 use super::refusal::Refusal;
 
+mod form;
 #[cfg(any(fuzzing, test))]
 pub(super) mod fuzzing;
 mod headers;
+mod in_place;
 mod jwt;
 #[cfg(feature = "micro")]
 pub(super) mod micro;
 mod origin;
 mod own_secrets;
 
+use form::{form_of, is_encrypted};
 pub(super) use headers::{X_SERVICE_AUTH, X_USER_ID};
 use headers::{bearer, looks_like_jwt, named_user};
-use jwt::{Jwts, Signer};
+use in_place::in_place_of_token;
+use jwt::{Jwts, Lifetime, Signer};
 pub(super) use origin::Origin;
 use own_secrets::{OwnSecrets, is_own_session};
 
@@ -88,6 +94,15 @@ pub(super) enum Access {
 /// The most tokens that are remembered as good, at 32 bytes each.
 const REMEMBERED: usize = 20_000;
 
+/// A token that is accepted, although its time of expiry is in milliseconds.
+const ENDLESS: RefusalKind = RefusalKind {
+    status: StatusCode::OK.as_u16(),
+    reason: "expiry_milliseconds",
+    method: "",
+    route: "",
+    caller: "jwt",
+};
+
 /// The SHA-256 of a token; the token itself is not kept.
 type TokenHash = [u8; 32];
 
@@ -100,6 +115,8 @@ pub(super) struct Authenticator {
     auth_server: Option<AuthServer>,
     /// Session tokens that were good when last seen. They are looked up again all the same.
     were_good: Cache<TokenHash, ()>,
+    /// Of todoctl's session tokens, since the start.
+    sessions_in_use: AtomicU64,
     attempts: IntCounterVec,
     refusals: IntCounterVec,
     seconds: HistogramVec,
@@ -118,6 +135,11 @@ impl Authenticator {
         self.auth_server.as_ref()?.failure()
     }
 
+    /// How many different session tokens of todoctl were accepted since the start.
+    pub fn sessions_in_use(&self) -> u64 {
+        self.sessions_in_use.load(Ordering::Relaxed)
+    }
+
     pub fn new(config: &AuthConfig, auth_server: Option<AuthServer>, metrics: &Metrics) -> Self {
         Self {
             service_tokens: config.service_auth_token.clone(),
@@ -126,6 +148,7 @@ impl Authenticator {
             jwts: Jwts::new(config),
             auth_server,
             were_good: Cache::new(REMEMBERED),
+            sessions_in_use: AtomicU64::new(0),
             attempts: metrics.authentications.clone(),
             refusals: metrics.auth_refusals.clone(),
             seconds: metrics.auth_validation.clone(),
@@ -137,12 +160,13 @@ impl Authenticator {
     pub async fn identify(
         &self,
         access: Access,
-        headers: &HeaderMap,
+        head: &Head,
         origin: Origin,
         store: &Store,
         now: Timestamp,
     ) -> Result<Caller, ApiError> {
         let started = Instant::now();
+        let headers = head.headers();
         let has = |name: &HeaderName| headers.contains_key(name);
         let (kind, outcome) = match access {
             Access::UserOrService if has(&X_USER_ID) => {
@@ -157,8 +181,7 @@ impl Authenticator {
             }
         };
         if let Err(error) = &outcome {
-            let address = likely_address(origin.address, headers);
-            self.count_refusal(kind, error, address, now);
+            self.count_refusal(kind, error, head, now);
         }
         self.observe(kind, outcome, started, now)
     }
@@ -189,8 +212,11 @@ impl Authenticator {
             }
             Some(token) if looks_like_jwt(token) => {
                 let server = self.auth_server.as_ref();
-                let user = self.jwts.user(token, server, origin, now).await;
-                (Some(CallerKind::User), user)
+                let judged = self.jwts.user(token, server, origin, now).await;
+                if matches!(judged, Ok((_, Lifetime::Milliseconds))) {
+                    self.count(ENDLESS, None, likely_address(origin.address, headers), now);
+                }
+                (Some(CallerKind::User), judged.map(|(user, _)| user))
             }
             Some(token) => {
                 // Boxed, to keep it out of the future of every request.
@@ -205,7 +231,7 @@ impl Authenticator {
         &self,
         kind: Option<CallerKind>,
         error: &ApiError,
-        address: IpAddr,
+        head: &Head,
         now: Timestamp,
     ) {
         let Some(reason) = error.refusal() else {
@@ -219,7 +245,23 @@ impl Authenticator {
             route: "",
             caller: kind.map_or("none", CallerKind::method),
         };
-        let detail = reason.detail().map(Cow::Borrowed);
+        let headers = head.headers();
+        let detail = match reason {
+            Refusal::Missing => Some(in_place_of_token(headers, head.query())),
+            _ => reason.detail(),
+        };
+        let address = likely_address(head.client, headers);
+        self.count(kind, detail, address, now);
+    }
+
+    fn count(
+        &self,
+        kind: RefusalKind,
+        detail: Option<&'static str>,
+        address: IpAddr,
+        now: Timestamp,
+    ) {
+        let detail = detail.map(Cow::Borrowed);
         self.recent.refused(kind, detail, address, now);
     }
 
@@ -303,15 +345,24 @@ impl Authenticator {
             return refused(Refusal::Malformed);
         };
         let hash: TokenHash = Sha256::digest(token).into();
-        if self.were_good.get(&hash).is_none() {
+        let is_new = self.were_good.get(&hash).is_none();
+        if is_new {
             origin.may_ask()?;
         }
         let own: Result<Option<UserId>, StoreError> =
             store.session_user(&self.session_secrets, token).await;
         let user = match (own?, &self.auth_server) {
-            (Some(user), _) => Some(user),
+            (Some(user), _) => {
+                if is_new {
+                    self.sessions_in_use.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(user)
+            }
+            _ if is_cut_session_token(token) => return refused(Refusal::CutSession),
             _ if is_own_session(token) => {
-                self.were_good.remove(&hash);
+                if self.were_good.remove(&hash).is_some() {
+                    self.sessions_in_use.fetch_sub(1, Ordering::Relaxed);
+                }
                 let secrets = &self.session_secrets;
                 let has_ended = store.session_has_ended(secrets, token).await?;
                 return refused(if has_ended {
@@ -320,6 +371,7 @@ impl Authenticator {
                     Refusal::UnknownOwnSession
                 });
             }
+            _ if is_encrypted(token) => return refused(Refusal::Encrypted),
             // What is a secret between todoctl and its users is no business of the auth server.
             _ if self.own_secrets.resemble(token) => {
                 return refused(Refusal::OwnSecret);
@@ -329,7 +381,7 @@ impl Authenticator {
         };
         let Some(user) = user else {
             self.were_good.remove(&hash);
-            return refused(Refusal::UnknownSession);
+            return refused(Refusal::UnknownSession(form_of(token)));
         };
         self.were_good.insert(hash, ());
         Ok(user)

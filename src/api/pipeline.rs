@@ -288,7 +288,7 @@ impl App {
             Run::Restricted(access, run) => {
                 let caller = context
                     .auth
-                    .identify(access, head.headers(), origin, &context.store, now)
+                    .identify(access, head, origin, &context.store, now)
                     .await?;
                 let _ = progress.caller.set(caller.kind);
                 on_behalf_of(Share::of(&caller.user));

@@ -14,13 +14,15 @@ pub(super) enum Refusal {
     #[error("the token is signed with an algorithm or a key that is not accepted here")]
     UnknownKey(Algorithm),
     #[error("the token is signed with an algorithm other than HS256, EdDSA, ES256 and RS256")]
-    Algorithm,
+    Algorithm(&'static str),
     #[error("the token has critical extensions, and none is supported (RFC 7515, 4.1.11)")]
     Critical,
     #[error("the token has expired")]
     Expired,
     #[error("the token has no valid exp")]
     Expiry,
+    #[error("the token's exp, nbf or iat is not a number")]
+    TimeType,
     #[error("the token is not valid yet (nbf or iat); compare the clocks")]
     TooEarly,
     #[error("the token's nbf or iat is in milliseconds, not in seconds")]
@@ -35,10 +37,14 @@ pub(super) enum Refusal {
     Kind,
     #[error("the token's sub is not a user id")]
     Subject,
+    #[error("the token is encrypted (JWE); only signed tokens are accepted")]
+    Encrypted,
     #[error("no session has this token")]
-    UnknownSession,
+    UnknownSession(&'static str),
     #[error("no session has this token, which todoctl has made")]
     UnknownOwnSession,
+    #[error("the session token was cut off: it is shorter than those that todoctl makes")]
+    CutSession,
     #[error("the session of this token has expired or was revoked")]
     EndedSession,
     #[error("the token resembles a secret of this service; no auth server is asked about it")]
@@ -67,18 +73,21 @@ impl Refusal {
             Self::Malformed => "malformed",
             Self::Signature(_) => "signature",
             Self::UnknownKey(_) => "unknown_key",
-            Self::Algorithm => "algorithm",
+            Self::Algorithm(_) => "algorithm",
             Self::Critical => "critical",
             Self::Expired => "expired",
             Self::Expiry => "expiry",
+            Self::TimeType => "time_type",
             Self::TooEarly => "too_early",
             Self::Milliseconds => "milliseconds",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::Kind => "type",
             Self::Subject => "subject",
-            Self::UnknownSession => "unknown_session",
+            Self::Encrypted => "encrypted",
+            Self::UnknownSession(_) => "unknown_session",
             Self::UnknownOwnSession => "unknown_own_session",
+            Self::CutSession => "cut_session",
             Self::EndedSession => "ended_session",
             Self::OwnSecret => "own_secret",
             Self::ServiceToken => "service_token",
@@ -89,18 +98,19 @@ impl Refusal {
         }
     }
 
-    /// The algorithm that the token names, where it matters.
+    /// The algorithm that the token names, or what it looks like, where it matters.
     pub fn detail(self) -> Option<&'static str> {
-        let (Self::Signature(algorithm) | Self::UnknownKey(algorithm)) = self else {
-            return None;
-        };
-        Some(match algorithm {
-            Algorithm::HS256 => "HS256",
-            Algorithm::EdDSA => "EdDSA",
-            Algorithm::ES256 => "ES256",
-            Algorithm::RS256 => "RS256",
-            _ => "another",
-        })
+        match self {
+            Self::Signature(algorithm) | Self::UnknownKey(algorithm) => Some(match algorithm {
+                Algorithm::HS256 => "HS256",
+                Algorithm::EdDSA => "EdDSA",
+                Algorithm::ES256 => "ES256",
+                Algorithm::RS256 => "RS256",
+                _ => "another",
+            }),
+            Self::Algorithm(detail) | Self::UnknownSession(detail) => Some(detail),
+            _ => None,
+        }
     }
 
     /// What the client reads. Only the holder of the right service token is told more.

@@ -7,17 +7,19 @@ use std::net::IpAddr;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::domain::PLACEHOLDERS;
 use crate::telemetry::RefusalKind;
 
 use super::auth::{CallerKind, X_SERVICE_AUTH};
 use super::context::ApiContext;
 use super::error::{ApiError, RateLimit};
-use super::head::Head;
+use super::head::{Head, decode};
 use super::input::{BodyError, Code};
-use super::limits::{SharedBy, likely_address};
+use super::limits::{SharedBy, is_private, likely_address};
 use super::render::method_label;
 use super::router::{Found, Miss, Router};
 use super::socket::Opening;
+use super::tokens;
 
 mod paths;
 
@@ -46,13 +48,17 @@ pub(super) fn count(
     caller: Option<CallerKind>,
     error: &ApiError,
 ) {
+    if let ApiError::TaskNotFound(id) = error {
+        note_missing_task(context, head, id);
+        return;
+    }
     let Some((reason, detail, address)) = reason(context, router, head, error) else {
         return;
     };
     let caller = caller.map_or_else(|| unidentified(head.headers()), CallerKind::method);
     let status = error.status();
     // Strangers ask for anything.
-    if caller == "none" && status != StatusCode::UNAUTHORIZED && !is_of_probes(reason) {
+    if caller == "none" && status != StatusCode::UNAUTHORIZED && !is_of_anybody(reason) {
         return;
     }
     let kind = RefusalKind {
@@ -64,6 +70,16 @@ pub(super) fn count(
     };
     let now = context.clock.now();
     context.metrics.clients.refused(kind, detail, address, now);
+}
+
+/// One task that does not exist is usual. Many whose ids were never given belong to another database.
+fn note_missing_task(context: &ApiContext, head: &Head, id: &str) {
+    if let Ok(id) = id.parse() {
+        let client = likely_address(head.client, head.headers());
+        let client = Some(client).filter(|client| !is_private(*client));
+        let now = context.clock.now();
+        context.metrics.clients.missing_task(id, client, now);
+    }
 }
 
 /// The client hung up before it was answered, which took a while.
@@ -120,6 +136,7 @@ pub(super) fn count_connection(
         }
         Opening::Other => (400, "malformed_head", "a head that is not HTTP/1.1"),
     };
+    let detail = (reason == "malformed_head").then(|| malformed_part(error));
     let kind = RefusalKind {
         status,
         reason,
@@ -129,7 +146,8 @@ pub(super) fn count_connection(
     };
     let now = context.clock.now();
     let clients = &context.metrics.clients;
-    if clients.refused(kind, None, address.to_canonical(), now) && opening != Opening::Other {
+    let detail = detail.map(Cow::Borrowed);
+    if clients.refused(kind, detail, address.to_canonical(), now) && opening != Opening::Other {
         tracing::warn!(
             "a connection began with {what}, and only HTTP/1.1 without encryption is spoken here; \
              further ones are counted in /status: run todoctl doctor"
@@ -152,6 +170,7 @@ fn reason(
             None => wrong_path(router, head.path(), unidentified(headers) == "none"),
         },
         ApiError::MethodNotAllowed { .. } if is_probe(head.path()) => ("probe_method", None),
+        ApiError::MethodNotAllowed { .. } if is_refresh(head.path()) => ("refresh_method", None),
         ApiError::MethodNotAllowed { .. } => ("method", None),
         ApiError::Header { name, problem } => (*name, Some(problem.clone())),
         ApiError::Body(BodyError::NotJson) => ("media_type", media_type(headers)),
@@ -165,13 +184,28 @@ fn reason(
         ApiError::Validation(errors) | ApiError::Body(BodyError::Syntax(errors)) => {
             match errors.first_code() {
                 Some(Code::IdempotencyKeyReused) => ("idempotency_key_reused", None),
+                _ if errors.is_of_path() => ("path_id", Some(path_id(head.path()).into())),
                 _ if head.method().is_safe() => ("parameters", None),
-                code => ("validation", code.and_then(Code::text).map(Cow::Owned)),
+                code => {
+                    let is_of_form = code.is_some_and(Code::is_of_form);
+                    let reason = if is_of_form {
+                        "body_form"
+                    } else {
+                        "validation"
+                    };
+                    (reason, code.and_then(Code::text).map(Cow::Owned))
+                }
             }
         }
         ApiError::PreconditionFailed => ("precondition", weak_tag(headers)),
-        ApiError::MissingRefreshToken => ("refresh_missing", None),
-        ApiError::InvalidRefreshToken => ("refresh_invalid", None),
+        ApiError::MissingRefreshToken => (
+            "refresh_missing",
+            Some(tokens::in_place_of_cookie(headers).into()),
+        ),
+        ApiError::InvalidRefreshToken => (
+            "refresh_invalid",
+            tokens::both_cookies(headers).map(Cow::Borrowed),
+        ),
         ApiError::RefreshTokenExpired => ("refresh_expired", None),
         ApiError::RateLimited { limit, .. } => match limit {
             RateLimit::Requests => ("rate_limit", None),
@@ -217,8 +251,39 @@ fn unidentified(headers: &HeaderMap) -> &'static str {
     }
 }
 
-fn is_of_probes(reason: &str) -> bool {
-    matches!(reason, "probe_path" | "probe_method" | "Host" | "stream")
+/// Whether clients without credentials are counted as well.
+fn is_of_anybody(reason: &str) -> bool {
+    matches!(
+        reason,
+        "probe_path" | "probe_method" | "Host" | "stream" | "refresh_method"
+    )
+}
+
+fn is_refresh(path: &str) -> bool {
+    path.trim_end_matches('/') == "/api/auth/refresh"
+}
+
+/// What is in place of the id in the path.
+fn path_id(path: &str) -> &'static str {
+    let mut segments = path.split('/').map(decode);
+    let names = |segment: Cow<'_, str>| PLACEHOLDERS.into_iter().find(|name| *name == segment);
+    segments.find_map(names).unwrap_or("no whole number")
+}
+
+/// The part of a head that cannot be read; hyper tells it in words only.
+fn malformed_part(error: &hyper::Error) -> &'static str {
+    let text = error.to_string();
+    let parts = [
+        ("method", "method"),
+        ("URI", "address"),
+        ("version", "version"),
+        ("content-length", "Content-Length"),
+        ("transfer-encoding", "Transfer-Encoding"),
+        ("header", "header"),
+    ];
+    let mut parts = parts.into_iter();
+    let found = parts.find(|(word, _)| text.contains(word));
+    found.map_or("another part", |(_, part)| part)
 }
 
 fn route(found: &Found) -> &'static str {

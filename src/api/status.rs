@@ -197,11 +197,13 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
                 (kind.to_owned(), CredentialStatus { accepted, refused })
             })
             .collect(),
+        sessions_in_use: Some(context.auth.sessions_in_use()),
         done: clients
             .count_done(now)
             .map(|(what, count)| (what.to_owned(), count))
             .collect(),
         refusals: refusals.into_iter().take(TOLD).map(refusal).collect(),
+        missing_tasks: clients.missing_tasks(now),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::config::SecretName;
-use crate::domain::{Timestamp, UserId, UserIdError};
+use crate::domain::{SESSION_BYTES, Timestamp, UserId, UserIdError, session_token};
 use crate::services::daemon;
 use crate::store::{NewSession, Session, SessionHash, StoreError};
 
@@ -155,13 +155,11 @@ async fn create(options: &CreateOptions, context: &Context) -> anyhow::Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// 32 random bytes. No dots, which would make it look like a JWT; a prefix, so that secret
-/// scanners can recognize a leaked token.
 fn new_token() -> anyhow::Result<String> {
-    let mut bytes = [0; 32];
+    let mut bytes = [0; SESSION_BYTES];
     getrandom::fill(&mut bytes)
         .map_err(|error| Hint::of(error, "the system provides no random numbers", no_random()))?;
-    Ok(format!("todo_{}", hex::encode(bytes)))
+    Ok(session_token(bytes))
 }
 
 /// The daemon's address, for a hint; the default address if the configuration is invalid.

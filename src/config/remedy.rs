@@ -10,6 +10,7 @@ use super::shell::shell_word;
 mod administration;
 mod sql;
 mod statements;
+mod variable;
 
 pub use sql::{sql_literal, sql_name};
 

@@ -12,15 +12,18 @@ use super::verdict::Verdict;
 use status::{NO_DAEMON, of_status};
 
 mod address;
+mod cpu_limit;
 mod database;
 mod environ;
 mod errors;
 mod file_limit;
+mod foreign_ids;
 mod log_file;
 mod mails;
 mod memory_limit;
 mod origins;
 mod other_file;
+mod out_of_reach;
 mod refused;
 mod reminders;
 pub(super) mod running;
@@ -83,7 +86,8 @@ pub(super) static CHECKS: &[Check] = &[
         run!(Database, database::database),
     )
     .about(
-        "Whether the running daemon serves the database that this configuration names. \
+        "Whether the running daemon serves the database that this configuration names, and whether \
+         callers ask for tasks that only another database can have given them. \
          If not, this command examines one database while users change another. The \
          usual cause is a DATABASE_URL that changed after the daemon started. Others are a \
          changed search path, a database that was restored or created again, and a deployment to a \

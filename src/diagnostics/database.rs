@@ -27,6 +27,7 @@ mod modes;
 mod network;
 mod old_key;
 mod other_names;
+mod other_port;
 mod overrides;
 mod pooled_remedies;
 mod pooler;
@@ -198,8 +199,9 @@ pub(super) static CHECKS: &[Check] = &[
             "Whether the sessions that a pooler lends are as role and database have them: a pooler in \
          transaction mode gives what one client has changed with SET to the next one. Several \
          server connections are looked at together, each in a transaction that changes nothing. Usual \
-         causes of a failure are a client that makes its sessions read-only, pg_dump and dumps that \
-         are read in through the pooler, and connect_query in pgbouncer.ini.",
+         causes of a failure are a client that makes its sessions read-only, temporary tables with \
+         names of todoctl's, pg_dump and dumps that are read in through the pooler, and connect_query \
+         in pgbouncer.ini.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(QUERY),
@@ -266,14 +268,15 @@ pub(super) static CHECKS: &[Check] = &[
     .within(10),
     Check::new("database.search", "Search", run!(Database, search::search))
         .about(
-            "Which index finds the tasks that a search asks for. Without one, each search \
-         reads all tasks of its user. Usual causes are a server without the extension \
-         pg_trgm, a role that may not create it, and an event trigger that freezes the schema. On \
-         SQLite, whether its index is sound and has every task; it is made from them, so nothing is \
-         lost with it.",
+            "Which index finds the tasks that a search asks for, without which each search \
+         reads all tasks of its user, and whether the copies of titles that searches compare are right. \
+         Usual causes are a server without the extension pg_trgm, a role that may not create it, an \
+         event trigger that freezes the schema, and a script that copies rows. On SQLite, whether its \
+         index is sound and has every task and nothing else, which INSERT OR REPLACE leaves in it; it is \
+         made from the tasks, so nothing is lost with it.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
-        .fix("Makes the index of a SQLite file again.")
+        .fix("Makes the index of a SQLite file again, and removes wrong copies, which the daemon then makes.")
         .needs(&["database.query", "database.integrity"])
         .taking_turns(),
     Check::new("database.journal", "Journal", run!(File, file::journal))
@@ -343,7 +346,8 @@ pub(super) static CHECKS: &[Check] = &[
         "Whether this is the database that the service has served before. A daemon keeps beside its \
          .env file (.env-database) which database it serves and how many tasks are in it, as far as \
          they were counted. Another database with fewer tasks is probably a new, empty one in its \
-         place. Usual causes are another spelling of DATABASE_URL, another working directory, an \
+         place; the same one without nearly all of its tasks may have lost them by a statement that was \
+         meant for another. Usual causes are another spelling of DATABASE_URL, another working directory, an \
          empty volume, and a SQLite file that was moved without its write-ahead log or without the \
          secrets that were generated for it.",
     )

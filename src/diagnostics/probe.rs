@@ -38,7 +38,7 @@ pub(crate) use open_file::{
     KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file,
     daemon_without_env_file, daemons_of, kept_open, kept_secret, nameless_database, open_database,
 };
-pub(crate) use out_of_sight::{OutOfSight, Why, has_own_mounts, out_of_sight};
+pub(crate) use out_of_sight::{OutOfSight, Why, has_own_mounts, has_own_network, out_of_sight};
 pub(crate) use pgbouncer::{Console, PgBouncer};
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
 pub(crate) use program::is_todoctl;

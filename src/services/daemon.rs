@@ -77,8 +77,13 @@ pub fn local_address(http: &HttpConfig) -> String {
 /// The URL of a listener at this address, for clients on the same machine.
 #[must_use]
 pub fn local_address_of(at: SocketAddr) -> String {
-    let host = reachable(at.ip(), has_ipv6);
-    format!("http://{}", SocketAddr::new(host, at.port()))
+    format!("http://{}", reachable_at(at))
+}
+
+/// Where a client on the same machine connects to for a listener at this address.
+#[must_use]
+pub(crate) fn reachable_at(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(reachable(at.ip(), has_ipv6), at.port())
 }
 
 /// A client cannot connect to "all addresses". Where version 6 is off, a listener on `::` serves

@@ -23,6 +23,7 @@ mod settings;
 mod shadows;
 mod triggers;
 mod unread;
+mod users;
 mod values;
 mod violations;
 
@@ -50,15 +51,16 @@ pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
 pub(crate) use priorities::unknown_priorities;
 pub(crate) use references::Unindexed;
-pub(crate) use relations::{Created, Relations, Session, has_rows};
+pub(crate) use relations::{Created, Relation, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
-pub(crate) use search::Searchable;
-pub(crate) use sequences::{Generated, Ids, Numbered};
+pub(crate) use search::{Copies, Searchable};
+pub(crate) use sequences::{Generated, Ids, Numbered, last_task, last_task_of_file};
 pub(crate) use sessions::{valid_sessions, valid_sessions_of_file};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use shadows::Shadow;
 pub(crate) use triggers::ForeignTrigger;
 pub(crate) use unread::Unread;
+pub(crate) use users::NoUser;
 pub(crate) use values::{OddValues, Oddity, has_blanks_around, is_sensible, trimmed};
 pub(crate) use violations::Violation;
 
@@ -149,6 +151,6 @@ fn types() -> String {
 }
 
 /// The tables of the migrations, as an SQL list.
-fn tables() -> String {
+pub(crate) fn tables() -> String {
     literals(expected_tables().map(|(name, _)| name))
 }

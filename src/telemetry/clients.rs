@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::domain::Timestamp;
 
+use super::missing_tasks::MissingTasks;
 use super::recent::Window;
 use super::refusals::{RecentRefusals, RefusalKind, Refusals};
 
@@ -20,6 +21,7 @@ struct Shared {
     done: [Window; DONE.len()],
     key_obstacles: [Window; OBSTACLES.len()],
     refusals: RecentRefusals,
+    missing_tasks: MissingTasks,
     /// Since the start.
     has_local_proxy: AtomicBool,
     has_scraper: AtomicBool,
@@ -58,6 +60,17 @@ impl RecentClients {
         now: Timestamp,
     ) -> bool {
         self.0.refusals.count(kind, detail, address, now)
+    }
+
+    /// Notes a request for a task that does not exist; `client` is the address of one on the internet.
+    pub(crate) fn missing_task(&self, id: i64, client: Option<IpAddr>, now: Timestamp) {
+        self.0.missing_tasks.note(id, client, now);
+    }
+
+    /// The ids of the newest tasks that were asked for and do not exist.
+    #[must_use]
+    pub fn missing_tasks(&self, now: Timestamp) -> Vec<i64> {
+        self.0.missing_tasks.ids(now)
     }
 
     /// Counts a key that the key provider could not check, for this reason.

@@ -14,7 +14,7 @@ use super::recent::Window;
 const KINDS: usize = 64;
 
 /// So many details of a kind.
-const DETAILS: usize = 8;
+const DETAILS: usize = 12;
 
 /// So many addresses of a kind.
 const ADDRESSES: usize = 4;

@@ -3,6 +3,7 @@
 use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
+use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 use crate::faults::refused::asked;
 use crate::support::auth_peer::{AuthPeer, TestKey};
@@ -40,6 +41,13 @@ faults! {
         outcome: "warn",
         after: PERSON,
     };
+    OTHER_DATABASE_BEHIND = Fault {
+        title: "A load balancer leads to two daemons with a database each",
+        symptom: Symptom::Risk("tasks that one of them has are 404 at the other"),
+        check: "daemon.database",
+        outcome: "warn",
+        after: After::Person("one of the daemons has to be stopped, and its tasks brought over"),
+    };
     OTHER_KEY_UNDER_THE_ID = Fault {
         title: "The auth server signs with another key than it publishes under that id",
         symptom: Symptom::Risk("its tokens are answered with 401"),
@@ -72,6 +80,27 @@ fn status(base: &str) -> Value {
     let text = std::thread::scope(|scope| scope.spawn(ask).join().unwrap());
     assert!(!text.contains("canary"), "{text}");
     serde_json::from_str(&text).unwrap()
+}
+
+/// A task that was deleted is no sign of another database.
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_another_database_has_given() {
+    const CHECK: &str = "daemon.database";
+    for mut scene in [Scene::sqlite().await, Scene::postgres().await] {
+        if scene.database.is_some() {
+            scene.sql("SELECT setval('tasks_id_seq', 13)").await;
+        } else {
+            let given = "UPDATE sqlite_sequence SET seq = 13 WHERE name = 'tasks'";
+            sqlite(&scene.file(), given).await;
+        }
+        let base = scene.start_at_its_port();
+        let missing = |id: i64| assert_eq!(Scene::ask(&base, "GET", &format!("/tasks/{id}")), 404);
+        (2..=13).for_each(missing);
+        scene.doctor(CHECK).says(CHECK, "pass", "");
+        (14..=25).for_each(missing);
+        scene.proves(&OTHER_DATABASE_BEHIND).await;
+        says(&scene, CHECK, &["12 of the newest 24", "from 14 to 25"]);
+    }
 }
 
 fn says(scene: &Scene, check: &str, said: &[&str]) {
@@ -145,6 +174,9 @@ async fn half_of_the_sessions() {
     let with = |token: &str, count| asked(count, |client| client.get(&url).bearer_auth(token));
     assert_eq!(with(&ended, 12), [401; 12]);
     assert_eq!(with(&old, 12), [200; 12]);
+    // A stranger tries, or a client of another environment.
+    let foreign = format!("todo_{}", "a7".repeat(32));
+    assert_eq!(with(&foreign, 12), [401; 12]);
     let sessions = "daemon.sessions";
     scene.doctor(sessions).says(sessions, "pass", "");
     scene.stop();

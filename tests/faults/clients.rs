@@ -21,6 +21,14 @@ faults! {
         // The daemon still has to be restarted.
         after: After::Typed("warn"),
     };
+    UNTRUSTED_INNER_PROXY = Fault {
+        title: "TRUSTED_PROXIES names the outer one of two proxies only",
+        symptom: Symptom::Risk("users with a right token are answered with 429"),
+        check: "daemon.errors",
+        outcome: "warn",
+        // The daemon still has to be restarted.
+        after: After::Typed("warn"),
+    };
     LOW_LIMIT = Fault::warned_of(
         "RATE_LIMIT_PER_MINUTE is lower than the first clicks of a user",
         Symptom::Risk("most requests of every user are answered with 429"),
@@ -79,6 +87,32 @@ async fn clients_that_are_refused() {
     assert_eq!(with_other_signature(&base, Some("198.51.100.7")), 429);
     scene.proves(&UNTRUSTED_PROXY).await;
     assert_eq!(scene.get("TRUSTED_PROXIES").as_deref(), Some("127.0.0.1"));
+    scene.stop();
+
+    // One client has wrong tokens, and the others pay for it.
+    scene.set("AUTH_FAILURES_PER_MINUTE", "10");
+    let base = scene.start_at_its_port();
+    let inner = |client| with_other_signature(&base, Some(client));
+    for number in 0..15 {
+        let expected = if number < 10 { 401 } else { 429 };
+        assert_eq!(inner("203.0.113.1, 10.0.0.5"), expected);
+    }
+    let report = scene.doctor("daemon.errors");
+    let remedy = report.check("daemon.errors")["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("JWT_SECRET"), "{remedy}");
+    assert_eq!(inner("203.0.113.2, 10.0.0.5"), 429);
+    scene.proves(&UNTRUSTED_INNER_PROXY).await;
+    let trusted = scene.get("TRUSTED_PROXIES").unwrap();
+    assert_eq!(trusted.trim_matches('\''), "127.0.0.1,10.0.0.5");
+    scene.stop();
+    let base = scene.start_at_its_port();
+    let inner = |client| with_other_signature(&base, Some(client));
+    for number in 0..11 {
+        let expected = if number < 10 { 401 } else { 429 };
+        assert_eq!(inner("203.0.113.1, 10.0.0.5"), expected);
+    }
+    assert_eq!(inner("203.0.113.2, 10.0.0.5"), 401);
+
     scene.signal("-TERM");
     eventually("it drains", async || {
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,4 +1,5 @@
-//! SQLite: the index of searches is damaged or incomplete, and so are other indexes.
+//! The index of searches of a SQLite file is damaged or incomplete, other indexes are, or the copies
+//! that searches compare are those of other titles.
 
 use crate::faults::fingerprint::sqlite;
 use crate::faults::harness::{Fault, Scene, Symptom, faults};
@@ -14,6 +15,11 @@ faults! {
     INCOMPLETE = Fault::failing(
         "SQLite: the index of searches lacks tasks",
         Symptom::Risk("searches do not find these tasks"),
+        CHECK,
+    );
+    WRONG_COPIES = Fault::failing(
+        "A script has copied tasks with the folded copies of other titles",
+        Symptom::Risk("searches do not find these tasks, or find others"),
         CHECK,
     );
     OLD_INDEX = Fault::failing(
@@ -68,11 +74,40 @@ async fn an_incomplete_index_of_searches() {
          SELECT 'delete', id, search_title, search_description FROM tasks;
          INSERT INTO todoctl_search (rowid, search_title) SELECT id, 'another' FROM tasks",
         "DROP TABLE todoctl_search_docsize",
+        // No trigger fires for the rows that REPLACE removes.
+        "CREATE TABLE imported AS SELECT * FROM tasks; INSERT OR REPLACE INTO tasks SELECT * FROM imported;
+         DROP TABLE imported",
+        "INSERT OR REPLACE INTO tasks (id, user_id, title, title_folded, created_at, updated_at, search_title)
+         SELECT id, user_id, 'Merged', 'merged', created_at, updated_at, 'merged' FROM tasks",
     ] {
         sqlite(&scene.file(), change).await;
         let report = scene.doctor("database.trial");
         assert!(!report.json.to_string().contains("rescued"), "{change}");
         scene.proves(&INCOMPLETE).await;
+    }
+}
+
+/// Letters outside of ASCII are compared as well, and rows without copies are no fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_other_titles() {
+    const RIGHT: &str = "UPDATE tasks SET title = 'One', search_title = 'one'";
+    let wrong = [
+        "UPDATE tasks SET search_title = ''",
+        "UPDATE tasks SET title = 'Stra\u{df}e', search_title = 'two'",
+    ];
+    let mut scene = searched().await;
+    for change in wrong {
+        sqlite(&scene.file(), change).await;
+        scene.proves(&WRONG_COPIES).await;
+        sqlite(&scene.file(), RIGHT).await;
+        scene.doctor(CHECK).says(CHECK, "pass", "");
+    }
+    let mut scene = Scene::postgres().await;
+    for change in wrong {
+        scene.sql(change).await;
+        scene.proves(&WRONG_COPIES).await;
+        scene.sql(RIGHT).await;
+        scene.doctor(CHECK).says(CHECK, "pass", "");
     }
 }
 

@@ -47,11 +47,13 @@ mod callers;
 mod canary;
 mod clients;
 mod configuration;
+mod copies;
 mod counts;
 mod daemon;
 mod dependents;
 mod deployed;
 mod duplicates;
+mod emptied;
 mod env_lines;
 mod env_values;
 mod expressions;
@@ -80,6 +82,7 @@ mod interrupted;
 mod kept_data;
 mod kept_out;
 mod kept_secrets;
+mod kinds;
 mod languages;
 mod live_data;
 mod locked_files;
@@ -90,6 +93,7 @@ mod moved_tables;
 mod network;
 mod not_mounted;
 mod others;
+mod out_of_reach;
 mod overrides;
 mod page;
 mod peer_tls;
@@ -130,6 +134,7 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unpooled;
 mod unwise;
 mod upset_settings;
 mod watch;
@@ -148,11 +153,13 @@ use report::{PROMISE, Report};
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
+        emptied::FAULTS,
         env_lines::FAULTS,
         env_values::FAULTS,
         secrets_in_use::FAULTS,
         generated_secrets::FAULTS,
         kept_secrets::FAULTS,
+        unpooled::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         kept_data::FAULTS,
@@ -170,12 +177,14 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
+        copies::FAULTS,
         counts::FAULTS,
         types::FAULTS,
         roles::FAULTS,
         additions::FAULTS,
         ids::FAULTS,
         others::FAULTS,
+        out_of_reach::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
         pooled::FAULTS,
@@ -195,6 +204,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         clients::FAULTS,
         refused::FAULTS,
         callers::FAULTS,
+        kinds::FAULTS,
         fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
@@ -32,6 +34,12 @@ const ACCEPTED: [Algorithm; 4] = [
     Algorithm::RS256,
 ];
 
+/// Other algorithms, by their names in tokens.
+const OTHERS: [&str; 13] = [
+    "ES256K", "ES384", "ES512", "Ed25519", "Ed448", "HS384", "HS512", "PS256", "PS384", "PS512",
+    "RS384", "RS512", "none",
+];
+
 /// Judges tokens.
 pub(super) struct Jwts {
     shared: Vec<DecodingKey>,
@@ -45,6 +53,14 @@ enum Issuer<'a> {
     Shared,
     /// The auth server.
     AuthServer(&'a AuthServer),
+}
+
+/// How long a token is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    Ends,
+    /// Its time of expiry is in milliseconds, so it is accepted for thousands of years.
+    Milliseconds,
 }
 
 /// What `JWT_SECRET` says about a token.
@@ -85,16 +101,16 @@ impl Jwts {
         auth_server: Option<&AuthServer>,
         origin: Origin,
         now: Timestamp,
-    ) -> Result<UserId, ApiError> {
+    ) -> Result<(UserId, Lifetime), ApiError> {
         match self.shared(token) {
             Shared::Good(claims) => user_of(&claims, &Issuer::Shared, now),
             Shared::Bad(reason) => refused(reason),
             Shared::Other => {
                 let Ok(header) = jsonwebtoken::decode_header(token) else {
-                    return refused(Refusal::Malformed);
+                    return refused(undecodable(token));
                 };
                 if !ACCEPTED.contains(&header.alg) {
-                    return refused(Refusal::Algorithm);
+                    return refused(Refusal::Algorithm(other_algorithm(token)));
                 }
                 let Some(server) = auth_server else {
                     return refused(Refusal::UnknownKey(header.alg));
@@ -125,7 +141,7 @@ impl Jwts {
                     // Another key may fit; any other fault is the token's own.
                     ErrorKind::InvalidSignature => {}
                     ErrorKind::InvalidAlgorithm => return Shared::Other,
-                    _ => return Shared::Bad(Refusal::Malformed),
+                    _ => return Shared::Bad(undecodable(token)),
                 },
             }
         }
@@ -165,18 +181,47 @@ fn has_critical(header: &Header) -> bool {
     header.crit.is_some()
 }
 
+/// Why a token has no claims that can be read.
+fn undecodable(token: &[u8]) -> Refusal {
+    match algorithm(token) {
+        Some(name) if name.parse::<Algorithm>().is_err() => {
+            Refusal::Algorithm(other_algorithm(token))
+        }
+        _ => Refusal::Malformed,
+    }
+}
+
+/// The algorithm that a token names and that is not accepted.
+fn other_algorithm(token: &[u8]) -> &'static str {
+    let name = algorithm(token).unwrap_or_default();
+    let mut known = OTHERS.into_iter();
+    known.find(|other| *other == name).unwrap_or("another")
+}
+
+/// What a token names as its algorithm.
+fn algorithm(token: &[u8]) -> Option<String> {
+    let header = token.split(|byte| *byte == b'.').next()?;
+    let header = URL_SAFE_NO_PAD.decode(header).ok()?;
+    let header: Value = serde_json::from_slice(&header).ok()?;
+    Some(header.get("alg")?.as_str()?.to_owned())
+}
+
 fn refused<T>(reason: Refusal) -> Result<T, ApiError> {
     Err(ApiError::InvalidToken(reason))
 }
 
 /// Judges the claims of a token whose signature is good.
-fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserId, ApiError> {
+fn user_of(
+    claims: &Claims,
+    issuer: &Issuer<'_>,
+    now: Timestamp,
+) -> Result<(UserId, Lifetime), ApiError> {
     let claim = |name: &str| claims.get(name).filter(|value| !value.is_null());
     let time = |name| match claim(name) {
         None => Ok(None),
         Some(value) => match value.as_f64() {
             Some(time) => Ok(Some(time)),
-            None => refused(Refusal::Malformed),
+            None => refused(Refusal::TimeType),
         },
     };
     let now = now.unix_seconds() as f64;
@@ -223,7 +268,8 @@ fn user_of(claims: &Claims, issuer: &Issuer<'_>, now: Timestamp) -> Result<UserI
     }
     let subject = claim("sub").and_then(Value::as_str);
     match subject.map(UserId::new) {
-        Some(Ok(user)) => Ok(user),
+        Some(Ok(user)) if expires > now * MILLISECONDS => Ok((user, Lifetime::Milliseconds)),
+        Some(Ok(user)) => Ok((user, Lifetime::Ends)),
         Some(Err(_)) | None => refused(Refusal::Subject),
     }
 }

@@ -48,5 +48,5 @@ pub fn identify(token: &str) -> Option<UserId> {
         exhausted: None,
     };
     let user = JWTS.user(token.as_bytes(), None, origin, now());
-    user.now_or_never()?.ok()
+    user.now_or_never()?.ok().map(|(user, _)| user)
 }

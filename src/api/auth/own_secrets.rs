@@ -6,9 +6,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 
 use crate::config::{AuthConfig, RotatingSecret};
-
-/// How session tokens of todoctl begin.
-const SESSION_PREFIX: &str = "todo_";
+use crate::domain::SESSION_PREFIX;
 
 /// Two texts with this many characters in common, in a row, are no strangers: by chance that
 /// happens to less than one random token in a billion.

@@ -43,6 +43,35 @@ pub(crate) enum Code {
 }
 
 impl Code {
+    /// Whether a program causes it: a person who fills in a form has no influence on names and types.
+    pub fn is_of_form(self) -> bool {
+        match self {
+            Self::BoolParsing
+            | Self::BoolType
+            | Self::DateFromDatetimeInexact
+            | Self::DateFromDatetimeParsing
+            | Self::DatetimeParsing
+            | Self::DatetimeType
+            | Self::Enum
+            | Self::IntFromFloat
+            | Self::IntParsing
+            | Self::IntType
+            | Self::JsonInvalid
+            | Self::ListType
+            | Self::Missing
+            | Self::ModelAttributesType
+            | Self::StringType => true,
+            Self::GreaterThanEqual
+            | Self::IdempotencyKeyReused
+            | Self::LessThanEqual
+            | Self::StringTooLong
+            | Self::StringTooShort
+            | Self::TooLong
+            | Self::TooShort
+            | Self::ValueError => false,
+        }
+    }
+
     /// As clients read it.
     pub fn text(self) -> Option<String> {
         match serde_json::to_value(self) {
@@ -118,6 +147,12 @@ impl ValidationErrors {
 impl ValidationErrors {
     pub fn first_code(&self) -> Option<Code> {
         self.listed.first().map(|error| error.code)
+    }
+
+    /// Whether the first error is of the path.
+    pub fn is_of_path(&self) -> bool {
+        let first = self.listed.first();
+        first.is_some_and(|error| error.field.starts_with("path."))
     }
 }
 

@@ -40,16 +40,24 @@ pub(in crate::api) fn is_forwarded_locally(peer: IpAddr, headers: &HeaderMap) ->
     peer.to_canonical().is_loopback() && headers.contains_key(X_FORWARDED_FOR)
 }
 
-/// The client's address as far as it can be told: a private one may be that of a proxy, which is
-/// believed here although it is not trusted. Nothing is decided by it.
+/// The client's address as far as it can be told: private ones may be those of proxies, which are
+/// believed here although they are not trusted. Nothing is decided by it.
 pub(in crate::api) fn likely_address(client: IpAddr, headers: &HeaderMap) -> IpAddr {
     if !is_private(client) {
         return client;
     }
     let last = headers.get_all(X_FORWARDED_FOR).iter().next_back();
-    let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
-    let said = last.and_then(|entry| read(entry.trim()));
-    said.map_or(client, |address| address.to_canonical())
+    let last = last.and_then(|value| value.to_str().ok());
+    let entries = last.unwrap_or_default().rsplit(',');
+    let mut said = entries.map_while(|entry| read(entry.trim()));
+    let nearest = said.next().map(|address| address.to_canonical());
+    match nearest {
+        Some(inner) if is_private(inner) => said
+            .map(|address| address.to_canonical())
+            .find(|address| !is_private(*address))
+            .unwrap_or(inner),
+        _ => nearest.unwrap_or(client),
+    }
 }
 
 /// What may stand for many clients.
@@ -57,8 +65,8 @@ pub(in crate::api) fn likely_address(client: IpAddr, headers: &HeaderMap) -> IpA
 pub(in crate::api) enum SharedBy {
     /// It is an address of one client.
     Nobody,
-    /// A proxy that is not trusted forwards requests from a private address. Any client on the
-    /// internet can send the header as well.
+    /// A proxy that is not trusted forwards requests from a private address, to the daemon or to a
+    /// proxy that is trusted. Any client on the internet can send the header as well.
     UntrustedProxy(IpAddr),
     /// A trusted proxy does not say for whom it asks.
     SilentProxy(IpAddr),
@@ -99,10 +107,13 @@ pub(in crate::api) fn shared_by(
                 None => SharedBy::SilentProxy(peer),
             }
         }
-        Some(first) if !is_private(client) => {
+        Some(first) => {
             let text = first.to_str().unwrap_or_default();
             let farthest = text.split(',').next().and_then(|entry| read(entry.trim()));
             match farthest.map(|address| address.to_canonical()) {
+                Some(behind) if behind != client && is_private(client) => {
+                    SharedBy::UntrustedProxy(client)
+                }
                 Some(behind) if behind != client => SharedBy::SecondProxy {
                     network: network_of(client),
                     behind,
@@ -110,7 +121,7 @@ pub(in crate::api) fn shared_by(
                 _ => SharedBy::Nobody,
             }
         }
-        _ => SharedBy::Nobody,
+        None => SharedBy::Nobody,
     }
 }
 
@@ -236,6 +247,12 @@ mod tests {
             behind: "192.0.2.5".parse().unwrap(),
         };
         assert_eq!(of("10.1.2.3", &twice), expected);
+        // The second proxy has an address of a private network that is not trusted.
+        let inner = [("x-forwarded-for", "198.51.100.7, 192.168.0.5")];
+        let expected = SharedBy::UntrustedProxy("192.168.0.5".parse().unwrap());
+        assert_eq!(of("10.1.2.3", &inner), expected);
+        let in_house = [("x-forwarded-for", "192.168.0.5")];
+        assert_eq!(of("10.1.2.3", &in_house), SharedBy::Nobody);
         let through_trusted = [("x-forwarded-for", "198.51.100.7, 10.9.9.9")];
         assert_eq!(of("10.1.2.3", &through_trusted), SharedBy::Nobody);
     }
@@ -249,6 +266,10 @@ mod tests {
         };
         assert_eq!(of("10.0.0.7", None), "10.0.0.7");
         assert_eq!(of("10.0.0.7", Some("1.1.1.1, 192.0.2.1")), "192.0.2.1");
+        let through_inner = Some("192.0.2.1, 10.0.0.5");
+        assert_eq!(of("10.0.0.7", through_inner), "192.0.2.1");
+        assert_eq!(of("10.0.0.7", Some("10.0.0.6, 10.0.0.5")), "10.0.0.5");
+        assert_eq!(of("10.0.0.7", Some("unknown, 10.0.0.5")), "10.0.0.5");
         assert_eq!(of("10.0.0.7", Some("unknown")), "10.0.0.7");
         assert_eq!(of("192.0.2.1", Some("10.0.0.7")), "192.0.2.1");
     }

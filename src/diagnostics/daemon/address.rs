@@ -11,10 +11,11 @@ use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
-use crate::services::daemon::DaemonStatus;
+use crate::services::daemon::{DaemonStatus, reachable_at};
 use crate::services::run_record::{LastRun, Run, last_run};
 
 use super::environ::hidden_here;
+use super::out_of_reach::{behind_firewall, in_other_network};
 
 pub(super) async fn listen(context: &Context, limit: Duration) -> Verdict {
     let found = context.elsewhere().map(|run| run.address.ip());
@@ -69,9 +70,17 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         }
         let address = SocketAddr::new(context.audit.http.host, port);
         let now = context.request.clock.now().unix_seconds();
+        if let Some(listener) = todoctl_at(port).await
+            && let Some(verdict) = behind_firewall(&listener, reachable_at(address)).await
+        {
+            return verdict;
+        }
         return match context.target().and_then(last_run) {
             Some(LastRun::Killed(run)) => killed(&run, address, now),
             Some(LastRun::HungUp(run)) => hung_up(&run, address),
+            Some(LastRun::Running(run)) if let Some(verdict) = in_other_network(&run, address) => {
+                verdict
+            }
             Some(LastRun::Running(run)) if run.address != address => {
                 let hidden = hidden_here(&context.request.source, &["HOST", "PORT"]);
                 elsewhere(&run, address, hidden)
@@ -88,7 +97,9 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
     };
     let listener = probe::listener(port).await;
     if let Some(listener) = listener.as_ref().filter(|one| one.is_todoctl()) {
-        return silent_daemon(listener, port, &answer);
+        let at = reachable_at(SocketAddr::new(context.audit.http.host, port));
+        let dropped = behind_firewall(listener, at).await;
+        return dropped.unwrap_or_else(|| silent_daemon(listener, port, &answer));
     }
     let program = listener.map_or_else(
         || "another program".to_owned(),
@@ -98,6 +109,12 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         format!("{program} listens on port {port}: {answer}"),
         other_port(port, Remedy::set("PORT", next_port(port))),
     )
+}
+
+/// The todoctl that listens on `port`.
+async fn todoctl_at(port: u16) -> Option<Listener> {
+    let listener = probe::listener(port).await;
+    listener.filter(Listener::is_todoctl)
 }
 
 /// Ports below 1024 are, by default, for root alone (`ip(7)`, `ip_unprivileged_port_start`).

@@ -13,6 +13,7 @@ use crate::services::daemon::DatabaseStatus;
 use crate::store::Identity;
 
 use super::environ::hidden_here;
+use super::foreign_ids::foreign_ids;
 use super::status::{OLDER, daemon_status};
 
 /// The variables that decide about the database.
@@ -23,11 +24,11 @@ pub(super) async fn database(
     config: &DatabaseConfig,
     limit: Duration,
 ) -> Verdict {
-    let served = match daemon_status(context, limit).await {
-        Ok(status) => status.database.as_ref(),
+    let status = match daemon_status(context, limit).await {
+        Ok(status) => status,
         Err(skipped) => return skipped,
     };
-    let Some(served) = served else {
+    let Some(served) = &status.database else {
         return Verdict::skip(OLDER);
     };
     let ours = match tokio::time::timeout(limit, Identity::ask(&config.target)).await {
@@ -44,6 +45,9 @@ pub(super) async fn database(
         );
     }
     match (found, &config.target) {
+        (Difference::None, target) => foreign_ids(context, config, status, limit)
+            .await
+            .unwrap_or_else(|| verdict(Difference::None, target)),
         (Difference::Schema, DatabaseTarget::Postgres(server)) => {
             other_schema(context, server, &ours, served, limit).await
         }

@@ -22,8 +22,14 @@ pub(super) fn check_origins(
     // Another program may answer in place of the daemon.
     let refused = requests.refused_origins.iter();
     let refused = refused.filter(|(origin, _)| is_origin(origin));
+    let preflights = requests.refusals.iter();
+    let mut preflights = preflights.filter(|one| one.reason == "preflight_origin");
+    let is_one_client = preflights.any(|one| one.addresses.is_empty() && one.public_addresses == 1);
     for (origin, count) in refused {
         let is_related = allowed.iter().any(|one| are_related(one, origin));
+        if is_one_client && !is_related && !allowed.contains(origin) {
+            continue;
+        }
         if *count < if is_related { OF_RELATED } else { OF_OTHERS } {
             continue;
         }
@@ -76,6 +82,7 @@ fn are_related(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
     use crate::diagnostics::Outcome::{Pass, Warn};
+    use crate::services::daemon::RefusalStatus;
 
     #[test]
     fn pages() {
@@ -100,6 +107,21 @@ mod tests {
         ] {
             let found = of(origin, count, allowed);
             assert_eq!(found.outcome, outcome, "{origin}");
+        }
+        let mut requests = RequestStatus {
+            refused_origins: [("https://app.example.org".to_owned(), 40)].into(),
+            refusals: vec![RefusalStatus {
+                reason: "preflight_origin".to_owned(),
+                public_addresses: 1,
+                ..RefusalStatus::default()
+            }],
+            ..RequestStatus::default()
+        };
+        for (clients, outcome) in [(1, Pass), (2, Warn)] {
+            requests.refusals[0].public_addresses = clients;
+            let mut collected = Collected::default();
+            check_origins(&mut collected, &requests, &[allowed.to_owned()].into());
+            assert_eq!(collected.verdict("fine").outcome, outcome, "{clients}");
         }
         let remedy = |origin| of(origin, 10, allowed).remedy.unwrap().to_string();
         let typed = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();

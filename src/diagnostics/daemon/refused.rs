@@ -15,7 +15,7 @@ mod credentials;
 mod requests;
 
 use auth_server::of_auth_server;
-use cause::{ALL_KINDS, Among, Cause, PUBLISHED, Usual};
+use cause::{ALL_KINDS, Among, Cause, PUBLISHED, UNKNOWN_TOKEN, Usual};
 
 /// What each reason means, and what to do.
 const CAUSES: [&[Cause]; 2] = [credentials::CAUSES, requests::CAUSES];
@@ -23,11 +23,17 @@ const CAUSES: [&[Cause]; 2] = [credentials::CAUSES, requests::CAUSES];
 /// Fewer refusals may be the mistake of one client.
 const REFUSED: u64 = 10;
 
+/// So many are more than what clients are refused now and then.
+const MORE: u64 = 30;
+
 /// Beyond, the others are not refused one by one.
 const NEARLY_ALL_PERCENT: u64 = 90;
 
 /// From here on it is a group of clients, or one of several instances.
 const PART_PERCENT: u64 = 10;
+
+/// Where a right client is refused once before each request that is accepted, it is half of them.
+const LARGE_PART_PERCENT: u64 = 67;
 
 /// So many refusals for a reason that does not occur by itself have a cause, however many others are
 /// served.
@@ -38,6 +44,9 @@ const STRANGERS_PERCENT: u64 = 50;
 
 /// So many addresses are not one client's.
 const SEVERAL: u64 = 3;
+
+/// The methods that are counted by themselves.
+const WRITES: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
 
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
@@ -56,7 +65,7 @@ pub(super) fn check_refused(
                 continue;
             }
             // HS256 is none of its algorithms.
-            let may_be_its = cause.details.is_empty() || cause.details == PUBLISHED;
+            let may_be_its = [&[], PUBLISHED, UNKNOWN_TOKEN].contains(&cause.details);
             let (what, remedy) = auth_server
                 .filter(|_| may_be_its)
                 .and_then(|url| of_auth_server(cause.reason, url))
@@ -68,6 +77,12 @@ pub(super) fn check_refused(
     check_origins(collected, requests, &audit.http.cors_origins);
     check_bodies(collected, requests, audit.http.max_body_bytes);
     check_limited(collected, requests, source);
+}
+
+/// Whether so many of all were refused for a reason for which right clients are refused now and
+/// then.
+pub(super) fn is_large_group(refused: u64, all: u64) -> bool {
+    refused >= MORE && is_share(refused, all, PART_PERCENT)
 }
 
 /// Whether so many of all were refused for a reason that does not occur by itself.
@@ -88,8 +103,11 @@ struct Found<'r> {
     /// The private ones, and how often each was refused.
     addresses: BTreeMap<&'r str, u64>,
     public_addresses: u64,
-    /// Whether they had the credentials of users.
+    /// Whether they had the credentials of users, or none.
     is_of_users: bool,
+    /// Whether nobody was accepted, with credentials of any kind, or not asked for them because of
+    /// others' wrong ones.
+    is_alone: bool,
 }
 
 impl<'r> Found<'r> {
@@ -124,11 +142,15 @@ impl<'r> Found<'r> {
                 *found.addresses.entry(address).or_default() += count;
             }
             found.public_addresses += one.public_addresses;
-            found.is_of_users |= matches!(one.caller.as_str(), "jwt" | "session");
+            found.is_of_users |= matches!(one.caller.as_str(), "jwt" | "session" | "none");
         }
+        let mut limited = requests.refusals.iter();
+        let is_limited = limited.any(|one| one.reason.starts_with("limited"));
+        let is_alone = !is_limited && accepted(requests, ALL_KINDS) == 0;
         let mut all: Vec<Self> = all.into_values().collect();
         for found in &mut all {
             found.all = found.compared_with(cause.among, requests);
+            found.is_alone = is_alone;
         }
         all
     }
@@ -139,7 +161,9 @@ impl<'r> Found<'r> {
             Among::Accepted(kinds) => accepted(requests, kinds),
             // Reads are not counted by their methods; those that were refused had right credentials.
             Among::Method if matches!(self.method, "GET" | "HEAD") => {
-                accepted(requests, ALL_KINDS).saturating_sub(self.count)
+                let writes: u64 = WRITES.into_iter().map(done).sum();
+                let reads = accepted(requests, ALL_KINDS).saturating_sub(writes);
+                reads.saturating_sub(self.count)
             }
             Among::Method => done(self.method),
             Among::Refreshes => done("refresh"),
@@ -160,9 +184,18 @@ impl<'r> Found<'r> {
         count >= REFUSED
             && match cause.usual {
                 // One user's program may be anything.
-                Usual::Never | Usual::Sometimes if is_one_user => is_of_all,
+                Usual::Never | Usual::Sometimes | Usual::InTurn if is_one_user => {
+                    is_of_all && self.is_alone
+                }
                 Usual::Never => is_part(count, all),
-                Usual::Sometimes => is_nearly_all,
+                Usual::Sometimes => is_nearly_all || is_large_group(count, all),
+                Usual::InTurn => {
+                    is_nearly_all || (count >= MORE && is_share(count, all, LARGE_PART_PERCENT))
+                }
+                Usual::BeforeSignIn if self.is_alone => is_of_all,
+                Usual::BeforeSignIn => {
+                    is_of_all && count >= MORE && (from_private > 0 || addresses >= SEVERAL)
+                }
                 Usual::ByStrangers => is_of_all,
                 Usual::ByFewAtATime => {
                     from_private >= REFUSED

@@ -16,6 +16,7 @@ use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, ServiceStatus};
 
+use super::cpu_limit::check_cpu_limit;
 use super::environ::{hidden_here, own_values};
 use super::errors::errors;
 use super::file_limit::{check_file_limit, check_open_files};
@@ -52,9 +53,9 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .about(
             "Open files, sockets and threads of the running daemon against its limits, where its log \
              goes and the lines that could not be written, the size that its files may have, memory \
-             against the limit of its control group, and start time. At the limit of files the daemon \
-             refuses connections, at that of threads changes fail, and at that of memory the kernel \
-             kills it. Usual causes are a low limit in the unit file, a reader of the log that has \
+             and processor time against the limits of its control group, and start time. At the limit of \
+             files the daemon refuses connections, at that of threads changes fail, at that of memory the \
+             kernel kills it, and at that of processor time answers are late. Usual causes are a low limit in the unit file, a reader of the log that has \
              stalled, a disk that is full, and a log that was deleted.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
@@ -150,7 +151,9 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
         check_file_limit(&mut collected, process, file);
     }
     check_memory_limit(&mut collected, process);
+    let age = Duration::from_secs(u64::try_from(now - process.started).unwrap_or_default());
     if let Some(own) = running_here(process.pid) {
+        check_cpu_limit(&mut collected, &own, age);
         check_thread_limits(&mut collected, &own);
         check_log(&mut collected, &own);
     }
@@ -160,7 +163,6 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
     if let Some(bytes) = process.resident_bytes {
         collected.note(format!("{} MiB", bytes >> 20));
     }
-    let age = Duration::from_secs(u64::try_from(now - process.started).unwrap_or_default());
     collected.verdict(format!(
         "pid {}, started {} ago",
         process.pid,

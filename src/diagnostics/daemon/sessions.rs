@@ -8,7 +8,7 @@ use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::CredentialStatus;
 use crate::store::{StoreError, inspect};
 
-use super::refused::is_part;
+use super::refused::{is_large_group, is_part};
 use super::status::daemon_requests;
 
 /// A client with an old token may try a few times.
@@ -32,7 +32,7 @@ pub(super) async fn sessions(
         ));
     }
     match valid_sessions(context, config, limit).await {
-        Ok(valid) => check(found, valid, requests.minutes),
+        Ok(valid) => check(found, valid, requests.sessions_in_use, requests.minutes),
         Err(error) => Verdict::skip(format!("skipped: {error}")),
     }
 }
@@ -72,8 +72,9 @@ fn is_suspicious(found: &CredentialStatus) -> bool {
     is_all || is_part(unknown, unknown.saturating_add(found.accepted))
 }
 
-/// `valid` sessions are in the database.
-fn check(found: &CredentialStatus, valid: i64, minutes: u32) -> Verdict {
+/// `valid` sessions are in the database, and the daemon has accepted `in_use` different ones; `None`
+/// if it does not tell.
+fn check(found: &CredentialStatus, valid: i64, in_use: Option<u64>, minutes: u32) -> Verdict {
     let unknown = unknown(found);
     let all = unknown.saturating_add(found.accepted);
     let detail = format!("{unknown} of {all} session tokens were unknown within {minutes} min");
@@ -87,6 +88,24 @@ fn check(found: &CredentialStatus, valid: i64, minutes: u32) -> Verdict {
             ),
         );
     }
+    let is_all_in_use =
+        in_use.is_some_and(|in_use| i64::try_from(in_use).is_ok_and(|one| one >= valid));
+    if is_all_in_use {
+        let detail = format!(
+            "{detail}: they are of another environment, or were deleted, because all {valid} valid sessions of this database are in use"
+        );
+        // Less may be a stranger who tries some.
+        return if is_large_group(unknown, all) {
+            Verdict::warn(
+                detail,
+                Remedy::note(
+                    "give the clients that send them tokens of this environment (todoctl session create --help), or let them ask the environment that theirs are of",
+                ),
+            )
+        } else {
+            Verdict::pass(detail)
+        };
+    }
     Verdict::warn(
         format!("{detail}, although the database has {valid} valid sessions: SESSION_HASH_SECRET is another one than when they were made"),
         Remedy::note("give back the value that it had, from a comment in the .env file or a backup, and restart the daemon; this reads it without showing it: todoctl config set SESSION_HASH_SECRET_PREVIOUS=-")
@@ -97,7 +116,7 @@ fn check(found: &CredentialStatus, valid: i64, minutes: u32) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::Outcome::Warn;
+    use crate::diagnostics::Outcome::{Pass, Warn};
 
     #[test]
     fn tokens_that_no_session_has() {
@@ -118,11 +137,32 @@ mod tests {
             assert_eq!(is_suspicious(&found), expected, "{found:?}");
         }
         let found = found("unknown_own_session", 6, 0);
-        let verdict = check(&found, 4, 15);
+        let verdict = check(&found, 4, Some(3), 15);
         assert_eq!(verdict.outcome, Warn);
         assert!(verdict.detail.contains("6 of 6"), "{}", verdict.detail);
-        let remedy = |valid| check(&found, valid, 15).remedy.unwrap().to_string();
+        let remedy = |valid| check(&found, valid, None, 15).remedy.unwrap().to_string();
         assert!(remedy(4).contains("SESSION_HASH_SECRET_PREVIOUS=-"));
         assert!(!remedy(0).contains("SESSION_HASH_SECRET"));
+    }
+
+    #[test]
+    fn tokens_of_another_environment() {
+        let of = |unknown, accepted| CredentialStatus {
+            accepted,
+            refused: [("unknown_own_session".to_owned(), unknown)].into(),
+        };
+        for (unknown, accepted, in_use, expected) in [
+            (20, 40, Some(4), Pass),
+            (30, 40, Some(4), Warn),
+            (30, 40, Some(5), Warn),
+            (20, 40, Some(3), Warn),
+            (20, 40, None, Warn),
+        ] {
+            let verdict = check(&of(unknown, accepted), 4, in_use, 15);
+            assert_eq!(verdict.outcome, expected, "{unknown} {in_use:?}");
+            let remedy = verdict.remedy.map(|remedy| remedy.to_string());
+            let is_secret = remedy.is_some_and(|remedy| remedy.contains("SESSION_HASH_SECRET"));
+            assert_eq!(is_secret, in_use.is_none_or(|in_use| in_use < 4));
+        }
     }
 }

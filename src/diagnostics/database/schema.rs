@@ -38,16 +38,20 @@ mod row_security;
 mod search_index;
 mod sequences;
 mod set_aside;
+mod strays;
 mod tables;
 mod triggers;
 mod unread;
+mod users;
 mod values;
 
 pub(super) use abandoned::without_repack;
 pub(super) use access::missing_rights;
 pub(super) use search_index::{
     damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
+    wrong_copies_of_server,
 };
+pub(super) use strays::{carried_over, in_order};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 
@@ -123,6 +127,15 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .needs(&["database.integrity", "database.migrations"])
         .taking_turns()
         .within(10),
+    Check::new("database.users", "Users", run!(Database, users::users))
+        .about(
+            "The tasks belong to users, and not to what a client sends where it does not know its \
+             user: undefined, null, a template that was not filled in, or one id twice. The usual \
+             cause is a service whose variable for X-User-ID is not set.",
+        )
+        .outcomes(&[Pass, Warn, Skip])
+        .needs(&["database.query", "database.migrations"])
+        .taking_turns(),
     Check::new(
         "database.set_aside",
         "Rows set aside",

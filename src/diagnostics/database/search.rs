@@ -11,8 +11,9 @@ use crate::store::messages::{self, Place};
 use crate::store::{PostgresFault, create_trigram_index};
 
 use super::fault::query_failed;
+use super::pooler::no_direct;
 use super::role::use_of_schema;
-use super::schema::search_index;
+use super::schema::{search_index, wrong_copies_of_server};
 
 pub(super) async fn search(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
     match &config.target {
@@ -24,6 +25,15 @@ pub(super) async fn search(context: &Context, config: &DatabaseConfig, limit: Du
 }
 
 async fn of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
+    let verdict = index_of_server(context, server, limit).await;
+    if verdict.outcome != Outcome::Pass {
+        return verdict;
+    }
+    let wrong = wrong_copies_of_server(context, server.target, limit).await;
+    wrong.unwrap_or(verdict)
+}
+
+async fn index_of_server(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     let question = context
         .server
         .ask(server.target, limit, async |connection| {
@@ -105,7 +115,8 @@ fn through_pooler(server: Server<'_>) -> Option<Verdict> {
     let known = messages::by_id("todoctl.through-pooler").filter(|_| direct.pooled)?;
     Some(Verdict::warn(
         format!(
-            "{SCAN}: the daemon builds the index on a direct connection alone, and DATABASE_URL_UNPOOLED is not set"
+            "{SCAN}: the daemon builds the index on a direct connection alone, and {}",
+            no_direct(direct)
         ),
         (known.remedy)(Place::Server(server.target)),
     ))

@@ -55,6 +55,7 @@ async fn a_bad_configuration_is_a_row_and_the_rest_is_skipped() {
             ("database.continuity", Outcome::Skip),
             ("database.provider_keys", Outcome::Skip),
             ("database.schema", Outcome::Skip),
+            ("database.users", Outcome::Skip),
             ("database.set_aside", Outcome::Skip),
             ("database.sequences", Outcome::Skip),
             ("database.unread", Outcome::Skip),

@@ -1,6 +1,7 @@
 //! The process that listens on a port, and whether it can run (`proc_pid_stat(5)`,
 //! `cgroups(7)`).
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +20,10 @@ pub(crate) struct Listener {
     /// The name of its program.
     pub(crate) name: String,
     pub(crate) state: State,
+    /// Where it listens on the port.
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Connections that it has not accepted yet.
+    pub(crate) waiting: u32,
 }
 
 /// Whether a process can run.
@@ -46,7 +51,8 @@ impl Listener {
 /// The process that listens on `port`; `None` where its files cannot be seen, as those of other
 /// users, and it is not the only todoctl of its user.
 pub(crate) async fn listener(port: u16) -> Option<Listener> {
-    let process = listening(port)?;
+    let sockets = sockets_at(port);
+    let process = listening(&sockets)?;
     let state = match state_of(&process) {
         Some(State::Waiting) => {
             tokio::time::sleep(PAUSE).await;
@@ -58,20 +64,21 @@ pub(crate) async fn listener(port: u16) -> Option<Listener> {
         pid: process.pid,
         name: process.stat().ok()?.comm,
         state: state.unwrap_or(State::Running),
+        addresses: sockets.iter().map(|socket| socket.local_address).collect(),
+        waiting: sockets.iter().map(|socket| socket.rx_queue).sum(),
     })
 }
 
-fn listening(port: u16) -> Option<Process> {
+fn sockets_at(port: u16) -> Vec<TcpNetEntry> {
     let sockets = [procfs::net::tcp(), procfs::net::tcp6()];
     let is_at_port = |socket: &TcpNetEntry| {
         socket.state == TcpState::Listen && socket.local_address.port() == port
     };
-    let sockets: Vec<TcpNetEntry> = sockets
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(is_at_port)
-        .collect();
+    let sockets = sockets.into_iter().flatten().flatten();
+    sockets.filter(is_at_port).collect()
+}
+
+fn listening(sockets: &[TcpNetEntry]) -> Option<Process> {
     let has_socket = |process: &Process| {
         let files = process.fd().into_iter().flatten().flatten();
         files.into_iter().any(|file| {

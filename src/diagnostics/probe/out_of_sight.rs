@@ -89,7 +89,17 @@ fn without_mount(device: u64) -> Why {
 
 /// Whether the process has another mount namespace (`mount_namespaces(7)`), as in a container.
 pub(crate) fn has_own_mounts(pid: i32) -> bool {
-    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    has_own(pid, "mnt")
+}
+
+/// Whether the process has another network namespace (`network_namespaces(7)`).
+pub(crate) fn has_own_network(pid: i32) -> bool {
+    has_own(pid, "net")
+}
+
+/// `false` where this user may not see it.
+fn has_own(pid: i32, namespace: &str) -> bool {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).ok();
     let theirs = of(&pid.to_string());
     theirs.is_some() && theirs != of("self")
 }

@@ -183,6 +183,11 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub credentials: BTreeMap<String, CredentialStatus>,
+    /// How many different session tokens of todoctl were accepted since the start; null from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub sessions_in_use: Option<u64>,
     /// What was refused, the most frequent kinds first; none from older daemons.
     #[serde(default)]
     #[schema(required)]
@@ -192,9 +197,15 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub done: BTreeMap<String, u64>,
+    /// The ids of the newest requests for tasks that do not exist, by callers with right credentials;
+    /// at most 100, and 5 of one client on the internet. None from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub missing_tasks: Vec<i64>,
 }
 
-/// Requests that were refused for one reason, and connections without a request.
+/// Requests that were refused for one reason, and connections without a request; or requests that
+/// were accepted with something that has to be corrected, which have the status 200.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RefusalStatus {
     /// The status of the answer; 0 where there was none.
@@ -210,7 +221,7 @@ pub struct RefusalStatus {
     pub caller: String,
     /// How many there were.
     pub count: u64,
-    /// What exactly was wrong, and how often; at most 8.
+    /// What exactly was wrong, and how often; at most 12.
     pub details: BTreeMap<String, u64>,
     /// Clients with private addresses, and how often each was refused; at most 4.
     pub addresses: BTreeMap<String, u64>,

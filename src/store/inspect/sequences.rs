@@ -87,6 +87,10 @@ impl Generated {
                      ORDER BY o.oid = s.oid DESC, o.relname LIMIT 1) AS own,
                     ARRAY(SELECT u2.relation::regclass::text FROM uses u2
                           WHERE u2.sequence = s.oid AND u2.relation <> c.oid
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t
+                                            WHERE t.oid = u2.relation
+                                              -- Nothing is stored there any more.
+                                              AND (t.relpersistence = 't' OR t.relname ^@ 'set_aside_'))
                             -- A child table inherits the default.
                             AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h
                                             WHERE h.inhrelid = u2.relation AND h.inhparent = c.oid)
@@ -142,6 +146,26 @@ impl Generated {
         let query = format!("{} ORDER BY number", questions.join(" UNION ALL "));
         ask(session, Some(schema), &query).await
     }
+}
+
+/// Not those that were only reserved: a sequence with a cache gives them later.
+const LAST_TASK: &str = "SELECT greatest(max(id)::bigint,
+        pg_sequence_last_value(pg_get_serial_sequence('tasks', 'id')::regclass)) FROM tasks";
+
+const LAST_TASK_OF_FILE: &str = "SELECT max(last) FROM (SELECT max(id) AS last FROM tasks
+     UNION ALL SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = 'tasks')";
+
+/// The highest id that a task was ever given; `None` before the first one.
+pub(crate) async fn last_task(session: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+    let rows: Vec<(Option<i64>,)> = ask(session, None, LAST_TASK).await?;
+    Ok(rows.first().and_then(|row| row.0))
+}
+
+pub(crate) async fn last_task_of_file(
+    session: &mut SqliteConnection,
+) -> Result<Option<i64>, StoreError> {
+    let query = sqlx::query_scalar(LAST_TASK_OF_FILE);
+    Ok(query.fetch_one(session).await?)
 }
 
 /// A table of a SQLite file whose ids are never used twice (AUTOINCREMENT).

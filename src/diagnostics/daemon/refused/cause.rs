@@ -36,6 +36,10 @@ pub(super) enum Usual {
     Never,
     /// Right clients are refused so now and then.
     Sometimes,
+    /// Right clients are refused so, and do better with the next request.
+    InTurn,
+    /// Right clients are refused so before their users sign in, and probes.
+    BeforeSignIn,
     /// Scanners and bots are refused so.
     ByStrangers,
     /// The same, but none of them asks as often as a probe.
@@ -54,6 +58,12 @@ pub(super) const ALL_KINDS: &[&str] = &["jwt", "session", "service"];
 
 /// The algorithms whose keys an auth server publishes.
 pub(super) const PUBLISHED: &[&str] = &["EdDSA", "ES256", "RS256"];
+
+/// What a token is that no session has: it may be of another sign-in service, it is the text of
+/// something else, or it is too short for a token.
+pub(super) const UNKNOWN_TOKEN: &[&str] = &["token"];
+pub(super) const NO_TOKEN: &[&str] = &["no token"];
+pub(super) const SHORT_TOKEN: &[&str] = &["too short"];
 
 /// A token of a user, whatever its details.
 pub(super) const fn token(reason: &'static str, what: &'static str, remedy: &'static str) -> Cause {
@@ -79,6 +89,23 @@ pub(super) const fn session(
         among: USERS,
         ..token(reason, what, remedy)
     }
+}
+
+/// A request without credentials of a known kind.
+pub(super) const fn without(what: &'static str, remedy: &'static str) -> Cause {
+    Cause {
+        caller: "none",
+        ..session("missing", what, remedy)
+    }
+}
+
+/// A refused refresh of an access token.
+pub(super) const fn refresh(
+    reason: &'static str,
+    what: &'static str,
+    remedy: &'static str,
+) -> Cause {
+    write(reason, what, remedy).among(Among::Refreshes)
 }
 
 /// A request of a service.

@@ -1,7 +1,10 @@
 //! Credentials that are refused (401), by the reasons of the metric `auth_refusals_total`, and what
 //! services name users with.
 
-use super::cause::{ALL, Among, Cause, PUBLISHED, Usual, service, session, token};
+use super::cause::{
+    Among, Cause, NO_TOKEN, PUBLISHED, SHORT_TOKEN, UNKNOWN_TOKEN, Usual, service, session, token,
+    without,
+};
 
 pub(super) const CAUSES: &[Cause] = &[
     token(
@@ -43,7 +46,13 @@ pub(super) const CAUSES: &[Cause] = &[
         "user tokens had expired: clients do not get new ones, or the clock of this machine is ahead of the sign-in service's",
         "let clients ask the sign-in service for a new token when they are answered with token_expired; compare this machine's time with date -u on the sign-in service's machine",
     )
-    .usual(Usual::Sometimes),
+    .usual(Usual::InTurn),
+    token(
+        "expiry_milliseconds",
+        "user tokens were accepted that have a time of expiry (exp) in milliseconds: they are valid for thousands of years",
+        "let the sign-in service write exp in seconds since 1970 (RFC 7519, section 2); todoctl accepts the tokens that it has made until JWT_SECRET is another one",
+    )
+    .among(Among::Nothing),
     token(
         "issuer",
         "user tokens had another issuer (iss)",
@@ -65,6 +74,11 @@ pub(super) const CAUSES: &[Cause] = &[
         "let the sign-in service write into exp until when a token is valid, in seconds since 1970",
     ),
     token(
+        "time_type",
+        "user tokens had a time (exp, nbf, iat) that is a text, not a number",
+        "let the sign-in service write exp, nbf and iat as numbers: seconds since 1970, without quotes (RFC 7519, section 2)",
+    ),
+    token(
         "type",
         "user tokens were not access tokens (type)",
         "let clients send the access token, and not the refresh token, in Authorization",
@@ -72,7 +86,12 @@ pub(super) const CAUSES: &[Cause] = &[
     token(
         "algorithm",
         "user tokens were signed with an algorithm other than HS256, EdDSA, ES256 and RS256",
-        "let the sign-in service sign with HS256 and JWT_SECRET, or with EdDSA, ES256 or RS256 and a key that it publishes (AUTH_SERVER_URL)",
+        "let the sign-in service sign with HS256 and JWT_SECRET, or with EdDSA, ES256 or RS256 and a key that it publishes (AUTH_SERVER_URL); alg Ed25519 (RFC 9864) is named EdDSA here",
+    ),
+    token(
+        "critical",
+        "user tokens had critical extensions (crit), of which none is supported",
+        "let the sign-in service make tokens without crit in their header (RFC 7515, section 4.1.11)",
     ),
     token(
         "malformed",
@@ -83,9 +102,34 @@ pub(super) const CAUSES: &[Cause] = &[
     session(
         "unknown_session",
         "bearer tokens were neither JWTs nor session tokens that todoctl or an auth server knows",
-        "let clients send the token that they got at sign-in (not undefined, nor that of another environment); if an auth server has made it, name it in AUTH_SERVER_URL, and restart the daemon",
+        "let clients send the token that they got at sign-in, and not that of another environment; if an auth server has made it, name it in AUTH_SERVER_URL, and restart the daemon",
     )
+    .of(UNKNOWN_TOKEN)
+    .usual(Usual::Sometimes),
+    session(
+        "unknown_session",
+        "bearer tokens were no tokens, but undefined, null, or a template that was not filled in",
+        "let clients ask only when they have a token, and find why they have none: it may be stored under another name, or read before the sign-in has ended",
+    )
+    .of(NO_TOKEN)
     .usual(Usual::ByStrangers),
+    session(
+        "unknown_session",
+        "bearer tokens were too short for a token",
+        "let clients send the whole token that they got at sign-in",
+    )
+    .of(SHORT_TOKEN)
+    .usual(Usual::ByStrangers),
+    session(
+        "encrypted",
+        "user tokens were encrypted (JWE, as NextAuth makes them): only signed tokens are accepted",
+        "let the sign-in service give clients a signed token (NextAuth: jwt.encode and jwt.decode of your own, or a token that your server signs for this API), and let them send that one",
+    ),
+    session(
+        "cut_session",
+        "session tokens were cut off: they are shorter than the tokens that todoctl session create makes",
+        "let clients keep and send the whole token: a column, a field of a form or a variable may be too short for it",
+    ),
     session(
         "own_secret",
         "bearer tokens held a part of a secret or of a token of this service: quotes, a word in front of it, or a token that was cut off",
@@ -97,17 +141,30 @@ pub(super) const CAUSES: &[Cause] = &[
         "let their users get new ones: todoctl session create --help",
     )
     .among(Among::Accepted(&["session"]))
-    .usual(Usual::Sometimes),
-    Cause {
-        caller: "none",
-        among: ALL,
-        ..token(
-            "missing",
-            "requests had no Authorization: Bearer header, and none had one that was accepted",
-            "let the proxy in front pass Authorization on (nginx: no proxy_set_header Authorization, and no auth_basic of its own; Apache with CGI: CGIPassAuth On), and clients send Bearer and a token",
-        )
-    }
-    .usual(Usual::ByStrangers),
+    .usual(Usual::InTurn),
+    without(
+        "requests that are not a service's had an Authorization header without Bearer and a token (401)",
+        "let clients send Authorization: Bearer, one blank and the token, once; a proxy that adds a header of its own (auth_basic, a gateway's key) must not replace or repeat it",
+    )
+    .of(&[
+        "Bearer without a blank",
+        "JWT",
+        "Token",
+        "a token without Bearer",
+        "another scheme",
+        "two values",
+    ]),
+    without(
+        "requests that are not a service's had a token, but not in Authorization: Bearer (401)",
+        "let clients send Authorization: Bearer and the token, because cookies, other headers and addresses are not read; a gateway that moves the header has to restore it",
+    )
+    .of(&["a cookie", "another header", "the address"]),
+    without(
+        "requests that are not a service's had no Authorization: Bearer header, and no user's token was accepted",
+        "let the proxy in front pass Authorization on (nginx: no proxy_set_header Authorization, and no auth_basic of its own; Apache with CGI: CGIPassAuth On), and clients send Bearer and a token; let a probe ask for GET /health/ready",
+    )
+    .of(&["Basic", "Bearer alone", "no header"])
+    .usual(Usual::BeforeSignIn),
     service(
         "user_token_as_service",
         "requests with X-User-ID had a user's token, and not the service token",

@@ -1,6 +1,6 @@
 //! Paths, probes, connections, bodies, refreshes and preflights that are refused.
 
-use super::cause::{Among, Cause, Usual, any, path, write};
+use super::cause::{Among, Cause, Usual, any, path, refresh, write};
 
 pub(super) const CAUSES: &[Cause] = &[
     path(
@@ -107,9 +107,26 @@ pub(super) const CAUSES: &[Cause] = &[
     .usual(Usual::ByFewAtATime),
     any(
         "malformed_head",
-        "connections sent a head that is not HTTP/1.1 (400)",
+        "connections sent a first line that is not HTTP/1.1 (400)",
         "let clients encode blanks and letters outside of ASCII in addresses (%20), and check which protocol what is in front speaks",
     )
+    .of(&["address", "another part", "method", "version"])
+    .among(Among::Answers)
+    .usual(Usual::ByFewAtATime),
+    any(
+        "malformed_head",
+        "requests had a header that cannot be read (400)",
+        "let clients and proxies write each header in one line (a folded header, which goes on in the next line, is not accepted), without control characters and without a blank before the colon",
+    )
+    .of(&["header"])
+    .among(Among::Answers)
+    .usual(Usual::ByFewAtATime),
+    any(
+        "malformed_head",
+        "requests had a Content-Length or a Transfer-Encoding that cannot be read (400)",
+        "let clients and proxies send one Content-Length, or Transfer-Encoding: chunked; identity (Transfer-Encoding: identity) is no longer part of HTTP/1.1",
+    )
+    .of(&["Content-Length", "Transfer-Encoding"])
     .among(Among::Answers)
     .usual(Usual::ByFewAtATime),
     write(
@@ -139,11 +156,22 @@ pub(super) const CAUSES: &[Cause] = &[
         "compare what arrives with what the client sends (a proxy may add a second question mark, or encode twice), and both with /docs: the client may be of another version",
     ),
     write(
-        "validation",
-        "had a body that is not valid (422)",
-        "compare what arrives with what the client sends (a gateway may change bodies), and both with /docs: the client may be of another version; the answer's body names each field",
+        "path_id",
+        "had no id in the path (422)",
+        "let clients put the id of the task or notification there, as the answer to GET or POST has it: theirs is a variable that is not set, or the id of another system",
+    ),
+    write(
+        "body_form",
+        "had a body of another form (422)",
+        "compare what arrives with what the client sends (a gateway may change bodies), and both with /docs, as to names and types of the fields: the client may be of another version; the answer's body names each field",
     )
     .usual(Usual::Sometimes),
+    write(
+        "validation",
+        "had a body with values that are not valid (422)",
+        "compare what arrives with what the client sends, and both with /docs: the client may check less than this version; the answer's body names each field",
+    )
+    .usual(Usual::InTurn),
     write(
         "method",
         "were for a path that does not have that method (405)",
@@ -172,27 +200,38 @@ pub(super) const CAUSES: &[Cause] = &[
         "check the Content-Length that the client or the gateway writes (bytes, not characters), and let the proxy in front buffer bodies (nginx: proxy_request_buffering on)",
     )
     .usual(Usual::Sometimes),
-    write(
+    refresh(
         "refresh_missing",
         "refreshes of access tokens had no cookie with a refresh token (401)",
         "let the proxy in front pass Cookie on for /api/auth, and let the page send it (fetch with credentials: \"include\"), over https:// and from the same site",
     )
-    .among(Among::Refreshes)
+    .of(&["no cookie"])
     .usual(Usual::ByStrangers),
-    write(
+    refresh(
+        "refresh_missing",
+        "refreshes of access tokens had their refresh token elsewhere than in the cookie refresh_token (401)",
+        "let the sign-in service name its cookie refresh_token, without a prefix (__Secure-), and let clients send that cookie: Authorization and bodies are not read",
+    )
+    .of(&["Authorization", "a body", "another cookie"])
+    .usual(Usual::Sometimes),
+    refresh(
+        "refresh_method",
+        "refreshes of access tokens had another method than POST (405)",
+        "let clients ask with POST /api/auth/refresh; a redirect on the way (301, 302) makes GET of it: let it answer 308, or correct the address",
+    )
+    .usual(Usual::Sometimes),
+    refresh(
         "refresh_invalid",
         "refreshes of access tokens had a refresh token that is not in user_sessions (401)",
-        "check that the sign-in service writes its refresh tokens to this database (DATABASE_URL), as the hash that it did before; tokens of another environment are not accepted",
+        "check that the sign-in service writes its refresh tokens to this database (DATABASE_URL), as the hash that it did before; tokens of another environment are not accepted; where both cookies are sent, refresh_token is read, so let the sign-in service delete the one that it no longer uses",
     )
-    .among(Among::Refreshes)
-    .usual(Usual::ByStrangers),
-    write(
+    .usual(Usual::Sometimes),
+    refresh(
         "refresh_expired",
         "refreshes of access tokens had a refresh token that has expired (401)",
         "check the lifetime that the sign-in service gives its refresh tokens, and the clocks of both machines (date -u)",
     )
-    .among(Among::Refreshes)
-    .usual(Usual::ByStrangers),
+    .usual(Usual::InTurn),
     any(
         "preflight_header",
         "preflights of allowed pages were refused because of a header that pages may not send (400)",

@@ -65,8 +65,9 @@ fn every_cause() {
         let (all, most, half, few, many) = match cause.usual {
             Usual::Never if cause.among == Among::Nothing => (Warn, Warn, Warn, Warn, Warn),
             Usual::Never => (Warn, Warn, Warn, Pass, Warn),
-            Usual::Sometimes => (Warn, Warn, Pass, Pass, Pass),
-            Usual::ByStrangers => (Warn, Pass, Pass, Pass, Pass),
+            Usual::Sometimes => (Warn, Warn, Warn, Pass, Pass),
+            Usual::InTurn => (Warn, Warn, Pass, Pass, Pass),
+            Usual::BeforeSignIn | Usual::ByStrangers => (Warn, Pass, Pass, Pass, Pass),
             Usual::ByFewAtATime => (Warn, Warn, Warn, Warn, Warn),
             Usual::ByOne => (Pass, Pass, Pass, Pass, Pass),
         };
@@ -118,6 +119,68 @@ fn one_user_and_several() {
     assert_eq!(of("signature", 40, 0, 1), Warn);
     assert_eq!(of("expired", 40, 2, 1), Pass);
     assert_eq!(of("expired", 40, 2, 3), Warn);
+}
+
+#[test]
+fn parts_of_a_kind() {
+    for (caller, reason, refused, others, expected) in [
+        ("jwt", "malformed", 30, 200, Warn),
+        ("jwt", "malformed", 29, 40, Pass),
+        ("session", "unknown_session", 40, 40, Warn),
+        ("", "refresh_invalid", 60, 20, Warn),
+        ("", "not_utf8", 60, 40, Warn),
+        ("", "body_timed_out", 60, 40, Warn),
+        ("", "body_form", 60, 100, Warn),
+        // People mistype.
+        ("", "validation", 60, 40, Pass),
+        // Each is followed by one that is accepted.
+        ("jwt", "expired", 60, 60, Pass),
+        ("jwt", "expired", 60, 20, Warn),
+        ("session", "ended_session", 20, 10, Pass),
+    ] {
+        let requests = requests(cause(caller, reason), refused, others);
+        let outcome = verdict(&requests, &[]).outcome;
+        assert_eq!(outcome, expected, "{reason} {refused} {others}");
+    }
+}
+
+#[test]
+fn users_without_a_token_beside_a_service() {
+    let missing = CAUSES.into_iter().flatten();
+    let mut missing = missing.filter(|one| one.usual == Usual::BeforeSignIn);
+    let missing = missing.next().unwrap();
+    let of = |refused, users, services, addresses| {
+        let mut requests = requests(missing, refused, users);
+        let accepted = CredentialStatus {
+            accepted: services,
+            ..CredentialStatus::default()
+        };
+        requests.credentials.insert("service".to_owned(), accepted);
+        let requests = match addresses {
+            0 => requests,
+            addresses => from_the_internet(requests, addresses),
+        };
+        verdict(&requests, &[]).outcome
+    };
+    assert_eq!(of(10, 0, 0, 0), Warn);
+    assert_eq!(of(29, 0, 30, 0), Pass);
+    assert_eq!(of(30, 0, 30, 0), Warn);
+    assert_eq!(of(30, 0, 30, 3), Warn);
+    assert_eq!(of(90, 0, 30, 1), Pass);
+    // Before they sign in.
+    assert_eq!(of(40, 60, 0, 0), Pass);
+}
+
+#[test]
+fn one_user_keeps_others_out() {
+    let mut requests = from_the_internet(requests(cause("jwt", "signature"), 15, 0), 1);
+    assert_eq!(verdict(&requests, &[]).outcome, Warn);
+    requests.refusals.push(RefusalStatus {
+        reason: "limited_untrusted_proxy".to_owned(),
+        count: 60,
+        ..RefusalStatus::default()
+    });
+    assert_eq!(verdict(&requests, &[]).outcome, Pass);
 }
 
 #[test]

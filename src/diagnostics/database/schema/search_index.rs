@@ -1,13 +1,14 @@
-//! Whether the index of searches of a SQLite file is sound, and has every task.
+//! Whether the index of searches of a SQLite file is sound, and has every task; and on both engines,
+//! whether the copies that searches compare are those of the titles.
 
 use std::time::Duration;
 
-use crate::config::SqliteTarget;
+use crate::config::{PostgresTarget, SqliteTarget};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::Searchable;
+use crate::store::inspect::{Copies, Searchable};
 use crate::store::migrate::drift::expected_in_file;
 
 use super::issue::{Issue, Place, RESTART, Step, no_tables, verdict};
@@ -28,33 +29,93 @@ pub(in crate::diagnostics::database) async fn search_index(
     limit: Duration,
 ) -> Verdict {
     let question = context.file.ask(file, limit, async |connection| {
-        Searchable::of_file(connection.session()).await
+        let found = Searchable::of_file(connection.session()).await?;
+        // A value that is no text is the finding of another check.
+        let copies = Copies::of_file(connection.session()).await;
+        Ok((found, copies.unwrap_or_default()))
     });
-    let issue = match tokio::time::timeout(limit, question).await {
-        Ok(Ok(found)) => match incomplete(found) {
-            Some(issue) => issue,
-            None => return Verdict::pass(format!("the index has all {} tasks", found.tasks)),
-        },
+    match tokio::time::timeout(limit, question).await {
+        Ok(Ok((found, copies))) => {
+            // An index that does not fit its table may refuse that rows are changed, so it is first.
+            let issues = incomplete(&found).into_iter();
+            let issues = issues.chain(wrong_copies(copies, Place::File(file)));
+            let fine = format!("the index has all {} tasks", found.tasks);
+            verdict(Place::File(file), issues.collect(), fine)
+        }
         Ok(Err(error)) => match of_error(context, file, limit, &error).await {
-            Ok(issue) => issue,
-            Err(verdict) => return verdict,
+            Ok(issue) => verdict(Place::File(file), vec![issue], ""),
+            Err(verdict) => verdict,
         },
-        Err(_) => return Verdict::skip(format!("not compared within {} s", limit.as_secs())),
-    };
-    verdict(Place::File(file), vec![issue], "")
+        Err(_) => Verdict::skip(format!("not compared within {} s", limit.as_secs())),
+    }
 }
 
-fn incomplete(found: Searchable) -> Option<Issue> {
+fn incomplete(found: &Searchable) -> Option<Issue> {
     let Searchable {
         tasks,
         missing,
         unfound,
-    } = found;
+        ..
+    } = *found;
     let lacking = missing.max(unfound);
-    (lacking > 0).then(|| {
+    let text = if lacking > 0 {
+        format!(
+            "the index of searches lacks {lacking} of {tasks} tasks or more, or has other texts of them: searches do not find them"
+        )
+    } else if found.has_other_texts() {
+        "the index of searches has entries of texts that are not there any more, as INSERT OR REPLACE leaves them: changes of these tasks may be answered with 500".to_owned()
+    } else {
+        return None;
+    };
+    Some(Issue::fail(text, [Step::Run(FILE_SEARCH.to_owned())]).fixable())
+}
+
+/// The verdict on the copies of a server's titles, if some are wrong.
+pub(in crate::diagnostics::database) async fn wrong_copies_of_server(
+    context: &Context,
+    server: &PostgresTarget,
+    limit: Duration,
+) -> Option<Verdict> {
+    let question = context.server.ask(server, limit, async |connection| {
+        Copies::of_server(connection.session()).await
+    });
+    // What keeps it from reading is the finding of another check.
+    let issue = wrong_copies(question.await.ok()?, Place::Server(server))?;
+    Some(verdict(Place::Server(server), vec![issue], ""))
+}
+
+/// Another program wrote copies that are not those of the titles, such as those of another row. The
+/// daemon makes the copies of rows that have none.
+fn wrong_copies(found: Copies, place: Place<'_>) -> Option<Issue> {
+    let Copies {
+        compared,
+        wrong,
+        has_wide,
+    } = found;
+    let (is_ascii, folded) = match place {
+        Place::Server(_) => (
+            "octet_length(title) = length(title)",
+            "lower(title COLLATE \"C\")",
+        ),
+        Place::File(_) => (
+            "length(CAST(title AS BLOB)) = length(title)",
+            "lower(title)",
+        ),
+    };
+    let others = if has_wide {
+        format!(" OR NOT {is_ascii}")
+    } else {
+        String::new()
+    };
+    (wrong > 0).then(|| {
         Issue::fail(
-            format!("the index of searches lacks {lacking} of {tasks} tasks or more, or has other texts of them: searches do not find them"),
-            [Step::Run(FILE_SEARCH.to_owned())],
+            format!(
+                "search_title is not that of the title in {wrong} of the {compared} tasks that were compared, as a script leaves it that copies rows with all their columns: searches do not find these tasks, or find others"
+            ),
+            [Step::Run(format!(
+                "UPDATE tasks SET search_title = NULL, search_description = NULL \
+                 WHERE ({is_ascii} AND search_title <> {folded}){others}"
+            ))],
         )
         .fixable()
     })

@@ -1,0 +1,112 @@
+//! Whether tasks belong to users that no sign-in service knows.
+
+use std::time::Duration;
+
+use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget};
+use crate::diagnostics::check::Server;
+use crate::diagnostics::context::Context;
+use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::verdict::Verdict;
+use crate::store::StoreError;
+use crate::store::inspect::NoUser;
+
+use super::home::home;
+use super::issue::{Issue, Place, Step, no_tables, verdict};
+
+/// Every task's user is read.
+const TOO_MANY: &str = "not read completely: there are too many tasks for the time limit";
+
+pub(super) async fn users(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
+    let asked = match &config.target {
+        DatabaseTarget::Postgres(target) => {
+            of_server(context, Server { config, target }, limit).await
+        }
+        DatabaseTarget::Sqlite(file) => of_file(context, file, limit).await,
+    };
+    match asked {
+        Ok(verdict) => verdict,
+        // PostgreSQL, appendix A: 57014 `query_canceled`.
+        Err(error) if error.postgres().is_some_and(|fault| fault.code == "57014") => {
+            Verdict::skip(TOO_MANY)
+        }
+        Err(error) => query_failed(context, &error),
+    }
+}
+
+async fn of_server(
+    context: &Context,
+    server: Server<'_>,
+    limit: Duration,
+) -> Result<Verdict, StoreError> {
+    let Some(home) = home(context, server, limit).await? else {
+        return Ok(no_tables());
+    };
+    let ask = context
+        .server
+        .ask(server.target, limit, async |connection| {
+            NoUser::of_server(connection.session(), home.schema).await
+        });
+    Ok(check(Place::Server(server.target), &ask.await?))
+}
+
+async fn of_file(
+    context: &Context,
+    file: &SqliteTarget,
+    limit: Duration,
+) -> Result<Verdict, StoreError> {
+    let question = context.file.ask(file, limit, async |connection| {
+        NoUser::of_file(connection.session()).await
+    });
+    match tokio::time::timeout(limit, question).await {
+        Ok(found) => Ok(check(Place::File(file), &found?)),
+        Err(_) => Ok(Verdict::skip(TOO_MANY)),
+    }
+}
+
+fn check(place: Place<'_>, found: &[NoUser]) -> Verdict {
+    let (twice, placeholders): (Vec<&NoUser>, Vec<&NoUser>) =
+        found.iter().partition(|one| one.is_twice());
+    let tasks = |users: &[&NoUser]| users.iter().map(|one| one.tasks).sum::<i64>();
+    let mut issues = Vec::new();
+    if !placeholders.is_empty() {
+        let names: Vec<&str> = placeholders.iter().map(|one| &*one.user_id).collect();
+        issues.push(Issue::warn(
+            format!(
+                "{} tasks belong to {}, which is no user: a client sends it where it does not know its user, and all who use it see and change each other's tasks",
+                tasks(&placeholders),
+                names.join(", ")
+            ),
+            [
+                Step::note(
+                    "correct the client, whose variable for the user (X-User-ID, or sub of the token) is not set; then give these tasks to their users, with UPDATE, or delete them; this shows them:",
+                ),
+                show(&placeholders),
+            ],
+        ));
+    }
+    if !twice.is_empty() {
+        issues.push(Issue::warn(
+            format!(
+                "{} tasks belong to {} users whose id is another one twice, with a comma: their users do not see these tasks",
+                tasks(&twice),
+                twice.len()
+            ),
+            [
+                Step::note(
+                    "let the proxy, or the library, that joins two headers X-User-ID to a list send one of them; then give these tasks to their users, with UPDATE; this shows them:",
+                ),
+                show(&twice),
+            ],
+        ));
+    }
+    verdict(place, issues, "tasks belong to users")
+}
+
+/// Names a task of each user: a shell and a person may read a template as something else.
+fn show(users: &[&NoUser]) -> Step {
+    let tasks: Vec<String> = users.iter().map(|one| one.first.to_string()).collect();
+    Step::Run(format!(
+        "SELECT id, user_id, created_at FROM tasks WHERE user_id IN (SELECT user_id FROM tasks WHERE id IN ({})) ORDER BY id",
+        tasks.join(", ")
+    ))
+}
