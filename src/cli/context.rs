@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::clock::Clock;
 use crate::config::{
     Audit, Config, ConfigError, DEFAULT_ENV_FILE, DaemonPlace, DatabaseConfig, DatabaseTarget,
-    HttpConfig, JobsConfig, Loaded, Remedy, RotatingSecret, Source, SqliteTarget, TelemetryConfig,
-    misspelt_warnings, read_source,
+    Environment, HttpConfig, JobsConfig, Loaded, Remedy, RotatingSecret, Source, SqliteTarget,
+    TelemetryConfig, misspelt_warnings, read_source,
 };
+use crate::services::gone_file::GoneFile;
 use crate::services::renamed_folder::RenamedFolder;
 use crate::store::{Store, compare_urls};
 use crate::telemetry::{self, Logging, LoggingError};
@@ -147,6 +148,25 @@ impl Context {
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
         self.refuse_missing_file(database)?;
         Ok(Store::connect(database, self.clock()).await?)
+    }
+
+    /// Fails where the SQLite file that the service has served does not exist, in production: a new,
+    /// empty one would take its place.
+    pub(super) fn refuse_gone_file(&self) -> Result<(), Hint> {
+        let audit = Audit::of(&self.source);
+        let Some(DatabaseTarget::Sqlite(file)) = audit.target() else {
+            return Ok(());
+        };
+        let gone = self
+            .source
+            .file()
+            .and_then(|env_file| GoneFile::find(file, env_file));
+        match gone.filter(GoneFile::was_served) {
+            Some(gone) if audit.environment == Environment::Production => {
+                Err(Hint::new(gone.to_string(), gone.remedy()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn refuse_missing_file(&self, database: &DatabaseConfig) -> anyhow::Result<()> {

@@ -86,6 +86,7 @@ fn run_daemon(options: &Options, context: &Context) -> anyhow::Result<ExitCode> 
         .build()
         .context("cannot start the runtime")?;
     context.refuse_renamed_folder()?;
+    context.refuse_gone_file()?;
     runtime.block_on(refuse_absent(context, &SecretName::ALL))?;
     let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
     let loaded = context.config()?;

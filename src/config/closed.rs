@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::privilege::as_owner;
 use super::remedy::Remedy;
+use super::user_namespace::mapped;
 
 /// A user whose rights are judged by modes, because this process runs as another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +81,9 @@ impl Closed {
     }
 
     pub(crate) fn remedy(&self) -> Remedy {
+        if let Some(remedy) = mapped(&self.directory, self.owner, self.user) {
+            return remedy;
+        }
         let who = if self.owner == self.user { 'u' } else { 'o' };
         as_owner(&self.directory)
             .then(Remedy::note(

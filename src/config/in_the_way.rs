@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::barrier::mount_point;
 use super::beside::{secrets_directory, wal_path, was_migrated};
 use super::database_header::is_database;
+use super::mounts::is_mount_point;
 use super::other_places::url;
 use super::ownership::{here, move_away, unused_name};
 use super::remedy::Remedy;
@@ -57,8 +57,7 @@ fn directory_as_database(path: &Path) -> Remedy {
         .map(|entry| PathBuf::from(entry.file_name()))
         .collect();
     let is_of_service = |one: &PathBuf| OF_SERVICE.iter().any(|name| one == Path::new(name));
-    let is_mount = mount_point(path) == path.canonicalize().ok();
-    if entries.is_empty() && !is_mount {
+    if entries.is_empty() && !is_mount_point(path) {
         let removed = Remedy::command("rmdir").arg(path);
         let is_left =
             was_migrated(path) || wal_path(path).exists() || has_secret(&secrets_directory(path));

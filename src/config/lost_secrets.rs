@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::barrier::mount_point;
 use super::env_file::assignments;
 use super::env_file::line::{name, numbered};
+use super::mounts::mount_point;
 use super::ownership::here;
 use super::remedy::Remedy;
 use super::secret::Secret;

@@ -19,8 +19,10 @@ mod beside;
 mod blanks_in_url;
 mod bounds;
 mod closed;
+mod closed_files;
 mod cors;
 mod daemon_place;
+mod dangling;
 mod database;
 mod database_file;
 mod database_header;
@@ -40,10 +42,12 @@ mod key_material;
 mod left_secrets;
 mod leftover;
 mod load;
+mod lost_database;
 mod lost_secrets;
 mod meant;
 mod mend;
 mod misspelt;
+mod mounts;
 mod nearby;
 mod no_file;
 mod other_places;
@@ -69,6 +73,7 @@ mod telemetry;
 mod tests;
 mod text_file;
 mod url_part;
+mod user_namespace;
 mod variable;
 mod variables;
 
@@ -85,16 +90,17 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use barrier::{Barrier, is_replaced_outside, mount_point};
+pub(crate) use barrier::{Barrier, is_replaced_outside};
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, is_open_here, migration_lock_path, resolved,
     run_record_path, wal_path, was_migrated, with_suffix,
 };
 pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
+pub(crate) use closed_files::{closed_to_owner, files_of_others, hand_over, opened_to_owner};
 pub(crate) use cors::is_origin;
 pub(crate) use daemon_place::DaemonPlace;
-pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_loss};
+pub(crate) use database_file::{ClaimError, MIGRATED, claim};
 pub(crate) use database_header::{
     has_damaged_begin, is_database, is_in_wal_mode, missing_pages, page_bytes,
 };
@@ -108,6 +114,7 @@ pub(crate) use in_the_way::{in_place_of_database, in_place_of_directory};
 pub(crate) use inventory::{Entry, inventory};
 pub(crate) use left_secrets::left_secret;
 pub(crate) use load::{JobsConfig, load_database_and_session_secret};
+pub(crate) use lost_database::{away, begin_anew, find_loss};
 pub(crate) use lost_secrets::{SecretPlace, SecretPlaces, put_back, secret_places};
 pub(crate) use mend::{
     conflicts, glued as glued_warnings, mended, mends, read_source, warnings as line_warnings,
@@ -115,13 +122,15 @@ pub(crate) use mend::{
 pub(crate) use misspelt::{
     is_refused, misspelt, nearest, nearest_of, renamed, unread, warnings as misspelt_warnings,
 };
+pub(crate) use mounts::{MissingMount, is_in_fstab, is_mount_point, mount_point};
+pub(crate) use nearby::found_again;
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
-    closed_to_owner, files_of_others, hand_over, here, move_away, opened_to_owner,
-    private_directory, readable, run_by, taken_over, unused_name, writable, writable_for,
+    here, move_away, private_directory, readable, run_by, taken_over, unused_name, writable,
+    writable_for,
 };
-pub(crate) use privilege::{as_owner, as_root};
+pub(crate) use privilege::{Capability, as_owner, as_root};
 pub(crate) use reader::{environment_of, is_quoted};
 pub(crate) use remedy::{one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};

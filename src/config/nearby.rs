@@ -8,7 +8,7 @@ use super::ownership::here;
 use super::remedy::Remedy;
 
 /// How the database at `path`, which is missing, gets there, as far as others are near.
-pub(super) fn found_again(path: &Path) -> Option<Remedy> {
+pub(crate) fn found_again(path: &Path) -> Option<Remedy> {
     let directory = path.parent()?;
     let name = path.file_name()?;
     let around: Vec<PathBuf> = here(directory)

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use super::barrier::Barrier;
 use super::beside::{files_beside, secrets_directory, with_suffix};
 use super::closed::Closed;
-use super::privilege::as_root;
+use super::privilege::{Capability, as_root};
 use super::remedy::Remedy;
+use super::user_namespace::mapped;
 
 /// How this user gets to read the file, and only this one: by its mode if the file is its own,
 /// otherwise by another owner, which only root can give it. What another user's daemon reads is
@@ -45,79 +46,10 @@ pub(crate) fn run_by(owner: u32) -> Remedy {
     ))
 }
 
-/// What a user needs of a file, as the last three bits of its mode.
-const READ: u32 = 0o4;
-const READ_AND_WRITE: u32 = 0o6;
-const ENTER: u32 = 0o1;
-
-/// The files beside `database`, and of the files with `secrets`, that its owner may not use, such as
-/// what a command of root's has left.
-pub(crate) fn files_of_others(database: &Path, secrets: &[PathBuf]) -> Vec<PathBuf> {
-    let Ok(of_database) = database.metadata() else {
-        return Vec::new();
-    };
-    // Root may use all.
-    if of_database.uid() == 0 {
-        return Vec::new();
-    }
-    let folder = secrets_directory(database);
-    let has_generated = secrets.iter().any(|file| file.starts_with(&folder));
-    let beside = files_beside(database).map(|file| (file, READ_AND_WRITE));
-    let folder = has_generated.then_some((folder, ENTER));
-    let secrets = secrets.iter().map(|file| (file.clone(), READ));
-    let is_closed = |file: &Path, needed: u32| {
-        file.metadata().is_ok_and(|found| {
-            let is_granted = |bits: u32| bits & needed == needed;
-            let is_of_group = found.gid() == of_database.gid();
-            found.uid() != of_database.uid()
-                && !is_granted(found.mode())
-                && !(is_of_group && is_granted(found.mode() >> 3))
-        })
-    };
-    beside
-        .chain(folder)
-        .chain(secrets)
-        .filter(|(file, needed)| is_closed(file, *needed))
-        .map(|(file, _)| file)
-        .collect()
-}
-
-/// The database, the files beside it, and the directory of secrets, that `user` owns and may not read
-/// and write.
-pub(crate) fn closed_to_owner(user: u32, database: &Path) -> Vec<PathBuf> {
-    let files = std::iter::once(database.to_owned()).chain(files_beside(database));
-    let is_closed = |file: &PathBuf| {
-        file.metadata().is_ok_and(|found| {
-            let needed = if found.is_dir() { 0o700 } else { 0o600 };
-            user != 0 && found.uid() == user && found.mode() & needed != needed
-        })
-    };
-    let all = files.chain([secrets_directory(database)]);
-    all.filter(is_closed).collect()
-}
-
-/// How their owner gets to read and write them.
-pub(crate) fn opened_to_owner(files: &[PathBuf]) -> Remedy {
-    // A directory has to be entered too.
-    let modes = if files.iter().any(|file| file.is_dir()) {
-        "chmod u+rwX"
-    } else {
-        "chmod u+rw"
-    };
-    files.iter().fold(Remedy::command(modes), Remedy::arg)
-}
-
-/// How the owner of the database gets `files`.
-pub(crate) fn hand_over(files: &[PathBuf], database: &Path) -> Remedy {
-    let owner = database.metadata().map(|found| found.uid());
-    let chown = Remedy::command(format!("chown {}", owner.unwrap_or_default()));
-    as_root().then(files.iter().fold(chown, Remedy::arg))
-}
-
 /// How this user gets the database and the files beside it that another one owns, as after a restore by
 /// root; `None` if none is closed, or if their directory is not this user's either.
 pub(crate) fn taken_over(database: &Path) -> Option<Remedy> {
-    let user = rustix::process::geteuid().as_raw();
+    let user = hindered_user()?;
     let directory = here(database.parent()?).metadata().ok()?;
     let is_closed = |file: &PathBuf| {
         let is_of_other = file.metadata().is_ok_and(|found| found.uid() != user);
@@ -141,10 +73,35 @@ pub(crate) fn taken_over(database: &Path) -> Option<Remedy> {
 /// directory that others use a new one is made for the database.
 pub(crate) fn writable(directory: &Path) -> Remedy {
     let directory = here(directory);
-    match Closed::to_this_process(directory) {
-        Some(closed) => closed.remedy(),
-        None => writable_for(rustix::process::geteuid().as_raw(), directory),
+    if let Some(closed) = Closed::to_this_process(directory) {
+        return closed.remedy();
     }
+    match hindered_user() {
+        Some(user) => writable_for(user, directory),
+        None => not_by_modes(directory),
+    }
+}
+
+/// This process's user, unless that is root with its rights: owners and modes hinder others alone, and
+/// the daemon may well be one of them, so root is given nothing.
+fn hindered_user() -> Option<u32> {
+    let user = rustix::process::geteuid().as_raw();
+    (user != 0 || !Capability::Files.is_held()).then_some(user)
+}
+
+/// What else may refuse that files are made.
+fn not_by_modes(directory: &Path) -> Remedy {
+    let existing = directory.ancestors().map(here).find(|one| one.exists());
+    let existing = existing.unwrap_or(directory);
+    if let Some(barrier) = Barrier::of(existing) {
+        return barrier.remedy();
+    }
+    let owner = existing.metadata().map(|found| found.uid());
+    if let Some(remedy) = owner.ok().and_then(|owner| mapped(existing, owner, 0)) {
+        return remedy;
+    }
+    Remedy::note("owners and modes allow that: no more files may be possible there (df -i), or a security module refuses it (dmesg):")
+        .then(Remedy::command("df -i").arg(existing))
 }
 
 /// The same for another user, who may enter the directories above it.
@@ -164,10 +121,12 @@ pub(crate) fn writable_for(user: u32, directory: &Path) -> Remedy {
     if let Some(barrier) = Barrier::of(directory) {
         return barrier.remedy();
     }
+    if let Some(remedy) = mapped(directory, found.uid(), user) {
+        return remedy;
+    }
     if found.uid() == user {
         if found.mode() & 0o700 == 0o700 {
-            return Remedy::note("the modes of the directory allow that: no more files may be possible there (df -i), or a security module refuses it (dmesg):")
-                .then(Remedy::command("df -i").arg(directory));
+            return not_by_modes(directory);
         }
         return Remedy::command("chmod u+rwx").arg(directory);
     }
@@ -175,7 +134,21 @@ pub(crate) fn writable_for(user: u32, directory: &Path) -> Remedy {
         let chown = Remedy::command(format!("chown -R {user}")).arg(directory);
         let is_closed = found.mode() & 0o700 != 0o700;
         let chmod = is_closed.then(|| Remedy::command("chmod -R u+rwX").arg(directory));
-        return as_root().then(chown).then(chmod);
+        let is_empty = directory
+            .read_dir()
+            .is_ok_and(|mut entries| entries.next().is_none());
+        // As a mount point is without its mount.
+        let mount = (is_empty && found.uid() == 0).then(|| {
+            Remedy::note(format!(
+                "only for a new, empty database: if a volume, an encrypted disk or a network share belongs at {}, mount it instead (findmnt -T shows what is there now)",
+                directory.display()
+            ))
+        });
+        return Remedy::default()
+            .then(mount)
+            .then(as_root())
+            .then(chown)
+            .then(chmod);
     }
     // Nobody else may look into a private directory, so it may well be todoctl's own.
     let is_private = directory.read_dir().is_err() && directory.components().count() != 2;
@@ -200,7 +173,9 @@ pub(crate) fn writable_for(user: u32, directory: &Path) -> Remedy {
 /// How this user gets to read and write the secrets beside `database`: with the whole directory, where
 /// that is todoctl's own, as after a copy by root.
 pub(super) fn usable_secrets(database: &Path) -> Remedy {
-    let user = rustix::process::geteuid().as_raw();
+    let Some(user) = hindered_user() else {
+        return writable(&secrets_directory(database));
+    };
     let owner = |path: &Path| path.metadata().ok().map(|found| found.uid());
     let secrets = secrets_directory(database);
     let directory = here(database.parent().unwrap_or(database));
@@ -287,80 +262,53 @@ mod tests {
 
     use super::*;
 
-    /// Tests run as root or as another user; what root types is the same.
-    fn commands(directory: &Path) -> Vec<String> {
-        writable(directory).commands().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn what_the_owner_of_the_database_may_not_use() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let database = directory.path().join("todo.db");
-        let folder = directory.path().join("secrets");
-        let secret = folder.join("JWT_SECRET");
-        let log = directory.path().join("todo.db-wal");
-        std::fs::create_dir(&folder).unwrap();
-        for file in [&database, &secret, &log] {
-            std::fs::write(file, "x").unwrap();
-        }
-        chown(&database, Some(65_534), Some(65_534)).unwrap();
-        let set = |file: &Path, mode| {
-            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
-        };
-        let found = || files_of_others(&database, std::slice::from_ref(&secret));
-        set(&folder, 0o700);
-        set(&secret, 0o600);
-        set(&log, 0o644);
-        assert_eq!(found(), [log.clone(), folder.clone(), secret.clone()]);
-        assert_eq!(files_of_others(&database, &[]).len(), 1);
-        set(&folder, 0o711);
-        set(&secret, 0o604);
-        set(&log, 0o666);
-        assert_eq!(found(), Vec::<PathBuf>::new());
-        // A group that both belong to.
-        set(&secret, 0o640);
-        set(&log, 0o660);
-        assert_eq!(found(), [log.clone(), secret.clone()]);
-        chown(&secret, None, Some(65_534)).unwrap();
-        chown(&log, None, Some(65_534)).unwrap();
-        assert_eq!(found(), Vec::<PathBuf>::new());
+    fn commands(user: u32, directory: &Path) -> Vec<String> {
+        let remedy = writable_for(user, directory);
+        remedy.commands().map(str::to_owned).collect()
     }
 
     #[test]
     fn only_what_is_the_services_own_changes_hands() {
         let user = rustix::process::geteuid().as_raw();
         assert_eq!(
-            commands(Path::new("/no such")),
+            commands(user, Path::new("/no such")),
             [format!("install -d -m 700 -o {user} '/no such'")]
         );
         let own = tempfile::tempdir().unwrap();
         std::fs::write(own.path().join("todo.db-wal"), "").unwrap();
         let place = own.path().display();
-        assert_eq!(commands(own.path()), [format!("df -i {place}")]);
+        assert_eq!(commands(user, own.path()), [format!("df -i {place}")]);
         let no_entries = std::fs::Permissions::from_mode(0o500);
         std::fs::set_permissions(own.path(), no_entries).unwrap();
-        assert_eq!(commands(own.path()), [format!("chmod u+rwx {place}")]);
+        assert_eq!(commands(user, own.path()), [format!("chmod u+rwx {place}")]);
         let whole = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(own.path(), whole).unwrap();
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        chown(own.path(), Some(65_534), None).unwrap();
-        assert_eq!(commands(own.path()), [format!("chown -R {user} {place}")]);
+        // Root may write there as it is, and its user is not the daemon's.
+        chown(own.path(), Some(4242), None).unwrap();
+        let of_root = writable(own.path())
+            .commands()
+            .collect::<Vec<_>>()
+            .join("\n");
+        assert_eq!(of_root, format!("df -i {place}"));
+        let user = 4243;
+        assert_eq!(
+            commands(user, own.path()),
+            [format!("chown -R {user} {place}")]
+        );
         let closed = std::fs::Permissions::from_mode(0o555);
         std::fs::set_permissions(own.path(), closed).unwrap();
         assert_eq!(
-            commands(own.path()),
+            commands(user, own.path()),
             [
                 format!("chown -R {user} {place}"),
                 format!("chmod -R u+rwX {place}")
             ]
         );
         std::fs::write(own.path().join("letter.odt"), "").unwrap();
-        let remedy = writable(own.path()).to_string();
+        let remedy = writable_for(user, own.path()).to_string();
         assert_eq!(
             remedy,
             format!(
@@ -369,6 +317,6 @@ mod tests {
         );
         // Nothing that begins with an empty database.
         std::fs::write(own.path().join("todo.db"), "").unwrap();
-        assert_eq!(commands(own.path()), Vec::<String>::new());
+        assert_eq!(commands(user, own.path()), Vec::<String>::new());
     }
 }

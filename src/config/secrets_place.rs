@@ -9,6 +9,7 @@ use super::beside::{secrets_directory, was_migrated};
 use super::closed::Closed;
 use super::database_header::is_database;
 use super::in_the_way::has_secret;
+use super::mounts::MissingMount;
 use super::ownership::{here, move_away, usable_secrets};
 use super::remedy::Remedy;
 
@@ -19,6 +20,16 @@ use super::remedy::Remedy;
 pub(super) fn fault(database: &Path) -> Option<(String, Remedy)> {
     let directory = secrets_directory(database);
     let place = directory.display();
+    if !has_secret(&directory)
+        && let Some(mount) = MissingMount::above(&directory)
+    {
+        let forgotten = format!(
+            "only if nothing is to be mounted there any more: {}",
+            mount.forgotten()
+        );
+        let remedy = mount.remedy().then(Remedy::note(forgotten));
+        return Some((mount.to_string(), remedy));
+    }
     let is_link = fs::symlink_metadata(&directory).ok()?.is_symlink();
     match fs::metadata(&directory) {
         Ok(found) if found.is_dir() => {

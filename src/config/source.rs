@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::daemon_place::DaemonPlace;
 use super::env_file;
 use super::error::{ConfigError, Warning};
+use super::mounts::MissingMount;
 use super::ownership::readable;
 use super::remedy::Remedy;
 use super::text_file::{self, Unread};
@@ -329,6 +330,14 @@ pub(super) struct NoSecret {
 /// The secret in a file.
 pub(super) fn read_secret_file(path: &Path) -> Result<String, NoSecret> {
     let text = text_file::read(path).map_err(|unread| match unread {
+        Unread::Io(error) if error.kind() == ErrorKind::NotFound => {
+            let mount = MissingMount::above(path);
+            let why = mount.as_ref().map(|mount| format!("; {mount}"));
+            NoSecret {
+                fault: format!("cannot be read: {error}{}", why.unwrap_or_default()),
+                remedy: mount.map(|mount| mount.remedy()),
+            }
+        }
         Unread::Io(error) => NoSecret {
             fault: format!("cannot be read: {error}"),
             remedy: (error.kind() == ErrorKind::PermissionDenied).then(|| readable(path)),

@@ -1,11 +1,13 @@
 //! Programs of this machine that accept connections and do not answer.
 
-use std::fmt::Display;
 use std::net::IpAddr;
+
+use procfs::process::LimitValue;
 
 use crate::config::Remedy;
 
 use super::probe::{Listener, State, listener};
+use super::process_limit::ProcessLimit;
 use super::verdict::Verdict;
 
 /// Why a process does not answer, as a predicate, and what lets it go on; `None` if it can run.
@@ -43,13 +45,17 @@ pub(super) fn halted(listener: &Listener) -> Option<(String, Remedy)> {
 }
 
 /// Raises the limit of open files of a process.
-pub(super) fn more_files(limit: u64, pid: impl Display) -> Remedy {
+pub(super) fn more_files(limit: u64, pid: i32) -> Remedy {
     let larger = (limit * 2).max(16_384);
-    Remedy::command(format!("prlimit --pid {pid} --nofile={larger}:{larger}")).then(Remedy::note(
-        format!(
-            "for the next start: LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
+    let wanted = ProcessLimit {
+        option: "nofile",
+        hard: |limits| limits.max_open_files.hard_limit,
+        wanted: LimitValue::Value(larger),
+        later: format!(
+            "LimitNOFILE={larger} in the unit file, or docker run --ulimit nofile={larger}"
         ),
-    ))
+    };
+    wanted.raised(pid)
 }
 
 /// A verdict on a service that does not answer, with the reason if its program is on this machine

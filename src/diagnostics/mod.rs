@@ -19,6 +19,7 @@ mod groups;
 mod halted;
 mod observed;
 mod probe;
+mod process_limit;
 mod remedies;
 mod report;
 mod runner;

@@ -10,6 +10,7 @@ mod holders;
 mod kernel_log;
 mod lent;
 mod listener;
+mod log_pages;
 mod network;
 mod open_file;
 mod out_of_sight;
@@ -31,6 +32,7 @@ pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use lent::{LentSession, lent_sessions};
 pub(crate) use listener::{Listener, State, listener};
+pub(crate) use log_pages::size_with_log;
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{
     KeptOpen, KeptSecret, Place, User, account_of, daemon_with, daemon_with_other_file,

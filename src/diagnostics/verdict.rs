@@ -85,6 +85,17 @@ impl Verdict {
         }
     }
 
+    /// It works, and there is nothing to check for those that need this one.
+    pub(super) fn warn_of_all(
+        detail: impl Into<String>,
+        remedy: impl Into<Option<Remedy>>,
+    ) -> Self {
+        Self {
+            blocks: true,
+            ..Self::warn(detail, remedy)
+        }
+    }
+
     /// Skipped because of another check.
     pub(super) fn skip_because_failed(id: &str) -> Self {
         Self::skip_all(format!("skipped because {id} failed"))

@@ -184,6 +184,16 @@ impl fmt::Display for LeftLog {
     }
 }
 
+/// As many tasks, in words; more than 1,000 are not counted.
+pub(crate) fn counted(tasks: i64) -> String {
+    match tasks {
+        0 => "no tasks yet".to_owned(),
+        1 => "1 task".to_owned(),
+        1000.. => "1000 tasks or more".to_owned(),
+        _ => format!("{tasks} tasks"),
+    }
+}
+
 /// The directory of `env_file`.
 pub(super) fn folder(env_file: &Path) -> Option<PathBuf> {
     let whole = std::path::absolute(env_file).ok()?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth_server;
 pub(crate) mod daemon;
+pub(crate) mod gone_file;
 pub(crate) mod http_client;
 pub(crate) mod key_provider;
 pub(crate) mod last_database;

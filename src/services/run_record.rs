@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{DatabaseTarget, run_record_path};
+use crate::config::{Barrier, DatabaseTarget, run_record_path};
 use crate::domain::Timestamp;
 
 /// Larger than any record.
@@ -35,6 +35,9 @@ pub(crate) struct Run {
     /// Whether its terminal has ended it.
     #[serde(default)]
     hung_up: bool,
+    /// Whether it has ended by itself, and could not delete the file.
+    #[serde(default)]
+    has_ended: bool,
 }
 
 /// A start that ended with an error.
@@ -98,6 +101,7 @@ impl RunRecord {
             address,
             boot: boot()?,
             hung_up: false,
+            has_ended: false,
         };
         write(&mut file, &run).ok()?;
         Some(Self {
@@ -171,8 +175,12 @@ fn write(file: &mut File, record: &impl Serialize) -> io::Result<()> {
 
 impl Drop for RunRecord {
     fn drop(&mut self) {
-        // Where it stays, it looks as if the process had been killed, which is a warning too many.
-        let _ = self.path.as_ref().map(std::fs::remove_file);
+        let Some(path) = &self.path else { return };
+        if std::fs::remove_file(path).is_err() {
+            self.run.has_ended = true;
+            // Where the disk takes no change at all, last_run sees that.
+            let _ = write(&mut self.locked, &self.run);
+        }
     }
 }
 
@@ -190,6 +198,7 @@ fn read(path: &Path) -> Option<LastRun> {
     match serde_json::from_slice(&text).ok()? {
         Record::Run(run) if run.boot != boot => None,
         Record::Run(run) if is_running => Some(LastRun::Running(run)),
+        Record::Run(run) if run.has_ended || Barrier::of(path).is_some() => None,
         Record::Run(run) if run.hung_up => Some(LastRun::HungUp(run)),
         Record::Run(run) => Some(LastRun::Killed(run)),
         Record::Failed(start) => (start.boot == boot).then_some(LastRun::Failed(start)),

@@ -93,6 +93,7 @@ mod mail_relays;
 mod mails;
 mod moved_tables;
 mod network;
+mod not_mounted;
 mod others;
 mod out_of_reach;
 mod overrides;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{DatabaseTarget, in_place_of_directory};
+use crate::config::{Barrier, DatabaseTarget, away, in_place_of_directory};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::{file_system_verdict, nearest_existing, not_writable, of_file};
 use crate::diagnostics::probe::{FileSystem, is_writable};
@@ -19,6 +19,11 @@ pub(super) fn data_directory(context: &Context) -> Verdict {
 fn directory_verdict(file: &Path) -> Verdict {
     let directory = of_file(file);
     let place = directory.display();
+    if !file.exists()
+        && let Some(away) = away(file)
+    {
+        return Verdict::fail(away.to_string(), away.remedy());
+    }
     let existing = nearest_existing(directory);
     if !existing.is_dir() {
         return Verdict::fail(
@@ -26,7 +31,7 @@ fn directory_verdict(file: &Path) -> Verdict {
             in_place_of_directory(existing, file),
         );
     }
-    if !is_writable(existing) {
+    if !is_writable(existing) || Barrier::of(existing).is_some() {
         return not_writable(existing, directory);
     }
     match FileSystem::of(existing) {

@@ -108,7 +108,9 @@ pub(super) fn open_to_others(
     let daemon = daemon.cloned().or_else(of_file_or_directory)?;
     let mode = found.mode() & 0o777;
     let has_group = has_by_group(&daemon, &found);
-    let taken = if has_group {
+    // Nobody but root is in root's own group.
+    let is_of_root = found.uid() == 0 && found.gid() == 0;
+    let taken = if has_group || is_of_root {
         others & !GROUP_READS
     } else {
         others

@@ -2,13 +2,19 @@
 
 use std::path::Path;
 
+use procfs::process::LimitValue;
+
 use crate::config::{Remedy, with_suffix};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::halted::more_files;
+use crate::diagnostics::process_limit::ProcessLimit;
 use crate::services::daemon::ProcessStatus;
 
 /// The write-ahead log alone may become as large before it is written back.
 const LEAST: u64 = 64 << 20;
+
+/// A file grows by a page at least.
+const PAGE: u64 = 4096;
 
 /// Of the limit. The daemon keeps some files for itself and refuses clients before it fails.
 const FILES_PERCENT: u64 = 90;
@@ -25,7 +31,7 @@ pub(super) fn check_open_files(collected: &mut Collected, process: &ProcessStatu
     if open * 100 >= max * FILES_PERCENT {
         collected.warn(
             format!("{text}: connections are refused"),
-            more_files(max, process.pid),
+            more_files(max, process.pid.cast_signed()),
         );
     } else if max < FEWEST_FILES {
         collected.warn(
@@ -49,26 +55,33 @@ pub(super) fn check_file_limit(collected: &mut Collected, process: &ProcessStatu
     if limit >= LEAST.max(size.saturating_mul(2)) {
         return;
     }
-    collected.warn(
-        format!(
-            "the daemon may write files of {} KiB, and the database has {} KiB: beyond that, changes are answered with 503",
-            limit >> 10,
-            size >> 10
-        ),
-        Remedy::command(format!(
-            "prlimit --pid {} --fsize=unlimited:unlimited",
-            process.pid
-        ))
-        .then(Remedy::note(
-            "for the next start: remove LimitFSIZE from the unit file, or ulimit -f from the script that starts it",
-        )),
+    let unlimited = ProcessLimit {
+        option: "fsize",
+        hard: |limits| limits.max_file_size.hard_limit,
+        wanted: LimitValue::Unlimited,
+        later: "remove LimitFSIZE from the unit file, or ulimit -f from the script that starts it"
+            .to_owned(),
+    };
+    let remedy = unlimited.raised(process.pid.cast_signed());
+    let text = format!(
+        "the daemon may write files of {} KiB, and the database has {} KiB",
+        limit >> 10,
+        size >> 10
     );
+    if size.saturating_add(PAGE) > limit {
+        collected.fail(format!("{text}: changes are answered with 503"), remedy);
+    } else {
+        collected.warn(
+            format!("{text}: beyond that, changes are answered with 503"),
+            remedy,
+        );
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::Outcome::{self, Pass, Warn};
+    use crate::diagnostics::Outcome::{self, Fail, Pass, Warn};
 
     #[test]
     fn limits_of_open_files() {
@@ -106,7 +119,8 @@ mod tests {
         // A file with a hole needs no space.
         let log = std::fs::File::create(with_suffix(&file, "-wal")).unwrap();
         log.set_len(LEAST).unwrap();
-        assert_eq!(outcome(Some(LEAST)), Warn);
+        assert_eq!(outcome(Some(LEAST)), Fail);
+        assert_eq!(outcome(Some(LEAST + (1 << 20))), Warn);
         assert_eq!(outcome(Some(2 * LEAST)), Pass);
     }
 }

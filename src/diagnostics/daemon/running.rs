@@ -12,7 +12,7 @@ use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::is_todoctl;
-use crate::diagnostics::verdict::Outcome::{Pass, Skip, Warn};
+use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{ProcessStatus, ServiceStatus};
 
@@ -58,7 +58,7 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              kernel kills it, and at that of processor time answers are late. Usual causes are a low limit in the unit file, a reader of the log that has \
              stalled, a disk that is full, and a log that was deleted.",
         )
-        .outcomes(&[Pass, Warn, Skip])
+        .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(&["daemon.port"]),
     Check::new(
         "daemon.configuration",

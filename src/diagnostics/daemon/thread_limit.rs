@@ -4,8 +4,9 @@ use std::path::Path;
 
 use procfs::process::{LimitValue, Process, all_processes};
 
-use crate::config::{Remedy, as_root};
+use crate::config::Remedy;
 use crate::diagnostics::collected::Collected;
+use crate::diagnostics::process_limit::ProcessLimit;
 
 /// The threads that the daemon may still start when the database is slow: for connections of its
 /// pools, and for large bodies.
@@ -28,22 +29,20 @@ impl Limit {
 pub(super) fn check_thread_limits(collected: &mut Collected, process: &Process) {
     if let Some(limit) = of_user(process).filter(Limit::is_near) {
         let more = (limit.max * 2).max(4096);
-        let raise = |limits: &str| {
-            Remedy::command(format!("prlimit --pid {} --nproc={limits}", process.pid))
-        };
-        // A user may raise the soft limit up to the hard one.
-        let raised = match hard_limit(process) {
-            Some(hard) if hard < more => as_root().then(raise(&format!("{more}:{more}"))),
-            _ => raise(&format!("{more}:")),
+        let wanted = ProcessLimit {
+            option: "nproc",
+            hard: |limits| limits.max_processes.hard_limit,
+            wanted: LimitValue::Value(more),
+            later: format!(
+                "LimitNPROC={more} in the unit file, docker run --ulimit nproc={more}, or no ulimit -u in the script that starts it"
+            ),
         };
         collected.warn(
             format!(
                 "{} of {} threads that its user may have (ulimit -u): without more, changes and searches fail",
                 limit.used, limit.max
             ),
-            raised.then(Remedy::note(format!(
-                "for the next start: LimitNPROC={more} in the unit file, docker run --ulimit nproc={more}, or no ulimit -u in the script that starts it"
-            ))),
+            wanted.raised(process.pid),
         );
     }
     if let Some(limit) = of_group(process, Path::new("/sys/fs/cgroup")).filter(Limit::is_near) {
@@ -74,14 +73,6 @@ fn of_user(process: &Process) -> Option<Limit> {
     };
     let used = all_processes().ok()?.flatten().filter_map(threads).sum();
     Some(Limit { used, max })
-}
-
-/// `None` for any number.
-fn hard_limit(process: &Process) -> Option<u64> {
-    match process.limits().ok()?.max_processes.hard_limit {
-        LimitValue::Value(hard) => Some(hard),
-        LimitValue::Unlimited => None,
-    }
 }
 
 /// The limit of the control group with the fewest threads left, of the process's and of those around

@@ -3,22 +3,20 @@
 use std::path::Path;
 use std::time::Duration;
 
-use procfs::process::Process;
-
 use crate::config::{
-    DatabaseConfig, DatabaseTarget, Origin, Remedy, SecretName, SqliteTarget, is_database,
-    other_places, sqlite_url,
+    DatabaseConfig, DatabaseTarget, MissingMount, Origin, Remedy, SecretName, SqliteTarget,
+    is_database, is_mount_point, other_places, sqlite_url,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::probe::daemons_of;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::last_database::{self, LastDatabase};
+use crate::services::last_database::{self, LastDatabase, counted};
 use crate::services::left_secrets::{LeftSecrets, LostSecrets};
 use crate::store::{Content, inspect};
 
 use super::fault::query_failed;
-use super::former::{Former, asked, counted, led_back, named_back};
+use super::former::{Former, asked, led_back, named_back};
 
 pub(super) async fn continuity(
     context: &Context,
@@ -228,7 +226,12 @@ fn named_again(file: &Path, now: &str) -> Remedy {
 
 /// The file is not where it was.
 fn put_back(directory: &Path, last: &LastDatabase, now: &str) -> Remedy {
-    let mount = mount_at(directory).then(|| {
+    if let Some(mount) = MissingMount::above(directory) {
+        return Remedy::note(format!(
+            "{mount}: stop the daemon, mount it as for database.file_system, and start the daemon"
+        ));
+    }
+    let mount = is_mount_point(directory).then(|| {
         Remedy::note(format!(
             "{} is a mount: is it the right volume, and is the file perhaps in the directory below it? This shows what is mounted:",
             directory.display()
@@ -243,14 +246,6 @@ fn put_back(directory: &Path, last: &LastDatabase, now: &str) -> Remedy {
     Remedy::default().then(mount).then(Remedy::note(format!(
         "stop the daemon, move {now} and the files beside it away, put the right file or its backup there{to}, and start the daemon"
     )))
-}
-
-fn mount_at(directory: &Path) -> bool {
-    let Ok(whole) = directory.canonicalize() else {
-        return false;
-    };
-    let mounts = Process::myself().and_then(|process| process.mountinfo());
-    mounts.is_ok_and(|mounts| mounts.into_iter().any(|mount| mount.mount_point == whole))
 }
 
 /// The same text names a file elsewhere that has more in it, as where `sqlite:///data/todo.db` was

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, Closed, DatabaseConfig, NoFile, OtherJournal, Remedy, SqliteTarget, as_root,
-    files_beside, files_of_others, find_loss, generated_secret_path, hand_over, has_hot_journal,
-    in_place_of_directory, undo_interrupted, writable,
+    Barrier, Closed, DatabaseConfig, Environment, MissingMount, NoFile, OtherJournal, Remedy,
+    SqliteTarget, as_root, away, files_beside, files_of_others, find_loss, generated_secret_path,
+    hand_over, has_hot_journal, in_place_of_directory, undo_interrupted, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -20,6 +20,7 @@ use crate::diagnostics::probe::{
     listener, nameless_database, out_of_sight,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::services::gone_file::GoneFile;
 use crate::services::renamed_folder::RenamedFolder;
 use crate::store::messages::KnownMessage;
 use crate::store::{ConnectFault, DamagedLog};
@@ -125,6 +126,16 @@ fn interrupted(file: &SqliteTarget) -> Verdict {
 
 fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> Verdict {
     let place = file.path.display();
+    let env_file = context.request.source.file();
+    if let Some(gone) = env_file.and_then(|env_file| GoneFile::find(file, env_file)) {
+        let (text, remedy) = (gone.to_string(), gone.remedy());
+        let blocks = context.audit.environment == Environment::Production;
+        return if blocks || context.request.file_must_exist {
+            Verdict::fail(text, remedy)
+        } else {
+            Verdict::warn_of_all(text, remedy)
+        };
+    }
     if context.request.file_must_exist || !config.auto_migrate {
         return Verdict::fail(
             format!("{place} does not exist yet"),
@@ -160,6 +171,9 @@ pub(super) async fn directory(context: &Context, file: &SqliteTarget, _limit: Du
 
 /// Whether the directory could hold the file.
 fn without_file(path: &Path) -> Verdict {
+    if let Some(away) = away(path) {
+        return Verdict::fail(away.to_string(), away.remedy());
+    }
     let directory = of_file(path);
     let existing = nearest_existing(directory);
     let place = existing.display();
@@ -169,7 +183,7 @@ fn without_file(path: &Path) -> Verdict {
             in_place_of_directory(existing, path),
         );
     }
-    if !is_writable(existing) {
+    if !is_writable(existing) || Barrier::of(existing).is_some() {
         return not_writable(existing, directory);
     }
     Verdict::pass(format!("{place} is writable"))
@@ -269,8 +283,31 @@ pub(super) async fn file_system(
         if facts.is_mount {
             return mounted_alone(&file.path, &facts.directory);
         }
+        let missing = MissingMount::above(&file.path).filter(MissingMount::is_automatic);
+        if let Some(mount) = missing {
+            return beneath(&mount, &file.path);
+        }
         file_system_verdict(facts.file_system, &facts.directory)
     })
+}
+
+/// A file where something else is to be mounted, as after a start of the daemon before its volume was
+/// there.
+fn beneath(mount: &MissingMount, file: &Path) -> Verdict {
+    let place = file.display();
+    Verdict::warn(
+        format!(
+            "{mount}: {place} is on the disk beneath it, and the service's tasks may be on the one that is missing"
+        ),
+        Remedy::note(format!(
+            "stop the daemon first; once it is mounted, {place} is the file there, and the one that is used now is hidden beneath: copy what was stored in it since to another directory before (sqlite3 {place} .dump)"
+        ))
+        .then(mount.remedy())
+        .then(Remedy::note(format!(
+            "then start the daemon; if nothing is to be mounted there any more: {}",
+            mount.forgotten()
+        ))),
+    )
 }
 
 /// As with `docker run -v ./todo.db:/data/todo.db`. The log is beside the file, on another file
@@ -298,12 +335,20 @@ pub(super) async fn disk(context: &Context, file: &SqliteTarget, _limit: Duratio
             );
         }
         match facts.free {
-            free if free < FREE_FAIL => Verdict::fail(
-                format!("{detail}: the next write may fail"),
-                known_remedy("sqlite.disk-full", file),
-            ),
             free if free < FREE_WARN => {
-                Verdict::warn(detail, known_remedy("sqlite.disk-full", file))
+                let log = facts.wal.filter(|log| *log > free.max(FREE_WARN));
+                let (text, remedy) = match log {
+                    Some(log) => (
+                        format!("; its write-ahead log has {} MiB", log / MIB),
+                        Some(Remedy::note("as for database.wal")),
+                    ),
+                    None => (String::new(), known_remedy("sqlite.disk-full", file)),
+                };
+                if free < FREE_FAIL {
+                    Verdict::fail(format!("{detail}: the next write may fail{text}"), remedy)
+                } else {
+                    Verdict::warn(format!("{detail}{text}"), remedy)
+                }
             }
             _ => Verdict::pass(detail),
         }

@@ -9,7 +9,7 @@ use crate::config::{
     DatabaseConfig, DatabaseTarget, PostgresTarget, Remedy, sql_literal, sql_name,
 };
 use crate::diagnostics::context::Context;
-use crate::services::last_database::LastDatabase;
+use crate::services::last_database::{LastDatabase, counted};
 use crate::store::{Content, OtherDatabase, StoreError, content_of};
 
 /// For the search through the server's databases.
@@ -17,15 +17,6 @@ const LIMIT: Duration = Duration::from_secs(3);
 
 /// For the questions to one of them.
 const ASKING: Duration = Duration::from_secs(1);
-
-pub(super) fn counted(tasks: i64) -> String {
-    match tasks {
-        0 => "no tasks yet".to_owned(),
-        1 => "1 task".to_owned(),
-        1000.. => "1000 tasks or more".to_owned(),
-        _ => format!("{tasks} tasks"),
-    }
-}
 
 /// What is in the configured database, and whether it has a table of tasks at all; `None` if it
 /// does not tell.

@@ -10,10 +10,10 @@ use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::report::Finding;
-use crate::services::last_database::{self, LastDatabase};
+use crate::services::last_database::{self, LastDatabase, counted};
 
 use super::continuity::put_back_file;
-use super::former::{Former, content, counted, led_back, named_back};
+use super::former::{Former, content, led_back, named_back};
 
 /// For all questions.
 const LIMIT: Duration = Duration::from_secs(3);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Remedy, as_root};
+use crate::config::{Remedy, as_root, is_in_fstab};
 use crate::diagnostics::probe::{OutOfSight, Why};
 use crate::diagnostics::verdict::Verdict;
 
@@ -33,7 +33,7 @@ fn remedy(found: &OutOfSight) -> Remedy {
         return Remedy::note("unless the data belongs into the file system that is there now:")
             .then(Remedy::command("umount").arg(point));
     }
-    if is_in_table(point) {
+    if is_in_fstab(point) {
         return Remedy::command("mount").arg(point);
     }
     match &found.why {
@@ -45,12 +45,4 @@ fn remedy(found: &OutOfSight) -> Remedy {
             "mount the same file system at {place} again, as it was mounted before"
         )),
     }
-}
-
-/// Whether `fstab(5)` says what is mounted there.
-fn is_in_table(point: &Path) -> bool {
-    let table = std::fs::read_to_string("/etc/fstab").unwrap_or_default();
-    let lines = table.lines().filter(|line| !line.starts_with('#'));
-    let mut points = lines.filter_map(|line| line.split_whitespace().nth(1));
-    points.any(|one| Path::new(one) == point)
 }

@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use procfs::process::Process;
-
 use crate::config::{
-    SqliteTarget, files_beside, here, is_database, is_in_wal_mode, resolved, wal_path,
+    SqliteTarget, files_beside, here, is_database, is_in_wal_mode, is_mount_point, resolved,
+    wal_path,
 };
 use crate::store::StoreError;
 
@@ -116,18 +115,10 @@ impl FileFacts {
             free: disk.f_bavail.saturating_mul(disk.f_frsize),
             free_inodes: (disk.f_files > 0).then_some(disk.f_favail),
             file_system: FileSystem::of(&directory)?,
-            is_mount: is_mount(&target.path),
+            is_mount: is_mount_point(&target.path),
             directory,
         })
     }
-}
-
-fn is_mount(file: &Path) -> bool {
-    let Ok(whole) = file.canonicalize() else {
-        return false;
-    };
-    let mounts = Process::myself().and_then(|process| process.mountinfo());
-    mounts.is_ok_and(|mounts| mounts.into_iter().any(|mount| mount.mount_point == whole))
 }
 
 fn wider(target: &SqliteTarget) -> Vec<PathBuf> {

@@ -120,6 +120,8 @@ pub(super) static FILE: &[KnownMessage] = &[
             "the database file is missing, but files of a database are there",
             "the database file is missing, but * has a database of this name",
             "the database file is a link to * which does not exist",
+            "the database file is missing: * is a link to * which does not exist",
+            "the database file is missing: * is a mount point in",
             "the database file is empty, but its write-ahead log",
             "the database file is empty, but * says that it had tables",
         ],
@@ -145,6 +147,19 @@ pub(super) static FILE: &[KnownMessage] = &[
                 "stop the daemon, and move the file beside {} whose name ends with -journal to another name",
                 at.name()
             ))
+        },
+    },
+    KnownMessage {
+        id: "sqlite.created-empty",
+        fault: ConnectFault::Other,
+        patterns: &["created a new, empty database"],
+        codes: &[],
+        meaning: "The daemon has found no database where DATABASE_URL leads, and has made one; if the service had tasks, they are elsewhere, as on a volume that was not mounted",
+        retry: Retry::No,
+        remedy: |at| {
+            Remedy::note("if the service had tasks, stop the daemon, and look for them before it is used: findmnt and /etc/fstab show whether a mount is missing; this shows what else is known:")
+                .then(Remedy::command("todoctl doctor --only database"))
+                .then(at.file().map(|file| Remedy::command("findmnt -T").arg(file)))
         },
     },
     KnownMessage {

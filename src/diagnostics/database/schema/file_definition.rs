@@ -10,7 +10,9 @@ use super::rebuild::created_again;
 pub(super) fn changed_definition(drift: &Drift, table: &str, expected: &str, found: &str) -> Issue {
     let (expected, found) = (pieces(expected), pieces(found));
     let without = |all: &[String], others: &[String]| -> Vec<String> {
-        let only = all.iter().filter(|piece| !others.contains(piece));
+        let only = all
+            .iter()
+            .filter(|piece| !others.iter().any(|other| is_same(piece, other)));
         only.cloned().collect()
     };
     let (lacks, has) = (without(&expected, &found), without(&found, &expected));
@@ -44,7 +46,14 @@ pub(super) fn right_again(drift: &Drift, table: &str) -> Step {
 
 /// Whether two statements that create a table say the same in another order, or with quotes.
 pub(super) fn has_same_pieces(one: &str, other: &str) -> bool {
-    pieces(one) == pieces(other)
+    let (one, other) = (pieces(one), pieces(other));
+    let mut pairs = one.iter().zip(&other);
+    one.len() == other.len() && pairs.all(|(one, other)| is_same(one, other))
+}
+
+/// SQLite does not tell the cases of names and types apart, but those of texts.
+fn is_same(one: &str, other: &str) -> bool {
+    one == other || !one.contains('\'') && one.eq_ignore_ascii_case(other)
 }
 
 /// The parts of a statement that creates a table, without quotes and whatever their order.
@@ -56,6 +65,6 @@ fn pieces(definition: &str) -> Vec<String> {
         .split(',')
         .map(|piece| piece.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
-    pieces.sort();
+    pieces.sort_by_key(|piece| piece.to_lowercase());
     pieces
 }
