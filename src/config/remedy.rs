@@ -8,11 +8,14 @@ use std::path::Path;
 use super::shell::shell_word;
 
 mod administration;
+mod programs;
 mod sql;
 mod statements;
 
 pub use sql::{sql_literal, sql_name};
 
+pub(crate) use programs::PSQL_PACKAGES;
+pub(super) use programs::is_installed;
 pub(crate) use sql::one_line;
 
 use sql::pasted;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::env_file;
 use super::error::{ConfigError, Warning};
 use super::ownership::readable;
-use super::remedy::Remedy;
+use super::remedy::{Remedy, is_installed};
 use super::text_file::{self, Unread};
 
 /// The file that is read when none is named, if it exists.
@@ -223,10 +223,12 @@ impl Source {
 }
 
 impl Remedy {
-    /// With the commands that change variables where `source` has them.
+    /// With the commands that change variables where `source` has them, and the packages of client
+    /// programs that are not installed.
     #[must_use]
     pub fn at(&self, source: &Source) -> Self {
         self.resolved(&|name| source.is_in_environment(name), source.named_file())
+            .naming_packages(is_installed)
     }
 }
 
