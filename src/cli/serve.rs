@@ -21,7 +21,9 @@ use crate::services::mail::Mailer;
 use crate::services::run_record::RunRecord;
 use crate::store::inspect::Guarded;
 use crate::store::migrate::{self, LockWait, MigrateError, Up};
-use crate::store::{ConnectError, ConnectFault, Store, compare_urls, open_postgres_within};
+use crate::store::{
+    ConnectError, ConnectFault, Store, compare_urls, has_no_tables, open_postgres_within,
+};
 use crate::telemetry::Logging;
 
 use super::context::{Context, start_logging};
@@ -112,7 +114,7 @@ async fn serve(
     let continuity = Continuity::new(cli.source(), config);
     continuity.refuse_without_log().await?;
     let (store, is_new) = tokio::select! {
-        opened = open_store(&config.database, &clock, allow_newer) => opened?,
+        opened = open_store(&config.database, &clock, allow_newer, &continuity) => opened?,
         _ = &mut stop => {
             tracing::info!("stopped while waiting for the database");
             return Ok(ExitCode::SUCCESS);
@@ -202,10 +204,14 @@ async fn open_store(
     config: &DatabaseConfig,
     clock: &Clock,
     allow_newer: bool,
+    continuity: &Continuity,
 ) -> anyhow::Result<(Store, bool)> {
     let mut is_new = false;
     if config.auto_migrate {
         wake(|| compare_urls(config), ConnectError::is_transient).await?;
+        let has_no_tables =
+            async || wake(|| has_no_tables(&config.direct), ConnectError::is_transient).await;
+        continuity.refuse_emptied(has_no_tables).await?;
         let up = Up {
             to: None,
             allow_newer,

@@ -334,7 +334,10 @@ fn warn_of_plain_connection(reader: &mut Reader<'_>, name: &'static str, server:
 }
 
 fn url(reader: &mut Reader<'_>, declaration: &Optional<Parsed>) -> Option<DatabaseTarget> {
-    let Parsed { value, remarks } = reader.optional(declaration)?;
+    let Parsed { mut value, remarks } = reader.optional(declaration)?;
+    if let DatabaseTarget::Postgres(server) = &mut value {
+        server.variable = declaration.variable.name;
+    }
     for remark in remarks {
         let name = declaration.variable.name;
         let remedy = Remedy::note(format!("remove it from {name}"));

@@ -7,5 +7,5 @@ mod target;
 
 pub use parse::parse;
 pub use part::{BadUrl, Parsed};
-pub(crate) use target::SYSTEM_ROOTS;
+pub(crate) use target::{DATABASE_URL, SYSTEM_ROOTS};
 pub use target::{DatabaseTarget, PostgresTarget, SqliteTarget, TlsMode};

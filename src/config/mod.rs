@@ -95,7 +95,7 @@ pub(crate) use database_file::{ClaimError, MIGRATED, begin_anew, claim, find_los
 pub(crate) use database_header::{
     has_damaged_begin, is_database, is_in_wal_mode, missing_pages, page_bytes,
 };
-pub(crate) use database_url::SYSTEM_ROOTS;
+pub(crate) use database_url::{DATABASE_URL, SYSTEM_ROOTS};
 pub(crate) use error::{ConfigError, Loaded, Problem, Warning};
 pub(crate) use example::env_example;
 pub(crate) use fingerprint::fingerprints;

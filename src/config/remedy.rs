@@ -11,6 +11,7 @@ mod administration;
 mod programs;
 mod sql;
 mod statements;
+mod variable;
 
 pub use sql::{sql_literal, sql_name};
 

@@ -27,6 +27,7 @@ mod modes;
 mod network;
 mod old_key;
 mod other_names;
+mod other_port;
 mod overrides;
 mod pooled_remedies;
 mod pooler;
@@ -198,8 +199,9 @@ pub(super) static CHECKS: &[Check] = &[
             "Whether the sessions that a pooler lends are as role and database have them: a pooler in \
          transaction mode gives what one client has changed with SET to the next one. Several \
          server connections are looked at together, each in a transaction that changes nothing. Usual \
-         causes of a failure are a client that makes its sessions read-only, pg_dump and dumps that \
-         are read in through the pooler, and connect_query in pgbouncer.ini.",
+         causes of a failure are a client that makes its sessions read-only, temporary tables with \
+         names of todoctl's, pg_dump and dumps that are read in through the pooler, and connect_query \
+         in pgbouncer.ini.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(QUERY),
@@ -344,7 +346,8 @@ pub(super) static CHECKS: &[Check] = &[
         "Whether this is the database that the service has served before. A daemon keeps beside its \
          .env file (.env-database) which database it serves and how many tasks are in it, as far as \
          they were counted. Another database with fewer tasks is probably a new, empty one in its \
-         place. Usual causes are another spelling of DATABASE_URL, another working directory, an \
+         place; the same one without nearly all of its tasks may have lost them by a statement that was \
+         meant for another. Usual causes are another spelling of DATABASE_URL, another working directory, an \
          empty volume, and a SQLite file that was moved without its write-ahead log or without the \
          secrets that were generated for it.",
     )

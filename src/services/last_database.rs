@@ -6,11 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{DatabaseTarget, Remedy, SecretPlaces, SqliteTarget, wal_path, with_suffix};
+use crate::domain::Timestamp;
 
 /// Larger than any record.
 const MAX_BYTES: u64 = 8192;
@@ -88,6 +90,23 @@ impl LastDatabase {
         self.id != now.id && self.tasks > now.tasks
     }
 
+    /// Whether `now` is this database, and nearly all of its tasks are gone. Fewer than
+    /// [`Self::MANY`] may have been deleted by their user.
+    pub(crate) fn is_emptied_in(&self, now: &Self) -> bool {
+        self.id == now.id
+            && self.place == now.place
+            && self.tasks >= Self::MANY
+            && now.tasks * Self::MANY < self.tasks
+    }
+
+    const MANY: i64 = 20;
+
+    /// Whether both have the same server and database in their URLs.
+    pub(crate) fn is_at_url_of(&self, now: &Self) -> bool {
+        let without_role = |place: &str| place.rsplit_once('@').map(|(_, rest)| rest.to_owned());
+        self.is_url() && without_role(&self.place) == without_role(&now.place)
+    }
+
     /// Where this database was served, if `now` is the same one at another place.
     pub(crate) fn other_place_of(&self, now: &Self) -> Option<PathBuf> {
         let is_moved = self.id == now.id && self.place != now.place && !self.is_url();
@@ -153,6 +172,13 @@ pub(crate) fn path(env_file: &Path) -> PathBuf {
     with_suffix(env_file, "-database")
 }
 
+/// When the file beside `env_file` was written: at a start of the daemon, or with SQLite at its end.
+pub(crate) fn written(env_file: &Path) -> Option<Timestamp> {
+    let at = path(env_file).metadata().ok()?.modified().ok()?;
+    let micros = at.duration_since(UNIX_EPOCH).ok()?.as_micros();
+    Some(Timestamp::from_micros_clamped(micros.try_into().ok()?))
+}
+
 /// The user of the last daemon that has read `env_file`, unless that was root: it owns the file beside it.
 pub(crate) fn user(env_file: &Path) -> Option<u32> {
     let owner = path(env_file).metadata().ok()?.uid();
@@ -183,6 +209,35 @@ mod tests {
         // As many tasks as before, as after a move to another engine; a copy; deleted tasks.
         assert!(!last.is_missing_in(&of(Path::new("/b/todo.db"), "b", 3)));
         assert!(!last.is_missing_in(&of(Path::new("/b/todo.db"), "a", 0)));
+    }
+
+    #[test]
+    fn a_database_that_was_emptied() {
+        let place = Path::new("/a/todo.db");
+        for (before, after, is_emptied) in [
+            (20, 0, true),
+            (1000, 49, true),
+            (1000, 50, false),
+            // A user has deleted what there was.
+            (19, 0, false),
+        ] {
+            let found = of(place, "a", before).is_emptied_in(&of(place, "a", after));
+            assert_eq!(found, is_emptied, "{before} {after}");
+        }
+        let last = of(place, "a", 500);
+        assert!(!last.is_emptied_in(&of(place, "b", 0)));
+        assert!(!last.is_emptied_in(&of(Path::new("/b/todo.db"), "a", 0)));
+    }
+
+    #[test]
+    fn one_database_under_two_roles() {
+        let of = |host: &str, user: &str| {
+            let mut server = PostgresTarget::fixture(host, 5432);
+            server.user = user.to_owned();
+            LastDatabase::new(&DatabaseTarget::Postgres(server), String::new(), 1)
+        };
+        assert!(of("db", "todo").is_at_url_of(&of("db", "admin@example.com")));
+        assert!(!of("db", "todo").is_at_url_of(&of("db2", "todo")));
     }
 
     #[test]

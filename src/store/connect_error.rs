@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::config::{DatabaseTarget, Remedy};
+use crate::config::{DATABASE_URL, DatabaseTarget, Remedy};
 
 use super::messages::{self, ConnectFault, KnownMessage, Place};
 
@@ -81,7 +81,10 @@ impl ConnectError {
         let place = Place::from(target);
         Self {
             fault,
-            target: target.redacted(),
+            target: match place.variable() {
+                DATABASE_URL => target.redacted(),
+                other => format!("{} of {other}", target.redacted()),
+            },
             remedy: known.map_or_else(
                 || place.unexplained(),
                 |known| known.remedy_at(place, &message),

@@ -9,10 +9,12 @@ use crate::config::{DatabaseTarget, SqliteTarget};
 use crate::domain::Timestamp;
 
 use super::arg::args;
-use super::connect::{SqliteAccess, open_postgres_within, open_sqlite};
+use super::connect::{SqliteAccess, open_postgres, open_postgres_within, open_sqlite};
+use super::connect_error::ConnectError;
 use super::database::Store;
 use super::error::StoreError;
 use super::inspect;
+use super::server::{close_quietly, optional};
 use super::sql::Sql;
 
 static CONTENT: Sql = Sql::Common(Content::QUERY);
@@ -62,6 +64,24 @@ pub(crate) async fn is_in_use(target: &DatabaseTarget, limit: Duration) -> bool 
     };
     matches!(used, Ok(Ok(true)))
 }
+
+/// Whether a server's database has neither tasks nor a record of migrations, in any schema.
+pub(crate) async fn has_no_tables(target: &DatabaseTarget) -> Result<bool, ConnectError> {
+    let DatabaseTarget::Postgres(server) = target else {
+        return Ok(false);
+    };
+    let mut session = open_postgres(server).await?;
+    let has_none = optional(&mut session, HAS_NO_TABLES).await;
+    close_quietly(session).await;
+    let has_none = has_none.map_err(|error| ConnectError::from_sqlx(target, &error))?;
+    Ok(has_none.as_deref() == Some("true"))
+}
+
+/// The simple protocol returns text.
+const HAS_NO_TABLES: &str = "
+    SELECT (NOT EXISTS (SELECT FROM pg_catalog.pg_class
+                        WHERE relname IN ('tasks', '_sqlx_migrations')
+                          AND relkind IN ('r', 'p', 'v', 'f')))::text";
 
 impl Content {
     /// Both engines know it. A large table is not counted as a whole.

@@ -13,6 +13,7 @@ use super::connect::{SqliteAccess, open_postgres, open_sqlite};
 use super::connect_error::ConnectError;
 use super::messages::ConnectFault;
 use super::server::{close_quietly, optional};
+use super::two_servers::two_servers;
 
 const ROW: &str = "SELECT id FROM todoctl_identity";
 
@@ -21,10 +22,10 @@ const PLACE: &str = "
     SELECT concat_ws('.', (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()),
                      current_schema())";
 
-/// Stays the same on standbys and after a failover to one of them.
 /// The name under which the database is found, and its schema.
 const NAME: &str = "SELECT concat_ws('.', current_database(), current_schema())";
 
+/// Stays the same on standbys and after a failover to one of them.
 const CLUSTER: &str = "SELECT system_identifier::text FROM pg_catalog.pg_control_system()";
 
 /// Which database a connection leads to.
@@ -170,12 +171,17 @@ impl Identity {
         (is_same && one != two).then_some([one, two])
     }
 
-    /// Whether both may be the same database: what only one of them tells is not compared.
+    /// Whether both may be the same database: what only one of them tells is not compared. The row
+    /// may be hidden from one of two roles; before the first migration it tells databases apart
+    /// where the server does not tell which it is.
     fn may_be(&self, other: &Self) -> bool {
         let cluster = self.cluster.as_ref().zip(other.cluster.as_ref());
-        self.place == other.place
-            && self.row == other.row
-            && cluster.is_none_or(|(one, other)| one == other)
+        let has_same_row = match (&self.row, &other.row) {
+            (Some(one), Some(other)) => one == other,
+            (None, None) => true,
+            _ => cluster.is_some(),
+        };
+        self.place == other.place && has_same_row && cluster.is_none_or(|(one, other)| one == other)
     }
 }
 
@@ -193,7 +199,16 @@ pub(crate) async fn compare_urls(config: &DatabaseConfig) -> Result<(), ConnectE
     let one = Identity::ask(&config.target).await?;
     let other = Identity::ask(&config.direct).await?;
     if one.may_be(&other) {
-        return Ok(());
+        let Some([pooled_start, direct_start]) = two_servers(pooled, direct).await? else {
+            return Ok(());
+        };
+        let message = format!(
+            "DATABASE_URL leads to another server than DATABASE_URL_UNPOOLED: {} to one that was started at {pooled_start}, and {} to one that was started at {direct_start}; they have two copies of one database",
+            pooled.host_port(),
+            direct.host_port(),
+        );
+        let fault = ConnectFault::OtherDatabase;
+        return Err(ConnectError::new(fault, &config.target, message));
     }
     if let Some([schema, right]) = one.other_schemas(&other) {
         let message = format!(
@@ -235,15 +250,17 @@ mod tests {
     fn what_tells_databases_apart() {
         let one = identity(Some("a"), Some("1"), "5.public");
         assert!(one.may_be(&one));
-        // A role that may not ask for the cluster.
+        // A role that may not ask for the cluster, and one that may not read the row.
         assert!(one.may_be(&identity(Some("a"), None, "5.public")));
+        assert!(one.may_be(&identity(None, Some("1"), "5.public")));
         for other in [
             // Another database, another cluster, a copy, another schema, one not migrated.
             identity(Some("b"), Some("1"), "5.public"),
             identity(Some("a"), Some("2"), "5.public"),
             identity(Some("a"), Some("1"), "6.public"),
             identity(Some("a"), Some("1"), "5.todo"),
-            identity(None, Some("1"), "5.public"),
+            identity(None, Some("2"), "5.public"),
+            identity(None, None, "5.public"),
         ] {
             assert!(!one.may_be(&other), "{other:?}");
             assert_ne!((one.row(), one.place()), (other.row(), other.place()));

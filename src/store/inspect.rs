@@ -50,7 +50,7 @@ pub(crate) use overrides::Override;
 pub(crate) use owners::Owned;
 pub(crate) use priorities::unknown_priorities;
 pub(crate) use references::Unindexed;
-pub(crate) use relations::{Created, Relations, Session, has_rows};
+pub(crate) use relations::{Created, Relation, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use search::{Copies, Searchable};
 pub(crate) use sequences::{Generated, Ids, Numbered, last_task, last_task_of_file};
@@ -149,6 +149,6 @@ fn types() -> String {
 }
 
 /// The tables of the migrations, as an SQL list.
-fn tables() -> String {
+pub(crate) fn tables() -> String {
     literals(expected_tables().map(|(name, _)| name))
 }

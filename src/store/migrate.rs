@@ -41,6 +41,7 @@ pub use error::{FailedStatement, MigrateError};
 pub(crate) use error::{other_records, own_schema};
 pub(crate) use expected::{
     Schema, expected_functions, expected_functions_of_owners, expected_tables, expected_types,
+    is_own_part, is_required,
 };
 pub(crate) use history::named;
 pub use history::{Down, Migration, State, plan_down};

@@ -73,6 +73,7 @@ mod task_turns;
 mod tasks;
 mod trial;
 mod trial_unit;
+mod two_servers;
 mod values;
 mod work;
 
@@ -81,7 +82,7 @@ pub(crate) use client::{ClientState, ClientWatch};
 pub(crate) use connect::{BUSY_TIMEOUT, SqliteAccess, open_postgres_within, open_sqlite};
 pub(crate) use connect_error::ConnectError;
 pub(crate) use console::run_statements;
-pub(crate) use content::{Content, is_file_in_use, is_in_use, is_server_in_use};
+pub(crate) use content::{Content, has_no_tables, is_file_in_use, is_in_use, is_server_in_use};
 pub(crate) use damaged_log::{DamagedLog, has_unused_log, kept_logs};
 pub use database::Store;
 pub(crate) use other_databases::OtherDatabase;

@@ -24,7 +24,7 @@ pub(super) async fn named(mut error: ConnectError, target: &PostgresTarget) -> C
     if let Ok(Some((name, reason))) = found {
         error.message = format!("{}; {reason} {name}", error.message);
         let is_similar = reason == SIMILAR;
-        let set = Remedy::set("DATABASE_URL.database", name);
+        let set = Remedy::set(format!("{}.database", target.variable), name);
         error.remedy = if is_similar {
             set
         } else {

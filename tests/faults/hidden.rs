@@ -170,6 +170,63 @@ async fn second_tables() {
     report.says("database.tables", "warn", "both are wanted");
 }
 
+/// What the daemon has stored in a table that hides the service's is found again, by sessions that
+/// run too. The ids come from one sequence, or from another, so that some are taken.
+#[tokio::test]
+async fn rows_in_a_table_that_hides_the_tasks() {
+    const CHECK: &str = "database.tables";
+    let mut scene = Scene::postgres_after("CREATE SCHEMA app").await;
+    for (sequence, all) in [("public.tasks_id_seq", 3), ("app.numbers", 5)] {
+        scene.stop();
+        set_search_path(
+            &scene,
+            "ROLE CURRENT_USER IN DATABASE {name}",
+            "app, public",
+        )
+        .await;
+        scene
+            .sql(&format!(
+                "CREATE SEQUENCE IF NOT EXISTS app.numbers;
+                 CREATE TABLE app.tasks (LIKE public.tasks INCLUDING ALL);
+                 ALTER TABLE app.tasks ALTER id SET DEFAULT nextval('{sequence}')"
+            ))
+            .await;
+        // Changed there, and created there.
+        if all == 3 {
+            scene
+                .sql("INSERT INTO app.tasks SELECT * FROM public.tasks")
+                .await;
+            assert_eq!(scene.status("PUT", "/tasks/1"), 200);
+        }
+        for _ in 0..2 {
+            assert_eq!(scene.status("POST", "/tasks/"), 201);
+        }
+        let report = scene.doctor(CHECK);
+        report.says(CHECK, "fail", "INSERT INTO");
+        let remedy = report.check(CHECK)["remedy"].as_str().unwrap();
+        for _ in 0..2 {
+            assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        }
+        scene.doctor(CHECK).says(CHECK, "pass", "");
+        let count = "SELECT count(*) FROM public.tasks";
+        assert_eq!(scene.number(count).await, all);
+        // Without a restart.
+        assert_eq!(scene.status("POST", "/tasks/"), 201);
+        assert_eq!(scene.number(count).await, all + 1);
+        let changed = "SELECT count(*) FROM public.tasks WHERE id = 1 AND title = 'two'";
+        assert_eq!(scene.number(changed).await, 1);
+        scene
+            .sql("DELETE FROM public.tasks WHERE id > 3; DROP TABLE app.set_aside_tasks")
+            .await;
+    }
+    // The search path was corrected by hand, without the rows.
+    scene
+        .sql("CREATE TABLE app.tasks (LIKE public.tasks INCLUDING ALL)")
+        .await;
+    let report = scene.doctor("database.sequences");
+    report.says("database.sequences", "warn", "has hidden tasks");
+}
+
 /// A remedy that creates an empty database would hide the tasks.
 #[tokio::test]
 async fn another_spelling() {

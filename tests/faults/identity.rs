@@ -114,6 +114,8 @@ async fn a_database_that_was_created_again() {
     assert!(detail.contains("dropped and created again"), "{detail}");
     scene.proves(&CREATED_AGAIN).await;
     scene.stop();
+    // It was done on purpose.
+    std::fs::remove_file(scene.path().join(".env-database")).unwrap();
     scene.start();
     scene.proves_gone(&CREATED_AGAIN);
 }

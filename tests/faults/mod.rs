@@ -47,11 +47,13 @@ mod callers;
 mod canary;
 mod clients;
 mod configuration;
+mod copies;
 mod counts;
 mod daemon;
 mod dependents;
 mod deployed;
 mod duplicates;
+mod emptied;
 mod env_lines;
 mod env_values;
 mod expressions;
@@ -130,6 +132,7 @@ mod tls;
 mod trial;
 mod tried;
 mod types;
+mod unpooled;
 mod unwise;
 mod upset_settings;
 mod watch;
@@ -148,11 +151,13 @@ use report::{PROMISE, Report};
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     [
         settings::FAULTS,
+        emptied::FAULTS,
         env_lines::FAULTS,
         env_values::FAULTS,
         secrets_in_use::FAULTS,
         generated_secrets::FAULTS,
         kept_secrets::FAULTS,
+        unpooled::FAULTS,
         unwise::FAULTS,
         files::FAULTS,
         kept_data::FAULTS,
@@ -170,6 +175,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         mails::FAULTS,
         schema::FAULTS,
         records::FAULTS,
+        copies::FAULTS,
         counts::FAULTS,
         types::FAULTS,
         roles::FAULTS,

@@ -168,6 +168,10 @@ async fn roles_of_the_pooler() {
     behind.scene.sql(&create).await;
     let pooler = behind.pooler(&format!("user={role} password=canary"), "");
     behind.scene.proves(&OTHER_ROLE).await;
+    // Its role may not see which database it is.
+    let report = behind.scene.doctor("database.migrations");
+    let detail = report.detail("database.migrations");
+    assert!(!detail.contains("another database"), "{detail}");
     // The tables are not to be given to the pooler's role.
     behind
         .scene

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::pgbouncer::{Behind, NO_ANSWER, PERSON, client_of};
 use crate::faults::harness::{After, Fault, Symptom, faults};
+use crate::support::remedies::remedy_faults;
 
 const SESSION: &str = "database.session";
 const LOGIN: &str = "database.login";
@@ -223,4 +224,54 @@ async fn what_the_pooler_refuses() {
     holding.rollback().await.unwrap();
     drop(pooler);
     behind.gone(&ALL_OF_THE_USER);
+}
+
+/// Tables that another program has left in the pooler's sessions: what the daemon has stored there is
+/// found again.
+#[tokio::test]
+async fn temporary_tables_of_another_program() {
+    let mut behind = Behind::new().await;
+    let pooler = behind.pooler("pool_size=3", "");
+    let make = "CREATE TEMP TABLE tasks (LIKE public.tasks INCLUDING ALL);
+        INSERT INTO pg_temp.tasks (user_id, title, created_at) VALUES ('me', 'theirs', '2020-01-01')";
+    let mut others = Vec::new();
+    for _ in 0..2 {
+        let mut other = client_of(&pooler).await;
+        other.execute("BEGIN").await.unwrap();
+        other.execute(make).await.unwrap();
+        others.push(other);
+    }
+    for mut other in others {
+        other.execute("COMMIT").await.unwrap();
+        other.close().await.unwrap();
+    }
+    // Each in one session or the other.
+    behind.scene.sql("SELECT setval('tasks_id_seq', 40)").await;
+    for _ in 0..2 {
+        assert_eq!(behind.scene.status("POST", "/tasks/"), 201);
+    }
+    let stored = "SELECT count(*) FROM public.tasks WHERE title = 'two'";
+    assert_eq!(behind.scene.number(stored).await, 0);
+    let report = behind.scene.doctor(SESSION);
+    report.says(SESSION, "fail", "RECONNECT");
+    let detail = report.detail(SESSION);
+    assert!(
+        detail.starts_with(
+            "2 of 3 server connections that the pooler lends have a temporary table tasks"
+        ),
+        "{detail}"
+    );
+    let remedy = report.check(SESSION)["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("search_path"), "{remedy}");
+    assert!(remedy_faults(remedy).is_empty(), "{remedy}");
+    assert!(behind.scene.type_in(remedy).status.success(), "{remedy}");
+    behind.scene.doctor(SESSION).says(SESSION, "pass", "");
+    assert_eq!(behind.scene.number(stored).await, 2);
+    let theirs = "SELECT count(*) FROM public.tasks WHERE title = 'theirs'";
+    assert_eq!(behind.scene.number(theirs).await, 0);
+    // The daemon and the other checks see the service's own.
+    assert_eq!(behind.scene.status("GET", "/tasks/1"), 200);
+    let report = behind.scene.doctor("database.sequences");
+    report.says("database.sequences", "pass", "");
+    drop(pooler);
 }

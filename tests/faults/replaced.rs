@@ -96,4 +96,6 @@ async fn a_schema_that_was_emptied() {
     scene
         .doctor(MIGRATIONS)
         .says(MIGRATIONS, "fail", "todoctl migrate up");
+    scene.sql("DROP TABLE _sqlx_migrations").await;
+    assert_eq!(scene.start_fails(), None);
 }

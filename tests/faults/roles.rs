@@ -22,6 +22,11 @@ faults! {
     });
     CLOSED_RECORD = role("The role may not read the record of the migrations", Symptom::Start("permission denied for table _sqlx_migrations"));
     CLOSED_SCHEMA = role("The role may not use the schema of the tables", Symptom::Start("GRANT USAGE, CREATE"));
+    KEY_OF_TWO_OWNERS = Fault::warned_of(
+        "An administrator has rebuilt the tasks, without the key of the notifications",
+        Symptom::Risk("notifications of deleted tasks stay"),
+        "database.schema",
+    );
     LOST_PATH = role("The search path of the role names no schema that exists", Symptom::Risk("no table is found"));
 }
 
@@ -106,5 +111,27 @@ async fn what_a_role_lacks() {
         .await;
     says_only(&scene, "RESET search_path", "GRANT");
     scene.proves(&LOST_PATH).await;
+    drop_role_of(&mut scene, &name).await;
+}
+
+/// The key refers to a table of another owner than the one that it is added to.
+#[tokio::test]
+async fn a_key_of_two_owners() {
+    let mut scene = Scene::postgres().await;
+    let grants = [
+        SCHEMA,
+        TABLES,
+        SEQUENCES,
+        "ALTER TABLE notifications OWNER TO ROLE",
+    ]
+    .join("; ");
+    let name = with_role(&mut scene, "", &grants).await;
+    scene
+        .sql("ALTER TABLE notifications DROP CONSTRAINT notifications_task_id_fkey")
+        .await;
+    scene.proves(&KEY_OF_TWO_OWNERS).await;
+    scene
+        .sql("ALTER TABLE notifications OWNER TO CURRENT_USER")
+        .await;
     drop_role_of(&mut scene, &name).await;
 }

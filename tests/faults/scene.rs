@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
 use super::fingerprint;
@@ -197,6 +198,15 @@ impl Scene {
         self.database.as_ref().unwrap().execute(statements).await;
     }
 
+    /// The number that a query gives there.
+    pub async fn number(&self, query: &'static str) -> i64 {
+        let url = &self.database.as_ref().unwrap().url;
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        let number = sqlx::query_scalar(query).fetch_one(&mut connection).await;
+        connection.close().await.unwrap();
+        number.unwrap()
+    }
+
     fn clean(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -358,7 +368,7 @@ impl Scene {
     pub fn ask(base: &str, method: &str, path: &str) -> u16 {
         let method = method.parse().unwrap();
         let url = format!("{base}{path}");
-        let has_body = method == reqwest::Method::POST;
+        let has_body = [reqwest::Method::POST, reqwest::Method::PUT].contains(&method);
         std::thread::spawn(move || {
             let mut request = blocking_http_client()
                 .request(method, url)

@@ -51,6 +51,33 @@ impl Cluster {
         TestDatabase::on(self.url.clone(), "todo".to_owned())
     }
 
+    /// Another server with a copy of its files, as after a move.
+    ///
+    /// # Panics
+    /// When one of both does not start.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let script = "pg_ensure
+            ctl() { pg_as \"$PG_BIN/pg_ctl\" -l \"$2/data/server.log\" -m fast -w -s -D \"$2/data\" \"$1\" \"${@:3}\" </dev/null >/dev/null 2>&1; }
+            ctl stop \"$1\"
+            pg_make_folder
+            pg_as cp -a \"$1/data\" \"$PG_DIR/data\"
+            PG_PORT=$(pg_free_port)
+            ctl start \"$PG_DIR\" -o \"-p $PG_PORT -k $PG_DIR\"
+            ctl restart \"$1\"
+            pg_guard \"$2\"
+            printf '%s\\n%s\\n' \"$PG_PORT\" \"$PG_DIR\"";
+        let own = std::process::id().to_string();
+        let said = bash(script, &[&self.directory, &own], None);
+        let (port, directory) = said.trim().split_once('\n').expect("a port, a directory");
+        let mut url = url::Url::parse(&self.url).expect("an address");
+        url.set_port(port.parse().ok()).expect("a port");
+        Self {
+            url: url.into(),
+            directory: directory.to_owned(),
+        }
+    }
+
     /// The directory of its socket, which has its files in `data`.
     #[must_use]
     pub fn directory(&self) -> &Path {

@@ -7,10 +7,10 @@ use tokio::time::timeout;
 
 use crate::cli::hint::Hint;
 use crate::config::{
-    Audit, Config, DatabaseTarget, Environment, SecretPlaces, Source, secret_places,
+    Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
 use crate::services::last_database::{LastDatabase, path};
-use crate::store::{Content, Store};
+use crate::store::{ConnectError, Content, Store};
 
 /// How long the database may take to say what is in it.
 const ASKING: Duration = Duration::from_secs(2);
@@ -55,6 +55,31 @@ impl Continuity {
         }
     }
 
+    /// Fails where migrations would begin anew in a database that was emptied or created again: it
+    /// had tasks, and a backup could not be restored beside new tables.
+    pub(super) async fn refuse_emptied(
+        &self,
+        has_no_tables: impl AsyncFnOnce() -> Result<bool, ConnectError>,
+    ) -> anyhow::Result<()> {
+        let (Some(env_file), Some(last)) = (&self.env_file, self.last()) else {
+            return Ok(());
+        };
+        let now = LastDatabase::new(&self.target, String::new(), 0);
+        if last.tasks == 0 || !last.is_at_url_of(&now) || !has_no_tables().await? {
+            return Ok(());
+        }
+        let forgotten = Remedy::command("rm -f").arg(path(env_file));
+        let remedy = Remedy::note("todoctl doctor --only database.migrations says whether the server has the old one under another name; otherwise restore the backup into this one (pg_restore), and start the daemon again")
+            .then(Remedy::note(format!(
+                "only to begin anew, without what was there: {forgotten}"
+            )));
+        let what = format!(
+            "{} is empty, and had tasks when this service was started last ({})",
+            now.place, last.tasks
+        );
+        Err(Hint::new(what, remedy).into())
+    }
+
     /// Says where this is another database than before, or a new one.
     pub(super) async fn begin(&self, store: &Store, is_new: bool) {
         let Ok(Ok(content)) = timeout(ASKING, Content::of_store(store)).await else {
@@ -73,6 +98,11 @@ impl Continuity {
             }
         }
         match self.last() {
+            Some(last) if last.is_emptied_in(&now) => tracing::warn!(
+                before = last.tasks,
+                now = now.tasks,
+                "nearly all tasks of the database are gone; todoctl doctor --only database.continuity says more"
+            ),
             Some(last) if last.is_missing_in(&now) => tracing::warn!(
                 before = last.place,
                 now = now.place,
@@ -89,7 +119,9 @@ impl Continuity {
         }
         if let Ok(Ok(content)) = timeout(ENDING, Content::of_store(store)).await
             && let Some(now) = self.of(content)
-            && !self.last().is_some_and(|last| last.is_missing_in(&now))
+            && !self
+                .last()
+                .is_some_and(|last| last.is_missing_in(&now) || last.is_emptied_in(&now))
         {
             self.keep(&now);
         }

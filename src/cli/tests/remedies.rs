@@ -121,6 +121,24 @@ fn what_is_wrong_with_remedies() {
         ("todoctl config put PORT=1", false),
         ("todoctl db check", false),
         ("# restart it, then: todoctl db check", false),
+        (r#"psql -c 'DROP INDEX IF EXISTS "public"."mine"'"#, true),
+        (
+            r#"psql -c 'ALTER TABLE "tasks" DROP CONSTRAINT "tasks_pkey", ADD CONSTRAINT "tasks_pkey" PRIMARY KEY (id)'"#,
+            true,
+        ),
+        (
+            r#"psql -c 'ALTER TABLE "notifications" DROP CONSTRAINT IF EXISTS "notifications_task_id_fkey"'"#,
+            false,
+        ),
+        (
+            "psql -c 'DROP INDEX CONCURRENTLY public.tasks_user_newest_idx'",
+            false,
+        ),
+        (
+            r#"psql -c 'DROP TRIGGER "todoctl_unread_added" ON notifications'"#,
+            false,
+        ),
+        ("sqlite3 todo.db 'DROP TABLE IF EXISTS tasks'", false),
     ] {
         let found = faults(remedy);
         assert_eq!(found.is_empty(), is_right, "{remedy}: {found:?}");

@@ -6,7 +6,7 @@ use crate::config::secret::Secret;
 
 use super::part::{BadUrl, Parsed, bad, decoded, ignored, is_encoded, parameters};
 use super::sqlite::sqlite;
-use super::target::{DatabaseTarget, PostgresTarget, TlsMode};
+use super::target::{DATABASE_URL, DatabaseTarget, PostgresTarget, TlsMode};
 
 const EXAMPLE: &str = "write it as in postgresql://todo:secret@db.example.com:5432/todo";
 
@@ -84,6 +84,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
     let parts = Parts::split(rest)?;
     let parameters = parameters(parts.query)?;
     let mut server = PostgresTarget {
+        variable: DATABASE_URL,
         host: parts.host()?,
         port: parts.port()?,
         user: parts.user.map(decoded).transpose()?.unwrap_or_default(),

@@ -20,9 +20,14 @@ pub struct SqliteTarget {
     pub path: PathBuf,
 }
 
+/// The variable that has the URL of the database.
+pub(crate) const DATABASE_URL: &str = "DATABASE_URL";
+
 /// A PostgreSQL server, database and role.
 #[derive(Debug, Clone)]
 pub struct PostgresTarget {
+    /// The variable that leads here.
+    pub(crate) variable: &'static str,
     /// Host name, address, or the directory of a Unix socket (starts with `/`).
     pub host: String,
     /// TCP port, or the socket's suffix.
@@ -152,6 +157,7 @@ impl PostgresTarget {
     #[cfg(test)]
     pub(crate) fn fixture(host: &str, port: u16) -> Self {
         Self {
+            variable: DATABASE_URL,
             host: host.to_owned(),
             port,
             user: "todo".to_owned(),

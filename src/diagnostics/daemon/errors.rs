@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::config::{Audit, Bounds, Remedy, Source};
+use crate::config::{Audit, Bounds, DatabaseTarget, Remedy, Source};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
-use crate::store::messages::{self, Place};
+use crate::store::messages::{self, KnownMessage, Place};
 
 use super::refused::check_refused;
 use super::status::{OLDER, of_status};
@@ -22,6 +22,7 @@ const NAMED: usize = 3;
 
 pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);
+    let is_reached = is_reached(context, limit).await;
     of_status(context, limit, |status| match &status.requests {
         Some(requests) => {
             let mut services = status.services.iter();
@@ -31,6 +32,7 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
                 requests,
                 failure,
                 place,
+                is_reached,
                 &context.request.source,
                 &context.audit,
             )
@@ -40,11 +42,31 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
     .await
 }
 
+/// Whether this command logs in at the server with its own variables. Only asked where the daemon
+/// could not.
+async fn is_reached(context: &Context, limit: Duration) -> bool {
+    let Some(DatabaseTarget::Postgres(target)) = context.target() else {
+        return false;
+    };
+    let Ok(status) = &context.daemon(limit).await.status else {
+        return false;
+    };
+    let routes = status.requests.iter().flat_map(|one| &one.failures);
+    let mut newest = routes.filter_map(|route| route.newest.first());
+    newest.any(|one| known(one).is_some_and(KnownMessage::is_of_connecting))
+        && context.server.login(target, limit).await.is_ok()
+}
+
+fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
+    messages::by_id(failure.known_message.as_deref()?)
+}
+
 /// `failure` is why the auth server gave no usable answer when it was last asked.
 fn check_errors(
     requests: &RequestStatus,
     failure: Option<&str>,
     place: Place<'_>,
+    is_reached: bool,
     source: &Source,
     audit: &Audit,
 ) -> Verdict {
@@ -66,7 +88,7 @@ fn check_errors(
             .collect();
         collected.warn(
             format!("{summary}: {}", texts.join("; ")),
-            remedies(&routes, place, audit.http.request_timeout),
+            remedies(&routes, place, is_reached, audit.http.request_timeout),
         );
     }
     if requests.shed > 0 {
@@ -104,7 +126,12 @@ fn route_text(route: &RouteFailures, failure: Option<&str>) -> String {
 }
 
 /// What is known about the newest cause of each route. `limit` is `REQUEST_TIMEOUT_SECONDS`.
-fn remedies(routes: &[&RouteFailures], place: Place<'_>, limit: Duration) -> Remedy {
+fn remedies(
+    routes: &[&RouteFailures],
+    place: Place<'_>,
+    is_reached: bool,
+    limit: Duration,
+) -> Remedy {
     let newest = || routes.iter().filter_map(|route| route.newest.first());
     let wise = Bounds::of(REQUEST_TIMEOUT)
         .filter(|wise| limit < Duration::from_secs(wise.least().into()))
@@ -115,8 +142,13 @@ fn remedies(routes: &[&RouteFailures], place: Place<'_>, limit: Duration) -> Rem
         )
         .then(Remedy::set(REQUEST_TIMEOUT, wise.usual))
     });
-    let known = newest().filter_map(|one| messages::by_id(one.known_message.as_deref()?));
-    let known = known.fold(Remedy::default(), |all, one| all.then((one.remedy)(place)));
+    let known = newest().filter_map(known).map(|one| {
+        if is_reached && one.is_of_connecting() {
+            return Remedy::note("this command logs in with its own variables: if requests still fail, restart the daemon, which has those that it was started with");
+        }
+        (one.remedy)(place)
+    });
+    let known = known.fold(Remedy::default(), Remedy::then);
     let log = newest().next().map(|one| {
         Remedy::note(format!(
             "the daemon's log has the whole error in the line with request_id {}",
@@ -148,6 +180,7 @@ fn may_be_ended_by_deadline(failure: &RequestFailure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PostgresTarget;
     use crate::diagnostics::Outcome::{self, Pass, Warn};
 
     fn requests(failed: u64, answered: u64, shed: u64) -> RequestStatus {
@@ -179,6 +212,7 @@ mod tests {
             requests,
             Some("unreachable"),
             Place::Unknown,
+            false,
             &source,
             &Audit::of(&source),
         )
@@ -209,6 +243,41 @@ mod tests {
             let is_named = verdict.detail.contains("ended by REQUEST_TIMEOUT_SECONDS");
             let is_own = kind == "timed_out" || code == Some("9");
             assert_eq!(is_named, is_own, "{}", verdict.detail);
+        }
+    }
+
+    /// As after a password was changed in the database and in the `.env` file: nothing but a restart
+    /// is left to do.
+    #[test]
+    fn a_connection_that_this_command_has() {
+        let server = PostgresTarget::fixture("db.example.com", 5432);
+        let source = Source::from_values([("PORT", "1")]);
+        for (message, is_settled) in [
+            ("postgres.login", true),
+            ("postgres.no-database", true),
+            ("network.refused", true),
+            ("pgbouncer.login", true),
+            ("postgres.no-right", false),
+            ("postgres.too-many-connections", false),
+        ] {
+            let mut requests = requests(9, 9, 0);
+            requests.failures[0].newest[0].known_message = Some(message.to_owned());
+            let said = |is_reached| {
+                let verdict = check_errors(
+                    &requests,
+                    None,
+                    Place::Server(&server),
+                    is_reached,
+                    &source,
+                    &Audit::of(&source),
+                );
+                verdict.remedy.unwrap().to_string()
+            };
+            let (before, after) = (said(false), said(true));
+            assert!(messages::by_id(message).is_some(), "{message}");
+            assert_eq!(before != after, is_settled, "{message}: {after}");
+            let is_left = after.contains("restart the daemon") && !after.contains("DATABASE_URL");
+            assert!(!is_settled || is_left, "{message}: {after}");
         }
     }
 

@@ -139,7 +139,7 @@ async fn other_database(server: &PostgresTarget, message: &str) -> Option<(Strin
 
 /// A program in front of the server does not listen, and the server itself answers.
 pub(super) async fn not_running(verdict: Verdict, server: &PostgresTarget) -> Verdict {
-    let Some(direct) = server.direct.as_ref().filter(|_| server.leads_to_pooler()) else {
+    let Some(direct) = &server.direct else {
         return verdict;
     };
     let Ok(session) = ServerConnection::open(direct, ASKING).await else {

@@ -50,6 +50,9 @@ pub(super) async fn continuity(
         if last.is_missing_in(&now) {
             return another(&last, &now, config, env_file).await;
         }
+        if last.is_emptied_in(&now) {
+            return emptied(&last, &now, config, env_file);
+        }
     }
     if let DatabaseTarget::Sqlite(file) = &config.target
         && tasks > 0
@@ -104,8 +107,6 @@ async fn another(
     config: &DatabaseConfig,
     env_file: &Path,
 ) -> Verdict {
-    let forgotten = Remedy::command("rm").arg(last_database::path(env_file));
-    let on_purpose = Remedy::note(format!("or: if it was begun anew on purpose: {forgotten}"));
     let what = if last.place == now.place {
         format!(
             "{} is another database than the one that this service served before",
@@ -134,7 +135,59 @@ async fn another(
             ),
         },
     };
+    let on_purpose = on_purpose(env_file, "it was begun anew");
     Verdict::warn(detail, remedy.then(on_purpose))
+}
+
+/// How the service forgets what it has had.
+fn on_purpose(env_file: &Path, what: &str) -> Remedy {
+    let forgotten = Remedy::command("rm").arg(last_database::path(env_file));
+    Remedy::note(format!("or: if {what} on purpose: {forgotten}"))
+}
+
+/// Nearly all tasks of this database are gone, as after a DELETE that was meant for another one.
+fn emptied(
+    last: &LastDatabase,
+    now: &LastDatabase,
+    config: &DatabaseConfig,
+    env_file: &Path,
+) -> Verdict {
+    let when = last_database::written(env_file)
+        .map_or_else(String::new, |at| format!(" at {}", at.to_seconds_string()));
+    let detail = format!(
+        "this database had {} when the daemon last counted them{when}, and has {} now",
+        counted(last.tasks),
+        counted(now.tasks)
+    );
+    let stop = Remedy::note(
+        "unless they were deleted on purpose: stop the daemon first, so that clients do not store what has to be merged later",
+    );
+    let remedy = match &config.target {
+        DatabaseTarget::Sqlite(file) => {
+            let (path, copy) = (
+                file.path.display(),
+                format!("{}.emptied", file.path.display()),
+            );
+            let recover = Remedy::command("sqlite3").arg(&copy).arg(".recover");
+            Remedy::note(format!(
+                "deleted rows stay in the file until others are written over them: copy {path} and {path}-wal, if that is there, to {copy} and {copy}-wal; this prints what is left of them: {recover}"
+            ))
+            .then(Remedy::note(format!(
+                "then copy the tasks from the newest backup of {path} into it"
+            )))
+        }
+        DatabaseTarget::Postgres(_) => {
+            let keep = Remedy::sql("ALTER TABLE tasks SET (autovacuum_enabled = false)");
+            Remedy::note(format!(
+                "until that is decided, this keeps rows that were deleted, and not truncated, from being removed for good; reset it afterwards: {keep}"
+            ))
+            .then(Remedy::note(
+                "restore the provider's point-in-time copy of before, or the newest backup (pg_restore), into a database of another name, and copy the rows of tasks and notifications from there: their ids are free",
+            ))
+        }
+    };
+    let on_purpose = on_purpose(env_file, "they were deleted");
+    Verdict::warn(detail, stop.then(remedy).then(on_purpose))
 }
 
 /// How the service gets its file again.

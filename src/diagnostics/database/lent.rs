@@ -11,6 +11,7 @@ use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::inspect::Override;
 
 use super::behind::{ASKING, RELOAD, in_console};
+use super::schema::{carried_over, in_order};
 use super::work::check_session;
 
 pub(super) async fn session(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
@@ -19,6 +20,9 @@ pub(super) async fn session(context: &Context, server: Server<'_>, limit: Durati
         Ok(sessions) => sessions,
         Err(error) => return Verdict::skip(format!("could not be asked: {error}")),
     };
+    if sessions.iter().any(|one| !one.temporary.is_empty()) {
+        return left_tables(&sessions, target).await;
+    }
     let has_other_role = acts_as_other(context, target, &sessions).await;
     let environment = context.audit.environment;
     let found = Found::of(&sessions, has_other_role, environment, target);
@@ -42,6 +46,61 @@ pub(super) async fn session(context: &Context, server: Server<'_>, limit: Durati
         Verdict::warn(detail, remedy)
     }
 }
+
+/// An earlier client has left temporary tables in sessions, which are found before all others: what
+/// is written to them is lost when the session ends.
+async fn left_tables(sessions: &[LentSession], target: &PostgresTarget) -> Verdict {
+    let mut tables: Vec<String> = sessions
+        .iter()
+        .flat_map(|one| one.temporary.clone())
+        .collect();
+    in_order(&mut tables);
+    tables.dedup();
+    let left = sessions.iter().filter(|one| !one.temporary.is_empty());
+    let pids: Vec<String> = left.map(|one| one.pid.to_string()).collect();
+    let detail = format!(
+        "{} of {} server connections that the pooler lends have a temporary table {} of another program (server processes {}): what requests write there is in no other session, and lost when that connection ends",
+        pids.len(),
+        sessions.len(),
+        tables.join(" and "),
+        pids.join(", ")
+    );
+    let schema = sessions.iter().find_map(|one| one.schema.as_deref());
+    let save = schema.map(|schema| {
+        let save: Vec<String> = tables
+            .iter()
+            .map(|table| carried_over(schema, table, &format!("pg_temp.{table}"), Some(SINCE)))
+            .collect();
+        // Together, so that each gets another server connection.
+        let count = vec!["i"; sessions.len()].join(" ");
+        let psql = Remedy::command("todoctl db psql --pooler -d")
+            .arg(&target.database)
+            .joined(" -c")
+            .arg(format!("{}; SELECT pg_sleep(2)", save.join("; ")));
+        Remedy::note("this copies what was written there since the connection began into the service's tables, and gives the temporary ones another name; it needs psql, and without it those rows are lost:")
+            .then(Remedy::command(format!("for i in {count}; do {psql} & done; wait")))
+    });
+    let pooler = PgBouncer::ask(target, ASKING).await;
+    let close = if matches!(pooler, PgBouncer::None) {
+        Remedy::note("let the pooler close its server connections, as by a restart")
+    } else {
+        let is_admin = matches!(pooler, PgBouncer::Open(console) if console.is_admin);
+        in_console(
+            is_admin,
+            &format!("RECONNECT {}", sql_name(&target.database)),
+        )
+    };
+    let program = Remedy::note(
+        "it comes back with the program that makes them: let it use ON COMMIT DROP in a transaction, other names, or DATABASE_URL_UNPOOLED; SHOW CLIENTS in the pooler's console names the programs by application_name",
+    );
+    Verdict::fail(
+        detail,
+        Remedy::default().then(save).then(close).then(program),
+    )
+}
+
+/// Rows that are older were another program's own.
+const SINCE: &str = "(SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())";
 
 /// Whether `SET ROLE` lets a session act as another role. One that is configured is no fault here.
 async fn acts_as_other(

@@ -11,6 +11,7 @@ use crate::store::ConnectFault;
 
 use super::behind::not_running;
 use super::fault::cannot_connect;
+use super::other_port;
 
 pub(super) async fn name(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     match context.address(server.target, limit).await {
@@ -47,7 +48,12 @@ pub(super) async fn connection(
     match connected {
         Ok(at) => Verdict::pass(format!("{at} accepts connections")),
         Err(error) if error.fault == ConnectFault::Refused => {
-            not_running(cannot_connect(&error), server).await
+            let verdict = cannot_connect(&error);
+            if server.leads_to_pooler() {
+                not_running(verdict, server).await
+            } else {
+                other_port::explained(verdict, server).await
+            }
         }
         Err(error) => cannot_connect(&error),
     }

@@ -1,7 +1,6 @@
 //! What remedies need if `DATABASE_URL` leads to a pooler: administrators log in to the server
 //! behind it, and sessions that it keeps have old settings.
 
-use std::path::Path;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -13,12 +12,10 @@ use crate::diagnostics::probe::PgBouncer;
 use crate::diagnostics::report::Finding;
 
 use super::behind::{ASKING, in_console};
+use super::other_port::socket_directory;
 
 /// How long the server may take to accept a connection.
 const CONNECTING: Duration = Duration::from_millis(500);
-
-/// Where Debian, Red Hat and PostgreSQL itself have the sockets of servers.
-const SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 /// Leads the commands of an administrator to the server behind a pooler, and lets the pooler's
 /// sessions have settings that are changed.
@@ -109,12 +106,7 @@ async fn own_address(
     });
     let (host, port) = told?;
     let Some(host) = host else {
-        let is_here = |directory: &&str| {
-            Path::new(directory)
-                .join(format!(".s.PGSQL.{port}"))
-                .exists()
-        };
-        let directory = SOCKETS.into_iter().find(is_here)?;
+        let directory = socket_directory(port)?;
         return target.is_loopback().then(|| (directory.to_owned(), port));
     };
     let own = PostgresTarget {

@@ -152,6 +152,16 @@ fn check_session_mode(size: Option<u32>, wanted: usize) -> Verdict {
     )
 }
 
+/// Why there is no direct connection.
+pub(super) fn no_direct(direct: &PostgresTarget) -> String {
+    let name = "DATABASE_URL_UNPOOLED";
+    if direct.variable == name {
+        format!("{name} leads to the pooler too")
+    } else {
+        format!("{name} is not set")
+    }
+}
+
 async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Verdict {
     let Server { config, target } = server;
     let configured = config.pooler == PoolerMode::Transaction;
@@ -184,7 +194,8 @@ async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Ve
     let same_way = direct.host_port() == target.host_port();
     if direct.pooled || (same_way && shared) {
         let detail = format!(
-            "{detail}; migrations need a direct connection, and DATABASE_URL_UNPOOLED is not set"
+            "{detail}; migrations need a direct connection, and {}",
+            no_direct(direct)
         );
         let unpooled = messages::by_id("todoctl.through-pooler")
             .map(|known| (known.remedy)(Place::Server(target)));

@@ -38,6 +38,7 @@ mod row_security;
 mod search_index;
 mod sequences;
 mod set_aside;
+mod strays;
 mod tables;
 mod triggers;
 mod unread;
@@ -49,6 +50,7 @@ pub(super) use search_index::{
     damaged_index, damaged_index_pages, is_of_search_index, is_search_table, search_index,
     wrong_copies_of_server,
 };
+pub(super) use strays::{carried_over, in_order};
 pub(super) use tables::tables;
 pub(super) use triggers::without_trigger;
 

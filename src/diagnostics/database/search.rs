@@ -11,6 +11,7 @@ use crate::store::messages::{self, Place};
 use crate::store::{PostgresFault, create_trigram_index};
 
 use super::fault::query_failed;
+use super::pooler::no_direct;
 use super::role::use_of_schema;
 use super::schema::{search_index, wrong_copies_of_server};
 
@@ -114,7 +115,8 @@ fn through_pooler(server: Server<'_>) -> Option<Verdict> {
     let known = messages::by_id("todoctl.through-pooler").filter(|_| direct.pooled)?;
     Some(Verdict::warn(
         format!(
-            "{SCAN}: the daemon builds the index on a direct connection alone, and DATABASE_URL_UNPOOLED is not set"
+            "{SCAN}: the daemon builds the index on a direct connection alone, and {}",
+            no_direct(direct)
         ),
         (known.remedy)(Place::Server(server.target)),
     ))

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgRow;
-use sqlx::{FromRow as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, FromRow as _, PgConnection, Row as _};
 use tokio::time::timeout;
 
 use crate::config::PostgresTarget;
+use crate::store::inspect::tables;
 use crate::store::{StoreError, open_postgres_within};
 
 use super::connection::close;
@@ -31,11 +32,20 @@ pub(crate) struct LentSession {
     pub(crate) login: String,
     /// Whether the search path leads to other tasks, or to none.
     pub(crate) finds_other_tasks: bool,
+    /// The number of its server process.
+    pub(crate) pid: i32,
+    /// Where its search path creates tables.
+    pub(crate) schema: Option<String>,
+    /// Temporary tables that an earlier client has left in it, with names of the service's.
+    pub(crate) temporary: Vec<String>,
 }
 
 /// In one exchange. A short time limit of the session itself must not end it. A pooler itself sets
 /// the settings that a client asks for at its login.
-const QUESTIONS: &str = "
+fn questions() -> String {
+    let tables = tables();
+    format!(
+        "
     BEGIN;
     SELECT 'statement_timeout' AS name, current_setting('statement_timeout') AS shown,
            CAST(CAST(EXTRACT(EPOCH FROM CAST(current_setting('statement_timeout') AS interval)) * 1000
@@ -46,6 +56,10 @@ const QUESTIONS: &str = "
     SET LOCAL statement_timeout = '5s';
     SELECT current_user::text AS role, session_user::text AS login,
            CAST(to_regclass('tasks') AS oid)::text AS tasks,
+           pg_backend_pid() AS pid, current_schema()::text AS schema,
+           ARRAY(SELECT c.relname::text FROM pg_catalog.pg_class c
+                 WHERE c.relnamespace = pg_my_temp_schema() AND c.relkind IN ('r', 'p', 'v')
+                   AND c.relname IN ({tables})) AS temporary,
            (SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp() - backend_start) AS double precision)
             FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()) AS age;
     SELECT name, setting AS value, current_setting(name) AS shown, source
@@ -56,7 +70,9 @@ const QUESTIONS: &str = "
                        'default_tablespace', 'statement_timeout')
     ORDER BY name;
     SET LOCAL search_path TO DEFAULT;
-    SELECT CAST(to_regclass('tasks') AS oid)::text AS tasks";
+    SELECT CAST(to_regclass('tasks') AS oid)::text AS tasks"
+    )
+}
 
 /// The server connections that are lent at this moment, up to the first new one: where there is no
 /// pooler, each is new.
@@ -91,7 +107,9 @@ async fn lend(
     begun: Instant,
 ) -> Result<(PgConnection, LentSession), StoreError> {
     let mut connection = open_postgres_within(target, limit).await?;
-    let rows = sqlx::raw_sql(QUESTIONS).fetch_all(&mut connection).await?;
+    let rows = sqlx::raw_sql(AssertSqlSafe(questions()))
+        .fetch_all(&mut connection)
+        .await?;
     let [limit, usual, session, changed @ .., of_new] = &rows[..] else {
         return Err(sqlx::Error::RowNotFound.into());
     };
@@ -114,6 +132,9 @@ async fn lend(
             role: session.try_get("role")?,
             login: session.try_get("login")?,
             finds_other_tasks,
+            pid: session.try_get("pid")?,
+            schema: session.try_get("schema")?,
+            temporary: session.try_get("temporary")?,
         },
     ))
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::store::queue::Waiting;
 
 use super::requests::{Request, Requests};
-use super::width::{CONNECTION_WAIT, Load, Width};
+use super::width::{Load, Width};
 
 pub(super) struct Line {
     state: Mutex<State>,
@@ -62,7 +62,8 @@ impl Line {
 
     /// Waits until one more connection should be used, but not for long.
     pub async fn place(self: &Arc<Self>) -> Place {
-        let mut waited = pin!(sleep(CONNECTION_WAIT));
+        let patience = self.lock().width.patience();
+        let mut waited = pin!(sleep(patience));
         loop {
             {
                 let mut state = self.lock();

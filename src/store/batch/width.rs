@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// About how long a request should wait for a connection at most.
-pub(super) const CONNECTION_WAIT: Duration = Duration::from_millis(1);
+const CONNECTION_WAIT: Duration = Duration::from_millis(1);
 
 /// Statements that take less use one connection at a time: more requests share each of them, which
 /// saves more than the database loses while this process reads an answer. Longer ones, such as those
@@ -19,25 +19,40 @@ pub(super) struct Load {
 
 /// The number of connections in use that does not make a request wait for longer than
 /// [`CONNECTION_WAIT`], if the statements of each follow each other without a pause.
+///
+/// It follows from the distance of the database, and so from the times of the quickest statements.
+/// On a busy machine all others take longer. More connections would then mean fewer requests in each
+/// statement, and so even more work.
 #[derive(Debug)]
 pub(super) struct Width {
-    /// A moving average of the time that a connection was in use, in microseconds.
-    average: u64,
+    /// How long a connection is in use for the quickest statements.
+    quick: Option<Duration>,
+    average: Duration,
     most: usize,
 }
 
 impl Width {
     /// At most `most` connections.
     pub fn up_to(most: usize) -> Self {
-        Self { average: 0, most }
+        Self {
+            quick: None,
+            average: Duration::ZERO,
+            most,
+        }
     }
 
     /// Takes into account that a connection was in use for `duration`.
     pub fn record(&mut self, duration: Duration) {
         // A statement that waits for a lock must not count for a long time.
         let highest = CONNECTION_WAIT.saturating_mul(u32::try_from(self.most).unwrap_or(u32::MAX));
-        let micros = duration.min(highest).as_micros();
-        self.average = (self.average * 7 + u64::try_from(micros).unwrap_or(u64::MAX)) / 8;
+        let duration = duration.min(highest);
+        self.average = (self.average * 7 + duration) / 8;
+        // It falls quickly and rises slowly, however long a statement takes, so the quickest count.
+        self.quick = Some(match self.quick {
+            None => duration,
+            Some(quick) if duration < quick => (quick * 7 + duration) / 8,
+            Some(quick) => quick + (duration - quick).min(quick.max(SHORT)) / 64,
+        });
     }
 
     /// Whether `waiting` requests should use one more connection.
@@ -52,10 +67,15 @@ impl Width {
         connections < self.get() && 2 * waiting * connections >= requests
     }
 
+    /// How long no connection becomes free only if those in use wait for something, such as a lock.
+    pub fn patience(&self) -> Duration {
+        CONNECTION_WAIT.max(self.average * 2)
+    }
+
     fn get(&self) -> usize {
-        let average = Duration::from_micros(self.average);
-        let needed = average.as_micros().div_ceil(CONNECTION_WAIT.as_micros());
-        let fewest = if average < SHORT { 1 } else { 2 };
+        let quick = self.quick.unwrap_or_default();
+        let needed = quick.as_micros().div_ceil(CONNECTION_WAIT.as_micros());
+        let fewest = if quick < SHORT { 1 } else { 2 };
         usize::try_from(needed)
             .unwrap_or(usize::MAX)
             .max(fewest)
@@ -86,6 +106,19 @@ mod tests {
         assert_eq!(after(15, &[(80_000, 100)]), 15, "not above the pool");
         assert_eq!(after(1, &[(80_000, 100)]), 1);
         assert_eq!(after(15, &[(80_000, 100), (150, 100)]), 1, "back again");
+    }
+
+    #[test]
+    fn a_busy_machine_needs_no_more_connections() {
+        let mut width = Width::up_to(15);
+        for _ in 0..100 {
+            for micros in [200, 5_000, 200, 9_000, 3_000] {
+                width.record(Duration::from_micros(micros));
+            }
+        }
+        assert_eq!(width.get(), 1);
+        assert!(width.patience() > Duration::from_millis(4));
+        assert_eq!(after(15, &[(200, 100), (5_500, 300)]), 6, "moved away");
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub(crate) struct Relation {
     /// Whether the role may use the schema.
     pub(crate) has_usable_schema: bool,
     pub(crate) is_temporary: bool,
+    /// Whether it is a table, which has rows of its own.
+    pub(crate) is_table: bool,
     /// Whether the role is a member of the owner, and so may alter it.
     pub(crate) is_owned: bool,
     pub(crate) owner: String,
@@ -113,6 +115,7 @@ impl Relations {
                     pg_catalog.pg_table_is_visible(c.oid) AS is_visible,
                     has_schema_privilege(n.oid, 'USAGE') AS has_usable_schema,
                     c.relpersistence = 't' AS is_temporary,
+                    c.relkind IN ('r', 'p') AS is_table,
                     pg_has_role(c.relowner, 'USAGE') AS is_owned,
                     pg_get_userbyid(c.relowner)::text AS owner,
                     ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a

@@ -87,6 +87,10 @@ impl Generated {
                      ORDER BY o.oid = s.oid DESC, o.relname LIMIT 1) AS own,
                     ARRAY(SELECT u2.relation::regclass::text FROM uses u2
                           WHERE u2.sequence = s.oid AND u2.relation <> c.oid
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t
+                                            WHERE t.oid = u2.relation
+                                              -- Nothing is stored there any more.
+                                              AND (t.relpersistence = 't' OR t.relname ^@ 'set_aside_'))
                             -- A child table inherits the default.
                             AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits h
                                             WHERE h.inhrelid = u2.relation AND h.inhparent = c.oid)

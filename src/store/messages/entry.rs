@@ -92,11 +92,30 @@ impl KnownMessage {
             _ => None,
         }
         .unwrap_or_else(|| (self.remedy)(place))
+        .of_url(place.variable())
     }
 
     /// Whether waiting may help.
     pub(crate) fn may_heal(&self) -> bool {
         self.retry != Retry::No
+    }
+
+    /// Whether it refuses a connection for what is configured here or there: one that succeeds with
+    /// the same configuration shows that it is corrected.
+    pub(crate) fn is_of_connecting(&self) -> bool {
+        matches!(
+            self.fault,
+            ConnectFault::HostNotFound
+                | ConnectFault::Refused
+                | ConnectFault::TimedOut
+                | ConnectFault::TlsUnsupported
+                | ConnectFault::Certificate
+                | ConnectFault::Login
+                | ConnectFault::NoSuchDatabase
+                | ConnectFault::Closed
+                | ConnectFault::NotPostgres
+                | ConnectFault::StartupParameter
+        )
     }
 
     /// Whether pages of a SQLite file are damaged, and not only an entry of its schema.

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::config::{
-    Barrier, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner, files_of_others,
-    hand_over, in_place_of_directory, opened_to_owner, sql_literal, sql_name, taken_over, writable,
+    Barrier, DATABASE_URL, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner,
+    files_of_others, hand_over, in_place_of_directory, opened_to_owner, sql_literal, sql_name,
+    taken_over, writable,
 };
 
 use super::quoted::quoted_name;
@@ -39,6 +40,11 @@ impl<'a> Place<'a> {
             Self::Server(server) => Some(server),
             Self::Unknown | Self::File(_) => None,
         }
+    }
+
+    /// The variable that leads there.
+    pub(in crate::store) fn variable(self) -> &'static str {
+        self.server().map_or(DATABASE_URL, |server| server.variable)
     }
 
     pub(super) fn file(self) -> Option<&'a Path> {

@@ -301,6 +301,26 @@ pub(super) static WORKING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "todoctl.two-servers",
+        fault: ConnectFault::OtherDatabase,
+        patterns: &["leads to another server than database_url_unpooled"],
+        codes: &[],
+        meaning: "The pooler still leads to the server from before a move or an upgrade, or DATABASE_URL_UNPOOLED does: requests change one copy, migrations and backups use the other",
+        retry: Retry::No,
+        remedy: |at| {
+            let name = at
+                .server()
+                .map_or("the database", |server| server.database.as_str());
+            Remedy::note("stop the daemons that write to the wrong copy, and copy what they have stored there into the right one")
+                .then(Remedy::note(format!(
+                    "if the pooler leads to the wrong one: correct host= and port= of the line {name} in pgbouncer.ini and RELOAD; then, in the pooler's console, as a role of admin_users: RECONNECT {name}"
+                )))
+                .then(Remedy::note(
+                    "if DATABASE_URL_UNPOOLED does; this reads it without showing it: todoctl config set DATABASE_URL_UNPOOLED=-",
+                ))
+        },
+    },
+    KnownMessage {
         id: "todoctl.other-search-path",
         fault: ConnectFault::OtherDatabase,
         patterns: &["have another search path than those at"],

@@ -33,6 +33,23 @@ pub(crate) fn expected_tables() -> impl Iterator<Item = (&'static str, &'static 
         .filter_map(|(object, parts)| Some((object.strip_prefix("table ")?, parts)))
 }
 
+/// Whether a table gets such a part, as in `constraint`, by the migrations: where it refuses rows,
+/// something else is wrong.
+pub(crate) fn is_own_part(kind: &str, name: &str) -> bool {
+    let mut parts = expected_tables().flat_map(|(_, parts)| parts.keys());
+    parts.any(|part| {
+        part.strip_prefix(kind)
+            .is_some_and(|rest| rest.trim_start() == name)
+    })
+}
+
+/// Whether the migrations let a column be never null.
+pub(crate) fn is_required(table: Option<&str>, column: &str) -> bool {
+    let part = format!("column {column}");
+    let mut tables = expected_tables().filter(|(name, _)| Some(*name) == table);
+    tables.any(|(_, parts)| parts.get(&part).is_some_and(|one| one.contains("not null")))
+}
+
 /// The functions, by name.
 pub(crate) fn expected_functions() -> impl Iterator<Item = &'static str> {
     ALL_APPLIED

@@ -118,7 +118,9 @@ fn with_orphans(home: Home<'_>, table: &str, definition: &str, statement: &str) 
         )
     };
     let whole = home.in_schema(&format!("{separate}; {statement}"));
-    note.into_iter().chain([home.alter(table, whole)]).collect()
+    note.into_iter()
+        .chain([home.alter_referring(table, other, whole)])
+        .collect()
 }
 
 /// `task_id`, `tasks`, `id` of `FOREIGN KEY (task_id) REFERENCES tasks(id) ON DELETE CASCADE`.

@@ -33,6 +33,17 @@ impl Home<'_> {
         }
     }
 
+    /// A step that alters `table` to refer to `other`, which takes the rights of both owners.
+    pub(super) fn alter_referring(self, table: &str, other: &str, statements: String) -> Step {
+        let owner = |name| self.relations.within(self.schema, name);
+        match (owner(table), owner(other)) {
+            (Some(one), Some(other)) if !other.is_owned && one.owner != other.owner => {
+                Step::RunBy(None, statements)
+            }
+            _ => self.alter(table, statements),
+        }
+    }
+
     /// Steps that alter a function or a type of `table`, which first gets the table's owner where
     /// it has another.
     pub(super) fn alter_created(

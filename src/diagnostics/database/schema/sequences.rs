@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget, sql_literal, sql_name};
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy, SqliteTarget, sql_literal, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::fault::query_failed;
@@ -16,6 +16,7 @@ use super::answer::of_tables;
 use super::dependents;
 use super::home::Home;
 use super::issue::{Issue, Place, Step, verdict};
+use super::strays::carried_over;
 
 /// Percent of the highest possible id.
 const NEAR: i128 = 75;
@@ -265,6 +266,25 @@ fn of_another(home: Home<'_>, column: &Generated, own: &str) -> Issue {
     )
 }
 
+/// A table of the same name in another schema, which the daemon may have used in place of the
+/// service's. Whether rows were deleted on purpose since, only a person knows.
+fn shadows(home: Home<'_>, column: &Generated) -> Option<Step> {
+    let mut same = home.relations.all.iter().filter(|one| {
+        one.name == column.table
+            && one.schema != home.schema
+            && one.is_table
+            && one.is_complete()
+            && !one.is_temporary
+    });
+    let one = same.next()?;
+    let from = format!("{}.{}", sql_name(&one.schema), sql_name(&one.name));
+    let statement = Remedy::sql(carried_over(home.schema, &column.table, &from, None));
+    Some(Step::note(format!(
+        "if {from} has hidden {} and the daemon has stored rows there, this copies them and gives it another name; rows that were deleted since come back: {statement}",
+        column.table
+    )))
+}
+
 /// What is unusual about a sequence itself.
 fn odd(home: Home<'_>, column: &Generated, is_shared: bool) -> Vec<Issue> {
     let Generated {
@@ -303,10 +323,15 @@ fn odd(home: Home<'_>, column: &Generated, is_shared: bool) -> Vec<Issue> {
                 "the sequence {sequence} of {table} is also used by {}",
                 column.shared_with.join(", ")
             ),
-            [Step::note(format!(
-                "give {} sequences of their own: ALTER TABLE … ALTER COLUMN … SET DEFAULT nextval(…)",
-                column.shared_with.join(", ")
-            ))],
+            [
+                shadows(home, column),
+                Some(Step::note(format!(
+                    "give {} sequences of their own: ALTER TABLE … ALTER COLUMN … SET DEFAULT nextval(…)",
+                    column.shared_with.join(", ")
+                ))),
+            ]
+            .into_iter()
+            .flatten(),
         ));
     } else if !column.is_owned && column.shared_with.is_empty() {
         let name = sql_name(&column.column);

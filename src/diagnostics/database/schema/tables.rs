@@ -11,11 +11,12 @@ use crate::diagnostics::database::role::use_of_schema;
 use crate::diagnostics::probe::ServerConnection;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
-use crate::store::inspect::{self, Created, Relations, Shadow};
+use crate::store::inspect::{self, Created, Relation, Relations, Shadow};
 use crate::store::migrate::{is_migrated, own_schema};
 
 use super::home::{drift_of, relations};
 use super::issue::{Issue, Place, Step, guarded, literal, verdict};
+use super::strays::{carried_over, in_order};
 
 pub(in crate::diagnostics::database) async fn tables(
     context: &Context,
@@ -38,7 +39,6 @@ async fn check(
     let mut issues = Vec::new();
     if let Some(history) = relations.history() {
         issues.extend(shadowed(relations, target, &history.schema));
-        issues.extend(temporary(relations, target));
         issues.extend(other_schema(context, relations, target, limit).await?);
         let ask = async |connection: &mut ServerConnection| Shadow::ask(connection.session()).await;
         let shadows = context.server.ask(target, limit, ask).await?;
@@ -128,13 +128,16 @@ async fn check(
     Ok(verdict(Place::Server(target), issues, fine))
 }
 
-/// Tables and types of the service's schema that another schema hides.
-fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Option<Issue> {
-    let tables = relations
+/// Tables and types of the service's schema that another schema hides. What a pooler's client has
+/// left in a session is the check's of sessions.
+fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Vec<Issue> {
+    let tables: Vec<(&str, &Relation)> = relations
         .all
         .iter()
         .filter(|one| one.schema == home && !one.is_visible)
-        .filter_map(|one| Some((&one.name, &relations.visible(&one.name)?.schema)));
+        .filter_map(|one| Some((one.name.as_str(), relations.visible(&one.name)?)))
+        .filter(|(_, by)| !by.is_temporary)
+        .collect();
     let types = relations
         .created
         .iter()
@@ -142,23 +145,73 @@ fn shadowed(relations: &Relations, target: &PostgresTarget, home: &str) -> Optio
         .filter_map(|one| {
             let is_it = |other: &&Created| other.name == one.name && other.is_visible;
             let by = relations.created.iter().find(is_it)?;
-            Some((&one.name, &by.schema))
+            Some((one.name.as_str(), by.schema.as_str()))
         });
-    let hidden: Vec<String> = tables
-        .chain(types)
+    let types: Vec<(&str, &str)> = types.collect();
+    let (taken, foreign): (Vec<_>, Vec<_>) = tables
+        .into_iter()
+        .partition(|(_, by)| types.is_empty() && takes_rows(relations, by));
+    let path = &relations.session.search_path;
+    let mut issues = Vec::new();
+    if !taken.is_empty() {
+        issues.push(Issue::fail(
+            format!(
+                "{}, which is earlier in the search path ({path}): what requests store is there",
+                hidden(taken.iter().map(|(name, by)| (*name, by.schema.as_str())))
+            ),
+            carry_over(&taken, home),
+        ));
+    }
+    let foreign = foreign.iter().map(|(name, by)| (*name, by.schema.as_str()));
+    let hidden = hidden(foreign.chain(types.iter().copied()));
+    if !hidden.is_empty() {
+        issues.push(Issue::fail(
+            format!("{hidden}, which is earlier in the search path ({path})"),
+            search_path(relations, target, home),
+        ));
+    }
+    issues
+}
+
+/// What is hidden by what, in words.
+fn hidden<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let texts: Vec<String> = pairs
         .map(|(name, by)| format!("{name} is hidden by {by}.{name}"))
         .collect();
-    if hidden.is_empty() {
-        return None;
-    }
-    Some(Issue::fail(
-        format!(
-            "{}, which is earlier in the search path ({})",
-            hidden.join(", "),
-            relations.session.search_path
-        ),
-        search_path(relations, target, home),
-    ))
+    texts.join(", ")
+}
+
+/// Whether the daemon stores rows in it: it has all columns, and is no service's of its own.
+fn takes_rows(relations: &Relations, by: &Relation) -> bool {
+    let is_own = relations
+        .migrated_schemas()
+        .any(|one| one.schema == by.schema);
+    by.is_table && by.is_complete() && !is_own
+}
+
+/// Copies what was stored in tables that hide the service's, and names these tables otherwise, so
+/// that running sessions find the service's at once.
+fn carry_over(taken: &[(&str, &Relation)], home: &str) -> Vec<Step> {
+    let mut names: Vec<String> = taken.iter().map(|(name, _)| (*name).to_owned()).collect();
+    in_order(&mut names);
+    let by = |name: &String| taken.iter().find(|(one, _)| one == name);
+    let found = names.iter().filter_map(by);
+    let mut steps: Vec<Step> = found
+        .map(|(name, by)| {
+            let from = format!("{}.{}", sql_name(&by.schema), sql_name(name));
+            let statement = carried_over(home, name, &from, None);
+            if by.is_owned {
+                Step::Run(statement)
+            } else {
+                Step::RunBy(None, statement)
+            }
+        })
+        .collect();
+    steps.insert(
+        0,
+        Step::note("what was stored in the tables that hide the service's is copied, and they get other names; tasks that both have keep the newer values, and one whose id is taken gets a new id:"),
+    );
+    steps
 }
 
 /// A function or an operator that the daemon's statements use without knowing it.
@@ -234,22 +287,6 @@ async fn other_schema(
             ))],
         )),
         _ => None,
-    })
-}
-
-/// Temporary tables of other sessions: a pooler may lend this service such a session.
-fn temporary(relations: &Relations, target: &PostgresTarget) -> Option<Issue> {
-    let found = relations.all.iter().find(|one| one.is_temporary)?;
-    target.pooled.then(|| {
-        Issue::warn(
-            format!(
-                "another session has a temporary table {}: through the pooler it may be used in place of the service's",
-                found.name
-            ),
-            [Step::Run(
-                "SELECT pid, usename, application_name, state FROM pg_stat_activity WHERE datname = current_database()".to_owned(),
-            )],
-        )
     })
 }
 

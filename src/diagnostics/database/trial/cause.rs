@@ -11,7 +11,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::database::{integrity, role, schema, search};
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{KnownMessage, Place, quoted_name};
-use crate::store::migrate::expected_tables;
+use crate::store::migrate::{is_own_part, is_required};
 use crate::store::{PostgresFault, StoreError, TrialFault, known_message};
 
 /// What to do about a fault, and the check that finds the same cause.
@@ -251,17 +251,20 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
         // As in: index row size 4056 exceeds btree version 4 maximum 2704 for index "long".
         "54000" if fault.is_of_index_entry() => {
             let index = quoted_name(&fault.message)?;
-            (!is_own("index", index))
+            (!is_own_part("index", index))
                 .then(|| format!("DROP INDEX CONCURRENTLY IF EXISTS {}", sql_name(index)))
         }
-        "23502" => Some(format!(
-            "ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL",
-            table?,
-            sql_name(fault.column.as_deref()?)
-        )),
+        "23502" => {
+            let column = fault.column.as_deref()?;
+            let table = table.filter(|_| !is_required(fault.table.as_deref(), column))?;
+            Some(format!(
+                "ALTER TABLE {table} ALTER COLUMN {} DROP NOT NULL",
+                sql_name(column)
+            ))
+        }
         "23503" | "23514" => {
             let constraint = fault.constraint.as_deref()?;
-            let table = table.filter(|_| !is_own("constraint", constraint))?;
+            let table = table.filter(|_| !is_own_part("constraint", constraint))?;
             let name = sql_name(constraint);
             Some(format!(
                 "ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
@@ -271,18 +274,10 @@ fn statement(fault: &PostgresFault, role: &str) -> Option<String> {
     }
 }
 
-/// Whether the migrations create it: where it refuses rows, something else is wrong.
-fn is_own(kind: &str, name: &str) -> bool {
-    let mut parts = expected_tables().flat_map(|(_, parts)| parts.keys());
-    parts.any(|part| {
-        part.strip_prefix(kind)
-            .is_some_and(|rest| rest.trim_start() == name)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::migrate::expected_tables;
 
     fn fault(code: &str, message: &str) -> PostgresFault {
         let routine = match code {
@@ -328,6 +323,13 @@ mod tests {
             }
         }
         assert!(own > 10);
+        // As where a trigger of others empties it.
+        let column = Some("title".to_owned());
+        let emptied = PostgresFault {
+            column,
+            ..fault("23502", "")
+        };
+        assert_eq!(statement(&emptied, "todo"), None);
     }
 
     #[test]

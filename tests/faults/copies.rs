@@ -1,0 +1,69 @@
+//! Two servers with copies of one database, and a server at another port.
+
+use url::Url;
+
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::{Cluster, PgBouncer};
+
+faults! {
+    TWO_SERVERS = Fault {
+        after: After::Person("only a person knows which copy is the right one"),
+        ..Fault::failing(
+            "The pooler leads to the copy from before a move, DATABASE_URL_UNPOOLED to the server",
+            Symptom::Start("DATABASE_URL leads to another server than DATABASE_URL_UNPOOLED"),
+            "database.migrations",
+        )
+    };
+    OTHER_PORT = Fault {
+        after: After::Person("only a person knows whether it is the right server"),
+        ..Fault::failing(
+            "A server of this machine listens at another port than before",
+            Symptom::Risk("the daemon does not start"),
+            "database.connection",
+        )
+    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_with_one_database() {
+    let cluster = Cluster::start();
+    let mut scene = Scene::on(cluster.database().await).await;
+    let right = scene.get("DATABASE_URL").unwrap();
+    let copy = cluster.copy();
+    let mut old = Url::parse(&right).unwrap();
+    let other = Url::parse(&copy.url).unwrap();
+    old.set_port(other.port()).unwrap();
+    let pooler = PgBouncer::configured(old.as_str(), "todo", "");
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.set("DATABASE_URL_UNPOOLED", &right);
+    scene.set("DB_POOLER", "transaction");
+    scene.proves(&TWO_SERVERS).await;
+    let report = scene.doctor(TWO_SERVERS.check);
+    report.says(
+        TWO_SERVERS.check,
+        "fail",
+        "correct host= and port= of the line todo",
+    );
+    drop(pooler);
+    let pooler = PgBouncer::configured(&right, "todo", "");
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.proves_gone(&TWO_SERVERS);
+    scene.stop();
+
+    for name in ["DATABASE_URL_UNPOOLED", "DB_POOLER"] {
+        scene.unset(name);
+    }
+    let url = Url::parse(&right).unwrap();
+    let by_socket = |port: u16| {
+        let (directory, password) = (cluster.directory().display(), url.password().unwrap());
+        format!("postgresql://postgres:{password}@/todo?host={directory}&port={port}")
+    };
+    scene.set("DATABASE_URL", &by_socket(1));
+    scene.proves(&OTHER_PORT).await;
+    let port = url.port().unwrap();
+    let report = scene.doctor(OTHER_PORT.check);
+    let set = format!("todoctl config set DATABASE_URL.port={port}");
+    report.says(OTHER_PORT.check, "fail", &set);
+    scene.set("DATABASE_URL", &by_socket(port));
+    scene.proves_gone(&OTHER_PORT);
+}
