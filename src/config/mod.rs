@@ -132,7 +132,7 @@ pub(crate) use ownership::{
 };
 pub(crate) use privilege::{Capability, as_owner, as_root};
 pub(crate) use reader::{environment_of, is_quoted};
-pub(crate) use remedy::{one_line, sql_literal, sql_name};
+pub(crate) use remedy::{PSQL_PACKAGES, one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_file::is_no_path;
 pub(crate) use secret_name::{SecretName, keeps_previous};

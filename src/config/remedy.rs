@@ -9,12 +9,15 @@ use super::shell::shell_word;
 
 mod administration;
 mod at_daemon;
+mod programs;
 mod sql;
 mod statements;
 mod variable;
 
 pub use sql::{sql_literal, sql_name};
 
+pub(crate) use programs::PSQL_PACKAGES;
+pub(super) use programs::is_installed;
 pub(crate) use sql::one_line;
 
 use sql::pasted;

@@ -9,7 +9,7 @@ use super::env_file;
 use super::error::{ConfigError, Warning};
 use super::mounts::MissingMount;
 use super::ownership::readable;
-use super::remedy::Remedy;
+use super::remedy::{Remedy, is_installed};
 use super::text_file::{self, Unread};
 use super::variable::Variable;
 
@@ -288,16 +288,18 @@ impl Source {
 }
 
 impl Remedy {
-    /// With the commands that change variables where `source` has them.
+    /// With the commands that change variables where `source` has them, and the packages of client
+    /// programs that are not installed.
     #[must_use]
     pub fn at(&self, source: &Source) -> Self {
         let is_exported = |name: &str| source.is_in_environment(name);
-        match &source.place {
+        let resolved = match &source.place {
             None => self.resolved(&is_exported, source.named_file()),
             // The file has precedence over what else sets the environment.
             Some(place) if place.file.is_some() => self.resolved(&|_| false, None).typed_at(place),
             Some(place) => self.resolved(&is_exported, None).typed_at(place),
-        }
+        };
+        resolved.naming_packages(is_installed)
     }
 }
 

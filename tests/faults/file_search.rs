@@ -111,6 +111,23 @@ async fn copies_of_other_titles() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_the_sqlite3_shell() {
+    let scene = searched().await;
+    let delete_all = "INSERT INTO todoctl_search (todoctl_search) VALUES ('delete-all')";
+    sqlite(&scene.file(), delete_all).await;
+    let mut doctor = scene.command(&["doctor", "--only", CHECK]);
+    let output = doctor.env("PATH", scene.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let named = text.find("# sqlite3 is not installed here");
+    assert!(
+        named.is_some() && named < text.find("sqlite3 data/"),
+        "{text}"
+    );
+    let fixed = scene.todoctl(&["doctor", "--fix", "--yes", "--only", CHECK]);
+    assert!(fixed.status.success());
+}
+
 /// The rows are sound, so nothing has to be rescued.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_index_that_lacks_rows() {

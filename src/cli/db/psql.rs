@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, ExitStatus};
 use crate::cli::context::Context;
 use crate::cli::hint::Hint;
 use crate::cli::output;
-use crate::config::{DatabaseTarget, PostgresTarget, Remedy, SYSTEM_ROOTS, TlsMode};
+use crate::config::{DatabaseTarget, PSQL_PACKAGES, PostgresTarget, Remedy, SYSTEM_ROOTS, TlsMode};
 use crate::store::run_statements;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -103,9 +103,7 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 }
 
 fn install() -> Remedy {
-    Remedy::note(
-        "install psql: the package postgresql-client (Debian, Ubuntu, Alpine), postgresql (Fedora), libpq (Homebrew)",
-    )
+    Remedy::note(format!("install psql: the package {PSQL_PACKAGES}"))
 }
 
 /// What libpq reads instead of a URL (PostgreSQL, "Environment Variables"); `None` where a value

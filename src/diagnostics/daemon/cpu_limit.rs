@@ -23,7 +23,7 @@ struct Throttled {
     /// How many processors it may use.
     processors: f64,
     periods: u64,
-    throttled: u64,
+    cut_short: u64,
     waited: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Throttled {
     fn is_much(&self, age: Duration) -> bool {
         self.processors < 1.0
             && self.waited >= LEAST.max(age * PERCENT_OF_AGE / 100)
-            && self.throttled * 100 >= self.periods * PERCENT
+            && self.cut_short * 100 >= self.periods * PERCENT
     }
 }
 
@@ -46,7 +46,7 @@ pub(super) fn check_cpu_limit(collected: &mut Collected, process: &Process, age:
         format!(
             "its control group may use {:.2} of a processor, and was made to wait in {} of {} periods, for {} s in all: answers take that much longer",
             found.processors,
-            found.throttled,
+            found.cut_short,
             found.periods,
             found.waited.as_secs()
         ),
@@ -104,7 +104,7 @@ fn throttled_group(group: &Path) -> Option<Throttled> {
     Some(Throttled {
         processors: f64::from(quota) / f64::from(period),
         periods: field("nr_periods")?,
-        throttled: field("nr_throttled")?,
+        cut_short: field("nr_throttled")?,
         waited: waited.or_else(|| field("throttled_time").map(Duration::from_nanos))?,
     })
 }
@@ -132,7 +132,7 @@ mod tests {
         let expected = Throttled {
             processors: 0.05,
             periods: 100,
-            throttled: 40,
+            cut_short: 40,
             waited: Duration::from_secs(60),
         };
         assert_eq!(found().as_ref(), Some(&expected));
@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn only_what_goes_on() {
-        let of = |processors, throttled, seconds| Throttled {
+        let of = |processors, cut_short, seconds| Throttled {
             processors,
             periods: 100,
-            throttled,
+            cut_short,
             waited: Duration::from_secs(seconds),
         };
         let hour = Duration::from_secs(3600);

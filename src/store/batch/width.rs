@@ -48,11 +48,14 @@ impl Width {
         let duration = duration.min(highest);
         self.average = (self.average * 7 + duration) / 8;
         // It falls quickly and rises slowly, however long a statement takes, so the quickest count.
-        self.quick = Some(match self.quick {
-            None => duration,
-            Some(quick) if duration < quick => (quick * 7 + duration) / 8,
-            Some(quick) => quick + (duration - quick).min(quick.max(SHORT)) / 64,
-        });
+        self.quick = Some(self.quick.map_or(duration, |quick| {
+            let slower = duration.saturating_sub(quick).min(quick.max(SHORT));
+            if slower.is_zero() {
+                (quick * 7 + duration) / 8
+            } else {
+                quick + slower / 64
+            }
+        }));
     }
 
     /// Whether `waiting` requests should use one more connection.
