@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::remedy::Remedy;
 use super::shell::shell_word;
 
 /// What a command needs to know to name what changes the daemon's variables.
@@ -33,11 +32,11 @@ impl DaemonPlace {
     }
 
     /// What a change of variables needs to have an effect.
-    pub(super) fn restart(&self) -> Remedy {
-        Remedy::note(match &self.unit {
+    pub(super) fn restart(&self) -> String {
+        match &self.unit {
             Some(unit) => format!("then: systemctl restart {}", shell_word(Path::new(unit))),
             None => "then start the daemon again from where its environment is set".to_owned(),
-        })
+        }
     }
 
     /// Where its environment is set.

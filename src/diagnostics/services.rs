@@ -38,11 +38,11 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new("services.mail", "Mail", run!(Always, mail::mail))
         .about(
             "The mail provider is asked for the domains of the account, which shows whether it \
-         accepts the key and whether the sender's domain is verified. No mail is sent. A relay that \
+         accepts the key and whether the sender's domain is verified; no mail is sent. A relay that \
          does not list domains is sent a mail without anything in it, which it has to refuse; mails of \
          the running daemon that were accepted within 6 hours are a proof as well. While mails \
-         are refused they wait, and after 24 hours they are given up. Usual causes are a key that was deleted, a domain that is not verified, and a firewall that forbids \
-         outgoing connections.",
+         are refused they wait, and after 24 hours they are given up. Usual causes are a key that \
+         was deleted, a domain that is not verified, and a firewall that forbids outgoing connections.",
         )
         .outcomes(&[Pass, Warn, Fail, Skip])
         .needs(&["config.env_file"]),

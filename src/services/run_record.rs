@@ -43,7 +43,7 @@ pub(crate) struct Run {
 /// A start that ended with an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FailedStart {
-    /// In seconds since 1970.
+    /// In microseconds since 1970.
     pub(crate) at: i64,
     /// As whom the program ran.
     pub(crate) user: u32,
@@ -124,7 +124,7 @@ impl RunRecord {
 /// database that does not exist nothing is created: its directory may be where a disk is to be mounted.
 pub(crate) fn leave_failed_start(target: &DatabaseTarget, said: &str, now: Timestamp) {
     let failed = |boot| FailedStart {
-        at: now.unix_seconds(),
+        at: now.micros(),
         user: rustix::process::geteuid().as_raw(),
         said: shortened(said),
         boot,
@@ -315,7 +315,7 @@ mod tests {
         };
         let fail = |text: &str| leave_failed_start(&target, text, now);
         let begin = || RunRecord::begin(&target, "127.0.0.1:8000".parse().unwrap(), now);
-        let expected = Some((7, vec!["one".to_owned(), "two".to_owned()]));
+        let expected = Some((7_000_000, vec!["one".to_owned(), "two".to_owned()]));
         fail("one\ntwo");
         // Its directory may be where a disk is to be mounted.
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);

@@ -12,7 +12,7 @@ use crate::faults::peers::peer;
 
 /// What each service answers with when it is well.
 fn answer(request: &str) -> String {
-    let (status, body) = if request.starts_with("PING") {
+    let (status, body) = if request.contains("PING") {
         return "+PONG\r\n".to_owned();
     } else if request.contains(" /v1beta/models ") {
         (400, r#"{"error":{"status":"INVALID_ARGUMENT"}}"#)

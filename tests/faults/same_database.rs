@@ -176,7 +176,7 @@ async fn a_folder_that_was_renamed() {
     // Another place, in a folder that exists or under another name, may be meant.
     for new in [scene.path().join("new/todo.db"), old.join("data/tasks.db")] {
         scene.set("DATABASE_URL", &format!("sqlite://{}", new.display()));
-        scene.doctor(ID).says(ID, "skip", "");
+        scene.doctor(ID).says(ID, "warn", "this names it again");
     }
     let served_once = std::fs::remove_file(scene.path().join(".env-database"));
     assert!(served_once.is_ok());

@@ -15,9 +15,9 @@ faults! {
         outcome: "warn",
         after: After::Person("the file that the daemon's environment comes from has to be corrected"),
     };
-    SMALL_FILES = Fault::warned_of(
+    SMALL_FILES = Fault::failing(
         "The daemon may write only small files (LimitFSIZE, ulimit -f)",
-        Symptom::Risk("changes are answered with 503 as soon as the database has grown to the limit"),
+        Symptom::Risk("changes are answered with 503"),
         "daemon.process",
     );
     LITTLE_MEMORY = Fault {

@@ -17,7 +17,7 @@ impl Remedy {
                     steps.push(Step::Note(format!("in {}: {line}", place.environment())));
                 }
                 Step::Command(command) => {
-                    is_changed |= command.line.contains(EDIT);
+                    is_changed |= parts(&command.line).any(edits);
                     let line = typed(&command.line, place);
                     steps.push(Step::Command(Command { line, ..command }));
                 }
@@ -25,13 +25,25 @@ impl Remedy {
                 step => steps.push(step),
             }
         }
-        let restart = is_changed.then(|| place.restart());
+        let restart = is_changed.then(|| Remedy::note(place.restart()));
         Self(steps).then(restart)
     }
 }
 
-/// Begins what changes variables.
-const EDIT: &str = "todoctl config ";
+/// The commands of a line.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    line.split(" | ")
+}
+
+/// What follows the program's name.
+fn of_program(command: &str) -> Option<&str> {
+    command.strip_prefix("todoctl ")
+}
+
+/// Whether a command changes variables.
+fn edits(command: &str) -> bool {
+    of_program(command).is_some_and(|rest| rest.starts_with("config "))
+}
 
 /// Whether the line changes variables of the shell alone.
 fn changes_shell(line: &str) -> bool {
@@ -39,18 +51,12 @@ fn changes_shell(line: &str) -> bool {
 }
 
 fn typed(line: &str, place: &DaemonPlace) -> String {
-    let parts = line.split(" | ").map(|part| {
-        let program = if part.starts_with(EDIT) {
-            place.editor()
-        } else {
-            place.program()
-        };
-        match part.strip_prefix("todoctl ") {
-            Some(rest) => format!("{program} {rest}"),
-            None => part.to_owned(),
-        }
+    let typed = parts(line).map(|part| match of_program(part) {
+        Some(rest) if edits(part) => format!("{} {rest}", place.editor()),
+        Some(rest) => format!("{} {rest}", place.program()),
+        None => part.to_owned(),
     });
-    parts.collect::<Vec<_>>().join(" | ")
+    typed.collect::<Vec<_>>().join(" | ")
 }
 
 #[cfg(test)]

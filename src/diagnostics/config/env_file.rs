@@ -136,7 +136,7 @@ fn read(source: &Source, path: &Path) -> String {
     }
     if let Some(lent) = source.lent().filter(|lent| !lent.names.is_empty()) {
         text += &format!(
-            "; the daemon (pid {}) has {} from its environment, and is judged with them (todoctl doctor --pid {} sees its files and network too)",
+            "; the daemon (pid {}) has {} from its environment, and is judged with them (todoctl doctor with --pid {} sees its files and network too)",
             lent.pid,
             lent.names.join(", "),
             lent.pid

@@ -110,15 +110,16 @@ pub(super) fn open_to_others(
     let has_group = has_by_group(&daemon, &found);
     // Nobody but root is in root's own group.
     let is_of_root = found.uid() == 0 && found.gid() == 0;
-    let taken = if has_group || is_of_root {
-        others & !GROUP_READS
+    let but_group = others & !GROUP_READS;
+    let harmful = if has_group || is_of_root {
+        but_group
     } else {
         others
     };
-    if mode & taken == 0 {
+    if mode & harmful == 0 {
         return None;
     }
-    let without = || Fix::without_mode(path, taken);
+    let without = || Fix::without_mode(path, if has_group { but_group } else { others });
     let (remedy, fix) = if has_group {
         let chmod = Remedy::command("chmod 640").arg(path);
         let is_readable = mode & GROUP_READS != 0;

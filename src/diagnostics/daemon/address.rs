@@ -3,9 +3,9 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::config::{Remedy, metrics_address};
+use crate::config::{Remedy, Source, metrics_address};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
@@ -80,7 +80,9 @@ pub(super) async fn port(context: &Context, limit: Duration) -> Verdict {
         return match context.target().and_then(last_run) {
             Some(LastRun::Killed(run)) => killed(&run, address, now),
             Some(LastRun::HungUp(run)) => hung_up(&run, address),
-            Some(LastRun::Failed(start)) => not_started(&start, address, now),
+            Some(LastRun::Failed(start)) if !was_corrected(&context.request.source, &start) => {
+                not_started(&start, address, now)
+            }
             Some(LastRun::Running(run)) if let Some(verdict) = in_other_network(&run, address) => {
                 verdict
             }
@@ -201,10 +203,20 @@ fn hung_up(run: &Run, address: SocketAddr) -> Verdict {
     )
 }
 
+/// Whether the `.env` file was changed since: the next start may not fail.
+fn was_corrected(source: &Source, start: &FailedStart) -> bool {
+    let changed = source.file().and_then(|file| {
+        let at = file.metadata().ok()?.modified().ok()?;
+        at.duration_since(UNIX_EPOCH).ok()
+    });
+    let failed = Duration::from_micros(u64::try_from(start.at).unwrap_or_default());
+    changed.is_some_and(|changed| changed > failed)
+}
+
 /// The last start ended with an error. Anybody may have written the record who could write there, so
 /// nothing of it becomes a command.
 fn not_started(start: &FailedStart, address: SocketAddr, now: i64) -> Verdict {
-    let age = Duration::from_secs(u64::try_from(now - start.at).unwrap_or_default());
+    let age = Duration::from_secs(u64::try_from(now - start.at / 1_000_000).unwrap_or_default());
     let plain = |line: &String| -> String {
         let printable = line.trim().chars().filter(|one| !one.is_control());
         printable.collect()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
-use crate::diagnostics::verdict::{Unexplained, Verdict};
+use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Found, MigrateError, Migration, State};
 use crate::store::{Content, compare_urls, known_message};
@@ -76,17 +76,24 @@ pub(super) async fn migrations(
     }
 }
 
-/// Whether a new session finds the service's tables, and no migration is missing.
+/// Whether a new session finds the service's tables and columns, and no migration is missing.
 pub(in crate::diagnostics) async fn has_its_tables(
     context: &Context,
     config: &DatabaseConfig,
     limit: Duration,
 ) -> bool {
+    for check in schema::CHECKS {
+        if ["database.tables", "database.schema"].contains(&check.id)
+            && let Some(running) = check.start(context, limit)
+            && running.await.outcome != Outcome::Pass
+        {
+            return false;
+        }
+    }
     let is_there = |one: &Migration| matches!(one.state, State::Applied | State::Missing);
-    asked(context, config, limit, Content::QUERY).await.is_ok()
-        && migrate::found_in(&config.direct)
-            .await
-            .is_ok_and(|found| found.migrations.iter().all(is_there))
+    migrate::found_in(&config.direct)
+        .await
+        .is_ok_and(|found| found.migrations.iter().all(is_there))
 }
 
 /// What other checks say to do.
@@ -182,7 +189,6 @@ fn list(versions: &[i64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostics::Outcome;
 
     fn migrations(states: &[State]) -> Vec<Migration> {
         (1..)

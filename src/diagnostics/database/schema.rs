@@ -133,8 +133,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
              user: undefined, null, a template that was not filled in, or one id twice. The usual \
              cause is a service whose variable for X-User-ID is not set.",
         )
-        .outcomes(&[Pass, Warn, Skip])
-        .needs(&["database.query", "database.migrations"])
+        .outcomes(&[Pass, Warn, Fail, Skip])
+        .needs(&["database.integrity", "database.migrations"])
         .taking_turns(),
     Check::new(
         "database.set_aside",

@@ -127,7 +127,7 @@ pub(super) const CAUSES: &[Cause] = &[
     ),
     session(
         "cut_session",
-        "session tokens were cut off: they are shorter than the tokens that todoctl session create makes",
+        "session tokens were cut off: they are shorter than those that todoctl makes",
         "let clients keep and send the whole token: a column, a field of a form or a variable may be too short for it",
     ),
     session(
