@@ -8,9 +8,8 @@ use crate::diagnostics::fix::Fix;
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Found, MigrateError, Migration, State};
-use crate::store::{Content, compare_urls, known_message};
+use crate::store::{compare_urls, known_message};
 
-use super::former::asked;
 use super::schema;
 
 const UP: &str = "todoctl migrate up";
