@@ -131,7 +131,7 @@ impl Authenticator {
     }
 
     /// Why the auth server gave no usable answer when it was last asked; `None` if it did.
-    pub fn auth_server_failure(&self) -> Option<String> {
+    pub fn auth_server_failure(&self) -> Option<(Timestamp, String)> {
         self.auth_server.as_ref()?.failure()
     }
 

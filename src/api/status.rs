@@ -265,11 +265,13 @@ fn services(context: &ApiContext) -> Vec<ServiceStatus> {
         ("redis", redis, None),
     ]
     .into_iter()
-    .filter_map(|(name, is_down, reason)| {
+    .filter_map(|(name, is_down, failure)| {
+        let (failed_at, reason) = failure.unzip();
         Some(ServiceStatus {
             name: name.to_owned(),
             is_down: is_down?,
             reason,
+            failed_at: failed_at.map(Timestamp::unix_seconds),
         })
     })
     .collect()

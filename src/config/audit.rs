@@ -128,7 +128,7 @@ impl Audit {
         problems
     }
 
-    /// Required secrets that are a problem because they are not set, or placeholders.
+    /// Secrets that are a problem because they are required and not set, or are placeholders.
     pub(crate) fn absent_secrets(&self) -> &[SecretName] {
         &self.own_secrets.absent
     }

@@ -1,5 +1,6 @@
 //! The text of `.env.example`.
 
+use super::env_file::assignments;
 use super::secret_name::SecretName;
 use super::variable::{Default, Section, Variable};
 use super::variables::VARIABLES;
@@ -94,12 +95,39 @@ fn line(variable: &Variable) -> String {
         Default::Value(text) => text,
         _ => variable.example.unwrap_or_default(),
     };
-    format!("#{name}={value}\n")
+    // As the reader of the file gets it back without the comment sign.
+    let plain = format!("{name}={value}");
+    let is_read_back = |text: &str| {
+        assignments(text).is_ok_and(|read| read.get(name).map_or("", String::as_str) == value)
+    };
+    if is_read_back(&plain) {
+        format!("#{plain}\n")
+    } else {
+        format!("#{name}=\"{value}\"\n")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_line_is_read_without_its_comment_sign() {
+        let text = env_example();
+        for variable in VARIABLES.iter() {
+            let begin = format!("#{}=", variable.name);
+            let lines: Vec<&str> = text.lines().filter(|one| one.starts_with(&begin)).collect();
+            let read = assignments(&lines.join("\n").replace('#', "")).unwrap();
+            let expected = match variable.default {
+                Default::Value(text) => text,
+                _ => variable.example.unwrap_or_default(),
+            };
+            if !lines.is_empty() {
+                let value = read.get(variable.name).map(String::as_str);
+                assert_eq!(value.unwrap_or_default(), expected, "{}", variable.name);
+            }
+        }
+    }
 
     #[test]
     fn the_committed_example_is_up_to_date() {

@@ -12,9 +12,10 @@ use super::ownership::here;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::SecretName;
-use super::secret_remedy::generate_only;
+use super::secret_remedy::{generate_only, jwt_from_sign_in_service};
 use super::shell::shell_word;
 use super::source::{DEFAULT_ENV_FILE, Origin, Source};
+use super::strength::is_placeholder;
 use super::text_file::read_small_file;
 
 /// Where a daemon had a secret from.
@@ -58,11 +59,22 @@ pub(crate) fn put_back(
     generated: Option<&Path>,
 ) -> Remedy {
     let file = source.file().unwrap_or(Path::new(DEFAULT_ENV_FILE));
-    if let Some(remedy) = from_copy(file, names, |name| source.get(name).is_some()) {
+    let is_set = |name: &str| source.get(name).is_some_and(|value| !is_placeholder(value));
+    // The sign-in service has the only right value of the other one.
+    let is_own = |name: &SecretName| *name != SecretName::JwtSecret;
+    let own: Vec<SecretName> = names.iter().copied().filter(is_own).collect();
+    let signed = (own.len() < names.len()).then(jwt_from_sign_in_service);
+    if let Some(remedy) = from_copy(file, names, is_set) {
         return remedy;
     }
+    if signed.is_some()
+        && !own.is_empty()
+        && let Some(remedy) = from_copy(file, &own, is_set)
+    {
+        return remedy.then(signed);
+    }
     let at = |place: Option<SecretPlace>| {
-        let all = names.iter().map(|name| name.as_str());
+        let all = own.iter().map(|name| name.as_str());
         let found: Vec<&str> = all
             .filter(|name| places.get(*name).copied() == place)
             .collect();
@@ -117,14 +129,11 @@ pub(crate) fn put_back(
             unknown.join(" and ")
         )));
     }
-    // The sign-in service has the only right value of that one.
-    let is_own = |name: &SecretName| *name != SecretName::JwtSecret;
-    let own: Vec<SecretName> = names.iter().copied().filter(is_own).collect();
     let lost = (!own.is_empty()).then(|| Remedy::note(format!(
         "only if they are lost: {} makes new values, and services, sessions and provider keys of the old ones are refused",
         generate_only(&own, "", file)
     )));
-    remedy.then(lost)
+    remedy.then(signed).then(lost)
 }
 
 /// Puts the secrets back that a copy of the `.env` file beside it has, such as `.env.bak`, if it has

@@ -136,7 +136,9 @@ pub(crate) use remedy::{PSQL_PACKAGES, one_line, sql_literal, sql_name};
 pub(crate) use respell::{other_spelling, respelt};
 pub(crate) use secret_file::is_no_path;
 pub(crate) use secret_name::{SecretName, keeps_previous};
-pub(crate) use secret_remedy::{generate_only, replace as replace_secret};
+pub(crate) use secret_remedy::{
+    generate_only, jwt_from_sign_in_service, replace as replace_secret,
+};
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::{sed, shell_word};
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};

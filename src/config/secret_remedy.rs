@@ -20,6 +20,9 @@ use super::strength::{is_placeholder, weakness};
 /// As a secret is spelt that encrypts.
 pub(super) const FERNET: &str = "32 bytes in URL-safe base64, 44 characters";
 
+/// How the sign-in service's value gets into the `.env` file.
+const READ_UNSEEN: &str = "this reads it without showing it: todoctl config set JWT_SECRET=-";
+
 /// How to replace a value that is not good enough.
 pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> Remedy {
     let current = name.as_str();
@@ -77,11 +80,17 @@ pub(super) fn remedy(reader: &Reader<'_>, name: SecretName, value: &Secret) -> R
     };
     let is_usable = name.is_usable_encryption_key(Some(value.expose()));
     let environment = reader.environment;
+    let (set, is_file) = match place {
+        Place::Environment => ("change it where the daemon's environment is set", false),
+        Place::EnvFile(_) | Place::OwnFile => ("todoctl config set JWT_SECRET=-", true),
+    };
+    if name == SecretName::JwtSecret && is_placeholder(value.expose()) {
+        let how = if is_file { READ_UNSEEN } else { set };
+        return from_sign_in_service(how).then(Remedy::note(
+            "only if no sign-in service has a value yet: todoctl gen-secrets --only JWT_SECRET makes one for both",
+        ));
+    }
     if name == SecretName::JwtSecret && is_weak(value.expose()) {
-        let set = match place {
-            Place::Environment => "change it where the daemon's environment is set",
-            Place::EnvFile(_) | Place::OwnFile => "todoctl config set JWT_SECRET=-",
-        };
         return Remedy::note(format!(
             "the sign-in service needs the same new value, which todoctl gen-secrets --only JWT_SECRET makes: {set}"
         ));
@@ -135,6 +144,18 @@ pub(super) fn new_values(reader: &Reader<'_>, names: &[SecretName]) -> Remedy {
         return generate_only(names, "", file);
     }
     gen_secrets(file)
+}
+
+/// Gives todoctl the value with which users' tokens are signed; `set` says how.
+fn from_sign_in_service(set: &str) -> Remedy {
+    Remedy::note(format!(
+        "give JWT_SECRET the value that the sign-in service has; {set}"
+    ))
+}
+
+/// As [`from_sign_in_service`], in the `.env` file.
+pub(crate) fn jwt_from_sign_in_service() -> Remedy {
+    from_sign_in_service(READ_UNSEEN)
 }
 
 /// Generates values of `names` alone, with these further options.

@@ -36,7 +36,7 @@ pub(super) struct Secrets {
     unusable: Vec<SecretName>,
     /// Those of them whose files have no value any more.
     lost: Vec<SecretName>,
-    /// Required, and a problem: not set, or a placeholder.
+    /// A problem, because it is required and not set, or a placeholder.
     pub absent: Vec<SecretName>,
 }
 
@@ -78,8 +78,7 @@ impl Secrets {
     fn find_placeholders(&mut self, reader: &Reader<'_>, first: usize) {
         for (&name, value) in &self.current {
             let mut problems = reader.problems[first..].iter();
-            if name.declaration().required
-                && is_placeholder(value.expose())
+            if is_placeholder(value.expose())
                 && problems.any(|one| one.variable == name.as_str())
                 && kept(reader, name).is_none()
             {
@@ -134,11 +133,23 @@ impl Secrets {
         }
         let file = reader.env_file().unwrap_or(Path::new(DEFAULT_ENV_FILE));
         let names: Vec<SecretName> = wrong.iter().map(|(name, _)| *name).collect();
-        let remedy = if weak {
-            notes.then(generate_only(&names, " --replace", file))
+        let (before, new) = if weak {
+            (
+                "leave --only JWT_SECRET out of the next command, and give todoctl that one",
+                notes.then(generate_only(&names, " --replace", file)),
+            )
         } else {
-            new_values(reader, &names)
+            (
+                "give todoctl that one first, which the next command keeps",
+                new_values(reader, &names),
+            )
         };
+        let shared = names.contains(&SecretName::JwtSecret).then(|| {
+            Remedy::note(format!(
+                "if a sign-in service has a JWT_SECRET already, {before}: todoctl config set JWT_SECRET=-"
+            ))
+        });
+        let remedy = Remedy::default().then(shared).then(new);
         for (name, found) in wrong {
             if !found {
                 reader.warnings.retain(|one| one.variable != name.as_str());

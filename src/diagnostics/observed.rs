@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{HttpConfig, TelemetryConfig};
-use crate::services::daemon::{self, DaemonError, DaemonStatus, HealthAnswer, RequestStatus};
+use crate::services::daemon::{
+    self, DaemonError, DaemonStatus, HealthAnswer, RequestStatus, ServiceStatus,
+};
 
 pub(super) struct Daemon {
     pub(super) health: Result<HealthAnswer, DaemonError>,
@@ -75,11 +77,10 @@ impl Daemon {
         requests.map_or(&NONE, |requests| &requests.key_obstacles)
     }
 
-    /// Why a service gave the daemon no usable answer when it was last asked.
-    pub(super) fn failure_of(&self, service: &str) -> Option<&str> {
+    /// What the daemon tells about a service.
+    pub(super) fn service(&self, name: &str) -> Option<&ServiceStatus> {
         let services = &self.status.as_ref().ok()?.services;
-        let service = services.iter().find(|one| one.name == service)?;
-        service.reason.as_deref()
+        services.iter().find(|one| one.name == name)
     }
 
     /// Whether nothing listens at the metrics' address.

@@ -12,7 +12,7 @@ use prometheus::IntCounterVec;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::domain::UserId;
+use crate::domain::{Timestamp, UserId};
 use crate::services::http_client::ClientError;
 
 mod absent;
@@ -65,10 +65,10 @@ impl AuthServer {
         self.sessions.is_down()
     }
 
-    /// Why it gave no usable answer to the newest question for a session or for its keys; `None` if
-    /// it did.
+    /// When and why it gave no usable answer to the newest question for a session or for its keys;
+    /// `None` if it did.
     #[must_use]
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<(Timestamp, String)> {
         self.sessions.failure().or_else(|| self.keys.failure())
     }
 

@@ -81,7 +81,8 @@ impl LastDatabase {
         })
     }
 
-    fn is_url(&self) -> bool {
+    /// Whether it is a server's.
+    pub(crate) fn is_url(&self) -> bool {
         self.place.contains("://")
     }
 

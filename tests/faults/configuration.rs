@@ -229,13 +229,14 @@ fn a_copied_example() {
         "ENCRYPTION_KEY",
     ];
     let weak = example.replace("SERVICE_AUTH_TOKEN=change-me", "SERVICE_AUTH_TOKEN=canary");
+    let fresh = "# if a sign-in service has a JWT_SECRET already, give todoctl that one first, which the next command keeps: todoctl config set JWT_SECRET=-\ntodoctl gen-secrets --write .env";
     for (text, environment, remedy) in [
-        (example, "", "todoctl gen-secrets --write .env"),
-        (example, "production", "todoctl gen-secrets --write .env"),
+        (example, "", fresh),
+        (example, "production", fresh),
         (
             &weak,
             "production",
-            "# the services that call todoctl need the new SERVICE_AUTH_TOKEN, and are refused until they have it\ntodoctl gen-secrets --only SESSION_HASH_SECRET --only SERVICE_AUTH_TOKEN --only JWT_SECRET --only ENCRYPTION_KEY --replace --write .env",
+            "# if a sign-in service has a JWT_SECRET already, leave --only JWT_SECRET out of the next command, and give todoctl that one: todoctl config set JWT_SECRET=-\n# the services that call todoctl need the new SERVICE_AUTH_TOKEN, and are refused until they have it\ntodoctl gen-secrets --only SESSION_HASH_SECRET --only SERVICE_AUTH_TOKEN --only JWT_SECRET --only ENCRYPTION_KEY --replace --write .env",
         ),
     ] {
         let broken = Broken::new()

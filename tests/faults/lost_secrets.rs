@@ -20,6 +20,11 @@ faults! {
         Symptom::Start("is required with PostgreSQL"),
         "config.secrets",
     );
+    RESTORED = Fault::failing(
+        "JWT_SECRET is a placeholder, and a copy of .env beside it has its value",
+        Symptom::Start("JWT_SECRET is a placeholder"),
+        "config.secrets",
+    );
     LOST_FOR_FILE = Fault {
         title: "SQLite: .env has lost its secrets, and session tokens are valid",
         symptom: Symptom::Start("valid session tokens"),
@@ -42,6 +47,13 @@ faults! {
         Symptom::Start("is required with PostgreSQL"),
         "config.secrets",
     );
+    SIGNED_ELSEWHERE = Fault {
+        title: "JWT_SECRET is the placeholder of .env.example in a service that is in use",
+        symptom: Symptom::Start("JWT_SECRET is a placeholder"),
+        check: "config.secrets",
+        outcome: "fail",
+        after: After::Person("the sign-in service has it"),
+    };
     HIDDEN = Fault::warned_of(
         "SQLite: .env has other secrets than todoctl has generated before",
         Symptom::Risk("services, sessions and provider keys of the generated ones are refused"),
@@ -150,6 +162,64 @@ async fn an_env_file_without_its_secrets(#[values(false, true)] is_server: bool)
         scene.proves(renamed).await;
         assert_eq!(values(&scene), before);
     }
+}
+
+/// As after a deploy with the lines of `.env.example`: users' tokens are signed with the value that the
+/// sign-in service has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_placeholder_for_the_secret_of_the_sign_in_service() {
+    let mut scene = service(false).await;
+    scene.set("ENVIRONMENT", "production");
+    scene.set("DATABASE_URL", "sqlite://data/todo.db");
+    scene.set("CORS_ORIGINS", "https://app.example.com");
+    let before = values(&scene);
+    let env_file = scene.path().join(".env");
+    let whole = std::fs::read_to_string(&env_file).unwrap();
+    let copy = scene.path().join(".env.old");
+    for placeholders in [&NAMES[3..], &NAMES[..]] {
+        for name in placeholders {
+            scene.set(name, "change-me");
+        }
+        scene.proves(&SIGNED_ELSEWHERE).await;
+        let printed = remedy(&scene, SIGNED_ELSEWHERE.check);
+        assert!(
+            printed.contains("todoctl config set JWT_SECRET=-"),
+            "{printed}"
+        );
+        assert!(
+            printed.lines().all(|line| line.starts_with("# ")),
+            "{printed}"
+        );
+        let at_start = scene.start_fails().unwrap();
+        assert!(
+            at_start.contains("todoctl config set JWT_SECRET=-"),
+            "{at_start}"
+        );
+        // A copy has it, with the others or without it.
+        std::fs::write(&copy, &whole).unwrap();
+        set_mode(&copy, 0o600);
+        scene.proves(&RESTORED).await;
+        assert_eq!(values(&scene), before);
+        let without = whole.replace("JWT_SECRET=", "#JWT=");
+        std::fs::write(&copy, without).unwrap();
+        for name in placeholders {
+            scene.set(name, "change-me");
+        }
+        let printed = remedy(&scene, SIGNED_ELSEWHERE.check);
+        assert!(scene.type_in(&printed).status.success(), "{printed}");
+        assert!(printed.contains("# give JWT_SECRET the value"), "{printed}");
+        let mut expected = before.clone();
+        expected.insert("JWT_SECRET", Some("change-me".to_owned()));
+        assert_eq!(values(&scene), expected);
+        std::fs::remove_file(&copy).unwrap();
+        std::fs::write(&env_file, &whole).unwrap();
+    }
+    // In development it is a warning, and no new value is made either.
+    scene.set("ENVIRONMENT", "development");
+    scene.set("JWT_SECRET", "change-me");
+    scene
+        .doctor("config.secrets")
+        .says("config.secrets", "warn", "# give JWT_SECRET the value");
 }
 
 #[tokio::test(flavor = "multi_thread")]

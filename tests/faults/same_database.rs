@@ -15,6 +15,13 @@ faults! {
         EMPTY,
         CHECK,
     );
+    LOST_URL = Fault {
+        title: "DATABASE_URL of PostgreSQL is lost, and the daemon serves an empty SQLite file",
+        symptom: EMPTY,
+        check: CHECK,
+        outcome: "warn",
+        after: After::Person("todoctl does not keep the password"),
+    };
     RENAMED_FOLDER = Fault::failing(
         "SQLite: the folder of the service was renamed, and DATABASE_URL has its old name",
         Symptom::Start("the folder was renamed"),
@@ -72,6 +79,29 @@ async fn another_path() {
     scene.start();
     scene.end();
     scene.proves(&OTHER_PLACE).await;
+    scene.start();
+    assert_eq!(scene.status("GET", "/tasks/1"), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_url_of_a_server() {
+    let mut scene = Scene::postgres().await;
+    served(&mut scene);
+    let url = scene.get("DATABASE_URL").unwrap();
+    scene.unset("DATABASE_URL");
+    warns_at_its_start(&mut scene);
+    scene.proves(&LOST_URL).await;
+    let report = scene.doctor(CHECK);
+    let said = report.check(CHECK)["remedy"].as_str().unwrap();
+    assert!(said.contains("config set DATABASE_URL=-"), "{said}");
+    assert!(
+        said.contains("URL of that database again, postgresql://"),
+        "{said}"
+    );
+    assert!(!said.contains("away"), "{said}");
+    scene.end();
+    scene.set("DATABASE_URL", &url);
+    scene.proves_gone(&LOST_URL);
     scene.start();
     assert_eq!(scene.status("GET", "/tasks/1"), 200);
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, Origin, Problem, Remedy, SecretName, Section, Source, is_placeholder, replace_secret,
-    respelt,
+    Barrier, Origin, Problem, Remedy, SecretName, Section, Source, is_placeholder,
+    jwt_from_sign_in_service, replace_secret, respelt,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
@@ -42,9 +42,9 @@ pub(super) async fn secrets(context: &Context, limit: Duration) -> Verdict {
     let is_set = |name: SecretName| audit.secrets.iter().any(|(one, _)| *one == name.as_str());
     if !is_set(SecretName::JwtSecret) && audit.services.auth_server_url.is_none() {
         warnings.push("neither JWT_SECRET nor AUTH_SERVER_URL is set: user tokens are answered with 401, POST /api/auth/refresh with 503".to_owned());
-        remedy = remedy
-            .then(Remedy::note("give JWT_SECRET the value that the sign-in service has; this reads it without showing it: todoctl config set JWT_SECRET=-"))
-            .then(Remedy::note("or name the auth server: todoctl config set AUTH_SERVER_URL=https://auth.example.com"));
+        remedy = remedy.then(jwt_from_sign_in_service()).then(Remedy::note(
+            "or name the auth server: todoctl config set AUTH_SERVER_URL=https://auth.example.com",
+        ));
     }
     let count = SecretName::ALL
         .into_iter()

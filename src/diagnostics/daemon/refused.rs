@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::config::{Audit, Bounds, Remedy, Source};
 use crate::diagnostics::collected::Collected;
-use crate::services::daemon::RequestStatus;
+use crate::services::daemon::{RefusalStatus, RequestStatus};
 
 use super::origins::check_origins;
 
@@ -269,10 +269,7 @@ fn usual(name: &str) -> u64 {
     Bounds::of(name).map_or(0, |bounds| bounds.usual.into())
 }
 
-/// The most that `MAX_BODY_BYTES` may be.
-const LARGEST_BODY: u64 = 64 * 1024 * 1024;
-
-/// `max` is what `MAX_BODY_BYTES` is here.
+/// `max` is what `MAX_BODY_BYTES` is here. Every valid body fits into the usual limit.
 fn check_bodies(collected: &mut Collected, requests: &RequestStatus, max: usize) {
     let refused = requests.too_large;
     let (limit, usual) = (requests.max_body_bytes, usual("MAX_BODY_BYTES"));
@@ -284,15 +281,27 @@ fn check_bodies(collected: &mut Collected, requests: &RequestStatus, max: usize)
         Remedy::note(format!(
             "restart the daemon, so that it reads MAX_BODY_BYTES={max}"
         ))
-    } else {
-        let more = limit.saturating_mul(4).clamp(usual, LARGEST_BODY);
+    } else if limit < usual {
         Remedy::note("unless these bodies are too large on purpose, raise the limit, and restart the daemon:")
-            .then(Remedy::set("MAX_BODY_BYTES", more))
+            .then(Remedy::set("MAX_BODY_BYTES", usual))
+    } else {
+        Remedy::note(
+            "correct the client: no valid body is that long (a title has at most 200 characters, a description 1000), so that a larger MAX_BODY_BYTES would make this 422",
+        )
     };
+    let of_reason = |one: &&RefusalStatus| one.reason == "body_too_large";
+    let refusals = requests.refusals.iter().filter(of_reason);
+    let routes: BTreeSet<String> = refusals
+        .map(|one| format!("{} {}", one.method, one.route))
+        .collect();
+    let routes: Vec<String> = routes.into_iter().collect();
+    let of = if routes.is_empty() { "" } else { " of " };
     collected.warn(
         format!(
-            "MAX_BODY_BYTES={limit} refused {refused} of {} requests within {} min (413)",
-            requests.answered, requests.minutes
+            "MAX_BODY_BYTES={limit} refused the bodies{of}{}: {refused} of {} requests within {} min (413)",
+            routes.join(", "),
+            requests.answered,
+            requests.minutes
         ),
         remedy,
     );

@@ -14,6 +14,7 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::is_todoctl;
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use crate::diagnostics::verdict::Verdict;
+use crate::domain::Timestamp;
 use crate::services::daemon::{ProcessStatus, ServiceStatus};
 
 use super::cpu_limit::check_cpu_limit;
@@ -95,11 +96,14 @@ fn check_services(services: &[ServiceStatus], has_old_ca: bool) -> Verdict {
     for service in services.iter().filter(|service| service.is_down) {
         let (what, check) = match service.name.as_str() {
             "auth_server" => (
-                "the auth server keeps failing: opaque tokens are answered with 503",
+                format!(
+                    "the auth server failed when the daemon last asked it{}: opaque tokens are answered with 503 until it answers again",
+                    failed(service)
+                ),
                 "services.auth_server",
             ),
             "redis" => (
-                "Redis does not answer: each daemon counts rate limits by itself",
+                "Redis does not do what the daemon asks of it, or does not answer: each daemon counts rate limits by itself".to_owned(),
                 "services.redis",
             ),
             _ => continue,
@@ -119,6 +123,16 @@ fn check_services(services: &[ServiceStatus], has_old_ca: bool) -> Verdict {
     }
     let names: Vec<&str> = services.iter().map(|one| one.name.as_str()).collect();
     collected.verdict(format!("{} answered when last asked", names.join(", ")))
+}
+
+/// When and why it failed, as far as that is told.
+fn failed(service: &ServiceStatus) -> String {
+    let at = service.failed_at.map(|seconds| {
+        let at = Timestamp::from_micros_clamped(seconds.saturating_mul(1_000_000));
+        format!(", at {}", at.to_seconds_string())
+    });
+    let reason = service.reason.as_ref().map(|why| format!(" ({why})"));
+    at.unwrap_or_default() + &reason.unwrap_or_default()
 }
 
 async fn process(context: &Context, limit: Duration) -> Verdict {

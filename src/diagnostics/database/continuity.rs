@@ -205,10 +205,19 @@ fn emptied(
     Verdict::warn(detail, stop.then(remedy).then(on_purpose))
 }
 
-/// How the service gets its file again.
+/// How the service gets its database again, where it uses a file now.
 pub(super) fn put_back_file(file: &SqliteTarget, last: &LastDatabase) -> Remedy {
     let target = DatabaseTarget::Sqlite(file.clone());
     let now = LastDatabase::new(&target, String::new(), 0).place;
+    if last.is_url() {
+        return Remedy::note(format!(
+            "give DATABASE_URL the URL of that database again, {}, with its password, which todoctl has not kept: the platform, a secret store or a backup of the .env file has it; this reads it without showing it: todoctl config set DATABASE_URL=-",
+            last.place
+        ))
+        .then(Remedy::note(format!(
+            "then restart the daemon; what was stored since stays in {now}"
+        )));
+    }
     let old = Path::new(&last.place);
     if is_database(old) && last.place != now {
         named_again(old, &now)

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    DatabaseTarget, Remedy, Secret, SecretName, generated_secret_path, here, read_small_file,
-    shell_word,
+    DatabaseTarget, Origin, Remedy, Secret, SecretName, generated_secret_path, here,
+    read_small_file, shell_word,
 };
 use crate::diagnostics::context::Context;
 
@@ -34,7 +34,14 @@ pub(super) fn added_again(context: &Context, opens: impl Fn(&Secret) -> bool) ->
             )
         })
     })?;
-    let set = Remedy::command(format!("todoctl config set {previous}=-"));
+    // Where the service has no key any more, this is the one.
+    let has_key = context
+        .audit
+        .encryption_keys()
+        .any(|key| name.is_strong(key.expose()))
+        || source.origin(name.as_str()) == Some(Origin::Environment);
+    let variable = if has_key { previous } else { name.as_str() };
+    let set = Remedy::command(format!("todoctl config set {variable}=-"));
     Some(
         Remedy::note(format!(
             "{place} has the key that they were stored with; this adds it, for the daemon at its next start:"

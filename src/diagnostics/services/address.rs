@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::config::{Remedy, Source};
+use crate::config::{GEMINI_API, RESEND_API, Remedy, Source};
 use crate::store::messages;
 
 use super::tls::{self, Peer};
@@ -42,7 +42,24 @@ pub(super) fn reach(
         )),
         _ => otherwise,
     };
-    otherwise.then(unused_proxy(origin, source))
+    otherwise
+        .then(default_address(origin, variable))
+        .then(unused_proxy(origin, source))
+}
+
+/// Where the variable leads when it is not set, if that is elsewhere.
+fn default_address(origin: &str, variable: &str) -> Option<Remedy> {
+    let own = match variable {
+        "GEMINI_API_URL" => GEMINI_API,
+        "RESEND_API_URL" => RESEND_API,
+        _ => return None,
+    };
+    let own = self::origin(&url_or(None, own));
+    (own != origin).then(|| {
+        Remedy::note(format!(
+            "if {variable} was meant for tests, this leads to {own} again, after a restart: todoctl config unset {variable}"
+        ))
+    })
 }
 
 /// Of hyper and of the system, for a connection that was accepted.
@@ -104,7 +121,6 @@ pub(super) fn origin(url: &Url) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{GEMINI_API, RESEND_API};
 
     #[test]
     fn errors_of_tls_of_names_and_others() {
@@ -134,6 +150,25 @@ mod tests {
             let remedy = of(error);
             assert!(remedy.contains(said), "{error}: {remedy}");
             assert!(!remedy.contains("inside a container"), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_have_a_default() {
+        for (variable, own) in [
+            ("GEMINI_API_URL", Some(GEMINI_API)),
+            ("RESEND_API_URL", Some(RESEND_API)),
+            ("AUTH_SERVER_URL", None),
+        ] {
+            let of = |origin: &str| {
+                let (error, otherwise) = ("Connection refused", Remedy::note("start it"));
+                let source = Source::default();
+                reach(origin, variable, error, &source, otherwise).to_string()
+            };
+            let unset = format!("todoctl config unset {variable}");
+            assert_eq!(of("http://10.0.0.7:1").contains(&unset), own.is_some());
+            let own = own.map(|own| origin(&url_or(None, own)));
+            assert!(own.is_none_or(|own| !of(&own).contains("unset")));
         }
     }
 

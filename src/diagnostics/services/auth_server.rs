@@ -14,7 +14,7 @@ use crate::services::auth_server::{PublishedKeys, SessionAnswer, Survey, speaks_
 use super::address::{origin, reach};
 use super::tls::plain;
 use keys::check_keys;
-use sessions::session_fault;
+use sessions::{Failure, session_fault};
 
 mod advice;
 mod keys;
@@ -57,8 +57,8 @@ pub(super) async fn auth_server(context: &Context, limit: Duration) -> Verdict {
             let daemon = context.daemon(limit).await;
             let failure = daemon
                 .has_failed_with(UNAVAILABLE)
-                .then(|| daemon.failure_of("auth_server").unwrap_or("unknown"));
-            check_survey(base, &survey, own, now, failure)
+                .then(|| Failure::of(daemon.service("auth_server"), now));
+            check_survey(base, &survey, own, now, failure.as_ref())
         }
         Ok(Err(error)) => unreachable(context, base, &error.to_string()).await,
         Err(_) => {
@@ -93,7 +93,7 @@ fn check_survey(
     survey: &Survey,
     issuer: Option<&str>,
     now: Timestamp,
-    failure: Option<&str>,
+    failure: Option<&Failure<'_>>,
 ) -> Verdict {
     let origin = origin(base);
     let mut detail = match check_keys(base, survey) {
@@ -117,12 +117,10 @@ fn check_survey(
         );
     }
     if let Some((answer, remedy)) = session_fault(base, &survey.sessions, failure) {
-        return Verdict::warn(
-            format!(
-                "{detail}, but {answer} to the question for sessions: tokens that are no JWTs are answered with 503"
-            ),
-            remedy,
-        );
+        return Verdict::warn(format!("{detail}, but {answer}"), remedy);
+    }
+    if let Some(passed) = failure.and_then(Failure::passed) {
+        detail += &passed;
     }
     if survey.sessions == SessionAnswer::Missing {
         detail += "; it validates no session tokens (404)";

@@ -216,10 +216,12 @@ impl Keys {
         !is_supported(algorithm) || self.read(|known| !known.candidates(algorithm, id).is_empty())
     }
 
-    /// Why the newest request failed.
-    pub fn failure(&self) -> Option<String> {
-        let request = |known: &Known| known.last_request.as_ref()?.1.as_ref()?.label();
-        self.read(request)
+    /// When and why the newest request failed.
+    pub fn failure(&self) -> Option<(Timestamp, String)> {
+        self.read(|known: &Known| {
+            let (at, error) = known.last_request.as_ref()?;
+            Some((*at, error.as_ref()?.label()?))
+        })
     }
 
     /// Fetches the keys, unless another caller just did.

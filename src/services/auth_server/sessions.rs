@@ -52,8 +52,8 @@ pub(super) struct Sessions {
     limited: Cache<IpAddr, Limited>,
     permits: Semaphore,
     breaker: Breaker,
-    /// Why the newest question was not answered; `None` if it was.
-    failure: Mutex<Option<AuthServerError>>,
+    /// When and why the newest question was not answered; `None` if it was.
+    failure: Mutex<Option<(Timestamp, AuthServerError)>>,
 }
 
 #[derive(Clone)]
@@ -94,10 +94,11 @@ impl Sessions {
         self.breaker.has_opened()
     }
 
-    /// Why the newest question was not answered.
-    pub fn failure(&self) -> Option<String> {
+    /// When and why the newest question was not answered.
+    pub fn failure(&self) -> Option<(Timestamp, String)> {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.as_ref()?.label()
+        let (at, error) = failure.as_ref()?;
+        Some((*at, error.label()?))
     }
 
     /// The user of `token`, cached or asked for on behalf of `address`. Callers with the same
@@ -158,11 +159,10 @@ impl Sessions {
             return Err(AuthServerError::Busy);
         };
         let attempt = self.breaker.attempt().ok_or_else(circuit_open)?;
-        let cookie = HeaderValue::from_str(&format!(
-            "better-auth.session_token={token}; __Secure-better-auth.session_token={token}"
-        ))
-        .map_err(|_| AuthServerError::Unreadable("the token does not fit into a header"))?;
-        let asker = Asker { cookie, address };
+        let asker = Asker {
+            cookie: cookie(token)?,
+            address,
+        };
         let asked_at = self.clock.now();
         let answer = self
             .client
@@ -170,8 +170,9 @@ impl Sessions {
                 read(body, asked_at)
             })
             .await;
+        let failure = answer.as_ref().err().cloned();
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) =
-            answer.as_ref().err().cloned();
+            failure.map(|error| (self.clock.now(), error));
         match &answer {
             Err(error) if error.is_server_failure() => attempt.failed(),
             Err(AuthServerError::Limited(wait)) => {
@@ -203,6 +204,14 @@ impl Sessions {
         let passed = now.micros().saturating_sub(since.micros()).unsigned_abs();
         Some(wait.saturating_sub(Duration::from_micros(passed)))
     }
+}
+
+/// The session cookie of better-auth, under both of its names.
+pub(super) fn cookie(token: &str) -> Result<HeaderValue, AuthServerError> {
+    HeaderValue::from_str(&format!(
+        "better-auth.session_token={token}; __Secure-better-auth.session_token={token}"
+    ))
+    .map_err(|_| AuthServerError::Unreadable("the token does not fit into a header"))
 }
 
 /// What is wrong with a body that is neither `null` nor a session.

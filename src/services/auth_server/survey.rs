@@ -1,9 +1,10 @@
-//! What the auth server publishes, for diagnostics. No credentials are sent.
+//! What the auth server publishes, for diagnostics. No credentials are sent but a token that nobody
+//! has.
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use http::header::{CONTENT_ENCODING, DATE};
+use http::header::{CONTENT_ENCODING, COOKIE, DATE};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,6 +29,9 @@ const METADATA: [&str; 3] = [
     "/api/auth/.well-known/openid-configuration",
     "/.well-known/oauth-authorization-server",
 ];
+
+/// Nobody's token.
+const NO_TOKEN: &str = "todoctl-doctor-asks-whether-you-answer";
 
 /// What the auth server publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +70,7 @@ pub(crate) enum PublishedKeys {
     Status(u16),
 }
 
-/// How the server answers the question for a session without a token.
+/// How the server answers the question for the session of a token that nobody has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SessionAnswer {
     /// As the daemon expects it, or 401.
@@ -156,7 +160,11 @@ async fn issuer_at(client: &HttpClient, base: &Url, path: &str) -> Option<String
 }
 
 async fn session_answer(client: &HttpClient, base: &Url) -> SessionAnswer {
-    let request = client.get(http_client::join(base, sessions::PATH));
+    let mut request = client.get(http_client::join(base, sessions::PATH));
+    // Without one, the server need not look it up.
+    if let Ok(cookie) = sessions::cookie(NO_TOKEN) {
+        request = request.header(COOKIE, cookie);
+    }
     let answer = match client.send(request).await {
         Ok(answer) => answer,
         Err(error) => return SessionAnswer::Failed(error.to_string()),

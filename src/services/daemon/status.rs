@@ -286,6 +286,11 @@ pub struct ServiceStatus {
     #[serde(default)]
     #[schema(required)]
     pub reason: Option<String>,
+    /// When it failed for that reason, in seconds since 1970; null if it answered, and from older
+    /// daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub failed_at: Option<i64>,
 }
 
 /// Mails in the outbox.
