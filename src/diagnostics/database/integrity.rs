@@ -75,7 +75,8 @@ pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict
 const UNUSED_LOG: Duration = Duration::from_secs(2);
 
 /// Where a backup takes the place of a file after a crash, and the log stays, SQLite applies it to
-/// the backup, and finds damaged pages. `None` where the file is damaged without the log too.
+/// the backup, and finds damaged pages. `None` where the file is damaged without the log too, and
+/// where the log has only a change of the schema that cannot be read.
 pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Option<Verdict> {
     let log = wal_path(&file.path);
     if std::fs::metadata(&log).ok()?.len() == 0 {
@@ -85,10 +86,10 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
         let mut connection = FileConnection::open_without_log(file).await.ok()?;
         let lines = connection.integrity().await.ok();
         connection.close().await;
-        lines
+        Some(lines? == ["ok"] && !has_sound_pages(file).await)
     };
-    let lines = tokio::time::timeout(limit, read).await.ok()??;
-    if lines != ["ok"] {
+    let is_of_another = tokio::time::timeout(limit, read).await.ok()??;
+    if !is_of_another {
         return None;
     }
     let index = index_path(&file.path);
@@ -108,8 +109,22 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
     ))
 }
 
+/// Whether the pages that the schema leads to are sound in the file with its log, as far as the schema
+/// can be read. The pages of an entry that cannot be read are not reached.
+async fn has_sound_pages(file: &SqliteTarget) -> bool {
+    const NOT_REACHED: &str = "never used";
+    let Ok(mut connection) = FileConnection::open_with_unread_schema(file).await else {
+        return false;
+    };
+    let lines = connection.integrity().await;
+    connection.close().await;
+    let is_sound =
+        |line: &String| line == "ok" || line.contains(OF_PAGES) || line.contains(NOT_REACHED);
+    lines.is_ok_and(|lines| lines.iter().all(is_sound))
+}
+
 /// Ends the daemons that have the file open so that they do not copy the log into it.
-fn killed(file: &Path) -> Remedy {
+pub(super) fn killed(file: &Path) -> Remedy {
     let daemons = daemons_of(file);
     if daemons.is_empty() {
         return Remedy::default();
