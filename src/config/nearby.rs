@@ -8,7 +8,7 @@ use super::other_places::url;
 use super::ownership::{here, writable};
 use super::remedy::Remedy;
 
-/// How the folder of the database at `path` gets to be writable. Where it does not exist, DATABASE_URL
+/// How the folder of the database at `path` gets to be writable. Where it does not exist, `DATABASE_URL`
 /// may lead to the wrong one, and then nothing that can be pasted makes an empty database.
 pub(crate) fn writable_folder(path: &Path) -> Remedy {
     let folder = here(path.parent().unwrap_or(path));

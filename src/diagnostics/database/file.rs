@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::config::{
     Barrier, Closed, DatabaseConfig, Environment, MissingMount, NoFile, OtherJournal, Remedy,
     SqliteTarget, as_root, away, files_beside, files_of_others, find_loss, generated_secret_path,
-    hand_over, has_hot_journal, in_place_of_directory, is_database, resolved, undo_interrupted,
-    writable,
+    hand_over, has_hot_journal, in_place_of_directory, resolved, undo_interrupted, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -25,8 +24,8 @@ use crate::services::gone_file::GoneFile;
 use crate::services::renamed_folder::RenamedFolder;
 use crate::store::{ConnectFault, DamagedLog};
 
-use super::fault::{cannot_connect, explained, known_remedy};
-use super::integrity::{killed, log_of_another, unused_log_of_another};
+use super::fault::known_remedy;
+use super::integrity::{log_of_another, not_opened, unused_log_of_another};
 use super::{daemon_rights, kept_file, other_names, unmounted, work};
 
 const MIB: u64 = 1024 * 1024;
@@ -383,14 +382,7 @@ pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duratio
                 _ => None,
             };
             let cause = cause.filter(|verdict| verdict.outcome == Outcome::Fail);
-            cause.unwrap_or_else(|| {
-                if is_database(&file.path) {
-                    return cannot_connect(error);
-                }
-                // What has overwritten the file may be sound by itself, as a packed backup is.
-                let remedy = killed(&file.path).then(error.remedy.clone());
-                Verdict::fail(explained(error), remedy)
-            })
+            cause.unwrap_or_else(|| not_opened(file, error))
         }
     }
 }

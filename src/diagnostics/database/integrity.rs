@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Remedy, SqliteTarget, index_path, move_away, sql_literal, sql_name, wal_path};
+use crate::config::{
+    Remedy, SqliteTarget, index_path, is_database, move_away, sql_literal, sql_name, wal_path,
+};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Connection as _, FileConnection, Tree, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Violation;
 use crate::store::messages::{KnownMessage, made_again_from_rows};
-use crate::store::{has_unused_log, known_message};
+use crate::store::{ConnectError, has_unused_log, known_message};
 
-use super::fault::{known_remedy, query_failed};
+use super::fault::{cannot_connect, explained, known_remedy, query_failed};
 use super::schema::{damaged_index, damaged_index_pages, is_of_search_index, is_search_table};
 
 /// What SQLite finds in the file. A file too large for the time limit is no fault.
@@ -123,8 +125,18 @@ async fn has_sound_pages(file: &SqliteTarget) -> bool {
     lines.is_ok_and(|lines| lines.iter().all(is_sound))
 }
 
+/// The verdict on a file that cannot be opened. What has overwritten it may be sound by itself, as a
+/// packed backup is.
+pub(super) fn not_opened(file: &SqliteTarget, error: &ConnectError) -> Verdict {
+    if is_database(&file.path) {
+        return cannot_connect(error);
+    }
+    let remedy = killed(&file.path).then(error.remedy.clone());
+    Verdict::fail(explained(error), remedy)
+}
+
 /// Ends the daemons that have the file open so that they do not copy the log into it.
-pub(super) fn killed(file: &Path) -> Remedy {
+fn killed(file: &Path) -> Remedy {
     let daemons = daemons_of(file);
     if daemons.is_empty() {
         return Remedy::default();
