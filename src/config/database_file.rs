@@ -8,7 +8,8 @@ use super::database_url::SqliteTarget;
 use super::error::Problem;
 use super::in_the_way::in_place_of_directory;
 use super::lost_database::{LostDatabase, find_loss};
-use super::ownership::{here, writable};
+use super::nearby::writable_folder;
+use super::ownership::here;
 
 /// What the lock file says once the database has tables.
 pub(crate) const MIGRATED: &str =
@@ -30,7 +31,7 @@ impl ClaimError {
                 let remedy = if here(directory).is_file() {
                     in_place_of_directory(directory, &database.path)
                 } else {
-                    writable(directory)
+                    writable_folder(&database.path)
                 };
                 (format!("{what}: {source}"), remedy)
             }

@@ -3,13 +3,14 @@
 //! It may be the data of the service, or have it: then the configuration is led there, and nothing is
 //! moved out of the way.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::beside::{secrets_directory, wal_path, was_migrated};
 use super::database_header::is_database;
 use super::mounts::is_mount_point;
 use super::other_places::url;
-use super::ownership::{here, move_away, unused_name};
+use super::ownership::{here, install_for, move_away, unused_name};
 use super::remedy::Remedy;
 use super::secret_name::SecretName;
 
@@ -67,8 +68,10 @@ fn directory_as_database(path: &Path) -> Remedy {
             ))
             .then(removed)
         } else {
+            let owner = path.parent().and_then(|one| here(one).metadata().ok());
+            let install = install_for(owner.map_or(0, |found| found.uid()), "-m 600");
             removed
-                .then(Remedy::command("install -m 600 /dev/null").arg(path))
+                .then(Remedy::command(install).arg("/dev/null").arg(path))
                 .then(Remedy::command("todoctl migrate up"))
         };
     }

@@ -123,12 +123,12 @@ pub(crate) use misspelt::{
     is_refused, misspelt, nearest, nearest_of, renamed, unread, warnings as misspelt_warnings,
 };
 pub(crate) use mounts::{MissingMount, is_in_fstab, is_mount_point, mount_point};
-pub(crate) use nearby::found_again;
+pub(crate) use nearby::{found_again, writable_folder};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
 pub(crate) use ownership::{
-    here, move_away, private_directory, readable, run_by, taken_over, unused_name, writable,
-    writable_for,
+    here, install_for, move_away, private_directory, readable, run_by, taken_over, unused_name,
+    writable, writable_for,
 };
 pub(crate) use privilege::{Capability, as_owner, as_root};
 pub(crate) use reader::{environment_of, is_quoted};

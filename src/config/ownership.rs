@@ -195,6 +195,18 @@ pub(super) fn usable_secrets(database: &Path) -> Remedy {
     }
 }
 
+/// The command `install` for what `owner` gets, also where root types what was printed for that user.
+pub(crate) fn install_for(owner: u32, options: &str) -> String {
+    let user = rustix::process::geteuid().as_raw();
+    // Other users cannot give files away.
+    let is_given = owner != 0 && (user == 0 || user == owner);
+    if is_given {
+        format!("install {options} -o {owner}")
+    } else {
+        format!("install {options}")
+    }
+}
+
 /// Makes a directory for the owner of `database` alone, also when another user runs the command.
 pub(crate) fn private_directory(directory: &Path, database: &Path) -> Remedy {
     let user = rustix::process::geteuid().as_raw();

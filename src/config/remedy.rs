@@ -300,8 +300,10 @@ fn name_env_file(steps: &mut [Step], file: &Path) {
     for step in steps {
         if let Step::Command(Command { line, .. }) = step {
             let program = format!("todoctl --env-file {} ", shell_word(file));
-            // It may read what another one prints.
-            let named = line.replace("| todoctl ", &format!("| {program}"));
+            // It may read what another one prints, or outlive its terminal.
+            let named = line
+                .replace("| todoctl ", &format!("| {program}"))
+                .replace("nohup todoctl ", &format!("nohup {program}"));
             *line = match named.strip_prefix("todoctl ") {
                 Some(rest) => program + rest,
                 None => named,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::config::{Barrier, Closed, Remedy, as_root, here, writable};
+use crate::config::{Barrier, Closed, Remedy, as_root, here, writable_folder};
 
 use super::probe::{FileSystem, Stuck};
 use super::verdict::Verdict;
@@ -24,9 +24,9 @@ pub(super) fn this_user() -> String {
 }
 
 /// `directory` is where the file should be; `existing` is what exists of that path.
-pub(super) fn not_writable(existing: &Path, directory: &Path) -> Verdict {
+pub(super) fn not_writable(existing: &Path, file: &Path) -> Verdict {
     let place = existing.display();
-    if let Some(closed) = Closed::to_this_process(directory) {
+    if let Some(closed) = Closed::to_this_process(of_file(file)) {
         return Verdict::fail(closed.to_string(), closed.remedy());
     }
     match Barrier::of(existing) {
@@ -36,7 +36,7 @@ pub(super) fn not_writable(existing: &Path, directory: &Path) -> Verdict {
                 "{place} is not writable for {}, and SQLite creates its log there",
                 this_user()
             ),
-            writable(directory),
+            writable_folder(file),
         ),
     }
 }

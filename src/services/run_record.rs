@@ -29,6 +29,9 @@ pub(crate) struct Run {
     pub(crate) started: i64,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// As whom it runs, where the version that wrote it says so.
+    #[serde(default)]
+    pub(crate) user: Option<u32>,
     /// Which start of the system it belongs to: a copy of the file on another machine, or from before
     /// a restart, says nothing.
     boot: String,
@@ -99,6 +102,7 @@ impl RunRecord {
             pid: std::process::id(),
             started: now.unix_seconds(),
             address,
+            user: Some(rustix::process::geteuid().as_raw()),
             boot: boot()?,
             hung_up: false,
             has_ended: false,

@@ -289,6 +289,16 @@ pub(super) fn is_stale(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether SQLite did not find what a statement or a trigger names. A connection that has read the
+/// schema before that was made again does not find it either
+/// (<https://www.sqlite.org/rescode.html#error>).
+pub(super) fn is_of_old_schema(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|fault| {
+        let is_error = fault.code().as_deref() == Some("1");
+        is_error && fault.message().starts_with("no such ")
+    })
+}
+
 /// Whether no client can have caused the violation. A primary key that exists already: no client
 /// chooses one, so its sequence lags behind its table. A column without a value: every statement
 /// gives each required column one, so somebody added it.

@@ -9,7 +9,7 @@ use super::admission::Kind;
 use super::arg::Arg;
 use super::client::client_has_left;
 use super::deadline;
-use super::error::{StoreError, is_connection_lost, is_rolled_back, is_stale};
+use super::error::{StoreError, is_connection_lost, is_of_old_schema, is_rolled_back, is_stale};
 use super::late::is_late;
 use super::pool::{Condition, Lease, Pool};
 use super::row::QueryResult;
@@ -238,7 +238,14 @@ async fn end<T>(
     let is_refused_early = ended
         .as_ref()
         .is_err_and(|error| sent.is_refused_early(error));
-    let is_stale = is_refused_early || outcome.as_ref().is_err_and(is_stale_error);
+    let has_old_schema = |error: &StoreError| {
+        let StoreError::Query(error) = error else {
+            return false;
+        };
+        is_of_old_schema(error)
+    };
+    let is_stale = is_refused_early
+        || (outcome.as_ref()).is_err_and(|error| is_stale_error(error) || has_old_schema(error));
     lease.settle(if is_stale {
         Condition::Stale
     } else {
@@ -373,7 +380,7 @@ fn is_lost_or_stale(error: &StoreError) -> bool {
 fn condition_after(error: &sqlx::Error) -> Condition {
     if is_connection_lost(error) {
         Condition::Lost
-    } else if is_stale(error) {
+    } else if is_stale(error) || is_of_old_schema(error) {
         Condition::Stale
     } else {
         Condition::Reusable

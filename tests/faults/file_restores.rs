@@ -241,6 +241,62 @@ async fn a_backup_beside_the_log_of_another_state() {
     assert_eq!(scene.status("POST", "/tasks/"), 201);
 }
 
+/// A backup that is copied over the file of a running daemon, whose log fits another state of it. A stop
+/// would copy the log into the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_over_the_file_of_a_running_daemon() {
+    const CHECK: &str = "database.login";
+    for copied in [
+        "sqlite3 data/todo.db \"VACUUM INTO 'backup'\"",
+        "gzip -c data/todo.db > backup",
+    ] {
+        let mut scene = Scene::sqlite().await;
+        sqlite(
+            &scene.file(),
+            "CREATE TABLE removed AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT hex(randomblob(20)) FROM n;
+             INSERT INTO tasks (user_id, title, title_folded, created_at, updated_at)
+             SELECT 'me', hex(randomblob(200)), 'x', 1, 1 FROM removed LIMIT 200;
+             DROP TABLE removed",
+        )
+        .await;
+        shell(copied, &scene);
+        for _ in 0..12 {
+            assert_eq!(scene.status("POST", "/tasks/"), 201);
+        }
+        shell("cp backup data/todo.db", &scene);
+        let report = scene.check(&["doctor", "--only", "database", "--format", "json"]);
+        let checks = report.json["checks"].as_array().unwrap();
+        let failed = checks.iter().find(|one| one["outcome"] == "fail").unwrap();
+        let remedy = failed["remedy"].as_str().unwrap();
+        assert!(remedy.contains("kill -9"), "{failed:#}");
+        assert!(!remedy.contains("stop the daemon"), "{failed:#}");
+        assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        scene.stop();
+        scene.doctor(CHECK).says(CHECK, "pass", "");
+        for check in ["database.integrity", "database.schema"] {
+            scene.doctor(check).says(check, "pass", "");
+        }
+        assert_eq!(sqlite3(&scene, "SELECT count(*) FROM tasks"), "201");
+        assert_eq!(scene.status("POST", "/tasks/"), 201);
+    }
+}
+
+/// The log is the file's own, and only the schema that it has cannot be read: it is not set aside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_with_a_schema_that_cannot_be_read() {
+    let mut scene = Scene::sqlite().await;
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    shell(
+        "sqlite3 data/todo.db .dump > dump.sql; sqlite3 data/todo.db < dump.sql",
+        &scene,
+    );
+    let report = scene.doctor("database.login");
+    report.says("database.login", "fail", "writable_schema");
+    scene.stop();
+    let report = scene.doctor("database.login");
+    report.says("database.login", "fail", "writable_schema");
+}
+
 /// As a backup that was copied without being unpacked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_in_another_form() {

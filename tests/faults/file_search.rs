@@ -87,6 +87,21 @@ async fn an_incomplete_index_of_searches() {
     }
 }
 
+/// The daemon's connections have read the schema without the index: it opens others, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_dropped_while_the_daemon_runs() {
+    let mut scene = searched().await;
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    sqlite(&scene.file(), "DROP TABLE todoctl_search").await;
+    assert_eq!(scene.status("POST", "/tasks/"), 500);
+    let report = scene.doctor("database.schema");
+    let remedy = report.check("database.schema")["remedy"].as_str().unwrap();
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    let _of_old_connection = scene.status("POST", "/tasks/");
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    assert_eq!(scene.status("PUT", "/tasks/1"), 200);
+}
+
 /// Letters outside of ASCII are compared as well, and rows without copies are no fault.
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_of_other_titles() {

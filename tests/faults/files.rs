@@ -276,6 +276,25 @@ fn a_directory_of_the_system() {
     }
 }
 
+/// A typing mistake in the folder's name: a new one would have an empty database.
+#[test]
+fn a_folder_beside_that_of_the_database() {
+    let broken = Broken::new().run_by(65_534);
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(broken.path(), open).unwrap();
+    let place = broken.path().display().to_string();
+    let broken = broken.env("DATABASE_URL", &format!("sqlite://{place}/dta/todo.db"));
+    broken.database_says("database.directory", "fail", "if the service had tasks");
+    let data = broken.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    std::fs::write(data.join("todo.db"), "SQLite format 3\0".repeat(10)).unwrap();
+    let meant = format!("# {place}/data/todo.db is a database");
+    broken.database_says("database.directory", "fail", &meant);
+    let created =
+        format!("# only for a new service, as root: install -d -m 700 -o 65534 {place}/dta");
+    broken.database_says("database.directory", "fail", &created);
+}
+
 /// A small disk in memory, taken away with its value.
 pub struct SmallDisk(std::path::PathBuf);
 

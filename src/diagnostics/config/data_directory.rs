@@ -32,7 +32,7 @@ fn directory_verdict(file: &Path) -> Verdict {
         );
     }
     if !is_writable(existing) || Barrier::of(existing).is_some() {
-        return not_writable(existing, directory);
+        return not_writable(existing, file);
     }
     match FileSystem::of(existing) {
         Ok(kind) => {

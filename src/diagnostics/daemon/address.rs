@@ -191,15 +191,27 @@ fn killed(run: &Run, address: SocketAddr, now: i64) -> Verdict {
     )
 }
 
-/// The last daemon was started in a terminal, and ended with it.
+/// The last daemon was started in a terminal, and ended with it, or a program that rotates logs has
+/// ended it.
 fn hung_up(run: &Run, address: SocketAddr) -> Verdict {
+    let start = Remedy::command("nohup todoctl serve >> todoctl.log 2>&1 &");
+    let own = rustix::process::geteuid().as_raw();
+    let other = run.user.filter(|user| *user != own);
+    // As another user it would generate secrets, and create files that the right one cannot use.
+    let start = match other {
+        Some(user) => Remedy::note(format!(
+            "it ran as user {user}: start it as that user, with the environment that it had (--env-file, HOST, PORT): {start}"
+        )),
+        None => start,
+    };
     Verdict::warn(
         format!(
-            "no daemon listens on {address}, and the last one of this database (pid {} on {}) was ended by SIGHUP, as when the terminal or the ssh session that it was started in is closed",
+            "no daemon listens on {address}, and the last one of this database (pid {} on {}) was ended by SIGHUP, as when the terminal or the ssh session that it was started in is closed, or by logrotate",
             run.pid, run.address
         ),
         Remedy::note("start it as a unit of systemd or in a container, or so that it outlives the terminal, in the directory of the service:")
-            .then(Remedy::command("nohup todoctl serve >> todoctl.log 2>&1 &")),
+            .then(start)
+            .then(Remedy::note("if logrotate ended it: let it use copytruncate, and send no SIGHUP (postrotate), which does not make the daemon open its log again")),
     )
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::{
     Barrier, Closed, DatabaseConfig, Environment, MissingMount, NoFile, OtherJournal, Remedy,
     SqliteTarget, as_root, away, files_beside, files_of_others, find_loss, generated_secret_path,
-    hand_over, has_hot_journal, in_place_of_directory, undo_interrupted, writable,
+    hand_over, has_hot_journal, in_place_of_directory, resolved, undo_interrupted, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -22,11 +22,10 @@ use crate::diagnostics::probe::{
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::services::gone_file::GoneFile;
 use crate::services::renamed_folder::RenamedFolder;
-use crate::store::messages::KnownMessage;
 use crate::store::{ConnectFault, DamagedLog};
 
-use super::fault::{cannot_connect, known_remedy};
-use super::integrity::{log_of_another, unused_log_of_another};
+use super::fault::known_remedy;
+use super::integrity::{log_of_another, not_opened, unused_log_of_another};
 use super::{daemon_rights, kept_file, other_names, unmounted, work};
 
 const MIB: u64 = 1024 * 1024;
@@ -184,7 +183,7 @@ fn without_file(path: &Path) -> Verdict {
         );
     }
     if !is_writable(existing) || Barrier::of(existing).is_some() {
-        return not_writable(existing, directory);
+        return not_writable(existing, path);
     }
     Verdict::pass(format!("{place} is writable"))
 }
@@ -211,7 +210,7 @@ fn check_directory(context: &Context, facts: &FileFacts, file: &Path) -> Verdict
         return verdict;
     }
     if !facts.directory_writable {
-        return not_writable(&facts.directory, &facts.directory);
+        return not_writable(&facts.directory, &resolved(file));
     }
     if let Some(verdict) = daemon_rights::missing(file, context.request.source.file()) {
         return verdict;
@@ -378,14 +377,12 @@ pub(super) async fn login(context: &Context, file: &SqliteTarget, limit: Duratio
         Ok(_) => Verdict::pass("opened; a file needs no password"),
         Err(error) => {
             let cause = match error.fault {
-                ConnectFault::Corrupt if error.known.is_some_and(KnownMessage::is_of_pages) => {
-                    log_of_another(file, limit).await
-                }
+                ConnectFault::Corrupt => log_of_another(file, limit).await,
                 ConnectFault::Busy => Some(work::file_locks(file).await),
                 _ => None,
             };
             let cause = cause.filter(|verdict| verdict.outcome == Outcome::Fail);
-            cause.unwrap_or_else(|| cannot_connect(error))
+            cause.unwrap_or_else(|| not_opened(file, error))
         }
     }
 }

@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Remedy, SqliteTarget, index_path, move_away, sql_literal, sql_name, wal_path};
+use crate::config::{
+    Remedy, SqliteTarget, index_path, is_database, move_away, sql_literal, sql_name, wal_path,
+};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{Connection as _, FileConnection, Tree, daemons_of};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Violation;
 use crate::store::messages::{KnownMessage, made_again_from_rows};
-use crate::store::{has_unused_log, known_message};
+use crate::store::{ConnectError, has_unused_log, known_message};
 
-use super::fault::{known_remedy, query_failed};
+use super::fault::{cannot_connect, explained, known_remedy, query_failed};
 use super::schema::{damaged_index, damaged_index_pages, is_of_search_index, is_search_table};
 
 /// What SQLite finds in the file. A file too large for the time limit is no fault.
@@ -75,7 +77,8 @@ pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict
 const UNUSED_LOG: Duration = Duration::from_secs(2);
 
 /// Where a backup takes the place of a file after a crash, and the log stays, SQLite applies it to
-/// the backup, and finds damaged pages. `None` where the file is damaged without the log too.
+/// the backup, and finds damaged pages. `None` where the file is damaged without the log too, and
+/// where the log has only a change of the schema that cannot be read.
 pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Option<Verdict> {
     let log = wal_path(&file.path);
     if std::fs::metadata(&log).ok()?.len() == 0 {
@@ -85,10 +88,10 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
         let mut connection = FileConnection::open_without_log(file).await.ok()?;
         let lines = connection.integrity().await.ok();
         connection.close().await;
-        lines
+        Some(lines? == ["ok"] && !has_sound_pages(file).await)
     };
-    let lines = tokio::time::timeout(limit, read).await.ok()??;
-    if lines != ["ok"] {
+    let is_of_another = tokio::time::timeout(limit, read).await.ok()??;
+    if !is_of_another {
         return None;
     }
     let index = index_path(&file.path);
@@ -106,6 +109,30 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
             ))
             .then(moved),
     ))
+}
+
+/// Whether the pages that the schema leads to are sound in the file with its log, as far as the schema
+/// can be read. The pages of an entry that cannot be read are not reached.
+async fn has_sound_pages(file: &SqliteTarget) -> bool {
+    const NOT_REACHED: &str = "never used";
+    let Ok(mut connection) = FileConnection::open_with_unread_schema(file).await else {
+        return false;
+    };
+    let lines = connection.integrity().await;
+    connection.close().await;
+    let is_sound =
+        |line: &String| line == "ok" || line.contains(OF_PAGES) || line.contains(NOT_REACHED);
+    lines.is_ok_and(|lines| lines.iter().all(is_sound))
+}
+
+/// The verdict on a file that cannot be opened. What has overwritten it may be sound by itself, as a
+/// packed backup is.
+pub(super) fn not_opened(file: &SqliteTarget, error: &ConnectError) -> Verdict {
+    if is_database(&file.path) {
+        return cannot_connect(error);
+    }
+    let remedy = killed(&file.path).then(error.remedy.clone());
+    Verdict::fail(explained(error), remedy)
 }
 
 /// Ends the daemons that have the file open so that they do not copy the log into it.

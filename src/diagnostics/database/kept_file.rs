@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::config::{
-    Remedy, SecretName, SqliteTarget, generated_secret_path, here, unused_name, wal_path,
-    with_suffix,
+    Remedy, SecretName, SqliteTarget, generated_secret_path, here, install_for, unused_name,
+    wal_path, with_suffix,
 };
 use crate::diagnostics::probe::{KeptOpen, Place, daemons_of, kept_secret};
 use crate::diagnostics::verdict::Verdict;
@@ -139,7 +139,7 @@ fn saved(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Remed
             .arg("PRAGMA wal_checkpoint(TRUNCATE)")
     });
     let directory = here(path.parent().unwrap_or(path));
-    let missing = (!directory.exists()).then(|| owned(kept, "install -d -m 700").arg(directory));
+    let missing = (!directory.exists()).then(|| owned(kept, "-d -m 700").arg(directory));
     Remedy::default()
         .then(missing)
         .then(copy_log)
@@ -149,17 +149,12 @@ fn saved(kept: &KeptOpen, path: &Path, file: &Path, log: Option<&Path>) -> Remed
 
 /// A copy that belongs to the user of the daemon, and that nobody else can read.
 fn copy(kept: &KeptOpen, from: &Path, to: &Path) -> Remedy {
-    owned(kept, "install -m 600").arg(from).arg(to)
+    owned(kept, "-m 600").arg(from).arg(to)
 }
 
-/// A command that creates something for the user of the daemon.
-fn owned(kept: &KeptOpen, command: &str) -> Remedy {
-    let is_root = rustix::process::geteuid().is_root();
-    if is_root && kept.user != 0 {
-        Remedy::command(format!("{command} -o {}", kept.user))
-    } else {
-        Remedy::command(command)
-    }
+/// Creates something for the user of the daemon.
+fn owned(kept: &KeptOpen, options: &str) -> Remedy {
+    Remedy::command(install_for(kept.user, options))
 }
 
 /// Keeps the database that is there now, with its logs, under another name.

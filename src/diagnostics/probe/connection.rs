@@ -107,6 +107,21 @@ impl FileConnection {
             .map(Self)
     }
 
+    /// Opens the file although entries of its schema cannot be read, which are left out then
+    /// (<https://www.sqlite.org/pragma.html#pragma_writable_schema>).
+    pub(crate) async fn open_with_unread_schema(
+        target: &SqliteTarget,
+    ) -> Result<Self, ConnectError> {
+        let mut connection = open_sqlite(target, SqliteAccess::Read).await?;
+        let set = sqlx::raw_sql("PRAGMA writable_schema = ON")
+            .execute(&mut connection)
+            .await;
+        set.map_err(|error| {
+            ConnectError::from_sqlx(&DatabaseTarget::Sqlite(target.clone()), &error)
+        })?;
+        Ok(Self(connection))
+    }
+
     /// For questions of the store.
     pub(crate) fn session(&mut self) -> &mut SqliteConnection {
         &mut self.0

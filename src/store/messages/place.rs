@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::{
     Barrier, DATABASE_URL, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner,
     files_of_others, hand_over, in_place_of_directory, opened_to_owner, sql_literal, sql_name,
-    taken_over, writable,
+    taken_over, writable_folder,
 };
 
 use super::quoted::quoted_name;
@@ -255,7 +255,7 @@ impl<'a> Place<'a> {
                 } else if !others.is_empty() {
                     hand_over(&others, file)
                 } else {
-                    taken_over(file).unwrap_or_else(|| writable(file.parent().unwrap_or(file)))
+                    taken_over(file).unwrap_or_else(|| writable_folder(file))
                 }
             }
             None => Remedy::note("let the daemon's user write the file and its directory"),

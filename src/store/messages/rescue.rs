@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::{
-    Remedy, begin_anew, has_damaged_begin, in_place_of_database, index_path, missing_pages,
-    move_away, shell_word, unused_name, wal_path, was_migrated,
+    Remedy, begin_anew, has_damaged_begin, in_place_of_database, index_path, install_for,
+    missing_pages, move_away, shell_word, unused_name, wal_path, was_migrated,
 };
 
 use super::place::Place;
@@ -22,6 +22,10 @@ impl Place<'_> {
         let Some(file) = self.file() else {
             return Remedy::note("stop the daemon and restore a backup of the file");
         };
+        // The log of an open file may have its first page.
+        if let Some(packed) = Packed::of(file) {
+            return packed.unpacked(file);
+        }
         let rescued = unused_name(file, ".rescued");
         Remedy::default()
             .then(truncated(file).map(Remedy::note))
@@ -117,13 +121,9 @@ fn truncated(file: &Path) -> Option<String> {
 /// Creates an empty file that only the owner of the database may read.
 fn private_file(path: &Path, database: &Path) -> Remedy {
     let owner = database.metadata().map_or(0, |found| found.uid());
-    let is_of_other = rustix::process::geteuid().is_root() && owner != 0;
-    let install = if is_of_other {
-        format!("install -m 600 -o {owner} /dev/null")
-    } else {
-        "install -m 600 /dev/null".to_owned()
-    };
-    Remedy::command(install).arg(path)
+    Remedy::command(install_for(owner, "-m 600"))
+        .arg("/dev/null")
+        .arg(path)
 }
 
 /// A backup in another form, in the place of the database.
@@ -189,7 +189,7 @@ impl Packed {
             .into_iter()
             .filter(|log| log.exists());
         let logs = logs.fold(Remedy::default(), |all, log| all.then(move_away(&log)));
-        Remedy::note(format!("the file is {what}; stop the daemon if it runs; this makes a database of it, which takes its place; what was there is kept:"))
+        Remedy::note(format!("the file is {what}; if the daemon runs, end it with kill -9: as it stops, it copies its log into the file; this makes a database of it, which takes its place; what was there is kept:"))
             .then(private_file(&new, file))
             .then(unpack)
             .then(Remedy::command("sqlite3").arg(&new).arg("PRAGMA integrity_check"))
