@@ -220,7 +220,7 @@ async fn login(console: &Console, server: &PostgresTarget) -> Option<(String, Re
     let behind = PostgresTarget {
         host: database.host.clone()?,
         port: database.port,
-        database: server.own_name().to_owned(),
+        database: database.own_name.clone(),
         tls: TlsMode::Prefer,
         options: None,
         direct: None,
@@ -241,6 +241,16 @@ async fn login(console: &Console, server: &PostgresTarget) -> Option<(String, Re
         }
         Err(error) => match error.fault {
             ConnectFault::Refused | ConnectFault::TimedOut | ConnectFault::HostNotFound => None,
+            _ if error
+                .known
+                .is_some_and(|known| known.id == "postgres.no-database") =>
+            {
+                let (why, remedy) = other_database(server, &error.message).await?;
+                Some((
+                    format!("PostgreSQL at {place} says: {}; {why}", error.message),
+                    remedy,
+                ))
+            }
             _ => Some((
                 format!("PostgreSQL at {place} says: {}", error.message),
                 error.remedy,

@@ -51,6 +51,8 @@ const SHORTEST: f64 = 5.0;
 pub(crate) struct Database {
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
+    /// What the line looks for on the server.
+    pub(crate) own_name: String,
     /// `session`, `transaction` or `statement`.
     pub(crate) pool_mode: String,
     pub(crate) pool_size: u32,
@@ -113,6 +115,7 @@ async fn tell(
                 .to_owned(),
             host: Some(row.text("host").to_owned()).filter(|host| !host.is_empty()),
             port: row.number("port"),
+            own_name: row.text("database").to_owned(),
             pool_size: row.number("pool_size"),
             max_connections: row.number("max_connections"),
             connections: row.number("current_connections"),
