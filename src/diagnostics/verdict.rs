@@ -23,6 +23,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Unexplained {
     /// A time limit was reached.
     Timeout(&'static KnownMessage),
+    /// A pooler has no server connection.
+    Pooler(&'static KnownMessage),
     /// A file of the server is damaged or gone, which the text names.
     File(&'static KnownMessage, String),
 }
@@ -32,6 +34,8 @@ impl Unexplained {
     pub(super) fn of(known: &'static KnownMessage, message: &impl ToString) -> Option<Self> {
         if known.is_timeout() {
             Some(Self::Timeout(known))
+        } else if known.is_of_pooled_login() {
+            Some(Self::Pooler(known))
         } else {
             known
                 .is_of_server_file()

@@ -14,6 +14,14 @@ faults! {
             "database.migrations",
         )
     };
+    STANDBY = Fault {
+        after: After::Person("only its administrator can change the pooler's configuration"),
+        ..Fault::failing(
+            "The pooler leads to a standby, DATABASE_URL_UNPOOLED to the primary",
+            Symptom::Risk("every change is answered with 503"),
+            "database.role",
+        )
+    };
     OTHER_PORT = Fault {
         after: After::Person("only a person knows whether it is the right server"),
         ..Fault::failing(
@@ -49,6 +57,21 @@ async fn servers_with_one_database() {
     scene.set("DATABASE_URL", &pooler.url);
     scene.proves_gone(&TWO_SERVERS);
     scene.stop();
+    drop(pooler);
+
+    std::fs::write(copy.directory().join("data/standby.signal"), "").unwrap();
+    copy.restart();
+    let pooler = PgBouncer::configured(old.as_str(), "todo", "");
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.proves(&STANDBY).await;
+    let report = scene.doctor(STANDBY.check);
+    report.says(STANDBY.check, "fail", "of the line todo of [databases]");
+    let detail = report.detail(STANDBY.check);
+    assert!(detail.contains("leads to the primary"), "{detail}");
+    drop(pooler);
+    let pooler = PgBouncer::configured(&right, "todo", "");
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.proves_gone(&STANDBY);
 
     for name in ["DATABASE_URL_UNPOOLED", "DB_POOLER"] {
         scene.unset(name);

@@ -153,6 +153,12 @@ fn messages_of_hosted_services() {
         ),
         (
             "08P01",
+            "query timeout",
+            "database.login",
+            "raise query_timeout",
+        ),
+        (
+            "08P01",
             "no more connections allowed (max_client_conn)",
             "database.login",
             "max_client_conn",

@@ -7,6 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use url::Url;
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 use crate::support::{PgBouncer, eventually};
 
 pub(super) const NO_ANSWER: Symptom = Symptom::Risk("every request answers 503");
@@ -168,6 +169,10 @@ async fn roles_of_the_pooler() {
     behind.scene.sql(&create).await;
     let pooler = behind.pooler(&format!("user={role} password=canary"), "");
     behind.scene.proves(&OTHER_ROLE).await;
+    behind
+        .scene
+        .doctor("database.role")
+        .says("database.role", "fail", "restart PgBouncer");
     // Its role may not see which database it is.
     let report = behind.scene.doctor("database.migrations");
     let detail = report.detail("database.migrations");
@@ -295,6 +300,45 @@ async fn left_open(behind: &Behind) {
     })
     .await;
     direct.close().await.unwrap();
+}
+
+/// The server refuses the pooler, which has let the client in and does not repeat why.
+#[tokio::test]
+async fn a_server_without_a_connection_for_the_pooler() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let role = with_role(&mut scene, "", &grants).await;
+    let direct = scene.get("DATABASE_URL").unwrap();
+    scene.set("DATABASE_URL_UNPOOLED", &direct);
+    scene.set("DB_POOLER", "transaction");
+    let more = "stats_users = canary\nquery_wait_timeout = 1";
+    let pooler = PgBouncer::configured(&direct, "*", more);
+    scene.set("DATABASE_URL", &pooler.url);
+    scene
+        .doctor("database.query")
+        .says("database.query", "pass", "");
+    scene
+        .sql(&format!(
+            "ALTER ROLE {role} CONNECTION LIMIT 0;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+        ))
+        .await;
+    let report = scene.doctor("database.query");
+    // PgBouncer knows what to greet a client with from the one before.
+    let failed = "database.query";
+    let detail = report.detail(failed);
+    assert!(detail.contains("too many connections for role"), "{detail}");
+    let remedy = report.check(failed)["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("auth_file"), "{remedy}");
+    assert!(scene.type_in(remedy).status.success(), "{remedy}");
+    // It tries again a second after it was refused.
+    eventually("the pooler logs in", async || {
+        let report = scene.doctor(failed);
+        report.check(failed)["outcome"] == "pass"
+    })
+    .await;
+    drop(pooler);
+    drop_role_of(&mut scene, &role).await;
 }
 
 /// A pooler that opens server connections for its first clients is one nevertheless.

@@ -135,6 +135,23 @@ async fn tables_of_the_role_that_restored_them() {
     let remedy = report.check(OWNERS)["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene.doctor(OWNERS).says(OWNERS, "pass", "");
+    // Rights that a former owner took from itself come back together with the table.
+    for (function, outcome) in [
+        ("", "fail"),
+        (
+            "ALTER FUNCTION todoctl_count_unread() OWNER TO CURRENT_USER",
+            "warn",
+        ),
+    ] {
+        scene
+            .sql(&format!("ALTER TABLE todoctl_unread OWNER TO CURRENT_USER; REVOKE INSERT, UPDATE ON todoctl_unread FROM CURRENT_USER; {function}"))
+            .await;
+        let report = scene.doctor(OWNERS);
+        report.says(OWNERS, outcome, "GRANT");
+        let remedy = report.check(OWNERS)["remedy"].as_str().unwrap();
+        assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        scene.doctor(OWNERS).says(OWNERS, "pass", "");
+    }
     scene
         .sql(&format!("REASSIGN OWNED BY {role} TO CURRENT_USER"))
         .await;

@@ -7,7 +7,7 @@ use sqlx::Connection as _;
 use url::Url;
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
-use crate::support::{Cluster, eventually};
+use crate::support::{Cluster, PgBouncer, eventually};
 
 const LOGIN: &str = "database.login";
 const TRIAL: &str = "database.trial";
@@ -80,6 +80,18 @@ async fn logins_without_the_password() {
     scene.stop();
     rule("host all all 127.0.0.1/32 ident", "Ident").await;
     scene.proves(&IDENT).await;
+    let own = scene.get("DATABASE_URL").unwrap();
+    let server = format!("postgresql://todo:canary@127.0.0.1:{port}/todo");
+    let pooler = PgBouncer::configured(&server, "todo", "");
+    scene.set("DATABASE_URL", &pooler.url);
+    scene.set("DATABASE_URL_UNPOOLED", &server);
+    let report = scene.doctor(LOGIN);
+    report.says(LOGIN, "fail", "pg_hba_file_rules");
+    let remedy = report.check(LOGIN)["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("auth_file"), "{remedy}");
+    drop(pooler);
+    scene.unset("DATABASE_URL_UNPOOLED");
+    scene.set("DATABASE_URL", &own);
     rule("host all all 127.0.0.1/32 scram-sha-256", "").await;
     scene.proves_gone(&IDENT);
 }

@@ -290,6 +290,9 @@ mod tests {
             ("network.refused", true),
             ("pgbouncer.login", true),
             ("postgres.no-right", false),
+            ("pgbouncer.time-limit", false),
+            ("pgbouncer.ended", false),
+            ("pgbouncer.server-login", false),
             ("postgres.too-many-connections", false),
             // As after a search path was reset.
             ("postgres.no-table", true),

@@ -1,24 +1,23 @@
 //! Why a pooler gives no answer, as its own console tells it.
 
+mod line;
+
 use std::time::Duration;
 
 use crate::config::{PostgresTarget, Remedy, TlsMode, sql_name};
 use crate::diagnostics::halted::with_halted;
 use crate::diagnostics::probe::{Connection as _, Console, PgBouncer, ServerConnection};
-use crate::diagnostics::verdict::{Outcome, Verdict};
+use crate::diagnostics::verdict::Verdict;
 use crate::store::ConnectFault;
 use crate::store::messages::{self, KnownMessage, Place, quoted_name};
 
-use super::work::Held;
+pub(super) use line::{ASKING, RELOAD, of_forced_role, of_standby};
 
-/// What is left of a check's time for the console.
-pub(super) const ASKING: Duration = Duration::from_secs(2);
+use super::work::Held;
+use line::{other_database, refused_behind, system_user_behind};
 
 /// For the question who holds the server connections.
 const HOLDERS: Duration = Duration::from_secs(1);
-
-/// What follows a change of pgbouncer.ini.
-pub(super) const RELOAD: &str = "then RELOAD in its console, or reload its service";
 
 /// A verdict on a database that did not answer as it should, with the cause if PgBouncer is in
 /// front of it; `known` is the message.
@@ -33,7 +32,7 @@ pub(super) async fn explained(
     }
     // A message about pg_hba.conf names the host first.
     if REFUSALS.contains(&id)
-        && id != "postgres.hba"
+        && !["postgres.hba", "postgres.system-user"].contains(&id)
         && let Some(role) = other_role(&verdict.detail, &server.user)
     {
         return Verdict::fail(
@@ -53,18 +52,73 @@ pub(super) async fn explained(
         return with_halted(verdict, &server.host, server.port).await;
     }
     let cause = match (&pooler, id) {
+        (_, "postgres.system-user") => Some(system_user_behind(server)),
         (_, id) if REFUSALS.contains(&id) => Some(refused_behind(server)),
         (_, "postgres.no-database") => other_database(server, &verdict.detail).await,
-        (PgBouncer::Open(console), _) => cause(console, server).await,
         (_, "" | "network.timeout" | "pgbouncer.query-wait" | "pgbouncer.server-login") => {
-            Some(lends_nothing(server).await)
+            without_server(&pooler, server).await
         }
+        (PgBouncer::Open(console), _) => cause(console, server).await,
         _ => None,
     };
     match cause {
         Some((why, remedy)) => Verdict::fail(format!("{}; {why}", verdict.detail), remedy),
         None => verdict,
     }
+}
+
+/// Why a pooler that answers has no server connection for a client.
+async fn without_server(pooler: &PgBouncer, server: &PostgresTarget) -> Option<(String, Remedy)> {
+    let told = match pooler {
+        PgBouncer::None => return None,
+        PgBouncer::Open(console) => cause(console, server).await,
+        PgBouncer::Closed => None,
+    };
+    if told.is_some() {
+        return told;
+    }
+    match (refused_directly(server).await, pooler) {
+        (None, PgBouncer::Closed) => Some(lends_nothing(server).await),
+        (refused, _) => refused,
+    }
+}
+
+/// The same for a check whose statement failed for it.
+pub(super) async fn lends_none(server: &PostgresTarget) -> Option<Verdict> {
+    let pooler = PgBouncer::ask(server, ASKING).await;
+    let (why, remedy) = without_server(&pooler, server).await?;
+    Some(Verdict::fail(why, remedy))
+}
+
+/// Why PostgreSQL refuses the session that `DATABASE_URL_UNPOOLED` asks for: the pooler does not
+/// repeat what it is refused with.
+async fn refused_directly(server: &PostgresTarget) -> Option<(String, Remedy)> {
+    let direct = server.direct.as_ref()?;
+    let error = match ServerConnection::open(direct, ASKING).await {
+        Ok(session) => {
+            session.close().await;
+            return None;
+        }
+        Err(error) => error,
+    };
+    let is_pooler = |known: &KnownMessage| known.id.starts_with("pgbouncer.");
+    if error.fault == ConnectFault::TimedOut || error.known.is_some_and(is_pooler) {
+        return None;
+    }
+    let remedy = if error.fault == ConnectFault::Login {
+        let (_, of_pooler) = refused_behind(server);
+        error.remedy.then(of_pooler)
+    } else {
+        error.remedy
+    };
+    Some((
+        format!(
+            "the pooler has no server connection; to DATABASE_URL_UNPOOLED, PostgreSQL at {} says: {}",
+            direct.host_port(),
+            error.message
+        ),
+        remedy,
+    ))
 }
 
 /// PostgreSQL refuses the role.
@@ -86,7 +140,8 @@ fn other_role<'a>(message: &'a str, user: &str) -> Option<&'a str> {
 }
 
 /// Messages that PgBouncer writes itself, and that say it all.
-const TOLD_BY_THE_POOLER: [&str; 7] = [
+const TOLD_BY_THE_POOLER: [&str; 8] = [
+    "pgbouncer.time-limit",
     "pgbouncer.login",
     "pgbouncer.server-password",
     "pgbouncer.configuration",
@@ -95,52 +150,6 @@ const TOLD_BY_THE_POOLER: [&str; 7] = [
     "pgbouncer.max-clients",
     "pgbouncer.startup-parameter",
 ];
-
-/// The pooler accepts user and password of `DATABASE_URL`, so they are right there.
-fn refused_behind(server: &PostgresTarget) -> (String, Remedy) {
-    (
-        format!(
-            "the pooler at {} accepts DATABASE_URL, and PostgreSQL behind it refuses the pooler",
-            server.host_port()
-        ),
-        Remedy::note(format!(
-            "correct user= and password= of the line {} in pgbouncer.ini, or the password of {} in its auth_file, {RELOAD}",
-            server.database, server.user
-        )),
-    )
-}
-
-/// The pooler looks for another database than the one that `DATABASE_URL_UNPOOLED` leads to, or for
-/// one that is not there.
-async fn other_database(server: &PostgresTarget, message: &str) -> Option<(String, Remedy)> {
-    let place = server.host_port();
-    let line = &server.database;
-    if let Some(direct) = &server.direct {
-        let own = &direct.database;
-        match ServerConnection::open(direct, ASKING).await {
-            Ok(session) => {
-                session.close().await;
-                return Some((
-                    format!(
-                        "the pooler at {place} looks for it; DATABASE_URL_UNPOOLED leads to {own}"
-                    ),
-                    Remedy::note(format!(
-                        "in pgbouncer.ini, give the line {line} of [databases] dbname={own}, {RELOAD}"
-                    )),
-                ));
-            }
-            // It is the one that is missing.
-            Err(_) if quoted_name(message) == Some(own) => return None,
-            Err(_) => {}
-        }
-    }
-    Some((
-        format!("the pooler at {place} looks for it"),
-        Remedy::note(format!(
-            "correct dbname= of the line {line} in pgbouncer.ini, {RELOAD}; or create the database on the server behind the pooler"
-        )),
-    ))
-}
 
 /// A program in front of the server does not listen, and the server itself answers.
 pub(super) async fn not_running(verdict: Verdict, server: &PostgresTarget) -> Verdict {
@@ -202,29 +211,6 @@ fn leave_no_transaction(line: &str) -> Remedy {
     Remedy::note(format!(
         "it comes back if that client leaves transactions open again: correct it, or raise default_pool_size in pgbouncer.ini (pool_size of the line {line}, where it has one), {RELOAD}"
     ))
-}
-
-/// The pooler logs in with a role of its own, which has not the rights of the one in
-/// `DATABASE_URL`.
-pub(super) async fn of_forced_role(
-    verdict: Verdict,
-    login: &str,
-    server: &PostgresTarget,
-) -> Verdict {
-    let pooler = PgBouncer::ask(server, ASKING).await;
-    if verdict.outcome != Outcome::Fail || matches!(pooler, PgBouncer::None) {
-        return verdict;
-    }
-    let PostgresTarget { user, database, .. } = server;
-    Verdict::fail(
-        format!(
-            "{}; the pooler logs in as {login}, not as {user} of DATABASE_URL",
-            verdict.detail
-        ),
-        Remedy::note(format!(
-            "take user={login} and its password= out of the line {database} in pgbouncer.ini, {RELOAD}; if {login} is meant to serve todoctl, it needs the rights of {user}"
-        )),
-    )
 }
 
 /// Whether PostgreSQL, where the pooler looks for it, accepts user and password of `DATABASE_URL`: the

@@ -9,7 +9,7 @@ use crate::diagnostics::probe::{PgBouncer, Role};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Override;
 
-use super::behind::{ASKING, of_forced_role};
+use super::behind::{ASKING, of_forced_role, of_standby};
 use super::fault::query_failed;
 use super::overrides::reset;
 use super::pooled_remedies::reconnected;
@@ -23,6 +23,11 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
         });
     match question.await {
         Ok((role, overrides)) => {
+            if role.in_recovery
+                && let Some(verdict) = of_standby(server.target).await
+            {
+                return verdict;
+            }
             let verdict = check_role(&role, &overrides, server.target, server.config.auto_migrate);
             if is_kept(&role, &overrides) {
                 let pooler = PgBouncer::ask(server.target, ASKING).await;

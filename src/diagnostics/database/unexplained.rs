@@ -1,4 +1,5 @@
-//! Why a statement of a check ran into a time limit, and what a damaged file belongs to.
+//! Why a statement of a check ran into a time limit or got no server connection, and what a damaged
+//! file belongs to.
 
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use crate::diagnostics::context::Context;
 use crate::diagnostics::verdict::{Unexplained, Verdict};
 use crate::store::messages::Place;
 
-use super::{damage, work};
+use super::{behind, damage, work};
 
 /// The search for the cause may take as long.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// The verdict with its cause and the remedy for it: the session that holds a lock, a limit
-/// that is too short, or a damaged table or index. Without any and without a remedy, that of the
+/// that is too short, what the pooler cannot log in for, or a damaged table or index. Without any and without a remedy, that of the
 /// message.
 pub(in crate::diagnostics) async fn with_cause(context: &Context, mut verdict: Verdict) -> Verdict {
     let Some(unexplained) = verdict.unexplained.take() else {
@@ -31,7 +32,9 @@ pub(in crate::diagnostics) async fn with_cause(context: &Context, mut verdict: V
         }
         None if verdict.remedy.is_some() => return verdict,
         None => {
-            let (Unexplained::Timeout(known) | Unexplained::File(known, _)) = unexplained;
+            let (Unexplained::Timeout(known)
+            | Unexplained::Pooler(known)
+            | Unexplained::File(known, _)) = unexplained;
             Some((known.remedy)(place))
         }
     };
@@ -46,6 +49,7 @@ async fn cause(
 ) -> Option<Verdict> {
     match unexplained {
         Unexplained::File(_, message) => damage::owner(context, server, message, LIMIT).await,
+        Unexplained::Pooler(_) => behind::lends_none(server).await,
         Unexplained::Timeout(_) => match work::culprit(context, server, LIMIT).await {
             None => work::short_limits(context, server, LIMIT).await,
             culprit => culprit,

@@ -220,7 +220,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
             "does not speak postgresql's protocol",
             "unknown message type",
         ],
-        codes: &["08P01"],
+        codes: &[],
         meaning: "The server at that address is not PostgreSQL",
         retry: Retry::No,
         remedy: |at| {

@@ -129,6 +129,11 @@ impl KnownMessage {
         matches!(self.id, "postgres.damaged" | "postgres.data-file")
     }
 
+    /// Whether a pooler says no more than that it has no server connection: why has to be asked.
+    pub(crate) fn is_of_pooled_login(&self) -> bool {
+        matches!(self.id, "pgbouncer.server-login" | "pgbouncer.query-wait")
+    }
+
     /// Whether it says no more than that a limit was reached: who holds the lock, or how long the
     /// limit is, has to be asked.
     pub(crate) fn is_timeout(&self) -> bool {

@@ -5,7 +5,7 @@ use crate::config::{Remedy, sql_name};
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
 /// With whom a pooler logs in.
-const LOGINS: &str = "the pooler's log names the server and the reason; correct user= and password= of the line in [databases] of pgbouncer.ini, the auth_file, or auth_user and its line there, then RELOAD";
+const LOGINS: &str = "the pooler's log names the server and the reason; if all connections of the server are in use, end some or raise max_connections; if it refuses the login, correct user= and password= of the line in [databases] of pgbouncer.ini, the auth_file, or auth_user and its line there, then RELOAD";
 
 pub(super) static HOSTED: &[KnownMessage] = &[
     KnownMessage {
@@ -209,7 +209,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
     KnownMessage {
         id: "pgbouncer.time-limit",
         fault: ConnectFault::Other,
-        patterns: &["query_timeout", "idle transaction timeout"],
+        patterns: &["query timeout", "query_timeout", "idle transaction timeout"],
         codes: &[],
         meaning: "A time limit of the pooler ended the connection",
         retry: Retry::Later,
@@ -302,6 +302,20 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         meaning: "The pooler cannot log in to PostgreSQL",
         retry: Retry::Later,
         remedy: |_| Remedy::note(LOGINS),
+    },
+    KnownMessage {
+        id: "pgbouncer.ended",
+        fault: ConnectFault::Other,
+        patterns: &[],
+        // PgBouncer has this code in all that it says itself.
+        codes: &["08P01"],
+        meaning: "A pooler ended the connection",
+        retry: Retry::Later,
+        remedy: |_| {
+            Remedy::note(
+                "the pooler's log has the reason; where that is a time limit, raise it in pgbouncer.ini or set it to 0, then RELOAD",
+            )
+        },
     },
     KnownMessage {
         id: "pgbouncer.prepared-statement",

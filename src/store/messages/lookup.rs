@@ -167,6 +167,12 @@ mod tests {
                 "pgbouncer.startup-parameter",
             ),
             ("FATAL: query_wait_timeout", "pgbouncer.query-wait"),
+            ("FATAL: query timeout", "pgbouncer.time-limit"),
+            ("FATAL: idle transaction timeout", "pgbouncer.time-limit"),
+            (
+                "terminating connection due to idle-in-transaction timeout",
+                "postgres.terminated",
+            ),
             (
                 "FATAL: no more connections allowed (max_client_conn)",
                 "pgbouncer.max-clients",
@@ -213,6 +219,8 @@ mod tests {
         let line = "2031-01-01 12:00 UTC [77] 57P03: the database system is starting up";
         assert_eq!(by_code_in(line).unwrap().fault, ConnectFault::Starting);
         assert_eq!(by_code_in("nothing at all"), None);
+        let ended = by_code_in("FATAL: 08P01: what a pooler says").unwrap();
+        assert_eq!(ended.id, "pgbouncer.ended");
     }
 
     #[test]

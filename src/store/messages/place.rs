@@ -188,6 +188,17 @@ impl<'a> Place<'a> {
         })
     }
 
+    /// How requests get to the primary.
+    pub(super) fn lead_to_primary(self) -> String {
+        match self.server() {
+            Some(server) if server.leads_to_pooler() => format!(
+                "correct host= and port= of the line {} of [databases] in pgbouncer.ini to those of the primary, then RELOAD",
+                server.database
+            ),
+            Some(_) | None => "name the primary in DATABASE_URL".to_owned(),
+        }
+    }
+
     /// What should listen at the address.
     pub(super) fn program(self) -> &'static str {
         if self.server().is_some_and(PostgresTarget::leads_to_pooler) {

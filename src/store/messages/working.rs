@@ -14,7 +14,11 @@ pub(super) static WORKING: &[KnownMessage] = &[
         meaning: "The server is a standby, or set to read-only",
         retry: Retry::Later,
         remedy: |at| {
-            Remedy::note("if the server is a standby, name the primary in DATABASE_URL; if it was set to read-only:").then(at.reset(&["default_transaction_read_only"]))
+            Remedy::note(format!(
+                "if the server is a standby, {}; if it was set to read-only:",
+                at.lead_to_primary()
+            ))
+            .then(at.reset(&["default_transaction_read_only"]))
         },
     },
     KnownMessage {

@@ -311,7 +311,8 @@ fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> 
             format!("-csearch_path={schema}"),
         ))];
     }
-    let mut steps = left_behind(relations, schema);
+    let left = left_behind(relations, schema);
+    let mut steps: Vec<Step> = left.iter().map(|one| moved(one, schema)).collect();
     steps.extend([
         Step::Run(format!(
             "ALTER ROLE {} IN DATABASE {} SET search_path = {}",
@@ -321,36 +322,59 @@ fn search_path(relations: &Relations, target: &PostgresTarget, schema: &str) -> 
         )),
         Step::note("restart the daemon: its sessions keep the old search path"),
     ]);
+    steps.extend(named_anew(&left));
     steps
 }
 
-/// Moves the functions and types after the tables, where they alone were moved.
-fn left_behind(relations: &Relations, schema: &str) -> Vec<Step> {
+/// Corrects functions that were moved, which name the tables with the schema from before.
+fn named_anew(moved: &[&Created]) -> Vec<Step> {
+    let mut functions = moved.iter().filter(|one| one.kind == "FUNCTION").peekable();
+    if functions.peek().is_none() {
+        return Vec::new();
+    }
+    let command = Remedy::command("todoctl doctor --only database.triggers");
+    let (what, command) = if functions.all(|one| one.is_owned) {
+        (
+            "the functions name the tables with the old schema; this corrects them:",
+            command.joined(" --fix --yes"),
+        )
+    } else {
+        (
+            "the functions name the tables with the old schema; this says what corrects them:",
+            command,
+        )
+    };
+    vec![Step::note(what), Step::Other(command)]
+}
+
+/// The functions and types that are not where the tables are, because these alone were moved.
+fn left_behind<'a>(relations: &'a Relations, schema: &str) -> Vec<&'a Created> {
     let is_left = |one: &&Created| {
         one.schema != schema
             && relations.created_within(schema, &one.name).is_none()
             && relations.all.iter().all(|table| table.schema != one.schema)
     };
-    let left = relations.created.iter().filter(is_left);
-    left.map(|one| {
-        let find = if one.kind == "TYPE" {
-            "to_regtype"
-        } else {
-            "to_regprocedure"
-        };
-        let condition = format!("{find}({}) IS NOT NULL", literal(&one.qualified));
-        let statement = format!(
-            "ALTER {} {} SET SCHEMA {}",
-            one.kind,
-            one.qualified,
-            sql_name(schema)
-        );
-        let statement = guarded(&condition, &statement);
-        if one.is_owned {
-            Step::Run(statement)
-        } else {
-            Step::RunBy(None, statement)
-        }
-    })
-    .collect()
+    relations.created.iter().filter(is_left).collect()
+}
+
+/// Moves a function or a type after the tables.
+fn moved(one: &Created, schema: &str) -> Step {
+    let find = if one.kind == "TYPE" {
+        "to_regtype"
+    } else {
+        "to_regprocedure"
+    };
+    let condition = format!("{find}({}) IS NOT NULL", literal(&one.qualified));
+    let statement = format!(
+        "ALTER {} {} SET SCHEMA {}",
+        one.kind,
+        one.qualified,
+        sql_name(schema)
+    );
+    let statement = guarded(&condition, &statement);
+    if one.is_owned {
+        Step::Run(statement)
+    } else {
+        Step::RunBy(None, statement)
+    }
 }
