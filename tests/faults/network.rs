@@ -69,7 +69,17 @@ fn a_server_that_speaks_http() {
     broken.database_says("database.tls", "fail", "correct the port in DATABASE_URL");
 }
 
-/// Each message of Neon's and of PgBouncer's as they send it.
+/// What a server refuses every connection with: the check that fails, and a part of its remedy.
+fn is_told(code: &'static str, message: &'static str, id: &str, remedy: &str) {
+    let broken = Broken::with_server(&url(refusing(code, message)));
+    let report = broken.db_check();
+    report.says(id, "fail", remedy);
+    assert!(report.detail(id).contains(message), "{}", report.detail(id));
+    let explained = broken.output(&["explain", message]);
+    assert_eq!(explained.status.code(), Some(0), "{message}");
+}
+
+/// Each message as Neon and PostgreSQL send it.
 #[test]
 fn messages_of_hosted_services() {
     for (code, message, id, remedy) in [
@@ -139,6 +149,15 @@ fn messages_of_hosted_services() {
             "database.login",
             "encodes it",
         ),
+    ] {
+        is_told(code, message, id, remedy);
+    }
+}
+
+/// Each message as PgBouncer sends it.
+#[test]
+fn messages_of_poolers() {
+    for (code, message, id, remedy) in [
         (
             "08P01",
             "unsupported startup parameter: extra_float_digits",
@@ -170,11 +189,6 @@ fn messages_of_hosted_services() {
             "pooler's log",
         ),
     ] {
-        let broken = Broken::with_server(&url(refusing(code, message)));
-        let report = broken.db_check();
-        report.says(id, "fail", remedy);
-        assert!(report.detail(id).contains(message), "{}", report.detail(id));
-        let explained = broken.output(&["explain", message]);
-        assert_eq!(explained.status.code(), Some(0), "{message}");
+        is_told(code, message, id, remedy);
     }
 }
