@@ -88,7 +88,8 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
         let mut connection = FileConnection::open_without_log(file).await.ok()?;
         let lines = connection.integrity().await.ok();
         connection.close().await;
-        Some(lines? == ["ok"] && !has_sound_pages(file).await)
+        let is_of_schema = has_unreadable_schema(file).await && has_sound_pages(file).await;
+        Some(lines? == ["ok"] && !is_of_schema)
     };
     let is_of_another = tokio::time::timeout(limit, read).await.ok()??;
     if !is_of_another {
@@ -109,6 +110,19 @@ pub(super) async fn log_of_another(file: &SqliteTarget, limit: Duration) -> Opti
             ))
             .then(moved),
     ))
+}
+
+/// Whether SQLite names an entry of the schema, and not a page, as what it cannot read.
+async fn has_unreadable_schema(file: &SqliteTarget) -> bool {
+    let error = match FileConnection::open(file, UNUSED_LOG).await {
+        Err(error) => error.to_string(),
+        Ok(mut connection) => {
+            let lines = connection.integrity().await;
+            connection.close().await;
+            lines.map_or_else(|error| error.to_string(), |_| String::new())
+        }
+    };
+    error.contains("malformed database schema")
 }
 
 /// Whether the pages that the schema leads to are sound in the file with its log, as far as the schema

@@ -92,11 +92,14 @@ pub(crate) async fn lasting_holders(
 
 /// The processes that use the SQLite file at `path` so now.
 ///
-/// The kernel prints its list of locks in parts, and can leave one out while others come and go, so
-/// the list is read twice.
+/// The kernel prints its list of locks in parts, and can leave some out while others come and go, so
+/// the list is read several times.
 pub(crate) fn holders(path: &Path, wanted: Use) -> io::Result<BTreeSet<i32>> {
-    let mut found = listed(path, wanted)?;
-    found.extend(listed(path, wanted)?);
+    const TIMES: usize = 4;
+    let mut found = BTreeSet::new();
+    for _ in 0..TIMES {
+        found.extend(listed(path, wanted)?);
+    }
     Ok(found)
 }
 

@@ -72,7 +72,7 @@ impl Width {
 
     /// How long no connection becomes free only if those in use wait for something, such as a lock.
     pub fn patience(&self) -> Duration {
-        CONNECTION_WAIT.max(self.average * 2)
+        CONNECTION_WAIT.max(self.average)
     }
 
     fn get(&self) -> usize {
@@ -120,7 +120,7 @@ mod tests {
             }
         }
         assert_eq!(width.get(), 1);
-        assert!(width.patience() > Duration::from_millis(4));
+        assert!(width.patience() > Duration::from_millis(2));
         assert_eq!(after(15, &[(200, 100), (5_500, 300)]), 6, "moved away");
     }
 
