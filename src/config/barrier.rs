@@ -85,7 +85,7 @@ fn read_only(path: &Path) -> Option<Barrier> {
     has_flag.then_some(Barrier::Mount(mount.point))
 }
 
-/// Whoever mounts a file system read-only, or again so, gives that option to the mount as well.
+/// A file system that was mounted read-only has that option for the mount as well.
 fn was_failed(mount: &Mount) -> bool {
     let has = |options: &str, wanted: &str| options.split(',').any(|option| option == wanted);
     // ext4 since Linux 6.15, which goes on to show rw.
@@ -143,23 +143,6 @@ fn image_of(device: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(path.trim_end_matches('\n')))
 }
 
-/// Whether the file is mounted by itself, and was replaced since where it was mounted from: the old one
-/// stays mounted.
-pub(crate) fn is_replaced_outside(path: &Path) -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let Ok(whole) = path.canonicalize() else {
-        return false;
-    };
-    mounts.lines().any(|line| {
-        let mut fields = line.split(' ').skip(3);
-        // The root of the mount in its file system has this end when it has no name any more.
-        fields
-            .next()
-            .is_some_and(|root| root.ends_with("//deleted"))
-            && fields.next().is_some_and(|point| Path::new(point) == whole)
-    })
-}
-
 /// Not every file system has such flags.
 fn flag(path: &Path) -> Option<char> {
     // A named pipe would wait for its other end.
@@ -177,6 +160,7 @@ mod tests {
     #[test]
     fn a_file_system_that_has_failed() {
         let mount = |source: &str, options: &str, super_options: &str| Mount {
+            root: "/".into(),
             point: PathBuf::from("/srv/todo"),
             kind: "ext4".to_owned(),
             source: PathBuf::from(source),

@@ -90,7 +90,7 @@ pub use services::ServicesConfig;
 pub use telemetry::{LogFormat, LogRequests, TelemetryConfig};
 
 pub(crate) use audit::Audit;
-pub(crate) use barrier::{Barrier, is_replaced_outside};
+pub(crate) use barrier::Barrier;
 pub(crate) use beside::{
     files_beside, has_hot_journal, index_path, is_open_here, migration_lock_path, resolved,
     run_record_path, wal_path, was_migrated, with_suffix,
@@ -122,7 +122,9 @@ pub(crate) use mend::{
 pub(crate) use misspelt::{
     is_refused, misspelt, nearest, nearest_of, renamed, unread, warnings as misspelt_warnings,
 };
-pub(crate) use mounts::{MissingMount, is_in_fstab, is_mount_point, mount_point};
+pub(crate) use mounts::{
+    MissingMount, is_in_fstab, is_mount_point, is_replaced_outside, mount_point,
+};
 pub(crate) use nearby::{found_again, writable_folder};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};

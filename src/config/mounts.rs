@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use super::privilege::as_root;
@@ -12,6 +12,8 @@ use super::remedy::Remedy;
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mount {
+    /// What of the file system is mounted; it ends with `//deleted` where that has no name any more.
+    pub(super) root: PathBuf,
     pub(super) point: PathBuf,
     pub(super) kind: String,
     /// Its device, where it has one.
@@ -25,9 +27,10 @@ pub(crate) struct Mount {
 impl Mount {
     fn parse(line: &str) -> Option<Self> {
         let (mount, file_system) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(4);
+        let mut mount = mount.split(' ').skip(3);
         let mut file_system = file_system.split(' ');
         Some(Self {
+            root: decoded(mount.next()?),
             point: decoded(mount.next()?),
             options: mount.next()?.to_owned(),
             kind: file_system.next()?.to_owned(),
@@ -60,6 +63,18 @@ pub(crate) fn mount_point(path: &Path) -> Option<PathBuf> {
 /// Whether a file system is mounted at the path itself.
 pub(crate) fn is_mount_point(path: &Path) -> bool {
     mount_point(path).is_some_and(|point| path.canonicalize().is_ok_and(|whole| whole == point))
+}
+
+/// Whether the file is mounted by itself, and was replaced since where it was mounted from: the old one
+/// stays mounted.
+pub(crate) fn is_replaced_outside(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|whole| {
+        let is_of_deleted =
+            |mount: &Mount| mount.root.as_os_str().as_bytes().ends_with(b"//deleted");
+        mounts()
+            .iter()
+            .any(|mount| mount.point == whole && is_of_deleted(mount))
+    })
 }
 
 /// A blank is `\040` in the system's tables (`getmntent(3)`).

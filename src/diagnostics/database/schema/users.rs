@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::query_failed;
+use crate::diagnostics::database::fault::{is_ended_by_limit, query_failed};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::StoreError;
 use crate::store::inspect::NoUser;
@@ -25,10 +25,7 @@ pub(super) async fn users(context: &Context, config: &DatabaseConfig, limit: Dur
     };
     match asked {
         Ok(verdict) => verdict,
-        // PostgreSQL, appendix A: 57014 `query_canceled`.
-        Err(error) if error.postgres().is_some_and(|fault| fault.code == "57014") => {
-            Verdict::skip(TOO_MANY)
-        }
+        Err(error) if is_ended_by_limit(&error) => Verdict::skip(TOO_MANY),
         Err(error) => query_failed(context, &error),
     }
 }
