@@ -15,8 +15,9 @@ use super::http_client::{ClientError, HttpClient, HttpError};
 mod status;
 
 pub use status::{
-    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PoolStatus,
-    ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
+    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PageStatus,
+    PoolStatus, ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures,
+    ServiceStatus,
 };
 
 /// Larger than any answer of these routes.
