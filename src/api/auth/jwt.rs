@@ -178,7 +178,7 @@ fn similar(config: &AuthConfig) -> Vec<(&'static str, DecodingKey)> {
         ("ENCRYPTION_KEY", &config.encryption_key),
     ];
     let others = others.into_iter().flat_map(|(name, secret)| {
-        let bytes = |one: &Secret| (name, one.expose().as_bytes().to_vec());
+        let bytes = move |one: &Secret| (name, one.expose().as_bytes().to_vec());
         secret.all().map(bytes)
     });
     let all = other_spellings.chain(others);
