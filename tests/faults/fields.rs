@@ -86,7 +86,7 @@ async fn fields_that_are_refused() {
         &scene,
         ERRORS,
         &[
-            "had a body of another form (422) (due_date datetime_from_date_parsing, priority enum;",
+            "had a body of another form (422) (due_date datetime_parsing, priority enum;",
             "12 of 12 GET /tasks/ had parameters that are not valid (422) (query.page int_parsing;",
         ],
     );

@@ -160,8 +160,10 @@ impl ValidationErrors {
             let code = error.code.text()?;
             // Broken JSON has an offset in place of a field, and a list the indices of its elements.
             let is_name = |part: &&str| !part.starts_with(|first: char| first.is_ascii_digit());
-            let name: Vec<&str> = error.field.split('.').filter(is_name).collect();
-            Some(format!("{} {code}", name.join(".")).trim().to_owned())
+            let names: Vec<&str> = error.field.split('.').filter(is_name).collect();
+            let name = names.join(".");
+            let name = if name.is_empty() { "body" } else { &name };
+            Some(format!("{name} {code}"))
         };
         self.listed.iter().take(TOLD).filter_map(told).collect()
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use form_urlencoded::parse;
 use http::StatusCode;
+use serde_json::Value;
 
 use crate::telemetry::RefusalKind;
 
@@ -26,7 +27,7 @@ pub(in super::super) fn count_misspelt(
 ) {
     let declared = &endpoint.handler.inputs;
     let mut names: Vec<&'static str> = Vec::new();
-    let fields = inputs.body.as_ref().and_then(|body| body.as_object());
+    let fields = inputs.body.as_ref().and_then(Value::as_object);
     if let (Some(declared), Some(fields)) = (declared.body, fields) {
         names.extend(missing(
             declared,
@@ -72,11 +73,12 @@ fn missing<'n>(
 
 /// Whether two names differ only in capitals and in what joins their words.
 fn is_same(one: &str, other: &str) -> bool {
-    let letters = |text: &'_ str| -> Vec<u8> {
-        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
-        letters.map(|letter| letter.to_ascii_lowercase()).collect()
-    };
-    letters(one) == letters(other)
+    letters(one).eq(letters(other))
+}
+
+fn letters(text: &str) -> impl Iterator<Item = u8> {
+    let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -15,10 +15,12 @@ pub(super) fn quoted(line: &str) -> Option<String> {
         return None;
     }
     let is_plain = !value.contains(['"', '$', '\\', '`']);
-    let quote = match value.contains('\'') {
-        false => '\'',
-        true if is_plain => '"',
-        true => return None,
+    let quote = if !value.contains('\'') {
+        '\''
+    } else if is_plain {
+        '"'
+    } else {
+        return None;
     };
     let whole = format!("{left}={quote}{value}{quote}{comment}");
     assignments(&whole).is_ok().then_some(whole)
