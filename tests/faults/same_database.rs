@@ -187,7 +187,7 @@ async fn a_database_that_was_created_again() {
     // A start does not begin anew by itself.
     let printed = scene.start_fails().unwrap();
     assert!(
-        printed.contains("is empty, and had tasks when this service was started last (1)"),
+        printed.contains("is empty, and had tasks when they were counted last (3)"),
         "{printed}"
     );
     assert!(printed.contains("only to begin anew"), "{printed}");

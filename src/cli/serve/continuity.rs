@@ -80,7 +80,7 @@ impl Continuity {
                 "only to begin anew, without what was there: {forgotten}"
             )));
         let what = format!(
-            "{} is empty, and had tasks when this service was started last ({})",
+            "{} is empty, and had tasks when they were counted last ({})",
             now.place, last.tasks
         );
         Err(Hint::new(what, remedy).into())

@@ -10,6 +10,11 @@ pub(super) fn quoted(line: &str) -> Option<String> {
     }
     let (left, right) = line.split_once('=')?;
     let (value, comment) = right.split_at(right.find(" #").unwrap_or(right.trim_end().len()));
+    // At the end of the file a blank without a line break is an error.
+    let comment = match comment.trim() {
+        "" => comment.trim_matches([' ', '\t']),
+        _ => comment,
+    };
     let value = value.trim();
     if value.starts_with(['"', '\'']) || value.contains(['\r', '\n']) {
         return None;
