@@ -15,7 +15,7 @@ const PERSON: After = After::Person("the other service, or the daemon's platform
 
 faults! {
     OTHER_SPELLING = Fault {
-        title: "The sign-in service, or a client, reads the same secret otherwise",
+        title: "The sign-in service, or a client, reads the same secret differently",
         symptom: Symptom::Risk("its requests are answered with 401"),
         check: ERRORS,
         outcome: "warn",

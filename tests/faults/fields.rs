@@ -23,14 +23,14 @@ faults! {
         after: PERSON,
     };
     MISSPELT_FIELDS = Fault {
-        title: "A client spells the names of fields otherwise (dueDate)",
+        title: "A client spells the names of fields differently (dueDate)",
         symptom: Symptom::Risk("tasks are stored without these fields"),
         check: ERRORS,
         outcome: "warn",
         after: PERSON,
     };
     OTHER_USERS = Fault {
-        title: "A service names users otherwise than when their tasks were created",
+        title: "A service names users differently than when their tasks were created",
         symptom: Symptom::Risk("lists are empty, and tasks are 404"),
         check: DATABASE,
         outcome: "warn",
@@ -116,8 +116,8 @@ async fn fields_in_another_spelling() {
         &scene,
         ERRORS,
         &[
-            "12 of 32 POST /tasks/ had a field or a parameter whose name is spelt otherwise here, and that was ignored (due_date;",
-            "12 of 12 GET /tasks/ had a field or a parameter whose name is spelt otherwise here, and that was ignored (due_before;",
+            "12 of 32 POST /tasks/ had a field or a parameter whose name is spelt differently here, and that was ignored (due_date;",
+            "12 of 12 GET /tasks/ had a field or a parameter whose name is spelt differently here, and that was ignored (due_before;",
         ],
     );
 }
@@ -244,7 +244,7 @@ async fn a_second_header_of_a_proxy() {
         &scene,
         ERRORS,
         &[
-            "12 preflights of the page https://app.example.com were answered with yes within 15 min, and 0 requests followed",
+            "12 preflights of the page https://app.example.com were allowed within 15 min, and 0 requests followed",
         ],
     );
 }

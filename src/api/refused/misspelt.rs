@@ -1,4 +1,4 @@
-//! Fields and parameters that are ignored because their names are spelt otherwise, such as `dueDate`.
+//! Fields and parameters that are ignored because their names are spelt differently, such as `dueDate`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

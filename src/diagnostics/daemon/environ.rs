@@ -93,7 +93,7 @@ fn advice(how: &str) -> &'static str {
         IN_QUOTES => "docker run --env-file, lists in compose files and other programs keep quotes",
         AS_BASE64 => "the data of a Kubernetes Secret is encoded once, and stringData not at all",
         CUT_AT_DOLLAR | WITHOUT_REFERENCES => {
-            "Compose and shells take $ for the begin of a variable: write $$ in a compose file, and single quotes in a shell"
+            "Compose and shells take $ for the beginning of a variable: write $$ in a compose file, and single quotes in a shell"
         }
         CUT_AT_COMMENT => "a # begins a comment there: put the value into quotes",
         CUT_OR_MORE => {

@@ -70,7 +70,7 @@ fn check_users(asked: &[i64], others: &[i64]) -> Option<Verdict> {
     }
     Some(Verdict::warn(
         format!(
-            "{count} of the newest {} requests for tasks that do not exist (404) were for tasks of other users: clients or services name the users otherwise than when the tasks were created",
+            "{count} of the newest {} requests for tasks that do not exist (404) were for tasks of other users: clients or services name the users differently than when the tasks were created",
             asked.len()
         ),
         Remedy::note(

@@ -75,7 +75,7 @@ fn check_pages(collected: &mut Collected, requests: &RequestStatus) {
         }
         collected.warn(
             format!(
-                "{} preflights of the page {origin} were answered with yes within {} min, and {} requests followed: its browser refuses the answer as it arrives there",
+                "{} preflights of the page {origin} were allowed within {} min, and {} requests followed: its browser refuses the answer as it arrives there",
                 page.preflights, requests.minutes, page.requests
             ),
             Remedy::note(format!(

@@ -25,7 +25,7 @@ pub(super) const CAUSES: &[Cause] = &[
     ),
     path(
         "path_cut",
-        "requests with credentials lacked the begin of the path (404)",
+        "requests with credentials lacked the beginning of the path (404)",
         "let the proxy in front pass the whole path on (nginx: proxy_pass without / at the end, location /tasks/ and not /tasks; Traefik: no StripPrefix; Caddy: handle, and not handle_path)",
     ),
     path(
@@ -174,7 +174,7 @@ pub(super) const CAUSES: &[Cause] = &[
     .usual(Usual::InTurn),
     any(
         "misspelt",
-        "had a field or a parameter whose name is spelt otherwise here, and that was ignored",
+        "had a field or a parameter whose name is spelt differently here, and that was ignored",
         "let the client write names as /docs has them (due_date, and not dueDate): what it sends under another name is neither stored nor searched for; a proxy or a library may convert names",
     )
     .among(Among::Route),
