@@ -7,8 +7,9 @@ use rustix::io::Errno;
 
 use crate::domain::Timestamp;
 use crate::services::daemon::{
-    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PoolStatus,
-    ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
+    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PageStatus,
+    PoolStatus, ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures,
+    ServiceStatus,
 };
 use crate::store::{self, Accounts, EXPIRED};
 use crate::telemetry::{
@@ -153,7 +154,12 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
     let count_of = |reason| of_reason(reason).map(|one| one.count).sum();
     RequestStatus {
         minutes: MINUTES,
-        answered: recent.count_answered(now),
+        answered: recent.count_answered(now).map(|(_, _, count)| count).sum(),
+        answered_routes: recent
+            .count_answered(now)
+            .filter(|(_, _, count)| *count > 0)
+            .map(|(method, route, count)| (format!("{method} {route}"), count))
+            .collect(),
         shed: recent.count_shed(now),
         queue_ms: u64::try_from(wait).unwrap_or(u64::MAX),
         failures: failures
@@ -173,6 +179,7 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
             .flat_map(|one| &one.details)
             .map(|(origin, count)| (origin.to_string(), *count))
             .collect(),
+        pages: clients.pages(now).into_iter().map(page).collect(),
         too_large: count_of("body_too_large"),
         unknown_paths: refusals
             .iter()
@@ -208,6 +215,14 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
         refusals: refusals.into_iter().take(TOLD).map(refusal).collect(),
         missing_tasks: clients.missing_tasks(now),
     }
+}
+
+fn page((origin, preflights, requests): (String, u64, u64)) -> (String, PageStatus) {
+    let counts = PageStatus {
+        preflights,
+        requests,
+    };
+    (origin, counts)
 }
 
 fn refusal(one: Refusals) -> RefusalStatus {

@@ -155,21 +155,24 @@ async fn serve(
     }
     let record = RunRecord::begin(&config.database.target, address, clock.now());
     let mailer = Mailer::new(&config.services)?;
-    let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
+    let jobs = Jobs::start(store.clone(), clock.clone(), mailer, metrics);
     let stop_jobs = jobs.stopper();
     let mut signal = "";
-    let drained = server
-        .run(async {
-            signal = stop.await;
-            stop_jobs();
-        })
-        .await;
+    let count_created = || clients.created(clock.now());
+    let run = server.run(async {
+        signal = stop.await;
+        stop_jobs();
+    });
+    let drained = tokio::select! {
+        drained = run => drained,
+        never = continuity.follow(&store, count_created) => match never {},
+    };
     let end = tokio::time::Instant::now() + END_GRACE;
     jobs.stop(END_GRACE).await;
     if clients.has_clients() {
         continuity.had_clients_at(address);
     }
-    continuity.end(&store).await;
+    continuity.end(&store, count_created).await;
     store.keep_deleted_file().await;
     if tokio::time::timeout_at(end, store.close()).await.is_err() {
         tracing::warn!("the database was not closed in time; the next start does not need that");

@@ -62,16 +62,19 @@ mod secret;
 mod secret_file;
 mod secret_name;
 mod secret_remedy;
+mod secret_text;
 mod secrets;
 mod secrets_place;
 mod services;
 mod shell;
 mod source;
+mod spellings;
 mod strength;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 mod text_file;
+mod typed_remedy;
 mod url_part;
 mod user_namespace;
 mod variable;
@@ -144,6 +147,10 @@ pub(crate) use secret_remedy::{
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::{sed, shell_word};
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
+pub(crate) use spellings::{
+    AS_BASE64, CUT_AT_COMMENT, CUT_AT_DOLLAR, CUT_OR_MORE, IN_QUOTES, SPELLINGS,
+    WITHOUT_REFERENCES, spellings, spelt,
+};
 pub(crate) use strength::is_placeholder;
 pub(crate) use telemetry::metrics_address;
 pub(crate) use text_file::read_small_file;

@@ -29,6 +29,7 @@ mod refused;
 mod reminders;
 pub(super) mod running;
 mod sessions;
+mod settings;
 mod status;
 mod thread_limit;
 

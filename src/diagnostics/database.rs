@@ -320,7 +320,7 @@ pub(super) static CHECKS: &[Check] = &[
          migration that was interrupted, and a restore without _sqlx_migrations, after which \
          the schema has migrations that are not recorded.",
     )
-    .outcomes(&[Pass, Fail])
+    .outcomes(&[Pass, Warn, Fail])
     .fix("Applies the pending migrations, and records those that the schema already has.")
     .needs(&["database.login", "database.tables"])
     .within(20),

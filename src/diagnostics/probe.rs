@@ -25,7 +25,9 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use disk::{Stuck, TRY_DISK, try_disk};
 pub(crate) use dry_run::{Attempt, DryRun};
-pub(crate) use environment::{Environment, environments, started_with, with_daemon};
+pub(crate) use environment::{
+    Environment, environments, started_with, started_with_argument, with_daemon,
+};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
 pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};

@@ -56,7 +56,9 @@ mod duplicates;
 mod emptied;
 mod env_lines;
 mod env_values;
+mod exchanged;
 mod expressions;
+mod fields;
 mod file_contents;
 mod file_ids;
 mod file_journals;
@@ -98,6 +100,7 @@ mod others;
 mod out_of_reach;
 mod overrides;
 mod page;
+mod pasted;
 mod peer_tls;
 pub mod peers;
 mod pgbouncer;
@@ -212,6 +215,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         refused::FAULTS,
         callers::FAULTS,
         kinds::FAULTS,
+        fields::FAULTS,
+        exchanged::FAULTS,
+        pasted::FAULTS,
         fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,

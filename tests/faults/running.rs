@@ -122,7 +122,7 @@ async fn requests_that_fail() {
     let report = scene.doctor("daemon.errors");
     let detail = report.detail("daemon.errors");
     for said in [
-        "4 × GET /notifications",
+        "4 of 4 GET /notifications",
         "500 database, code 42P01, request ",
     ] {
         assert!(detail.contains(said), "{said:?} is not in {detail:?}");

@@ -85,6 +85,13 @@ pub(crate) fn started_with(source: &Source) -> Option<Environment> {
     found.next().filter(|_| found.next().is_none())
 }
 
+/// The number of the daemon of this configuration, if its command line has this argument.
+pub(crate) fn started_with_argument(source: &Source, argument: &str) -> Option<i32> {
+    let pid = started_with(source)?.pid;
+    let arguments = Process::new(pid).ok()?.cmdline().ok()?;
+    arguments.iter().any(|one| one == argument).then_some(pid)
+}
+
 /// Whether the daemon reads a `.env` file of its own.
 fn has_env_file(pid: i32) -> bool {
     Process::new(pid).is_ok_and(|process| named_env_file(&process).is_some())

@@ -133,6 +133,10 @@ pub struct RequestStatus {
     pub minutes: u32,
     /// Answered requests, those that failed included.
     pub answered: u64,
+    /// The same by method and template of the path; none from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub answered_routes: BTreeMap<String, u64>,
     /// Requests that were refused at once because of too much load.
     pub shed: u64,
     /// How long a request waits for a database connection now, in milliseconds.
@@ -153,6 +157,10 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub refused_origins: BTreeMap<String, u64>,
+    /// Web pages that `CORS_ORIGINS` has, and that have asked; none from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub pages: BTreeMap<String, PageStatus>,
     /// Requests whose body was larger than `MAX_BODY_BYTES`.
     #[serde(default)]
     #[schema(required)]
@@ -207,6 +215,15 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub missing_tasks: Vec<i64>,
+}
+
+/// The requests of one web page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PageStatus {
+    /// Preflights of browsers that were answered with yes.
+    pub preflights: u64,
+    /// Its other requests.
+    pub requests: u64,
 }
 
 /// Requests that were refused for one reason, and connections without a request; or requests that
