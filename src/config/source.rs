@@ -163,7 +163,7 @@ impl Source {
     }
 
     pub(crate) fn is_in_place_of_daemon(&self) -> bool {
-        self.place.is_some()
+        self.place.as_ref().is_some_and(DaemonPlace::is_of_daemon)
     }
 
     /// With the variables of todoctl that are not set here, and that the environment of the daemon has
@@ -296,8 +296,20 @@ impl Remedy {
         let resolved = match &source.place {
             None => self.resolved(&is_exported, source.named_file()),
             // The file has precedence over what else sets the environment.
-            Some(place) if place.file.is_some() => self.resolved(&|_| false, None).typed_at(place),
-            Some(place) => self.resolved(&is_exported, None).typed_at(place),
+            Some(place) => {
+                let resolved = match &place.file {
+                    // The file has precedence over what else sets the environment.
+                    Some(_) => self.resolved(&|_| false, None),
+                    None if place.is_of_daemon() => self.resolved(&is_exported, None),
+                    None => self.resolved(&is_exported, source.named_file()),
+                };
+                let typed = resolved.typed_at(place, source.file.is_some());
+                // The programs of a container are not those of its host.
+                if place.is_in_container() {
+                    return typed;
+                }
+                typed
+            }
         };
         resolved.naming_packages(is_installed)
     }

@@ -47,6 +47,7 @@ mod callers;
 mod canary;
 mod clients;
 mod configuration;
+mod containers;
 mod copies;
 mod counts;
 mod daemon;
@@ -131,6 +132,7 @@ mod server_settings;
 mod servers;
 mod settings;
 mod sqlite_shell;
+mod started;
 mod stopped;
 mod surroundings;
 mod tables;
@@ -196,6 +198,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        started::FAULTS,
         stopped::FAULTS,
         surroundings::FAULTS,
         activity::FAULTS,

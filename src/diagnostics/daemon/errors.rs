@@ -7,7 +7,7 @@ use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::migrations::has_its_tables;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
+use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, KnownMessage, Place};
 
 use super::refused::check_refused;
@@ -28,10 +28,9 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
         Some(requests) => {
             let mut services = status.services.iter();
             let auth_server = services.find(|one| one.name == "auth_server");
-            let failure = auth_server.and_then(|one| one.reason.as_deref());
             check_errors(
                 requests,
-                failure,
+                auth_server,
                 place,
                 now,
                 &context.request.source,
@@ -95,16 +94,17 @@ fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
     messages::by_id(failure.known_message.as_deref()?)
 }
 
-/// `failure` is why the auth server gave no usable answer when it was last asked.
 fn check_errors(
     requests: &RequestStatus,
-    failure: Option<&str>,
+    auth_server: Option<&ServiceStatus>,
     place: Place<'_>,
     now: Now,
     source: &Source,
     audit: &Audit,
 ) -> Verdict {
     let mut collected = Collected::default();
+    // Why the auth server gave no usable answer when it was last asked.
+    let failure = auth_server.and_then(|one| one.reason.as_deref());
     let minutes = requests.minutes;
     let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
     let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;
@@ -134,7 +134,8 @@ fn check_errors(
             Remedy::note("find what is slow (database.locks, database.sessions, database.latency); then raise SQLALCHEMY_POOL_SIZE as far as database.connections allows, or run more daemons"),
         );
     }
-    check_refused(&mut collected, requests, source, audit);
+    let other_issuer = auth_server.and_then(|one| one.other_issuer.as_deref());
+    check_refused(&mut collected, requests, other_issuer, source, audit);
     collected.verdict(summary)
 }
 
@@ -242,7 +243,10 @@ mod tests {
         let source = Source::from_values(values.iter().copied());
         check_errors(
             requests,
-            Some("unreachable"),
+            Some(&ServiceStatus {
+                reason: Some("unreachable".to_owned()),
+                ..ServiceStatus::default()
+            }),
             Place::Unknown,
             Now::default(),
             &source,

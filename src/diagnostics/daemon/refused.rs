@@ -51,10 +51,12 @@ const WRITES: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
 
-/// Adds what keeps right clients out.
+/// Adds what keeps right clients out. `other_issuer` is what the auth server calls itself in tokens that
+/// are refused.
 pub(super) fn check_refused(
     collected: &mut Collected,
     requests: &RequestStatus,
+    other_issuer: Option<&str>,
     source: &Source,
     audit: &Audit,
 ) {
@@ -68,7 +70,7 @@ pub(super) fn check_refused(
             let may_be_its = [&[], PUBLISHED, UNKNOWN_TOKEN].contains(&cause.details);
             let (what, remedy) = auth_server
                 .filter(|_| may_be_its)
-                .and_then(|url| of_auth_server(cause.reason, url))
+                .and_then(|url| of_auth_server(cause.reason, url, other_issuer))
                 .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));
             collected.warn(found.text(cause, &what, requests.minutes), remedy);
         }

@@ -6,7 +6,7 @@ use crate::services::daemon::{CredentialStatus, RefusalStatus};
 fn verdict(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
     let mut collected = Collected::default();
     let source = Source::from_values(values.iter().copied());
-    check_refused(&mut collected, requests, &source, &Audit::of(&source));
+    check_refused(&mut collected, requests, None, &source, &Audit::of(&source));
     collected.verdict("fine")
 }
 
