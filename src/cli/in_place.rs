@@ -8,11 +8,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::str::FromStr;
 
 use procfs::process::{Process, Status};
 use rustix::fs::{Gid, Mode, OFlags, Uid, open};
@@ -22,11 +20,12 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use crate::config::{Container, DaemonPlace, Outside, Remedy, Source};
-use crate::diagnostics::{all_started_with, daemons, is_todoctl, named_env_file};
+use crate::config::{Container, DaemonPlace, Outside, Remedy};
+use crate::diagnostics::named_env_file;
 
 use super::hint::Hint;
 use super::output;
+use super::running::{Daemon, has_other_root, has_own_users};
 
 /// The variable that hands a [`DaemonPlace`] to the command. An older program in a container does not
 /// know it, and takes no notice of it.
@@ -41,99 +40,10 @@ const OF_TERMINAL: [&str; 5] = [
     "CLICOLOR_FORCE",
 ];
 
-/// A daemon as the command line names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Daemon {
-    Pid(i32),
-    /// The only one that runs.
-    Auto,
-}
-
-impl FromStr for Daemon {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ => match text.parse() {
-                Ok(pid) if pid > 0 => Ok(Self::Pid(pid)),
-                _ => Err("neither the id of a process nor auto"),
-            },
-        }
-    }
-}
-
-impl Daemon {
-    fn find(self) -> Result<Process, Hint> {
-        match self {
-            Self::Pid(pid) => {
-                let found = Process::new(pid).ok();
-                let is_daemon = |process: &Process| {
-                    let stat = process.stat();
-                    stat.is_ok_and(|stat| is_todoctl(&stat.comm))
-                };
-                found.filter(is_daemon).ok_or_else(|| {
-                    let what = format!("process {pid} is no todoctl serve");
-                    Hint::new(what, Remedy::command("pgrep -af 'todoctl.* serve'"))
-                })
-            }
-            Self::Auto => {
-                let mut found: Vec<Process> = daemons().collect();
-                if found.len() > 1 {
-                    found.sort_unstable_by_key(|one| one.pid);
-                    let remedy = Remedy::note("name the one that is meant:");
-                    return Err(Hint::new(
-                        format!("{} daemons run here", found.len()),
-                        found
-                            .iter()
-                            .fold(remedy, |all, one| all.then(Remedy::note(choice(one)))),
-                    ));
-                }
-                found.pop().ok_or_else(|| {
-                    Hint::new(
-                        "no todoctl serve runs here, as far as this user can see",
-                        Remedy::note("start it, or run this command as root"),
-                    )
-                })
-            }
-        }
-    }
-}
-
-/// A daemon as an operator tells it from others.
-fn choice(process: &Process) -> String {
-    let pid = process.pid;
-    let directory = std::fs::read_link(format!("/proc/{pid}/cwd"));
-    let directory =
-        directory.map_or_else(|_| String::new(), |one| format!(", in {}", one.display()));
-    let container = Container::of(process).filter(|_| has_other_root(process));
-    let container = container.map_or_else(String::new, |one| format!(", container {}", one.name()));
-    let file = named_env_file(process).map_or_else(String::new, |file| format!(", with {file}"));
-    let user = process.uid().unwrap_or_default();
-    format!("--pid {pid} (user {user}{directory}{file}{container})")
-}
-
 /// What a process with the place of a daemon has got to know about it.
 pub(super) fn place() -> Option<DaemonPlace> {
     let text = std::env::var(PLACE).ok()?;
     serde_json::from_str(&text).ok()
-}
-
-/// The daemon in a container that has got the variables of this configuration, where this process may
-/// take its place: its addresses and files are not those of its host.
-pub(super) fn daemon_in_container(source: &Source) -> Option<Daemon> {
-    let of_source = all_started_with(source).into_iter();
-    let found: Option<Vec<Process>> = of_source.map(|one| Process::new(one.pid).ok()).collect();
-    let found = found.filter(|all| all.iter().all(has_other_root))?;
-    let first = found.iter().min_by_key(|one| one.pid)?;
-    let is_possible = rustix::process::geteuid().is_root() && There::of(first).is_ok();
-    is_possible.then_some(Daemon::Pid(first.pid))
-}
-
-fn has_other_root(process: &Process) -> bool {
-    let id = |root: &Path| root.metadata().map(|found| (found.dev(), found.ino())).ok();
-    let theirs = id(&PathBuf::from(format!("/proc/{}/root", process.pid)));
-    theirs.is_some() && theirs != id(Path::new("/"))
 }
 
 /// Runs the command of `words`, the whole command line, in the place of the daemon. Must be called
@@ -212,7 +122,7 @@ impl There {
         let kind = |of: &Path, name: &str| std::fs::read_link(of.join("ns").join(name));
         let here = Path::new("/proc/self");
         anyhow::ensure!(
-            kind(here, "user")? == kind(&own, "user")?,
+            !has_own_users(process),
             "it has users of its own (user_namespaces(7))"
         );
         let mut namespaces = Vec::new();
@@ -379,10 +289,6 @@ mod tests {
             ("--env-file=a --env-file b doctor", "doctor"),
         ] {
             assert_eq!(without_place(&words(text)), words(expected), "{text}");
-        }
-        assert_eq!("7".parse(), Ok(Daemon::Pid(7)));
-        for text in ["-1", "0", "todoctl", ""] {
-            assert!(text.parse::<Daemon>().is_err(), "{text}");
         }
     }
 

@@ -31,6 +31,7 @@ mod openapi;
 mod output;
 mod own_file;
 mod reporting;
+mod running;
 mod serve;
 mod session;
 mod signals;
@@ -42,7 +43,7 @@ use crate::config::{DaemonPlace, Source};
 use crate::diagnostics::{TRY_DISK, try_disk};
 
 use context::Context;
-use in_place::Daemon;
+use running::Daemon;
 use signals::ExitOnSignal;
 use usage::Parsed;
 
@@ -178,7 +179,7 @@ fn run(cli: &Cli, words: &[OsString], place: Option<&DaemonPlace>) -> anyhow::Re
     {
         let context = lenient();
         let file = context.source().file();
-        if let Some(daemon) = in_place::daemon_in_container(context.source()) {
+        if let Some(daemon) = running::daemon_in_container(context.source()) {
             return in_place::run(daemon, words, file);
         }
     }

@@ -36,7 +36,11 @@ mod tests {
         for place in ["redis:6379", "http://auth:3001", "postgres"] {
             assert!(of(place).contains("container"), "{place}");
         }
-        for place in ["db.example.com:5432", "https://auth.example.com", "the database"] {
+        for place in [
+            "db.example.com:5432",
+            "https://auth.example.com",
+            "the database",
+        ] {
             assert_eq!(of(place), "# correct it", "{place}");
         }
     }
