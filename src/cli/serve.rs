@@ -32,6 +32,7 @@ use super::output;
 use super::signals::{DaemonSignals, HANGUP};
 use continuity::Continuity;
 
+mod already;
 mod continuity;
 
 /// How long to wait for a suspended or starting database.
@@ -146,7 +147,8 @@ async fn serve(
     let _ = tokio::time::timeout(HIDDEN_ROWS_LIMIT, hidden).await;
     let metrics = context.metrics.jobs.clone();
     let clients = context.metrics.clients.clone();
-    let server = Server::bind(config, context)?;
+    let server = Server::bind(config, context)
+        .map_err(|error| already::explained(error, &config.database.target))?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
     // Without a terminal stderr is a log, and this is no log line.

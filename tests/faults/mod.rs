@@ -47,6 +47,7 @@ mod callers;
 mod canary;
 mod clients;
 mod configuration;
+mod containers;
 mod copies;
 mod counts;
 mod daemon;
@@ -134,6 +135,7 @@ mod server_settings;
 mod servers;
 mod settings;
 mod sqlite_shell;
+mod started;
 mod stopped;
 mod surroundings;
 mod tables;
@@ -199,6 +201,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         pooled::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        started::FAULTS,
         stopped::FAULTS,
         surroundings::FAULTS,
         activity::FAULTS,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::config::{Remedy, Source, metrics_address};
+use crate::config::{Remedy, Source, in_container, metrics_address};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
@@ -26,11 +26,6 @@ pub(super) async fn listen(context: &Context, limit: Duration) -> Verdict {
         !requests.is_some_and(|requests| requests.has_local_proxy)
     };
     listen_address(host, is_closed)
-}
-
-/// Whether other machines, and the one that runs it, reach this one by its own addresses alone.
-fn in_container() -> bool {
-    Path::new("/.dockerenv").exists()
 }
 
 /// `is_closed` tells that nobody reaches an address of this container alone.

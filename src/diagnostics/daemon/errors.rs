@@ -7,7 +7,7 @@ use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::migrations::has_its_tables;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
+use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, KnownMessage, Place};
 
 use super::refused::{Own, check_refused};
@@ -33,14 +33,14 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
         Some(requests) => {
             let mut services = status.services.iter();
             let auth_server = services.find(|one| one.name == "auth_server");
-            let failure = auth_server.and_then(|one| one.reason.as_deref());
             let source = &context.request.source;
             let own = Own {
                 source,
                 audit: &context.audit,
                 other_values: other_values(status, source, &context.audit),
+                other_issuer: auth_server.and_then(|one| one.other_issuer.as_deref()),
             };
-            check_errors(requests, failure, place, now, &own)
+            check_errors(requests, auth_server, place, now, &own)
         }
         None => Verdict::skip(OLDER),
     })
@@ -99,15 +99,16 @@ fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
     messages::by_id(failure.known_message.as_deref()?)
 }
 
-/// `failure` is why the auth server gave no usable answer when it was last asked.
 fn check_errors(
     requests: &RequestStatus,
-    failure: Option<&str>,
+    auth_server: Option<&ServiceStatus>,
     place: Place<'_>,
     now: Now,
     own: &Own<'_>,
 ) -> Verdict {
     let mut collected = Collected::default();
+    // Why the auth server gave no usable answer when it was last asked.
+    let failure = auth_server.and_then(|one| one.reason.as_deref());
     let minutes = requests.minutes;
     let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
     let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;

@@ -102,7 +102,10 @@ fn check_services(services: &[ServiceStatus], has_old_ca: bool) -> Verdict {
                 "services.auth_server",
             ),
             "redis" => (
-                "Redis does not do what the daemon asks of it, or does not answer: each daemon counts rate limits by itself".to_owned(),
+                format!(
+                    "Redis did not count when the daemon last asked it{}: each daemon counts rate limits by itself",
+                    failed(service)
+                ),
                 "services.redis",
             ),
             _ => continue,
@@ -184,7 +187,7 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
 }
 
 /// The daemon's process, where it is one of this machine or container.
-fn running_here(pid: u32) -> Option<Process> {
+pub(super) fn running_here(pid: u32) -> Option<Process> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let stat = process.stat().ok()?;
     is_todoctl(&stat.comm).then_some(process)
