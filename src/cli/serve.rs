@@ -85,8 +85,7 @@ fn run_daemon(options: &Options, context: &Context) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    context.refuse_renamed_folder()?;
-    context.refuse_gone_file()?;
+    context.refuse_missing_service()?;
     runtime.block_on(refuse_absent(context, &SecretName::ALL))?;
     let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
     let loaded = context.config()?;
@@ -128,6 +127,7 @@ async fn serve(
     });
     let continuity = Continuity::new(cli.source(), config);
     continuity.refuse_without_log().await?;
+    continuity.refuse_other_log().await?;
     let (store, is_new) = tokio::select! {
         opened = open_store(&config.database, &clock, allow_newer, &continuity) => opened?,
         _ = &mut stop => {
@@ -158,12 +158,14 @@ async fn serve(
     let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
     let stop_jobs = jobs.stopper();
     let mut signal = "";
-    let drained = server
-        .run(async {
-            signal = stop.await;
-            stop_jobs();
-        })
-        .await;
+    let running = server.run(async {
+        signal = stop.await;
+        stop_jobs();
+    });
+    let drained = tokio::select! {
+        drained = running => drained,
+        never = continuity.keep_up(&store) => match never {},
+    };
     let end = tokio::time::Instant::now() + END_GRACE;
     jobs.stop(END_GRACE).await;
     if clients.has_clients() {

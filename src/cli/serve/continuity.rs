@@ -1,5 +1,6 @@
 //! Whether the daemon serves the database that this service has served before.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::cli::hint::Hint;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
+use crate::diagnostics::refuse_log_of_another;
 use crate::services::last_database::{LastDatabase, path};
 use crate::store::{ConnectError, Content, Identity, Store};
 
@@ -18,6 +20,9 @@ const ASKING: Duration = Duration::from_secs(2);
 
 /// The same while the daemon ends.
 const ENDING: Duration = Duration::from_millis(300);
+
+/// How often it is kept what a running daemon serves.
+const BETWEEN: Duration = Duration::from_secs(10);
 
 /// Keeps what is served beside the `.env` file.
 pub(super) struct Continuity {
@@ -52,6 +57,18 @@ impl Continuity {
         };
         match last.log_left_behind(&now, file) {
             Some(log) => Err(Hint::new(log.to_string(), log.remedy()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails where a SQLite file has a write-ahead log of another state of it, as where a backup took its
+    /// place after a crash: opened for writing, the file would be damaged with it.
+    pub(super) async fn refuse_other_log(&self) -> anyhow::Result<()> {
+        let DatabaseTarget::Sqlite(file) = &self.target else {
+            return Ok(());
+        };
+        match refuse_log_of_another(file).await {
+            Some((what, remedy)) => Err(Hint::new(what, remedy).into()),
             None => Ok(()),
         }
     }
@@ -137,6 +154,14 @@ impl Continuity {
         }
     }
 
+    /// Keeps how much is in a SQLite file while it is served, for a daemon that is killed.
+    pub(super) async fn keep_up(&self, store: &Store) -> Infallible {
+        loop {
+            tokio::time::sleep(BETWEEN).await;
+            self.end(store).await;
+        }
+    }
+
     /// Keeps how much is in a SQLite file. A server may be suspended, and is left alone.
     pub(super) async fn end(&self, store: &Store) {
         if !matches!(self.target, DatabaseTarget::Sqlite(_)) {
@@ -161,7 +186,9 @@ impl Continuity {
     }
 
     fn keep(&self, now: &LastDatabase) {
+        // A disk at rest is not woken for nothing.
         if let Some(env_file) = &self.env_file
+            && self.last().as_ref() != Some(now)
             && let Err(error) = now.write(env_file)
         {
             tracing::debug!(%error, file = %path(env_file).display(), "not written");
