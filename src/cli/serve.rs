@@ -86,8 +86,7 @@ fn run_daemon(options: &Options, context: &Context) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    context.refuse_renamed_folder()?;
-    context.refuse_gone_file()?;
+    context.refuse_missing_service()?;
     runtime.block_on(refuse_absent(context, &SecretName::ALL))?;
     let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
     let loaded = context.config()?;
@@ -129,6 +128,7 @@ async fn serve(
     });
     let continuity = Continuity::new(cli.source(), config);
     continuity.refuse_without_log().await?;
+    continuity.refuse_other_log().await?;
     let (store, is_new) = tokio::select! {
         opened = open_store(&config.database, &clock, allow_newer, &continuity) => opened?,
         _ = &mut stop => {

@@ -50,6 +50,7 @@ pub(super) mod work;
 /// A suspended database needs 10 to 15 s to wake up.
 const LOGIN_SECONDS: u64 = 20;
 
+pub(crate) use integrity::refuse_log_of_another;
 pub(super) use schema::CHECKS as SCHEMA_CHECKS;
 pub(super) use unexplained::with_cause;
 

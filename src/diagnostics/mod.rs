@@ -29,6 +29,7 @@ mod session;
 mod verdict;
 
 pub(crate) use context::{Context, Request};
+pub(crate) use database::refuse_log_of_another;
 pub(crate) use description::{Description, describe};
 pub(crate) use fix::Fix;
 pub(crate) use groups::{GROUPS, Group, ids};

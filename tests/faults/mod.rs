@@ -94,6 +94,7 @@ mod lost_file;
 mod lost_secrets;
 mod mail_relays;
 mod mails;
+mod missing_files;
 mod moved_tables;
 mod network;
 mod not_mounted;

@@ -11,6 +11,7 @@ use crate::cli::hint::Hint;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
+use crate::diagnostics::refuse_log_of_another;
 use crate::services::last_database::{LastDatabase, path};
 use crate::store::{ConnectError, Content, Identity, Store};
 
@@ -57,6 +58,18 @@ impl Continuity {
         };
         match last.log_left_behind(&now, file) {
             Some(log) => Err(Hint::new(log.to_string(), log.remedy()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails where a SQLite file has a write-ahead log of another state of it, as where a backup took its
+    /// place after a crash: opened for writing, the file would be damaged with it.
+    pub(super) async fn refuse_other_log(&self) -> anyhow::Result<()> {
+        let DatabaseTarget::Sqlite(file) = &self.target else {
+            return Ok(());
+        };
+        match refuse_log_of_another(file).await {
+            Some((what, remedy)) => Err(Hint::new(what, remedy).into()),
             None => Ok(()),
         }
     }
@@ -195,7 +208,9 @@ impl Continuity {
     }
 
     fn keep(&self, now: &LastDatabase) {
+        // A disk at rest is not woken for nothing.
         if let Some(env_file) = &self.env_file
+            && self.last().as_ref() != Some(now)
             && let Err(error) = now.write(env_file)
         {
             tracing::debug!(%error, file = %path(env_file).display(), "not written");

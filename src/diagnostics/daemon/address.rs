@@ -12,6 +12,7 @@ use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{DaemonStatus, reachable_at};
+use crate::services::memory_kills::MemoryKills;
 use crate::services::run_record::{FailedStart, LastRun, Run, last_run};
 
 use super::environ::hidden_here;
@@ -157,7 +158,9 @@ fn elsewhere(run: &Run, expected: SocketAddr, hidden: Option<(String, Remedy)>) 
 /// The last daemon did not end by itself. `now` is in seconds since 1970.
 fn killed(run: &Run, address: SocketAddr, now: i64) -> Verdict {
     let age = Duration::from_secs(u64::try_from(now - run.started).unwrap_or_default());
-    let is_for_memory = probe::was_killed_for_memory(run.pid);
+    let in_group = run.memory_kills.as_ref().and_then(MemoryKills::since);
+    let is_for_memory =
+        in_group.is_some_and(|kills| kills > 0) || probe::was_killed_for_memory(run.pid);
     let how = if is_for_memory {
         "the kernel killed it for lack of memory"
     } else {
