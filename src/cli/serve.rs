@@ -155,21 +155,23 @@ async fn serve(
     }
     let record = RunRecord::begin(&config.database.target, address, clock.now());
     let mailer = Mailer::new(&config.services)?;
-    let jobs = Jobs::start(store.clone(), clock, mailer, metrics);
+    let jobs = Jobs::start(store.clone(), clock.clone(), mailer, metrics);
     let stop_jobs = jobs.stopper();
     let mut signal = "";
-    let drained = server
-        .run(async {
-            signal = stop.await;
-            stop_jobs();
-        })
-        .await;
+    let running = server.run(async {
+        signal = stop.await;
+        stop_jobs();
+    });
+    let drained = tokio::select! {
+        drained = running => drained,
+        never = continuity.follow(&store, &clients, &clock) => match never {},
+    };
     let end = tokio::time::Instant::now() + END_GRACE;
     jobs.stop(END_GRACE).await;
     if clients.has_clients() {
         continuity.had_clients_at(address);
     }
-    continuity.end(&store).await;
+    continuity.end(&store, &clients, &clock).await;
     store.keep_deleted_file().await;
     if tokio::time::timeout_at(end, store.close()).await.is_err() {
         tracing::warn!("the database was not closed in time; the next start does not need that");

@@ -77,6 +77,15 @@ async fn servers_with_one_database() {
         scene.unset(name);
     }
     let url = Url::parse(&right).unwrap();
+    // It is read-only.
+    let (directory, password) = (copy.directory().display(), url.password().unwrap());
+    let standby = format!("postgresql://postgres:{password}@/todo?host={directory}&port=1");
+    scene.set("DATABASE_URL", &standby);
+    let report = scene.doctor(OTHER_PORT.check);
+    let detail = report.detail(OTHER_PORT.check);
+    assert!(detail.contains("is a standby"), "{detail}");
+    let remedy = report.check(OTHER_PORT.check)["remedy"].as_str().unwrap();
+    assert!(!remedy.contains("DATABASE_URL.port="), "{remedy}");
     let by_socket = |port: u16| {
         let (directory, password) = (cluster.directory().display(), url.password().unwrap());
         format!("postgresql://postgres:{password}@/todo?host={directory}&port={port}")

@@ -94,6 +94,7 @@ mod mails;
 mod moved_tables;
 mod network;
 mod not_mounted;
+mod other_ways;
 mod others;
 mod out_of_reach;
 mod overrides;
@@ -189,6 +190,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         roles::FAULTS,
         additions::FAULTS,
         ids::FAULTS,
+        other_ways::FAULTS,
         others::FAULTS,
         out_of_reach::FAULTS,
         poolers::FAULTS,

@@ -1,23 +1,31 @@
 //! Whether the daemon serves the database that this service has served before.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::cli::hint::Hint;
+use crate::clock::Clock;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
 use crate::services::last_database::{LastDatabase, path};
 use crate::store::{ConnectError, Content, Identity, Store};
+use crate::telemetry::RecentClients;
 
 /// How long the database may take to say what is in it.
 const ASKING: Duration = Duration::from_secs(2);
 
 /// The same while the daemon ends.
 const ENDING: Duration = Duration::from_millis(300);
+
+/// When it is asked again while requests change it: after the first changes soon, and later less
+/// often.
+const FIRST_PAUSE: Duration = Duration::from_secs(4);
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// Keeps what is served beside the `.env` file.
 pub(super) struct Continuity {
@@ -120,7 +128,7 @@ impl Continuity {
 
     /// [`LastDatabase::database`].
     async fn number(&self) -> Option<String> {
-        if !matches!(self.target, DatabaseTarget::Postgres(_)) {
+        if !self.is_server() {
             return None;
         }
         let identity = timeout(ASKING, Identity::ask(&self.target)).await.ok()?;
@@ -137,19 +145,53 @@ impl Continuity {
         }
     }
 
-    /// Keeps how much is in a SQLite file. A server may be suspended, and is left alone.
-    pub(super) async fn end(&self, store: &Store) {
-        if !matches!(self.target, DatabaseTarget::Sqlite(_)) {
+    /// Keeps how much is in a server's database while requests change it: a daemon may run for
+    /// months, and be killed. One that nobody changes may be suspended, and is left alone.
+    pub(super) async fn follow(
+        &self,
+        store: &Store,
+        clients: &RecentClients,
+        clock: &Clock,
+    ) -> Infallible {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            sleep(pause).await;
+            if self.is_server() && has_changed(clients, clock) {
+                self.keep_content(store, ASKING).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// Keeps how much is in the database.
+    pub(super) async fn end(&self, store: &Store, clients: &RecentClients, clock: &Clock) {
+        if !self.is_server() || has_changed(clients, clock) {
+            self.keep_content(store, ENDING).await;
+        }
+    }
+
+    fn is_server(&self) -> bool {
+        matches!(self.target, DatabaseTarget::Postgres(_))
+    }
+
+    async fn keep_content(&self, store: &Store, limit: Duration) {
+        let Ok(Ok(content)) = timeout(limit, Content::of_store(store)).await else {
             return;
+        };
+        let (Some(mut now), last) = (self.of(content), self.last()) else {
+            return;
+        };
+        if let Some(last) = last {
+            // A server's database may have been replaced since the start.
+            if last.is_missing_in(&now)
+                || last.is_emptied_in(&now)
+                || self.is_server() && last.id != now.id
+            {
+                return;
+            }
+            now.database = last.database;
         }
-        if let Ok(Ok(content)) = timeout(ENDING, Content::of_store(store)).await
-            && let Some(now) = self.of(content)
-            && !self
-                .last()
-                .is_some_and(|last| last.is_missing_in(&now) || last.is_emptied_in(&now))
-        {
-            self.keep(&now);
-        }
+        self.keep(&now);
     }
 
     fn of(&self, content: Content) -> Option<LastDatabase> {
@@ -167,4 +209,9 @@ impl Continuity {
             tracing::debug!(%error, file = %path(env_file).display(), "not written");
         }
     }
+}
+
+/// Whether requests have changed something within the last minutes.
+fn has_changed(clients: &RecentClients, clock: &Clock) -> bool {
+    clients.count_done(clock.now()).any(|(_, count)| count > 0)
 }
