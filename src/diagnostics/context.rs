@@ -113,8 +113,7 @@ impl Context {
         let is_target = |target: &DatabaseTarget| matches!(target, DatabaseTarget::Postgres(own) if own.host == server.host);
         let resolved = || self.address.get().and_then(|found| found.as_ref().ok());
         server.is_loopback()
-            || self.target().is_some_and(is_target)
-                && resolved().is_some_and(Address::is_loopback)
+            || self.target().is_some_and(is_target) && resolved().is_some_and(Address::is_loopback)
     }
 
     /// Tries the file system of a SQLite file, once.

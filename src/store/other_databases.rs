@@ -93,11 +93,7 @@ const IS_STANDBY: &str = "SELECT pg_is_in_recovery()::text";
 
 impl Served {
     /// The database `name` of this server; `None` if it does not tell.
-    pub(crate) async fn find(
-        server: &PostgresTarget,
-        name: &str,
-        limit: Duration,
-    ) -> Option<Self> {
+    pub(crate) async fn find(server: &PostgresTarget, name: &str, limit: Duration) -> Option<Self> {
         let target = PostgresTarget {
             database: name.to_owned(),
             direct: None,

@@ -66,7 +66,10 @@ async fn an_administrator_without_a_password() {
     scene.sql("ALTER DATABASE todo CONNECTION LIMIT 0").await;
     scene.proves(&NO_PASSWORD).await;
     // The same of other programs, and where the host is the socket.
-    let url = format!("postgresql://{name}:canary@/gone?host=/tmp&port={}", port(&cluster));
+    let url = format!(
+        "postgresql://{name}:canary@/gone?host=/tmp&port={}",
+        port(&cluster)
+    );
     scene.set("DATABASE_URL", &url);
     let report = scene.doctor(LOGIN);
     let create = format!(
@@ -105,7 +108,11 @@ async fn a_server_that_listens_on_its_socket_alone() {
         .await;
     cluster.restart();
     let report = scene.doctor(CONNECTION);
-    report.says(CONNECTION, "fail", "todoctl config set DATABASE_URL.host=/tmp");
+    report.says(
+        CONNECTION,
+        "fail",
+        "todoctl config set DATABASE_URL.host=/tmp",
+    );
     let remedy = report.check(CONNECTION)["remedy"].as_str().unwrap();
     assert!(scene.type_in(remedy).status.success(), "{remedy}");
     scene.doctor(LOGIN).says(LOGIN, "pass", "");
@@ -114,7 +121,10 @@ async fn a_server_that_listens_on_its_socket_alone() {
     let report = scene.doctor(CONNECTION);
     report.says(CONNECTION, "fail", "-h /tmp");
     let remedy = report.check(CONNECTION)["remedy"].as_str().unwrap();
-    assert!(remedy.contains("SET listen_addresses = 'localhost'"), "{remedy}");
+    assert!(
+        remedy.contains("SET listen_addresses = 'localhost'"),
+        "{remedy}"
+    );
     let settings = cluster.directory().join("data/postgresql.auto.conf");
     std::fs::write(settings, "").unwrap();
     cluster.restart();

@@ -229,6 +229,9 @@ async fn what_was_stored_since_the_start() {
     assert!(counted(2));
     let _others = renamed_away(&scene).await;
     let said = scene.start_fails().unwrap();
-    assert!(said.contains("had tasks when this service was started last"), "{said}");
+    assert!(
+        said.contains("had tasks when this service was started last"),
+        "{said}"
+    );
     withholds(&scene, "2 tasks");
 }

@@ -140,7 +140,9 @@ async fn limits_that_end_questions() {
             assert!(shown.contains(&reset), "{check:#}");
         }
         report.says("database.timeouts", "warn", "RESET");
-        let remedy = report.check("database.timeouts")["remedy"].as_str().unwrap();
+        let remedy = report.check("database.timeouts")["remedy"]
+            .as_str()
+            .unwrap();
         let typed = scene.type_in(remedy);
         assert!(typed.status.success(), "{remedy}");
         let report = scene.doctor("database.timeouts");

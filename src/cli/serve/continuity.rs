@@ -1,6 +1,7 @@
 //! Whether the daemon serves the database that this service has served before.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -153,10 +154,13 @@ impl Continuity {
         clients: &RecentClients,
         clock: &Clock,
     ) -> Infallible {
+        if !self.is_server() {
+            return pending().await;
+        }
         let mut pause = FIRST_PAUSE;
         loop {
             sleep(pause).await;
-            if self.is_server() && has_changed(clients, clock) {
+            if has_changed(clients, clock) {
                 self.keep_content(store, ASKING).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }

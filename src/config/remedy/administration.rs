@@ -207,8 +207,12 @@ mod tests {
     fn commands_of_root() {
         let server = PostgresTarget::fixture("127.0.0.1", 5432);
         let create = Remedy::admin_command("createdb --encoding=UTF8", &server, None).arg("a");
-        let read = Remedy::admin_command("psql --quiet", &server, None).arg("-d").arg("psql");
-        let dump = Remedy::admin_command("pg_dump", &server, None).arg("b").pipe(&read);
+        let read = Remedy::admin_command("psql --quiet", &server, None)
+            .arg("-d")
+            .arg("psql");
+        let dump = Remedy::admin_command("pg_dump", &server, None)
+            .arg("b")
+            .pipe(&read);
         let other = Remedy::admin_sql(&server, Some("owner"), "SELECT 1");
         let remedy = Remedy::note(format!("with {read}"))
             .then(create)

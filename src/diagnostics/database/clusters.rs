@@ -47,7 +47,10 @@ impl Cluster {
             })
         });
         let is_it = |one: &Self| {
-            let file = root.join(&one.version).join(&one.name).join("postgresql.conf");
+            let file = root
+                .join(&one.version)
+                .join(&one.name)
+                .join("postgresql.conf");
             std::fs::read_to_string(file).is_ok_and(|text| port_of(&text) == port)
         };
         let first = found.find(is_it)?;
@@ -79,7 +82,8 @@ impl Cluster {
     pub(super) fn last_words(&self) -> Option<String> {
         let mut file = File::open(self.log()).ok()?;
         let length = file.metadata().ok()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(END))).ok()?;
+        file.seek(SeekFrom::Start(length.saturating_sub(END)))
+            .ok()?;
         let mut end = Vec::new();
         file.take(END).read_to_end(&mut end).ok()?;
         last_words(&String::from_utf8_lossy(&end)).map(str::to_owned)
@@ -107,7 +111,10 @@ fn port_of(text: &str) -> u16 {
 fn last_words(log: &str) -> Option<&str> {
     let lines: Vec<&str> = log.lines().collect();
     let ready = |line: &&str| line.contains("ready to accept connections");
-    let since = lines.iter().rposition(|line| ready(line)).unwrap_or_default();
+    let since = lines
+        .iter()
+        .rposition(|line| ready(line))
+        .unwrap_or_default();
     lines[since..].iter().rev().find_map(|line| {
         let at = line.find("FATAL:").or_else(|| line.find("PANIC:"))?;
         let (begin, words) = line.split_at(at);
@@ -123,7 +130,11 @@ mod tests {
     fn the_cluster_of_a_port() {
         let root = tempfile::tempdir().unwrap();
         for (version, name, text) in [
-            ("15", "main", "#port = 1\nport = 5433\t# (change requires restart)\n"),
+            (
+                "15",
+                "main",
+                "#port = 1\nport = 5433\t# (change requires restart)\n",
+            ),
             ("16", "main", "listen_addresses = '*'\n"),
             ("16", "other", "port=5434"),
             ("17", "other", "port = '5434'"),

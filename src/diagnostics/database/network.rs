@@ -52,8 +52,7 @@ pub(super) async fn connection(
             if server.leads_to_pooler() {
                 not_running(verdict, server).await
             } else {
-                let verdict =
-                    other_way::explained(context, verdict, &error, server, ASKING).await;
+                let verdict = other_way::explained(context, verdict, &error, server, ASKING).await;
                 other_port::explained(context, verdict, server).await
             }
         }

@@ -74,7 +74,8 @@ fn ways(error: &ConnectError, server: &PostgresTarget, is_here: bool) -> Vec<Way
         text: text.to_owned(),
     };
     let by_socket = || {
-        let directory = socket_directory(port).filter(|_| is_here && !is_socket)?;
+        let is_other = |directory: &&str| is_here && *directory != server.host;
+        let directory = socket_directory(port).filter(is_other)?;
         Some(host(
             directory,
             format!("the server accepts user and password through its socket in {directory}"),
@@ -125,15 +126,7 @@ fn ways(error: &ConnectError, server: &PostgresTarget, is_here: bool) -> Vec<Way
                 let text = format!("the server listens at {address} (listen_addresses)");
                 host(&address, text)
             });
-            elsewhere
-                .chain(by_socket().map(|way| Way {
-                    text: format!(
-                        "the server listens only on its socket (listen_addresses); {}",
-                        way.text
-                    ),
-                    ..way
-                }))
-                .collect()
+            elsewhere.chain(by_socket()).collect()
         }
         _ => Vec::new(),
     }
@@ -146,7 +139,9 @@ fn is_one_of(said: &str, texts: [&str; 2]) -> bool {
 /// Nothing listens at the address: the server runs without it, or does not run.
 async fn not_listening(verdict: Verdict, server: &PostgresTarget) -> Verdict {
     let cluster = Cluster::at_port(server.port);
-    if let Some(directory) = live_socket(server.port).await {
+    if !server.host.starts_with('/')
+        && let Some(directory) = live_socket(server.port).await
+    {
         let socket = PostgresTarget {
             host: directory.to_owned(),
             direct: None,
@@ -160,9 +155,7 @@ async fn not_listening(verdict: Verdict, server: &PostgresTarget) -> Verdict {
         );
         let restart = match &cluster {
             Some(cluster) => cluster.command("restart"),
-            None => Remedy::note(
-                "then restart the server: a reload does not open other addresses",
-            ),
+            None => Remedy::note("then restart the server: a reload does not open other addresses"),
         };
         return Verdict {
             detail: format!(

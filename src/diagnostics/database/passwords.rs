@@ -19,7 +19,11 @@ pub(super) fn has_password(server: &PostgresTarget, role: &str) -> bool {
 /// Whether a line is for the role on the server.
 fn names(text: &str, server: &PostgresTarget, role: &str) -> bool {
     let host = server.host.trim_matches(['[', ']']);
-    let host = if host.starts_with('/') { "localhost" } else { host };
+    let host = if host.starts_with('/') {
+        "localhost"
+    } else {
+        host
+    };
     let port = server.port.to_string();
     text.lines().any(|line| {
         let line = line.replace("\\:", "\u{1}").replace("\\\\", "\\");

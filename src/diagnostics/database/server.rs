@@ -11,8 +11,8 @@ use crate::store::ConnectFault;
 
 use super::behind::{ASKING, explained};
 use super::fault::{cannot_connect, query_failed};
-use super::{other_port, other_way};
 use super::settings::SENT;
+use super::{other_port, other_way};
 
 /// A login that took longer has woken a suspended database.
 const WAKING: Duration = Duration::from_secs(2);

@@ -34,8 +34,7 @@ pub(in crate::diagnostics) fn name_socket(context: &Context, findings: &mut [Fin
     }
     let is_rewritten = is_root && owner_is_administrator(&by_socket);
     for remedy in findings.iter_mut().filter_map(|one| one.remedy.as_mut()) {
-        let leads_here =
-            remedy.is_administered_at(server) || remedy.is_administered_at(&by_socket);
+        let leads_here = remedy.is_administered_at(server) || remedy.is_administered_at(&by_socket);
         if !leads_here || !remedy.to_string().contains(" -U postgres ") {
             continue;
         }

@@ -61,8 +61,11 @@ fn check_finding(server: &PostgresTarget, finding: &TlsFinding, is_here: bool) -
         ),
         (TlsMode::Require, TlsFinding::NotOffered) if is_here => Verdict::fail(
             "the server does not offer TLS, which sslmode=require asks for; the connection does not leave this machine, and needs none",
-            Remedy::set(format!("{}.sslmode", server.variable), "prefer")
-                .or(remedy("tls.not-offered", server).unwrap_or_default()),
+            Remedy::set(format!("{}.sslmode", server.variable), "prefer").or(remedy(
+                "tls.not-offered",
+                server,
+            )
+            .unwrap_or_default()),
         ),
         (_, TlsFinding::NotOffered) => Verdict::fail(
             "the server does not offer TLS",

@@ -79,10 +79,7 @@ pub(in crate::diagnostics) async fn lacking(
             && found.outcome == Outcome::Fail
             && let Some(remedy) = found.remedy
         {
-            return Some(Verdict::fail(
-                format!("the cause is named by {id}"),
-                remedy,
-            ));
+            return Some(Verdict::fail(format!("the cause is named by {id}"), remedy));
         }
     }
     None

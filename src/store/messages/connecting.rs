@@ -42,7 +42,6 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         retry: Retry::No,
         remedy: |at| at.not_allowed(),
     },
-    },
     KnownMessage {
         id: "postgres.no-login",
         fault: ConnectFault::Login,
@@ -217,9 +216,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
             "server conn crashed",
             "connection to the database was lost",
         ],
-        codes: &[
-            "57P01", "57P04", "57P05", "40003", "08006",
-        ],
+        codes: &["57P01", "57P04", "57P05", "40003", "08006"],
         meaning: "The server closed the connection: it restarted or was suspended, or an administrator ended the session",
         retry: Retry::Yes,
         remedy: |_| {

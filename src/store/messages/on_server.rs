@@ -67,7 +67,8 @@ impl Place<'_> {
             "if the message says \"no encryption\": todoctl config set DATABASE_URL.sslmode=require",
         );
         let Some(server) = self.server() else {
-            return Remedy::note(format!("{what}, then run SELECT pg_reload_conf()")).then(encrypted);
+            return Remedy::note(format!("{what}, then run SELECT pg_reload_conf()"))
+                .then(encrypted);
         };
         let as_administrator =
             |statement| Remedy::admin_sql_in(server, server.other_database(), None, statement);

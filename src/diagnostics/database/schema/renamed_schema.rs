@@ -51,11 +51,7 @@ pub(super) async fn renamed(
 }
 
 /// That of `names` with which the running daemon has started.
-async fn served<'a>(
-    context: &Context,
-    names: &'a [String],
-    limit: Duration,
-) -> Option<&'a String> {
+async fn served<'a>(context: &Context, names: &'a [String], limit: Duration) -> Option<&'a String> {
     if names.is_empty() {
         return None;
     }

@@ -58,32 +58,34 @@ async fn check(
         let schema = &elsewhere.schema;
         return Ok(verdict(
             Place::Server(target),
-            vec![if let Some(issue) = renamed(context, relations, elsewhere, limit).await {
-                issue
-            } else if elsewhere.has_usable_schema {
-                Issue::fail(
-                    format!(
-                        "the tables are in the schema {schema}, which is not in the search path of {} ({})",
-                        session.role, session.search_path
-                    ),
-                    search_path(relations, target, schema),
-                )
-            } else {
-                Issue::fail(
-                    format!(
-                        "the tables are in the schema {schema}, which {} may not use",
-                        session.role
-                    ),
-                    [Step::RunBy(
-                        None,
-                        use_of_schema(
-                            &elsewhere.quoted_schema,
-                            &session.role,
-                            server.config.auto_migrate,
+            vec![
+                if let Some(issue) = renamed(context, relations, elsewhere, limit).await {
+                    issue
+                } else if elsewhere.has_usable_schema {
+                    Issue::fail(
+                        format!(
+                            "the tables are in the schema {schema}, which is not in the search path of {} ({})",
+                            session.role, session.search_path
                         ),
-                    )],
-                )
-            }],
+                        search_path(relations, target, schema),
+                    )
+                } else {
+                    Issue::fail(
+                        format!(
+                            "the tables are in the schema {schema}, which {} may not use",
+                            session.role
+                        ),
+                        [Step::RunBy(
+                            None,
+                            use_of_schema(
+                                &elsewhere.quoted_schema,
+                                &session.role,
+                                server.config.auto_migrate,
+                            ),
+                        )],
+                    )
+                },
+            ],
             "",
         ));
     }

@@ -211,9 +211,7 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
     }
     match known_message(error) {
         // The runner adds the cause.
-        Some(known)
-            if !known.is_of_catalogue() && Unexplained::of(known, error).is_some() =>
-        {
+        Some(known) if !known.is_of_catalogue() && Unexplained::of(known, error).is_some() => {
             Remedy::default()
         }
         Some(known) => known.remedy_at(Place::from(target), &error.to_string()),

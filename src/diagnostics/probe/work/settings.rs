@@ -96,6 +96,9 @@ impl SettingNow {
     }
 }
 
+/// How often settings are asked for while a limit ends the question.
+const TRIES: u32 = 10;
+
 impl ServerConnection {
     /// The schemas of the database.
     pub(crate) async fn schemas(&mut self) -> Result<Vec<String>, StoreError> {
@@ -121,7 +124,17 @@ impl ServerConnection {
 
     /// The same where one of them is a limit that is too short for the question.
     async fn settings_despite_limit(&mut self) -> Result<Vec<SettingNow>, StoreError> {
-        let mut settings: Vec<SettingNow> = self.rows(SETTINGS).await?;
+        let mut tries = 0;
+        let mut settings: Vec<SettingNow> = loop {
+            match self.rows(SETTINGS).await {
+                // Until the question has a limit of its own, the session's applies.
+                Err(error) if error.is_ended_by_limit() && tries < TRIES => {
+                    tries += 1;
+                    sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await?;
+                }
+                rows => break rows?,
+            }
+        };
         let overrides = Override::ask(&mut self.0).await?;
         for setting in settings.iter_mut().filter(|one| one.source == SESSION) {
             // The narrowest one applies.
