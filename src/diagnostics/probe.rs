@@ -33,7 +33,7 @@ pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use lent::{LentSession, lent_sessions};
-pub(crate) use listener::{Listener, State, listener, state_of};
+pub(crate) use listener::{Listener, State, listener, listening_at, state_of};
 pub(crate) use log_pages::size_with_log;
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{

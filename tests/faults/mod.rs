@@ -98,6 +98,7 @@ mod missing_files;
 mod moved_tables;
 mod network;
 mod not_mounted;
+mod other_ways;
 mod others;
 mod out_of_reach;
 mod overrides;
@@ -195,6 +196,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         roles::FAULTS,
         additions::FAULTS,
         ids::FAULTS,
+        other_ways::FAULTS,
         others::FAULTS,
         out_of_reach::FAULTS,
         poolers::FAULTS,

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::cli::hint::Hint;
+use crate::clock::Clock;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
@@ -138,7 +139,7 @@ impl Continuity {
 
     /// [`LastDatabase::database`].
     async fn number(&self) -> Option<String> {
-        if !matches!(self.target, DatabaseTarget::Postgres(_)) {
+        if !self.is_server() {
             return None;
         }
         let identity = timeout(ASKING, Identity::ask(&self.target)).await.ok()?;
@@ -187,11 +188,14 @@ impl Continuity {
         let Ok(Ok(content)) = timeout(limit, Content::of_store(store)).await else {
             return;
         };
+        let is_server = matches!(self.target, DatabaseTarget::Postgres(_));
         let last = self.last();
         if let Some(mut now) = self.of(content)
-            && !last
-                .as_ref()
-                .is_some_and(|last| last.is_missing_in(&now) || last.is_emptied_in(&now))
+            && !last.as_ref().is_some_and(|last| {
+                // A server's database may have been replaced since the start.
+                let is_another = is_server && last.id != now.id;
+                is_another || last.is_missing_in(&now) || last.is_emptied_in(&now)
+            })
         {
             let same = last.filter(|last| last.id == now.id && last.place == now.place);
             now.database = same.and_then(|last| last.database);

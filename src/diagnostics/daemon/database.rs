@@ -265,6 +265,9 @@ async fn other_schema(
     if theirs.is_some_and(|schema| unusable.iter().any(|one| one.trim_matches('"') == schema)) {
         return Verdict::skip_because_failed("database.role");
     }
+    if theirs.is_none() && ours.schema().is_none() {
+        return Verdict::skip_because_failed("database.role");
+    }
     let named = theirs.map_or_else(
         || "one that is gone".to_owned(),
         |schema| format!("the schema {schema}"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::{Bounds, DatabaseTarget, Remedy};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::lacking;
 use crate::diagnostics::database::migrations::has_its_tables;
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures, ServiceStatus};
@@ -40,7 +41,7 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
                 other_values: other_values(status, source, &context.audit),
                 other_issuer: auth_server.and_then(|one| one.other_issuer.as_deref()),
             };
-            check_errors(requests, auth_server, place, now, &own)
+            check_errors(requests, auth_server, place, &now, &own)
         }
         None => Verdict::skip(OLDER),
     })
@@ -48,12 +49,14 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
 }
 
 /// What this command finds well, whatever the daemon's requests have failed for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Now {
     /// It logs in at the server with its own variables.
     is_reached: bool,
     /// A new session finds all tables.
     has_tables: bool,
+    /// What to do about that which the newest failures lacked, and which is still missing.
+    lacking: Vec<(&'static str, Remedy)>,
 }
 
 impl Now {
@@ -70,29 +73,39 @@ impl Now {
         let routes = status.requests.iter().flat_map(|one| &one.failures);
         let newest = routes.filter_map(|route| known(route.newest.first()?));
         let newest: Vec<&KnownMessage> = newest.collect();
+        let mut missing = Vec::new();
+        for known in newest.iter().filter(|one| one.is_of_catalogue()) {
+            if missing.iter().all(|(id, _)| *id != known.id)
+                && let Some(found) = lacking(context, known, limit).await
+                && let Some(remedy) = found.remedy
+            {
+                missing.push((known.id, remedy));
+            }
+        }
         let is_any = |is_one: fn(&KnownMessage) -> bool| newest.iter().any(|one| is_one(one));
         Self {
             is_reached: is_any(KnownMessage::is_of_connecting)
                 && context.server.login(target, limit).await.is_ok(),
-            has_tables: is_any(is_of_tables) && has_its_tables(context, config, limit).await,
+            has_tables: is_any(KnownMessage::is_of_tables)
+                && has_its_tables(context, config, limit).await,
+            lacking: missing,
         }
     }
 
-    /// What is left to do about a failure whose cause is gone.
-    fn restart(self, known: &KnownMessage) -> Option<Remedy> {
+    /// What is left to do about a failure whose cause is gone, or was found.
+    fn remedy(&self, known: &KnownMessage) -> Option<Remedy> {
+        if let Some((_, remedy)) = self.lacking.iter().find(|(id, _)| *id == known.id) {
+            return Some(remedy.clone());
+        }
         if self.is_reached && known.is_of_connecting() {
             return Some(Remedy::note(
                 "this command logs in with its own variables: if requests still fail, restart the daemon, which has those that it was started with",
             ));
         }
-        (self.has_tables && is_of_tables(known)).then(|| {
+        (self.has_tables && known.is_of_tables()).then(|| {
             Remedy::note("the database has all tables now: if requests still fail, restart the daemon, whose sessions keep the search path that they began with")
         })
     }
-}
-
-fn is_of_tables(known: &KnownMessage) -> bool {
-    matches!(known.id, "postgres.no-table" | "postgres.no-schema")
 }
 
 fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
@@ -103,7 +116,7 @@ fn check_errors(
     requests: &RequestStatus,
     auth_server: Option<&ServiceStatus>,
     place: Place<'_>,
-    now: Now,
+    now: &Now,
     own: &Own<'_>,
 ) -> Verdict {
     let mut collected = Collected::default();
@@ -182,7 +195,7 @@ fn route_text(route: &RouteFailures, requests: &RequestStatus, failure: Option<&
 }
 
 /// What is known about the newest cause of each route. `limit` is `REQUEST_TIMEOUT_SECONDS`.
-fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: Now, limit: Duration) -> Remedy {
+fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: &Now, limit: Duration) -> Remedy {
     let newest = || routes.iter().filter_map(|route| route.newest.first());
     let wise = Bounds::of(REQUEST_TIMEOUT)
         .filter(|wise| limit < Duration::from_secs(wise.least().into()))
@@ -195,7 +208,7 @@ fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: Now, limit: Durati
     });
     let known = newest()
         .filter_map(known)
-        .map(|one| now.restart(one).unwrap_or_else(|| (one.remedy)(place)));
+        .map(|one| now.remedy(one).unwrap_or_else(|| (one.remedy)(place)));
     let known = known.fold(Remedy::default(), Remedy::then);
     let log = newest().next().map(|one| {
         Remedy::note(format!(

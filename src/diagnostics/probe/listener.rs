@@ -69,6 +69,12 @@ pub(crate) async fn listener(port: u16) -> Option<Listener> {
     })
 }
 
+/// The addresses at which something listens on `port`.
+pub(crate) fn listening_at(port: u16) -> Vec<SocketAddr> {
+    let sockets = sockets_at(port);
+    sockets.iter().map(|socket| socket.local_address).collect()
+}
+
 fn sockets_at(port: u16) -> Vec<TcpNetEntry> {
     let sockets = [procfs::net::tcp(), procfs::net::tcp6()];
     let is_at_port = |socket: &TcpNetEntry| {

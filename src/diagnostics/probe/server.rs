@@ -42,6 +42,13 @@ pub(crate) struct Role {
     pub(crate) administrator: Option<String>,
 }
 
+impl Role {
+    /// Whether the search path names no schema that exists.
+    pub(crate) fn has_no_schema(&self) -> bool {
+        self.schema.is_none() && self.unusable.is_empty()
+    }
+}
+
 /// The daemon only reads the record of the migrations, the identity and the counts of unread
 /// notifications, which a function writes as its owner. Ids come from the defaults of columns.
 const ROLE: &str = "

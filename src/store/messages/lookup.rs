@@ -171,7 +171,7 @@ mod tests {
             ("FATAL: idle transaction timeout", "pgbouncer.time-limit"),
             (
                 "terminating connection due to idle-in-transaction timeout",
-                "postgres.terminated",
+                "postgres.transaction-timeout",
             ),
             (
                 "FATAL: no more connections allowed (max_client_conn)",

@@ -34,7 +34,7 @@ fn checked(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
             ..ServiceStatus::default()
         }),
         Place::Unknown,
-        Now::default(),
+        &Now::default(),
         &Own {
             source: &source,
             audit: &Audit::of(&source),
@@ -98,6 +98,7 @@ fn a_connection_that_this_command_has() {
             let now = Now {
                 is_reached: is_well,
                 has_tables: is_well,
+                lacking: Vec::new(),
             };
             let own = Own {
                 source: &source,
@@ -106,7 +107,7 @@ fn a_connection_that_this_command_has() {
                 other_issuer: None,
             };
             let place = Place::Server(&server);
-            let verdict = check_errors(&requests, None, place, now, &own);
+            let verdict = check_errors(&requests, None, place, &now, &own);
             verdict.remedy.unwrap().to_string()
         };
         let (before, after) = (said(false), said(true));
