@@ -25,11 +25,18 @@ pub(crate) enum Unexplained {
     Timeout(&'static KnownMessage),
     /// A pooler has no server connection.
     Pooler(&'static KnownMessage),
+    /// The role lacks a right, or a pooler logs in with another one.
+    Right(&'static KnownMessage),
     /// A file of the server is damaged or gone, which the text names.
     File(&'static KnownMessage, String),
 }
 
 impl Unexplained {
+    /// A right is missing, of which the message tells all unless a pooler logs in with another role.
+    pub(super) fn of_right(known: &'static KnownMessage) -> Option<Self> {
+        (known.id == "postgres.no-right").then_some(Self::Right(known))
+    }
+
     /// What `message`, whose entry is `known`, leaves open.
     pub(super) fn of(known: &'static KnownMessage, message: &impl ToString) -> Option<Self> {
         if known.is_timeout() {

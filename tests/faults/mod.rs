@@ -46,6 +46,7 @@ mod barriers;
 mod callers;
 mod canary;
 mod clients;
+mod closed_poolers;
 mod configuration;
 mod copies;
 mod counts;
@@ -194,6 +195,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         poolers::FAULTS,
         pgbouncer::FAULTS,
         pooled::FAULTS,
+        closed_poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         stopped::FAULTS,

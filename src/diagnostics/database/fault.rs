@@ -43,7 +43,11 @@ pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
         Some(known) => known.remedy_at(place, &error.to_string()),
         None => place.unexplained(),
     };
-    Verdict::fail(error.to_string(), remedy)
+    let verdict = Verdict::fail(error.to_string(), remedy);
+    match known.and_then(Unexplained::of_right) {
+        Some(unexplained) => verdict.after(unexplained),
+        None => verdict,
+    }
 }
 
 /// What to do about a file in the state that a known message tells of.

@@ -28,12 +28,16 @@ pub(in crate::diagnostics) async fn with_cause(context: &Context, mut verdict: V
     let remedy = match cause {
         Some(cause) => {
             verdict.detail += &format!("; {}", cause.detail);
+            if matches!(unexplained, Unexplained::Right(_)) {
+                verdict.remedy = None;
+            }
             cause.remedy
         }
         None if verdict.remedy.is_some() => return verdict,
         None => {
             let (Unexplained::Timeout(known)
             | Unexplained::Pooler(known)
+            | Unexplained::Right(known)
             | Unexplained::File(known, _)) = unexplained;
             Some((known.remedy)(place))
         }
@@ -50,6 +54,7 @@ async fn cause(
     match unexplained {
         Unexplained::File(_, message) => damage::owner(context, server, message, LIMIT).await,
         Unexplained::Pooler(_) => behind::lends_none(server).await,
+        Unexplained::Right(_) => behind::lacks_right(context, server).await,
         Unexplained::Timeout(_) => match work::culprit(context, server, LIMIT).await {
             None => work::short_limits(context, server, LIMIT).await,
             culprit => culprit,
