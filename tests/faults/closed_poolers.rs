@@ -255,15 +255,15 @@ async fn passwords_in_its_file() {
         }
     }
     // The secret of the same password with another salt.
-    let mut administrator = sqlx::PgConnection::connect(&behind.scene.administrators_url().unwrap())
-        .await
-        .unwrap();
-    let secret: String =
-        sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1")
-            .bind(&role)
-            .fetch_one(&mut administrator)
+    let mut administrator =
+        sqlx::PgConnection::connect(&behind.scene.administrators_url().unwrap())
             .await
             .unwrap();
+    let secret: String = sqlx::query_scalar("SELECT rolpassword FROM pg_authid WHERE rolname = $1")
+        .bind(&role)
+        .fetch_one(&mut administrator)
+        .await
+        .unwrap();
     administrator.close().await.unwrap();
     let url = Url::parse(&behind.direct).unwrap();
     let again = format!("ALTER ROLE {role} PASSWORD '{}'", url.password().unwrap());
@@ -278,7 +278,10 @@ async fn passwords_in_its_file() {
     let pooler = closed(
         &behind,
         "*",
-        &format!("{more}\nauth_type = hba\nauth_hba_file = {}", rules.display()),
+        &format!(
+            "{more}\nauth_type = hba\nauth_hba_file = {}",
+            rules.display()
+        ),
     );
     behind.scene.proves(&HBA).await;
     drop(pooler);
@@ -337,11 +340,17 @@ async fn urls_that_lead_to_each_other() {
     behind.scene.proves(&OTHER_PORT).await;
     drop(pooler);
 
-    behind.scene.sql(&format!("CREATE DATABASE \"{name}_old\"")).await;
+    behind
+        .scene
+        .sql(&format!("CREATE DATABASE \"{name}_old\""))
+        .await;
     let pooler = closed(&behind, &format!("{name} dbname={name}_old"), "");
     let leads = format!("leads to {name}_old at");
     let command = format!("dbname={name}/");
     detail_has(&behind, "database.migrations", &[&leads, &command], &[]);
     drop(pooler);
-    behind.scene.sql(&format!("DROP DATABASE \"{name}_old\"")).await;
+    behind
+        .scene
+        .sql(&format!("DROP DATABASE \"{name}_old\""))
+        .await;
 }

@@ -156,7 +156,10 @@ async fn a_server_that_the_pooler_does_not_find() {
     behind.scene.proves(&NO_SERVER).await;
     let report = behind.scene.doctor("database.login");
     let detail = report.detail("database.login");
-    assert!(detail.contains("PostgreSQL behind it does not answer at 127.0.0.1:1"), "{detail}");
+    assert!(
+        detail.contains("PostgreSQL behind it does not answer at 127.0.0.1:1"),
+        "{detail}"
+    );
     behind.gone(&NO_SERVER);
     drop(pooler);
 }

@@ -20,13 +20,16 @@ pub(super) async fn by_pooler(
     };
     let place = behind.target.host_port();
     match behind.log_in().await {
-        Ok(()) => Some((
-            format!(
-                "PostgreSQL at {place} accepts user and password of DATABASE_URL, so the pooler has others{}",
-                configuration.stored(server)
-            ),
-            renewed(pooler, server, &behind.target),
-        )),
+        Ok(session) => {
+            session.close().await;
+            Some((
+                format!(
+                    "PostgreSQL at {place} accepts user and password of DATABASE_URL, so the pooler has others{}",
+                    configuration.stored(server)
+                ),
+                renewed(pooler, server, &behind.target),
+            ))
+        }
         Err(error) if error.fault == ConnectFault::Login => {
             let is_direct_right = direct_answers(server).await;
             is_direct_right.then(|| {

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
 use crate::config::{PostgresTarget, Remedy, TlsMode, sql_name};
 use crate::diagnostics::database::other_port::socket_directory;
 use crate::diagnostics::database::work::Held;
@@ -16,7 +19,8 @@ use super::limits;
 use super::line::{other_database, refused_behind};
 
 /// Of a check's time little is left.
-const LOGIN: Duration = Duration::from_secs(1);
+const LOGIN: Duration = Duration::from_secs(2);
+const CONNECTING: Duration = Duration::from_millis(500);
 
 /// What is known of the server.
 pub(super) struct Behind {
@@ -74,10 +78,15 @@ impl Behind {
     }
 
     /// Tries user and password of `DATABASE_URL`.
-    pub(super) async fn log_in(&self) -> Result<(), ConnectError> {
-        let session = ServerConnection::open(&self.target, LOGIN).await?;
-        session.close().await;
-        Ok(())
+    pub(super) async fn log_in(&self) -> Result<ServerConnection, ConnectError> {
+        ServerConnection::open(&self.target, LOGIN).await
+    }
+
+    /// Whether its port accepts connections.
+    async fn is_open(&self) -> bool {
+        let to = (self.target.host.as_str(), self.target.port);
+        let connected = timeout(CONNECTING, TcpStream::connect(to)).await;
+        matches!(connected, Ok(Ok(_)))
     }
 }
 
@@ -136,8 +145,12 @@ pub(super) async fn without_connection(
     } else {
         format!("{place}, where DATABASE_URL_UNPOOLED leads")
     };
-    let Err(error) = behind.log_in().await else {
-        return Some(accepted(pooler, server, &behind, may_be_paused).await);
+    let error = match behind.log_in().await {
+        Ok(session) => {
+            let held = Held::on(session, server, &behind.target, LOGIN).await;
+            return Some(accepted(pooler, server, &behind, held, may_be_paused));
+        }
+        Err(error) => error,
     };
     if is_unreachable(&error) {
         let why = format!(
@@ -145,6 +158,19 @@ pub(super) async fn without_connection(
             server.host_port(),
             error.message
         );
+        let silent = with_halted(
+            Verdict::fail("", None),
+            &behind.target.host,
+            behind.target.port,
+        );
+        let Verdict { detail, remedy, .. } = silent.await;
+        if let (Some(program), Some(remedy)) = (detail.strip_prefix(": "), remedy) {
+            return Some((format!("{why}: {program}"), remedy));
+        }
+        // It may only be slow.
+        if error.fault == ConnectFault::TimedOut && behind.is_open().await {
+            return None;
+        }
         if behind.is_of_line && direct_answers(server).await {
             let direct = server.server().host_port();
             return Some((
@@ -155,11 +181,6 @@ pub(super) async fn without_connection(
                     configuration.reload()
                 )),
             ));
-        }
-        let silent = with_halted(Verdict::fail("", None), &behind.target.host, behind.target.port);
-        let Verdict { detail, remedy, .. } = silent.await;
-        if let (Some(program), Some(remedy)) = (detail.strip_prefix(": "), remedy) {
-            return Some((format!("{why}: {program}"), remedy));
         }
         let correct = if behind.is_of_line {
             format!(
@@ -220,16 +241,16 @@ pub(super) async fn without_connection(
 
 /// PostgreSQL accepts what `DATABASE_URL` has, so it is the pooler that keeps its clients waiting, or
 /// has another password.
-async fn accepted(
+fn accepted(
     pooler: &PgBouncer,
     server: &PostgresTarget,
     behind: &Behind,
+    held: Option<Held>,
     may_be_paused: bool,
 ) -> (String, Remedy) {
     let place = behind.target.host_port();
     let configuration = Configuration::of(pooler, server);
     let accepts = format!("PostgreSQL at {place} accepts user and password of DATABASE_URL");
-    let held = Held::ask(server, &behind.target, LOGIN).await;
     if let Some(reached) = held.and_then(|held| limits::reached(pooler, server, held)) {
         return reached;
     }

@@ -39,7 +39,17 @@ impl Held {
         behind: &PostgresTarget,
         limit: Duration,
     ) -> Option<Self> {
-        let mut connection = ServerConnection::open(behind, limit).await.ok()?;
+        let connection = ServerConnection::open(behind, limit).await.ok()?;
+        Self::on(connection, server, behind, limit).await
+    }
+
+    /// The same on a connection.
+    pub(in crate::diagnostics::database) async fn on(
+        mut connection: ServerConnection,
+        server: &PostgresTarget,
+        behind: &PostgresTarget,
+        limit: Duration,
+    ) -> Option<Self> {
         let activity = timeout(limit, connection.activity(&behind.database)).await;
         connection.close().await;
         Some(Self::of(&activity.ok()?.ok()?, server))
