@@ -17,7 +17,9 @@ use crate::store::messages::{KnownMessage, quoted_name};
 
 pub(super) use control::{RELOAD, reconnect};
 pub(super) use limits::longer_limits;
-pub(super) use line::{ASKING, lacks_right, leads_elsewhere, of_forced_role, of_standby};
+pub(super) use line::{
+    ASKING, lacks_right, leads_elsewhere, of_forced_role, of_standby, other_line,
+};
 
 use control::{Configuration, in_console};
 use line::{other_database, refused_behind, system_user_behind};

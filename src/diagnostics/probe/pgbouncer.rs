@@ -78,11 +78,11 @@ impl PgBouncer {
                 Some(answer.ok()?.ok()?)
             }
             Err(error) if error.message == DENIED || error.is_of_pgbouncer() => None,
-            // PostgreSQL words it in the same way, so the process has to tell.
-            Err(error) if error.fault == ConnectFault::Login => {
+            // PostgreSQL words a refusal in the same way, and a failing auth_query keeps a login
+            // waiting, so the process has to tell.
+            Err(error) if matches!(error.fault, ConnectFault::Login | ConnectFault::TimedOut) => {
                 let files = PoolerFiles::at(server).await?;
-                files.pid?;
-                return Some(Self {
+                return files.is_running.then_some(Self {
                     console: None,
                     files: Some(files),
                 });

@@ -209,3 +209,23 @@ pub(in crate::diagnostics::database) async fn leads_elsewhere(
         )),
     )
 }
+
+/// What a person is told where the database is another one than the service's, and the pooler's line has
+/// another name for it than `DATABASE_URL`.
+pub(in crate::diagnostics::database) async fn other_line(
+    server: &PostgresTarget,
+) -> Option<Remedy> {
+    let pooler = PgBouncer::ask(server, ASKING).await?;
+    let own = pooler.database(&server.database)?.own_name;
+    if own == server.database {
+        return None;
+    }
+    let configuration = Configuration::of(&pooler, server);
+    let set = configuration.set_of_line("dbname", "dbname", &server.database);
+    Some(Remedy::note(format!(
+        "the pooler at {} leads to the database {own}; if the service's is {}: {}",
+        server.host_port(),
+        server.database,
+        set.to_string().trim_start_matches("# ")
+    )))
+}

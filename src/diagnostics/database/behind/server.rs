@@ -260,7 +260,10 @@ fn accepted(
         .and_then(|files| files.last_reason(&server.database));
     if let Some(reason) = logged.filter(|reason| reason != "pause mode") {
         return (
-            format!("{accepts}; the pooler's log says why it has no server connection: {reason}"),
+            format!(
+                "{accepts}; the pooler's log says why it has no server connection: {reason}{}",
+                configuration.stored(server)
+            ),
             if reason.contains("login failed") || reason.contains("authreq") {
                 renewed(pooler, server, &behind.target)
             } else {
@@ -320,9 +323,8 @@ pub(super) fn renewed(
 /// What keeps the transactions of other clients from holding all server connections again.
 pub(super) fn leave_no_transaction(configuration: &Configuration<'_>) -> Remedy {
     Remedy::note(format!(
-        "it comes back if that client leaves transactions open again: correct it, or raise default_pool_size in {} (pool_size of {}, where it has one), {}",
+        "it comes back if that client leaves transactions open again: correct it, or raise default_pool_size in {} (or pool_size of the line of the database), {}",
         configuration.file(),
-        configuration.line(),
         configuration.reload()
     ))
 }

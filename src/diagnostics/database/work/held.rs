@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::probe::{Activity, Connection as _, ServerConnection, WorkSession};
 
-use super::ending::{described, end, idle_in_transaction};
+use super::ending::{described, end, end_at, idle_in_transaction};
 
 /// Clients that work leave a transaction sooner.
 const IDLE_SECONDS: i64 = 2;
@@ -52,20 +52,28 @@ impl Held {
     ) -> Option<Self> {
         let activity = timeout(limit, connection.activity(&behind.database)).await;
         connection.close().await;
-        Some(Self::of(&activity.ok()?.ok()?, server))
+        Some(Self::of(&activity.ok()?.ok()?, server, behind))
     }
 
-    fn of(activity: &Activity, server: &PostgresTarget) -> Self {
+    fn of(activity: &Activity, server: &PostgresTarget, behind: &PostgresTarget) -> Self {
+        // A command through the pooler would wait for the connections that it shall free.
+        let ends = |session: &WorkSession| match server.direct {
+            Some(_) => end(session, server),
+            None => end_at(session, behind),
+        };
         let sessions = || activity.sessions.iter().filter(|one| one.is_here);
         Self {
-            own: Sessions::of(sessions().filter(|one| one.role == server.user), server),
-            all: Sessions::of(sessions(), server),
+            own: Sessions::of(sessions().filter(|one| one.role == server.user), ends),
+            all: Sessions::of(sessions(), ends),
         }
     }
 }
 
 impl Sessions {
-    fn of<'a>(sessions: impl Iterator<Item = &'a WorkSession>, server: &PostgresTarget) -> Self {
+    fn of<'a>(
+        sessions: impl Iterator<Item = &'a WorkSession>,
+        end: impl Fn(&WorkSession) -> Remedy,
+    ) -> Self {
         let all: Vec<&WorkSession> = sessions.collect();
         let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let mut idle: Vec<(i64, &WorkSession)> = all
@@ -82,7 +90,7 @@ impl Sessions {
         if idle.len() > NAMED {
             texts.push(format!("{} more", idle.len() - NAMED));
         }
-        let ends = named().map(|session| end(session, server));
+        let ends = named().map(end);
         let ends = ends.fold(Remedy::default(), Remedy::then);
         Self {
             count,
@@ -109,7 +117,7 @@ mod tests {
                 sessions: vec![one],
                 is_partial: false,
             };
-            Held::of(&activity, &server())
+            Held::of(&activity, &server(), &server())
         };
         let (text, remedy) = of(|_| ()).own.idle.unwrap();
         assert!(text.contains("pid 7 (psql, role todo, idle in transaction for 12m"));
