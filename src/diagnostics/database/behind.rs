@@ -6,8 +6,7 @@ mod limits;
 mod line;
 mod refused;
 mod server;
-
-use std::time::Duration;
+mod target;
 
 use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::halted::with_halted;
@@ -23,9 +22,7 @@ pub(super) use line::{
 
 use control::{Configuration, in_console};
 use line::{other_database, refused_behind, system_user_behind};
-
-/// For the question who holds the server connections.
-const HOLDERS: Duration = Duration::from_secs(1);
+use target::LOGIN;
 
 /// A verdict on a database that did not answer as it should, with the cause if PgBouncer is in
 /// front of it; `known` is the message.
@@ -184,7 +181,7 @@ async fn moved_port(server: &PostgresTarget) -> Option<u16> {
             port: files.port(),
             ..server.clone()
         };
-        if let Ok(session) = ServerConnection::open(&other, HOLDERS).await {
+        if let Ok(session) = ServerConnection::open(&other, LOGIN).await {
             session.close().await;
             return Some(other.port);
         }

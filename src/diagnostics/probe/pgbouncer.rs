@@ -10,7 +10,7 @@ use crate::config::PostgresTarget;
 use crate::store::{ConnectFault, open_postgres_within};
 
 use super::connection::close;
-use super::pooler_files::PoolerFiles;
+use super::pooler_files::{Database, PoolerFiles};
 
 /// What PgBouncer says to users that are neither in `admin_users` nor in `stats_users`.
 const DENIED: &str = "not allowed";
@@ -47,25 +47,6 @@ pub(crate) struct Console {
 
 /// In seconds; ordinary statements and transactions take less.
 const SHORTEST: f64 = 5.0;
-
-/// A row of SHOW DATABASES.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Database {
-    pub(crate) host: Option<String>,
-    pub(crate) port: u16,
-    /// What the line looks for on the server.
-    pub(crate) own_name: String,
-    /// The role with which it logs in, where that is not the client's.
-    pub(crate) force_user: Option<String>,
-    /// `session`, `transaction` or `statement`.
-    pub(crate) pool_mode: String,
-    pub(crate) pool_size: u32,
-    /// Zero for no limit.
-    pub(crate) max_connections: u32,
-    pub(crate) connections: u32,
-    pub(crate) paused: bool,
-    pub(crate) disabled: bool,
-}
 
 impl PgBouncer {
     /// Asks the console at the address of `server`, as its role; `None` where PgBouncer does not answer.

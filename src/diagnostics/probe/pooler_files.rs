@@ -13,7 +13,6 @@ use procfs::process::{Process, all_processes};
 use crate::config::{PostgresTarget, Secret, read_small_file};
 
 use super::listener::{State, listener};
-use super::pgbouncer::Database;
 use super::program::is_pgbouncer;
 use text::{last_reason, parameters, password_of};
 
@@ -48,6 +47,25 @@ pub(crate) struct PoolerFiles {
     directory: PathBuf,
     settings: Vec<Setting>,
     lines: Vec<Line>,
+}
+
+/// A row of SHOW DATABASES.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Database {
+    pub(crate) host: Option<String>,
+    pub(crate) port: u16,
+    /// What the line looks for on the server.
+    pub(crate) own_name: String,
+    /// The role with which it logs in, where that is not the client's.
+    pub(crate) force_user: Option<String>,
+    /// `session`, `transaction` or `statement`.
+    pub(crate) pool_mode: String,
+    pub(crate) pool_size: u32,
+    /// Zero for no limit.
+    pub(crate) max_connections: u32,
+    pub(crate) connections: u32,
+    pub(crate) paused: bool,
+    pub(crate) disabled: bool,
 }
 
 /// A line of `[pgbouncer]`.

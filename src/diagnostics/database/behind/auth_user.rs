@@ -8,9 +8,8 @@ use crate::diagnostics::probe::{
     Connection as _, PgBouncer, PoolerFiles, ServerConnection, Stored,
 };
 
-use super::HOLDERS;
 use super::control::Configuration;
-use super::server::Behind;
+use super::target::{Behind, LOGIN};
 
 /// PgBouncer's own default.
 const QUERY: &str = "SELECT usename, passwd FROM pg_shadow WHERE usename=$1";
@@ -45,7 +44,7 @@ pub(super) async fn cannot_look_up(
             .to_owned(),
         ..behind.target
     };
-    let mut session = match ServerConnection::open(&target, HOLDERS).await {
+    let mut session = match ServerConnection::open(&target, LOGIN).await {
         Ok(session) => session,
         Err(error) => {
             return Some((
@@ -103,7 +102,7 @@ async fn look_up(
         .bind(&server.user)
         .persistent(false)
         .fetch_optional(session.session());
-    let found = timeout(HOLDERS, asked).await.ok()?;
+    let found = timeout(LOGIN, asked).await.ok()?;
     Some(found.map(|row| row.is_some()).map_err(|error| match error {
         sqlx::Error::Database(fault) => fault.message().to_owned(),
         other => other.to_string(),

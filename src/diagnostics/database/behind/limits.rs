@@ -4,9 +4,8 @@ use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::database::work::Held;
 use crate::diagnostics::probe::PgBouncer;
 
-use super::HOLDERS;
 use super::control::{Configuration, in_console};
-use super::server::{Behind, leave_no_transaction, more_connections};
+use super::target::{Behind, LOGIN};
 
 /// A command that ended it, or a limit that is reached.
 pub(super) async fn told(pooler: &PgBouncer, server: &PostgresTarget) -> Option<(String, Remedy)> {
@@ -61,7 +60,7 @@ pub(super) async fn told(pooler: &PgBouncer, server: &PostgresTarget) -> Option<
         console.busy, console.waiting
     );
     let held = match Behind::of(pooler, server) {
-        Some(behind) => Held::ask(server, &behind.target, HOLDERS).await,
+        Some(behind) => Held::ask(server, &behind.target, LOGIN).await,
         None => None,
     };
     if let Some((idle, ends)) = held.and_then(|held| held.own.idle) {
@@ -173,4 +172,19 @@ pub(in crate::diagnostics::database) fn longer_limits(
             ),
             |remedy, (name, _)| remedy.then(configuration.set(name, 0)),
         )
+}
+
+/// What keeps the transactions of other clients from holding all server connections again.
+fn leave_no_transaction(configuration: &Configuration<'_>) -> Remedy {
+    Remedy::note(format!(
+        "it comes back if that client leaves transactions open again: correct it, or raise default_pool_size in {} (or pool_size of the line of the database), {}",
+        configuration.file(),
+        configuration.reload()
+    ))
+}
+
+/// For clients that do work in their transactions.
+fn more_connections(configuration: &Configuration<'_>, now: u32) -> Remedy {
+    Remedy::note("end the transactions that hold them (the check database.sessions names them), or allow more:")
+        .then(configuration.set_of_line("pool_size", "default_pool_size", (now * 2).max(10)))
 }

@@ -1,11 +1,12 @@
 //! Logins that PgBouncer itself refuses.
 
 use crate::config::{PostgresTarget, Remedy, sql_name};
-use crate::diagnostics::probe::PgBouncer;
+use crate::diagnostics::probe::{Connection as _, PgBouncer};
 use crate::store::ConnectFault;
 
 use super::control::{Configuration, in_console};
-use super::server::{Behind, direct_answers, renewed};
+use super::server::renewed;
+use super::target::{Behind, direct_answers};
 
 /// It knows another password than `DATABASE_URL` has, or no such user; the server tells which is
 /// right. `None` if both refuse what `DATABASE_URL` has.

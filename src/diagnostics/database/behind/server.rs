@@ -1,15 +1,9 @@
 //! The server behind a pooler, as it answers from here.
 
-use std::time::Duration;
-
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
-use crate::config::{PostgresTarget, Remedy, TlsMode, sql_name};
-use crate::diagnostics::database::other_port::socket_directory;
+use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::database::work::Held;
 use crate::diagnostics::halted::with_halted;
-use crate::diagnostics::probe::{Connection as _, PgBouncer, ServerConnection, is_this_machine};
+use crate::diagnostics::probe::PgBouncer;
 use crate::diagnostics::verdict::Verdict;
 use crate::store::messages::{self, Place};
 use crate::store::{ConnectError, ConnectFault};
@@ -17,110 +11,10 @@ use crate::store::{ConnectError, ConnectFault};
 use super::control::{Configuration, in_console};
 use super::limits;
 use super::line::{other_database, refused_behind};
-
-/// Of a check's time little is left.
-const LOGIN: Duration = Duration::from_secs(2);
-const CONNECTING: Duration = Duration::from_millis(500);
-
-/// What is known of the server.
-pub(super) struct Behind {
-    /// Where user and password of `DATABASE_URL` are tried.
-    pub(super) target: PostgresTarget,
-    /// Whether the pooler's own line leads there, and not `DATABASE_URL_UNPOOLED`.
-    pub(super) is_of_line: bool,
-}
-
-impl Behind {
-    /// Where the pooler looks for it; `None` where that is not known, or leads elsewhere from here.
-    pub(super) fn of_line(pooler: &PgBouncer, server: &PostgresTarget) -> Option<Self> {
-        let database = pooler.database(&server.database)?;
-        if database.force_user.is_some_and(|user| user != server.user) {
-            return None;
-        }
-        let is_here = is_this_machine(server);
-        let host = match database.host {
-            Some(host) => host,
-            None => socket_directory(database.port)?.to_owned(),
-        };
-        let target = PostgresTarget {
-            host,
-            port: database.port,
-            database: database.own_name,
-            tls: tls_of(pooler),
-            root_cert: pooler
-                .files
-                .as_ref()
-                .and_then(|files| files.path_of("server_tls_ca_file")),
-            options: None,
-            direct: None,
-            ..server.clone()
-        };
-        (is_here || !target.is_loopback()).then_some(Self {
-            target,
-            is_of_line: true,
-        })
-    }
-
-    /// The same, or else where `DATABASE_URL_UNPOOLED` leads.
-    pub(super) fn of(pooler: &PgBouncer, server: &PostgresTarget) -> Option<Self> {
-        Self::of_line(pooler, server).or_else(|| {
-            let direct = server.direct.as_deref()?;
-            let target = PostgresTarget {
-                user: server.user.clone(),
-                password: server.password.clone(),
-                ..direct.clone()
-            };
-            Some(Self {
-                target,
-                is_of_line: false,
-            })
-        })
-    }
-
-    /// Tries user and password of `DATABASE_URL`.
-    pub(super) async fn log_in(&self) -> Result<ServerConnection, ConnectError> {
-        ServerConnection::open(&self.target, LOGIN).await
-    }
-
-    /// Whether its port accepts connections.
-    async fn is_open(&self) -> bool {
-        let to = (self.target.host.as_str(), self.target.port);
-        let connected = timeout(CONNECTING, TcpStream::connect(to)).await;
-        matches!(connected, Ok(Ok(_)))
-    }
-}
-
-/// How PgBouncer connects to the server.
-fn tls_of(pooler: &PgBouncer) -> TlsMode {
-    let mode = pooler
-        .files
-        .as_ref()
-        .and_then(|files| files.setting("server_tls_sslmode"));
-    match mode {
-        Some("disable") => TlsMode::Disable,
-        Some("require") => TlsMode::Require,
-        Some("verify-ca") => TlsMode::VerifyCa,
-        Some("verify-full") => TlsMode::VerifyFull,
-        _ => TlsMode::Prefer,
-    }
-}
-
-/// Whether `DATABASE_URL_UNPOOLED` leads to a server that answers.
-pub(super) async fn direct_answers(server: &PostgresTarget) -> bool {
-    let Some(direct) = &server.direct else {
-        return false;
-    };
-    match ServerConnection::open(direct, LOGIN).await {
-        Ok(session) => {
-            session.close().await;
-            true
-        }
-        Err(_) => false,
-    }
-}
+use super::target::{Behind, LOGIN, direct_answers};
 
 /// Whether a login failed because nothing answers, or nothing that speaks PostgreSQL's protocol.
-pub(super) fn is_unreachable(error: &ConnectError) -> bool {
+fn is_unreachable(error: &ConnectError) -> bool {
     matches!(
         error.fault,
         ConnectFault::Refused
@@ -318,19 +212,4 @@ pub(super) fn renewed(
                 .map(|known| (known.remedy)(Place::Server(server)))
                 .unwrap_or_default()
         })
-}
-
-/// What keeps the transactions of other clients from holding all server connections again.
-pub(super) fn leave_no_transaction(configuration: &Configuration<'_>) -> Remedy {
-    Remedy::note(format!(
-        "it comes back if that client leaves transactions open again: correct it, or raise default_pool_size in {} (or pool_size of the line of the database), {}",
-        configuration.file(),
-        configuration.reload()
-    ))
-}
-
-/// For clients that do work in their transactions.
-pub(super) fn more_connections(configuration: &Configuration<'_>, now: u32) -> Remedy {
-    Remedy::note("end the transactions that hold them (the check database.sessions names them), or allow more:")
-        .then(configuration.set_of_line("pool_size", "default_pool_size", (now * 2).max(10)))
 }
