@@ -65,7 +65,7 @@ faults! {
         "database.pooler",
     );
     OTHER_PORT = Fault::failing(
-        "The pooler listens at another port than DATABASE_URL has",
+        "The pooler listens at another address than DATABASE_URL has",
         Symptom::Start("connection refused"),
         "database.connection",
     );
@@ -338,6 +338,22 @@ async fn urls_that_lead_to_each_other() {
     elsewhere.set_port(Some(free_port())).unwrap();
     behind.scene.set("DATABASE_URL", elsewhere.as_str());
     behind.scene.proves(&OTHER_PORT).await;
+    behind.scene.set(
+        "DATABASE_URL",
+        &pooler.url.replace("@127.0.0.1:", "@[::1]:"),
+    );
+    behind.scene.proves(&OTHER_PORT).await;
+    // It offers no TLS.
+    behind.scene.set(
+        "DATABASE_URL",
+        &format!("{}?sslmode=verify-full", pooler.url),
+    );
+    detail_has(
+        &behind,
+        "database.tls",
+        &["the pooler is on this machine", "sslmode=disable"],
+        &["postgresql.conf"],
+    );
     drop(pooler);
 
     behind

@@ -140,13 +140,18 @@ const TOLD_BY_THE_POOLER: [&str; 3] = [
 
 /// A program in front of the server does not listen, and the server itself answers.
 pub(super) async fn not_running(verdict: Verdict, server: &PostgresTarget) -> Verdict {
-    if let Some(port) = moved_port(server).await {
+    if let Some(other) = moved(server).await {
+        let host =
+            (other.host != server.host).then(|| Remedy::set("DATABASE_URL.host", &other.host));
+        let port =
+            (other.port != server.port).then(|| Remedy::set("DATABASE_URL.port", other.port));
         return Verdict::fail(
             format!(
-                "{}; PgBouncer listens at port {port} of this machine, and accepts DATABASE_URL there",
-                verdict.detail
+                "{}; PgBouncer listens on this machine at {}, and accepts DATABASE_URL there",
+                verdict.detail,
+                other.host_port()
             ),
-            Remedy::set("DATABASE_URL.port", port),
+            Remedy::default().then(host).then(port),
         );
     }
     let place = server.host_port();
@@ -174,16 +179,22 @@ pub(super) async fn not_running(verdict: Verdict, server: &PostgresTarget) -> Ve
     )
 }
 
-/// The other port of this machine at which a PgBouncer accepts user, password and database.
-async fn moved_port(server: &PostgresTarget) -> Option<u16> {
+/// Another address of this machine at which a PgBouncer accepts user, password and database.
+async fn moved(server: &PostgresTarget) -> Option<PostgresTarget> {
     for files in PoolerFiles::of_this_machine(server) {
-        let other = PostgresTarget {
-            port: files.port(),
-            ..server.clone()
-        };
-        if let Ok(session) = ServerConnection::open(&other, LOGIN).await {
-            session.close().await;
-            return Some(other.port);
+        for host in [server.host.clone()]
+            .into_iter()
+            .chain(files.names("listen_addr"))
+        {
+            let other = PostgresTarget {
+                host,
+                port: files.port(),
+                ..server.clone()
+            };
+            if let Ok(session) = ServerConnection::open(&other, LOGIN).await {
+                session.close().await;
+                return Some(other);
+            }
         }
     }
     None
