@@ -33,12 +33,7 @@ pub(super) async fn without_connection(
 ) -> Option<(String, Remedy)> {
     let behind = Behind::of(pooler, server)?;
     let configuration = Configuration::of(pooler, server);
-    let place = behind.target.host_port();
-    let leads = if behind.is_of_line {
-        format!("{place}, where {} leads", configuration.line())
-    } else {
-        format!("{place}, where DATABASE_URL_UNPOOLED leads")
-    };
+    let leads = leads_to(&behind, &configuration);
     let error = match behind.log_in().await {
         Ok(session) => {
             let held = Held::on(session, server, &behind.target, LOGIN).await;
@@ -47,50 +42,7 @@ pub(super) async fn without_connection(
         Err(error) => error,
     };
     if is_unreachable(&error) {
-        let why = format!(
-            "PgBouncer runs at {}, and PostgreSQL behind it does not answer at {leads}: {}",
-            server.host_port(),
-            error.message
-        );
-        let silent = with_halted(
-            Verdict::fail("", None),
-            &behind.target.host,
-            behind.target.port,
-        );
-        let Verdict { detail, remedy, .. } = silent.await;
-        if let (Some(program), Some(remedy)) = (detail.strip_prefix(": "), remedy) {
-            return Some((format!("{why}: {program}"), remedy));
-        }
-        // It may only be slow.
-        if error.fault == ConnectFault::TimedOut && behind.is_open().await {
-            return None;
-        }
-        if behind.is_of_line && direct_answers(server).await {
-            let direct = server.server().host_port();
-            return Some((
-                format!("{why}; the server answers at {direct}, where DATABASE_URL_UNPOOLED leads"),
-                Remedy::note(format!(
-                    "correct host= and port= of {}, so that it leads to {direct}, {}",
-                    configuration.line(),
-                    configuration.reload()
-                )),
-            ));
-        }
-        let correct = if behind.is_of_line {
-            format!(
-                "correct host= and port= of {}, {}",
-                configuration.line(),
-                configuration.reload()
-            )
-        } else {
-            "correct host and port in DATABASE_URL_UNPOOLED".to_owned()
-        };
-        return Some((
-            why,
-            Remedy::note(format!(
-                "start PostgreSQL at {place}; PgBouncer connects again within server_login_retry (15 s); if it runs elsewhere, {correct}"
-            )),
-        ));
+        return without_answer(pooler, server, &behind, &error).await;
     }
     if behind.is_of_line
         && matches!(
@@ -131,6 +83,72 @@ pub(super) async fn without_connection(
         error.remedy
     };
     Some((says, remedy))
+}
+
+/// Nothing answers at the server's address, or nothing that speaks PostgreSQL's protocol.
+async fn without_answer(
+    pooler: &PgBouncer,
+    server: &PostgresTarget,
+    behind: &Behind,
+    error: &ConnectError,
+) -> Option<(String, Remedy)> {
+    let configuration = Configuration::of(pooler, server);
+    let place = behind.target.host_port();
+    let leads = leads_to(behind, &configuration);
+    let why = format!(
+        "PgBouncer runs at {}, and PostgreSQL behind it does not answer at {leads}: {}",
+        server.host_port(),
+        error.message
+    );
+    let silent = with_halted(
+        Verdict::fail("", None),
+        &behind.target.host,
+        behind.target.port,
+    );
+    let Verdict { detail, remedy, .. } = silent.await;
+    if let (Some(program), Some(remedy)) = (detail.strip_prefix(": "), remedy) {
+        return Some((format!("{why}: {program}"), remedy));
+    }
+    // It may only be slow.
+    if error.fault == ConnectFault::TimedOut && behind.is_open().await {
+        return None;
+    }
+    if behind.is_of_line && direct_answers(server).await {
+        let direct = server.server().host_port();
+        return Some((
+            format!("{why}; the server answers at {direct}, where DATABASE_URL_UNPOOLED leads"),
+            Remedy::note(format!(
+                "correct host= and port= of {}, so that it leads to {direct}, {}",
+                configuration.line(),
+                configuration.reload()
+            )),
+        ));
+    }
+    let correct = if behind.is_of_line {
+        format!(
+            "correct host= and port= of {}, {}",
+            configuration.line(),
+            configuration.reload()
+        )
+    } else {
+        "correct host and port in DATABASE_URL_UNPOOLED".to_owned()
+    };
+    Some((
+        why,
+        Remedy::note(format!(
+            "start PostgreSQL at {place}; PgBouncer connects again within server_login_retry (15 s); if it runs elsewhere, {correct}"
+        )),
+    ))
+}
+
+/// The server's address, and what leads there.
+fn leads_to(behind: &Behind, configuration: &Configuration<'_>) -> String {
+    let place = behind.target.host_port();
+    if behind.is_of_line {
+        format!("{place}, where {} leads", configuration.line())
+    } else {
+        format!("{place}, where DATABASE_URL_UNPOOLED leads")
+    }
 }
 
 /// PostgreSQL accepts what `DATABASE_URL` has, so it is the pooler that keeps its clients waiting, or
