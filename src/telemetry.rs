@@ -21,6 +21,7 @@ mod jobs;
 mod json_lines;
 mod log_writer;
 mod missing_tasks;
+mod pages;
 mod recent;
 mod refusals;
 
@@ -28,6 +29,7 @@ pub use clients::{REFRESH, RecentClients};
 pub use jobs::JobMetrics;
 use json_lines::{JsonLines, JsonMembers};
 use log_writer::{DroppedLines, LogWriter};
+pub use pages::PageRequest;
 pub use recent::{MINUTES, RecentFailure, RecentRequests, RouteFailures, Window};
 pub use refusals::{RefusalKind, Refusals};
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use prometheus::{HistogramVec, IntCounterVec};
 use quick_cache::sync::Cache;
 use sha2::{Digest as _, Sha256};
@@ -133,6 +133,11 @@ impl Authenticator {
     /// Why the auth server gave no usable answer when it was last asked; `None` if it did.
     pub fn auth_server_failure(&self) -> Option<(Timestamp, String)> {
         self.auth_server.as_ref()?.failure()
+    }
+
+    /// The issuer of the newest token of the auth server that was refused for it.
+    pub fn other_issuer(&self) -> Option<String> {
+        self.auth_server.as_ref()?.other_issuer()
     }
 
     /// How many different session tokens of todoctl were accepted since the start.
@@ -305,17 +310,22 @@ impl Authenticator {
             Some(token) if looks_like_jwt(token) => {
                 Err(ApiError::WrongServiceToken(Refusal::UserTokenAsService))
             }
-            Some(_) => Err(ApiError::WrongServiceToken(Refusal::ServiceToken)),
+            Some(token) => Err(ApiError::WrongServiceToken(self.wrong_service_token(token))),
         }
     }
 
     /// contract 2.3: the same in a header of its own, and without a challenge on failure.
     fn key_service(&self, headers: &HeaderMap) -> Result<UserId, ApiError> {
         let mut tokens = headers.get_all(X_SERVICE_AUTH).iter();
-        match (tokens.next(), tokens.next()) {
-            (Some(token), None) if self.is_service_token(token.as_bytes()) => named_user(headers),
-            _ => Err(ApiError::WrongServiceAuth(Refusal::ServiceToken)),
+        let token = tokens.next().map_or(&b""[..], HeaderValue::as_bytes);
+        if tokens.next().is_none() && self.is_service_token(token) {
+            return named_user(headers);
         }
+        Err(ApiError::WrongServiceAuth(self.wrong_service_token(token)))
+    }
+
+    fn wrong_service_token(&self, token: &[u8]) -> Refusal {
+        Refusal::ServiceToken(self.own_secrets.in_place_of_service_token(token))
     }
 
     fn is_service_token(&self, token: &[u8]) -> bool {

@@ -73,6 +73,11 @@ impl Cors {
             .then_some(origin)
     }
 
+    /// The origin of the page that asks, if it is allowed.
+    pub fn page<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        self.allowed(headers)?.to_str().ok()
+    }
+
     /// The answer to a preflight, and why it is refused if it is; `None` when the request is
     /// something else.
     pub fn preflight(

@@ -23,6 +23,7 @@ use warp::reply::Response;
 use warp::{Filter, Rejection};
 
 use crate::store::{ClientWatch, Share, on_behalf_of, within};
+use crate::telemetry::PageRequest;
 
 use super::allowance::Allowance;
 use super::auth::{CallerKind, Origin};
@@ -240,11 +241,13 @@ impl App {
         let context = &self.0.context;
         framing::check(head.version(), head.headers())?;
         if let Some((reply, refusal)) = context.cors.preflight(head.method(), head.headers()) {
-            if let Some(refusal) = refusal {
-                refused::count_preflight(context, head, refusal);
+            match refusal {
+                Some(refusal) => refused::count_preflight(context, head, refusal),
+                None => refused::count_page(context, head, PageRequest::Preflight),
             }
             return Ok(reply);
         }
+        refused::count_page(context, head, PageRequest::Other);
         let result = match self.call_endpoint(head, found, body, progress).await {
             Err(error) => Err(Box::pin(context.schema_gap.judge(error, &context.store)).await),
             reply => reply,
@@ -309,6 +312,7 @@ impl App {
                 let inputs = self
                     .read_inputs(endpoint, head, found, body, progress)
                     .await?;
+                refused::count_misspelt(context, head, endpoint, &inputs, caller.kind);
                 progress.handler_started.store(true, Ordering::Relaxed);
                 run(self.call(head, caller), inputs).await
             }

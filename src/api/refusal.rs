@@ -10,7 +10,7 @@ pub(super) enum Refusal {
     #[error("the token is not well-formed")]
     Malformed,
     #[error("the token's signature does not match")]
-    Signature(Algorithm),
+    Signature(&'static str),
     #[error("the token is signed with an algorithm or a key that is not accepted here")]
     UnknownKey(Algorithm),
     #[error("the token is signed with an algorithm other than HS256, EdDSA, ES256 and RS256")]
@@ -50,7 +50,7 @@ pub(super) enum Refusal {
     #[error("the token resembles a secret of this service; no auth server is asked about it")]
     OwnSecret,
     #[error("the service token does not match")]
-    ServiceToken,
+    ServiceToken(&'static str),
     #[error(
         "a user's token was sent with X-User-ID, with which only the service token is accepted"
     )]
@@ -90,7 +90,7 @@ impl Refusal {
             Self::CutSession => "cut_session",
             Self::EndedSession => "ended_session",
             Self::OwnSecret => "own_secret",
-            Self::ServiceToken => "service_token",
+            Self::ServiceToken(_) => "service_token",
             Self::UserTokenAsService => "user_token_as_service",
             Self::ServiceTokenAlone => "service_token_alone",
             Self::ServiceTokenElsewhere => "service_token_elsewhere",
@@ -98,17 +98,15 @@ impl Refusal {
         }
     }
 
-    /// The algorithm that the token names, or what it looks like, where it matters.
+    /// The algorithm that the token names, what it was signed with, or what it looks like, where it
+    /// matters.
     pub fn detail(self) -> Option<&'static str> {
         match self {
-            Self::Signature(algorithm) | Self::UnknownKey(algorithm) => Some(match algorithm {
-                Algorithm::HS256 => "HS256",
-                Algorithm::EdDSA => "EdDSA",
-                Algorithm::ES256 => "ES256",
-                Algorithm::RS256 => "RS256",
-                _ => "another",
-            }),
-            Self::Algorithm(detail) | Self::UnknownSession(detail) => Some(detail),
+            Self::UnknownKey(algorithm) => Some(name_of(algorithm)),
+            Self::Signature(detail)
+            | Self::ServiceToken(detail)
+            | Self::Algorithm(detail)
+            | Self::UnknownSession(detail) => Some(detail),
             _ => None,
         }
     }
@@ -129,5 +127,16 @@ impl Refusal {
     /// Whether the client may be guessing a secret.
     pub fn may_be_a_guess(self) -> bool {
         !matches!(self, Self::ServiceTokenAlone | Self::ServiceTokenElsewhere)
+    }
+}
+
+/// The name of an algorithm in tokens.
+pub(super) fn name_of(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::HS256 => "HS256",
+        Algorithm::EdDSA => "EdDSA",
+        Algorithm::ES256 => "ES256",
+        Algorithm::RS256 => "RS256",
+        _ => "another",
     }
 }

@@ -4,12 +4,14 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, UPGRADE};
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, IF_MATCH, UPGRADE, USER_AGENT,
+};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::domain::PLACEHOLDERS;
 use crate::store::UnknownToken;
-use crate::telemetry::RefusalKind;
+use crate::telemetry::{PageRequest, RefusalKind};
 
 use super::auth::{CallerKind, X_SERVICE_AUTH};
 use super::context::ApiContext;
@@ -22,8 +24,10 @@ use super::router::{Found, Miss, Router};
 use super::socket::Opening;
 use super::tokens;
 
+mod misspelt;
 mod paths;
 
+pub(super) use misspelt::count_misspelt;
 use paths::{is_probe, wrong_path};
 
 /// Media types that clients send in place of JSON.
@@ -56,6 +60,13 @@ pub(super) fn count(
     let Some((reason, detail, address)) = reason(context, router, head, error) else {
         return;
     };
+    let details: Vec<Cow<'static, str>> = match (error, reason) {
+        (
+            ApiError::Validation(errors) | ApiError::Body(BodyError::Syntax(errors)),
+            "parameters" | "body_form" | "validation",
+        ) => errors.told().into_iter().map(Cow::Owned).collect(),
+        _ => detail.into_iter().collect(),
+    };
     let caller = caller.map_or_else(|| unidentified(head.headers()), CallerKind::method);
     let status = error.status();
     // Strangers ask for anything.
@@ -70,7 +81,7 @@ pub(super) fn count(
         caller,
     };
     let now = context.clock.now();
-    context.metrics.clients.refused(kind, detail, address, now);
+    context.metrics.clients.refused(kind, details, address, now);
 }
 
 /// One task that does not exist is usual. Many whose ids were never given belong to another database.
@@ -115,6 +126,20 @@ pub(super) fn count_preflight(
     let now = context.clock.now();
     let clients = &context.metrics.clients;
     clients.refused(kind, detail, head.client, now);
+}
+
+/// A web page whose origin is allowed has asked. Only browsers send preflights of their own accord.
+pub(super) fn count_page(context: &ApiContext, head: &Head, request: PageRequest) {
+    let headers = head.headers();
+    let Some(origin) = context.cors.page(headers) else {
+        return;
+    };
+    let agent = headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+    let is_browser = agent.is_some_and(|agent| agent.starts_with(b"Mozilla/"));
+    if is_browser || request == PageRequest::Other {
+        let now = context.clock.now();
+        context.metrics.clients.of_page(origin, request, now);
+    }
 }
 
 /// A connection ended because what it began with is no request that can be read. Logged once within
@@ -187,15 +212,8 @@ fn reason(
                 Some(Code::IdempotencyKeyReused) => ("idempotency_key_reused", None),
                 _ if errors.is_of_path() => ("path_id", Some(path_id(head.path()).into())),
                 _ if head.method().is_safe() => ("parameters", None),
-                code => {
-                    let is_of_form = code.is_some_and(Code::is_of_form);
-                    let reason = if is_of_form {
-                        "body_form"
-                    } else {
-                        "validation"
-                    };
-                    (reason, code.and_then(Code::text).map(Cow::Owned))
-                }
+                Some(code) if code.is_of_form() => ("body_form", None),
+                _ => ("validation", None),
             }
         }
         ApiError::PreconditionFailed => ("precondition", weak_tag(headers)),

@@ -171,7 +171,7 @@ fn remember(
     now: Timestamp,
 ) {
     let recent = &context.metrics.recent;
-    recent.answered(now);
+    recent.answered(line.method, line.route, now);
     let Some(error) = error.filter(|_| line.status.is_server_error()) else {
         return;
     };

@@ -7,9 +7,11 @@ use rustix::io::Errno;
 
 use crate::domain::Timestamp;
 use crate::services::daemon::{
-    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PoolStatus,
-    ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures, ServiceStatus,
+    CredentialStatus, DaemonStatus, DatabaseStatus, MailOutcome, MailStatus, PageStatus,
+    PoolStatus, ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures,
+    ServiceStatus,
 };
+use crate::services::redis::RedisCounter;
 use crate::store::{self, Accounts, EXPIRED};
 use crate::telemetry::{
     JobMetrics, MINUTES, RecentFailure, RefusalKind, Refusals, dropped_log_lines,
@@ -153,7 +155,12 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
     let count_of = |reason| of_reason(reason).map(|one| one.count).sum();
     RequestStatus {
         minutes: MINUTES,
-        answered: recent.count_answered(now),
+        answered: recent.count_answered(now).map(|(_, _, count)| count).sum(),
+        answered_routes: recent
+            .count_answered(now)
+            .filter(|(_, _, count)| *count > 0)
+            .map(|(method, route, count)| (format!("{method} {route}"), count))
+            .collect(),
         shed: recent.count_shed(now),
         queue_ms: u64::try_from(wait).unwrap_or(u64::MAX),
         failures: failures
@@ -173,6 +180,7 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
             .flat_map(|one| &one.details)
             .map(|(origin, count)| (origin.to_string(), *count))
             .collect(),
+        pages: clients.pages(now).into_iter().map(page).collect(),
         too_large: count_of("body_too_large"),
         unknown_paths: refusals
             .iter()
@@ -208,6 +216,14 @@ fn requests(context: &ApiContext, now: Timestamp) -> RequestStatus {
         refusals: refusals.into_iter().take(TOLD).map(refusal).collect(),
         missing_tasks: clients.missing_tasks(now),
     }
+}
+
+fn page((origin, preflights, requests): (String, u64, u64)) -> (String, PageStatus) {
+    let counts = PageStatus {
+        preflights,
+        requests,
+    };
+    (origin, counts)
 }
 
 fn refusal(one: Refusals) -> RefusalStatus {
@@ -262,7 +278,11 @@ fn services(context: &ApiContext) -> Vec<ServiceStatus> {
             auth_server,
             context.auth.auth_server_failure(),
         ),
-        ("redis", redis, None),
+        (
+            "redis",
+            redis,
+            context.redis.as_ref().and_then(RedisCounter::failure),
+        ),
     ]
     .into_iter()
     .filter_map(|(name, is_down, failure)| {
@@ -270,6 +290,10 @@ fn services(context: &ApiContext) -> Vec<ServiceStatus> {
         Some(ServiceStatus {
             name: name.to_owned(),
             is_down: is_down?,
+            other_issuer: context
+                .auth
+                .other_issuer()
+                .filter(|_| name == "auth_server"),
             reason,
             failed_at: failed_at.map(Timestamp::unix_seconds),
         })

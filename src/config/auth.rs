@@ -193,9 +193,11 @@ fn networks(text: &str) -> Result<Vec<IpNet>, Fault> {
     })
 }
 
-/// The list without the ports of its addresses: a proxy uses any.
+/// The list with commas in place of other signs, and without the ports of its addresses: a proxy uses
+/// any.
 fn without_ports(text: &str) -> Option<String> {
-    let entries = text.split(',').map(str::trim);
+    let is_between = |sign: char| matches!(sign, ',' | ';' | '|') || sign.is_whitespace();
+    let entries = text.split(is_between).filter(|entry| !entry.is_empty());
     let entries = entries.map(|entry| match entry.parse::<SocketAddr>() {
         Ok(address) => Some(address.ip().to_string()),
         Err(_) => network(entry).ok().map(|_| entry.to_owned()),
@@ -225,6 +227,7 @@ mod tests {
         for (text, expected) in [
             ("10.0.0.5:443", Some("10.0.0.5")),
             ("10.0.0.0/8, [::1]:80", Some("10.0.0.0/8,::1")),
+            ("10.0.0.0/8;10.0.0.1 ::1", Some("10.0.0.0/8,10.0.0.1,::1")),
             ("nginx", None),
             ("10.0.0.5:443,nginx", None),
         ] {

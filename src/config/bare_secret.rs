@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde_json::Value;
 
 /// What word processors make of quotes.
 pub(super) const TYPOGRAPHIC_QUOTES: [char; 8] = [
@@ -20,6 +21,23 @@ pub(super) fn bare_secret<'v>(name: &str, value: &'v str) -> &'v str {
         bare = bare.trim_end_matches(end);
     }
     bare.trim_matches(TYPOGRAPHIC_QUOTES)
+}
+
+/// The secret in an object of JSON, as secret managers keep it, or behind a name and a colon.
+pub(super) fn entry(name: &str, value: &str) -> Option<String> {
+    if let Ok(Value::Object(object)) = serde_json::from_str(value) {
+        let named = object
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name));
+        let only = object.iter().next().filter(|_| object.len() == 1);
+        let (_, found) = named.or(only)?;
+        return found.as_str().map(str::to_owned);
+    }
+    let (key, rest) = value.split_once(": ")?;
+    let is_key = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '_' | '-');
+    let rest = rest.trim().trim_matches(['"', '\'']);
+    let is_entry = key.chars().all(is_key) && is_of_generator(rest);
+    is_entry.then(|| rest.to_owned())
 }
 
 /// The text of which a value is the base64, as in the data of a Kubernetes Secret, where a value that
@@ -55,4 +73,34 @@ pub(super) fn is_of_generator(text: &str) -> bool {
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text));
     is_hex || bytes.is_ok_and(|bytes| bytes.len() >= 32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_in_entries() {
+        let secret = "0f1e2d3c4b5a69780f1e2d3c4b5a6978";
+        for text in [
+            format!(r#"{{"JWT_SECRET": "{secret}", "other": "x"}}"#),
+            format!(r#"{{"value":"{secret}"}}"#),
+            format!("jwt: {secret}"),
+            format!("jwt-secret: \"{secret}\""),
+        ] {
+            assert_eq!(
+                entry("JWT_SECRET", &text).as_deref(),
+                Some(secret),
+                "{text}"
+            );
+        }
+        for text in [
+            r#"{"one": "a", "two": "b"}"#.to_owned(),
+            "note: correct horse battery staple".to_owned(),
+            format!("two words: {secret}"),
+            secret.to_owned(),
+        ] {
+            assert_eq!(entry("JWT_SECRET", &text), None, "{text}");
+        }
+    }
 }

@@ -52,7 +52,7 @@ fn corrected(text: &str) -> Option<String> {
     let json = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
-    let is_between = |sign: char| matches!(sign, ',' | ';') || sign.is_whitespace();
+    let is_between = |sign: char| matches!(sign, ',' | ';' | '|') || sign.is_whitespace();
     let entries = json.unwrap_or(text).split(is_between);
     let entries = entries.map(|entry| entry.trim_matches(['"', '\'']));
     let origins = entries

@@ -12,8 +12,8 @@ use super::ownership::usable_secrets;
 use super::remedy::Remedy;
 use super::secret::Secret;
 use super::secret_name::{HEX_DIGITS, SecretName};
+use super::secret_text::read_secret_file;
 use super::secrets_place;
-use super::source::read_secret_file;
 
 /// The file of a generated secret.
 #[must_use]

@@ -42,7 +42,10 @@ pub(super) fn meant(name: &str, text: &str, is_right: impl Fn(&str) -> bool) -> 
                 "it has a name, and no address",
             ),
             "METRICS_ADDR" => found(&with_host(text)?, "it has no address before the port"),
-            _ if name.ends_with("_URL") => found(&with_scheme(text)?, "it has no scheme"),
+            _ if name.ends_with("_URL") => match text.split_once("://") {
+                Some((_, rest)) if rest.contains("://") => found(rest, "it has a scheme twice"),
+                _ => found(&with_scheme(text)?, "it has no scheme"),
+            },
             _ => None,
         }
     })
@@ -219,6 +222,11 @@ mod tests {
             ("METRICS_ADDR", "9090", "127.0.0.1:9090"),
             ("METRICS_ADDR", ":9090", "0.0.0.0:9090"),
             ("AUTH_SERVER_URL", "localhost:3001", "http://localhost:3001"),
+            (
+                "AUTH_SERVER_URL",
+                "https://https://auth.example.com",
+                "https://auth.example.com",
+            ),
             (
                 "AUTH_SERVER_URL",
                 "auth.example.com/login",

@@ -20,6 +20,7 @@ mod blanks_in_url;
 mod bounds;
 mod closed;
 mod closed_files;
+mod container;
 mod cors;
 mod daemon_place;
 mod dangling;
@@ -51,6 +52,7 @@ mod mounts;
 mod nearby;
 mod no_file;
 mod other_places;
+mod outside;
 mod ownership;
 mod parse;
 mod privilege;
@@ -62,16 +64,20 @@ mod secret;
 mod secret_file;
 mod secret_name;
 mod secret_remedy;
+mod secret_text;
 mod secrets;
 mod secrets_place;
 mod services;
 mod shell;
 mod source;
+mod spellings;
 mod strength;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 mod text_file;
+mod typed_remedy;
+mod unresolved;
 mod url_part;
 mod user_namespace;
 mod variable;
@@ -98,6 +104,7 @@ pub(crate) use beside::{
 pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use closed_files::{closed_to_owner, files_of_others, hand_over, opened_to_owner};
+pub(crate) use container::{Container, in_container};
 pub(crate) use cors::is_origin;
 pub(crate) use daemon_place::DaemonPlace;
 pub(crate) use database_file::{ClaimError, MIGRATED, claim};
@@ -125,9 +132,10 @@ pub(crate) use misspelt::{
 pub(crate) use mounts::{
     MissingMount, is_in_fstab, is_mount_point, is_replaced_outside, mount_point,
 };
-pub(crate) use nearby::{found_again, writable_folder};
+pub(crate) use nearby::{Meant, copied_up, found_again, may_be_meant, moved_up, writable_folder};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
+pub(crate) use outside::Outside;
 pub(crate) use ownership::{
     here, install_for, move_away, private_directory, readable, run_by, taken_over, unused_name,
     writable, writable_for,
@@ -144,9 +152,14 @@ pub(crate) use secret_remedy::{
 pub(crate) use services::{GEMINI_API, RESEND_API, ca_file};
 pub(crate) use shell::{sed, shell_word};
 pub(crate) use source::{DEFAULT_ENV_FILE, Origin, Source};
+pub(crate) use spellings::{
+    AS_BASE64, CUT_AT_COMMENT, CUT_AT_DOLLAR, CUT_OR_MORE, IN_QUOTES, SPELLINGS,
+    WITHOUT_REFERENCES, spellings, spelt,
+};
 pub(crate) use strength::is_placeholder;
 pub(crate) use telemetry::metrics_address;
 pub(crate) use text_file::read_small_file;
+pub(crate) use unresolved::unresolved;
 pub(crate) use url_part::with_part;
 pub(crate) use variable::{Section, Variable};
 pub(crate) use variables::VARIABLES;

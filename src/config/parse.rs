@@ -63,7 +63,13 @@ pub(super) fn http_url(text: &str) -> Result<Url, Fault> {
     Url::parse(text)
         .ok()
         .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .filter(|url| !has_second_scheme(url))
         .ok_or_else(|| "is not an http or https URL".into())
+}
+
+/// Whether the URL has another one behind its scheme, whose own scheme is taken for the host.
+pub(super) fn has_second_scheme(url: &Url) -> bool {
+    url.port().is_none() && url.path().starts_with("//") && url.host_str() == Some(url.scheme())
 }
 
 /// Whether the host is neither this machine nor a neighbour in a container network, which has a

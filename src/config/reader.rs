@@ -13,7 +13,8 @@ use super::remedy::{ALSO_WHERE_IT_IS_SET, Remedy};
 use super::respell::{has_foreign_end, has_typographic_quotes, is_quote};
 use super::secret::Secret;
 use super::secret_file::{elsewhere, is_no_path, is_reference, one_of_both, written};
-use super::source::{NoSecret, Source, read_secret_file};
+use super::secret_text::{NoSecret, read_secret_file};
+use super::source::Source;
 use super::strength::is_placeholder;
 use super::variable::{Default, Defaulted, Kind, Optional, Parser, Section, Variable};
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use url::Url;
 
 use super::blanks_in_url::{blank_in, without_blanks};
+use super::parse::has_second_scheme;
 use super::remedy::Remedy;
 use super::variable::Fault;
 
@@ -26,6 +27,12 @@ pub(super) fn check(text: &str) -> Result<(), Fault> {
         return Err(Fault {
             message: format!("contains {place}"),
             remedy: Some(Remedy::respell("REDIS_URL", "remove it").then(Remedy::note(left_out))),
+        });
+    }
+    if has_second_scheme(&url) {
+        return Err(Fault {
+            message: "has its scheme twice".to_owned(),
+            remedy: Some(Remedy::respell("REDIS_URL", "keep one of them")),
         });
     }
     let is_cut = url.fragment().is_some_and(|one| one != INSECURE);

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 use percent_encoding::{percent_decode_str, utf8_percent_encode};
 
-use super::bare_secret::{ENDS, TYPOGRAPHIC_QUOTES, bare_secret, cut, decoded, is_of_generator};
+use super::bare_secret::{
+    ENDS, TYPOGRAPHIC_QUOTES, bare_secret, cut, decoded, entry, is_of_generator,
+};
 use super::blanks_in_url::{is_blank, without_blanks};
 use super::database_header::is_database;
 use super::database_url;
@@ -69,7 +71,8 @@ fn respelt_visible(name: &str, value: &str) -> Option<String> {
             let secret = LITERAL.into_iter().find(|one| one.as_str() == name)?;
             let is_usable = |text: &str| secret.fault(text).is_none() && weakness(text).is_none();
             let encoded = decoded(value).filter(|text| is_of_generator(text));
-            let bare = encoded.unwrap_or_else(|| bare_secret(name, value).to_owned());
+            let inner = encoded.or_else(|| entry(name, value));
+            let bare = inner.unwrap_or_else(|| bare_secret(name, value).to_owned());
             let cut = cut(&bare).unwrap_or(bare);
             (cut != value && is_usable(&cut)).then_some(cut)
         }
@@ -125,9 +128,13 @@ fn redis_url(value: &str) -> Option<String> {
         return None;
     }
     let pasted = redis_address::pasted(value);
+    let doubled = value.split_once("://").map(|(_, rest)| rest);
+    let doubled = doubled
+        .filter(|rest| rest.contains("://"))
+        .map(str::to_owned);
     let whole = pasted.as_deref().unwrap_or(value);
     let encoded = encoded(&without_blanks(&bare_url(whole)));
-    [pasted.clone(), encoded]
+    [pasted.clone(), doubled, encoded]
         .into_iter()
         .flatten()
         .find(is_read)

@@ -7,7 +7,8 @@ use super::env_file::line::{Assignment, is_name, numbered};
 use super::ownership::here;
 use super::remedy::Remedy;
 use super::respell::is_quote;
-use super::source::{Source, read_secret_file};
+use super::secret_text::read_secret_file;
+use super::source::Source;
 use super::strength::is_placeholder;
 
 /// What to do where a variable and its file are both set. A file without a value is not used.

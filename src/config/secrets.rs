@@ -187,7 +187,7 @@ impl Secrets {
                     let why = if decoded(value.expose()).is_some() {
                         "is the base64 of a secret, as in the data of a Kubernetes Secret; other services may have the secret itself"
                     } else {
-                        "has a blank, a comment, a semicolon, an equals sign, its own name, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
+                        "has a blank, a comment, a semicolon, an equals sign, its own name, an object of JSON, Bearer, typographic quotes or the two characters \\n around it, which are part of the value"
                     };
                     reader.warn(name.as_str(), why, remedy);
                 } else if is_usable && is_path(value.expose()) {

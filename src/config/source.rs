@@ -1,16 +1,12 @@
 //! Where values come from: the process's environment and, behind it, one `.env` file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::daemon_place::DaemonPlace;
 use super::env_file;
 use super::error::{ConfigError, Warning};
-use super::mounts::MissingMount;
-use super::ownership::readable;
-use super::remedy::{Remedy, is_installed};
-use super::text_file::{self, Unread};
+use super::remedy::Remedy;
 use super::variable::Variable;
 
 /// The file that is read when none is named, if it exists.
@@ -162,8 +158,13 @@ impl Source {
         self.place = place;
     }
 
+    /// The daemon in whose place the command runs.
+    pub(super) fn place(&self) -> Option<&DaemonPlace> {
+        self.place.as_ref()
+    }
+
     pub(crate) fn is_in_place_of_daemon(&self) -> bool {
-        self.place.is_some()
+        self.place.as_ref().is_some_and(DaemonPlace::is_of_daemon)
     }
 
     /// With the variables of todoctl that are not set here, and that the environment of the daemon has
@@ -238,7 +239,7 @@ impl Source {
     }
 
     /// The file that was read, unless it is the one that is read when none is named.
-    fn named_file(&self) -> Option<&Path> {
+    pub(super) fn named_file(&self) -> Option<&Path> {
         self.file()
             .filter(|file| *file != Path::new(DEFAULT_ENV_FILE))
     }
@@ -259,6 +260,12 @@ impl Source {
             .get(name)
             .map(|value| value.trim())
             .filter(|value| !value.is_empty())
+    }
+
+    /// The same, where it comes from the `.env` file.
+    pub(crate) fn in_file(&self, name: &str) -> Option<&str> {
+        self.get(name)
+            .filter(|_| self.origin(name) == Some(Origin::File))
     }
 
     /// How a SQLite file is created that does not exist yet. In a directory without a `.env` file it
@@ -287,22 +294,6 @@ impl Source {
     }
 }
 
-impl Remedy {
-    /// With the commands that change variables where `source` has them, and the packages of client
-    /// programs that are not installed.
-    #[must_use]
-    pub fn at(&self, source: &Source) -> Self {
-        let is_exported = |name: &str| source.is_in_environment(name);
-        let resolved = match &source.place {
-            None => self.resolved(&is_exported, source.named_file()),
-            // The file has precedence over what else sets the environment.
-            Some(place) if place.file.is_some() => self.resolved(&|_| false, None).typed_at(place),
-            Some(place) => self.resolved(&is_exported, None).typed_at(place),
-        };
-        resolved.naming_packages(is_installed)
-    }
-}
-
 impl std::fmt::Debug for Source {
     /// Only names, because values may be secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -320,55 +311,6 @@ fn among_mounts(pid: i32, path: &str) -> Option<String> {
     (!Path::new(path).exists() && there.is_file()).then(|| there.display().to_string())
 }
 
-/// Why there is no secret in a file.
-#[derive(Debug)]
-pub(super) struct NoSecret {
-    /// A predicate of the file.
-    pub fault: String,
-    /// What to do, where the file has the secret.
-    pub remedy: Option<Remedy>,
-}
-
-/// The secret in a file.
-pub(super) fn read_secret_file(path: &Path) -> Result<String, NoSecret> {
-    let text = text_file::read(path).map_err(|unread| match unread {
-        Unread::Io(error) if error.kind() == ErrorKind::NotFound => {
-            let mount = MissingMount::above(path);
-            let why = mount.as_ref().map(|mount| format!("; {mount}"));
-            NoSecret {
-                fault: format!("cannot be read: {error}{}", why.unwrap_or_default()),
-                remedy: mount.map(|mount| mount.remedy()),
-            }
-        }
-        Unread::Io(error) => NoSecret {
-            fault: format!("cannot be read: {error}"),
-            remedy: (error.kind() == ErrorKind::PermissionDenied).then(|| readable(path)),
-        },
-        Unread::Utf16 => NoSecret {
-            fault: text_file::UTF_16.to_owned(),
-            remedy: Some(text_file::from_utf16(path)),
-        },
-        Unread::NotUtf8(line) => NoSecret {
-            fault: text_file::not_utf8(line),
-            remedy: None,
-        },
-        Unread::Unusable(fault) => NoSecret {
-            fault,
-            remedy: None,
-        },
-    })?;
-    // As in a variable. Editors and `echo` end a file with a line break or two, which are not part
-    // of the secret.
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(NoSecret {
-            fault: "is empty".to_owned(),
-            remedy: None,
-        });
-    }
-    Ok(text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -383,28 +325,5 @@ mod tests {
         assert_eq!(source.get("EMPTY"), None);
         assert_eq!(source.origin("PORT"), Some(Origin::File));
         assert_eq!(source.origin("EMPTY"), None);
-    }
-
-    #[test]
-    fn secret_files_lose_white_space_and_byte_order_marks() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s");
-        for (text, expected) in [
-            ("abc\n", "abc"),
-            ("abc\r\n", "abc"),
-            ("abc\n\n", "abc"),
-            ("\u{feff}abc\r\n\r\n", "abc"),
-            (" abc \n", "abc"),
-            ("abc", "abc"),
-        ] {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(read_secret_file(&path).unwrap(), expected);
-        }
-        std::fs::write(&path, "\u{feff}\n").unwrap();
-        assert_eq!(read_secret_file(&path).unwrap_err().fault, "is empty");
-        let endless = read_secret_file(Path::new("/dev/zero"));
-        assert_eq!(endless.unwrap_err().fault, "is larger than 1 MiB");
-        let missing = read_secret_file(Path::new("/no/such/file"));
-        assert!(missing.unwrap_err().fault.starts_with("cannot be read"));
     }
 }

@@ -26,13 +26,15 @@ mod work;
 pub(crate) use connection::{Connection, FileConnection, ServerConnection, ServerVersion};
 pub(crate) use disk::{Stuck, TRY_DISK, try_disk};
 pub(crate) use dry_run::{Attempt, DryRun};
-pub(crate) use environment::{Environment, environments, started_with, with_daemon};
+pub(crate) use environment::{
+    Environment, all_started_with, environments, started_with, started_with_argument, with_daemon,
+};
 pub(crate) use file::{Dangling, FileFacts, FileSystem, Pages, Statistics, is_writable};
 pub(crate) use file_pages::Tree;
 pub(crate) use holders::{Holder, LASTING, Use, holders, lasting_holders};
 pub(crate) use kernel_log::was_killed_for_memory;
 pub(crate) use lent::{LentSession, lent_sessions};
-pub(crate) use listener::{Listener, State, listener};
+pub(crate) use listener::{Listener, State, listener, state_of};
 pub(crate) use log_pages::size_with_log;
 pub(crate) use network::{Address, connect, resolve};
 pub(crate) use open_file::{

@@ -56,7 +56,9 @@ pub(crate) use references::Unindexed;
 pub(crate) use relations::{Created, Relation, Relations, Session, has_rows};
 pub(crate) use row_security::Guarded;
 pub(crate) use search::{Copies, Searchable};
-pub(crate) use sequences::{Generated, Ids, Numbered, last_task, last_task_of_file};
+pub(crate) use sequences::{
+    Generated, Ids, Numbered, last_task, last_task_of_file, tasks_among, tasks_among_of_file,
+};
 pub(crate) use sessions::{valid_sessions, valid_sessions_of_file};
 pub(crate) use settings::{Collation, EventTrigger, changed_collations, event_triggers};
 pub(crate) use shadows::Shadow;

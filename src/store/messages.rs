@@ -10,6 +10,7 @@ mod file;
 mod hosted;
 mod lookup;
 mod network;
+mod no_database;
 mod on_server;
 mod place;
 mod quoted;

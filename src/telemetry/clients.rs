@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::domain::Timestamp;
 
 use super::missing_tasks::MissingTasks;
+use super::pages::{PageRequest, RecentPages};
 use super::recent::Window;
 use super::refusals::{RecentRefusals, RefusalKind, Refusals};
 
@@ -22,6 +23,7 @@ struct Shared {
     key_obstacles: [Window; OBSTACLES.len()],
     refusals: RecentRefusals,
     missing_tasks: MissingTasks,
+    pages: RecentPages,
     /// Since the start.
     has_local_proxy: AtomicBool,
     has_scraper: AtomicBool,
@@ -56,11 +58,23 @@ impl RecentClients {
     pub(crate) fn refused(
         &self,
         kind: RefusalKind,
-        detail: Option<Cow<'static, str>>,
+        details: impl IntoIterator<Item = Cow<'static, str>>,
         address: IpAddr,
         now: Timestamp,
     ) -> bool {
-        self.0.refusals.count(kind, detail, address, now)
+        self.0.refusals.count(kind, details, address, now)
+    }
+
+    /// Counts a request of a web page whose origin is allowed.
+    pub fn of_page(&self, origin: &str, request: PageRequest, now: Timestamp) {
+        self.0.pages.count(origin, request, now);
+    }
+
+    /// The origin of each web page, how many of its preflights were answered with yes, and how many
+    /// other requests it has made.
+    #[must_use]
+    pub fn pages(&self, now: Timestamp) -> Vec<(String, u64, u64)> {
+        self.0.pages.all(now)
     }
 
     /// Notes a request for a task that does not exist; `client` is the address of one on the internet.
@@ -125,6 +139,14 @@ impl RecentClients {
     /// How many requests of each kind have succeeded.
     pub fn count_done(&self, now: Timestamp) -> impl Iterator<Item = (&'static str, u64)> {
         sums(DONE, &self.0.done, now)
+    }
+
+    /// How many requests have created something.
+    #[must_use]
+    pub fn created(&self, now: Timestamp) -> u64 {
+        let mut done = self.count_done(now);
+        done.find(|(what, _)| *what == "POST")
+            .map_or(0, |(_, count)| count)
     }
 
     /// The refusals, the most frequent ones first.

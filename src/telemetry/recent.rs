@@ -1,9 +1,9 @@
 //! What failed in the last minutes, and why: for `GET /status`. Bounded, and without texts that
 //! may hold data.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::domain::Timestamp;
 
@@ -77,10 +77,17 @@ pub struct RecentFailure {
     pub request_id: String,
 }
 
-#[derive(Debug, Default)]
+/// So many routes are told apart: the endpoints, and unknown paths by their methods.
+const ROUTES: usize = 64;
+
+/// A method and the template of a path.
+#[derive(Debug)]
 struct Route {
+    method: &'static str,
+    path: &'static str,
+    answered: Window,
     failed: Window,
-    newest: VecDeque<RecentFailure>,
+    newest: Mutex<VecDeque<RecentFailure>>,
 }
 
 /// A route's failures: how many, and the newest of them first.
@@ -100,18 +107,58 @@ pub struct RouteFailures {
 #[derive(Debug, Clone, Default)]
 pub struct RecentRequests(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
-    answered: Window,
     shed: Window,
-    /// By route and method, of which there are as many as the table of endpoints has.
-    routes: Mutex<BTreeMap<(&'static str, &'static str), Route>>,
+    /// In the order of their first requests, without a gap.
+    routes: [OnceLock<Box<Route>>; ROUTES],
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            shed: Window::default(),
+            routes: [const { OnceLock::new() }; ROUTES],
+        }
+    }
+}
+
+impl Shared {
+    /// The route's own counts. Beyond [`ROUTES`] it shares those of the last one.
+    fn route(&self, method: &'static str, path: &'static str) -> Option<&Route> {
+        let new = || {
+            Box::new(Route {
+                method,
+                path,
+                answered: Window::default(),
+                failed: Window::default(),
+                newest: Mutex::default(),
+            })
+        };
+        let routes = self.routes.iter().map(|slot| &**slot.get_or_init(new));
+        let mut last = None;
+        for route in routes {
+            if route.method == method && route.path == path {
+                return Some(route);
+            }
+            last = Some(route);
+        }
+        last
+    }
+
+    fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.routes
+            .iter()
+            .map_while(|slot| slot.get().map(|route| &**route))
+    }
 }
 
 impl RecentRequests {
     /// Counts an answer of any status.
-    pub fn answered(&self, now: Timestamp) {
-        self.0.answered.count(now);
+    pub fn answered(&self, method: &'static str, route: &'static str, now: Timestamp) {
+        if let Some(route) = self.0.route(method, route) {
+            route.answered.count(now);
+        }
     }
 
     /// Counts a request that was refused because of too much load.
@@ -121,17 +168,22 @@ impl RecentRequests {
 
     /// Keeps a failure.
     pub fn failed(&self, method: &'static str, route: &'static str, failure: RecentFailure) {
-        let mut routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let route = routes.entry((route, method)).or_default();
+        let Some(route) = self.0.route(method, route) else {
+            return;
+        };
         route.failed.count(failure.at);
-        route.newest.truncate(NEWEST - 1);
-        route.newest.push_front(failure);
+        let mut newest = route.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.truncate(NEWEST - 1);
+        newest.push_front(failure);
     }
 
-    /// Answers within the last [`MINUTES`].
-    #[must_use]
-    pub fn count_answered(&self, now: Timestamp) -> u64 {
-        self.0.answered.sum(now)
+    /// Answers within the last [`MINUTES`], by method and template of the path.
+    pub fn count_answered(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        let routes = self.0.routes();
+        routes.map(move |route| (route.method, route.path, route.answered.sum(now)))
     }
 
     /// Refusals because of load within the last [`MINUTES`].
@@ -143,15 +195,15 @@ impl RecentRequests {
     /// The routes that failed within the last [`MINUTES`].
     #[must_use]
     pub fn failures(&self, now: Timestamp) -> Vec<RouteFailures> {
-        let routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let failures = routes
-            .iter()
-            .map(|(&(route, method), found)| RouteFailures {
-                method,
-                route,
-                failed: found.failed.sum(now),
-                newest: found.newest.iter().cloned().collect(),
-            });
+        let failures = self.0.routes().map(|route| {
+            let newest = route.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            RouteFailures {
+                method: route.method,
+                route: route.path,
+                failed: route.failed.sum(now),
+                newest: newest.iter().cloned().collect(),
+            }
+        });
         failures.filter(|one| one.failed > 0).collect()
     }
 }
@@ -197,5 +249,27 @@ mod tests {
         let ids = failures[0].newest.iter().map(|one| one.request_id.as_str());
         assert_eq!(ids.collect::<Vec<_>>(), ["10", "9", "8"]);
         assert_eq!(recent.failures(at(100)), []);
+    }
+
+    #[test]
+    fn answers_are_counted_by_route() {
+        let recent = RecentRequests::default();
+        for (method, times) in [("GET", 3), ("POST", 2), ("GET", 1)] {
+            for _ in 0..times {
+                recent.answered(method, "/tasks/", at(1));
+            }
+        }
+        let counted: Vec<_> = recent.count_answered(at(1)).collect();
+        assert_eq!(counted, [("GET", "/tasks/", 4), ("POST", "/tasks/", 2)]);
+        // More than there are.
+        for number in 0..ROUTES {
+            let path = Box::leak(number.to_string().into_boxed_str());
+            recent.answered("GET", path, at(1));
+        }
+        let all: u64 = recent
+            .count_answered(at(1))
+            .map(|(_, _, count)| count)
+            .sum();
+        assert_eq!(all, 6 + ROUTES as u64);
     }
 }

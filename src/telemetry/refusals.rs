@@ -65,7 +65,7 @@ impl RecentRefusals {
     pub fn count(
         &self,
         kind: RefusalKind,
-        detail: Option<Cow<'static, str>>,
+        details: impl IntoIterator<Item = Cow<'static, str>>,
         address: IpAddr,
         now: Timestamp,
     ) -> bool {
@@ -79,7 +79,7 @@ impl RecentRefusals {
         let counts = kinds.entry(kind).or_default();
         let is_first = counts.all.sum(now) == 0;
         counts.all.count(now);
-        if let Some(detail) = detail {
+        for detail in details {
             counts.details.count(detail, now);
         }
         counts.addresses.count(address, now);

@@ -245,7 +245,7 @@ async fn paths_that_are_changed() {
             "10 of 50 requests with credentials had a path with // in it (404)",
             "10 of 50 requests with credentials had a path in capitals (404)",
             "10 of 50 requests with credentials had an encoded slash in the path (404)",
-            "10 of 50 requests with credentials had nothing of /tasks/ in the path",
+            "10 of 50 requests with credentials lacked the beginning of the path (404) (/tasks;",
             "10 of 50 requests with credentials were for paths that do not exist (404)",
             "10 of 40 GET /tasks/ had parameters that are not valid (422)",
         ],

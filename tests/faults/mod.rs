@@ -48,6 +48,7 @@ mod canary;
 mod clients;
 mod closed_poolers;
 mod configuration;
+mod containers;
 mod copies;
 mod counts;
 mod daemon;
@@ -57,7 +58,9 @@ mod duplicates;
 mod emptied;
 mod env_lines;
 mod env_values;
+mod exchanged;
 mod expressions;
+mod fields;
 mod file_contents;
 mod file_ids;
 mod file_journals;
@@ -92,6 +95,7 @@ mod lost_file;
 mod lost_secrets;
 mod mail_relays;
 mod mails;
+mod missing_files;
 mod moved_tables;
 mod network;
 mod not_mounted;
@@ -99,6 +103,7 @@ mod others;
 mod out_of_reach;
 mod overrides;
 mod page;
+mod pasted;
 mod peer_tls;
 pub mod peers;
 mod pgbouncer;
@@ -132,6 +137,7 @@ mod server_settings;
 mod servers;
 mod settings;
 mod sqlite_shell;
+mod started;
 mod stopped;
 mod surroundings;
 mod tables;
@@ -198,6 +204,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         closed_poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        started::FAULTS,
         stopped::FAULTS,
         surroundings::FAULTS,
         activity::FAULTS,
@@ -214,6 +221,9 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         refused::FAULTS,
         callers::FAULTS,
         kinds::FAULTS,
+        fields::FAULTS,
+        exchanged::FAULTS,
+        pasted::FAULTS,
         fronts::FAULTS,
         access::FAULTS,
         identity::FAULTS,

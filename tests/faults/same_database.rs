@@ -1,9 +1,11 @@
 //! A new, empty database in the place of the one that the service has had.
 
 use std::process::Command;
+use std::time::Duration;
 
 use crate::faults::files::SmallDisk;
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::support::eventually;
 
 const CHECK: &str = "database.continuity";
 
@@ -12,6 +14,11 @@ const EMPTY: Symptom = Symptom::Risk("every list is empty, and changes go to ano
 faults! {
     OTHER_PLACE = Fault::warned_of(
         "SQLite: DATABASE_URL leads to a new file in another place",
+        EMPTY,
+        CHECK,
+    );
+    KILLED = Fault::warned_of(
+        "DATABASE_URL was wrong at the first start, the daemon was killed, and its tasks are at the wrong place",
         EMPTY,
         CHECK,
     );
@@ -83,6 +90,39 @@ async fn another_path() {
     assert_eq!(scene.status("GET", "/tasks/1"), 200);
 }
 
+/// Its only start found no tasks.
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_after_the_only_start() {
+    for mut scene in [Scene::new(), Scene::empty_postgres().await] {
+        let first = scene.get("DATABASE_URL");
+        for _ in 0..3 {
+            assert_eq!(scene.status("POST", "/tasks/"), 201);
+        }
+        let file = scene.path().join(".env-database");
+        eventually("they are counted", async || {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            std::fs::read_to_string(&file)
+                .unwrap()
+                .contains("\"tasks\":3")
+        })
+        .await;
+        let kept = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(kept.contains("\"database\""), first.is_some(), "{kept}");
+        scene.stop();
+        scene.set("DATABASE_URL", "sqlite://other/todo.db");
+        warns_at_its_start(&mut scene);
+        scene.end();
+        if first.is_none() {
+            scene.proves(&KILLED).await;
+        } else {
+            // todoctl does not keep the password.
+            scene
+                .doctor(CHECK)
+                .says(CHECK, "warn", "URL of that database again");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_url_of_a_server() {
     let mut scene = Scene::postgres().await;
@@ -147,7 +187,7 @@ async fn a_database_that_was_created_again() {
     // A start does not begin anew by itself.
     let printed = scene.start_fails().unwrap();
     assert!(
-        printed.contains("is empty, and had tasks when this service was started last (1)"),
+        printed.contains("is empty, and had tasks when they were counted last (3)"),
         "{printed}"
     );
     assert!(printed.contains("only to begin anew"), "{printed}");
@@ -211,7 +251,7 @@ async fn a_folder_that_was_renamed() {
     let served_once = std::fs::remove_file(scene.path().join(".env-database"));
     assert!(served_once.is_ok());
     scene.set("DATABASE_URL", &format!("sqlite://{}", path.display()));
-    scene.doctor(ID).says(ID, "skip", "");
+    scene.proves(&RENAMED_FOLDER).await;
 }
 
 /// Who begins anew on purpose says so once.

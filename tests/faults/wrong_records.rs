@@ -1,7 +1,7 @@
 //! Records of migrations that are there and wrong.
 
 use crate::faults::fingerprint::sqlite;
-use crate::faults::harness::{Fault, Scene, Symptom, faults};
+use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
 
 const CHECK: &str = "database.migrations";
 
@@ -14,6 +14,15 @@ faults! {
     UNFINISHED = wrong("A migration is recorded as unfinished", "was started and not finished");
     UNFINISHED_AND_ABSENT = wrong("A migration is recorded as unfinished, and nothing of it is there", "was started and not finished");
     WITHOUT_COLUMN = wrong("The record of the migrations lacks a column", "_sqlx_migrations lacks a column");
+    ALLOWED = Fault {
+        outcome: "warn",
+        after: After::Person("the newer one has to be deployed"),
+        ..Fault::failing(
+            "A newer todoctl has migrated the database, and the daemon serves it on purpose (--allow-newer)",
+            Symptom::Risk("migrations of this one are not applied"),
+            CHECK,
+        )
+    };
 }
 
 /// A migrated database of each engine, after these statements.
@@ -94,6 +103,25 @@ async fn a_gap_and_a_newer_migration() {
             detail,
             "7 applied, 0 pending, 1 newer than this program (99)"
         );
+    }
+}
+
+/// After a rollback of the program.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_migration_on_purpose() {
+    let newer =
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (99, 'future', TRUE, '', 0)";
+    for mut scene in both_after(&[newer]).await {
+        scene.doctor(CHECK).says(CHECK, "fail", "--allow-newer");
+        scene.start_by("exec todoctl serve --allow-newer");
+        scene.proves(&ALLOWED).await;
+        let gone = "DELETE FROM _sqlx_migrations WHERE version = 99";
+        match &scene.database {
+            Some(_) => scene.sql(gone).await,
+            None => sqlite(&scene.file(), gone).await,
+        }
+        scene.proves_gone(&ALLOWED);
     }
 }
 

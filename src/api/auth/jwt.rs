@@ -12,16 +12,19 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 
-use crate::config::{AuthConfig, RotatingSecret, Secret};
+use crate::config::{AuthConfig, RotatingSecret, Secret, spellings};
 use crate::domain::{Timestamp, UserId};
 use crate::services::auth_server::{AuthServer, Claims, Signed, signature_only};
 
 use super::super::error::ApiError;
-use super::super::refusal::Refusal;
+use super::super::refusal::{Refusal, name_of};
 use super::origin::Origin;
 
 /// How far another machine's clock may be ahead of ours, in seconds (contract 10.32).
 const CLOCK_SKEW_SECONDS: f64 = 30.0;
+
+/// Longer tokens are not compared with other keys.
+const LONGEST_COMPARED: usize = 4096;
 
 /// A time that is so many times the present one is not in seconds.
 const MILLISECONDS: f64 = 100.0;
@@ -43,6 +46,8 @@ const OTHERS: [&str; 13] = [
 /// Judges tokens.
 pub(super) struct Jwts {
     shared: Vec<DecodingKey>,
+    /// What `JWT_SECRET` may be taken for, and the other secrets.
+    similar: Vec<(&'static str, DecodingKey)>,
     rules: Validation,
     signer: Option<Signer>,
 }
@@ -81,6 +86,7 @@ impl Jwts {
                 .flat_map(RotatingSecret::all)
                 .map(|secret| DecodingKey::from_secret(&bytes(secret)))
                 .collect(),
+            similar: similar(config),
             rules: signature_only(Algorithm::HS256),
             signer: config.jwt_secret.as_ref().map(|secret| Signer {
                 key: EncodingKey::from_secret(&bytes(&secret.current)),
@@ -123,7 +129,7 @@ impl Jwts {
                 }
                 match Box::pin(server.signed_claims(token, &header)).await? {
                     Signed::Good(claims) => user_of(&claims, &Issuer::AuthServer(server), now),
-                    Signed::Wrong => refused(Refusal::Signature(header.alg)),
+                    Signed::Wrong => refused(Refusal::Signature(name_of(header.alg))),
                     Signed::UnknownKey => refused(Refusal::UnknownKey(header.alg)),
                 }
             }
@@ -148,9 +154,36 @@ impl Jwts {
         if self.shared.is_empty() {
             Shared::Other
         } else {
-            Shared::Bad(Refusal::Signature(Algorithm::HS256))
+            Shared::Bad(Refusal::Signature(self.signed_with(token)))
         }
     }
+
+    /// How the key of a token that `JWT_SECRET` has not signed is spelt, or whose it is; the name of the
+    /// algorithm where that is not known.
+    fn signed_with(&self, token: &[u8]) -> &'static str {
+        let is_usual = token.len() <= LONGEST_COMPARED;
+        let mut similar = self.similar.iter().filter(|_| is_usual);
+        let is_of = |key| jsonwebtoken::decode::<Claims>(token, key, &self.rules).is_ok();
+        let found = similar.find(|(_, key)| is_of(key));
+        found.map_or(name_of(Algorithm::HS256), |(whose, _)| whose)
+    }
+}
+
+fn similar(config: &AuthConfig) -> Vec<(&'static str, DecodingKey)> {
+    let own = config.jwt_secret.iter().flat_map(RotatingSecret::all);
+    let other_spellings = own.flat_map(|secret| spellings(secret.expose()));
+    let others = [
+        ("SERVICE_AUTH_TOKEN", &config.service_auth_token),
+        ("SESSION_HASH_SECRET", &config.session_hash_secret),
+        ("ENCRYPTION_KEY", &config.encryption_key),
+    ];
+    let others = others.into_iter().flat_map(|(name, secret)| {
+        let bytes = move |one: &Secret| (name, one.expose().as_bytes().to_vec());
+        secret.all().map(bytes)
+    });
+    let all = other_spellings.chain(others);
+    all.map(|(whose, bytes)| (whose, DecodingKey::from_secret(&bytes)))
+        .collect()
 }
 
 /// Issues access tokens, as the sign-in service does.
@@ -250,7 +283,9 @@ fn user_of(
             }
         }
         Issuer::AuthServer(server) => {
-            if claim("iss").and_then(Value::as_str) != Some(server.issuer()) {
+            let issuer = claim("iss").and_then(Value::as_str);
+            if issuer != Some(server.issuer()) {
+                server.note_other_issuer(issuer.unwrap_or_default());
                 return refused(Refusal::Issuer);
             }
             let is_known = |audience| {

@@ -1,12 +1,17 @@
 //! Recognizes tokens that hold a secret of todoctl, whole, damaged or in part, so that they are
 //! not sent to another service.
 
-use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
 
-use crate::config::{AuthConfig, RotatingSecret};
+use sha2::{Digest as _, Sha256};
+
+use crate::config::{AuthConfig, CUT_OR_MORE, RotatingSecret, spellings};
 use crate::domain::SESSION_PREFIX;
+
+/// The SHA-256 of a token.
+type TokenHash = [u8; 32];
 
 /// Two texts with this many characters in common, in a row, are no strangers: by chance that
 /// happens to less than one random token in a billion.
@@ -16,6 +21,9 @@ const RUN: usize = 12;
 pub(super) struct OwnSecrets {
     hasher: RandomState,
     runs: HashSet<u64>,
+    /// The other secrets, and other spellings of the service token, by their hashes: comparing hashes
+    /// takes no time that tells something.
+    instead: HashMap<TokenHash, &'static str>,
 }
 
 impl OwnSecrets {
@@ -33,7 +41,19 @@ impl OwnSecrets {
             .flat_map(|secret| runs(secret.expose()))
             .map(|run| hasher.hash_one(run))
             .collect();
-        Self { hasher, runs }
+        Self {
+            hasher,
+            runs,
+            instead: instead_of_service_token(config),
+        }
+    }
+
+    /// What a client has in place of the service token, in words.
+    pub fn in_place_of_service_token(&self, token: &[u8]) -> &'static str {
+        let hash: TokenHash = Sha256::digest(token).into();
+        let found = self.instead.get(&hash).copied();
+        let is_part = || std::str::from_utf8(token).is_ok_and(|token| self.resemble(token));
+        found.unwrap_or_else(|| if is_part() { CUT_OR_MORE } else { ANOTHER })
     }
 
     /// Whether `token` is a session token of todoctl, or begins like a JWT without being one, or
@@ -50,6 +70,26 @@ impl OwnSecrets {
             || (bare.starts_with("eyJ") && bare.matches('.').count() >= 2)
             || runs(token).any(|run| self.runs.contains(&self.hasher.hash_one(run)))
     }
+}
+
+/// A token that is neither another secret nor another spelling of the right one.
+const ANOTHER: &str = "another";
+
+fn instead_of_service_token(config: &AuthConfig) -> HashMap<TokenHash, &'static str> {
+    let others = [
+        ("ENCRYPTION_KEY", Some(&config.encryption_key)),
+        ("JWT_SECRET", config.jwt_secret.as_ref()),
+        ("SESSION_HASH_SECRET", Some(&config.session_hash_secret)),
+    ];
+    let others = others.into_iter().flat_map(|(name, secret)| {
+        let all = secret.into_iter().flat_map(RotatingSecret::all);
+        all.map(move |one| (name, one.expose().as_bytes().to_vec()))
+    });
+    let tokens = config.service_auth_token.all();
+    let spelt = tokens.flat_map(|token| spellings(token.expose()));
+    let all = spelt.chain(others);
+    all.map(|(what, bytes)| (Sha256::digest(&bytes).into(), what))
+        .collect()
 }
 
 /// Whether `todoctl session create` makes such tokens.
@@ -114,6 +154,25 @@ mod tests {
             "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.abc.def",
         ] {
             assert!(own.resemble(token), "{token}");
+        }
+    }
+
+    #[test]
+    fn tokens_in_place_of_the_service_token() {
+        let own = own();
+        for (token, expected) in [
+            (format!("\"{SERVICE}\""), "in quotes"),
+            (SERVICE.to_uppercase(), "in capitals or small letters"),
+            ("tiny".to_owned(), "JWT_SECRET"),
+            (
+                "ab-session-hash-secret-0123456789".to_owned(),
+                "SESSION_HASH_SECRET",
+            ),
+            (SERVICE[..40].to_owned(), CUT_OR_MORE),
+            ("Hk3Lq9.p+Q/w0==".to_owned(), ANOTHER),
+        ] {
+            let found = own.in_place_of_service_token(token.as_bytes());
+            assert_eq!(found, expected, "{token}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Validation errors: contract 1.1 (c).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::{fmt, io};
 
@@ -12,6 +13,9 @@ const ECHO_LIMIT: usize = 200;
 
 /// So many errors are listed; the others are counted (contract 1.1).
 const LISTED: usize = 100;
+
+/// So many errors are told in [`ValidationErrors::told`].
+const TOLD: usize = 5;
 
 /// What is wrong with a field, for programs; contract 1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -147,6 +151,21 @@ impl ValidationErrors {
 impl ValidationErrors {
     pub fn first_code(&self) -> Option<Code> {
         self.listed.first().map(|error| error.code)
+    }
+
+    /// The declared names of the first fields that are not valid, and the code of each: nothing that a
+    /// client has sent.
+    pub fn told(&self) -> BTreeSet<String> {
+        let told = |error: &FieldError| {
+            let code = error.code.text()?;
+            // Broken JSON has an offset in place of a field, and a list the indices of its elements.
+            let is_name = |part: &&str| !part.starts_with(|first: char| first.is_ascii_digit());
+            let names: Vec<&str> = error.field.split('.').filter(is_name).collect();
+            let name = names.join(".");
+            let name = if name.is_empty() { "body" } else { &name };
+            Some(format!("{name} {code}"))
+        };
+        self.listed.iter().take(TOLD).filter_map(told).collect()
     }
 
     /// Whether the first error is of the path.

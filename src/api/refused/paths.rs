@@ -52,7 +52,7 @@ pub(super) fn wrong_path(
     let elsewhere = elsewhere.filter(|path| is_probe(path));
     let mut probes = USUAL_PROBES.into_iter().chain(elsewhere);
     if !is_anonymous && path == "/" {
-        return ("path_cut", None);
+        return ("path_cut", Some(Cow::Borrowed("/tasks")));
     }
     if let Some(probe) = probes.find(|one| *one == probed) {
         return ("probe_path", Some(Cow::Borrowed(probe)));
@@ -81,11 +81,29 @@ pub(super) fn wrong_path(
     if path.contains('%') && router.has(&decode(path)) {
         return ("path_encoded", None);
     }
-    let id = path.trim_matches('/');
-    if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
-        return ("path_cut", None);
+    match missing_begin(path) {
+        Some(begin) => ("path_cut", Some(Cow::Owned(begin))),
+        None => ("path", None),
     }
-    ("path", None)
+}
+
+/// What is missing before the path, if it is the end of one that exists.
+fn missing_begin(path: &str) -> Option<String> {
+    let sent: Vec<&str> = path.split('/').filter(|one| !one.is_empty()).collect();
+    ENDPOINTS.iter().find_map(|endpoint| {
+        let whole = endpoint.path.split('/').filter(|one| !one.is_empty());
+        let whole: Vec<&str> = whole.collect();
+        let cut = whole.len().checked_sub(sent.len())?;
+        let (begin, end) = whole.split_at(cut);
+        let is_variable = |segment: &str| segment.starts_with('{');
+        let is_at = |(sent, whole): (&&str, &&str)| {
+            let is_id = || sent.bytes().all(|byte| byte.is_ascii_digit());
+            sent == whole || is_variable(whole) && is_id()
+        };
+        let is_end = !sent.is_empty() && sent.iter().zip(end).all(is_at);
+        let is_told = !begin.is_empty() && !begin.iter().any(|one| is_variable(one));
+        (is_end && is_told).then(|| begin.iter().flat_map(|one| ["/", *one]).collect())
+    })
 }
 
 /// The prefix, if it is made of short words.
@@ -131,7 +149,10 @@ mod tests {
             ("//tasks//5", "path_slashes", None),
             ("/Tasks/", "path_case", None),
             ("/tasks%2F5", "path_encoded", None),
-            ("/5", "path_cut", None),
+            ("/5", "path_cut", Some("/tasks")),
+            ("/5/read", "path_cut", Some("/notifications")),
+            ("/user-api-keys/current", "path_cut", Some("/api")),
+            ("/auth/refresh/", "path_cut", Some("/api")),
             ("/wp-login.php", "path", None),
             ("/a/b/c/d/tasks/", "path", None),
             ("/%ff", "path", None),

@@ -1,5 +1,6 @@
 //! Whether the daemon serves the database that this service has served before.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use crate::cli::hint::Hint;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
+use crate::diagnostics::refuse_log_of_another;
 use crate::services::last_database::{LastDatabase, path};
 use crate::store::{ConnectError, Content, Identity, Store};
 
@@ -18,6 +20,10 @@ const ASKING: Duration = Duration::from_secs(2);
 
 /// The same while the daemon ends.
 const ENDING: Duration = Duration::from_millis(300);
+
+/// How often it is looked whether tasks were created, and how long it is not looked afterwards.
+const FOLLOWING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// Keeps what is served beside the `.env` file.
 pub(super) struct Continuity {
@@ -56,6 +62,18 @@ impl Continuity {
         }
     }
 
+    /// Fails where a SQLite file has a write-ahead log of another state of it, as where a backup took its
+    /// place after a crash: opened for writing, the file would be damaged with it.
+    pub(super) async fn refuse_other_log(&self) -> anyhow::Result<()> {
+        let DatabaseTarget::Sqlite(file) = &self.target else {
+            return Ok(());
+        };
+        match refuse_log_of_another(file).await {
+            Some((what, remedy)) => Err(Hint::new(what, remedy).into()),
+            None => Ok(()),
+        }
+    }
+
     /// Fails where migrations would begin anew in a database that was emptied or created again: it
     /// had tasks, and a backup could not be restored beside new tables.
     pub(super) async fn refuse_emptied(
@@ -75,7 +93,7 @@ impl Continuity {
                 "only to begin anew, without what was there: {forgotten}"
             )));
         let what = format!(
-            "{} is empty, and had tasks when this service was started last ({})",
+            "{} is empty, and had tasks when they were counted last ({})",
             now.place, last.tasks
         );
         Err(Hint::new(what, remedy).into())
@@ -137,17 +155,46 @@ impl Continuity {
         }
     }
 
-    /// Keeps how much is in a SQLite file. A server may be suspended, and is left alone.
-    pub(super) async fn end(&self, store: &Store) {
-        if !matches!(self.target, DatabaseTarget::Sqlite(_)) {
-            return;
+    /// Keeps how much is in the database while tasks are created, so that a daemon that is killed, or
+    /// was started when there were none, leaves it to the next one. A server is asked only after a
+    /// change: it may be suspended otherwise. Never ends.
+    pub(super) async fn follow(
+        &self,
+        store: &Store,
+        count_created: impl Fn() -> u64,
+    ) -> Infallible {
+        let mut seen = 0;
+        loop {
+            tokio::time::sleep(FOLLOWING).await;
+            let created = count_created();
+            if created > seen {
+                self.keep_content(store, ASKING).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+            seen = count_created().min(created);
         }
-        if let Ok(Ok(content)) = timeout(ENDING, Content::of_store(store)).await
-            && let Some(now) = self.of(content)
-            && !self
-                .last()
+    }
+
+    /// Keeps how much is in the database at the end, where that may be asked.
+    pub(super) async fn end(&self, store: &Store, count_created: impl Fn() -> u64) {
+        if matches!(self.target, DatabaseTarget::Sqlite(_)) || count_created() > 0 {
+            self.keep_content(store, ENDING).await;
+        }
+    }
+
+    /// Not where another database, or this one, had more before.
+    async fn keep_content(&self, store: &Store, limit: Duration) {
+        let Ok(Ok(content)) = timeout(limit, Content::of_store(store)).await else {
+            return;
+        };
+        let last = self.last();
+        if let Some(mut now) = self.of(content)
+            && !last
+                .as_ref()
                 .is_some_and(|last| last.is_missing_in(&now) || last.is_emptied_in(&now))
         {
+            let same = last.filter(|last| last.id == now.id && last.place == now.place);
+            now.database = same.and_then(|last| last.database);
             self.keep(&now);
         }
     }
@@ -161,7 +208,9 @@ impl Continuity {
     }
 
     fn keep(&self, now: &LastDatabase) {
+        // A disk at rest is not woken for nothing.
         if let Some(env_file) = &self.env_file
+            && self.last().as_ref() != Some(now)
             && let Err(error) = now.write(env_file)
         {
             tracing::debug!(%error, file = %path(env_file).display(), "not written");

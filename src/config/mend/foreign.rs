@@ -7,8 +7,12 @@ use crate::config::env_file::line::{is_name, name};
 use crate::config::variable::Variable;
 
 /// What stands before an assignment there.
-const BEFORE: [&str; 7] = [
+const BEFORE: [&str; 11] = [
     "- ",
+    "-e ",
+    "--env ",
+    "declare -x ",
+    "setenv ",
     "set ",
     "SET ",
     "ENV ",
@@ -114,6 +118,9 @@ mod tests {
             "\"PORT\": 8000,",
             "PORT 8000",
             "ENV PORT 8000",
+            "-e PORT=8000",
+            "declare -x PORT=8000",
+            "setenv PORT 8000",
             "P\u{41e}RT=8000",
             "PORT\u{ff1d}8000",
         ] {

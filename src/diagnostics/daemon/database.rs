@@ -126,7 +126,7 @@ fn elsewhere(pid: i32, path: &Path) -> Verdict {
             path.display()
         ),
         Remedy::note(format!(
-            "run this command where the daemon runs: with docker exec or kubectl exec, or as root with nsenter -t {pid} -m -w todoctl doctor"
+            "run this command where the daemon runs, as root: todoctl --pid {pid} doctor"
         )),
     )
 }

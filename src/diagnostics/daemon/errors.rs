@@ -4,21 +4,26 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::config::{Audit, Bounds, DatabaseTarget, Remedy, Source};
+use crate::config::{Bounds, DatabaseTarget, Remedy};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::database::migrations::has_its_tables;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
+use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, KnownMessage, Place};
 
-use super::refused::check_refused;
+use super::refused::{Own, check_refused};
+use super::settings::other_values;
 use super::status::{OLDER, of_status};
 
 /// A client may have seen a failure or two while the database restarted. More of them, at this
 /// share of the answers, go on.
 const FAILURES: u64 = 3;
 const FAILED_PERCENT: u64 = 1;
+
+/// The same of one route, however many others are answered.
+const FAILURES_OF_ROUTE: u64 = 5;
+const FAILED_PERCENT_OF_ROUTE: u64 = 20;
 
 /// So many routes are named.
 const NAMED: usize = 3;
@@ -30,15 +35,14 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
         Some(requests) => {
             let mut services = status.services.iter();
             let auth_server = services.find(|one| one.name == "auth_server");
-            let failure = auth_server.and_then(|one| one.reason.as_deref());
-            check_errors(
-                requests,
-                failure,
-                place,
-                now,
-                &context.request.source,
-                &context.audit,
-            )
+            let source = &context.request.source;
+            let own = Own {
+                source,
+                audit: &context.audit,
+                other_values: other_values(status, source, &context.audit),
+                other_issuer: auth_server.and_then(|one| one.other_issuer.as_deref()),
+            };
+            check_errors(requests, auth_server, place, now, &own)
         }
         None => Verdict::skip(OLDER),
     })
@@ -106,16 +110,16 @@ fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
     messages::by_id(failure.known_message.as_deref()?)
 }
 
-/// `failure` is why the auth server gave no usable answer when it was last asked.
 fn check_errors(
     requests: &RequestStatus,
-    failure: Option<&str>,
+    auth_server: Option<&ServiceStatus>,
     place: Place<'_>,
     now: Now,
-    source: &Source,
-    audit: &Audit,
+    own: &Own<'_>,
 ) -> Verdict {
     let mut collected = Collected::default();
+    // Why the auth server gave no usable answer when it was last asked.
+    let failure = auth_server.and_then(|one| one.reason.as_deref());
     let minutes = requests.minutes;
     let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
     let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;
@@ -123,17 +127,18 @@ fn check_errors(
         "{failed} of {} requests failed within {minutes} min",
         requests.answered
     );
-    if !is_usual {
-        let mut routes: Vec<&RouteFailures> = requests.failures.iter().collect();
+    let mut routes: Vec<&RouteFailures> = requests.failures.iter().collect();
+    routes.retain(|route| !is_usual || fails_often(route, requests));
+    if !routes.is_empty() {
         routes.sort_by_key(|route| std::cmp::Reverse(route.failed));
         let texts: Vec<String> = routes
             .iter()
             .take(NAMED)
-            .map(|one| route_text(one, failure))
+            .map(|one| route_text(one, requests, failure))
             .collect();
         collected.warn(
             format!("{summary}: {}", texts.join("; ")),
-            remedies(&routes, place, now, audit.http.request_timeout),
+            remedies(&routes, place, now, own.audit.http.request_timeout),
         );
     }
     if requests.shed > 0 {
@@ -145,13 +150,30 @@ fn check_errors(
             Remedy::note("find what is slow (database.locks, database.sessions, database.latency); then raise SQLALCHEMY_POOL_SIZE as far as database.connections allows, or run more daemons"),
         );
     }
-    check_refused(&mut collected, requests, source, audit);
+    check_refused(&mut collected, requests, own);
     collected.verdict(summary)
 }
 
+/// How often the route was answered; `None` from an older daemon.
+fn count_answered(route: &RouteFailures, requests: &RequestStatus) -> Option<u64> {
+    let name = format!("{} {}", route.method, route.route);
+    requests.answered_routes.get(&name).copied()
+}
+
+fn fails_often(route: &RouteFailures, requests: &RequestStatus) -> bool {
+    let failed = route.failed;
+    failed >= FAILURES_OF_ROUTE
+        && count_answered(route, requests)
+            .is_some_and(|answered| failed * 100 >= answered * FAILED_PERCENT_OF_ROUTE)
+}
+
 /// A route with its newest cause.
-fn route_text(route: &RouteFailures, failure: Option<&str>) -> String {
-    let mut text = format!("{} × {} {}", route.failed, route.method, route.route);
+fn route_text(route: &RouteFailures, requests: &RequestStatus, failure: Option<&str>) -> String {
+    let counts = match count_answered(route, requests) {
+        Some(answered) => format!("{} of {answered}", route.failed),
+        None => format!("{} ×", route.failed),
+    };
+    let mut text = format!("{counts} {} {}", route.method, route.route);
     if let Some(newest) = route.newest.first() {
         let code = newest.code.as_deref().map(|code| format!(", code {code}"));
         text += &format!(
@@ -221,167 +243,4 @@ fn may_be_ended_by_deadline(failure: &RequestFailure) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::PostgresTarget;
-    use crate::diagnostics::Outcome::{self, Pass, Warn};
-
-    fn requests(failed: u64, answered: u64, shed: u64) -> RequestStatus {
-        RequestStatus {
-            minutes: 15,
-            answered,
-            shed,
-            queue_ms: 0,
-            failures: vec![RouteFailures {
-                method: "GET".to_owned(),
-                route: "/tasks/".to_owned(),
-                failed,
-                newest: vec![RequestFailure {
-                    at: 1,
-                    status: 503,
-                    kind: "database_unavailable".to_owned(),
-                    code: Some("40P01".to_owned()),
-                    known_message: Some("postgres.deadlock".to_owned()),
-                    request_id: "abc".to_owned(),
-                }],
-            }],
-            ..RequestStatus::default()
-        }
-    }
-
-    fn checked(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
-        let source = Source::from_values(values.iter().copied());
-        check_errors(
-            requests,
-            Some("unreachable"),
-            Place::Unknown,
-            Now::default(),
-            &source,
-            &Audit::of(&source),
-        )
-    }
-
-    #[test]
-    fn a_limit_that_is_too_short() {
-        for (kind, code, limit, expected) in [
-            ("database_unavailable", Some("9"), "0.1", true),
-            ("database_unavailable", Some("57014"), "4", true),
-            ("timed_out", None, "1", true),
-            ("timed_out", None, "20", false),
-            ("database_unavailable", Some("5"), "1", false),
-        ] {
-            let mut requests = requests(9, 9, 0);
-            let newest = &mut requests.failures[0].newest[0];
-            newest.kind = kind.to_owned();
-            newest.code = code.map(str::to_owned);
-            newest.known_message = None;
-            let verdict = checked(&requests, &[(REQUEST_TIMEOUT, limit)]);
-            let remedy = verdict.remedy.unwrap().to_string();
-            let command = "todoctl config set REQUEST_TIMEOUT_SECONDS=20";
-            assert_eq!(
-                remedy.contains(command),
-                expected,
-                "{kind} {limit}: {remedy}"
-            );
-            let is_named = verdict.detail.contains("ended by REQUEST_TIMEOUT_SECONDS");
-            let is_own = kind == "timed_out" || code == Some("9");
-            assert_eq!(is_named, is_own, "{}", verdict.detail);
-        }
-    }
-
-    /// As after a password was changed in the database and in the `.env` file: nothing but a restart
-    /// is left to do.
-    #[test]
-    fn a_connection_that_this_command_has() {
-        let server = PostgresTarget::fixture("db.example.com", 5432);
-        let source = Source::from_values([("PORT", "1")]);
-        for (message, is_settled) in [
-            ("postgres.login", true),
-            ("postgres.no-database", true),
-            ("network.refused", true),
-            ("pgbouncer.login", true),
-            ("postgres.no-right", false),
-            ("pgbouncer.time-limit", false),
-            ("pgbouncer.ended", false),
-            ("pgbouncer.server-login", false),
-            ("postgres.too-many-connections", false),
-            // As after a search path was reset.
-            ("postgres.no-table", true),
-            ("postgres.no-schema", true),
-        ] {
-            let mut requests = requests(9, 9, 0);
-            requests.failures[0].newest[0].known_message = Some(message.to_owned());
-            let said = |is_well| {
-                let now = Now {
-                    is_reached: is_well,
-                    has_tables: is_well,
-                };
-                let verdict = check_errors(
-                    &requests,
-                    None,
-                    Place::Server(&server),
-                    now,
-                    &source,
-                    &Audit::of(&source),
-                );
-                verdict.remedy.unwrap().to_string()
-            };
-            let (before, after) = (said(false), said(true));
-            assert!(messages::by_id(message).is_some(), "{message}");
-            assert_eq!(before != after, is_settled, "{message}: {after}");
-            let is_left = after.contains("restart the daemon") && !after.contains("DATABASE_URL");
-            assert!(!is_settled || is_left, "{message}: {after}");
-        }
-    }
-
-    #[test]
-    fn an_auth_server_that_gives_no_answer() {
-        let mut requests = requests(9, 9, 0);
-        let newest = &mut requests.failures[0].newest[0];
-        newest.kind = UNAVAILABLE.to_owned();
-        (newest.code, newest.known_message) = (None, None);
-        let verdict = checked(&requests, &[]);
-        assert!(
-            verdict
-                .detail
-                .contains("auth_server_unavailable: unreachable, request"),
-            "{}",
-            verdict.detail
-        );
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert!(remedy.contains("services.auth_server"), "{remedy}");
-        assert!(!remedy.contains("DATABASE_URL"), "{remedy}");
-    }
-
-    #[test]
-    fn a_key_that_is_not_published_yet() {
-        let mut requests = requests(9, 9, 0);
-        let newest = &mut requests.failures[0].newest[0];
-        newest.kind = UNKNOWN_KEY.to_owned();
-        (newest.code, newest.known_message) = (None, None);
-        let remedy = checked(&requests, &[]).remedy.unwrap().to_string();
-        assert!(remedy.contains("keep /api/auth/jwks out of"), "{remedy}");
-    }
-
-    #[test]
-    fn failures_and_refusals() {
-        let outcome = |failed, answered, shed| -> Outcome {
-            checked(&requests(failed, answered, shed), &[]).outcome
-        };
-        assert_eq!(outcome(2, 2, 0), Pass);
-        assert_eq!(outcome(3, 3, 0), Warn);
-        assert_eq!(outcome(50, 10_000, 0), Pass);
-        assert_eq!(outcome(200, 10_000, 0), Warn);
-        assert_eq!(outcome(0, 10_000, 1), Warn);
-        let verdict = checked(&requests(9, 9, 0), &[]);
-        assert!(
-            verdict.detail.ends_with(
-                "9 × GET /tasks/ (newest: 503 database_unavailable, code 40P01, request abc)"
-            ),
-            "{}",
-            verdict.detail
-        );
-        let remedy = verdict.remedy.unwrap().to_string();
-        assert!(remedy.contains("request_id abc"), "{remedy}");
-    }
-}
+mod tests;

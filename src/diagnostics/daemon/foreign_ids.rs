@@ -1,5 +1,4 @@
-//! Callers that ask for tasks with ids that this database has never given: they have them from
-//! another one.
+//! Callers that ask for tasks that they do not have: of another database, or of another user.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,29 +30,53 @@ pub(super) async fn foreign_ids(
     if requests.missing_tasks.len() < ASKED {
         return None;
     }
-    let last = last_task(context, config, limit).await.ok()?;
-    check(&requests.missing_tasks, last.unwrap_or(0), &config.target)
+    let asked = &requests.missing_tasks;
+    let (last, others) = ask(context, config, asked, limit).await.ok()?;
+    check(asked, last.unwrap_or(0), &config.target).or_else(|| check_users(asked, &others))
 }
 
-async fn last_task(
+/// The highest id that a task was ever given, and which of these tasks there are.
+async fn ask(
     context: &Context,
     config: &DatabaseConfig,
+    asked: &[i64],
     limit: Duration,
-) -> Result<Option<i64>, StoreError> {
+) -> Result<(Option<i64>, Vec<i64>), StoreError> {
     match &config.target {
         DatabaseTarget::Postgres(server) => {
             let ask = context.server.ask(server, limit, async |connection| {
-                inspect::last_task(connection.session()).await
+                let last = inspect::last_task(connection.session()).await?;
+                let found = inspect::tasks_among(connection.session(), asked).await?;
+                Ok((last, found))
             });
             ask.await
         }
         DatabaseTarget::Sqlite(file) => {
             let ask = context.file.ask(file, limit, async |connection| {
-                inspect::last_task_of_file(connection.session()).await
+                let last = inspect::last_task_of_file(connection.session()).await?;
+                let found = inspect::tasks_among_of_file(connection.session(), asked).await?;
+                Ok((last, found))
             });
             ask.await
         }
     }
+}
+
+/// `others` are tasks that exist: those who asked for them are not their users.
+fn check_users(asked: &[i64], others: &[i64]) -> Option<Verdict> {
+    let count = asked.iter().filter(|id| others.contains(id)).count();
+    if count < ASKED || others.len() < DIFFERENT {
+        return None;
+    }
+    Some(Verdict::warn(
+        format!(
+            "{count} of the newest {} requests for tasks that do not exist (404) were for tasks of other users: clients or services name the users differently than when the tasks were created",
+            asked.len()
+        ),
+        Remedy::note(
+            "compare X-User-ID of the service, or sub in the tokens of the sign-in service, with user_id in the table tasks: an e-mail address or a name in place of an id is another user, and so is an id that a new sign-in service has given",
+        ),
+    ))
 }
 
 fn check(asked: &[i64], last: i64, target: &DatabaseTarget) -> Option<Verdict> {
@@ -93,6 +116,15 @@ fn check(asked: &[i64], last: i64, target: &DatabaseTarget) -> Option<Verdict> {
 mod tests {
     use super::*;
     use crate::config::SqliteTarget;
+
+    #[test]
+    fn tasks_of_other_users() {
+        let tasks: Vec<i64> = (1..=12).collect();
+        assert!(check_users(&tasks, &tasks).is_some());
+        assert!(check_users(&tasks, &tasks[..9]).is_none());
+        // A page that asks for the same task again and again.
+        assert!(check_users(&[7; 100], &[7]).is_none());
+    }
 
     #[test]
     fn ids_of_another_database() {

@@ -20,6 +20,7 @@ pub(super) fn check_origins(
     allowed: &BTreeSet<String>,
 ) {
     // Another program may answer in place of the daemon.
+    check_pages(collected, requests);
     let refused = requests.refused_origins.iter();
     let refused = refused.filter(|(origin, _)| is_origin(origin));
     let preflights = requests.refusals.iter();
@@ -63,6 +64,31 @@ pub(super) fn check_origins(
     }
 }
 
+/// Adds the pages whose browsers are answered with yes, and then ask nothing.
+fn check_pages(collected: &mut Collected, requests: &RequestStatus) {
+    for (origin, page) in &requests.pages {
+        if !is_origin(origin)
+            || page.preflights < OF_OTHERS
+            || page.requests * FOLLOWED >= page.preflights
+        {
+            continue;
+        }
+        collected.warn(
+            format!(
+                "{} preflights of the page {origin} were allowed within {} min, and {} requests followed: its browser refuses the answer as it arrives there",
+                page.preflights, requests.minutes, page.requests
+            ),
+            Remedy::note(format!(
+                "let the proxy in front pass the headers Access-Control-* on as they are, and add none: Access-Control-Allow-Origin must be there once, and be {origin} (nginx: no add_header for it; Apache: no Header set or add; Traefik: no headers middleware with accessControlAllowOriginList; a CDN must not store answers to OPTIONS); the console of the browser names the header"
+            )),
+        );
+    }
+}
+
+/// A browser asks at least once after a preflight; half of the requests may get lost, or go to another
+/// daemon.
+const FOLLOWED: u64 = 2;
+
 /// Whether two pages are of one host, or of hosts with the same domain.
 fn are_related(one: &str, other: &str) -> bool {
     let domain = |origin: &str| {
@@ -82,7 +108,7 @@ fn are_related(one: &str, other: &str) -> bool {
 mod tests {
     use super::*;
     use crate::diagnostics::Outcome::{Pass, Warn};
-    use crate::services::daemon::RefusalStatus;
+    use crate::services::daemon::{PageStatus, RefusalStatus};
 
     #[test]
     fn pages() {
@@ -131,6 +157,30 @@ mod tests {
         // A page of somebody else must not get in by pasting.
         assert_eq!(typed(&remedy("https://evil.example.org")), 0);
         assert_eq!(typed(&remedy(allowed)), 0);
+    }
+
+    #[test]
+    fn pages_that_do_not_go_on() {
+        for (preflights, others, outcome) in [
+            (9, 0, Pass),
+            (10, 0, Warn),
+            (10, 4, Warn),
+            (10, 5, Pass),
+            (10, 30, Pass),
+        ] {
+            let page = PageStatus {
+                preflights,
+                requests: others,
+            };
+            let requests = RequestStatus {
+                pages: [("https://app.example.com".to_owned(), page)].into(),
+                ..RequestStatus::default()
+            };
+            let mut collected = Collected::default();
+            check_origins(&mut collected, &requests, &BTreeSet::new());
+            let found = collected.verdict("fine").outcome;
+            assert_eq!(found, outcome, "{preflights} {others}");
+        }
     }
 
     #[test]

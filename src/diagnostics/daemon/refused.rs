@@ -15,7 +15,7 @@ mod credentials;
 mod requests;
 
 use auth_server::of_auth_server;
-use cause::{ALL_KINDS, Among, Cause, PUBLISHED, UNKNOWN_TOKEN, Usual};
+use cause::{ALL_KINDS, Among, Cause, OTHER, PUBLISHED, UNKNOWN_TOKEN, Usual};
 
 /// What each reason means, and what to do.
 const CAUSES: [&[Cause]; 2] = [credentials::CAUSES, requests::CAUSES];
@@ -45,19 +45,22 @@ const STRANGERS_PERCENT: u64 = 50;
 /// So many addresses are not one client's.
 const SEVERAL: u64 = 3;
 
-/// The methods that are counted by themselves.
-const WRITES: [&str; 4] = ["DELETE", "PATCH", "POST", "PUT"];
-
 /// Of all requests.
 const LIMITED_PERCENT: u64 = 30;
 
+/// The configuration of this command.
+pub(super) struct Own<'c> {
+    pub source: &'c Source,
+    pub audit: &'c Audit,
+    /// The variables of which the daemon has other values.
+    pub other_values: Vec<String>,
+    /// What the auth server calls itself in tokens that are refused.
+    pub other_issuer: Option<&'c str>,
+}
+
 /// Adds what keeps right clients out.
-pub(super) fn check_refused(
-    collected: &mut Collected,
-    requests: &RequestStatus,
-    source: &Source,
-    audit: &Audit,
-) {
+pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus, own: &Own<'_>) {
+    let Own { source, audit, .. } = *own;
     let auth_server = audit.services.auth_server_url.as_ref();
     for cause in CAUSES.into_iter().flatten() {
         for found in Found::all(cause, requests) {
@@ -66,9 +69,11 @@ pub(super) fn check_refused(
             }
             // HS256 is none of its algorithms.
             let may_be_its = [&[], PUBLISHED, UNKNOWN_TOKEN].contains(&cause.details);
-            let (what, remedy) = auth_server
+            let of_auth_server = auth_server
                 .filter(|_| may_be_its)
-                .and_then(|url| of_auth_server(cause.reason, url))
+                .and_then(|url| of_auth_server(cause.reason, url, own.other_issuer));
+            let (what, remedy) = has_old_secret(cause, own)
+                .or(of_auth_server)
                 .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));
             collected.warn(found.text(cause, &what, requests.minutes), remedy);
         }
@@ -77,6 +82,29 @@ pub(super) fn check_refused(
     check_origins(collected, requests, &audit.http.cors_origins);
     check_bodies(collected, requests, audit.http.max_body_bytes);
     check_limited(collected, requests, source);
+}
+
+/// What is said where clients may be right, and the daemon has another secret than its configuration.
+fn has_old_secret(cause: &Cause, own: &Own<'_>) -> Option<(String, Remedy)> {
+    let (secret, what) = match cause.reason {
+        "signature" | "unknown_key" if cause.details != PUBLISHED => {
+            ("JWT_SECRET", "user tokens had a wrong signature")
+        }
+        "service_token" => (
+            "SERVICE_AUTH_TOKEN",
+            "requests of services had another service token",
+        ),
+        _ => return None,
+    };
+    let is_old = own.other_values.iter().any(|name| name == secret);
+    is_old.then(|| {
+        (
+            format!("{what}, and the daemon has another {secret} than is set here"),
+            Remedy::note(format!(
+                "correct that first, as daemon.configuration says: clients with the value of {secret} that is set here are right"
+            )),
+        )
+    })
 }
 
 /// Whether so many of all were refused for a reason for which right clients are refused now and
@@ -122,12 +150,13 @@ impl<'r> Found<'r> {
                 |detail: &str| cause.details.is_empty() || cause.details.contains(&detail);
             let details = one.details.iter();
             let details = details.filter(|(detail, _)| is_wanted(detail));
-            let count = if cause.details.is_empty() {
+            let is_untold = one.details.is_empty() && cause.details == OTHER;
+            let count = if cause.details.is_empty() || is_untold {
                 one.count
             } else {
                 details.clone().map(|(_, count)| count).sum()
             };
-            let (method, route) = if cause.among == Among::Method {
+            let (method, route) = if matches!(cause.among, Among::Method | Among::Route) {
                 (one.method.as_str(), one.route.as_str())
             } else {
                 ("", "")
@@ -157,14 +186,16 @@ impl<'r> Found<'r> {
 
     fn compared_with(&self, among: Among, requests: &RequestStatus) -> u64 {
         let done = |what| requests.done.get(what).copied().unwrap_or(0);
+        let of_route = || {
+            let name = format!("{} {}", self.method, self.route);
+            let answered = requests.answered_routes.get(&name).copied();
+            answered.unwrap_or_default().saturating_sub(self.count)
+        };
         let others = match among {
             Among::Accepted(kinds) => accepted(requests, kinds),
-            // Reads are not counted by their methods; those that were refused had right credentials.
-            Among::Method if matches!(self.method, "GET" | "HEAD") => {
-                let writes: u64 = WRITES.into_iter().map(done).sum();
-                let reads = accepted(requests, ALL_KINDS).saturating_sub(writes);
-                reads.saturating_sub(self.count)
-            }
+            Among::Route => of_route(),
+            // What changes nothing is not counted as done.
+            Among::Method if matches!(self.method, "GET" | "HEAD") => of_route(),
             Among::Method => done(self.method),
             Among::Refreshes => done("refresh"),
             Among::Answers => requests.answered.saturating_sub(self.count),
@@ -211,12 +242,14 @@ impl<'r> Found<'r> {
         let Self { count, all, .. } = self;
         let mut text = match cause.among {
             Among::Answers | Among::Nothing => format!("{count} {what}"),
-            Among::Method => format!("{count} of {all} {} {} {what}", self.method, self.route),
+            Among::Method | Among::Route => {
+                format!("{count} of {all} {} {} {what}", self.method, self.route)
+            }
             Among::Accepted(_) | Among::Refreshes => format!("{count} of {all} {what}"),
         };
         text += " (";
         let details: Vec<&str> = self.details.iter().copied().collect();
-        if !details.is_empty() && cause.details.len() != 1 {
+        if !details.is_empty() && cause.details.len() != 1 && cause.details != OTHER {
             text += &format!("{}; ", details.join(", "));
         }
         let is_here = |address: &&str| matches!(*address, "127.0.0.1" | "::1");

@@ -1,13 +1,12 @@
 //! What a running daemon tells about its work.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use procfs::process::Process;
 
-use crate::config::{DatabaseTarget, Remedy, ca_file, fingerprints};
+use crate::config::{DatabaseTarget, Remedy, ca_file};
 use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -18,11 +17,11 @@ use crate::domain::Timestamp;
 use crate::services::daemon::{ProcessStatus, ServiceStatus};
 
 use super::cpu_limit::check_cpu_limit;
-use super::environ::{hidden_here, own_values};
 use super::errors::errors;
 use super::file_limit::{check_file_limit, check_open_files};
 use super::log_file::check_log;
-use super::memory_limit::check_memory_limit;
+use super::memory_limit::{check_memory_kills, check_memory_limit};
+use super::settings::configuration;
 use super::status::{OLDER, of_status};
 use super::thread_limit::check_thread_limits;
 
@@ -54,7 +53,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .about(
             "Open files, sockets and threads of the running daemon against its limits, where its log \
              goes and the lines that could not be written, the size that its files may have, memory \
-             and processor time against the limits of its control group, and start time. At the limit of \
+             and processor time against the limits of its control group, whether the kernel has killed \
+             in that group lately, and start time. At the limit of \
              files the daemon refuses connections, at that of threads changes fail, at that of memory the \
              kernel kills it, and at that of processor time answers are late. Usual causes are a low limit in the unit file, a reader of the log that has \
              stalled, a disk that is full, and a log that was deleted.",
@@ -103,7 +103,10 @@ fn check_services(services: &[ServiceStatus], has_old_ca: bool) -> Verdict {
                 "services.auth_server",
             ),
             "redis" => (
-                "Redis does not do what the daemon asks of it, or does not answer: each daemon counts rate limits by itself".to_owned(),
+                format!(
+                    "Redis did not count when the daemon last asked it{}: each daemon counts rate limits by itself",
+                    failed(service)
+                ),
                 "services.redis",
             ),
             _ => continue,
@@ -167,6 +170,7 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
     check_memory_limit(&mut collected, process);
     let age = Duration::from_secs(u64::try_from(now - process.started).unwrap_or_default());
     if let Some(own) = running_here(process.pid) {
+        check_memory_kills(&mut collected, &own, age);
         check_cpu_limit(&mut collected, &own, age);
         check_thread_limits(&mut collected, &own);
         check_log(&mut collected, &own);
@@ -185,66 +189,10 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
 }
 
 /// The daemon's process, where it is one of this machine or container.
-fn running_here(pid: u32) -> Option<Process> {
+pub(super) fn running_here(pid: u32) -> Option<Process> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let stat = process.stat().ok()?;
     is_todoctl(&stat.comm).then_some(process)
-}
-
-async fn configuration(context: &Context, limit: Duration) -> Verdict {
-    let ours = fingerprints(&context.request.source, &context.audit);
-    of_status(context, limit, |status| {
-        let pid = status.process.map(|process| process.pid);
-        let source = &context.request.source;
-        let of_daemon = |names: &[&str]| {
-            let own = pid.and_then(|pid| own_values(pid, names));
-            own.or_else(|| hidden_here(source, names))
-        };
-        compare_settings(&status.configuration, &ours, of_daemon)
-    })
-    .await
-}
-
-/// The variable that the key of fingerprints is derived from.
-const KEY: &str = "SESSION_HASH_SECRET";
-
-/// `of_daemon` tells which of the variables the daemon has in its environment.
-fn compare_settings(
-    theirs: &BTreeMap<String, String>,
-    ours: &BTreeMap<String, String>,
-    of_daemon: impl FnOnce(&[&str]) -> Option<(String, Remedy)>,
-) -> Verdict {
-    if theirs.is_empty() {
-        return Verdict::skip("skipped: the daemon tells nothing about its settings");
-    }
-    if ours.is_empty() {
-        return Verdict::skip(format!("skipped: {KEY} is not set here, or weak"));
-    }
-    let names: Vec<&str> = if theirs.get(KEY) == ours.get(KEY) {
-        let all = theirs.keys().chain(ours.keys());
-        let mut names: Vec<&str> = all
-            .filter(|name| theirs.get(*name) != ours.get(*name))
-            .map(String::as_str)
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    } else {
-        vec![KEY]
-    };
-    if names.is_empty() {
-        return Verdict::pass(format!("{} settings as here", ours.len()));
-    }
-    let text = format!("the daemon has other values of {}", names.join(", "));
-    if let Some((why, remedy)) = of_daemon(&names) {
-        return Verdict::warn(format!("{text}; {why}"), remedy);
-    }
-    Verdict::warn(
-        text,
-        Remedy::note(
-            "restart the daemon, if they were changed on purpose; otherwise run this command with the daemon's environment",
-        ),
-    )
 }
 
 #[cfg(test)]
@@ -270,28 +218,5 @@ mod tests {
         assert_eq!(outcome(20, 1024, 0), Pass);
         assert_eq!(outcome(1000, 1024, 0), Warn);
         assert_eq!(outcome(20, 1024, 1), Warn);
-    }
-
-    #[test]
-    fn settings() {
-        let of = |values: &[(&str, &str)]| -> BTreeMap<String, String> {
-            let pairs = values.iter();
-            pairs
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect()
-        };
-        let ours = of(&[(KEY, "k"), ("A", "1"), ("B", "2")]);
-        let compare_settings = |theirs: &BTreeMap<_, _>, ours: &BTreeMap<_, _>| {
-            compare_settings(theirs, ours, |_| None)
-        };
-        assert_eq!(compare_settings(&ours, &ours).outcome, Pass);
-        assert_eq!(compare_settings(&of(&[]), &ours).outcome, Outcome::Skip);
-        assert_eq!(compare_settings(&ours, &of(&[])).outcome, Outcome::Skip);
-        let other = compare_settings(&of(&[(KEY, "k"), ("A", "x"), ("C", "3")]), &ours);
-        assert_eq!(other.outcome, Warn);
-        assert!(other.detail.ends_with("A, B, C"), "{}", other.detail);
-        // With another key every fingerprint differs, which says nothing about the values.
-        let other = compare_settings(&of(&[(KEY, "x"), ("A", "y")]), &ours);
-        assert!(other.detail.ends_with(KEY), "{}", other.detail);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
+use crate::diagnostics::probe::started_with_argument;
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Found, MigrateError, Migration, State};
@@ -15,6 +16,9 @@ use super::schema;
 
 const UP: &str = "todoctl migrate up";
 const STAMP: &str = "todoctl migrate stamp";
+
+/// The option of `serve`.
+const ALLOW_NEWER: &str = "--allow-newer";
 
 /// The checks that know how to restore a part of the schema.
 const RESTORING: [&str; 3] = ["database.schema", "database.indexes", "database.triggers"];
@@ -69,7 +73,8 @@ pub(super) async fn migrations(
             if let Err(error) = found.check_tables() {
                 return Verdict::fail(error.to_string(), error.remedy());
             }
-            check_migrations(&found)
+            let source = &context.request.source;
+            check_migrations(&found, started_with_argument(source, ALLOW_NEWER))
         }
         Err(error) => {
             let text = error.to_string();
@@ -119,7 +124,8 @@ async fn remedies_of(checks: &[&str], context: &Context, limit: Duration) -> Rem
     remedy
 }
 
-fn check_migrations(found: &Found) -> Verdict {
+/// `allowing` is the number of a daemon that was started so that it serves a newer schema.
+fn check_migrations(found: &Found, allowing: Option<i32>) -> Verdict {
     let migrations = &found.migrations;
     let of = |state: State| -> Vec<i64> {
         let here = migrations.iter().filter(|one| one.state == state);
@@ -172,6 +178,15 @@ fn check_migrations(found: &Found) -> Verdict {
         Verdict::fail(detail, stamp(found)).with_fixes([Fix::Stamp])
     } else if !pending.is_empty() {
         Verdict::fail(detail, Remedy::command(UP)).with_fixes([Fix::Migrate])
+    } else if let (true, Some(pid)) = (!unknown.is_empty() || !others.is_empty(), allowing) {
+        Verdict::warn(
+            format!(
+                "{detail}; the daemon (pid {pid}) was started with {ALLOW_NEWER}, and serves without migrating"
+            ),
+            Remedy::note(format!(
+                "when the rollback is over, deploy the newer todoctl, without {ALLOW_NEWER}: until then migrations of this one are not applied either"
+            )),
+        )
     } else if !unknown.is_empty() {
         // The next start is refused; a running daemon continues.
         let known = messages::by_id("todoctl.newer-database");
@@ -260,11 +275,14 @@ mod tests {
                 Some(STAMP),
             ),
         ] {
-            let verdict = check_migrations(&Found::of(migrations(states)));
+            let verdict = check_migrations(&Found::of(migrations(states)), None);
             assert_eq!(verdict.outcome, outcome, "{states:?}");
             assert_eq!(verdict.detail, detail);
             let said = verdict.remedy.map(|remedy| remedy.to_string());
             assert_eq!(said.is_some(), remedy.is_some());
+            let allowed = check_migrations(&Found::of(migrations(states)), Some(7));
+            let is_newer = states.contains(&Missing);
+            assert_eq!(allowed.outcome == Outcome::Warn, is_newer, "{states:?}");
             assert!(
                 said.unwrap_or_default()
                     .contains(remedy.unwrap_or_default())

@@ -105,7 +105,8 @@ fn only_of_user(user: u32, is_meant: fn(&str) -> bool) -> Option<Process> {
     daemons.next().is_none().then_some(daemon)
 }
 
-fn state_of(process: &Process) -> Option<State> {
+/// Whether a process can run; `None` where it has ended.
+pub(crate) fn state_of(process: &Process) -> Option<State> {
     let letter = process.stat().ok()?.state;
     let tracer = process.status().map_or(0, |status| status.tracerpid);
     Some(match letter {

@@ -133,6 +133,10 @@ pub struct RequestStatus {
     pub minutes: u32,
     /// Answered requests, those that failed included.
     pub answered: u64,
+    /// The same by method and template of the path; none from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub answered_routes: BTreeMap<String, u64>,
     /// Requests that were refused at once because of too much load.
     pub shed: u64,
     /// How long a request waits for a database connection now, in milliseconds.
@@ -153,6 +157,10 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub refused_origins: BTreeMap<String, u64>,
+    /// Web pages that `CORS_ORIGINS` has, and that have asked; none from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub pages: BTreeMap<String, PageStatus>,
     /// Requests whose body was larger than `MAX_BODY_BYTES`.
     #[serde(default)]
     #[schema(required)]
@@ -207,6 +215,15 @@ pub struct RequestStatus {
     #[serde(default)]
     #[schema(required)]
     pub missing_tasks: Vec<i64>,
+}
+
+/// The requests of one web page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct PageStatus {
+    /// Preflights of browsers that were answered with yes.
+    pub preflights: u64,
+    /// Its other requests.
+    pub requests: u64,
 }
 
 /// Requests that were refused for one reason, and connections without a request; or requests that
@@ -276,7 +293,7 @@ pub struct RequestFailure {
 }
 
 /// A service that a daemon uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceStatus {
     /// `auth_server` or `redis`.
     pub name: String,
@@ -291,6 +308,12 @@ pub struct ServiceStatus {
     #[serde(default)]
     #[schema(required)]
     pub failed_at: Option<i64>,
+    /// The issuer (iss) of the newest token that was signed with the auth server's own key, and refused
+    /// because it has another one than `AUTH_ISSUER`; empty where the token has none, null if there was no
+    /// such token, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub other_issuer: Option<String>,
 }
 
 /// Mails in the outbox.

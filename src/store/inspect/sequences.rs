@@ -168,6 +168,29 @@ pub(crate) async fn last_task_of_file(
     Ok(query.fetch_one(session).await?)
 }
 
+/// Which of these tasks there are, whoever has them.
+pub(crate) async fn tasks_among(
+    session: &mut PgConnection,
+    ids: &[i64],
+) -> Result<Vec<i64>, StoreError> {
+    let rows: Vec<(i64,)> = ask(session, None, &among(ids)).await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
+}
+
+pub(crate) async fn tasks_among_of_file(
+    session: &mut SqliteConnection,
+    ids: &[i64],
+) -> Result<Vec<i64>, StoreError> {
+    let query = sqlx::query_scalar(AssertSqlSafe(among(ids)));
+    Ok(query.fetch_all(session).await?)
+}
+
+fn among(ids: &[i64]) -> String {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let ids = ids.join(", ");
+    format!("SELECT CAST(id AS bigint) FROM tasks WHERE id IN ({ids})")
+}
+
 /// A table of a SQLite file whose ids are never used twice (AUTOINCREMENT).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Numbered {

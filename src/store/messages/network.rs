@@ -1,6 +1,6 @@
 //! Messages on the way to a server: names, addresses and TLS.
 
-use crate::config::Remedy;
+use crate::config::{Remedy, unresolved};
 
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
@@ -21,10 +21,11 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         meaning: "The host name does not resolve",
         retry: Retry::Later,
         remedy: |at| {
-            Remedy::note(format!(
-                "correct the host in DATABASE_URL ({}): between containers it is the name of the service",
-                at.name()
-            ))
+            let place = at.name();
+            let correct = Remedy::note(format!(
+                "correct the host in DATABASE_URL ({place}): between containers it is the name of the service"
+            ));
+            unresolved("DATABASE_URL", &place, correct)
         },
     },
     KnownMessage {

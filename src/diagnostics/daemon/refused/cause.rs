@@ -21,6 +21,8 @@ pub(super) enum Among {
     Accepted(&'static [&'static str]),
     /// Requests of the method that have changed something.
     Method,
+    /// Answers to the same method and path.
+    Route,
     /// Refreshed access tokens.
     Refreshes,
     /// All answers.
@@ -64,6 +66,19 @@ pub(super) const PUBLISHED: &[&str] = &["EdDSA", "ES256", "RS256"];
 pub(super) const UNKNOWN_TOKEN: &[&str] = &["token"];
 pub(super) const NO_TOKEN: &[&str] = &["no token"];
 pub(super) const SHORT_TOKEN: &[&str] = &["too short"];
+
+/// A service token, or a signature, of which nothing more is known; also from older daemons, which tell
+/// no details.
+pub(super) const OTHER: &[&str] = &["another", "HS256"];
+
+/// Secrets of this service that sign no tokens of users, and those that are no service token.
+pub(super) const NO_SIGNERS: &[&str] = &[
+    "ENCRYPTION_KEY",
+    "SERVICE_AUTH_TOKEN",
+    "SESSION_HASH_SECRET",
+];
+pub(super) const NO_SERVICE_TOKENS: &[&str] =
+    &["ENCRYPTION_KEY", "JWT_SECRET", "SESSION_HASH_SECRET"];
 
 /// A token of a user, whatever its details.
 pub(super) const fn token(reason: &'static str, what: &'static str, remedy: &'static str) -> Cause {

@@ -1,9 +1,11 @@
 //! Credentials that are refused (401), by the reasons of the metric `auth_refusals_total`, and what
 //! services name users with.
 
+use crate::config::SPELLINGS;
+
 use super::cause::{
-    Among, Cause, NO_TOKEN, PUBLISHED, SHORT_TOKEN, UNKNOWN_TOKEN, Usual, service, session, token,
-    without,
+    Among, Cause, NO_SERVICE_TOKENS, NO_SIGNERS, NO_TOKEN, OTHER, PUBLISHED, SHORT_TOKEN,
+    UNKNOWN_TOKEN, Usual, service, session, token, without,
 };
 
 pub(super) const CAUSES: &[Cause] = &[
@@ -12,7 +14,19 @@ pub(super) const CAUSES: &[Cause] = &[
         "user tokens had a wrong signature: the sign-in service, or one of its instances, signs with another JWT_SECRET",
         "give JWT_SECRET the value that the sign-in service has, and restart the daemon; this reads it without showing it, and keeps the old one as JWT_SECRET_PREVIOUS: todoctl config set JWT_SECRET=-",
     )
-    .of(&["HS256"]),
+    .of(OTHER),
+    token(
+        "signature",
+        "user tokens were signed with the value of JWT_SECRET in another spelling",
+        "let the sign-in service sign with the text of JWT_SECRET as it is set here, neither decoded nor cut off: in a file of its own a value with #, $, blanks or backslashes needs single quotes, and in a compose file each $ is written $$; then restart it",
+    )
+    .of(SPELLINGS),
+    token(
+        "signature",
+        "user tokens were signed with another secret of this service in place of JWT_SECRET: their values are exchanged, here or in the sign-in service",
+        "compare which value each service has under which name, put them right where they are exchanged, and restart that service",
+    )
+    .of(NO_SIGNERS),
     token(
         "signature",
         "user tokens had a wrong signature of a key that the auth server publishes: it signs with another key than it publishes under that id",
@@ -194,7 +208,20 @@ pub(super) const CAUSES: &[Cause] = &[
         "service_token",
         "requests of services had another service token",
         "give all services the value of SERVICE_AUTH_TOKEN, or set SERVICE_AUTH_TOKEN_PREVIOUS to theirs until they have it, and restart the daemon",
-    ),
+    )
+    .of(OTHER),
+    service(
+        "service_token",
+        "requests of services had the value of SERVICE_AUTH_TOKEN in another spelling",
+        "let the service send the text of SERVICE_AUTH_TOKEN as it is set here, neither decoded nor cut off: in a file of its own a value with #, $, blanks or backslashes needs single quotes, and in a compose file each $ is written $$",
+    )
+    .of(SPELLINGS),
+    service(
+        "service_token",
+        "requests of services had another secret of this service in place of SERVICE_AUTH_TOKEN: their values are exchanged, here or in the service",
+        "compare which value each service has under which name, put them right where they are exchanged, and restart that service",
+    )
+    .of(NO_SERVICE_TOKENS),
     Cause {
         caller: "",
         ..service(

@@ -25,8 +25,8 @@ pub(super) const CAUSES: &[Cause] = &[
     ),
     path(
         "path_cut",
-        "requests with credentials had nothing of /tasks/ in the path, only / or a number (404)",
-        "let the proxy in front pass the whole path on (nginx: location /tasks/ with proxy_pass without / at the end)",
+        "requests with credentials lacked the beginning of the path (404)",
+        "let the proxy in front pass the whole path on (nginx: proxy_pass without / at the end, location /tasks/ and not /tasks; Traefik: no StripPrefix; Caddy: handle, and not handle_path)",
     ),
     path(
         "path",
@@ -172,6 +172,12 @@ pub(super) const CAUSES: &[Cause] = &[
         "compare what arrives with what the client sends, and both with /docs: the client may check less than this version; the answer's body names each field",
     )
     .usual(Usual::InTurn),
+    any(
+        "misspelt",
+        "had a field or a parameter whose name is spelt differently here, and that was ignored",
+        "let the client write names as /docs has them (due_date, and not dueDate): what it sends under another name is neither stored nor searched for; a proxy or a library may convert names",
+    )
+    .among(Among::Route),
     write(
         "method",
         "were for a path that does not have that method (405)",

@@ -6,7 +6,13 @@ use crate::services::daemon::{CredentialStatus, RefusalStatus};
 fn verdict(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
     let mut collected = Collected::default();
     let source = Source::from_values(values.iter().copied());
-    check_refused(&mut collected, requests, &source, &Audit::of(&source));
+    let own = Own {
+        source: &source,
+        audit: &Audit::of(&source),
+        other_values: Vec::new(),
+        other_issuer: None,
+    };
+    check_refused(&mut collected, requests, &own);
     collected.verdict("fine")
 }
 
@@ -37,6 +43,10 @@ fn requests(cause: &Cause, refused: u64, others: u64) -> RequestStatus {
             requests.credentials = [(kinds[0].to_owned(), accepted)].into();
         }
         Among::Method => requests.done = [("POST".to_owned(), others)].into(),
+        Among::Route => {
+            let answered = ("POST /tasks/".to_owned(), refused + others);
+            requests.answered_routes = [answered].into();
+        }
         Among::Refreshes => requests.done = [("refresh".to_owned(), others)].into(),
         Among::Answers | Among::Nothing => {}
     }
