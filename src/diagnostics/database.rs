@@ -170,6 +170,7 @@ pub(super) static CHECKS: &[Check] = &[
         )
         .outcomes(&[Pass, Fail])
         .needs(LOGIN)
+        .within(8)
         .taking_turns(),
     Check::new(
         "database.latency",
@@ -227,7 +228,7 @@ pub(super) static CHECKS: &[Check] = &[
          pooled URL of a provider without DATABASE_URL_UNPOOLED.",
         )
         .outcomes(&[Pass, Warn, Fail])
-        .needs(LOGIN)
+        .needs(QUERY)
         .within(10),
     Check::new("database.clock", "Clock", run!(Database, clock))
         .about(

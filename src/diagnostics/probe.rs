@@ -16,6 +16,7 @@ mod open_file;
 mod out_of_sight;
 mod pgbouncer;
 mod pooler;
+mod pooler_files;
 mod program;
 pub(super) mod reach;
 mod server;
@@ -42,8 +43,9 @@ pub(crate) use open_file::{
     nameless_database, open_database,
 };
 pub(crate) use out_of_sight::{OutOfSight, Why, has_own_mounts, has_own_network, out_of_sight};
-pub(crate) use pgbouncer::{Console, PgBouncer};
+pub(crate) use pgbouncer::PgBouncer;
 pub(crate) use pooler::{PreparedStatements, prepared_statements, reuses_backend};
+pub(crate) use pooler_files::{PoolerFiles, Stored, is_this_machine};
 pub(crate) use program::is_todoctl;
 pub(crate) use server::{Capacity, Role, Search, Setting};
 pub(crate) use tls::{TlsFinding, Trust, inspect_tls};

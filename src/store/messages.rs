@@ -15,6 +15,7 @@ mod on_server;
 mod place;
 mod quoted;
 mod rescue;
+mod supabase;
 mod translated;
 mod working;
 

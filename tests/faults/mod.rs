@@ -46,6 +46,7 @@ mod barriers;
 mod callers;
 mod canary;
 mod clients;
+mod closed_poolers;
 mod configuration;
 mod containers;
 mod copies;
@@ -202,6 +203,7 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         poolers::FAULTS,
         pgbouncer::FAULTS,
         pooled::FAULTS,
+        closed_poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
         started::FAULTS,

@@ -103,6 +103,17 @@ impl Remedy {
             .arg(administrator.unwrap_or(ADMINISTRATOR))
     }
 
+    /// psql for the console of the pooler at this address, as a role of `admin_users`. The order of its
+    /// options tells it from commands for the server.
+    #[must_use]
+    pub fn pooler_admin(pooler: &PostgresTarget, administrator: &str) -> Self {
+        Self::command("psql -U")
+            .arg(administrator)
+            .joined(" -h")
+            .arg(pooler.host.trim_matches(['[', ']']))
+            .joined(&format!(" -p {} -d pgbouncer", pooler.port))
+    }
+
     /// Whether a command of an administrator leads to this address.
     pub(crate) fn is_administered_at(&self, server: &PostgresTarget) -> bool {
         let options = options(&server.host, server.port);

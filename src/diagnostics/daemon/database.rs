@@ -44,6 +44,14 @@ pub(super) async fn database(
             remedy,
         );
     }
+    if let (Difference::Removed(_), DatabaseTarget::Postgres(server)) = (&found, &config.target) {
+        let asked = context.server.ask(server, limit, async |connection| {
+            connection.hides_identity().await
+        });
+        if let Ok(Ok(true)) = tokio::time::timeout(limit, asked).await {
+            return Verdict::skip("skipped: this role may not read todoctl_identity");
+        }
+    }
     match (found, &config.target) {
         (Difference::None, target) => foreign_ids(context, config, status, limit)
             .await

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::config::{Bounds, DatabaseTarget, Remedy};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -83,11 +85,19 @@ impl Now {
             }
         }
         let is_any = |is_one: fn(&KnownMessage) -> bool| newest.iter().any(|one| is_one(one));
+        // Both may wait for what other checks have begun.
+        let within = limit.mul_f64(0.4);
+        let is_reached = is_any(KnownMessage::is_of_connecting)
+            && timeout(within, context.server.login(target, limit))
+                .await
+                .is_ok_and(Result::is_ok);
+        let has_tables = is_any(KnownMessage::is_of_tables)
+            && timeout(within, has_its_tables(context, config, limit))
+                .await
+                .unwrap_or_default();
         Self {
-            is_reached: is_any(KnownMessage::is_of_connecting)
-                && context.server.login(target, limit).await.is_ok(),
-            has_tables: is_any(KnownMessage::is_of_tables)
-                && has_its_tables(context, config, limit).await,
+            is_reached,
+            has_tables,
             lacking: missing,
         }
     }

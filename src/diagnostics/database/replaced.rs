@@ -14,6 +14,7 @@ use crate::diagnostics::report::Finding;
 use crate::services::last_database::{self, LastDatabase, counted};
 use crate::store::Content;
 
+use super::behind::other_line;
 use super::continuity::put_back_file;
 use super::former::{Former, content, led_back, named_back};
 
@@ -38,7 +39,12 @@ pub(in crate::diagnostics) async fn withhold_beginnings(
     let Some(before) = Before::find(context, config).await else {
         return;
     };
+    let line = match &config.target {
+        DatabaseTarget::Postgres(server) => other_line(server).await,
+        DatabaseTarget::Sqlite(_) => None,
+    };
     let remedy = before.put_back(context, config).await;
+    let remedy = Remedy::default().then(line).then(remedy);
     let remedy = remedy.at(&context.request.source);
     for finding in &mut beginning {
         finding.detail = format!("{}; {before}", finding.detail);

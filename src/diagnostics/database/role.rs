@@ -37,7 +37,7 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
                         "{}, in a session that began before this was reset: the pooler keeps such sessions",
                         verdict.detail
                     ),
-                    reconnected(&pooler, server.target),
+                    reconnected(pooler.as_ref(), server.target),
                 );
             }
             // Where the tables are decides what is right.

@@ -54,6 +54,11 @@ async fn cause(
         return behind::lends_none(server).await;
     }
     if known.is_of_catalogue() {
+        if !known.is_of_tables()
+            && let Some(other_role) = behind::lacks_right(context, server).await
+        {
+            return Some(other_role);
+        }
         return lacking(context, known, LIMIT).await;
     }
     match work::culprit(context, server, LIMIT).await {

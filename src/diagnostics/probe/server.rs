@@ -250,6 +250,14 @@ impl ServerConnection {
         Ok((row.try_get(0)?, u16::try_from(port).unwrap_or_default()))
     }
 
+    /// Whether the table of the identity is there, and the role may not read it.
+    pub(crate) async fn hides_identity(&mut self) -> Result<bool, StoreError> {
+        const QUESTION: &str = "SELECT NOT coalesce(
+            has_table_privilege(to_regclass('todoctl_identity'), 'SELECT'), true)";
+        let row = sqlx::raw_sql(QUESTION).fetch_one(&mut self.0).await?;
+        Ok(row.try_get(0)?)
+    }
+
     pub(crate) async fn server_time(&mut self) -> Result<Timestamp, StoreError> {
         let row = sqlx::raw_sql(CLOCK).fetch_one(&mut self.0).await?;
         Ok(Timestamp::from_micros_clamped(row.try_get(0)?))

@@ -92,6 +92,22 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         meaning: "The server does not offer TLS, and DATABASE_URL requires it",
         retry: Retry::No,
         remedy: |at| {
+            if let Some(pooler) = at.server().filter(|server| server.leads_to_pooler()) {
+                let plain = Remedy::set(format!("{}.sslmode", pooler.variable), "disable");
+                let enable = Remedy::note(format!(
+                    "the pooler at {} offers no TLS: set client_tls_sslmode = require, client_tls_cert_file and client_tls_key_file in pgbouncer.ini, then restart it",
+                    at.name()
+                ));
+                return if pooler.is_loopback() {
+                    Remedy::note("the pooler is on this machine, so nobody is in between:")
+                        .then(plain)
+                        .or(enable)
+                } else {
+                    enable.then(Remedy::note(format!(
+                        "only if the network in between is trusted: {plain}"
+                    )))
+                };
+            }
             Remedy::note(format!("enable TLS on the server (ssl = on in postgresql.conf of {})", at.name())).then(at.enable_tls()).then(Remedy::note("only if the network in between is trusted: todoctl config set DATABASE_URL.sslmode=disable"))
         },
     },
