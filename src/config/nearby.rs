@@ -247,9 +247,7 @@ pub(crate) fn copied_up(found: &Path, path: &Path) -> Remedy {
     let files = [wal_path(found), secrets_directory(found), found.to_owned()];
     let to = here(path.parent().unwrap_or(path)).join("");
     let files = files.iter().filter(|file| file.exists());
-    Remedy::default().then(away).then(
-        files
-            .fold(Remedy::command("cp -rp"), |all, file| all.arg(file))
-            .arg(to),
-    )
+    Remedy::default()
+        .then(away)
+        .then(files.fold(Remedy::command("cp -rp"), Remedy::arg).arg(to))
 }

@@ -55,7 +55,7 @@ impl Outside {
                     shell_word(&self.path(Path::new(&word)))
                 }
                 Some(word) => {
-                    has_relative |= !words.is_empty() && self.is_file(&word);
+                    has_relative |= !words.is_empty() && Self::is_file(&word);
                     let before = words.last().map(String::as_str);
                     self.number(words.first(), before, &word)
                         .unwrap_or_else(|| raw.to_owned())
@@ -77,7 +77,7 @@ impl Outside {
     }
 
     /// Whether a word names something in the working directory, which is this process's too.
-    fn is_file(&self, word: &str) -> bool {
+    fn is_file(word: &str) -> bool {
         let path = Path::new(word);
         let has_parent = path
             .parent()

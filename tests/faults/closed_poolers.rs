@@ -305,7 +305,7 @@ async fn limits_in_its_file() {
     drop(pooler);
 }
 
-/// Rights are missing to the pooler's role, not to that of DATABASE_URL.
+/// Rights are missing to the role of the pooler, not to that of `DATABASE_URL`.
 #[tokio::test]
 async fn rights_of_the_role_of_a_line() {
     let behind = Behind::new().await;

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::cli::hint::Hint;
-use crate::clock::Clock;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
@@ -139,7 +138,7 @@ impl Continuity {
 
     /// [`LastDatabase::database`].
     async fn number(&self) -> Option<String> {
-        if !self.is_server() {
+        if !matches!(self.target, DatabaseTarget::Postgres(_)) {
             return None;
         }
         let identity = timeout(ASKING, Identity::ask(&self.target)).await.ok()?;

@@ -98,22 +98,21 @@ impl fmt::Display for Cluster {
 
 /// The last line decides.
 fn port_of(text: &str) -> u16 {
-    let ports = text.lines().filter_map(|line| {
+    let mut ports = text.lines().rev().filter_map(|line| {
         let rest = line.trim_start().strip_prefix("port")?.trim_start();
         let value = rest.strip_prefix('=').unwrap_or(rest).trim_start();
         let value = value.split([' ', '\t', '#']).next()?;
         value.trim_matches('\'').parse().ok()
     });
-    ports.last().unwrap_or(DEFAULT_PORT)
+    ports.next().unwrap_or(DEFAULT_PORT)
 }
 
 /// What ended the server, or kept it from starting. Lines about clients have `user@database`.
 fn last_words(log: &str) -> Option<&str> {
     let lines: Vec<&str> = log.lines().collect();
-    let ready = |line: &&str| line.contains("ready to accept connections");
     let since = lines
         .iter()
-        .rposition(|line| ready(line))
+        .rposition(|line| line.contains("ready to accept connections"))
         .unwrap_or_default();
     lines[since..].iter().rev().find_map(|line| {
         let at = line.find("FATAL:").or_else(|| line.find("PANIC:"))?;

@@ -1,6 +1,6 @@
 //! Checks of what the service has in the database.
 
-use crate::diagnostics::check::{Check, Run, run};
+use crate::diagnostics::check::{Check, run};
 use crate::diagnostics::verdict::Outcome::{Fail, Pass, Skip, Warn};
 
 use super::{SESSION, continuity, migrations, provider_keys, schema, trial};

@@ -22,7 +22,7 @@ const USUAL: [&str; 2] = ["/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer.ini"];
 /// Files that include others, one in the other.
 const DEPTH: usize = 3;
 
-/// So many PgBouncers of a machine are looked at.
+/// So many poolers of a machine are looked at.
 const MOST: usize = 3;
 
 /// How much is read of its log.
@@ -123,7 +123,7 @@ impl PoolerFiles {
         }
     }
 
-    /// Those of the PgBouncers that run on the machine of `server`, if that is this one.
+    /// Those of the poolers that run on the machine of `server`, if that is this one.
     pub(crate) fn of_this_machine(server: &PostgresTarget) -> Vec<Self> {
         if !is_this_machine(server) {
             return Vec::new();

@@ -138,9 +138,15 @@ mod tests {
         }
     }
 
+    fn assert_found(messages: &[(&str, &str)]) {
+        for (said, id) in messages {
+            assert_eq!(find(said).map(|one| one.id), Some(*id), "{said}");
+        }
+    }
+
     #[test]
-    fn messages_of_neon_and_of_poolers() {
-        for (said, id) in [
+    fn messages_of_servers() {
+        assert_found(&[
             (
                 "FATAL: terminating connection due to administrator command",
                 "postgres.terminated",
@@ -179,6 +185,12 @@ mod tests {
                 "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support",
                 "neon.sni",
             ),
+        ]);
+    }
+
+    #[test]
+    fn messages_of_poolers() {
+        assert_found(&[
             (
                 "unsupported startup parameter: extra_float_digits",
                 "pgbouncer.startup-parameter",
@@ -249,9 +261,7 @@ mod tests {
                 "could not open file \"pg_tblspc/18689/PG_15_202209061/18688/18690\": No such file or directory",
                 "postgres.data-file",
             ),
-        ] {
-            assert_eq!(find(said).map(|one| one.id), Some(id), "{said}");
-        }
+        ]);
     }
 
     #[test]
