@@ -135,6 +135,11 @@ impl Authenticator {
         self.auth_server.as_ref()?.failure()
     }
 
+    /// The issuer of the newest token of the auth server that was refused for it.
+    pub fn other_issuer(&self) -> Option<String> {
+        self.auth_server.as_ref()?.other_issuer()
+    }
+
     /// How many different session tokens of todoctl were accepted since the start.
     pub fn sessions_in_use(&self) -> u64 {
         self.sessions_in_use.load(Ordering::Relaxed)

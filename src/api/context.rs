@@ -85,7 +85,7 @@ impl ApiContext {
             .as_ref()
             .map(|url| {
                 let errors = metrics.rate_limit_backend_errors.clone();
-                RedisCounter::new(url, &store.identity().scope(), errors)
+                RedisCounter::new(url, &store.identity().scope(), clock.clone(), errors)
             })
             .transpose()?;
         Ok(Self(Arc::new(Shared {

@@ -11,6 +11,7 @@ use crate::services::daemon::{
     PoolStatus, ProcessStatus, RefusalStatus, RequestFailure, RequestStatus, RouteFailures,
     ServiceStatus,
 };
+use crate::services::redis::RedisCounter;
 use crate::store::{self, Accounts, EXPIRED};
 use crate::telemetry::{
     JobMetrics, MINUTES, RecentFailure, RefusalKind, Refusals, dropped_log_lines,
@@ -277,7 +278,11 @@ fn services(context: &ApiContext) -> Vec<ServiceStatus> {
             auth_server,
             context.auth.auth_server_failure(),
         ),
-        ("redis", redis, None),
+        (
+            "redis",
+            redis,
+            context.redis.as_ref().and_then(RedisCounter::failure),
+        ),
     ]
     .into_iter()
     .filter_map(|(name, is_down, failure)| {
@@ -285,6 +290,10 @@ fn services(context: &ApiContext) -> Vec<ServiceStatus> {
         Some(ServiceStatus {
             name: name.to_owned(),
             is_down: is_down?,
+            other_issuer: context
+                .auth
+                .other_issuer()
+                .filter(|_| name == "auth_server"),
             reason,
             failed_at: failed_at.map(Timestamp::unix_seconds),
         })

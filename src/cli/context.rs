@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::clock::Clock;
 use crate::config::{
     Audit, Config, ConfigError, DEFAULT_ENV_FILE, DaemonPlace, DatabaseConfig, DatabaseTarget,
-    Environment, HttpConfig, JobsConfig, Loaded, Remedy, RotatingSecret, Source, SqliteTarget,
-    TelemetryConfig, misspelt_warnings, read_source,
+    HttpConfig, JobsConfig, Loaded, Remedy, RotatingSecret, Source, TelemetryConfig,
+    misspelt_warnings, read_source,
 };
-use crate::services::gone_file::GoneFile;
-use crate::services::renamed_folder::RenamedFolder;
+use crate::services::missing_file::MissingFile;
 use crate::store::{Store, compare_urls};
 use crate::telemetry::{self, Logging, LoggingError};
 
@@ -99,10 +98,8 @@ impl Context {
     /// The database at its direct address, which migrations need. Fails if the address leads to
     /// another database.
     pub async fn direct_database(&self) -> anyhow::Result<DatabaseTarget> {
+        self.refuse_missing_service()?;
         let database = self.database()?;
-        if let DatabaseTarget::Sqlite(file) = &database.target {
-            self.refuse_old_path(file)?;
-        }
         compare_urls(&database).await?;
         Ok(database.direct)
     }
@@ -129,51 +126,36 @@ impl Context {
         Ok(warned(HttpConfig::load(&self.source)?))
     }
 
-    /// Fails where a new database would be created although the service's is in its renamed folder.
-    pub fn refuse_renamed_folder(&self) -> anyhow::Result<()> {
-        match Audit::of(&self.source).target() {
-            Some(DatabaseTarget::Sqlite(file)) => Ok(self.refuse_old_path(file)?),
-            _ => Ok(()),
-        }
-    }
-
-    fn refuse_old_path(&self, file: &SqliteTarget) -> Result<(), Hint> {
-        match RenamedFolder::find(&self.source, file) {
-            Some(renamed) => Err(Hint::new(renamed.to_string(), renamed.remedy())),
-            None => Ok(()),
-        }
-    }
-
     /// Opens the store. Unlike SQLite itself, does not create an empty database file.
     pub async fn store(&self, database: &DatabaseConfig) -> anyhow::Result<Store> {
         self.refuse_missing_file(database)?;
         Ok(Store::connect(database, self.clock()).await?)
     }
 
-    /// Fails where the SQLite file that the service has served does not exist, in production: a new,
-    /// empty one would take its place.
-    pub(super) fn refuse_gone_file(&self) -> Result<(), Hint> {
+    /// Fails where a new, empty SQLite database would take the place of the service's own.
+    pub(super) fn refuse_missing_service(&self) -> Result<(), Hint> {
         let audit = Audit::of(&self.source);
-        let Some(DatabaseTarget::Sqlite(file)) = audit.target() else {
-            return Ok(());
-        };
-        let gone = self
-            .source
-            .file()
-            .and_then(|env_file| GoneFile::find(file, env_file));
-        match gone.filter(GoneFile::was_served) {
-            Some(gone) if audit.environment == Environment::Production => {
-                Err(Hint::new(gone.to_string(), gone.remedy()))
-            }
-            _ => Ok(()),
+        let missing = audit.target().and_then(|target| self.missing(target));
+        match missing.filter(|missing| missing.blocks(audit.environment)) {
+            Some(missing) => Err(Hint::new(missing.to_string(), missing.remedy())),
+            None => Ok(()),
+        }
+    }
+
+    fn missing(&self, target: &DatabaseTarget) -> Option<MissingFile> {
+        match target {
+            DatabaseTarget::Sqlite(file) => MissingFile::find(&self.source, file),
+            DatabaseTarget::Postgres(_) => None,
         }
     }
 
     fn refuse_missing_file(&self, database: &DatabaseConfig) -> anyhow::Result<()> {
+        if let Some(missing) = self.missing(&database.target) {
+            return Err(Hint::new(missing.to_string(), missing.remedy()).into());
+        }
         if let DatabaseTarget::Sqlite(file) = &database.target
             && !file.path.exists()
         {
-            self.refuse_old_path(file)?;
             let place = file.path.display();
             let what = format!("the database {place} does not exist yet");
             let remedy = self.source.create_database();

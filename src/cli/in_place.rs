@@ -8,11 +8,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::str::FromStr;
 
 use procfs::process::{Process, Status};
 use rustix::fs::{Gid, Mode, OFlags, Uid, open};
@@ -22,14 +20,16 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use crate::config::{DaemonPlace, Remedy};
-use crate::diagnostics::{daemons, is_todoctl, named_env_file};
+use crate::config::{Container, DaemonPlace, Outside, Remedy};
+use crate::diagnostics::named_env_file;
 
 use super::hint::Hint;
 use super::output;
+use super::running::{Daemon, has_other_root, has_own_users};
 
-/// The option that hands a [`DaemonPlace`] to the command.
-pub(super) const PLACE: &str = "--daemon-place";
+/// The variable that hands a [`DaemonPlace`] to the command. An older program in a container does not
+/// know it, and takes no notice of it.
+const PLACE: &str = "TODOCTL_DAEMON_PLACE";
 
 /// Variables that tell how the operator's terminal shows the output.
 const OF_TERMINAL: [&str; 5] = [
@@ -40,91 +40,47 @@ const OF_TERMINAL: [&str; 5] = [
     "CLICOLOR_FORCE",
 ];
 
-/// A daemon as the command line names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Daemon {
-    Pid(i32),
-    /// The only one that runs.
-    Auto,
-}
-
-impl FromStr for Daemon {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ => match text.parse() {
-                Ok(pid) if pid > 0 => Ok(Self::Pid(pid)),
-                _ => Err("neither the id of a process nor auto"),
-            },
-        }
-    }
-}
-
-impl Daemon {
-    fn find(self) -> Result<Process, Hint> {
-        match self {
-            Self::Pid(pid) => {
-                let found = Process::new(pid).ok();
-                let is_daemon = |process: &Process| {
-                    let stat = process.stat();
-                    stat.is_ok_and(|stat| is_todoctl(&stat.comm))
-                };
-                found.filter(is_daemon).ok_or_else(|| {
-                    let what = format!("process {pid} is no todoctl serve");
-                    Hint::new(what, Remedy::command("pgrep -af 'todoctl.* serve'"))
-                })
-            }
-            Self::Auto => {
-                let mut found: Vec<Process> = daemons().collect();
-                if found.len() > 1 {
-                    let pids: Vec<String> = found.iter().map(|one| one.pid.to_string()).collect();
-                    return Err(Hint::new(
-                        format!("several daemons run here: pid {}", pids.join(", ")),
-                        Remedy::note("name the one that is meant: --pid PID"),
-                    ));
-                }
-                found.pop().ok_or_else(|| {
-                    Hint::new(
-                        "no todoctl serve runs here, as far as this user can see",
-                        Remedy::note("start it, or run this command as root"),
-                    )
-                })
-            }
-        }
-    }
+/// What a process with the place of a daemon has got to know about it.
+pub(super) fn place() -> Option<DaemonPlace> {
+    let text = std::env::var(PLACE).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 /// Runs the command of `words`, the whole command line, in the place of the daemon. Must be called
-/// while this process has one thread.
-pub(super) fn run(wanted: Daemon, words: &[OsString]) -> anyhow::Result<ExitCode> {
+/// while this process has one thread. `file` is where the variables of the daemon come from, if that
+/// is known.
+pub(super) fn run(
+    wanted: Daemon,
+    words: &[OsString],
+    file: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let process = wanted.find()?;
-    let there = There::of(&process).map_err(|error| cannot(process.pid, error))?;
-    let mut command = there.command(wanted, words)?;
+    let there = There::of(&process).map_err(|error| cannot(&process, error))?;
+    let mut command = there.command(wanted, words, file)?;
     output::note(&format!(
         "as the daemon with pid {}: user {}, in {}",
         process.pid,
         there.status.euid,
         there.directory_name.display()
     ));
-    there.enter().map_err(|error| cannot(process.pid, error))?;
+    there.enter().map_err(|error| cannot(&process, error))?;
     if there.has_own_pids() {
         let ended = command.status();
-        let ended = ended.map_err(|error| cannot(process.pid, error))?;
+        let ended = ended.map_err(|error| cannot(&process, error))?;
         let code = ended.code().and_then(|code| u8::try_from(code).ok());
         return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
     }
-    Err(cannot(process.pid, command.exec()).into())
+    Err(cannot(&process, command.exec()).into())
 }
 
-fn cannot(pid: i32, error: impl Into<anyhow::Error>) -> Hint {
-    let remedy = if rustix::process::geteuid().is_root() {
-        Remedy::note(format!(
+fn cannot(process: &Process, error: impl Into<anyhow::Error>) -> Hint {
+    let pid = process.pid;
+    let remedy = match Container::of(process).filter(|_| has_other_root(process)) {
+        Some(container) => Remedy::command(container.doctor()),
+        None if rustix::process::geteuid().is_root() => Remedy::note(format!(
             "run the command where the daemon (pid {pid}) runs, with docker exec or podman exec in its container"
-        ))
-    } else {
-        Remedy::note("run this command as root, or as the daemon's user")
+        )),
+        None => Remedy::note("run this command as root, or as the daemon's user"),
     };
     let what = format!("cannot take the place of the daemon with pid {pid}");
     Hint::of(error.into(), what, remedy)
@@ -166,7 +122,7 @@ impl There {
         let kind = |of: &Path, name: &str| std::fs::read_link(of.join("ns").join(name));
         let here = Path::new("/proc/self");
         anyhow::ensure!(
-            kind(here, "user")? == kind(&own, "user")?,
+            !has_own_users(process),
             "it has users of its own (user_namespaces(7))"
         );
         let mut namespaces = Vec::new();
@@ -179,9 +135,7 @@ impl There {
             }
         }
         let path = |name: &str| open(at(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let root = at("root").metadata()?;
-        let of_this = Path::new("/").metadata()?;
-        let has_other_root = (root.dev(), root.ino()) != (of_this.dev(), of_this.ino());
+        let has_other_root = has_other_root(process);
         // The libraries there are those of its own program.
         let program = if has_other_root {
             path("exe")?
@@ -211,7 +165,12 @@ impl There {
     }
 
     /// The same command there.
-    fn command(&self, wanted: Daemon, words: &[OsString]) -> anyhow::Result<Command> {
+    fn command(
+        &self,
+        wanted: Daemon,
+        words: &[OsString],
+        file: Option<&Path>,
+    ) -> anyhow::Result<Command> {
         let program = format!("/proc/self/fd/{}", self.program.as_raw_fd());
         let mut command = Command::new(program);
         if let Some(name) = words.first() {
@@ -220,15 +179,11 @@ impl There {
         if let Some(file) = &self.env_file {
             command.arg("--env-file").arg(file);
         }
-        // The daemon's own program may be of another version.
-        if self.root.is_none() {
-            let place = serde_json::to_string(&self.place(wanted))?;
-            command.arg(PLACE).arg(place);
-        }
         command
-            .args(without_pid(words.get(1..).unwrap_or_default()))
+            .args(without_place(words.get(1..).unwrap_or_default()))
             .env_clear()
-            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env(PLACE, serde_json::to_string(&self.place(wanted, file)?)?);
         for name in OF_TERMINAL {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
@@ -237,17 +192,21 @@ impl There {
         Ok(command)
     }
 
-    fn place(&self, wanted: Daemon) -> DaemonPlace {
+    fn place(&self, wanted: Daemon, file: Option<&Path>) -> std::io::Result<DaemonPlace> {
         let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", self.pid));
         let unit = unit_of(&groups.unwrap_or_default());
-        DaemonPlace {
-            process: match wanted {
+        let file = file.map(std::path::absolute).transpose()?;
+        let process = Process::new(self.pid).ok().filter(|_| self.root.is_some());
+        Ok(DaemonPlace {
+            process: Some(match wanted {
                 Daemon::Pid(pid) => pid.to_string(),
                 Daemon::Auto => "auto".to_owned(),
-            },
-            file: unit.as_deref().and_then(environment_file),
+            }),
+            file: file.or_else(|| unit.as_deref().and_then(environment_file)),
             unit,
-        }
+            container: process.as_ref().and_then(Container::of),
+            outside: process.as_ref().and_then(Outside::of),
+        })
     }
 
     fn enter(&self) -> rustix::io::Result<()> {
@@ -274,14 +233,15 @@ impl There {
     }
 }
 
-/// The words of a command line without the option that names the daemon.
-fn without_pid(words: &[OsString]) -> Vec<&OsStr> {
+/// The words of a command line without the options that name the daemon, or its file.
+fn without_place(words: &[OsString]) -> Vec<&OsStr> {
     let mut left = Vec::new();
     let mut words = words.iter().map(OsString::as_os_str);
     while let Some(word) = words.next() {
-        if word == "--pid" {
+        let is_joined = |option: &[u8]| word.as_encoded_bytes().starts_with(option);
+        if word == "--pid" || word == "--env-file" {
             words.next();
-        } else if !word.as_encoded_bytes().starts_with(b"--pid=") {
+        } else if !is_joined(b"--pid=") && !is_joined(b"--env-file=") {
             left.push(word);
         }
     }
@@ -326,12 +286,9 @@ mod tests {
             ("doctor --pid 7 --strict", "doctor --strict"),
             ("--pid auto db check", "db check"),
             ("doctor --pid=7", "doctor"),
+            ("--env-file=a --env-file b doctor", "doctor"),
         ] {
-            assert_eq!(without_pid(&words(text)), words(expected), "{text}");
-        }
-        assert_eq!("7".parse(), Ok(Daemon::Pid(7)));
-        for text in ["-1", "0", "todoctl", ""] {
-            assert!(text.parse::<Daemon>().is_err(), "{text}");
+            assert_eq!(without_place(&words(text)), words(expected), "{text}");
         }
     }
 

@@ -31,6 +31,7 @@ mod openapi;
 mod output;
 mod own_file;
 mod reporting;
+mod running;
 mod serve;
 mod session;
 mod signals;
@@ -42,7 +43,7 @@ use crate::config::{DaemonPlace, Source};
 use crate::diagnostics::{TRY_DISK, try_disk};
 
 use context::Context;
-use in_place::Daemon;
+use running::Daemon;
 use signals::ExitOnSignal;
 use usage::Parsed;
 
@@ -75,9 +76,6 @@ struct Cli {
     /// process id, or of the only one that runs ("auto").
     #[arg(long, global = true, value_name = "PID")]
     pid: Option<Daemon>,
-    /// For the command that --pid runs.
-    #[arg(long, global = true, hide = true, value_parser = daemon_place)]
-    daemon_place: Option<DaemonPlace>,
     #[command(subcommand)]
     command: Command,
 }
@@ -154,8 +152,8 @@ fn parse_and_run(words: &[OsString], source_of: &mut SourceOf) -> anyhow::Result
         Parsed::Run(matches) => {
             let cli = Cli::from_arg_matches(&matches)?;
             source_of.env_file.clone_from(&cli.env_file);
-            source_of.place.clone_from(&cli.daemon_place);
-            run(&cli, words)
+            source_of.place = in_place::place().or_else(DaemonPlace::of_container);
+            run(&cli, words, source_of.place.as_ref())
         }
         Parsed::Show(text) => output::data(text.trim_end()).map(|()| ExitCode::SUCCESS),
         Parsed::Nothing(help) => {
@@ -165,21 +163,26 @@ fn parse_and_run(words: &[OsString], source_of: &mut SourceOf) -> anyhow::Result
     }
 }
 
-fn daemon_place(text: &str) -> serde_json::Result<DaemonPlace> {
-    serde_json::from_str(text)
-}
-
-fn run(cli: &Cli, words: &[OsString]) -> anyhow::Result<ExitCode> {
+fn run(cli: &Cli, words: &[OsString], place: Option<&DaemonPlace>) -> anyhow::Result<ExitCode> {
     let env_file = cli.env_file.as_deref();
     if let Some(daemon) = cli.pid {
         if env_file.is_some() {
             anyhow::bail!("--pid and --env-file exclude each other: the daemon names its own file");
         }
-        return in_place::run(daemon, words);
+        return in_place::run(daemon, words, None);
     }
-    let place = cli.daemon_place.as_ref();
     let context = || Context::new(env_file, place);
     let lenient = || Context::of_what_can_be_read(env_file, place);
+    if let Command::Doctor(options) = &cli.command
+        && place.is_none()
+        && options.reporting.output.is_none()
+    {
+        let context = lenient();
+        let file = context.source().file();
+        if let Some(daemon) = running::daemon_in_container(context.source()) {
+            return in_place::run(daemon, words, file);
+        }
+    }
     let on_signal = match &cli.command {
         Command::Serve(_) => ExitOnSignal::default(),
         _ => signals::end_at_once()?,

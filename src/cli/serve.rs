@@ -32,6 +32,7 @@ use super::output;
 use super::signals::{DaemonSignals, HANGUP};
 use continuity::Continuity;
 
+mod already;
 mod continuity;
 
 /// How long to wait for a suspended or starting database.
@@ -85,8 +86,7 @@ fn run_daemon(options: &Options, context: &Context) -> anyhow::Result<ExitCode> 
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    context.refuse_renamed_folder()?;
-    context.refuse_gone_file()?;
+    context.refuse_missing_service()?;
     runtime.block_on(refuse_absent(context, &SecretName::ALL))?;
     let new_secrets = runtime.block_on(NewSecrets::expect(context))?;
     let loaded = context.config()?;
@@ -128,6 +128,7 @@ async fn serve(
     });
     let continuity = Continuity::new(cli.source(), config);
     continuity.refuse_without_log().await?;
+    continuity.refuse_other_log().await?;
     let (store, is_new) = tokio::select! {
         opened = open_store(&config.database, &clock, allow_newer, &continuity) => opened?,
         _ = &mut stop => {
@@ -146,7 +147,8 @@ async fn serve(
     let _ = tokio::time::timeout(HIDDEN_ROWS_LIMIT, hidden).await;
     let metrics = context.metrics.jobs.clone();
     let clients = context.metrics.clients.clone();
-    let server = Server::bind(config, context)?;
+    let server = Server::bind(config, context)
+        .map_err(|error| already::explained(error, &config.database.target))?;
     let address = server.address()?;
     tracing::info!(%address, version = crate::VERSION, "listening");
     // Without a terminal stderr is a log, and this is no log line.

@@ -254,7 +254,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<DatabaseConfig> {
     {
         pooler = PoolerMode::Transaction;
     }
-    let direct = unpooled.unwrap_or_else(|| direct(&target, pooler));
+    if let DatabaseTarget::Postgres(server) = &mut target {
+        server.pooled |= pooler == PoolerMode::Transaction;
+    }
+    let direct = unpooled.unwrap_or_else(|| direct(&target));
     if discriminant(&direct) != discriminant(&target) {
         reader.problem(
             DATABASE_URL_UNPOOLED.variable.name,
@@ -348,7 +351,7 @@ fn url(reader: &mut Reader<'_>, declaration: &Optional<Parsed>) -> Option<Databa
 
 /// The server itself, where its address follows from the pooler's: Neon's direct host has no
 /// `-pooler`.
-fn direct(target: &DatabaseTarget, pooler: PoolerMode) -> DatabaseTarget {
+fn direct(target: &DatabaseTarget) -> DatabaseTarget {
     let DatabaseTarget::Postgres(server) = target else {
         return target.clone();
     };
@@ -358,8 +361,6 @@ fn direct(target: &DatabaseTarget, pooler: PoolerMode) -> DatabaseTarget {
     {
         direct.host = format!("{endpoint}.{domain}");
         direct.pooled = false;
-    } else {
-        direct.pooled |= pooler == PoolerMode::Transaction;
     }
     DatabaseTarget::Postgres(direct)
 }

@@ -21,7 +21,7 @@ const EXTENSIONS: [&str; 4] = ["db", "sqlite", "sqlite3", "db3"];
 
 /// What a directory may have that was made for a database: that of secrets, and what a new file
 /// system has.
-const OF_SERVICE: [&str; 2] = ["secrets", "lost+found"];
+pub(super) const OF_SERVICE: [&str; 2] = ["secrets", "lost+found"];
 
 /// What to do about a directory, or a file that is no database, where the database `path` should be.
 /// `None` where it may be moved away for a new one.

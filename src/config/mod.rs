@@ -20,6 +20,7 @@ mod blanks_in_url;
 mod bounds;
 mod closed;
 mod closed_files;
+mod container;
 mod cors;
 mod daemon_place;
 mod dangling;
@@ -51,6 +52,7 @@ mod mounts;
 mod nearby;
 mod no_file;
 mod other_places;
+mod outside;
 mod ownership;
 mod parse;
 mod privilege;
@@ -75,6 +77,7 @@ mod telemetry;
 mod tests;
 mod text_file;
 mod typed_remedy;
+mod unresolved;
 mod url_part;
 mod user_namespace;
 mod variable;
@@ -101,6 +104,7 @@ pub(crate) use beside::{
 pub(crate) use bounds::Bounds;
 pub(crate) use closed::{Account, Closed, has_acl};
 pub(crate) use closed_files::{closed_to_owner, files_of_others, hand_over, opened_to_owner};
+pub(crate) use container::{Container, in_container};
 pub(crate) use cors::is_origin;
 pub(crate) use daemon_place::DaemonPlace;
 pub(crate) use database_file::{ClaimError, MIGRATED, claim};
@@ -128,9 +132,10 @@ pub(crate) use misspelt::{
 pub(crate) use mounts::{
     MissingMount, is_in_fstab, is_mount_point, is_replaced_outside, mount_point,
 };
-pub(crate) use nearby::{found_again, writable_folder};
+pub(crate) use nearby::{Meant, copied_up, found_again, may_be_meant, moved_up, writable_folder};
 pub(crate) use no_file::NoFile;
 pub(crate) use other_places::{other_places, url as sqlite_url};
+pub(crate) use outside::Outside;
 pub(crate) use ownership::{
     here, install_for, move_away, private_directory, readable, run_by, taken_over, unused_name,
     writable, writable_for,
@@ -154,6 +159,7 @@ pub(crate) use spellings::{
 pub(crate) use strength::is_placeholder;
 pub(crate) use telemetry::metrics_address;
 pub(crate) use text_file::read_small_file;
+pub(crate) use unresolved::unresolved;
 pub(crate) use url_part::with_part;
 pub(crate) use variable::{Section, Variable};
 pub(crate) use variables::VARIABLES;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use procfs::process::Process;
 
+use super::container::{AS_ROOT, in_container};
 use super::remedy::Remedy;
 
 /// What root may do, unless it was taken from it, as in a container (`capabilities(7)`).
@@ -28,8 +29,8 @@ impl Capability {
 pub(crate) fn as_root() -> Remedy {
     if rustix::process::geteuid().is_root() {
         Remedy::default()
-    } else if Path::new("/.dockerenv").exists() {
-        Remedy::note("as root, on the host if the directory is mounted from there:")
+    } else if in_container() {
+        Remedy::note(AS_ROOT)
     } else {
         Remedy::note("as root:")
     }

@@ -164,7 +164,7 @@ impl Source {
     }
 
     pub(crate) fn is_in_place_of_daemon(&self) -> bool {
-        self.place.is_some()
+        self.place.as_ref().is_some_and(DaemonPlace::is_of_daemon)
     }
 
     /// With the variables of todoctl that are not set here, and that the environment of the daemon has

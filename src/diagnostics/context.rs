@@ -108,6 +108,14 @@ impl Context {
             .await
     }
 
+    /// Whether a server is on this machine, as far as its address was resolved.
+    pub(super) fn is_here(&self, server: &PostgresTarget) -> bool {
+        let is_target = |target: &DatabaseTarget| matches!(target, DatabaseTarget::Postgres(own) if own.host == server.host);
+        let resolved = || self.address.get().and_then(|found| found.as_ref().ok());
+        server.is_loopback()
+            || self.target().is_some_and(is_target) && resolved().is_some_and(Address::is_loopback)
+    }
+
     /// Tries the file system of a SQLite file, once.
     pub(super) async fn try_disk(&self) {
         if let Some(DatabaseTarget::Sqlite(file)) = self.target() {

@@ -9,6 +9,7 @@ use super::check::{Check, run};
 use super::context::Context;
 use super::verdict::Outcome::{Fail, Pass, Skip, Warn};
 use super::verdict::Verdict;
+use running::running_here;
 use status::{NO_DAEMON, of_status};
 
 mod address;
@@ -25,6 +26,7 @@ mod moved;
 mod origins;
 mod other_file;
 mod out_of_reach;
+mod own_program;
 mod refused;
 mod reminders;
 pub(super) mod running;
@@ -79,7 +81,8 @@ pub(super) static CHECKS: &[Check] = &[
     Check::new("daemon.version", "Version", run!(Always, version))
         .about(
             "The version of the running daemon is compared with this program's. If they \
-         differ, the findings of the other checks may not apply to the daemon. The \
+         differ, the findings of the other checks may not apply to the daemon. Also whether its program \
+         was replaced or deleted since: it runs on, and its next start is another one, or fails. The \
          usual cause is a daemon that was not restarted after an upgrade.",
         )
         .outcomes(&[Pass, Warn, Skip])
@@ -185,7 +188,14 @@ fn draining(pid: u32, seconds: i64, delay: Duration) -> Verdict {
 }
 
 async fn version(context: &Context, limit: Duration) -> Verdict {
-    of_status(context, limit, compare_versions).await
+    of_status(context, limit, |status| {
+        let verdict = compare_versions(status);
+        let process = status.process.and_then(|process| running_here(process.pid));
+        let gone = process.filter(|_| verdict.outcome == Pass);
+        gone.and_then(|process| own_program::gone(&process))
+            .unwrap_or(verdict)
+    })
+    .await
 }
 
 fn compare_versions(status: &DaemonStatus) -> Verdict {

@@ -29,6 +29,7 @@ pub(crate) static GROUPS: [Group; 4] = [
         title: "Database",
         tables: &[
             database::CHECKS,
+            database::service::CHECKS,
             database::SCHEMA_CHECKS,
             database::work::CHECKS,
         ],

@@ -12,8 +12,12 @@ use super::verdict::Verdict;
 
 /// Why a process does not answer, as a predicate, and what lets it go on; `None` if it can run.
 pub(super) fn halted(listener: &Listener) -> Option<(String, Remedy)> {
-    let pid = listener.pid;
-    Some(match &listener.state {
+    why_halted(listener.pid, &listener.state)
+}
+
+/// The same of any process.
+pub(super) fn why_halted(pid: i32, state: &State) -> Option<(String, Remedy)> {
+    Some(match state {
         State::Running => return None,
         State::Stopped => (
             "is stopped (SIGSTOP, or a terminal)".to_owned(),

@@ -10,6 +10,7 @@ mod collected;
 mod config;
 mod context;
 mod daemon;
+mod daemon_user;
 mod database;
 mod description;
 mod directory;
@@ -28,10 +29,13 @@ mod session;
 mod verdict;
 
 pub(crate) use context::{Context, Request};
+pub(crate) use database::refuse_log_of_another;
 pub(crate) use description::{Description, describe};
 pub(crate) use fix::Fix;
 pub(crate) use groups::{GROUPS, Group, ids};
-pub(crate) use probe::{TRY_DISK, daemons, is_todoctl, named_env_file, try_disk, with_daemon};
+pub(crate) use probe::{
+    TRY_DISK, all_started_with, daemons, is_todoctl, named_env_file, try_disk, with_daemon,
+};
 pub(crate) use report::{Finding, FixOutcome, Fixed, Report};
 pub(crate) use runner::{run, selects};
 pub(crate) use verdict::Outcome;

@@ -20,27 +20,22 @@ pub(crate) enum Outcome {
 
 /// A message that does not tell its cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Unexplained {
-    /// A time limit was reached.
-    Timeout(&'static KnownMessage),
-    /// A pooler has no server connection.
-    Pooler(&'static KnownMessage),
-    /// A file of the server is damaged or gone, which the text names.
-    File(&'static KnownMessage, String),
+pub(crate) struct Unexplained {
+    pub(super) known: &'static KnownMessage,
+    pub(super) message: String,
 }
 
 impl Unexplained {
     /// What `message`, whose entry is `known`, leaves open.
     pub(super) fn of(known: &'static KnownMessage, message: &impl ToString) -> Option<Self> {
-        if known.is_timeout() {
-            Some(Self::Timeout(known))
-        } else if known.is_of_pooled_login() {
-            Some(Self::Pooler(known))
-        } else {
-            known
-                .is_of_server_file()
-                .then(|| Self::File(known, message.to_string()))
-        }
+        let is_open = known.is_timeout()
+            || known.is_of_pooled_login()
+            || known.is_of_server_file()
+            || known.is_of_catalogue();
+        is_open.then(|| Self {
+            known,
+            message: message.to_string(),
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 //! token is invalid.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jsonwebtoken::Header;
 use prometheus::IntCounterVec;
@@ -30,6 +30,7 @@ pub use error::AuthServerError;
 pub use key_set::{Claims, Signed, signature_only};
 use keys::Keys;
 use sessions::Sessions;
+use survey::is_plain_address;
 pub(crate) use survey::{PublishedKeys, SessionAnswer, Survey, speaks_tls, survey};
 
 /// The client of the auth server, with its caches.
@@ -38,6 +39,7 @@ pub struct AuthServer {
     issuer: String,
     sessions: Sessions,
     keys: Arc<Keys>,
+    other_issuer: Mutex<Option<String>>,
 }
 
 impl AuthServer {
@@ -56,6 +58,7 @@ impl AuthServer {
             origin,
             sessions: Sessions::new(client.clone(), clock.clone()),
             keys: Arc::new(Keys::new(client, clock)),
+            other_issuer: Mutex::default(),
         })
     }
 
@@ -76,6 +79,26 @@ impl AuthServer {
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Notes the `iss` of a token that its keys have signed, where it is not the one that is accepted:
+    /// an address, or none.
+    pub fn note_other_issuer(&self, issuer: &str) {
+        let mut other = self
+            .other_issuer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if other.as_deref() != Some(issuer) {
+            let noted = if is_plain_address(issuer) { issuer } else { "" };
+            *other = Some(noted.to_owned());
+        }
+    }
+
+    /// The newest of them.
+    #[must_use]
+    pub fn other_issuer(&self) -> Option<String> {
+        let other = self.other_issuer.lock();
+        other.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Scheme, host and port: beside the issuer, what its JWTs may have as `aud`.

@@ -196,7 +196,7 @@ pub(crate) fn counted(tasks: i64) -> String {
 }
 
 /// The directory of `env_file`.
-pub(super) fn folder(env_file: &Path) -> Option<PathBuf> {
+fn folder(env_file: &Path) -> Option<PathBuf> {
     let whole = std::path::absolute(env_file).ok()?;
     whole.parent().map(Path::to_owned)
 }

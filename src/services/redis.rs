@@ -4,14 +4,16 @@
 //! counters of their own process. A background task reconnects.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use prometheus::IntCounter;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, RedisError, Script, TlsCertificates};
 
+use crate::clock::Clock;
 use crate::config::Secret;
+use crate::domain::Timestamp;
 
 use super::tls;
 
@@ -78,6 +80,21 @@ enum Failure {
     Refused(#[from] RedisError),
 }
 
+impl Failure {
+    /// What Redis did, without the words of the network, which may have names of other machines.
+    fn label(&self) -> String {
+        let Self::Refused(error) = self else {
+            return self.to_string();
+        };
+        match error.code() {
+            Some(code) if code != "ERR" => code.to_uppercase(),
+            _ if error.is_timeout() => "no answer".to_owned(),
+            _ if error.is_io_error() => "unreachable".to_owned(),
+            _ => error.category().to_owned(),
+        }
+    }
+}
+
 /// Over TLS it trusts `SSL_CERT_FILE` if that is set, else the embedded roots.
 fn client(url: &Secret) -> Result<Client, RedisError> {
     match tls::ca_bundle() {
@@ -101,6 +118,9 @@ struct Shared {
     connection: RwLock<ConnectionManager>,
     script: Script,
     up: AtomicBool,
+    /// When and why it did not count when it was last asked.
+    failure: Mutex<Option<(Timestamp, String)>>,
+    clock: Clock,
     errors: IntCounter,
     /// Between the prefix and the caller's key.
     scope: String,
@@ -109,7 +129,12 @@ struct Shared {
 impl RedisCounter {
     /// Counts together with those of the same `scope`. Does not connect yet. `errors` counts
     /// failures. Must be called within a runtime.
-    pub fn new(url: &Secret, scope: &str, errors: IntCounter) -> Result<Self, RedisUrlError> {
+    pub fn new(
+        url: &Secret,
+        scope: &str,
+        clock: Clock,
+        errors: IntCounter,
+    ) -> Result<Self, RedisUrlError> {
         let client = client(url).map_err(RedisUrlError)?;
         let connection =
             ConnectionManager::new_lazy_with_config(client.clone(), connection_config())
@@ -119,6 +144,8 @@ impl RedisCounter {
             connection: RwLock::new(connection),
             script: Script::new(COUNT),
             up: AtomicBool::new(true),
+            failure: Mutex::default(),
+            clock,
             errors,
             scope: scope.to_owned(),
         })))
@@ -128,6 +155,13 @@ impl RedisCounter {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.0.up.load(Ordering::Relaxed)
+    }
+
+    /// When and why it did not count when it was last asked; `None` while it counts.
+    #[must_use]
+    pub fn failure(&self) -> Option<(Timestamp, String)> {
+        let failure = self.0.failure.lock();
+        failure.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Increments `key` in a window of `length`; `None` while Redis is down.
@@ -147,7 +181,7 @@ impl RedisCounter {
         match counted {
             Ok(count) => Some(count),
             Err(failure) => {
-                self.0.errors.inc();
+                self.0.failed(&failure);
                 // One log line for each outage, not for each request.
                 if self.0.up.swap(false, Ordering::Relaxed) {
                     tracing::warn!(error = %failure, "Redis is down; each replica counts rate limits separately");
@@ -160,6 +194,15 @@ impl RedisCounter {
 }
 
 impl Shared {
+    fn failed(&self, failure: &Failure) {
+        self.errors.inc();
+        self.set_failure(Some((self.clock.now(), failure.label())));
+    }
+
+    fn set_failure(&self, failure: Option<(Timestamp, String)>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
     /// Opens a new connection and replaces the old one if it works. TCP may take 15 minutes to
     /// notice that the machine at the other end of the old one is gone.
     async fn reconnect(&self) -> Result<(), Failure> {
@@ -218,11 +261,12 @@ async fn reconnect_until_up(shared: Weak<Shared>) {
         };
         match shared.reconnect().await {
             Ok(()) => {
+                shared.set_failure(None);
                 shared.up.store(true, Ordering::Relaxed);
                 tracing::info!("Redis is back; replicas share rate limits again");
                 return;
             }
-            Err(_) => shared.errors.inc(),
+            Err(failure) => shared.failed(&failure),
         }
     }
 }
@@ -254,9 +298,15 @@ mod tests {
             first
         });
         let errors = IntCounter::new("errors", "errors").unwrap();
-        let counter = RedisCounter::new(&Secret::new(url), "scope", errors.clone()).unwrap();
+        let counter =
+            RedisCounter::new(&Secret::new(url), "scope", Clock::system(), errors.clone()).unwrap();
         assert_eq!(counter.count("key", RECONNECT_PAUSE).await, None);
         assert_eq!(errors.get(), 1);
+        let (_, reason) = counter.failure().unwrap();
+        assert!(
+            !reason.is_empty() && !reason.contains("127.0.0.1"),
+            "{reason}"
+        );
         // A handshake record of TLS (RFC 8446, section 5.1).
         assert_eq!(hello.await.unwrap(), [22, 3, 1]);
         // While Redis is down, callers do not wait for it.
@@ -269,7 +319,7 @@ mod tests {
     async fn its_password_is_not_shown() {
         let errors = IntCounter::new("errors", "errors").unwrap();
         let url = Secret::new("redis://:canary@127.0.0.1:1/0");
-        let counter = RedisCounter::new(&url, "scope", errors).unwrap();
+        let counter = RedisCounter::new(&url, "scope", Clock::system(), errors).unwrap();
         assert!(!format!("{counter:?}").contains("canary"));
     }
 }

@@ -7,12 +7,15 @@ use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use procfs::process::Process;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{Barrier, DatabaseTarget, run_record_path};
 use crate::domain::Timestamp;
+
+use super::memory_kills::MemoryKills;
 
 /// Larger than any record.
 const MAX_BYTES: u64 = 8192;
@@ -35,6 +38,9 @@ pub(crate) struct Run {
     /// Which start of the system it belongs to: a copy of the file on another machine, or from before
     /// a restart, says nothing.
     boot: String,
+    /// What the kernel had done in its control group before.
+    #[serde(default)]
+    pub(crate) memory_kills: Option<MemoryKills>,
     /// Whether its terminal has ended it.
     #[serde(default)]
     hung_up: bool,
@@ -104,6 +110,7 @@ impl RunRecord {
             address,
             user: Some(rustix::process::geteuid().as_raw()),
             boot: boot()?,
+            memory_kills: Process::myself().ok().as_ref().and_then(MemoryKills::of),
             hung_up: false,
             has_ended: false,
         };

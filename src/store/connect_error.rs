@@ -29,6 +29,12 @@ impl ConnectError {
         self.known.is_some_and(KnownMessage::may_heal)
     }
 
+    /// Whether PgBouncer says it itself.
+    pub(crate) fn is_of_pgbouncer(&self) -> bool {
+        self.known
+            .is_some_and(|known| known.id.starts_with("pgbouncer."))
+    }
+
     /// The server did not answer within `limit`.
     pub(crate) fn timed_out(target: &DatabaseTarget, limit: Duration) -> Self {
         Self::new(

@@ -7,10 +7,14 @@ use sqlx::{
     AssertSqlSafe, Connection as _, Either, Executor as _, PgConnection, SqlSafeStr,
     SqliteConnection,
 };
+use tokio::task::yield_now;
 
 use super::arg::{Arg, encode};
 use super::row::{QueryResult, Row};
 use super::sql::{Sql, parameters};
+
+/// After so many rows the other requests of this thread, such as probes, get a turn.
+pub(super) const ROWS_AT_A_TIME: usize = 128;
 
 /// An open connection.
 pub(super) enum Connection {
@@ -154,7 +158,12 @@ async fn collect<R, D>(
     while let Some(step) = stream.try_next().await? {
         match step {
             Either::Left(done) => result.affected += affected(&done),
-            Either::Right(next) => result.rows.push(row(next)),
+            Either::Right(next) => {
+                result.rows.push(row(next));
+                if result.rows.len().is_multiple_of(ROWS_AT_A_TIME) {
+                    yield_now().await;
+                }
+            }
         }
     }
     Ok(result)

@@ -185,6 +185,11 @@ impl StoreError {
         Some(PostgresFault::of(fault))
     }
 
+    /// Whether a time limit of PostgreSQL ended the statement (appendix A: 57014 `query_canceled`).
+    pub(crate) fn is_ended_by_limit(&self) -> bool {
+        self.postgres().is_some_and(|fault| fault.code == "57014")
+    }
+
     /// The same error for another request that the failure concerns too. Where the cause cannot
     /// be copied, its text remains.
     pub(super) fn repeated(&self) -> Self {

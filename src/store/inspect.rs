@@ -29,6 +29,7 @@ mod values;
 mod violations;
 
 use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection, SqliteConnection};
 
 use crate::config::{sql_literal, sql_name};
@@ -89,6 +90,28 @@ where
         .fetch_all(session)
         .await?;
     Ok(rows.iter().map(T::from_row).collect::<Result<_, _>>()?)
+}
+
+/// A session of either engine, for queries that both know.
+pub(crate) enum Asked<'a> {
+    /// With the schema that is asked about.
+    Server(&'a mut PgConnection, &'a str),
+    File(&'a mut SqliteConnection),
+}
+
+impl Asked<'_> {
+    async fn rows<T>(self, query: &str) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        match self {
+            Self::Server(session, schema) => ask(session, Some(schema), query).await,
+            Self::File(session) => {
+                let query = sqlx::query_as(AssertSqlSafe(query.to_owned()));
+                Ok(query.fetch_all(session).await?)
+            }
+        }
+    }
 }
 
 /// The text of a question that changes nothing: a transaction with these limits, or a part of the

@@ -10,10 +10,12 @@ mod file;
 mod hosted;
 mod lookup;
 mod network;
+mod no_database;
 mod on_server;
 mod place;
 mod quoted;
 mod rescue;
+mod supabase;
 mod translated;
 mod working;
 

@@ -85,7 +85,7 @@ pub(crate) use console::run_statements;
 pub(crate) use content::{Content, has_no_tables, is_file_in_use, is_in_use, is_server_in_use};
 pub(crate) use damaged_log::{DamagedLog, has_unused_log, kept_logs};
 pub use database::Store;
-pub(crate) use other_databases::{OtherDatabase, content_of};
+pub(crate) use other_databases::{OtherDatabase, Served};
 
 pub(crate) use deadline::{on_behalf_of, within};
 pub use error::StoreError;

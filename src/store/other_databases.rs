@@ -11,7 +11,7 @@ use super::content::Content;
 use super::error::StoreError;
 use super::identity::Identity;
 use super::inspect;
-use super::server::close_quietly;
+use super::server::{close_quietly, optional};
 
 /// A database that the service may have had before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,14 +58,14 @@ impl OtherDatabase {
         let candidates = candidates(server, limit).await.unwrap_or_default();
         let mut found: Vec<Self> = Vec::new();
         for Candidate { name, free_name } in candidates {
-            if let Some((content, database)) = content_of(server.server(), &name, limit).await
-                && content.id.as_deref() == Some(id)
-                && content.tasks > 0
+            if let Some(served) = Served::find(server.server(), &name, limit).await
+                && served.content.id.as_deref() == Some(id)
+                && served.content.tasks > 0
             {
                 let other = Self {
                     name,
-                    tasks: content.tasks,
-                    is_original: original == Some(&database),
+                    tasks: served.content.tasks,
+                    is_original: original == Some(&served.database),
                     free_name,
                 };
                 if other.is_original {
@@ -78,23 +78,38 @@ impl OtherDatabase {
     }
 }
 
-/// What the database `name` of the same server has, and its [`Parts::database`](super::identity::Parts);
-/// `None` if it does not tell.
-pub(crate) async fn content_of(
-    server: &PostgresTarget,
-    name: &str,
-    limit: Duration,
-) -> Option<(Content, String)> {
-    let target = PostgresTarget {
-        database: name.to_owned(),
-        direct: None,
-        ..server.clone()
-    };
-    let mut session = open_postgres_within(&target, limit).await.ok()?;
-    let content = Content::of_server(&mut session, Content::QUERY).await;
-    let identity = Identity::of_server(&mut session).await;
-    close_quietly(session).await;
-    Some((content.ok()?, identity.ok()?.parts().database))
+/// A database that has the service's tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Served {
+    pub(crate) content: Content,
+    /// [`Parts::database`](super::identity::Parts).
+    pub(crate) database: String,
+    /// Whether its server is in recovery, and so read-only.
+    pub(crate) is_standby: bool,
+}
+
+/// The simple protocol returns text.
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()::text";
+
+impl Served {
+    /// The database `name` of this server; `None` if it does not tell.
+    pub(crate) async fn find(server: &PostgresTarget, name: &str, limit: Duration) -> Option<Self> {
+        let target = PostgresTarget {
+            database: name.to_owned(),
+            direct: None,
+            ..server.clone()
+        };
+        let mut session = open_postgres_within(&target, limit).await.ok()?;
+        let content = Content::of_server(&mut session, Content::QUERY).await;
+        let identity = Identity::of_server(&mut session).await;
+        let is_standby = optional(&mut session, IS_STANDBY).await;
+        close_quietly(session).await;
+        Some(Self {
+            content: content.ok()?,
+            database: identity.ok()?.parts().database,
+            is_standby: is_standby.ok()?.as_deref() == Some("true"),
+        })
+    }
 }
 
 async fn candidates(

@@ -230,6 +230,9 @@ async fn a_backup_beside_the_log_of_another_state() {
         "cp backup.db data/todo.db && chmod 600 data/todo.db",
         &scene,
     );
+    // A start would copy the log into the backup.
+    let printed = scene.start_fails().expect("it starts");
+    assert!(printed.contains("is of another state"), "{printed}");
     let report = scene.check(&["db", "check", "--format", "json"]);
     let check = "database.connection";
     report.says(check, "fail", "mv -n data/todo.db-wal data/todo.db-wal.old");

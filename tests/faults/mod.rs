@@ -46,7 +46,9 @@ mod barriers;
 mod callers;
 mod canary;
 mod clients;
+mod closed_poolers;
 mod configuration;
+mod containers;
 mod copies;
 mod counts;
 mod daemon;
@@ -93,9 +95,11 @@ mod lost_file;
 mod lost_secrets;
 mod mail_relays;
 mod mails;
+mod missing_files;
 mod moved_tables;
 mod network;
 mod not_mounted;
+mod other_ways;
 mod others;
 mod out_of_reach;
 mod overrides;
@@ -134,6 +138,7 @@ mod server_settings;
 mod servers;
 mod settings;
 mod sqlite_shell;
+mod started;
 mod stopped;
 mod surroundings;
 mod tables;
@@ -192,13 +197,16 @@ pub fn all() -> impl Iterator<Item = &'static Fault> {
         roles::FAULTS,
         additions::FAULTS,
         ids::FAULTS,
+        other_ways::FAULTS,
         others::FAULTS,
         out_of_reach::FAULTS,
         poolers::FAULTS,
         pgbouncer::FAULTS,
         pooled::FAULTS,
+        closed_poolers::FAULTS,
         tls::FAULTS,
         daemon::FAULTS,
+        started::FAULTS,
         stopped::FAULTS,
         surroundings::FAULTS,
         activity::FAULTS,

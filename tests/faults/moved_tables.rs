@@ -26,11 +26,67 @@ faults! {
         Symptom::Start("the tables are in the schema app"),
         "database.tables",
     );
+    RENAMED_SCHEMA = Fault::failing(
+        "The schema was renamed while the daemon runs",
+        Symptom::Answer { method: "GET", path: "/tasks/", status: 503 },
+        "database.tables",
+    );
     LOST_OUTBOX_KEY = Fault::warned_of(
         "The foreign key of the outbox was dropped",
         Symptom::Risk("mails of deleted notifications are sent"),
         SCHEMA,
     );
+}
+
+/// The daemon goes on without a restart: names lead to the schema again.
+#[tokio::test]
+async fn a_renamed_schema() {
+    let mut scene = Scene::postgres().await;
+    scene.start_at_its_port();
+    scene.sql("ALTER SCHEMA public RENAME TO pub").await;
+    for _ in 0..3 {
+        assert_eq!(scene.status("GET", "/tasks/"), 503);
+    }
+    // What the daemon and the role lack has the same cause.
+    for (check, outcome) in [("database.role", "fail"), ("daemon.errors", "warn")] {
+        let report = scene.doctor(check);
+        report.says(check, outcome, "ALTER SCHEMA \"pub\" RENAME TO public");
+        let remedy = report.check(check)["remedy"].as_str().unwrap();
+        for other in ["migrate up", "ALTER SYSTEM", "another database"] {
+            assert!(!remedy.contains(other), "{check}: {remedy}");
+        }
+    }
+    let report = scene.doctor("daemon.database");
+    report.says("daemon.database", "skip", "");
+    scene.proves(&RENAMED_SCHEMA).await;
+    // One that the role's own search path names.
+    scene.end();
+    scene
+        .sql(
+            "ALTER SCHEMA public RENAME TO app;
+             DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = app', current_database()); END $$",
+        )
+        .await;
+    scene.start_at_its_port();
+    scene.sql("ALTER SCHEMA app RENAME TO \"App 2\"").await;
+    scene.proves(&RENAMED_SCHEMA).await;
+}
+
+/// A table that is missing is no reason to migrate, where all migrations are applied.
+#[tokio::test]
+async fn what_failing_requests_lack() {
+    let mut scene = Scene::postgres().await;
+    scene.start_at_its_port();
+    scene.sql("ALTER TABLE tasks RENAME TO tasks_2").await;
+    for _ in 0..3 {
+        assert_eq!(scene.status("GET", "/tasks/"), 500);
+    }
+    for (check, outcome) in [("database.continuity", "fail"), ("daemon.errors", "warn")] {
+        let report = scene.doctor(check);
+        report.says(check, outcome, "RENAME TO \"tasks\"");
+        let remedy = report.check(check)["remedy"].as_str().unwrap();
+        assert!(!remedy.contains("migrate up"), "{check}: {remedy}");
+    }
 }
 
 /// No remedy names what such a table cannot have: a foreign key towards it would wait for ever.

@@ -21,11 +21,7 @@ async fn a_network_of_its_own() {
     scene.start_by("exec unshare -n todoctl serve");
     let pid = scene.daemon_pid();
     let report = scene.doctor(CHECK);
-    report.says(
-        CHECK,
-        "warn",
-        &format!("nsenter -t {pid} -n todoctl doctor"),
-    );
+    report.says(CHECK, "warn", &format!("todoctl --pid {pid} doctor"));
     scene.proves(&OWN_NETWORK).await;
     scene.end();
     scene.doctor(CHECK).says(CHECK, "pass", "");

@@ -55,14 +55,11 @@ faults! {
             "database.query",
         )
     };
-    ALL_OF_THE_USER = Fault {
-        after: PERSON,
-        ..Fault::failing(
-            "All server connections are open that max_user_connections allows the role",
-            NO_ANSWER,
-            "database.query",
-        )
-    };
+    ALL_OF_THE_USER = Fault::failing(
+        "All server connections are open that max_user_connections allows the role",
+        NO_ANSWER,
+        "database.query",
+    );
     NOT_RUNNING = Fault {
         after: After::Person("it is started where it runs"),
         ..Fault::failing("The pooler does not run, and the server does", NO_ANSWER, "database.connection")

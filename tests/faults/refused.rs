@@ -227,3 +227,38 @@ async fn tokens_of_another_auth_server() {
     assert_eq!(with_token(&base, &new, 2), [200; 2]);
     scene.proves_gone(&EXPIRED_TOKENS);
 }
+
+/// As behind a proxy with TLS, or with a slash at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_auth_server_calls_itself() {
+    let mut scene = Scene::sqlite().await;
+    let peer = AuthPeer::start().await;
+    let key = TestKey::ed25519();
+    peer.publish(&[&key]);
+    scene.set("AUTH_SERVER_URL", &peer.origin());
+    let now = todoctl::clock::Clock::system().now().unix_seconds();
+    let token = |issuer: Option<&str>| {
+        key.sign(&json!({ "sub": "me", "iat": now, "exp": now + 600, "iss": issuer }))
+    };
+    let slash = format!("{}/", peer.origin());
+    for issuer in ["https://auth.example.com", &slash, &peer.origin()] {
+        let base = scene.start_at_its_port();
+        let token = token(Some(issuer));
+        assert_eq!(with_token(&base, &token, 12), [401; 12]);
+        let report = scene.doctor(ERRORS);
+        report.says(ERRORS, "warn", "todoctl config ");
+        let remedy = report.check(ERRORS)["remedy"].as_str().unwrap();
+        assert!(scene.type_in(remedy).status.success(), "{remedy}");
+        scene.stop();
+        let base = scene.start_at_its_port();
+        assert_eq!(with_token(&base, &token, 2), [200; 2]);
+        scene.doctor(ERRORS).says(ERRORS, "pass", "");
+        scene.stop();
+    }
+    assert_eq!(scene.get("AUTH_ISSUER"), None);
+    let base = scene.start_at_its_port();
+    assert_eq!(with_token(&base, &token(None), 12), [401; 12]);
+    let report = scene.doctor(ERRORS);
+    report.says(ERRORS, "warn", "write its address into iss");
+    assert!(report.detail(ERRORS).contains("no address as their issuer"));
+}

@@ -2,7 +2,7 @@
 
 use crate::faults::harness::Scene;
 use crate::support::remedies::remedy_faults;
-use crate::support::{TestDatabase, postgres_url};
+use crate::support::{TestDatabase, eventually, postgres_url};
 
 const MIGRATIONS: &str = "database.migrations";
 const DAEMON: &str = "daemon.database";
@@ -207,4 +207,31 @@ async fn another_database_of_the_server() {
     // Another database that is named on purpose is no fault.
     let named = scene.check(&["db", "check", "--format", "json", "--url", &other.url]);
     named.says(CONTINUITY, "pass", "");
+}
+
+/// A daemon that was started on a new database keeps what it has stored since, so a restart does not
+/// begin anew without it.
+#[tokio::test]
+async fn what_was_stored_since_the_start() {
+    let mut scene = Scene::empty_postgres().await;
+    let kept = scene.path().join(".env-database");
+    let counted = |tasks: u32| {
+        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+        text.contains(&format!("\"tasks\":{tasks},")) && text.contains("\"database\"")
+    };
+    scene.start();
+    assert!(counted(0));
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    // Nothing tells when it is killed.
+    eventually("the task is counted", async || counted(1)).await;
+    assert_eq!(scene.status("POST", "/tasks/"), 201);
+    scene.end();
+    assert!(counted(2));
+    let _others = renamed_away(&scene).await;
+    let said = scene.start_fails().unwrap();
+    assert!(
+        said.contains("had tasks when this service was started last"),
+        "{said}"
+    );
+    withholds(&scene, "2 tasks");
 }

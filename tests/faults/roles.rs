@@ -97,6 +97,8 @@ async fn what_a_role_lacks() {
         .sql(&format!("REVOKE SELECT ON _sqlx_migrations FROM {name}"))
         .await;
     says_only(&scene, "SELECT ON TABLE public._sqlx_migrations", "INSERT");
+    let report = scene.doctor("database.migrations");
+    report.says("database.migrations", "fail", "GRANT SELECT");
     scene.proves(&CLOSED_RECORD).await;
     scene.stop();
     scene

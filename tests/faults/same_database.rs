@@ -251,7 +251,7 @@ async fn a_folder_that_was_renamed() {
     let served_once = std::fs::remove_file(scene.path().join(".env-database"));
     assert!(served_once.is_ok());
     scene.set("DATABASE_URL", &format!("sqlite://{}", path.display()));
-    scene.doctor(ID).says(ID, "skip", "");
+    scene.proves(&RENAMED_FOLDER).await;
 }
 
 /// Who begins anew on purpose says so once.

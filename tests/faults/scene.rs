@@ -128,6 +128,11 @@ impl Scene {
         scene
     }
 
+    /// No client program finds the administrator's password any more.
+    pub fn forget_passwords(&self) {
+        std::fs::remove_file(self.home.path().join(".pgpass")).unwrap();
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

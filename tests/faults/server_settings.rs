@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use crate::faults::harness::{After, Fault, Scene, Symptom, faults};
+use crate::faults::servers::{SCHEMA, SEQUENCES, TABLES, drop_role_of, with_role};
 use crate::support::Cluster;
 
 faults! {
@@ -118,4 +119,34 @@ async fn limits_that_end_requests() {
         detail.contains("statement_timeout is 10s (set for the role)"),
         "{detail}"
     );
+}
+
+/// Limits that end the questions of the checks themselves: each check that fails names them.
+#[tokio::test]
+async fn limits_that_end_questions() {
+    let mut scene = Scene::postgres().await;
+    let grants = [SCHEMA, TABLES, SEQUENCES].join("; ");
+    let name = with_role(&mut scene, "", &grants).await;
+    for setting in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+        scene
+            .sql(&format!("ALTER ROLE {name} SET {setting} = '1ms'"))
+            .await;
+        let reset = format!("ALTER ROLE \"{name}\" RESET {setting}");
+        let report = scene.check(&["doctor", "--only", "database", "--format", "json"]);
+        let checks = report.json["checks"].as_array().unwrap();
+        for check in checks.iter().filter(|check| check["outcome"] == "fail") {
+            let remedy = check["remedy"].as_str().unwrap_or_default();
+            let shown = remedy.replace("\\\"", "\"");
+            assert!(shown.contains(&reset), "{check:#}");
+        }
+        report.says("database.timeouts", "warn", "RESET");
+        let remedy = report.check("database.timeouts")["remedy"]
+            .as_str()
+            .unwrap();
+        let typed = scene.type_in(remedy);
+        assert!(typed.status.success(), "{remedy}");
+        let report = scene.doctor("database.timeouts");
+        report.says("database.timeouts", "pass", "");
+    }
+    drop_role_of(&mut scene, &name).await;
 }

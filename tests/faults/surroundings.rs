@@ -366,3 +366,37 @@ async fn a_limit_of_memory() {
     scene.proves_gone(&LITTLE_MEMORY);
     scene.stop();
 }
+
+/// Another program of its group takes all the memory; then the daemon is what the kernel ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_in_which_the_kernel_has_killed() {
+    let Some(group) = Group::make() else {
+        eprintln!("not tried: no control group can be made here");
+        return;
+    };
+    let mut scene = Scene::sqlite().await;
+    group.write(group.limit, 256 << 20);
+    let procs = group.directory.join("cgroup.procs");
+    let enter = format!("echo $$ > {}", procs.display());
+    scene.start_by(&format!("{enter}; exec todoctl serve"));
+    scene
+        .doctor("daemon.process")
+        .says("daemon.process", "pass", "");
+    let script = format!("{enter}; python3 -c 'bytes = bytearray(1 << 30)'");
+    let take_all = || {
+        let taken = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(!taken.status.success());
+    };
+    take_all();
+    scene
+        .doctor("daemon.process")
+        .says("daemon.process", "warn", "MemoryMax=");
+    let preferred = format!("/proc/{}/oom_score_adj", scene.daemon_pid());
+    std::fs::write(preferred, "1000").unwrap();
+    take_all();
+    let report = scene.doctor("daemon.port");
+    report.says("daemon.port", "warn", "MemoryMax=");
+    let detail = report.detail("daemon.port");
+    assert!(detail.contains("killed it for lack of memory"), "{detail}");
+    scene.stop();
+}

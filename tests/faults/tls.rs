@@ -30,6 +30,16 @@ faults! {
         outcome: "fail",
         after: After::Person("only an administrator may change the server's files"),
     };
+    NEEDLESS_TLS = Fault::failing(
+        "sslmode=require for a server on this machine, which does not offer TLS",
+        Symptom::Start("does not offer TLS"),
+        "database.tls",
+    );
+    ENCRYPTED_ALONE = Fault::failing(
+        "pg_hba.conf allows encrypted connections alone, and sslmode is disable",
+        Symptom::Start("no pg_hba.conf entry"),
+        "database.login",
+    );
     NAME_NOT_VERIFIED = Fault {
         title: "The certificate's host name is not verified, although it is right",
         symptom: Symptom::Risk("another certificate of that CA is accepted too"),
@@ -166,19 +176,10 @@ fn certificates() {
         .says("database.tls", "pass", "")
         .says("database.login", "pass", "");
 
+    // Nobody else is on the way to this machine itself.
+    let here = server.with("sslmode=require");
+    here.db_check().says("database.tls", "pass", "");
     // Weaker than verify-full: what that risks, and that more would work.
-    let weak = server.with("sslmode=require");
-    let report = weak.db_check();
-    report.says(
-        "database.tls",
-        "warn",
-        "sslmode=verify-full DATABASE_URL.sslrootcert=",
-    );
-    assert!(
-        report
-            .detail("database.tls")
-            .contains("can impersonate the server")
-    );
     let weak = server.with(&format!("sslmode=verify-ca&sslrootcert={ca}"));
     weak.db_check()
         .says("database.tls", "warn", "the sslmode verify-full");
@@ -197,6 +198,22 @@ fn certificates() {
     // A CA file that is none.
     let no_file = server.with("sslmode=verify-full&sslrootcert=/nonexistent/ca.pem");
     no_file.database_says("database.tls", "fail", "sslrootcert");
+}
+
+#[tokio::test]
+async fn encryption_on_this_machine() {
+    let server = TlsServer::start();
+    let mut scene = server.scene("sslmode=require");
+    scene.proves(&NEEDLESS_TLS).await;
+    scene.stop();
+    server.show("localhost");
+    let rules = server.directory.join("data/pg_hba.conf");
+    std::fs::write(&rules, "hostssl all all all scram-sha-256\n").unwrap();
+    server.restart();
+    let mut scene = server.scene("sslmode=disable");
+    scene.proves(&ENCRYPTED_ALONE).await;
+    let url = scene.get("DATABASE_URL").unwrap();
+    assert!(url.contains("sslmode=require"), "{url}");
 }
 
 /// The commands in the remedies work.

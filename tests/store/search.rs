@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -250,6 +251,50 @@ async fn what_another_program_writes_is_found(#[values(Sqlite, Postgres)] engine
     assert_eq!(unfolded(&database).await, 0);
     database.execute("DELETE FROM tasks").await;
     assert_eq!(found(&store, "third").await, [0; 0]);
+}
+
+/// A search reads the rows of other programs first, and then the page. What was changed between
+/// these two is not found by its earlier text.
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_program_changes_meanwhile(#[values(Sqlite, Postgres)] engine: Engine) {
+    let database = Database::migrated(engine).await;
+    let store = connect(database.target(), 2).await;
+    insert_plainly(&database, "milk").await;
+    let filter = TaskFilter {
+        search: Some("MILK".to_owned()),
+        ..TaskFilter::default()
+    };
+    let is_over = AtomicBool::new(false);
+    let changes = async {
+        let mut count = 0;
+        while !is_over.load(Ordering::Relaxed) {
+            for title in ["bread", "milk"] {
+                let change = format!("UPDATE tasks SET title = '{title}'");
+                database.execute(&change).await;
+            }
+            count += 1;
+        }
+        count
+    };
+    let searches = async {
+        let mut seen = 0;
+        for _ in 0..300 {
+            let page = store.tasks(&user(), &filter, 10, 0).await.unwrap();
+            let slice = store.tasks_after(&user(), &filter, 10, None).await.unwrap();
+            for task in page.tasks.iter().chain(&slice.tasks) {
+                assert_eq!(task.title.as_str(), "milk");
+                seen += 1;
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+        seen
+    };
+    let (changes, seen) = tokio::join!(changes, searches);
+    assert!(
+        changes > 0 && seen > 0,
+        "{changes} changes, {seen} tasks found"
+    );
 }
 
 /// A row without folded texts stays one when todoctl changes one of its texts.

@@ -283,7 +283,9 @@ fn user_of(
             }
         }
         Issuer::AuthServer(server) => {
-            if claim("iss").and_then(Value::as_str) != Some(server.issuer()) {
+            let issuer = claim("iss").and_then(Value::as_str);
+            if issuer != Some(server.issuer()) {
+                server.note_other_issuer(issuer.unwrap_or_default());
                 return refused(Refusal::Issuer);
             }
             let is_known = |audience| {

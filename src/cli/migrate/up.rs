@@ -40,7 +40,6 @@ pub struct Options {
 }
 
 pub(super) async fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    context.refuse_gone_file()?;
     let target = context.direct_database().await?;
     let up = Up {
         to: options.to,

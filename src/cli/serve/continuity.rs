@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::cli::hint::Hint;
+use crate::clock::Clock;
 use crate::config::{
     Audit, Config, DatabaseTarget, Environment, Remedy, SecretPlaces, Source, secret_places,
 };
+use crate::diagnostics::refuse_log_of_another;
 use crate::services::last_database::{LastDatabase, path};
 use crate::store::{ConnectError, Content, Identity, Store};
 
@@ -57,6 +59,18 @@ impl Continuity {
         };
         match last.log_left_behind(&now, file) {
             Some(log) => Err(Hint::new(log.to_string(), log.remedy()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails where a SQLite file has a write-ahead log of another state of it, as where a backup took its
+    /// place after a crash: opened for writing, the file would be damaged with it.
+    pub(super) async fn refuse_other_log(&self) -> anyhow::Result<()> {
+        let DatabaseTarget::Sqlite(file) = &self.target else {
+            return Ok(());
+        };
+        match refuse_log_of_another(file).await {
+            Some((what, remedy)) => Err(Hint::new(what, remedy).into()),
             None => Ok(()),
         }
     }
@@ -125,7 +139,7 @@ impl Continuity {
 
     /// [`LastDatabase::database`].
     async fn number(&self) -> Option<String> {
-        if !matches!(self.target, DatabaseTarget::Postgres(_)) {
+        if !self.is_server() {
             return None;
         }
         let identity = timeout(ASKING, Identity::ask(&self.target)).await.ok()?;
@@ -174,11 +188,14 @@ impl Continuity {
         let Ok(Ok(content)) = timeout(limit, Content::of_store(store)).await else {
             return;
         };
+        let is_server = matches!(self.target, DatabaseTarget::Postgres(_));
         let last = self.last();
         if let Some(mut now) = self.of(content)
-            && !last
-                .as_ref()
-                .is_some_and(|last| last.is_missing_in(&now) || last.is_emptied_in(&now))
+            && !last.as_ref().is_some_and(|last| {
+                // A server's database may have been replaced since the start.
+                let is_another = is_server && last.id != now.id;
+                is_another || last.is_missing_in(&now) || last.is_emptied_in(&now)
+            })
         {
             let same = last.filter(|last| last.id == now.id && last.place == now.place);
             now.database = same.and_then(|last| last.database);
@@ -195,7 +212,9 @@ impl Continuity {
     }
 
     fn keep(&self, now: &LastDatabase) {
+        // A disk at rest is not woken for nothing.
         if let Some(env_file) = &self.env_file
+            && self.last().as_ref() != Some(now)
             && let Err(error) = now.write(env_file)
         {
             tracing::debug!(%error, file = %path(env_file).display(), "not written");

@@ -136,12 +136,7 @@ fn postgres(rest: &str) -> Result<Parsed, BadUrl> {
         }
     }
     complete(&server)?;
-    server.pooled = server.pooler_parameter.is_some()
-        || server
-            .host
-            .split('.')
-            .next()
-            .is_some_and(|label| label.ends_with("-pooler"));
+    server.pooled = server.pooler_parameter.is_some() || server.has_pooler_host();
     server.tls = resolved_tls(&server, tls, channel_binding);
     if system_roots && server.tls != TlsMode::Disable {
         server.trust_system_roots();

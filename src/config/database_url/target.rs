@@ -46,7 +46,7 @@ pub struct PostgresTarget {
     pub options: Option<String>,
     /// `application_name=`; `todoctl` when absent.
     pub application_name: String,
-    /// The URL says that it leads to a pooler in transaction mode.
+    /// The URL, or `DB_POOLER`, says that it leads to a pooler in transaction mode.
     pub pooled: bool,
     /// The parameter that says so, such as `pgbouncer=true`.
     pub pooler_parameter: Option<String>,
@@ -112,6 +112,12 @@ impl PostgresTarget {
     /// Whether a pooler is at this address, as far as the configuration tells.
     pub(crate) fn leads_to_pooler(&self) -> bool {
         self.pooled || self.server().host_port() != self.host_port()
+    }
+
+    /// Whether the host's name is that of a pooler, as Neon has it.
+    pub(crate) fn has_pooler_host(&self) -> bool {
+        let label = self.host.split('.').next();
+        label.is_some_and(|label| label.ends_with("-pooler"))
     }
 
     /// The database as the server names it; a pooler may have a name of its own for it.

@@ -15,6 +15,35 @@ fn options(host: &str, port: u16) -> String {
     format!(" -h {host} -p {port} -U")
 }
 
+/// PostgreSQL's client programs that remedies name.
+const PROGRAMS: [&str; 5] = ["psql", "createdb", "createuser", "pg_dump", "vacuumdb"];
+
+const BY_ROOT: &str = "runuser -u postgres -- ";
+
+/// `text` with each program that has the options `wrong` run as the system user, with the options
+/// `right` before the role.
+fn as_system_user(text: &str, wrong: &str, right: &str) -> String {
+    let mut rest = text;
+    let mut whole = String::new();
+    while let Some(at) = rest.find(wrong) {
+        let (before, after) = rest.split_at(at);
+        let programs = PROGRAMS.iter().filter_map(|program| {
+            let begin = before.rfind(&format!("{program} ")).or_else(|| {
+                let is_last = before.ends_with(program);
+                is_last.then(|| before.len() - program.len())
+            })?;
+            Some(begin)
+        });
+        let begin = programs.max().unwrap_or(before.len());
+        let (kept, command) = before.split_at(begin);
+        let is_done = kept.ends_with(BY_ROOT) || command.is_empty();
+        let user = if is_done { "" } else { BY_ROOT };
+        whole += &format!("{kept}{user}{command}{right} {ADMINISTRATOR}");
+        rest = &after[wrong.len()..];
+    }
+    whole + rest
+}
+
 impl Remedy {
     /// A statement for an administrator of the server, or for the owner of what it changes.
     #[must_use]
@@ -47,6 +76,8 @@ impl Remedy {
         // Those of all roles apply there as well.
         let writes = if statements.contains("transaction_read_only") {
             "SET transaction_read_only = off; "
+        } else if statements.contains("statement_timeout") {
+            "SET statement_timeout = 0; "
         } else {
             ""
         };
@@ -72,6 +103,17 @@ impl Remedy {
             .arg(administrator.unwrap_or(ADMINISTRATOR))
     }
 
+    /// psql for the console of the pooler at this address, as a role of `admin_users`. The order of its
+    /// options tells it from commands for the server.
+    #[must_use]
+    pub fn pooler_admin(pooler: &PostgresTarget, administrator: &str) -> Self {
+        Self::command("psql -U")
+            .arg(administrator)
+            .joined(" -h")
+            .arg(pooler.host.trim_matches(['[', ']']))
+            .joined(&format!(" -p {} -d pgbouncer", pooler.port))
+    }
+
     /// Whether a command of an administrator leads to this address.
     pub(crate) fn is_administered_at(&self, server: &PostgresTarget) -> bool {
         let options = options(&server.host, server.port);
@@ -80,6 +122,29 @@ impl Remedy {
             Step::Or(other) => other.is_administered_at(server),
             Step::Set(..) => false,
         })
+    }
+
+    /// With the commands of the administrator at this address as root runs them, where the server's
+    /// socket is in `directory`: as the system user of the same name, who needs no password.
+    pub(crate) fn administered_by_root(self, server: &PostgresTarget, directory: &str) -> Self {
+        let right = options(directory, server.port);
+        let by_root = |text: &str| {
+            [options(&server.host, server.port), right.clone()]
+                .iter()
+                .fold(text.to_owned(), |text, wrong| {
+                    as_system_user(&text, &format!("{wrong} {ADMINISTRATOR}"), &right)
+                })
+        };
+        let steps = self.0.into_iter().map(|step| match step {
+            Step::Command(Command { line, statements }) => Step::Command(Command {
+                line: by_root(&line),
+                statements,
+            }),
+            Step::Note(text) => Step::Note(by_root(&text)),
+            Step::Or(other) => Step::Or(other.administered_by_root(server, directory)),
+            Step::Set(..) => step,
+        });
+        Self(steps.collect())
     }
 
     /// Whether a command changes what new sessions of a role, a database or the server begin with.
@@ -147,6 +212,33 @@ mod tests {
             unknown.contains("\n# createdb -U postgres todo\n"),
             "{unknown}"
         );
+    }
+
+    #[test]
+    fn commands_of_root() {
+        let server = PostgresTarget::fixture("127.0.0.1", 5432);
+        let create = Remedy::admin_command("createdb --encoding=UTF8", &server, None).arg("a");
+        let read = Remedy::admin_command("psql --quiet", &server, None)
+            .arg("-d")
+            .arg("psql");
+        let dump = Remedy::admin_command("pg_dump", &server, None)
+            .arg("b")
+            .pipe(&read);
+        let other = Remedy::admin_sql(&server, Some("owner"), "SELECT 1");
+        let remedy = Remedy::note(format!("with {read}"))
+            .then(create)
+            .then(dump)
+            .then(other.clone())
+            .administered_by_root(&server, "/run/pg");
+        let expected = format!(
+            "# with runuser -u postgres -- psql --quiet -h /run/pg -p 5432 -U postgres -d psql\n\
+             runuser -u postgres -- createdb --encoding=UTF8 -h /run/pg -p 5432 -U postgres a\n\
+             runuser -u postgres -- pg_dump -h /run/pg -p 5432 -U postgres b | runuser -u postgres -- psql --quiet -h /run/pg -p 5432 -U postgres -d psql\n\
+             {other}"
+        );
+        assert_eq!(remedy.to_string(), expected);
+        let again = remedy.administered_by_root(&server, "/run/pg");
+        assert_eq!(again.to_string(), expected);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::path::Path;
 
 use crate::config::{Account, Barrier, DatabaseTarget, Remedy, as_owner, as_root, has_acl, here};
 use crate::diagnostics::context::Context;
+use crate::diagnostics::daemon_user::DaemonUser;
 use crate::diagnostics::directory::of_file;
 use crate::diagnostics::fix::Fix;
-use crate::diagnostics::probe::{account_of, daemon_with, daemons_of};
 use crate::services::last_database;
 
 /// A file that others may use.
@@ -25,30 +25,27 @@ const WRITE: u32 = 0o2;
 /// What a file that its readers have by their group grants to others at most.
 const GROUP_READS: u32 = 0o040;
 
-/// The user of the daemon that runs; otherwise the owner of the database or of its directory.
+/// The daemon that runs; otherwise the owner of the database or of its directory.
 pub(super) fn daemon(context: &Context) -> Option<Account> {
     let database = match context.audit.target() {
         Some(DatabaseTarget::Sqlite(file)) if context.stuck().is_none() => Some(&file.path),
         _ => None,
     };
-    let serving = database.and_then(|file| daemons_of(file).first().map(|daemon| daemon.pid));
-    let running = serving.or_else(|| daemon_with(context.request.source.file()?));
-    running.and_then(account_of).or_else(|| {
+    let running = DaemonUser::running(database.map(AsRef::as_ref), context.request.source.file());
+    let owner = || {
         let file = database?;
         let found = file.metadata().or_else(|_| of_file(file).metadata());
-        Some(probably(&found.ok()?))
-    })
+        Some(DaemonUser::owner(&found.ok()?))
+    };
+    running.or_else(owner).map(|daemon| daemon.account)
 }
 
 /// How the user of the daemon that reads `env_file`, or of the last one that did, gets to read `file`
 /// again; `None` where it may, and where a unit or a container reads `env_file` for it.
 pub(super) fn taken_from_daemon(env_file: &Path, file: &Path) -> Option<(u32, Remedy)> {
     let found = file.metadata().ok().filter(Metadata::is_file)?;
-    let last = || {
-        let user = last_database::user(env_file)?;
-        Some(Account { user, groups: None })
-    };
-    let daemon = daemon_with(env_file).and_then(account_of).or_else(last)?;
+    let running = DaemonUser::running(None, Some(env_file));
+    let daemon = running.or_else(|| DaemonUser::last(env_file))?.account;
     let is_closed = !daemon.may(READ, &found) && !has_acl(file);
     is_closed.then(|| {
         let chown = Remedy::command(format!("chown {}", daemon.user)).arg(file);
@@ -59,7 +56,7 @@ pub(super) fn taken_from_daemon(env_file: &Path, file: &Path) -> Option<(u32, Re
 /// How the running daemon gets to keep what it has served, where it may write neither the file for that
 /// nor the directory. A read-only mount is meant to have nothing written there.
 pub(super) fn without_memory(env_file: &Path) -> Option<(String, Remedy)> {
-    let daemon = daemon_with(env_file).and_then(account_of)?;
+    let daemon = DaemonUser::running(None, Some(env_file))?.account;
     let file = last_database::path(env_file);
     let folder = here(env_file.parent()?);
     if matches!(Barrier::of(folder), Some(Barrier::Mount(_))) {
@@ -86,13 +83,6 @@ pub(super) fn without_memory(env_file: &Path) -> Option<(String, Remedy)> {
     })
 }
 
-fn probably(owns: &Metadata) -> Account {
-    Account {
-        user: owns.uid(),
-        groups: None,
-    }
-}
-
 /// What is wrong with the mode of a file, if it grants something in `others`, the bits of a mode.
 pub(super) fn open_to_others(
     path: &Path,
@@ -102,8 +92,8 @@ pub(super) fn open_to_others(
     // The mode of a device or a pipe is not todoctl's affair.
     let found = path.metadata().ok().filter(Metadata::is_file)?;
     let of_file_or_directory = || match here(path.parent()?).metadata() {
-        Ok(directory) if found.uid() == 0 => Some(probably(&directory)),
-        _ => Some(probably(&found)),
+        Ok(directory) if found.uid() == 0 => Some(DaemonUser::owner(&directory).account),
+        _ => Some(DaemonUser::owner(&found).account),
     };
     let daemon = daemon.cloned().or_else(of_file_or_directory)?;
     let mode = found.mode() & 0o777;

@@ -5,13 +5,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::config::{Remedy, Source, metrics_address};
+use crate::config::{Remedy, Source, in_container, metrics_address};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::this_user;
 use crate::diagnostics::halted::halted;
 use crate::diagnostics::probe::{self, Listener};
 use crate::diagnostics::verdict::Verdict;
 use crate::services::daemon::{DaemonStatus, reachable_at};
+use crate::services::memory_kills::MemoryKills;
 use crate::services::run_record::{FailedStart, LastRun, Run, last_run};
 
 use super::environ::hidden_here;
@@ -26,11 +27,6 @@ pub(super) async fn listen(context: &Context, limit: Duration) -> Verdict {
         !requests.is_some_and(|requests| requests.has_local_proxy)
     };
     listen_address(host, is_closed)
-}
-
-/// Whether other machines, and the one that runs it, reach this one by its own addresses alone.
-fn in_container() -> bool {
-    Path::new("/.dockerenv").exists()
 }
 
 /// `is_closed` tells that nobody reaches an address of this container alone.
@@ -162,7 +158,9 @@ fn elsewhere(run: &Run, expected: SocketAddr, hidden: Option<(String, Remedy)>) 
 /// The last daemon did not end by itself. `now` is in seconds since 1970.
 fn killed(run: &Run, address: SocketAddr, now: i64) -> Verdict {
     let age = Duration::from_secs(u64::try_from(now - run.started).unwrap_or_default());
-    let is_for_memory = probe::was_killed_for_memory(run.pid);
+    let in_group = run.memory_kills.as_ref().and_then(MemoryKills::since);
+    let is_for_memory =
+        in_group.is_some_and(|kills| kills > 0) || probe::was_killed_for_memory(run.pid);
     let how = if is_for_memory {
         "the kernel killed it for lack of memory"
     } else {

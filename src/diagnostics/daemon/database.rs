@@ -44,6 +44,14 @@ pub(super) async fn database(
             remedy,
         );
     }
+    if let (Difference::Removed(_), DatabaseTarget::Postgres(server)) = (&found, &config.target) {
+        let asked = context.server.ask(server, limit, async |connection| {
+            connection.hides_identity().await
+        });
+        if let Ok(Ok(true)) = tokio::time::timeout(limit, asked).await {
+            return Verdict::skip("skipped: this role may not read todoctl_identity");
+        }
+    }
     match (found, &config.target) {
         (Difference::None, target) => foreign_ids(context, config, status, limit)
             .await
@@ -118,7 +126,7 @@ fn elsewhere(pid: i32, path: &Path) -> Verdict {
             path.display()
         ),
         Remedy::note(format!(
-            "run this command where the daemon runs: with docker exec or kubectl exec, or as root with nsenter -t {pid} -m -w todoctl doctor"
+            "run this command where the daemon runs, as root: todoctl --pid {pid} doctor"
         )),
     )
 }
@@ -263,6 +271,9 @@ async fn other_schema(
         .find(|schema| ours.place_in(schema) == served.place);
     // The search path leads there again when the role may use the schema.
     if theirs.is_some_and(|schema| unusable.iter().any(|one| one.trim_matches('"') == schema)) {
+        return Verdict::skip_because_failed("database.role");
+    }
+    if theirs.is_none() && ours.schema().is_none() {
         return Verdict::skip_because_failed("database.role");
     }
     let named = theirs.map_or_else(

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::config::{Bounds, DatabaseTarget, Remedy};
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
+use crate::diagnostics::database::lacking;
 use crate::diagnostics::database::migrations::has_its_tables;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures};
+use crate::services::daemon::{RequestFailure, RequestStatus, RouteFailures, ServiceStatus};
 use crate::store::messages::{self, KnownMessage, Place};
 
 use super::refused::{Own, check_refused};
@@ -33,14 +36,14 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
         Some(requests) => {
             let mut services = status.services.iter();
             let auth_server = services.find(|one| one.name == "auth_server");
-            let failure = auth_server.and_then(|one| one.reason.as_deref());
             let source = &context.request.source;
             let own = Own {
                 source,
                 audit: &context.audit,
                 other_values: other_values(status, source, &context.audit),
+                other_issuer: auth_server.and_then(|one| one.other_issuer.as_deref()),
             };
-            check_errors(requests, failure, place, now, &own)
+            check_errors(requests, auth_server, place, &now, &own)
         }
         None => Verdict::skip(OLDER),
     })
@@ -48,12 +51,14 @@ pub(super) async fn errors(context: &Context, limit: Duration) -> Verdict {
 }
 
 /// What this command finds well, whatever the daemon's requests have failed for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Now {
     /// It logs in at the server with its own variables.
     is_reached: bool,
     /// A new session finds all tables.
     has_tables: bool,
+    /// What to do about that which the newest failures lacked, and which is still missing.
+    lacking: Vec<(&'static str, Remedy)>,
 }
 
 impl Now {
@@ -70,44 +75,63 @@ impl Now {
         let routes = status.requests.iter().flat_map(|one| &one.failures);
         let newest = routes.filter_map(|route| known(route.newest.first()?));
         let newest: Vec<&KnownMessage> = newest.collect();
+        let mut missing = Vec::new();
+        for known in newest.iter().filter(|one| one.is_of_catalogue()) {
+            if missing.iter().all(|(id, _)| *id != known.id)
+                && let Some(found) = lacking(context, known, limit).await
+                && let Some(remedy) = found.remedy
+            {
+                missing.push((known.id, remedy));
+            }
+        }
         let is_any = |is_one: fn(&KnownMessage) -> bool| newest.iter().any(|one| is_one(one));
+        // Both may wait for what other checks have begun.
+        let within = limit.mul_f64(0.4);
+        let is_reached = is_any(KnownMessage::is_of_connecting)
+            && timeout(within, context.server.login(target, limit))
+                .await
+                .is_ok_and(Result::is_ok);
+        let has_tables = is_any(KnownMessage::is_of_tables)
+            && timeout(within, has_its_tables(context, config, limit))
+                .await
+                .unwrap_or_default();
         Self {
-            is_reached: is_any(KnownMessage::is_of_connecting)
-                && context.server.login(target, limit).await.is_ok(),
-            has_tables: is_any(is_of_tables) && has_its_tables(context, config, limit).await,
+            is_reached,
+            has_tables,
+            lacking: missing,
         }
     }
 
-    /// What is left to do about a failure whose cause is gone.
-    fn restart(self, known: &KnownMessage) -> Option<Remedy> {
+    /// What is left to do about a failure whose cause is gone, or was found.
+    fn remedy(&self, known: &KnownMessage) -> Option<Remedy> {
+        if let Some((_, remedy)) = self.lacking.iter().find(|(id, _)| *id == known.id) {
+            return Some(remedy.clone());
+        }
         if self.is_reached && known.is_of_connecting() {
             return Some(Remedy::note(
                 "this command logs in with its own variables: if requests still fail, restart the daemon, which has those that it was started with",
             ));
         }
-        (self.has_tables && is_of_tables(known)).then(|| {
+        (self.has_tables && known.is_of_tables()).then(|| {
             Remedy::note("the database has all tables now: if requests still fail, restart the daemon, whose sessions keep the search path that they began with")
         })
     }
-}
-
-fn is_of_tables(known: &KnownMessage) -> bool {
-    matches!(known.id, "postgres.no-table" | "postgres.no-schema")
 }
 
 fn known(failure: &RequestFailure) -> Option<&'static KnownMessage> {
     messages::by_id(failure.known_message.as_deref()?)
 }
 
-/// `failure` is why the auth server gave no usable answer when it was last asked.
 fn check_errors(
     requests: &RequestStatus,
-    failure: Option<&str>,
+    auth_server: Option<&ServiceStatus>,
     place: Place<'_>,
-    now: Now,
+    now: &Now,
     own: &Own<'_>,
 ) -> Verdict {
     let mut collected = Collected::default();
+    // Why the auth server gave no usable answer when it was last asked.
+    let failure = auth_server.and_then(|one| one.reason.as_deref());
     let minutes = requests.minutes;
     let failed: u64 = requests.failures.iter().map(|route| route.failed).sum();
     let is_usual = failed < FAILURES || failed * 100 < requests.answered * FAILED_PERCENT;
@@ -181,7 +205,7 @@ fn route_text(route: &RouteFailures, requests: &RequestStatus, failure: Option<&
 }
 
 /// What is known about the newest cause of each route. `limit` is `REQUEST_TIMEOUT_SECONDS`.
-fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: Now, limit: Duration) -> Remedy {
+fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: &Now, limit: Duration) -> Remedy {
     let newest = || routes.iter().filter_map(|route| route.newest.first());
     let wise = Bounds::of(REQUEST_TIMEOUT)
         .filter(|wise| limit < Duration::from_secs(wise.least().into()))
@@ -194,7 +218,7 @@ fn remedies(routes: &[&RouteFailures], place: Place<'_>, now: Now, limit: Durati
     });
     let known = newest()
         .filter_map(known)
-        .map(|one| now.restart(one).unwrap_or_else(|| (one.remedy)(place)));
+        .map(|one| now.remedy(one).unwrap_or_else(|| (one.remedy)(place)));
     let known = known.fold(Remedy::default(), Remedy::then);
     let log = newest().next().map(|one| {
         Remedy::note(format!(

@@ -1,12 +1,15 @@
 //! Where the log of a running daemon goes (`proc_pid_fd(5)`).
 
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
-use procfs::process::Process;
+use procfs::process::{FDPermissions, Process, all_processes};
 
 use crate::config::Remedy;
 use crate::diagnostics::collected::Collected;
+use crate::diagnostics::halted::why_halted;
+use crate::diagnostics::probe::state_of;
 
 /// What the kernel appends to the name of a file that has none any more.
 const DELETED: &str = " (deleted)";
@@ -26,7 +29,11 @@ pub(super) fn check_log(collected: &mut Collected, process: &Process) {
     let Ok(target) = std::fs::read_link(&open) else {
         return;
     };
-    let deleted = without_mark(&target);
+    if let Some((what, remedy)) = halted_reader(process, &target) {
+        collected.warn(what, remedy);
+        return;
+    }
+    let deleted = without_mark(&target).filter(|_| !target.exists());
     if let Some(terminal) = deleted.filter(|name| name.starts_with("/dev")) {
         collected.warn(
             format!(
@@ -86,14 +93,44 @@ fn open_at(pid: i32, file: u32) -> PathBuf {
     format!("/proc/{pid}/fd/{file}").into()
 }
 
+/// The program that reads the log from a pipe, where that cannot run: the daemon loses what the pipe does
+/// not take. `None` also where it cannot be seen.
+fn halted_reader(daemon: &Process, target: &Path) -> Option<(String, Remedy)> {
+    let is_pipe = target.to_str()?.starts_with("pipe:[")
+        || target
+            .metadata()
+            .is_ok_and(|found| found.file_type().is_fifo());
+    let reads_it = |process: &Process| {
+        let files = process.fd().into_iter().flatten().flatten();
+        let mut readable = files.filter(|file| !file.mode().contains(FDPermissions::WRITE));
+        readable.any(|file| {
+            let open = std::fs::read_link(open_at(process.pid, file.fd.cast_unsigned()));
+            open.is_ok_and(|open| open == target)
+        })
+    };
+    let others = is_pipe.then(all_processes)?.ok()?.flatten();
+    let mut readers = others.filter(|one| one.pid != daemon.pid && reads_it(one));
+    readers.find_map(|reader| {
+        let (why, remedy) = why_halted(reader.pid, &state_of(&reader)?)?;
+        let name = reader.stat().ok()?.comm;
+        Some((
+            format!(
+                "the program that reads its log ({name}, pid {}) {why}: lines are lost when the pipe is full",
+                reader.pid
+            ),
+            remedy,
+        ))
+    })
+}
+
 /// The name that a deleted file had; `None` for any other.
-fn without_mark(target: &Path) -> Option<&Path> {
+pub(super) fn without_mark(target: &Path) -> Option<&Path> {
     let name = target
         .as_os_str()
         .as_bytes()
         .strip_suffix(DELETED.as_bytes())?;
-    let is_deleted = name.starts_with(b"/") && !target.exists();
-    is_deleted.then(|| Path::new(std::ffi::OsStr::from_bytes(name)))
+    name.starts_with(b"/")
+        .then(|| Path::new(std::ffi::OsStr::from_bytes(name)))
 }
 
 /// Rust opens `/dev/null` for reading and writing in the place of a file that is closed. So do

@@ -30,7 +30,7 @@ pub(super) fn in_other_network(run: &Run, expected: SocketAddr) -> Option<Verdic
             "unless only a proxy in the same network leads to it, publish the port where it is started (docker run -p {port}:{port}, ports: in the compose file), or remove PrivateNetwork= from the unit file, and start it again"
         ))
         .then(Remedy::note(format!(
-            "to look at it where it is: docker exec, or as root nsenter -t {pid} -n todoctl doctor"
+            "to look at it where it is, as root: todoctl --pid {pid} doctor"
         ))),
     ))
 }

@@ -54,6 +54,8 @@ pub(super) struct Own<'c> {
     pub audit: &'c Audit,
     /// The variables of which the daemon has other values.
     pub other_values: Vec<String>,
+    /// What the auth server calls itself in tokens that are refused.
+    pub other_issuer: Option<&'c str>,
 }
 
 /// Adds what keeps right clients out.
@@ -69,7 +71,7 @@ pub(super) fn check_refused(collected: &mut Collected, requests: &RequestStatus,
             let may_be_its = [&[], PUBLISHED, UNKNOWN_TOKEN].contains(&cause.details);
             let of_auth_server = auth_server
                 .filter(|_| may_be_its)
-                .and_then(|url| of_auth_server(cause.reason, url));
+                .and_then(|url| of_auth_server(cause.reason, url, own.other_issuer));
             let (what, remedy) = has_old_secret(cause, own)
                 .or(of_auth_server)
                 .unwrap_or_else(|| (cause.what.to_owned(), Remedy::note(cause.remedy)));

@@ -20,7 +20,7 @@ use super::cpu_limit::check_cpu_limit;
 use super::errors::errors;
 use super::file_limit::{check_file_limit, check_open_files};
 use super::log_file::check_log;
-use super::memory_limit::check_memory_limit;
+use super::memory_limit::{check_memory_kills, check_memory_limit};
 use super::settings::configuration;
 use super::status::{OLDER, of_status};
 use super::thread_limit::check_thread_limits;
@@ -53,7 +53,8 @@ pub(in crate::diagnostics) static CHECKS: &[Check] = &[
         .about(
             "Open files, sockets and threads of the running daemon against its limits, where its log \
              goes and the lines that could not be written, the size that its files may have, memory \
-             and processor time against the limits of its control group, and start time. At the limit of \
+             and processor time against the limits of its control group, whether the kernel has killed \
+             in that group lately, and start time. At the limit of \
              files the daemon refuses connections, at that of threads changes fail, at that of memory the \
              kernel kills it, and at that of processor time answers are late. Usual causes are a low limit in the unit file, a reader of the log that has \
              stalled, a disk that is full, and a log that was deleted.",
@@ -102,7 +103,10 @@ fn check_services(services: &[ServiceStatus], has_old_ca: bool) -> Verdict {
                 "services.auth_server",
             ),
             "redis" => (
-                "Redis does not do what the daemon asks of it, or does not answer: each daemon counts rate limits by itself".to_owned(),
+                format!(
+                    "Redis did not count when the daemon last asked it{}: each daemon counts rate limits by itself",
+                    failed(service)
+                ),
                 "services.redis",
             ),
             _ => continue,
@@ -166,6 +170,7 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
     check_memory_limit(&mut collected, process);
     let age = Duration::from_secs(u64::try_from(now - process.started).unwrap_or_default());
     if let Some(own) = running_here(process.pid) {
+        check_memory_kills(&mut collected, &own, age);
         check_cpu_limit(&mut collected, &own, age);
         check_thread_limits(&mut collected, &own);
         check_log(&mut collected, &own);
@@ -184,7 +189,7 @@ fn check_process(process: &ProcessStatus, now: i64, file: Option<&Path>) -> Verd
 }
 
 /// The daemon's process, where it is one of this machine or container.
-fn running_here(pid: u32) -> Option<Process> {
+pub(super) fn running_here(pid: u32) -> Option<Process> {
     let process = Process::new(i32::try_from(pid).ok()?).ok()?;
     let stat = process.stat().ok()?;
     is_todoctl(&stat.comm).then_some(process)

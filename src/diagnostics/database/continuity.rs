@@ -1,11 +1,12 @@
 //! Whether this is the database that the service has had before, or an empty one in its place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::{
     DatabaseConfig, DatabaseTarget, MissingMount, Origin, Remedy, SecretName, SqliteTarget,
-    is_database, is_mount_point, other_places, sqlite_url,
+    copied_up, is_database, is_mount_point, may_be_meant, other_places, sqlite_url, unused_name,
+    wal_path,
 };
 use crate::diagnostics::context::Context;
 use crate::diagnostics::directory::of_file;
@@ -131,7 +132,7 @@ async fn another(
         );
     }
     let remedy = match &config.target {
-        DatabaseTarget::Sqlite(file) => put_back_file(file, last),
+        DatabaseTarget::Sqlite(file) => put_back_file(file, last, env_file).await,
         DatabaseTarget::Postgres(_) => {
             let restored = (now.tasks > 0).then(|| {
                 let forgotten = Remedy::command("rm -f").arg(last_database::path(env_file));
@@ -206,7 +207,11 @@ fn emptied(
 }
 
 /// How the service gets its database again, where it uses a file now.
-pub(super) fn put_back_file(file: &SqliteTarget, last: &LastDatabase) -> Remedy {
+pub(super) async fn put_back_file(
+    file: &SqliteTarget,
+    last: &LastDatabase,
+    env_file: &Path,
+) -> Remedy {
     let target = DatabaseTarget::Sqlite(file.clone());
     let now = LastDatabase::new(&target, String::new(), 0).place;
     if last.is_url() {
@@ -220,10 +225,56 @@ pub(super) fn put_back_file(file: &SqliteTarget, last: &LastDatabase) -> Remedy 
     }
     let old = Path::new(&last.place);
     if is_database(old) && last.place != now {
-        named_again(old, &now)
-    } else {
-        put_back(of_file(&file.path), last, &now)
+        return named_again(old, &now);
     }
+    match found_near(file, last, env_file).await {
+        Some(found) if is_deeper(&found, &file.path) => in_its_place(&found, &file.path),
+        Some(found) => named_again(&found, &now),
+        None => put_back(of_file(&file.path), last, &now),
+    }
+}
+
+/// The only file near the configured one that is the database `last`, with as much in it: a copy may be
+/// an older backup.
+async fn found_near(file: &SqliteTarget, last: &LastDatabase, env_file: &Path) -> Option<PathBuf> {
+    let mut found = Vec::new();
+    for path in may_be_meant(&file.path, env_file) {
+        let content = Content::found_in(&SqliteTarget { path: path.clone() }).await;
+        let is_it = |content: Content| {
+            content.id.as_deref() == Some(last.id.as_str()) && content.tasks >= last.tasks
+        };
+        if content.is_some_and(is_it) {
+            found.push(path);
+        }
+    }
+    found.pop().filter(|_| found.is_empty())
+}
+
+/// Whether it is in a folder below the one of `path`, where no configuration should lead.
+fn is_deeper(found: &Path, path: &Path) -> bool {
+    let folder = std::path::absolute(of_file(path));
+    folder.is_ok_and(|folder| found.starts_with(folder))
+}
+
+/// Copies it to where it should be, and keeps what is there.
+fn in_its_place(found: &Path, path: &Path) -> Remedy {
+    let new = unused_name(path, ".new");
+    let moved = [
+        (path.to_owned(), new.clone()),
+        (wal_path(path), wal_path(&new)),
+    ];
+    let moved = moved.iter().filter(|(from, _)| from.exists());
+    let moved = moved.fold(Remedy::default(), |all, (from, to)| {
+        all.then(Remedy::command("mv -n").arg(from).arg(to))
+    });
+    Remedy::note(format!(
+        "{} is that database, as where a backup of the folder was restored into it: stop the daemon first; this copies it to its place, and keeps what is there as {}:",
+        found.display(),
+        new.display()
+    ))
+    .then(moved)
+    .then(copied_up(found, path))
+    .then(Remedy::note("then start the daemon"))
 }
 
 fn named_again(file: &Path, now: &str) -> Remedy {
@@ -257,14 +308,24 @@ fn put_back(directory: &Path, last: &LastDatabase, now: &str) -> Remedy {
     )))
 }
 
-/// The same text names a file elsewhere that has more in it, as where `sqlite:///data/todo.db` was
+const SAME_TEXT: &str = "which the same text leads to for other programs or in another directory";
+const NEAR: &str = "a database of the same name beside it or in the folder of the service";
+
+/// The same text, or nearly the same, names a file elsewhere that has more in it, as where `sqlite:///data/todo.db` was
 /// meant as a relative path.
 async fn elsewhere(
     now: &LastDatabase,
     file: &SqliteTarget,
     env_file: Option<&Path>,
 ) -> Option<Verdict> {
-    for path in other_places(&file.path, env_file) {
+    let same_text = other_places(&file.path, env_file);
+    let near = env_file.map(|env_file| may_be_meant(&file.path, env_file));
+    let near = near
+        .unwrap_or_default()
+        .into_iter()
+        .map(|path| (path, NEAR));
+    let same_text = same_text.into_iter().map(|path| (path, SAME_TEXT));
+    for (path, why) in same_text.chain(near) {
         let other = SqliteTarget { path };
         let Some(Content {
             id: Some(id),
@@ -276,14 +337,18 @@ async fn elsewhere(
         let found = LastDatabase::new(&DatabaseTarget::Sqlite(other.clone()), id, tasks);
         if found.is_missing_in(now) {
             let detail = format!(
-                "DATABASE_URL leads to {} here, which has {}; {}, which the same text leads to for other programs or in another directory, has {}",
+                "DATABASE_URL leads to {} here, which has {}; {}, {why}, has {}",
                 now.place,
                 counted(now.tasks),
                 found.place,
                 counted(found.tasks)
             );
-            let remedy = Remedy::note("unless another service uses that one:")
-                .then(named_again(&other.path, &now.place));
+            let remedy = if is_deeper(&other.path, &file.path) {
+                in_its_place(&other.path, &file.path)
+            } else {
+                named_again(&other.path, &now.place)
+            };
+            let remedy = Remedy::note("unless another service uses that one:").then(remedy);
             return Some(Verdict::warn(detail, remedy));
         }
     }

@@ -1,17 +1,15 @@
 //! Whether the daemon's user may use a SQLite file. Root looks at the modes: it may use all itself.
 
-use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::{
-    Account, Closed, Remedy, closed_to_owner, files_beside, has_acl, opened_to_owner, resolved,
-    writable_for,
+    Closed, Remedy, closed_to_owner, files_beside, has_acl, opened_to_owner, resolved, writable_for,
 };
+use crate::diagnostics::daemon_user::DaemonUser;
 use crate::diagnostics::directory::of_file;
-use crate::diagnostics::probe::{account_of, daemons_of};
+use crate::diagnostics::probe::daemons_of;
 use crate::diagnostics::verdict::Verdict;
-use crate::services::last_database;
 
 /// What SQLite needs of its file, and of the directory for its log, as the last three bits of a mode.
 const READ_AND_WRITE: u32 = 0o6;
@@ -32,11 +30,14 @@ pub(super) fn missing(file: &Path, env_file: Option<&Path>) -> Option<Verdict> {
     let place = resolved(file);
     let directory = of_file(&place);
     let (of_directory, of_database) = (directory.metadata().ok()?, file.metadata().ok()?);
-    let running = daemon(file);
-    let is_running = running.is_some();
-    let (account, who) = running
-        .or_else(|| last(env_file?))
-        .or_else(|| owner(&of_database))?;
+    let owner = || (of_database.uid() != 0).then(|| DaemonUser::owner(&of_database));
+    let DaemonUser {
+        account,
+        known_by: who,
+        is_running,
+    } = DaemonUser::running(Some(file), None)
+        .or_else(|| DaemonUser::last(env_file?))
+        .or_else(owner)?;
     let user = account.user;
     if let Some(closed) = Closed::to(&account, directory) {
         return Some(Verdict::fail(format!("{closed}; {who}"), closed.remedy()));
@@ -87,32 +88,4 @@ fn closed_files(user: u32, file: &Path, who: &str, is_running: bool) -> Option<V
         format!("{first} is not writable for its owner, user {user}; {who}"),
         opened_to_owner(&closed).then(restart),
     ))
-}
-
-/// The user of the daemon that has the file open.
-fn daemon(file: &Path) -> Option<(Account, String)> {
-    let pid = daemons_of(file).first()?.pid;
-    let who = format!("the daemon (pid {pid}) runs as that user");
-    Some((account_of(pid)?, who))
-}
-
-/// The user of the last daemon, unless that was root.
-fn last(env_file: &Path) -> Option<(Account, String)> {
-    let user = last_database::user(env_file)?;
-    let account = Account { user, groups: None };
-    let record = last_database::path(env_file);
-    let who = format!(
-        "the last daemon ran as that user, who owns {}",
-        record.display()
-    );
-    Some((account, who))
-}
-
-/// The owner of the database, as whom the daemon probably runs.
-fn owner(database: &Metadata) -> Option<(Account, String)> {
-    let user = database.uid();
-    (user != 0).then(|| {
-        let account = Account { user, groups: None };
-        (account, "the database belongs to that user".to_owned())
-    })
 }

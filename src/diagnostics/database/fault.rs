@@ -27,11 +27,6 @@ pub(super) fn explained(error: &ConnectError) -> String {
     }
 }
 
-/// Whether a time limit of PostgreSQL ended a statement (appendix A: 57014 `query_canceled`).
-pub(super) fn is_ended_by_limit(error: &StoreError) -> bool {
-    error.postgres().is_some_and(|fault| fault.code == "57014")
-}
-
 /// A query that failed on the configured database.
 pub(super) fn query_failed(context: &Context, error: &StoreError) -> Verdict {
     let place = context.target().map_or(Place::Unknown, Place::from);

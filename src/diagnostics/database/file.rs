@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{
-    Barrier, Closed, DatabaseConfig, Environment, MissingMount, NoFile, OtherJournal, Remedy,
-    SqliteTarget, as_root, away, files_beside, files_of_others, find_loss, generated_secret_path,
-    hand_over, has_hot_journal, in_place_of_directory, resolved, undo_interrupted, writable,
+    Barrier, Closed, DatabaseConfig, MissingMount, NoFile, OtherJournal, Remedy, SqliteTarget,
+    as_root, away, files_beside, files_of_others, find_loss, generated_secret_path, hand_over,
+    has_hot_journal, in_place_of_directory, resolved, undo_interrupted, writable,
 };
 use crate::diagnostics::collected::Collected;
 use crate::diagnostics::context::Context;
@@ -20,8 +20,7 @@ use crate::diagnostics::probe::{
     listener, nameless_database, out_of_sight,
 };
 use crate::diagnostics::verdict::{Outcome, Verdict};
-use crate::services::gone_file::GoneFile;
-use crate::services::renamed_folder::RenamedFolder;
+use crate::services::missing_file::MissingFile;
 use crate::store::{ConnectFault, DamagedLog};
 
 use super::fault::known_remedy;
@@ -53,8 +52,14 @@ pub(super) async fn connection(
             return unmounted::verdict(&found, &file.path);
         }
     }
-    if let Some(renamed) = RenamedFolder::find(&context.request.source, file) {
-        return Verdict::fail(renamed.to_string(), renamed.remedy());
+    if let Some(missing) = MissingFile::find(&context.request.source, file) {
+        let (text, remedy) = (missing.to_string(), missing.remedy());
+        let blocks = missing.blocks(context.audit.environment);
+        return if blocks || context.request.file_must_exist {
+            Verdict::fail(text, remedy)
+        } else {
+            Verdict::warn_of_all(text, remedy)
+        };
     }
     if let Some(lost) = find_loss(file) {
         return Verdict::fail(lost.to_string(), lost.remedy());
@@ -125,16 +130,6 @@ fn interrupted(file: &SqliteTarget) -> Verdict {
 
 fn missing(context: &Context, config: &DatabaseConfig, file: &SqliteTarget) -> Verdict {
     let place = file.path.display();
-    let env_file = context.request.source.file();
-    if let Some(gone) = env_file.and_then(|env_file| GoneFile::find(file, env_file)) {
-        let (text, remedy) = (gone.to_string(), gone.remedy());
-        let blocks = context.audit.environment == Environment::Production;
-        return if blocks || context.request.file_must_exist {
-            Verdict::fail(text, remedy)
-        } else {
-            Verdict::warn_of_all(text, remedy)
-        };
-    }
     if context.request.file_must_exist || !config.auto_migrate {
         return Verdict::fail(
             format!("{place} does not exist yet"),

@@ -10,7 +10,9 @@ use crate::config::{
 };
 use crate::diagnostics::context::Context;
 use crate::services::last_database::{LastDatabase, counted};
-use crate::store::{Content, OtherDatabase, StoreError, content_of};
+use crate::store::{Content, OtherDatabase, Served, StoreError};
+
+use super::other_port;
 
 /// For the search through the server's databases.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -95,7 +97,7 @@ pub(super) async fn led_back(
         return None;
     };
     let name = last.name().filter(|name| *name != server.database)?;
-    let (content, _) = content_of(server, name, ASKING).await?;
+    let Served { content, .. } = Served::find(server, name, ASKING).await?;
     if content.id.as_ref() != Some(&last.id) || content.tasks == 0 {
         return None;
     }
@@ -134,7 +136,10 @@ pub(in crate::diagnostics) async fn named_back(
     let search = OtherDatabase::find(server, former.id, former.database, ASKING);
     let found = timeout(LIMIT, search).await.unwrap_or_default();
     let Some(first) = found.first() else {
-        return otherwise;
+        if !config.has_one_address() {
+            return otherwise;
+        }
+        return other_port::led_back(server, former.database, tasks, otherwise).await;
     };
     if !first.is_original {
         let copies: Vec<String> = found

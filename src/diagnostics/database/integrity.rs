@@ -73,6 +73,12 @@ pub(super) async fn unused_log_of_another(file: &SqliteTarget) -> Option<Verdict
     }
 }
 
+/// The same for a start: what is wrong, and what to do.
+pub(crate) async fn refuse_log_of_another(file: &SqliteTarget) -> Option<(String, Remedy)> {
+    let verdict = unused_log_of_another(file).await?;
+    Some((verdict.detail, verdict.remedy?))
+}
+
 /// How long reading a file may take before anything else is asked.
 const UNUSED_LOG: Duration = Duration::from_secs(2);
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{Environment, PostgresTarget, Remedy, sql_name};
+use crate::config::{Environment, PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{LentSession, PgBouncer, SettingNow, lent_sessions};
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::inspect::Override;
 
-use super::behind::{ASKING, RELOAD, in_console};
+use super::behind::{ASKING, RELOAD, reconnect};
 use super::schema::{carried_over, in_order};
 use super::work::check_session;
 
@@ -39,7 +39,7 @@ pub(super) async fn session(context: &Context, server: Server<'_>, limit: Durati
         "server connections that the pooler lends are not as role and database have them, but changed by SET: {}",
         texts.join("; ")
     );
-    let remedy = found.remedy(&pooler, target);
+    let remedy = found.remedy(pooler.as_ref(), target);
     if found.outcome == Outcome::Fail {
         Verdict::fail(detail, remedy)
     } else {
@@ -81,14 +81,9 @@ async fn left_tables(sessions: &[LentSession], target: &PostgresTarget) -> Verdi
             .then(Remedy::command(format!("for i in {count}; do {psql} & done; wait")))
     });
     let pooler = PgBouncer::ask(target, ASKING).await;
-    let close = if matches!(pooler, PgBouncer::None) {
-        Remedy::note("let the pooler close its server connections, as by a restart")
-    } else {
-        let is_admin = matches!(pooler, PgBouncer::Open(console) if console.is_admin);
-        in_console(
-            is_admin,
-            &format!("RECONNECT {}", sql_name(&target.database)),
-        )
+    let close = match &pooler {
+        None => Remedy::note("let the pooler close its server connections, as by a restart"),
+        Some(pooler) => reconnect(pooler, target),
     };
     let program = Remedy::note(
         "it comes back with the program that makes them: let it use ON COMMIT DROP in a transaction, other names, or DATABASE_URL_UNPOOLED; SHOW CLIENTS in the pooler's console names the programs by application_name",
@@ -171,22 +166,20 @@ impl<'a> Found<'a> {
         found
     }
 
-    fn remedy(&self, pooler: &PgBouncer, target: &PostgresTarget) -> Remedy {
+    fn remedy(&self, pooler: Option<&PgBouncer>, target: &PostgresTarget) -> Remedy {
         let names = self.names.join(" and ");
         let database = &target.database;
-        if matches!(pooler, PgBouncer::None) {
+        let Some(pooler) = pooler else {
             return Remedy::note(format!(
                 "let the pooler close its server connections, as by a restart; it was a client of the pooler that has changed {names}: let it use SET LOCAL, or connect to the server directly"
             ));
-        }
+        };
         if self.is_in_new {
             return Remedy::note(format!(
                 "new server connections have it too: in pgbouncer.ini, take {names} out of connect_query of the line {database}, {RELOAD}; then, in its console: RECONNECT {database}"
             ));
         }
-        let is_admin = matches!(pooler, PgBouncer::Open(console) if console.is_admin);
-        let reconnect = in_console(is_admin, &format!("RECONNECT {}", sql_name(database)));
-        reconnect.then(Remedy::note(format!(
+        reconnect(pooler, target).then(Remedy::note(format!(
             "it comes back if a client of the pooler runs SET again: let it use SET LOCAL, or set server_reset_query = DISCARD ALL and server_reset_query_always = 1 in pgbouncer.ini, {RELOAD}; if it comes back at once, connect_query of the line {database} has it"
         )))
     }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, Remedy};
+use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::probe::started_with_argument;
 use crate::diagnostics::verdict::{Outcome, Unexplained, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::migrate::{self, Found, MigrateError, Migration, State};
-use crate::store::{compare_urls, known_message};
+use crate::store::{ConnectFault, compare_urls, known_message};
 
+use super::behind::leads_elsewhere;
 use super::schema;
 
 const UP: &str = "todoctl migrate up";
@@ -30,7 +31,12 @@ pub(super) async fn migrations(
     limit: Duration,
 ) -> Verdict {
     if let Err(error) = compare_urls(config).await {
-        return Verdict::fail(error.to_string(), error.remedy);
+        let is_other = error.fault == ConnectFault::OtherDatabase;
+        let verdict = Verdict::fail(error.to_string(), error.remedy);
+        return match &config.target {
+            DatabaseTarget::Postgres(server) if is_other => leads_elsewhere(verdict, server).await,
+            _ => verdict,
+        };
     }
     match migrate::found_in(&config.direct).await {
         Ok(found) => {
@@ -72,10 +78,11 @@ pub(super) async fn migrations(
         }
         Err(error) => {
             let text = error.to_string();
-            match known_message(&error).and_then(|known| Unexplained::of(known, &text)) {
-                Some(unexplained) => Verdict::fail(text, None).after(unexplained),
-                None => Verdict::fail(text, error.remedy()),
+            let known = known_message(&error);
+            if let Some(unexplained) = known.and_then(|known| Unexplained::of(known, &text)) {
+                return Verdict::fail(text, None).after(unexplained);
             }
+            Verdict::fail(text, error.remedy())
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::diagnostics::probe::{self, Address};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::ConnectFault;
 
-use super::behind::not_running;
+use super::behind::{ASKING, not_running};
 use super::fault::cannot_connect;
-use super::other_port;
+use super::{other_port, other_way};
 
 pub(super) async fn name(context: &Context, server: Server<'_>, limit: Duration) -> Verdict {
     match context.address(server.target, limit).await {
@@ -52,7 +52,8 @@ pub(super) async fn connection(
             if server.leads_to_pooler() {
                 not_running(verdict, server).await
             } else {
-                other_port::explained(verdict, server).await
+                let verdict = other_way::explained(context, verdict, &error, server, ASKING).await;
+                other_port::explained(context, verdict, server).await
             }
         }
         Err(error) => cannot_connect(&error),

@@ -6,12 +6,12 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget, Remedy, sql_name};
+use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget, Remedy};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::PgBouncer;
 use crate::diagnostics::report::Finding;
 
-use super::behind::{ASKING, in_console};
+use super::behind::{ASKING, reconnect};
 use super::other_port::socket_directory;
 
 /// How long the server may take to accept a connection.
@@ -36,11 +36,11 @@ pub(in crate::diagnostics) async fn adapt_remedies(context: &Context, findings: 
     }
     let pooler = PgBouncer::ask(target, ASKING).await;
     let is_configured = config.pooler == PoolerMode::Transaction;
-    if matches!(pooler, PgBouncer::None) && !is_configured {
+    if pooler.is_none() && !is_configured {
         return;
     }
     let own = if remedies.iter().any(|remedy| is_misled(remedy)) {
-        own_address(context, target, &pooler).await
+        own_address(context, target, pooler.as_ref()).await
     } else {
         None
     };
@@ -55,24 +55,20 @@ pub(in crate::diagnostics) async fn adapt_remedies(context: &Context, findings: 
             adapted = note(own).then(adapted.administered_behind(target, own));
         }
         if reconnects {
-            adapted = adapted.then(reconnected(&pooler, target));
+            adapted = adapted.then(reconnected(pooler.as_ref(), target));
         }
         **remedy = adapted;
     }
 }
 
 /// A pooler keeps sessions with the old settings.
-pub(super) fn reconnected(pooler: &PgBouncer, target: &PostgresTarget) -> Remedy {
-    if matches!(pooler, PgBouncer::None) {
-        return Remedy::note(
+pub(super) fn reconnected(pooler: Option<&PgBouncer>, target: &PostgresTarget) -> Remedy {
+    match pooler {
+        Some(pooler) => reconnect(pooler, target),
+        None => Remedy::note(
             "the pooler keeps sessions with the old settings: restart it, or wait until it replaces them",
-        );
+        ),
     }
-    let is_admin = matches!(pooler, PgBouncer::Open(console) if console.is_admin);
-    in_console(
-        is_admin,
-        &format!("RECONNECT {}", sql_name(&target.database)),
-    )
 }
 
 fn note(own: Option<(&str, u16)>) -> Remedy {
@@ -89,20 +85,16 @@ fn note(own: Option<(&str, u16)>) -> Remedy {
 async fn own_address(
     context: &Context,
     target: &PostgresTarget,
-    pooler: &PgBouncer,
+    pooler: Option<&PgBouncer>,
 ) -> Option<(String, u16)> {
-    let told = context
-        .server
-        .ask(target, ASKING, async |connection| {
-            connection.own_address().await
-        })
-        .await;
-    let told = told.ok().or_else(|| match pooler {
-        PgBouncer::Open(console) => {
-            let database = console.database.as_ref()?;
-            Some((database.host.clone(), database.port))
-        }
-        PgBouncer::Closed | PgBouncer::None => None,
+    let asked = context.server.ask(target, ASKING, async |connection| {
+        connection.own_address().await
+    });
+    // A pooler may keep the question.
+    let told = timeout(ASKING, asked).await.ok().and_then(Result::ok);
+    let told = told.or_else(|| {
+        let database = pooler?.database(&target.database)?;
+        Some((database.host, database.port))
     });
     let (host, port) = told?;
     let Some(host) = host else {

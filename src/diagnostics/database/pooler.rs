@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::config::{DatabaseTarget, PoolerMode, PostgresTarget, Remedy};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::probe::{self, Console, PgBouncer, PreparedStatements};
+use crate::diagnostics::probe::{self, PgBouncer, PreparedStatements};
 use crate::diagnostics::verdict::{Outcome, Verdict};
 use crate::store::messages::{self, Place};
 use crate::store::{find_pooler, known_message};
 
-use super::behind::explained;
+use super::behind::{explained, longer_limits};
 use super::fault::{cannot_connect, query_failed};
 
 /// For each of the three steps: two connections, and prepared statements.
@@ -32,7 +32,8 @@ pub(super) async fn pooler(context: &Context, server: Server<'_>, _limit: Durati
         Ok(false) => not_shared(context, server).await,
         Ok(true) => {
             let verdict = check_pooler(context, server, true).await;
-            with_limits(verdict, &PgBouncer::ask(server.target, STEP).await)
+            let pooler = PgBouncer::ask(server.target, STEP).await;
+            with_limits(verdict, pooler.as_ref(), server.target)
         }
         Err(error) => explained(cannot_connect(&error), error.known, server.target).await,
     }
@@ -47,18 +48,15 @@ async fn not_shared(context: &Context, server: Server<'_>) -> Verdict {
         Err(error) => return query_failed(context, &error),
     };
     let console = PgBouncer::ask(target, STEP).await;
-    let told = match &console {
-        PgBouncer::Open(console) => console.database.as_ref(),
-        PgBouncer::Closed | PgBouncer::None => None,
-    };
-    let shared = match told {
+    let told = console
+        .as_ref()
+        .and_then(|pooler| pooler.database(&target.database));
+    let shared = match &told {
         Some(database) => database.pool_mode != "session",
-        None if reused || matches!(console, PgBouncer::Closed) => {
-            shared_after_a_while(target).await
-        }
+        None if reused || console.is_some() => shared_after_a_while(target).await,
         None => false,
     };
-    let pooled = reused || !matches!(console, PgBouncer::None);
+    let pooled = reused || console.is_some();
     let verdict = if shared {
         check_pooler(context, server, true).await
     } else if config.pooler != PoolerMode::Transaction {
@@ -69,23 +67,22 @@ async fn not_shared(context: &Context, server: Server<'_>) -> Verdict {
         }
     } else if reused {
         check_pooler(context, server, false).await
+    } else if let Some(verdict) = exchanged(target).await {
+        verdict
     } else {
         needless_mode(target)
     };
-    with_limits(verdict, &console)
+    with_limits(verdict, console.as_ref(), target)
 }
 
 /// A verdict on a pooler that works, unless its time limits are too short.
-fn with_limits(verdict: Verdict, console: &PgBouncer) -> Verdict {
-    let PgBouncer::Open(Console { short_limits, .. }) = console else {
-        return verdict;
-    };
+fn with_limits(verdict: Verdict, pooler: Option<&PgBouncer>, server: &PostgresTarget) -> Verdict {
+    let short_limits = pooler.map(PgBouncer::short_limits).unwrap_or_default();
     if verdict.outcome == Outcome::Fail || short_limits.is_empty() {
         return verdict;
     }
     let limits = short_limits.join(", ");
-    let remedy = messages::by_id("pgbouncer.time-limit");
-    let remedy = remedy.map(|known| (known.remedy)(Place::Unknown));
+    let remedy = pooler.map(|pooler| longer_limits(pooler, server, &short_limits));
     Verdict::warn(
         format!(
             "{}; {limits} in pgbouncer.ini ends the connection of every request that takes longer (seconds)",
@@ -106,6 +103,29 @@ async fn shared_after_a_while(target: &PostgresTarget) -> bool {
     false
 }
 
+/// `DATABASE_URL` leads to the server, and `DATABASE_URL_UNPOOLED` to the pooler.
+async fn exchanged(target: &PostgresTarget) -> Option<Verdict> {
+    let direct = target.direct.as_deref()?;
+    PgBouncer::ask(direct, STEP).await?;
+    let is_same = target.user == direct.user && target.database == direct.database;
+    let remedy = if is_same {
+        let set = |name: &str, from: &PostgresTarget| {
+            Remedy::set(format!("{name}.host"), &from.host)
+                .then(Remedy::set(format!("{name}.port"), from.port))
+        };
+        set("DATABASE_URL", direct).then(set("DATABASE_URL_UNPOOLED", target))
+    } else {
+        Remedy::note("exchange the values of DATABASE_URL and DATABASE_URL_UNPOOLED")
+    };
+    Some(Verdict::fail(
+        format!(
+            "DATABASE_URL leads to the server itself, and DATABASE_URL_UNPOOLED to the pooler at {}: they are exchanged, so migrations fail",
+            direct.host_port()
+        ),
+        remedy,
+    ))
+}
+
 /// The configuration says that there is a pooler in transaction mode, and there is none.
 fn needless_mode(target: &PostgresTarget) -> Verdict {
     let (said, remedy) = match &target.pooler_parameter {
@@ -113,7 +133,7 @@ fn needless_mode(target: &PostgresTarget) -> Verdict {
             format!("{name} in DATABASE_URL"),
             Remedy::unset(format!("DATABASE_URL.{name}")),
         ),
-        None if target.pooled => {
+        None if target.has_pooler_host() => {
             return Verdict::pass(
                 "each connection has its own server process, behind a host whose name is a pooler's",
             );
@@ -174,7 +194,8 @@ async fn check_pooler(context: &Context, server: Server<'_>, shared: bool) -> Ve
             if known_message(&error)
                 .is_some_and(|known| known.id == "pgbouncer.statement-mode") =>
         {
-            return query_failed(context, &error);
+            let known = known_message(&error);
+            return explained(query_failed(context, &error), known, target).await;
         }
         Ok(PreparedStatements::Untried) | Err(_) => {
             "whether it keeps prepared statements is unknown (no second server connection was free)"

@@ -28,7 +28,7 @@ pub(super) async fn query(context: &Context, config: &DatabaseConfig, limit: Dur
 
 /// A pooler that has no server connection to lend keeps the query, so time is left to ask it why.
 async fn query_server(context: &Context, server: &PostgresTarget, limit: Duration) -> Verdict {
-    let limit = limit.saturating_sub(ASKING);
+    let limit = limit.saturating_sub(2 * ASKING);
     let asked = context.server.ask(server, limit, Connection::query);
     match tokio::time::timeout(limit, asked).await {
         Ok(Ok(())) => Verdict::pass("answered"),

@@ -4,14 +4,17 @@
 //! that is restored later would collide with them. So nothing proposes them until somebody decides.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, Remedy};
+use crate::config::{DEFAULT_ENV_FILE, DatabaseConfig, DatabaseTarget, Remedy, is_database};
 use crate::diagnostics::context::Context;
 use crate::diagnostics::fix::Fix;
 use crate::diagnostics::report::Finding;
 use crate::services::last_database::{self, LastDatabase, counted};
+use crate::store::Content;
 
+use super::behind::other_line;
 use super::continuity::put_back_file;
 use super::former::{Former, content, led_back, named_back};
 
@@ -36,7 +39,12 @@ pub(in crate::diagnostics) async fn withhold_beginnings(
     let Some(before) = Before::find(context, config).await else {
         return;
     };
+    let line = match &config.target {
+        DatabaseTarget::Postgres(server) => other_line(server).await,
+        DatabaseTarget::Sqlite(_) => None,
+    };
     let remedy = before.put_back(context, config).await;
+    let remedy = Remedy::default().then(line).then(remedy);
     let remedy = remedy.at(&context.request.source);
     for finding in &mut beginning {
         finding.detail = format!("{}; {before}", finding.detail);
@@ -75,8 +83,12 @@ enum Known {
 impl Before {
     /// `None` if this is the same database, or has as much in it.
     async fn find(context: &Context, config: &DatabaseConfig) -> Option<Self> {
-        let (now, _) = content(context, config, LIMIT).await?;
         let last = context.request.source.file().and_then(LastDatabase::read);
+        // What cannot be read has nothing.
+        let (now, _) = match content(context, config, LIMIT).await {
+            Some(found) => found,
+            None => overwritten(config, last.as_ref()?)?,
+        };
         if let Some(last) = last.filter(|last| last.tasks > now.tasks)
             && now.id.as_deref() != Some(last.id.as_str())
         {
@@ -102,7 +114,13 @@ impl Before {
         let anew = format!("{}todoctl migrate up", forgotten.unwrap_or_default());
         let former = match (&self.known, &config.target) {
             (Known::Kept(last), DatabaseTarget::Sqlite(file)) => {
-                return put_back_file(file, last).then(begun_anew(&anew));
+                let env_file = context
+                    .request
+                    .source
+                    .file()
+                    .unwrap_or(Path::new(DEFAULT_ENV_FILE));
+                let put_back = put_back_file(file, last, env_file).await;
+                return put_back.then(begun_anew(&anew));
             }
             (Known::Kept(last), target) => {
                 if let Some((remedy, _)) = led_back(config, last).await {
@@ -131,6 +149,15 @@ impl Before {
         let remedy = named_back(config, former, 0, restore).await;
         remedy.then(begun_anew(&anew))
     }
+}
+
+/// The file of the service was overwritten with something that is no database.
+fn overwritten(config: &DatabaseConfig, last: &LastDatabase) -> Option<(Content, bool)> {
+    let DatabaseTarget::Sqlite(file) = &config.target else {
+        return None;
+    };
+    let is_own = LastDatabase::new(&config.target, String::new(), 0).place == last.place;
+    (is_own && file.path.is_file() && !is_database(&file.path)).then(|| (Content::default(), false))
 }
 
 fn begun_anew(command: &str) -> Remedy {

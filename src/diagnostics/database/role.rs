@@ -6,8 +6,9 @@ use crate::config::{PostgresTarget, Remedy, sql_name};
 use crate::diagnostics::check::Server;
 use crate::diagnostics::context::Context;
 use crate::diagnostics::probe::{PgBouncer, Role};
-use crate::diagnostics::verdict::Verdict;
+use crate::diagnostics::verdict::{Unexplained, Verdict};
 use crate::store::inspect::Override;
+use crate::store::messages;
 
 use super::behind::{ASKING, of_forced_role, of_standby};
 use super::fault::query_failed;
@@ -36,8 +37,15 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
                         "{}, in a session that began before this was reset: the pooler keeps such sessions",
                         verdict.detail
                     ),
-                    reconnected(&pooler, server.target),
+                    reconnected(pooler.as_ref(), server.target),
                 );
+            }
+            // Where the tables are decides what is right.
+            if role.has_no_schema()
+                && let Some(known) = messages::by_id("postgres.no-schema")
+                && let Some(unexplained) = Unexplained::of(known, &verdict.detail)
+            {
+                return verdict.after(unexplained);
             }
             if role.login == server.target.user {
                 return verdict;
@@ -53,7 +61,7 @@ pub(super) async fn role(context: &Context, server: Server<'_>, limit: Duration)
 fn is_kept(role: &Role, overrides: &[Override]) -> bool {
     let is_wrong = |name: &str| match name {
         "default_transaction_read_only" => role.read_only,
-        _ => role.schema.is_none() && role.unusable.is_empty(),
+        _ => role.has_no_schema(),
     };
     let is_left = |name: &str| overrides.iter().any(|one| one.name == name);
     let mut given = role.given.iter();
@@ -146,11 +154,22 @@ fn no_schema(
         name, search_path, ..
     } = role;
     if role.unusable.is_empty() {
+        let is_default = !overrides.iter().any(|one| one.name == "search_path")
+            && search_path.as_str() == "\"$user\", public";
+        let remedy = if is_default && server.options.is_none() {
+            let create = format!(
+                "CREATE SCHEMA IF NOT EXISTS public AUTHORIZATION {}",
+                sql_name(name)
+            );
+            Remedy::admin_sql(server, role.administrator.as_deref(), create)
+        } else {
+            reset(server, overrides, "search_path")
+        };
         return Verdict::fail(
             format!(
                 "the search path of {name} names no schema for tables that exists ({search_path})"
             ),
-            reset(server, overrides, "search_path"),
+            remedy,
         );
     }
     let may_create = auto_migrate || !role.has_tables;

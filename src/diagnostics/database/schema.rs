@@ -34,6 +34,7 @@ mod priorities;
 mod rebuild;
 mod references;
 mod renamed;
+mod renamed_schema;
 mod row_security;
 mod search_index;
 mod sequences;

@@ -11,8 +11,8 @@ use crate::store::ConnectFault;
 
 use super::behind::{ASKING, explained};
 use super::fault::{cannot_connect, query_failed};
-use super::hba;
 use super::settings::SENT;
+use super::{other_port, other_way};
 
 /// A login that took longer has woken a suspended database.
 const WAKING: Duration = Duration::from_secs(2);
@@ -64,7 +64,13 @@ pub(super) async fn login(context: &Context, server: &PostgresTarget, limit: Dur
                     "; a suspended database wakes within 15 s, so the cause is another";
             }
             let verdict = explained(verdict, error.known, server).await;
-            hba::explained(verdict, error, server, ASKING).await
+            let verdict = other_way::explained(context, verdict, error, server, ASKING).await;
+            match error.fault {
+                ConnectFault::Login | ConnectFault::NoSuchDatabase => {
+                    other_port::explained(context, verdict, server).await
+                }
+                _ => verdict,
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ pub(super) async fn tls(context: &Context, server: Server<'_>, limit: Duration) 
         Err(error) => return cannot_connect(error),
     };
     match probe::inspect_tls(server, address, &context.request.clock, limit).await {
-        Ok(finding) => check_finding(server, &finding),
+        Ok(finding) => check_finding(server, &finding, context.is_here(server)),
         Err(error) => with_halted(cannot_connect(&error), &server.host, server.port).await,
     }
 }
@@ -37,10 +37,12 @@ fn strict() -> Remedy {
     Remedy::set("DATABASE_URL.sslmode", "verify-full")
 }
 
-fn check_finding(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
-    let loopback = server.is_loopback();
+fn check_finding(server: &PostgresTarget, finding: &TlsFinding, is_here: bool) -> Verdict {
     match (server.tls, finding) {
-        (TlsMode::Disable | TlsMode::Prefer, _) if loopback => {
+        (TlsMode::Disable | TlsMode::Prefer, _)
+        | (TlsMode::Require, TlsFinding::Offered { .. })
+            if is_here =>
+        {
             Verdict::pass("not needed: the connection does not leave this machine")
         }
         (TlsMode::Disable, TlsFinding::Offered { .. }) => Verdict::warn(
@@ -56,6 +58,14 @@ fn check_finding(server: &PostgresTarget, finding: &TlsFinding) -> Verdict {
                 "the server does not offer TLS, and sslmode=prefer continues without it: {EAVESDROPPING}"
             ),
             enable_first(),
+        ),
+        (TlsMode::Require, TlsFinding::NotOffered) if is_here => Verdict::fail(
+            "the server does not offer TLS, which sslmode=require asks for; the connection does not leave this machine, and needs none",
+            Remedy::set(format!("{}.sslmode", server.variable), "prefer").or(remedy(
+                "tls.not-offered",
+                server,
+            )
+            .unwrap_or_default()),
         ),
         (_, TlsFinding::NotOffered) => Verdict::fail(
             "the server does not offer TLS",

@@ -13,6 +13,7 @@ use super::fault::cannot_connect;
 mod cause;
 
 use cause::Cause;
+pub(super) use cause::verdict_of;
 
 /// How long the search for causes may take.
 const CAUSES: Duration = Duration::from_secs(3);
@@ -55,7 +56,9 @@ pub(super) async fn trial(context: &Context, config: &DatabaseConfig, limit: Dur
         );
     }
     let verdict = failed(&faults, cause::of(context, config, &faults, CAUSES).await);
-    let unexplained = faults.iter().find_map(|(_, fault)| unexplained(fault));
+    let mut unexplained = faults.iter().filter_map(|(_, fault)| unexplained(fault));
+    // What the catalogue lacks is known.
+    let unexplained = unexplained.find(|one| !one.known.is_of_catalogue());
     match unexplained {
         Some(unexplained) => verdict.after(unexplained),
         None => verdict,

@@ -69,7 +69,15 @@ pub(crate) fn with_daemon(source: &Source) -> Source {
 
 /// The only daemon that reads the `.env` file, or that has got a secret of it as its environment.
 pub(crate) fn started_with(source: &Source) -> Option<Environment> {
-    let file = source.file()?;
+    let mut found = all_started_with(source).into_iter();
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// All of them: replicas have the same environment.
+pub(crate) fn all_started_with(source: &Source) -> Vec<Environment> {
+    let Some(file) = source.file() else {
+        return Vec::new();
+    };
     let reads_it = daemon_with(file);
     let has_secret = |daemon: &Environment| {
         let mut names = SecretName::ALL.into_iter().filter(|name| {
@@ -79,10 +87,11 @@ pub(crate) fn started_with(source: &Source) -> Option<Environment> {
         });
         names.any(|name| daemon.value(name.as_str()).map(str::trim) == source.get(name.as_str()))
     };
-    let mut found = environments().into_iter().filter(|daemon| {
+    let mut found = environments();
+    found.retain(|daemon| {
         reads_it == Some(daemon.pid) || (has_secret(daemon) && !has_env_file(daemon.pid))
     });
-    found.next().filter(|_| found.next().is_none())
+    found
 }
 
 /// The number of the daemon of this configuration, if its command line has this argument.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, LimitValue, Process, all_processes};
 
-use super::program::is_todoctl;
+use super::program::{is_pgbouncer, is_todoctl};
 
 /// A process that waits for its disk for so long waits for longer than an ordinary read takes.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -49,7 +49,7 @@ impl Listener {
 }
 
 /// The process that listens on `port`; `None` where its files cannot be seen, as those of other
-/// users, and it is not the only todoctl of its user.
+/// users, and it is not the only todoctl or PgBouncer of its user.
 pub(crate) async fn listener(port: u16) -> Option<Listener> {
     let sockets = sockets_at(port);
     let process = listening(&sockets)?;
@@ -67,6 +67,12 @@ pub(crate) async fn listener(port: u16) -> Option<Listener> {
         addresses: sockets.iter().map(|socket| socket.local_address).collect(),
         waiting: sockets.iter().map(|socket| socket.rx_queue).sum(),
     })
+}
+
+/// The addresses at which something listens on `port`.
+pub(crate) fn listening_at(port: u16) -> Vec<SocketAddr> {
+    let sockets = sockets_at(port);
+    sockets.iter().map(|socket| socket.local_address).collect()
 }
 
 fn sockets_at(port: u16) -> Vec<TcpNetEntry> {
@@ -88,23 +94,25 @@ fn listening(sockets: &[TcpNetEntry]) -> Option<Process> {
     let mut processes = all_processes().ok()?.flatten();
     processes
         .find(has_socket)
-        .or_else(|| daemon_of_user(sockets.first()?.uid))
+        .or_else(|| only_of_user(sockets.first()?.uid, is_todoctl))
+        .or_else(|| only_of_user(sockets.first()?.uid, is_pgbouncer))
 }
 
-/// The only todoctl of a user, whose files this one may not see.
-fn daemon_of_user(user: u32) -> Option<Process> {
+/// The only such program of a user, whose files this one may not see.
+fn only_of_user(user: u32, is_meant: fn(&str) -> bool) -> Option<Process> {
     let own = i32::try_from(std::process::id()).unwrap_or_default();
     let is_daemon = |process: &Process| {
         let is_of_user = process.uid().is_ok_and(|one| one == user);
         let name = process.stat().map(|found| found.comm);
-        is_of_user && process.pid != own && name.is_ok_and(|name| is_todoctl(&name))
+        is_of_user && process.pid != own && name.is_ok_and(|name| is_meant(&name))
     };
     let mut daemons = all_processes().ok()?.flatten().filter(is_daemon);
     let daemon = daemons.next()?;
     daemons.next().is_none().then_some(daemon)
 }
 
-fn state_of(process: &Process) -> Option<State> {
+/// Whether a process can run; `None` where it has ended.
+pub(crate) fn state_of(process: &Process) -> Option<State> {
     let letter = process.stat().ok()?.state;
     let tracer = process.status().map_or(0, |status| status.tracerpid);
     Some(match letter {

@@ -20,6 +20,19 @@ pub(crate) enum Address {
     Socket(PathBuf),
 }
 
+impl Address {
+    /// Whether it does not leave this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        match self {
+            Self::Socket(_) => true,
+            Self::Tcp(addresses) => {
+                let is_loopback = |one: &SocketAddr| one.ip().to_canonical().is_loopback();
+                !addresses.is_empty() && addresses.iter().all(is_loopback)
+            }
+        }
+    }
+}
+
 /// Resolves the server's host name.
 pub(crate) async fn resolve(
     server: &PostgresTarget,

@@ -4,3 +4,7 @@
 pub(crate) fn is_todoctl(name: &str) -> bool {
     name.starts_with(env!("CARGO_PKG_NAME"))
 }
+
+pub(crate) fn is_pgbouncer(name: &str) -> bool {
+    name == "pgbouncer"
+}

@@ -42,6 +42,13 @@ pub(crate) struct Role {
     pub(crate) administrator: Option<String>,
 }
 
+impl Role {
+    /// Whether the search path names no schema that exists.
+    pub(crate) fn has_no_schema(&self) -> bool {
+        self.schema.is_none() && self.unusable.is_empty()
+    }
+}
+
 /// The daemon only reads the record of the migrations, the identity and the counts of unread
 /// notifications, which a function writes as its owner. Ids come from the defaults of columns.
 const ROLE: &str = "
@@ -241,6 +248,14 @@ impl ServerConnection {
         let row = sqlx::raw_sql(OWN_ADDRESS).fetch_one(&mut self.0).await?;
         let port: i32 = row.try_get(1)?;
         Ok((row.try_get(0)?, u16::try_from(port).unwrap_or_default()))
+    }
+
+    /// Whether the table of the identity is there, and the role may not read it.
+    pub(crate) async fn hides_identity(&mut self) -> Result<bool, StoreError> {
+        const QUESTION: &str = "SELECT NOT coalesce(
+            has_table_privilege(to_regclass('todoctl_identity'), 'SELECT'), true)";
+        let row = sqlx::raw_sql(QUESTION).fetch_one(&mut self.0).await?;
+        Ok(row.try_get(0)?)
     }
 
     pub(crate) async fn server_time(&mut self) -> Result<Timestamp, StoreError> {

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use crate::config::{GEMINI_API, RESEND_API, Remedy, Source};
+use crate::config::{GEMINI_API, RESEND_API, Remedy, Source, unresolved};
 use crate::store::messages;
 
 use super::tls::{self, Peer};
@@ -25,9 +25,13 @@ pub(super) fn reach(
         return remedy;
     }
     let otherwise = match messages::find(error).map(|known| known.id) {
-        Some("network.host-not-found") => Remedy::note(format!(
-            "correct the host in {variable}, or the name server of this machine (/etc/resolv.conf): {origin} does not resolve"
-        )),
+        Some("network.host-not-found") => unresolved(
+            variable,
+            origin,
+            Remedy::note(format!(
+                "correct the host in {variable}, or the name server of this machine (/etc/resolv.conf): {origin} does not resolve"
+            )),
+        ),
         Some("network.timeout") if error.contains("unreachable") => Remedy::note(format!(
             "this machine has no way to {origin}: correct {variable}, or its routes; an address of IPv6 needs IPv6 here, which many containers do not have"
         )),

@@ -273,20 +273,28 @@ fn kind(key: &Value) -> String {
     }
 }
 
+/// Longer ones are no addresses of a server.
+const LONGEST_ISSUER: usize = 100;
+
 fn issuer_in(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Metadata {
         issuer: String,
     }
     let Metadata { issuer } = serde_json::from_slice(body).ok()?;
-    let url = Url::parse(&issuer).ok()?;
-    let is_plain = matches!(url.scheme(), "http" | "https")
-        && url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && issuer.len() <= 200
-        && issuer.bytes().all(|byte| byte.is_ascii_graphic());
-    is_plain.then_some(issuer)
+    is_plain_address(&issuer).then_some(issuer)
+}
+
+/// Whether an issuer is an address without a secret.
+pub(super) fn is_plain_address(issuer: &str) -> bool {
+    Url::parse(issuer).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && issuer.len() <= LONGEST_ISSUER
+            && issuer.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 }
 
 /// RFC 9110, section 5.6.7.

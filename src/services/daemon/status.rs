@@ -293,7 +293,7 @@ pub struct RequestFailure {
 }
 
 /// A service that a daemon uses.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServiceStatus {
     /// `auth_server` or `redis`.
     pub name: String,
@@ -308,6 +308,12 @@ pub struct ServiceStatus {
     #[serde(default)]
     #[schema(required)]
     pub failed_at: Option<i64>,
+    /// The issuer (iss) of the newest token that was signed with the auth server's own key, and refused
+    /// because it has another one than `AUTH_ISSUER`; empty where the token has none, null if there was no
+    /// such token, and from older daemons.
+    #[serde(default)]
+    #[schema(required)]
+    pub other_issuer: Option<String>,
 }
 
 /// Mails in the outbox.

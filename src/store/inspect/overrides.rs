@@ -28,4 +28,17 @@ impl Override {
     pub(crate) async fn ask(session: &mut PgConnection) -> Result<Vec<Self>, StoreError> {
         ask(session, None, OVERRIDES).await
     }
+
+    /// Its name in `pg_settings.source`, and how narrow it is: the narrowest one applies.
+    pub(crate) fn source(&self) -> (&'static str, u8) {
+        if self.of == "ROLE ALL" {
+            ("global", 0)
+        } else if self.of.starts_with("DATABASE ") {
+            ("database", 1)
+        } else if self.of.contains(" IN DATABASE ") {
+            ("database user", 3)
+        } else {
+            ("user", 2)
+        }
+    }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) search_path: String,
     /// Where new tables are created; `None` if the search path names no usable schema.
     pub(crate) current_schema: Option<String>,
+    /// The schemas that the search path names and that do not exist, as it names them.
+    pub(crate) absent: Vec<String>,
     /// The schemas of the search path that exist and that the role may use.
     pub(crate) searched: Vec<String>,
     /// Whether the session skips ordinary triggers and foreign keys.
@@ -75,6 +77,8 @@ pub(crate) struct Relation {
     pub(crate) is_visible: bool,
     /// Whether the role may use the schema.
     pub(crate) has_usable_schema: bool,
+    /// Whether the role may give the schema another name.
+    pub(crate) has_own_schema: bool,
     pub(crate) is_temporary: bool,
     /// Whether it is a table, which has rows of its own.
     pub(crate) is_table: bool,
@@ -90,6 +94,10 @@ const SESSION: &str = "
            current_database()::text AS database,
            current_setting('search_path') AS search_path,
            current_schema()::text AS current_schema,
+           ARRAY(SELECT btrim(entry) FROM unnest(string_to_array(current_setting('search_path'), ',')) AS entry
+                 WHERE btrim(entry) NOT IN ('', '$user', '\"$user\"')
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace
+                                   WHERE quote_ident(nspname) = btrim(entry))) AS absent,
            current_schemas(false)::text[] AS searched,
            current_setting('session_replication_role') = 'replica' AS skips_triggers,
            current_setting('row_security') = 'off' AS has_row_security_off,
@@ -114,6 +122,8 @@ impl Relations {
                     quote_ident(n.nspname) AS quoted_schema,
                     pg_catalog.pg_table_is_visible(c.oid) AS is_visible,
                     has_schema_privilege(n.oid, 'USAGE') AS has_usable_schema,
+                    pg_has_role(n.nspowner, 'USAGE')
+                        AND has_database_privilege(current_database(), 'CREATE') AS has_own_schema,
                     c.relpersistence = 't' AS is_temporary,
                     c.relkind IN ('r', 'p') AS is_table,
                     pg_has_role(c.relowner, 'USAGE') AS is_owned,

@@ -1,8 +1,6 @@
 //! Whether the counts of unread notifications are right.
 
-use sqlx::{PgConnection, SqliteConnection};
-
-use super::{StoreError, ask};
+use super::{Asked, StoreError};
 
 /// Counts that differ from the notifications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
@@ -14,7 +12,7 @@ pub(crate) struct Unread {
 }
 
 /// One statement, so one snapshot: triggers change a count in the transaction of its
-/// notifications. Both engines know it.
+/// notifications.
 const COMPARED: &str = "
     SELECT count(*) AS users,
            count(CASE WHEN counted <> unread THEN 1 END) AS wrong
@@ -26,15 +24,8 @@ const COMPARED: &str = "
           GROUP BY user_id) AS of_users";
 
 impl Unread {
-    pub(crate) async fn of_server(
-        session: &mut PgConnection,
-        schema: &str,
-    ) -> Result<Self, StoreError> {
-        let rows = ask(session, Some(schema), COMPARED).await?;
+    pub(crate) async fn ask(session: Asked<'_>) -> Result<Self, StoreError> {
+        let rows = session.rows(COMPARED).await?;
         Ok(rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)?)
-    }
-
-    pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Self, StoreError> {
-        Ok(sqlx::query_as(COMPARED).fetch_one(session).await?)
     }
 }

@@ -1,10 +1,8 @@
 //! Users that no sign-in service knows: what clients send in place of an id.
 
-use sqlx::{AssertSqlSafe, PgConnection, SqliteConnection};
-
 use crate::domain::{PLACEHOLDERS, UNFILLED, is_placeholder};
 
-use super::{StoreError, ask};
+use super::{Asked, StoreError};
 
 /// Fewer tasks may be somebody's trial.
 const TASKS: u32 = 10;
@@ -22,16 +20,12 @@ pub(crate) struct NoUser {
 }
 
 impl NoUser {
-    pub(crate) async fn of_server(
-        session: &mut PgConnection,
-        schema: &str,
-    ) -> Result<Vec<Self>, StoreError> {
-        Ok(judged(ask(session, Some(schema), &query()).await?))
-    }
-
-    pub(crate) async fn of_file(session: &mut SqliteConnection) -> Result<Vec<Self>, StoreError> {
-        let query = sqlx::query_as(AssertSqlSafe(query()));
-        Ok(judged(query.fetch_all(session).await?))
+    /// Those with the most tasks.
+    pub(crate) async fn ask(session: Asked<'_>) -> Result<Vec<Self>, StoreError> {
+        let mut found: Vec<Self> = session.rows(&query()).await?;
+        // The query looks at beginnings only.
+        found.retain(|one| is_placeholder(&one.user_id) || one.is_twice());
+        Ok(found)
     }
 
     /// Whether it is one id twice, as a list of headers is written.
@@ -40,7 +34,6 @@ impl NoUser {
     }
 }
 
-/// Those with the most tasks. Both engines know the query.
 fn query() -> String {
     let names = PLACEHOLDERS.map(|name| format!("'{name}'")).join(", ");
     let begins =
@@ -61,12 +54,6 @@ fn query() -> String {
          WHERE CASE WHEN length(user_id) > 2 THEN user_id IN ({names}){begins}{twice} ELSE FALSE END
          GROUP BY user_id HAVING count(*) >= {TASKS} ORDER BY count(*) DESC LIMIT {MOST}"
     )
-}
-
-/// The query looks at beginnings only.
-fn judged(found: Vec<NoUser>) -> Vec<NoUser> {
-    let is_none = |one: &NoUser| is_placeholder(&one.user_id) || one.is_twice();
-    found.into_iter().filter(is_none).collect()
 }
 
 fn is_twice(id: &str) -> bool {

@@ -40,9 +40,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         codes: &[],
         meaning: "The server's pg_hba.conf does not allow this connection",
         retry: Retry::No,
-        remedy: |at| {
-            Remedy::note(format!("on the server of {}: allow the host, user and database of the message in the file that SHOW hba_file names (the first line that fits decides), then run SELECT pg_reload_conf()", at.name())).then(Remedy::note("if the message says \"no encryption\": todoctl config set DATABASE_URL.sslmode=require"))
-        },
+        remedy: |at| at.not_allowed(),
     },
     KnownMessage {
         id: "postgres.no-login",
@@ -190,6 +188,22 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "postgres.transaction-timeout",
+        fault: ConnectFault::Starting,
+        patterns: &[
+            "terminating connection due to idle-in-transaction timeout",
+            "terminating connection due to transaction timeout",
+        ],
+        codes: &["25P03", "25P04"],
+        meaning: "A time limit of the server for transactions ended the session",
+        retry: Retry::Yes,
+        remedy: |_| {
+            Remedy::note(
+                "nothing, if it happened once: the request's work was rolled back; if it repeats, something delays the daemon between two statements, such as a machine that is overloaded",
+            )
+        },
+    },
+    KnownMessage {
         id: "postgres.terminated",
         fault: ConnectFault::Starting,
         patterns: &[
@@ -202,9 +216,7 @@ pub(super) static CONNECTING: &[KnownMessage] = &[
             "server conn crashed",
             "connection to the database was lost",
         ],
-        codes: &[
-            "57P01", "57P04", "57P05", "25P03", "25P04", "40003", "08006",
-        ],
+        codes: &["57P01", "57P04", "57P05", "40003", "08006"],
         meaning: "The server closed the connection: it restarted or was suspended, or an administrator ended the session",
         retry: Retry::Yes,
         remedy: |_| {

@@ -129,6 +129,16 @@ impl KnownMessage {
         matches!(self.id, "postgres.damaged" | "postgres.data-file")
     }
 
+    /// Whether it names a table, a schema or a right: what the schema or the role lacks has to be asked.
+    pub(crate) fn is_of_catalogue(&self) -> bool {
+        self.is_of_tables() || self.id == "postgres.no-right"
+    }
+
+    /// Whether a name leads to no table or no schema.
+    pub(crate) fn is_of_tables(&self) -> bool {
+        matches!(self.id, "postgres.no-table" | "postgres.no-schema")
+    }
+
     /// Whether a pooler says no more than that it has no server connection: why has to be asked.
     pub(crate) fn is_of_pooled_login(&self) -> bool {
         matches!(self.id, "pgbouncer.server-login" | "pgbouncer.query-wait")
@@ -139,7 +149,7 @@ impl KnownMessage {
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(
             self.id,
-            "postgres.lock-timeout" | "postgres.statement-timeout"
+            "postgres.lock-timeout" | "postgres.statement-timeout" | "postgres.transaction-timeout"
         )
     }
 }

@@ -148,6 +148,19 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         },
     },
     KnownMessage {
+        id: "pgbouncer.hba",
+        fault: ConnectFault::Login,
+        patterns: &["login rejected"],
+        codes: &[],
+        meaning: "The pooler does not let this user into this database from this address (auth_hba_file)",
+        retry: Retry::No,
+        remedy: |_| {
+            Remedy::note(
+                "allow it in the file that auth_hba_file of pgbouncer.ini names (the first line that fits decides), then RELOAD",
+            )
+        },
+    },
+    KnownMessage {
         id: "pgbouncer.no-database",
         fault: ConnectFault::NoSuchDatabase,
         patterns: &["no such database"],
@@ -172,10 +185,13 @@ pub(super) static HOSTED: &[KnownMessage] = &[
         meaning: "The database was disabled in the pooler's console (DISABLE)",
         retry: Retry::No,
         remedy: |at| match at.server() {
-            Some(server) => Remedy::note(format!(
-                "in the pooler's console, as a role of admin_users: ENABLE {}",
-                sql_name(&server.database)
-            )),
+            Some(server) => {
+                Remedy::note("as a role of admin_users in pgbouncer.ini, here postgres:").then(
+                    Remedy::pooler_admin(server, "postgres")
+                        .joined(" -c")
+                        .arg(format!("ENABLE {}", sql_name(&server.database))),
+                )
+            }
             None => Remedy::note("in the pooler's console, as a role of admin_users: ENABLE it"),
         },
     },
@@ -235,7 +251,7 @@ pub(super) static HOSTED: &[KnownMessage] = &[
     KnownMessage {
         id: "pgbouncer.max-clients",
         fault: ConnectFault::TooManyConnections,
-        patterns: &["max_client_conn"],
+        patterns: &["max_client_conn", "client connections exceeded"],
         codes: &[],
         meaning: "The pooler has reached its limit of clients",
         retry: Retry::Later,
@@ -297,6 +313,8 @@ pub(super) static HOSTED: &[KnownMessage] = &[
             "server login has been failing",
             "server login failed",
             "pgbouncer cannot connect to server",
+            "client_login_timeout",
+            "server dns lookup failed",
         ],
         codes: &[],
         meaning: "The pooler cannot log in to PostgreSQL",

@@ -5,15 +5,20 @@ use super::entry::{ConnectFault, KnownMessage};
 use super::file::FILE;
 use super::hosted::HOSTED;
 use super::network::NETWORK;
+use super::supabase::SUPABASE;
 use super::working::WORKING;
 
 /// Words that introduce an SQLSTATE.
 const CODE_WORDS: [&str; 3] = ["sqlstate", "code", "error"];
 
+/// What precedes the message of a server in PgBouncer's own.
+const REPEATED: &str = "cached error: ";
+
 /// Every known message; special ones come before general ones.
 pub(crate) fn all() -> impl Iterator<Item = &'static KnownMessage> {
     HOSTED
         .iter()
+        .chain(SUPABASE)
         .chain(NETWORK)
         .chain(CONNECTING)
         .chain(WORKING)
@@ -23,7 +28,19 @@ pub(crate) fn all() -> impl Iterator<Item = &'static KnownMessage> {
 /// The message that `text` contains. The catalogue's order decides between several.
 pub(crate) fn find(text: &str) -> Option<&'static KnownMessage> {
     let text = text.to_lowercase();
-    all().find(|one| one.patterns.iter().any(|pattern| contains(&text, pattern)))
+    // PgBouncer repeats why its last login failed.
+    let repeated = text.split_once(REPEATED).map(|(_, cause)| cause);
+    if let Some(known) = repeated.and_then(|cause| find_in(cause, CONNECTING.iter())) {
+        return Some(known);
+    }
+    find_in(&text, all())
+}
+
+fn find_in(
+    text: &str,
+    mut entries: impl Iterator<Item = &'static KnownMessage>,
+) -> Option<&'static KnownMessage> {
+    entries.find(|one| one.patterns.iter().any(|pattern| contains(text, pattern)))
 }
 
 /// The message with this id.
@@ -171,7 +188,7 @@ mod tests {
             ("FATAL: idle transaction timeout", "pgbouncer.time-limit"),
             (
                 "terminating connection due to idle-in-transaction timeout",
-                "postgres.terminated",
+                "postgres.transaction-timeout",
             ),
             (
                 "FATAL: no more connections allowed (max_client_conn)",
@@ -189,6 +206,33 @@ mod tests {
                 "FATAL: server login has been failing, try again later (server_login_retry)",
                 "pgbouncer.server-login",
             ),
+            (
+                "server login has been failing, cached error: connect failed (server_login_retry)",
+                "pgbouncer.server-login",
+            ),
+            ("server DNS lookup failed", "pgbouncer.server-login"),
+            (
+                "client_login_timeout (server down)",
+                "pgbouncer.server-login",
+            ),
+            (
+                "server login has been failing, cached error: password authentication failed for user \"todo\" (server_login_retry)",
+                "postgres.login",
+            ),
+            (
+                "server login has been failing, cached error: database \"todo\" does not exist (server_login_retry)",
+                "postgres.no-database",
+            ),
+            (
+                "client connections exceeded (max_user_client_connections)",
+                "pgbouncer.max-clients",
+            ),
+            ("FATAL: Tenant or user not found", "supabase.tenant"),
+            (
+                "MaxClientsInSessionMode: max clients reached - in Session mode max clients are limited to pool_size",
+                "supabase.session-clients",
+            ),
+            ("FATAL: login rejected", "pgbouncer.hba"),
             ("FATAL: no such database: todo", "pgbouncer.no-database"),
             ("FATAL: password authentication failed\n", "pgbouncer.login"),
             (

@@ -1,6 +1,6 @@
 //! Messages on the way to a server: names, addresses and TLS.
 
-use crate::config::Remedy;
+use crate::config::{Remedy, unresolved};
 
 use super::entry::{ConnectFault, KnownMessage, Retry};
 
@@ -21,10 +21,11 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         meaning: "The host name does not resolve",
         retry: Retry::Later,
         remedy: |at| {
-            Remedy::note(format!(
-                "correct the host in DATABASE_URL ({}): between containers it is the name of the service",
-                at.name()
-            ))
+            let place = at.name();
+            let correct = Remedy::note(format!(
+                "correct the host in DATABASE_URL ({place}): between containers it is the name of the service"
+            ));
+            unresolved("DATABASE_URL", &place, correct)
         },
     },
     KnownMessage {
@@ -91,6 +92,22 @@ pub(super) static NETWORK: &[KnownMessage] = &[
         meaning: "The server does not offer TLS, and DATABASE_URL requires it",
         retry: Retry::No,
         remedy: |at| {
+            if let Some(pooler) = at.server().filter(|server| server.leads_to_pooler()) {
+                let plain = Remedy::set(format!("{}.sslmode", pooler.variable), "disable");
+                let enable = Remedy::note(format!(
+                    "the pooler at {} offers no TLS: set client_tls_sslmode = require, client_tls_cert_file and client_tls_key_file in pgbouncer.ini, then restart it",
+                    at.name()
+                ));
+                return if pooler.is_loopback() {
+                    Remedy::note("the pooler is on this machine, so nobody is in between:")
+                        .then(plain)
+                        .or(enable)
+                } else {
+                    enable.then(Remedy::note(format!(
+                        "only if the network in between is trusted: {plain}"
+                    )))
+                };
+            }
             Remedy::note(format!("enable TLS on the server (ssl = on in postgresql.conf of {})", at.name())).then(at.enable_tls()).then(Remedy::note("only if the network in between is trusted: todoctl config set DATABASE_URL.sslmode=disable"))
         },
     },

@@ -8,12 +8,16 @@ use super::place::Place;
 
 /// What PostgreSQL does not tell a client whose password it refuses: whether there is such a role,
 /// whether it has a password, of which kind, and until when.
-fn told_about(role: &str) -> String {
+fn told_about(role: &str, database: &str) -> String {
     format!(
-        "SELECT count(*) = 1 AS exists, bool_or(rolcanlogin) AS may_log_in, max(CASE WHEN rolpassword LIKE 'md5%' THEN 'md5' WHEN rolpassword IS NULL THEN 'none' ELSE 'scram-sha-256' END) AS password, max(rolvaliduntil) AS valid_until FROM pg_authid WHERE rolname = {}",
+        "SELECT count(*) = 1 AS exists, bool_or(rolcanlogin) AS may_log_in, max(CASE WHEN rolpassword LIKE 'md5%' THEN 'md5' WHEN rolpassword IS NULL THEN 'none' ELSE 'scram-sha-256' END) AS password, max(rolvaliduntil) AS valid_until, (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = {}) AS owner_of_database FROM pg_authid WHERE rolname = {}",
+        sql_literal(database),
         sql_literal(role)
     )
 }
+
+/// The lines of `pg_hba.conf`.
+const LINES: &str = "SELECT current_setting('hba_file') AS file, line_number, type, database, user_name, address, auth_method, error FROM pg_hba_file_rules ORDER BY line_number";
 
 /// The lines of `pg_hba.conf` that ask for something else than a password.
 const WITHOUT_PASSWORD: &str = "SELECT current_setting('hba_file') AS file, line_number, type, database, user_name, address, auth_method FROM pg_hba_file_rules WHERE auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject') ORDER BY line_number";
@@ -34,13 +38,13 @@ impl Place<'_> {
         );
         Remedy::note(PASSWORD)
             .then(Remedy::note(
-                "if they are right, this shows whether the role exists, has a password (after a dump without passwords it has none), and until when it is valid; one that begins with md5 is not accepted where pg_hba.conf asks for scram-sha-256:",
+                "if they are right, this shows whether the role exists, has a password (after a dump without passwords it has none), and until when it is valid; one that begins with md5 is not accepted where pg_hba.conf asks for scram-sha-256; a role that does not exist any more may be the owner of the database under a new name, which DATABASE_URL then needs:",
             ))
             .then(Remedy::admin_sql_in(
                 server,
                 server.other_database(),
                 None,
-                told_about(&server.user),
+                told_about(&server.user, server.own_name()),
             ))
             .then(Remedy::note(format!(
                 "this asks for a password and gives it to the role: {set}"
@@ -51,6 +55,32 @@ impl Place<'_> {
                 None,
                 format!("ALTER ROLE {} VALID UNTIL 'infinity'", sql_name(&server.user)),
             ))
+    }
+
+    /// No line of `pg_hba.conf` allows the connection, or one rejects it.
+    pub(super) fn not_allowed(self) -> Remedy {
+        let what = format!(
+            "on the server of {}: allow the host, user and database of the message in pg_hba.conf, of which the first line that fits decides",
+            self.name()
+        );
+        let encrypted = Remedy::note(
+            "if the message says \"no encryption\": todoctl config set DATABASE_URL.sslmode=require",
+        );
+        let Some(server) = self.server() else {
+            return Remedy::note(format!("{what}, then run SELECT pg_reload_conf()"))
+                .then(encrypted);
+        };
+        let as_administrator =
+            |statement| Remedy::admin_sql_in(server, server.other_database(), None, statement);
+        Remedy::note(format!(
+            "{what}; this shows them: {}",
+            as_administrator(LINES)
+        ))
+        .then(Remedy::note(format!(
+            "then: {}",
+            as_administrator("SELECT pg_reload_conf()")
+        )))
+        .then(encrypted)
     }
 
     /// The form in which a pooler has to have a password.

@@ -1,11 +1,12 @@
 //! Where a message comes from, and the remedies that depend on it.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::config::{
     Barrier, DATABASE_URL, DatabaseTarget, NoFile, PostgresTarget, Remedy, closed_to_owner,
-    files_of_others, hand_over, in_place_of_directory, opened_to_owner, sql_literal, sql_name,
-    taken_over, writable_folder,
+    files_of_others, hand_over, in_place_of_directory, install_for, opened_to_owner, sql_literal,
+    sql_name, taken_over, writable_folder,
 };
 
 use super::quoted::quoted_name;
@@ -285,9 +286,11 @@ impl<'a> Place<'a> {
         let deleted = format!("{} (deleted)", path.display());
         let mut rescued = path.clone().into_os_string();
         rescued.push(".rescued");
+        let owner = path.parent().and_then(|one| one.metadata().ok());
+        let install = install_for(owner.map_or(0, |found| found.uid()), "-m 600");
         let find = Remedy::command("find /proc/[0-9]*/fd -lname")
             .arg(deleted)
-            .joined(" -print -quit | xargs -rI@ install -m 600 @");
+            .joined(&format!(" -print -quit | xargs -rI@ {install} @"));
         Remedy::note("if the file was moved, move it back; if it was deleted, copy it before the daemon is restarted:")
             .then(find.arg(&rescued))
             .then(Remedy::note(format!("then move that copy to {}, and restart the daemon", path.display())))

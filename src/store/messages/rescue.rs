@@ -10,6 +10,7 @@ use crate::config::{
     missing_pages, move_away, shell_word, unused_name, wal_path, was_migrated,
 };
 
+use super::no_database::kind_of;
 use super::place::Place;
 
 /// A dump that had errors ends with ROLLBACK.
@@ -64,14 +65,29 @@ impl Place<'_> {
         if let Some(remedy) = other {
             return remedy;
         }
-        // An empty file shows that the new database is wanted: files beside it would be taken for
-        // those of a lost one.
-        Remedy::note("it is kept under another name; a new database takes its place")
-            .then(move_away(file))
-            .then(begin_anew(file))
-            .then(Remedy::command("chmod 600").arg(file))
-            .then(Remedy::command("todoctl migrate up"))
+        let anew = anew(file);
+        if let Some(kind) = kind_of(file) {
+            let anew: Vec<&str> = anew.commands().collect();
+            return Remedy::note(format!(
+                "the file is {kind}: stop the daemon, and put the database, or a whole backup of it, there"
+            ))
+            .then(Remedy::note(format!(
+                "only for a new service, without that data: {}",
+                anew.join(" && ")
+            )));
+        }
+        Remedy::note("it is kept under another name; a new database takes its place").then(anew)
     }
+}
+
+/// Keeps the file under another name, and makes a database in its place.
+fn anew(file: &Path) -> Remedy {
+    // An empty file shows that the new database is wanted: files beside it would be taken for
+    // those of a lost one.
+    move_away(file)
+        .then(begin_anew(file))
+        .then(Remedy::command("chmod 600").arg(file))
+        .then(Remedy::command("todoctl migrate up"))
 }
 
 /// Makes a file again of which every row can be read.

@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 
+use tokio::task::yield_now;
+
 use crate::domain::{Task, TaskId, UserId};
 use crate::store::arg::{Arg, args};
 use crate::store::batch::{Answers, Batched};
+use crate::store::connection::ROWS_AT_A_TIME;
 use crate::store::database::Store;
 use crate::store::dialect::Dialect;
 use crate::store::error::StoreError;
@@ -112,6 +115,7 @@ impl Store {
             self.read(&sql, &args).await?
         };
         let mut tasks: Vec<Task> = result.all()?;
+        let_others_run(&tasks).await;
         if search.is_some_and(|search| search.is_outdated(&tasks)) {
             return Box::pin(self.tasks(user, filter, limit, offset)).await;
         }
@@ -152,6 +156,7 @@ impl Store {
         let ids: Vec<TaskId> = found.column("id")?;
         let times: Vec<StoredTime> = found.column("created_at")?;
         let mut tasks: Vec<Task> = found.all()?;
+        let_others_run(&tasks).await;
         if search.is_some_and(|search| search.is_outdated(&tasks)) {
             return Box::pin(self.tasks_after(user, filter, limit, after)).await;
         }
@@ -178,6 +183,14 @@ impl Store {
             search.restrict(&mut condition, dialect);
         }
         condition
+    }
+}
+
+/// Between reading many tasks and writing the answer, the other requests of this thread, such as
+/// probes, get a turn.
+async fn let_others_run(tasks: &[Task]) {
+    if tasks.len() >= ROWS_AT_A_TIME {
+        yield_now().await;
     }
 }
 

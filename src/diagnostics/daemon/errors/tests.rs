@@ -29,13 +29,17 @@ fn checked(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
     let source = Source::from_values(values.iter().copied());
     check_errors(
         requests,
-        Some("unreachable"),
+        Some(&ServiceStatus {
+            reason: Some("unreachable".to_owned()),
+            ..ServiceStatus::default()
+        }),
         Place::Unknown,
-        Now::default(),
+        &Now::default(),
         &Own {
             source: &source,
             audit: &Audit::of(&source),
             other_values: Vec::new(),
+            other_issuer: None,
         },
     )
 }
@@ -94,14 +98,16 @@ fn a_connection_that_this_command_has() {
             let now = Now {
                 is_reached: is_well,
                 has_tables: is_well,
+                lacking: Vec::new(),
             };
             let own = Own {
                 source: &source,
                 audit: &Audit::of(&source),
                 other_values: Vec::new(),
+                other_issuer: None,
             };
             let place = Place::Server(&server);
-            let verdict = check_errors(&requests, None, place, now, &own);
+            let verdict = check_errors(&requests, None, place, &now, &own);
             verdict.remedy.unwrap().to_string()
         };
         let (before, after) = (said(false), said(true));

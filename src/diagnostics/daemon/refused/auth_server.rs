@@ -4,9 +4,37 @@ use url::Url;
 
 use crate::config::Remedy;
 
-/// What `reason` means where `AUTH_SERVER_URL` is `url`, if it is about the auth server.
-pub(super) fn of_auth_server(reason: &str, url: &Url) -> Option<(String, Remedy)> {
+/// What `reason` means where `AUTH_SERVER_URL` is `url`, if it is about the auth server. `other_issuer`
+/// is what it calls itself in tokens that are refused for it; empty where it does not.
+pub(super) fn of_auth_server(
+    reason: &str,
+    url: &Url,
+    other_issuer: Option<&str>,
+) -> Option<(String, Remedy)> {
     let origin = url.origin().ascii_serialization();
+    Some(match (reason, other_issuer) {
+        ("issuer", Some("")) => (
+            format!("user tokens that {origin} has signed had no address as their issuer (iss)"),
+            Remedy::note(format!(
+                "let {origin} write its address into iss; if it has a name there, give AUTH_ISSUER that name, and restart the daemon"
+            )),
+        ),
+        ("issuer", Some(other)) => {
+            let correction = if other == origin {
+                Remedy::unset("AUTH_ISSUER")
+            } else {
+                Remedy::set("AUTH_ISSUER", other)
+            };
+            (
+                format!("user tokens that {origin} has signed had another issuer (iss), {other}"),
+                correction.then(Remedy::note("then restart the daemon")),
+            )
+        }
+        (reason, _) => return of_answers(reason, &origin),
+    })
+}
+
+fn of_answers(reason: &str, origin: &str) -> Option<(String, Remedy)> {
     Some(match reason {
         "unknown_key" => (
             format!(

@@ -10,6 +10,7 @@ fn verdict(requests: &RequestStatus, values: &[(&str, &str)]) -> Verdict {
         source: &source,
         audit: &Audit::of(&source),
         other_values: Vec::new(),
+        other_issuer: None,
     };
     check_refused(&mut collected, requests, &own);
     collected.verdict("fine")

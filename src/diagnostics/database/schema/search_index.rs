@@ -144,7 +144,7 @@ async fn of_error(
     match tokio::time::timeout(limit, read).await {
         Ok(Ok(())) => Ok(damaged(&message).await),
         // A table of another program has the name of the index.
-        Ok(Err(error)) if error.to_string().ends_with(NOT_MIGRATED) => Err(not_migrated()),
+        Ok(Err(error)) if error.needs_migration() => Err(not_migrated()),
         _ => Err(query_failed(context, error)),
     }
 }

@@ -16,6 +16,7 @@ use crate::store::migrate::{is_migrated, own_schema};
 
 use super::home::{drift_of, relations};
 use super::issue::{Issue, Place, Step, guarded, literal, verdict};
+use super::renamed_schema::renamed;
 use super::strays::{carried_over, in_order};
 
 pub(in crate::diagnostics::database) async fn tables(
@@ -57,30 +58,34 @@ async fn check(
         let schema = &elsewhere.schema;
         return Ok(verdict(
             Place::Server(target),
-            vec![if elsewhere.has_usable_schema {
-                Issue::fail(
-                    format!(
-                        "the tables are in the schema {schema}, which is not in the search path of {} ({})",
-                        session.role, session.search_path
-                    ),
-                    search_path(relations, target, schema),
-                )
-            } else {
-                Issue::fail(
-                    format!(
-                        "the tables are in the schema {schema}, which {} may not use",
-                        session.role
-                    ),
-                    [Step::RunBy(
-                        None,
-                        use_of_schema(
-                            &elsewhere.quoted_schema,
-                            &session.role,
-                            server.config.auto_migrate,
+            vec![
+                if let Some(issue) = renamed(context, relations, elsewhere, limit).await {
+                    issue
+                } else if elsewhere.has_usable_schema {
+                    Issue::fail(
+                        format!(
+                            "the tables are in the schema {schema}, which is not in the search path of {} ({})",
+                            session.role, session.search_path
                         ),
-                    )],
-                )
-            }],
+                        search_path(relations, target, schema),
+                    )
+                } else {
+                    Issue::fail(
+                        format!(
+                            "the tables are in the schema {schema}, which {} may not use",
+                            session.role
+                        ),
+                        [Step::RunBy(
+                            None,
+                            use_of_schema(
+                                &elsewhere.quoted_schema,
+                                &session.role,
+                                server.config.auto_migrate,
+                            ),
+                        )],
+                    )
+                },
+            ],
             "",
         ));
     }

@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget};
-use crate::diagnostics::check::Server;
+use crate::config::DatabaseConfig;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::{is_ended_by_limit, query_failed};
 use crate::diagnostics::verdict::Verdict;
 use crate::store::inspect::Unread;
-use crate::store::{StoreError, known_message};
 
-use super::home::home;
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::answer::of_rows;
+use super::home::Home;
+use super::issue::{Issue, Place, Step, verdict};
 use super::triggers::counted_again;
 
 /// What is said where the comparison takes too long. Both engines answer from an index, at some
@@ -19,58 +17,14 @@ use super::triggers::counted_again;
 const TOO_MANY: &str = "not compared: there are too many unread notifications for the time limit";
 
 pub(super) async fn unread(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
-    let asked = match &config.target {
-        DatabaseTarget::Postgres(target) => {
-            of_server(context, Server { config, target }, limit).await
-        }
-        DatabaseTarget::Sqlite(file) => of_file(context, file, limit).await,
+    let judge = |place: Place<'_>, home: Option<Home<'_>>, found| {
+        let correction = match home {
+            Some(home) => home.alter("notifications", counted_again(home, None)),
+            None => Step::Run(format!("BEGIN IMMEDIATE; {FILE_COUNT}; COMMIT")),
+        };
+        check(place, found, correction)
     };
-    match asked {
-        Ok(verdict) => verdict,
-        Err(error) if is_ended_by_limit(&error) => Verdict::skip(TOO_MANY),
-        // The table is missing.
-        Err(error)
-            if known_message(&error).is_some_and(|known| known.id == "postgres.no-table") =>
-        {
-            Verdict::skip_because_failed("database.schema")
-        }
-        Err(error) => query_failed(context, &error),
-    }
-}
-
-async fn of_server(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let Some(home) = home(context, server, limit).await? else {
-        return Ok(no_tables());
-    };
-    let found = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            Unread::of_server(connection.session(), home.schema).await
-        })
-        .await?;
-    let correction = home.alter("notifications", counted_again(home, None));
-    Ok(check(Place::Server(server.target), found, correction))
-}
-
-async fn of_file(
-    context: &Context,
-    file: &SqliteTarget,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let question = context.file.ask(file, limit, async |connection| {
-        Unread::of_file(connection.session()).await
-    });
-    match tokio::time::timeout(limit, question).await {
-        Ok(found) => {
-            let correction = Step::Run(format!("BEGIN IMMEDIATE; {FILE_COUNT}; COMMIT"));
-            Ok(check(Place::File(file), found?, correction))
-        }
-        Err(_) => Ok(Verdict::skip(TOO_MANY)),
-    }
+    of_rows(context, config, limit, TOO_MANY, Unread::ask, judge).await
 }
 
 /// Where a SQLite file keeps the counts.

@@ -2,62 +2,27 @@
 
 use std::time::Duration;
 
-use crate::config::{DatabaseConfig, DatabaseTarget, SqliteTarget};
-use crate::diagnostics::check::Server;
+use crate::config::DatabaseConfig;
 use crate::diagnostics::context::Context;
-use crate::diagnostics::database::fault::{is_ended_by_limit, query_failed};
 use crate::diagnostics::verdict::Verdict;
-use crate::store::StoreError;
 use crate::store::inspect::NoUser;
 
-use super::home::home;
-use super::issue::{Issue, Place, Step, no_tables, verdict};
+use super::answer::of_rows;
+use super::issue::{Issue, Place, Step, verdict};
 
 /// Every task's user is read.
 const TOO_MANY: &str = "not read completely: there are too many tasks for the time limit";
 
 pub(super) async fn users(context: &Context, config: &DatabaseConfig, limit: Duration) -> Verdict {
-    let asked = match &config.target {
-        DatabaseTarget::Postgres(target) => {
-            of_server(context, Server { config, target }, limit).await
-        }
-        DatabaseTarget::Sqlite(file) => of_file(context, file, limit).await,
-    };
-    match asked {
-        Ok(verdict) => verdict,
-        Err(error) if is_ended_by_limit(&error) => Verdict::skip(TOO_MANY),
-        Err(error) => query_failed(context, &error),
-    }
-}
-
-async fn of_server(
-    context: &Context,
-    server: Server<'_>,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let Some(home) = home(context, server, limit).await? else {
-        return Ok(no_tables());
-    };
-    let ask = context
-        .server
-        .ask(server.target, limit, async |connection| {
-            NoUser::of_server(connection.session(), home.schema).await
-        });
-    Ok(check(Place::Server(server.target), &ask.await?))
-}
-
-async fn of_file(
-    context: &Context,
-    file: &SqliteTarget,
-    limit: Duration,
-) -> Result<Verdict, StoreError> {
-    let question = context.file.ask(file, limit, async |connection| {
-        NoUser::of_file(connection.session()).await
-    });
-    match tokio::time::timeout(limit, question).await {
-        Ok(found) => Ok(check(Place::File(file), &found?)),
-        Err(_) => Ok(Verdict::skip(TOO_MANY)),
-    }
+    of_rows(
+        context,
+        config,
+        limit,
+        TOO_MANY,
+        NoUser::ask,
+        |place, _, found| check(place, &found),
+    )
+    .await
 }
 
 fn check(place: Place<'_>, found: &[NoUser]) -> Verdict {

@@ -178,7 +178,7 @@ fn of_error(error: &StoreError) -> &'static [&'static str] {
 }
 
 /// What one of the suspects says now.
-async fn verdict_of(
+pub(in crate::diagnostics::database) async fn verdict_of(
     id: &str,
     context: &Context,
     config: &DatabaseConfig,
@@ -211,7 +211,9 @@ fn by_error(fault: &TrialFault, target: &DatabaseTarget) -> Remedy {
     }
     match known_message(error) {
         // The runner adds the cause.
-        Some(known) if Unexplained::of(known, error).is_some() => Remedy::default(),
+        Some(known) if !known.is_of_catalogue() && Unexplained::of(known, error).is_some() => {
+            Remedy::default()
+        }
         Some(known) => known.remedy_at(Place::from(target), &error.to_string()),
         None => Place::from(target).unexplained(),
     }

@@ -47,9 +47,9 @@ pub(super) fn idle_in_transaction(session: &WorkSession) -> Option<i64> {
     session.state_age.filter(|_| is_idle)
 }
 
-/// Ends the statement of a session that runs one, or else the session. What it has not committed
-/// is rolled back.
-pub(super) fn end(session: &WorkSession, server: &PostgresTarget) -> Remedy {
+/// What ends the statement of a session that runs one, or else the session, in words and as a
+/// statement. What it has not committed is rolled back.
+fn ending(session: &WorkSession) -> (String, String) {
     let (function, what) = if is_active(session) {
         ("pg_cancel_backend", "statement")
     } else {
@@ -63,10 +63,16 @@ pub(super) fn end(session: &WorkSession, server: &PostgresTarget) -> Remedy {
         guard += &format!(" AND usename = {}", sql_literal(&session.role));
     }
     let statement = format!("SELECT {function}(pid) FROM pg_stat_activity WHERE {guard}");
-    let mut note = format!(
+    let note = format!(
         "ends the {what} of pid {}; its uncommitted changes are rolled back",
         session.pid
     );
+    (note, statement)
+}
+
+/// Ends it as a role that may.
+pub(super) fn end(session: &WorkSession, server: &PostgresTarget) -> Remedy {
+    let (mut note, statement) = ending(session);
     if session.may_signal {
         return Remedy::note(note).then(Remedy::sql(statement));
     }
@@ -76,6 +82,13 @@ pub(super) fn end(session: &WorkSession, server: &PostgresTarget) -> Remedy {
     } else {
         format!("a superuser and {}", session.role)
     };
+    let administrator = session.administrator.as_deref();
+    Remedy::note(note).then(Remedy::admin_sql(server, administrator, statement))
+}
+
+/// Ends it at a server that the configuration does not lead to.
+pub(super) fn end_at(session: &WorkSession, server: &PostgresTarget) -> Remedy {
+    let (note, statement) = ending(session);
     let administrator = session.administrator.as_deref();
     Remedy::note(note).then(Remedy::admin_sql(server, administrator, statement))
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use crate::config::{PostgresTarget, Remedy};
 use crate::diagnostics::probe::{Activity, Connection as _, ServerConnection, WorkSession};
 
-use super::ending::{described, end, idle_in_transaction};
+use super::ending::{described, end, end_at, idle_in_transaction};
 
 /// Clients that work leave a transaction sooner.
 const IDLE_SECONDS: i64 = 2;
@@ -15,44 +15,74 @@ const IDLE_SECONDS: i64 = 2;
 /// So many are named.
 const NAMED: usize = 3;
 
-/// The sessions of the pooler's role.
-#[derive(Debug, PartialEq, Eq)]
-pub(in crate::diagnostics::database) enum Held {
-    /// There are none, so the pooler lends none.
-    None,
-    /// None of them is idle in a transaction.
-    Working,
+/// The sessions of the database behind a pooler.
+#[derive(Debug)]
+pub(in crate::diagnostics::database) struct Held {
+    /// Those of the pooler's role.
+    pub(in crate::diagnostics::database) own: Sessions,
+    /// Those of all roles.
+    pub(in crate::diagnostics::database) all: Sessions,
+}
+
+#[derive(Debug)]
+pub(in crate::diagnostics::database) struct Sessions {
+    pub(in crate::diagnostics::database) count: u32,
     /// Those that are idle in a transaction, in words, and what ends them.
-    Idle(String, Remedy),
+    pub(in crate::diagnostics::database) idle: Option<(String, Remedy)>,
 }
 
 impl Held {
-    /// Asks the server behind the pooler at `server`; `None` if `DATABASE_URL_UNPOOLED` does not lead
-    /// there.
+    /// Asks the server behind the pooler at `server`, which is at `behind`; `None` if it does not
+    /// answer.
     pub(in crate::diagnostics::database) async fn ask(
         server: &PostgresTarget,
+        behind: &PostgresTarget,
         limit: Duration,
     ) -> Option<Self> {
-        let direct = server.direct.as_ref()?;
-        let mut connection = ServerConnection::open(direct, limit).await.ok()?;
-        let activity = timeout(limit, connection.activity(server.own_name())).await;
-        connection.close().await;
-        Some(Self::of(&activity.ok()?.ok()?, server))
+        let connection = ServerConnection::open(behind, limit).await.ok()?;
+        Self::on(connection, server, behind, limit).await
     }
 
-    fn of(activity: &Activity, server: &PostgresTarget) -> Self {
-        let is_own = |one: &&WorkSession| one.is_here && one.role == server.user;
-        let own: Vec<&WorkSession> = activity.sessions.iter().filter(is_own).collect();
-        if own.is_empty() {
-            return Self::None;
+    /// The same on a connection.
+    pub(in crate::diagnostics::database) async fn on(
+        mut connection: ServerConnection,
+        server: &PostgresTarget,
+        behind: &PostgresTarget,
+        limit: Duration,
+    ) -> Option<Self> {
+        let activity = timeout(limit, connection.activity(&behind.database)).await;
+        connection.close().await;
+        Some(Self::of(&activity.ok()?.ok()?, server, behind))
+    }
+
+    fn of(activity: &Activity, server: &PostgresTarget, behind: &PostgresTarget) -> Self {
+        // A command through the pooler would wait for the connections that it shall free.
+        let ends = |session: &WorkSession| match server.direct {
+            Some(_) => end(session, server),
+            None => end_at(session, behind),
+        };
+        let sessions = || activity.sessions.iter().filter(|one| one.is_here);
+        Self {
+            own: Sessions::of(sessions().filter(|one| one.role == server.user), ends),
+            all: Sessions::of(sessions(), ends),
         }
-        let mut idle: Vec<(i64, &WorkSession)> = own
+    }
+}
+
+impl Sessions {
+    fn of<'a>(
+        sessions: impl Iterator<Item = &'a WorkSession>,
+        end: impl Fn(&WorkSession) -> Remedy,
+    ) -> Self {
+        let all: Vec<&WorkSession> = sessions.collect();
+        let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let mut idle: Vec<(i64, &WorkSession)> = all
             .into_iter()
             .filter_map(|one| Some((idle_in_transaction(one)?, one)))
             .filter(|(age, _)| *age >= IDLE_SECONDS)
             .collect();
         if idle.is_empty() {
-            return Self::Working;
+            return Self { count, idle: None };
         }
         idle.sort_by_key(|(age, _)| std::cmp::Reverse(*age));
         let named = || idle.iter().take(NAMED).map(|(_, session)| *session);
@@ -60,8 +90,12 @@ impl Held {
         if idle.len() > NAMED {
             texts.push(format!("{} more", idle.len() - NAMED));
         }
-        let ends = named().map(|session| end(session, server));
-        Self::Idle(texts.join(", "), ends.fold(Remedy::default(), Remedy::then))
+        let ends = named().map(end);
+        let ends = ends.fold(Remedy::default(), Remedy::then);
+        Self {
+            count,
+            idle: Some((texts.join(", "), ends)),
+        }
     }
 }
 
@@ -83,19 +117,22 @@ mod tests {
                 sessions: vec![one],
                 is_partial: false,
             };
-            Held::of(&activity, &server())
+            Held::of(&activity, &server(), &server())
         };
-        let Held::Idle(text, remedy) = of(|_| ()) else {
-            panic!("it is idle");
-        };
+        let (text, remedy) = of(|_| ()).own.idle.unwrap();
         assert!(text.contains("pid 7 (psql, role todo, idle in transaction for 12m"));
         assert!(remedy.to_string().contains("pg_terminate_backend"));
-        assert_eq!(of(|one| one.state_age = Some(1)), Held::Working);
-        assert_eq!(
-            of(|one| one.state = Some("active".to_owned())),
-            Held::Working
-        );
-        assert_eq!(of(|one| one.role = "other".to_owned()), Held::None);
-        assert_eq!(of(|one| one.is_here = false), Held::None);
+        let counts = |held: &Held| {
+            let of = |one: &Sessions| (one.count, one.idle.is_some());
+            (of(&held.own), of(&held.all))
+        };
+        let working = ((1, false), (1, false));
+        assert_eq!(counts(&of(|one| one.state_age = Some(1))), working);
+        let active = of(|one| one.state = Some("active".to_owned()));
+        assert_eq!(counts(&active), working);
+        let other = of(|one| one.role = "other".to_owned());
+        assert_eq!(counts(&other), ((0, false), (1, true)));
+        let elsewhere = of(|one| one.is_here = false);
+        assert_eq!(counts(&elsewhere), ((0, false), (0, false)));
     }
 }

@@ -82,9 +82,13 @@ pub(in crate::diagnostics) async fn reset_search_path(
                 ),
             )
         }
-        (Some((path, origin)), _) if !matches!(origin, Origin::Server | Origin::Session) => {
-            change(path, "", server)
-        }
+        (
+            Some((
+                path,
+                Origin::Role | Origin::Database | Origin::RoleInDatabase | Origin::AllRoles,
+            )),
+            _,
+        ) => change(path, "", server),
         _ => Remedy::default(),
     }
 }
@@ -349,7 +353,15 @@ fn change(setting: &SettingNow, value: &str, server: &PostgresTarget) -> Remedy 
     let (role, database) = (sql_name(&server.user), sql_name(server.own_name()));
     let statement = match setting.origin() {
         // A role may change its own settings.
-        Origin::Role => return Remedy::sql(format!("ALTER ROLE {role} RESET {name}")),
+        Origin::Role => {
+            // It applies to the session that resets it.
+            let unlimited = if name == "statement_timeout" {
+                "SET statement_timeout = 0; "
+            } else {
+                ""
+            };
+            return Remedy::sql(format!("{unlimited}ALTER ROLE {role} RESET {name}"));
+        }
         Origin::Client => {
             return Remedy::note(format!("remove {name} from options in DATABASE_URL"));
         }

@@ -4,6 +4,7 @@ use sqlx::FromRow as _;
 
 use crate::diagnostics::probe::ServerConnection;
 use crate::store::StoreError;
+use crate::store::inspect::Override;
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,9 @@ const SETTINGS: &str = "
            WHERE spcname = setting AND NOT has_tablespace_privilege(oid, 'CREATE'))
     ORDER BY name";
 
+/// What `SET` has changed, in `pg_settings.source`.
+const SESSION: &str = "session";
+
 impl SettingNow {
     /// PostgreSQL, `pg_settings.source`.
     pub(crate) fn origin(&self) -> Origin {
@@ -71,7 +75,7 @@ impl SettingNow {
             "global" => Origin::AllRoles,
             "client" => Origin::Client,
             "default" => Origin::Default,
-            "session" => Origin::Session,
+            SESSION => Origin::Session,
             _ => Origin::Server,
         }
     }
@@ -92,6 +96,9 @@ impl SettingNow {
     }
 }
 
+/// How often settings are asked for while a limit ends the question.
+const TRIES: u32 = 10;
+
 impl ServerConnection {
     /// The schemas of the database.
     pub(crate) async fn schemas(&mut self) -> Result<Vec<String>, StoreError> {
@@ -102,11 +109,40 @@ impl ServerConnection {
 
     /// The settings that decide what a commit means, how statements are run, and how long they
     /// may take.
-    /// Not within the time limits of the other questions: they are among the settings.
     pub(crate) async fn settings_now(&mut self) -> Result<Vec<SettingNow>, StoreError> {
-        let rows = sqlx::raw_sql(SETTINGS).fetch_all(&mut self.0).await?;
-        let settings: Result<Vec<SettingNow>, sqlx::Error> =
-            rows.iter().map(SettingNow::from_row).collect();
-        Ok(settings?)
+        // Not within the time limits of the other questions: they are among the settings.
+        let rows = sqlx::raw_sql(SETTINGS).fetch_all(&mut self.0).await;
+        match rows.map_err(StoreError::from) {
+            Err(error) if error.is_ended_by_limit() => self.settings_despite_limit().await,
+            rows => {
+                let rows = rows?;
+                let settings = rows.iter().map(SettingNow::from_row);
+                Ok(settings.collect::<Result<_, sqlx::Error>>()?)
+            }
+        }
+    }
+
+    /// The same where one of them is a limit that is too short for the question.
+    async fn settings_despite_limit(&mut self) -> Result<Vec<SettingNow>, StoreError> {
+        let mut tries = 0;
+        let mut settings: Vec<SettingNow> = loop {
+            match self.rows(SETTINGS).await {
+                // Until the question has a limit of its own, the session's applies.
+                Err(error) if error.is_ended_by_limit() && tries < TRIES => {
+                    tries += 1;
+                    sqlx::raw_sql("ROLLBACK").execute(&mut self.0).await?;
+                }
+                rows => break rows?,
+            }
+        };
+        let overrides = Override::ask(&mut self.0).await?;
+        for setting in settings.iter_mut().filter(|one| one.source == SESSION) {
+            // The narrowest one applies.
+            let given = overrides.iter().filter(|one| one.name == setting.name);
+            if let Some(source) = given.map(Override::source).max_by_key(|one| one.1) {
+                setting.source = source.0.to_owned();
+            }
+        }
+        Ok(settings)
     }
 }

@@ -132,6 +132,7 @@ mod tests {
             is_down: false,
             reason: Some(reason.to_owned()),
             failed_at,
+            other_issuer: None,
         };
         let fault = |answer: &SessionAnswer, failure: Option<&str>| {
             let service = failure.map(|reason| service(reason, Some(990)));
