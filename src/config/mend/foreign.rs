@@ -32,7 +32,8 @@ pub(super) fn as_assignment(line: &str) -> Option<String> {
     if body.starts_with('#') || is_read && name(line).is_none_or(is_known) {
         return None;
     }
-    let end = &line[line.trim_end().len()..];
+    // At the end of the file a blank without a line break is an error.
+    let end = line[line.trim_end().len()..].trim_matches([' ', '\t']);
     if AROUND.contains(&body) {
         return Some(String::new());
     }

@@ -77,7 +77,8 @@ fn blanks_without_quotes() {
         "DATABASE_URL=psql 'postgresql://h/d'\n",
         "DATABASE_URL=\"psql 'postgresql://h/d'\"\n",
     );
-    check("A=1\nPORT=1 ", "A=1\nPORT='1'");
+    check("A=1\nPORT=1 ", "A=1\nPORT=1");
+    check("EMAIL_FROM=A <a@b.c> ", "EMAIL_FROM='A <a@b.c>'");
     for line in ["OTHER=a b", "JWT_SECRET='a b", "EMAIL_FROM=it's $x y"] {
         check(line, line);
     }

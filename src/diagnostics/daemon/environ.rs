@@ -120,7 +120,11 @@ mod tests {
             assert!(!said.contains("canary"), "{said}");
         }
         for (value, own, expected) in [
-            ("canary-0123", "canary-0123$abc", "cut off at $"),
+            (
+                "canary-0123",
+                "canary-0123$abc",
+                "without what begins with $",
+            ),
             ("canary-0123", "canary-0123#abc", "begins a comment"),
             ("canary-0123 # x", "canary-0123", "with more around it"),
             ("Y2FuYXJ5LTAxMjM=", "canary-0123", "as base64"),
